@@ -1,0 +1,110 @@
+"""Text from elsewhere made safe to show: cleaned, cut, and without secrets. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kartra_mcp.shapes import is_array, is_object
+
+_KEPT = frozenset("\n\t")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+_NAMES = (
+    r"(?:[A-Za-z0-9]+[_-])*(?:app_?id|api_?key|api_?password|password|passwd|secret|token|"
+    r"authorization|credentials?|workspace_?secret|cookie|pin)"
+)
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), "[token removed]"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [removed]"),
+    (re.compile(r"\bpat-[\w-]{6,}"), "[token removed]"),
+    (
+        re.compile(rf"(?i)([\"']?\b{_NAMES}[\"']?\]?\s*[:=]\s*)(\"[^\"]*\"|'[^']*'|[^\s&,;}}\]]+)"),
+        r"\1[removed]",
+    ),
+    (re.compile(r"(?i)(https?://)[^/\s:@]+:[^/\s@]+@"), r"\1[removed]@"),
+)
+_CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
+
+
+def without_ansi(text: str) -> str:
+    return _ANSI.sub("", text)
+
+
+def clean(text: str) -> str:
+    """Without invisible, bidirectional and control characters; line breaks and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c for c in text.replace("\r\n", "\n") if _visible(c))
+
+
+def _visible(char: str) -> bool:
+    if char in _KEPT or char.isalnum():
+        return char not in _FILLERS
+    return unicodedata.category(char) not in _HIDDEN and not _is_variation(char)
+
+
+def _is_variation(char: str) -> bool:
+    return char in _FILLERS or "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
+
+
+def clean_json(value: Any, mend: Callable[[str], str] = clean) -> Any:
+    """The same JSON with every string mended, names of fields too.
+
+    Fields whose names become equal by that are told apart by a number, so that nothing is lost.
+    """
+    if isinstance(value, str):
+        return mend(value)
+    if is_object(value):
+        mended: dict[str, Any] = {}
+        for name, inner in value.items():
+            mended[_free(mend(str(name)), mended)] = clean_json(inner, mend)
+        return mended
+    if is_array(value):
+        return [clean_json(inner, mend) for inner in value]
+    return value
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free
+
+
+def cut(text: str, length: int) -> str:
+    """At most `length` characters, the last an ellipsis where something was cut."""
+    return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
+
+
+def without_secrets(text: str) -> str:
+    """Tokens, keys, passwords and card digits beyond the last four removed."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return _CARD.sub(_last_four, text)
+
+
+def _last_four(match: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", match.group())
+    return f"[card …{digits[-4:]}]" if _luhn(digits) else match.group()
+
+
+def _luhn(digits: str) -> bool:
+    doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
+    return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0  # noqa: PLR2004
+
+
+def shown(text: str, length: int = 500) -> str:
+    """A stranger's text as it may stand in an error: cleaned, without secrets, cut."""
+    return cut(without_secrets(clean(without_ansi(text))).strip(), length)
+
+
+def as_json(value: Any) -> str:
+    """One line of JSON. Numbers that JSON does not know never get here (see `cli_output.py`)."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
