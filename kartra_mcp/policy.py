@@ -1,0 +1,219 @@
+"""How dangerous an operation is, and whether it may run: ordered rules over data, pure.
+
+Unknown is dangerous: a read needs a row in the table, or Membrane's word and a read verb.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Any
+
+from kartra_mcp import kartra
+from kartra_mcp.kartra import COMMANDS, plain
+from kartra_mcp.model import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.shapes import is_array, is_object
+
+ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the person allows: read once, the same for tools, raw requests and the list."""
+
+    gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
+    read_only: bool = False
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+class Verdict(Enum):
+    """What `judge` says: run, ask first, or why not."""
+
+    RUN = "run"
+    CONFIRM = "confirm"
+    READ_ONLY = "read_only"
+    NOT_ALLOWED = "not_allowed"
+
+
+_STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.RUN)
+
+
+def judge(risk: Risk, names: Iterable[str], rules: Rules) -> Verdict:
+    """Whether something of this risk and these names may run. The order is the order of safety."""
+    named = tuple(names)
+    if rules.read_only and risk > Risk.READ:
+        return Verdict.READ_ONLY
+    if not listed(named, rules):
+        return Verdict.NOT_ALLOWED
+    gate = rules.gates.get(risk, Gate.DENY)
+    if gate is Gate.DENY:
+        return Verdict.NOT_ALLOWED
+    return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
+
+
+def judge_call(call: Call, rules: Rules) -> Verdict:
+    """The verdict on a call; of a raw request, the strictest on the tool and on each command."""
+    if not isinstance(call.operation, RawRequest):
+        return judge(call.risk, call.names, rules)
+    verdicts = {judge(call.risk, call.names, rules)}
+    verdicts |= {judge(command_risk(c), command_names(c.name), rules) for c in call.commands}
+    return next(verdict for verdict in _STRICTEST if verdict in verdicts)
+
+
+def hidden(least: Risk, names: Iterable[str], rules: Rules) -> Verdict | None:
+    """Why something is not listed, or None. What is not listed cannot be called."""
+    verdict = judge(least, names, rules)
+    return verdict if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED) else None
+
+
+def listed(names: tuple[str, ...], rules: Rules) -> bool:
+    """What allow and deny say of something with these names; deny wins."""
+    if not ALWAYS_ALLOWED.isdisjoint(names):
+        return True
+    if _matches(names, rules.deny):
+        return False
+    return not rules.allow or _matches(names, rules.allow)
+
+
+def action_names(tool: str, key: str, command: str) -> frozenset[str]:
+    """All the names that allow and deny may use for an action."""
+    spelled = re.sub(r"[^a-z0-9_]+", "_", key.lower())
+    keyed = {f"kartra_{key.lower()}", f"kartra_{spelled}"} if key else set[str]()
+    return frozenset({tool} | keyed | ({f"kartra_{command}"} if command else set[str]()))
+
+
+def command_names(command: str) -> frozenset[str]:
+    """The names of a Kartra command inside a raw request: its own and its action's."""
+    key = next((k for k, c in kartra.ACTION_COMMANDS.items() if c == command), command)
+    return frozenset({f"kartra_{command}", f"kartra_{key}", f"kartra_{key.replace('_', '-')}"})
+
+
+def action_risk(action: Action) -> Risk:
+    """The highest that the action can reach, whatever its arguments. For the list."""
+    command = kartra.command_of(action.key)
+    if command:
+        return max(COMMANDS[command].risk, *_declared(action, known=True))
+    return _unknown_action_risk(action)
+
+
+def least_risk(action: Action) -> Risk:
+    """The lowest that the action can reach: what hides it."""
+    command = kartra.command_of(action.key)
+    if command:
+        return max(COMMANDS[command].lowest, *_declared(action, known=True))
+    return _unknown_action_risk(action)
+
+
+def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
+    """The risk of the action with these arguments."""
+    command = kartra.command_of(action.key)
+    if command:
+        known = command_risk(Command(command, arguments))
+        return max(known, *_declared(action, known=True))
+    return _unknown_action_risk(action)
+
+
+def command_risk(command: Command) -> Risk:
+    """The risk of one Kartra command with its arguments."""
+    row = COMMANDS.get(command.name)
+    if row is None:
+        return Risk.DESTRUCTIVE
+    by_arguments = _BY_ARGUMENTS.get(command.name)
+    return by_arguments(command) if by_arguments else row.risk
+
+
+def request_risk(request: RawRequest) -> Risk:
+    """The highest risk of a raw request's commands; without any, a GET without a body reads."""
+    if request.commands:
+        by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
+        return max(by_method, *(command_risk(c) for c in request.commands))
+    reads = request.method == "GET" and request.body is None
+    return Risk.READ if reads else Risk.DESTRUCTIVE
+
+
+def _edit_lead_risk(command: Command) -> Risk:
+    """Changing the address changes who the lead is; an empty value erases."""
+    fields = {**command.lead, **command.arguments}
+    names = {plain(name) for name in _names(fields)}
+    if any(name.startswith("new") and "mail" in name for name in names):
+        return Risk.DESTRUCTIVE
+    both = "email" in names and not names.isdisjoint({"id", "leadid"})
+    return Risk.DESTRUCTIVE if both or _empties(fields) else Risk.WRITE
+
+
+def _status_risk(command: Command) -> Risk:
+    """Only `pause` and `unpause` are known to be undoable; all else may be a cancellation."""
+    values = kartra.find_values(
+        {**command.lead, **command.arguments},
+        frozenset({"subscriptionstatusmodification", "statusmodification", "status"}),
+    )
+    wanted = {value if isinstance(value, str) else "" for _, value in values}
+    undoable = bool(wanted) and wanted <= {"pause", "unpause"}
+    return Risk.DESTRUCTIVE if undoable else Risk.IRREVERSIBLE
+
+
+_BY_ARGUMENTS: Mapping[str, Callable[[Command], Risk]] = {
+    "edit_lead": _edit_lead_risk,
+    "modify_subscription_status": _status_risk,
+}
+
+
+def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
+    """What Membrane's type and method say, as lower bounds.
+
+    Kartra's reads are POSTs too, so for a known command POST says nothing.
+    """
+    by_type = kartra.TYPE_RISKS.get(action.type, Risk.READ)
+    method = action.method.upper()
+    says_nothing = known and method == "POST"
+    by_method = Risk.READ if says_nothing else kartra.METHOD_RISKS.get(method, Risk.READ)
+    return by_type, by_method
+
+
+def _unknown_action_risk(action: Action) -> Risk:
+    words = tuple(_words(f"{action.key} {action.name}"))
+    if _begins(words, kartra.IRREVERSIBLE_WORDS):
+        return Risk.IRREVERSIBLE
+    if _begins(words, kartra.DESTRUCTIVE_WORDS):
+        return Risk.DESTRUCTIVE
+    verb = next(_words(action.key or action.name), "")
+    if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
+        return max(_declared(action, known=False))
+    declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
+    return max(declared, *_declared(action, known=False))
+
+
+def _words(text: str) -> Iterator[str]:
+    """`refundTransaction`, `refund-transaction` → refund, transaction."""
+    split = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
+    return (word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
+
+
+def _begins(words: Iterable[str], starts: tuple[str, ...]) -> bool:
+    return any(word.startswith(starts) for word in words)
+
+
+def _names(value: Any) -> Iterator[str]:
+    if is_object(value):
+        for name, inner in value.items():
+            yield name
+            yield from _names(inner)
+    elif is_array(value):
+        for inner in value:
+            yield from _names(inner)
+
+
+def _empties(value: Any) -> bool:
+    if is_object(value):
+        return not value or any(_empties(inner) for inner in value.values())
+    if is_array(value):
+        return not value or any(_empties(inner) for inner in value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(n.lower(), p.lower()) for n in names for p in patterns)
