@@ -1,0 +1,156 @@
+"""Which Membrane connection is the Kartra account to serve. Pure; it never picks between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.model import Connection
+from kartra_mcp.shapes import is_array, is_object
+from kartra_mcp.text import clean, cut, shown
+
+READY = "READY"
+_APP_PLACES = ("integration", "connector", "externalApp")
+_APP_KEYS = ("integrationKey", "connectorKey", "externalAppKey")
+
+
+def read_connection(entry: Any) -> Connection | None:
+    """One entry of `connection list`, or None for what has no id."""
+    if not is_object(entry) or not isinstance(entry.get("id"), str) or not entry["id"]:
+        return None
+    state = _text(entry.get("state"))
+    ended = entry.get("disconnected") is True or entry.get("connected") is False
+    archived = bool(entry.get("archivedAt")) or entry.get("isDeactivated") is True
+    return Connection(
+        id=entry["id"],
+        key=_text(entry.get("key")),
+        name=_text(entry.get("name")),
+        app=_app(entry),
+        state="ARCHIVED" if archived else "DISCONNECTED" if ended else state or READY,
+        usable=state in ("", READY) and not ended and not archived,
+        created_at=_text(entry.get("createdAt")),
+        problem=_problem(entry),
+    )
+
+
+def is_kartra(connection: Connection) -> bool:
+    """By its integration or connector; where it names none, by its own key or name."""
+    if connection.app:
+        return "kartra" in connection.app.lower()
+    return "kartra" in connection.key.lower() or "kartra" in connection.name.lower()
+
+
+def choose(
+    connections: Sequence[Connection], wanted: str | None, served_last: str | None
+) -> Connection:
+    """The connection to serve.
+
+    Args:
+        connections: all that Membrane lists.
+        wanted: the setting, an id or a key.
+        served_last: the id of the connection that was served last from this state folder.
+
+    Raises:
+        Refused: no_connection, several_connections; what to do is in the remedy.
+    """
+    if wanted:
+        return _named(connections, wanted)
+    ours = [c for c in connections if is_kartra(c) and c.state != "ARCHIVED"]
+    last = next((c for c in ours if c.id == served_last), None)
+    if last:
+        return last
+    ready = [c for c in ours if c.usable]
+    if served_last and ready:
+        raise _several(ready, "The connection that was served last is gone")
+    if len(ready) == 1 or (not ready and len(ours) == 1):
+        return (ready or ours)[0]
+    if ours:
+        raise _several(ours, f"There are {len(ours)} Kartra connections")
+    raise _none()
+
+
+def require_usable(connection: Connection) -> None:
+    """Raise `connection_not_ready` unless calls can go through the connection."""
+    if connection.usable:
+        return
+    raise Refused(
+        "connection_not_ready",
+        f"The Kartra connection {connection.id!r} is in the state {connection.state!r}.",
+        f"Reconnect it, never make a new one: `membrane connect --connectionId={connection.id}`.",
+        detail={"connection": described(connection), "reason": connection.problem},
+    )
+
+
+def described(connection: Connection) -> dict[str, str]:
+    """What may be shown of a connection; names were typed by people."""
+    return {
+        "id": connection.id,
+        "key": connection.key,
+        "name": connection.name,
+        "state": connection.state,
+    }
+
+
+def _named(connections: Iterable[Connection], wanted: str) -> Connection:
+    known = tuple(connections)
+    found = [c for c in known if c.id == wanted] or [c for c in known if c.key == wanted]
+    if len(found) > 1:
+        raise _several(found, f"{len(found)} connections have the key {wanted!r}")
+    if not found:
+        raise Refused(
+            "no_connection",
+            "The connection that KARTRA_MCP_CONNECTION names does not exist.",
+            "Set it to the id of a connection from `membrane connection list`.",
+            detail={"connections": [described(c) for c in known if is_kartra(c)]},
+        )
+    if found[0].app and not is_kartra(found[0]):
+        raise Refused(
+            "no_connection",
+            "The connection that KARTRA_MCP_CONNECTION names belongs to another app.",
+            "Set it to the id of a Kartra connection.",
+            detail={"connection": described(found[0])},
+        )
+    return found[0]
+
+
+def _several(connections: Iterable[Connection], what: str) -> Refused:
+    return Refused(
+        "several_connections",
+        f"{what}; this server never chooses between accounts.",
+        "Set KARTRA_MCP_CONNECTION to the id of the one to serve, then restart the server.",
+        detail={"connections": [described(c) for c in connections]},
+    )
+
+
+def _none() -> Refused:
+    return Refused(
+        "no_connection",
+        "Membrane has no Kartra connection.",
+        "Find the connector with `membrane search kartra --elementType=connector --json`, then "
+        "run `membrane connect --connectorId=ID`.",
+    )
+
+
+def _app(entry: Mapping[str, Any]) -> str:
+    """The app's own words: the key and name of its integration, connector or external app."""
+    parts = [_text(entry.get(key)) for key in _APP_KEYS]
+    for place in _APP_PLACES:
+        inner = entry.get(place)
+        if is_object(inner):
+            parts += [_text(inner.get("key")), _text(inner.get("name"))]
+    return " ".join(part for part in parts if part)
+
+
+def _problem(entry: Mapping[str, Any]) -> str:
+    action = entry.get("clientAction")
+    if is_object(action) and action.get("description"):
+        return shown(str(action["description"]), 200)
+    errors = entry.get("errors")
+    first = errors[0] if is_array(errors) and errors else entry.get("error")
+    message = first.get("message") if is_object(first) else first
+    return shown(message, 200) if isinstance(message, str) else ""
+
+
+def _text(value: Any) -> str:
+    return cut(clean(value), 120) if isinstance(value, str) else ""
