@@ -1,0 +1,121 @@
+"""The stand-in program: finds the verb, opens the account, prints what came and ends with a code.
+
+Exit codes: 0 done, 1 an error of Membrane's (its envelope is on stdout), 2 a wrong command line.
+The verbs that only the sandbox has are described in `arrangements.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+import time
+
+from kartra_mcp.sandbox import arrangements, php, verbs
+from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.argv import Arguments
+from kartra_mcp.sandbox.membrane_errors import MembraneError, ProgramEnd, UsageError
+
+DEFAULT = "~/.kartra-mcp-sandbox.db"
+_EVERY = {**verbs.OPEN, **verbs.VERBS, **arrangements.VERBS, **arrangements.UNRECORDED}
+
+
+def main(argv: list[str]) -> int:
+    line = Arguments(argv)
+    path = line.get("account") or os.path.expanduser(DEFAULT)  # noqa: PTH111
+    try:
+        account = Account(path)
+    except sqlite3.Error as error:
+        return _fail(MembraneError(f"{path}: {error}", kind="internal", key="").envelope())
+    try:
+        return _obey(account, line, argv)
+    except UsageError as error:
+        print(f"membrane (sandbox): {error}", file=sys.stderr)
+        return 2
+    except ProgramEnd as end:
+        account.close()
+        return _end(end.kind)
+    finally:
+        account.close()
+
+
+def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
+    pair = " ".join(line.words[:2])
+    name = pair if pair in _EVERY else "".join(line.words[:1])
+    if name not in arrangements.UNRECORDED:
+        account.note([word for word in argv if not word.startswith("--account=")])
+    if line.has("version"):
+        print(verbs.NUMBER)
+        return 0
+    if name == "reset":
+        account.reset()
+        return _show({"reset": True}, line)
+    if name not in _EVERY:
+        raise UsageError(f"unknown command {pair!r}")
+    return _answer(account, line, name)
+
+
+def _answer(account: Account, line: Arguments, name: str) -> int:
+    """Do it in one transaction; an error is answered, so what it left (a log) is kept."""
+    ended: ProgramEnd | None = None
+    found: object = None
+    code = 0
+    with account.transaction():
+        try:
+            _need_login(account, name)
+            found = _EVERY[name](account, line)
+        except MembraneError as error:
+            found, code = error.envelope(), 1
+        except ProgramEnd as end:
+            ended = end
+    if ended:
+        raise ended
+    return _show(found, line) if code == 0 else _fail(found)
+
+
+def _need_login(account: Account, name: str) -> None:
+    if name in verbs.VERBS and account.setting("login") != "yes":
+        raise MembraneError("Not logged in", key="not_authenticated")
+
+
+def _fail(envelope: object) -> int:
+    print(json.dumps(envelope))
+    return 1
+
+
+def _show(found: object, line: Arguments) -> int:
+    print(json.dumps(found) if line.has("json") else _for_people(found))
+    return 0
+
+
+def _for_people(found: object) -> str:
+    """Short text, as the program prints it to a terminal."""
+    if not php.is_map(found):
+        return str(found)
+    if "loggedIn" in found:
+        return "Logged in" if found["loggedIn"] else "Not logged in"
+    if "items" in found:
+        return "\n".join(_line(one) for one in found["items"])
+    shown = found.get("body", found.get("output", found))
+    return shown if isinstance(shown, str) else json.dumps(shown, indent=2)
+
+
+def _line(one: object) -> str:
+    if not php.is_map(one):
+        return str(one)
+    element = one.get("element", one)
+    named = [str(element[name]) for name in ("id", "key", "name", "state") if element.get(name)]
+    return "  ".join(named) if named else json.dumps(one)
+
+
+def _end(kind: str) -> int:
+    """The ends that are no answers."""
+    if kind == "hang":
+        time.sleep(3600)
+    if kind == "killed":
+        os._exit(137)
+    if kind == "garbage":
+        print("\x1b[31mfatal\x1b[0m <html><h1>502 Bad Gateway</h1>")
+        return 0
+    return 1

@@ -1,0 +1,188 @@
+"""The verbs of the `membrane` program: arguments in, the value to print out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from kartra_mcp.sandbox import action_list, connections, endpoint, engine, php, seed
+from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.argv import Arguments
+from kartra_mcp.sandbox.membrane_errors import MembraneError, UsageError
+
+Map = dict[str, Any]
+Verb = Callable[[Account, Arguments], object]
+NUMBER = "1.18.3"
+
+
+def status(account: Account, _line: Arguments) -> Map:
+    logged_in = account.setting("login") == "yes"
+    return {
+        "loggedIn": logged_in,
+        "apiUri": "https://api.getmembrane.com",
+        "workspaceKey": "sandbox" if logged_in else None,
+        "tenantKey": "sandbox" if logged_in else None,
+    }
+
+
+def login(account: Account, line: Arguments) -> Map:
+    if line.words[1:2] == ["start"]:
+        return {"loggedIn": False, "url": "https://console.getmembrane.com/sandbox/login"}
+    account.set("login", "yes")
+    return status(account, line)
+
+
+def logout(account: Account, line: Arguments) -> Map:
+    account.set("login", "no")
+    return status(account, line)
+
+
+def connection_list(account: Account, line: Arguments) -> Map:
+    found = connections.every(account, line.get("integrationKey"), line.get("search"))
+    return action_list.page(found, line.get("limit"), line.get("cursor"))
+
+
+def connection_get(account: Account, line: Arguments) -> Map:
+    row = connections.find(account, line.word(2, "connectionId"))
+    return connections.printed(connections.settled(account, row) if line.has("wait") else row)
+
+
+def connect(account: Account, line: Arguments) -> Map:
+    number = line.get("connectionId")
+    connector = line.get("connectorId") or line.get("connectorKey")
+    connector = connector or line.get("integrationKey") or line.get("integrationId")
+    if not number and not connector:
+        raise UsageError("connect needs --connectorId or --connectionId")
+    known = {seed.CONNECTOR, seed.INTEGRATION, "kartra"}
+    if not number and connector not in known:
+        raise MembraneError(f'Connector "{connector}" not found')
+    interactive = not line.has("non-interactive")
+    return connections.printed(
+        connections.connect(account, number, line.get("name"), interactive=interactive)
+    )
+
+
+def search(_account: Account, line: Arguments) -> Map:
+    query, kind = line.word(1, "query").lower(), line.get("elementType").lower()
+    elements = [
+        ("connector", {"id": seed.CONNECTOR, "name": "Kartra"}),
+        ("integration", {"id": seed.INTEGRATION, "name": "Kartra", "key": "kartra"}),
+    ]
+    found = [
+        {"elementType": one, "element": element}
+        for one, element in elements
+        if kind in {"", one} and query in str(element["name"]).lower()
+    ]
+    return action_list.page(found, line.get("limit"), line.get("cursor"))
+
+
+def actions(account: Account, line: Arguments) -> Map:
+    """Without a connection an intent is passed over, as Membrane documents."""
+    number, key, intent = (line.get(name) for name in ("connectionId", "connectionKey", "intent"))
+    found = action_list.load(account)
+    named = bool(number or key)
+    if named and connections.chosen(account, number, key)["integration"] != "kartra":
+        found = []
+    searched = named and bool(intent)
+    if searched:
+        found = action_list.search(found, intent)
+    items = [action_list.served(action) for action in found]
+    return _page(account.setting("paging"), items, line, searched=searched)
+
+
+def _page(habit: str, items: list[Any], line: Arguments, *, searched: bool) -> Map:
+    """A page, or what an older program makes of our flags (`actions paging`)."""
+    limit, cursor = line.get("limit"), line.get("cursor")
+    if habit == "refuse" and (limit or cursor):
+        raise UsageError("unknown option --limit or --cursor")
+    if habit == "ten":
+        return {"items": items[:10]}
+    return action_list.page(items, limit, "" if habit == "repeat" else cursor, searched=searched)
+
+
+def action_get(account: Account, line: Arguments) -> object:
+    return action_list.served(action_list.find(account, line.word(2, "actionId")))
+
+
+def action_run(account: Account, line: Arguments) -> Map:
+    return _run(account, line, line.word(2, "actionId"))
+
+
+def act(account: Account, line: Arguments) -> Map:
+    """Exactly one way to say what is to be done; code is not run here."""
+    named = [name for name in ("id", "key", "api", "code") if line.get(name)]
+    if len(named) != 1:
+        raise MembraneError("Give exactly one of id, key, api, code", key="validation_error")
+    if named == ["code"]:
+        raise MembraneError("The sandbox runs no code", key="access_denied")
+    if named == ["api"]:
+        api = php.fields(_json(line, "api"))
+        return engine.pass_on(account, _connection(account, line), api, _json(line, "meta"))
+    return _run(account, line, line.get(named[0]))
+
+
+def _run(account: Account, line: Arguments, selector: str) -> Map:
+    connection = _connection(account, line)
+    action = action_list.find(account, selector)
+    return engine.run(account, action, connection, _json(line, "input"), _json(line, "meta"))
+
+
+def _connection(account: Account, line: Arguments) -> Any:
+    row = connections.chosen(account, line.get("connectionId"), line.get("connectionKey"))
+    return connections.usable(row)
+
+
+def _json(line: Arguments, name: str) -> object:
+    if not line.get(name):
+        return None
+    try:
+        return json.loads(line.get(name))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--{name} is not JSON") from error
+
+
+def run_log(account: Account, line: Arguments) -> Map:
+    return engine.run_log(account, line.word(2, "actionRunId"), details=line.has("details"))
+
+
+def request(account: Account, line: Arguments) -> Map:
+    connections.usable(connections.chosen(account, line.word(1, "connectionId"), ""))
+    path = endpoint.filled(line.word(2, "path"), _pairs(line, "pathParam", "="))
+    method = line.get("method", "GET").upper()
+    return engine.request(account, method, path, _pairs(line, "header", ":"), _data(line))
+
+
+def _pairs(line: Arguments, flag: str, mark: str) -> dict[str, str]:
+    pairs = [given.partition(mark) for given in line.all(flag)]
+    if any(not found for _name, found, _value in pairs):
+        raise UsageError(f"--{flag} takes name{mark}value")
+    return {name.strip(): value.strip() if mark == ":" else value for name, _, value in pairs}
+
+
+def _data(line: Arguments) -> object:
+    """A body is parsed where it is JSON, unless it is to go as it stands."""
+    text = line.get("data")
+    if line.has("rawData"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+OPEN: dict[str, Verb] = {"status": status, "login": login, "logout": logout}
+"""Verbs that need no login."""
+
+VERBS: dict[str, Verb] = {
+    "connection list": connection_list,
+    "connection get": connection_get,
+    "connect": connect,
+    "search": search,
+    "action list": actions,
+    "action get": action_get,
+    "action run": action_run,
+    "act": act,
+    "action-run-log get": run_log,
+    "request": request,
+}
