@@ -1,0 +1,181 @@
+"""The front door for tests: an MCP client on the real server, and what it did to the account."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+
+from kartra_mcp.composition import compose
+from kartra_mcp.settings import read_settings
+
+ERAS = ("legacy", "2026-07-28")
+STAND_IN = Path(__file__).with_name("stand_in.py")
+
+
+@dataclass
+class Sandbox:
+    """A sandbox account in a folder of its own."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment(self.folder, {"SANDBOX": "on", **self.settings})
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "sandbox" / "account.db"
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.file)) as database, database:
+            return database.execute(sql, values).fetchall()
+
+    def started(self) -> list[list[str]]:
+        """The words of every program that was started on this account."""
+        if not self.file.exists():
+            return []
+        return [json.loads(argv) for (argv,) in self.rows("SELECT argv FROM journal ORDER BY n")]
+
+    def runs(self) -> list[list[str]]:
+        """The starts that ran an action or sent a request."""
+        return [w for w in self.started() if w[:2] == ["action", "run"] or w[0] == "request"]
+
+    def dump(self) -> list[str]:
+        """The whole account but for the journal of starts and the logs of runs."""
+        ours = ('"journal"', "'journal'", '"run_logs"')
+        with closing(sqlite3.connect(self.file)) as database:
+            return [line for line in database.iterdump() if not any(x in line for x in ours)]
+
+    def arrange(self, *words: str) -> Sandbox:
+        """Arrange the account by the sandbox's own verbs; the account is made if it is not."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={self.file}"]
+        subprocess.run([*program, *words], check=True, capture_output=True)
+        return self
+
+
+@dataclass
+class StandIn:
+    """The stand-in program with a plan; what was started is in its log."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def plan(self, **verbs: Any) -> StandIn:
+        """Set the answers; `action_list` is the verb `action list`. Others stay as they are."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "plan.json"
+        now = json.loads(file.read_text()) if file.exists() else {}
+        now |= {verb.replace("_", " "): answer for verb, answer in verbs.items()}
+        file.write_text(json.dumps(now))
+        return self
+
+    @property
+    def environment(self) -> dict[str, str]:
+        command = json.dumps([sys.executable, str(STAND_IN), str(self.folder)])
+        return environment(self.folder / "state", {"MEMBRANE": command, **self.settings})
+
+    def started(self) -> list[list[str]]:
+        return [entry["words"] for entry in self._log()]
+
+    def runs(self) -> list[list[str]]:
+        return [w for w in self.started() if w[:2] == ["action", "run"] or w[0] == "request"]
+
+    def pids(self) -> list[int]:
+        children = self.folder / "children"
+        left = children.read_text().split() if children.exists() else []
+        return [entry["pid"] for entry in self._log()] + [int(pid) for pid in left]
+
+    def _log(self) -> list[dict[str, Any]]:
+        log = self.folder / "log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+CONNECTION = {"id": "c1", "name": "Kartra", "state": "READY", "integration": {"key": "kartra"}}
+
+
+def action(key: str, **more: Any) -> dict[str, Any]:
+    """One entry of an action list."""
+    return {"id": f"id-{key}", "key": key, "name": key.replace("-", " ").title(), **more}
+
+
+def healthy(*actions: dict[str, Any]) -> dict[str, Any]:
+    """A plan in which everything answers; runs echo `ok`."""
+    return {
+        "--version": {"out": "1.18.3\n"},
+        "connection list": {"out": {"items": [CONNECTION]}},
+        "action list": {"out": {"items": list(actions)}},
+        "action run": {"out": {"output": {"status": "Success"}, "actionRunId": "run-1"}},
+        "request": {"out": {"status": 200, "headers": {}, "body": {"status": "Success"}}},
+    }
+
+
+def environment(state: Path, settings: dict[str, str]) -> dict[str, str]:
+    own = {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
+    return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
+
+
+@asynccontextmanager
+async def connect(place: Sandbox | StandIn, era: str, **client: Any) -> AsyncGenerator[Client]:
+    """A client on the real server in this process; the programs are real."""
+    made = compose(read_settings({}, place.environment))
+    try:
+        async with Client(made.mcp.server, mode=era, **client) as connected:
+            yield connected
+    finally:
+        await made.end()
+
+
+@asynccontextmanager
+async def connect_stdio(
+    place: Sandbox | StandIn, era: str, **client: Any
+) -> AsyncGenerator[Client]:
+    """A client on the real server as a real process."""
+    parameters = StdioServerParameters(
+        command=sys.executable, args=["-m", "kartra_mcp", "serve"], env=place.environment
+    )
+    async with Client(parameters, mode=era, **client) as connected:
+        yield connected
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> Answer:
+    """The answer of a tool, success or failure."""
+    result = await client.call_tool(tool, arguments)
+    text = result.content[0].text
+    return Answer(bool(result.is_error), text, result.structured_content)
+
+
+@dataclass
+class Answer:
+    failed: bool
+    text: str
+    structured: dict[str, Any] | None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        assert self.failed, self.text
+        return json.loads(self.text)["error"]
+
+    @property
+    def code(self) -> str:
+        return self.error["code"]
+
+    @property
+    def executed(self) -> str:
+        return self.error["executed"]
+
+    @property
+    def result(self) -> Any:
+        assert not self.failed, self.text
+        assert self.structured is not None
+        return self.structured["result"]

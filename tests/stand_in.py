@@ -1,0 +1,63 @@
+"""A program that speaks `membrane`'s arguments and does what a plan says; it is not the sandbox.
+
+`stand_in.py FOLDER VERB…`: FOLDER/plan.json maps the beginning of the words (joined by blanks) to
+steps; the longest match wins. A step: {"out": any JSON or text, "err": text, "exit": number,
+"hang": true, "child": true, "gate": name}. `hang` never answers; `child` leaves a grandchild that
+ignores SIGTERM; `gate` waits until FOLDER/NAME exists. A list of steps is played in turn, the last
+one repeated. Every start is a line of FOLDER/log: pid and words as JSON.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def main():
+    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    with (folder / "log").open("a") as log:
+        log.write(json.dumps({"pid": os.getpid(), "words": words}) + "\n")
+    play(folder, step(folder, words))
+
+
+def step(folder, words):
+    plan = json.loads((folder / "plan.json").read_text())
+    said = " ".join(words)
+    matching = [begin for begin in plan if said.startswith(begin)]
+    if not matching:
+        return {"err": f"Unknown command: {said}", "exit": 2}
+    begin = max(matching, key=len)
+    steps = plan[begin]
+    if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
+        return steps
+    log = (folder / "log").read_text().splitlines()
+    played = sum(" ".join(json.loads(line)["words"]).startswith(begin) for line in log)
+    return steps[min(played, len(steps)) - 1]
+
+
+def play(folder, now):
+    if now.get("child"):
+        leave_grandchild(folder)
+    while now.get("gate") and not (folder / now["gate"]).exists():
+        time.sleep(0.01)
+    while now.get("hang"):
+        time.sleep(60)
+    sys.stderr.write(now.get("err", ""))
+    out = now.get("out", "")
+    sys.stdout.write(out if isinstance(out, str) else json.dumps(out))
+    sys.stdout.flush()
+    sys.exit(now.get("exit", 0))
+
+
+def leave_grandchild(folder):
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with (folder / "children").open("a") as file:
+        file.write(f"{child.pid}\n")
+
+
+main()

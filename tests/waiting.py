@@ -1,0 +1,25 @@
+"""The one bounded poll of the tests, for what no event tells: processes of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+
+async def until(condition: Callable[[], bool], *, within: float = 10) -> None:
+    with anyio.fail_after(within):
+        while not condition():  # noqa: ASYNC110  processes of others have no event
+            await anyio.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    """Whether this process runs no more; a zombie that its new parent has not reaped is gone."""
+    try:
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"
