@@ -1,0 +1,143 @@
+"""The form dialect: what is written is what PHP reads, and names are read as PHP reads them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kartra_mcp.php_form import FormError, as_read, read, read_as, read_name, split, write
+
+NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,8}", fullmatch=True)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+) | TEXTS
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_php_reads_back_what_was_written(fields):
+    assert read(write(fields)) == as_read(fields)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
+    text = write(fields)
+    assert text.isascii()
+    assert not set(text) & set("+; []\"'<>\\")
+
+
+@given(st.text(max_size=40) | st.text("ab[].%0;&=+ \0", max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text):
+    try:
+        fields = read(text)
+        again = read(write(fields))
+    except FormError:
+        return
+    assert again == fields
+
+
+WRITTEN = {
+    "nested fields": (
+        {"actions": [{"cmd": "assign_tag", "tag_name": "VIP"}], "lead": {"email": "a@b.c"}},
+        "actions%5B0%5D%5Bcmd%5D=assign_tag&actions%5B0%5D%5Btag_name%5D=VIP&lead%5Bemail%5D=a%40b.c",
+    ),
+    "booleans are 1 and 0": ({"a": True, "b": False}, "a=1&b=0"),
+    "null is empty": ({"a": None}, "a="),
+    "numbers are plain": ({"a": 12, "b": 1.5, "c": 1e20}, "a=12&b=1.5&c=100000000000000000000"),
+    "a space is %20": ({"a": "x y+z"}, "a=x%20y%2Bz"),
+    "gaps stay gaps": ({"a": {"5": "x"}}, "a%5B5%5D=x"),
+    "empty lists and objects write nothing": ({"a": [], "b": {"c": {}}, "d": 1}, "d=1"),
+}
+
+
+@pytest.mark.parametrize(("fields", "text"), WRITTEN.values(), ids=WRITTEN)
+def test_written_as_kartra_reads_it(fields, text):
+    assert write(fields) == text
+
+
+READ_NAMES = {
+    "a plain name": ("a", ("a",)),
+    "brackets nest": ("a[0][cmd]", ("a", "0", "cmd")),
+    "empty brackets take the next number": ("a[]", ("a", None)),
+    "a space in brackets is empty too": ("a[ ]", ("a", None)),
+    "dots and spaces become _": ("a.b c", ("a_b_c",)),
+    "inside brackets they stay": ("a[b.c d]", ("a", "b.c d")),
+    "leading spaces go": ("  a", ("a",)),
+    "a NUL ends the name": ("cmd\0x", ("cmd",)),
+    "an open bracket joins a top-level name": ("a[b.c", ("a_b_c",)),
+    "an open bracket further on is forgotten": ("a[0][cmd", ("a", "0")),
+    "what follows a closed bracket is forgotten": ("a[0]x[cmd]", ("a", "0")),
+    "brackets in brackets": ("a[b[c]", ("a", "b[c")),
+}
+
+
+@pytest.mark.parametrize(("name", "places"), READ_NAMES.values(), ids=READ_NAMES)
+def test_names_are_read_as_php_reads_them(name, places):
+    assert read_name(name) == places
+
+
+def test_numbers_go_on_after_a_gap():
+    assert read("a[3]=x&a[]=y&a[k]=z&a[]=w") == {"a": {"3": "x", "4": "y", "k": "z", "5": "w"}}
+
+
+def test_names_and_values_are_decoded_exactly_once():
+    assert split("a%2562=1%2532+x") == [("a%62", "1%32 x")]
+
+
+UNREADABLE = {
+    "a repeated field": "a=1&a=2",
+    "a field repeated under another spelling": "a.b=1&a_b=2",
+    "a value that is a list too": "a=1&a[b]=2",
+    "a list that is a value too": "a[b]=2&a=1",
+    "a bare semicolon": "a=1;b=2",
+    "an HTML ampersand": "a=1&amp;b=2",
+    "no equals sign": "a",
+    "a broken percent sequence": "a=%zz",
+    "bytes that are not UTF-8": "a=%ff",
+    "an overlong dot": "a=%c0%ae",
+    "no name": "=1",
+    "nothing but brackets": "[a]=1",
+    "too deep a name": "a" + "[0]" * 32 + "=1",
+    "too many fields": "&".join(f"a{i}=1" for i in range(1001)),
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_parsers_read_differently_is_not_read(text):
+    with pytest.raises(FormError):
+        read(text)
+
+
+UNWRITABLE = {
+    "brackets in a name": {"actions[0][cmd]": "x"},
+    "brackets in a deeper name": {"a": {"b][c": "x"}},
+    "an empty name": {"": 1},
+    "a space in a name": {"a b": 1},
+    "a name like a flag": {"-d": 1},
+    "half a character": {"a": "\ud800"},
+    "a number without end": {"a": float("inf")},
+    "a number too long": {"a": 10**5000},
+    "too many fields": {"a": ["x"] * 1001},
+}
+
+
+@pytest.mark.parametrize("fields", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_what_cannot_be_read_back_is_not_written(fields):
+    with pytest.raises(FormError):
+        write(fields)
+
+
+@pytest.mark.parametrize(
+    "name", ["CMD", " cmd", "cmd\t", "ｃｍｄ", "c\u200bmd", "cmd\0", "ｃMd\u2060", "c\ufe0fmd"]
+)
+def test_loose_spellings_read_as_one_name(name):
+    assert read_as(name) == "cmd"
