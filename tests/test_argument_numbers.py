@@ -1,0 +1,139 @@
+"""Ids and amounts get their declared type, and nothing that is not clean is guessed at."""
+
+import math
+
+import pytest
+
+from kartra_mcp.arguments import amount_fault, checked, normalised
+from kartra_mcp.errors import Refused
+from kartra_mcp.schema import portable
+
+TEXT = {"type": "string"}
+WHOLE = {"type": "integer"}
+NUMBER = {"type": "number"}
+
+
+def of(**properties):
+    return {"type": "object", "properties": properties}
+
+
+IDS = frozenset({"transaction_id", "id"})
+AMOUNTS = frozenset({"amount"})
+
+
+def one(schema, value, name="id"):
+    return normalised(portable(of(**{name: schema})), {name: value}, IDS, AMOUNTS)[name]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        (WHOLE, "101", 101),
+        (WHOLE, " 101 ", 101),
+        (WHOLE, 101.0, 101),
+        (NUMBER, "101", 101),
+        (TEXT, 101, "101"),
+        (TEXT, 101.0, "101"),
+        (TEXT, 1e20, "100000000000000000000"),
+        (TEXT, "abc", "abc"),
+        ({"type": ["integer", "null"]}, "101", 101),
+        ({"anyOf": [WHOLE, {"type": "null"}]}, "101", 101),
+        ({"type": "array", "items": WHOLE}, ["1", 2.0], [1, 2]),
+        ({"type": ["integer", "string"]}, "101", "101"),
+        ({"type": ["integer", "string"]}, 101, 101),
+        ({}, "101", "101"),
+    ],
+)
+def test_an_id_gets_the_declared_type(schema, value, expected):
+    found = one(schema, value)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    "value", ["101abc", "१०१", "1_0", "0x10", "+5", "", "-1 ", "1.5", True, None, "9" * 99]
+)
+def test_an_unclean_id_is_left_for_validation_to_refuse(value):
+    assert one(WHOLE, value) is value
+    with pytest.raises(Refused, match="whole number is expected"):
+        checked(portable(of(id=WHOLE)), {"id": value}, strict=False)
+
+
+@pytest.mark.parametrize("value", [True, 101.5, pytest.param(10**5000, id="huge")])
+def test_what_is_no_id_never_becomes_text(value):
+    assert one(TEXT, value) is value
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        (NUMBER, "97", 97),
+        (NUMBER, "97.00", 97),
+        (NUMBER, " 97.5 ", 97.5),
+        (NUMBER, "0.1", 0.1),
+        (NUMBER, 97.5, 97.5),
+        (WHOLE, "97.00", 97),
+        (TEXT, 97, "97"),
+        (TEXT, 97.5, "97.5"),
+        (TEXT, " 97.50 ", "97.50"),
+        (NUMBER, "1e2", "1e2"),
+        (NUMBER, "97,00", "97,00"),
+        (NUMBER, "$97", "$97"),
+        (NUMBER, "-97", "-97"),
+        (NUMBER, ".5", ".5"),
+        (NUMBER, "0.1000000000000000000001", "0.1000000000000000000001"),
+        (WHOLE, "97.5", "97.5"),
+        (NUMBER, False, False),
+    ],
+)
+def test_an_amount_gets_the_declared_type(schema, value, expected):
+    found = one(schema, value, "amount")
+    assert (found, type(found)) == (expected, type(expected))
+
+
+def test_names_are_compared_without_case_and_dashes_at_any_depth():
+    schema = of(
+        **{"transactionId": WHOLE, "Transaction-ID": WHOLE, "lead": of(ID=TEXT), "note": TEXT}
+    )
+    sent = {"transactionId": "1", "Transaction_ID": "2", "lead": {"ID": 3}, "note": 4}
+    expected = {"transactionId": 1, "Transaction_ID": 2, "lead": {"ID": "3"}, "note": 4}
+    assert normalised(portable(schema), sent, IDS, AMOUNTS) == expected
+
+
+def test_without_arguments_there_is_nothing_to_normalise():
+    assert normalised(portable(None), None, IDS, AMOUNTS) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (None, "null"),
+        ("", "empty"),
+        ("  ", "empty"),
+        (0, "0"),
+        (0.0, "0"),
+        ("0.00", "0"),
+        (-0.0, "0"),
+        (-5, "negative"),
+        ("-5.0", "negative"),
+        (math.nan, "finite"),
+        (math.inf, "finite"),
+        (-math.inf, "finite"),
+        (97.005, "cent"),
+        ("0.001", "cent"),
+        (1e-9, "cent"),
+        (True, "true or false"),
+        ("97,00", "not a number"),
+        ("1e2", "not a number"),
+        ("$97", "not a number"),
+        ("१०१", "not a number"),
+        ([], "not a number"),
+        ({}, "not a number"),
+    ],
+)
+def test_an_amount_that_cannot_be_used_is_refused_in_a_sentence(value, word):
+    assert word in amount_fault(value)
+
+
+@pytest.mark.parametrize("value", [9, 97.5, 0.01, 19.99, "97", "97.00", " 97.5 ", "97.500", 10**30])
+def test_a_good_amount_has_no_fault(value):
+    assert amount_fault(value) is None

@@ -1,0 +1,302 @@
+"""Arguments are accepted exactly as the action declares them, and refused in words."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kartra_mcp.arguments import checked
+from kartra_mcp.errors import Refused
+from kartra_mcp.schema import portable
+
+
+def of(*required, **properties):
+    made = {"type": "object", "properties": properties}
+    return {**made, "required": list(required)} if required else made
+
+
+TEXT = {"type": "string"}
+WHOLE = {"type": "integer"}
+NUMBER = {"type": "number"}
+
+
+def refusal(schema, arguments, *, strict=False, extra=frozenset()):
+    with pytest.raises(Refused) as caught:
+        checked(portable(schema), arguments, strict=strict, extra=extra)
+    assert caught.value.code == "invalid_arguments"
+    assert caught.value.remedy.endswith("Nothing was done.")
+    return caught.value.message.removeprefix("Invalid arguments for this tool: ").removesuffix(".")
+
+
+def accepted(schema, arguments, *, strict=False, extra=frozenset()):
+    return checked(portable(schema), arguments, strict=strict, extra=extra)
+
+
+STEP = of("step", email=TEXT, step=WHOLE)
+
+
+def test_the_message_names_each_field_and_what_was_expected():
+    with pytest.raises(Refused) as caught:
+        checked(portable(STEP), {"email": 5}, strict=False)
+    message = caught.value.message
+    assert message.startswith("Invalid arguments for this tool: ")
+    assert "email: a string is expected, got 5" in message
+    assert "step: is required" in message
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments", "message"),
+    [
+        (of(a=TEXT), {"a": None}, "a: a string is expected, got null"),
+        (of(a=TEXT), {"a": {"b": 1}}, "a: a string is expected, got an object"),
+        (of(a=WHOLE), {"a": "101abc"}, 'a: a whole number is expected, got "101abc"'),
+        (of(a=WHOLE), {"a": True}, "a: a whole number is expected, got true"),
+        (of(a=NUMBER), {"a": []}, "a: a number is expected, got a list"),
+        (of(a={"type": ["string", "null"]}), {"a": 1}, "a: a string or null is expected, got 1"),
+        (of(a={"enum": ["x", "y"]}), {"a": "z"}, 'a: one of "x", "y" is expected, got "z"'),
+        (of(a={"const": "x"}), {"a": "z"}, 'a: "x" is expected, got "z"'),
+        (of(a={**WHOLE, "minimum": 3}), {"a": 1}, "a: at least 3 is expected, got 1"),
+        (
+            of(a={**TEXT, "maxLength": 1}),
+            {"a": ".."},
+            'a: at most 1 characters are expected, got ".."',
+        ),
+        (
+            of(a={"type": "array", "items": WHOLE}),
+            {"a": [1, "b"]},
+            'a[1]: a whole number is expected, got "b"',
+        ),
+        (of(a=of("b", b=TEXT)), {"a": {}}, "a.b: is required"),
+        (of(a=False), {"a": 1}, "a: must not be given"),
+        (of(**{"e-mail": TEXT}), {"e_mail": 1}, "e_mail: a string is expected, got 1"),
+        (
+            of(a={"anyOf": [TEXT, {"type": "null"}]}),
+            {"a": 1},
+            "a: a string or null is expected, got 1",
+        ),
+        (
+            of(a={**NUMBER, "multipleOf": 0.01}),
+            {"a": 1.005},
+            "a: a multiple of 0.01 is expected, got 1.005",
+        ),
+        (
+            {**of(email=TEXT, id=WHOLE), "anyOf": [{"required": ["email"]}, {"required": ["id"]}]},
+            {},
+            "one of: email; id is expected",
+        ),
+        (
+            {**of(email=TEXT, id=WHOLE), "oneOf": [{"required": ["email"]}, {"required": ["id"]}]},
+            {"email": "a", "id": 1},
+            "exactly one of: email; id is expected",
+        ),
+        (
+            {"anyOf": [of("email", email=TEXT), of("id", id=WHOLE)]},
+            {"id": "x"},
+            'id: a whole number is expected, got "x"',
+        ),
+        (
+            {**of(a=TEXT, b=TEXT), "dependentRequired": {"a": ["b"]}},
+            {"a": "x"},
+            "b: is required together with a",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_in_words(schema, arguments, message):
+    assert refusal(schema, arguments) == message
+
+
+def test_five_fields_are_named_and_the_rest_counted():
+    schema = of(**{f"f{i}": TEXT for i in range(8)})
+    message = refusal(schema, dict.fromkeys(schema["properties"], 1))
+    assert message.count("a string is expected") == 5
+    assert message.endswith("and 3 more")
+
+
+def test_a_long_or_dirty_value_is_never_echoed_whole():
+    message = refusal(of(a=WHOLE), {"a": "x\x1b[31m\n\u202e" + "y" * 500})
+    assert "y" * 61 not in message
+    assert message.isprintable()
+
+
+def test_a_long_or_dirty_name_is_never_echoed_whole():
+    message = refusal(of(a=WHOLE), {"x\x1b[31m\n" + "y" * 500: 1})
+    assert "y" * 61 not in message
+    assert message.isprintable()
+
+
+def test_an_undeclared_name_is_refused_with_what_was_perhaps_meant():
+    message = refusal(of(amount=NUMBER, transaction_id=TEXT), {"amout": 5})
+    assert message.startswith("amout: is not known (did you mean amount?)")
+    assert "amount, transaction_id" in message
+
+
+@pytest.mark.parametrize("schema", [None, {}, {**of(a=TEXT), "additionalProperties": True}])
+def test_undeclared_names_pass_where_the_schema_is_missing_or_open(schema):
+    assert accepted(schema, {"b": 1}) == {"b": 1}
+
+
+@pytest.mark.parametrize("schema", [None, {}, {**of(a=TEXT), "additionalProperties": True}])
+def test_a_strict_tool_takes_no_undeclared_name_whatever_the_schema_says(schema):
+    assert refusal(schema, {"b": 1}, strict=True).startswith("b: is not known")
+
+
+def test_a_nested_undeclared_name_is_refused_where_it_matters():
+    schema = of(a=of(b=TEXT), c={"type": "object"}, d={**of(e=TEXT), "additionalProperties": True})
+    assert accepted(schema, {"a": {"x": 1}}) == {"a": {"x": 1}}
+    assert refusal(schema, {"a": {"x": 1}}, strict=True).startswith("a.x: is not known")
+    free = {"c": {"x": 1}, "d": {"x": 1}}
+    assert accepted(schema, free, strict=True) == free
+
+
+def test_a_nested_undeclared_name_in_a_list_is_refused_when_strict():
+    schema = of(a={"type": "array", "items": of(b=TEXT)})
+    assert refusal(schema, {"a": [{}, {"x": 1}]}, strict=True).startswith("a[1].x: is not known")
+
+
+def test_a_closed_nested_object_is_closed_for_everyone():
+    schema = of(a={**of(b=TEXT), "additionalProperties": False})
+    assert refusal(schema, {"a": {"bb": 1}}).startswith("a.bb: is not known (did you mean b?)")
+
+
+def test_names_under_a_declared_pattern_are_known():
+    schema = {**of(a=TEXT), "patternProperties": {"^x_": WHOLE}}
+    assert accepted(schema, {"x_1": 1}, strict=True) == {"x_1": 1}
+    assert refusal(schema, {"x_1": "a"}) == 'x_1: a whole number is expected, got "a"'
+
+
+def test_what_a_client_adds_by_itself_is_stripped_unless_declared():
+    assert accepted(of(a=TEXT), {"wait_for_previous": True}, strict=True) == {}
+    declared = of(wait_for_previous={"type": "boolean"})
+    assert accepted(declared, {"wait_for_previous": True}) == {"wait_for_previous": True}
+    assert refusal(of(a=TEXT), {"wait_for_next": True}).startswith("wait_for_next: is not known")
+
+
+def test_the_servers_own_names_are_accepted_and_left_out():
+    given_now = {"a": "x", "confirm": True}
+    assert accepted(of(a=TEXT), given_now, strict=True, extra=frozenset({"confirm"})) == {"a": "x"}
+
+
+def test_a_name_the_action_declares_is_the_actions():
+    schema = of(confirm={"type": "boolean"})
+    assert accepted(schema, {"confirm": True}, extra=frozenset({"confirm"})) == {"confirm": True}
+
+
+ODD = of(**{"e-mail": TEXT, "lead": {"type": "array", "items": of(**{"first-name": TEXT})}})
+
+
+@pytest.mark.parametrize("email", ["e-mail", "e_mail"])
+@pytest.mark.parametrize("first", ["first-name", "first_name"])
+def test_a_shown_name_or_the_actions_own_may_be_used_at_any_depth(email, first):
+    expected = {"e-mail": "a", "lead": [{"first-name": "b"}]}
+    assert accepted(ODD, {email: "a", "lead": [{first: "b"}]}, strict=True) == expected
+
+
+def test_both_names_at_once_must_agree():
+    assert accepted(ODD, {"e-mail": "a", "e_mail": "a"}) == {"e-mail": "a"}
+    assert "given twice" in refusal(ODD, {"e-mail": "a", "e_mail": "b"})
+    assert "given twice" in refusal(ODD, {"e_mail": "b", "e-mail": "a"})
+
+
+def test_a_key_of_a_free_map_is_never_renamed():
+    schema = of(**{"e-mail": TEXT, "free": {"type": "object", "additionalProperties": TEXT}})
+    assert accepted(schema, {"free": {"e_mail": "a"}}) == {"free": {"e_mail": "a"}}
+
+
+def test_a_required_name_that_is_not_declared_can_be_given():
+    schema = of("id", a=TEXT)
+    assert refusal(schema, {}) == "id: is required"
+    assert accepted(schema, {"id": 1}, strict=True) == {"id": 1}
+
+
+def test_no_arguments_are_an_empty_object():
+    assert accepted(of(a=TEXT), None) == {}
+
+
+def nested(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(nested(5_000), "a.a.a: is nested deeper than 64 levels", id="deep"),
+        ({"a": math.nan}, "a: a finite number is expected"),
+        ({"a": [math.inf]}, "a[0]: a finite number is expected"),
+        pytest.param({"a": 10**5000}, "a: a number below 2^53 is expected", id="huge"),
+        ({"a": "\ud800"}, "a: text in whole characters is expected"),
+        ({"a": {1, 2}}, "a: a JSON value is expected"),
+        ({"a": {1: 2}}, "a: every name in an object must be text"),
+        ([], "an object is expected"),
+        ("text", "an object is expected"),
+    ],
+)
+def test_what_is_not_plain_json_is_refused(arguments, message):
+    assert refusal(None, arguments) == message
+
+
+def test_sixty_four_levels_are_accepted():
+    assert accepted(None, nested(64)) == nested(64)
+    assert "deeper" in refusal(None, nested(65))
+
+
+def test_cents_are_multiples_of_a_cent():
+    schema = of(a={**NUMBER, "multipleOf": 0.01})
+    assert accepted(schema, {"a": 19.99}) == {"a": 19.99}
+
+
+SCALARS = {
+    "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+    "integer": st.integers(-(10**20), 10**20),
+    "number": st.floats(allow_nan=False, allow_infinity=False),
+    "boolean": st.booleans(),
+    "null": st.none(),
+}
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: name != "wait_for_previous"
+)
+
+
+@st.composite
+def schema_and_value(draw, depth=2):
+    kinds = [*SCALARS, "object", "array"] if depth else list(SCALARS)
+    kind = draw(st.sampled_from(kinds))
+    if kind == "array":
+        schema, value = draw(schema_and_value(depth=depth - 1))
+        return {"type": "array", "items": schema}, [value] * draw(st.integers(0, 2))
+    if kind == "object":
+        return draw(object_and_value(depth=depth - 1))
+    return {"type": kind}, draw(SCALARS[kind])
+
+
+@st.composite
+def object_and_value(draw, depth=2):
+    pairs = draw(st.dictionaries(NAMES, schema_and_value(depth=depth), max_size=4))
+    required = draw(st.sets(st.sampled_from(sorted(pairs)))) if pairs else set()
+    given_names = required | draw(st.sets(st.sampled_from(sorted(pairs)))) if pairs else set()
+    schema = of(*sorted(required), **{name: pair[0] for name, pair in pairs.items()})
+    return schema, {name: pairs[name][1] for name in given_names}
+
+
+@settings(max_examples=200, deadline=None)
+@given(object_and_value(), st.booleans())
+def test_what_is_valid_under_a_simple_schema_is_accepted_as_it_is(pair, strict):
+    schema, value = pair
+    assert accepted(schema, value, strict=strict) == value
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9), st.integers(), max_size=6
+    )
+)
+def test_shown_names_reach_the_action_under_its_own(values):
+    values.pop("wait_for_previous", None)
+    made = portable(of(**dict.fromkeys(values, WHOLE)))
+    shown: dict[str, str] = {own: shown_as for shown_as, own in made.renames.items()}
+    sent = {shown.get(str(name), str(name)): value for name, value in values.items()}
+    assert checked(made, sent, strict=True) == values
