@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
 
 from kartra_mcp import kartra
 from kartra_mcp.errors import Refused
@@ -35,6 +35,9 @@ JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 100_000
 MAX_ACTIONS = 50
+EXACT = 2**53
+"""The program is JavaScript: it reads larger whole numbers as a neighbour."""
+
 
 T = TypeVar("T")
 
@@ -231,6 +234,14 @@ def _unclean_text(value: Any) -> bool:
     return isinstance(value, str) and bool(_UNCLEAN.search(value))
 
 
+def _rounded(tree: Tree) -> str:
+    return _first(tree, lambda field: is_whole(field.value) and abs(field.value) > EXACT)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int)
+
+
 def _credential(tree: Tree) -> str:
     found = any(is_credential(field.name) for field in tree.fields)
     return tree.place if found else ""
@@ -346,6 +357,7 @@ _SHAPE_REMEDY = 'Write {"actions": [{"cmd": …, …}], "lead": {…}}.'
 
 TREE_RULES: tuple[Rule[Tree], ...] = (
     Rule("no control characters or half characters", _unclean, "Remove them from the text."),
+    Rule("no number that JavaScript rounds to another one", _rounded, "Write it as a text."),
     Rule("no credential (app_id, api_key, api_password)", _credential, _LOGIN_REMEDY),
     Rule("no other method than `method`", _override, "Set the argument `method`."),
     Rule("no name that JavaScript keeps for itself", _prototype, _NAME_REMEDY),

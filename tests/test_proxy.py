@@ -53,6 +53,10 @@ HOSTILE = {
     "a body of nothing": (post(raw="  "), BAD),
     "a null for a body": (post(json=None), BAD),
     "a number in the query": ({"path": "/api", "query": {"a": 1}}, BAD),
+    "a number that JavaScript rounds": (
+        post(json={"actions": [{"cmd": "get_transaction_details", "transaction_id": 2**53 + 1}]}),
+        NO,
+    ),
     # path
     "an absolute URL": (path("https://evil.example/api"), NO),
     "a host after two slashes": (path("//evil.example/api"), NO),
