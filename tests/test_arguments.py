@@ -250,7 +250,7 @@ def test_cents_are_multiples_of_a_cent():
 
 SCALARS = {
     "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
-    "integer": st.integers(-(10**20), 10**20),
+    "integer": st.integers(-(2**53) + 1, 2**53 - 1),
     "number": st.floats(allow_nan=False, allow_infinity=False),
     "boolean": st.booleans(),
     "null": st.none(),
@@ -291,7 +291,9 @@ def test_what_is_valid_under_a_simple_schema_is_accepted_as_it_is(pair, strict):
 @settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=9), st.integers(), max_size=6
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+        st.integers(-(2**53) + 1, 2**53 - 1),
+        max_size=6,
     )
 )
 def test_shown_names_reach_the_action_under_its_own(values):

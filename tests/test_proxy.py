@@ -375,7 +375,7 @@ ACCEPTED = {
         None,
         (Command("search_lead"),),
     ),
-    "a body without commands": (post(json={"a": [1, 10**400]}), None, ()),
+    "a body without commands": (post(json={"a": [1, 2**53]}), None, ()),
     "a list as a body": (post(json=[1, {"a": None}]), '[1,{"a":null}]', ()),
     "text of people": (
         post(json={"lead": {"n": "Tom & “Zoë” said: 100% cmd, {ok} 👩‍👩‍👧; see actions, a=b\n"}}),
