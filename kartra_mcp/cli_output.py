@@ -7,14 +7,16 @@ tolerantly; what stays unclear after a write was started is `unknown`, never `no
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.errors import Failed, KartraMCPError
+from kartra_mcp.kartra_errors import error_in
 from kartra_mcp.model import Executed, Reply
-from kartra_mcp.shapes import is_array, is_object
+from kartra_mcp.shapes import is_array, is_number, is_object
 from kartra_mcp.text import shown, without_ansi
 
 ERROR_TYPES = frozenset(
@@ -25,6 +27,11 @@ ERROR_TYPES = frozenset(
     """.split()  # noqa: SIM905  a table that is read as words
 )
 """Membrane's error types, as its JavaScript SDK lists them."""
+
+SERVER_ERRORS = 500
+DEEPEST = 100
+"""Levels of nesting beyond which parts of an answer are left out: what comes after walks it."""
+TOO_DEEP = "(nested too deeply to be read)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,10 @@ _INVALID = Known(
 _INVALID_KEY = re.compile(
     r"^(?:input_)?(?:validation(?:_error|_failed)?|invalid_input|invalid_params)$"
 )
-_LOGGED_OUT = re.compile(r"(?i)\bnot logged in\b|\bplease log ?in\b|\blogin required\b|\b401\b")
+_LOGGED_OUT = re.compile(
+    r"(?i)\bnot logged in\b|\bplease log ?in\b|\blogin required\b"
+    r"|\b401 unauthorized\b|\bstatus(?: code)?:? 401\b"
+)
 
 
 def read_value(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
@@ -79,10 +89,15 @@ def read_value(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
     """
     out, err = _text(stdout), _text(stderr)
     values = list(json_values(out))
-    for value in (*reversed(values), *json_values(err)):
-        envelope = error_envelope(value)
-        if envelope is not None:
-            raise membrane_error(envelope)
+    envelopes = [e for value in reversed(values) if (e := error_envelope(value)) is not None]
+    if envelopes:
+        raise membrane_error(envelopes[0])
+    told = [e for value in json_values(err) if (e := error_envelope(value)) is not None]
+    if told:
+        problem = membrane_error(told[0])
+        if exit_code == 0 and values:
+            problem.executed = Executed.UNKNOWN  # a success beside it: the two contradict
+        raise problem
     if exit_code != 0:
         raise _bare_exit(exit_code, out, err)
     if not values:
@@ -100,9 +115,9 @@ def json_values(text: str) -> Iterator[Any]:
     for match in re.finditer(r"^[ \t]*([\[{])", text, re.MULTILINE):
         if match.start() >= at:
             value, end = _decoded_from(text, match.start(1))
+            at = end
             if value is not _NOTHING:
                 yield value
-                at = end
 
 
 def error_envelope(value: Any) -> Mapping[str, Any] | None:
@@ -112,19 +127,25 @@ def error_envelope(value: Any) -> Mapping[str, Any] | None:
     inner = value.get("error")
     if is_object(inner):
         return inner
-    if isinstance(inner, str) and inner and "output" not in value:
-        return {"message": inner, **value}
+    if inner and "output" not in value:
+        return {"message": inner if isinstance(inner, str) else "", **value}
     kind = value.get("type")
     is_error = isinstance(kind, str) and kind in ERROR_TYPES and "message" in value
     return value if is_error else None
 
 
 def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
-    """Our error for Membrane's, judged down its `causedByError` chain."""
+    """Our error for Membrane's, judged down its `causedByError` chain.
+
+    What Kartra itself answered stands deepest and says most.
+    """
     chain = list(_chain(envelope))
-    detail = {"membrane": [_said(link) for link in chain]}
+    kartra = next((found for found in map(_kartra_error, reversed(chain)) if found), None)
+    if kartra:
+        return kartra
+    detail: dict[str, Any] = {"membrane": [_said(link) for link in chain]}
     known = next((k for k in map(_known, chain) if k), None)
-    if known:
+    if known and not any(map(_leaves_open, chain)):
         return Failed(known.code, known.message, known.remedy, executed=Executed.NO, detail=detail)
     if _run_id(envelope):
         detail["action_run_id"] = _run_id(envelope)
@@ -142,6 +163,7 @@ def unreadable(text: str) -> KartraMCPError:
         "The membrane program's answer could not be understood.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
         detail={"output": shown(text) or "(nothing was printed)"},
+        answered=False,
     )
 
 
@@ -204,19 +226,51 @@ _NOTHING = _Nothing()
 
 def _decoded(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=str) if text else _NOTHING
+        value = _DECODER.decode(text) if text else _NOTHING
     except (ValueError, RecursionError):
         return _NOTHING
+    return _pruned(value, DEEPEST) if _too_deep(value) else value
 
 
-_DECODER = json.JSONDecoder(parse_constant=str)
+def _finite(text: str) -> float | str:
+    """1e999 is no number that JSON could carry on."""
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite)
 
 
 def _decoded_from(text: str, start: int) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return _NOTHING, start
+    return (_pruned(value, DEEPEST) if _too_deep(value) else value), end
+
+
+def _pruned(value: Any, levels: int) -> Any:
+    """The same value with what lies too deep left out, so that one deep part costs no more."""
+    if levels == 0 and (is_object(value) or is_array(value)):
+        return TOO_DEEP
+    if is_object(value):
+        return {name: _pruned(inner, levels - 1) for name, inner in value.items()}
+    return [_pruned(inner, levels - 1) for inner in value] if is_array(value) else value
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if is_object(value):
+        return value.values()
+    return value if is_array(value) else ()
 
 
 def _text(raw: bytes) -> str:
@@ -242,6 +296,23 @@ def _known(link: Mapping[str, Any]) -> Known | None:
     return None
 
 
+def _leaves_open(link: Mapping[str, Any]) -> bool:
+    """Whether a link is `internal` or a 5xx, which prove nothing whatever stands beside them."""
+    data = link.get("data")
+    response = data.get("response") if is_object(data) else None
+    status = response.get("status") if is_object(response) else None
+    return link.get("type") == "internal" or (is_number(status) and status >= SERVER_ERRORS)
+
+
+def _kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
+    """The error in a body of Kartra's that Membrane passed on."""
+    data = link.get("data")
+    response = data.get("response") if is_object(data) else None
+    bodies = (response.get("data"), response.get("body")) if is_object(response) else ()
+    found = (error_in(_body(body), write=True) for body in (*bodies, data))
+    return next((error for error in found if error), None)
+
+
 def _said(link: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: shown(str(link[name]), 300)
@@ -261,10 +332,17 @@ def _bare_exit(exit_code: int, out: str, err: str) -> KartraMCPError:
     said = err or out
     detail = {"exit_code": exit_code, "output": shown(said)}
     if _LOGGED_OUT.search(said[:2000]):
-        return Failed(_LOGIN.code, _LOGIN.message, _LOGIN.remedy, detail=detail)
+        return Failed(
+            _LOGIN.code,
+            _LOGIN.message,
+            "Run `membrane login --tenant` in a terminal; if this was a write, look in Kartra "
+            "before repeating it.",
+            detail=detail,
+        )
     return Failed(
         "membrane_error",
         f"The membrane program ended with exit code {exit_code} and no readable error.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
         detail=detail,
+        answered=False,
     )

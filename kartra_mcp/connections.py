@@ -19,7 +19,7 @@ def read_connection(entry: Any) -> Connection | None:
     """One entry of `connection list`, or None for what has no id."""
     if not is_object(entry) or not isinstance(entry.get("id"), str) or not entry["id"]:
         return None
-    state = _text(entry.get("state"))
+    state = _state(entry.get("state"))
     ended = entry.get("disconnected") is True or entry.get("connected") is False
     archived = bool(entry.get("archivedAt")) or entry.get("isDeactivated") is True
     return Connection(
@@ -61,8 +61,8 @@ def choose(
     if last:
         return last
     ready = [c for c in ours if c.usable]
-    if served_last and ready:
-        raise _several(ready, "The connection that was served last is gone")
+    if served_last and ours:
+        raise _several(ours, "The connection that was served last is gone")
     if len(ready) == 1 or (not ready and len(ours) == 1):
         return (ready or ours)[0]
     if ours:
@@ -130,6 +130,11 @@ def _none() -> Refused:
         "Find the connector with `membrane search kartra --elementType=connector --json`, then "
         "run `membrane connect --connectorId=ID`.",
     )
+
+
+def _state(value: Any) -> str:
+    """The state; "" only where there is none: what cannot be read is not READY."""
+    return "" if value in (None, "") else _text(value) or "UNKNOWN"
 
 
 def _app(entry: Mapping[str, Any]) -> str:

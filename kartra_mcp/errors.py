@@ -33,6 +33,7 @@ class KartraMCPError(Exception):
         message: what happened, in a sentence of ours (never another program's text).
         remedy: what to do next, in a sentence of ours.
         detail: text of strangers (Kartra, Membrane, the account), quoted as data.
+        answered: False where the program ended without a readable answer.
     """
 
     executed = Executed.NO
@@ -45,6 +46,7 @@ class KartraMCPError(Exception):
         *,
         executed: Executed | None = None,
         detail: Any = None,
+        answered: bool = True,
     ) -> None:
         assert code in CODES, code  # noqa: S101  a slip of ours, found by any test that raises it
         super().__init__(f"{code}: {message}")
@@ -52,6 +54,7 @@ class KartraMCPError(Exception):
         self.message = message
         self.remedy = remedy
         self.detail = detail
+        self.answered = answered
         if executed is not None:
             self.executed = executed
 

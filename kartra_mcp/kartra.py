@@ -55,12 +55,12 @@ COMMANDS: Mapping[str, Row] = {
     "create_lead": Row(
         Risk.WRITE,
         "creates a lead",
-        "the API has no command that deletes a lead",
+        "not by the API, which has no command that deletes a lead",
     ),
     "edit_lead": Row(
         Risk.DESTRUCTIVE,
         "overwrites fields of the lead",
-        "the old values are kept nowhere: read the lead first to be able to restore them",
+        "only by hand: the old values are kept nowhere, so read the lead first",
         least=Risk.WRITE,
     ),
     "assign_tag": Row(
@@ -98,7 +98,7 @@ COMMANDS: Mapping[str, Row] = {
     "create_custom_field": Row(
         Risk.DESTRUCTIVE,
         "creates a custom field for the whole account",
-        "the API has no command that deletes a custom field",
+        "not by the API, which has no command that deletes a custom field",
     ),
     "calendar_subscribe": Row(
         Risk.WRITE, "books the lead into a class", "cancel the booking", mail=True
@@ -116,24 +116,24 @@ COMMANDS: Mapping[str, Row] = {
     ),
     "refund_transaction": Row(
         Risk.IRREVERSIBLE,
-        "pays money back to the buyer: all that remains if no amount is given",
-        "a refund cannot be undone",
+        "pays money back to the buyer, all that remains if no amount is given",
+        "not possible",
     ),
     "cancel_transaction": Row(
         Risk.IRREVERSIBLE,
         "ends a recurring payment for good",
-        "a cancelled subscription cannot be reactivated: the customer must buy again",
+        "not possible: the customer must buy again",
     ),
     "modify_subscription_status": Row(
         Risk.IRREVERSIBLE,
         "cancels, pauses or resumes a subscription",
-        "pause and unpause undo each other; a cancelled subscription cannot be reactivated",
+        "pause and unpause undo each other; a cancellation cannot be undone",
         least=Risk.DESTRUCTIVE,
     ),
     "edit_subscription": Row(
         Risk.IRREVERSIBLE,
         "changes what a customer will be charged",
-        "nothing keeps the old terms: read the subscription first to be able to restore them",
+        "only by hand: nothing keeps the old terms, so read the subscription first",
     ),
 }
 """Every known command → the highest risk it can have. What is not here is destructive."""
@@ -261,24 +261,37 @@ WHOM_NAMES = frozenset(
 
 
 def command_of(key: str) -> str:
-    """The Kartra command behind an action's key, or "" where it is not known.
+    """The Kartra command that a name reads as, or "" where it is none that is known.
 
     `refund-transaction`, `refundTransaction` and `refund_transaction` are the same command.
     """
-    flat = plain(key)
-    return _BY_PLAIN.get(flat, "")
+    return _BY_PLAIN.get(plain(key), "")
+
+
+def action_command(key: str) -> str:
+    """The command behind an action's key; other letters in it may say what no table knows."""
+    return command_of(key) if key.isascii() else ""
 
 
 def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """Every (name, value), nested too, whose name is one of the plain `names`."""
+    """Every (name, value), nested too, whose name is one of the plain `names`.
+
+    Of an amount that holds its number under `value`, that number.
+    """
     if is_object(arguments):
         for name, value in arguments.items():
             if plain(str(name)) in names:
-                yield str(name), value
+                yield str(name), _number_of(str(name), value)
             yield from find_values(value, names)
     elif is_array(arguments):
         for value in arguments:
             yield from find_values(value, names)
+
+
+def _number_of(name: str, value: Any) -> Any:
+    """The amount `{"value": 5, "currency": "USD"}` says 5."""
+    wrapped = is_object(value) and plain(name) in AMOUNT_NAMES
+    return value.get("value", value) if wrapped else value
 
 
 _BY_PLAIN: Mapping[str, str] = {

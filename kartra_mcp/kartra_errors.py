@@ -6,6 +6,7 @@ error tables of its API articles (74 types). What is not listed here is unknown 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -160,13 +161,26 @@ def error_in(value: Any, *, write: bool) -> KartraMCPError | None:
 
 
 def _bodies(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """The answer itself, or what Membrane wrapped it in."""
+    """The answer itself, or what Membrane wrapped it in; an action may wrap it under any name."""
+    if isinstance(value, str):
+        value = _decoded(value)
     if not is_object(value):
         return
     yield value
-    if depth:
-        for name in _WRAPPERS:
-            yield from _bodies(value.get(name), depth - 1)
+    is_envelope = isinstance(value.get("status"), str) or "actions" in value
+    for name, inner in value.items() if depth else ():
+        if name in _WRAPPERS or not (is_envelope or name in COMMANDS):
+            yield from _bodies(inner, depth - 1)
+
+
+def _decoded(text: str) -> Any:
+    """Kartra's body where Membrane passed it on as text."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[Part]:
@@ -181,6 +195,8 @@ def _command_parts(body: Mapping[str, Any]) -> Iterator[Part]:
     entries = list(actions.values()) if is_object(actions) else actions
     for entry in [*(entries if is_array(entries) else []), body]:
         if is_object(entry):
+            if entry is not body and isinstance(entry.get("status"), str):
+                yield _part(str(entry.get("cmd") or ""), entry)
             for name, answer in entry.items():
                 if is_object(answer) and (entry is not body or name in COMMANDS):
                     yield _part(name, answer)
@@ -201,8 +217,9 @@ def _is_error(answer: Mapping[str, Any]) -> bool:
 
 
 def _error(failed: list[Part], write: bool) -> KartraMCPError:  # noqa: FBT001
-    first = failed[0]
-    meaning = MEANINGS.get(first.type)
+    """The error of parts that all failed; the gravest names it: `already_done` is the least."""
+    meanings = [MEANINGS.get(part.type) for part in failed]
+    meaning = next((m for m in meanings if m is None or m.code != "already_done"), meanings[0])
     detail = {"kartra": [_detail(part) for part in failed]}
     if meaning is None:
         return Failed(

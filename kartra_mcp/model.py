@@ -113,7 +113,8 @@ class Call:
     """One tool call: the operation, its validated arguments, and what it may do at worst.
 
     `arguments` stand under the action's own names; a raw request has none. `names` are all that
-    allow and deny may call it. `confirm` says that the caller set the flag to exactly true.
+    allow and deny may call it. `confirm` says that the caller set the flag to exactly true, and
+    `confirm_as` what the flag is called where the action has a field of that name.
     """
 
     tool: str
@@ -124,6 +125,7 @@ class Call:
     commands: tuple[Command, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     confirm: bool = False
+    confirm_as: str = "confirm"
 
     @property
     def writes(self) -> bool:

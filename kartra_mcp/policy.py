@@ -13,10 +13,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from kartra_mcp import kartra
+from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.kartra import COMMANDS, plain
-from kartra_mcp.model import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.model import Action, Call, Command, Executed, Gate, RawRequest, Risk
 from kartra_mcp.shapes import is_array, is_object
 
+MOST_RETRIES = 3
 ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 
@@ -55,6 +57,19 @@ def judge(risk: Risk, names: Iterable[str], rules: Rules) -> Verdict:
     return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
 
 
+def retry_after(problem: KartraMCPError, risk: Risk, tries: int) -> float | None:
+    """Seconds after which a call is tried again, or None.
+
+    Only what says that it was not executed is repeated, an irreversible call not even then; and
+    a read once, when there was no readable answer.
+    """
+    turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
+    if turned_away and risk < Risk.IRREVERSIBLE and tries < MOST_RETRIES:
+        return 1.0
+    unread = risk is Risk.READ and not problem.answered and tries == 0
+    return 0.0 if unread else None
+
+
 def judge_call(call: Call, rules: Rules) -> Verdict:
     """The verdict on a call; of a raw request, the strictest on the tool and on each command."""
     if not isinstance(call.operation, RawRequest):
@@ -72,7 +87,7 @@ def hidden(least: Risk, names: Iterable[str], rules: Rules) -> Verdict | None:
 
 def listed(names: tuple[str, ...], rules: Rules) -> bool:
     """What allow and deny say of something with these names; deny wins."""
-    if not ALWAYS_ALLOWED.isdisjoint(names):
+    if names and ALWAYS_ALLOWED.issuperset(names):
         return True
     if _matches(names, rules.deny):
         return False
@@ -92,29 +107,36 @@ def command_names(command: str) -> frozenset[str]:
     return frozenset({f"kartra_{command}", f"kartra_{key}", f"kartra_{key.replace('_', '-')}"})
 
 
+def action_command(action: Action) -> str:
+    """The Kartra command behind an action; where it has no key, by its name."""
+    return kartra.action_command(action.key or action.name)
+
+
 def action_risk(action: Action) -> Risk:
     """The highest that the action can reach, whatever its arguments. For the list."""
-    command = kartra.command_of(action.key)
-    if command:
-        return max(COMMANDS[command].risk, *_declared(action, known=True))
-    return _unknown_action_risk(action)
+    command = action_command(action)
+    return _with_command(action, COMMANDS[command].risk if command else None)
 
 
 def least_risk(action: Action) -> Risk:
     """The lowest that the action can reach: what hides it."""
-    command = kartra.command_of(action.key)
-    if command:
-        return max(COMMANDS[command].lowest, *_declared(action, known=True))
-    return _unknown_action_risk(action)
+    command = action_command(action)
+    return _with_command(action, COMMANDS[command].lowest if command else None)
 
 
 def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
     """The risk of the action with these arguments."""
-    command = kartra.command_of(action.key)
-    if command:
-        known = command_risk(Command(command, arguments))
-        return max(known, *_declared(action, known=True))
-    return _unknown_action_risk(action)
+    command = action_command(action)
+    return _with_command(action, command_risk(Command(command, arguments)) if command else None)
+
+
+def _with_command(action: Action, risk: Risk | None) -> Risk:
+    """A key names its command; a name alone only adds to what is unknown."""
+    if risk is None:
+        return _unknown_action_risk(action)
+    if action.key:
+        return max(risk, *_declared(action, known=True))
+    return max(risk, _unknown_action_risk(action))
 
 
 def command_risk(command: Command) -> Risk:
@@ -139,10 +161,10 @@ def _edit_lead_risk(command: Command) -> Risk:
     """Changing the address changes who the lead is; an empty value erases."""
     fields = {**command.lead, **command.arguments}
     names = {plain(name) for name in _names(fields)}
-    if any(name.startswith("new") and "mail" in name for name in names):
-        return Risk.DESTRUCTIVE
-    both = "email" in names and not names.isdisjoint({"id", "leadid"})
-    return Risk.DESTRUCTIVE if both or _empties(fields) else Risk.WRITE
+    addresses = {name for name in names if "mail" in name}
+    beside = len(addresses) > 1 or not names.isdisjoint({"id", "leadid"})
+    changes = any(name.startswith("new") for name in addresses) or (addresses and beside)
+    return Risk.DESTRUCTIVE if changes or _empties(fields) else Risk.WRITE
 
 
 def _status_risk(command: Command) -> Risk:
@@ -188,8 +210,8 @@ def _unknown_action_risk(action: Action) -> Risk:
 
 
 def _words(text: str) -> Iterator[str]:
-    """`refundTransaction`, `refund-transaction` → refund, transaction."""
-    split = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
+    """`refundLead`, `refund-lead` → refund, lead; `APIRefund` → api, refund."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return (word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
 
 

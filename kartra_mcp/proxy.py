@@ -109,7 +109,7 @@ def require_reads(request: RawRequest) -> None:
         _not_a_read("body: there is no Kartra command that could be known to read")
     for command in request.commands:
         if not _reads(command):
-            _not_a_read(f"cmd: {shown(command.name)} is not a known read")
+            _not_a_read(f"cmd: {shown(command.name)} is not a known read", command.name)
 
 
 def require_own_tools(request: RawRequest) -> None:
@@ -125,8 +125,9 @@ def _reads(command: Command) -> bool:
     return row is not None and row.risk is Risk.READ
 
 
-def _not_a_read(what: str) -> NoReturn:
-    forbid(what, "Use kartra_proxy_write, or better the action's own tool.")
+def _not_a_read(what: str, command: str = "") -> NoReturn:
+    own = OWN_TOOLS.get(command, "kartra_proxy_write, or better the action's own tool")
+    forbid(what, f"Use {own}.")
 
 
 def _only_pauses(command: Command) -> bool:

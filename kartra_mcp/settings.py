@@ -13,11 +13,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kartra_mcp.model import Gate, Risk
 
 PREFIX = "KARTRA_MCP_"
+NOTHING = ("(nothing)",)
+"""Names that match no tool."""
+
+_PATTERN = re.compile(r"[\w.*?!\[\]-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +77,35 @@ SETTINGS: tuple[Setting, ...] = (
         strictest=50.0,
     ),
     Setting("MAX_CHILDREN", "count", 4, "Programs running at once.", strictest=1),
+    Setting(
+        "RATE",
+        "rate",
+        10.0,
+        "Calls a second to one connection, with a bucket of one second's worth; 0 is no throttle.",
+        strictest=1.0,
+    ),
+    Setting(
+        "RESULT_CHARS",
+        "count",
+        20_000,
+        "Characters of the JSON of one result (it goes out twice: as text and as structure).",
+        strictest=1_000,
+    ),
     Setting("READ_ONLY", "switch", False, "Only reads are listed and run.", strictest=True),
     Setting(
         "ALLOW",
         "patterns",
         (),
         "Names or patterns that may be used, by tool name, `kartra_` + key or `kartra_` + command.",
+        strictest=NOTHING,
     ),
-    Setting("DENY", "patterns", (), "Names or patterns that may not; deny wins over allow."),
+    Setting(
+        "DENY",
+        "patterns",
+        (),
+        "Names or patterns that may not; deny wins over allow.",
+        strictest=("*",),
+    ),
     Setting(
         "GATE_DESTRUCTIVE",
         "gate",
@@ -117,8 +142,9 @@ class Problem:
 class Settings:
     """Everything that the person set, read once.
 
-    `timeout` is in seconds. `gates` has a gate for every risk. `environment`, `platform` and
-    `home` are what the process was started with, for finding and starting programs.
+    `timeout` is in seconds, `rate` in calls a second. `gates` has a gate for every risk.
+    `environment`, `platform` and `home` are what the process was started with, for finding and
+    starting programs.
     """
 
     membrane: str | None = None
@@ -127,6 +153,8 @@ class Settings:
     state_dir: Path = Path()
     timeout: float = 50.0
     max_children: int = 4
+    rate: float = 10.0
+    result_chars: int = 20_000
     read_only: bool = False
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -158,6 +186,8 @@ def read_settings(
         state_dir=state / "sandbox" if sandbox else state,
         timeout=values["TIMEOUT"],
         max_children=values["MAX_CHILDREN"],
+        rate=values["RATE"],
+        result_chars=values["RESULT_CHARS"],
         read_only=values["READ_ONLY"],
         allow=values["ALLOW"],
         deny=values["DENY"],
@@ -195,10 +225,15 @@ def _value(setting: Setting, said: str | None, problems: list[Problem]) -> Any:
     value = read(said)
     if value is None:
         used = setting.strictest
-        shown = "on" if used is True else str(used)
-        problems.append(Problem(setting.variable, wanted, shown))
+        problems.append(Problem(setting.variable, wanted, _shown(used)))
         return used
     return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in cast("tuple[Any, ...]", value))
+    return "on" if value is True else str(value)
 
 
 def _switch(text: str) -> bool | None:
@@ -216,12 +251,17 @@ def _seconds(text: str) -> float | None:
     return value if math.isfinite(value) and 0 < value <= 3600 else None  # noqa: PLR2004
 
 
+def _rate(text: str) -> float | None:
+    return 0.0 if re.fullmatch(r"0+(?:\.0*)?", text) else _seconds(text)
+
+
 def _count(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,4}", text) and int(text) > 0 else None
+    return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) > 0 else None
 
 
-def _patterns(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _patterns(text: str) -> tuple[str, ...] | None:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    return parts if parts and all(_PATTERN.fullmatch(part) for part in parts) else None
 
 
 def _gate(text: str) -> Gate | None:
@@ -237,8 +277,9 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "text": ("text", _text),
     "switch": ("on or off", _switch),
     "seconds": ("a number of seconds up to 3600", _seconds),
-    "count": ("a whole number from 1 to 9999", _count),
-    "patterns": ("a list of names", _patterns),
+    "rate": ("a number of calls a second", _rate),
+    "count": ("a whole number from 1 to 9999999", _count),
+    "patterns": ("a list of names with commas between them", _patterns),
     "gate": ("one of " + ", ".join(GATES_OFFERED), _gate),
 }
 
@@ -252,11 +293,11 @@ def _gates(values: Mapping[str, Any]) -> dict[Risk, Gate]:
 
 def _state_dir(said: str | None, env: Mapping[str, str]) -> Path:
     if said:
-        return Path(said).expanduser().absolute()
-    from platformdirs import user_state_path
-
+        return Path(os.path.expanduser(said)).absolute()  # noqa: PTH111  a ~ that is nobody's stays
     if sys.platform == "linux" and env.get("HOME") and not env.get("XDG_STATE_HOME"):
         return Path(env["HOME"]) / ".local" / "state" / "kartra-mcp"
+    from platformdirs import user_state_path
+
     return user_state_path("kartra-mcp", appauthor=False)
 
 
@@ -275,13 +316,13 @@ def flags_of(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         word = rest.pop(0)
         flag, equals, value = word.partition("=")
         setting = by_flag.get(flag)
-        if setting is None:
+        if setting is None or setting.name in flags:
             left.append(word)
         elif equals:
             flags[setting.name] = value
         elif setting.kind == "switch":
             flags[setting.name] = "on"
-        elif rest:
+        elif rest and not rest[0].startswith("--"):
             flags[setting.name] = rest.pop(0)
         else:
             left.append(word)

@@ -16,20 +16,32 @@ _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 _NAMES = (
-    r"(?:[A-Za-z0-9]+[_-])*(?:app_?id|api_?key|api_?password|password|passwd|secret|token|"
-    r"authorization|credentials?|workspace_?secret|cookie|pin)"
+    r"(?:[\w-]{0,40}(?:app[ _-]?id|(?:api|access|private)[ _-]?key|password|passwd|secret|token|"
+    r"authorization|credentials?|cookie)|(?:[A-Za-z0-9]{1,20}[_-]){0,4}pin)"
 )
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\+\"[^\"\\]*\\+\""
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), "[token removed]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [removed]"),
     (re.compile(r"\bpat-[\w-]{6,}"), "[token removed]"),
     (
-        re.compile(rf"(?i)([\"']?\b{_NAMES}[\"']?\]?\s*[:=]\s*)(\"[^\"]*\"|'[^']*'|[^\s&,;}}\]]+)"),
+        re.compile(
+            rf"(?i)(\b{_NAMES}(?:\\*[\"'])?\]?\s*[:=]\s*)({_QUOTED}|\[removed\]|[^\s&,;}}\]]+)"
+        ),
+        r"\1[removed]",
+    ),
+    # What the general rule leaves of a header: `Cookie: a=1; b=2` is secret to the end of its line.
+    (
+        re.compile(r"(?i)(\b(?:[\w-]{0,20}authorization|cookie)\s*:\s*)[^\s\"'][^\n\"']*"),
         r"\1[removed]",
     ),
     (re.compile(r"(?i)(https?://)[^/\s:@]+:[^/\s@]+@"), r"\1[removed]@"),
 )
-_CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
+_CARD = re.compile(r"(?<!\d)(?<!\d\.)[2-6](?:[ -]?\d){12,18}(?!\d|\.\d)")
+
+
+_SEEN = 4_000
+"""Characters of a long text that are looked at before it is cut: enough to know a secret whole."""
 
 
 def without_ansi(text: str) -> str:
@@ -102,7 +114,8 @@ def _luhn(digits: str) -> bool:
 
 def shown(text: str, length: int = 500) -> str:
     """A stranger's text as it may stand in an error: cleaned, without secrets, cut."""
-    return cut(without_secrets(clean(without_ansi(text))).strip(), length)
+    seen = without_ansi(text[: _SEEN + 10 * length])
+    return cut(without_secrets(clean(seen)).strip(), length)
 
 
 def as_json(value: Any) -> str:

@@ -1,0 +1,556 @@
+"""How dangerous something is, and whether it may run: every row of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kartra_mcp import kartra, policy
+from kartra_mcp.model import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.policy import Rules, Verdict
+
+READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
+
+# Published action key → the highest and the lowest that its arguments can make of it.
+PUBLISHED: Mapping[str, tuple[Risk, Risk]] = {
+    "retrieve-account-pages": (READ, READ),
+    "retrieve-account-custom-fields": (READ, READ),
+    "retrieve-account-sequences": (READ, READ),
+    "retrieve-account-tags": (READ, READ),
+    "retrieve-account-lists": (READ, READ),
+    "get-lead": (READ, READ),
+    "get-transaction-details": (READ, READ),
+    "retrieve-transactions-from-lead": (READ, READ),
+    "create-lead": (WRITE, WRITE),
+    "edit-lead": (DESTRUCTIVE, WRITE),
+    "assign-tag": (WRITE, WRITE),
+    "subscribe-lead-to-list": (WRITE, WRITE),
+    "subscribe-lead-to-sequence": (WRITE, WRITE),
+    "unsubscribe-lead-from-list": (DESTRUCTIVE, DESTRUCTIVE),
+    "unsubscribe-lead-from-sequence": (DESTRUCTIVE, DESTRUCTIVE),
+    "unassign-tag": (DESTRUCTIVE, DESTRUCTIVE),
+    "cancel-subscription": (IRREVERSIBLE, IRREVERSIBLE),
+    "refund-transaction": (IRREVERSIBLE, IRREVERSIBLE),
+    "grant-membership-access": (WRITE, WRITE),
+    "revoke-membership-access": (DESTRUCTIVE, DESTRUCTIVE),
+}
+
+# The 29 documented commands and get_lead → the highest risk.
+COMMANDS: Mapping[str, Risk] = {
+    "get_lead": READ,
+    "search_lead": READ,
+    "create_lead": WRITE,
+    "edit_lead": DESTRUCTIVE,
+    "assign_tag": WRITE,
+    "unassign_tag": DESTRUCTIVE,
+    "retrieve_account_tags": READ,
+    "subscribe_lead_to_list": WRITE,
+    "unsubscribe_lead_from_list": DESTRUCTIVE,
+    "retrieve_account_lists": READ,
+    "subscribe_lead_to_sequence_at_step": WRITE,
+    "unsubscribe_lead_from_sequence": DESTRUCTIVE,
+    "retrieve_account_sequences": READ,
+    "give_points_to_lead": WRITE,
+    "remove_points_from_lead": DESTRUCTIVE,
+    "create_custom_field": DESTRUCTIVE,
+    "retrieve_custom_fields": READ,
+    "retrieve_account_pages": READ,
+    "calendar_subscribe": WRITE,
+    "calendar_cancel": DESTRUCTIVE,
+    "search_transaction": READ,
+    "get_transaction_details": READ,
+    "retrieve_transactions_from_lead": READ,
+    "refund_transaction": IRREVERSIBLE,
+    "search_subscription": READ,
+    "get_subscription_details": READ,
+    "retrieve_subscriptions_from_lead": READ,
+    "modify_subscription_status": IRREVERSIBLE,
+    "edit_subscription": IRREVERSIBLE,
+    "cancel_transaction": IRREVERSIBLE,
+}
+
+READ_TYPES = (
+    "list-data-records",
+    "find-data-record-by-id",
+    "match-data-record",
+    "search-data-record",
+)
+SILENT_TYPES = (
+    "",
+    "connector-operation",
+    "api-request-to-external-app",
+    "api-request-to-your-app",
+    "http-request",
+    "run-javascript",
+    "api-request",
+    "a type of tomorrow",
+)
+
+
+def action(key: str, *, name: str = "", kind: str = "", method: str = "") -> Action:
+    return Action(id="a1", key=key, name=name, type=kind, method=method)
+
+
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_a_published_action_has_the_risks_of_its_row(key: str):
+    highest, lowest = PUBLISHED[key]
+    assert policy.action_risk(action(key)) is highest
+    assert policy.least_risk(action(key)) is lowest
+
+
+def test_the_published_keys_are_the_twenty_of_the_facts():
+    assert sorted(kartra.PUBLISHED_KEYS) == sorted(PUBLISHED)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_command_has_its_risk(command: str):
+    assert kartra.COMMANDS[command].risk is COMMANDS[command]
+
+
+def test_the_commands_are_the_documented_ones_and_the_two_of_memberships():
+    undocumented = {"grant_membership_access", "revoke_membership_access"}
+    assert kartra.COMMANDS.keys() == COMMANDS.keys() | undocumented
+    assert len(COMMANDS) == 30
+
+
+def underscored(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def camel(key: str) -> str:
+    return key.title().replace("-", "")
+
+
+@pytest.mark.parametrize("spell", [str.upper, underscored, camel])
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_a_published_key_in_another_spelling_is_the_same_action(key: str, spell: Any):
+    assert policy.action_risk(action(spell(key))) is PUBLISHED[key][0]
+
+
+def test_a_key_with_letters_that_are_no_ascii_is_never_a_known_one():
+    assert kartra.action_command("get-lead-удалить") == ""
+    assert kartra.command_of("refund_transactionя") == "refund_transaction"  # hidden in a request
+    assert policy.action_risk(action("get-lead-удалить")) is DESTRUCTIVE
+
+
+@pytest.mark.parametrize(
+    ("kind", "risk"), [("delete-data-record", DESTRUCTIVE), ("update-data-record", WRITE)]
+)
+def test_the_type_raises_even_a_known_read(kind: str, risk: Risk):
+    assert policy.action_risk(action("get-lead", kind=kind)) is risk
+    assert policy.least_risk(action("get-lead", kind=kind)) is risk
+    assert policy.call_risk(action("get-lead", kind=kind), {}) is risk
+
+
+@pytest.mark.parametrize("method", ["", "GET", "POST", "post"])
+def test_posting_says_nothing_of_a_known_read_as_kartra_posts_everything(method: str):
+    assert policy.action_risk(action("get-lead", method=method)) is READ
+
+
+@pytest.mark.parametrize(
+    ("method", "risk"), [("PUT", WRITE), ("PATCH", WRITE), ("DELETE", DESTRUCTIVE)]
+)
+def test_another_method_raises_even_a_known_read(method: str, risk: Risk):
+    assert policy.action_risk(action("get-lead", method=method)) is risk
+
+
+EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
+    "a name of the lead by address": ({"email": "a@b.c", "first_name": "Ann"}, WRITE),
+    "a name of the lead by id": ({"id": 7, "first_name": "Ann"}, WRITE),
+    "a number that is 0": ({"id": 7, "business_type": 0}, WRITE),
+    "a custom field": (
+        {"id": 7, "custom_fields": [{"field_identifier": "x", "field_value": "y"}]},
+        WRITE,
+    ),
+    "a new address": ({"email": "a@b.c", "new_email": "d@e.f"}, DESTRUCTIVE),
+    "a new address in camel case": ({"id": 7, "newEmail": "d@e.f"}, DESTRUCTIVE),
+    "a new e-mail address, nested": ({"lead": {"id": 7, "newEmailAddress": "d"}}, DESTRUCTIVE),
+    "an address beside the id": ({"id": 7, "email": "d@e.f"}, DESTRUCTIVE),
+    "an address of another spelling beside the lead's id": (
+        {"leadId": 7, "email_address": "d@e.f"},
+        DESTRUCTIVE,
+    ),
+    "two addresses": ({"email": "a@b.c", "changed_email": "d@e.f"}, DESTRUCTIVE),
+    "an empty text": ({"id": 7, "phone": ""}, DESTRUCTIVE),
+    "a blank text": ({"id": 7, "phone": "  "}, DESTRUCTIVE),
+    "a null": ({"id": 7, "phone": None}, DESTRUCTIVE),
+    "an empty custom field": (
+        {"id": 7, "custom_fields": [{"field_identifier": "x", "field_value": ""}]},
+        DESTRUCTIVE,
+    ),
+    "an empty choice": (
+        {"id": 7, "custom_fields": [{"field_identifier": "x", "field_value": []}]},
+        DESTRUCTIVE,
+    ),
+    "an empty object": ({"id": 7, "lead": {}}, DESTRUCTIVE),
+}
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_editing_a_lead_is_as_dangerous_as_what_it_changes(case: str):
+    arguments, risk = EDITS[case]
+    assert policy.call_risk(action("edit-lead"), arguments) is risk
+    assert policy.command_risk(Command("edit_lead", {}, lead=arguments)) is risk
+
+
+STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
+    "pause": ({"subscription_status_modification": "pause"}, DESTRUCTIVE),
+    "unpause": ({"subscription_status_modification": "unpause"}, DESTRUCTIVE),
+    "cancel": ({"subscription_status_modification": "cancel"}, IRREVERSIBLE),
+    "CANCEL": ({"subscription_status_modification": "CANCEL"}, IRREVERSIBLE),
+    "a status of tomorrow": ({"subscription_status_modification": "end"}, IRREVERSIBLE),
+    "no status": ({}, IRREVERSIBLE),
+    "a null": ({"subscription_status_modification": None}, IRREVERSIBLE),
+    "a list": ({"subscription_status_modification": ["cancel"]}, IRREVERSIBLE),
+    "two that disagree": (
+        {"subscription_status_modification": "pause", "status": "cancel"},
+        IRREVERSIBLE,
+    ),
+    "another name": ({"subscriptionStatusModification": "pause"}, DESTRUCTIVE),
+}
+
+
+@pytest.mark.parametrize("case", STATUSES)
+def test_only_pause_and_unpause_of_a_subscription_can_be_undone(case: str):
+    arguments, risk = STATUSES[case]
+    assert policy.command_risk(Command("modify_subscription_status", arguments)) is risk
+
+
+def test_a_command_that_is_not_known_is_destructive():
+    assert policy.command_risk(Command("get_everything")) is DESTRUCTIVE
+
+
+# ── Actions that are not in the table ──
+
+WORDS: Mapping[str, Risk] = {
+    "issue-refund": IRREVERSIBLE,
+    "refundOrder": IRREVERSIBLE,
+    "list-refunds": IRREVERSIBLE,
+    "getAPIRefund": IRREVERSIBLE,
+    "charge-card": IRREVERSIBLE,
+    "chargeback": IRREVERSIBLE,
+    "cancelBooking": IRREVERSIBLE,
+    "order.cancelled": IRREVERSIBLE,
+    "send-payout": IRREVERSIBLE,
+    "void_invoice": IRREVERSIBLE,
+    "delete-lead": DESTRUCTIVE,
+    "leadDelete": DESTRUCTIVE,
+    "get-and-remove-tag": DESTRUCTIVE,
+    "revokeAccess": DESTRUCTIVE,
+    "purge.list": DESTRUCTIVE,
+    "unenroll-lead": DESTRUCTIVE,
+    "lead-Unenroll": DESTRUCTIVE,
+    "LEADUnsubscribe": DESTRUCTIVE,
+}
+
+
+@pytest.mark.parametrize("kind", [*READ_TYPES, *SILENT_TYPES, "create-data-record"])
+@pytest.mark.parametrize("key", WORDS)
+def test_a_word_of_the_key_raises_whatever_the_type_says(key: str, kind: str):
+    assert policy.action_risk(action(key, kind=kind)) is WORDS[key]
+
+
+@pytest.mark.parametrize("verb", sorted(kartra.READ_VERBS))
+@pytest.mark.parametrize("kind", READ_TYPES)
+def test_a_read_type_with_a_read_verb_reads(kind: str, verb: str):
+    assert policy.action_risk(action(f"{verb}-products", kind=kind)) is READ
+    assert policy.action_risk(action(f"{verb}Products", kind=kind)) is READ
+
+
+@pytest.mark.parametrize("verb", ["", "create", "query", "run", "send", "export", "gets", "getter"])
+@pytest.mark.parametrize("kind", READ_TYPES)
+def test_a_read_type_without_a_read_verb_is_destructive(kind: str, verb: str):
+    assert policy.action_risk(action(f"{verb}-products", kind=kind)) is DESTRUCTIVE
+
+
+@pytest.mark.parametrize("verb", ["get", "list", "retrieve", "search", "create", "products-get"])
+@pytest.mark.parametrize("kind", SILENT_TYPES)
+def test_a_verb_without_a_type_that_says_so_is_destructive(kind: str, verb: str):
+    assert policy.action_risk(action(f"{verb}-products", kind=kind, method="GET")) is DESTRUCTIVE
+
+
+@pytest.mark.parametrize(
+    ("kind", "risk"),
+    [
+        ("create-data-record", WRITE),
+        ("find-or-create-data-record", WRITE),
+        ("update-data-record", WRITE),
+        ("delete-data-record", DESTRUCTIVE),
+    ],
+)
+@pytest.mark.parametrize("verb", ["get", "create", "do"])
+def test_a_type_that_says_what_it_does_is_believed_upwards(kind: str, risk: Risk, verb: str):
+    assert policy.action_risk(action(f"{verb}-product", kind=kind)) is risk
+
+
+@pytest.mark.parametrize(
+    ("method", "risk"),
+    [
+        ("GET", READ),
+        ("POST", WRITE),
+        ("PUT", WRITE),
+        ("PATCH", WRITE),
+        ("DELETE", DESTRUCTIVE),
+        ("delete", DESTRUCTIVE),
+    ],
+)
+def test_the_method_raises_what_type_and_verb_call_a_read(method: str, risk: Risk):
+    found = policy.action_risk(action("get-product", kind="find-data-record-by-id", method=method))
+    assert found is risk
+
+
+@given(
+    st.text(alphabet="abcdefgSTUV-_. é", max_size=20),
+    st.sampled_from([*SILENT_TYPES, "create-data-record", "delete-data-record"]),
+    st.sampled_from(["", "GET", "POST", "DELETE"]),
+)
+def test_nothing_unknown_without_a_read_type_is_a_read(key: str, kind: str, method: str):
+    assert policy.action_risk(action(key, kind=kind, method=method)) > READ
+
+
+def test_an_action_without_a_key_is_judged_by_its_name():
+    assert policy.action_risk(action("", name="Refund it")) is IRREVERSIBLE
+    assert policy.action_risk(action("", name="Get it", kind="list-data-records")) is READ
+    assert policy.action_risk(action("", name="Get lead")) is DESTRUCTIVE
+
+
+# ── Gates ──
+
+GATED: Mapping[tuple[Gate, Risk], Verdict] = {
+    **{(Gate.ALLOW, risk): Verdict.RUN for risk in Risk},
+    **{(gate, risk): Verdict.CONFIRM for gate in list(Gate)[1:4] for risk in Risk},
+    **{(Gate.DENY, risk): Verdict.NOT_ALLOWED for risk in Risk},
+}
+
+
+@pytest.mark.parametrize(("gate", "risk"), list(product(Gate, Risk)))
+def test_a_gate_lets_run_asks_or_refuses(gate: Gate, risk: Risk):
+    rules = Rules({risk: gate})
+    assert policy.judge(risk, ["kartra_x"], rules) is GATED[gate, risk]
+    hidden = Verdict.NOT_ALLOWED if gate is Gate.DENY else None
+    assert policy.hidden(risk, ["kartra_x"], rules) is hidden
+
+
+def test_a_risk_without_a_gate_is_refused():
+    assert policy.judge(READ, ["kartra_x"], Rules()) is Verdict.NOT_ALLOWED
+
+
+OPEN = dict.fromkeys(Risk, Gate.ALLOW)
+
+
+@pytest.mark.parametrize("risk", Risk)
+def test_read_only_lets_reads_alone_run_and_be_listed(risk: Risk):
+    rules = Rules(OPEN, read_only=True)
+    verdict = Verdict.RUN if risk is READ else Verdict.READ_ONLY
+    assert policy.judge(risk, ["kartra_x"], rules) is verdict
+    assert policy.hidden(risk, ["kartra_x"], rules) is (None if risk is READ else verdict)
+
+
+def test_what_can_be_harmless_stays_listed_under_a_gate_of_deny():
+    rules = Rules({**OPEN, DESTRUCTIVE: Gate.DENY})
+    edit = action("edit-lead")
+    names = policy.action_names("kartra_edit_lead", "edit-lead", "edit_lead")
+    assert policy.hidden(policy.least_risk(edit), names, rules) is None
+    assert policy.judge(policy.call_risk(edit, {"new_email": "x"}), names, rules) is (
+        Verdict.NOT_ALLOWED
+    )
+
+
+# ── Allow and deny ──
+
+CANCEL = policy.action_names(
+    "kartra_cancel_subscription", "cancel-subscription", "cancel_transaction"
+)
+NAMED = (
+    "kartra_cancel_subscription",
+    "kartra_cancel-subscription",
+    "kartra_cancel_transaction",
+    "KARTRA_Cancel_Subscription",
+    "kartra_cancel_*",
+    "*cancel*",
+    "kartra_?ancel_subscription",
+    "*",
+)
+NOT_NAMED = ("cancel_subscription", "kartra_cancel", "kartra_refund_transaction", "kartra_x*", "")
+
+
+@pytest.mark.parametrize("pattern", NAMED)
+def test_deny_takes_away_by_every_name_and_pattern(pattern: str):
+    assert policy.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("pattern", NAMED)
+def test_allow_gives_by_every_name_and_pattern(pattern: str):
+    assert policy.judge(READ, CANCEL, Rules(OPEN, allow=("kartra_x", pattern))) is Verdict.RUN
+
+
+@pytest.mark.parametrize("pattern", NOT_NAMED)
+def test_a_name_that_is_not_its_own_neither_gives_nor_takes(pattern: str):
+    assert policy.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.RUN
+    assert policy.judge(READ, CANCEL, Rules(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
+
+
+@pytest.mark.parametrize(("allow", "deny"), list(product(NAMED, NAMED)))
+def test_deny_wins_over_allow(allow: str, deny: str):
+    rules = Rules(OPEN, allow=(allow,), deny=(deny,))
+    assert policy.judge(READ, CANCEL, rules) is Verdict.NOT_ALLOWED
+
+
+def test_an_action_whose_name_was_suffixed_is_denied_by_either_name():
+    names = policy.action_names("kartra_get_thing_0a1b2c", "get-thing", "")
+    for name in ("kartra_get_thing", "kartra_get-thing", "kartra_get_thing_0a1b2c"):
+        assert policy.judge(READ, names, Rules(OPEN, deny=(name,))) is Verdict.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("own", ["kartra_status", "kartra_read_more"])
+def test_the_tools_that_always_stay_do(own: str):
+    rules = Rules(OPEN, read_only=True, allow=("kartra_x",), deny=("*", own))
+    assert policy.judge(READ, [own], rules) is Verdict.RUN
+    assert policy.hidden(READ, [own], rules) is None
+
+
+@pytest.mark.parametrize("key", ["status", "read-more", "read_more", "Status"])
+def test_an_action_that_is_called_like_them_does_not(key: str):
+    spelled = f"kartra_{key.lower().replace('-', '_')}"
+    names = policy.action_names(f"{spelled}_0a1b2c", key, "")
+    assert policy.judge(READ, names, Rules(OPEN, deny=("*",))) is Verdict.NOT_ALLOWED
+
+
+# ── Raw requests ──
+
+
+def raw(*commands: Command, method: str = "POST", body: str | None = "{}") -> RawRequest:
+    return RawRequest(method=method, path="/api", body=body, commands=commands)
+
+
+def raw_call(*commands: Command) -> Call:
+    request = raw(*commands)
+    return Call(
+        tool="kartra_proxy_write",
+        title="Raw Kartra write",
+        operation=request,
+        risk=max(WRITE, policy.request_risk(request)),
+        names=frozenset({"kartra_proxy_write"}),
+        commands=commands,
+    )
+
+
+REQUESTS: Mapping[str, tuple[RawRequest, Risk]] = {
+    "a GET without a body": (raw(method="GET", body=None), READ),
+    "a GET with a body": (raw(method="GET"), DESTRUCTIVE),
+    "a POST without commands": (raw(), DESTRUCTIVE),
+    "a DELETE of nothing known": (raw(method="DELETE", body=None), DESTRUCTIVE),
+    "a known read": (raw(Command("get_lead")), READ),
+    "a known read by DELETE": (raw(Command("get_lead"), method="DELETE"), DESTRUCTIVE),
+    "a read and a write": (raw(Command("get_lead"), Command("assign_tag")), WRITE),
+    "a write and a refund": (
+        raw(Command("assign_tag"), Command("refund_transaction")),
+        IRREVERSIBLE,
+    ),
+    "a command that is not known": (raw(Command("x")), DESTRUCTIVE),
+    "a pause": (
+        raw(Command("modify_subscription_status", {"subscription_status_modification": "pause"})),
+        DESTRUCTIVE,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REQUESTS)
+def test_a_raw_request_is_as_dangerous_as_its_worst_command(case: str):
+    request, risk = REQUESTS[case]
+    assert policy.request_risk(request) is risk
+
+
+TAG, UNTAG, REFUND = Command("assign_tag"), Command("unassign_tag"), Command("refund_transaction")
+FLAGS = {**OPEN, DESTRUCTIVE: Gate.FLAG, IRREVERSIBLE: Gate.FLAG}
+JUDGED: Mapping[str, tuple[Call, Rules, Verdict]] = {
+    "a write runs": (raw_call(TAG), Rules(FLAGS), Verdict.RUN),
+    "a destructive command among writes asks": (
+        raw_call(TAG, UNTAG),
+        Rules(FLAGS),
+        Verdict.CONFIRM,
+    ),
+    "the gate of the lesser risk still asks": (
+        raw_call(UNTAG, REFUND),
+        Rules({**OPEN, DESTRUCTIVE: Gate.FLAG}),
+        Verdict.CONFIRM,
+    ),
+    "the gate of the lesser risk still denies": (
+        raw_call(UNTAG, REFUND),
+        Rules({**OPEN, DESTRUCTIVE: Gate.DENY}),
+        Verdict.NOT_ALLOWED,
+    ),
+    "a denied command among others": (
+        raw_call(TAG, UNTAG),
+        Rules(OPEN, deny=("kartra_unassign_tag",)),
+        Verdict.NOT_ALLOWED,
+    ),
+    "a command denied by the key of its action": (
+        raw_call(Command("subscribe_lead_to_sequence_at_step")),
+        Rules(OPEN, deny=("kartra_subscribe-lead-to-sequence",)),
+        Verdict.NOT_ALLOWED,
+    ),
+    "a command denied by the tool of its action": (
+        raw_call(Command("cancel_transaction")),
+        Rules(OPEN, deny=("kartra_cancel_subscription",)),
+        Verdict.NOT_ALLOWED,
+    ),
+    "a command denied by a pattern": (
+        raw_call(TAG),
+        Rules(OPEN, deny=("*tag*",)),
+        Verdict.NOT_ALLOWED,
+    ),
+    "the tool itself denied": (
+        raw_call(TAG),
+        Rules(OPEN, deny=("kartra_proxy_write",)),
+        Verdict.NOT_ALLOWED,
+    ),
+    "only the tool allowed": (
+        raw_call(TAG),
+        Rules(OPEN, allow=("kartra_proxy_write",)),
+        Verdict.NOT_ALLOWED,
+    ),
+    "the tool and the command allowed": (
+        raw_call(TAG),
+        Rules(OPEN, allow=("kartra_proxy_*", "kartra_assign_tag")),
+        Verdict.RUN,
+    ),
+    "a write of a read-only server": (
+        raw_call(Command("get_lead"), TAG),
+        Rules(OPEN, read_only=True),
+        Verdict.READ_ONLY,
+    ),
+    "a read under the write tool of a read-only server": (
+        raw_call(Command("get_lead")),
+        Rules(OPEN, read_only=True),
+        Verdict.READ_ONLY,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", JUDGED)
+def test_of_a_raw_request_the_strictest_verdict_counts(case: str):
+    call, rules, verdict = JUDGED[case]
+    assert policy.judge_call(call, rules) is verdict
+
+
+@given(
+    names=st.lists(st.sampled_from(sorted(kartra.COMMANDS)), max_size=4),
+    destructive=st.sampled_from([Gate.ALLOW, Gate.FLAG, Gate.DENY]),
+    irreversible=st.sampled_from([Gate.ALLOW, Gate.FLAG, Gate.DENY]),
+    read_only=st.booleans(),
+)
+def test_no_command_gets_through_in_company_that_is_stopped_alone(
+    names: list[str], *, destructive: Gate, irreversible: Gate, read_only: bool
+):
+    rules = Rules({**OPEN, DESTRUCTIVE: destructive, IRREVERSIBLE: irreversible}, read_only)
+    together = policy.judge_call(raw_call(*map(Command, names)), rules)
+    order = [Verdict.RUN, Verdict.CONFIRM, Verdict.NOT_ALLOWED, Verdict.READ_ONLY]
+    for name in names:
+        alone = policy.judge_call(raw_call(Command(name)), rules)
+        assert order.index(together) >= order.index(alone)

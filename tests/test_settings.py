@@ -1,0 +1,275 @@
+"""Every setting: its default, the environment, the flag over it; and nothing bad ever widens."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kartra_mcp import policy
+from kartra_mcp.model import Gate, Risk
+from kartra_mcp.settings import (
+    NOTHING,
+    SETTINGS,
+    Settings,
+    flags_of,
+    read_settings,
+    sandbox_account,
+    sandbox_command,
+)
+
+HOME = {"HOME": "/home/ann"}
+
+
+def read(said: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
+    env = {f"KARTRA_MCP_{name}": value for name, value in (said or {}).items()}
+    return read_settings(flags, {**HOME, **env})
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    if name.startswith("GATE_"):
+        return settings.gates[Risk[name.removeprefix("GATE_")]]
+    return getattr(settings, name.lower())
+
+
+# Setting → default, said, read, said by a flag, read.
+GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
+    "MEMBRANE": (None, "/opt/membrane", "/opt/membrane", "npx membrane", "npx membrane"),
+    "CONNECTION": (None, "c1", "c1", "c2", "c2"),
+    "SANDBOX": (False, "on", True, "off", False),
+    "STATE_DIR": (
+        Path("/home/ann/.local/state/kartra-mcp"),
+        "/tmp/one",
+        Path("/tmp/one"),
+        "/tmp/two",
+        Path("/tmp/two"),
+    ),
+    "TIMEOUT": (50.0, "12.5", 12.5, "7", 7.0),
+    "MAX_CHILDREN": (4, "2", 2, "8", 8),
+    "RATE": (10.0, "2.5", 2.5, "0", 0.0),
+    "RESULT_CHARS": (20_000, "5000", 5_000, "100000", 100_000),
+    "READ_ONLY": (False, "true", True, "no", False),
+    "ALLOW": (
+        (),
+        "kartra_get_lead, kartra_*_tag,",
+        ("kartra_get_lead", "kartra_*_tag"),
+        "kartra_[ab]?",
+        ("kartra_[ab]?",),
+    ),
+    "DENY": ((), "kartra_flipando.x", ("kartra_flipando.x",), "*", ("*",)),
+    "GATE_DESTRUCTIVE": (Gate.FLAG, "allow", Gate.ALLOW, "deny", Gate.DENY),
+    "GATE_IRREVERSIBLE": (Gate.FLAG, "DENY", Gate.DENY, " allow ", Gate.ALLOW),
+}
+
+# Setting → values that cannot be used, and the strictest, which is used instead.
+BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
+    "SANDBOX": (("maybe", "2", "yes please", "${SANDBOX}"), True),
+    "TIMEOUT": (("soon", "0", "-1", "inf", "nan", "1e9", "5 s", "1,5"), 50.0),
+    "MAX_CHILDREN": (("many", "0", "-1", "1.5", "123456789", "٣"), 1),
+    "RATE": (("fast", "-1", "nan", "inf", "1/s"), 1.0),
+    "RESULT_CHARS": (("all", "0", "-5", "2e4", "20 000"), 1_000),
+    "READ_ONLY": (("maybe", "readonly", "{}"), True),
+    "ALLOW": ((",", " , ,", '["kartra_get_lead"]', "kartra_a kartra_b", "kartra_a;b"), NOTHING),
+    "DENY": ((",", '["kartra_x"]', "kartra_a kartra_b", "'kartra_x'"), ("*",)),
+    "GATE_DESTRUCTIVE": (("ask", "preview", "human", "allow,flag", "1"), Gate.DENY),
+    "GATE_IRREVERSIBLE": (("ask", "preview", "human", "allowed", "none"), Gate.DENY),
+}
+UNSET = ("", "  ", "${user_config.x}", " ${user_config.sandbox} ")
+
+
+def test_every_setting_is_in_these_tables():
+    kinds_that_take_anything = {setting.name for setting in SETTINGS if setting.kind == "text"}
+    assert {setting.name for setting in SETTINGS} == set(GOOD)
+    assert set(BAD) == set(GOOD) - kinds_that_take_anything
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_setting_has_its_default(name: str):
+    settings = read()
+    assert value_of(settings, name) == GOOD[name][0]
+    assert settings.problems == ()
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_environment_sets_it(name: str):
+    _, said, wanted, _, _ = GOOD[name]
+    settings = read({name: said})
+    found = value_of(settings, name)
+    assert found == (wanted / "sandbox" if settings.sandbox and name == "STATE_DIR" else wanted)
+    assert settings.problems == ()
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_flag_wins_over_the_environment(name: str):
+    _, said, _, flag, wanted = GOOD[name]
+    assert value_of(read({name: said}, {name: flag}), name) == wanted
+
+
+@pytest.mark.parametrize("unset", UNSET, ids=lambda text: f"{text!r} counts as unset")
+@pytest.mark.parametrize("name", GOOD)
+def test_empty_and_unfilled_values_count_as_unset(name: str, unset: str):
+    default, said, wanted, _, _ = GOOD[name]
+    settings = read({name: unset})
+    assert value_of(settings, name) == default
+    assert settings.problems == ()
+    assert value_of(read({name: said}, {name: unset}), name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"), [(name, value) for name, (values, _) in BAD.items() for value in values]
+)
+def test_a_bad_value_becomes_the_strictest_and_is_named(name: str, bad: str):
+    settings = read({name: bad})
+    assert value_of(settings, name) == BAD[name][1]
+    (problem,) = settings.problems
+    assert problem.variable == f"KARTRA_MCP_{name}"
+    assert str(problem).startswith(f"KARTRA_MCP_{name} is not ")
+    assert str(problem).endswith(" is used instead")
+
+
+def test_several_bad_values_are_each_named():
+    settings = read({"TIMEOUT": "x", "GATE_DESTRUCTIVE": "x", "ALLOW": ","})
+    assert [problem.variable for problem in settings.problems] == [
+        "KARTRA_MCP_TIMEOUT",
+        "KARTRA_MCP_ALLOW",
+        "KARTRA_MCP_GATE_DESTRUCTIVE",
+    ]
+
+
+def test_a_list_that_names_nothing_allows_nothing():
+    rules = policy.Rules(dict.fromkeys(Risk, Gate.ALLOW), allow=read({"ALLOW": ","}).allow)
+    names = policy.action_names("kartra_get_lead", "get-lead", "get_lead")
+    assert policy.judge(Risk.READ, names, rules) is policy.Verdict.NOT_ALLOWED
+
+
+def test_reads_and_writes_always_run():
+    gates = read({"GATE_DESTRUCTIVE": "deny", "GATE_IRREVERSIBLE": "deny"}).gates
+    assert (gates[Risk.READ], gates[Risk.WRITE]) == (Gate.ALLOW, Gate.ALLOW)
+
+
+@pytest.mark.parametrize("word", ["1", "true", "on", "yes", "TRUE", "On"])
+def test_words_that_switch_on(word: str):
+    assert read({"READ_ONLY": word}).read_only is True
+
+
+@pytest.mark.parametrize("word", ["0", "false", "off", "no", "FALSE", "Off"])
+def test_words_that_switch_off(word: str):
+    settings = read({"READ_ONLY": word})
+    assert settings.read_only is False
+    assert settings.problems == ()
+
+
+# ── The sandbox ──
+
+
+def test_the_sandbox_ignores_a_real_program_and_connection():
+    settings = read({"SANDBOX": "on", "CONNECTION": "c1", "MEMBRANE": "/opt/membrane"})
+    assert settings.sandbox
+    assert settings.connection is None
+    assert settings.membrane is None
+
+
+def test_the_sandbox_has_a_state_folder_of_its_own():
+    settings = read({"SANDBOX": "on", "STATE_DIR": "/tmp/state"})
+    assert settings.state_dir == Path("/tmp/state/sandbox")
+    assert sandbox_account(settings) == Path("/tmp/state/sandbox/account.db")
+    assert sandbox_command(settings)[1:] == (
+        "-P",
+        "-m",
+        "kartra_mcp.sandbox",
+        "--account=/tmp/state/sandbox/account.db",
+    )
+
+
+def test_an_unclear_sandbox_never_serves_the_real_account():
+    settings = read({"SANDBOX": "perhaps", "CONNECTION": "c1"})
+    assert settings.sandbox
+    assert settings.connection is None
+
+
+# ── The state folder ──
+
+
+def test_a_relative_state_folder_is_made_absolute():
+    assert read({"STATE_DIR": "here"}).state_dir == Path.cwd() / "here"
+
+
+def test_a_state_folder_below_home(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert read({"STATE_DIR": "~/kartra"}).state_dir == Path("/home/ann/kartra")
+
+
+def test_a_home_of_nobody_does_not_stop_the_start():
+    assert read({"STATE_DIR": "~nobody-of-that-name/x"}).state_dir.is_absolute()
+
+
+# ── Flags ──
+
+FLAGS: Mapping[str, tuple[list[str], dict[str, str], list[str]]] = {
+    "none": ([], {}, []),
+    "a switch": (["--sandbox"], {"SANDBOX": "on"}, []),
+    "a switch with its value": (["--read-only=off"], {"READ_ONLY": "off"}, []),
+    "a value behind": (["--timeout", "5"], {"TIMEOUT": "5"}, []),
+    "a value with =": (["--timeout=5"], {"TIMEOUT": "5"}, []),
+    "a value that holds =": (["--membrane=a=b"], {"MEMBRANE": "a=b"}, []),
+    "several": (
+        ["--max-children", "2", "--sandbox", "--deny=*"],
+        {"MAX_CHILDREN": "2", "SANDBOX": "on", "DENY": "*"},
+        [],
+    ),
+    "one that is not known": (["--verbose"], {}, ["--verbose"]),
+    "a word": (["serve"], {}, ["serve"]),
+    "a value that is missing": (["--timeout"], {}, ["--timeout"]),
+    "a flag in the place of a value": (
+        ["--connection", "--sandbox"],
+        {"SANDBOX": "on"},
+        ["--connection"],
+    ),
+    "one given twice": (["--deny=a", "--deny=b"], {"DENY": "a"}, ["--deny=b"]),
+}
+
+
+@pytest.mark.parametrize("case", FLAGS)
+def test_flags_are_read_and_what_is_not_understood_is_told(case: str):
+    words, flags, left = FLAGS[case]
+    assert flags_of(words) == (flags, left)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.flag)
+def test_every_setting_has_a_flag_of_its_name(setting: Any):
+    flags, left = flags_of([f"{setting.flag}=x"])
+    assert (flags, left) == ({setting.name: "x"}, [])
+    assert setting.variable == "KARTRA_MCP_" + setting.flag[2:].replace("-", "_").upper()
+
+
+# ── Whatever stands in the environment ──
+
+ANYTHING = st.text(max_size=20) | st.text(string.ascii_letters + string.digits + " ,.*?[]-_~/")
+
+
+@given(st.dictionaries(st.sampled_from([s.variable for s in SETTINGS]), ANYTHING))
+def test_no_environment_raises_or_widens(env: dict[str, str]):
+    settings = read_settings({}, {**HOME, **env})
+    order = list(Gate)
+    for risk in (Risk.DESTRUCTIVE, Risk.IRREVERSIBLE):
+        said = env.get(f"KARTRA_MCP_GATE_{risk.name}", "").strip().lower()
+        least = Gate.ALLOW if said == "allow" else Gate.FLAG
+        assert order.index(settings.gates[risk]) >= order.index(least)
+    assert 0 < settings.timeout <= 3600
+    assert settings.max_children >= 1
+    assert settings.result_chars >= 1
+    assert settings.rate >= 0
+    assert settings.state_dir.is_absolute()
+    unset = {"", "0", "false", "off", "no"}
+    for name, on in (("READ_ONLY", settings.read_only), ("SANDBOX", settings.sandbox)):
+        said = env.get(f"KARTRA_MCP_{name}", "").strip().lower()
+        assert on or said in unset or said.startswith("${user_config")
+    names = policy.action_names("kartra_get_lead", "get-lead", "get_lead")
+    policy.listed(tuple(names), policy.Rules(settings.gates, allow=settings.allow))
+    if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.problems:
+        assert settings.allow or "${user_config" in env["KARTRA_MCP_ALLOW"]

@@ -1,0 +1,167 @@
+"""Text of strangers is made safe to show, and nothing else is changed."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kartra_mcp.text import clean, clean_json, cut, shown, without_ansi, without_secrets
+
+HIDDEN = {
+    "left-to-right embedding": "\u202a",
+    "right-to-left override": "\u202e",
+    "isolate": "\u2067",
+    "zero width space": "\u200b",
+    "zero width joiner": "\u200d",
+    "byte order mark": "\ufeff",
+    "soft hyphen": "\u00ad",
+    "word joiner": "\u2060",
+    "a tag letter": "\U000e0041",
+    "cancel tag": "\U000e007f",
+    "a variation selector": "\ufe0f",
+    "a variation selector of the supplement": "\U000e0100",
+    "a half of a character": "\ud83d",
+    "private use": "\ue000",
+    "escape": "\x1b",
+    "bell": "\x07",
+    "NUL": "\0",
+    "a C1 control": "\x9b",
+    "a lone carriage return": "\r",
+    "Hangul filler": "\u3164",
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_what_cannot_be_seen_is_removed(case: str):
+    assert clean(f"pay{HIDDEN[case]}ment") == "payment"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain", "a\nb\tc", "Ünïcödé", "日本語", "emoji 🎉", "שלום", "١٢٣", "€ 97,00", "a—b “c”"],
+    ids=lambda text: f"{text!r} stays",
+)
+def test_what_can_be_seen_stays(text: str):
+    assert clean(text) == text
+
+
+def test_a_line_break_of_windows_is_a_line_break():
+    assert clean("a\r\nb") == "a\nb"
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"])))
+def test_cleaning_twice_changes_nothing_and_leaves_nothing_hidden(text: str):
+    once = clean(text)
+    assert clean(once) == once
+    hidden = {c for c in once if unicodedata.category(c) in {"Cc", "Cf", "Cs"}}
+    assert hidden <= {"\n", "\t"}
+
+
+def test_json_is_cleaned_everywhere_and_loses_no_field():
+    given_json = {"a\u200b": "x\u202ey", "a": [None, True, 1.5, {"b\0": ""}]}
+    assert clean_json(given_json) == {"a": "xy", "a (2)": [None, True, 1.5, {"b": ""}]}
+
+
+SECRETS = {
+    "a JWT": ("eyJhbGciOiJIUzI1NiJ9.eyJpZCI6MX0.c2lnbmF0dXJl", "c2lnbmF0dXJl"),
+    "a bearer token": ("Authorization: Bearer s3cr3tvalue", "s3cr3tvalue"),
+    "basic credentials": ("authorization: Basic czNjcjN0OnZhbHVl", "czNjcjN0"),
+    "a header of another scheme": ("Authorization: token s3cr3t", "s3cr3t"),
+    "a personal token": ("used pat-s3cr3tvalue", "s3cr3tvalue"),
+    "Kartra's key as JSON": ('{"api_key":"s3cr3t","lead":1}', "s3cr3t"),
+    "Kartra's password as JSON": ('{"api_password": "s3cr3t"}', "s3cr3t"),
+    "Kartra's app as JSON": ('{"app_id": "s3cr3t"}', "s3cr3t"),
+    "a number as JSON": ('{"api_key": 55501234}', "55501234"),
+    "a quote inside the value": ('{"password": "a\\"s3cr3t"}', "s3cr3t"),
+    "JSON inside of JSON": ('"{\\"api_key\\":\\"s3cr3t\\"}"', "s3cr3t"),
+    "a form": ("app_id=s3cr3t&lead[id]=7", "s3cr3t"),
+    "a nested form": ("auth[api_key]=s3cr3t&lead[id]=7", "s3cr3t"),
+    "a variable": ("MEMBRANE_WORKSPACE_SECRET=s3cr3t", "s3cr3t"),
+    "camel case": ('{"accessToken":"s3cr3t","workspaceSecret":"s3cr3t"}', "s3cr3t"),
+    "a header of a key": ("X-Api-Key: s3cr3t", "s3cr3t"),
+    "a private key": ("private_key: s3cr3t", "s3cr3t"),
+    "cookies": ("Cookie: a=s3cr3t; b=s3cr3t", "s3cr3t"),
+    "a PIN": ("pin=8512", "8512"),
+    "an address with credentials": ("https://me:s3cr3t@api.getmembrane.com/x", "s3cr3t"),
+}
+
+
+@pytest.mark.parametrize("case", SECRETS)
+def test_a_secret_is_removed(case: str):
+    text, secret = SECRETS[case]
+    assert secret not in without_secrets(text)
+    assert without_secrets(without_secrets(text)) == without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("4111111111111111", "[card …1111]"),
+        ("4111 1111 1111 1111", "[card …1111]"),
+        ("5500-0055-5555-5559", "[card …5559]"),
+        ("amex 378282246310005.", "amex [card …0005]."),
+        ("paid with 4242424242424242, thanks", "paid with [card …4242], thanks"),
+    ],
+    ids=["bare", "spaced", "dashed", "at the end of a sentence", "before a comma"],
+)
+def test_of_a_card_the_last_four_digits_stay(text: str, left: str):
+    assert without_secrets(text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111112",  # no card: the check digit is wrong
+        "1700000000000",  # a time in milliseconds
+        "0000000000000000",
+        "41111111111111111111111",
+        "transaction 48110",
+        "97.00 USD",
+        "0.4111111111111111",
+        "ann.lee+kartra@example.com",
+        "650e12345678901234567890",
+        "subscription_id: 90001",
+        "tag_name=Gold&lead[email]=a@b.c",
+        "2026-11-23 10:00:00",
+        "+1 (555) 010-0199",
+        "the token is missing",
+        "https://app.kartra.com/api?x=1",
+        '{"message": "No lead found", "type": "243"}',
+        "shipping: 5",
+    ],
+)
+def test_what_is_no_secret_stays(text: str):
+    assert without_secrets(text) == text
+
+
+def test_colours_and_links_of_a_terminal_are_removed():
+    assert without_ansi("\x1b[31mred\x1b[0m \x1b]8;;https://x\x07link\x1b]8;;\x07") == "red link"
+
+
+@pytest.mark.parametrize(
+    ("length", "left"), [(5, "12345"), (4, "123…"), (1, "…")], ids=["whole", "cut", "nothing"]
+)
+def test_cut_text_is_never_longer_than_asked(length: int, left: str):
+    assert cut("12345", length) == left
+
+
+def test_shown_text_is_clean_without_secrets_and_cut():
+    text = shown("\x1b[1m\u202eapi_key=s3cr3t " + "x" * 600)
+    assert text.startswith("api_key=[removed] xxx")
+    assert len(text) == 500
+
+
+@pytest.mark.parametrize("piece", ["a-", "eyJ-", 'token:"\\', "\x1b]", "4 ", "http://"], ids=repr)
+def test_a_huge_text_is_shown_in_no_time(piece: str):
+    began = time.monotonic()
+    assert len(shown(piece * 2_000_000)) <= 500
+    assert time.monotonic() - began < 2
+
+
+@given(st.text(), st.integers(1, 50))
+def test_shown_text_is_never_longer_than_asked(text: str, length: int):
+    assert len(shown(text, length)) <= length
