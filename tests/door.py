@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp import Client, StdioServerParameters
+from mcp_types import TextContent
 
 from kartra_mcp.composition import compose
 from kartra_mcp.settings import read_settings
@@ -86,7 +87,7 @@ class StandIn:
         return environment(self.folder / "state", {"MEMBRANE": command, **self.settings})
 
     def started(self) -> list[list[str]]:
-        return [entry["words"] for entry in self._log()]
+        return [words for _, words in self.log()]
 
     def runs(self) -> list[list[str]]:
         return [w for w in self.started() if w[:2] == ["action", "run"] or w[0] == "request"]
@@ -94,11 +95,13 @@ class StandIn:
     def pids(self) -> list[int]:
         children = self.folder / "children"
         left = children.read_text().split() if children.exists() else []
-        return [entry["pid"] for entry in self._log()] + [int(pid) for pid in left]
+        return [pid for pid, _ in self.log()] + [int(pid) for pid in left]
 
-    def _log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[tuple[int, list[str]]]:
+        """Every start: its process id and its words."""
         log = self.folder / "log"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        lines = map(json.loads, log.read_text().splitlines()) if log.exists() else ()
+        return [(line["pid"], line["words"]) for line in lines]
 
 
 CONNECTION = {"id": "c1", "name": "Kartra", "state": "READY", "integration": {"key": "kartra"}}
@@ -151,8 +154,9 @@ async def connect_stdio(
 async def call(client: Client, tool: str, **arguments: Any) -> Answer:
     """The answer of a tool, success or failure."""
     result = await client.call_tool(tool, arguments)
-    text = result.content[0].text
-    return Answer(bool(result.is_error), text, result.structured_content)
+    block = result.content[0]
+    assert isinstance(block, TextContent)
+    return Answer(bool(result.is_error), block.text, result.structured_content)
 
 
 @dataclass

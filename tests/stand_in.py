@@ -2,9 +2,11 @@
 
 `stand_in.py FOLDER VERB…`: FOLDER/plan.json maps the beginning of the words (joined by blanks) to
 steps; the longest match wins. A step: {"out": any JSON or text, "err": text, "exit": number,
-"hang": true, "child": true, "gate": name}. `hang` never answers; `child` leaves a grandchild that
-ignores SIGTERM; `gate` waits until FOLDER/NAME exists. A list of steps is played in turn, the last
-one repeated. Every start is a line of FOLDER/log: pid and words as JSON.
+"hang": true, "child": true, "gate": name, "done": name, "flood": true, "signal": number}. `hang`
+never answers; `child` leaves a grandchild that ignores SIGTERM; `gate` waits until FOLDER/NAME
+exists; `done` makes FOLDER/NAME at the end; `flood` prints 40 MB; `signal` kills itself. A list of
+steps is played in turn, the last one repeated. Every start is a line of FOLDER/log: pid and words
+as JSON. "$words" in `out` stands for the words of the start.
 """
 
 import json
@@ -20,7 +22,7 @@ def main():
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     with (folder / "log").open("a") as log:
         log.write(json.dumps({"pid": os.getpid(), "words": words}) + "\n")
-    play(folder, step(folder, words))
+    play(folder, step(folder, words), words)
 
 
 def step(folder, words):
@@ -38,7 +40,7 @@ def step(folder, words):
     return steps[min(played, len(steps)) - 1]
 
 
-def play(folder, now):
+def play(folder, now, words):
     if now.get("child"):
         leave_grandchild(folder)
     while now.get("gate") and not (folder / now["gate"]).exists():
@@ -47,8 +49,14 @@ def play(folder, now):
         time.sleep(60)
     sys.stderr.write(now.get("err", ""))
     out = now.get("out", "")
-    sys.stdout.write(out if isinstance(out, str) else json.dumps(out))
+    text = out if isinstance(out, str) else json.dumps(out)
+    sys.stdout.write(text.replace('"$words"', json.dumps(words)))
+    sys.stdout.write("x" * 40_000_000 if now.get("flood") else "")
     sys.stdout.flush()
+    if "signal" in now:
+        os.kill(os.getpid(), now["signal"])
+    if "done" in now:
+        (folder / now["done"]).touch()
     sys.exit(now.get("exit", 0))
 
 

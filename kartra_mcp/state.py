@@ -1,0 +1,76 @@
+"""The state folder: the only file that reads and writes JSON there, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class State:
+    """One folder, for this user only (0700; files 0600).
+
+    A folder that cannot be written costs the memory of the next start, never a call: `problem`
+    then says why, for `kartra_status`.
+    """
+
+    folder: Path
+    problem: str = ""
+    _work: Path | None = field(default=None)
+
+    def read(self, name: str) -> Any:
+        """The JSON kept under this name; None where there is none or it is damaged."""
+        try:
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def write(self, name: str, value: Any) -> bool:
+        """Keep JSON under this name: written aside, then put in place."""
+        try:
+            self._make()
+            handle, aside = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(value, file)  # ASCII: halves of characters survive too
+                Path(aside).replace(self.folder / name)
+            except BaseException:
+                Path(aside).unlink(missing_ok=True)
+                raise
+        except OSError as problem:
+            self.problem = f"The state folder cannot be written ({problem.strerror})."
+            return False
+        self.problem = ""
+        return True
+
+    def work(self) -> Path:
+        """An empty folder for programs to run in, of this process alone, made when first asked.
+
+        The real program reads configuration where it is started: a stranger's folder could
+        redirect the account.
+        """
+        if self._work is None or not self._work.is_dir():
+            self._work = self._private()
+        return self._work
+
+    def close(self) -> None:
+        if self._work is not None:
+            shutil.rmtree(self._work, ignore_errors=True)
+            self._work = None
+
+    def _private(self) -> Path:
+        with suppress(OSError):
+            self._make()
+            return Path(tempfile.mkdtemp(dir=self.folder, prefix="work-"))
+        return Path(tempfile.mkdtemp(prefix="kartra-mcp-"))
+
+    def _make(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(OSError):
+            self.folder.chmod(0o700)

@@ -1,0 +1,54 @@
+"""What is kept in the state folder comes back as it was, or not at all."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kartra_mcp.state import State
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 0, "é 🎉", {"a": [1.5, True]}, "half a character \ud83d", {"\udc80": 1}],
+    ids=ascii,
+)
+def test_json_comes_back_as_it_was(tmp_path: Path, value: Any):
+    state = State(tmp_path / "new" / "folder")
+    assert state.write("x.json", value)
+    assert state.read("x.json") == value
+    assert [file.name for file in state.folder.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000], ids=lambda c: f"{c[:3]}"
+)
+def test_what_is_damaged_is_as_if_it_were_not_there(tmp_path: Path, content: bytes):
+    (tmp_path / "x.json").write_bytes(content)
+    assert State(tmp_path).read("x.json") is None
+    assert State(tmp_path).read("y.json") is None
+
+
+def test_a_folder_that_cannot_be_written_costs_no_call(tmp_path: Path):
+    (tmp_path / "file").touch()
+    state = State(tmp_path / "file")
+    assert not state.write("x.json", {})
+    assert state.problem
+    assert state.work().is_dir()
+    state.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+def test_only_this_user_can_look(tmp_path: Path):
+    state = State(tmp_path / "state")
+    state.write("x.json", {})
+    work = state.work()
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (state.folder, work)}
+    assert set(modes.values()) == {0o700}
+    assert stat.S_IMODE((state.folder / "x.json").stat().st_mode) == 0o600
+    state.close()
+    assert not work.exists()
