@@ -1,0 +1,272 @@
+"""Actions → tools, and a tool's name and arguments → a validated call. Pure.
+
+The list is made from what `action list` returns; one bad action never costs the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp import arguments as args
+from kartra_mcp import kartra, policy
+from kartra_mcp.errors import Refused
+from kartra_mcp.model import Action, Call, Command, Risk
+from kartra_mcp.schema import Portable, portable
+from kartra_mcp.shapes import is_object
+from kartra_mcp.text import clean, cut
+
+NAME = 45
+NAME_BEFORE_SUFFIX = 38
+DESCRIPTION = 1_900
+TITLE = 80
+_RUNNABLE_STATES = ("", "READY")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One action as a tool. `risk` is the highest that its arguments can make of it."""
+
+    tool: str
+    action: Action
+    title: str
+    description: str
+    portable: Portable
+    risk: Risk
+    least: Risk
+    names: frozenset[str]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The advertised input schema, with the consent arguments where the tool is gated."""
+        if self.risk < Risk.DESTRUCTIVE:
+            return self.portable.advertised
+        own = self.portable.advertised.get("properties", {})
+        properties = {**own, **consent_properties(self.fields)}
+        return {**self.portable.advertised, "properties": properties}
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The action's own names at the top, as shown and as they are."""
+        return frozenset(self.portable.advertised.get("properties", {})) | self.portable.declared
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All entries of one connection, in the order of their names; `left_out` says what is not."""
+
+    entries: Mapping[str, Entry]
+    left_out: tuple[str, ...] = ()
+
+
+EMPTY = Catalogue({})
+
+
+def build(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
+    """The catalogue of what `action list` returned.
+
+    Args:
+        raw: the list's entries as they came.
+        own: names that the server's own tools have already.
+    """
+    actions: dict[str, Action] = {}
+    left_out: list[str] = []
+    for number, entry in enumerate(raw):
+        action = read_action(entry)
+        if isinstance(action, str):
+            left_out.append(f"entry {number + 1}: {action}")
+        else:
+            actions.setdefault(action.id, action)
+    named = _named(actions.values(), policy.ALWAYS_ALLOWED.union(own))
+    entries = {tool: _entry(tool, named[tool]) for tool in sorted(named)}
+    return Catalogue(entries, tuple(left_out))
+
+
+def read_action(entry: Any) -> Action | str:
+    """One entry of `action list`; or the reason why it cannot be a tool."""
+    if not is_object(entry):
+        return "not an object"
+    identity = entry.get("id")
+    if not isinstance(identity, str) or not _is_word(identity):
+        return "no usable id"
+    if entry.get("archivedAt") or entry.get("isDeactivated") is True:
+        return "archived or deactivated"
+    if _text(entry.get("state")).upper() not in _RUNNABLE_STATES:
+        return f"in the state {_text(entry.get('state'))!r}"
+    return Action(
+        id=identity,
+        key=_text(entry.get("key")),
+        name=_text(entry.get("name")),
+        description=clean(entry["description"]).strip()
+        if isinstance(entry.get("description"), str)
+        else "",
+        type=_text(entry.get("type")).strip(),
+        method=_method(entry.get("config")),
+        schema=entry.get("inputSchema"),
+        revision=str(entry.get("revision") or ""),
+    )
+
+
+def call_of(entry: Entry, given: Mapping[str, Any] | None) -> Call:
+    """The validated call of an entry.
+
+    Raises:
+        Refused: `invalid_arguments`, naming every bad field.
+    """
+    own, said = split_consent(entry, given or {})
+    normal = args.normalised(entry.portable, own, kartra.ID_NAMES, kartra.AMOUNT_NAMES)
+    strict = entry.risk is Risk.IRREVERSIBLE
+    checked = args.checked(entry.portable, normal, strict=strict)
+    risk = policy.call_risk(entry.action, checked)
+    if risk is Risk.IRREVERSIBLE:
+        refuse_amounts(checked)
+    command = policy.action_command(entry.action)
+    return Call(
+        tool=entry.tool,
+        title=entry.title,
+        operation=entry.action,
+        risk=risk,
+        names=entry.names,
+        commands=(Command(command, checked),) if command else (),
+        arguments=checked,
+        confirm=said.get("confirm") is True,
+        confirm_as=_consent_name("confirm", entry.fields),
+    )
+
+
+def refuse_amounts(arguments: Mapping[str, Any]) -> None:
+    """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
+    for name, value in kartra.find_values(arguments, kartra.AMOUNT_NAMES):
+        fault = args.amount_fault(value)
+        if fault:
+            raise Refused(
+                "invalid_arguments",
+                f"{cut(clean(name), 60)}: {fault}",
+                "Give a sum above 0 with at most two decimals, or leave it out where everything "
+                "is meant.",
+            )
+
+
+CONSENT: Mapping[str, dict[str, Any]] = {
+    "confirm": {
+        "type": "boolean",
+        "description": "true only after the person has agreed to exactly this call",
+    },
+}
+"""The arguments of a gated tool, beside the action's own."""
+
+
+def consent_properties(own: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The consent arguments, each with `kartra_` before it where the action has such a field."""
+    taken = frozenset(own)
+    return {_consent_name(name, taken): schema for name, schema in CONSENT.items()}
+
+
+def split_consent(entry: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The action's own arguments, and what was said of consent under its plain names."""
+    if entry.risk < Risk.DESTRUCTIVE:
+        return dict(given), {}
+    names = {_consent_name(name, entry.fields): name for name in CONSENT}
+    own = {name: value for name, value in given.items() if name not in names}
+    return own, {names[name]: value for name, value in given.items() if name in names}
+
+
+def tool_name(action: Action) -> str:
+    """`kartra_` + the key (else the name, else the id): letters, digits and `_`, at most 45."""
+    words = (action.key or action.name or action.id).lower()
+    return ("kartra_" + re.sub(r"[^a-z0-9_]+", "_", words))[:NAME]
+
+
+def hints(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]:
+    """MCP's hints, derived from risk alone."""
+    return {
+        "title": title,
+        "readOnlyHint": risk is Risk.READ,
+        "destructiveHint": risk >= Risk.DESTRUCTIVE,
+        "idempotentHint": risk is Risk.READ or idempotent,
+        "openWorldHint": True,
+    }
+
+
+def _consent_name(name: str, taken: frozenset[str]) -> str:
+    return _consent_name(f"kartra_{name}", taken) if name in taken else name
+
+
+def _named(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
+    """Every action under a name of its own, whatever the order of the list."""
+    known = sorted(actions, key=lambda action: action.id)
+    count = Counter(tool_name(action) for action in known)
+    meets = [a for a in known if count[tool_name(a)] > 1 or tool_name(a) in own]
+    taken = {tool_name(action) for action in meets} | {_suffixed(action) for action in meets}
+    named: dict[str, Action] = {}
+    for action in known:
+        name = tool_name(action)
+        named.setdefault(_suffixed(action) if name in taken else name, action)
+    return named
+
+
+def _suffixed(action: Action) -> str:
+    digest = hashlib.sha256(action.id.encode()).hexdigest()[:6]
+    return f"{tool_name(action)[:NAME_BEFORE_SUFFIX]}_{digest}"
+
+
+def _entry(tool: str, action: Action) -> Entry:
+    risk, least = policy.action_risk(action), policy.least_risk(action)
+    command = policy.action_command(action)
+    title = cut(action.name or action.key or action.id, TITLE)
+    return Entry(
+        tool=tool,
+        action=action,
+        title=title,
+        description=_description(action, title, command, risk, least),
+        portable=portable(action.schema),
+        risk=risk,
+        least=least,
+        names=policy.action_names(tool, action.key, command) | {tool_name(action)},
+    )
+
+
+def _description(action: Action, title: str, command: str, risk: Risk, least: Risk) -> str:
+    said = _ended(action.description or title)
+    notice = _notice(command, risk, least)
+    stop = "." if notice and said[-1:].isalnum() else ""
+    room = DESCRIPTION - len(notice) - 2
+    return f"{cut(said, room)}{stop} {notice}".strip()
+
+
+def _notice(command: str, risk: Risk, least: Risk) -> str:
+    """One sentence on effect and confirmation, where it matters."""
+    row = kartra.COMMANDS.get(command)
+    if risk < Risk.DESTRUCTIVE:
+        return ""
+    effect = _sentence(row.effect) if row and row.effect else ""
+    undo = f"Undo: {row.undo}." if row and risk is Risk.IRREVERSIBLE else ""
+    when = "Asks for confirmation" if risk == least else "May ask for confirmation"
+    return " ".join(part for part in (effect, undo, f"{when} ({risk.word}).") if part)
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _is_word(identity: str) -> bool:
+    """Whether the program can be given this as a word of its own."""
+    return bool(identity) and identity.isprintable() and not identity.startswith("-")
+
+
+def _method(config: Any) -> str:
+    request = config.get("request") if is_object(config) else None
+    method = request.get("method") if is_object(request) else None
+    return method.strip().upper() if isinstance(method, str) else ""
+
+
+def _text(value: Any) -> str:
+    return clean(value).strip() if isinstance(value, str) else ""

@@ -1,0 +1,187 @@
+"""Which account is served: never a choice between two, always a start, and a remedy for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from door import StandIn, action, call, connect, healthy
+
+pytestmark = pytest.mark.anyio
+
+OWN = {"kartra_status", "kartra_proxy_read", "kartra_proxy_write"}
+LEAD = "kartra_get_lead"
+TAG = "kartra_assign_tag"
+
+
+def connection(identity="c1", **more):
+    return {
+        "id": identity,
+        "key": f"key-{identity}",
+        "name": "Kartra",
+        "state": "READY",
+        "integration": {"key": "kartra"},
+        **more,
+    }
+
+
+def listing(*found):
+    return {"connection_list": {"out": {"items": list(found)}}}
+
+
+WAITING: dict[str, Any] = {
+    "state": "CLIENT_ACTION_REQUIRED",
+    "clientAction": {"type": "connect", "description": "Sign in to Kartra again"},
+}
+SITUATIONS = {
+    "none": ("no_connection", []),
+    "another app's": ("no_connection", [connection(integration={"key": "slack"})]),
+    "archived": ("no_connection", [connection(archivedAt="2026-01-01T00:00:00Z")]),
+    "two ready": ("several_connections", [connection(), connection("c2")]),
+    "two broken": (
+        "several_connections",
+        [connection(disconnected=True), connection("c2", state="BUILDING")],
+    ),
+    "disconnected": ("connection_not_ready", [connection(disconnected=True)]),
+    "not connected": ("connection_not_ready", [connection(connected=False)]),
+    "building": ("connection_not_ready", [connection(state="BUILDING")]),
+    "waiting for a person": ("connection_not_ready", [connection(**WAITING)]),
+    "set up badly": ("connection_not_ready", [connection(state="CONFIGURATION_ERROR")]),
+    "in an unknown state": ("connection_not_ready", [connection(state="HIBERNATING")]),
+}
+
+
+@pytest.fixture
+def place(stand_in: StandIn) -> StandIn:
+    return stand_in.plan(**healthy(action("get-lead"), action("assign-tag")))
+
+
+async def names_of(client):
+    return {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
+
+
+async def assert_says(client, code):
+    """Every kind of call answers the code and what to do next; status names the same."""
+    for tool, arguments in ((LEAD, {}), (TAG, {}), ("kartra_proxy_read", {"path": "/api"})):
+        answer = await call(client, tool, **arguments)
+        assert (answer.code, answer.executed) == (code, "no"), tool
+        assert answer.error["remedy"]
+    status = (await call(client, "kartra_status")).result
+    assert status["healthy"] is False
+    assert code in [problem["code"] for problem in status["problems"]]
+    assert all(problem["remedy"] for problem in status["problems"])
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+async def test_it_starts_lists_what_it_can_and_every_call_says_what_to_do(place, name):
+    code, found = SITUATIONS[name]
+    place.plan(**listing(*found))
+    async with connect(place, "2026-07-28") as client:
+        assert await names_of(client) >= OWN
+        await assert_says(client, code)
+    assert place.runs() == []
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+async def test_the_saved_list_stays_where_the_account_is_lost(place, name):
+    code, found = SITUATIONS[name]
+    async with connect(place, "legacy") as client:
+        saved = await names_of(client)
+    place.plan(**listing(*found))
+    # The one that was served last is still there: no doubt which is meant.
+    code = {"two ready": "", "two broken": "connection_not_ready"}.get(name, code)
+    async with connect(place, "legacy") as client:
+        assert await names_of(client) == saved
+        status = (await call(client, "kartra_status")).result
+        assert [p["code"] for p in status["problems"]][:1] == ([code] if code else [])
+        answer = await call(client, TAG)
+        assert answer.failed is bool(code)
+        assert not code or (answer.code, answer.executed) == (code, "no")
+    assert len(place.runs()) == (0 if code else 1)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+async def test_it_recovers_without_a_restart(place, name):
+    place.plan(**listing(*SITUATIONS[name][1]))
+    async with connect(place, "2026-07-28") as client:
+        await call(client, LEAD)
+        place.plan(**listing(connection()))
+        assert not (await call(client, TAG)).failed
+        assert not (await call(client, LEAD)).failed
+        assert LEAD in await names_of(client)
+        assert (await call(client, "kartra_status")).result["healthy"] is True
+
+
+async def test_another_only_ready_connection_is_never_switched_to(place, era):
+    async with connect(place, era) as client:
+        await client.list_tools()
+    place.plan(**listing(connection("c2")))
+    async with connect(place, era) as client:
+        status = (await call(client, "kartra_status")).result
+        assert status["problems"][0]["code"] == "several_connections"
+        await assert_says(client, "several_connections")
+    assert place.runs() == []
+
+
+async def test_a_broken_account_is_not_replaced_by_a_healthy_one(place, era):
+    async with connect(place, era) as client:
+        await client.list_tools()
+    place.plan(**listing(connection(disconnected=True), connection("c2")))
+    async with connect(place, era) as client:
+        await call(client, "kartra_status")
+        await assert_says(client, "connection_not_ready")
+    assert place.runs() == []
+
+
+@pytest.mark.parametrize("wanted", ["c2", "key-c2"])
+async def test_the_person_names_the_account(place, era, wanted):
+    place.plan(**listing(connection(), connection("c2")))
+    place.settings = {"CONNECTION": wanted}
+    async with connect(place, era) as client:
+        assert not (await call(client, TAG)).failed
+    assert "--connectionId=c2" in place.runs()[-1]
+
+
+async def test_a_named_account_that_is_not_there(place):
+    place.settings = {"CONNECTION": "c9"}
+    async with connect(place, "legacy") as client:
+        await assert_says(client, "no_connection")
+    assert place.runs() == []
+
+
+async def test_a_named_account_on_no_page_of_the_list_is_asked_for(place):
+    place.settings = {"CONNECTION": "c9"}
+    place.plan(connection_get={"out": connection("c9")})
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, TAG)).failed
+    assert "--connectionId=c9" in place.runs()[-1]
+
+
+async def test_every_start_names_the_connection(place, era):
+    async with connect(place, era) as client:
+        await call(client, LEAD)
+        await call(client, TAG)
+        await call(client, "kartra_proxy_read", path="/api")
+    for words in place.started():
+        if words[:2] in (["action", "run"], ["action", "list"]):
+            assert "--connectionId=c1" in words
+        if words[0] == "request":
+            assert words[1] == "c1"
+
+
+async def test_a_write_waits_until_the_account_is_confirmed(place):
+    async with connect(place, "legacy") as client:
+        await client.list_tools()
+    place.plan(**listing(connection(disconnected=True)))
+    async with connect(place, "legacy") as client:
+        assert (await call(client, TAG)).code == "connection_not_ready"
+    assert place.runs() == []
+
+
+async def test_what_a_client_action_asks_is_told_as_data_only(place):
+    place.plan(**listing(connection(**WAITING)))
+    async with connect(place, "legacy") as client:
+        error = (await call(client, LEAD)).error
+    assert error["detail"]["reason"] == "Sign in to Kartra again"
+    assert "Sign in to Kartra again" not in error["message"] + error["remedy"]
+    assert "--connectionId=c1" in error["remedy"]

@@ -1,0 +1,358 @@
+"""The list of actions while it lives: from disk, refreshed behind, announced, in any paging."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from door import CONNECTION, StandIn, action, call, connect, connect_stdio, healthy
+from mcp_types import ToolListChangedNotification
+from waiting import until
+
+pytestmark = pytest.mark.anyio
+
+DEAD = {"err": "the network is down", "exit": 1}
+WITHIN = 10
+
+
+async def names_of(client):
+    """The names of the actions' tools, on the one page that there is, as they are listed."""
+    page = await client.list_tools(cache_mode="bypass")
+    assert page.next_cursor is None
+    own = ("kartra_status", "kartra_proxy", "kartra_read_more", "kartra_search")
+    return [tool.name for tool in page.tools if not tool.name.startswith(own)]
+
+
+def keys(*names):
+    return [action(name) for name in names]
+
+
+def listed(*names, **more):
+    return {"action_list": {"out": {"items": keys(*names), **more}}}
+
+
+class Announced:
+    """Announcements of a changed list, in the way of the era."""
+
+    def __init__(self):
+        self.count = 0
+        self.came = anyio.Event()
+
+    def note(self):
+        self.count += 1
+        self.came.set()
+
+    async def message(self, message):
+        if isinstance(message, ToolListChangedNotification):
+            self.note()
+
+    async def wait(self):
+        with anyio.fail_after(WITHIN):
+            await self.came.wait()
+        self.came = anyio.Event()
+
+
+@asynccontextmanager
+async def listening(opened, place, era):
+    """A client that hears of changes: by notification, or by `subscriptions/listen`."""
+    heard = Announced()
+    if era == "legacy":
+        async with opened(place, era, message_handler=heard.message) as client:
+            yield client, heard
+        return
+    async with (
+        opened(place, era) as client,
+        anyio.create_task_group() as tasks,
+        client.listen(tools_list_changed=True) as subscription,
+    ):
+        tasks.start_soon(hear, subscription, heard)
+        yield client, heard
+        tasks.cancel_scope.cancel()
+
+
+async def hear(subscription, heard):
+    async for _ in subscription:
+        heard.note()
+
+
+@pytest.fixture
+def place(stand_in: StandIn) -> StandIn:
+    return stand_in.plan(**healthy(*keys("get-lead", "assign-tag")))
+
+
+async def save(place, era="legacy"):
+    async with connect(place, era) as client:
+        return await names_of(client)
+
+
+BOTH = {"in memory": connect, "over stdio": connect_stdio}
+
+
+@pytest.mark.parametrize("opened", BOTH.values(), ids=BOTH)
+async def test_served_from_disk_refreshed_behind_and_announced(place, era, opened):
+    saved = await save(place)
+    place.plan(**listed("get-lead", "assign-tag", "create-lead"))
+    async with listening(opened, place, era) as (client, heard):
+        assert await names_of(client) == saved
+        await heard.wait()
+        assert await names_of(client) == ["kartra_assign_tag", "kartra_create_lead", *saved[1:]]
+    assert heard.count == 1
+
+
+async def test_an_unchanged_list_is_not_announced(place, era):
+    await save(place)
+    async with listening(connect, place, era) as (client, heard):
+        saved = len(place.started())
+        await names_of(client)
+        await until(lambda: len(place.started()) == saved + 3)
+        await call(client, "kartra_status")
+        assert heard.count == 0
+
+
+async def test_a_list_that_cannot_be_refreshed_stays_and_is_marked_stale(place, era):
+    saved = await save(place)
+    place.plan(connection_list=DEAD, action_list=DEAD)
+    async with connect(place, era) as client:
+        assert await names_of(client) == saved
+        status = (await call(client, "kartra_status")).result
+        assert status["actions"]["stale"] is True
+        assert status["actions"]["number"] == 2
+        assert status["problems"][0]["remedy"]
+        assert await names_of(client) == saved
+        assert not (await call(client, "kartra_get_lead")).failed
+        write = await call(client, "kartra_assign_tag")
+        assert (write.failed, write.executed) == (True, "no")
+        place.plan(**healthy(*keys("get-lead", "assign-tag")))
+        status = (await call(client, "kartra_status")).result
+        assert (status["actions"]["stale"], status["healthy"]) == (False, True)
+    assert [words[2] for words in place.runs()] == ["id-get-lead"]
+
+
+async def test_a_list_that_comes_back_empty_for_an_account_that_is_lost_keeps_the_saved(place):
+    saved = await save(place)
+    place.plan(connection_list={"out": {"items": []}})
+    async with connect(place, "legacy") as client:
+        await call(client, "kartra_status")
+        assert await names_of(client) == saved
+
+
+async def test_the_first_list_waits_for_a_slow_program(place, era):
+    place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
+    got = []
+
+    async def list_tools(client):
+        got.extend(await names_of(client))
+
+    async with connect(place, era) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(list_tools, client)
+        await until(lambda: any(words[:2] == ["action", "list"] for words in place.started()))
+        assert got == []
+        (place.folder / "open").touch()
+    assert got == ["kartra_get_lead"]
+
+
+async def test_two_first_lists_ask_once(place, era):
+    async with connect(place, era) as client, anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(names_of, client)
+    assert sorted(words[0] for words in place.started()) == ["--version", "action", "connection"]
+
+
+async def test_a_cancelled_first_list_does_not_cost_the_next(place, era):
+    place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
+    async with connect(place, era) as client:
+        with anyio.move_on_after(0.5):
+            await names_of(client)
+        (place.folder / "open").touch()
+        assert await names_of(client) == ["kartra_get_lead"]
+
+
+async def test_the_order_does_not_depend_on_the_list_nor_on_the_start(place, era):
+    place.plan(**listed("b", "a", "c", "twice"))
+    first = await save(place, era)
+    place.plan(**listed("c", "twice", "a", "b"))
+    async with connect(place, era) as client:
+        await call(client, "kartra_status")
+        assert await names_of(client) == first == sorted(first)
+
+
+async def test_colliding_names_keep_their_suffixes_in_any_order(place):
+    twins = [{**action("twice"), "id": "one"}, {**action("twice"), "id": "two"}]
+    seen = []
+    for items in (twins, twins[::-1]):
+        place.plan(action_list={"out": {"items": items}})
+        async with connect(place, "legacy") as client:
+            await call(client, "kartra_status")
+            seen.append(await names_of(client))
+    assert seen[0] == seen[1]
+    assert all(re.fullmatch(r"kartra_twice_[0-9a-f]{6}", name) for name in seen[0])
+
+
+async def test_a_write_waits_for_the_refresh_and_a_read_does_not(place):
+    await save(place)
+    place.plan(connection_list={"gate": "open", "out": {"items": [CONNECTION]}})
+    answers = {}
+
+    async def do(client, tool):
+        answers[tool] = await call(client, tool)
+
+    async with connect(place, "legacy") as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(do, client, "kartra_assign_tag")
+        assert not (await call(client, "kartra_get_lead")).failed
+        assert answers == {}
+        assert [words[2] for words in place.runs()] == ["id-get-lead"]
+        (place.folder / "open").touch()
+    assert not answers["kartra_assign_tag"].failed
+    assert len(place.runs()) == 2
+
+
+async def test_a_write_is_judged_by_the_list_that_the_refresh_brought(place, era):
+    place.plan(**listed("get-lead", "make-thing"))
+    open_schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    place.plan(action_list={"out": {"items": [action("make-thing", inputSchema=open_schema)]}})
+    await save(place)
+    closed = {"type": "object", "properties": {"title": {"type": "string"}}}
+    place.plan(action_list={"out": {"items": [action("make-thing", inputSchema=closed)]}})
+    async with connect(place, era) as client:
+        answer = await call(client, "kartra_make_thing", name="x", confirm=True)
+        assert (answer.code, answer.executed) == ("invalid_arguments", "no")
+    assert place.runs() == []
+
+
+async def test_a_write_to_an_action_that_is_gone_is_refused(place, era):
+    await save(place)
+    place.plan(**listed("get-lead"))
+    async with connect(place, era) as client:
+        answer = await call(client, "kartra_assign_tag")
+        assert (answer.code, answer.executed) == ("unknown_tool", "no")
+    assert place.runs() == []
+
+
+# ── All that installed programs make of our flags ──
+
+MANY = [f"get-{number:03}" for number in range(25)]
+USAGE = {"err": "Unknown option: --limit\n", "exit": 2}
+
+
+def only(*names, **more):
+    return {"out": {"items": keys(*names), **more}}
+
+
+BY_INTENT = {
+    "action list --connectionId=c1 --intent": only(*MANY[:5]),
+    "action list --connectionId=c1 --intent=get": only(*MANY[3:13]),
+    "action list --connectionId=c1 --intent=refund": only(*MANY[10:20]),
+    "action list --connectionId=c1 --intent=send": only(*MANY[15:]),
+}
+
+PAGING = {
+    "one page": ({"action list": only(*MANY)}, MANY, True),
+    "wrapped in output": ({"action list": {"out": {"output": only(*MANY)["out"]}}}, MANY, True),
+    "a bare list": ({"action list": {"out": keys(*MANY)}}, MANY, True),
+    "behind warnings": (
+        {
+            "action list": {
+                "out": "\x1b[33mDEPRECATED\x1b[0m use x\n" + json.dumps(only("a")["out"])
+            }
+        },
+        ["a"],
+        True,
+    ),
+    "three pages": (
+        {
+            "action list": [
+                only(*MANY[:10], cursor="p2"),
+                only(*MANY[10:20], cursor="p3"),
+                only(*MANY[20:]),
+            ]
+        },
+        MANY,
+        True,
+    ),
+    "a page that repeats": (
+        {"action list": only(*MANY[:5], cursor="p2")},
+        MANY[:5],
+        False,
+    ),
+    "exactly 10": ({"action list": only(*MANY[:10])}, MANY[:10], False),
+    "no --limit": ({"action list": [USAGE, only(*MANY)]}, MANY, True),
+    "no --limit and exactly 10": (
+        {
+            "action list --connectionId=c1 --limit": USAGE,
+            "action list --connectionId=c1 --json": only(*MANY[:10]),
+            **BY_INTENT,
+        },
+        MANY,
+        False,
+    ),
+    "no list without an intent": (
+        {
+            "action list --connectionId=c1 --limit": USAGE,
+            "action list --connectionId=c1 --json": USAGE,
+            **BY_INTENT,
+        },
+        MANY,
+        False,
+    ),
+    "no list without an intent, and some intents fail": (
+        {
+            "action list --connectionId=c1 --limit": USAGE,
+            "action list --connectionId=c1 --json": USAGE,
+            **BY_INTENT,
+            "action list --connectionId=c1 --intent=products": {"err": "oops", "exit": 1},
+        },
+        MANY,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGING)
+async def test_every_action_is_listed_however_the_program_pages(place, name):
+    plan, expected, complete = PAGING[name]
+    place.plan(**plan)
+    async with connect(place, "legacy") as client:
+        assert await names_of(client) == [f"kartra_{key.replace('-', '_')}" for key in expected]
+        status = (await call(client, "kartra_status")).result
+    assert status["actions"]["complete"] is complete
+    assert sum("--intent=" in " ".join(words) for words in place.started()) <= 24
+
+
+@pytest.mark.parametrize("habit", ["normal", "ten", "repeat", "refuse"])
+async def test_the_sandbox_as_older_programs_list(sandbox, habit):
+    sandbox.arrange("actions", "paging", habit)
+    async with connect(sandbox, "legacy") as client:
+        names = await names_of(client)
+    assert len(names) == len(set(names)) == 20
+    searches = sum("--intent=" in " ".join(words) for words in sandbox.started())
+    assert searches <= 12
+
+
+async def test_one_bad_entry_never_costs_the_list(place, era):
+    bad = [None, 5, "x", [], {}, {"id": ""}, {"id": 7}, {"id": "--json"}, {"id": "n", "key": []}]
+    monsters = [
+        action("deep", inputSchema={"type": "object", "properties": {"a": nested(40)}}),
+        action("odd", inputSchema="no schema"),
+        action("broken", inputSchema={"type": "strnig", "properties": 5, "required": "x"}),
+        action("huge", description="x" * 100_000, inputSchema=wide(5000)),
+    ]
+    place.plan(action_list={"out": {"items": [*bad, *monsters, *keys("get-lead")]}})
+    async with connect(place, era) as client:
+        names = await names_of(client)
+        status = (await call(client, "kartra_status")).result
+    assert {"kartra_get_lead", "kartra_odd", "kartra_broken", "kartra_huge"} <= set(names)
+    assert len(status["actions"]["left_out"]) >= len(bad) - 1
+
+
+def nested(levels):
+    schema = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+def wide(count):
+    return {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(count)}}
