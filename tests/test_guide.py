@@ -1,0 +1,97 @@
+"""The guide covers every area that the published skill names, and every action and command."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import kartra_mcp
+from kartra_mcp.catalogue import build
+from kartra_mcp.guide import areas, guide
+from kartra_mcp.guide_areas import AREAS, Reach
+from kartra_mcp.kartra import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
+from kartra_mcp.own_tools import OWN_TOOLS
+
+NAMED_BY_THE_SKILL = """
+Members · Tags · Products · Pages · Funnels · Helpdesks · Affiliates · Videos · Calendars ·
+Forms · Automations · Sequences · Broadcasts · Membership Levels · Integrations · Agency ·
+Settings · Billing · Kartra Support · Assets · Communications · Checkouts · Courses ·
+List Imports · Logs · API · Campaigns · Custom Fields · Email Lists · Helpdesk Articles ·
+Helpdesk Categories · Membership Tiers · Notifications · Tracking Links · User Roles · Webhooks
+· Split Tests · Teams · Tasks · Subscriptions · Coupons · Downloads · Email Templates · Files ·
+Invoices · Lead Tags · Mailboxes · Offers · Portals · Refunds · Rules · Shipping Profiles ·
+Surveys · Thank You Pages · Upsells · Variants · Vendors · Appointments · Blog Posts · Comments
+· Customer Records · Dashboards · Event Logs · Feedback · Gateways · Hosting · Images ·
+Knowledge Bases · Landing Pages · Media · Pipelines · Reports · Sales Pages · Support Tickets ·
+Testimonials · Training · User Groups · Webinars · Cancellations · Chargebacks · Commissions ·
+Contracts · Conversions · Deliverability · Enrollments · Exits · Goals · Impressions · Journeys
+· Key Performance Indicators (KPIs) · Leads · Metrics · Opportunities · Orders · Partners ·
+Payments · Projections · Ratings · Registrations · Revenue · Segments · Sessions · Shares ·
+Statistics · Subscribers · Transactions · Trials · Views · Visits · Workflows
+"""
+"""The areas of the published Kartra skill, in its order; it names Funnels twice."""
+
+ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+CATALOGUE = build(ACTIONS, OWN_TOOLS)
+TOOLS = set(CATALOGUE.entries) | set(OWN_TOOLS)
+NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
+PUBLISHED = {"kartra_" + key.replace("-", "_") for key in PUBLISHED_KEYS}
+BY_ACTION = {ACTION_COMMANDS.get(k, k) for k in (key.replace("-", "_") for key in PUBLISHED_KEYS)}
+
+
+def tools_in(text):
+    return set(re.findall(r"\bkartra_\w+", text))
+
+
+def raw_commands(text):
+    return {word for word in re.findall(r"`([a-z_]+)`", text) if not word.startswith("kartra_")}
+
+
+def test_every_area_is_there_once_and_no_other():
+    wanted = [name.strip() for name in re.split(r"·|\n", NAMED_BY_THE_SKILL) if name.strip()]
+
+    assert len(wanted) == 110
+    assert sorted(area.name for area in areas()) == sorted(wanted)
+
+
+def test_every_area_is_one_line_of_the_rendered_guide():
+    lines = [line for line in guide().split("\n") if " · **" in line]
+
+    assert [line[2:].split(" · ")[0] for line in lines] == [area.name for area in areas()]
+
+
+@pytest.mark.parametrize("area", areas(), ids=lambda area: area.name)
+def test_an_area_says_how_it_is_reached(area):
+    named = tools_in(area.how)
+
+    assert named <= TOOLS
+    assert raw_commands(area.how) <= set(COMMANDS)
+    if area.reach is Reach.TOOL:
+        assert named & PUBLISHED
+    elif area.reach is Reach.RAW:
+        assert raw_commands(area.how) - BY_ACTION
+    else:
+        assert area.how.startswith("a person ")
+    assert len(area.how) < 200
+    assert not area.how.endswith(".")
+
+
+def test_every_published_action_is_in_the_guide():
+    assert tools_in(guide()) & PUBLISHED == PUBLISHED
+    assert tools_in(guide()) <= TOOLS
+
+
+def test_every_command_without_an_action_is_in_the_guide():
+    assert set(COMMANDS) - BY_ACTION <= raw_commands(guide())
+    assert raw_commands(guide()) <= set(COMMANDS)
+
+
+def test_it_is_compact_markdown_in_plain_words():
+    text = guide()
+
+    assert len(text) < 10_000
+    assert text.startswith("# ")
+    assert text.count("\n## ") == len(AREAS) + 1
+    assert "\n\n\n" not in text
+    assert not NOT_USED.search(text)

@@ -1,0 +1,98 @@
+"""Plain-language intents find the tools that do them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import kartra_mcp
+from kartra_mcp.catalogue import build
+from kartra_mcp.kartra import PUBLISHED_KEYS
+from kartra_mcp.ranking import ranked
+
+ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+ENTRIES = tuple(build(ACTIONS).entries.values())
+
+INTENTS = {
+    "give the customer their money back": ["refund-transaction"],
+    "Reimburse a purchase": ["refund-transaction"],
+    "someone wants to stop their monthly plan": ["cancel-subscription"],
+    "end the recurring billing of a client": ["cancel-subscription"],
+    "label a contact as VIP": ["assign-tag"],
+    "take the label off a person": ["unassign-tag"],
+    "untag a lead": ["unassign-tag"],
+    "Unlabel this contact": ["unassign-tag"],
+    "put a subscriber on the newsletter": ["subscribe-lead-to-list"],
+    "opt this person out of the newsletter": ["unsubscribe-lead-from-list"],
+    "start the welcome drip campaign for a new customer": ["subscribe-lead-to-sequence"],
+    "stop the follow-up emails of an automation for someone": ["unsubscribe-lead-from-sequence"],
+    "give a customer access to the course": ["grant-membership-access"],
+    "enroll somebody in the membership": ["grant-membership-access"],
+    "take away someone's course access": ["revoke-membership-access"],
+    "what did this person buy": ["retrieve-transactions-from-lead"],
+    "show all payments of a contact": ["retrieve-transactions-from-lead"],
+    "details of one order": ["get-transaction-details"],
+    "how much was this sale": ["get-transaction-details"],
+    "look up a customer's profile": ["get-lead"],
+    "who is ada@example.com, find the contact": ["get-lead"],
+    "add a new contact": ["create-lead"],
+    "register a person": ["create-lead"],
+    "change a customer's phone number": ["edit-lead"],
+    "correct the first name of a lead": ["edit-lead"],
+    "which landing pages are there": ["retrieve-account-pages"],
+    "what custom fields exist": ["retrieve-account-custom-fields"],
+    "show the drip campaigns": ["retrieve-account-sequences"],
+    "list all labels": ["retrieve-account-tags"],
+    "which newsletters do we have": ["retrieve-account-lists"],
+    "refund and cancel": ["refund-transaction", "cancel-subscription"],
+}
+
+
+def keys(intent, **limits):
+    return [entry.action.key for entry in ranked(intent, ENTRIES, **limits)]
+
+
+@pytest.mark.parametrize(("intent", "wanted"), INTENTS.items())
+def test_an_intent_finds_its_actions_among_the_first_three(intent, wanted):
+    assert set(wanted) <= set(keys(intent)[:3]), keys(intent)[:5]
+
+
+def test_the_intents_cover_all_published_actions():
+    assert {key for wanted in INTENTS.values() for key in wanted} == set(PUBLISHED_KEYS)
+
+
+def test_the_order_of_the_entries_does_not_matter():
+    for intent in INTENTS:
+        backwards = [entry.action.key for entry in ranked(intent, reversed(ENTRIES))]
+        assert backwards == keys(intent)
+
+
+def test_the_limit_holds_and_no_fitting_word_finds_nothing():
+    assert len(keys("lead", limit=4)) == 4
+    assert keys("lead", limit=0) == []
+    assert keys("") == keys("the of \u202e") == keys("photosynthesis") == []
+
+
+@pytest.mark.parametrize(
+    "intent", ["refund", "refunds", "Refunded!", "refunding", "REFUND-it", "reimbursement"]
+)
+def test_endings_case_and_punctuation_do_not_matter(intent):
+    assert keys(intent)[0] == "refund-transaction"
+
+
+def test_words_that_no_table_knows_are_looked_for_as_they_are():
+    raw = [
+        {"id": "1", "key": "getWeatherReport", "name": "Weather"},
+        {"id": "2", "key": "send-fax", "name": "Fax", "description": "Sends a weather fax"},
+    ]
+    found = ranked("weather please", build(raw).entries.values())
+
+    assert [entry.action.id for entry in found] == ["1", "2"]
+
+
+def test_ten_thousand_entries_and_a_hostile_intent_are_ranked():
+    raw = [{"id": str(n), "key": f"do-thing-{n}", "name": f"Thing {n}"} for n in range(10_000)]
+    entries = list(build(raw).entries.values())
+
+    assert [e.action.id for e in ranked("thing 77", entries, limit=1)] == ["77"]
+    assert len(ranked("thing " + "take " * 100_000, entries)) == 10

@@ -1,0 +1,148 @@
+"""Resources show the guide, what is listed and the rules in force; nothing secret."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import kartra_mcp
+from kartra_mcp.catalogue import build
+from kartra_mcp.errors import Refused
+from kartra_mcp.guide import guide
+from kartra_mcp.model import Gate, Risk
+from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.policy import ALWAYS_ALLOWED, Rules
+from kartra_mcp.resources import (
+    CONSENT,
+    GATES,
+    JSON,
+    limits_in,
+    read_resource,
+    resource_definitions,
+)
+from kartra_mcp.settings import read_settings
+
+ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+CATALOGUE = build(ACTIONS, OWN_TOOLS)
+OWN = tuple(OWN_TOOLS.values())
+GATED = {
+    Risk.READ: Gate.ALLOW,
+    Risk.WRITE: Gate.ALLOW,
+    Risk.DESTRUCTIVE: Gate.FLAG,
+    Risk.IRREVERSIBLE: Gate.PREVIEW,
+}
+RULES = Rules(GATED)
+
+
+def read(uri, rules=RULES, limits=None):
+    mime, text = read_resource(uri, CATALOGUE, OWN, rules, limits or {})
+    assert mime == JSON
+    return json.loads(text)
+
+
+def tools(rules=RULES):
+    return {tool["tool"]: tool for tool in read("kartra://catalogue", rules)["tools"]}
+
+
+def test_every_resource_listed_can_be_read_with_its_type():
+    defined = {d["uri"]: d["mimeType"] for d in resource_definitions()}
+
+    assert list(defined) == ["kartra://guide", "kartra://catalogue", "kartra://policy"]
+    for uri, mime in defined.items():
+        assert read_resource(uri, CATALOGUE, OWN, RULES, {})[0] == mime
+    assert all(d["name"] and d["title"] and d["description"] for d in resource_definitions())
+
+
+def test_the_guide_is_markdown():
+    assert read_resource("kartra://guide", CATALOGUE, (), RULES, {}) == ("text/markdown", guide())
+
+
+def test_the_catalogue_has_every_tool_with_its_action_risk_and_gate():
+    found = tools()
+
+    assert set(found) == set(CATALOGUE.entries) | set(OWN_TOOLS)
+    assert found["kartra_refund_transaction"] == {
+        "tool": "kartra_refund_transaction",
+        "title": "Refund Transaction",
+        "action": "refund-transaction",
+        "risk": "irreversible",
+        "gate": "preview",
+    }
+    assert found["kartra_edit_lead"] == {
+        "tool": "kartra_edit_lead",
+        "title": "Edit Lead",
+        "action": "edit-lead",
+        "risk": "destructive",
+        "gate": "flag",
+        "least_risk": "write",
+        "least_gate": "allow",
+    }
+    assert found["kartra_status"]["action"] is None
+
+
+def test_the_catalogue_leaves_out_what_the_rules_hide():
+    assert "kartra_assign_tag" not in tools(Rules(GATED, read_only=True))
+    assert "kartra_proxy_write" not in tools(Rules(GATED, read_only=True))
+    assert "kartra_refund_transaction" not in tools(Rules(GATED, deny=("*refund*",)))
+    assert "kartra_refund_transaction" not in tools(Rules({**GATED, Risk.IRREVERSIBLE: Gate.DENY}))
+    allowed = Rules(GATED, allow=("kartra_get_lead",))
+    assert set(tools(allowed)) == {"kartra_get_lead"} | ALWAYS_ALLOWED
+
+
+def test_the_policy_tells_rules_limits_and_what_consent_means():
+    rules = Rules(GATED, allow=("kartra_get_*",), deny=("*page*",))
+    found = read("kartra://policy", rules, {"timeout": 50.0, "cap_refund": None})
+
+    assert found == {
+        "gates": {
+            "read": "allow",
+            "write": "allow",
+            "destructive": "flag",
+            "irreversible": "preview",
+        },
+        "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
+        "read_only": False,
+        "allow": ["kartra_get_*"],
+        "deny": ["*page*"],
+        "limits": {"timeout": 50.0, "cap_refund": None},
+        "consent": dict(CONSENT),
+    }
+    assert set(found["gate_meanings"]) == set(Gate)
+    assert set(found["consent"]) == {"flag", "two_step", "elicitation", "approval"}
+
+
+def test_a_risk_without_a_gate_and_writes_under_read_only_are_denied_in_the_policy():
+    assert read("kartra://policy", Rules())["gates"]["read"] == "deny"
+    assert read("kartra://policy")["allow"] == "all"
+    gates = read("kartra://policy", Rules(GATED, read_only=True))["gates"]
+    assert gates == {
+        "read": "allow",
+        "write": "deny",
+        "destructive": "deny",
+        "irreversible": "deny",
+    }
+
+
+def test_limits_are_those_that_the_settings_have_and_nothing_secret():
+    settings = read_settings({}, {"KARTRA_MCP_TIMEOUT": "7", "HOME": "/nowhere", "TOKEN": "canary"})
+    limits = limits_in(settings)
+
+    assert limits["timeout"] == 7.0
+    assert limits["max_children"] == settings.max_children
+    assert "canary" not in json.dumps(limits)
+    assert "environment" not in limits
+    assert "cap_refund" not in limits_in(object())
+
+
+def test_names_from_membrane_are_cleaned():
+    said = read_resource("kartra://policy", CATALOGUE, OWN, Rules(GATED, deny=("a\u202eb",)), {})[1]
+
+    assert "\u202e" not in said
+
+
+@pytest.mark.parametrize("uri", ["", "kartra://", "kartra://guide/", "KARTRA://GUIDE", "file:///"])
+def test_any_other_uri_is_refused(uri):
+    with pytest.raises(Refused) as refused:
+        read_resource(uri, CATALOGUE, OWN, RULES, {})
+
+    assert refused.value.code == "invalid_arguments"
