@@ -81,7 +81,8 @@ async def main():
     server = Server("tiny", on_list_tools=list_tools, on_call_tool=call_tool)
     (folder / "pid.new").write_text(str(os.getpid()))
     (folder / "pid.new").rename(folder / "pid")
-    await the_wire.serve(wire, server, server.create_initialization_options(), on_stop=lambda: None, on_end=tidy)
+    options = server.create_initialization_options()
+    await the_wire.serve(wire, server, options, on_stop=lambda: None, on_end=tidy)
 
 if "crash" in sys.argv:
     raise SystemExit("crashed before serving")

@@ -1,0 +1,108 @@
+"""The command line: `kartra-mcp` serves on stdio; the other commands are for people."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kartra_mcp import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, FOUND, USAGE = 0, 1, 2
+
+HELP = """\
+kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
+kartra-mcp demo                                      see it work on the embedded account
+kartra-mcp sandbox reset                             make the embedded account new
+kartra-mcp --version
+
+Settings of `serve` are flags of the same name as the KARTRA_MCP_… variables:
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script. Exit codes: 0 done, 1 something was refused, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if serves(words):
+        # The first thing that happens: from here on nothing else can write to the client.
+        claimed = wire.claim()
+        sys.exit(serve(claimed, words))
+    sys.exit(command(words))
+
+
+def serves(words: Sequence[str]) -> bool:
+    """Whether these words start the server: none, `serve`, or its flags alone."""
+    asks = any(word in ("--help", "-h", "--version") for word in words)
+    return not asks and (not words or words[0] == "serve" or words[0].startswith("--"))
+
+
+def serve(claimed: wire.Wire, words: Sequence[str]) -> int:
+    """Serve until the client is gone; wrong usage is told on stderr before anything starts."""
+    from kartra_mcp.settings import flags_of, read_settings
+
+    flags, unknown = flags_of([word for word in words if word != "serve"])
+    if unknown:
+        print(f"kartra-mcp: not understood: {' '.join(unknown)}\n\n{help_text()}", file=sys.stderr)
+        return USAGE
+    import anyio
+
+    from kartra_mcp.composition import compose
+
+    made = compose(read_settings(flags))
+    server = made.mcp
+    ends = {"on_stop": made.membrane.end_all, "on_end": made.end}
+    anyio.run(partial(wire.serve, claimed, server.server, server.options(), **ends))
+    return DONE
+
+
+def command(words: Sequence[str]) -> int:
+    match list(words):
+        case ["--version"]:
+            from kartra_mcp import __version__
+
+            print(f"kartra-mcp {__version__}")
+            return DONE
+        case ["demo"]:
+            from kartra_mcp.demo import demo
+
+            return demo()
+        case ["sandbox", "reset", *flags]:
+            return sandbox_reset(flags)
+        case ["--help" | "-h" | "help", *_] | ["serve", *_]:
+            print(help_text())
+            return DONE
+        case _:
+            print(
+                f"kartra-mcp: not understood: {' '.join(words)}\n\n{help_text()}", file=sys.stderr
+            )
+            return USAGE
+
+
+def sandbox_reset(words: Sequence[str]) -> int:
+    """Make the embedded account new."""
+    from kartra_mcp.sandbox.cli import main as sandbox
+    from kartra_mcp.settings import flags_of, read_settings, sandbox_account
+
+    flags, unknown = flags_of(words)
+    if unknown:
+        print(f"kartra-mcp: not understood: {' '.join(unknown)}", file=sys.stderr)
+        return USAGE
+    file = sandbox_account(read_settings({**flags, "SANDBOX": "on"}))
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.unlink(missing_ok=True)  # it may be damaged
+    with redirect_stdout(io.StringIO()) as said:
+        ended = sandbox([f"--account={file}", "reset"])
+    print(f"The sandbox account is new: {file}" if ended == DONE else said.getvalue())
+    return ended
+
+
+def help_text() -> str:
+    from kartra_mcp.settings import SETTINGS
+
+    width = max(len(setting.flag) for setting in SETTINGS)
+    return HELP + "\n".join(f"  {s.flag:<{width}}  {s.meaning}" for s in SETTINGS)

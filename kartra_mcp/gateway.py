@@ -1,0 +1,142 @@
+"""One guarded call, top to bottom: may it run, was it agreed to, does it run, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import anyio
+
+from kartra_mcp import confirmation, policy
+from kartra_mcp.account import Account
+from kartra_mcp.catalogue import Entry
+from kartra_mcp.cli_output import HTTPReply
+from kartra_mcp.connections import require_usable
+from kartra_mcp.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.kartra_errors import error_in, raise_for_error
+from kartra_mcp.membrane import Membrane, ToDo
+from kartra_mcp.model import Action, Call, Connection, Executed, Reply, Risk
+from kartra_mcp.policy import Rules, Verdict
+from kartra_mcp.turns import Deadline
+
+OK = range(200, 300)
+TOO_MANY = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The only way from a validated call to Membrane."""
+
+    membrane: Membrane
+    account: Account
+    rules: Rules
+
+    async def run(self, call: Call, deadline: Deadline, current: Callable[[], Call]) -> Reply:
+        """The result of a call that may run and was agreed to.
+
+        Args:
+            call: validated already.
+            deadline: the end of the whole call.
+            current: the same call by the list as it stands now, which a refresh may have changed.
+
+        Raises:
+            KartraMCPError: with `executed` as far as is known; for a read it is always no.
+        """
+        self.permit(call)
+        try:
+            connection = await self._connection(call, deadline)
+            call = current()
+            self.permit(call)
+            return await self._tried(call, connection, deadline)
+        except KartraMCPError as problem:
+            if not call.writes:
+                problem.executed = Executed.NO
+            raise
+
+    def permit(self, call: Call) -> None:
+        """Raise unless policy lets the call run and, where it is gated, it was agreed to."""
+        match policy.judge_call(call, self.rules):
+            case Verdict.READ_ONLY:
+                raise read_only()
+            case Verdict.NOT_ALLOWED:
+                raise not_allowed()
+            case Verdict.CONFIRM if not call.confirm:
+                raise confirmation.required(call)
+            case _:
+                pass
+
+    async def _connection(self, call: Call, deadline: Deadline) -> Connection:
+        wanted = self.account.for_write if call.writes else self.account.for_read
+        connection = await wanted(deadline)
+        require_usable(connection)
+        return connection
+
+    async def search(self, intent: str, deadline: Deadline) -> list[Entry]:
+        """The entries that Membrane's own search finds; none where it cannot be asked."""
+        try:
+            connection = await self.account.for_read(deadline)
+            found = await self.membrane.search(intent, connection.id, deadline)
+        except KartraMCPError:
+            return []
+        by_id = {e.action.id: e for e in self.account.served.catalogue.entries.values()}
+        return [by_id[identity] for identity in found if identity in by_id]
+
+    async def _tried(self, call: Call, connection: Connection, deadline: Deadline) -> Reply:
+        """Once, and again only what surely was not executed."""
+        for tries in count():
+            try:
+                return await self._once(call, connection, deadline)
+            except KartraMCPError as problem:
+                wait = policy.retry_after(problem, call.risk, tries)
+                if wait is None or not deadline.allows(call.writes, after=wait):
+                    raise
+                await anyio.sleep(wait)
+        raise AssertionError  # count() has no end
+
+    async def _once(self, call: Call, connection: Connection, deadline: Deadline) -> Reply:
+        finish = call.risk is Risk.IRREVERSIBLE
+        to_do = ToDo(deadline, write=call.writes, finish=finish, paced=True)
+        if isinstance(call.operation, Action):
+            reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
+        else:
+            answer = await self.membrane.request(call.operation, connection.id, to_do)
+            raise_for_status(answer, write=call.writes)
+            reply = Reply(answer.body)
+        raise_for_error(reply.result, write=call.writes)
+        return reply
+
+
+def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
+    """Raise for an HTTP status that is no success; an error in the body says more."""
+    if answer.status is None or answer.status in OK:
+        return
+    if answer.status == TOO_MANY:
+        raise Failed(
+            "rate_limited",
+            "Kartra turned the request away because of too many calls; it was not executed.",
+            "Wait a second, then repeat it.",
+            executed=Executed.NO,
+        )
+    raise error_in(answer.body, write=write) or Failed(
+        "kartra_error",
+        f"The request was answered with the HTTP status {answer.status}.",
+        "Check the path; if this was a write, look in Kartra before repeating it.",
+        detail={"status": answer.status},
+    )
+
+
+def read_only() -> Refused:
+    return Refused(
+        "read_only",
+        "This server is read-only: only reads are listed and run. Nothing was done.",
+        "Ask the person who set KARTRA_MCP_READ_ONLY.",
+    )
+
+
+def not_allowed() -> Refused:
+    return Refused(
+        "not_allowed",
+        "The settings of this server do not allow this. Nothing was done.",
+        "Ask the person who set the allow and deny lists and the gates; kartra_status has them.",
+    )

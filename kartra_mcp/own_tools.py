@@ -1,0 +1,95 @@
+"""The server's own tools, as a table; what they do is in `tools.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp import proxy
+from kartra_mcp.model import Risk
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTool:
+    """A tool that is no action. `risk` is the highest it can reach, `least` what hides it."""
+
+    name: str
+    title: str
+    description: str
+    schema: Mapping[str, Any]
+    risk: Risk = Risk.READ
+    least: Risk = Risk.READ
+
+    @property
+    def gated(self) -> bool:
+        return self.risk >= Risk.DESTRUCTIVE
+
+
+def _object(required: list[str], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+STATUS = OwnTool(
+    "kartra_status",
+    "Kartra status",
+    "What this server serves: account, connection, program, login, actions, gates, and the remedy "
+    "for whatever is wrong. Ask this first when something fails.",
+    {"type": "object", "properties": {}},
+)
+SEARCH = OwnTool(
+    "kartra_search_actions",
+    "Search Kartra actions",
+    "Find the tool for a task in plain words: tool names, one line each, and their risk.",
+    _object(
+        ["intent"],
+        intent={
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 200,
+            "description": "The task, e.g. 'give a customer access to a course'",
+        },
+    ),
+)
+READ_MORE = OwnTool(
+    "kartra_read_more",
+    "Read more of a result",
+    "Continue a result that was cut (`truncated` in an answer). Kept for 15 minutes.",
+    _object(
+        ["result_id"],
+        result_id={"type": "string", "description": "From `truncated`"},
+        offset={"type": "integer", "minimum": 0, "description": "First item, default 0"},
+        limit={"type": "integer", "minimum": 1, "description": "At most so many items"},
+        fields={
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Only these fields of each item",
+        },
+        path={
+            "type": "string",
+            "description": "JSON Pointer into the result, default the place that was cut",
+        },
+    ),
+)
+PROXY_READ = OwnTool(
+    "kartra_proxy_read",
+    "Raw Kartra read",
+    "Send a raw request to Kartra's API, for reads that no other tool covers. Kartra's API is "
+    'POST /api with {"actions": [{"cmd": …}], "lead": {…}}, or {"get_lead": {"email": …}}. '
+    "Passes only if every command in it is a known read.",
+    proxy.READ_SCHEMA,
+)
+PROXY_WRITE = OwnTool(
+    "kartra_proxy_write",
+    "Raw Kartra write",
+    "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by the "
+    "commands in its body; refunds and cancellations are refused here, use their own tools. "
+    "May ask for confirmation.",
+    proxy.WRITE_SCHEMA,
+    risk=Risk.IRREVERSIBLE,
+    least=Risk.WRITE,
+)
+OWN_TOOLS: Mapping[str, OwnTool] = {
+    tool.name: tool for tool in (STATUS, SEARCH, READ_MORE, PROXY_READ, PROXY_WRITE)
+}
+"""In the order in which they are listed."""

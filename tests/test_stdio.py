@@ -1,0 +1,292 @@
+"""The server as a real process: answers reach their callers, stdout is clean, it always ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+
+import anyio
+import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
+from door import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
+from waiting import gone, until
+
+pytestmark = pytest.mark.anyio
+
+CALLS, AT_ONCE, SEED = 200, 50, 20261123
+GONE_WITHIN = 2
+MODERN = "2026-07-28"
+LATEST_OLD = HANDSHAKE_PROTOCOL_VERSIONS[-1]
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below this one that still run."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            found += [child, *descendants(child)]
+    return [child for child in found if not gone(child)]
+
+
+@pytest.fixture
+def echo(stand_in: StandIn) -> StandIn:
+    """A program whose answer is the words of its start; a listing that is a list."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    actions = [action("get-lead", inputSchema=schema), action("assign-tag", inputSchema=schema)]
+    stand_in.settings = {"MAX_CHILDREN": "8", "RATE": "0"}
+    plan = {**healthy(*actions), "action run": {"out": {"output": "$words"}}}
+    return stand_in.plan(**plan)
+
+
+async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, era):
+    dice = random.Random(SEED)
+    numbers = iter(range(CALLS))
+    answered, cancelled, mixed = set(), set(), {}
+
+    async def one_after_another(client):
+        for number in numbers:
+            tool = dice.choice(["kartra_get_lead", "kartra_assign_tag"])
+            with anyio.move_on_after(dice.choice([0.001, 0.02, 0.2, 60, 60, 60, 60])) as scope:
+                words = (await call(client, tool, n=number)).result
+                if f'--input={{"n":{number}}}' not in words:
+                    mixed[number] = words
+                answered.add(number)
+            if scope.cancelled_caught:
+                cancelled.add(number)
+
+    async with connect_stdio(echo, era) as client:
+        await client.list_tools()
+        server = descendants(os.getpid())
+        async with anyio.create_task_group() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.start_soon(one_after_another, client)
+        last = await call(client, "kartra_get_lead", n=CALLS)
+        assert '--input={"n":200}' in last.result
+        await until(lambda: set(descendants(os.getpid())) <= set(server), within=GONE_WITHIN)
+    assert mixed == {}
+    assert answered | cancelled == set(range(CALLS))
+    assert len(answered) > CALLS / 3
+    assert cancelled
+    await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
+
+
+async def test_one_real_process_does_the_work_of_the_account(sandbox: Sandbox, era):
+    async with connect_stdio(sandbox, era) as client:
+        assert (await call(client, "kartra_status")).result["account"] == "SANDBOX"
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert "kartra_refund_transaction" in names
+        refund = {"transaction_id": "101", "confirm": True}
+        assert not (await call(client, "kartra_refund_transaction", **refund)).failed
+        again = await call(client, "kartra_refund_transaction", **refund)
+        assert (again.code, again.executed) == ("already_done", "no")
+    assert sandbox.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
+
+
+# ── The raw pipe ──
+
+
+class Raw:
+    """The server's process and its three pipes, with every line of stdout kept."""
+
+    def __init__(self, process):
+        self.process = process
+        self.out = BufferedByteReceiveStream(process.stdout)
+        self.lines = []
+
+    async def send(self, **message):
+        await self.send_bytes(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+
+    async def send_bytes(self, raw):
+        await self.process.stdin.send(raw)
+
+    async def line(self):
+        with anyio.fail_after(20):
+            raw = await self.out.receive_until(b"\n", 1_000_000)
+        self.lines.append(raw)
+        return json.loads(raw)
+
+    async def answer(self, identity):
+        while True:
+            message = await self.line()
+            if message.get("id") == identity:
+                return message
+
+    async def rest(self):
+        """What else is on stdout until it closes."""
+        with anyio.fail_after(20):
+            raw = b""
+            try:
+                while True:
+                    raw += await self.out.receive()
+            except anyio.EndOfStream:
+                pass
+        self.lines += raw.splitlines()
+        return [json.loads(line) for line in raw.splitlines()]
+
+    async def ends(self):
+        with anyio.fail_after(GONE_WITHIN):
+            return await self.process.wait()
+
+    async def open(self, version):
+        if version == MODERN:
+            await self.send(id=0, method="server/discover", params={"_meta": meta()})
+            return await self.answer(0)
+        await self.send(id=0, method="initialize", params=hello(version))
+        answer = await self.answer(0)
+        await self.send(method="notifications/initialized")
+        return answer
+
+    async def call(self, identity, version, tool, **arguments):
+        params = {"name": tool, "arguments": arguments}
+        more = {"_meta": meta()} if version == MODERN else {}
+        await self.send(id=identity, method="tools/call", params={**params, **more})
+
+
+def hello(version):
+    client = {"name": "pipe", "version": "1"}
+    return {"protocolVersion": version, "capabilities": {}, "clientInfo": client}
+
+
+def meta():
+    prefix = "io.modelcontextprotocol"
+    return {
+        f"{prefix}/protocolVersion": MODERN,
+        f"{prefix}/clientInfo": {"name": "pipe", "version": "1"},
+        f"{prefix}/clientCapabilities": {},
+    }
+
+
+@asynccontextmanager
+async def raw_server(place):
+    command = [sys.executable, "-m", "kartra_mcp", "serve"]
+    process = await anyio.open_process(
+        command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=place.environment
+    )
+    try:
+        yield Raw(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with anyio.CancelScope(shield=True):
+            await process.aclose()
+
+
+@pytest.mark.parametrize("version", [LATEST_OLD, MODERN])
+async def test_nothing_but_json_rpc_is_on_stdout(echo, version):
+    echo.plan(action_run={"out": {"output": "$words"}, "err": "noise on stderr\n"})
+    async with raw_server(echo) as server:
+        await server.send_bytes(b"\n\xff\xfe not json\n[]\n")
+        await server.open(version)
+        for number in range(10):
+            await server.call(number + 1, version, "kartra_get_lead", n=number)
+        await server.call(11, version, "kartra_nothing")
+        await server.send(id=12, method="no/such", params={"_meta": meta()})
+        seen = {0}
+        while seen < set(range(13)):
+            seen.add((await server.line()).get("id"))
+        await close(server)
+        await server.rest()
+        assert await server.ends() == 0
+    for raw in server.lines:
+        assert b"\r" not in raw
+        assert json.loads(raw)["jsonrpc"] == "2.0"
+
+
+@pytest.mark.parametrize("version", [LATEST_OLD, MODERN])
+async def test_the_first_answer_comes_before_any_program_is_started(echo, version):
+    hang = {"hang": True}
+    echo.plan(**{"--version": hang, "connection list": hang, "action list": hang})
+    async with raw_server(echo) as server:
+        answer = await server.open(version)
+        assert "tools" in answer["result"]["capabilities"]
+        assert echo.started() == []
+
+
+@pytest.mark.parametrize("version", KNOWN_PROTOCOL_VERSIONS)
+async def test_every_revision_is_spoken(echo, version):
+    async with raw_server(echo) as server:
+        result = (await server.open(version))["result"]
+        spoken = result["supportedVersions"] if version == MODERN else [result["protocolVersion"]]
+        assert version in spoken
+        await server.call(1, version, "kartra_get_lead", n=7)
+        result = (await server.answer(1))["result"]
+        assert "isError" not in result or result["isError"] is False
+        assert '--input={\\"n\\":7}' in result["content"][0]["text"]
+
+
+async def test_an_unknown_revision_gets_the_latest_that_has_a_handshake(echo):
+    async with raw_server(echo) as server:
+        result = (await server.open("1999-01-01"))["result"]
+        assert result["protocolVersion"] == LATEST_OLD
+
+
+async def close(server):
+    await server.process.stdin.aclose()
+
+
+async def terminate(server):
+    server.process.send_signal(signal.SIGTERM)
+
+
+async def interrupt(server):
+    server.process.send_signal(signal.SIGINT)
+
+
+ENDS = {
+    "EOF": (close, LATEST_OLD),
+    "EOF, new era": (close, MODERN),
+    "SIGTERM": (terminate, LATEST_OLD),
+    "SIGTERM, new era": (terminate, MODERN),
+    "SIGINT": (interrupt, LATEST_OLD),
+}
+
+
+@pytest.mark.parametrize("tool", ["kartra_assign_tag", "kartra_refund"])
+@pytest.mark.parametrize("end", ENDS)
+async def test_it_is_gone_within_two_seconds_with_a_call_that_runs(echo, end, tool):
+    ending, version = ENDS[end]
+    actions = [action("assign-tag"), action("refund")]
+    echo.plan(action_list={"out": {"items": actions}}, action_run={"hang": True, "child": True})
+    async with raw_server(echo) as server:
+        await server.open(version)
+        consent = {"confirm": True} if tool == "kartra_refund" else {}
+        await server.call(1, version, tool, **consent)
+        await until((echo.folder / "children").exists)
+        await ending(server)
+        assert await server.ends() == 0
+        await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
+    assert left_in(echo.environment["KARTRA_MCP_STATE_DIR"]) == []
+
+
+def left_in(folder):
+    return list(Path(folder).glob("work-*"))
+
+
+async def test_it_ends_while_the_first_list_waits(echo, era):
+    echo.plan(action_list={"hang": True, "child": True})
+    async with raw_server(echo) as server:
+        await server.open(LATEST_OLD if era == "legacy" else era)
+        params = {} if era == "legacy" else {"_meta": meta()}
+        await server.send(id=1, method="tools/list", params=params)
+        await until((echo.folder / "children").exists)
+        await close(server)
+        assert await server.ends() == 0
+        await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
+
+
+async def test_a_saved_list_is_there_before_any_program_answers(echo, era):
+    async with connect(echo, "legacy") as client:
+        await client.list_tools()
+    hang = {"hang": True}
+    echo.plan(**{"--version": hang, "connection list": hang, "action list": hang})
+    async with connect_stdio(echo, era) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+    assert "kartra_get_lead" in names
+    await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
