@@ -1,0 +1,71 @@
+# All that a person or CI runs. `make` alone lists it. Everything needed is put into .venv.
+
+PYTHON ?= python3
+VENV   ?= .venv
+PY      = $(VENV)/bin/python
+PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
+
+# Exact versions: a check that changes by itself is no check.
+INSPECTOR = @modelcontextprotocol/inspector@2.12.0
+MCPB      = @anthropic-ai/mcpb@2.1.2
+NPX       = npx --yes --loglevel=error
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix inspector manifest clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/ready ## See it work: the real server on a made-up account (needs no Kartra)
+	@$(PY) -m kartra_mcp demo
+
+test: $(VENV)/ready-dev $(VENV)/vocabulary ## Run the whole test suite
+	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m pytest
+
+check: $(VENV)/ready-dev ## What CI runs: format, lint, types (needs Node.js), tests
+	$(PY) -m ruff format --check
+	$(PY) -m ruff check
+	$(PY) -m pyright --pythonpath $(PY)
+	@$(MAKE) --no-print-directory test
+
+fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshots, README tables
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+	$(PY) tools/readme.py
+	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
+
+inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
+	@$(PY) tools/inspector.py "$(INSPECTOR)"
+
+manifest: ## Check the Claude Desktop bundle's manifest (needs Node.js)
+	@$(NPX) $(MCPB) validate manifest.json
+
+clean: ## Remove all that make and the tools put here
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist *.mcpb
+	find kartra_mcp tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What the server needs; then what its tests and checks need on top of it.
+$(VENV)/ready: pyproject.toml $(PY)
+	@echo "Setting up $(VENV), once…"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/ready-dev: pyproject.toml $(VENV)/ready
+	@echo "Adding what tests and checks need, once…"
+	@$(PIP) --upgrade 'pip>=25.1'
+	@$(PIP) --group dev
+	@touch $@
+
+# o200k_base, for counting the tokens of the tool list; tiktoken's own host is not needed.
+$(VENV)/vocabulary: tools/vocabulary.py $(VENV)/ready-dev
+	@$(PY) tools/vocabulary.py $@
+	@touch $@
+
+$(PY):
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "kartra-mcp needs Python 3.11 or newer, and '$(PYTHON)' was not found." >&2; \
+	  echo "Name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "kartra-mcp needs Python 3.11 or newer; '$(PYTHON)' is `"$(PYTHON)" --version 2>&1`." >&2; \
+	  echo "Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,185 @@
+"""What people read agrees with the code: README, manifest, changelog, contributing, decisions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from kartra_mcp import __version__, cli
+from kartra_mcp.errors import CODES
+from kartra_mcp.kartra import PUBLISHED_KEYS
+from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.settings import SETTINGS, Setting
+
+ROOT = Path(__file__).parents[1]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tracked() -> list[Path]:
+    """The files of the repository; of a plain copy of it, all that is no cache."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    names = listed.stdout.decode().split("\0") if listed.returncode == 0 else []
+    made = {".venv", ".git", ".pytest_cache", ".ruff_cache", ".hypothesis", "__pycache__"}
+    walked = (path for path in ROOT.rglob("*") if made.isdisjoint(path.relative_to(ROOT).parts))
+    found = [ROOT / name for name in names if name] or list(walked)
+    return [path for path in found if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools" / "readme.py")
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    return json.loads(read("manifest.json"))
+
+
+# README
+
+
+def test_the_generated_parts_are_as_the_code_has_them(generator: ModuleType) -> None:
+    assert generator.written(read("README.md")) == read("README.md"), "run `make fix`"
+
+
+def test_the_readme_is_short_and_its_first_command_near_the_top() -> None:
+    lines = read("README.md").splitlines()
+    assert len(lines) <= 200
+    assert any(line.startswith("make demo") for line in lines[:25])
+    assert "Python 3.11 or newer, make and a package registry" in "\n".join(lines[:25])
+
+
+def test_every_code_in_use_has_a_line_and_no_other(generator: ModuleType) -> None:
+    used = generator.codes_in_use()
+    assert len(used) > 10
+    assert used <= set(generator.REMEDIES) <= CODES
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", read("README.md"), re.MULTILINE)) & CODES
+    assert told == used
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_is_documented(setting: Setting) -> None:
+    assert f"| `{setting.variable}` |" in read("README.md")
+
+
+@pytest.mark.parametrize("key", PUBLISHED_KEYS)
+def test_every_published_action_is_documented(key: str) -> None:
+    assert f"| `kartra_{key.replace('-', '_')}` |" in read("README.md")
+
+
+@pytest.mark.parametrize("tool", sorted(OWN_TOOLS))
+def test_every_own_tool_is_documented(tool: str) -> None:
+    assert f"| `{tool}` |" in read("README.md")
+    assert f"`{tool}`" in read("CHANGELOG.md")
+
+
+def test_every_command_is_documented() -> None:
+    commands = re.findall(r"^kartra-mcp ([a-z]+(?: [a-z]+)?)", cli.HELP, re.MULTILINE)
+    assert {"demo", "sandbox reset"} <= set(commands)
+    told = read("README.md") + read("CHANGELOG.md")
+    assert [name for name in commands if f"kartra-mcp {name}" not in told] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_that_is_named_exists(name: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", read(name), re.MULTILINE))
+    assert named <= targets
+    assert {"demo", "test", "check", "fix", "inspector", "manifest", "clean"} <= targets
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_linked_file_exists(name: str) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", read(name))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+# manifest.json
+
+
+def test_the_manifest_offers_every_setting_with_its_default(manifest: dict[str, Any]) -> None:
+    offered = manifest["user_config"]
+    assert set(offered) == {setting.name.lower() for setting in SETTINGS}
+    for setting in SETTINGS:
+        item = offered[setting.name.lower()]
+        wanted = "" if setting.default in (None, ()) else setting.default
+        assert item["default"] == wanted, setting.name
+        assert item["required"] is False, "a missing required value keeps the server from starting"
+        assert item["title"]
+        assert item["description"]
+
+
+def test_the_manifest_hands_every_setting_over(manifest: dict[str, Any]) -> None:
+    assert manifest["server"]["mcp_config"]["env"] == {
+        setting.variable: f"${{user_config.{setting.name.lower()}}}" for setting in SETTINGS
+    }
+
+
+def test_the_manifest_starts_what_exists(manifest: dict[str, Any]) -> None:
+    server = manifest["server"]
+    scripts = tomllib.loads(read("pyproject.toml"))["project"]["scripts"]
+    assert (ROOT / server["entry_point"]).is_file()
+    assert server["mcp_config"]["args"][-1] in scripts
+
+
+def test_the_manifest_names_only_tools_that_are_always_there(manifest: dict[str, Any]) -> None:
+    assert manifest["tools_generated"] is True
+    assert {tool["name"] for tool in manifest["tools"]} <= set(OWN_TOOLS)
+
+
+# Versions, decisions, the house
+
+
+def test_the_versions_agree(manifest: dict[str, Any]) -> None:
+    project = tomllib.loads(read("pyproject.toml"))
+    newest = re.search(r"^## \[([^\]]+)\]", read("CHANGELOG.md"), re.MULTILINE)
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "kartra_mcp/__init__.py"
+    assert manifest["version"] == __version__
+    assert newest
+    assert newest[1] == __version__
+
+
+def test_every_run_time_dependency_has_a_decision() -> None:
+    wanted = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    names = [re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0] for line in wanted]
+    told = [path.name.partition("-")[2] for path in (ROOT / "docs" / "decisions").iterdir()]
+    assert [name for name in names if f"dependency-{name}.md" not in told] == []
+
+
+def test_every_file_of_the_program_has_its_place_in_the_house(generator: ModuleType) -> None:
+    named = re.findall(r"`([a-z_*]+\.py)`", read("CONTRIBUTING.md"))
+    files = [path.name for path in generator.imported()]
+    assert [name for name in files if not any(fnmatch(name, known) for known in named)] == []
+    assert [known for known in named if "*" not in known and known not in files] == []
+
+
+def test_no_tracked_file_names_a_registry_or_a_place_on_a_machine() -> None:
+    hosts = ("py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com")
+    places = re.compile(r"(?<![\w./])/(?:" + "wo" + r"rk|ro" + r"ot|Users)/\w")
+    for path in tracked():
+        text = path.read_text("utf-8", errors="replace")
+        assert [host for host in hosts if host in text] == [], path
+        assert not places.search(text), path

@@ -1,0 +1,200 @@
+"""Writes the README's generated parts from the code: `python tools/readme.py`, or `make fix`.
+
+Each part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`. `tests/test_docs.py`
+compares them, so that the README cannot say what the code does not do.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kartra_mcp import kartra
+from kartra_mcp.errors import CODES
+from kartra_mcp.model import Gate, Risk
+from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.settings import SETTINGS, Setting, read_settings
+
+README = Path(__file__).parents[1] / "README.md"
+PACKAGE = README.parent / "kartra_mcp"
+
+GATES: Mapping[Gate, str] = {
+    Gate.ALLOW: "runs at once",
+    Gate.FLAG: "needs `confirm: true`",
+    Gate.PREVIEW: "shows a preview first",
+    Gate.HUMAN: "asks a person",
+    Gate.DENY: "not offered",
+}
+
+REMEDIES: Mapping[str, str] = {
+    "already_done": "Nothing. It was refunded or cancelled before, and was not done again.",
+    "catalogue_unavailable": "Membrane did not answer with a list of actions. Try again; then ask "
+    "for `kartra_status`.",
+    "confirmation_required": "Read what would happen. If you agree, tell the assistant so; it "
+    "repeats the call with `confirm: true`.",
+    "connection_not_ready": "Reconnect with the `membrane connect --connectionId=…` that the "
+    "answer names. Do not make a new connection.",
+    "forbidden_request": "The raw request was refused and not sent. Use the action's own tool.",
+    "input_too_large": "Send less in one call.",
+    "internal_error": "A fault in this server. If it was a write, look in Kartra before repeating "
+    "it; then report it.",
+    "invalid_arguments": "The answer names each wrong field and what was expected.",
+    "kartra_error": "Kartra refused. The answer says what Kartra's error means and what to do.",
+    "membrane_error": "Membrane failed. If `executed` is `unknown`, look in Kartra before "
+    "repeating a write.",
+    "no_connection": "Connect Kartra in Membrane, or correct KARTRA_MCP_CONNECTION.",
+    "not_allowed": "Your own gates, allow or deny list forbid it. Change the setting if you want "
+    "it.",
+    "not_enough_time": "Too little of the call's time was left to start a write; nothing was "
+    "done. Repeat it, or raise KARTRA_MCP_TIMEOUT.",
+    "not_logged_in": "Run `membrane login --tenant` in a terminal.",
+    "program_missing": "Run `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to the "
+    "program's full path.",
+    "rate_limited": "Too many calls; this one was not executed. Wait a second and repeat it.",
+    "read_only": "KARTRA_MCP_READ_ONLY is on. Turn it off if you want writes.",
+    "result_expired": "The rest of a long result is kept for a short time only. Repeat the call "
+    "that brought it.",
+    "several_connections": "Set KARTRA_MCP_CONNECTION to the id of the account that you mean. The "
+    "server never picks between two.",
+    "timed_out": "No answer in time. A write may have been done all the same: look in Kartra "
+    "before repeating it.",
+    "unknown_tool": "The assistant used a name that is not in the list. Let it list the tools "
+    "again.",
+    "unreadable_answer": "The program answered something else than expected. If it was a write, "
+    "look in Kartra before repeating it.",
+    "wrong_program": "The `membrane` that was found is another program. Set KARTRA_MCP_MEMBRANE "
+    "to the full path of Membrane's.",
+}
+"""One line for each code that an answer carries so far: what a person does about it."""
+
+
+def main() -> int:
+    text = README.read_text(encoding="utf-8")
+    README.write_text(written(text), encoding="utf-8", newline="\n")
+    return 0
+
+
+def written(text: str) -> str:
+    """The README with each generated part as the code has it now."""
+    for name, part in parts().items():
+        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+        between = re.compile(f"(?s)(?<={re.escape(begin)}\n).*?(?={re.escape(end)})")
+        if not between.search(text):
+            raise SystemExit(f"README.md has no part {name!r}: {begin} … {end}")
+        text = between.sub(lambda _, part=part: part, text)
+    return text
+
+
+def parts() -> dict[str, str]:
+    """The generated parts by their names."""
+    return {
+        "actions": actions(),
+        "own tools": own_tools(),
+        "settings": settings(),
+        "codes": codes(),
+    }
+
+
+def actions() -> str:
+    """The published actions: tool, risk, gate by default, how to undo it."""
+    gates = read_settings(environment={"HOME": "/"}).gates
+    rows = sorted(map(_action, kartra.PUBLISHED_KEYS), key=lambda row: (row[0], row[1]))
+    shown = [
+        (f"`{tool}`", _risk(most, least), _gate(gates, most, least), undo)
+        for most, tool, least, undo in rows
+    ]
+    return table(("Tool", "Risk", "By default it", "Undo"), shown)
+
+
+def own_tools() -> str:
+    """The server's own tools, each with the first sentence of its description."""
+    rows = [
+        (f"`{tool.name}`", _risk(tool.risk, tool.least), first_sentence(tool.description))
+        for tool in OWN_TOOLS.values()
+    ]
+    return table(("Tool", "Risk", "What it does"), rows)
+
+
+def first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.]) ", text, maxsplit=1)[0]
+
+
+def settings() -> str:
+    """Every setting."""
+    rows = [(f"`{s.variable}`", s.meaning, default(s)) for s in SETTINGS]
+    return table(("Variable", "Meaning", "Default"), rows)
+
+
+def codes() -> str:
+    """Every error code in use."""
+    shown = [(f"`{code}`", REMEDIES.get(code, "")) for code in sorted(codes_in_use())]
+    return table(("Code", "What to do"), shown)
+
+
+def codes_in_use() -> set[str]:
+    """Every code that stands in a file which the program imports, the list of all codes aside."""
+    texts = [path.read_text(encoding="utf-8") for path in imported() if path.name != "errors.py"]
+    return {word for text in texts for word in re.findall(r'"([a-z_]+)"', text)} & CODES
+
+
+def imported(start: str = "cli") -> set[Path]:
+    """The package's files that this one imports, on the way or later, itself included."""
+    found: set[Path] = set()
+    left = [PACKAGE / f"{start}.py"]
+    while left:
+        path = left.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.ImportFrom(module="kartra_mcp", names=names):
+                    left += [PACKAGE / f"{name.name}.py" for name in names]
+                case ast.ImportFrom(module=str(module)) if module.startswith("kartra_mcp."):
+                    left.append(PACKAGE / f"{module.split('.')[1]}.py")
+                case _:
+                    pass
+    return found
+
+
+def default(setting: Setting) -> str:
+    """A setting's default, as the table says it."""
+    match setting.default:
+        case None | ():
+            return "not set"
+        case bool(on):
+            return "on" if on else "off"
+        case float(number):
+            return f"{number:g}"
+        case other:
+            return str(other)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table in Markdown."""
+    cells = [list(head), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]]) + "\n"
+
+
+def _action(key: str) -> tuple[Risk, str, Risk, str]:
+    row = kartra.COMMANDS[kartra.command_of(key)]
+    undo = row.undo[:1].upper() + row.undo[1:]
+    return row.risk, "kartra_" + key.replace("-", "_"), row.lowest, undo
+
+
+def _risk(most: Risk, least: Risk) -> str:
+    return most.word if most is least else f"{least.word} or {most.word}"
+
+
+def _gate(gates: Mapping[Risk, Gate], most: Risk, least: Risk) -> str:
+    said = GATES[gates[most]]
+    return said if gates[most] is gates[least] else f"{GATES[gates[least]]}, or {said}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
