@@ -25,11 +25,13 @@ def success(
     *,
     sandbox: bool,
     truncated: dict[str, Any] | None = None,
+    receipt: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`{"result", "action_run_id", "truncated"?, "notice"}`; `result` is cleaned already."""
+    """`{"result", "action_run_id", "receipt"?, "truncated"?, "notice"}`; `result` is clean."""
     cut = {"truncated": truncated} if truncated else {}
+    done = {"receipt": receipt} if receipt else {}
     notice = (SANDBOX_NOTICE if sandbox else "") + NOTICE
-    return {"result": result, "action_run_id": action_run_id, **cut, "notice": notice}
+    return {"result": result, "action_run_id": action_run_id, **done, **cut, "notice": notice}
 
 
 def success_text(answer: dict[str, Any]) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp import arguments as args
-from kartra_mcp import kartra, policy
+from kartra_mcp import consent_arguments, kartra, policy
 from kartra_mcp.errors import Refused
-from kartra_mcp.model import Action, Call, Command, Risk
+from kartra_mcp.model import Action, Call, Command, Risk, Said
 from kartra_mcp.schema import Portable, portable
 from kartra_mcp.shapes import is_object
 from kartra_mcp.text import clean, cut
@@ -40,14 +40,17 @@ class Entry:
     least: Risk
     names: frozenset[str]
 
-    @property
-    def schema(self) -> dict[str, Any]:
+    def schema(self, *, gated: bool) -> dict[str, Any]:
         """The advertised input schema, with the consent arguments where the tool is gated."""
-        if self.risk < Risk.DESTRUCTIVE:
+        if not gated:
             return self.portable.advertised
         own = self.portable.advertised.get("properties", {})
-        properties = {**own, **consent_properties(self.fields)}
-        return {**self.portable.advertised, "properties": properties}
+        added = consent_arguments.properties(self.fields, refund=self.refunds)
+        return {**self.portable.advertised, "properties": {**own, **added}}
+
+    @property
+    def refunds(self) -> bool:
+        return consent_arguments.is_refund(self.action.key or self.action.name)
 
     @property
     def fields(self) -> frozenset[str]:
@@ -111,13 +114,15 @@ def read_action(entry: Any) -> Action | str:
     )
 
 
-def call_of(entry: Entry, given: Mapping[str, Any] | None) -> Call:
-    """The validated call of an entry.
+def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Call:
+    """The validated call of an entry; where it is gated, with what was said of consent.
 
     Raises:
         Refused: `invalid_arguments`, naming every bad field.
     """
-    own, said = split_consent(entry, given or {})
+    own, said = dict(given or {}), Said()
+    if gated:
+        own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
     normal = args.normalised(entry.portable, own, kartra.ID_NAMES, kartra.AMOUNT_NAMES)
     strict = entry.risk is Risk.IRREVERSIBLE
     checked = args.checked(entry.portable, normal, strict=strict)
@@ -133,8 +138,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None) -> Call:
         names=entry.names,
         commands=(Command(command, checked),) if command else (),
         arguments=checked,
-        confirm=said.get("confirm") is True,
-        confirm_as=_consent_name("confirm", entry.fields),
+        said=said,
     )
 
 
@@ -149,30 +153,6 @@ def refuse_amounts(arguments: Mapping[str, Any]) -> None:
                 "Give a sum above 0 with at most two decimals, or leave it out where everything "
                 "is meant.",
             )
-
-
-CONSENT: Mapping[str, dict[str, Any]] = {
-    "confirm": {
-        "type": "boolean",
-        "description": "true only after the person has agreed to exactly this call",
-    },
-}
-"""The arguments of a gated tool, beside the action's own."""
-
-
-def consent_properties(own: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The consent arguments, each with `kartra_` before it where the action has such a field."""
-    taken = frozenset(own)
-    return {_consent_name(name, taken): schema for name, schema in CONSENT.items()}
-
-
-def split_consent(entry: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The action's own arguments, and what was said of consent under its plain names."""
-    if entry.risk < Risk.DESTRUCTIVE:
-        return dict(given), {}
-    names = {_consent_name(name, entry.fields): name for name in CONSENT}
-    own = {name: value for name, value in given.items() if name not in names}
-    return own, {names[name]: value for name, value in given.items() if name in names}
 
 
 def tool_name(action: Action) -> str:
@@ -190,10 +170,6 @@ def hints(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]
         "idempotentHint": risk is Risk.READ or idempotent,
         "openWorldHint": True,
     }
-
-
-def _consent_name(name: str, taken: frozenset[str]) -> str:
-    return _consent_name(f"kartra_{name}", taken) if name in taken else name
 
 
 def _named(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from kartra_mcp import process, program
 from kartra_mcp.account import Account
@@ -17,6 +19,9 @@ from kartra_mcp.settings import Settings, sandbox_command
 from kartra_mcp.state import State
 from kartra_mcp.tools import Tools
 from kartra_mcp.turns import Turns
+
+if TYPE_CHECKING:
+    from kartra_mcp.writes import Writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +40,37 @@ class Composed:
 def compose(settings: Settings) -> Composed:
     """All objects of one server. Starts no program, and reads nothing but the program's place."""
     state = State(settings.state_dir)
-    rules = Rules(settings.gates, settings.read_only, settings.allow, settings.deny)
+    rules = rules_of(settings)
     command = find_program(settings)
     turns = Turns(settings.max_children, settings.rate)
     membrane = CLI(command, child_env(settings, command), state.work, turns)
     own = frozenset(OWN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own)
-    gateway = Gateway(membrane, account, rules)
+    gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules)))
     shown = shown_program(settings, command)
     tools = Tools(settings, rules, account, gateway, Kept(state), shown)
     return Composed(MCPServer(tools, account, sandbox=settings.sandbox), membrane, state)
+
+
+def rules_of(settings: Settings) -> Rules:
+    return Rules(
+        settings.gates, settings.read_only, settings.allow, settings.deny, settings.tool_gates
+    )
+
+
+def _writes(settings: Settings, rules: Rules) -> Writes:
+    """The writes on this folder's ledger; imported when first needed, not at the start."""
+    from kartra_mcp.ledger.ledger import Ledger
+    from kartra_mcp.writes import Writes
+
+    return Writes(
+        ledger=Ledger(settings.state_dir),
+        rules=rules,
+        limits=settings.limits,
+        actor=settings.actor,
+        sandbox=settings.sandbox,
+        outside=settings.outside,
+    )
 
 
 def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:

@@ -17,7 +17,7 @@ def required(call: Call) -> Refused:
         "confirmation_required",
         sentence(call) + " Nothing was done.",
         "Show this to the person. Once they agree, repeat the call with the same arguments and "
-        f"{call.confirm_as}: true.",
+        f"{call.said.confirm_as}: true.",
     )
 
 

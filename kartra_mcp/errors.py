@@ -34,11 +34,13 @@ class KartraMCPError(Exception):
         remedy: what to do next, in a sentence of ours.
         detail: text of strangers (Kartra, Membrane, the account), quoted as data.
         answered: False where the program ended without a readable answer.
+        confirmation: the preview to be agreed to; its `facts` are text of strangers too.
+        first: of what was done before, the call that did it.
     """
 
     executed = Executed.NO
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what an answer may carry, each by its name
         self,
         code: str,
         message: str,
@@ -47,6 +49,8 @@ class KartraMCPError(Exception):
         executed: Executed | None = None,
         detail: Any = None,
         answered: bool = True,
+        confirmation: dict[str, Any] | None = None,
+        first: dict[str, Any] | None = None,
     ) -> None:
         assert code in CODES, code  # noqa: S101  a slip of ours, found by any test that raises it
         super().__init__(f"{code}: {message}")
@@ -55,18 +59,21 @@ class KartraMCPError(Exception):
         self.remedy = remedy
         self.detail = detail
         self.answered = answered
+        self.confirmation = confirmation
+        self.first = first
         if executed is not None:
             self.executed = executed
 
     def as_dict(self) -> dict[str, Any]:
         """The contract's `{"code", "message", "remedy", "executed", "detail"?}`."""
-        shown = {
+        more = {"detail": self.detail, "confirmation": self.confirmation, "first": self.first}
+        return {
             "code": self.code,
             "message": self.message,
             "remedy": self.remedy,
             "executed": str(self.executed),
+            **{name: value for name, value in more.items() if value is not None},
         }
-        return shown if self.detail is None else {**shown, "detail": self.detail}
 
 
 class Refused(KartraMCPError):
@@ -77,3 +84,13 @@ class Failed(KartraMCPError):
     """A program was started and did not bring a success; `executed` says what is known."""
 
     executed = Executed.UNKNOWN
+
+
+def internal_error(executed: Executed) -> Failed:
+    """An error of this server's own; its text stays out of the answer."""
+    return Failed(
+        "internal_error",
+        "An error in this server ended the call.",
+        "If this was a write, look in Kartra before repeating it; please report the error.",
+        executed=executed,
+    )

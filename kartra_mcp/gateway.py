@@ -2,75 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from kartra_mcp import confirmation, policy
 from kartra_mcp.account import Account
+from kartra_mcp.asking import Client
 from kartra_mcp.catalogue import Entry
 from kartra_mcp.cli_output import HTTPReply
 from kartra_mcp.connections import require_usable
 from kartra_mcp.errors import Failed, KartraMCPError, Refused
 from kartra_mcp.kartra_errors import error_in, raise_for_error
-from kartra_mcp.membrane import Membrane, ToDo
-from kartra_mcp.model import Action, Call, Connection, Executed, Reply, Risk
+from kartra_mcp.membrane import Membrane, Record, ToDo
+from kartra_mcp.model import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules, Verdict
+from kartra_mcp.reads import ActionRead, how_to_read
 from kartra_mcp.turns import Deadline
+
+if TYPE_CHECKING:
+    from kartra_mcp.writes import Writes
 
 OK = range(200, 300)
 TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a call; a write's has a receipt."""
+
+    reply: Reply
+    receipt: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
-    """The only way from a validated call to Membrane."""
+    """The only way from a validated call to Membrane; `writes` are made when first asked."""
 
     membrane: Membrane
     account: Account
     rules: Rules
+    writes: Callable[[], Writes]
 
-    async def run(self, call: Call, deadline: Deadline, current: Callable[[], Call]) -> Reply:
-        """The result of a call that may run and was agreed to.
+    async def run(
+        self, call: Call, deadline: Deadline, current: Callable[[], Call], client: Client
+    ) -> Done:
+        """What came of a call that may run and was agreed to.
 
         Args:
             call: validated already.
-            deadline: the end of the whole call.
+            deadline: the end of the whole call; a person's time to answer is added to it.
             current: the same call by the list as it stands now, which a refresh may have changed.
+            client: who calls, and how a person can be asked through it.
 
         Raises:
             KartraMCPError: with `executed` as far as is known; for a read it is always no.
+            QuestionToReturn: a person is asked first.
         """
         self.permit(call)
         try:
             connection = await self._connection(call, deadline)
             call = current()
             self.permit(call)
-            return await self._tried(call, connection, deadline)
+            if call.writes:
+                return await self._write(call, connection, deadline, client)
+            return Done(await self._tried(call, connection, deadline))
         except KartraMCPError as problem:
             if not call.writes:
                 problem.executed = Executed.NO
             raise
 
     def permit(self, call: Call) -> None:
-        """Raise unless policy lets the call run and, where it is gated, it was agreed to."""
+        """Raise unless policy lets the call run and, under gate flag, the flag is set."""
         match policy.judge_call(call, self.rules):
             case Verdict.READ_ONLY:
                 raise read_only()
             case Verdict.NOT_ALLOWED:
                 raise not_allowed()
-            case Verdict.CONFIRM if not call.confirm:
+            case Verdict.CONFIRM if self._lacks_flag(call):
                 raise confirmation.required(call)
             case _:
                 pass
-
-    async def _connection(self, call: Call, deadline: Deadline) -> Connection:
-        wanted = self.account.for_write if call.writes else self.account.for_read
-        connection = await wanted(deadline)
-        require_usable(connection)
-        return connection
 
     async def search(self, intent: str, deadline: Deadline) -> list[Entry]:
         """The entries that Membrane's own search finds; none where it cannot be asked."""
@@ -82,11 +97,57 @@ class Gateway:
         by_id = {e.action.id: e for e in self.account.served.catalogue.entries.values()}
         return [by_id[identity] for identity in found if identity in by_id]
 
-    async def _tried(self, call: Call, connection: Connection, deadline: Deadline) -> Reply:
+    async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:
+        """Kartra's answer to one read command, for facts: by its action, else raw."""
+        how = how_to_read(command, self.account.served.catalogue.entries.values())
+        operation = how.action if isinstance(how, ActionRead) else how
+        given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
+        call = Call("", "", operation, Risk.READ, frozenset(), (command,), given)
+        return (await self._tried(call, connection, deadline)).result
+
+    async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
+        """Settle an unknown write by looking in the account; the write is never repeated."""
+        connection = await self._usable(self.account.for_read, deadline)
+
+        async def read(command: Command) -> Any:
+            return await self.read(command, connection, deadline)
+
+        return await self.writes().reconcile(intent_id, connection, read)
+
+    async def _write(
+        self, call: Call, connection: Connection, deadline: Deadline, client: Client
+    ) -> Done:
+        async def read(command: Command) -> Any:
+            return await self.read(command, connection, Deadline.after(deadline.total))
+
+        async def run_once(until: Deadline, record: Record) -> Reply:
+            return await self._tried(call, connection, until, record)
+
+        reply, receipt = await self.writes().run(call, connection, client, deadline, read, run_once)
+        return Done(reply, receipt.as_dict())
+
+    def _lacks_flag(self, call: Call) -> bool:
+        flagged = policy.call_gate(call, self.rules) is Gate.FLAG and not call.said.repeat
+        return flagged and not call.said.confirm
+
+    async def _connection(self, call: Call, deadline: Deadline) -> Connection:
+        wanted = self.account.for_write if call.writes else self.account.for_read
+        return await self._usable(wanted, deadline)
+
+    async def _usable(
+        self, wanted: Callable[[Deadline], Awaitable[Connection]], deadline: Deadline
+    ) -> Connection:
+        connection = await wanted(deadline)
+        require_usable(connection)
+        return connection
+
+    async def _tried(
+        self, call: Call, connection: Connection, deadline: Deadline, record: Record | None = None
+    ) -> Reply:
         """Once, and again only what surely was not executed."""
         for tries in count():
             try:
-                return await self._once(call, connection, deadline)
+                return await self._once(call, connection, deadline, record)
             except KartraMCPError as problem:
                 wait = policy.retry_after(problem, call.risk, tries)
                 if wait is None or not deadline.allows(call.writes, after=wait):
@@ -94,9 +155,11 @@ class Gateway:
                 await anyio.sleep(wait)
         raise AssertionError  # count() has no end
 
-    async def _once(self, call: Call, connection: Connection, deadline: Deadline) -> Reply:
+    async def _once(
+        self, call: Call, connection: Connection, deadline: Deadline, record: Record | None
+    ) -> Reply:
         finish = call.risk is Risk.IRREVERSIBLE
-        to_do = ToDo(deadline, write=call.writes, finish=finish, paced=True)
+        to_do = ToDo(deadline, write=call.writes, finish=finish, paced=True, record=record)
         if isinstance(call.operation, Action):
             reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
         else:

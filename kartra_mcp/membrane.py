@@ -95,18 +95,32 @@ class Membrane(Protocol):
     def end_all(self) -> None: ...
 
 
+class Record(Protocol):
+    """What has to be on disk before a write is started."""
+
+    async def begin(self) -> Sequence[int]:
+        """Record that it is about to run; the descriptors that its program has to hold."""
+        ...
+
+    def started(self) -> None:
+        """From now on something may have been done."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ToDo:
     """How one start is to be treated.
 
     `write`: a lost answer is unknown. `finish`: once started it is not ended by a cancellation.
-    `paced`: it counts for the throttle, as a call to the connection.
+    `paced`: it counts for the throttle, as a call to the connection. `record`: told right before
+    the start, which may still be refused there, and right after it.
     """
 
     deadline: Deadline
     write: bool = False
     finish: bool = False
     paced: bool = False
+    record: Record | None = None
 
 
 @dataclass(slots=True)
@@ -245,10 +259,19 @@ class CLI:
             raise self.command.with_traceback(None)
         paced, write = to_do.paced, to_do.write
         async with self.turns.take(to_do.deadline, write=write, paced=paced):
-            return await self._start((*self.command, *words), to_do)
+            held = await to_do.record.begin() if to_do.record else ()
+            return await self._start((*self.command, *words), to_do, held)
 
-    async def _start(self, command: tuple[str, ...], to_do: ToDo) -> process.Finished:
+    async def _start(
+        self, command: tuple[str, ...], to_do: ToDo, held: Sequence[int]
+    ) -> process.Finished:
         started: list[bool] = []
+
+        def on_start() -> None:
+            started.append(True)
+            if to_do.record:
+                to_do.record.started()
+
         with anyio.CancelScope(shield=to_do.finish) as scope:
             self._unfinished.add(scope)
             try:
@@ -257,7 +280,8 @@ class CLI:
                     env=self.environment,
                     cwd=self.folder(),
                     deadline=to_do.deadline.at,
-                    on_start=lambda: started.append(True),
+                    on_start=on_start,
+                    pass_fds=held,
                 )
             except process.DeadlinePassed:
                 raise timed_out(write=to_do.write and bool(started)) from None

@@ -109,12 +109,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the caller said of consent; `confirm_as` is what the flag is called on this tool."""
+
+    confirm: bool = False
+    confirmation_id: str | None = None
+    confirmation_summary: str | None = None
+    repeat: bool = False
+    confirm_as: str = "confirm"
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One tool call: the operation, its validated arguments, and what it may do at worst.
 
     `arguments` stand under the action's own names; a raw request has none. `names` are all that
-    allow and deny may call it. `confirm` says that the caller set the flag to exactly true, and
-    `confirm_as` what the flag is called where the action has a field of that name.
+    allow and deny may call it. `said` is what the caller said of consent.
     """
 
     tool: str
@@ -124,8 +134,7 @@ class Call:
     names: frozenset[str]
     commands: tuple[Command, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    confirm: bool = False
-    confirm_as: str = "confirm"
+    said: Said = Said()
 
     @property
     def writes(self) -> bool:

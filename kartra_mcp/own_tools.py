@@ -89,7 +89,32 @@ PROXY_WRITE = OwnTool(
     risk=Risk.IRREVERSIBLE,
     least=Risk.WRITE,
 )
+LEDGER = OwnTool(
+    "kartra_ledger",
+    "Kartra ledger",
+    "The newest writes through this server: what was done, refused or is unknown, by whose "
+    "consent, and how to undo it.",
+    _object(
+        [],
+        count={"type": "integer", "minimum": 1, "maximum": 100, "description": "Default 20"},
+        state={
+            "type": "string",
+            "enum": ["running", "succeeded", "failed", "refused", "unknown"],
+        },
+        tool={"type": "string"},
+        lead={"type": "string", "description": "E-mail address"},
+        target={"type": "string", "description": "Id of a transaction or subscription"},
+    ),
+)
+RECONCILE = OwnTool(
+    "kartra_reconcile",
+    "Settle an unknown write",
+    "Look in the account whether a write with an unknown outcome was done. Changes only the "
+    "ledger, never repeats the write.",
+    _object(["intent"], intent={"type": "string", "description": "Its id, from kartra_ledger"}),
+)
 OWN_TOOLS: Mapping[str, OwnTool] = {
-    tool.name: tool for tool in (STATUS, SEARCH, READ_MORE, PROXY_READ, PROXY_WRITE)
+    tool.name: tool
+    for tool in (STATUS, SEARCH, READ_MORE, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE)
 }
 """In the order in which they are listed."""

@@ -30,6 +30,7 @@ class Rules:
     read_only: bool = False
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    tools: tuple[tuple[str, Gate], ...] = ()
 
 
 class Verdict(Enum):
@@ -51,7 +52,7 @@ def judge(risk: Risk, names: Iterable[str], rules: Rules) -> Verdict:
         return Verdict.READ_ONLY
     if not listed(named, rules):
         return Verdict.NOT_ALLOWED
-    gate = rules.gates.get(risk, Gate.DENY)
+    gate = gate_of(risk, named, rules)
     if gate is Gate.DENY:
         return Verdict.NOT_ALLOWED
     return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
@@ -68,6 +69,31 @@ def retry_after(problem: KartraMCPError, risk: Risk, tries: int) -> float | None
         return 1.0
     unread = risk is Risk.READ and not problem.answered and tries == 0
     return 0.0 if unread else None
+
+
+def stricter(*gates: Gate) -> Gate:
+    """The strictest of these; at least one is given."""
+    return max(gates, key=tuple(Gate).index)
+
+
+def gated(risk: Risk, names: Iterable[str], rules: Rules) -> bool:
+    """Whether a tool takes the consent arguments."""
+    return risk >= Risk.DESTRUCTIVE or gate_of(risk, names, rules) is not Gate.ALLOW
+
+
+def gate_of(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
+    """The gate of a tool's own, the strictest where several fit, else that of its risk."""
+    named = tuple(names)
+    own = [gate for pattern, gate in rules.tools if _matches(named, (pattern,))]
+    return stricter(*own) if own else rules.gates.get(risk, Gate.DENY)
+
+
+def call_gate(call: Call, rules: Rules) -> Gate:
+    """The gate that a call has to pass; of a raw request, the strictest of its commands."""
+    gates = [gate_of(call.risk, call.names, rules)]
+    if isinstance(call.operation, RawRequest):
+        gates += [gate_of(command_risk(c), command_names(c.name), rules) for c in call.commands]
+    return stricter(*gates)
 
 
 def judge_call(call: Call, rules: Rules) -> Verdict:

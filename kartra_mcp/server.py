@@ -23,13 +23,14 @@ from pydantic import ValidationError
 
 from kartra_mcp import __version__, answers
 from kartra_mcp.account import Account
-from kartra_mcp.errors import KartraMCPError
+from kartra_mcp.asking import Client, QuestionToReturn
+from kartra_mcp.errors import KartraMCPError, internal_error
 from kartra_mcp.model import Executed
-from kartra_mcp.tools import Tools, internal_error
+from kartra_mcp.protocol_questions import NEW_ERA, client_of, input_required
+from kartra_mcp.tools import Tools
 
 Context = ServerRequestContext[Any]
 ERAS = ("2025-11-25", "2026-07-28")
-NEW_ERA = "2026-07-28"
 PROGRESS = 2.0
 """Seconds between two signs of life of a call."""
 
@@ -84,19 +85,23 @@ class MCPServer:
 
     async def _call_tool(
         self, ctx: Context, params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
+    ) -> types.CallToolResult | types.InputRequiredResult:
         self._remember(ctx)
         scope = anyio.CancelScope()
         self._behind.start_soon(_report_progress, ctx, scope)
         try:
-            return await self._answer(params)
+            return await self._answer(params, client_of(ctx, params))
         finally:
             scope.cancel()
 
-    async def _answer(self, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def _answer(
+        self, params: types.CallToolRequestParams, client: Client
+    ) -> types.CallToolResult | types.InputRequiredResult:
         try:
-            answer = await self._tools.call(params.name, params.arguments)
+            answer = await self._tools.call(params.name, params.arguments, client)
             return _result(answers.success_text(answer), answer)
+        except QuestionToReturn as asked:
+            return input_required(asked)
         except KartraMCPError as problem:
             return self._failure(problem)
         except Exception as slip:  # noqa: BLE001  its text may hold anything: it stays here

@@ -12,118 +12,17 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
+from kartra_mcp.ledger.words import Limits
 from kartra_mcp.model import Gate, Risk
-
-PREFIX = "KARTRA_MCP_"
-NOTHING = ("(nothing)",)
-"""Names that match no tool."""
+from kartra_mcp.policy import stricter
+from kartra_mcp.policy_file import PolicyFile, read_policy_file
+from kartra_mcp.settings_table import SETTINGS, Setting
 
 _PATTERN = re.compile(r"[\w.*?!\[\]-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the README's table; `strictest` is what a bad value becomes."""
-
-    name: str
-    kind: str
-    default: Any
-    meaning: str
-    strictest: Any = None
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.name
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.lower().replace("_", "-")
-
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "MEMBRANE",
-        "text",
-        None,
-        "The `membrane` program: an existing file, else a JSON array, else shell words.",
-    ),
-    Setting(
-        "CONNECTION",
-        "text",
-        None,
-        "Id or key of the connection. Unset: the one served last, else the only READY one.",
-    ),
-    Setting(
-        "SANDBOX",
-        "switch",
-        False,
-        "Serve the embedded rehearsal account; a real connection set beside it is ignored.",
-        strictest=True,
-    ),
-    Setting(
-        "STATE_DIR",
-        "text",
-        None,
-        "Folder for the list of actions and the sandbox account. Unset: the platform's own.",
-    ),
-    Setting(
-        "TIMEOUT",
-        "seconds",
-        50.0,
-        "Seconds for one whole call, waiting in the queue included.",
-        strictest=50.0,
-    ),
-    Setting("MAX_CHILDREN", "count", 4, "Programs running at once.", strictest=1),
-    Setting(
-        "RATE",
-        "rate",
-        10.0,
-        "Calls a second to one connection, with a bucket of one second's worth; 0 is no throttle.",
-        strictest=1.0,
-    ),
-    Setting(
-        "RESULT_CHARS",
-        "count",
-        20_000,
-        "Characters of the JSON of one result (it goes out twice: as text and as structure).",
-        strictest=1_000,
-    ),
-    Setting("READ_ONLY", "switch", False, "Only reads are listed and run.", strictest=True),
-    Setting(
-        "ALLOW",
-        "patterns",
-        (),
-        "Names or patterns that may be used, by tool name, `kartra_` + key or `kartra_` + command.",
-        strictest=NOTHING,
-    ),
-    Setting(
-        "DENY",
-        "patterns",
-        (),
-        "Names or patterns that may not; deny wins over allow.",
-        strictest=("*",),
-    ),
-    Setting(
-        "GATE_DESTRUCTIVE",
-        "gate",
-        Gate.FLAG,
-        "What destructive tools need: allow, flag or deny.",
-        strictest=Gate.DENY,
-    ),
-    Setting(
-        "GATE_IRREVERSIBLE",
-        "gate",
-        Gate.FLAG,
-        "The same for irreversible tools.",
-        strictest=Gate.DENY,
-    ),
-)
-"""Every setting, in the order of the README's table."""
-
-GATES_OFFERED = (Gate.ALLOW, Gate.FLAG, Gate.DENY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +58,10 @@ class Settings:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
+    tool_gates: tuple[tuple[str, Gate], ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    outside: bool = False
+    actor: str = ""
     problems: tuple[Problem, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     platform: str = sys.platform
@@ -177,6 +80,8 @@ def read_settings(
     env = dict(os.environ if environment is None else environment)
     problems: list[Problem] = []
     values = {s.name: _value(s, _given(s, flags or {}, env), problems) for s in SETTINGS}
+    given = {s.name for s in SETTINGS if _given(s, flags or {}, env) is not None}
+    policy = _policy_file(values["POLICY"], problems)
     sandbox = bool(values["SANDBOX"])
     state = _state_dir(values["STATE_DIR"], env)
     return Settings(
@@ -191,7 +96,11 @@ def read_settings(
         read_only=values["READ_ONLY"],
         allow=values["ALLOW"],
         deny=values["DENY"],
-        gates=_gates(values),
+        gates=_gates(values, given, policy),
+        tool_gates=policy.tools,
+        limits=_limits(values, given, policy),
+        outside=values["APPROVAL"] == "outside",
+        actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or "unknown",
         problems=tuple(problems),
         environment=env,
         home=_home(env),
@@ -259,6 +168,18 @@ def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) > 0 else None
 
 
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,7}", text) else None
+
+
+def _amount(text: str) -> Decimal | None:
+    return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,2})?", text) else None
+
+
+def _approval(text: str) -> str | None:
+    return text.lower() if text.lower() in {"client", "outside"} else None
+
+
 def _patterns(text: str) -> tuple[str, ...] | None:
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     return parts if parts and all(_PATTERN.fullmatch(part) for part in parts) else None
@@ -266,7 +187,7 @@ def _patterns(text: str) -> tuple[str, ...] | None:
 
 def _gate(text: str) -> Gate | None:
     word = text.lower()
-    return Gate(word) if word in {str(gate) for gate in GATES_OFFERED} else None
+    return Gate(word) if word in {str(gate) for gate in Gate} else None
 
 
 def _text(text: str) -> str:
@@ -280,15 +201,54 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "rate": ("a number of calls a second", _rate),
     "count": ("a whole number from 1 to 9999999", _count),
     "patterns": ("a list of names with commas between them", _patterns),
-    "gate": ("one of " + ", ".join(GATES_OFFERED), _gate),
+    "gate": ("one of " + ", ".join(Gate), _gate),
+    "number": ("a whole number from 0 to 9999999", _number),
+    "amount": ("a sum such as 250 or 250.00", _amount),
+    "approval": ("client or outside", _approval),
 }
 
 
-def _gates(values: Mapping[str, Any]) -> dict[Risk, Gate]:
+def _gates(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> dict[Risk, Gate]:
+    """A gate for every risk; said in both places, the stricter one holds."""
     gates = {Risk.READ: Gate.ALLOW, Risk.WRITE: Gate.ALLOW}
-    gates[Risk.DESTRUCTIVE] = values["GATE_DESTRUCTIVE"]
-    gates[Risk.IRREVERSIBLE] = values["GATE_IRREVERSIBLE"]
+    for risk in (Risk.DESTRUCTIVE, Risk.IRREVERSIBLE):
+        name = f"GATE_{risk.name}"
+        in_file = policy.gates.get(risk)
+        said = [values[name]] if name in given or in_file is None else []
+        gates[risk] = stricter(*said, *([in_file] if in_file else []))
     return gates
+
+
+def _limits(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> Limits:
+    """The caps; said in both places, the lower one holds."""
+    found: dict[str, Any] = {}
+    for setting, name in _CAPS.items():
+        in_file = policy.caps.get(name)
+        said = [values[setting]] if setting in given or in_file is None else []
+        both = [cap for cap in (*said, in_file) if cap is not None]
+        found[name] = min(both) if both else None
+    window = values["REPEAT_WINDOW_DAYS"]
+    return Limits(**found, repeat_window_days=window)
+
+
+_CAPS: Mapping[str, str] = {
+    "CAP_REFUND": "cap_refund",
+    "CAP_DAY_AMOUNT": "cap_day_amount",
+    "CAP_DAY_COUNT": "cap_day_count",
+    "MAIL_PER_HOUR": "mail_per_hour",
+}
+
+
+def _policy_file(said: str | None, problems: list[Problem]) -> PolicyFile:
+    if said is None:
+        return PolicyFile()
+    try:
+        text = Path(os.path.expanduser(said)).read_text(encoding="utf-8")  # noqa: PTH111
+    except (OSError, UnicodeDecodeError, ValueError):
+        text = None
+    found = read_policy_file(text)
+    problems += [Problem("KARTRA_MCP_POLICY", why, used) for why, used in found.faults]
+    return found
 
 
 def _state_dir(said: str | None, env: Mapping[str, str]) -> Path:

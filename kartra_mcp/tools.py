@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp import answers, arguments, catalogue, own_tools, policy, proxy, results
+from kartra_mcp import (
+    answers,
+    arguments,
+    catalogue,
+    consent_arguments,
+    own_tools,
+    policy,
+    proxy,
+    results,
+)
 from kartra_mcp.account import Account
+from kartra_mcp.asking import Client
 from kartra_mcp.catalogue import Entry
-from kartra_mcp.errors import Failed, KartraMCPError
-from kartra_mcp.gateway import Gateway, not_allowed, read_only
+from kartra_mcp.gateway import Done, Gateway, not_allowed, read_only
 from kartra_mcp.instructions import instructions
 from kartra_mcp.kept import Kept
-from kartra_mcp.model import Call, Executed, Reply, Risk
+from kartra_mcp.model import Call, Gate, Reply, Risk, Said
 from kartra_mcp.own_tools import OWN_TOOLS, PROXY_READ, OwnTool
 from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.schema import portable
@@ -43,23 +52,26 @@ class Tools:
     async def definitions(self) -> list[dict[str, Any]]:
         """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
         entries = (await self.account.listed()).entries.values()
-        own = [own_definition(tool) for tool in OWN_TOOLS.values() if not self._hidden_own(tool)]
-        return own + [action_definition(entry) for entry in entries if not self._hidden(entry)]
+        own = [own_definition(t, self.rules) for t in OWN_TOOLS.values() if not self._hidden_own(t)]
+        return own + [action_definition(e, self.rules) for e in entries if not self._hidden(e)]
 
-    async def call(self, name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def call(
+        self, name: str, given: Mapping[str, Any] | None, client: Client
+    ) -> dict[str, Any]:
         """The structured content of a success.
 
         Raises:
             KartraMCPError: everything else.
+            QuestionToReturn: a person is asked first.
         """
         deadline = Deadline.after(self.settings.timeout)
         own = OWN_TOOLS.get(name)
         if own is None:
-            return self._answer(await self._action(name, given, deadline))
+            return self._answer(await self._action(name, given, deadline, client))
         refuse(self._hidden_own(own))
         if own is own_tools.READ_MORE:
             return self._read_more(given)
-        return self._answer(await self._own(own, given or {}, deadline))
+        return self._answer(await self._own(own, given or {}, deadline, client))
 
     def instructions(self) -> str:
         """What a model reads before it acts; which account, as far as is known at the start."""
@@ -76,39 +88,44 @@ class Tools:
         return read_resource(uri, listed, own, self.rules, limits)
 
     async def _action(
-        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline
-    ) -> Reply:
+        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: Client
+    ) -> Done:
         entry = await self.account.entry(name, deadline)
         refuse(self._hidden(entry))
-        call = catalogue.call_of(entry, given)
+        gated = policy.gated(entry.risk, entry.names, self.rules)
+        call = catalogue.call_of(entry, given, gated=gated)
 
         def current() -> Call:
             now = self.account.listed_entry(name)
-            return call if now is entry else catalogue.call_of(now, given)
+            return call if now is entry else catalogue.call_of(now, given, gated=gated)
 
-        return await self._run(call, deadline, current)
+        return await self.gateway.run(call, deadline, current, client)
 
-    async def _run(self, call: Call, deadline: Deadline, current: Callable[[], Call]) -> Reply:
-        try:
-            return await self.gateway.run(call, deadline, current)
-        except KartraMCPError:
-            raise
-        except Exception as slip:
-            raise internal_error(Executed.UNKNOWN if call.writes else Executed.NO) from slip
-
-    async def _own(self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+    async def _own(
+        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: Client
+    ) -> Done:
         does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[Reply]]] = {
             own_tools.STATUS.name: self._status,
             own_tools.SEARCH.name: self._search,
+            own_tools.LEDGER.name: self._ledger,
+            own_tools.RECONCILE.name: self._reconcile,
         }
         if tool.name in does:
-            return await does[tool.name](own_arguments(tool, given), deadline)
-        return await self._proxy(tool, given, deadline)
+            return Done(await does[tool.name](own_arguments(tool, given), deadline))
+        call = raw_call(tool, given)
+        return await self.gateway.run(call, deadline, lambda: call, client)
 
     async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> Reply:
         served = await self.account.looked_at(deadline)
         state = self.kept.state
-        return Reply(status(served, self.settings, self.program, state.problem))
+        told = status(served, self.settings, self.program, state.problem)
+        return Reply({**told, "ledger": await self.gateway.writes().status()})
+
+    async def _ledger(self, given: Mapping[str, Any], _: Deadline) -> Reply:
+        return Reply({"lines": await self.gateway.writes().recent(given)})
+
+    async def _reconcile(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+        return Reply(await self.gateway.reconcile(given["intent"], deadline))
 
     async def _search(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
         """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
@@ -121,10 +138,6 @@ class Tools:
             listed = (await self.account.listed()).entries.values()
             shown = ranked(intent, (e for e in listed if not self._hidden(e)), FOUND)
         return Reply({"tools": [one_line(entry) for entry in shown[:FOUND]]})
-
-    async def _proxy(self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline) -> Reply:
-        call = raw_call(tool, given)
-        return await self._run(call, deadline, lambda: call)
 
     def _read_more(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         wanted = own_arguments(own_tools.READ_MORE, given or {})
@@ -140,15 +153,20 @@ class Tools:
         cut_off = truncated(page, wanted["result_id"]) if page.next_offset is not None else None
         return answers.success(page.shown, sandbox=self.settings.sandbox, truncated=cut_off)
 
-    def _answer(self, reply: Reply) -> dict[str, Any]:
-        """The first page of a reply; a result that was cut is kept to be read on."""
-        whole = clean_json(reply.result)
+    def _answer(self, done: Done) -> dict[str, Any]:
+        """The first page of what came of it; a result that was cut is kept to be read on."""
+        whole = clean_json(done.reply.result)
         page = results.first_page(whole, self.settings.result_chars)
         cut_off = None
         if page.next_offset is not None:
             cut_off = truncated(page, self.kept.keep(whole, page.path))
-        sandbox = self.settings.sandbox
-        return answers.success(page.shown, reply.action_run_id, sandbox=sandbox, truncated=cut_off)
+        return answers.success(
+            page.shown,
+            done.reply.action_run_id,
+            sandbox=self.settings.sandbox,
+            truncated=cut_off,
+            receipt=done.receipt,
+        )
 
     def _hidden_own(self, tool: OwnTool) -> Verdict | None:
         return policy.hidden(tool.least, {tool.name}, self.rules)
@@ -157,18 +175,22 @@ class Tools:
         return policy.hidden(entry.least, entry.names, self.rules)
 
 
-def own_definition(tool: OwnTool) -> dict[str, Any]:
+def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
     """One of the server's own tools as MCP lists it."""
     schema = dict(tool.schema)
     if tool.gated:
         own = schema.get("properties", {})
-        schema["properties"] = {**own, **catalogue.consent_properties(own)}
-    return _definition(tool.name, tool.title, tool.description, schema, tool.risk)
+        added = consent_arguments.properties(own, refund=False)
+        schema["properties"] = {**own, **added}
+    listed = Listed(tool.name, tool.title, tool.description, schema, tool.risk)
+    return _definition(listed, {tool.name}, rules)
 
 
-def action_definition(entry: Entry) -> dict[str, Any]:
+def action_definition(entry: Entry, rules: Rules) -> dict[str, Any]:
     """An action as MCP lists it."""
-    return _definition(entry.tool, entry.title, entry.description, entry.schema, entry.risk)
+    schema = entry.schema(gated=policy.gated(entry.risk, entry.names, rules))
+    listed = Listed(entry.tool, entry.title, entry.description, schema, entry.risk)
+    return _definition(listed, entry.names, rules)
 
 
 def own_arguments(tool: OwnTool, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,8 +204,10 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any]) -> Call:
     Raises:
         Refused: what is hostile, not permitted here, or has another tool of its own.
     """
-    added = {arguments.ADDED_BY_CLIENTS} | (set(catalogue.CONSENT) if tool.gated else set[str]())
-    request = proxy.read_request({name: v for name, v in given.items() if name not in added})
+    own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
+    if tool.gated:
+        own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
+    request = proxy.read_request(own)
     reads = tool is PROXY_READ
     (proxy.require_reads if reads else proxy.require_own_tools)(request)
     risk = policy.request_risk(request)
@@ -194,7 +218,7 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any]) -> Call:
         risk=risk if reads else max(risk, Risk.WRITE),
         names=frozenset({tool.name}),
         commands=request.commands,
-        confirm=given.get("confirm") is True,
+        said=said,
     )
 
 
@@ -223,23 +247,25 @@ def refuse(verdict: Verdict | None) -> None:
         raise not_allowed()
 
 
-def internal_error(executed: Executed) -> Failed:
-    """An error of this server's own; its text stays out of the answer."""
-    return Failed(
-        "internal_error",
-        "An error in this server ended the call.",
-        "If this was a write, look in Kartra before repeating it; please report the error.",
-        executed=executed,
-    )
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What MCP lists of a tool."""
+
+    name: str
+    title: str
+    description: str
+    schema: Mapping[str, Any]
+    risk: Risk
 
 
-def _definition(
-    name: str, title: str, description: str, schema: Mapping[str, Any], risk: Risk
-) -> dict[str, Any]:
+def _definition(tool: Listed, names: Iterable[str], rules: Rules) -> dict[str, Any]:
+    """Where a person should see it, Claude Code is told to stop even for an allowed tool."""
+    asks = policy.gate_of(tool.risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
     return {
-        "name": name,
-        "title": title,
-        "description": description,
-        "inputSchema": schema,
-        "annotations": catalogue.hints(title, risk),
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description,
+        "inputSchema": tool.schema,
+        "annotations": catalogue.hints(tool.title, tool.risk),
+        **({"_meta": {"anthropic/requiresUserInteraction": True}} if asks else {}),
     }

@@ -19,9 +19,11 @@ def era(request) -> str:
 
 @pytest.fixture
 def sandbox(tmp_path) -> Sandbox:
-    return Sandbox(tmp_path / "state")
+    """The account behind gate `flag`, for what is not about previews."""
+    return Sandbox(tmp_path / "state", {"GATE_IRREVERSIBLE": "flag"})
 
 
 @pytest.fixture
 def stand_in(tmp_path) -> StandIn:
-    return StandIn(tmp_path / "stand-in")
+    """The scripted program behind gate `flag`."""
+    return StandIn(tmp_path / "stand-in", {"GATE_IRREVERSIBLE": "flag"})

@@ -1,0 +1,235 @@
+"""Approvals by a person outside the client: asked, decided, used once, gone after a day."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger.chain import canonical
+from kartra_mcp.ledger.confirmations import differences, of_row, used, written
+from kartra_mcp.ledger.file import LedgerFile, Transaction
+from kartra_mcp.ledger.words import Binding, Intent
+
+LIFETIME = 86_400.0
+
+Standing = Literal["pending", "approved", "declined", "expired", "superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One approval as it stands. `facts` are kept only while they can matter."""
+
+    number: int
+    state: Standing
+    binding: Binding
+    summary: str
+    facts: Mapping[str, Any]
+    facts_digest: str
+    asked_at: float
+    expires_at: float
+    asked_by: str
+    decided_at: float | None = None
+    who: str = ""
+    reason: str = ""
+    used_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person is asked to approve: shown to them whole, bound to one call."""
+
+    binding: Binding
+    summary: str
+    facts: Mapping[str, Any]
+    facts_digest: str
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """The approvals of one ledger."""
+
+    file: LedgerFile
+
+    def request(self, asked: Request) -> int:
+        """The number to approve; the same as long as the same is asked and nobody decided.
+
+        Other facts than before make a new number: nobody approves what is no longer so.
+        """
+        with self.file.writing() as transaction:
+            expire(transaction)
+            for row in _bound(transaction, asked.binding, "pending"):
+                if row["facts_digest"] == asked.facts_digest:
+                    return row["number"]
+                _end(transaction, row["number"], "superseded")
+            return _ask(transaction, asked)
+
+    def get(self, number: int) -> Approval | None:
+        with self.file.reading() as transaction:
+            row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+            return None if row is None else _approval(row, transaction.now)
+
+    def pending(self) -> list[Approval]:
+        """What waits for a person, oldest first."""
+        sql = "SELECT * FROM approvals WHERE state = 'pending' AND expires_at > ? ORDER BY number"
+        with self.file.reading() as transaction:
+            found = transaction.all(sql, transaction.now)
+            return [_approval(row, transaction.now) for row in found]
+
+    def approved(self, binding: Binding) -> Approval | None:
+        """The newest approval that exactly this call may use; compare its `facts_digest`."""
+        with self.file.reading() as transaction:
+            rows = _bound(transaction, binding, "approved")
+            found = [_approval(row, transaction.now) for row in rows if row["used_by"] is None]
+            return next((a for a in found if a.state == "approved"), None)
+
+    def decide(self, number: int, *, approve: bool, reason: str, who: str) -> Approval:
+        """Approve or decline; the caller has checked the PIN.
+
+        Raises:
+            Refused: there is no such number, or it was decided before, or it expired.
+        """
+        with self.file.writing() as transaction:
+            expire(transaction)
+            row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+            refusal = _undecidable(None if row is None else row["state"], number)
+            if refusal is None:
+                _decide(transaction, number, approve=approve, reason=reason, who=who)
+                row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+        if refusal is not None:
+            raise refusal
+        assert row is not None  # noqa: S101  or it was refused
+        return _approval(row, row["decided_at"])
+
+
+def expire(transaction: Transaction) -> None:
+    """Record what a day has ended."""
+    due = transaction.all(
+        "SELECT number FROM approvals WHERE state IN ('pending', 'approved')"
+        " AND expires_at <= ? AND used_by IS NULL",
+        transaction.now,
+    )
+    for row in due:
+        _end(transaction, row["number"], "expired")
+
+
+def unapproved(transaction: Transaction, intent: Intent, burns: Binding | None) -> Refused | None:
+    """Why the approval that an intent rests on does not count; None if it does."""
+    if intent.consent != "approval":
+        return None
+    number = intent.confirmation_id or ""
+    row = None
+    if burns is not None and number.isascii() and number.isdecimal():
+        row = transaction.one("SELECT * FROM approvals WHERE number = ?", int(number))
+    if row is None or burns is None:
+        return _required("There is no such approval")
+    if row["used_by"] is not None:
+        return used()
+    if _approval(row, transaction.now).state != "approved":
+        return _required("It is not approved, or no longer")
+    differs = differences(of_row(row), burns)
+    return _required(f"The approval is for {' and '.join(differs)}") if differs else None
+
+
+def burn(transaction: Transaction, number: str, intent_id: str) -> None:
+    transaction.run(
+        "UPDATE approvals SET used_by = ?, facts = NULL WHERE number = ?", intent_id, int(number)
+    )
+
+
+def _ask(transaction: Transaction, asked: Request) -> int:
+    newest = transaction.one("SELECT COALESCE(MAX(number), 0) AS number FROM approvals")
+    number = 1 + (newest["number"] if newest else 0)
+    transaction.run(
+        "INSERT INTO approvals (number, binding, summary, facts, facts_digest, asked_at,"
+        " expires_at, asked_by, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
+        number,
+        written(asked.binding),
+        asked.summary,
+        canonical(dict(asked.facts)),
+        asked.facts_digest,
+        transaction.now,
+        transaction.now + LIFETIME,
+        asked.asked_by,
+    )
+    _tell(transaction, number, "asked", tool=asked.binding.tool, by=asked.asked_by)
+    return number
+
+
+def _decide(transaction: Transaction, number: int, *, approve: bool, reason: str, who: str) -> None:
+    state = "approved" if approve else "declined"
+    transaction.run(
+        "UPDATE approvals SET state = ?, decided_at = ?, who = ?, reason = ? WHERE number = ?",
+        state,
+        transaction.now,
+        who,
+        reason,
+        number,
+    )
+    if not approve:
+        transaction.run("UPDATE approvals SET facts = NULL WHERE number = ?", number)
+    _tell(transaction, number, state, who=who, reason=reason)
+
+
+def _end(transaction: Transaction, number: int, state: Standing) -> None:
+    transaction.run("UPDATE approvals SET state = ?, facts = NULL WHERE number = ?", state, number)
+    _tell(transaction, number, state)
+
+
+def _tell(transaction: Transaction, number: int, state: str, **more: str) -> None:
+    row = transaction.one("SELECT facts_digest FROM approvals WHERE number = ?", number)
+    facts = row["facts_digest"] if row else ""
+    body = {"event": f"approval_{state}", "number": number, "facts_digest": facts, **more}
+    transaction.append("consent", body)
+
+
+def _bound(transaction: Transaction, binding: Binding, state: Standing) -> list[Any]:
+    sql = "SELECT * FROM approvals WHERE binding = ? AND state = ? ORDER BY number DESC"
+    return transaction.all(sql, written(binding), state)
+
+
+def _approval(row: Any, now: float) -> Approval:
+    open_ = row["state"] in {"pending", "approved"} and row["used_by"] is None
+    return Approval(
+        number=row["number"],
+        state="expired" if open_ and now >= row["expires_at"] else row["state"],
+        binding=of_row(row),
+        summary=row["summary"],
+        facts=json.loads(row["facts"]) if row["facts"] else {},
+        facts_digest=row["facts_digest"],
+        asked_at=row["asked_at"],
+        expires_at=row["expires_at"],
+        asked_by=row["asked_by"],
+        decided_at=row["decided_at"],
+        who=row["who"] or "",
+        reason=row["reason"] or "",
+        used_by=row["used_by"],
+    )
+
+
+def _undecidable(state: str | None, number: int) -> Refused | None:
+    if state == "pending":
+        return None
+    if state is None:
+        return Refused(
+            "invalid_arguments",
+            f"Nothing waits under the number {number}.",
+            "Run `kartra-mcp approve` for the numbers that wait.",
+        )
+    code = "confirmation_expired" if state in {"expired", "superseded"} else "confirmation_used"
+    return Refused(
+        code,
+        f"Number {number} waits no longer: it is {state}.",
+        "Let the call be made again: that asks anew.",
+    )
+
+
+def _required(what: str) -> Refused:
+    return Refused(
+        "approval_required",
+        f"{what}. Nothing was done.",
+        "Make the call again for a number, and let a person run `kartra-mcp approve NUMBER`.",
+    )

@@ -1,0 +1,314 @@
+"""Durable intents and outcomes: what was done, what is unknown, and so what may run now.
+
+Synchronous: to be called from a worker thread. Every method raises `Refused` with the code
+`ledger_unavailable` where the ledger cannot be used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger import admission, confirmations, index, repair, rules
+from kartra_mcp.ledger.approvals import Approvals
+from kartra_mcp.ledger.file import WAIT, LedgerFile, Transaction
+from kartra_mcp.ledger.leads import keyed, read_or_make_key
+from kartra_mcp.ledger.locks import Running, RunningLocks
+from kartra_mcp.ledger.pins import Pins
+from kartra_mcp.ledger.words import (
+    Binding,
+    Ending,
+    Filters,
+    Intent,
+    Limits,
+    Minted,
+    NewChain,
+    Verified,
+)
+from kartra_mcp.model import Executed
+
+Noted = Literal["start", "policy", "consent", "look"]
+
+
+class Ledger:
+    """The ledger of one state folder, shared by every process of this user.
+
+    Args:
+        folder: the state folder; nothing is opened before the first call.
+        clock: seconds since the epoch.
+        wait: seconds to wait for other processes' commits.
+    """
+
+    def __init__(
+        self, folder: Path, clock: Callable[[], float] = time.time, wait: float = WAIT
+    ) -> None:
+        self._file = LedgerFile(folder, clock, wait)
+        self._locks = RunningLocks(folder / "locks")
+        self._running: dict[str, Running] = {}
+        self._key: bytes | None = None
+        self.approvals = Approvals(self._file)
+        self.pins = Pins(self._file)
+
+    def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> Running:
+        """Record that this is about to run, if it may; consent is burnt in the same commit.
+
+        Args:
+            intent: as read from the call; targets and amounts in any spelling.
+            limits: the caps in force.
+            burns: what the confirmation or approval named by `confirmation_id` must be for.
+
+        Raises:
+            Refused: it may not, or it could not be written.
+        """
+        intent = rules.normalised(intent)
+        refusal = rules.no_target(intent)
+        running: Running | None = None
+        try:
+            with self._file.writing() as transaction:
+                self._settle(transaction)
+                refusal = refusal or admission.refusal(transaction, intent, limits, burns)
+                if refusal is None:
+                    running = self._locks.hold(intent.id)
+                    admission.record(transaction, intent)
+        except BaseException:
+            self._drop(running)
+            raise
+        if refusal is not None:
+            raise refusal
+        assert running is not None  # noqa: S101  or it was refused
+        self._running[intent.id] = running
+        return running
+
+    def foresee(self, intent: Intent, limits: Limits) -> None:
+        """Raise what `begin` would refuse whoever agreed, so that nobody is asked in vain."""
+        intent = rules.normalised(intent)
+        with self._file.writing() as transaction:
+            self._settle(transaction)
+        with self._file.reading() as transaction:
+            refusal = admission.foreseen(transaction, intent, limits)
+        if refusal is not None:
+            raise refusal
+
+    def finish(
+        self,
+        intent_id: str,
+        state: Ending,
+        *,
+        executed: Executed,
+        detail: Mapping[str, Any] | None = None,
+        action_run_id: str | None = None,
+        undo: str = "",
+    ) -> None:
+        """Record how it ended, and let go of its lock. Once: later only `reconcile` changes it."""
+        said = {
+            "intent": intent_id,
+            "state": state,
+            "executed": str(executed),
+            "detail": dict(detail or {}),
+            "action_run_id": action_run_id,
+            "undo": undo,
+        }
+        with self._file.writing() as transaction:
+            admission.must_be(transaction, intent_id, "running")
+            transaction.append("outcome", said)
+        self._release(intent_id, keep=state == "unknown")
+
+    def settle(self) -> list[str]:
+        """The intents found to have lost both owner and program: they are unknown from now on."""
+        with self._file.writing() as transaction:
+            return self._settle(transaction)
+
+    def held(self, intent_id: str) -> bool:
+        """Whether the owner of this intent or the program that it started still lives."""
+        with self._file.reading() as transaction:
+            known = index.state_of(transaction.db, intent_id) is not None
+        return known and self._locks.held(intent_id)
+
+    def reconcile(
+        self, intent_id: str, to: Literal["succeeded", "failed"], evidence: Mapping[str, Any]
+    ) -> None:
+        """Settle an unknown outcome by what was seen; `failed` says that nothing was executed."""
+        with self._file.writing() as transaction:
+            self._settle(transaction)
+            refusal = admission.unreconcilable(transaction, intent_id)
+            if refusal is None and to == "failed" and self._locks.held(intent_id):
+                refusal = admission.still_running(intent_id)
+            if refusal is None:
+                executed = Executed.YES if to == "succeeded" else Executed.NO
+                body = {"intent": intent_id, "state": to, "executed": str(executed)}
+                transaction.append("reconcile", {**body, "evidence": dict(evidence)})
+        if refusal is not None:
+            raise refusal
+        self._release(intent_id, keep=self._locks.held(intent_id))
+
+    def mint(
+        self,
+        binding: Binding,
+        summary: str,
+        facts_digest: str,
+        kind: confirmations.Kind = "two_step",
+        ttl: float = confirmations.LIFETIME,
+    ) -> Minted:
+        """A confirmation id for exactly this call and summary, shown whole, usable once."""
+        with self._file.writing() as transaction:
+            return confirmations.mint(transaction, binding, summary, facts_digest, kind, ttl)
+
+    def check(
+        self, id_: str, binding: Binding, summary: str, kind: confirmations.Kind = "two_step"
+    ) -> str:
+        """The digest of the facts shown with this id. Nothing is burnt: `begin` does that."""
+        with self._file.reading() as transaction:
+            return confirmations.check(transaction, id_, binding, summary, kind)
+
+    def void(self, id_: str) -> None:
+        """This id counts no more: its question was answered, and nothing ran on it."""
+        with self._file.writing() as transaction:
+            confirmations.void(transaction, id_)
+
+    def block(
+        self,
+        key: str,
+        why: Literal["declined", "dismissed"],
+        seconds: float = 600.0,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A person said no: nothing with this `identity_key` runs for a while.
+
+        `about` stands in the line of the decline: tool, target, actor, client.
+        """
+        with self._file.writing() as transaction:
+            until = confirmations.block(transaction, key, seconds, why)
+            body = {
+                **(about or {}),
+                "event": why,
+                "key": confirmations.hashed(key),
+                "until": until,
+            }
+            transaction.append("consent", body)
+
+    def require_unblocked(self, key: str) -> None:
+        """Raise `declined` or `dismissed` while a person's no is in force."""
+        with self._file.reading() as transaction:
+            refusal = confirmations.blocked(transaction, key)
+        if refusal is not None:
+            raise refusal
+
+    def note(self, kind: Noted, body: Mapping[str, Any]) -> None:
+        """A line that belongs to no intent: a start, a policy, an answer of the host's own."""
+        with self._file.writing() as transaction:
+            transaction.append(kind, body)
+
+    def newest(self, kind: Noted) -> dict[str, Any] | None:
+        """What the newest line of this kind says, with its `at`."""
+        sql = "SELECT at, body FROM lines WHERE kind = ? ORDER BY n DESC LIMIT 1"
+        with self._file.reading() as transaction:
+            row = transaction.one(sql, kind)
+            return None if row is None else {**index.said(row["body"]), "at": row["at"]}
+
+    def first_done(self, intent: Intent) -> dict[str, Any] | None:
+        """The first intent of this operation on this target that succeeded, if it was ours."""
+        intent = rules.normalised(intent)
+        with self._file.reading() as transaction:
+            past = index.same_target(transaction.db, intent)
+        same = (p for p in past if p.operation == intent.operation and p.state == "succeeded")
+        found = next(same, None)
+        return rules.told(found) if found else None
+
+    def looks(self, intent_id: str) -> int:
+        """How many looks at an unknown intent found nothing, late enough to count."""
+        sql = "SELECT body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
+        with self._file.reading() as transaction:
+            told = [index.said(row["body"]) for row in transaction.all(sql)]
+        return sum(line.get("intent") == intent_id for line in told)
+
+    def mails_last_hour(self) -> int:
+        with self._file.reading() as transaction:
+            return admission.mails(transaction)
+
+    def recent(self, count: int, filters: Filters | None = None) -> list[dict[str, Any]]:
+        """Intents with their outcomes, newest first."""
+        with self._file.reading() as transaction:
+            return index.entries(transaction.db, max(count, 0), _sought(filters))
+
+    def export(self, filters: Filters | None = None) -> list[dict[str, Any]]:
+        """All of them, oldest first."""
+        with self._file.reading() as transaction:
+            return index.entries(transaction.db, -1, _sought(filters))[::-1]
+
+    def show(self, intent_id: str) -> dict[str, Any] | None:
+        """One intent's whole story: as in `recent`, with its `lines` and whether it is `held`."""
+        with self._file.reading() as transaction:
+            found = index.entry(transaction.db, intent_id)
+            if found is None:
+                return None
+            lines = index.lines_of(transaction.db, intent_id)
+        told = [{"n": x.n, "at": x.at, "kind": x.kind, **x.said, "hash": x.hash} for x in lines]
+        return {**found, "lines": told, "held": self._locks.held(intent_id)}
+
+    def newest_at(self) -> float | None:
+        with self._file.reading() as transaction:
+            row = transaction.one("SELECT at FROM lines ORDER BY n DESC LIMIT 1")
+            return None if row is None else row["at"]
+
+    def now(self) -> float:
+        """The ledger's time: the clock's, but never behind the newest line."""
+        with self._file.reading() as transaction:
+            return transaction.now
+
+    def lead_key(self, email: str) -> str:
+        """The keyed hash that a lead is found by."""
+        if self._key is None:
+            with self._file.writing():
+                self._key = read_or_make_key(self._file.folder)
+        return keyed(self._key, email)
+
+    def verify(self) -> Verified:
+        return repair.verify(self._file)
+
+    def new(self) -> NewChain:
+        """Set a damaged ledger aside, for a person who ran `ledger new`."""
+        return repair.new(self._file, self._locks)
+
+    def close(self) -> None:
+        """Close the file. What still runs stays held until its `Running` is closed."""
+        self._file.close()
+
+    def _settle(self, transaction: Transaction) -> list[str]:
+        dead = [x for x in index.running(transaction.db) if not self._locks.held(x)]
+        for intent_id in dead:
+            transaction.append("outcome", admission.lost(intent_id))
+            self._locks.remove(intent_id)
+        return dead
+
+    def _release(self, intent_id: str, *, keep: bool) -> None:
+        """Let go; an unknown one's file stays while its program may still live."""
+        running = self._running.pop(intent_id, None)
+        if running is not None:
+            running.close()
+        if not keep or not self._locks.held(intent_id):
+            self._locks.remove(intent_id)
+
+    def _drop(self, running: Running | None) -> None:
+        """Let go of what was never begun, and say so where its line got on disk all the same."""
+        if running is None:
+            return
+        with suppress(Refused):
+            self.finish(running.intent_id, "refused", executed=Executed.NO)
+        running.close()
+        self._locks.remove(running.intent_id)
+
+
+def _sought(filters: Filters | None) -> Filters:
+    if filters is None:
+        return Filters()
+    return Filters(
+        filters.tool,
+        filters.since,
+        filters.lead_hash,
+        rules.normal_target(filters.target),
+        filters.state,
+    )

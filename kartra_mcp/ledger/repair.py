@@ -1,0 +1,173 @@
+"""Following the whole ledger, and, for a person, setting a damaged one aside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger import index, schema
+from kartra_mcp.ledger.chain import FIRST, Head, Line, next_line, walk
+from kartra_mcp.ledger.faults import Damaged, of_sqlite
+from kartra_mcp.ledger.file import LINE, LedgerFile, connect
+from kartra_mcp.ledger.head import keep_names
+from kartra_mcp.ledger.locks import RunningLocks, alone
+from kartra_mcp.ledger.words import NewChain, Verified
+
+_BESIDE = ("", "-wal", "-shm")
+
+
+def verify(file: LedgerFile) -> Verified:
+    """Follow every line to the head, and make the table of intents again to compare it.
+
+    Raises:
+        Refused: the ledger cannot be read, for another reason than damage.
+    """
+    try:
+        with file.reading():
+            pass
+        why = ""
+    except Damaged as problem:
+        why = problem.why
+    if not file.path.exists():
+        return Verified(0, False, None, why)
+    found = _followed(file.path)
+    if found.ok and why:
+        return Verified(found.count, False, found.count + 1, why)
+    return found if found.why or not why else Verified(found.count, False, found.broken, why)
+
+
+def new(file: LedgerFile, locks: RunningLocks) -> NewChain:
+    """Set a damaged ledger aside under a dated name and begin a new one that names it.
+
+    Raises:
+        Refused: it is sound, or is in use, or a call is still running.
+    """
+    report = verify(file)
+    if report.ok:
+        raise Refused(
+            "not_allowed",
+            "The ledger is sound: nothing was set aside.",
+            "Keep it. Only a damaged ledger is set aside.",
+        )
+    with file.turn(), _alone(file):
+        if locks.any_held():
+            raise Refused(
+                "in_progress",
+                "A program that a call started is still running.",
+                "Wait until it has ended, then run `kartra-mcp ledger new` again.",
+            )
+        return _set_aside(file, report)
+
+
+def _followed(path: Path) -> Verified:
+    try:
+        with closing(connect(path)) as db:
+            # Bytes that are no text must reach the chain, which says in which line they stand.
+            db.text_factory = _any_text
+            db.execute("BEGIN")
+            return _walked(db)
+    except sqlite3.Error as problem:
+        fault = of_sqlite(problem)
+        if isinstance(fault, Damaged):
+            return Verified(0, False, None, fault.why)
+        raise fault from problem
+
+
+def _walked(db: sqlite3.Connection) -> Verified:
+    count = db.execute("SELECT COUNT(*) FROM lines").fetchone()[0]
+    walked = walk(Line(*row) for row in db.execute(LINE + "ORDER BY n"))
+    why = walked.why or _beside(db)
+    return Verified(count, not why, walked.broken, why)
+
+
+def _beside(db: sqlite3.Connection) -> str:
+    """What is wrong around lines that are right."""
+    if not schema.is_whole(db):
+        return "its tables are not as they were made"
+    if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+        return "bytes of the file were overwritten or cut away"
+    lines = (Line(*row) for row in db.execute(LINE + "ORDER BY n"))
+    if index.rebuilt(lines) != index.rows(db):
+        return "the table of intents does not say what the lines say"
+    return ""
+
+
+def _any_text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _alone(file: LedgerFile) -> Generator[None]:
+    hold = alone(file.open_lock)
+    if hold is None:
+        raise Refused(
+            "in_progress",
+            "Another kartra-mcp has the ledger open.",
+            "Close the clients that run kartra-mcp, then run `kartra-mcp ledger new` again.",
+        )
+    try:
+        yield
+    finally:
+        os.close(hold)
+
+
+def _set_aside(file: LedgerFile, report: Verified) -> NewChain:
+    """In an order in which a crash leaves a ledger that is still damaged, never a new one."""
+    stamp = datetime.fromtimestamp(file.now(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    old = _free(file.folder, stamp) if file.path.exists() else None
+    known = _last_known(file)
+    coming = file.folder / "ledger.coming"
+    head = _begin(coming, file.now(), old, known, report)
+    if file.head.path.exists():
+        shutil.copy2(file.head.path, file.folder / f"ledger-{stamp}.head")
+    if old is not None:
+        for end in reversed(_BESIDE):
+            _rename(Path(f"{file.path}{end}"), file.folder / f"{old}{end}")
+    coming.replace(file.path)
+    keep_names(file.folder)
+    file.head.replace(head)
+    return NewChain(old, known.hash, report.why)
+
+
+def _free(folder: Path, stamp: str) -> str:
+    names = (f"ledger-{stamp}{more}.db" for more in ("", *(f"-{n}" for n in range(2, 100))))
+    return next(name for name in names if not (folder / name).exists())
+
+
+def _last_known(file: LedgerFile) -> Head:
+    try:
+        return file.head.read() or Head(0, "")
+    except Damaged:
+        return Head(0, "")
+
+
+def _begin(path: Path, at: float, old: str | None, known: Head, report: Verified) -> Head:
+    """A ledger whose first line names the old one."""
+    for end in _BESIDE:
+        Path(f"{path}{end}").unlink(missing_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    after = {"file": old, "count": known.count, "hash": known.hash, "why": report.why}
+    line = next_line(Head(), at, "start", {"after": after})
+    with closing(connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        schema.make(db)
+        db.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", _values(line))
+        db.execute("INSERT INTO meta VALUES ('before', ?)", (f'[-1,"{FIRST}"]',))
+        db.execute("COMMIT")
+    return Head(line.n, line.hash)
+
+
+def _values(line: Line) -> tuple[int, float, str, str, str, str]:
+    return line.n, line.at, line.kind, line.body, line.prev, line.hash
+
+
+def _rename(old: Path, new_name: Path) -> None:
+    if old.exists():
+        old.replace(new_name)

@@ -1,0 +1,261 @@
+"""Whether an intent may run, given what is in the ledger: identity, repeats, caps. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger.words import CANCEL, REFUND, Intent, Limits, Past, moment
+from kartra_mcp.model import Risk
+
+DAY, HOUR = 86_400.0, 3_600.0
+BY_A_PERSON = frozenset({"elicitation", "approval"})
+MONEY_WORDS = ("refund", "charge", "payout")
+_NUMBER = re.compile(r"\+?([0-9]+)(?:\.0+)?")
+
+
+class AlreadyDone(Refused):
+    """It was done before; `first` tells of the call that did it."""
+
+    def __init__(self, message: str, remedy: str, first: Past) -> None:
+        super().__init__("already_done", message, remedy, first=told(first))
+
+
+def told(past: Past) -> dict[str, Any]:
+    """The call that did it, as an answer tells of it."""
+    moved = _moved(past)
+    amount = None if moved is None else format(moved, "f")
+    return {"intent": past.id, "at": moment(past.at), "amount": amount}
+
+
+def normal_target(value: object) -> str | None:
+    """101, "101", "0101" and "101.0" are one target, and so are names in any case."""
+    if value is None or isinstance(value, bool):
+        return None
+    text = " ".join(unicodedata.normalize("NFKC", str(value)).split()).casefold()
+    number = _NUMBER.fullmatch(text)
+    return (number[1].lstrip("0") or "0") if number else text or None
+
+
+def normal_amount(value: object) -> Decimal | None:
+    """97, 97.0, "97.00" and "9.7E1" are one amount; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
+        return Decimal(format(amount.normalize(), "f")) if amount.is_finite() else None
+    except ArithmeticError:
+        return None
+
+
+def normalised(intent: Intent) -> Intent:
+    """The intent in the one spelling that identity, index and ledger share."""
+    return replace(
+        intent,
+        target=normal_target(intent.target),
+        amount=normal_amount(intent.amount),
+        remainder=normal_amount(intent.remainder),
+        known_amount=normal_amount(intent.known_amount),
+    )
+
+
+def identity_key(intent: Intent) -> str:
+    """What a person declines: this operation on this target, whatever the amount."""
+    target = normal_target(intent.target) or f"arguments {intent.arguments_digest}"
+    return f"{intent.connection} {intent.operation} {intent.target_kind} {target}"
+
+
+def no_target(intent: Intent) -> Refused | None:
+    if intent.risk is not Risk.IRREVERSIBLE or intent.target is not None:
+        return None
+    return Refused(
+        "invalid_arguments",
+        "What this would act on was not found in its arguments. Nothing was done.",
+        "Name the id of the transaction or subscription, under the name that the tool describes.",
+    )
+
+
+def repeats(intent: Intent, past: Sequence[Past], now: float, window_days: int) -> Refused | None:
+    """Why this must not run after what was done to the same target; None if it may.
+
+    Args:
+        intent: normalised.
+        past: every earlier intent on its connection and target, oldest first.
+        now: seconds since the epoch.
+        window_days: how long an equal partial refund counts as a repeat.
+    """
+    if intent.risk is not Risk.IRREVERSIBLE:
+        return None
+    same = [row for row in past if row.operation == intent.operation]
+    unsettled = _unsettled(same)
+    if unsettled is not None:
+        return unsettled
+    done = [row for row in same if row.state == "succeeded"]
+    if intent.operation == CANCEL and done:
+        return AlreadyDone(
+            "This was already cancelled through this server. Nothing was done.",
+            "Nothing is left to do. Look at the subscription to see how it stands.",
+            done[0],
+        )
+    if intent.operation == REFUND:
+        return _refunded_in_full(done) or _equal_refund(intent, done, now - window_days * DAY)
+    return None
+
+
+def over_cap(intent: Intent, limits: Limits, day: Sequence[Past], now: float) -> Refused | None:
+    """Which cap forbids this irreversible intent; None if none does.
+
+    `day` is what counts: running, succeeded and unknown of the last 24 hours, oldest first.
+    """
+    if intent.risk is not Risk.IRREVERSIBLE:
+        return None
+    if _moves_money(intent.operation, intent.known_amount):
+        amount = intent.known_amount
+        found = _over_one(amount, limits.cap_refund)
+        found = found or _over_day(amount, limits.cap_day_amount, day, now)
+        if found is not None:
+            return found
+    return _over_count(limits.cap_day_count, day, now)
+
+
+def over_mail(intent: Intent, limits: Limits, sent: int) -> Refused | None:
+    """Above the hourly number only what a person agreed to may start mail."""
+    if not intent.mail or intent.consent in BY_A_PERSON or sent < limits.mail_per_hour:
+        return None
+    return Refused(
+        "cap_reached",
+        f"{sent} writes of the last hour could start mail; KARTRA_MCP_MAIL_PER_HOUR is "
+        f"{limits.mail_per_hour}. Nothing was done.",
+        "Wait, or repeat the call, so that a person is asked.",
+        detail={"cap": "KARTRA_MCP_MAIL_PER_HOUR", "limit": limits.mail_per_hour, "left": 0},
+    )
+
+
+def _unsettled(same: Sequence[Past]) -> Refused | None:
+    for row in same:
+        if row.state == "running":
+            return Refused(
+                "in_progress",
+                f"The same is running in another call ({row.id}). Nothing was done by this one.",
+                "Wait for that call to end; kartra_ledger shows how it went.",
+                detail={"intent": row.id},
+            )
+    for row in same:
+        if row.state == "unknown":
+            return Refused(
+                "outcome_unknown",
+                f"An earlier call ({row.id}) may have done this; its outcome is unknown. "
+                "Nothing was done by this one.",
+                "Settle it with kartra_reconcile and that intent; never by repeating the call.",
+                detail={"intent": row.id},
+            )
+    return None
+
+
+def _refunded_in_full(done: Sequence[Past]) -> Refused | None:
+    for row in done:
+        if row.amount is None or (row.remainder is not None and row.amount >= row.remainder):
+            return AlreadyDone(
+                "This transaction was already refunded in full. Nothing was done.",
+                "Nothing is left to refund. Look at the transaction to see how it stands.",
+                row,
+            )
+    return None
+
+
+def _equal_refund(intent: Intent, done: Sequence[Past], since: float) -> Refused | None:
+    wanted = intent.remainder if intent.amount is None else intent.amount
+    equal = [row for row in done if row.at >= since and _equal(wanted, _moved(row))]
+    if not equal or (intent.repeat and intent.fresh):
+        return None
+    message = "An equal refund of this transaction was already paid. Nothing was done."
+    if intent.repeat:
+        remedy = (
+            "repeat: true counts only with a fresh preview: call without confirmation_id for "
+            "one, show it to the person, then confirm that."
+        )
+    else:
+        remedy = "If a second refund is meant, ask the person, and preview it with repeat: true."
+    return AlreadyDone(message, remedy, equal[0])
+
+
+def _moved(row: Past) -> Decimal | None:
+    """The amount of a refund; None where neither said nor read, which equals every amount."""
+    return row.remainder if row.amount is None else row.amount
+
+
+def _equal(one: Decimal | None, other: Decimal | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def _moves_money(operation: str, known: Decimal | None) -> bool:
+    return known is not None or any(word in operation.lower() for word in MONEY_WORDS)
+
+
+def _over_one(amount: Decimal | None, cap: Decimal | None) -> Refused | None:
+    if cap is None or (amount is not None and amount <= cap):
+        return None
+    return _reached("KARTRA_MCP_CAP_REFUND", cap, cap, None, unread=amount is None)
+
+
+def _over_day(
+    amount: Decimal | None, cap: Decimal | None, day: Sequence[Past], now: float
+) -> Refused | None:
+    if cap is None:
+        return None
+    name = "KARTRA_MCP_CAP_DAY_AMOUNT"
+    spent = [
+        row for row in day if row.at > now - DAY and _moves_money(row.operation, row.known_amount)
+    ]
+    left = _left(cap, spent)
+    if amount is None or amount > cap:
+        return _reached(name, cap, left, None, unread=amount is None)
+    return None if amount <= left else _reached(name, cap, left, _frees(cap - amount, spent))
+
+
+def _left(cap: Decimal, spent: Sequence[Past]) -> Decimal:
+    """What the cap still allows; an amount that was not read leaves nothing."""
+    known = [row.known_amount for row in spent if row.known_amount is not None]
+    return max(cap - sum(known, Decimal(0)), Decimal(0)) if len(known) == len(spent) else Decimal(0)
+
+
+def _frees(room: Decimal, spent: Sequence[Past]) -> float | None:
+    """When so much has become a day old, oldest first, that what is left of it fits the room."""
+    total = Decimal(0)
+    for row in reversed(spent):
+        if row.known_amount is None or total + row.known_amount > room:
+            return row.at + DAY
+        total += row.known_amount
+    return None
+
+
+def _over_count(cap: int | None, day: Sequence[Past], now: float) -> Refused | None:
+    ats = [row.at for row in day if row.at > now - DAY]
+    if cap is None or len(ats) < cap:
+        return None
+    frees = ats[len(ats) - cap] + DAY if cap > 0 else None
+    return _reached("KARTRA_MCP_CAP_DAY_COUNT", Decimal(cap), Decimal(0), frees)
+
+
+def _reached(
+    name: str, cap: Decimal, left: Decimal, frees: float | None, *, unread: bool = False
+) -> Refused:
+    why = "The amount could not be read, which counts as over the cap." if unread else ""
+    when = f"room again at {moment(frees)}" if frees is not None else "waiting does not help"
+    text = f"{name} is {cap:f}; {left:f} is left, and {when}."
+    return Refused(
+        "cap_reached",
+        f"{why} {text} Nothing was done.".strip(),
+        "This is a limit of this server, not of Kartra's. Ask the person who set it.",
+        detail={
+            "cap": name,
+            "limit": f"{cap:f}",
+            "left": f"{left:f}",
+            "frees_at": None if frees is None else moment(frees),
+        },
+    )

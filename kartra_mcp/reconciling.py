@@ -1,0 +1,70 @@
+"""What a look in the account proves about a write whose outcome is unknown. Pure.
+
+Done only on evidence newer than the preview; not done only after two looks, each at least 15
+minutes after the intent, because Kartra applies some writes later. Else it stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kartra_mcp.facts import Facts
+from kartra_mcp.operations import Act
+
+SETTLED_AFTER = 15 * 60.0
+LOOKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look found. `late_look`: nothing was seen, late enough to count."""
+
+    state: Literal["succeeded", "failed", "unknown"]
+    why: str
+    late_look: bool = False
+
+
+def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:
+    """The finding of one more look.
+
+    Args:
+        entry: the intent, with its `facts` (`seen`: the evidence at the preview) and `at`.
+        facts: as read now.
+        now: the ledger's time.
+        late_looks: how many looks before found nothing, late enough.
+    """
+    kept: Mapping[str, Any] = entry.get("facts") or {}
+    seen = kept.get("seen")
+    if facts.unread:
+        return Finding("unknown", f"Not everything could be read: {facts.unread[0]}.")
+    if seen is None:
+        return Finding("unknown", "Nothing was read before it ran, so nothing can be compared.")
+    proof = _proof(facts, seen)
+    if proof:
+        return Finding("succeeded", proof)
+    if now - float(entry.get("at") or now) < SETTLED_AFTER:
+        return Finding("unknown", "Nothing is to be seen yet; Kartra applies some writes later.")
+    if late_looks + 1 < LOOKS:
+        return Finding("unknown", "Nothing is to be seen; one more look decides.", late_look=True)
+    return Finding("failed", "Nothing was seen in two looks, 15 minutes and more after it.")
+
+
+def _proof(facts: Facts, seen: Sequence[str]) -> str:
+    new = [row for row in facts.evidence if row not in seen]
+    if not new:
+        return ""
+    if facts.act is Act.REFUND:
+        return f"The account has a refund that was not there before: transaction {new[0]}."
+    if facts.act is Act.CANCELLATION and facts.done:
+        return f"The subscription's status changed to {new[0]}."
+    if facts.act is Act.REVOCATION and facts.done:
+        return "The membership is no longer active."
+    return ""
+
+
+WHAT_TO_CHECK = (
+    "In Kartra, open the lead's transactions or subscriptions and look whether it is there; then "
+    "decide. Nothing repeats it."
+)

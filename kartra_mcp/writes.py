@@ -1,0 +1,390 @@
+"""A guarded write: agreed to, recorded, run, recorded; nothing runs that could not be recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kartra_mcp import kartra, operations, policy
+from kartra_mcp.asking import Client
+from kartra_mcp.consent import Agreement, Asked, Consent
+from kartra_mcp.errors import KartraMCPError, Refused, internal_error
+from kartra_mcp.facts import Facts, Read, facts_of
+from kartra_mcp.kartra import COMMANDS
+from kartra_mcp.ledger.leads import mask_email
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.locks import Running
+from kartra_mcp.ledger.words import Binding, Ending, Filters, Intent, Limits, new_intent_id
+from kartra_mcp.model import Action, Call, Connection, Executed, Gate, Reply, Risk
+from kartra_mcp.policy import Rules
+from kartra_mcp.policy_record import described, digest, loosened
+from kartra_mcp.reconciling import WHAT_TO_CHECK, finding
+from kartra_mcp.shapes import is_array, is_object
+from kartra_mcp.threads import in_thread
+from kartra_mcp.turns import Deadline
+
+KEPT_FACTS = (
+    "transaction_id",
+    "subscription_id",
+    "product",
+    "product_id",
+    "status",
+    "amount",
+    "refunded_so_far",
+    "remaining",
+    "this_refund",
+    "full_or_partial",
+)
+"""The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
+
+RunOnce = Callable[[Deadline, "Recorded"], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write's answer says of it: the contract's `{"intent", "done", "undo"}`."""
+
+    intent: str
+    done: str
+    undo: str
+    note: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        told = {"intent": self.intent, "done": self.done, "undo": self.undo}
+        return {**told, "note": self.note} if self.note else told
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One write's record: begun right before the first start, ended once."""
+
+    ledger: Ledger
+    intent: Intent
+    limits: Limits
+    binding: Binding | None
+    running: Running | None = None
+    has_started: bool = False
+
+    async def begin(self) -> Sequence[int]:
+        if self.running is None:
+            self.running = await in_thread(
+                self.ledger.begin, self.intent, self.limits, self.binding
+            )
+        return () if sys.platform == "win32" else (self.running.lock_fd,)
+
+    def started(self) -> None:
+        self.has_started = True
+
+    async def end(
+        self, state: Ending, executed: Executed, run_id: str | None = None, code: str = ""
+    ) -> str:
+        """Record the outcome; why that could not be done, or ""."""
+        if self.running is None:
+            return ""
+        detail = {"code": code} if code else {}
+        try:
+            await in_thread(
+                self.ledger.finish,
+                self.intent.id,
+                state,
+                executed=executed,
+                detail=detail,
+                action_run_id=run_id,
+                undo=self.intent.undo,
+            )
+        except KartraMCPError as problem:
+            return problem.message
+        finally:
+            self.running.close()
+        return ""
+
+    async def lose(self) -> Executed:
+        """It ended without an answer: unknown if it had started, else surely not done."""
+        lost = self.has_started
+        executed = Executed.UNKNOWN if lost else Executed.NO
+        await self.end("unknown" if lost else "failed", executed, code="internal_error")
+        return executed
+
+
+@dataclass(slots=True)
+class Writes:
+    """Every write of this server, on one ledger, under one policy."""
+
+    ledger: Ledger
+    rules: Rules
+    limits: Limits
+    actor: str
+    sandbox: bool = False
+    outside: bool = False
+    opened: bool = False
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        return described(self.rules, self.limits, outside=self.outside)
+
+    async def open(self) -> None:
+        """Once: what died with another process is unknown now, and a looser policy is a line."""
+        if not self.opened:
+            await in_thread(self._open)
+            self.opened = True
+
+    async def status(self) -> dict[str, Any]:
+        """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
+        try:
+            await self.open()
+            newest = await in_thread(self.ledger.newest, "policy") or {}
+            unknown = await in_thread(self.ledger.recent, 100, Filters(state="unknown"))
+        except KartraMCPError as problem:
+            return {"usable": False, "problem": problem.message, "remedy": problem.remedy}
+        return {
+            "usable": True,
+            "policy": digest(self.policy),
+            "loosened_since_the_last_start": newest.get("loosened", []),
+            "unknown": [line["intent"] for line in unknown],
+        }
+
+    async def recent(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The newest lines, for a model: what was done and what is unknown."""
+        await self.open()
+        await in_thread(self.ledger.settle)
+        lead = wanted.get("lead")
+        filters = Filters(
+            tool=wanted.get("tool"),
+            state=wanted.get("state"),
+            target=wanted.get("target"),
+            lead_hash=await in_thread(self.ledger.lead_key, lead) if lead else None,
+        )
+        return await in_thread(self.ledger.recent, wanted.get("count", 20), filters)
+
+    async def reconcile(self, intent_id: str, connection: Connection, read: Read) -> dict[str, Any]:
+        """Settle one unknown write by evidence; else say what a person can check."""
+        await self.open()
+        await in_thread(self.ledger.settle)
+        entry = await in_thread(self.ledger.show, intent_id)
+        if entry is None or entry["state"] != "unknown":
+            raise _not_unknown(entry)
+        if entry["connection"] != connection.id:
+            raise _other_connection()
+        facts = await facts_of(str(entry["operation"]), entry, read)
+        looks = await in_thread(self.ledger.looks, intent_id)
+        now = await in_thread(self.ledger.now)
+        found = finding(entry, facts, now, looks)
+        seen = {"why": found.why, "evidence": list(facts.evidence)}
+        if found.state != "unknown":
+            await in_thread(self.ledger.reconcile, intent_id, found.state, seen)
+        elif found.late_look:
+            await in_thread(self.ledger.note, "look", {"intent": intent_id, **seen})
+        told = {"intent": intent_id, "state": found.state, "why": found.why}
+        return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
+
+    async def run(
+        self,
+        call: Call,
+        connection: Connection,
+        client: Client,
+        deadline: Deadline,
+        read: Read,
+        run_once: RunOnce,
+    ) -> tuple[Reply, Receipt]:
+        """The reply and the receipt.
+
+        Raises:
+            KartraMCPError: with what is known of whether it was done, as the ledger has it.
+            QuestionToReturn: a person is asked first.
+        """
+        await self.open()
+        if operations.needs_target(call) and operations.target_of(call) is None:
+            raise _no_target()
+        binding = self._binding(call, connection)
+        draft = self._draft(call, connection, client)
+        asked = Asked(call, await self._gate(call), binding, read, client, draft, self.limits)
+        agreement = await Consent(self.ledger, self.sandbox, self.outside).agree(asked)
+        intent = await self._intent(draft, agreement)
+        recorded = Recorded(self.ledger, intent, self.limits, binding)
+        waited = Deadline(deadline.at + agreement.waited, deadline.total)
+        return await self._recorded(recorded, waited, run_once, call)
+
+    async def _recorded(
+        self, recorded: Recorded, deadline: Deadline, run_once: RunOnce, call: Call
+    ) -> tuple[Reply, Receipt]:
+        try:
+            reply = await run_once(deadline, recorded)
+        except KartraMCPError as problem:
+            await recorded.end(_ending(problem), problem.executed, code=problem.code)
+            raise
+        except Exception as slip:
+            raise internal_error(await recorded.lose()) from slip
+        except BaseException:  # a cancellation
+            await recorded.lose()
+            raise
+        missed = await recorded.end("succeeded", Executed.YES, reply.action_run_id)
+        return reply, _receipt(recorded.intent, call, missed)
+
+    async def _gate(self, call: Call) -> Gate:
+        gate = policy.call_gate(call, self.rules)
+        if not _mails(call) or gate in (Gate.HUMAN, Gate.DENY):
+            return gate
+        over = await in_thread(self.ledger.mails_last_hour) >= self.limits.mail_per_hour
+        return Gate.HUMAN if over else gate
+
+    def _binding(self, call: Call, connection: Connection) -> Binding:
+        operation = call.operation
+        is_action = isinstance(operation, Action)
+        return Binding(
+            tool=call.tool,
+            arguments=arguments_digest(call),
+            connection=connection.id,
+            connection_created=connection.created_at,
+            action=operation.id if is_action else "raw request",
+            revision=operation.revision if is_action else "",
+            policy=digest(self.policy),
+        )
+
+    def _draft(
+        self, call: Call, connection: Connection, client: Client
+    ) -> Callable[[Facts | None], Intent]:
+        given = operations.amount_of(call)
+
+        def draft(facts: Facts | None) -> Intent:
+            target = (facts.target if facts else None) or operations.target_of(call)
+            return Intent(
+                id=new_intent_id(),
+                tool=call.tool,
+                operation=operations.operation_of(call),
+                risk=call.risk,
+                connection=connection.id,
+                target_kind=target.kind if target else "",
+                target=target.id if target else None,
+                amount=given,
+                remainder=facts.remaining if facts else None,
+                known_amount=facts.moves if facts else given,
+                arguments_digest=arguments_digest(call),
+                fresh=facts is not None,
+                repeat=call.said.repeat,
+                mail=_mails(call),
+                actor=self.actor,
+                client=client.name,
+                facts=_kept(facts),
+                lead=facts.lead if facts and facts.lead else _email(call),
+                undo=_undo(call),
+            )
+
+        return draft
+
+    async def _intent(
+        self, draft: Callable[[Facts | None], Intent], agreement: Agreement
+    ) -> Intent:
+        """The intent as it is recorded: with its consent, and the lead's address masked."""
+        intent = draft(agreement.facts)
+        hashed = await in_thread(self.ledger.lead_key, intent.lead) if intent.lead else ""
+        return replace(
+            intent,
+            consent=agreement.consent,
+            confirmation_id=agreement.confirmation_id,
+            fresh=agreement.fresh,
+            lead=mask_email(intent.lead) if intent.lead else "",
+            lead_hash=hashed,
+        )
+
+    def _open(self) -> None:
+        self.ledger.settle()
+        now = self.policy
+        before = self.ledger.newest("policy")
+        if before is None or before.get("digest") != digest(now):
+            looser = loosened(before.get("policy", {}), now) if before else []
+            self.ledger.note("policy", {"digest": digest(now), "policy": now, "loosened": looser})
+
+
+def arguments_digest(call: Call) -> str:
+    """The same for every spelling of the same call: ids and amounts in normal form."""
+    said = {
+        "operation": operations.operation_of(call),
+        "arguments": _normal(operations.arguments_of(call)),
+        "commands": [
+            [c.name, _normal(dict(c.arguments)), _normal(dict(c.lead))] for c in call.commands
+        ]
+        if not isinstance(call.operation, Action)
+        else [],
+    }
+    if not isinstance(call.operation, Action):
+        request = call.operation
+        said["request"] = [request.method, request.path, request.body, list(request.query)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _normal(value: Any, name: str = "") -> Any:
+    if is_object(value):
+        return {n: _normal(v, kartra.plain(n)) for n, v in value.items()}
+    if is_array(value):
+        return [_normal(v, name) for v in value]
+    if name in kartra.AMOUNT_NAMES:
+        return str(operations.money(value))
+    return operations.normal_id(value) if name in kartra.ID_NAMES and value is not None else value
+
+
+def _ending(problem: KartraMCPError) -> Ending:
+    if problem.executed is Executed.UNKNOWN:
+        return "unknown"
+    if problem.executed is Executed.YES:
+        return "failed"
+    return "refused" if isinstance(problem, Refused) else "failed"
+
+
+def _receipt(intent: Intent, call: Call, missed: str) -> Receipt:
+    what = operations.act_of(call).value if call.risk is Risk.IRREVERSIBLE else call.title
+    target = f" of {intent.target_kind} {intent.target}" if intent.target else ""
+    moved = intent.known_amount or intent.amount
+    amount = f", {moved:.2f}" if moved is not None else ""
+    note = f"It was done, but the ledger could not be written: {missed}" if missed else ""
+    return Receipt(intent.id, f"{what}{target}{amount}", intent.undo or "not known", note)
+
+
+def _undo(call: Call) -> str:
+    rows = [COMMANDS[command.name].undo for command in call.commands if command.name in COMMANDS]
+    return "; ".join(row for row in rows if row)
+
+
+def _mails(call: Call) -> bool:
+    return any(COMMANDS[c.name].mail for c in call.commands if c.name in COMMANDS)
+
+
+def _kept(facts: Facts | None) -> dict[str, Any]:
+    if facts is None:
+        return {}
+    kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
+    return {**kept, "seen": list(facts.evidence)}
+
+
+def _email(call: Call) -> str:
+    found = kartra.find_values(operations.arguments_of(call), frozenset({"email", "leademail"}))
+    return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
+
+
+def _not_unknown(entry: Mapping[str, Any] | None) -> Refused:
+    what = f"is {entry['state']!r}, not unknown" if entry else "is not in the ledger"
+    return Refused(
+        "invalid_arguments",
+        f"This intent {what}; there is nothing to settle.",
+        "Ask kartra_ledger for what is unknown.",
+    )
+
+
+def _other_connection() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "This intent belongs to another connection than the one being served.",
+        "Serve that connection (KARTRA_MCP_CONNECTION), then try again.",
+    )
+
+
+def _no_target() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "What this acts on cannot be found in the arguments, or is named in two ways. Nothing was "
+        "done.",
+        "Give one id, of the transaction or the subscription.",
+    )

@@ -1,0 +1,196 @@
+"""Approvals by a person outside the client, and the PIN that shows that it is that person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger.approvals import Request
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.model import Executed, Risk
+
+START = 1_800_000_000.0
+DAY = 86_400
+LIMITS = Limits()
+BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
+ASKED = Request(BINDING, "Refund 97", {"buyer": "Ada"}, "facts1", "claude 1")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = START
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path, clock):
+    with closing(Ledger(tmp_path, clock)) as made:
+        yield made
+
+
+def approved(ledger: Any, asked=ASKED) -> int:
+    number = ledger.approvals.request(asked)
+    ledger.approvals.decide(number, approve=True, reason="", who="ada")
+    return number
+
+
+def wanted(number, target="101") -> Intent:
+    return Intent(
+        id=new_intent_id(),
+        tool="kartra_refund_transaction",
+        operation="refund_transaction",
+        risk=Risk.IRREVERSIBLE,
+        connection="c",
+        target_kind="transaction",
+        target=target,
+        consent="approval",
+        confirmation_id=str(number),
+        fresh=True,
+    )
+
+
+def code(of: Callable[[], object]) -> str:
+    try:
+        of()
+    except Refused as refused:
+        return refused.code
+    return "runs"
+
+
+def events(ledger: Any) -> list[str]:
+    with ledger._file.reading() as transaction:
+        rows = transaction.all("SELECT json_extract(body, '$.event') FROM lines ORDER BY n")
+        return [row[0] for row in rows if row[0]]
+
+
+def test_the_same_call_waits_under_one_number(ledger: Any):
+    number = ledger.approvals.request(ASKED)
+    assert number == 1
+    assert ledger.approvals.request(ASKED) == number
+    other = replace(ASKED, binding=replace(BINDING, arguments="other"))
+    assert ledger.approvals.request(other) == 2
+    assert [a.number for a in ledger.approvals.pending()] == [1, 2]
+    shown = ledger.approvals.get(number)
+    assert (shown.state, shown.summary, shown.facts) == ("pending", "Refund 97", {"buyer": "Ada"})
+    assert ledger.approvals.get(9) is None
+    assert events(ledger) == ["approval_asked", "approval_asked"]
+
+
+def test_other_facts_are_asked_anew(ledger: Any):
+    first = ledger.approvals.request(ASKED)
+    second = ledger.approvals.request(replace(ASKED, facts_digest="facts2"))
+    assert second != first
+    assert [a.number for a in ledger.approvals.pending()] == [second]
+    decide = code(lambda: ledger.approvals.decide(first, approve=True, reason="", who="ada"))
+    assert decide == "confirmation_expired"
+
+
+def test_an_approval_is_for_one_run_of_exactly_this_call(ledger: Any, clock):
+    assert ledger.approvals.approved(BINDING) is None
+    number = approved(ledger)
+    found = ledger.approvals.approved(BINDING)
+    assert (found.number, found.facts_digest, found.who) == (number, "facts1", "ada")
+    other = replace(BINDING, arguments="other")
+    assert ledger.approvals.approved(other) is None
+    with pytest.raises(Refused, match="other arguments"):
+        ledger.begin(wanted(number), LIMITS, other)
+    clock.at += DAY - 1
+    intent = wanted(number)
+    ledger.begin(intent, LIMITS, BINDING)
+    ledger.finish(intent.id, "failed", executed=Executed.NO)
+    assert ledger.approvals.approved(BINDING) is None
+    assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "confirmation_used"
+    used = ledger.approvals.get(number)
+    assert (used.used_by, used.facts) == (intent.id, {})
+    assert ledger.show(intent.id)["confirmation"] == f"approval {number}"
+
+
+def test_what_was_not_approved_does_not_run(ledger: Any):
+    number = ledger.approvals.request(ASKED)
+    for call in (wanted(number), wanted(7), wanted("x"), replace(wanted(1), confirmation_id=None)):
+        begun = code(lambda call=call: ledger.begin(call, LIMITS, BINDING))
+        assert begun == "approval_required"
+    assert code(lambda: ledger.begin(wanted(number), LIMITS)) == "approval_required"
+    declined = ledger.approvals.decide(number, approve=False, reason="wrong sale", who="ada")
+    assert (declined.state, declined.reason, declined.facts) == ("declined", "wrong sale", {})
+    assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "approval_required"
+    again = code(lambda: ledger.approvals.decide(number, approve=True, reason="", who="eve"))
+    assert again == "confirmation_used"
+    unknown = code(lambda: ledger.approvals.decide(9, approve=True, reason="", who="eve"))
+    assert unknown == "invalid_arguments"
+    assert events(ledger) == ["approval_asked", "approval_declined"]
+    assert ledger.newest("consent")["reason"] == "wrong sale"
+
+
+def test_approvals_end_after_a_day_which_is_recorded(ledger: Any, clock):
+    pending = ledger.approvals.request(ASKED)
+    other = replace(ASKED, binding=replace(BINDING, arguments="other"))
+    clock.at += 10
+    number = approved(ledger, other)
+    clock.at += DAY
+    assert ledger.approvals.pending() == []
+    assert ledger.approvals.get(pending).state == "expired"
+    assert ledger.approvals.approved(other.binding) is None
+    assert code(lambda: ledger.begin(wanted(number), LIMITS, other.binding)) == "approval_required"
+    decide = code(lambda: ledger.approvals.decide(pending, approve=True, reason="", who="ada"))
+    assert decide == "confirmation_expired"
+    assert events(ledger)[-2:] == ["approval_expired", "approval_expired"]
+    assert ledger.approvals.request(ASKED) == 3
+
+
+def test_facts_stay_out_of_the_lines(ledger: Any, tmp_path):
+    approved(ledger)
+    with ledger._file.reading() as transaction:
+        assert not any("Ada" in row[0] for row in transaction.all("SELECT body FROM lines"))
+
+
+def test_the_pin(ledger: Any, clock, tmp_path):
+    assert not ledger.pins.is_set()
+    assert code(lambda: ledger.pins.check("123456", "ada")) == "approval_required"
+    assert code(lambda: ledger.pins.set("12345", "ada")) == "invalid_arguments"
+    ledger.pins.set("correct horse", "ada")
+    assert ledger.pins.is_set()
+    assert ledger.pins.check("correct horse", "ada") is True
+    assert ledger.pins.check("battery staple", "ada") is False
+    assert events(ledger) == ["pin_set", "pin_right", "pin_wrong"]
+    with closing(Ledger(tmp_path, clock)) as other:
+        assert other.pins.check("correct horse", "ada") is True
+    for file in tmp_path.iterdir():
+        content = b"" if file.is_dir() else file.read_bytes()
+        assert b"correct horse" not in content
+        assert b"battery staple" not in content
+
+
+def test_five_wrong_attempts_lock_it_for_a_quarter_of_an_hour(ledger: Any, clock):
+    ledger.pins.set("123456", "ada")
+    for _ in range(5):
+        clock.at += 10
+        assert ledger.pins.check("000000", "eve") is False
+    assert code(lambda: ledger.pins.check("123456", "ada")) == "not_allowed"
+    clock.at += 899
+    assert code(lambda: ledger.pins.check("123456", "ada")) == "not_allowed"
+    assert events(ledger)[-2:] == ["pin_locked", "pin_locked"]
+    clock.at += 1
+    assert ledger.pins.check("000000", "eve") is False
+    assert ledger.pins.check("123456", "ada") is True
+
+
+def test_slow_attempts_do_not_lock_it(ledger: Any, clock):
+    ledger.pins.set("123456", "ada")
+    for _ in range(9):
+        assert ledger.pins.check("000000", "ada") is False
+        clock.at += 300
+    assert ledger.pins.check("123456", "ada") is True

@@ -1,0 +1,869 @@
+"""The ledger on disk: several processes, kills, full disks, damage, and a clock that goes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger import index
+from kartra_mcp.ledger.chain import Head, Line, next_line, walk
+from kartra_mcp.ledger.file import LINE
+from kartra_mcp.ledger.head import SLOT, HeadFile
+from kartra_mcp.ledger.leads import mask_email
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.locks import turn
+from kartra_mcp.ledger.words import Binding, Ending, Filters, Intent, Limits, new_intent_id
+from kartra_mcp.model import Executed, Risk
+from tests.waiting import gone, until
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, limits and descriptors")
+ROOT = Path(__file__).parent.parent
+START = 1_800_000_000.0
+LIMITS = Limits(cap_day_count=None)
+BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
+
+CHILD = """
+import os, signal, subprocess, sys
+from decimal import Decimal
+from pathlib import Path
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.words import Intent, Limits, new_intent_id
+from kartra_mcp.model import Executed, Risk
+
+def intent(target="101", amount=Decimal(97), **more):
+    return Intent(id=new_intent_id(), tool="kartra_refund_transaction",
+        operation="refund_transaction", risk=Risk.IRREVERSIBLE, connection="c",
+        target_kind="transaction", target=target, amount=amount, known_amount=amount, **more)
+
+def say(*words):
+    print(*words, flush=True)
+
+ledger, limits = Ledger(Path(sys.argv[1])), Limits(cap_day_count=None)
+say("ready")
+"""
+
+
+class Clock:
+    def __init__(self, at: float = START) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def ledger(folder, clock):
+    with closing(again(folder, clock)) as made:
+        yield made
+
+
+def again(folder: Path, clock: Clock | None = None) -> Ledger:
+    return Ledger(folder, clock or Clock(), wait=0.2)
+
+
+def intent(target: Any = "101", amount: Any = 97, **more: Any) -> Intent:
+    read = None if amount is None else Decimal(amount)
+    said: dict[str, Any] = {
+        "id": new_intent_id(),
+        "tool": "kartra_refund_transaction",
+        "operation": "refund_transaction",
+        "risk": Risk.IRREVERSIBLE,
+        "connection": "c",
+        "target_kind": "transaction",
+        "target": target,
+        "amount": read,
+        "known_amount": read,
+        "actor": "me",
+        "client": "test 1",
+        "facts": {"product": "Course"},
+    }
+    return Intent(**{**said, **more})
+
+
+def run(ledger: Ledger, wanted: Intent, state: Ending = "succeeded", **more: Any) -> str:
+    ledger.begin(wanted, LIMITS)
+    executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
+    ledger.finish(wanted.id, state, executed=executed, **more)
+    return wanted.id
+
+
+def code(of: Callable[[], object]) -> str:
+    """The code with which a call is refused, or "runs"."""
+    try:
+        of()
+    except Refused as refused:
+        return refused.code
+    return "runs"
+
+
+def attempt(ledger: Ledger, *args, **more) -> str:
+    return code(lambda: ledger.begin(intent(*args, **more), LIMITS))
+
+
+def child(code_: str, folder: Path, *more: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD + code_, str(folder), *more],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert told(process) == "ready"
+    return process
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+# A story
+
+
+def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, clock, folder):
+    wanted = intent("0101", "97.00", lead="a**@e******.com", lead_hash="ab", undo="none")
+    running = ledger.begin(wanted, LIMITS)
+    with closing(again(folder, clock)) as other:
+        shown = other.show(wanted.id)
+    assert shown is not None
+    assert (shown["state"], shown["held"], shown["target"]) == ("running", True, "101")
+    clock.at += 2
+    ledger.finish(wanted.id, "succeeded", executed=Executed.YES, action_run_id="r1", undo="none")
+    shown = ledger.show(wanted.id)
+    assert (shown["state"], shown["executed"], shown["held"]) == ("succeeded", "yes", False)
+    assert (shown["amount"], shown["action_run_id"], shown["ended_at"]) == ("97", "r1", clock.at)
+    assert [line["kind"] for line in shown["lines"]] == ["intent", "outcome"]
+    assert running.lock_fd == -1
+    assert not list((folder / "locks").iterdir())
+    assert ledger.verify().ok
+
+
+def test_a_second_outcome_is_refused(ledger: Any):
+    done = run(ledger, intent())
+    again_ = code(lambda: ledger.finish(done, "failed", executed=Executed.NO))
+    assert again_ == "internal_error"
+    assert code(lambda: ledger.finish("int_0", "failed", executed=Executed.NO)) == "internal_error"
+    assert ledger.show(done)["state"] == "succeeded"
+
+
+def test_a_refused_call_leaves_nothing(ledger: Any, folder):
+    run(ledger, intent())
+    assert attempt(ledger) == "already_done"
+    assert attempt(ledger, target=None) == "invalid_arguments"
+    assert len(ledger.export()) == 1
+    assert not list((folder / "locks").iterdir())
+
+
+def test_everything_is_for_this_user_only(ledger: Any, folder):
+    run(ledger, intent())
+    ledger.lead_key("ada@example.com")
+    if sys.platform != "win32":
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.is_file()}
+        assert set(modes.values()) == {0o600}, modes
+
+
+def test_reads_are_filtered_newest_first(ledger: Any, clock):
+    first = run(ledger, intent("1", lead_hash="ab"))
+    clock.at += 10
+    second = run(ledger, intent("2"), "unknown")
+    assert [e["intent"] for e in ledger.recent(5)] == [second, first]
+    assert [e["intent"] for e in ledger.recent(1)] == [second]
+    assert [e["intent"] for e in ledger.export()] == [first, second]
+    for filters, found in (
+        (Filters(tool="kartra_refund_transaction"), [second, first]),
+        (Filters(tool="kartra_assign_tag"), []),
+        (Filters(since=START + 5), [second]),
+        (Filters(lead_hash="ab"), [first]),
+        (Filters(target="002"), [second]),
+        (Filters(state="unknown"), [second]),
+    ):
+        assert [e["intent"] for e in ledger.recent(5, filters)] == found
+    assert ledger.show("int_nothing") is None
+    assert ledger.newest_at() == START + 10
+
+
+def test_notes_and_mails(ledger: Any, clock):
+    assert ledger.newest("policy") is None
+    ledger.note("policy", {"digest": "d1", "loosened": False})
+    ledger.note("policy", {"digest": "d2", "loosened": True})
+    assert ledger.newest("policy") == {"digest": "d2", "loosened": True, "at": START}
+    tag = {"operation": "assign_tag", "risk": Risk.WRITE, "mail": True}
+    for state in ("succeeded", "unknown", "failed"):
+        run(ledger, intent("1", **tag), state)
+    assert ledger.mails_last_hour() == 2
+    clock.at += 3600
+    assert ledger.mails_last_hour() == 0
+
+
+def test_leads_are_found_without_their_address(ledger: Any, folder):
+    key = ledger.lead_key("Ada@Example.com ")
+    with closing(again(folder)) as other:
+        assert other.lead_key("ada@example.com") == key
+    assert ledger.lead_key("eve@example.com") != key
+    assert mask_email("ada@example.com") == "a**@e******.com"
+    assert mask_email("ádám@bücher.de") == "***@b******.de"
+    assert mask_email("nonsense").isascii()
+
+
+# Unknown, and what settles it
+
+
+def test_unknown_blocks_until_it_is_reconciled(ledger: Any):
+    lost = run(ledger, intent(), "unknown")
+    assert attempt(ledger, amount=5) == "outcome_unknown"
+    assert code(lambda: ledger.reconcile("int_0", "failed", {})) == "invalid_arguments"
+    ledger.reconcile(lost, "failed", {"run_log": "not started"})
+    shown = ledger.show(lost)
+    assert (shown["state"], shown["executed"]) == ("failed", "no")
+    assert shown["evidence"] == {"run_log": "not started"}
+    assert [line["kind"] for line in shown["lines"]] == ["intent", "outcome", "reconcile"]
+    assert code(lambda: ledger.reconcile(lost, "succeeded", {})) == "invalid_arguments"
+    done = run(ledger, intent(), "unknown")
+    ledger.reconcile(done, "succeeded", {"row": 7})
+    assert attempt(ledger) == "already_done"
+    assert ledger.verify().ok
+
+
+def test_what_its_owner_let_go_of_is_unknown(ledger: Any):
+    wanted = intent()
+    ledger.begin(wanted, LIMITS).close()
+    assert ledger.settle() == [wanted.id]
+    assert ledger.settle() == []
+    assert ledger.show(wanted.id)["state"] == "unknown"
+
+
+def test_settling_is_kept_though_the_call_is_refused(ledger: Any):
+    wanted = intent()
+    ledger.begin(wanted, LIMITS).close()
+    assert attempt(ledger) == "outcome_unknown"
+    assert ledger.recent(1)[0]["state"] == "unknown"
+
+
+@posix
+def test_a_killed_owner_leaves_unknown(ledger: Any, folder):
+    process = child("r = ledger.begin(intent(), limits); say('begun'); signal.pause()", folder)
+    assert told(process) == "begun"
+    assert attempt(ledger, amount="5") == "in_progress"
+    process.kill()
+    process.communicate()
+    assert attempt(ledger, amount="5") == "outcome_unknown"
+    assert len(ledger.export()) == 1
+
+
+@posix
+@pytest.mark.anyio
+async def test_a_program_that_outlives_its_server_keeps_it_running(ledger: Any, folder):
+    process = child(
+        """
+running = ledger.begin(intent(), limits)
+program = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"],
+                           pass_fds=[running.lock_fd])
+say(running.intent_id, program.pid)
+signal.pause()
+""",
+        folder,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    intent_id, pid = told(process).split()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert attempt(ledger) == "in_progress"
+    assert ledger.held(intent_id)
+    assert code(lambda: ledger.reconcile(intent_id, "succeeded", {})) == "in_progress"
+    process.stdin.close()
+    await until(lambda: gone(int(pid)))
+    process.stdout.close()
+    assert not ledger.held(intent_id)
+    assert attempt(ledger) == "outcome_unknown"
+
+
+@posix
+def test_unknown_is_not_called_undone_while_its_program_lives(ledger: Any):
+    wanted = intent()
+    running = ledger.begin(wanted, LIMITS)
+    code_ = "import sys; sys.stdin.read()"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code_], stdin=subprocess.PIPE, pass_fds=[running.lock_fd]
+    )
+    ledger.finish(wanted.id, "unknown", executed=Executed.UNKNOWN)
+    assert ledger.held(wanted.id)
+    assert code(lambda: ledger.reconcile(wanted.id, "failed", {})) == "in_progress"
+    program.communicate()
+    ledger.reconcile(wanted.id, "failed", {})
+    assert not ledger.held(wanted.id)
+
+
+# Many processes
+
+
+def test_of_many_equal_refunds_exactly_one_runs(ledger: Any, folder):
+    code_ = """
+forms = [Decimal(97), Decimal("97.00"), Decimal("9.7E1"), None, Decimal("97.0")]
+targets = ["101", " 101", "0101", "101.0"]
+sys.stdin.readline()
+for turn in range(20):
+    wanted = intent(targets[turn % 4], forms[(turn + int(sys.argv[2])) % 5], remainder=Decimal(97))
+    try:
+        ledger.begin(wanted, limits)
+    except Refused as refused:
+        say(refused.code)
+    else:
+        say("runs")
+        ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+"""
+    processes = [child(code_, folder, str(number)) for number in range(8)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [line for p in processes for line in p.communicate()[0].split()]
+    assert len(answers) == 160
+    assert answers.count("runs") == 1
+    assert set(answers) <= {"runs", "in_progress", "already_done"}
+    assert [e["state"] for e in ledger.export()] == ["succeeded"]
+    assert ledger.verify().ok
+
+
+def test_processes_that_open_it_at_once_share_one_chain(folder):
+    code_ = """
+sys.stdin.readline()
+for turn in range(5):
+    wanted = intent(f"{sys.argv[2]}{turn}")
+    ledger.begin(wanted, limits)
+    ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+"""
+    processes = [child(code_, folder, str(number)) for number in range(1, 7)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    with closing(Ledger(folder)) as ledger:
+        assert len(ledger.export()) == 30
+        report = ledger.verify()
+    assert (report.ok, report.count) == (True, 60)
+
+
+# It cannot be written
+
+
+def test_locked_by_a_stranger(ledger: Any, folder):
+    ledger.newest_at()
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert attempt(ledger) == "ledger_unavailable"
+    assert attempt(ledger) == "runs"
+
+
+def test_locked_by_another_process_of_ours(ledger: Any, folder):
+    ledger.newest_at()
+    with turn(folder / "ledger.turn", 1):
+        assert attempt(ledger) == "ledger_unavailable"
+    assert attempt(ledger) == "runs"
+
+
+def test_a_file_stands_where_the_folder_should_be(tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(Refused) as refused:
+        again(tmp_path / "state").begin(intent(), LIMITS)
+    assert refused.value.code == "ledger_unavailable"
+    assert "a file stands where" in refused.value.message
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "locks").write_text("")
+    with closing(again(tmp_path / "other")) as ledger:
+        assert attempt(ledger) == "ledger_unavailable"
+        assert ledger.export() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder that nobody may write")
+def test_a_folder_that_cannot_be_written():
+    assert attempt(again(Path("/proc/self/state"))) == "ledger_unavailable"
+
+
+@posix
+@pytest.mark.parametrize("room", [0, 90_000, 200_000, 400_000])
+def test_a_full_disk(folder, room):
+    code_ = """
+import resource
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+limit(int(sys.argv[2]))
+ran = 0
+try:
+    for turn in range(200):
+        wanted = intent(str(turn))
+        ledger.begin(wanted, limits)
+        ran += 1
+        ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+except Refused as refused:
+    say(refused.code, ran)
+limit(resource.RLIM_INFINITY)
+last = intent("last")
+ledger.begin(last, limits)
+ledger.finish(last.id, "succeeded", executed=Executed.YES)
+say(ledger.verify().ok)
+say(len([e for e in ledger.export() if e["state"] in {"succeeded", "running", "unknown"}]))
+"""
+    process = child(code_, folder, str(room))
+    refused, ran = told(process).split()
+    assert refused == "ledger_unavailable"
+    assert (int(ran) > 0) == (room > 150_000)
+    assert told(process) == "True"
+    assert told(process) == str(int(ran) + 1)
+    process.communicate()
+
+
+# Damage
+
+
+def raw(folder: Path):
+    return closing(sqlite3.connect(folder / "ledger.db", isolation_level=None))
+
+
+def rewritten(folder: Path, *statements: str) -> None:
+    """Change lines as somebody would who knows of the triggers."""
+    with raw(folder) as db:
+        triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        for name, sql in triggers.fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+            statements = (*statements, sql)
+        for statement in statements:
+            db.execute(statement)
+
+
+def filled(folder: Path, lines: int = 6, first: int = 0) -> None:
+    with closing(again(folder)) as ledger:
+        for number in range(first, first + lines // 2):
+            run(ledger, intent(str(number)))
+
+
+def head_of(folder: Path) -> Head:
+    head = HeadFile(folder / "ledger.head").read()
+    assert head is not None
+    return head
+
+
+def refused_as_damaged(folder: Path) -> bool:
+    before = sorted(p.name for p in folder.iterdir() if p.name.endswith((".db", ".head")))
+    with closing(again(folder)) as ledger:
+        first, second = attempt(ledger), attempt(ledger)
+        damaged = {first, second} == {"ledger_unavailable"} and not ledger.verify().ok
+    after = sorted(p.name for p in folder.iterdir() if p.name.endswith((".db", ".head")))
+    return damaged and before == after
+
+
+def test_lines_cannot_be_changed_or_removed(folder):
+    filled(folder)
+    line = "VALUES (3, 0, 'start', '{}', '', '')"
+    with raw(folder) as db:
+        for statement in (
+            "UPDATE lines SET body = '{}' WHERE n = 2",
+            "DELETE FROM lines WHERE n = 6",
+            f"INSERT OR REPLACE INTO lines {line}",
+            f"INSERT INTO lines {line.replace('3', '9')}",
+        ):
+            with pytest.raises(sqlite3.IntegrityError):
+                db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM lines WHERE n = 6",
+        "DELETE FROM lines WHERE n > 4",
+        "DELETE FROM lines",
+        "UPDATE lines SET body = replace(body, 'c', 'd') WHERE n = 5",
+        "UPDATE lines SET at = at - 1 WHERE n = 6",
+        "UPDATE lines SET body = CAST(x'ff00' AS TEXT) WHERE n = 3",
+        "DROP TABLE approvals",
+        "CREATE TRIGGER more AFTER INSERT ON intents BEGIN DELETE FROM intents; END",
+        "PRAGMA application_id = 7",
+    ],
+)
+def test_what_is_seen_when_it_is_opened(folder, statement):
+    filled(folder)
+    rewritten(folder, statement)
+    assert refused_as_damaged(folder)
+
+
+def test_an_older_line_is_found_by_verify(folder):
+    filled(folder, 200)
+    rewritten(folder, "UPDATE lines SET body = replace(body, 'Course', 'Coarse') WHERE n = 11")
+    with closing(again(folder)) as ledger:
+        report = ledger.verify()
+    assert (report.ok, report.broken, report.count) == (False, 11, 200)
+
+
+def test_a_changed_index_is_found_by_verify(folder):
+    filled(folder)
+    rewritten(folder, "UPDATE intents SET state = 'failed'")
+    with closing(again(folder)) as ledger:
+        assert ledger.verify().why == "the table of intents does not say what the lines say"
+
+
+def test_a_ledger_of_another_version(folder):
+    filled(folder)
+    rewritten(folder, "PRAGMA user_version = 2")
+    with closing(again(folder)) as ledger:
+        with pytest.raises(Refused, match="version 2") as refused:
+            ledger.begin(intent(), LIMITS)
+        assert refused.value.code == "ledger_unavailable"
+        assert code(ledger.new) == "ledger_unavailable"
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "text", "short", "zeroed", "head"])
+def test_bytes_of_the_files(folder, how):
+    filled(folder, 200)
+    file = folder / "ledger.db"
+    content = file.read_bytes()
+    if how == "gone":
+        file.unlink()
+    elif how == "head":
+        (folder / "ledger.head").write_text("nothing")
+    else:
+        file.write_bytes(
+            {
+                "empty": b"",
+                "text": b"this is no database" * 1000,
+                "short": content[: len(content) // 2],
+                "zeroed": content[:4096] + bytes(len(content) - 4096),
+            }[how]
+        )
+    assert refused_as_damaged(folder)
+
+
+def test_an_older_copy_put_back(folder, tmp_path):
+    filled(folder)
+    shutil.copy(folder / "ledger.db", tmp_path / "copy")
+    filled(folder, first=50)
+    for name in ("ledger.db-wal", "ledger.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "copy", folder / "ledger.db")
+    assert refused_as_damaged(folder)
+
+
+def test_a_cut_while_it_is_open(folder):
+    with closing(again(folder)) as ledger:
+        run(ledger, intent("1"))
+        head = (folder / "ledger.head").read_bytes()
+        run(ledger, intent("2"))
+        (folder / "ledger.head").write_bytes(head)
+        assert attempt(ledger, "3") == "ledger_unavailable"
+
+
+def test_a_crash_between_commit_and_head_is_mended(folder):
+    with closing(again(folder)) as ledger:
+        run(ledger, intent("1"))
+        wanted = intent("2")
+        ledger.begin(wanted, LIMITS)
+        head = (folder / "ledger.head").read_bytes()
+        ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+    (folder / "ledger.head").write_bytes(head)
+    with closing(again(folder)) as ledger:
+        assert attempt(ledger, "2") == "already_done"
+        assert ledger.verify().ok
+    assert head_of(folder).count == 4
+
+
+def test_a_crash_before_the_first_head(folder):
+    with closing(again(folder)) as ledger:
+        ledger.note("start", {})
+    (folder / "ledger.head").unlink()
+    with closing(again(folder)) as ledger:
+        ledger.note("start", {})
+        assert ledger.verify().ok
+    (folder / "ledger.head").unlink()
+    assert refused_as_damaged(folder)
+
+
+def test_a_new_chain_names_the_old_one(folder, clock):
+    filled(folder)
+    known = head_of(folder)
+    rewritten(folder, "DELETE FROM lines WHERE n = 6")
+    damaged = (folder / "ledger.db").read_bytes()
+    with closing(again(folder, clock)) as ledger:
+        done = ledger.new()
+        assert done.old_hash == known.hash
+        assert done.old_file == "ledger-20270115T080000Z.db"
+        said: Any = ledger.newest("start")
+        assert said["after"]["file"] == done.old_file
+        assert (said["after"]["count"], said["after"]["hash"]) == (6, known.hash)
+        assert attempt(ledger) == "runs"
+        assert ledger.verify().ok
+        assert code(ledger.new) == "not_allowed"
+    assert (folder / done.old_file).read_bytes() == damaged
+
+
+@pytest.mark.parametrize("how", ["gone", "text", "middle"])
+def test_a_new_chain_after_any_damage(folder, how):
+    filled(folder)
+    if how == "gone":
+        (folder / "ledger.db").unlink()
+    elif how == "text":
+        (folder / "ledger.db").write_text("this is no database" * 100)
+    else:
+        rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
+    with closing(again(folder)) as ledger:
+        ledger.new()
+        assert ledger.verify().ok
+        assert attempt(ledger) == "runs"
+
+
+@posix
+def test_nothing_is_set_aside_while_it_is_in_use(folder):
+    filled(folder, 200)
+    rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
+    with closing(again(folder)) as user, closing(again(folder)) as ledger:
+        running = user.begin(intent("900"), LIMITS)
+        assert code(ledger.new) == "in_progress"
+        user.close()
+        assert code(ledger.new) == "in_progress"
+        running.close()
+        assert ledger.new().old_file is not None
+
+
+def test_a_rebuilt_index_is_the_same(ledger: Any, folder, clock):
+    for number, state in enumerate(("succeeded", "failed", "refused", "unknown")):
+        clock.at += 1
+        run(ledger, intent(str(number), None if number % 2 else "5.10", mail=True), state)
+    ledger.reconcile(run(ledger, intent("9"), "unknown"), "failed", {})
+    ledger.begin(intent("10"), LIMITS)
+    ledger.note("start", {})
+    with raw(folder) as db:
+        lines = [Line(*row) for row in db.execute(LINE + "ORDER BY n")]
+        assert index.rebuilt(lines) == index.rows(db)
+        assert len(index.rows(db)) == 6
+
+
+# The chain and the head
+
+
+bodies = st.lists(
+    st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3), min_size=1, max_size=12
+)
+
+
+def chain(said) -> list[Line]:
+    lines, head = [], Head()
+    for number, body in enumerate(said):
+        lines.append(next_line(head, START + number, "outcome", body))
+        head = Head(lines[-1].n, lines[-1].hash)
+    return lines
+
+
+@given(bodies)
+def test_a_chain_holds(said):
+    lines = chain(said)
+    assert walk(lines).head == Head(len(lines), lines[-1].hash)
+    assert walk(lines).broken is None
+
+
+@given(bodies, st.data())
+def test_any_flipped_byte_is_found(said, data):
+    lines = chain(said)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    field = data.draw(st.sampled_from(["kind", "body", "prev", "hash"]))
+    line = lines[at]
+    content = bytearray(getattr(line, field).encode())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    changed = {f: getattr(line, f) for f in ("n", "at", "kind", "body", "prev", "hash")}
+    changed[field] = content.decode("utf-8", "surrogateescape")
+    lines[at] = Line(**changed)
+    assert walk(lines).broken == at + 1
+
+
+@given(bodies, st.data())
+def test_a_removed_line_is_found(said, data):
+    lines = chain(said)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    rest = lines[:at] + lines[at + 1 :]
+    if at == len(lines) - 1:
+        assert walk(rest).head != Head(len(lines), lines[-1].hash)
+    else:
+        assert walk(rest).broken == at + 2
+
+
+@settings(deadline=None)  # it waits for the disk
+@given(st.integers(0, 5), st.integers(0, 2 * SLOT - 1), st.integers(1, 255))
+def test_a_torn_head_is_at_most_one_commit_behind(tmp_path_factory, count, place, bits):
+    file = HeadFile(tmp_path_factory.mktemp("head") / "ledger.head")
+    for number in range(count + 2):
+        file.write(Head(number, f"{number:064x}"))
+    content = bytearray(file.path.read_bytes())
+    content[place] ^= bits
+    file.path.write_bytes(content)
+    assert file.read() in {Head(n, f"{n:064x}") for n in (count, count + 1)}
+
+
+# Time, confirmations, blocks
+
+
+def test_time_never_runs_behind_the_newest_line(ledger: Any, clock):
+    run(ledger, intent("1"))
+    clock.at -= 10_000
+    assert ledger.now() == START
+    done = run(ledger, intent("2"))
+    assert ledger.show(done)["at"] == START
+    assert ledger.verify().ok
+
+
+def two_step(ledger: Any, **more: Any) -> Any:
+    minted = ledger.mint(BINDING, "Refund 97", "facts")
+    return intent(consent="two_step", confirmation_id=minted.id, fresh=True, **more)
+
+
+def test_a_confirmation_counts_once(ledger: Any, folder):
+    wanted = two_step(ledger)
+    with closing(again(folder)) as restarted:
+        assert restarted.check(wanted.confirmation_id, BINDING, " Refund\n97") == "facts"
+        restarted.begin(wanted, LIMITS, BINDING)
+        restarted.finish(wanted.id, "failed", executed=Executed.NO)
+    second = intent(consent="two_step", confirmation_id=wanted.confirmation_id)
+    assert code(lambda: ledger.begin(second, LIMITS, BINDING)) == "confirmation_used"
+    check = code(lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 97"))
+    assert check == "confirmation_used"
+
+
+def test_only_the_hash_of_a_confirmation_is_kept(ledger: Any, folder):
+    wanted = two_step(ledger)
+    ledger.begin(wanted, LIMITS, BINDING)
+    assert len(wanted.confirmation_id) >= 20
+    for file in folder.iterdir():
+        assert file.is_dir() or wanted.confirmation_id.encode() not in file.read_bytes()
+    assert b"Refund 97" not in (folder / "ledger.db").read_bytes()
+
+
+def test_a_voided_confirmation_counts_no_more(ledger: Any):
+    wanted = two_step(ledger)
+    ledger.void(wanted.confirmation_id)
+    ledger.void("made-up")
+    assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_used"
+
+
+def test_a_refused_call_does_not_burn_its_confirmation(ledger: Any):
+    wanted = two_step(ledger)
+    none = Limits(cap_day_count=0)
+    assert code(lambda: ledger.begin(wanted, none, BINDING)) == "cap_reached"
+    ledger.begin(wanted, LIMITS, BINDING)
+
+
+def test_a_confirmation_ends(ledger: Any, clock):
+    wanted = two_step(ledger)
+    clock.at += 599
+    assert ledger.check(wanted.confirmation_id, BINDING, "Refund 97") == "facts"
+    clock.at += 1
+    check = code(lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 97"))
+    assert check == "confirmation_expired"
+    assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
+
+
+def test_a_clock_that_went_back_makes_no_confirmation_younger(ledger: Any, clock):
+    wanted = two_step(ledger)
+    clock.at -= 3600
+    assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
+    clock.at += 3600 + 700
+    ledger.note("start", {})
+    clock.at -= 700
+    assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("tool", "another tool"),
+        ("arguments", "other arguments"),
+        ("connection", "another connection"),
+        ("connection_created", "a connection that was made anew"),
+        ("action", "another action"),
+        ("revision", "another revision of the action"),
+        ("policy", "another policy"),
+    ],
+)
+def test_a_confirmation_for_something_else_says_what_differs(ledger: Any, field, words):
+    wanted = two_step(ledger)
+    told_ = {f: getattr(BINDING, f) for f in BINDING.__slots__} | {field: "else"}
+    with pytest.raises(Refused, match=words) as refused:
+        ledger.begin(wanted, LIMITS, Binding(**told_))
+    assert refused.value.code == "confirmation_mismatch"
+    ledger.begin(wanted, LIMITS, BINDING)
+
+
+def test_other_confirmations_that_do_not_count(ledger: Any):
+    wanted = two_step(ledger)
+    for check in (
+        lambda: ledger.check("made-up", BINDING, "Refund 97"),
+        lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 98"),
+        lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 97", "question"),
+        lambda: ledger.begin(wanted, LIMITS),
+        lambda: ledger.begin(intent(consent="two_step"), LIMITS, BINDING),
+    ):
+        assert code(check) == "confirmation_mismatch"
+    assert ledger.export() == []
+
+
+def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
+    from kartra_mcp.ledger.rules import identity_key
+
+    ledger.block(identity_key(intent()), "declined", about={"tool": "kartra_refund_transaction"})
+    assert ledger.newest("consent")["event"] == "declined"
+    clock.at += 599
+    assert attempt(ledger, amount=5) == "declined"
+    assert attempt(ledger, "102") == "runs"
+    with closing(again(folder, clock)) as other:
+        assert code(lambda: other.require_unblocked(identity_key(intent()))) == "declined"
+    clock.at += 1
+    assert attempt(ledger, amount=5) == "runs"
+    ledger.block(identity_key(intent("7")), "dismissed")
+    assert attempt(ledger, "7") == "dismissed"
+
+
+def test_caps_hold_in_the_ledger(ledger: Any, clock):
+    limits = Limits(cap_day_amount=Decimal(100), cap_day_count=3)
+    ledger.begin(intent("1", 60), limits)
+    run(ledger, intent("2", 30), "failed")
+    run(ledger, intent("3", 30), "unknown")
+    assert code(lambda: ledger.begin(intent("4", 11), limits)) == "cap_reached"
+    assert code(lambda: ledger.begin(intent("4", 10), limits)) == "runs"
+    assert code(lambda: ledger.begin(intent("5", 0), limits)) == "cap_reached"
+    clock.at += 86_400
+    assert code(lambda: ledger.begin(intent("5", 100), limits)) == "runs"
+
+
+def test_lines_are_canonical_json(ledger: Any, folder):
+    run(ledger, intent(facts={"product": "Kurs für \ud800", "a": 1}))
+    with raw(folder) as db:
+        for (body,) in db.execute("SELECT body FROM lines"):
+            assert body.isascii()
+            assert json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")) == body

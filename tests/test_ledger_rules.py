@@ -1,0 +1,286 @@
+"""Identity, repeats and caps: tables of what was done and what may run after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kartra_mcp.ledger.rules import (
+    DAY,
+    identity_key,
+    no_target,
+    normal_amount,
+    normal_target,
+    normalised,
+    over_cap,
+    over_mail,
+    repeats,
+)
+from kartra_mcp.ledger.words import Intent, Limits, Past, moment
+from kartra_mcp.model import Risk
+
+NOW = 1_800_000_000.0
+
+
+def refund(amount=None, remainder=None, **more: Any) -> Intent:
+    said: dict[str, Any] = {
+        "id": "int_new",
+        "tool": "kartra_refund_transaction",
+        "operation": "refund_transaction",
+        "risk": Risk.IRREVERSIBLE,
+        "connection": "c",
+        "target_kind": "transaction",
+        "target": "101",
+        "amount": amount,
+        "remainder": remainder,
+        "known_amount": amount if amount is not None else remainder,
+    }
+    return normalised(Intent(**{**said, **more}))
+
+
+def past(state, amount=None, remainder=None, operation="refund_transaction", age=60.0) -> Past:
+    read = [None if x is None else Decimal(x) for x in (amount, remainder)]
+    known = read[0] if read[0] is not None else read[1]
+    return Past("int_old", NOW - age, operation, state, read[0], read[1], known)
+
+
+def code(refusal) -> str | None:
+    return None if refusal is None else refusal.code
+
+
+REFUNDS = [
+    # what was done, what is wanted, the code
+    ([], refund(97), None),
+    ([past("running", 97)], refund(97), "in_progress"),
+    ([past("running", 97)], refund(50), "in_progress"),
+    ([past("running", 97)], refund(), "in_progress"),
+    ([past("unknown", 97)], refund(97), "outcome_unknown"),
+    ([past("unknown", 97)], refund(12), "outcome_unknown"),
+    ([past("unknown", 97)], refund(97, repeat=True, fresh=True), "outcome_unknown"),
+    ([past("unknown", 97), past("running", 1)], refund(5), "in_progress"),
+    ([past("failed", 97)], refund(97), None),
+    ([past("refused", 97)], refund(97), None),
+    # full refunds never repeat
+    ([past("succeeded")], refund(), "already_done"),
+    ([past("succeeded")], refund(5), "already_done"),
+    ([past("succeeded")], refund(5, repeat=True, fresh=True), "already_done"),
+    ([past("succeeded", None, 97)], refund(97, repeat=True, fresh=True), "already_done"),
+    ([past("succeeded", 97, 97)], refund(1), "already_done"),
+    ([past("succeeded", 98, 97)], refund(1), "already_done"),
+    ([past("succeeded", 97, 97, age=400 * DAY)], refund(97), "already_done"),
+    # partial ones: equal within the window
+    ([past("succeeded", 97)], refund(97), "already_done"),
+    ([past("succeeded", 97)], refund(Decimal("97.00")), "already_done"),
+    ([past("succeeded", 97)], refund(97, repeat=True), "already_done"),
+    ([past("succeeded", 97)], refund(97, fresh=True), "already_done"),
+    ([past("succeeded", 97)], refund(97, repeat=True, fresh=True), None),
+    ([past("succeeded", 97)], refund(96), None),
+    ([past("succeeded", 20, 97)], refund(20, 77), "already_done"),
+    ([past("succeeded", 20, 97)], refund(None, 77), None),
+    ([past("succeeded", 20, 40)], refund(None, 20), "already_done"),
+    ([past("succeeded", 97, age=29 * DAY)], refund(97), "already_done"),
+    ([past("succeeded", 97, age=31 * DAY)], refund(97), None),
+    # no amount and nothing read equals every amount
+    ([past("succeeded", 20)], refund(), "already_done"),
+    ([past("succeeded", 20)], refund(repeat=True, fresh=True), None),
+    ([past("succeeded", 20, age=31 * DAY)], refund(), None),
+    # another operation on the same transaction
+    ([past("running", operation="edit_subscription")], refund(5), None),
+]
+
+
+@pytest.mark.parametrize(("done", "wanted", "expected"), REFUNDS)
+def test_a_refund_runs_only_if_it_is_no_repeat(done, wanted, expected):
+    assert code(repeats(wanted, done, NOW, 30)) == expected
+
+
+def test_what_was_already_done_tells_of_the_first():
+    old = past("succeeded", "97.50")
+    refusal = repeats(refund("97.5"), [old, replace(old, id="int_later")], NOW, 30)
+    assert refusal is not None
+    assert refusal.as_dict()["first"] == {
+        "intent": "int_old",
+        "at": "2027-01-15T07:59:00Z",
+        "amount": "97.50",
+    }
+
+
+def test_a_repeat_without_a_fresh_consent_is_told_what_it_needs():
+    refusal = repeats(refund(97, repeat=True), [past("succeeded", 97)], NOW, 30)
+    assert refusal is not None
+    assert "fresh preview" in refusal.remedy
+
+
+@pytest.mark.parametrize(
+    ("operation", "risk", "state", "expected"),
+    [
+        ("cancel_transaction", Risk.IRREVERSIBLE, "running", "in_progress"),
+        ("cancel_transaction", Risk.IRREVERSIBLE, "unknown", "outcome_unknown"),
+        ("cancel_transaction", Risk.IRREVERSIBLE, "succeeded", "already_done"),
+        ("cancel_transaction", Risk.IRREVERSIBLE, "failed", None),
+        ("edit_subscription", Risk.IRREVERSIBLE, "running", "in_progress"),
+        ("edit_subscription", Risk.IRREVERSIBLE, "unknown", "outcome_unknown"),
+        ("edit_subscription", Risk.IRREVERSIBLE, "succeeded", None),
+        ("unassign_tag", Risk.DESTRUCTIVE, "running", None),
+        ("assign_tag", Risk.WRITE, "unknown", None),
+    ],
+)
+def test_other_operations(operation, risk, state, expected):
+    wanted = refund(operation=operation, risk=risk, repeat=True, fresh=True)
+    assert code(repeats(wanted, [past(state, operation=operation)], NOW, 30)) == expected
+
+
+@given(
+    st.sampled_from(["running", "unknown"]),
+    st.decimals(1, 1000, places=2) | st.none(),
+    st.decimals(1, 1000, places=2) | st.none(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_nothing_passes_an_unsettled_refund(state, amount, remainder, repeat, fresh):
+    wanted = refund(amount, remainder, repeat=repeat, fresh=fresh)
+    assert repeats(wanted, [past(state, 5)], NOW, 30) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (101, "101"),
+        ("101", "101"),
+        (" 0101 ", "101"),
+        ("101.0", "101"),
+        (101.0, "101"),
+        ("１０１", "101"),
+        ("0", "0"),
+        ("Ada@Example.com", "ada@example.com"),
+        ("Gold  Level", "gold level"),
+        ("101a", "101a"),
+        ("", None),
+        (None, None),
+        (True, None),
+    ],
+    ids=repr,
+)
+def test_targets_in_one_spelling(said, meant):
+    assert normal_target(said) == meant
+
+
+@pytest.mark.parametrize(
+    "said", [97, 97.0, "97", "97.00", " 97.0 ", "9.7E1", Decimal("97.000")], ids=repr
+)
+def test_amounts_in_one_spelling(said):
+    assert str(normal_amount(said)) == "97"
+
+
+@pytest.mark.parametrize("said", [None, True, "", "much", "NaN", float("inf"), [97]])
+def test_what_is_no_amount(said):
+    assert normal_amount(said) is None
+
+
+def test_a_decline_is_of_the_operation_and_target_whatever_the_amount():
+    assert identity_key(refund(5)) == identity_key(refund(97, target="0101"))
+    assert identity_key(refund(5)) != identity_key(refund(5, target="102"))
+    assert identity_key(refund(5)) != identity_key(refund(5, connection="d"))
+
+
+def test_what_cannot_be_undone_needs_a_target():
+    assert code(no_target(refund(5, target=" "))) == "invalid_arguments"
+    assert no_target(refund(5, target=None, risk=Risk.DESTRUCTIVE)) is None
+
+
+def day(*rows) -> list[Past]:
+    """Rows as (hours ago, known amount), oldest first."""
+    return [past("succeeded", amount, age=hours * 3600) for hours, amount in rows]
+
+
+CAPS = [
+    # limits, today, wanted, (cap, left, hours until it frees) or None
+    ({}, [], refund(10**6), None),
+    ({"cap_refund": 100}, [], refund(100), None),
+    ({"cap_refund": 100}, [], refund("100.01"), ("REFUND", "100", None)),
+    ({"cap_refund": 100}, [], refund(), ("REFUND", "100", None)),
+    ({"cap_day_amount": 100}, day((2, 60)), refund(40), None),
+    ({"cap_day_amount": 100}, day((2, 60)), refund(41), ("DAY_AMOUNT", "40", 22)),
+    ({"cap_day_amount": 100}, day((9, 30), (2, 60)), refund(41), ("DAY_AMOUNT", "10", 22)),
+    ({"cap_day_amount": 100}, day((9, 60), (2, 30)), refund(41), ("DAY_AMOUNT", "10", 15)),
+    ({"cap_day_amount": 100}, day((2, 60)), refund(101), ("DAY_AMOUNT", "40", None)),
+    ({"cap_day_amount": 100}, [], refund(), ("DAY_AMOUNT", "100", None)),
+    ({"cap_day_amount": 100}, day((3, None)), refund(1), ("DAY_AMOUNT", "0", 21)),
+    ({"cap_day_amount": 100}, day((25, 100)), refund(100), None),
+    ({"cap_day_amount": 0}, [], refund(1), ("DAY_AMOUNT", "0", None)),
+    ({"cap_day_count": 2}, day((5, 1)), refund(1), None),
+    ({"cap_day_count": 2}, day((5, 1), (4, 1)), refund(1), ("DAY_COUNT", "0", 19)),
+    ({"cap_day_count": 2}, day((6, 1), (5, 1), (4, 1)), refund(1), ("DAY_COUNT", "0", 19)),
+    ({"cap_day_count": 0}, [], refund(1), ("DAY_COUNT", "0", None)),
+    ({"cap_day_count": None}, day(*[(1, 1)] * 50), refund(1), None),
+    # a cancellation moves nothing, but counts
+    ({"cap_refund": 1, "cap_day_amount": 1}, [], refund(operation="cancel_transaction"), None),
+    (
+        {"cap_day_count": 1},
+        day((1, 1)),
+        refund(operation="cancel_transaction"),
+        ("DAY_COUNT", "0", 23),
+    ),
+    ({"cap_refund": 1}, [], refund(5, operation="payout_now"), ("REFUND", "1", None)),
+    # what can be undone is under no cap
+    ({"cap_day_count": 0, "cap_refund": 0}, [], refund(5, risk=Risk.DESTRUCTIVE), None),
+]
+
+
+@pytest.mark.parametrize(("limits", "today", "wanted", "expected"), CAPS)
+def test_caps(limits, today, wanted, expected):
+    said: dict[str, Any] = {"cap_day_count": None}
+    said |= {name: v if name == "cap_day_count" else Decimal(v) for name, v in limits.items()}
+    refusal = over_cap(wanted, Limits(**said), today, NOW)
+    if expected is None:
+        assert refusal is None
+        return
+    assert refusal is not None
+    assert refusal.code == "cap_reached"
+    name, left, hours = expected
+    assert refusal.detail["cap"] == f"KARTRA_MCP_CAP_{name}"
+    assert refusal.detail["left"] == left
+    frees = None if hours is None else moment(NOW + hours * 3600)
+    assert refusal.detail["frees_at"] == frees
+
+
+def test_the_amount_that_was_not_read_is_named():
+    refusal = over_cap(refund(), Limits(cap_refund=Decimal(5)), [], NOW)
+    assert refusal is not None
+    assert "could not be read" in refusal.message
+
+
+@given(st.lists(st.tuples(st.integers(0, 23), st.integers(1, 60) | st.none())), st.integers(1, 100))
+def test_a_cap_frees_exactly_when_it_says(rows, amount):
+    today = sorted(day(*rows), key=attrgetter("at"))
+    limits = Limits(cap_day_amount=Decimal(100), cap_day_count=None)
+    refusal = over_cap(refund(amount), limits, today, NOW)
+    ats = sorted({row.at for row in today})
+    if refusal is None:
+        assert sum(row.known_amount or 101 for row in today) + amount <= 100
+        return
+    fits = [at for at in ats if over_cap(refund(amount), limits, today, at + DAY) is None]
+    assert refusal.detail["frees_at"] == moment(fits[0] + DAY)
+    assert over_cap(refund(amount), limits, today, fits[0] + DAY - 1) is not None
+
+
+@pytest.mark.parametrize(
+    ("consent", "sent", "mail", "expected"),
+    [
+        ("none", 99, True, None),
+        ("none", 100, True, "cap_reached"),
+        ("two_step", 100, True, "cap_reached"),
+        ("elicitation", 100, True, None),
+        ("approval", 500, True, None),
+        ("none", 500, False, None),
+    ],
+)
+def test_mail_above_the_hourly_number_needs_a_person(consent, sent, mail, expected):
+    wanted = refund(operation="assign_tag", risk=Risk.WRITE, consent=consent, mail=mail)
+    assert code(over_mail(wanted, Limits(), sent)) == expected
