@@ -25,6 +25,7 @@ from kartra_mcp.model import Call, Gate
 from kartra_mcp.policy import stricter
 from kartra_mcp.previews import Preview
 from kartra_mcp.threads import in_thread
+from kartra_mcp.turns import Patience
 
 PERSON_WAIT = 240.0
 """Seconds that a person has to answer."""
@@ -39,7 +40,7 @@ Name = Literal["none", "flag", "two_step", "elicitation", "approval"]
 class Asked:
     """One call that needs agreement: what it is bound to, how its facts are read, who calls.
 
-    `draft` is what the ledger would record, given these facts.
+    `draft` is what the ledger would record, given these facts; `patience` the call's deadline.
     """
 
     call: Call
@@ -49,20 +50,17 @@ class Asked:
     client: Client
     draft: Callable[[Facts], Intent]
     limits: Limits
+    patience: Patience
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """By what a call may run. `fresh`: it rests on facts just read or on a person's answer.
-
-    `waited` are the seconds that a person took, which are not the call's own.
-    """
+    """By what a call may run. `fresh`: it rests on facts just read or on a person's answer."""
 
     consent: Name
     confirmation_id: str | None = None
     facts: Facts | None = None
     fresh: bool = False
-    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +106,15 @@ class Consent:
     async def _asked(self, asked: Asked) -> Agreement:
         """The person answers within the call; asked again only if the facts changed meanwhile."""
         assert asked.client.ask is not None  # noqa: S101  agree() looked
-        facts, waited = await self._facts(asked), 0.0
+        facts = await self._facts(asked)
         for _ in range(MOST_QUESTIONS):
             question = previews.question(self._shown(asked, facts), facts, asked.gate)
             answered = await self._answer(asked.client.ask, question)
-            waited += answered.seconds
+            asked.patience.extend(answered.seconds)
             await self._require_yes(asked, facts, answered, question)
             before, facts = facts, await self._facts(asked)
             if facts.digest == before.digest:
-                return Agreement("elicitation", None, facts, fresh=True, waited=waited)
+                return Agreement("elicitation", None, facts, fresh=True)
         raise _changing()
 
     async def _answer(

@@ -21,7 +21,7 @@ from kartra_mcp.membrane import Membrane, Record, ToDo
 from kartra_mcp.model import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.reads import ActionRead, how_to_read
-from kartra_mcp.turns import Deadline
+from kartra_mcp.turns import Deadline, Patience
 
 if TYPE_CHECKING:
     from kartra_mcp.writes import Writes
@@ -73,6 +73,8 @@ class Gateway:
         except KartraMCPError as problem:
             if not call.writes:
                 problem.executed = Executed.NO
+            elif problem.code == "connection_not_ready" and self.account.served.connection:
+                await self.writes().void(self.account.served.connection.id)
             raise
 
     def permit(self, call: Call) -> None:
@@ -117,13 +119,15 @@ class Gateway:
     async def _write(
         self, call: Call, connection: Connection, deadline: Deadline, client: Client
     ) -> Done:
+        patience = Patience(deadline)
+
         async def read(command: Command) -> Any:
-            return await self.read(command, connection, Deadline.after(deadline.total))
+            return await self.read(command, connection, patience.deadline)
 
-        async def run_once(until: Deadline, record: Record) -> Reply:
-            return await self._tried(call, connection, until, record)
+        async def run_once(record: Record) -> Reply:
+            return await self._tried(call, connection, patience.deadline, record)
 
-        reply, receipt = await self.writes().run(call, connection, client, deadline, read, run_once)
+        reply, receipt = await self.writes().run(call, connection, client, patience, read, run_once)
         return Done(reply, receipt.as_dict())
 
     def _lacks_flag(self, call: Call) -> bool:

@@ -35,6 +35,16 @@ class Deadline:
         return self.left - after >= needed
 
 
+@dataclass(slots=True)
+class Patience:
+    """The deadline of one call, to which the time that a person takes is added."""
+
+    deadline: Deadline
+
+    def extend(self, seconds: float) -> None:
+        self.deadline = Deadline(self.deadline.at + seconds, self.deadline.total)
+
+
 class Pace:
     """So many calls a second, with a bucket of one second's worth, in the order of asking.
 

@@ -25,7 +25,7 @@ from kartra_mcp.policy_record import described, digest, loosened
 from kartra_mcp.reconciling import WHAT_TO_CHECK, finding
 from kartra_mcp.shapes import is_array, is_object
 from kartra_mcp.threads import in_thread
-from kartra_mcp.turns import Deadline
+from kartra_mcp.turns import Patience
 
 KEPT_FACTS = (
     "transaction_id",
@@ -41,7 +41,7 @@ KEPT_FACTS = (
 )
 """The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
 
-RunOnce = Callable[[Deadline, "Recorded"], Awaitable[Reply]]
+RunOnce = Callable[["Recorded"], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,10 @@ class Writes:
             await in_thread(self._open)
             self.opened = True
 
+    async def void(self, connection: str) -> None:
+        """The connection left READY: what was agreed to on it counts no more."""
+        await in_thread(self.ledger.void_all, connection)
+
     async def status(self) -> dict[str, Any]:
         """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
         try:
@@ -186,7 +190,7 @@ class Writes:
         call: Call,
         connection: Connection,
         client: Client,
-        deadline: Deadline,
+        patience: Patience,
         read: Read,
         run_once: RunOnce,
     ) -> tuple[Reply, Receipt]:
@@ -201,18 +205,19 @@ class Writes:
             raise _no_target()
         binding = self._binding(call, connection)
         draft = self._draft(call, connection, client)
-        asked = Asked(call, await self._gate(call), binding, read, client, draft, self.limits)
+        asked = Asked(
+            call, await self._gate(call), binding, read, client, draft, self.limits, patience
+        )
         agreement = await Consent(self.ledger, self.sandbox, self.outside).agree(asked)
         intent = await self._intent(draft, agreement)
         recorded = Recorded(self.ledger, intent, self.limits, binding)
-        waited = Deadline(deadline.at + agreement.waited, deadline.total)
-        return await self._recorded(recorded, waited, run_once, call)
+        return await self._recorded(recorded, run_once, call)
 
     async def _recorded(
-        self, recorded: Recorded, deadline: Deadline, run_once: RunOnce, call: Call
+        self, recorded: Recorded, run_once: RunOnce, call: Call
     ) -> tuple[Reply, Receipt]:
         try:
-            reply = await run_once(deadline, recorded)
+            reply = await run_once(recorded)
         except KartraMCPError as problem:
             await recorded.end(_ending(problem), problem.executed, code=problem.code)
             raise

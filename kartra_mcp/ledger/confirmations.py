@@ -96,6 +96,15 @@ def void(transaction: Transaction, id_: str) -> None:
     transaction.run(sql, hashed(id_))
 
 
+def void_all(transaction: Transaction, connection: str) -> None:
+    """Used up, all that are for this connection."""
+    sql = (
+        "UPDATE confirmations SET used_by = 'void' WHERE used_by IS NULL"
+        " AND json_extract(binding, '$.connection') = ?"
+    )
+    transaction.run(sql, connection)
+
+
 def block(transaction: Transaction, key: str, seconds: float, why: str) -> float:
     """Nothing with this identity runs until then."""
     assert why in DECLINED, why  # noqa: S101  a slip of ours

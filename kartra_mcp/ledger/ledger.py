@@ -169,6 +169,11 @@ class Ledger:
         with self._file.writing() as transaction:
             confirmations.void(transaction, id_)
 
+    def void_all(self, connection: str) -> None:
+        """No id that was given out on this connection counts any more."""
+        with self._file.writing() as transaction:
+            confirmations.void_all(transaction, connection)
+
     def block(
         self,
         key: str,
