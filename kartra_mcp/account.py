@@ -276,10 +276,21 @@ class Account:
         served_last = self.served_last()
         if self._wanted and not any(self._wanted in (c.id, c.key) for c in known):
             known = (*known, *await self._by_name(self._wanted, deadline))
-        chosen = connections.choose(known, self._wanted, served_last)
+        try:
+            chosen = connections.choose(known, self._wanted, served_last)
+        except Refused as problem:
+            if problem.code == "no_connection" and not self._wanted:
+                raise connections.no_connection(await self._connector(deadline)) from None
+            raise
         if chosen.usable and chosen.id != served_last:
             self._state.write(SERVED, {"id": chosen.id, "key": chosen.key})
         return chosen
+
+    async def _connector(self, deadline: Deadline) -> str | None:
+        try:
+            return await self._membrane.connector(deadline)
+        except KartraMCPError:
+            return None
 
     async def _by_name(self, wanted: str, deadline: Deadline) -> tuple[Connection, ...]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def choose(
         return (ready or ours)[0]
     if ours:
         raise _several(ours, f"There are {len(ours)} Kartra connections")
-    raise _none()
+    raise no_connection()
 
 
 def require_usable(connection: Connection) -> None:
@@ -123,13 +124,30 @@ def _several(connections: Iterable[Connection], what: str) -> Refused:
     )
 
 
-def _none() -> Refused:
-    return Refused(
-        "no_connection",
-        "Membrane has no Kartra connection.",
-        "Find the connector with `membrane search kartra --elementType=connector --json`, then "
-        "run `membrane connect --connectorId=ID`.",
-    )
+def no_connection(connector: str | None = None) -> Refused:
+    """There is none yet; with the id of Kartra's connector, the command that makes one."""
+    if connector and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", connector):
+        remedy = f"Run `membrane connect --connectorId={connector}` in a terminal."
+    else:
+        remedy = (
+            "Find the connector with `membrane search kartra --elementType=connector --json`, "
+            "then run `membrane connect --connectorId=ID`."
+        )
+    return Refused("no_connection", "Membrane has no Kartra connection.", remedy)
+
+
+def connector_id(entry: Any) -> str | None:
+    """The id in one result of a search, if it is Kartra's connector."""
+    if not is_object(entry):
+        return None
+    element = entry.get("element")
+    found = element if is_object(element) else entry
+    kind = _text(entry.get("elementType")).lower()
+    name = f"{_text(found.get('name'))} {_text(found.get('key'))}".lower()
+    identity = found.get("id")
+    if kind in ("", "connector") and "kartra" in name and isinstance(identity, str):
+        return identity
+    return None
 
 
 def _state(value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import anyio
 
 from kartra_mcp import cli_output, process
-from kartra_mcp.connections import read_connection
+from kartra_mcp.connections import connector_id, read_connection
 from kartra_mcp.errors import Failed, KartraMCPError, Refused
 from kartra_mcp.model import Action, Connection, Executed, RawRequest, Reply
 from kartra_mcp.shapes import is_object
@@ -84,6 +84,7 @@ class Membrane(Protocol):
     async def program(self, deadline: Deadline) -> Program: ...
     async def connections(self, deadline: Deadline) -> tuple[Connection, ...]: ...
     async def connection(self, id_or_key: str, deadline: Deadline) -> Connection | None: ...
+    async def connector(self, deadline: Deadline) -> str | None: ...
     async def actions(self, connection: str, deadline: Deadline) -> ActionList: ...
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]: ...
     async def run(
@@ -151,6 +152,12 @@ class CLI:
     async def connection(self, id_or_key: str, deadline: Deadline) -> Connection | None:
         value = await self._value(["connection", "get", _word(id_or_key)], ToDo(deadline))
         return read_connection(value)
+
+    async def connector(self, deadline: Deadline) -> str | None:
+        """The id of Kartra's connector, from which a connection is made; None where not found."""
+        verb = ["search", "kartra", "--elementType=connector"]
+        entries = cli_output.items(await self._value(verb, ToDo(deadline)))
+        return next((found for entry in entries if (found := connector_id(entry))), None)
 
     async def actions(self, connection: str, deadline: Deadline) -> ActionList:
         """All actions of the connection, however the installed program pages.

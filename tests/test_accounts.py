@@ -185,3 +185,15 @@ async def test_what_a_client_action_asks_is_told_as_data_only(place):
     assert error["detail"]["reason"] == "Sign in to Kartra again"
     assert "Sign in to Kartra again" not in error["message"] + error["remedy"]
     assert "--connectionId=c1" in error["remedy"]
+
+
+async def test_without_a_connection_the_remedy_names_the_connector(stand_in, era):
+    found = {"elementType": "Connector", "element": {"id": "con-7", "name": "Kartra"}}
+    other = {"elementType": "connector", "element": {"id": "x", "name": "Karate"}}
+    plan = healthy() | {"connection list": {"out": {"items": []}}}
+    stand_in.plan(**plan | {"search kartra": {"out": {"items": [other, found]}}})
+    async with connect(stand_in, era) as client:
+        problem = (await call(client, "kartra_status")).result["problems"][0]
+    assert problem["code"] == "no_connection"
+    assert "membrane connect --connectorId=con-7" in problem["remedy"]
+    assert ["search", "kartra", "--elementType=connector", "--json"] in stand_in.started()
