@@ -11,7 +11,7 @@ MCPB      = @anthropic-ai/mcpb@2.1.2
 NPX       = npx --yes --loglevel=error
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix inspector manifest clean
+.PHONY: help demo test check fix bench soak inspector manifest clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,12 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 	$(PY) -m ruff format
 	$(PY) tools/readme.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
+
+bench: $(VENV)/ready-dev $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
+	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m benchmarks $(CASES)
+
+soak: $(VENV)/ready-dev ## Kill servers and programs at every step of many refunds (minutes; RUNS=240 SEED=…)
+	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from contextlib import redirect_stdout
@@ -19,8 +20,13 @@ HELP = """\
 kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
 kartra-mcp demo                                      see it work on the embedded account
 kartra-mcp sandbox reset                             make the embedded account new
+kartra-mcp approve [NUMBER]                          what waits for a person; approve or decline it
+kartra-mcp approve --set-pin                         choose the PIN that approves
+kartra-mcp ledger list | show INTENT | export        what was done, by whose consent
+kartra-mcp ledger verify | new                       whether the record holds; a new one
 kartra-mcp --version
 
+`approve` and `ledger` take --sandbox and --state-dir, as `serve` does, and --help.
 Settings of `serve` are flags of the same name as the KARTRA_MCP_… variables:
 """
 
@@ -53,6 +59,9 @@ def serve(claimed: wire.Wire, words: Sequence[str]) -> int:
 
     from kartra_mcp.composition import compose
 
+    # A large answer is a million objects, none of them a circle: collect less often.
+    gc.set_threshold(100_000, 20, 100)
+
     made = compose(read_settings(flags))
     server = made.mcp
     ends = {"on_stop": made.membrane.end_all, "on_end": made.end}
@@ -73,6 +82,8 @@ def command(words: Sequence[str]) -> int:
             return demo()
         case ["sandbox", "reset", *flags]:
             return sandbox_reset(flags)
+        case ["approve" | "ledger" as name, *rest]:
+            return of_the_ledger(name, rest)
         case ["--help" | "-h" | "help", *_] | ["serve", *_]:
             print(help_text())
             return DONE
@@ -81,6 +92,17 @@ def command(words: Sequence[str]) -> int:
                 f"kartra-mcp: not understood: {' '.join(words)}\n\n{help_text()}", file=sys.stderr
             )
             return USAGE
+
+
+def of_the_ledger(name: str, words: Sequence[str]) -> int:
+    """What a person does outside the client: decide, and look at what was done."""
+    if name == "approve":
+        from kartra_mcp.cli_approve import approve
+
+        return approve(words)
+    from kartra_mcp.cli_ledger import ledger
+
+    return ledger(words)
 
 
 def sandbox_reset(words: Sequence[str]) -> int:

@@ -259,18 +259,19 @@ def _pruned(value: Any, levels: int) -> Any:
 
 
 def _too_deep(value: Any) -> bool:
-    level = [value]
+    level = [value] if is_object(value) or is_array(value) else []
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _inside(outer) if type(inner) in _NESTED]
         if not level:
             return False
     return True
 
 
+_NESTED = (dict, list)  # looked at by type: a large answer asks this of every number in it
+
+
 def _inside(value: Any) -> Iterable[Any]:
-    if is_object(value):
-        return value.values()
-    return value if is_array(value) else ()
+    return value.values() if is_object(value) else value
 
 
 def _text(raw: bytes) -> str:

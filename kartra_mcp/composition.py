@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -37,8 +39,11 @@ class Composed:
         self.state.close()
 
 
-def compose(settings: Settings) -> Composed:
-    """All objects of one server. Starts no program, and reads nothing but the program's place."""
+def compose(settings: Settings, clock: Callable[[], float] = time.time) -> Composed:
+    """All objects of one server. Starts no program, and reads nothing but the program's place.
+
+    `clock` is the ledger's: seconds since the epoch.
+    """
     state = State(settings.state_dir)
     rules = rules_of(settings)
     command = find_program(settings)
@@ -46,7 +51,7 @@ def compose(settings: Settings) -> Composed:
     membrane = CLI(command, child_env(settings, command), state.work, turns)
     own = frozenset(OWN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own)
-    gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules)))
+    gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))
     shown = shown_program(settings, command)
     tools = Tools(settings, rules, account, gateway, Kept(state), shown)
     return Composed(MCPServer(tools, account, sandbox=settings.sandbox), membrane, state)
@@ -58,18 +63,19 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def _writes(settings: Settings, rules: Rules) -> Writes:
+def _writes(settings: Settings, rules: Rules, clock: Callable[[], float]) -> Writes:
     """The writes on this folder's ledger; imported when first needed, not at the start."""
     from kartra_mcp.ledger.ledger import Ledger
     from kartra_mcp.writes import Writes
 
     return Writes(
-        ledger=Ledger(settings.state_dir),
+        ledger=Ledger(settings.state_dir, clock),
         rules=rules,
         limits=settings.limits,
         actor=settings.actor,
         sandbox=settings.sandbox,
         outside=settings.outside,
+        flags=settings.flags,
     )
 
 

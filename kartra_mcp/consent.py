@@ -65,11 +65,12 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """The gates above `flag`, on one ledger."""
+    """The gates above `flag`, on one ledger; `flags` are what `kartra-mcp approve` needs too."""
 
     ledger: Ledger
     sandbox: bool = False
     outside: bool = False
+    flags: str = ""
 
     async def agree(self, asked: Asked) -> Agreement:
         """What the call may run by.
@@ -137,14 +138,14 @@ class Consent:
         kept = await in_thread(
             self.ledger.check, client.state, asked.binding, _QUESTION, "question"
         )
-        digest, at, number = kept.split()
+        digest, at, number, to_type = kept.split(" ", 3)
         if client.answer is None:
             raise _volunteered()
         seconds = await in_thread(self.ledger.now) - float(at)
         answered = Answered(client.answer.action, client.answer.content, seconds)
-        facts = await self._facts(asked)
-        question = previews.question(self._shown(asked, facts), facts, asked.gate)
-        await self._require_yes(asked, facts, answered, question)
+        facts = await read_facts(asked.call, asked.read)
+        await self._require_yes(asked, facts, answered, Question("", to_type))
+        await self._require_possible(asked, facts)
         if facts.digest == digest:
             return Agreement("elicitation", client.state, facts, fresh=True)
         await in_thread(self.ledger.void, client.state)
@@ -154,7 +155,8 @@ class Consent:
 
     async def _put(self, asked: Asked, facts: Facts, number: int) -> NoReturn:
         question = previews.question(self._shown(asked, facts), facts, asked.gate)
-        kept = f"{facts.digest} {await in_thread(self.ledger.now)} {number}"
+        at = await in_thread(self.ledger.now)
+        kept = f"{facts.digest} {at} {number} {question.to_type}"
         minted = await in_thread(
             self.ledger.mint, asked.binding, _QUESTION, kept, "question", PERSON_WAIT
         )
@@ -168,7 +170,11 @@ class Consent:
             return
         if asked.client.state:
             await in_thread(self.ledger.void, asked.client.state)
-        about = {"tool": asked.call.tool, "target": str(facts.target), "client": asked.client.name}
+        about = {
+            "tool": asked.call.tool,
+            "target": asked.draft(facts).target,
+            "client": asked.client.name,
+        }
         if verdict == "answered_by_host":
             await in_thread(self.ledger.note, "consent", {"event": verdict, **about})
             raise previews.host_answered()
@@ -178,6 +184,9 @@ class Consent:
     async def _approved(self, asked: Asked) -> Agreement:
         """A person with the PIN approves outside the client; then this call goes through once."""
         facts = await self._facts(asked)
+        declined = await in_thread(self.ledger.approvals.declined, asked.binding)
+        if declined is not None:
+            raise previews.said_no("declined", declined.reason)
         found = await in_thread(self.ledger.approvals.approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
             return Agreement("approval", str(found.number), facts, fresh=True)
@@ -190,16 +199,19 @@ class Consent:
             asked.client.name,
         )
         number = await in_thread(self.ledger.approvals.request, request)
-        raise previews.approval_required(number, shown)
+        raise previews.approval_required(f"{number}{self.flags}", shown)
 
     async def _facts(self, asked: Asked) -> Facts:
         """The facts as they stand now; refuses what could not run whoever agreed."""
         facts = await read_facts(asked.call, asked.read)
+        await self._require_possible(asked, facts)
+        return facts
+
+    async def _require_possible(self, asked: Asked, facts: Facts) -> None:
         if facts.done:
             draft = asked.draft(facts)
             raise previews.done_before(facts, await in_thread(self.ledger.first_done, draft))
         await in_thread(self.ledger.foresee, asked.draft(facts), asked.limits)
-        return facts
 
     def _shown(self, asked: Asked, facts: Facts) -> Preview:
         return previews.preview(asked.call, facts, sandbox=self.sandbox)

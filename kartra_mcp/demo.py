@@ -32,14 +32,15 @@ SALE = 101
 OTHER_SALE = 102
 TAG = "Spring retreat"
 WIDEST = 96
+LONGEST_VALUE = 44
 PATIENCE = 60.0
 """Seconds for one answer."""
 
 GROUPS = {
     "read": "only looks, runs at once",
     "write": "changes something, runs at once",
-    "destructive": "asks first where it overwrites or takes away",
-    "irreversible": "asks first, cannot be undone",
+    "destructive": "needs a flag where it overwrites or takes away",
+    "irreversible": "shows the facts first, cannot be undone",
 }
 NEXT = (
     ("Install Membrane's program", "npm install -g @membranehq/cli"),
@@ -55,9 +56,10 @@ class Otherwise(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call brought: the result of a success, or the error of a failure."""
+    """What one call brought: result and receipt of a success, or the error of a failure."""
 
     result: Any = None
+    receipt: Mapping[str, Any] = field(default_factory=dict[str, Any])
     error: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -151,20 +153,21 @@ async def assign_tag(client: Client) -> Step:
     )
 
 
-async def refund_refused(client: Client) -> Step:
+async def refund_previewed(client: Client) -> Step:
     sale = first((await look(client, SALE)).result, "transaction_details")
     if not is_object(sale):
         raise Otherwise(f"transaction {SALE} was not found")
-    answer = await call(client, "kartra_refund_transaction", {"transaction_id": SALE})
+    arguments = {"transaction_id": SALE, "confirm": True}
+    answer = await call(client, "kartra_refund_transaction", arguments)
     _expect(answer.code == "confirmation_required", "the refund was not held back")
     _expect(answer.nothing_done, "the refund was held back, but something was done")
     _expect(await refunds(client) == 0, "money went back although the refund was held back")
     return Step(
-        "A refund without its flag is refused",
+        "A refund gets a preview, whatever the model sets",
         f"Refund {sale['product_name']}, {sale['transaction_full_amount']:.2f}, "
         f"transaction {SALE}.",
-        spelled("kartra_refund_transaction", {"transaction_id": SALE}),
-        said(answer),
+        spelled("kartra_refund_transaction", arguments),
+        f"{said(answer)}\n{preview(answer)}",
         "Nothing was done: her transactions, read again, hold no refund.",
     )
 
@@ -178,21 +181,22 @@ async def refund_made(client: Client) -> Step:
     _expect(not answer.error, f"the refund was not made ({answer.code})")
     _expect(await refunds(client) == 1, "her transactions do not hold exactly one refund")
     number = first(answer.result, "transaction_refunded")
+    receipt = answer.receipt
+    _expect(receipt.get("intent"), "the refund has no receipt")
     return Step(
-        "The same refund with its flag is made",
-        "Yes, pay it back.",
+        "Agreed: the same refund, with the preview's id and summary",
+        "Yes, pay exactly that back.",
         spelled("kartra_refund_transaction", arguments),
-        f"Refunded, as transaction {number}. In the sandbox: no real money moved.",
+        f"Refunded, as transaction {number}. In the sandbox: no real money moved.\n"
+        f"Receipt {receipt['intent']}: {receipt.get('done')}; undo: {receipt.get('undo')}.",
         "Done: her transactions, read again, hold one refund.",
         changed=True,
     )
 
 
 async def refund_again(client: Client) -> Step:
-    arguments: dict[str, Any] = {"transaction_id": SALE, "confirm": True}
+    arguments: dict[str, Any] = {"transaction_id": SALE}
     answer = await call(client, "kartra_refund_transaction", arguments)
-    if answer.code == "confirmation_required":
-        answer = await call(client, "kartra_refund_transaction", arguments | agreed(answer))
     _expect(answer.code == "already_done", "the second refund was not recognised as one")
     _expect(answer.nothing_done, "the second refund did something")
     _expect(await refunds(client) == 1, "money went back twice")
@@ -225,7 +229,35 @@ async def raw_refused(client: Client) -> Step:
     )
 
 
-STEPS = (look_up, assign_tag, refund_refused, refund_made, refund_again, raw_refused)
+async def on_record(client: Client) -> Step:
+    arguments = {"target": str(SALE)}
+    answer = await call(client, "kartra_ledger", arguments)
+    found = [line for line in first(answer.result, "lines") or () if is_object(line)]
+    _expect(len(found) == 1, "the ledger does not hold exactly one refund")
+    line = found[0]
+    _expect(line.get("state") == "succeeded", "the ledger does not say that it was made")
+    _expect(LEAD not in json.dumps(line), "the ledger holds the lead's address")
+    return Step(
+        "What is on record",
+        "What did you do to that sale, and who agreed?",
+        spelled("kartra_ledger", arguments),
+        f"{line['time']}  {line['operation']} {line['target']}, {line['state']}; "
+        f"lead {line['lead']}; actor {line['actor']}; client {line['client']}; "
+        f"consent {line['consent']}",
+        "Nothing was changed: this only reads. two_step says that the caller repeated the preview, "
+        "not that a person agreed.",
+    )
+
+
+STEPS = (
+    look_up,
+    assign_tag,
+    refund_previewed,
+    refund_made,
+    refund_again,
+    raw_refused,
+    on_record,
+)
 
 
 async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> Answer:
@@ -233,7 +265,9 @@ async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> Answe
     got = await client.call_tool(tool, dict(arguments))
     if not got.is_error:
         content: Any = got.structured_content
-        return Answer(result=content.get("result") if is_object(content) else None)
+        if not is_object(content):
+            return Answer()
+        return Answer(content.get("result"), content.get("receipt") or {})
     text = "".join(block.text for block in got.content if isinstance(block, TextContent))
     try:
         return Answer(error=json.loads(text)["error"])
@@ -244,8 +278,7 @@ async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> Answe
 def agreed(refusal: Answer) -> dict[str, Any]:
     """The consent that a refusal asks for: the flag, and what it handed out to be repeated."""
     offered: Mapping[str, Any] = refusal.error.get("confirmation") or {}
-    names = ("confirmation_id", "confirmation_summary")
-    repeated = {name: offered.get(name, offered.get(name.partition("_")[2])) for name in names}
+    repeated = {f"confirmation_{name}": offered.get(name) for name in ("id", "summary")}
     return {"confirm": True} | {name: value for name, value in repeated.items() if value}
 
 
@@ -291,9 +324,22 @@ def said(failure: Answer) -> str:
     return f"{failure.error.get('message', '')} [{failure.code}]"
 
 
+def preview(refusal: Answer) -> str:
+    """The preview as a client would show it: the summary, some facts, what undoes it."""
+    offered: Mapping[str, Any] = refusal.error["confirmation"]
+    facts = offered["facts"]
+    names = ("amount", "refunded_so_far", "remaining", "this_refund")
+    told = ", ".join(f"{name.replace('_', ' ')} {facts[name]}" for name in names)
+    return f"{offered['summary']}\nFacts: {told}. Undo: {offered['undo']}."
+
+
 def spelled(tool: str, arguments: Mapping[str, Any]) -> str:
-    shown = (f"{name}={json.dumps(value)}" for name, value in arguments.items())
+    shown = (f"{name}={_cut(json.dumps(value))}" for name, value in arguments.items())
     return f"{tool}  {' '.join(shown)}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 
 
 def risk_of(tool: Tool) -> str:

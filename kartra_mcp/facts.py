@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,9 @@ from kartra_mcp.text import clean, cut
 
 MOST_READS = 10
 REFUND_ROWS = frozenset({"refund", "partial_refund"})
+CHARGEBACKS = frozenset({"chargeback"})
+"""Money that went back without a refund: it no longer remains, and proves no refund of ours."""
+
 Read = Callable[[Command], Awaitable[Any]]
 """Runs one read command and gives Kartra's answer."""
 
@@ -52,6 +55,15 @@ class Facts:
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Back:
+    """A row of money that went back."""
+
+    id: str
+    kind: str
+    paid: Decimal
+
+
 @dataclass(slots=True)
 class _Reader:
     """At most ten reads; a read that fails is a reason, not an error."""
@@ -70,6 +82,8 @@ class _Reader:
         try:
             return await self.read(Command(name, given, lead or {}))
         except KartraMCPError as problem:
+            if problem.code == "connection_not_ready":
+                raise
             self._missing(what, problem.message.rstrip("."))
             return None
 
@@ -82,7 +96,8 @@ async def read_facts(call: Call, read: Read) -> Facts:
     act, target = operations.act_of(call), operations.target_of(call)
     reader = _Reader(read)
     if target is None:
-        return Facts(act, None, unread=("what it acts on: not named in the arguments",))
+        unread = ("what it acts on: not named in the arguments",)
+        return Facts(act, None, _given(call), unread=unread)
     match act:
         case Act.REFUND:
             return await _refund(target, operations.amount_of(call), reader)
@@ -91,7 +106,7 @@ async def read_facts(call: Call, read: Read) -> Facts:
         case Act.REVOCATION:
             return await _membership(target, call, reader)
         case Act.OTHER:
-            return Facts(act, target, {"acts_on": str(target)})
+            return Facts(act, target, {"acts_on": str(target), **_given(call)})
 
 
 async def facts_of(operation: str, entry: Mapping[str, Any], read: Read) -> Facts:
@@ -109,12 +124,13 @@ async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Fa
     sale = await _transaction(target.id, reader)
     whole = money(_first(sale, "transaction_full_amount", "full_amount", "amount", "total"))
     email = _text(_first(sale, "lead_email", "buyer_email", "email"))
-    rows = await _refunds(target.id, email, reader) if sale else ()
-    refunded = sum((paid for _, paid in rows), Decimal("0.00"))
+    rows = await _given_back(target.id, email, reader) if sale else ()
+    refunded = _total(rows, REFUND_ROWS)
+    charged_back = _total(rows, CHARGEBACKS)
     if sale and whole is None:
         reader.unread.append("amount: the transaction does not say it")
     known = whole is not None and not reader.unread
-    remaining = whole - refunded if known and whole is not None else None
+    remaining = whole - refunded - charged_back if known and whole is not None else None
     moves = amount if amount is not None else remaining
     full = None if remaining is None else moves == remaining
     status = _text(_first(sale, "transaction_status", "status")).lower()
@@ -126,6 +142,7 @@ async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Fa
         "date": _text(_first(sale, "transaction_date", "date", "created_at")),
         "amount": _sum(whole),
         "refunded_so_far": _sum(refunded) if known else None,
+        "taken_back_by_the_bank": _sum(charged_back) if charged_back else None,
         "remaining": _sum(remaining),
         "this_refund": _sum(moves) or "all that remains",
         "full_or_partial": "FULL" if full or amount is None else "PARTIAL" if known else None,
@@ -141,7 +158,9 @@ async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Fa
         remaining=remaining,
         full=full,
         done=(remaining is not None and remaining <= 0) or status == "refunded",
-        evidence=tuple(sorted(row for row, _ in rows)),
+        evidence=tuple(
+            sorted(f"{back.id} {back.paid:.2f}" for back in rows if back.kind in REFUND_ROWS)
+        ),
         lead=email,
     )
 
@@ -155,26 +174,26 @@ async def _transaction(identity: str, reader: _Reader) -> Mapping[str, Any]:
     )
 
 
-async def _refunds(identity: str, email: str, reader: _Reader) -> tuple[tuple[str, Decimal], ...]:
-    """(id, sum) of every refund row of the transaction: thin rows need one read each."""
+async def _given_back(identity: str, email: str, reader: _Reader) -> tuple[_Back, ...]:
+    """Every refund and chargeback of the transaction: thin rows need one read each."""
     if not email:
         reader.unread.append("earlier refunds: the transaction does not name the buyer's address")
         return ()
     answer = await reader.ask(
         "earlier refunds", "retrieve_transactions_from_lead", {"email": email}
     )
-    found: list[tuple[str, Decimal]] = []
+    found: list[_Back] = []
     for row in _rows(answer, "transaction_list"):
         kind = _text(_first(row, "transaction_type", "type")).lower().replace(" ", "_")
-        if kind in REFUND_ROWS:
-            refund = await _refund_of(row, identity, reader)
-            found += [refund] if refund else []
+        if kind in REFUND_ROWS | CHARGEBACKS:
+            back = await _back_of(row, kind, identity, reader)
+            found += [back] if back else []
     return tuple(found)
 
 
-async def _refund_of(
-    row: Mapping[str, Any], identity: str, reader: _Reader
-) -> tuple[str, Decimal] | None:
+async def _back_of(
+    row: Mapping[str, Any], kind: str, identity: str, reader: _Reader
+) -> _Back | None:
     own = normal_id(_first(row, "transaction_id", "id") or "")
     full = row if _parent(row) else await _transaction(own, reader)
     if not full or _parent(full) != identity:
@@ -183,7 +202,11 @@ async def _refund_of(
     if paid is None:
         reader.unread.append(f"earlier refunds: the sum of {own}")
         return None
-    return own, abs(paid)
+    return _Back(own, kind, abs(paid))
+
+
+def _total(rows: Iterable[_Back], kinds: frozenset[str]) -> Decimal:
+    return sum((back.paid for back in rows if back.kind in kinds), Decimal("0.00"))
 
 
 def _parent(row: Mapping[str, Any]) -> str:
@@ -330,6 +353,12 @@ def _text(value: Any) -> str:
 
 def _sum(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:.2f}"
+
+
+def _given(call: Call) -> dict[str, Any]:
+    given = operations.arguments_of(call)
+    commands = [command.name for command in call.commands if command.name]
+    return _said({"does": commands, "arguments": given})
 
 
 def _number(identity: str) -> int | str:

@@ -67,7 +67,7 @@ class Gateway:
             connection = await self._connection(call, deadline)
             call = current()
             self.permit(call)
-            if call.writes:
+            if call.writes or policy.asks(call, self.rules):
                 return await self._write(call, connection, deadline, client)
             return Done(await self._tried(call, connection, deadline))
         except KartraMCPError as problem:
@@ -122,13 +122,24 @@ class Gateway:
         patience = Patience(deadline)
 
         async def read(command: Command) -> Any:
-            return await self.read(command, connection, patience.deadline)
+            try:
+                return await self.read(command, connection, patience.deadline)
+            except KartraMCPError as problem:
+                if problem.code == "membrane_error":
+                    await self._require_still_usable(patience.deadline)
+                raise
 
         async def run_once(record: Record) -> Reply:
             return await self._tried(call, connection, patience.deadline, record)
 
         reply, receipt = await self.writes().run(call, connection, client, patience, read, run_once)
         return Done(reply, receipt.as_dict())
+
+    async def _require_still_usable(self, deadline: Deadline) -> None:
+        """Ask again: a connection that left READY meanwhile is not a missing fact."""
+        found = await self.account.looked_at(deadline)
+        if found.connection is not None:
+            require_usable(found.connection)
 
     def _lacks_flag(self, call: Call) -> bool:
         flagged = policy.call_gate(call, self.rules) is Gate.FLAG and not call.said.repeat

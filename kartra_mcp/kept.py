@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ class Kept:
     """The results on disk: 15 minutes each, 50 MB in all, the oldest going first."""
 
     state: State
+    _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
 
-    def keep(self, result: Any, path: str) -> str:
-        """Keep a result and the place that was cut; its id, or "" where it cannot be kept."""
+    def keep(self, text: str, path: str) -> str:
+        """Keep a result's JSON and the place that was cut; its id, or "" where it cannot be."""
         identity = secrets.token_urlsafe(_ID_BYTES)
-        written = self.state.write(_file(identity), {"path": path, "result": result})
+        kept = f'{{"path":{json.dumps(path)},"result":{text}}}'
+        written = self.state.write_text(_file(identity), kept)
         self._tidy()
         return identity if written else ""
 
@@ -53,13 +55,23 @@ class Kept:
             return None
         file = self.state.folder / _file(identity)
         try:
-            if time.time() - file.stat().st_mtime > FOR_SECONDS:
+            written_at = file.stat().st_mtime
+            if time.time() - written_at > FOR_SECONDS:
+                self._newest.clear()
                 file.unlink(missing_ok=True)
                 return None
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = self._parsed(file, written_at)
         except (OSError, ValueError):
             return None
         return found if is_object(found) and "result" in found and "path" in found else None
+
+    def _parsed(self, file: Path, written_at: float) -> Any:
+        """Parsed once while it is being read on: a large one takes a while."""
+        key = (file.name, written_at)
+        if key not in self._newest:
+            self._newest.clear()
+            self._newest[key] = json.loads(file.read_text(encoding="utf-8"))
+        return self._newest[key]
 
     def _tidy(self) -> None:
         """Remove what is old, and the oldest beyond the bound."""

@@ -89,34 +89,42 @@ def operation_of(call: Call) -> str:
 
 
 def arguments_of(call: Call) -> dict[str, Any]:
-    """Everything that was given, of a raw request all its commands' fields."""
+    """Everything that was given; of a raw request each command's fields, none over another's."""
     if isinstance(call.operation, Action):
         return dict(call.arguments)
-    merged: dict[str, Any] = {}
-    for command in call.commands:
-        merged |= {**command.lead, **command.arguments}
-    return merged
+    given = [{**command.lead, **command.arguments} for command in call.commands]
+    return given[0] if len(given) == 1 else {"commands": given}
 
 
 def target_of(call: Call) -> Target | None:
     """What the call acts on; None where it cannot be found or is named in two ways."""
     given = arguments_of(call)
-    kinds = _KINDS[act_of(call)]
-    for kind in kinds:
-        found = {normal_id(value) for value in _named(given, kind)}
-        if len(found) == 1:
-            return Target(kind, found.pop())
-        if found:
-            return None
+    act = act_of(call)
+    kinds = _KINDS[act]
+    named = {kind: {normal_id(value) for value in _named(given, kind)} for kind in kinds}
+    found = [Target(kind, id_) for kind, ids in named.items() for id_ in ids]
+    if found:
+        first = [target for target in found if target.kind == found[0].kind]
+        alone = found if act is Act.CANCELLATION else first
+        return found[0] if len(alone) == 1 else None
     bare = {normal_id(value) for name, value in _scalars(given, "") if name == "id"}
     return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
 
 
 def amount_of(call: Call) -> Decimal | None:
     """The amount that was given, None where everything is meant."""
-    found = [value for _, value in kartra.find_values(arguments_of(call), kartra.AMOUNT_NAMES)]
-    amounts = {money(value) for value in found}
+    amounts = _amounts(call)
     return amounts.pop() if len(amounts) == 1 else None
+
+
+def is_plain(call: Call) -> bool:
+    """Whether what it acts on can be found, and no two amounts are named."""
+    return target_of(call) is not None and len(_amounts(call)) <= 1
+
+
+def _amounts(call: Call) -> set[Decimal | None]:
+    found = kartra.find_values(arguments_of(call), kartra.AMOUNT_NAMES)
+    return {money(value) for _, value in found}
 
 
 def money(value: Any) -> Decimal | None:

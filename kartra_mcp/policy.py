@@ -50,6 +50,8 @@ def judge(risk: Risk, names: Iterable[str], rules: Rules) -> Verdict:
     named = tuple(names)
     if rules.read_only and risk > Risk.READ:
         return Verdict.READ_ONLY
+    if _is_always_allowed(named):
+        return Verdict.RUN
     if not listed(named, rules):
         return Verdict.NOT_ALLOWED
     gate = gate_of(risk, named, rules)
@@ -81,11 +83,37 @@ def gated(risk: Risk, names: Iterable[str], rules: Rules) -> bool:
     return risk >= Risk.DESTRUCTIVE or gate_of(risk, names, rules) is not Gate.ALLOW
 
 
+def asks(call: Call, rules: Rules) -> bool:
+    """Whether more than the caller's flag is needed, of a read too."""
+    return call_gate(call, rules) in (Gate.PREVIEW, Gate.HUMAN)
+
+
 def gate_of(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
-    """The gate of a tool's own, the strictest where several fit, else that of its risk."""
+    """The gate of a tool's own, the strictest where several fit, else that of its risk.
+
+    Where the risk is denied, by choice or because a value was bad, no gate of its own widens it.
+    """
     named = tuple(names)
     own = [gate for pattern, gate in rules.tools if _matches(named, (pattern,))]
-    return stricter(*own) if own else rules.gates.get(risk, Gate.DENY)
+    of_risk = rules.gates.get(risk, Gate.DENY)
+    return stricter(*own) if own and of_risk is not Gate.DENY else of_risk
+
+
+def tool_gates(patterns: Iterable[str], rules: Rules) -> dict[str, Gate]:
+    """The gate of every known command that a pattern fits, and of what each other may stand for.
+
+    By name and risk, because the gate of a command may depend on its arguments.
+    """
+    found: dict[str, Gate] = {}
+    for pattern in patterns:
+        commands = [c for c in COMMANDS if _matches(command_names(c), (pattern,))]
+        for command in commands:
+            for risk in {COMMANDS[command].risk, COMMANDS[command].lowest}:
+                gate = gate_of(risk, command_names(command), rules)
+                found[f"kartra_{command} ({risk.word})"] = gate
+        for risk in () if commands else Risk:
+            found[f"{pattern} ({risk.word})"] = gate_of(risk, (pattern,), rules)
+    return found
 
 
 def call_gate(call: Call, rules: Rules) -> Gate:
@@ -113,11 +141,15 @@ def hidden(least: Risk, names: Iterable[str], rules: Rules) -> Verdict | None:
 
 def listed(names: tuple[str, ...], rules: Rules) -> bool:
     """What allow and deny say of something with these names; deny wins."""
-    if names and ALWAYS_ALLOWED.issuperset(names):
+    if _is_always_allowed(names):
         return True
     if _matches(names, rules.deny):
         return False
     return not rules.allow or _matches(names, rules.allow)
+
+
+def _is_always_allowed(names: tuple[str, ...]) -> bool:
+    return bool(names) and ALWAYS_ALLOWED.issuperset(names)
 
 
 def action_names(tool: str, key: str, command: str) -> frozenset[str]:

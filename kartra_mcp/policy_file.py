@@ -34,14 +34,17 @@ class PolicyFile:
     faults: tuple[tuple[str, str], ...] = ()
 
 
-STRICTEST = PolicyFile(dict.fromkeys(_RISKS.values(), Gate.DENY))
+STRICTEST = PolicyFile(dict.fromkeys((Risk.WRITE, *_RISKS.values()), Gate.DENY))
+"""What cannot be read may have named any tool: nothing that writes runs."""
+
+_DENIED = "deny for all that writes"
 
 
 def read_policy_file(text: str | None) -> PolicyFile:
     """What a file's text says; None is a file that could not be read."""
     found = _parsed(text)
     if found is None:
-        fault = ("a readable TOML file", "deny for destructive and irreversible tools")
+        fault = ("a readable TOML file", _DENIED)
         return PolicyFile(STRICTEST.gates, faults=(fault,))
     faults = list(_unknown(found))
     gates = {_RISKS[n]: _gate(v, f"[gates] {n}", faults) for n, v in _table(found, "gates", faults)}
@@ -76,9 +79,6 @@ def _unknown(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"free of unknown names: {name}", _DENIED
 
 
-_DENIED = "deny for destructive and irreversible tools"
-
-
 def _table(
     found: Mapping[str, Any], name: str, faults: list[tuple[str, str]]
 ) -> Iterator[tuple[str, Any]]:
@@ -91,6 +91,8 @@ def _table(
 
 
 def _tool(value: Any, name: str, faults: list[tuple[str, str]]) -> Gate:
+    if not name.lower().startswith(("kartra_", "*", "?", "[")):
+        faults.append((f"free of names that no tool has: [tools] {name}", _DENIED))
     said = value.get("gate") if is_object(value) and set(value) == {"gate"} else value
     return _gate(said, f"[tools] {name}", faults)
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kartra_mcp.ledger.words import Limits
-from kartra_mcp.model import Gate
-from kartra_mcp.policy import Rules
+from kartra_mcp.model import Gate, Risk
+from kartra_mcp.policy import Rules, stricter, tool_gates
 
-_ORDER = [str(gate) for gate in Gate]
 _LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour")
 
 
@@ -39,20 +38,35 @@ def loosened(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _gates(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for table in ("gates", "tools"):
-        for name in {**before.get(table, {}), **now.get(table, {})}:
-            was, is_now = _gate(before, table, name), _gate(now, table, name)
-            if _ORDER.index(is_now) < _ORDER.index(was):
-                yield f"gate of {name}: {was} to {is_now}"
+    """By risk, and by every tool that has or had a gate of its own."""
+    was, is_now = _rules(before), _rules(now)
+    patterns = [pattern for pattern, _ in (*was.tools, *is_now.tools)]
+    for one, other in (
+        (_by_risk(was), _by_risk(is_now)),
+        (tool_gates(patterns, was), tool_gates(patterns, is_now)),
+    ):
+        for name, gate in one.items():
+            if stricter(gate, other[name]) is not other[name]:
+                yield f"gate of {name}: {gate} to {other[name]}"
     if before.get("approval_outside") and not now.get("approval_outside"):
         yield "approval outside the client is no longer demanded"
 
 
-def _gate(policy: Mapping[str, Any], table: str, name: str) -> str:
-    """A tool that has no gate of its own has that of the strictest risk."""
-    fallback = policy.get("gates", {}).get("irreversible", "deny")
-    found = policy.get(table, {}).get(name, fallback)
-    return found if found in _ORDER else "deny"
+def _rules(policy: Mapping[str, Any]) -> Rules:
+    gates: Mapping[str, Any] = policy.get("gates", {})
+    tools: Mapping[str, Any] = policy.get("tools", {})
+    return Rules(
+        {risk: _gate(gates.get(risk.word)) for risk in Risk},
+        tools=tuple((pattern, _gate(gate)) for pattern, gate in tools.items()),
+    )
+
+
+def _by_risk(rules: Rules) -> dict[str, Gate]:
+    return {risk.word: gate for risk, gate in rules.gates.items()}
+
+
+def _gate(said: Any) -> Gate:
+    return Gate(said) if said in set(Gate) else Gate.DENY
 
 
 def _names(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

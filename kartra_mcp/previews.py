@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from kartra_mcp import operations
+from kartra_mcp import kartra, operations
 from kartra_mcp.asking import Answered, Question
 from kartra_mcp.errors import Refused
 from kartra_mcp.facts import Facts
 from kartra_mcp.kartra import COMMANDS
 from kartra_mcp.ledger.words import Minted, moment
-from kartra_mcp.model import Call, Gate
+from kartra_mcp.model import Call, Gate, RawRequest
 from kartra_mcp.operations import Act, money
-from kartra_mcp.text import clean, cut
+from kartra_mcp.text import clean, cut, without_secrets
 
 SUMMARY = 160
 NAME = 30
@@ -56,15 +56,19 @@ def preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
 def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
     """One ASCII line of at most 160 characters: verb, FULL or PARTIAL, amount and id first."""
     unread = f"NOT READ: {_short(facts.unread[0])}. " if facts.unread else ""
-    words = [_VERBS[facts.act]]
+    words = [_VERBS[facts.act], *(["AGAIN"] if call.said.repeat else [])]
     if facts.act is Act.REFUND:
         words.append(str(facts.shown.get("full_or_partial") or "AMOUNT"))
         words.append(str(facts.shown.get("this_refund", "")))
-    words.append(str(facts.target) if facts.target else _short(call.title))
+    if facts.act is Act.OTHER:
+        words.append(f'"{_short(_what(call))}" on')
+    words.append(_plain(str(facts.target)) if facts.target else "what is not named")
     told = " ".join(word for word in words if word)
-    named = " ".join(f'{label} "{_short(value)}"' for label, value in _named(facts) if value)
+    named = " ".join(f'{label} "{_short(value)}"' for label, value in _named(call, facts) if value)
     start = "SANDBOX " if sandbox else ""
-    return _ascii(f"{start}{unread}{told} {named}".strip())[:SUMMARY].rstrip()
+    # As it will be shown: secrets leave every error, and what is repeated has to be the same.
+    line = without_secrets(f"{start}{unread}{told} {named}".strip())
+    return line[:SUMMARY].rstrip()
 
 
 def confirmation(shown: Preview, minted: Minted) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def read_answer(answered: Answered, asked: Question) -> Verdict:
     """What an answer means. Only the boolean true is a yes, and nothing faster than a person."""
     if answered.seconds < FASTEST_PERSON:
         return "answered_by_host"
-    if answered.action == "cancel":
+    if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
         return "dismissed"
     agreed = answered.action == "accept" and answered.content.get("confirm") is True
     return "yes" if agreed and _typed(answered.content.get("amount"), asked.to_type) else "declined"
@@ -137,21 +141,24 @@ def host_answered() -> Refused:
     )
 
 
-def said_no(how: str) -> Refused:
+def said_no(how: str, reason: str = "") -> Refused:
     declined = how == "declined"
     return Refused(
         how,
         "The person said no." if declined else "The person closed the question unanswered.",
         "Nothing was done, and this operation is blocked for ten minutes. Ask the person what "
         "they want instead.",
+        detail={"reason": reason} if reason else None,
     )
 
 
-def approval_required(number: int, shown: Preview) -> Refused:
+def approval_required(command: str, shown: Preview) -> Refused:
+    """`command` is what comes after `kartra-mcp approve`: the number, and where to look."""
+    number = int(command.partition(" ")[0])
     return Refused(
         "approval_required",
         f"A person has to approve this outside the client, as number {number}. Nothing was done.",
-        f"Ask the person to run `kartra-mcp approve {number}` in a terminal, then repeat the call "
+        f"Ask the person to run `kartra-mcp approve {command}` in a terminal, then repeat the call "
         "with the same arguments.",
         confirmation={
             "number": number,
@@ -173,19 +180,37 @@ def done_before(facts: Facts, first: dict[str, Any] | None) -> Refused:
     )
 
 
-def _named(facts: Facts) -> list[tuple[str, Any]]:
+def _what(call: Call) -> str:
+    """The operation's own name; of a raw request, every command in it."""
+    if isinstance(call.operation, RawRequest):
+        return ", ".join(command.name for command in call.commands) or call.title
+    return call.title
+
+
+def _named(call: Call, facts: Facts) -> list[tuple[str, Any]]:
     shown = facts.shown
+    given = kartra.find_values(shown.get("arguments"), kartra.WHOM_NAMES)
+    others = _what(call) if len(call.commands) > 1 and facts.act is not Act.OTHER else ""
     memberships: list[dict[str, Any]] = shown.get("memberships") or [{}]
     return [
         ("of", shown.get("product") or memberships[0].get("membership")),
         ("to" if facts.act is Act.REFUND else "of", shown.get("buyer") or shown.get("lead")),
         ("dated", shown.get("date")),
         ("next payment", shown.get("next_payment")),
+        ("in a request of", others),
+        *((_plain(name.replace("_", " ")), value) for name, value in given),
     ]
 
 
 def _short(value: Any) -> str:
-    return cut(" ".join(clean(str(value)).replace('"', "'").split()), NAME)
+    """A name as it stands between quotes: what stands for a quote ends none."""
+    text = _plain(str(value)).replace('"', "'")
+    return text if len(text) <= NAME else text[: NAME - 3].rstrip() + "..."
+
+
+def _plain(text: str) -> str:
+    """One line of ASCII, made before anything is cut or quoted: letters may become many."""
+    return " ".join(_ascii(clean(text)).split())
 
 
 def _line(value: Any) -> str:
@@ -194,7 +219,7 @@ def _line(value: Any) -> str:
 
 
 def _ascii(text: str) -> str:
-    """Marks off letters, a plain `...` for an ellipsis, `?` for what has no ASCII."""
-    plain = unicodedata.normalize("NFKD", text.replace("…", "..."))
+    """Marks off letters, a blank for any white space, `?` for what has no ASCII."""
+    plain = unicodedata.normalize("NFKD", " ".join(text.split()))
     kept = "".join(c for c in plain if not unicodedata.combining(c))
     return kept.encode("ascii", "replace").decode()

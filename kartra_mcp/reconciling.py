@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from kartra_mcp.facts import Facts
-from kartra_mcp.operations import Act
+from kartra_mcp.operations import Act, money
 
 SETTLED_AFTER = 15 * 60.0
 LOOKS = 2
@@ -36,14 +37,14 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
         late_looks: how many looks before found nothing, late enough.
     """
     kept: Mapping[str, Any] = entry.get("facts") or {}
-    seen = kept.get("seen")
+    seen: Sequence[str] | None = kept.get("seen")
     if facts.unread:
         return Finding("unknown", f"Not everything could be read: {facts.unread[0]}.")
-    if seen is None:
+    if seen is None and (facts.done or (facts.act is Act.REFUND and facts.evidence)):
         return Finding("unknown", "Nothing was read before it ran, so nothing can be compared.")
-    proof = _proof(facts, seen)
-    if proof:
-        return Finding("succeeded", proof)
+    proof = _proof(facts, seen or (), _moved(entry))
+    if proof is not None:
+        return proof
     if now - float(entry.get("at") or now) < SETTLED_AFTER:
         return Finding("unknown", "Nothing is to be seen yet; Kartra applies some writes later.")
     if late_looks + 1 < LOOKS:
@@ -51,17 +52,22 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
     return Finding("failed", "Nothing was seen in two looks, 15 minutes and more after it.")
 
 
-def _proof(facts: Facts, seen: Sequence[str]) -> str:
+def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding | None:
+    """What is new since the preview; None where nothing is."""
     new = [row for row in facts.evidence if row not in seen]
-    if not new:
-        return ""
-    if facts.act is Act.REFUND:
-        return f"The account has a refund that was not there before: transaction {new[0]}."
-    if facts.act is Act.CANCELLATION and facts.done:
-        return f"The subscription's status changed to {new[0]}."
-    if facts.act is Act.REVOCATION and facts.done:
-        return "The membership is no longer active."
-    return ""
+    if facts.act is Act.CANCELLATION and facts.done and new:
+        return Finding("succeeded", f"The subscription's status changed to {new[0]}.")
+    if facts.act is not Act.REFUND or not new:
+        return None
+    ours = [row for row in new if moved is None or money(row.rpartition(" ")[2]) == moved]
+    if not ours:
+        return Finding("unknown", f"There is a new refund of another sum: {new[0]}.")
+    return Finding("succeeded", f"There is a refund that was not there before: {ours[0]}.")
+
+
+def _moved(entry: Mapping[str, Any]) -> Decimal | None:
+    found = entry.get("known_amount") or entry.get("amount")
+    return None if found is None else money(found)
 
 
 WHAT_TO_CHECK = (

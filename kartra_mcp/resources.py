@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Protocol
 
 from kartra_mcp import policy
@@ -58,7 +59,7 @@ GATES: Mapping[Gate, str] = {
     Gate.ALLOW: "runs at once",
     Gate.FLAG: "runs with confirm: true, which the caller sets itself",
     Gate.PREVIEW: "shows the facts first and runs only as they were shown",
-    Gate.HUMAN: "runs only after a person's own answer",
+    Gate.HUMAN: "runs only after a person's answer, in the client or with the PIN outside it",
     Gate.DENY: "never runs",
 }
 
@@ -128,7 +129,13 @@ def read_resource(
 
 def limits_in(settings: object) -> dict[str, Any]:
     """The limits that exist in the settings, None where one is not set; nothing else of them."""
-    return {name: getattr(settings, name) for name in LIMITS if hasattr(settings, name)}
+    places = (settings, getattr(settings, "limits", None))
+    return {n: _shown(getattr(p, n)) for n in LIMITS for p in places if hasattr(p, n)}
+
+
+def _shown(limit: Any) -> Any:
+    """A sum of money as text, so that no digit is lost."""
+    return f"{limit:f}" if isinstance(limit, Decimal) else limit
 
 
 def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Rules) -> dict[str, Any]:
@@ -140,36 +147,38 @@ def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Rules) -> dict[s
 
 def _own(tool: Own, rules: Rules) -> dict[str, Any]:
     shown = {"tool": tool.name, "title": tool.title, "action": None}
-    return {**shown, **_judged(tool.risk, tool.least, rules)}
+    return {**shown, **_judged(tool.risk, tool.least, {tool.name}, rules)}
 
 
 def _entry(entry: Entry, rules: Rules) -> dict[str, Any]:
     shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
-    return {**shown, **_judged(entry.risk, entry.least, rules)}
+    return {**shown, **_judged(entry.risk, entry.least, entry.names, rules)}
 
 
-def _judged(risk: Risk, least: Risk, rules: Rules) -> dict[str, str]:
+def _judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
     """The highest risk and its gate; the lowest too where the arguments decide."""
-    highest = {"risk": risk.word, "gate": _gate(risk, rules)}
+    named = tuple(names)
+    highest = {"risk": risk.word, "gate": _gate(risk, named, rules)}
     if least is risk:
         return highest
-    return {**highest, "least_risk": least.word, "least_gate": _gate(least, rules)}
+    return {**highest, "least_risk": least.word, "least_gate": _gate(least, named, rules)}
 
 
 def _listed(least: Risk, names: Iterable[str], rules: Rules) -> bool:
     return policy.hidden(least, names, rules) is None
 
 
-def _gate(risk: Risk, rules: Rules) -> str:
+def _gate(risk: Risk, names: Iterable[str], rules: Rules) -> str:
     """What stands before this risk; under read-only nothing that writes gets through."""
     if rules.read_only and risk > Risk.READ:
         return str(Gate.DENY)
-    return str(rules.gates.get(risk, Gate.DENY))
+    return str(policy.gate_of(risk, names, rules))
 
 
 def _policy(rules: Rules, limits: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "gates": {risk.word: _gate(risk, rules) for risk in Risk},
+        "gates": {risk.word: _gate(risk, (), rules) for risk in Risk},
+        "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
         "read_only": rules.read_only,
         "allow": list(rules.allow) or "all",

@@ -31,12 +31,13 @@ class Page:
     next_offset: int | None = None
 
 
-def first_page(result: Any, room: int) -> Page:
+def first_page(result: Any, room: int, size: int | None = None) -> Page:
     """The whole result if its JSON fits in `room` characters, else as many whole items as fit.
 
     What is cut is the largest list of it (else the largest object or text), the rest stays.
+    `size` is that of its whole JSON, where it is known already.
     """
-    if len(as_json(result)) <= room:
+    if (len(as_json(result)) if size is None else size) <= room:
         return Page(result)
     path, part = _largest(result)
     rest = len(as_json(_with(result, path, _none_of(part))))
@@ -135,7 +136,7 @@ def _largest(result: Any) -> tuple[str, Any]:
     lists = [(path, part) for path, part in _places(result, "", 6) if is_array(part)]
     if not lists:
         return "", result
-    return max(lists, key=lambda found: len(as_json(found[1])))
+    return lists[0] if len(lists) == 1 else max(lists, key=lambda found: len(as_json(found[1])))
 
 
 def _places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

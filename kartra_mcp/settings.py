@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,9 +42,9 @@ class Problem:
 class Settings:
     """Everything that the person set, read once.
 
-    `timeout` is in seconds, `rate` in calls a second. `gates` has a gate for every risk.
-    `environment`, `platform` and `home` are what the process was started with, for finding and
-    starting programs.
+    `timeout` is in seconds, `rate` in calls a second. `gates` has a gate for every risk. `flags`
+    are what another command needs to find the same state folder. `environment`, `platform` and
+    `home` are what the process was started with, for finding and starting programs.
     """
 
     membrane: str | None = None
@@ -61,6 +62,7 @@ class Settings:
     tool_gates: tuple[tuple[str, Gate], ...] = ()
     limits: Limits = field(default_factory=Limits)
     outside: bool = False
+    flags: str = ""
     actor: str = ""
     problems: tuple[Problem, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -100,6 +102,7 @@ def read_settings(
         tool_gates=policy.tools,
         limits=_limits(values, given, policy),
         outside=values["APPROVAL"] == "outside",
+        flags=_same_folder(sandbox, values["STATE_DIR"]),
         actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or "unknown",
         problems=tuple(problems),
         environment=env,
@@ -210,7 +213,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 def _gates(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> dict[Risk, Gate]:
     """A gate for every risk; said in both places, the stricter one holds."""
-    gates = {Risk.READ: Gate.ALLOW, Risk.WRITE: Gate.ALLOW}
+    gates = {Risk.READ: Gate.ALLOW, Risk.WRITE: policy.gates.get(Risk.WRITE, Gate.ALLOW)}
     for risk in (Risk.DESTRUCTIVE, Risk.IRREVERSIBLE):
         name = f"GATE_{risk.name}"
         in_file = policy.gates.get(risk)
@@ -249,6 +252,11 @@ def _policy_file(said: str | None, problems: list[Problem]) -> PolicyFile:
     found = read_policy_file(text)
     problems += [Problem("KARTRA_MCP_POLICY", why, used) for why, used in found.faults]
     return found
+
+
+def _same_folder(sandbox: bool, state_dir: str | None) -> str:  # noqa: FBT001
+    named = f" --state-dir {shlex.quote(state_dir)}" if state_dir else ""
+    return (" --sandbox" if sandbox else "") + named
 
 
 def _state_dir(said: str | None, env: Mapping[str, str]) -> Path:

@@ -32,13 +32,17 @@ class State:
             return None
 
     def write(self, name: str, value: Any) -> bool:
-        """Keep JSON under this name: written aside, then put in place."""
+        """Keep JSON under this name; as ASCII, so that halves of characters survive too."""
+        return self.write_text(name, json.dumps(value))
+
+    def write_text(self, name: str, text: str) -> bool:
+        """Keep a text that is JSON under this name: written aside, then put in place."""
         try:
             self._make()
             handle, aside = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(value, file)  # ASCII: halves of characters survive too
+                    file.write(text)
                 Path(aside).replace(self.folder / name)
             except BaseException:
                 Path(aside).unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from kartra_mcp import __version__
@@ -64,10 +66,18 @@ def _actions(served: Served) -> dict[str, Any]:
 def _rules(settings: Settings) -> dict[str, Any]:
     return {
         "gates": {risk.word: str(gate) for risk, gate in settings.gates.items()},
+        "tools": {pattern: str(gate) for pattern, gate in settings.tool_gates},
+        "gates_of_tools": {name: str(gate) for name, gate in settings.tool_gates},
+        "limits": {name: _text(value) for name, value in asdict(settings.limits).items()},
+        "approval": "outside" if settings.outside else "client",
         "read_only": settings.read_only,
         "allow": list(settings.allow) or "all",
         "deny": list(settings.deny),
     }
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def _problems(served: Served) -> list[dict[str, Any]]:

@@ -13,6 +13,10 @@ from kartra_mcp.shapes import is_array, is_object
 _KEPT = frozenset("\n\t")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
+_SEEMS_PRINTABLE = re.compile(
+    "[\ufe00-\ufe0f\U000e0100-\U000e01ef" + "".join(sorted(_FILLERS)) + "]"
+)
+"""What is hidden although Python calls it printable."""
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 _NAMES = (
@@ -50,7 +54,7 @@ def without_ansi(text: str) -> str:
 
 def clean(text: str) -> str:
     """Without invisible, bidirectional and control characters; line breaks and tabs stay."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or not _SEEMS_PRINTABLE.search(text)):
         return text
     return "".join(c for c in text.replace("\r\n", "\n") if _visible(c))
 
@@ -70,16 +74,35 @@ def clean_json(value: Any, mend: Callable[[str], str] = clean) -> Any:
 
     Fields whose names become equal by that are told apart by a number, so that nothing is lost.
     """
-    if isinstance(value, str):
-        return mend(value)
-    if is_object(value):
+    return _Mending(mend).one(value)
+
+
+class _Mending:
+    """One walk; a name of a field is mended once, for the rows of a list share theirs."""
+
+    def __init__(self, mend: Callable[[str], str]) -> None:
+        self._mend = mend
+        self._names: dict[str, str] = {}
+
+    def one(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._mend(value)
+        if is_object(value):
+            return self._object(value)
+        return [self.one(inner) for inner in value] if is_array(value) else value
+
+    def _object(self, value: dict[str, Any]) -> dict[str, Any]:
         mended: dict[str, Any] = {}
+        mend, names = self._mend, self._names
         for name, inner in value.items():
-            mended[_free(mend(str(name)), mended)] = clean_json(inner, mend)
+            free = names.get(name)
+            if free is None:
+                free = names[name] = mend(str(name))
+            if free in mended:
+                free = _free(free, mended)
+            # Not `self.one` for strings: this is the loop that a large result spends its time in.
+            mended[free] = mend(inner) if isinstance(inner, str) else self.one(inner)
         return mended
-    if is_array(value):
-        return [clean_json(inner, mend) for inner in value]
-    return value
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

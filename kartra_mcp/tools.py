@@ -28,11 +28,12 @@ from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.schema import portable
 from kartra_mcp.settings import Settings
 from kartra_mcp.status import status
-from kartra_mcp.text import clean_json, cut
+from kartra_mcp.text import as_json, clean_json, cut
 from kartra_mcp.turns import Deadline
 
 FOUND = 10
 LINE = 120
+NOT_SHOWN = "It was done, but what Kartra answered could not be shown."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Tools:
         }
         if tool.name in does:
             return Done(await does[tool.name](own_arguments(tool, given), deadline))
-        call = raw_call(tool, given)
+        call = raw_call(tool, given, self.rules)
         return await self.gateway.run(call, deadline, lambda: call, client)
 
     async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> Reply:
@@ -154,12 +155,23 @@ class Tools:
         return answers.success(page.shown, sandbox=self.settings.sandbox, truncated=cut_off)
 
     def _answer(self, done: Done) -> dict[str, Any]:
+        """The answer to what was done; that a write was done is told whatever Kartra answered."""
+        try:
+            return self._shown(done)
+        except Exception:
+            if done.receipt is None:
+                raise
+            told = Done(Reply(None, done.reply.action_run_id), {**done.receipt, "note": NOT_SHOWN})
+            return self._shown(told)
+
+    def _shown(self, done: Done) -> dict[str, Any]:
         """The first page of what came of it; a result that was cut is kept to be read on."""
         whole = clean_json(done.reply.result)
-        page = results.first_page(whole, self.settings.result_chars)
+        text = as_json(whole)
+        page = results.first_page(whole, self.settings.result_chars, len(text))
         cut_off = None
         if page.next_offset is not None:
-            cut_off = truncated(page, self.kept.keep(whole, page.path))
+            cut_off = truncated(page, self.kept.keep(text, page.path))
         return answers.success(
             page.shown,
             done.reply.action_run_id,
@@ -178,7 +190,7 @@ class Tools:
 def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
     """One of the server's own tools as MCP lists it."""
     schema = dict(tool.schema)
-    if tool.gated:
+    if _is_gated(tool, rules):
         own = schema.get("properties", {})
         added = consent_arguments.properties(own, refund=False)
         schema["properties"] = {**own, **added}
@@ -198,14 +210,20 @@ def own_arguments(tool: OwnTool, given: Mapping[str, Any]) -> dict[str, Any]:
     return arguments.checked(portable(dict(tool.schema)), given, strict=True)
 
 
-def raw_call(tool: OwnTool, given: Mapping[str, Any]) -> Call:
+def _is_gated(tool: OwnTool, rules: Rules) -> bool:
+    """Whether it takes the consent arguments: a raw read may be of any tool with a gate."""
+    any_gate = any(gate is not Gate.ALLOW for _, gate in rules.tools)
+    return tool.gated or (tool is PROXY_READ and any_gate)
+
+
+def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
     """The guarded call of a raw request.
 
     Raises:
         Refused: what is hostile, not permitted here, or has another tool of its own.
     """
     own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
-    if tool.gated:
+    if _is_gated(tool, rules):
         own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
     request = proxy.read_request(own)
     reads = tool is PROXY_READ

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,15 @@ from kartra_mcp.kartra import COMMANDS
 from kartra_mcp.ledger.leads import mask_email
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.locks import Running
-from kartra_mcp.ledger.words import Binding, Ending, Filters, Intent, Limits, new_intent_id
+from kartra_mcp.ledger.words import (
+    Binding,
+    Ending,
+    Filters,
+    Intent,
+    Limits,
+    moment,
+    new_intent_id,
+)
 from kartra_mcp.model import Action, Call, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules
 from kartra_mcp.policy_record import described, digest, loosened
@@ -98,6 +107,8 @@ class Recorded:
             )
         except KartraMCPError as problem:
             return problem.message
+        except Exception as slip:  # noqa: BLE001  what was done is told all the same
+            return f"{type(slip).__name__} in this server."
         finally:
             self.running.close()
         return ""
@@ -120,6 +131,7 @@ class Writes:
     actor: str
     sandbox: bool = False
     outside: bool = False
+    flags: str = ""
     opened: bool = False
 
     @property
@@ -134,7 +146,8 @@ class Writes:
 
     async def void(self, connection: str) -> None:
         """The connection left READY: what was agreed to on it counts no more."""
-        await in_thread(self.ledger.void_all, connection)
+        with suppress(KartraMCPError):  # without a ledger no id counts anyway
+            await in_thread(self.ledger.void_all, connection)
 
     async def status(self) -> dict[str, Any]:
         """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
@@ -147,7 +160,8 @@ class Writes:
         return {
             "usable": True,
             "policy": digest(self.policy),
-            "loosened_since_the_last_start": newest.get("loosened", []),
+            "policy_since": moment(newest["at"]) if "at" in newest else None,
+            "loosened": newest.get("loosened", []),
             "unknown": [line["intent"] for line in unknown],
         }
 
@@ -159,23 +173,25 @@ class Writes:
         filters = Filters(
             tool=wanted.get("tool"),
             state=wanted.get("state"),
-            target=wanted.get("target"),
+            target=self._unnamed(wanted["target"]) if "target" in wanted else None,
             lead_hash=await in_thread(self.ledger.lead_key, lead) if lead else None,
         )
-        return await in_thread(self.ledger.recent, wanted.get("count", 20), filters)
+        lines = await in_thread(self.ledger.recent, wanted.get("count", 20), filters)
+        return [_for_a_model(line) for line in lines]
 
     async def reconcile(self, intent_id: str, connection: Connection, read: Read) -> dict[str, Any]:
         """Settle one unknown write by evidence; else say what a person can check."""
         await self.open()
         await in_thread(self.ledger.settle)
+        await in_thread(self.ledger.require_ended, intent_id)  # before the look, so that it counts
         entry = await in_thread(self.ledger.show, intent_id)
         if entry is None or entry["state"] != "unknown":
             raise _not_unknown(entry)
         if entry["connection"] != connection.id:
             raise _other_connection()
+        now = await in_thread(self.ledger.now)
         facts = await facts_of(str(entry["operation"]), entry, read)
         looks = await in_thread(self.ledger.looks, intent_id)
-        now = await in_thread(self.ledger.now)
         found = finding(entry, facts, now, looks)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
         if found.state != "unknown":
@@ -201,15 +217,15 @@ class Writes:
             QuestionToReturn: a person is asked first.
         """
         await self.open()
-        if operations.needs_target(call) and operations.target_of(call) is None:
+        if operations.needs_target(call) and not operations.is_plain(call):
             raise _no_target()
         binding = self._binding(call, connection)
         draft = self._draft(call, connection, client)
         asked = Asked(
             call, await self._gate(call), binding, read, client, draft, self.limits, patience
         )
-        agreement = await Consent(self.ledger, self.sandbox, self.outside).agree(asked)
-        intent = await self._intent(draft, agreement)
+        agreement = await Consent(self.ledger, self.sandbox, self.outside, self.flags).agree(asked)
+        intent = self._intent(draft, agreement)
         recorded = Recorded(self.ledger, intent, self.limits, binding)
         return await self._recorded(recorded, run_once, call)
 
@@ -256,6 +272,7 @@ class Writes:
 
         def draft(facts: Facts | None) -> Intent:
             target = (facts.target if facts else None) or operations.target_of(call)
+            email = facts.lead if facts and facts.lead else _email(call)
             return Intent(
                 id=new_intent_id(),
                 tool=call.tool,
@@ -263,7 +280,7 @@ class Writes:
                 risk=call.risk,
                 connection=connection.id,
                 target_kind=target.kind if target else "",
-                target=target.id if target else None,
+                target=self._unnamed(target.id) if target else None,
                 amount=given,
                 remainder=facts.remaining if facts else None,
                 known_amount=facts.moves if facts else given,
@@ -274,34 +291,62 @@ class Writes:
                 actor=self.actor,
                 client=client.name,
                 facts=_kept(facts),
-                lead=facts.lead if facts and facts.lead else _email(call),
+                lead=mask_email(email) if email else "",
+                lead_hash=self.ledger.lead_key(email) if email else "",
                 undo=_undo(call),
             )
 
         return draft
 
-    async def _intent(
-        self, draft: Callable[[Facts | None], Intent], agreement: Agreement
-    ) -> Intent:
-        """The intent as it is recorded: with its consent, and the lead's address masked."""
-        intent = draft(agreement.facts)
-        hashed = await in_thread(self.ledger.lead_key, intent.lead) if intent.lead else ""
+    def _unnamed(self, target: str) -> str:
+        """A target as the ledger keeps it: of an address, the mask and its keyed hash."""
+        if "@" not in target:
+            return target
+        return f"{mask_email(target)} {self.ledger.lead_key(target)[:16]}"
+
+    def _intent(self, draft: Callable[[Facts | None], Intent], agreement: Agreement) -> Intent:
+        """The intent as it is recorded: with its consent."""
         return replace(
-            intent,
+            draft(agreement.facts),
             consent=agreement.consent,
             confirmation_id=agreement.confirmation_id,
             fresh=agreement.fresh,
-            lead=mask_email(intent.lead) if intent.lead else "",
-            lead_hash=hashed,
         )
 
     def _open(self) -> None:
         self.ledger.settle()
+        self.ledger.lead_key("")  # its key is read once, here, off the event loop
         now = self.policy
         before = self.ledger.newest("policy")
         if before is None or before.get("digest") != digest(now):
             looser = loosened(before.get("policy", {}), now) if before else []
             self.ledger.note("policy", {"digest": digest(now), "policy": now, "loosened": looser})
+
+
+SHOWN_TO_A_MODEL = (
+    "intent",
+    "time",
+    "tool",
+    "operation",
+    "target_kind",
+    "target",
+    "amount",
+    "known_amount",
+    "state",
+    "executed",
+    "consent",
+    "lead",
+    "undo",
+    "actor",
+    "client",
+    "action_run_id",
+    "evidence",
+)
+
+
+def _for_a_model(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line without digests, and without what is not there."""
+    return {name: line[name] for name in SHOWN_TO_A_MODEL if line.get(name) not in (None, "")}
 
 
 def arguments_digest(call: Call) -> str:
@@ -361,7 +406,8 @@ def _kept(facts: Facts | None) -> dict[str, Any]:
     if facts is None:
         return {}
     kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
-    return {**kept, "seen": list(facts.evidence)}
+    # Of a list that was read in part, what was not read would look new later.
+    return kept if facts.unread else {**kept, "seen": list(facts.evidence)}
 
 
 def _email(call: Call) -> str:
@@ -389,7 +435,7 @@ def _other_connection() -> Refused:
 def _no_target() -> Refused:
     return Refused(
         "invalid_arguments",
-        "What this acts on cannot be found in the arguments, or is named in two ways. Nothing was "
-        "done.",
-        "Give one id, of the transaction or the subscription.",
+        "What this acts on cannot be found in the arguments, or it or the amount is named in two "
+        "ways. Nothing was done.",
+        "Give one id, of the transaction or the subscription, and at most one amount.",
     )

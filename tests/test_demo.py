@@ -36,6 +36,9 @@ def test_the_demo_shows_every_step_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert "confirmation_required" in shown
     assert "already_done" in shown
     assert "forbidden_request" in shown
+    assert "REFUND FULL 97.00 transaction 101" in shown
+    assert "Receipt int_" in shown
+    assert "consent two_step" in " ".join(shown.split())
     assert "\x1b" not in shown, "no colours where there is no terminal"
     assert max(len(line.rstrip()) for line in shown.splitlines() if "/" not in line) <= 80
     assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ from kartra_mcp import __version__, cli
 from kartra_mcp.errors import CODES
 from kartra_mcp.kartra import PUBLISHED_KEYS
 from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.policy_file import read_policy_file
 from kartra_mcp.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +61,15 @@ def manifest() -> dict[str, Any]:
 # README
 
 
-def test_the_generated_parts_are_as_the_code_has_them(generator: ModuleType) -> None:
-    assert generator.written(read("README.md")) == read("README.md"), "run `make fix`"
+@pytest.mark.parametrize("page", ["README.md", "docs/errors.md"])
+def test_the_generated_parts_are_as_the_code_has_them(generator: ModuleType, page: str) -> None:
+    assert generator.written(page) == read(page), "run `make fix`"
+
+
+def test_every_generated_part_has_its_page(generator: ModuleType) -> None:
+    assert set(generator.PAGES) == {"README.md", "docs/errors.md"}
+    placed = [part for parts in generator.PAGES.values() for part in parts]
+    assert sorted(placed) == sorted(generator.parts())
 
 
 def test_the_readme_is_short_and_its_first_command_near_the_top() -> None:
@@ -75,7 +83,7 @@ def test_every_code_in_use_has_a_line_and_no_other(generator: ModuleType) -> Non
     used = generator.codes_in_use()
     assert len(used) > 10
     assert used <= set(generator.REMEDIES) <= CODES
-    told = set(re.findall(r"^\| `([a-z_]+)` \|", read("README.md"), re.MULTILINE)) & CODES
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", read("docs/errors.md"), re.MULTILINE)) & CODES
     assert told == used
 
 
@@ -110,10 +118,31 @@ def test_every_make_target_that_is_named_exists(name: str) -> None:
     assert {"demo", "test", "check", "fix", "inspector", "manifest", "clean"} <= targets
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_every_linked_file_exists(name: str) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", read(name))
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+def test_the_policy_file_that_is_shown_is_a_good_one() -> None:
+    (shown,) = re.findall(r"```toml\n(.*?)```", read("docs/policy.md"), re.DOTALL)
+    found = read_policy_file(shown)
+    assert found.faults == ()
+    assert found.gates
+    assert found.tools
+    assert set(found.caps) == {"cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour"}
+
+
+@pytest.mark.parametrize("consent", ["flag", "two_step", "elicitation", "approval"])
+def test_every_consent_is_named(consent: str) -> None:
+    assert f"| `{consent}` |" in read("README.md")
+    assert f"`{consent}`" in read("docs/consent.md")
 
 
 # manifest.json
@@ -170,8 +199,8 @@ def test_every_run_time_dependency_has_a_decision() -> None:
 
 
 def test_every_file_of_the_program_has_its_place_in_the_house(generator: ModuleType) -> None:
-    named = re.findall(r"`([a-z_*]+\.py)`", read("CONTRIBUTING.md"))
-    files = [path.name for path in generator.imported()]
+    named = re.findall(r"`(?!tests/|tools/)([a-z_*/]+\.py)`", read("CONTRIBUTING.md"))
+    files = [path.relative_to(ROOT / "kartra_mcp").as_posix() for path in generator.imported()]
     assert [name for name in files if not any(fnmatch(name, known) for known in named)] == []
     assert [known for known in named if "*" not in known and known not in files] == []
 

@@ -28,7 +28,11 @@ def test_they_are_short_enough_under_all_rules_and_name_only_tools_that_exist():
     for gates in itertools.product(Gate, repeat=len(Risk)):
         for read_only, sandbox in itertools.product((False, True), repeat=2):
             rules = Rules(
-                dict(zip(Risk, gates, strict=True)), read_only=read_only, allow=("x",), deny=("y",)
+                dict(zip(Risk, gates, strict=True)),
+                read_only=read_only,
+                allow=("x",),
+                deny=("y",),
+                tools=(("z", Gate.HUMAN),),
             )
             said = text("ẞ" * 500, rules, sandbox=sandbox)
             assert len(said) <= LONGEST == 1_900
@@ -90,6 +94,20 @@ def test_a_risk_without_a_gate_is_refused_as_it_is_by_the_rules():
     assert "Write, destructive and irreversible calls are refused." in text(
         rules=Rules({Risk.READ: Gate.ALLOW})
     )
+
+
+def test_a_gate_of_a_tools_own_is_told_where_there_is_one():
+    own = "Some tools have their own gate"
+
+    assert own in text(rules=Rules(SANE, tools=(("kartra_refund_*", Gate.HUMAN),)))
+    assert own not in text()
+
+
+@pytest.mark.parametrize(
+    "says", ["kartra_reconcile looks", "kartra_ledger has", "repeat: true", "never repeat a write"]
+)
+def test_what_to_do_after_a_write_is_told(says):
+    assert says in text()
 
 
 def test_under_read_only_nothing_is_said_of_writes():

@@ -16,6 +16,7 @@ from kartra_mcp.resources import (
     CONSENT,
     GATES,
     JSON,
+    LIMITS,
     limits_in,
     read_resource,
     resource_definitions,
@@ -80,6 +81,16 @@ def test_the_catalogue_has_every_tool_with_its_action_risk_and_gate():
     assert found["kartra_status"]["action"] is None
 
 
+def test_the_catalogue_shows_the_gate_of_a_tools_own():
+    own = (("kartra_refund_*", Gate.HUMAN), ("kartra_edit_lead", Gate.PREVIEW))
+    found = tools(Rules(GATED, tools=own))
+
+    assert found["kartra_refund_transaction"]["gate"] == "human"
+    assert found["kartra_edit_lead"]["gate"] == "preview"
+    assert found["kartra_edit_lead"]["least_gate"] == "preview"
+    assert found["kartra_cancel_subscription"]["gate"] == "preview"
+
+
 def test_the_catalogue_leaves_out_what_the_rules_hide():
     assert "kartra_assign_tag" not in tools(Rules(GATED, read_only=True))
     assert "kartra_proxy_write" not in tools(Rules(GATED, read_only=True))
@@ -90,7 +101,8 @@ def test_the_catalogue_leaves_out_what_the_rules_hide():
 
 
 def test_the_policy_tells_rules_limits_and_what_consent_means():
-    rules = Rules(GATED, allow=("kartra_get_*",), deny=("*page*",))
+    own = (("kartra_refund_*", Gate.HUMAN),)
+    rules = Rules(GATED, allow=("kartra_get_*",), deny=("*page*",), tools=own)
     found = read("kartra://policy", rules, {"timeout": 50.0, "cap_refund": None})
 
     assert found == {
@@ -100,6 +112,7 @@ def test_the_policy_tells_rules_limits_and_what_consent_means():
             "destructive": "flag",
             "irreversible": "preview",
         },
+        "gates_of_tools": {"kartra_refund_*": "human"},
         "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
         "read_only": False,
         "allow": ["kartra_get_*"],
@@ -124,10 +137,16 @@ def test_a_risk_without_a_gate_and_writes_under_read_only_are_denied_in_the_poli
 
 
 def test_limits_are_those_that_the_settings_have_and_nothing_secret():
-    settings = read_settings({}, {"KARTRA_MCP_TIMEOUT": "7", "HOME": "/nowhere", "TOKEN": "canary"})
+    said = {"KARTRA_MCP_TIMEOUT": "7", "KARTRA_MCP_CAP_REFUND": "250.50"}
+    settings = read_settings({}, {**said, "HOME": "/nowhere", "TOKEN": "canary"})
     limits = limits_in(settings)
 
     assert limits["timeout"] == 7.0
+    assert limits["cap_refund"] == "250.50"
+    assert limits["cap_day_amount"] is None
+    assert limits["cap_day_count"] == 20
+    assert set(limits) == set(LIMITS)
+    assert read("kartra://policy", limits=limits)["limits"] == limits
     assert limits["max_children"] == settings.max_children
     assert "canary" not in json.dumps(limits)
     assert "environment" not in limits

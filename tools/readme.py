@@ -1,7 +1,7 @@
-"""Writes the README's generated parts from the code: `python tools/readme.py`, or `make fix`.
+"""Writes the generated parts of README and docs: `python tools/readme.py`, or `make fix`.
 
 Each part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`. `tests/test_docs.py`
-compares them, so that the README cannot say what the code does not do.
+compares them, so that no page can say what the code does not do.
 """
 
 from __future__ import annotations
@@ -19,31 +19,55 @@ from kartra_mcp.model import Gate, Risk
 from kartra_mcp.own_tools import OWN_TOOLS
 from kartra_mcp.settings import SETTINGS, Setting, read_settings
 
-README = Path(__file__).parents[1] / "README.md"
-PACKAGE = README.parent / "kartra_mcp"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "kartra_mcp"
+PAGES: Mapping[str, tuple[str, ...]] = {
+    "README.md": ("actions", "own tools", "settings"),
+    "docs/errors.md": ("codes",),
+}
+"""Each page and its generated parts."""
 
 GATES: Mapping[Gate, str] = {
     Gate.ALLOW: "runs at once",
     Gate.FLAG: "needs `confirm: true`",
     Gate.PREVIEW: "shows a preview first",
-    Gate.HUMAN: "asks a person",
+    Gate.HUMAN: "needs a person's answer",
     Gate.DENY: "not offered",
 }
 
 REMEDIES: Mapping[str, str] = {
-    "already_done": "Nothing. It was refunded or cancelled before, and was not done again.",
+    "already_done": "Nothing. It was done before, and was not done again. For a second equal part "
+    "of a refund, tell the assistant that you mean a second one (`repeat: true`).",
+    "answered_by_host": "Your client answered the question itself, in under a second. Use one that "
+    "shows it to you, or set `KARTRA_MCP_APPROVAL=outside` and the gate `human`.",
+    "approval_required": "Run the `kartra-mcp approve NUMBER` of the answer in a terminal; "
+    "then let the assistant repeat the call.",
+    "cap_reached": "A limit of yours. The answer says which, what is left and when there is room "
+    "again.",
     "catalogue_unavailable": "Membrane did not answer with a list of actions. Try again; then ask "
     "for `kartra_status`.",
+    "confirmation_expired": "The preview is older than ten minutes. Ask for a new one.",
+    "confirmation_mismatch": "The confirmation belongs to another call, account or policy, or its "
+    "summary was altered. Ask for a new preview.",
     "confirmation_required": "Read what would happen. If you agree, tell the assistant so; it "
-    "repeats the call with `confirm: true`.",
+    "repeats the call as the answer says.",
+    "confirmation_used": "Each preview counts once. Look with `kartra_ledger` what the first call "
+    "did.",
     "connection_not_ready": "Reconnect with the `membrane connect --connectionId=…` that the "
     "answer names. Do not make a new connection.",
+    "declined": "You said no. The same is blocked for ten minutes, so that nobody talks you round.",
+    "dismissed": "The question was closed, or nobody answered it within four minutes. If you "
+    "closed it, the same is blocked for ten minutes.",
+    "facts_changed": "The account changed after the preview. Look at the new one and decide again.",
     "forbidden_request": "The raw request was refused and not sent. Use the action's own tool.",
+    "in_progress": "The same is running in another call. Wait for that to end.",
     "input_too_large": "Send less in one call.",
     "internal_error": "A fault in this server. If it was a write, look in Kartra before repeating "
     "it; then report it.",
     "invalid_arguments": "The answer names each wrong field and what was expected.",
     "kartra_error": "Kartra refused. The answer says what Kartra's error means and what to do.",
+    "ledger_unavailable": "Nothing that writes runs until the ledger can be written. The answer "
+    "says why: a full disk, a folder without write permission, another program, or damage.",
     "membrane_error": "Membrane failed. If `executed` is `unknown`, look in Kartra before "
     "repeating a write.",
     "no_connection": "Connect Kartra in Membrane, or correct KARTRA_MCP_CONNECTION.",
@@ -52,6 +76,8 @@ REMEDIES: Mapping[str, str] = {
     "not_enough_time": "Too little of the call's time was left to start a write; nothing was "
     "done. Repeat it, or raise KARTRA_MCP_TIMEOUT.",
     "not_logged_in": "Run `membrane login --tenant` in a terminal.",
+    "outcome_unknown": "An earlier call may have done this. Settle that one with "
+    "`kartra_reconcile`, or look in Kartra.",
     "program_missing": "Run `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to the "
     "program's full path.",
     "rate_limited": "Too many calls; this one was not executed. Wait a second and repeat it.",
@@ -73,19 +99,22 @@ REMEDIES: Mapping[str, str] = {
 
 
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
-    README.write_text(written(text), encoding="utf-8", newline="\n")
+    for page in PAGES:
+        text = written(page)
+        (ROOT / page).write_text(text, encoding="utf-8", newline="\n")
     return 0
 
 
-def written(text: str) -> str:
-    """The README with each generated part as the code has it now."""
-    for name, part in parts().items():
+def written(page: str) -> str:
+    """A page with each of its generated parts as the code has it now."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    made = parts()
+    for name in PAGES[page]:
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         between = re.compile(f"(?s)(?<={re.escape(begin)}\n).*?(?={re.escape(end)})")
         if not between.search(text):
-            raise SystemExit(f"README.md has no part {name!r}: {begin} … {end}")
-        text = between.sub(lambda _, part=part: part, text)
+            raise SystemExit(f"{page} has no part {name!r}: {begin} … {end}")
+        text = between.sub(lambda _, part=made[name]: part, text)
     return text
 
 
@@ -142,23 +171,27 @@ def codes_in_use() -> set[str]:
 
 
 def imported(start: str = "cli") -> set[Path]:
-    """The package's files that this one imports, on the way or later, itself included."""
+    """The core's files that this one imports, on the way or later, itself included."""
     found: set[Path] = set()
     left = [PACKAGE / f"{start}.py"]
     while left:
         path = left.pop()
-        if path in found or not path.is_file():
+        if path in found or not path.is_file() or path.parent.name == "sandbox":
             continue
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            match node:
-                case ast.ImportFrom(module="kartra_mcp", names=names):
-                    left += [PACKAGE / f"{name.name}.py" for name in names]
-                case ast.ImportFrom(module=str(module)) if module.startswith("kartra_mcp."):
-                    left.append(PACKAGE / f"{module.split('.')[1]}.py")
-                case _:
-                    pass
+            if isinstance(node, ast.ImportFrom) and node.module:
+                left += _files(node.module, [name.name for name in node.names])
     return found
+
+
+def _files(module: str, names: Iterable[str]) -> list[Path]:
+    """Where the module itself stands, and each name that may be a module in it."""
+    package, *inside = module.split(".")
+    if package != PACKAGE.name:
+        return []
+    place = PACKAGE.joinpath(*inside)
+    return [place.with_suffix(".py"), *(place / f"{name}.py" for name in names)]
 
 
 def default(setting: Setting) -> str:

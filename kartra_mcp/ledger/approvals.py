@@ -14,6 +14,7 @@ from kartra_mcp.ledger.file import LedgerFile, Transaction
 from kartra_mcp.ledger.words import Binding, Intent
 
 LIFETIME = 86_400.0
+DECLINE_HOLDS = 600.0
 
 Standing = Literal["pending", "approved", "declined", "expired", "superseded"]
 
@@ -86,6 +87,14 @@ class Approvals:
             found = [_approval(row, transaction.now) for row in rows if row["used_by"] is None]
             return next((a for a in found if a.state == "approved"), None)
 
+    def declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
+        """The newest decline of exactly this call, while it still holds."""
+        with self.file.reading() as transaction:
+            rows = _bound(transaction, binding, "declined")
+            found = _approval(rows[0], transaction.now) if rows else None
+            holds = found is not None and transaction.now - (found.decided_at or 0) < seconds
+        return found if holds else None
+
     def decide(self, number: int, *, approve: bool, reason: str, who: str) -> Approval:
         """Approve or decline; the caller has checked the PIN.
 
@@ -136,7 +145,9 @@ def unapproved(transaction: Transaction, intent: Intent, burns: Binding | None) 
 
 def burn(transaction: Transaction, number: str, intent_id: str) -> None:
     transaction.run(
-        "UPDATE approvals SET used_by = ?, facts = NULL WHERE number = ?", intent_id, int(number)
+        "UPDATE approvals SET used_by = ?, facts = NULL, summary = '' WHERE number = ?",
+        intent_id,
+        int(number),
     )
 
 
@@ -175,7 +186,9 @@ def _decide(transaction: Transaction, number: int, *, approve: bool, reason: str
 
 
 def _end(transaction: Transaction, number: int, state: Standing) -> None:
-    transaction.run("UPDATE approvals SET state = ?, facts = NULL WHERE number = ?", state, number)
+    transaction.run(
+        "UPDATE approvals SET state = ?, facts = NULL, summary = '' WHERE number = ?", state, number
+    )
     _tell(transaction, number, state)
 
 

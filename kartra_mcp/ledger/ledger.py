@@ -128,6 +128,11 @@ class Ledger:
             known = index.state_of(transaction.db, intent_id) is not None
         return known and self._locks.held(intent_id)
 
+    def require_ended(self, intent_id: str) -> None:
+        """Raise `in_progress` while its owner or its program lives: nothing is settled then."""
+        if self.held(intent_id):
+            raise admission.still_running(intent_id)
+
     def reconcile(
         self, intent_id: str, to: Literal["succeeded", "failed"], evidence: Mapping[str, Any]
     ) -> None:
@@ -135,7 +140,7 @@ class Ledger:
         with self._file.writing() as transaction:
             self._settle(transaction)
             refusal = admission.unreconcilable(transaction, intent_id)
-            if refusal is None and to == "failed" and self._locks.held(intent_id):
+            if refusal is None and self._locks.held(intent_id):
                 refusal = admission.still_running(intent_id)
             if refusal is None:
                 executed = Executed.YES if to == "succeeded" else Executed.NO
@@ -143,7 +148,7 @@ class Ledger:
                 transaction.append("reconcile", {**body, "evidence": dict(evidence)})
         if refusal is not None:
             raise refusal
-        self._release(intent_id, keep=self._locks.held(intent_id))
+        self._release(intent_id, keep=False)
 
     def mint(
         self,

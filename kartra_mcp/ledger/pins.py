@@ -7,6 +7,7 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from kartra_mcp.errors import Refused
@@ -41,6 +42,15 @@ class Pins:
         with self.file.writing() as transaction:
             transaction.set_meta("pin", json.dumps(kept))
             transaction.append("consent", {"event": "pin_set", "who": who})
+
+    def left(self) -> int:
+        """How many wrong PINs from now lock it; 0: it is locked."""
+        sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
+        with self.file.reading() as transaction:
+            since = transaction.now - WINDOW
+            newest = transaction.all(sql, ATTEMPTS)
+        wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
+        return ATTEMPTS - sum(1 for _ in wrong)
 
     def check(self, pin: str, who: str) -> bool:
         """Whether this is the PIN. The attempt is on disk before the answer is known outside.

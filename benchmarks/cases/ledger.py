@@ -1,0 +1,100 @@
+"""What the ledger adds to a call, ten thousand lines into its life."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from benchmarks import accounts
+from benchmarks.numbers import Row, in_turn, repeated
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.model import Executed, Risk
+
+TITLE = "The ledger at 10,000 lines"
+ABOUT = (
+    "Each intent is of another transaction, and is written before the action and again after it, "
+    "each time to the disk itself (`synchronous=FULL`). Two bare SQLite commits, made in turn with "
+    'these, are what the disk alone costs here. "95 of 100" is the time that so many stay under.'
+)
+LINES = 10_000
+TIMES = 300
+PROMISED = 0.010
+LIMITS = Limits(cap_day_count=None)
+BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
+SUMMARY = "Refund FULL 97.00 of transaction 101 (Course) to 'Ada'"
+
+targets = count(1)
+
+
+def run() -> list[Row]:
+    with (
+        accounts.folder() as folder,
+        closing(Ledger(folder / "state")) as ledger,
+        closing(bare_file(folder)) as bare_one,
+    ):
+        repeated(lambda: plain(ledger), LINES // 2)
+        works = (partial(plain, ledger), partial(with_preview, ledger))
+        bare, gated, disk = in_turn((*works, partial(two_commits, bare_one)), TIMES)
+    return [
+        Row("begin and finish", bare, "ms", PROMISED),
+        Row("begin and finish, 95 of 100", bare, "ms", PROMISED, percent=95),
+        Row("a previewed call: mint, check, begin, finish", gated, "ms", PROMISED),
+        Row("a previewed call, 95 of 100", gated, "ms", percent=95),
+        Row("two bare commits on this disk", disk, "ms"),
+        Row("two bare commits, 95 of 100", disk, "ms", percent=95),
+    ]
+
+
+def plain(ledger: Ledger) -> None:
+    done(ledger, intent())
+
+
+def with_preview(ledger: Ledger) -> None:
+    """All that the ledger does for a call that was previewed and agreed to."""
+    minted = ledger.mint(BINDING, SUMMARY, "facts")
+    ledger.check(minted.id, BINDING, SUMMARY)
+    done(ledger, intent(consent="two_step", confirmation_id=minted.id), BINDING)
+
+
+def done(ledger: Ledger, wanted: Intent, burns: Binding | None = None) -> None:
+    ledger.begin(wanted, LIMITS, burns)
+    ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+
+
+def intent(**more: Any) -> Intent:
+    return Intent(
+        id=new_intent_id(),
+        tool="kartra_refund_transaction",
+        operation="refund_transaction",
+        risk=Risk.IRREVERSIBLE,
+        connection="c",
+        target_kind="transaction",
+        target=str(next(targets)),
+        amount=Decimal(97),
+        known_amount=Decimal(97),
+        actor="me",
+        client="benchmarks 1",
+        facts={"product": "Course"},
+        **more,
+    )
+
+
+def two_commits(database: sqlite3.Connection) -> None:
+    """Two rows, each committed to the disk, in a file that holds nothing else."""
+    for _ in range(2):
+        database.execute("INSERT INTO line (body) VALUES (?)", ("x" * 500,))
+
+
+def bare_file(folder: Path) -> sqlite3.Connection:
+    """A file that is opened as the ledger's is."""
+    database = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("CREATE TABLE line (n INTEGER PRIMARY KEY, body TEXT)")
+    return database

@@ -1,0 +1,110 @@
+"""Measured values, and what is said of them: a median, its spread, whether a promise holds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+Unit = Literal["s", "ms", "×", "MB", "tokens", "rows"]
+FACTORS: dict[Unit, float] = {"ms": 1_000, "MB": 1e-6}
+"""What a second, or a byte, is in a unit."""
+
+FEW = 2
+"""Fewer values than this have no spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure: values in seconds, bytes or plain numbers; `at_most` is what was promised.
+
+    The figure is the values' median, or where `percent` is given the value that so many of them
+    stay under.
+    """
+
+    what: str
+    values: tuple[float, ...]
+    unit: Unit
+    at_most: float | None = None
+    percent: int | None = None
+
+    @property
+    def figure(self) -> float:
+        if self.percent is None or len(self.values) < FEW:
+            return statistics.median(self.values)
+        return statistics.quantiles(self.values, n=100)[self.percent - 1]
+
+    @property
+    def missed(self) -> bool:
+        return self.at_most is not None and self.figure > self.at_most
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """What, figure, spread (the middle half of the values), promise."""
+        promise = "" if self.at_most is None else f"≤ {_written(self.at_most, self.unit)}"
+        spread = "" if self.percent else self._spread()
+        verdict = " **missed**" if self.missed else ""
+        return self.what, _written(self.figure, self.unit), spread, promise + verdict
+
+    def _spread(self) -> str:
+        if len(self.values) < FEW:
+            return ""
+        low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
+        return f"{_number(low, self.unit)} to {_number(high, self.unit)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Seconds of two things that ran in turn; each pair is compared only with itself."""
+
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+
+    def added(self) -> tuple[float, ...]:
+        return tuple(a - b for a, b in zip(self.ours, self.theirs, strict=True))
+
+    def ratios(self) -> tuple[float, ...]:
+        return tuple(a / b for a, b in zip(self.ours, self.theirs, strict=True))
+
+
+def paired(ours: Callable[[], float], theirs: Callable[[], float], count: int) -> Pairs:
+    """Run both in turn, each first every other time. The first pair only warms up."""
+    found: list[tuple[float, float]] = []
+    for number in range(count + 1):
+        if number % 2:
+            found.append((ours(), theirs()))
+        else:
+            other = theirs()
+            found.append((ours(), other))
+    mine, others = zip(*found[1:], strict=True)
+    return Pairs(mine, others)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """The seconds that it takes."""
+    begun = perf_counter()
+    work()
+    return perf_counter() - begun
+
+
+def repeated(work: Callable[[], object], count: int) -> tuple[float, ...]:
+    """The seconds of each of so many times."""
+    return tuple(timed(work) for _ in range(count))
+
+
+def in_turn(works: Sequence[Callable[[], object]], count: int) -> list[tuple[float, ...]]:
+    """The seconds of each of several things that run in turn, so many times."""
+    rounds = [[timed(work) for work in works] for _ in range(count)]
+    return list(zip(*rounds, strict=True))
+
+
+def _written(value: float, unit: Unit) -> str:
+    number = _number(value, unit)
+    return f"{number} ×" if unit == "×" else f"{number} {unit}"
+
+
+def _number(value: float, unit: Unit) -> str:
+    value *= FACTORS.get(unit, 1.0)
+    digits = 2 if unit in ("s", "×") else 0 if unit in ("tokens", "rows") else 1
+    return f"{value:,.{digits}f}"

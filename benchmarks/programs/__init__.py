@@ -1,0 +1,1 @@
+"""Programs that the cases start: what the server is measured against, or works with."""

@@ -1,0 +1,118 @@
+"""Persons and hosts that answer questions, and what the ledger says of it; for tests of consent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import anyio
+from door import Answer, Sandbox, StandIn, call
+from mcp_types import ElicitResult, ErrorData
+
+REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"
+A_PERSON = 1.05
+"""Seconds: a person's time is what is tested."""
+
+
+@cache
+def _fresh() -> Path:
+    """One account as `reset` makes it, copied for every test: making one takes a while."""
+    file = Path(mkdtemp()) / "account.db"
+    program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={file}", "reset"]
+    subprocess.run(program, check=True, capture_output=True)
+    return file
+
+
+def sandbox(folder: Path, **settings: str) -> Sandbox:
+    """An account of its own, without a throttle."""
+    made = Sandbox(folder, {"RATE": "0", **settings})
+    made.file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_fresh(), made.file)
+    return made
+
+
+def ledger_folder(place: Sandbox | StandIn) -> Path:
+    return place.folder / ("sandbox" if isinstance(place, Sandbox) else "state")
+
+
+def lines(place: Sandbox | StandIn, kind: str) -> list[dict[str, Any]]:
+    """The bodies of the ledger's lines of a kind, oldest first."""
+    return [json.loads(body) for (body,) in rows(place, "kind = ? ORDER BY n", kind)]
+
+
+def rows(place: Sandbox | StandIn, where: str, *values: Any) -> list[tuple[Any, ...]]:
+    return changed(place, f"SELECT body FROM lines WHERE {where}", *values)
+
+
+def changed(place: Sandbox | StandIn, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run SQL on the ledger's file; no rows where there is no ledger."""
+    file = ledger_folder(place) / "ledger.db"
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(file)) as database, database:
+        return database.execute(sql, values).fetchall()
+
+
+def story(place: Sandbox | StandIn) -> dict[str, tuple[str, str]]:
+    """Of every tool that ran: the consent and how it ended. One intent a tool, one outcome each."""
+    ended = {line["intent"]: line["state"] for line in lines(place, "outcome")}
+    told = [(x["tool"], (x["consent"], ended[x["intent"]])) for x in lines(place, "intent")]
+    assert len(dict(told)) == len(told) == len(ended)
+    return dict(told)
+
+
+def events(place: Sandbox | StandIn) -> list[str]:
+    return [line["event"] for line in lines(place, "consent")]
+
+
+def confirmed(preview: Answer, **instead: Any) -> dict[str, Any]:
+    """The arguments that a second call adds to those of the first."""
+    shown = preview.error["confirmation"]
+    words = {"confirmation_id": shown["id"], "confirmation_summary": shown["summary"]}
+    return {"confirm": True, **words, **instead}
+
+
+async def twice(client: Any, tool: str, **arguments: Any) -> Answer:
+    """The preview, and then what it asks for."""
+    preview = await call(client, tool, **arguments)
+    assert preview.code == "confirmation_required", preview.text
+    return await call(client, tool, **arguments, **confirmed(preview))
+
+
+def wanted(params: Any) -> dict[str, str]:
+    """What a form wants to be typed."""
+    typed = params.requested_schema["properties"].get("amount")
+    return {"amount": typed["title"].removeprefix("To confirm, type ")} if typed else {}
+
+
+class Person:
+    """Answers every question after a while, and keeps what was asked."""
+
+    def __init__(
+        self,
+        action: Any = "accept",
+        confirm: Any = True,
+        after: float = A_PERSON,
+        **content: Any,
+    ) -> None:
+        self.action, self.confirm, self.after, self.content = action, confirm, after, content
+        self.url_only = False
+        self.asked: list[Any] = []
+
+    async def __call__(self, context: Any, params: Any) -> ElicitResult | ErrorData:
+        self.asked.append(params)
+        await anyio.sleep(self.after)
+        if self.action == "error":
+            return ErrorData(code=-32600, message="Elicitation not supported")
+        if self.action != "accept":
+            return ElicitResult(action=self.action)
+        said = {} if self.confirm is None else {"confirm": self.confirm}
+        return ElicitResult(action="accept", content={**said, **wanted(params), **self.content})

@@ -1,0 +1,209 @@
+"""The real server that kills itself: `fault_server.py POINT N DELAY` ends at the N-th POINT.
+
+The package knows nothing of it: its parts are wrapped here, in this process, before it serves.
+DELAY (seconds) is for the points that lie in the program's own time.
+
+preview            before the facts are read; the second is before they are read again
+minted             a confirmation id is on disk, and was not told
+before_begin       agreed to, nothing recorded
+begin_uncommitted  the intent's line is written, not committed
+begin_committed    committed, the head not written
+begin_torn         committed, half of the head written
+begun              all of the intent is on disk
+before_start       right before the program's start
+started            right after it
+running            DELAY after the start
+program_first      DELAY after the start, its program killed before it
+program_alone      DELAY after the start the program is killed; the server lives
+answered           the program's answer was read, nothing recorded
+finish_uncommitted, finish_committed, finish_torn: as above, of the outcome
+finished           the outcome is on disk
+answering          the answer was made, and is not sent
+fsync              before the N-th time that anything is made durable
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from kartra_mcp import consent, process, server
+from kartra_mcp.cli import main
+from kartra_mcp.ledger import admission, head
+from kartra_mcp.ledger.file import Transaction
+from kartra_mcp.ledger.ledger import Ledger
+
+POINTS = """
+preview minted before_begin begin_uncommitted begin_committed begin_torn begun before_start started
+running program_first program_alone answered finish_uncommitted finish_committed finish_torn
+finished answering fsync
+""".split()  # noqa: SIM905  a table that is read as words
+IN_ITS_TIME = ("running", "program_first", "program_alone")
+
+
+class Fault:
+    def __init__(self, point: str, number: int, delay: float) -> None:
+        assert point in POINTS, point
+        self.point, self.left, self.delay = point, number, delay
+        self.phase = threading.local()
+        self.program = 0
+
+    def reach(self, point: str) -> None:
+        if point == self.point:
+            self.left -= 1
+            if self.left == 0:
+                self.die()
+
+    def die(self) -> None:
+        self.tell()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def tell(self) -> None:
+        """A line of `struck` in the state folder: the point was reached."""
+        with (Path(os.environ["KARTRA_MCP_STATE_DIR"]) / "struck").open("a") as file:
+            file.write(f"{self.point}\n")
+
+    def in_its_time(self) -> None:
+        if self.point in IN_ITS_TIME:
+            threading.Timer(self.delay, self._strike).start()
+
+    def _strike(self) -> None:
+        if self.point != "running":
+            process._signal_group(self.program, signal.SIGKILL)
+        if self.point == "program_alone":
+            self.tell()
+        else:
+            self.die()
+
+    def within(self) -> str:
+        return getattr(self.phase, "name", "")
+
+
+def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
+    setattr(owner, name, around(getattr(owner, name)))
+
+
+def install(fault: Fault) -> None:
+    wrap(consent, "read_facts", lambda real: before(fault, "preview", real))
+    wrap(Ledger, "mint", lambda real: after(fault, "minted", real))
+    wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))
+    wrap(Ledger, "finish", lambda real: phased(fault, "finish", ("", "finished"), real))
+    wrap(admission, "record", lambda real: after(fault, "begin_uncommitted", real))
+    wrap(Transaction, "append", lambda real: appending(fault, real))
+    wrap(head.HeadFile, "write", lambda real: writing_head(fault, real))
+    wrap(os, "fsync", lambda real: before(fault, "fsync", real))
+    wrap(process, "run", lambda real: running(fault, real))
+    wrap(process, "_start", lambda real: starting(fault, real))
+    wrap(server.MCPServer, "_answer", lambda real: answering(fault, real))
+
+
+def before(fault: Fault, point: str, real: Any) -> Any:
+    def wrapped(*args: Any, **more: Any) -> Any:
+        fault.reach(point)
+        return real(*args, **more)
+
+    return wrapped
+
+
+def after(fault: Fault, point: str, real: Any) -> Any:
+    def wrapped(*args: Any, **more: Any) -> Any:
+        made = real(*args, **more)
+        fault.reach(point)
+        return made
+
+    return wrapped
+
+
+def phased(fault: Fault, phase: str, points: tuple[str, str], real: Any) -> Any:
+    def wrapped(*args: Any, **more: Any) -> Any:
+        fault.reach(points[0])
+        fault.phase.name = phase
+        try:
+            made = real(*args, **more)
+        finally:
+            fault.phase.name = ""
+        fault.reach(points[1])
+        return made
+
+    return wrapped
+
+
+def appending(fault: Fault, real: Any) -> Any:
+    def wrapped(transaction: Any, kind: str, body: Any) -> Any:
+        made = real(transaction, kind, body)
+        if kind == "outcome" and fault.within() == "finish":
+            fault.reach("finish_uncommitted")
+        return made
+
+    return wrapped
+
+
+def writing_head(fault: Fault, real: Any) -> Any:
+    def wrapped(file: Any, newest: Any) -> None:
+        phase = fault.within()
+        fault.reach(f"{phase}_committed")
+        if fault.point == f"{phase}_torn":
+            torn(file, newest)
+            fault.reach(f"{phase}_torn")
+        real(file, newest)
+
+    return wrapped
+
+
+def torn(file: Any, newest: Any) -> None:
+    """Half of the newest head, in the slot where all of it would stand."""
+    slots = [-1 if slot is None else slot.count for slot in file._slots() or (None, None)]
+    with file.path.open("r+b") as opened:
+        opened.seek(slots.index(min(slots)) * head.SLOT)
+        opened.write(head._encoded(newest)[: head.SLOT // 2])
+
+
+def running(fault: Fault, real: Any) -> Any:
+    async def wrapped(command: Any, **more: Any) -> Any:
+        if not more.get("pass_fds"):  # nothing is recorded of it: a read
+            return await real(command, **more)
+        told = more["on_start"]
+
+        def on_start() -> None:
+            told()
+            fault.reach("started")
+            fault.in_its_time()
+
+        fault.reach("before_start")
+        done = await real(command, **{**more, "on_start": on_start})
+        fault.reach("answered")
+        return done
+
+    return wrapped
+
+
+def starting(fault: Fault, real: Any) -> Any:
+    async def wrapped(command: Any, env: Any, cwd: Any, pass_fds: Any) -> Any:
+        made = await real(command, env, cwd, pass_fds)
+        if pass_fds:
+            fault.program = made.pid
+        return made
+
+    return wrapped
+
+
+def answering(fault: Fault, real: Any) -> Any:
+    async def wrapped(self: Any, params: Any, client: Any) -> Any:
+        made = await real(self, params, client)
+        if params.name == "kartra_refund_transaction":
+            fault.reach("answering")
+        return made
+
+    return wrapped
+
+
+if __name__ == "__main__":
+    install(Fault(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    main(["serve"])

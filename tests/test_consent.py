@@ -1,0 +1,224 @@
+"""Every gate with every kind of client, in both eras, for every risk: the code, the account, the
+ledger. A person's time is what is tested, so here tests do sleep; all clients wait at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+import pytest
+from agreeing import CANCEL, REFUND, Person, confirmed, events, ledger_folder, sandbox, story
+from door import Answer, Sandbox, call, connect
+from mcp import MCPError
+from mcp.client.session import ClientSession
+
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.model import Gate
+
+pytestmark = pytest.mark.anyio
+
+UNTAG, UNLIST, TAG = (
+    "kartra_unassign_tag",
+    "kartra_unsubscribe_lead_from_list",
+    "kartra_assign_tag",
+)
+CALLS: dict[str, dict[str, Any]] = {
+    REFUND: {"transaction_id": 101},
+    CANCEL: {"subscription_id": 205},
+    UNTAG: {"lead_id": 48110, "tag_name": "VIP"},
+    UNLIST: {"lead_id": 48110, "list_name": "Weekly Letter"},
+    TAG: {"lead_id": 48110, "tag_name": "Affiliate"},
+}
+TAGGED = "SELECT 1 FROM lead_tags JOIN tags ON id = tag_id WHERE lead_id = 48110 AND name = "
+LOOKS = {
+    REFUND: ("SELECT type, cents FROM transactions WHERE parent_id = 101", [("refund", 9700)]),
+    CANCEL: ("SELECT 1 FROM subscriptions WHERE id = 205 AND status = 'Cancelled'", [(1,)]),
+    UNTAG: (TAGGED + "'VIP'", []),
+    UNLIST: (
+        "SELECT active FROM lead_lists JOIN lists ON id = list_id"
+        " WHERE lead_id = 48110 AND name = 'Weekly Letter'",
+        [(0,)],
+    ),
+    TAG: (TAGGED + "'Affiliate'", [(1,)]),
+}
+"""What the account looks like once it was done, and done once."""
+
+NOBODY, BY_URL = "none", "url only"
+PERSONS: dict[str, Callable[[], Person]] = {
+    "accepts": Person,
+    "says yes in words": lambda: Person(confirm="yes"),
+    "says 1": lambda: Person(confirm=1),
+    "leaves the box empty": lambda: Person(confirm=None),
+    "leaves the box off": lambda: Person(confirm=False),
+    "declines": lambda: Person("decline"),
+    "dismisses": lambda: Person("cancel"),
+    "accepts at once": lambda: Person(after=0),
+    "declines at once": lambda: Person("decline", after=0),
+    "dismisses at once": lambda: Person("cancel", after=0),
+    "slow": lambda: Person(after=12.5),
+    "lies": lambda: Person("error", after=0),
+    "fails later": lambda: Person("error"),
+}
+ANSWERS = {
+    "accepts": "",
+    "slow": "",
+    "says yes in words": "declined",
+    "says 1": "declined",
+    "leaves the box empty": "declined",
+    "leaves the box off": "declined",
+    "declines": "declined",
+    "dismisses": "dismissed",
+    "accepts at once": "answered_by_host",
+    "declines at once": "answered_by_host",
+    "dismisses at once": "answered_by_host",
+    "lies": "answered_by_host",
+    "fails later": "dismissed",
+}
+
+
+@dataclass
+class Table:
+    """One row of the table: a gate and a client, for every risk at once."""
+
+    place: Sandbox
+    gate: str
+    era: str
+    client: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"elicitation_callback": self.person} if self.person else {}
+
+    def __post_init__(self):
+        found = PERSONS.get(self.client)
+        self.person = found() if found else Person() if self.client == BY_URL else None
+        if self.client == BY_URL and self.person:
+            self.person.url_only = True
+        self.before = self.place.dump()
+
+    async def play(self):
+        expected = ANSWERS.get(self.client, "") if self.gate in ("preview", "human") else ""
+        if self.gate == "deny":
+            await self.refused("not_allowed")
+        elif self.gate == "allow":
+            await self.runs("none")
+        elif self.gate == "flag":
+            await self.refused("confirmation_required")
+            await self.runs("flag", {tool: {"confirm": True} for tool in CALLS})
+        elif self.client not in ANSWERS:
+            await (self.two_steps() if self.gate == "preview" else self.approval())
+        elif self.era != "legacy" and self.client in ("lies", "fails later"):
+            await self.unanswered()
+        elif expected:
+            await self.refused(expected, [expected] * len(CALLS))
+            if expected != "answered_by_host":
+                await self.still_blocked(expected)
+        else:
+            await self.runs("elicitation")
+            assert len(self.person.asked if self.person else ()) == len(CALLS)
+
+    async def all(self, more: dict[str, dict[str, Any]] | None = None) -> dict[str, Answer]:
+        found: dict[str, Answer] = {}
+
+        async def one(tool):
+            found[tool] = await call(client, tool, **CALLS[tool], **(more or {}).get(tool, {}))
+
+        async with connect(self.place, self.era, **self.settings) as client:
+            async with anyio.create_task_group() as calls:
+                for tool in CALLS:
+                    calls.start_soon(one, tool)
+        return found
+
+    async def runs(self, consent: str, more: Any = None):
+        found = await self.all(more)
+        assert {tool: answer.text for tool, answer in found.items() if answer.failed} == {}
+        for tool, (sql, after) in LOOKS.items():
+            assert (tool, self.place.rows(sql)) == (tool, after)
+        assert story(self.place) == dict.fromkeys(CALLS, (consent, "succeeded"))
+
+    async def refused(self, code: str, noted: list[str] | None = None) -> dict[str, Answer]:
+        found = await self.all()
+        told = {tool: (answer.code, answer.executed) for tool, answer in found.items()}
+        assert told == dict.fromkeys(CALLS, (code, "no"))
+        self.untouched()
+        assert events(self.place) == (noted or [])
+        return found
+
+    def untouched(self):
+        assert self.place.dump() == self.before
+        assert story(self.place) == {}
+
+    async def two_steps(self):
+        found = await self.refused("confirmation_required")
+        await self.runs("two_step", {tool: confirmed(said) for tool, said in found.items()})
+
+    async def approval(self):
+        found = await self.refused("approval_required", ["approval_asked"] * len(CALLS))
+        with closing(Ledger(ledger_folder(self.place))) as ledger:
+            for answer in found.values():
+                number = answer.error["confirmation"]["number"]
+                ledger.approvals.decide(number, approve=True, reason="", who="ada")
+        await self.runs("approval")
+
+    async def still_blocked(self, why: str):
+        """Not by asking again, and not by a client that cannot ask."""
+        for person in (self.person, None):
+            self.person = person
+            await self.refused(why, [why] * len(CALLS))
+
+    async def unanswered(self):
+        """In the newer era such a client never comes back."""
+        async with connect(self.place, self.era, **self.settings) as client:
+            for tool in (REFUND, TAG):
+                with pytest.raises(MCPError):
+                    await call(client, tool, **CALLS[tool])
+        self.untouched()
+        assert events(self.place) == []
+
+
+@pytest.fixture
+def url_only(monkeypatch):
+    """A client that declares elicitation by URL alone; the SDK's declares both."""
+    usual = ClientSession._build_capabilities
+
+    def declared(self, version):
+        found = usual(self, version)
+        if getattr(self._elicitation_callback, "url_only", False):
+            only = types.ElicitationCapability(url=types.UrlElicitationCapability())
+            return found.model_copy(update={"elicitation": only})
+        return found
+
+    monkeypatch.setattr(ClientSession, "_build_capabilities", declared)
+
+
+@pytest.mark.parametrize("gate", Gate)
+async def test_the_table(tmp_path: Path, era, gate, url_only):
+    asks = gate in (Gate.PREVIEW, Gate.HUMAN)
+    clients = [NOBODY, BY_URL, *PERSONS] if asks else [NOBODY, "accepts"]
+    limiter = anyio.CapacityLimiter(4)
+
+    async def row(client):
+        place = sandbox(tmp_path / client, **gates(tmp_path, gate), TIMEOUT="12")
+        async with limiter if client != "slow" else anyio.CapacityLimiter(1):
+            try:
+                await Table(place, gate, era, client).play()
+            except AssertionError as slip:
+                wrong[client] = str(slip)
+
+    wrong: dict[str, str] = {}
+    async with anyio.create_task_group() as group:
+        for client in clients:
+            group.start_soon(row, client)
+    assert wrong == {}
+
+
+def gates(folder: Path, gate: str) -> dict[str, str]:
+    """The gate for every risk; for a write by the policy file, which gates single tools."""
+    file = folder / "policy.toml"
+    file.write_text(f'[tools."{TAG}"]\ngate = "{gate}"\n')
+    return {"GATE_DESTRUCTIVE": gate, "GATE_IRREVERSIBLE": gate, "POLICY": str(file)}

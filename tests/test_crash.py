@@ -1,0 +1,52 @@
+"""kill -9 at every step of a refund: never two refunds, no intent lost. `make soak` does many."""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+import pytest
+from crashes import FIRST, House, Story, judge, tell
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and descriptors"),
+]
+
+BEFORE = ("begin_uncommitted", "begin_committed", "begin_torn", "before_start")
+AFTER = (
+    "started",
+    "answered",
+    "finish_uncommitted",
+    "finish_committed",
+    "finish_torn",
+    "answering",
+)
+STORIES = {
+    "before anything is recorded": [
+        Story(FIRST, "preview", "preview", nth=2),
+        Story(FIRST + 1, "preview", "minted"),
+        Story(FIRST + 2, "flag", "before_begin", partial=True),
+    ],
+    "while it is recorded": [Story(FIRST + n, "preview", at) for n, at in enumerate(BEFORE)],
+    "once it was started": [Story(FIRST + n, "preview", at) for n, at in enumerate(AFTER)],
+    "in the program's own time": [
+        Story(FIRST, "preview", "running", how="hangs", seconds=1),
+        Story(FIRST + 1, "preview", "program_first", how="hangs", seconds=1, delay=0.8),
+        Story(FIRST + 2, "preview", "program_alone", how="lost", seconds=2, delay=1.0),
+        Story(FIRST + 3, "flag", "answered", how="killed", seconds=1, partial=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_killed_server_refunds_once_and_loses_nothing(tmp_path, name):
+    stories = STORIES[name]
+    house = House(tmp_path / "state").build(len(stories))
+    for number, story in enumerate(stories):
+        story.seed = number
+    async with anyio.create_task_group() as tasks:
+        for story in stories:
+            tasks.start_soon(tell, house, story)
+    assert judge(house, stories) == []
+    assert sorted(house.struck()) == sorted(story.point for story in stories)

@@ -1,0 +1,274 @@
+"""Unknown writes are settled by looking, never by repeating; what no look proves stays unknown."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+from crashes import FIRST, House, Story, crash
+from door import Answer, Sandbox, call
+from mcp import Client
+from waiting import gone, until
+
+from kartra_mcp.composition import compose
+from kartra_mcp.ledger.locks import RunningLocks
+from kartra_mcp.settings import read_settings
+
+pytestmark = pytest.mark.anyio
+
+REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"
+SALE = {"transaction_id": 101}
+EARLIER = {"transaction_id": 105}
+SUBSCRIPTION = {"subscription_id": 201}
+FAULTS = {REFUND: "refund_transaction", CANCEL: "cancel_transaction"}
+WRITES = ("67c41d8e9a02b35f716e4b31", "67c41d8e9a02b35f716e4b20")
+QUARTER = 15 * 60.0
+SOON, LATE = QUARTER - 30, QUARTER + 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def account(tmp_path) -> Sandbox:
+    return Sandbox(tmp_path / "state")
+
+
+@asynccontextmanager
+async def opened(place: Sandbox, clock: Clock, era: str = "2026-07-28"):
+    made = compose(read_settings({}, place.environment), clock)
+    try:
+        async with Client(made.mcp.server, mode=era) as connected:
+            yield connected
+    finally:
+        await made.end()
+
+
+async def lost(client: Client, place: Sandbox, tool: str, *fault: str, **given) -> str:
+    """Agree to it, lose the answer; the intent that is unknown now."""
+    place.arrange("fault", "set", FAULTS[tool], *(fault or ("silent",)))
+    answer = await agreed(client, tool, **given)
+    assert (answer.code, answer.executed) == ("membrane_error", "unknown")
+    found = (await call(client, "kartra_ledger", state="unknown")).result["lines"]
+    assert len(found) == 1
+    return found[0]["intent"]
+
+
+async def agreed(client: Client, tool: str, **given) -> Answer:
+    shown = (await call(client, tool, **given)).error["confirmation"]
+    said = {"confirmation_id": shown["id"], "confirmation_summary": shown["summary"]}
+    return await call(client, tool, confirm=True, **said, **given)
+
+
+async def reconcile(client: Client, place: Sandbox, intent: str) -> Answer:
+    """What came of a look, which only looked."""
+    before, runs = kept(place), len(place.runs())
+    answer = await call(client, "kartra_reconcile", intent=intent)
+    assert kept(place) == before
+    assert not [words for words in place.runs()[runs:] if words[2] in WRITES]
+    return answer
+
+
+def kept(place: Sandbox) -> list[str]:
+    """The account, but for the faults that are used up by looking too."""
+    return [line for line in place.dump() if '"faults"' not in line]
+
+
+async def state(client: Client, place: Sandbox, intent: str) -> str:
+    told = (await reconcile(client, place, intent)).result
+    line = next(line for line in await lines(client) if line["intent"] == intent)
+    assert line["state"] == told["state"]
+    assert ("check" in told) == (told["state"] == "unknown")
+    return told["state"]
+
+
+async def lines(client: Client):
+    return (await call(client, "kartra_ledger")).result["lines"]
+
+
+def refunds(place: Sandbox, of: int = 101):
+    return place.rows("SELECT cents FROM transactions WHERE parent_id = ?", of)
+
+
+async def test_a_refund_that_happened_is_seen(account, clock, era):
+    async with opened(account, clock, era) as client:
+        intent = await lost(client, account, REFUND, "killed", "--effect", **SALE)
+        assert await state(client, account, intent) == "succeeded"
+        again = await call(client, REFUND, **SALE)
+        assert (again.code, again.executed) == ("already_done", "no")
+        assert again.error["first"]["intent"] == intent
+        settled = await reconcile(client, account, intent)
+        assert (settled.code, settled.executed) == ("invalid_arguments", "no")
+    assert refunds(account) == [(9700,)]
+
+
+async def test_a_refund_that_is_not_seen_stays_unknown_for_a_quarter_of_an_hour(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, **SALE)
+        for _ in range(3):
+            assert await state(client, account, intent) == "unknown"
+        clock.ahead = SOON
+        assert await state(client, account, intent) == "unknown"
+        assert (await call(client, REFUND, **SALE)).code == "outcome_unknown"
+        clock.ahead = LATE
+        assert await state(client, account, intent) == "unknown"
+        assert (await call(client, REFUND, **SALE)).code == "outcome_unknown"
+        assert await state(client, account, intent) == "failed"
+        assert not (await agreed(client, REFUND, **SALE)).failed
+    assert refunds(account) == [(9700,)]
+
+
+async def test_two_late_looks_may_be_of_two_servers(account, clock, era):
+    async with opened(account, clock, era) as client:
+        intent = await lost(client, account, REFUND, **SALE)
+    clock.ahead = LATE
+    for expected in ("unknown", "failed"):
+        async with opened(account, clock, era) as client:
+            assert await state(client, account, intent) == expected
+
+
+async def test_what_comes_between_two_late_looks_is_seen(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, **SALE)
+        clock.ahead = LATE
+        assert await state(client, account, intent) == "unknown"
+        account.arrange("action", "run", "refund-transaction", '--input={"transaction_id":101}')
+        assert refunds(account) == [(9700,)]
+        assert await state(client, account, intent) == "succeeded"
+
+
+async def test_a_look_that_could_not_see_does_not_count(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, **SALE)
+        clock.ahead = LATE
+        for _ in range(3):
+            account.arrange("fault", "set", "retrieve_transactions_from_lead", "internal")
+            assert await state(client, account, intent) == "unknown"
+        assert await state(client, account, intent) == "unknown"
+        assert await state(client, account, intent) == "failed"
+
+
+async def test_an_earlier_refund_proves_nothing(account, clock):
+    """Of transaction 105 a part was refunded before; the preview could not read of it."""
+    async with opened(account, clock) as client:
+        account.arrange("fault", "set", "retrieve_transactions_from_lead", "internal", "--times=2")
+        intent = await lost(client, account, REFUND, **EARLIER, refund_amount=40)
+        assert refunds(account, 105) == [(5000,)]
+        for ahead in (0.0, LATE, LATE):
+            clock.ahead = ahead
+            assert await state(client, account, intent) == "unknown"
+
+
+async def test_an_earlier_refund_that_was_seen_proves_nothing(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, **EARLIER, refund_amount=40)
+        assert await state(client, account, intent) == "unknown"
+        clock.ahead = LATE
+        assert await state(client, account, intent) == "unknown"
+        assert await state(client, account, intent) == "failed"
+
+
+async def test_nothing_is_settled_while_its_program_lives(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, "silent", "--effect", **SALE)
+        held = RunningLocks(account.folder / "sandbox" / "locks").hold(intent)
+        for ahead in (0.0, LATE, LATE, LATE):
+            clock.ahead = ahead
+            answer = await reconcile(client, account, intent)
+            assert (answer.code, answer.executed) == ("in_progress", "no")
+        held.close()
+        assert await state(client, account, intent) == "succeeded"
+
+
+async def test_looks_while_its_program_lives_do_not_count(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, **SALE)
+        clock.ahead = LATE
+        held = RunningLocks(account.folder / "sandbox" / "locks").hold(intent)
+        for _ in range(3):
+            assert (await reconcile(client, account, intent)).code == "in_progress"
+        held.close()
+        assert await state(client, account, intent) == "unknown"
+        assert await state(client, account, intent) == "failed"
+
+
+async def test_a_program_that_outlives_its_server_is_waited_for(tmp_path):
+    house = House(tmp_path / "state").build(1)
+    story = Story(FIRST, "preview", "running", how="gated")
+    house.plan(FIRST, story.how, story.seconds)
+    await crash(house, story, story.dice())
+    assert story.crashed
+    async with house.server("2026-07-28", "preview") as client:
+        (line,) = await lines(client)
+        assert line["state"] == "running"
+        assert (await call(client, "kartra_reconcile", intent=line["intent"])).code == "in_progress"
+        assert (await call(client, REFUND, transaction_id=FIRST)).code == "in_progress"
+        house.go(FIRST)
+        await until(lambda: all(map(gone, house.pids(FIRST))))
+        found = (await call(client, "kartra_reconcile", intent=line["intent"])).result
+        assert found["state"] == "succeeded"
+    assert house.refunds(FIRST) == [("refund", 9700)]
+
+
+@pytest.mark.parametrize("effect", [True, False])
+async def test_what_was_not_read_before_cannot_be_compared(account, clock, effect):
+    account.settings = {"GATE_IRREVERSIBLE": "flag"}
+    fault = ("silent", "--effect") if effect else ("silent",)
+    account.arrange("fault", "set", FAULTS[REFUND], *fault)
+    async with opened(account, clock) as client:
+        answer = await call(client, REFUND, **SALE, confirm=True)
+        assert (answer.code, answer.executed) == ("membrane_error", "unknown")
+        (line,) = await lines(client)
+        for ahead in (0.0, LATE, LATE, LATE):
+            clock.ahead = ahead
+            told = (await reconcile(client, account, line["intent"])).result
+            assert told["state"] == "unknown"
+            assert "In Kartra" in told["check"]
+        again = await call(client, REFUND, **SALE, confirm=True)
+        assert (again.code, again.executed) == ("outcome_unknown", "no")
+    assert len(refunds(account)) == effect
+
+
+async def test_a_cancellation_that_happened_is_seen(account, clock, era):
+    async with opened(account, clock, era) as client:
+        intent = await lost(client, account, CANCEL, "silent", "--effect", **SUBSCRIPTION)
+        assert await state(client, account, intent) == "succeeded"
+        assert (await call(client, CANCEL, **SUBSCRIPTION)).code == "already_done"
+
+
+async def test_a_cancellation_that_did_not_happen_is_settled_late(account, clock):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, CANCEL, **SUBSCRIPTION)
+        assert await state(client, account, intent) == "unknown"
+        clock.ahead = LATE
+        assert await state(client, account, intent) == "unknown"
+        assert (await call(client, CANCEL, **SUBSCRIPTION)).code == "outcome_unknown"
+        assert await state(client, account, intent) == "failed"
+        assert not (await agreed(client, CANCEL, **SUBSCRIPTION)).failed
+
+
+async def test_it_looks_under_read_only_too(account, clock, era):
+    async with opened(account, clock) as client:
+        intent = await lost(client, account, REFUND, "silent", "--effect", **SALE)
+    account.settings = {"READ_ONLY": "on"}
+    async with opened(account, clock, era) as client:
+        assert await state(client, account, intent) == "succeeded"
+
+
+async def test_what_is_not_in_the_ledger(account, clock):
+    async with opened(account, clock) as client:
+        answer = await call(client, "kartra_reconcile", intent="int_0000000000000000")
+        assert (answer.code, answer.executed) == ("invalid_arguments", "no")
+        odd = await call(client, "kartra_reconcile", intent="../../ledger")
+        assert (odd.code, odd.executed) == ("invalid_arguments", "no")

@@ -1,0 +1,252 @@
+"""What cannot be recorded does not run; what ran is told, though its end could not be recorded."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import anyio
+import pytest
+from door import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from mcp import Client, StdioServerParameters
+
+from kartra_mcp import results
+from kartra_mcp.ledger import head
+from kartra_mcp.ledger.faults import unavailable
+from kartra_mcp.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.anyio
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits and locks")
+
+REFUND, TAG, READ = "kartra_refund_transaction", "kartra_assign_tag", "kartra_get_lead"
+NUMBER = {"type": "object", "properties": {"transaction_id": {"type": "integer"}}}
+LEAD = {"type": "object", "properties": {"lead_id": {"type": "integer"}}}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+from kartra_mcp.cli import main
+main(["serve"])
+"""
+
+
+@pytest.fixture
+def place(stand_in: StandIn) -> StandIn:
+    actions = [
+        action("refund-transaction", inputSchema=NUMBER),
+        action("assign-tag", inputSchema=LEAD),
+        action("get-lead", inputSchema=LEAD),
+    ]
+    stand_in.settings = {"GATE_IRREVERSIBLE": "flag", "CAP_DAY_COUNT": "1000", "RATE": "0"}
+    return stand_in.plan(**healthy(*actions))
+
+
+def state_of(place: StandIn) -> Path:
+    return place.folder / "state"
+
+
+async def refused(client, place, tool=REFUND, **given) -> str:
+    """The message with which a write is refused and nothing started."""
+    before = len(place.runs())
+    answer = await call(client, tool, **(given or {"transaction_id": 7, "confirm": True}))
+    assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
+    assert answer.error["remedy"]
+    assert len(place.runs()) == before
+    return answer.error["message"]
+
+
+async def test_a_file_where_the_state_folder_was(place, era):
+    async with connect(place, era) as client:
+        await client.list_tools()
+        shutil.rmtree(state_of(place), ignore_errors=True)
+        state_of(place).write_text("in the way")
+        assert "a file stands where" in await refused(client, place)
+        await refused(client, place, TAG, lead_id=1)
+        assert not (await call(client, READ, lead_id=1)).failed
+        state_of(place).unlink()
+        assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
+    assert len(place.runs()) == 2
+
+
+async def test_the_ledger_vanishes_while_it_is_served(place):
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
+        (state_of(place) / "ledger.db").unlink()
+        assert "is gone" in await refused(client, place)
+        assert "is gone" in await refused(client, place, transaction_id=8, confirm=True)
+
+
+async def test_somebody_else_has_it_locked(place, era):
+    async with connect(place, era) as client:
+        assert not (await call(client, TAG, lead_id=1)).failed
+        ledger = state_of(place) / "ledger.db"
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            assert "has it locked" in await refused(client, place)
+        assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
+
+
+@posix
+@pytest.mark.parametrize("room", [4_000, 90_000, 140_000])
+async def test_a_full_disk(place, room):
+    """What ran is what was recorded; closing the ledger may make room for more."""
+    done, turned_away = 0, 0
+    async with limited(place, room) as client:
+        for number in range(1, 40):
+            answer = await call(client, REFUND, transaction_id=number, confirm=True)
+            if answer.failed:
+                assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
+            done, turned_away = done + (not answer.failed), turned_away + answer.failed
+            if turned_away == 2:
+                break
+        assert turned_away
+        assert not (await call(client, READ, lead_id=1)).failed
+    assert len(place.runs()) == done + 1
+    with closing(Ledger(state_of(place))) as ledger:
+        ledger.settle()
+        states = [e["state"] for e in ledger.export()]
+        assert ledger.verify().ok
+    assert sum(s in {"succeeded", "unknown"} for s in states) >= done
+    assert set(states) <= {"succeeded", "unknown", "refused"}
+
+
+@asynccontextmanager
+async def limited(place: StandIn, room: int):
+    """A real server that may write no file beyond so many bytes."""
+    args = ["-B", "-c", LIMITED, str(room)]  # -B: else a .pyc would be cut off too
+    parameters = StdioServerParameters(command=sys.executable, args=args, env=place.environment)
+    async with Client(parameters, mode="2026-07-28") as client:
+        yield client
+
+
+def cut_short(ledger: Path) -> None:
+    drop_log(ledger)
+    content = ledger.read_bytes()
+    ledger.write_bytes(content[: len(content) // 2])
+
+
+def drop_log(ledger: Path) -> None:
+    for end in ("-wal", "-shm"):
+        Path(f"{ledger}{end}").unlink(missing_ok=True)
+
+
+def overwritten(ledger: Path) -> None:
+    drop_log(ledger)
+    ledger.write_bytes(b"this is no database" * 1000)
+
+
+def head_lost(ledger: Path) -> None:
+    ledger.with_suffix(".head").write_text("nothing")
+
+
+@pytest.mark.parametrize("damage", [cut_short, overwritten, head_lost])
+async def test_a_damaged_ledger_stops_every_write_until_a_person_begins_anew(
+    place, damage: Callable[[Path], None]
+):
+    ledger = state_of(place) / "ledger.db"
+    async with connect_stdio(place, "legacy") as client:
+        assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
+    with closing(Ledger(state_of(place))) as used:
+        used.settle()
+    damage(ledger)
+    for _ in range(2):
+        async with connect_stdio(place, "2026-07-28") as client:
+            assert "damaged" in await refused(client, place)
+            await refused(client, place, TAG, lead_id=1)
+            told = (await call(client, "kartra_status")).result["ledger"]
+            assert told["usable"] is False
+            assert "ledger new" in told["remedy"]
+            assert not (await call(client, READ, lead_id=1)).failed
+    with closing(Ledger(state_of(place))) as ended:
+        ended.new()
+    async with connect_stdio(place, "legacy") as client:
+        assert not (await call(client, REFUND, transaction_id=8, confirm=True)).failed
+
+
+@pytest.mark.parametrize("problem", [unavailable("the disk is full"), RuntimeError("boom")])
+async def test_a_success_whose_end_cannot_be_recorded_is_a_success(
+    sandbox: Sandbox, era, monkeypatch, problem
+):
+    def failing(*_, **__):
+        raise problem
+
+    async with connect(sandbox, era) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "finish", failing)
+            answer = await call(client, REFUND, transaction_id=101, confirm=True)
+        assert not answer.failed, answer.text
+        assert answer.structured is not None
+        assert "It was done, but the ledger" in answer.structured["receipt"]["note"]
+        again = await call(client, REFUND, transaction_id=101, confirm=True)
+        assert (again.code, again.executed) == ("outcome_unknown", "no")
+    assert sandbox.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
+
+
+async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, era, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError
+
+    place.plan(action_run={"exit": 1})
+    async with connect(place, era) as client:
+        monkeypatch.setattr(Ledger, "finish", failing)
+        answer = await call(client, REFUND, transaction_id=7, confirm=True)
+        assert (answer.code, answer.executed) == ("membrane_error", "unknown")
+
+
+async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era, monkeypatch):
+    real = results.first_page
+
+    def failing(result, *more):
+        if result is not None:
+            raise RuntimeError
+        return real(result, *more)
+
+    async with connect(sandbox, era) as client:
+        await client.list_tools()
+        with monkeypatch.context() as patched:
+            patched.setattr(results, "first_page", failing)
+            answer = await call(client, REFUND, transaction_id=101, confirm=True)
+        assert answer.result is None
+        assert answer.structured is not None
+        assert "It was done" in answer.structured["receipt"]["note"]
+        again = await call(client, REFUND, transaction_id=101, confirm=True)
+        assert (again.code, again.executed) == ("already_done", "no")
+
+
+async def test_the_head_cannot_be_written(place, monkeypatch):
+    """The line is committed, and cannot be counted: nothing runs on it."""
+
+    def failing(*_):
+        raise OSError(28, "No space left on device")
+
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, TAG, lead_id=1)).failed
+        with monkeypatch.context() as patched:
+            patched.setattr(head.HeadFile, "write", failing)
+            assert "disk is full" in await refused(client, place)
+        answer = await call(client, REFUND, transaction_id=7, confirm=True)
+        assert answer.code == "outcome_unknown"
+    with closing(Ledger(state_of(place))) as ledger:
+        assert [e["state"] for e in ledger.export()] == ["succeeded", "unknown"]
+
+
+async def test_a_kill_of_the_client_in_the_queue_leaves_no_intent(place):
+    """Nothing is recorded while it waits for a place."""
+    place.settings["MAX_CHILDREN"] = "1"
+    place.plan(action_run={"gate": "open"})
+    async with connect(place, "legacy") as client, anyio.create_task_group() as tasks:
+        await client.list_tools()
+        tasks.start_soon(call_it, client, READ, {"lead_id": 1})
+        await anyio.wait_all_tasks_blocked()
+        with anyio.move_on_after(0.3):
+            await call(client, REFUND, transaction_id=7, confirm=True)
+        (place.folder / "open").touch()
+    with closing(Ledger(state_of(place))) as ledger:
+        assert ledger.export() == []
+
+
+async def call_it(client, tool, arguments):
+    await client.call_tool(tool, arguments)
