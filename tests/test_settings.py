@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 from kartra_mcp import policy
 from kartra_mcp.model import Gate, Risk
 from kartra_mcp.settings import (
-    NOTHING,
     SETTINGS,
     Settings,
     flags_of,
@@ -22,6 +22,7 @@ from kartra_mcp.settings import (
     sandbox_account,
     sandbox_command,
 )
+from kartra_mcp.settings_table import NOTHING
 
 HOME = {"HOME": "/home/ann"}
 
@@ -34,6 +35,10 @@ def read(said: Mapping[str, str] | None = None, flags: Mapping[str, str] | None 
 def value_of(settings: Settings, name: str) -> Any:
     if name.startswith("GATE_"):
         return settings.gates[Risk[name.removeprefix("GATE_")]]
+    if name == "APPROVAL":
+        return settings.outside
+    if hasattr(settings.limits, name.lower()):
+        return getattr(settings.limits, name.lower())
     return getattr(settings, name.lower())
 
 
@@ -63,7 +68,14 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     ),
     "DENY": ((), "kartra_flipando.x", ("kartra_flipando.x",), "*", ("*",)),
     "GATE_DESTRUCTIVE": (Gate.FLAG, "allow", Gate.ALLOW, "deny", Gate.DENY),
-    "GATE_IRREVERSIBLE": (Gate.FLAG, "DENY", Gate.DENY, " allow ", Gate.ALLOW),
+    "GATE_IRREVERSIBLE": (Gate.PREVIEW, "DENY", Gate.DENY, " human ", Gate.HUMAN),
+    "CAP_REFUND": (None, "250", Decimal(250), "99.50", Decimal("99.50")),
+    "CAP_DAY_AMOUNT": (None, "0", Decimal(0), "1000.00", Decimal(1000)),
+    "CAP_DAY_COUNT": (20, "0", 0, "5", 5),
+    "MAIL_PER_HOUR": (100, "3", 3, "0", 0),
+    "REPEAT_WINDOW_DAYS": (30, "7", 7, "90", 90),
+    "APPROVAL": (False, "outside", True, "Client", False),
+    "ACTOR": ("unknown", "ann", "ann", "shop bot", "shop bot"),
 }
 
 # Setting → values that cannot be used, and the strictest, which is used instead.
@@ -76,15 +88,21 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "READ_ONLY": (("maybe", "readonly", "{}"), True),
     "ALLOW": ((",", " , ,", '["kartra_get_lead"]', "kartra_a kartra_b", "kartra_a;b"), NOTHING),
     "DENY": ((",", '["kartra_x"]', "kartra_a kartra_b", "'kartra_x'"), ("*",)),
-    "GATE_DESTRUCTIVE": (("ask", "preview", "human", "allow,flag", "1"), Gate.DENY),
-    "GATE_IRREVERSIBLE": (("ask", "preview", "human", "allowed", "none"), Gate.DENY),
+    "GATE_DESTRUCTIVE": (("ask", "previews", "humane", "allow,flag", "1"), Gate.DENY),
+    "GATE_IRREVERSIBLE": (("ask", "person", "allowed", "none"), Gate.DENY),
+    "CAP_REFUND": (("much", "-1", "1e3", "97,00", "0.001", "inf"), Decimal(0)),
+    "CAP_DAY_AMOUNT": (("none", "$5", "5 EUR"), Decimal(0)),
+    "CAP_DAY_COUNT": (("few", "-1", "1.5"), 0),
+    "MAIL_PER_HOUR": (("all", "-1", "1e9"), 0),
+    "REPEAT_WINDOW_DAYS": (("month", "0", "-1"), 3650),
+    "APPROVAL": (("inside", "maybe", "page"), True),
 }
 UNSET = ("", "  ", "${user_config.x}", " ${user_config.sandbox} ")
 
 
 def test_every_setting_is_in_these_tables():
     kinds_that_take_anything = {setting.name for setting in SETTINGS if setting.kind == "text"}
-    assert {setting.name for setting in SETTINGS} == set(GOOD)
+    assert {setting.name for setting in SETTINGS} == {*GOOD, "POLICY"}  # test_policy_file has it
     assert set(BAD) == set(GOOD) - kinds_that_take_anything
 
 
