@@ -125,6 +125,8 @@ MEANINGS: Mapping[str, Meaning] = {
 """Every published error type."""
 
 _WRAPPERS = ("data", "body", "response", "result", "output")
+_ANSWER = frozenset({"status", "type", "message", "cmd", "actions", "code"})
+"""The fields of an answer: a row of the account that stands in a list has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +166,28 @@ def _bodies(value: Any, depth: int) -> Iterator[dict[str, Any]]:
     """The answer itself, or what Membrane wrapped it in; an action may wrap it under any name."""
     if isinstance(value, str):
         value = _decoded(value)
+    if is_array(value) and depth:
+        for inner in value:
+            if _is_answer(inner):
+                yield from _bodies(inner, depth - 1)
     if not is_object(value):
         return
     yield value
     is_envelope = isinstance(value.get("status"), str) or "actions" in value
     for name, inner in value.items() if depth else ():
-        if name in _WRAPPERS or not (is_envelope or name in COMMANDS):
+        strange = not (is_envelope or name in COMMANDS or is_array(inner))
+        if name in _WRAPPERS or strange:
             yield from _bodies(inner, depth - 1)
+
+
+def _is_answer(value: Any) -> bool:
+    """Whether what stands in a list is an answer to a command, and no row of the account."""
+    return is_object(value) and (value.keys() <= _ANSWER or not COMMANDS.keys().isdisjoint(value))
 
 
 def _decoded(text: str) -> Any:
     """Kartra's body where Membrane passed it on as text."""
-    if not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith(("{", "[")):
         return None
     try:
         return json.loads(text)
@@ -198,8 +210,14 @@ def _command_parts(body: Mapping[str, Any]) -> Iterator[Part]:
             if entry is not body and isinstance(entry.get("status"), str):
                 yield _part(str(entry.get("cmd") or ""), entry)
             for name, answer in entry.items():
-                if is_object(answer) and (entry is not body or name in COMMANDS):
-                    yield _part(name, answer)
+                if entry is not body or name in COMMANDS:
+                    yield from (_part(name, one) for one in _answers(answer))
+
+
+def _answers(value: Any) -> list[dict[str, Any]]:
+    """The answer to a command, or its answers where they came in a list."""
+    found = [inner for inner in value if _is_answer(inner)] if is_array(value) else [value]
+    return [inner for inner in found if is_object(inner)]
 
 
 def _part(command: str, answer: Mapping[str, Any]) -> Part:

@@ -10,6 +10,8 @@ from waiting import gone, until
 pytestmark = pytest.mark.anyio
 
 READ, WRITE, REFUND = "kartra_get_lead", "kartra_assign_tag", "kartra_refund_transaction"
+REFUNDED = {"type": "object", "properties": {"transaction_id": {"type": "integer"}}}
+AGREED = {"transaction_id": 101, "confirm": True}
 RAW_WRITE = {
     "method": "POST",
     "path": "/api",
@@ -93,7 +95,11 @@ PROVEN = {
 
 @pytest.fixture
 def place(stand_in: StandIn) -> StandIn:
-    kinds = [action("get-lead"), action("assign-tag"), action("refund-transaction")]
+    kinds = [
+        action("get-lead"),
+        action("assign-tag"),
+        action("refund-transaction", inputSchema=REFUNDED),
+    ]
     return stand_in.plan(**healthy(*kinds))
 
 
@@ -134,7 +140,7 @@ async def test_what_is_proven_not_to_have_run_is_a_no(place, tool, name):
         step = refund_of(step)
     place.plan(action_run=step)
     async with connect(place, "2026-07-28") as client:
-        given = {"confirm": True} if tool == REFUND else {}
+        given = AGREED if tool == REFUND else {}
         answer = await call(client, tool, **given)
         assert (answer.code, answer.executed) == (code, "no")
     if tool == REFUND:
@@ -154,7 +160,7 @@ async def test_a_refund_of_which_kartra_does_not_know_is_unknown(place, era):
     failed = {"refund_transaction": {"status": "Error", "type": "266", "message": "failed"}}
     place.plan(action_run={"out": {"output": {"status": "Success", "actions": [failed]}}})
     async with connect(place, era) as client:
-        answer = await call(client, REFUND, confirm=True)
+        answer = await call(client, REFUND, **AGREED)
     assert (answer.code, answer.executed) == ("kartra_error", "unknown")
     assert len(place.runs()) == 1
 

@@ -137,7 +137,8 @@ async def test_a_state_folder_that_is_a_file(tmp_path, era, opened):
     (place.folder / "state").write_text(CANARY)
     found = await seen(place, era, opened)
     found.clean(*command(place))
-    assert found.codes["kartra_assign_tag"] == ""
+    assert found.codes["kartra_get_lead"] == ""
+    assert found.codes["kartra_assign_tag"] == "ledger_unavailable"
     async with opened(place, era) as client:
         status = (await call(client, "kartra_status")).result
     assert "state folder" in status["problems"][-1]["message"]

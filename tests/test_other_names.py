@@ -19,7 +19,9 @@ NESTED = {"transaction": {"id": "101"}}
 
 @pytest.fixture
 def sandbox(tmp_path) -> Sandbox:
-    return Sandbox(tmp_path / "state").arrange("actions", "use", str(LIST))
+    return Sandbox(tmp_path / "state", {"GATE_IRREVERSIBLE": "flag"}).arrange(
+        "actions", "use", str(LIST)
+    )
 
 
 async def tools_of(client):

@@ -163,7 +163,7 @@ async def test_an_earlier_refund_proves_nothing(account, clock):
     """Of transaction 105 a part was refunded before; the preview could not read of it."""
     async with opened(account, clock) as client:
         account.arrange("fault", "set", "retrieve_transactions_from_lead", "internal", "--times=2")
-        intent = await lost(client, account, REFUND, **EARLIER, refund_amount=40)
+        intent = await lost(client, account, REFUND, **EARLIER, refund_amount=50)
         assert refunds(account, 105) == [(5000,)]
         for ahead in (0.0, LATE, LATE):
             clock.ahead = ahead
@@ -172,7 +172,7 @@ async def test_an_earlier_refund_proves_nothing(account, clock):
 
 async def test_an_earlier_refund_that_was_seen_proves_nothing(account, clock):
     async with opened(account, clock) as client:
-        intent = await lost(client, account, REFUND, **EARLIER, refund_amount=40)
+        intent = await lost(client, account, REFUND, **EARLIER, refund_amount=50)
         assert await state(client, account, intent) == "unknown"
         clock.ahead = LATE
         assert await state(client, account, intent) == "unknown"

@@ -283,7 +283,7 @@ def listed(tmp_path_factory) -> Sandbox:
 @pytest.fixture
 def sandbox(listed, tmp_path) -> Sandbox:
     shutil.copytree(listed.folder, tmp_path / "state")
-    return Sandbox(tmp_path / "state")
+    return Sandbox(tmp_path / "state", {"GATE_IRREVERSIBLE": "flag"})
 
 
 def assert_refused(answer, code):

@@ -24,7 +24,7 @@ UPDATE = os.environ.get("UPDATE_TOOLSNAPS") == "1"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,44}")
 FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 COMBINATORS = {"anyOf", "oneOf", "allOf", "not", "if", "then", "else", "$ref", "enum", "const"}
-READS = {"status", "search", "read", "get", "retrieve"}
+READS = {"status", "search", "read", "get", "retrieve", "ledger", "reconcile"}
 GATED = {"refund", "cancel", "unassign", "unsubscribe", "revoke", "edit", "write"}
 
 
