@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from kartra_mcp import catalogue, connections
 from kartra_mcp.catalogue import Catalogue, Entry
 from kartra_mcp.errors import KartraMCPError, Refused
-from kartra_mcp.membrane import ActionList, Membrane, Program
+from kartra_mcp.membrane import ActionList, Membrane, Program, joined
 from kartra_mcp.model import Connection, Executed
 from kartra_mcp.shapes import is_array, is_object
 from kartra_mcp.state import State
@@ -27,7 +27,13 @@ from kartra_mcp.text import clean, cut
 from kartra_mcp.turns import Deadline
 
 FIRST_LIST = 20.0
-"""Seconds that a first `tools/list` waits for Membrane, and that one refresh may take."""
+"""Seconds that a first `tools/list` waits for Membrane."""
+
+REFRESH = 60.0
+"""Seconds that one refresh may take behind the answers."""
+
+ASIDE = 5.0
+"""Seconds for what is only asked besides: the program's version, whether it is logged in."""
 
 FRESH_FOR = 600.0
 """Seconds after which a write wants the connection and the list confirmed again."""
@@ -36,6 +42,7 @@ BEHIND = 0.25
 """Seconds between an answer from disk and its refresh, so that they do not compete."""
 
 SERVED = "served.json"
+_NO_USE_ASKING_THE_LOGIN = frozenset({"not_logged_in", "program_missing", "wrong_program"})
 _ABOUT_THE_ACCOUNT = frozenset({"no_connection", "several_connections"})
 
 
@@ -44,7 +51,8 @@ class Served:
     """What is served now. `fetched_at` is seconds since the epoch, 0 where nothing was listed.
 
     `confirmed_at` is on the monotonic clock, None until Membrane confirmed it in this process.
-    `problem` is what the last refresh met.
+    `problem` is what the last refresh met. `lost`: it could not read the whole list, so that
+    entries kept from before stand in. `login` is what the program says where nothing else tells.
     """
 
     connection: Connection | None = None
@@ -54,6 +62,8 @@ class Served:
     confirmed_at: float | None = None
     program: Program | None = None
     problem: KartraMCPError | None = None
+    lost: bool = False
+    login: bool | None = None
 
     @property
     def stale(self) -> bool:
@@ -160,7 +170,12 @@ class Account:
         """What is served, after asking Membrane again; for `kartra_status`."""
         with anyio.move_on_at(deadline.at):
             await self._refreshed()
-        return self.served
+        problem = self.served.problem
+        told = problem is not None and problem.code in _NO_USE_ASKING_THE_LOGIN
+        if told or self.served.confirmed_at is not None:
+            return self.served
+        login = await self._membrane.logged_in(_at_most(ASIDE, deadline))
+        return replace(self.served, login=login)
 
     async def _confirmed(self, deadline: Deadline, *, write: bool) -> Connection:
         if not self.served.confirmed_within(FRESH_FOR):
@@ -213,7 +228,7 @@ class Account:
 
     async def _looked_up(self, before: Served) -> Served:
         """What Membrane says now: the program, the connection, its actions."""
-        deadline = Deadline.after(FIRST_LIST)
+        deadline = Deadline.after(REFRESH)
         program, known = await self._program_and_connections(before, deadline)
         connection = await self._chosen(known, deadline)
         found = replace(
@@ -231,19 +246,25 @@ class Account:
 
     def _kept(self, found: Served, connection: Connection, listed: ActionList) -> Served:
         now = time.time()
+        file = _file(connection.id)
+        entries = listed.entries
+        if listed.lost:
+            entries = joined([*entries, *_kept_entries(self._state.read(file))])
         served = replace(
             found,
-            catalogue=catalogue.build(listed.entries, self._own),
+            catalogue=catalogue.build(entries, self._own),
             fetched_at=now,
             complete=listed.complete,
+            lost=listed.lost,
         )
         kept = {
             "connection": asdict(connection),
             "fetched_at": now,
             "complete": listed.complete,
-            "entries": list(listed.entries),
+            "lost": listed.lost,
+            "entries": list(entries),
         }
-        self._state.write(_file(connection.id), kept)
+        self._state.write(file, kept)
         return served
 
     async def _program_and_connections(
@@ -257,7 +278,7 @@ class Account:
         async def ask() -> None:
             nonlocal program
             try:
-                program = program or await self._membrane.program(deadline)
+                program = program or await self._membrane.program(_at_most(ASIDE, deadline))
             except KartraMCPError:
                 program = Program()
 
@@ -313,6 +334,8 @@ class Account:
         served = self.served
         if served.problem and not served.catalogue.entries:
             return served.problem
+        if not served.fetched_at:
+            return _nothing_listed(served)
         near = difflib.get_close_matches(tool, served.catalogue.entries, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         return Refused(
@@ -326,6 +349,25 @@ def _met(served: Served, problem: KartraMCPError) -> Served:
     """A refresh executes nothing at Kartra, whatever the call that waits for it would have done."""
     problem.executed = Executed.NO
     return replace(served, problem=problem)
+
+
+def _at_most(seconds: float, deadline: Deadline) -> Deadline:
+    short = Deadline.after(seconds)
+    return short if short.at < deadline.at else deadline
+
+
+def _nothing_listed(served: Served) -> KartraMCPError:
+    """Why no tool is known yet: the connection, or that nothing has come in time."""
+    try:
+        if served.connection:
+            connections.require_usable(served.connection)
+    except KartraMCPError as problem:
+        return problem
+    return Refused(
+        "catalogue_unavailable",
+        "The list of actions has not come from Membrane yet; nothing was started.",
+        "Ask for kartra_status, then repeat the call.",
+    )
 
 
 def _listed_before(before: Served, connection: Connection) -> Served:
@@ -348,7 +390,13 @@ def _read_kept(kept: Any, own: frozenset[str]) -> Served | None:
     except (KeyError, TypeError, ValueError):
         return None
     entries = catalogue.build(kept["entries"], own)
-    return Served(connection, entries, fetched_at=fetched_at, complete=complete)
+    lost = kept.get("lost") is True
+    return Served(connection, entries, fetched_at=fetched_at, complete=complete, lost=lost)
+
+
+def _kept_entries(kept: Any) -> list[Any]:
+    entries = kept.get("entries") if is_object(kept) else None
+    return entries if is_array(entries) else []
 
 
 def _surface(served: Served) -> dict[str, Any]:

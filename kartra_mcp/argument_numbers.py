@@ -41,6 +41,10 @@ def _fold(name: str) -> str:
     return re.sub(r"[_-]", "", name).casefold()
 
 
+def _is_id(folded: str) -> bool:
+    return folded.endswith(("id", "ids"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     renames: Mapping[str, str]
@@ -64,7 +68,7 @@ class _Reading:
     def _form(self, folded: set[str]) -> Form:
         if folded & self.amounts:
             return _DECIMAL
-        return _WHOLE if folded & self.ids else None
+        return _WHOLE if folded & self.ids or any(map(_is_id, folded)) else None
 
     def _value(self, value: Any, at: Place, form: Form, depth: int) -> Any:
         if depth >= DEPTH:
@@ -111,8 +115,8 @@ def _number(value: Any, written: str, *, whole: bool) -> Any:
     return found if not whole and Decimal(repr(found)) == exact else value
 
 
-def amount_fault(value: Any) -> str | None:
-    """Why an amount cannot be used, in a sentence; None if it can."""
+def amount_fault(value: Any, *, cents: bool = False) -> str | None:
+    """Why an amount (of whole cents, if so) cannot be used, in a sentence; None if it can."""
     if value is None:
         return "The amount is null."
     if isinstance(value, bool):
@@ -120,7 +124,9 @@ def amount_fault(value: Any) -> str | None:
     if isinstance(value, str) and not value.strip():
         return "The amount is empty."
     number = _amount(value)
-    return "The amount is not a number." if number is None else _number_fault(number)
+    if number is None:
+        return "The amount is not a number."
+    return _number_fault(number / _CENTS if cents and number.is_finite() else number)
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -12,7 +12,7 @@ from kartra_mcp.argument_faults import field as field_name
 from kartra_mcp.argument_numbers import DEPTH, amount_fault, normalised
 from kartra_mcp.errors import Refused
 from kartra_mcp.schema import Portable
-from kartra_mcp.schema_places import Place, declared, demanded, elements, matched, member, opened
+from kartra_mcp.schema_places import Place, declared, demanded, elements, matched, member
 from kartra_mcp.schema_places import place as place_of
 from kartra_mcp.schema_words import listing, mapping, text
 
@@ -23,6 +23,8 @@ ADDED_BY_CLIENTS: Final = "wait_for_previous"
 """Gemini CLI adds it to every tool, and sends it."""
 _LARGEST: Final = 2**53
 """Programs in JavaScript, Membrane's among them, round whole numbers beyond it to another one."""
+
+_NAMING: Final = ("properties", "patternProperties")
 
 Path = tuple[str | int, ...]
 
@@ -168,11 +170,9 @@ class _Naming:
         return renamed if name not in known and renamed in known else name
 
     def _welcome(self, name: str, at: Place, path: Path) -> bool:
-        if matched(at, name):
-            return True
-        if not path:
-            return not self.strict and (self.portable.missing or self.portable.open)
-        return not self.strict or not declared(at) or opened(at)
+        if self.strict:
+            return bool(path) and not any(mapping(view.get(word)) for view in at for word in _NAMING)
+        return bool(path or matched(at, name) or self.portable.missing or self.portable.open)
 
     def _fault(self, path: Path, text: str) -> None:
         self.found.append(Fault(field_name(path, self.shown), text))

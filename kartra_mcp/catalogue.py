@@ -123,12 +123,14 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     own, said = dict(given or {}), Said()
     if gated:
         own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
-    normal = args.normalised(entry.portable, own, kartra.ID_NAMES, kartra.AMOUNT_NAMES)
+    money = kartra.moves_money(entry.action.key or entry.action.name)
+    amounts = kartra.amount_names(own, money=money)
+    normal = args.normalised(entry.portable, own, kartra.ID_NAMES, amounts)
     strict = entry.risk is Risk.IRREVERSIBLE
     checked = args.checked(entry.portable, normal, strict=strict)
     risk = policy.call_risk(entry.action, checked)
     if risk is Risk.IRREVERSIBLE:
-        refuse_amounts(checked)
+        refuse_amounts(checked, money=money)
     command = policy.action_command(entry.action)
     return Call(
         tool=entry.tool,
@@ -142,10 +144,10 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     )
 
 
-def refuse_amounts(arguments: Mapping[str, Any]) -> None:
+def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
-    for name, value in kartra.find_values(arguments, kartra.AMOUNT_NAMES):
-        fault = args.amount_fault(value)
+    for name, value in kartra.find_amounts(arguments, money=money):
+        fault = args.amount_fault(value, cents=kartra.in_cents(name))
         if fault:
             raise Refused(
                 "invalid_arguments",
@@ -153,6 +155,14 @@ def refuse_amounts(arguments: Mapping[str, Any]) -> None:
                 "Give a sum above 0 with at most two decimals, or leave it out where everything "
                 "is meant.",
             )
+
+
+def refuse_raw_amounts(command: Command) -> None:
+    """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
+    if policy.command_risk(command) is Risk.IRREVERSIBLE:
+        money = kartra.moves_money(command.name)
+        for given in (command.lead, command.arguments):
+            refuse_amounts(given, money=money)
 
 
 def tool_name(action: Action) -> str:

@@ -22,14 +22,16 @@ def read_connection(entry: Any) -> Connection | None:
         return None
     state = _state(entry.get("state"))
     ended = entry.get("disconnected") is True or entry.get("connected") is False
+    defunct = entry.get("isDefunct") is True
     archived = bool(entry.get("archivedAt")) or entry.get("isDeactivated") is True
+    over = {"ARCHIVED": archived, "DISCONNECTED": ended, "DEFUNCT": defunct}
     return Connection(
         id=entry["id"],
         key=_text(entry.get("key")),
         name=_text(entry.get("name")),
         app=_app(entry),
-        state="ARCHIVED" if archived else "DISCONNECTED" if ended else state or READY,
-        usable=state in ("", READY) and not ended and not archived,
+        state=next((known for known, is_so in over.items() if is_so), state or READY),
+        usable=state in ("", READY) and not any(over.values()),
         created_at=_text(entry.get("createdAt")),
         problem=_problem(entry),
     )
@@ -151,8 +153,8 @@ def connector_id(entry: Any) -> str | None:
 
 
 def _state(value: Any) -> str:
-    """The state; "" only where there is none: what cannot be read is not READY."""
-    return "" if value in (None, "") else _text(value) or "UNKNOWN"
+    """The state, in capitals; "" only where there is none: what cannot be read is not READY."""
+    return "" if value in (None, "") else _text(value).strip().upper() or "UNKNOWN"
 
 
 def _app(entry: Mapping[str, Any]) -> str:

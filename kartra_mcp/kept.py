@@ -28,9 +28,14 @@ class Kept:
     _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
 
     def keep(self, text: str, path: str) -> str:
-        """Keep a result's JSON and the place that was cut; its id, or "" where it cannot be."""
+        """Keep a result's JSON and the place that was cut; its id, or "" where it cannot be.
+
+        What is larger than the bound is not kept: it would be the first to go.
+        """
         identity = secrets.token_urlsafe(_ID_BYTES)
         kept = f'{{"path":{json.dumps(path)},"result":{text}}}'
+        if len(kept.encode()) > IN_ALL:
+            return ""
         written = self.state.write_text(_file(identity), kept)
         self._tidy()
         return identity if written else ""

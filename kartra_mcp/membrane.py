@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
+import anyio.to_thread
 
 from kartra_mcp import cli_output, process
 from kartra_mcp.connections import connector_id, read_connection
@@ -46,6 +47,10 @@ INTENTS = (
 _NO_USE_ASKING_AGAIN = frozenset(
     {"not_logged_in", "program_missing", "timed_out", "not_enough_time", "rate_limited"}
 )
+_NO_MORE_PAGES = frozenset({"not_logged_in", "program_missing"})
+LARGE = 256 * 1024
+"""Bytes of output beyond which it is read in a thread, so that the server goes on meanwhile."""
+
 _OTHER_PROGRAMS = re.compile(r"(?i)\b(?:agency|plugin|mctl|ads|catalog)\b")
 _VERSION = re.compile(r"(?<![\d.])v?(\d+)\.(\d+)\.(\d+)(?!\.?\d)(?:-[\w.]+)?")
 
@@ -64,24 +69,33 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ActionList:
-    """The entries of `action list` as they came; `complete` unless searches had to stand in."""
+    """The entries of `action list` as they came; `complete` unless searches had to stand in.
+
+    `lost`: a page or a search failed, so that actions may be missing which there are.
+    """
 
     entries: tuple[Any, ...]
     complete: bool = True
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the pages of a list brought; `whole` unless a page repeated or there was no end."""
+    """What the pages of a list brought; `whole` unless a page repeated or there was no end.
+
+    `lost`: a page after the first failed.
+    """
 
     entries: tuple[Any, ...]
     whole: bool = False
+    lost: bool = False
 
 
 class Membrane(Protocol):
     """What is needed of Membrane, whatever carries it."""
 
     async def program(self, deadline: Deadline) -> Program: ...
+    async def logged_in(self, deadline: Deadline) -> bool | None: ...
     async def connections(self, deadline: Deadline) -> tuple[Connection, ...]: ...
     async def connection(self, id_or_key: str, deadline: Deadline) -> Connection | None: ...
     async def connector(self, deadline: Deadline) -> str | None: ...
@@ -144,6 +158,13 @@ class CLI:
         said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
         return read_version(done.exit_code, said)
 
+    async def logged_in(self, deadline: Deadline) -> bool | None:
+        """What `status` says of the login; None where that cannot be told."""
+        try:
+            return cli_output.logged_in(await self._value(["status"], ToDo(deadline)))
+        except KartraMCPError as problem:
+            return False if problem.code == "not_logged_in" else None
+
     async def connections(self, deadline: Deadline) -> tuple[Connection, ...]:
         pages = await self._pages(["connection", "list"], [], deadline)
         found = (read_connection(entry) for entry in pages.entries)
@@ -177,7 +198,8 @@ class CLI:
         if pages.whole and len(pages.entries) != IGNORED_PAGE:
             return ActionList(pages.entries)
         searched = await self._searched([*listing, *limited], deadline, need=not pages.entries)
-        return ActionList(_joined([*pages.entries, *searched]), complete=False)
+        lost = pages.lost or searched.lost
+        return ActionList(joined([*pages.entries, *searched.entries]), complete=False, lost=lost)
 
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]:
         """The ids of the actions that fit a task in plain words, best first."""
@@ -222,8 +244,13 @@ class CLI:
         cursor: str | None = None
         for _ in range(MOST_PAGES):
             at = [f"--cursor={cursor}"] if cursor else []
-            value = await self._value([*verb, *flags, *at], ToDo(deadline))
-            fresh = [entry for entry in cli_output.items(value) if _is_new(entry, seen)]
+            try:
+                value = await self._value([*verb, *flags, *at], ToDo(deadline))
+                fresh = [entry for entry in cli_output.items(value) if _is_new(entry, seen)]
+            except KartraMCPError as problem:
+                if cursor is None or problem.code in _NO_MORE_PAGES:
+                    raise
+                return Pages(tuple(entries), lost=True)
             entries += fresh
             cursor = cli_output.cursor(value)
             if cursor is None:
@@ -232,7 +259,7 @@ class CLI:
                 break
         return Pages(tuple(entries))
 
-    async def _searched(self, listing: list[str], deadline: Deadline, *, need: bool) -> list[Any]:
+    async def _searched(self, listing: list[str], deadline: Deadline, *, need: bool) -> Pages:
         """The answers of all intents, asked in parallel; an intent that fails adds nothing.
 
         Raises:
@@ -253,13 +280,16 @@ class CLI:
                 asking.start_soon(ask, intent)
         if need and len(failures) == len(INTENTS):
             raise failures[0]
-        return answers
+        return Pages(tuple(answers), lost=bool(failures))
 
     async def _value(self, words: Sequence[str], to_do: ToDo) -> Any:
         done = await self._finished([*words, "--json"], to_do)
         if done.overflow:
             raise cli_output.unreadable("(more than 32 MB were printed; the program was ended)")
-        return cli_output.read_value(done.exit_code, done.stdout, done.stderr)
+        printed = (done.exit_code, done.stdout, done.stderr)
+        if len(done.stdout) + len(done.stderr) <= LARGE:
+            return cli_output.read_value(*printed)
+        return await anyio.to_thread.run_sync(cli_output.read_value, *printed)
 
     async def _finished(self, words: Sequence[str], to_do: ToDo) -> process.Finished:
         if isinstance(self.command, KartraMCPError):
@@ -362,6 +392,7 @@ def _is_new(entry: Any, seen: set[str]) -> bool:
     return True
 
 
-def _joined(entries: Sequence[Any]) -> tuple[Any, ...]:
+def joined(entries: Sequence[Any]) -> tuple[Any, ...]:
+    """The entries of several lists, each action once: as it came first."""
     seen: set[str] = set()
     return tuple(entry for entry in entries if _is_new(entry, seen))

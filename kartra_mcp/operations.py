@@ -123,8 +123,14 @@ def is_plain(call: Call) -> bool:
 
 
 def _amounts(call: Call) -> set[Decimal | None]:
-    found = kartra.find_values(arguments_of(call), kartra.AMOUNT_NAMES)
-    return {money(value) for _, value in found}
+    judged = act_of(call) in (Act.REFUND, Act.CHANGE)
+    found = kartra.find_amounts(arguments_of(call), money=judged)
+    return {_in_units(name, money(value)) for name, value in found}
+
+
+def _in_units(name: str, amount: Decimal | None) -> Decimal | None:
+    """`amount_cents: 500` is 5.00."""
+    return (amount / 100).quantize(CENT) if amount is not None and kartra.in_cents(name) else amount
 
 
 def money(value: Any) -> Decimal | None:

@@ -6,11 +6,11 @@ Unknown is dangerous: a read needs a row in the table, or Membrane's word and a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeGuard
 
 from kartra_mcp import kartra
 from kartra_mcp.errors import KartraMCPError
@@ -19,6 +19,7 @@ from kartra_mcp.model import Action, Call, Command, Executed, Gate, RawRequest, 
 from kartra_mcp.shapes import is_array, is_object
 
 MOST_RETRIES = 3
+PREFIX = "kartra_"
 ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 
@@ -143,7 +144,7 @@ def listed(names: tuple[str, ...], rules: Rules) -> bool:
     """What allow and deny say of something with these names; deny wins."""
     if _is_always_allowed(names):
         return True
-    if _matches(names, rules.deny):
+    if _denied(names, rules.deny):
         return False
     return not rules.allow or _matches(names, rules.allow)
 
@@ -201,7 +202,7 @@ def command_risk(command: Command) -> Risk:
     """The risk of one Kartra command with its arguments."""
     row = COMMANDS.get(command.name)
     if row is None:
-        return Risk.DESTRUCTIVE
+        return max(Risk.DESTRUCTIVE, _by_words(command.name))
     by_arguments = _BY_ARGUMENTS.get(command.name)
     return by_arguments(command) if by_arguments else row.risk
 
@@ -217,12 +218,23 @@ def request_risk(request: RawRequest) -> Risk:
 
 def _edit_lead_risk(command: Command) -> Risk:
     """Changing the address changes who the lead is; an empty value erases."""
-    fields = {**command.lead, **command.arguments}
-    names = {plain(name) for name in _names(fields)}
-    addresses = {name for name in names if "mail" in name}
-    beside = len(addresses) > 1 or not names.isdisjoint({"id", "leadid"})
+    fields = [given for given in (command.lead, command.arguments) if given]
+    named = [(plain(name), value) for name, value in kartra.named_in(fields)]
+    addresses = {name for name, _ in named if "mail" in name}
+    beside = len(addresses) > 1 or any(_names_the_lead(name, value) for name, value in named)
     changes = any(name.startswith("new") for name in addresses) or (addresses and beside)
-    return Risk.DESTRUCTIVE if changes or _empties(fields) else Risk.WRITE
+    several = len({value.lower() for _, value in named if _is_address(value)}) > 1
+    return Risk.DESTRUCTIVE if changes or several or _empties(fields) else Risk.WRITE
+
+
+def _names_the_lead(name: str, value: Any) -> bool:
+    """Whether a field says who is meant by more than the address."""
+    alone = name in kartra.LEADS and isinstance(value, str | int | float)
+    return alone or name in kartra.LEAD_ID_NAMES
+
+
+def _is_address(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(r"\s*[^@\s]+@[^@\s]+\s*", value) is not None
 
 
 def _status_risk(command: Command) -> Risk:
@@ -255,36 +267,25 @@ def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
 
 
 def _unknown_action_risk(action: Action) -> Risk:
-    words = tuple(_words(f"{action.key} {action.name}"))
-    if _begins(words, kartra.IRREVERSIBLE_WORDS):
-        return Risk.IRREVERSIBLE
-    if _begins(words, kartra.DESTRUCTIVE_WORDS):
-        return Risk.DESTRUCTIVE
-    verb = next(_words(action.key or action.name), "")
+    said = _by_words(f"{action.key} {action.name}")
+    if said > Risk.READ:
+        return said
+    verb = next(iter(kartra.words(action.key or action.name)), "")
     if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
         return max(_declared(action, known=False))
     declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
     return max(declared, *_declared(action, known=False))
 
 
-def _words(text: str) -> Iterator[str]:
-    """`refundLead`, `refund-lead` → refund, lead; `APIRefund` → api, refund."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
-    return (word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
-
-
-def _begins(words: Iterable[str], starts: tuple[str, ...]) -> bool:
-    return any(word.startswith(starts) for word in words)
-
-
-def _names(value: Any) -> Iterator[str]:
-    if is_object(value):
-        for name, inner in value.items():
-            yield name
-            yield from _names(inner)
-    elif is_array(value):
-        for inner in value:
-            yield from _names(inner)
+def _by_words(name: str) -> Risk:
+    """What the words of an unknown name say, as a lower bound."""
+    words = kartra.words(name)
+    if any(kartra.holds_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
+        return Risk.IRREVERSIBLE
+    if any(word.startswith(kartra.IRREVERSIBLE_STARTS) for word in words):
+        return Risk.IRREVERSIBLE
+    destroys = any(word.startswith(kartra.DESTRUCTIVE_WORDS) for word in words)
+    return Risk.DESTRUCTIVE if destroys else Risk.READ
 
 
 def _empties(value: Any) -> bool:
@@ -296,4 +297,28 @@ def _empties(value: Any) -> bool:
 
 
 def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(n.lower(), p.lower()) for n in names for p in patterns)
+    """By the letter, or but for `_`, `-` and capitals where a name has nothing else to lose."""
+    return any(
+        fnmatchcase(name.lower(), pattern.lower()) or (_is_worded(name) and _alike(name, pattern))
+        for name in names
+        for pattern in patterns
+    )
+
+
+def _denied(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    """As `_matches`, and in doubt yes: in any spelling, and without `kartra_` before it."""
+    bare = {name for full in names for name in (full, full.lower().removeprefix(PREFIX))}
+    return _matches(bare, patterns) or any(_alike(n, p) for n in bare for p in patterns)
+
+
+def _is_worded(name: str) -> bool:
+    return re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name.lower()) is not None
+
+
+def _alike(name: str, pattern: str) -> bool:
+    return fnmatchcase(plain(name), _plain_pattern(pattern))
+
+
+def _plain_pattern(pattern: str) -> str:
+    """As `kartra.plain`, with what makes it a pattern."""
+    return re.sub(r"(\[[^]]+\])|[^a-z0-9*?]", r"\1", pattern.lower())

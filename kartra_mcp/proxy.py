@@ -83,6 +83,12 @@ OWN_TOOLS: Mapping[str, str] = {
 }
 """Commands that no raw request may carry, and the tool that asks what must be asked first."""
 
+OWN_TOOL_WORDS: Mapping[str, str] = {
+    "refund": "kartra_refund_transaction",
+    "cancel": "kartra_cancel_subscription",
+}
+"""Words that no unknown command may hold, and the same."""
+
 HARMLESS_STATUSES = ("pause", "unpause")
 
 
@@ -115,9 +121,18 @@ def require_reads(request: RawRequest) -> None:
 def require_own_tools(request: RawRequest) -> None:
     """Refuse refunds and cancellations, which the write tool never carries."""
     for command in request.commands:
-        if command.name in OWN_TOOLS and not _only_pauses(command):
-            remedy = f"Use {OWN_TOOLS[command.name]}; a raw status is exactly pause or unpause."
-            forbid(f"cmd: {command.name} is never sent as a raw request", remedy)
+        own = _own_tool(command.name)
+        if own and not _only_pauses(command):
+            remedy = f"Use {own}; a raw status is exactly pause or unpause."
+            forbid(f"cmd: {shown(command.name)} is never sent as a raw request", remedy)
+
+
+def _own_tool(command: str) -> str:
+    """The tool that must be used instead, by the table or, of an unknown command, by its words."""
+    if command in kartra.COMMANDS:
+        return OWN_TOOLS.get(command, "")
+    held = (tool for word, tool in OWN_TOOL_WORDS.items() if kartra.holds_word(command, word))
+    return next(held, "")
 
 
 def _reads(command: Command) -> bool:
@@ -126,7 +141,7 @@ def _reads(command: Command) -> bool:
 
 
 def _not_a_read(what: str, command: str = "") -> NoReturn:
-    own = OWN_TOOLS.get(command, "kartra_proxy_write, or better the action's own tool")
+    own = _own_tool(command) or "kartra_proxy_write, or better the action's own tool"
     forbid(what, f"Use {own}.")
 
 

@@ -6,8 +6,10 @@ first tag.
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.errors import Refused
@@ -16,19 +18,27 @@ from kartra_mcp.text import as_json
 
 MARK = 160
 """Characters that a mark in the place of an item too large to show may take."""
+_INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """A part of a result. `next_offset` is None on the last page.
 
-    `path` is the place that was cut, `total` how many items (or characters) it has in all.
+    `path` is the place that was cut, `total` how many items (or characters) it has in all;
+    `marked` says that a mark stands in the place of an item.
     """
 
     shown: Any
     path: str = ""
     total: int = 0
     next_offset: int | None = None
+    marked: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is more to read than is shown."""
+        return self.next_offset is not None or self.marked
 
 
 def first_page(result: Any, room: int, size: int | None = None) -> Page:
@@ -44,7 +54,7 @@ def first_page(result: Any, room: int, size: int | None = None) -> Page:
     if rest >= room - MARK and path:
         return _cut(result, "", room)
     page = _cut(part, path, room - rest)
-    return Page(_with(result, path, page.shown), path, page.total, page.next_offset)
+    return replace(page, shown=_with(result, path, page.shown))
 
 
 def read_on(
@@ -73,7 +83,7 @@ def at(result: Any, path: str) -> Any:
     for step in _steps(path):
         if is_object(found) and step in found:
             found = found[step]
-        elif is_array(found) and step.isdecimal() and int(step) < len(found):
+        elif is_array(found) and _INDEX.fullmatch(step) and int(step) < len(found):
             found = found[int(step)]
         else:
             raise Refused(
@@ -86,22 +96,22 @@ def at(result: Any, path: str) -> Any:
 
 def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = None) -> Page:
     if is_array(part):
-        taken = _fitting(part, path, room, offset, limit)
-        return _page(taken, path, len(part), offset + len(taken))
+        taken, marked = _fitting(part, path, room, offset, limit)
+        return _page(taken, path, len(part), offset + len(taken), marked=marked)
     if is_object(part):
         names = list(part)
         values = [part[name] for name in names]
-        taken = _fitting(values, path, room, offset, limit, names)
+        taken, marked = _fitting(values, path, room, offset, limit, names)
         shown = dict(zip(names[offset:], taken, strict=False))
-        return _page(shown, path, len(names), offset + len(taken))
+        return _page(shown, path, len(names), offset + len(taken), marked=marked)
     if isinstance(part, str):
         end = offset + min(max(room // 2, 1), limit or room)
         return _page(part[offset:end], path, len(part), end)
     return Page(part, path, 1)
 
 
-def _page(shown: Any, path: str, total: int, end: int) -> Page:
-    return Page(shown, path, total, end if end < total else None)
+def _page(shown: Any, path: str, total: int, end: int, *, marked: bool = False) -> Page:
+    return Page(shown, path, total, end if end < total else None, marked)
 
 
 def _fitting(
@@ -111,20 +121,26 @@ def _fitting(
     offset: int,
     limit: int | None,
     names: Sequence[str] | None = None,
-) -> list[Any]:
-    """The items from `offset` on that fit; one that never fits is a mark of where to read it."""
+) -> tuple[list[Any], bool]:
+    """The items from `offset` on that fit; one that never fits is a mark of where to read it.
+
+    And whether there is such a mark among them.
+    """
     taken: list[Any] = []
+    marked = False
     whole = room
     for number in range(offset, min(len(items), offset + (limit or len(items)))):
         name = names[number] if names else str(number)
         item, size = items[number], len(as_json(items[number])) + (len(name) + 4 if names else 1)
-        if size > whole:
+        too_large = size > whole
+        if too_large:
             item, size = _mark(path, name, size), MARK
         if size > room and taken:
             break
         taken.append(item)
+        marked = marked or too_large
         room -= size
-    return taken
+    return taken, marked
 
 
 def _mark(path: str, step: str, size: int) -> dict[str, Any]:

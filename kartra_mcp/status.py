@@ -48,7 +48,9 @@ def _program(served: Served, program: str) -> dict[str, Any]:
 def _login(served: Served) -> str:
     if served.problem and served.problem.code == "not_logged_in":
         return "no"
-    return "yes" if served.confirmed_at is not None else "unknown"
+    if served.confirmed_at is not None:
+        return "yes"
+    return {True: "yes", False: "no", None: "unknown"}[served.login]
 
 
 def _actions(served: Served) -> dict[str, Any]:
@@ -81,7 +83,8 @@ def _text(value: Any) -> Any:
 
 
 def _problems(served: Served) -> list[dict[str, Any]]:
-    found = [problem for problem in (served.problem, _unusable(served)) if problem]
+    problems = (served.problem, _unusable(served), _unconfirmed(served), _lost(served))
+    found = [problem for problem in problems if problem]
     program = served.program
     if served.problem is None and program and not program.known:
         found.append(
@@ -92,6 +95,26 @@ def _problems(served: Served) -> list[dict[str, Any]]:
             )
         )
     return [_shown(problem) for problem in found]
+
+
+def _unconfirmed(served: Served) -> KartraMCPError | None:
+    if served.confirmed_at is not None or served.problem:
+        return None
+    return Refused(
+        "catalogue_unavailable",
+        "Membrane has not answered in time; what is shown was not confirmed.",
+        "Ask again in a minute, or raise KARTRA_MCP_TIMEOUT.",
+    )
+
+
+def _lost(served: Served) -> KartraMCPError | None:
+    if not served.lost:
+        return None
+    return Refused(
+        "catalogue_unavailable",
+        "The list of actions could not be read whole; entries kept from before stand in.",
+        "Ask again in a minute; if it stays, update the membrane program.",
+    )
 
 
 def _unusable(served: Served) -> KartraMCPError | None:

@@ -33,6 +33,7 @@ from kartra_mcp.turns import Deadline
 
 FOUND = 10
 LINE = 120
+NOT_KEPT = "The rest cannot be read: too large to be kept, or the state folder is not writable."
 NOT_SHOWN = "It was done, but what Kartra answered could not be shown."
 
 
@@ -147,11 +148,11 @@ class Tools:
             result,
             self.settings.result_chars,
             path=wanted.get("path", path),
-            offset=wanted.get("offset", 0),
-            limit=wanted.get("limit"),
+            offset=int(wanted.get("offset", 0)),
+            limit=int(wanted["limit"]) if "limit" in wanted else None,
             fields=wanted.get("fields", ()),
         )
-        cut_off = truncated(page, wanted["result_id"]) if page.next_offset is not None else None
+        cut_off = truncated(page, wanted["result_id"]) if page.goes_on else None
         return answers.success(page.shown, sandbox=self.settings.sandbox, truncated=cut_off)
 
     def _answer(self, done: Done) -> dict[str, Any]:
@@ -161,8 +162,12 @@ class Tools:
         except Exception:
             if done.receipt is None:
                 raise
-            told = Done(Reply(None, done.reply.action_run_id), {**done.receipt, "note": NOT_SHOWN})
-            return self._shown(told)
+            return answers.success(
+                None,
+                done.reply.action_run_id,
+                sandbox=self.settings.sandbox,
+                receipt={**done.receipt, "note": NOT_SHOWN},
+            )
 
     def _shown(self, done: Done) -> dict[str, Any]:
         """The first page of what came of it; a result that was cut is kept to be read on."""
@@ -170,7 +175,7 @@ class Tools:
         text = as_json(whole)
         page = results.first_page(whole, self.settings.result_chars, len(text))
         cut_off = None
-        if page.next_offset is not None:
+        if page.goes_on:
             cut_off = truncated(page, self.kept.keep(text, page.path))
         return answers.success(
             page.shown,
@@ -228,6 +233,8 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
     request = proxy.read_request(own)
     reads = tool is PROXY_READ
     (proxy.require_reads if reads else proxy.require_own_tools)(request)
+    for command in request.commands:
+        catalogue.refuse_raw_amounts(command)
     risk = policy.request_risk(request)
     return Call(
         tool=tool.name,
@@ -249,11 +256,13 @@ def one_line(entry: Entry) -> dict[str, str]:
 def truncated(page: results.Page, result_id: str) -> dict[str, Any]:
     """What an answer says of a result that goes on."""
     place = {"path": page.path} if page.path else {}
+    note = {} if result_id else {"note": NOT_KEPT}
     return {
         "result_id": result_id or None,
         "total": page.total,
         "next_offset": page.next_offset,
         **place,
+        **note,
     }
 
 

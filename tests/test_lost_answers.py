@@ -251,7 +251,7 @@ async def test_a_call_that_is_cancelled_before_it_started_never_starts(place, er
 
 async def call_in(scope, client, tool):
     with scope:
-        await client.call_tool(tool, {"confirm": True})
+        await client.call_tool(tool, AGREED)
 
 
 def running(place):

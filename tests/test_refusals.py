@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 READ, WRITE = "kartra_proxy_read", "kartra_proxy_write"
 REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"
-LISTING = {"--version", "connection list", "connection get", "action list"}
+LISTING = {"--version", "connection list", "connection get", "action list", "search kartra"}
 YES = {"confirm": True}
 BAD, NO = "invalid_arguments", "forbidden_request"
 
@@ -302,7 +302,7 @@ def listing_only(words):
 @pytest.mark.parametrize("name", CASES)
 async def test_refused_and_nothing_started(sandbox: Sandbox, name, era):
     case = CASES[name]
-    sandbox.settings = case.settings
+    sandbox.settings = {"GATE_IRREVERSIBLE": "flag", **case.settings}
     before, started = sandbox.dump(), sandbox.started()
     async with connect(sandbox, era) as client:
         answer = await call(client, case.tool, **case.arguments)

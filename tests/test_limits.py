@@ -1,0 +1,191 @@
+"""Caps, the mail limit and repeats through the door: at the preview and at the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from agreeing import REFUND, Person, confirmed, events, lines, sandbox, twice
+from door import call, connect
+
+pytestmark = pytest.mark.anyio
+
+GATES = ("allow", "flag", "preview")
+SALE = {"transaction_id": 105, "refund_amount": 30}
+
+
+async def agreed(client, gate: str, tool: str = REFUND, **arguments: Any):
+    """The call as its gate wants it, one way or the other."""
+    if gate == "preview":
+        first = await call(client, tool, **arguments)
+        if first.code != "confirmation_required":
+            return first
+        return await call(client, tool, **arguments, **confirmed(first))
+    return await call(client, tool, **arguments, confirm=True)
+
+
+CAPS = {
+    "one refund": ({"CAP_REFUND": "29.99"}, {}, "KARTRA_MCP_CAP_REFUND"),
+    "all that remains": ({"CAP_REFUND": "199.99"}, {"refund_amount": None}, "KARTRA_MCP_CAP_REFUND"),
+    "the sum of a day": ({"CAP_DAY_AMOUNT": "29.99"}, {}, "KARTRA_MCP_CAP_DAY_AMOUNT"),
+    "the number of a day": ({"CAP_DAY_COUNT": "0"}, {}, "KARTRA_MCP_CAP_DAY_COUNT"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gate", [*GATES, "human"])
+@pytest.mark.parametrize("name", CAPS)
+async def test_a_cap_holds_at_the_preview(tmp_path, name, gate):
+    settings, instead, cap = CAPS[name]
+    place = sandbox(tmp_path, GATE_IRREVERSIBLE=gate, **settings)
+    arguments = {n: v for n, v in {**SALE, **instead}.items() if v is not None}
+    before = place.dump()
+    person = Person(after=0)
+    async with connect(place, "legacy", elicitation_callback=person) as client:
+        answer = await call(client, REFUND, **arguments, confirm=True)
+    assert (answer.code, answer.executed) == ("cap_reached", "no")
+    assert answer.error["detail"]["cap"] == cap
+    assert person.asked == []
+    assert place.dump() == before
+    assert lines(place, "intent") == []
+
+
+async def test_within_the_caps(tmp_path):
+    settings = {"CAP_REFUND": "30", "CAP_DAY_AMOUNT": "60", "CAP_DAY_COUNT": "2"}
+    place = sandbox(tmp_path, **settings)
+    async with connect(place, "legacy") as client:
+        assert not (await twice(client, REFUND, **SALE)).failed
+        assert not (await twice(client, REFUND, transaction_id=101, refund_amount=30)).failed
+        third = await call(client, REFUND, transaction_id=107, refund_amount="0.01")
+    assert third.code == "cap_reached"
+
+
+async def test_a_cap_reached_between_preview_and_run(tmp_path):
+    """Both were previewed while there was room for one; one runs, whichever is first."""
+    place = sandbox(tmp_path, CAP_DAY_AMOUNT="50")
+    other = {"transaction_id": 101, "refund_amount": 30}
+    codes: list[str] = []
+
+    async def second(arguments, words):
+        answer = await call(client, REFUND, **arguments, **words)
+        codes.append(answer.code if answer.failed else "done")
+
+    async with connect(place, "legacy") as client:
+        previews = [(given, await call(client, REFUND, **given)) for given in (SALE, other)]
+        async with anyio.create_task_group() as calls:
+            for given, preview in previews:
+                calls.start_soon(second, given, confirmed(preview))
+    assert sorted(codes) == ["cap_reached", "done"]
+    assert len(lines(place, "intent")) == 1
+
+
+async def test_an_amount_that_could_not_be_read_is_over_the_cap(tmp_path):
+    place = sandbox(tmp_path, CAP_REFUND="1000")
+    place.arrange("fault", "set", "get_transaction_details", "access_denied", "--times=9")
+    async with connect(place, "legacy") as client:
+        answer = await call(client, REFUND, transaction_id=101)
+        assert answer.code == "cap_reached"
+        assert "could not be read" in answer.error["message"]
+        said = await call(client, REFUND, transaction_id=101, refund_amount=5)
+    assert said.code == "confirmation_required"
+
+
+# Mail.
+
+TAG = "kartra_assign_tag"
+
+
+def tag(name: str) -> dict[str, Any]:
+    return {"lead_id": 48129, "tag_name": name}
+
+
+async def test_the_third_mail_of_an_hour_takes_a_person(tmp_path, era):
+    place = sandbox(tmp_path, MAIL_PER_HOUR="2")
+    async with connect(place, era) as client:
+        for name in ("VIP", "Newsletter"):
+            assert not (await call(client, TAG, **tag(name))).failed
+        third = await call(client, TAG, **tag("Affiliate"))
+        assert third.code == "approval_required"
+        assert "Affiliate" in third.error["confirmation"]["summary"]
+        points = {"method": "POST", "path": "/api"}
+        command = {"cmd": "give_points_to_lead", "points": 5}
+        body = {"lead": {"id": 48129}, "actions": [command]}
+        assert not (await call(client, "kartra_proxy_write", **points, json=body)).failed
+        mail = {"lead": {"id": 48129}, "actions": [{"cmd": "assign_tag", "tag_name": "Affiliate"}]}
+        aside = await call(client, "kartra_proxy_write", **points, json=mail)
+        assert aside.code == "approval_required"
+    person = Person()
+    async with connect(place, era, elicitation_callback=person) as client:
+        asked = await call(client, TAG, **tag("Affiliate"))
+    assert not asked.failed, asked.text
+    assert person.asked[0].requested_schema["properties"]["amount"]["title"].endswith(" 48129")
+    found = place.rows("SELECT count(*) FROM lead_tags WHERE lead_id = 48129")
+    assert found == [(3,)]
+    assert [line["consent"] for line in lines(place, "intent")][-1] == "elicitation"
+    assert events(place) == ["approval_asked", "approval_asked"]
+
+
+async def test_mails_that_race_stay_within_the_limit(tmp_path):
+    place = sandbox(tmp_path, MAIL_PER_HOUR="2")
+    codes: list[str] = []
+
+    async def one(name):
+        answer = await call(client, TAG, **tag(name))
+        codes.append(answer.code if answer.failed else "done")
+
+    async with connect(place, "legacy") as client:
+        async with anyio.create_task_group() as calls:
+            for name in ("VIP", "Newsletter", "Affiliate", "Customer", "Watercolour"):
+                calls.start_soon(one, name)
+    assert codes.count("done") == 2
+    assert set(codes) <= {"done", "cap_reached", "approval_required"}
+
+
+# Repeats.
+
+
+@pytest.mark.parametrize("gate", GATES)
+async def test_an_equal_refund_needs_repeat_and_a_preview(tmp_path, era, gate):
+    place = sandbox(tmp_path, GATE_IRREVERSIBLE=gate)
+    async with connect(place, era) as client:
+        first = await agreed(client, gate, **SALE)
+        assert not first.failed, first.text
+        again = await agreed(client, gate, **{**SALE, "refund_amount": "30.00"})
+        assert (again.code, again.executed) == ("already_done", "no")
+        assert again.error["first"]["amount"] == "30"
+        bare = await call(client, REFUND, **SALE, repeat=True, confirm=True)
+        assert bare.code == "confirmation_required"
+        assert bare.error["confirmation"]["facts"]["refunded_so_far"] == "80.00"
+        unsaid = await call(client, REFUND, **SALE, **confirmed(bare))
+        assert unsaid.code == "already_done"
+        second = await call(client, REFUND, **SALE, repeat=True, **confirmed(bare))
+        assert not second.failed, second.text
+        third = await call(client, REFUND, **SALE, repeat=True, **confirmed(bare))
+        assert third.code == "confirmation_used"
+        other = await agreed(client, gate, **{**SALE, "refund_amount": 29})
+        assert not other.failed, other.text
+    paid = place.rows("SELECT cents FROM transactions WHERE parent_id = 105 ORDER BY id")
+    assert paid == [(5000,), (3000,), (3000,), (2900,)]
+    assert [line["repeat"] for line in lines(place, "intent")] == [False, True, False]
+
+
+@pytest.mark.parametrize("gate", GATES)
+async def test_a_full_refund_never_repeats(tmp_path, gate):
+    place = sandbox(tmp_path, GATE_IRREVERSIBLE=gate)
+    async with connect(place, "legacy") as client:
+        assert not (await agreed(client, gate, transaction_id=101)).failed
+        for more in ({}, {"repeat": True}, {"refund_amount": 97}, {"refund_amount": 1}):
+            again = await agreed(client, gate, transaction_id=101, **more)
+            assert again.code == "already_done"
+            assert again.error["first"]
+    assert place.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
+
+
+async def test_a_person_may_repeat(tmp_path, era):
+    place = sandbox(tmp_path)
+    async with connect(place, era, elicitation_callback=Person()) as client:
+        assert not (await call(client, REFUND, **SALE)).failed
+        assert (await call(client, REFUND, **SALE)).code == "already_done"
+        assert not (await call(client, REFUND, **SALE, repeat=True)).failed
+    paid = place.rows("SELECT cents FROM transactions WHERE parent_id = 105 ORDER BY id")
+    assert paid == [(5000,), (3000,), (3000,)]
