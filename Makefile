@@ -20,7 +20,7 @@ demo: $(VENV)/ready ## See it work: the real server on a made-up account (needs 
 	@$(PY) -m kartra_mcp demo
 
 test: $(VENV)/ready-dev $(VENV)/vocabulary ## Run the whole test suite
-	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m pytest
+	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m pytest -n auto --dist worksteal
 
 check: $(VENV)/ready-dev ## What CI runs: format, lint, types (needs Node.js), tests
 	$(PY) -m ruff format --check

@@ -290,11 +290,13 @@ class Account:
                 failure = problem
         program = program or Program()
         if failure:
-            raise _wrong_program(program) if program.known is False else failure
+            raise _wrong_program(program) if _speaks_otherwise(program, failure) else failure
         return _proven(program, known), known
 
     async def _chosen(self, known: tuple[Connection, ...], deadline: Deadline) -> Connection:
-        served_last = self.served_last()
+        # What this process serves it goes on serving, whatever another one on this folder chose.
+        serving = self.served.connection
+        served_last = serving.id if serving else self.served_last()
         if self._wanted and not any(self._wanted in (c.id, c.key) for c in known):
             known = (*known, *await self._by_name(self._wanted, deadline))
         try:
@@ -374,6 +376,12 @@ def _listed_before(before: Served, connection: Connection) -> Served:
     """The list that is there already, if it is this connection's."""
     same = before.connection is not None and before.connection.id == connection.id
     return before if same else Served()
+
+
+def _speaks_otherwise(program: Program, failure: KartraMCPError) -> bool:
+    """Whether the program is another one: its version says so, or it says nothing readable."""
+    silent = not failure.answered and failure.code in ("membrane_error", "unreadable_answer")
+    return program.known is False or (program.known is None and silent)
 
 
 def _proven(program: Program, known: tuple[Connection, ...]) -> Program:

@@ -171,7 +171,9 @@ class _Naming:
 
     def _welcome(self, name: str, at: Place, path: Path) -> bool:
         if self.strict:
-            return bool(path) and not any(mapping(view.get(word)) for view in at for word in _NAMING)
+            return bool(path) and not any(
+                mapping(view.get(word)) for view in at for word in _NAMING
+            )
         return bool(path or matched(at, name) or self.portable.missing or self.portable.open)
 
     def _fault(self, path: Path, text: str) -> None:

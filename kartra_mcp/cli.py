@@ -51,6 +51,8 @@ def serve(claimed: wire.Wire, words: Sequence[str]) -> int:
     """Serve until the client is gone; wrong usage is told on stderr before anything starts."""
     from kartra_mcp.settings import flags_of, read_settings
 
+    if claimed.on_terminal:
+        print("Waiting for an MCP client; a person may like `kartra-mcp demo`.", file=sys.stderr)
     flags, unknown = flags_of([word for word in words if word != "serve"])
     if unknown:
         print(f"kartra-mcp: not understood: {' '.join(unknown)}\n\n{help_text()}", file=sys.stderr)
@@ -115,8 +117,13 @@ def sandbox_reset(words: Sequence[str]) -> int:
         print(f"kartra-mcp: not understood: {' '.join(unknown)}", file=sys.stderr)
         return USAGE
     file = sandbox_account(read_settings({**flags, "SANDBOX": "on"}))
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.unlink(missing_ok=True)  # it may be damaged
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.unlink(missing_ok=True)  # it may be damaged
+    except OSError as problem:
+        print(f"kartra-mcp: {file.parent} cannot be written ({problem.strerror}).", file=sys.stderr)
+        print("Nothing was done. Name another folder with --state-dir.", file=sys.stderr)
+        return FOUND
     with redirect_stdout(io.StringIO()) as said:
         ended = sandbox([f"--account={file}", "reset"])
     print(f"The sandbox account is new: {file}" if ended == DONE else said.getvalue())

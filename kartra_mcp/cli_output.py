@@ -82,7 +82,7 @@ _OTHER_KEYS = frozenset(
     {"already_exists", "connection_is_defunct", "access_token_expired", "lock_timeout"}
 )
 _LOGGED_OUT = re.compile(
-    r"(?i)\bnot (?:logged in|authenticated)\b|\bplease log ?in\b|\blogin required\b"
+    r"(?im)^(?:error: *)?unauthorized\.?\s*$|\bnot (?:logged in|authenticated)\b|\bplease log ?in\b|\blogin required\b"
     r"|\b401 unauthorized\b|\bstatus(?: code)?:? 401\b|\brun [`'\"]?membrane login\b"
     r"|\b(?:session|login) (?:has |is )?expired\b|\blogged out\b"
 )
@@ -93,7 +93,7 @@ _ENVELOPE = frozenset(
     timestamp path
     """.split()  # noqa: SIM905  a table that is read as words
 )
-"""The fields of an error: what has any other is data, unless it says more plainly that it failed."""
+"""The fields of an error: what has any other is data, unless it says so more plainly."""
 _STACK = re.compile(
     r"\n?^[ \t]+at .*|Traceback \(most recent call last\).*(?:\n[ \t]+.*)*", re.MULTILINE
 )
@@ -309,7 +309,16 @@ def cursor(value: Any) -> str | None:
 
 
 def run_reply(value: Any) -> Reply:
-    """The result of `action run`: `{output, actionRunId}` or a bare value."""
+    """The result of `action run`: `{output, actionRunId}` or a bare value.
+
+    Raises:
+        KartraMCPError: the output is the app's HTTP answer, headers and all, and no success.
+    """
+    for answer in _unwrapped(value):
+        status = _http_status(answer) if is_object(answer) and "headers" in answer else None
+        if status is not None and status >= CLIENT_ERRORS:
+            link = {"type": "connection", "message": f"HTTP status {status}"}
+            raise membrane_error({**value, **link, "data": {"response": answer}})
     if is_object(value) and ("actionRunId" in value or set(value) == {"output"}):
         run_id = value.get("actionRunId")
         rest = {k: v for k, v in value.items() if k != "actionRunId"}

@@ -7,7 +7,6 @@ first tag.
 from __future__ import annotations
 
 import re
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,13 +73,14 @@ def read_on(
 
 
 def at(result: Any, path: str) -> Any:
-    """What stands at a place.
+    """What stands at a place; a lone `/` is taken for the whole where there is no empty name.
 
     Raises:
         Refused: `invalid_arguments` where there is nothing.
     """
     found = result
-    for step in _steps(path):
+    root = path == "/" and not (is_object(result) and "" in result)
+    for step in () if root else _steps(path):
         if is_object(found) and step in found:
             found = found[step]
         elif is_array(found) and _INDEX.fullmatch(step) and int(step) < len(found):
@@ -184,7 +184,7 @@ def _only(part: Any, fields: Sequence[str]) -> Any:
 
 
 def _steps(path: str) -> Iterator[str]:
-    if path in ("", "/"):
+    if not path:
         return
     if not path.startswith("/"):
         path = "/" + path

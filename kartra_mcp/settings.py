@@ -6,6 +6,7 @@ strictest, and `problems` names it for `kartra_status`. Source of the names: the
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
@@ -21,9 +22,12 @@ from kartra_mcp.ledger.words import Limits
 from kartra_mcp.model import Gate, Risk
 from kartra_mcp.policy import stricter
 from kartra_mcp.policy_file import PolicyFile, read_policy_file
-from kartra_mcp.settings_table import SETTINGS, Setting
+from kartra_mcp.settings_table import PREFIX, SETTINGS, Setting
 
 _PATTERN = re.compile(r"[\w.*?!\[\]-]+")
+
+FEWEST_CHARS = 1_000
+"""Below that not even an error would fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def read_settings(
     env = dict(os.environ if environment is None else environment)
     problems: list[Problem] = []
     values = {s.name: _value(s, _given(s, flags or {}, env), problems) for s in SETTINGS}
+    problems += _unknown_names(env)
     given = {s.name for s in SETTINGS if _given(s, flags or {}, env) is not None}
     policy = _policy_file(values["POLICY"], problems)
     sandbox = bool(values["SANDBOX"])
@@ -171,6 +176,11 @@ def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) > 0 else None
 
 
+def _chars(text: str) -> int | None:
+    value = _number(text)
+    return value if value and value >= FEWEST_CHARS else None
+
+
 def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,7}", text) else None
 
@@ -205,6 +215,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "count": ("a whole number from 1 to 9999999", _count),
     "patterns": ("a list of names with commas between them", _patterns),
     "gate": ("one of " + ", ".join(Gate), _gate),
+    "chars": (f"a whole number from {FEWEST_CHARS} to 9999999", _chars),
     "number": ("a whole number from 0 to 9999999", _number),
     "amount": ("a sum such as 250 or 250.00", _amount),
     "approval": ("client or outside", _approval),
@@ -251,6 +262,18 @@ def _policy_file(said: str | None, problems: list[Problem]) -> PolicyFile:
         text = None
     found = read_policy_file(text)
     problems += [Problem("KARTRA_MCP_POLICY", why, used) for why, used in found.faults]
+    return found
+
+
+def _unknown_names(env: Mapping[str, str]) -> list[Problem]:
+    """A misspelt name would silently not restrict anything."""
+    known = [setting.variable for setting in SETTINGS]
+    found: list[Problem] = []
+    for name in sorted(env):
+        if name.startswith(PREFIX) and name not in known and env[name].strip():
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            found.append(Problem(name[:60], f"a setting of this version{hint}", "nothing"))
     return found
 
 

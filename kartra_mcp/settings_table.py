@@ -75,7 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "RESULT_CHARS",
-        "count",
+        "chars",
         20_000,
         "Characters of the JSON of one result (it goes out twice: as text and as structure).",
         strictest=1_000,

@@ -75,6 +75,7 @@ class State:
         return Path(tempfile.mkdtemp(prefix="kartra-mcp-"))
 
     def _make(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with suppress(OSError):
             self.folder.chmod(0o700)

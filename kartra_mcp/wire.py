@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -45,11 +46,24 @@ class _Lines(io.TextIOWrapper):
             self._skip_rest()
             log.warning("a line of input was longer than 64 MB and was dropped")
         self.ended = not line
-        return line.decode("utf-8", "replace")
+        return _whole(line.decode("utf-8", "replace"))
 
     def _skip_rest(self) -> None:
         while (rest := self._source.readline(CHUNK)) and rest[-1:] != b"\n":
             pass
+
+
+_ESCAPES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+
+
+def _whole(line: str) -> str:
+    """Half a character, escaped, would cost a request its answer: the parser refuses the line."""
+    if "\\ud" not in line and "\\uD" not in line:
+        return line
+    return _ESCAPES.sub(lambda found: "\\ufffd" if found["half"] else found[0], line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,11 @@ class Wire:
     stdin: _Lines
     stdout: TextIO
     parent: int
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person started us by hand."""
+        return os.isatty(self.stdin.fileno())
 
     def broken(self) -> bool:
         """Whether the client is gone: our parent died, or nobody reads or writes the wire."""

@@ -98,7 +98,8 @@ class Person:
 
     def __init__(
         self,
-        action: Any = "accept",
+        action: str = "accept",
+        *,
         confirm: Any = True,
         after: float = A_PERSON,
         **content: Any,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from door import ERAS, Sandbox, StandIn
+
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    # A suite started in the background inherits ignored signals, and so would every program.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from door import StandIn, action, call, connect, healthy
+from door import CONNECTION, StandIn, action, call, connect, healthy
 
 pytestmark = pytest.mark.anyio
 
@@ -197,3 +197,54 @@ async def test_without_a_connection_the_remedy_names_the_connector(stand_in, era
     assert problem["code"] == "no_connection"
     assert "membrane connect --connectorId=con-7" in problem["remedy"]
     assert ["search", "kartra", "--elementType=connector", "--json"] in stand_in.started()
+
+
+async def test_a_server_keeps_its_connection_whatever_another_one_serves(stand_in, era):
+    """Bug: the other server's choice on the same folder became this one's at the next refresh."""
+    other = {**CONNECTION, "id": "c2", "key": "other"}
+    stand_in.plan(**healthy(action("get-lead")))
+    async with connect(stand_in, era) as client:
+        await call(client, "kartra_get_lead")
+        stand_in.plan(**{"connection list": {"out": {"items": [CONNECTION, other]}}})
+        second = StandIn(stand_in.folder, {**stand_in.settings, "CONNECTION": "c2"})
+        async with connect(second, era) as theirs:
+            assert (await call(theirs, "kartra_status")).result["connection"]["id"] == "c2"
+        assert (await call(client, "kartra_status")).result["connection"]["id"] == "c1"
+        await call(client, "kartra_get_lead")
+    assert "--connectionId=c1" in stand_in.runs()[-1]
+
+
+async def test_a_program_that_says_nothing_readable_is_the_wrong_one(stand_in, era):
+    silly = {"out": "ls (GNU coreutils) 9.1\n"}
+    stand_in.plan(**{"--version": silly, "connection list": {"err": "no such file", "exit": 2}})
+    async with connect(stand_in, era) as client:
+        assert (await call(client, "kartra_get_lead")).code == "wrong_program"
+
+
+@pytest.mark.parametrize(
+    ("said", "login"),
+    [({"out": {"loggedIn": True}}, "yes"), ({"err": "Not logged in", "exit": 1}, "no")],
+    ids=["logged in", "logged out"],
+)
+async def test_where_nothing_else_tells_the_status_verb_tells_the_login(place, said, login):
+    place.plan(connection_list={"err": "the network is down", "exit": 1}, status=said)
+    async with connect(place, "legacy") as client:
+        status = (await call(client, "kartra_status")).result
+    assert (status["login"], status["healthy"]) == (login, False)
+    assert place.started()[-1] == ["status", "--json"]
+
+
+async def test_the_status_verb_is_not_asked_where_the_account_tells(place, era):
+    async with connect(place, era) as client:
+        assert (await call(client, "kartra_status")).result["login"] == "yes"
+        place.plan(connection_list={"out": "Not logged in"})
+        assert (await call(client, "kartra_status")).result["login"] == "no"
+    assert ["status", "--json"] not in place.started()
+
+
+@pytest.mark.parametrize("entry", [{"isDefunct": True}, {"state": "ready", "isDefunct": True}])
+async def test_a_defunct_connection_is_not_used(place, era, entry):
+    place.plan(**listing(connection(**entry)))
+    async with connect(place, era) as client:
+        await assert_says(client, "connection_not_ready")
+    assert place.runs() == []

@@ -146,7 +146,9 @@ def test_a_nested_undeclared_name_is_refused_where_it_matters():
     assert accepted(schema, {"a": {"x": 1}}) == {"a": {"x": 1}}
     assert refusal(schema, {"a": {"x": 1}}, strict=True).startswith("a.x: is not known")
     free = {"c": {"x": 1}, "d": {"x": 1}}
-    assert accepted(schema, free, strict=True) == free
+    assert accepted(schema, free) == free
+    assert accepted(schema, {"c": {"x": 1}}, strict=True) == {"c": {"x": 1}}
+    assert refusal(schema, {"d": {"x": 1}}, strict=True).startswith("d.x: is not known")
 
 
 def test_a_nested_undeclared_name_in_a_list_is_refused_when_strict():
@@ -161,8 +163,18 @@ def test_a_closed_nested_object_is_closed_for_everyone():
 
 def test_names_under_a_declared_pattern_are_known():
     schema = {**of(a=TEXT), "patternProperties": {"^x_": WHOLE}}
-    assert accepted(schema, {"x_1": 1}, strict=True) == {"x_1": 1}
+    assert accepted(schema, {"x_1": 1}) == {"x_1": 1}
     assert refusal(schema, {"x_1": "a"}) == 'x_1: a whole number is expected, got "a"'
+
+
+@pytest.mark.parametrize("pattern", ["^refund", ".*"])
+def test_a_pattern_declares_no_name_of_a_strict_tool_nested_ones_too(pattern):
+    schema = {**of(refund_amount=NUMBER), "patternProperties": {pattern: {}}}
+    assert refusal(schema, {"refund_amont": 5}, strict=True).startswith("refund_amont: is not")
+    nested = of(refund=schema, free={"type": "object", "patternProperties": {pattern: {}}})
+    for name in ("refund", "free"):
+        message = refusal(nested, {name: {"refund_amont": 5}}, strict=True)
+        assert message.startswith(f"{name}.refund_amont: is not known")
 
 
 def test_what_a_client_adds_by_itself_is_stripped_unless_declared():

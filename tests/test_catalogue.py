@@ -16,6 +16,7 @@ from kartra_mcp import catalogue, confirmation
 from kartra_mcp.catalogue import Catalogue, Entry, build, call_of, hints
 from kartra_mcp.errors import Refused
 from kartra_mcp.model import Call, Command, Gate, Risk
+from kartra_mcp.operations import amount_of
 from kartra_mcp.policy import Rules, Verdict, judge
 
 OWN = ("kartra_status", "kartra_proxy_read", "kartra_proxy_write")
@@ -454,3 +455,75 @@ def test_a_call_is_as_dangerous_as_its_arguments():
     assert risk(id=7, city="").risk is Risk.DESTRUCTIVE
     assert not risk(id=7, city="").confirm
     assert risk(id=7, city="Ghent").writes
+
+
+N, I, S = {"type": "number"}, {"type": "integer"}, {"type": "string"}
+
+
+def of(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"transaction_id": I, **properties}}
+
+
+JUDGED_AMOUNTS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "cents of 0": (of(amount_cents=I), {"amount_cents": 0}),
+    "cents in parts": (of(amount_cents=N), {"amount_cents": 5.5}),
+    "a negative total": (of(total=N), {"total": -5}),
+    "a total in camel case": (of(refundTotal=N), {"refundTotal": 0}),
+    "a total in one word": (of(refundtotal=N), {"refundtotal": 0}),
+    "a sum that is null": (of(sum={}), {"sum": None}),
+    "a value, nested": (of(refund=of(value=N)), {"refund": {"value": 0}}),
+    "an amount, nested": (of(refund={"type": "object"}), {"refund": {"amount": 0}}),
+    "a price finer than a cent": (of(price=N), {"price": 1.001}),
+    "an amount in an amount": (of(amount=of(amount=N)), {"amount": {"amount": 0}}),
+    "a total without its number": (of(total={"type": "object"}), {"total": {}}),
+}
+
+
+@pytest.mark.parametrize("case", JUDGED_AMOUNTS)
+def test_an_amount_of_a_refund_is_judged_by_any_name(case: str):
+    schema, given_now = JUDGED_AMOUNTS[case]
+    message = refusal(refund(inputSchema=schema), {"transaction_id": 5, **given_now}).message
+    assert "The amount is" in message
+
+
+TAKEN_AMOUNTS: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "an amount in an amount": (
+        of(amount=of(amount=N, currency=S)),
+        {"amount": {"amount": 5, "currency": "USD"}},
+        "5.00",
+    ),
+    "cents": (of(amount_cents=I), {"amount_cents": 550}, "5.50"),
+    "a total as text": (of(total=N), {"total": "5.50"}, "5.50"),
+    "what is no amount beside it": (
+        of(total=N, value_id=I, total_count=I, full_value={"type": "boolean"}),
+        {"total": 5.5, "value_id": 0, "total_count": 0, "full_value": False},
+        "5.50",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN_AMOUNTS)
+def test_an_amount_of_a_refund_is_taken_and_counted_by_any_name(case: str):
+    schema, given_now, amount = TAKEN_AMOUNTS[case]
+    call = call_of(refund(inputSchema=schema), {"transaction_id": 5, **given_now})
+    assert str(amount_of(call)) == amount
+
+
+def test_a_value_of_what_moves_no_money_is_no_amount():
+    entry = one({"key": "cancel-order", "inputSchema": of(value=S)})
+    assert call_of(entry, {"value": "0"}).arguments == {"value": "0"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "given_now", "taken"),
+    [
+        ({"list_id": S}, {"list_id": 5}, {"list_id": "5"}),
+        ({"tag_id": I}, {"tag_id": "5"}, {"tag_id": 5}),
+        ({"leadIds": {"type": "array", "items": S}}, {"leadIds": [5]}, {"leadIds": ["5"]}),
+        ({"lead": of(tagId=I)}, {"lead": {"tagId": "5"}}, {"lead": {"tagId": 5}}),
+    ],
+    ids=str,
+)
+def test_any_id_may_be_a_number_or_text(properties: Any, given_now: Any, taken: Any):
+    entry = one({"key": "assign-tag", "inputSchema": of(**properties)})
+    assert call_of(entry, given_now).arguments == taken

@@ -12,6 +12,9 @@ from door import CONNECTION, StandIn, action, call, connect, connect_stdio, heal
 from mcp_types import ToolListChangedNotification
 from waiting import until
 
+from kartra_mcp import account
+from kartra_mcp.own_tools import OWN_TOOLS
+
 pytestmark = pytest.mark.anyio
 
 DEAD = {"err": "the network is down", "exit": 1}
@@ -22,8 +25,7 @@ async def names_of(client):
     """The names of the actions' tools, on the one page that there is, as they are listed."""
     page = await client.list_tools(cache_mode="bypass")
     assert page.next_cursor is None
-    own = ("kartra_status", "kartra_proxy", "kartra_read_more", "kartra_search")
-    return [tool.name for tool in page.tools if not tool.name.startswith(own)]
+    return [tool.name for tool in page.tools if tool.name not in OWN_TOOLS]
 
 
 def keys(*names):
@@ -356,3 +358,62 @@ def nested(levels):
 
 def wide(count):
     return {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(count)}}
+
+
+# ── Lists that came late, or not whole ──
+
+
+async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, era):
+    place.plan(**{"action list": only(*MANY[:10]), **BY_INTENT})
+    assert await save(place) == [f"kartra_{key.replace('-', '_')}" for key in MANY]
+    for begin in BY_INTENT:
+        place.plan(**{begin: {"err": "ECONNRESET", "exit": 1}})
+    async with connect(place, era) as client:
+        status = (await call(client, "kartra_status")).result
+        assert len(await names_of(client)) == len(MANY)
+        assert (status["actions"]["complete"], status["healthy"]) == (False, False)
+        (problem,) = status["problems"]
+        assert problem["code"] == "catalogue_unavailable"
+        assert problem["remedy"]
+        assert not (await call(client, "kartra_get_024")).failed
+        assert not (await call(client, "kartra_get_024")).failed
+    async with connect(place, era) as client:
+        assert len(await names_of(client)) == len(MANY)
+        place.plan(**{"action list": only(*MANY[:5]), **dict.fromkeys(BY_INTENT, only())})
+        status = (await call(client, "kartra_status")).result
+        assert (status["actions"]["number"], status["healthy"]) == (5, True)
+
+
+async def test_a_list_that_comes_after_the_first_wait_is_still_served(place, era, monkeypatch):
+    assert account.FIRST_LIST < account.REFRESH
+    monkeypatch.setattr(account, "FIRST_LIST", 0.2)
+    place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
+    async with listening(connect, place, era) as (client, heard):
+        assert await names_of(client) == []
+        (place.folder / "open").touch()
+        await heard.wait()
+        assert await names_of(client) == ["kartra_get_lead"]
+
+
+async def test_a_version_that_hangs_does_not_prevent_the_list(place, era, monkeypatch):
+    monkeypatch.setattr(account, "ASIDE", 0.5)
+    place.plan(**{"--version": {"hang": True}})
+    async with connect(place, era) as client:
+        assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]
+        status = (await call(client, "kartra_status")).result
+        assert (status["program"]["is_membrane"], status["healthy"]) == ("yes", True)
+        assert not (await call(client, "kartra_assign_tag")).failed
+
+
+@pytest.mark.parametrize("verb", ["connection list", "action list"])
+async def test_while_nothing_was_listed_a_call_says_so_and_not_unknown_tool(place, era, verb):
+    place.settings = {"TIMEOUT": "1"}
+    place.plan(**{verb: {"hang": True}})
+    async with connect(place, era) as client:
+        for tool in ("kartra_get_lead", "kartra_assign_tag"):
+            answer = await call(client, tool)
+            assert (answer.code, answer.executed) == ("catalogue_unavailable", "no")
+        status = (await call(client, "kartra_status")).result
+        assert (status["healthy"], status["login"]) == (False, "unknown")
+        assert status["problems"][0]["code"] == "catalogue_unavailable"
+    assert place.runs() == []

@@ -465,3 +465,215 @@ def test_the_answer_to_a_raw_request(value: Any, reply: HTTPReply):
 
 def test_the_error_types_are_those_of_the_facts():
     assert len(cli_output.ERROR_TYPES) == 14
+
+
+# ── What a reviewer found: failed or unread answers that became successes ──
+
+REFUSED = {"output": {"status": "Error", "type": "250"}, "actionRunId": "r"}
+LOG = {"level": "info", "msg": "update available"}
+
+
+def lines(*values: Any) -> bytes:
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
+
+
+BROKEN: Mapping[str, bytes] = {
+    "pretty": json.dumps({"status": "Error", "output": [{"a": {"b": 1}}]}, indent=2)[:-6].encode(),
+    "pretty, and the program's last words": PRETTY[:20] + b"\n  {}\nError: aborted\n",
+    "on one line": b'{"output": {"a": 1}, "x',
+    "in a text, before a notice": b'{"output": {"a": "tru\nUpdate available\n{"level": 1}\n',
+    "after a line of a log": lines(LOG) + b'{"output": {"status": "Err',
+    "a list": b'[\n  {"id": 1},\n  {"id": 2},\n',
+    "a list of lists": b"[\n  [1],\n  [2],\nError\n[3]\n",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_fragment_of_an_answer_that_broke_off_is_not_the_answer(case: str):
+    problem = failed(0, BROKEN[case])
+    assert (problem.code, problem.executed) == ("unreadable_answer", Executed.UNKNOWN)
+
+
+FAILURES: Mapping[str, Any] = {
+    "a text beside a null output": {"output": None, "error": "status 502", "actionRunId": "r"},
+    "errors beside a null output": {"errors": [{"type": "connection", "message": "x"}]},
+    "errors as texts": {"errors": ["it went wrong"], "output": None},
+    "a type that is not listed": {"type": "timeout", "key": "gateway_timeout", "message": "m"},
+    "no success": {"success": False, "message": "boom"},
+    "no success of a run": {"success": False, "lead": 7, "output": None, "actionRunId": "r"},
+    "a status of HTTP": {"statusCode": 502, "message": "Bad gateway"},
+    "a run without an output": {"type": "odd", "message": "m", "actionRunId": "r"},
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_an_error_of_an_unusual_form_is_no_success(case: str):
+    problem = failed(0, lines(FAILURES[case]))
+    assert (problem.code, problem.executed) == ("membrane_error", Executed.UNKNOWN)
+
+
+def test_a_listed_key_without_a_type_is_an_error():
+    problem = failed(0, lines({"key": "not_authenticated", "message": "login expired"}))
+    assert (problem.code, problem.executed) == ("not_logged_in", Executed.NO)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"id": "7", "type": "lead", "key": "x", "message": "hello", "email": "a@b.c"},
+        {"type": "gold", "message": "a row"},
+        {"message": "Lead created"},
+        {"output": {"success": False, "key": "not_found", "message": "m"}, "actionRunId": "r"},
+        {"success": False, "email": "a@b.c"},
+        {"success": True, "message": "done"},
+        {"id": "c1", "state": "SETUP_FAILED", "error": {"message": "m"}, "errors": ["x"]},
+        {"status": 500, "headers": {}, "body": "x"},
+        {"items": [], "errors": []},
+    ],
+    ids=repr,
+)
+def test_data_of_an_unusual_form_is_no_error(value: Any):
+    assert read_value(0, lines(value), b"") == value
+
+
+@pytest.mark.parametrize("answer", [LEAD, {"items": []}, {"status": 200, "headers": {}}, REFUSED])
+@pytest.mark.parametrize(
+    "log", [LOG, {"level": "warn", "error": "slow", "time": 1}, {"progress": 5}], ids=repr
+)
+def test_a_json_line_of_a_log_is_never_the_answer(answer: Any, log: Any):
+    assert read_value(0, lines(answer, log), b"") == answer
+    assert read_value(0, lines(log, answer), b"") == answer
+
+
+def test_of_several_answers_the_one_that_failed_counts():
+    assert read_value(0, lines(REFUSED, LEAD), b"") == REFUSED
+    assert read_value(0, lines({"status": "Error", "type": "250"}, LEAD), b"")["type"] == "250"
+
+
+@pytest.mark.parametrize(
+    ("value", "reply"),
+    [
+        ({"status": 500, "body": "oops"}, HTTPReply("oops", 500)),
+        ({"status": 429, "data": "x"}, HTTPReply("x", 429)),
+        ({"status": 500, "headers": None, "data": "x"}, HTTPReply("x", 500)),
+        ({"status": "500", "headers": {}, "body": "x"}, HTTPReply("x", 500)),
+        ({"output": {"status": 500, "headers": {}, "body": "x"}}, HTTPReply("x", 500)),
+        ({"output": {"statusCode": 502, "body": "x"}, "actionRunId": "r"}, HTTPReply("x", 502)),
+        ({"status": 7, "data": "x"}, HTTPReply({"status": 7, "data": "x"})),
+        ({"status": "Success", "data": 1}, HTTPReply({"status": "Success", "data": 1})),
+    ],
+    ids=repr,
+)
+def test_an_http_status_is_seen_in_any_spelling(value: Any, reply: HTTPReply):
+    assert request_reply(value) == reply
+
+
+def test_a_run_whose_output_is_a_failed_http_answer_is_no_success():
+    with pytest.raises(KartraMCPError) as caught:
+        run_reply({"output": {"status": 500, "headers": {}, "data": "oops"}, "actionRunId": "r"})
+    assert (caught.value.code, caught.value.executed) == ("membrane_error", Executed.UNKNOWN)
+    assert caught.value.detail["action_run_id"] == "r"
+
+
+class Counting(json.JSONDecoder):
+    """Counts what it was asked to read."""
+
+    attempts = 0
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        self.attempts += 1
+        return super().raw_decode(s, idx)
+
+
+@pytest.mark.parametrize(
+    ("line", "most"),
+    [("[info] fetching a page\n", 2), ("[1/2] loading\n", 51), ("{ x }\n", 51)],
+    ids=repr,
+)
+def test_four_megabytes_of_lines_of_a_log_cost_few_attempts(
+    monkeypatch: pytest.MonkeyPatch, line: str, most: int
+):
+    counting = Counting()
+    monkeypatch.setattr(cli_output, "_DECODER", counting)
+    noise = line * (4_000_000 // len(line))
+    assert read_value(0, noise.encode() + PRETTY + b"\n", b"") == LEAD
+    assert counting.attempts <= most
+
+
+LOST_LOGINS = (
+    "Not logged in",
+    "Error: Run `membrane login` to continue.",
+    "You are not authenticated",
+    "Error: Unauthorized",
+    "Your session has expired. Please run membrane login",
+)
+
+
+@pytest.mark.parametrize("said", LOST_LOGINS)
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_a_lost_login_is_known_by_words_with_any_exit_code(said: str, exit_code: int):
+    for out, err in ((said, ""), ("", said)):
+        problem = failed(exit_code, out.encode(), err.encode())
+        assert (problem.code, problem.executed) == ("not_logged_in", Executed.UNKNOWN)
+
+
+def responded(status: Any, **more: Any) -> bytes:
+    return lines({"error": {"message": "m", "data": {"response": {"status": status}}, **more}})
+
+
+def test_a_401_of_membranes_is_a_lost_login_and_proves_nothing():
+    problem = failed(1, responded(401))
+    assert (problem.code, problem.executed) == ("not_logged_in", Executed.UNKNOWN)
+
+
+def test_a_401_of_the_app_is_no_lost_login():
+    assert failed(1, responded(401, type="connection")).code == "membrane_error"
+
+
+@pytest.mark.parametrize("status", [429, "429"], ids=repr)
+def test_a_429_in_an_envelope_was_not_executed(status: Any):
+    problem = failed(1, responded(status, type="connection"))
+    assert (problem.code, problem.executed) == ("rate_limited", Executed.NO)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_kartra_error_with_an_exit_code_is_that_error(stream: str):
+    printed = lines({"output": {"status": "Error", "type": "251"}})
+    problem = failed(1, *((printed, b"") if stream == "stdout" else (b"", printed)))
+    assert (problem.code, problem.executed) == ("already_done", Executed.NO)
+
+
+TRACE = "TypeError: x\n    at foo (/usr/lib/x.js:1:2)\n    at bar (/y.js:2)"
+PYTHON = 'Traceback (most recent call last):\n  File "/x.py", line 1\n    f()\nValueError: y'
+
+
+@pytest.mark.parametrize(("trace", "left"), [(TRACE, "TypeError: x"), (PYTHON, "ValueError: y")])
+def test_a_stack_trace_in_a_message_is_cut(trace: str, left: str):
+    told = failed(1, lines({"error": {"type": "bad_request", "message": trace}})).detail
+    assert told["membrane"][0]["message"] == left
+    assert failed(1, b"", trace.encode()).detail["output"] == left
+    assert failed(0, trace.encode()).detail["output"] == left
+
+
+def test_the_id_of_a_run_is_clean_and_short():
+    reply = run_reply({"output": 1, "actionRunId": "r\u202e1\n" + "x" * 500})
+    assert reply.action_run_id is not None
+    assert reply.action_run_id.startswith("r1 x")
+    assert len(reply.action_run_id) == 64
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"loggedIn": True}, True),
+        ({"output": {"loggedIn": False}}, False),
+        ({"status": "Not logged in"}, False),
+        ("Logged in as Ann", True),
+        ({"apiUri": "x"}, None),
+        ([], None),
+        (None, None),
+    ],
+    ids=repr,
+)
+def test_what_status_tells_of_the_login(value: Any, told: bool | None):  # noqa: FBT001
+    assert cli_output.logged_in(value) is told

@@ -35,15 +35,14 @@ CALLS: dict[str, dict[str, Any]] = {
     TAG: {"lead_id": 48110, "tag_name": "Affiliate"},
 }
 TAGGED = "SELECT 1 FROM lead_tags JOIN tags ON id = tag_id WHERE lead_id = 48110 AND name = "
+LISTED = (
+    "SELECT active FROM lead_lists JOIN lists ON id = list_id WHERE lead_id = 48110 AND name = "
+)
 LOOKS = {
     REFUND: ("SELECT type, cents FROM transactions WHERE parent_id = 101", [("refund", 9700)]),
     CANCEL: ("SELECT 1 FROM subscriptions WHERE id = 205 AND status = 'Cancelled'", [(1,)]),
     UNTAG: (TAGGED + "'VIP'", []),
-    UNLIST: (
-        "SELECT active FROM lead_lists JOIN lists ON id = list_id"
-        " WHERE lead_id = 48110 AND name = 'Weekly Letter'",
-        [(0,)],
-    ),
+    UNLIST: (LISTED + "'Weekly Letter'", [(0,)]),
     TAG: (TAGGED + "'Affiliate'", [(1,)]),
 }
 """What the account looks like once it was done, and done once."""
@@ -128,10 +127,12 @@ class Table:
         async def one(tool):
             found[tool] = await call(client, tool, **CALLS[tool], **(more or {}).get(tool, {}))
 
-        async with connect(self.place, self.era, **self.settings) as client:
-            async with anyio.create_task_group() as calls:
-                for tool in CALLS:
-                    calls.start_soon(one, tool)
+        async with (
+            connect(self.place, self.era, **self.settings) as client,
+            anyio.create_task_group() as calls,
+        ):
+            for tool in CALLS:
+                calls.start_soon(one, tool)
         return found
 
     async def runs(self, consent: str, more: Any = None):

@@ -118,20 +118,19 @@ async def test_at_once_without_a_preview(place: Sandbox, era):
     assert story(place) == {}
 
 
-@pytest.mark.parametrize(
-    "spelled",
-    [
-        lambda text: "  " + text.replace(" ", "\n ") + "\t",
-        lambda text: unicodedata.normalize("NFD", text),
-        lambda text: text.replace(" ", "\u00a0"),
-    ],
-    ids=["white space", "NFD", "blanks that do not break"],
-)
-async def test_the_same_summary_in_another_spelling(place: Sandbox, spelled):
+SPELLED: dict[str, Callable[[str], str]] = {
+    "white space": lambda text: "  " + text.replace(" ", "\n ") + "\t",
+    "NFD": lambda text: unicodedata.normalize("NFD", text),
+    "blanks that do not break": lambda text: text.replace(" ", "\u00a0"),
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+async def test_the_same_summary_in_another_spelling(place: Sandbox, name):
     async with connect(place, "legacy") as client:
         preview = await call(client, REFUND, **SALE)
         text = preview.error["confirmation"]["summary"]
-        words = confirmed(preview, confirmation_summary=spelled(text))
+        words = confirmed(preview, confirmation_summary=SPELLED[name](text))
         answer = await call(client, REFUND, **SALE, **words)
     assert not answer.failed, answer.text
 
@@ -389,7 +388,7 @@ async def test_the_amount_typed(tmp_path, typed):
 
 
 async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, era):
-    """All that remains changed while they typed: they are asked again, and have declined nothing."""
+    """What remains changed while they typed: they are asked again, and declined nothing."""
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
 
     class Slow(Person):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from kartra_mcp.facts import MOST_READS, Facts, read_facts
 from kartra_mcp.model import Action, Call, Command, Risk
 
 pytestmark = pytest.mark.anyio
-
-Canned = Mapping[str, Any]
 
 
 class Account:
@@ -144,12 +142,12 @@ async def test_the_states_of_a_sale(name):
 
 async def test_a_chargeback_is_no_evidence_of_a_refund():
     facts = await refund(account((201, "chargeback", 30), (202, "partial_refund", 7)))
-    assert facts.evidence == ("202",)
+    assert [row.split()[0] for row in facts.evidence] == ["202"]
     assert facts.shown["taken_back_by_the_bank"] == "30.00"
     assert facts.remaining == Decimal("60.00")
 
 
-WRAPPED = [
+WRAPPED: list[Callable[[Any], Any]] = [
     lambda body: body,
     lambda body: {"status": "Success", **body},
     lambda body: {"output": {"data": body}},

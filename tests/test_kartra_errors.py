@@ -220,3 +220,34 @@ def test_no_answer_raises_anything_but_one_of_our_errors(answer: Any, *, write: 
     problem = error_in(answer, write=write)
     if problem and not write:
         assert problem.executed is Executed.NO
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"output": [{"refund_transaction": fault("250")}], "actionRunId": "r"},
+        [{"refund_transaction": fault("250")}],
+        [fault("250")],
+        {"output": '[{"status": "Error", "type": "250"}]'},
+        {"status": "Success", "actions": [{"refund_transaction": [fault("250")]}]},
+        {"body": [{"status": "Success", "actions": [{"refund_transaction": fault("250")}]}]},
+    ],
+    ids=repr,
+)
+def test_an_error_inside_a_list_is_no_success(answer: Any):
+    problem = failure(answer)
+    assert (problem.code, problem.executed) == ("kartra_error", Executed.NO)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"output": [{"id": 5, "status": "Error", "amount": "9.00"}]},
+        [{"id": 5, "status": "error"}],
+        {"output": {"transaction_list": [{"status": "Error", "type": "sale"}]}},
+        {"output": [{"refund_transaction": {"status": "Success"}}]},
+    ],
+    ids=repr,
+)
+def test_a_row_of_the_account_inside_a_list_is_no_error(answer: Any):
+    raise_for_error(answer, write=True)

@@ -10,6 +10,8 @@ import time
 import pytest
 from door import StandIn, action, call, connect, healthy
 
+from kartra_mcp import kept, results
+
 pytestmark = pytest.mark.anyio
 
 ROWS = [{"n": n, "name": f"lead {n}", "email": f"l{n}@example.com"} for n in range(3_000)]
@@ -129,3 +131,90 @@ async def test_secrets_leave_every_error(stand_in, era, secret):
     assert answer.failed
     for word in ("abcdefghijklmnop", "K12345678", "hunter22", "eyJhbGci", "1111 1111", "user:pass"):
         assert word not in answer.text
+
+
+async def test_a_text_too_large_to_show_is_kept_and_read_at_the_path_of_its_mark(stand_in, era):
+    notes = "n" * 25_000
+    listing(stand_in, {"lead_details": {"email": "a@b.c", "notes": notes, "tags": [{"t": 1}]}})
+    async with connect(stand_in, era) as client:
+        answer = await call(client, "kartra_get_lead")
+        cut = answer.structured["truncated"]
+        assert cut["next_offset"] is None
+        mark = answer.result["lead_details"]
+        inner = await call(
+            client, "kartra_read_more", result_id=cut["result_id"], path=mark["path"]
+        )
+        assert inner.structured["truncated"]["result_id"] == cut["result_id"]
+        path, found, offset = inner.result["notes"]["path"], "", 0
+        while offset is not None:
+            page = await call(
+                client, "kartra_read_more", result_id=cut["result_id"], path=path, offset=offset
+            )
+            found += page.result
+            offset = page.structured.get("truncated", {}).get("next_offset")
+    assert found == notes
+
+
+async def test_a_result_larger_than_the_bound_gets_no_id_that_is_dead_at_once(
+    stand_in, era, monkeypatch
+):
+    listing(stand_in, {"rows": ROWS})
+    monkeypatch.setattr(kept, "IN_ALL", 100_000)
+    async with connect(stand_in, era) as client:
+        answer = await call(client, "kartra_retrieve_account_lists")
+    cut = answer.structured["truncated"]
+    assert (cut["result_id"], cut["total"]) == (None, len(ROWS))
+    assert "cannot be read" in cut["note"]
+    assert list((stand_in.folder / "state").glob("result-*")) == []
+
+
+async def test_the_bound_counts_what_is_on_disk_and_other_scripts_do_not_grow(stand_in):
+    rows = [{"n": "漢" * 100} for _ in range(300)]
+    listing(stand_in, {"rows": rows})
+    async with connect(stand_in, "legacy") as client:
+        answer = await call(client, "kartra_retrieve_account_lists")
+        assert await read_to_the_end(client, answer) == rows
+    file = next((stand_in.folder / "state").glob("result-*.json"))
+    plain = json.dumps({"rows": rows}, ensure_ascii=False, separators=(",", ":")).encode()
+    assert file.stat().st_size < len(plain) + 100
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"limit": 2.0}, ""),
+        ({"offset": 1.0, "limit": 2.0}, ""),
+        ({"offset": 1e300}, ""),
+        ({"limit": 2.5}, "invalid_arguments"),
+        ({"path": "/rows/" + "9" * 5_000}, "invalid_arguments"),
+        ({"path": "/rows/²"}, "invalid_arguments"),
+    ],
+    ids=str,
+)
+async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(stand_in, era, more, code):
+    listing(stand_in, {"rows": ROWS})
+    async with connect(stand_in, era) as client:
+        first = await call(client, "kartra_retrieve_account_lists")
+        cut = first.structured["truncated"]["result_id"]
+        answer = await call(client, "kartra_read_more", result_id=cut, **more)
+    assert (answer.code if answer.failed else "") == code
+    if "limit" in more and not code:
+        offset = int(more.get("offset", 0))
+        assert answer.result == ROWS[offset : offset + 2]
+
+
+async def test_a_slip_in_paging_after_a_write_is_a_success_with_its_receipt(
+    stand_in, era, monkeypatch
+):
+    def failing(*_):
+        raise RuntimeError
+
+    stand_in.plan(**healthy(action("assign-tag")))
+    async with connect(stand_in, era) as client:
+        await call(client, "kartra_status")
+        monkeypatch.setattr(results, "first_page", failing)
+        answer = await call(client, "kartra_assign_tag", confirm=True)
+    assert not answer.failed, answer.text
+    assert answer.result is None
+    assert "It was done" in answer.structured["receipt"]["note"]
+    assert len(stand_in.runs()) == 1

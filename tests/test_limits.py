@@ -15,19 +15,19 @@ GATES = ("allow", "flag", "preview")
 SALE = {"transaction_id": 105, "refund_amount": 30}
 
 
-async def agreed(client, gate: str, tool: str = REFUND, **arguments: Any):
+async def agreed(client, gate: str, **arguments: Any):
     """The call as its gate wants it, one way or the other."""
     if gate == "preview":
-        first = await call(client, tool, **arguments)
+        first = await call(client, REFUND, **arguments)
         if first.code != "confirmation_required":
             return first
-        return await call(client, tool, **arguments, **confirmed(first))
-    return await call(client, tool, **arguments, confirm=True)
+        return await call(client, REFUND, **arguments, **confirmed(first))
+    return await call(client, REFUND, **arguments, confirm=True)
 
 
 CAPS = {
     "one refund": ({"CAP_REFUND": "29.99"}, {}, "KARTRA_MCP_CAP_REFUND"),
-    "all that remains": ({"CAP_REFUND": "199.99"}, {"refund_amount": None}, "KARTRA_MCP_CAP_REFUND"),
+    "all that is left": ({"CAP_REFUND": "199"}, {"refund_amount": None}, "KARTRA_MCP_CAP_REFUND"),
     "the sum of a day": ({"CAP_DAY_AMOUNT": "29.99"}, {}, "KARTRA_MCP_CAP_DAY_AMOUNT"),
     "the number of a day": ({"CAP_DAY_COUNT": "0"}, {}, "KARTRA_MCP_CAP_DAY_COUNT"),
 }  # fmt: skip
@@ -133,10 +133,9 @@ async def test_mails_that_race_stay_within_the_limit(tmp_path):
         answer = await call(client, TAG, **tag(name))
         codes.append(answer.code if answer.failed else "done")
 
-    async with connect(place, "legacy") as client:
-        async with anyio.create_task_group() as calls:
-            for name in ("VIP", "Newsletter", "Affiliate", "Customer", "Watercolour"):
-                calls.start_soon(one, name)
+    async with connect(place, "legacy") as client, anyio.create_task_group() as calls:
+        for name in ("VIP", "Newsletter", "Affiliate", "Customer", "Watercolour"):
+            calls.start_soon(one, name)
     assert codes.count("done") == 2
     assert set(codes) <= {"done", "cap_reached", "approval_required"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 from door import CONNECTION, StandIn, action, call, connect, connect_stdio, healthy
-from waiting import gone, until
+from waiting import PROMPTLY, gone, until
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ RAW_WRITE = {
 }
 RAW_READ = {"method": "POST", "path": "/api", "json": {"get_lead": {"id": 48110}}}
 SHORT = {"TIMEOUT": "1"}
-GONE_WITHIN = 2
+GONE_WITHIN = PROMPTLY
 
 DEATH = {"signal": 9}
 LOST = {

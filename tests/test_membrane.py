@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kartra_mcp import cli_output
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.membrane import CLI, INTENTS, ToDo, read_version, request_flags
 from kartra_mcp.model import Action, Executed, RawRequest, Reply
@@ -344,6 +346,80 @@ async def test_a_lost_login_is_not_asked_again(program: Recorder):
 async def test_a_list_is_read_in_every_form(program: Recorder, listing: Any):
     program.answers(say("DEPRECATED: x\n" + json.dumps(listing)))
     assert ids((await program.cli.actions("c1", soon())).entries) == ["1"]
+
+
+@anyio
+async def test_a_cursor_that_is_refused_costs_no_page_that_came(program: Recorder):
+    program.answers(
+        refuse("--cursor"),
+        say({"items": rows(2, 3)}, "--intent="),
+        say({"items": rows(1, 2), "cursor": "p2"}, "action"),
+        say({"items": rows("a"), "cursor": "p2"}, "connection"),
+    )
+    listed = await program.cli.actions("c1", soon())
+    assert (ids(listed.entries), listed.complete, listed.lost) == (["1", "2", "3"], False, True)
+    assert sorted(intents(program.starts)) == sorted(INTENTS)
+    assert [one.id for one in await program.cli.connections(soon())] == ["a"]
+
+
+@anyio
+async def test_a_login_lost_between_two_pages_is_told(program: Recorder):
+    program.answers(
+        say("Not logged in", "--cursor", exit=1), say({"items": rows(1), "cursor": "p2"})
+    )
+    with pytest.raises(KartraMCPError) as caught:
+        await program.cli.actions("c1", soon())
+    assert caught.value.code == "not_logged_in"
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@anyio
+async def test_a_list_whose_searches_failed_says_that_it_may_lack_some(
+    program: Recorder, *, fails: bool
+):
+    failing = [refuse("--intent=refund")] if fails else []
+    program.answers(*failing, say({"items": rows(1)}, "--intent="), refuse("action"))
+    assert (await program.cli.actions("c1", soon())).lost is fails
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ({"out": {"loggedIn": True}}, True),
+        ({"out": {"loggedIn": False}}, False),
+        ({"out": "Not logged in"}, False),
+        ({"err": "Not logged in", "exit": 1}, False),
+        ({"err": "unknown command", "exit": 1}, None),
+        ({"out": "hello"}, None),
+    ],
+    ids=repr,
+)
+@anyio
+async def test_the_status_tells_of_the_login(
+    program: Recorder, step: dict[str, Any], told: bool | None
+):
+    program.answers({"when": [], **step})
+    assert await program.cli.logged_in(soon()) is told
+    assert program.starts == [["status", "--json"]]
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+@anyio
+async def test_a_large_output_is_read_beside_the_event_loop(
+    program: Recorder, monkeypatch: pytest.MonkeyPatch, size: int
+):
+    readers: list[bool] = []
+    read = cli_output.read_value
+
+    def noted(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
+        readers.append(threading.current_thread() is threading.main_thread())
+        return read(exit_code, stdout, stderr)
+
+    monkeypatch.setattr(cli_output, "read_value", noted)
+    program.answers(say({"output": "x" * size, "actionRunId": "r"}))
+    reply = await program.cli.run(ACTION, {}, "c1", ToDo(soon()))
+    assert reply == Reply("x" * size, "r")
+    assert readers == [size == 10]
 
 
 # ── What a start leaves behind ──

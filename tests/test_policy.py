@@ -175,6 +175,15 @@ EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
         {"leadId": 7, "email_address": "d@e.f"},
         DESTRUCTIVE,
     ),
+    "an address beside the lead": ({"lead": 5, "email": "d@e.f"}, DESTRUCTIVE),
+    "an address beside a contact id": ({"contact_id": 5, "email": "d@e.f"}, DESTRUCTIVE),
+    "an address beside an identifier": ({"lead_identifier": 5, "email": "d@e.f"}, DESTRUCTIVE),
+    "an address beside a nested id": ({"customer": {"id": 5}, "email": "d@e.f"}, DESTRUCTIVE),
+    "an address under another name": ({"where": "a@b.c", "set": {"email": "d@e.f"}}, DESTRUCTIVE),
+    "a custom field by address": (
+        {"email": "a@b.c", "custom_fields": [{"field_identifier": "x", "field_value": "y"}]},
+        WRITE,
+    ),
     "two addresses": ({"email": "a@b.c", "changed_email": "d@e.f"}, DESTRUCTIVE),
     "an empty text": ({"id": 7, "phone": ""}, DESTRUCTIVE),
     "a blank text": ({"id": 7, "phone": "  "}, DESTRUCTIVE),
@@ -225,6 +234,24 @@ def test_a_command_that_is_not_known_is_destructive():
     assert policy.command_risk(Command("get_everything")) is DESTRUCTIVE
 
 
+@pytest.mark.parametrize(
+    "name", ["refund_subscription", "void_payment", "refund", "chargeLead", "autorefund", "payouts"]
+)
+def test_a_command_that_is_not_known_is_judged_by_its_words(name: str):
+    assert policy.command_risk(Command(name)) is IRREVERSIBLE
+    assert policy.request_risk(raw(Command(name))) is IRREVERSIBLE
+
+
+@pytest.mark.parametrize("name", ["delete_lead", "avoid_lead", "frobnicate"])
+def test_a_command_without_such_a_word_is_destructive(name: str):
+    assert policy.command_risk(Command(name)) is DESTRUCTIVE
+
+
+def test_the_lead_of_a_raw_request_and_another_address_in_the_command_change_it():
+    command = Command("edit_lead", {"email": "new@b.c"}, lead={"email": "a@b.c"})
+    assert policy.command_risk(command) is DESTRUCTIVE
+
+
 # ── Actions that are not in the table ──
 
 WORDS: Mapping[str, Risk] = {
@@ -238,6 +265,9 @@ WORDS: Mapping[str, Risk] = {
     "order.cancelled": IRREVERSIBLE,
     "send-payout": IRREVERSIBLE,
     "void_invoice": IRREVERSIBLE,
+    "recharge-card": IRREVERSIBLE,
+    "create-autorefund": IRREVERSIBLE,
+    "delete-avoided": DESTRUCTIVE,
     "delete-lead": DESTRUCTIVE,
     "leadDelete": DESTRUCTIVE,
     "get-and-remove-tag": DESTRUCTIVE,
@@ -376,7 +406,7 @@ NAMED = (
     "kartra_?ancel_subscription",
     "*",
 )
-NOT_NAMED = ("cancel_subscription", "kartra_cancel", "kartra_refund_transaction", "kartra_x*", "")
+NOT_NAMED = ("kartra_cancel", "kartra_refund_transaction", "kartra_x*", "")
 
 
 @pytest.mark.parametrize("pattern", NAMED)
@@ -393,6 +423,28 @@ def test_allow_gives_by_every_name_and_pattern(pattern: str):
 def test_a_name_that_is_not_its_own_neither_gives_nor_takes(pattern: str):
     assert policy.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.RUN
     assert policy.judge(READ, CANCEL, Rules(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("pattern", ["cancel_subscription", "cancelTransaction", "cancel*"])
+def test_deny_needs_no_prefix_but_allow_does(pattern: str):
+    assert policy.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
+    assert policy.judge(READ, CANCEL, Rules(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("command", ["refundSubscription", "Refund_Subscription", "refund_Sub_"])
+def test_deny_hits_a_raw_command_in_another_spelling(command: str):
+    names = policy.command_names(command)
+    for pattern in ("kartra_refund_sub*", "refund-sub*", "*refund_sub*"):
+        assert policy.judge(READ, names, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
+
+
+def test_allow_and_gates_know_another_spelling_but_nothing_that_is_only_alike():
+    rules = Rules(OPEN, allow=("kartra_get_thing",))
+    assert policy.judge(READ, policy.command_names("getThing"), rules) is Verdict.RUN
+    other = policy.action_names("kartra_get_thing_", "get-thing-удалить", "")
+    assert policy.judge(READ, other, rules) is Verdict.NOT_ALLOWED
+    gated = Rules(OPEN, tools=(("kartra_get_thing", Gate.HUMAN),))
+    assert policy.gate_of(READ, policy.command_names("getThing"), gated) is Gate.HUMAN
 
 
 @pytest.mark.parametrize(("allow", "deny"), list(product(NAMED, NAMED)))

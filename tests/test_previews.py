@@ -63,9 +63,8 @@ LEAD = Target("lead", "48110")
 SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
     "a full refund": (
         REFUND,
-        refund(),
-        'REFUND FULL 97.00 transaction 101 of "Watercolour" to "Ada Moreno <ada@example.com>" '
-        'dated "2026-11-18"',
+        refund(buyer="Ada"),
+        'REFUND FULL 97.00 transaction 101 of "Watercolour" to "Ada" dated "2026-11-18"',
     ),
     "a partial refund": (
         REFUND,

@@ -192,7 +192,7 @@ async def test_a_grandchild_that_holds_stdout_neither_delays_nor_outlives_the_an
     file = tmp_path / "pids"
     code = STUBBORN + "\nprint('answer', flush=True)"
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(15):
         finished = await python(code, str(file), "holds the pipes", "leave", cwd=tmp_path)
 
     assert finished.exit_code == 0
@@ -262,7 +262,7 @@ async def test_a_failing_on_start_ends_the_program(tmp_path: Path) -> None:
     def fail() -> None:
         raise LookupError
 
-    with anyio.fail_after(5), pytest.raises(LookupError):
+    with anyio.fail_after(15), pytest.raises(LookupError):
         await python("import time; time.sleep(60)", cwd=tmp_path, on_start=fail)
 
     assert childless()

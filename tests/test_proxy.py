@@ -470,7 +470,8 @@ def test_the_read_tool_refuses(arguments):
     read_request(arguments)
     error = refusal(arguments, require_reads)
     assert error.code == "forbidden_request"
-    assert "kartra_proxy_write" in error.remedy or "POST" in error.remedy
+    own = "kartra_refund_transaction" if REFUND["cmd"] in str(arguments) else "kartra_proxy_write"
+    assert own in error.remedy or "POST" in error.remedy
 
 
 def status(value):
@@ -487,6 +488,10 @@ OWN = {
     "a status that is a list": (status(["pause"]), "kartra_cancel_subscription"),
     "a status that is null": (status(None), "kartra_cancel_subscription"),
     "no status": ({"cmd": "modify_subscription_status"}, "kartra_cancel_subscription"),
+    "an unknown refund": ({"cmd": "refund"}, "kartra_refund_transaction"),
+    "an unknown refund, in camel case": ({"cmd": "refundOrder"}, "kartra_refund_transaction"),
+    "an unknown refund inside a word": ({"cmd": "autorefund_lead"}, "kartra_refund_transaction"),
+    "an unknown cancellation": ({"cmd": "doCancelPlan"}, "kartra_cancel_subscription"),
 }
 
 
@@ -502,6 +507,7 @@ def test_the_write_tool_points_to_the_tool_that_asks(action, tool, kind):
 def test_the_write_tool_carries_what_can_be_taken_back(word):
     require_own_tools(read_request(post(json={"actions": [status(word)]})))
     require_own_tools(read_request(post(form={"actions": [{"cmd": "assign_tag"}]})))
+    require_own_tools(read_request(post(form={"actions": [{"cmd": "calendar_cancel"}]})))
 
 
 def test_names_of_strangers_are_cut_and_cleaned():

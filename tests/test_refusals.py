@@ -48,6 +48,11 @@ def refund(amount):
     return Case(BAD, REFUND, {"transaction_id": 101, "refund_amount": amount, **YES})
 
 
+def raw_price(amount):
+    command = cmd("edit_subscription", subscription_id=201, subscription_amount=amount)
+    return Case(BAD, WRITE, {**body(command), **YES})
+
+
 TAG = {"lead_id": 48110, "tag_name": "Alumni"}
 LEAD = {"email": "ada@example.com"}
 RAW_REFUND = cmd("refund_transaction", transaction_id=101)
@@ -249,6 +254,35 @@ CASES = {
         },
     ),
     "the raw read with the flag of the other": Case(BAD, READ, {"path": "/api", **YES}),
+    "an unknown refund through the raw write": Case(
+        NO, WRITE, {**body(cmd("refundOrder", transaction_id=101)), **YES}
+    ),
+    "an unknown cancellation through the raw write": Case(
+        NO, WRITE, {**body(cmd("cancel_subscription_now", subscription_id=201)), **YES}
+    ),
+    "an unknown charge where the irreversible gate is deny": Case(
+        "not_allowed",
+        WRITE,
+        {**body(cmd("chargeLead", amount=5), **LEAD), **YES},
+        {"GATE_IRREVERSIBLE": "deny"},
+    ),
+    "a raw command that deny names in another spelling": Case(
+        "not_allowed",
+        WRITE,
+        {**body(cmd("giveBonus"), **LEAD), **YES},
+        {"DENY": "kartra_give_bonus"},
+    ),
+    "a tool that deny names without the prefix": Case(
+        "not_allowed", REFUND, {"transaction_id": 101, **YES}, {"DENY": "refund_transaction"}
+    ),
+    "a raw amount of 0": raw_price(0),
+    "a raw amount that is negative": raw_price("-5"),
+    "a raw amount finer than a cent": raw_price(10.001),
+    "a raw amount that is empty": raw_price(""),
+    "a raw amount that is null": raw_price(None),
+    "a raw amount of 0 of a command that nobody knows": Case(
+        BAD, WRITE, {**body(cmd("charge_lead", amount=0), **LEAD), **YES}
+    ),
     # size
     "a raw body that is too large": Case(
         "input_too_large", WRITE, {"method": "POST", "path": "/api", "raw": "a=" + "x" * 100_000}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.errors import Refused
-from kartra_mcp.results import at, first_page, read_on
+from kartra_mcp.results import Page, at, first_page, read_on
 from kartra_mcp.text import as_json
 
 
@@ -73,6 +74,12 @@ def test_names_with_slashes_and_tildes_are_reached():
     assert at({"a/b": {"c~d": 5}}, "/a~1b/c~0d") == 5
 
 
+def test_an_empty_name_is_reached_and_else_a_lone_slash_is_the_whole():
+    assert at({"": {"": 5}}, "/") == {"": 5}
+    assert at({"": {"": 5}}, "//") == 5
+    assert at({"a": 1}, "/") == {"a": 1}
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=40),
     lambda inner: (
@@ -93,3 +100,89 @@ def test_every_result_has_a_first_page_and_an_end(result, room):
         assert following.next_offset is None or following.next_offset > page.next_offset
         page, pages = following, pages + 1
         assert pages < 2_000
+
+
+class Reader:
+    """Reads as a client does: pages to their end, and every mark at the path it names."""
+
+    def __init__(self, result: object, room: int) -> None:
+        self.result, self.room, self.pages = result, room, 0
+
+    def whole(self) -> object:
+        page = first_page(self.result, self.room)
+        if not page.goes_on:
+            return page.shown
+        cut = self.rest(page, at(page.shown, page.path))
+        return self.put(page.shown, page.path, cut)
+
+    def place(self, path: str) -> object:
+        page = read_on(self.result, self.room, path=path, offset=0)
+        return self.rest(page, page.shown)
+
+    def rest(self, page: Page, shown: Any) -> object:
+        seen = self.unmarked(shown, marked=page.marked)
+        while page.next_offset is not None:
+            self.pages += 1
+            assert self.pages < 5_000
+            page = read_on(self.result, self.room, path=page.path, offset=page.next_offset)
+            more = self.unmarked(page.shown, marked=page.marked)
+            seen = {**seen, **more} if isinstance(seen, dict) else seen + more
+        return seen
+
+    def unmarked(self, shown: Any, *, marked: bool) -> Any:
+        if isinstance(shown, list):
+            return [self.item(item) for item in shown] if marked else shown
+        if isinstance(shown, dict):
+            return {name: self.item(item) for name, item in shown.items()} if marked else shown
+        return shown
+
+    def item(self, item: Any) -> object:
+        is_mark = isinstance(item, dict) and item.get("too_large_to_show") is True
+        return self.place(item["path"]) if is_mark else item
+
+    def put(self, whole: Any, path: str, part: object) -> object:
+        if not path:
+            return part
+        first, *rest = path[1:].split("/")
+        name = first.replace("~1", "/").replace("~0", "~")
+        return {**whole, name: self.put(whole[name], "".join(f"/{r}" for r in rest), part)}
+
+
+large_values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=40) | st.text(min_size=700, max_size=2_500),
+    lambda inner: (
+        st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=8), inner, max_size=6)
+    ),
+    max_leaves=40,
+)
+
+
+@given(large_values, st.integers(300, 900))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
+def test_whoever_follows_pages_and_marks_loses_nothing_and_ends(result, room):
+    assert Reader(result, room).whole() == result
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"lead_details": {"notes": "n" * 5_000, "tags": [{"tag_name": "t"}]}},
+        [{"email": f"{i}@b.c", "notes": "n" * 5_000} for i in range(3)],
+        [{"a": 1}, {"b": "n" * 5_000}],
+    ],
+    ids=["long notes beside a list", "every item", "the last item"],
+)
+def test_a_page_that_ends_with_a_mark_goes_on(result):
+    page = first_page(result, 1_000)
+    assert (page.next_offset, page.marked, page.goes_on) == (None, True, True)
+    assert Reader(result, 1_000).whole() == result
+
+
+def test_an_item_of_the_account_that_looks_like_a_mark_is_none():
+    assert not first_page([{"too_large_to_show": True}], 1_000).goes_on
+
+
+@pytest.mark.parametrize("step", ["9" * 5_000, "00", "²", "٣", "-0", "1.0"])
+def test_an_index_that_is_no_plain_number_is_a_path_to_nothing(step):
+    with pytest.raises(Refused, match="nothing at this path"):
+        at({"lead": [1, 2, 3, 4]}, f"/lead/{step}")

@@ -84,7 +84,7 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "TIMEOUT": (("soon", "0", "-1", "inf", "nan", "1e9", "5 s", "1,5"), 50.0),
     "MAX_CHILDREN": (("many", "0", "-1", "1.5", "123456789", "٣"), 1),
     "RATE": (("fast", "-1", "nan", "inf", "1/s"), 1.0),
-    "RESULT_CHARS": (("all", "0", "-5", "2e4", "20 000"), 1_000),
+    "RESULT_CHARS": (("all", "0", "-5", "2e4", "20 000", "999"), 1_000),
     "READ_ONLY": (("maybe", "readonly", "{}"), True),
     "ALLOW": ((",", " , ,", '["kartra_get_lead"]', "kartra_a kartra_b", "kartra_a;b"), NOTHING),
     "DENY": ((",", '["kartra_x"]', "kartra_a kartra_b", "'kartra_x'"), ("*",)),
@@ -291,3 +291,18 @@ def test_no_environment_raises_or_widens(env: dict[str, str]):
     policy.listed(tuple(names), policy.Rules(settings.gates, allow=settings.allow))
     if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.problems:
         assert settings.allow or "${user_config" in env["KARTRA_MCP_ALLOW"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("KARTRA_MCP_READONLY", "KARTRA_MCP_READ_ONLY"),
+        ("KARTRA_MCP_GATE_IRREVERSABLE", "KARTRA_MCP_GATE_IRREVERSIBLE"),
+        ("KARTRA_MCP_XYZZY", ""),
+    ],
+)
+def test_a_misspelt_setting_is_named(name: str, meant: str):
+    told = [str(problem) for problem in read_settings({}, {**HOME, name: "on"}).problems]
+    assert len(told) == 1
+    assert name in told[0]
+    assert meant in told[0]

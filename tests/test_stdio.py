@@ -16,12 +16,12 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from door import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
-from waiting import gone, until
+from waiting import PROMPTLY, gone, until
 
 pytestmark = pytest.mark.anyio
 
 CALLS, AT_ONCE, SEED = 200, 50, 20261123
-GONE_WITHIN = 2
+GONE_WITHIN = PROMPTLY
 MODERN = "2026-07-28"
 LATEST_OLD = HANDSHAKE_PROTOCOL_VERSIONS[-1]
 
@@ -107,7 +107,7 @@ class Raw:
         await self.process.stdin.send(raw)
 
     async def line(self):
-        with anyio.fail_after(20):
+        with anyio.fail_after(40):
             raw = await self.out.receive_until(b"\n", 1_000_000)
         self.lines.append(raw)
         return json.loads(raw)
@@ -120,7 +120,7 @@ class Raw:
 
     async def rest(self):
         """What else is on stdout until it closes."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(40):
             raw = b""
             try:
                 while True:

@@ -17,7 +17,8 @@ import anyio
 import pytest
 from anyio.abc import Process
 
-from tests.waiting import gone, until
+from kartra_mcp import wire as the_wire
+from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -129,7 +130,7 @@ class Host:
         os.write(self.to_server, line + b"\n")
 
     async def answer(self, request_id: int) -> dict[str, Any]:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while True:
                 for message in self.messages():
                     if message.get("id") == request_id:
@@ -202,7 +203,7 @@ async def hosting(folder: Path, *arguments: str, between: bool = False) -> Async
 
 async def exit_code(host: Host) -> int:
     """The exit code, which has to come within two seconds."""
-    with anyio.fail_after(2):
+    with anyio.fail_after(PROMPTLY):
         return await host.process.wait()
 
 
@@ -347,7 +348,7 @@ async def test_a_killed_parent_ends_the_server_though_its_pipes_stay_open(tmp_pa
         server = await host.server_pid()
         host.process.kill()
 
-        await until(lambda: gone(server), within=2)
+        await until(lambda: gone(server), within=PROMPTLY)
         assert_tidied(host)
         assert [gone(pid) for pid in pids] == [True, True]
 
@@ -357,7 +358,7 @@ async def test_closed_descriptors_at_the_start_are_no_crash(tmp_path: Path, clos
     script = tmp_path / "server.py"
     await anyio.Path(script).write_text(SERVER)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         finished = await anyio.run_process(
             ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, script, tmp_path],
             stdin=subprocess.DEVNULL,
@@ -367,3 +368,18 @@ async def test_closed_descriptors_at_the_start_are_no_crash(tmp_path: Path, clos
     assert finished.returncode == 0
     assert b"stray" not in finished.stdout
     assert (tmp_path / "tidied").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        (r'{"a":"\ud800"}', r'{"a":"\ufffd"}'),
+        (r'{"a":"\udc00x"}', r'{"a":"\ufffdx"}'),
+        (r'{"a":"\ud83d\ude00"}', r'{"a":"\ud83d\ude00"}'),
+        (r'{"a":"\\ud800"}', r'{"a":"\\ud800"}'),
+        (r'{"a":"\uD800\uD83D\uDE00"}', r'{"a":"\ufffd\uD83D\uDE00"}'),
+        ('{"a":1}', '{"a":1}'),
+    ],
+)
+def test_half_a_character_does_not_cost_a_request_its_answer(line: str, whole: str):
+    assert the_wire._whole(line) == whole

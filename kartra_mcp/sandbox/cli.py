@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     path = line.get("account") or os.path.expanduser(DEFAULT)  # noqa: PTH111
     try:
         account = Account(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         return _fail(MembraneError(f"{path}: {error}", kind="internal", key="").envelope())
     try:
         return _obey(account, line, argv)
