@@ -82,7 +82,8 @@ _OTHER_KEYS = frozenset(
     {"already_exists", "connection_is_defunct", "access_token_expired", "lock_timeout"}
 )
 _LOGGED_OUT = re.compile(
-    r"(?im)^(?:error: *)?unauthorized\.?\s*$|\bnot (?:logged in|authenticated)\b|\bplease log ?in\b|\blogin required\b"
+    r"(?im)^(?:error: *)?unauthorized\.?\s*$|\bnot (?:logged in|authenticated)\b"
+    r"|\bplease log ?in\b|\blogin required\b"
     r"|\b401 unauthorized\b|\bstatus(?: code)?:? 401\b|\brun [`'\"]?membrane login\b"
     r"|\b(?:session|login) (?:has |is )?expired\b|\blogged out\b"
 )

@@ -98,7 +98,7 @@ class Person:
 
     def __init__(
         self,
-        action: str = "accept",
+        action: Any = "accept",
         *,
         confirm: Any = True,
         after: float = A_PERSON,

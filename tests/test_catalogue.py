@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp import catalogue, confirmation
-from kartra_mcp.catalogue import Catalogue, Entry, build, call_of, hints
+from kartra_mcp import catalogue, confirmation, consent_arguments
+from kartra_mcp.catalogue import Catalogue, Entry, build, hints
 from kartra_mcp.errors import Refused
 from kartra_mcp.model import Call, Command, Gate, Risk
 from kartra_mcp.operations import amount_of
@@ -40,6 +40,11 @@ REFUND: dict[str, Any] = {
 def one(raw: Mapping[str, Any]) -> Entry:
     (entry,) = build([{"id": "a1", **raw}], OWN).entries.values()
     return entry
+
+
+def call_of(entry: Entry, arguments: dict[str, Any] | None) -> Call:
+    """The call as the door makes it: what is destructive takes the consent arguments."""
+    return catalogue.call_of(entry, arguments, gated=entry.risk >= Risk.DESTRUCTIVE)
 
 
 def refund(**fields: Any) -> Entry:
@@ -273,7 +278,7 @@ SCHEMAS: Mapping[str, Any] = {
 @pytest.mark.parametrize("case", SCHEMAS)
 def test_an_odd_schema_still_makes_a_tool(case: str):
     entry = one({"key": "get-lead", "inputSchema": SCHEMAS[case]})
-    assert entry.schema["type"] == "object"
+    assert entry.schema(gated=False)["type"] == "object"
     assert call_of(entry, None).arguments == {}
 
 
@@ -289,21 +294,21 @@ def test_an_empty_list_is_an_empty_catalogue():
 
 
 def test_a_gated_tool_has_the_flag_and_does_not_require_it():
-    schema = refund().schema
+    schema = refund().schema(gated=True)
     assert schema["properties"]["confirm"]["type"] == "boolean"
     assert schema["required"] == ["transaction_id"]
 
 
 @pytest.mark.parametrize("key", ["get-lead", "assign-tag"])
 def test_a_tool_that_is_not_gated_has_no_flag(key: str):
-    schema = one({"key": key, "inputSchema": REFUND["inputSchema"]}).schema
+    schema = one({"key": key, "inputSchema": REFUND["inputSchema"]}).schema(gated=False)
     assert schema["properties"].keys() == PROPERTIES.keys()
 
 
 def test_the_flag_never_reaches_the_action():
     call = call_of(refund(), {"transaction_id": 5, "confirm": True})
-    assert call.confirm
-    assert call.confirm_as == "confirm"
+    assert call.said.confirm
+    assert call.said.confirm_as == "confirm"
     assert call.arguments == {"transaction_id": 5}
     assert call.commands == (Command("refund_transaction", {"transaction_id": 5}),)
 
@@ -312,7 +317,7 @@ def test_the_flag_never_reaches_the_action():
     "said", ["true", "yes", 1, 1.0, [True], {"confirm": True}, None, False, ""], ids=repr
 )
 def test_only_exactly_true_is_consent(said: Any):
-    assert call_of(refund(), {"transaction_id": 5, "confirm": said}).confirm is False
+    assert call_of(refund(), {"transaction_id": 5, "confirm": said}).said.confirm is False
 
 
 # What the action has itself → what the flag is then called.
@@ -330,12 +335,12 @@ OWN_CONFIRM: Mapping[str, tuple[dict[str, Any], str]] = {
 def test_the_flag_has_another_name_where_the_action_has(case: str):
     own, name = OWN_CONFIRM[case]
     entry = refund(inputSchema={"type": "object", **own})
-    assert entry.schema["properties"][name] == catalogue.CONSENT["confirm"]
+    assert entry.schema(gated=True)["properties"][name] == consent_arguments.PROPERTIES["confirm"]
     arguments = dict.fromkeys(entry.fields, "yes")
     call = call_of(entry, {**arguments, name: True})
-    assert (call.confirm, call.confirm_as, call.arguments) == (True, name, arguments)
+    assert (call.said.confirm, call.said.confirm_as, call.arguments) == (True, name, arguments)
     unasked = call_of(entry, arguments)
-    assert unasked.confirm is False
+    assert unasked.said.confirm is False
     assert f" {name}: true" in confirmation.required(unasked).remedy
 
 
@@ -453,28 +458,28 @@ def test_a_call_is_as_dangerous_as_its_arguments():
 
     assert risk(id=7, city="Ghent").risk is Risk.WRITE
     assert risk(id=7, city="").risk is Risk.DESTRUCTIVE
-    assert not risk(id=7, city="").confirm
+    assert not risk(id=7, city="").said.confirm
     assert risk(id=7, city="Ghent").writes
 
 
-N, I, S = {"type": "number"}, {"type": "integer"}, {"type": "string"}
+NUMBER, WHOLE, TEXT = {"type": "number"}, {"type": "integer"}, {"type": "string"}
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": {"transaction_id": I, **properties}}
+    return {"type": "object", "properties": {"transaction_id": WHOLE, **properties}}
 
 
 JUDGED_AMOUNTS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "cents of 0": (of(amount_cents=I), {"amount_cents": 0}),
-    "cents in parts": (of(amount_cents=N), {"amount_cents": 5.5}),
-    "a negative total": (of(total=N), {"total": -5}),
-    "a total in camel case": (of(refundTotal=N), {"refundTotal": 0}),
-    "a total in one word": (of(refundtotal=N), {"refundtotal": 0}),
+    "cents of 0": (of(amount_cents=WHOLE), {"amount_cents": 0}),
+    "cents in parts": (of(amount_cents=NUMBER), {"amount_cents": 5.5}),
+    "a negative total": (of(total=NUMBER), {"total": -5}),
+    "a total in camel case": (of(refundTotal=NUMBER), {"refundTotal": 0}),
+    "a total in one word": (of(refundtotal=NUMBER), {"refundtotal": 0}),
     "a sum that is null": (of(sum={}), {"sum": None}),
-    "a value, nested": (of(refund=of(value=N)), {"refund": {"value": 0}}),
+    "a value, nested": (of(refund=of(value=NUMBER)), {"refund": {"value": 0}}),
     "an amount, nested": (of(refund={"type": "object"}), {"refund": {"amount": 0}}),
-    "a price finer than a cent": (of(price=N), {"price": 1.001}),
-    "an amount in an amount": (of(amount=of(amount=N)), {"amount": {"amount": 0}}),
+    "a price finer than a cent": (of(price=NUMBER), {"price": 1.001}),
+    "an amount in an amount": (of(amount=of(amount=NUMBER)), {"amount": {"amount": 0}}),
     "a total without its number": (of(total={"type": "object"}), {"total": {}}),
 }
 
@@ -488,14 +493,14 @@ def test_an_amount_of_a_refund_is_judged_by_any_name(case: str):
 
 TAKEN_AMOUNTS: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "an amount in an amount": (
-        of(amount=of(amount=N, currency=S)),
+        of(amount=of(amount=NUMBER, currency=TEXT)),
         {"amount": {"amount": 5, "currency": "USD"}},
         "5.00",
     ),
-    "cents": (of(amount_cents=I), {"amount_cents": 550}, "5.50"),
-    "a total as text": (of(total=N), {"total": "5.50"}, "5.50"),
+    "cents": (of(amount_cents=WHOLE), {"amount_cents": 550}, "5.50"),
+    "a total as text": (of(total=NUMBER), {"total": "5.50"}, "5.50"),
     "what is no amount beside it": (
-        of(total=N, value_id=I, total_count=I, full_value={"type": "boolean"}),
+        of(total=NUMBER, value_id=WHOLE, total_count=WHOLE, full_value={"type": "boolean"}),
         {"total": 5.5, "value_id": 0, "total_count": 0, "full_value": False},
         "5.50",
     ),
@@ -510,17 +515,17 @@ def test_an_amount_of_a_refund_is_taken_and_counted_by_any_name(case: str):
 
 
 def test_a_value_of_what_moves_no_money_is_no_amount():
-    entry = one({"key": "cancel-order", "inputSchema": of(value=S)})
+    entry = one({"key": "cancel-order", "inputSchema": of(value=TEXT)})
     assert call_of(entry, {"value": "0"}).arguments == {"value": "0"}
 
 
 @pytest.mark.parametrize(
     ("properties", "given_now", "taken"),
     [
-        ({"list_id": S}, {"list_id": 5}, {"list_id": "5"}),
-        ({"tag_id": I}, {"tag_id": "5"}, {"tag_id": 5}),
-        ({"leadIds": {"type": "array", "items": S}}, {"leadIds": [5]}, {"leadIds": ["5"]}),
-        ({"lead": of(tagId=I)}, {"lead": {"tagId": "5"}}, {"lead": {"tagId": 5}}),
+        ({"list_id": TEXT}, {"list_id": 5}, {"list_id": "5"}),
+        ({"tag_id": WHOLE}, {"tag_id": "5"}, {"tag_id": 5}),
+        ({"leadIds": {"type": "array", "items": TEXT}}, {"leadIds": [5]}, {"leadIds": ["5"]}),
+        ({"lead": of(tagId=WHOLE)}, {"lead": {"tagId": "5"}}, {"lead": {"tagId": 5}}),
     ],
     ids=str,
 )

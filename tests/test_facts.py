@@ -152,7 +152,7 @@ WRAPPED: list[Callable[[Any], Any]] = [
     lambda body: {"status": "Success", **body},
     lambda body: {"output": {"data": body}},
     lambda body: {"actions": [{"cmd": {"status": "Success", **body}}]},
-    lambda body: next(iter(body.values())) if isinstance(body, dict) else body,
+    lambda body: next(iter(body.values())),
     lambda body: [next(iter(body.values()))],
 ]
 
