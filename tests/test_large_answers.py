@@ -6,9 +6,10 @@ import json
 import os
 import re
 import time
+from typing import Any
 
 import pytest
-from door import StandIn, action, call, connect, healthy
+from door import Answer, StandIn, action, call, connect, healthy
 
 from kartra_mcp import kept, results
 
@@ -22,9 +23,14 @@ def listing(stand_in: StandIn, output: object) -> StandIn:
     return stand_in.plan(**plan | {"action run": {"out": {"output": output, "actionRunId": "r"}}})
 
 
+def content(answer: Answer) -> dict[str, Any]:
+    assert answer.structured is not None, answer.text
+    return answer.structured
+
+
 async def read_to_the_end(client, answer, **more):
     found = list(answer.result["rows"])
-    cut = answer.structured["truncated"]
+    cut = content(answer)["truncated"]
     while cut:
         answer = await call(
             client,
@@ -34,7 +40,7 @@ async def read_to_the_end(client, answer, **more):
             **more,
         )
         found += answer.result
-        cut = answer.structured.get("truncated")
+        cut = content(answer).get("truncated")
     return found
 
 
@@ -42,7 +48,7 @@ async def test_a_large_result_is_read_to_its_end(stand_in, era):
     listing(stand_in, {"status": "Success", "rows": ROWS})
     async with connect(stand_in, era) as client:
         answer = await call(client, "kartra_retrieve_account_lists")
-        cut = answer.structured["truncated"]
+        cut = content(answer)["truncated"]
         assert (cut["total"], cut["path"]) == (len(ROWS), "/rows")
         assert len(json.dumps(answer.structured)) < 25_000
         assert await read_to_the_end(client, answer, limit=500) == ROWS
@@ -64,7 +70,7 @@ async def test_only_the_person_can_read_what_is_kept_and_it_expires(stand_in):
         assert file.stat().st_mode & 0o777 == 0o600
         long_ago = time.time() - 16 * 60
         os.utime(file, (long_ago, long_ago))
-        identity = answer.structured["truncated"]["result_id"]
+        identity = content(answer)["truncated"]["result_id"]
         late = await call(client, "kartra_read_more", result_id=identity)
         assert (late.code, late.executed) == ("result_expired", "no")
 
@@ -138,20 +144,20 @@ async def test_a_text_too_large_to_show_is_kept_and_read_at_the_path_of_its_mark
     listing(stand_in, {"lead_details": {"email": "a@b.c", "notes": notes, "tags": [{"t": 1}]}})
     async with connect(stand_in, era) as client:
         answer = await call(client, "kartra_get_lead")
-        cut = answer.structured["truncated"]
+        cut = content(answer)["truncated"]
         assert cut["next_offset"] is None
         mark = answer.result["lead_details"]
         inner = await call(
             client, "kartra_read_more", result_id=cut["result_id"], path=mark["path"]
         )
-        assert inner.structured["truncated"]["result_id"] == cut["result_id"]
+        assert content(inner)["truncated"]["result_id"] == cut["result_id"]
         path, found, offset = inner.result["notes"]["path"], "", 0
         while offset is not None:
             page = await call(
                 client, "kartra_read_more", result_id=cut["result_id"], path=path, offset=offset
             )
             found += page.result
-            offset = page.structured.get("truncated", {}).get("next_offset")
+            offset = content(page).get("truncated", {}).get("next_offset")
     assert found == notes
 
 
@@ -162,7 +168,7 @@ async def test_a_result_larger_than_the_bound_gets_no_id_that_is_dead_at_once(
     monkeypatch.setattr(kept, "IN_ALL", 100_000)
     async with connect(stand_in, era) as client:
         answer = await call(client, "kartra_retrieve_account_lists")
-    cut = answer.structured["truncated"]
+    cut = content(answer)["truncated"]
     assert (cut["result_id"], cut["total"]) == (None, len(ROWS))
     assert "cannot be read" in cut["note"]
     assert list((stand_in.folder / "state").glob("result-*")) == []
@@ -195,7 +201,7 @@ async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(stand_in, era, more
     listing(stand_in, {"rows": ROWS})
     async with connect(stand_in, era) as client:
         first = await call(client, "kartra_retrieve_account_lists")
-        cut = first.structured["truncated"]["result_id"]
+        cut = content(first)["truncated"]["result_id"]
         answer = await call(client, "kartra_read_more", result_id=cut, **more)
     assert (answer.code if answer.failed else "") == code
     if "limit" in more and not code:
@@ -216,5 +222,5 @@ async def test_a_slip_in_paging_after_a_write_is_a_success_with_its_receipt(
         answer = await call(client, "kartra_assign_tag", confirm=True)
     assert not answer.failed, answer.text
     assert answer.result is None
-    assert "It was done" in answer.structured["receipt"]["note"]
+    assert "It was done" in content(answer)["receipt"]["note"]
     assert len(stand_in.runs()) == 1

@@ -396,7 +396,9 @@ async def test_a_list_whose_searches_failed_says_that_it_may_lack_some(
 )
 @anyio
 async def test_the_status_tells_of_the_login(
-    program: Recorder, step: dict[str, Any], told: bool | None  # noqa: FBT001
+    program: Recorder,
+    step: dict[str, Any],
+    told: bool | None,  # noqa: FBT001
 ):
     program.answers({"when": [], **step})
     assert await program.cli.logged_in(soon()) is told
