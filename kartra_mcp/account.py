@@ -409,7 +409,8 @@ def _kept_entries(kept: Any) -> list[Any]:
 
 def _surface(served: Served) -> dict[str, Any]:
     return {
-        name: (e.title, e.description, e.schema) for name, e in served.catalogue.entries.items()
+        name: (e.title, e.description, e.schema(gated=True))
+        for name, e in served.catalogue.entries.items()
     }
 
 

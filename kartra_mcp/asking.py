@@ -43,6 +43,7 @@ class Client:
 
     `ask` asks within the call (the older era). Without it, a client that `can_ask` gets the
     question as the call's result and calls again with `answer` and `state` (the newer era).
+    `arrived` is when the call came, in seconds since the epoch.
     """
 
     name: str = ""
@@ -50,6 +51,7 @@ class Client:
     ask: Callable[[Question], Awaitable[Answered]] | None = None
     answer: Answered | None = None
     state: str | None = None
+    arrived: float = 0.0
 
 
 class QuestionToReturn(Exception):

@@ -141,7 +141,8 @@ class Consent:
         digest, at, number, to_type = kept.split(" ", 3)
         if client.answer is None:
             raise _volunteered()
-        seconds = await in_thread(self.ledger.now) - float(at)
+        # When it came, not when it is read: a slow program must not make a host a person.
+        seconds = client.arrived - float(at)
         answered = Answered(client.answer.action, client.answer.content, seconds)
         facts = await read_facts(asked.call, asked.read)
         await self._require_yes(asked, facts, answered, Question("", to_type))
@@ -155,7 +156,7 @@ class Consent:
 
     async def _put(self, asked: Asked, facts: Facts, number: int) -> NoReturn:
         question = previews.question(self._shown(asked, facts), facts, asked.gate)
-        at = await in_thread(self.ledger.now)
+        at = time.time()
         kept = f"{facts.digest} {at} {number} {question.to_type}"
         minted = await in_thread(
             self.ledger.mint, asked.binding, _QUESTION, kept, "question", PERSON_WAIT
@@ -183,10 +184,10 @@ class Consent:
 
     async def _approved(self, asked: Asked) -> Agreement:
         """A person with the PIN approves outside the client; then this call goes through once."""
-        facts = await self._facts(asked)
         declined = await in_thread(self.ledger.approvals.declined, asked.binding)
         if declined is not None:
             raise previews.said_no("declined", declined.reason)
+        facts = await self._facts(asked)
         found = await in_thread(self.ledger.approvals.approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
             return Agreement("approval", str(found.number), facts, fresh=True)
@@ -197,6 +198,7 @@ class Consent:
             {**shown.facts, "effect": shown.effect, "undo": shown.undo},
             facts.digest,
             asked.client.name,
+            identity_key(asked.draft(facts)),
         )
         number = await in_thread(self.ledger.approvals.request, request)
         raise previews.approval_required(f"{number}{self.flags}", shown)

@@ -22,7 +22,8 @@ from kartra_mcp.shapes import is_array, is_object
 from kartra_mcp.text import clean, cut
 
 MOST_READS = 10
-REFUND_ROWS = frozenset({"refund", "partial_refund"})
+REFUND_ROWS = frozenset({"refund"})
+NOT_UNDERSTOOD = "the answer was not understood"
 CHARGEBACKS = frozenset({"chargeback"})
 """Money that went back without a refund: it no longer remains, and proves no refund of ours."""
 
@@ -169,9 +170,14 @@ async def _transaction(identity: str, reader: _Reader) -> Mapping[str, Any]:
     answer = await reader.ask(
         "the transaction", "get_transaction_details", transaction_id=_number(identity)
     )
-    return _object_with(
+    found = _object_with(
         answer, "transaction_details", ("transaction_id", "transaction_full_amount")
     )
+    told = _first(found, "transaction_id", "id")
+    if answer is not None and (not found or (told is not None and normal_id(told) != identity)):
+        reader.unread.append(f"transaction {identity}: {NOT_UNDERSTOOD}")
+        return {}
+    return found
 
 
 async def _given_back(identity: str, email: str, reader: _Reader) -> tuple[_Back, ...]:
@@ -183,12 +189,20 @@ async def _given_back(identity: str, email: str, reader: _Reader) -> tuple[_Back
         "earlier refunds", "retrieve_transactions_from_lead", {"email": email}
     )
     found: list[_Back] = []
-    for row in _rows(answer, "transaction_list"):
-        kind = _text(_first(row, "transaction_type", "type")).lower().replace(" ", "_")
-        if kind in REFUND_ROWS | CHARGEBACKS:
+    for row in _listed(answer, "transaction_list", "earlier refunds", reader):
+        kind = _kind(row)
+        if kind:
             back = await _back_of(row, kind, identity, reader)
             found += [back] if back else []
     return tuple(found)
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    """Whether money went back, in whatever words the row says it."""
+    said = plain(_text(_first(row, "transaction_type", "type")))
+    if "chargeback" in said:
+        return "chargeback"
+    return "refund" if "refund" in said else ""
 
 
 async def _back_of(
@@ -196,6 +210,8 @@ async def _back_of(
 ) -> _Back | None:
     own = normal_id(_first(row, "transaction_id", "id") or "")
     full = row if _parent(row) else await _transaction(own, reader)
+    if full and not _parent(full):
+        reader.unread.append(f"earlier refunds: which sale {own} belongs to")
     if not full or _parent(full) != identity:
         return None
     paid = money(_first(full, "transaction_full_amount", "refund_amount", "amount"))
@@ -233,6 +249,8 @@ async def _subscription(act: Act, target: Target, call: Call | None, reader: _Re
             "the subscription", "get_subscription_details", subscription_id=_number(identity)
         )
         details = _object_with(answer, "subscription_details", ("subscription_id",))
+        if answer is not None and not _text(_first(details, "subscription_status", "status")):
+            reader.unread.append(f"subscription {identity}: {NOT_UNDERSTOOD}")
     status = _text(_first(details, "subscription_status", "status"))
     changes = operations.arguments_of(call) if call and act is Act.CHANGE else None
     shown = {
@@ -258,6 +276,8 @@ async def _membership(target: Target, call: Call, reader: _Reader) -> Facts:
     who = ("email", target.id) if "@" in target.id else ("id", _number(target.id))
     answer = await reader.ask("the lead's memberships", "get_lead", None, **dict([who]))
     details = _object_with(answer, "lead_details", ("email", "id"))
+    if answer is not None and not details:
+        reader.unread.append(f"the lead: {NOT_UNDERSTOOD}")
     given = operations.arguments_of(call)
     wanted = {plain(str(v)) for n, v in given.items() if "membership" in n.lower()}
     levels = {plain(str(v)) for n, v in given.items() if "level" in n.lower()}
@@ -308,10 +328,27 @@ def _object_with(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str,
     return next(found, dict[str, Any]())
 
 
+def _listed(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
+    """The rows of a list; what is no list, or goes on elsewhere, was not read."""
+    rows = _rows(answer, name)
+    empty = any(v == [] for _, v in kartra.find_values(answer, frozenset({plain(name)})))
+    if answer is not None and not rows and not empty and answer != []:
+        reader.unread.append(f"{what}: {NOT_UNDERSTOOD}")
+    if any(value for _, value in kartra.find_values(answer, _NEXT_PAGE)):
+        reader.unread.append(f"{what}: there are more than one answer holds")
+    return rows
+
+
+_NEXT_PAGE = frozenset({"cursor", "nextcursor", "nextpage", "hasmore"})
+
+
 def _rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
     """The list of this name, else the first list of objects, wherever in the answer."""
-    named = next((v for _, v in kartra.find_values(answer, frozenset({plain(name)}))), None)
+    names = frozenset({plain(name), plain(name).removesuffix("list") + "s"})
+    named = next((v for _, v in kartra.find_values(answer, names)), None)
     found = named if is_array(named) else _first_list(answer, 6)
+    if not found and is_object(named):
+        found = list(named.values())  # a list that is keyed by id
     return [row for row in found if is_object(row)]
 
 

@@ -45,12 +45,19 @@ class Preview:
 def preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
     """The words for a call and its facts."""
     rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
-    effect = "; ".join(row.effect for row in rows) or "changes the account in an unknown way"
+    effect = _effect(facts) or "; ".join(row.effect for row in rows)
+    effect = effect or "changes the account in an unknown way"
     undo = "; ".join(row.undo for row in rows) or "not known"
     shown = dict(facts.shown)
     if facts.unread:
         shown["could_not_be_read"] = list(facts.unread)
     return Preview(summary(call, facts, sandbox=sandbox), effect, undo, shown)
+
+
+def _effect(facts: Facts) -> str:
+    """Of a refund, what this very call pays back."""
+    moves = facts.shown.get("this_refund") if facts.act is Act.REFUND else None
+    return f"pays {moves} back to the buyer" if moves else ""
 
 
 def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:

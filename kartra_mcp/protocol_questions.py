@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import mcp_types as types
@@ -30,6 +31,7 @@ def client_of(ctx: Context, params: types.CallToolRequestParams) -> Client:
         ask=None if newer else ask,
         answer=_answer(params) if newer else None,
         state=params.request_state if newer else None,
+        arrived=time.time(),
     )
 
 

@@ -45,6 +45,13 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
     proof = _proof(facts, seen or (), _moved(entry))
     if proof is not None:
         return proof
+    return _nothing_seen(entry, facts, now, late_looks)
+
+
+def _nothing_seen(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:
+    """Nothing new is there; whether that proves that nothing was done."""
+    if not _fully_read(facts):
+        return Finding("unknown", "What was read does not tell how it stands.")
     if now - float(entry.get("at") or now) < SETTLED_AFTER:
         return Finding("unknown", "Nothing is to be seen yet; Kartra applies some writes later.")
     if late_looks + 1 < LOOKS:
@@ -63,6 +70,13 @@ def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding 
     if not ours:
         return Finding("unknown", f"There is a new refund of another sum: {new[0]}.")
     return Finding("succeeded", f"There is a refund that was not there before: {ours[0]}.")
+
+
+def _fully_read(facts: Facts) -> bool:
+    """Nothing is settled as not done without having seen how it stands."""
+    if facts.act is Act.REFUND:
+        return facts.remaining is not None
+    return bool(facts.shown.get("status"))
 
 
 def _moved(entry: Mapping[str, Any]) -> Decimal | None:

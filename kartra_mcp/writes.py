@@ -247,9 +247,10 @@ class Writes:
 
     async def _gate(self, call: Call) -> Gate:
         gate = policy.call_gate(call, self.rules)
-        if not _mails(call) or gate in (Gate.HUMAN, Gate.DENY):
+        mails = _mails(call)
+        if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
-        over = await in_thread(self.ledger.mails_last_hour) >= self.limits.mail_per_hour
+        over = await in_thread(self.ledger.mails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
     def _binding(self, call: Call, connection: Connection) -> Binding:
@@ -380,7 +381,7 @@ def _ending(problem: KartraMCPError) -> Ending:
     if problem.executed is Executed.UNKNOWN:
         return "unknown"
     if problem.executed is Executed.YES:
-        return "failed"
+        return "succeeded"  # a part of a chain was: what was done has to count
     return "refused" if isinstance(problem, Refused) else "failed"
 
 
@@ -398,8 +399,9 @@ def _undo(call: Call) -> str:
     return "; ".join(row for row in rows if row)
 
 
-def _mails(call: Call) -> bool:
-    return any(COMMANDS[c.name].mail for c in call.commands if c.name in COMMANDS)
+def _mails(call: Call) -> int:
+    """How many of its commands can start mail."""
+    return sum(COMMANDS[c.name].mail for c in call.commands if c.name in COMMANDS)
 
 
 def _kept(facts: Facts | None) -> dict[str, Any]:

@@ -106,11 +106,6 @@ STATES: dict[str, tuple[Account, dict[str, Any], tuple[str, str, str | None, boo
         {},
         ("0.00", "97.00", "FULL", False),
     ),
-    "a refund that names no sale": (
-        account((201, "refund", 97), get_transaction_details_201=back(201, 97, "refund", None)),
-        {},
-        ("0.00", "97.00", "FULL", False),
-    ),
     "taken back by the bank": (
         account((201, "chargeback", 97)),
         {},
@@ -177,6 +172,28 @@ MISSING: dict[str, tuple[Account, str]] = {
     "the sale": (
         account(get_transaction_details_101=TIMED_OUT),
         "the transaction: Membrane did not answer in time",
+    ),
+    "a sale in an answer that says nothing": (
+        account(get_transaction_details_101={"status": "Success"}),
+        "transaction 101: the answer was not understood",
+    ),
+    "a sale with another id": (
+        account(get_transaction_details_101=sale(999)),
+        "transaction 101: the answer was not understood",
+    ),
+    "payments in an answer that says nothing": (
+        account(retrieve_transactions_from_lead={"status": "Success"}),
+        "earlier refunds: the answer was not understood",
+    ),
+    "payments that go on elsewhere": (
+        account(
+            retrieve_transactions_from_lead={"transaction_list": [thin(101, "sale")], "cursor": "2"}
+        ),
+        "earlier refunds: there are more than one answer holds",
+    ),
+    "the sale of a refund": (
+        account((201, "refund", 97), get_transaction_details_201=back(201, 97, "refund", None)),
+        "earlier refunds: which sale 201 belongs to",
     ),
     "its amount": (
         account(get_transaction_details_101=sale(amount=None)),

@@ -151,7 +151,7 @@ async def test_an_equal_refund_needs_repeat_and_a_preview(tmp_path, era, gate):
         assert not first.failed, first.text
         again = await agreed(client, gate, **{**SALE, "refund_amount": "30.00"})
         assert (again.code, again.executed) == ("already_done", "no")
-        assert again.error["first"]["amount"] == "30"
+        assert again.error["first"]["amount"] == "30.00"
         bare = await call(client, REFUND, **SALE, repeat=True, confirm=True)
         assert bare.code == "confirmation_required"
         assert bare.error["confirmation"]["facts"]["refunded_so_far"] == "80.00"

@@ -188,7 +188,7 @@ def test_the_question():
         "this refund: 97.00\nfull or partial: FULL\nproduct: Watercolour\n"
         "buyer: Ada Moreno <ada@example.com>\ndate: 2026-11-18\nremaining: 97.00\n"
         "could not be read: earlier refunds: x\n\n"
-        "Effect: pays money back to the buyer, all that remains if no amount is given.\n"
+        "Effect: pays 97.00 back to the buyer.\n"
         "Undo: not possible."
     )
     assert asked.schema["required"] == ["confirm", "amount"]

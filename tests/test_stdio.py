@@ -252,11 +252,13 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 async def test_it_is_gone_within_two_seconds_with_a_call_that_runs(echo, end, tool):
     ending, version = ENDS[end]
-    actions = [action("assign-tag"), action("refund")]
+    sale = {"type": "object", "properties": {"transaction_id": {"type": "string"}}}
+    actions = [action("assign-tag"), action("refund", inputSchema=sale)]
     echo.plan(action_list={"out": {"items": actions}}, action_run={"hang": True, "child": True})
     async with raw_server(echo) as server:
         await server.open(version)
-        consent = {"confirm": True} if tool == "kartra_refund" else {}
+        agreed = {"transaction_id": "101", "confirm": True}
+        consent = agreed if tool == "kartra_refund" else {}
         await server.call(1, version, tool, **consent)
         await until((echo.folder / "children").exists)
         await ending(server)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.chain import canonical
-from kartra_mcp.ledger.confirmations import differences, of_row, used, written
+from kartra_mcp.ledger.confirmations import block, differences, of_row, used, written
 from kartra_mcp.ledger.file import LedgerFile, Transaction
 from kartra_mcp.ledger.words import Binding, Intent
 
@@ -40,13 +40,17 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person is asked to approve: shown to them whole, bound to one call."""
+    """What a person is asked to approve: shown to them whole, bound to one call.
+
+    `key` names the operation and its target: a decline blocks those, whatever the amount.
+    """
 
     binding: Binding
     summary: str
     facts: Mapping[str, Any]
     facts_digest: str
     asked_by: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def _ask(transaction: Transaction, asked: Request) -> int:
     number = 1 + (newest["number"] if newest else 0)
     transaction.run(
         "INSERT INTO approvals (number, binding, summary, facts, facts_digest, asked_at,"
-        " expires_at, asked_by, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
+        " expires_at, asked_by, key, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
         number,
         written(asked.binding),
         asked.summary,
@@ -165,6 +169,7 @@ def _ask(transaction: Transaction, asked: Request) -> int:
         transaction.now,
         transaction.now + LIFETIME,
         asked.asked_by,
+        asked.key,
     )
     _tell(transaction, number, "asked", tool=asked.binding.tool, by=asked.asked_by)
     return number
@@ -181,7 +186,11 @@ def _decide(transaction: Transaction, number: int, *, approve: bool, reason: str
         number,
     )
     if not approve:
-        transaction.run("UPDATE approvals SET facts = NULL WHERE number = ?", number)
+        row = transaction.one("SELECT key FROM approvals WHERE number = ?", number)
+        if row is not None and row["key"]:
+            block(transaction, row["key"], DECLINE_HOLDS, "declined")
+        sql = "UPDATE approvals SET facts = NULL, summary = '' WHERE number = ?"
+        transaction.run(sql, number)
     _tell(transaction, number, state, who=who, reason=reason)
 
 

@@ -65,7 +65,7 @@ def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "confirmation": confirmation,
         "fresh": intent.fresh,
         "repeat": intent.repeat,
-        "mail": intent.mail,
+        "mail": int(intent.mail),
         "actor": intent.actor,
         "client": intent.client,
         "facts": dict(intent.facts),
@@ -125,7 +125,7 @@ def irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list
 
 def mails_since(db: sqlite3.Connection, since: float) -> int:
     found = db.execute(
-        f"SELECT COUNT(*) FROM intents WHERE mail = 1 AND at > ? AND {_COUNTS}",  # noqa: S608
+        f"SELECT COALESCE(SUM(mail), 0) FROM intents WHERE mail > 0 AND at > ? AND {_COUNTS}",  # noqa: S608
         (since,),
     )
     return found.fetchone()[0]

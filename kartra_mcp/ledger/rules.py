@@ -29,7 +29,7 @@ class AlreadyDone(Refused):
 def told(past: Past) -> dict[str, Any]:
     """The call that did it, as an answer tells of it."""
     moved = _moved(past)
-    amount = None if moved is None else format(moved, "f")
+    amount = None if moved is None else f"{moved:.2f}"
     return {"intent": past.id, "at": moment(past.at), "amount": amount}
 
 
@@ -125,7 +125,9 @@ def over_cap(intent: Intent, limits: Limits, day: Sequence[Past], now: float) ->
 
 def over_mail(intent: Intent, limits: Limits, sent: int) -> Refused | None:
     """Above the hourly number only what a person agreed to may start mail."""
-    if not intent.mail or intent.consent in BY_A_PERSON or sent < limits.mail_per_hour:
+    if not intent.mail or intent.consent in BY_A_PERSON:
+        return None
+    if sent + intent.mail <= limits.mail_per_hour:
         return None
     return Refused(
         "cap_reached",

@@ -37,7 +37,7 @@ CREATE INDEX intents_found ON intents (target);
 CREATE INDEX intents_lead ON intents (lead_hash) WHERE lead_hash <> '';
 CREATE INDEX intents_running ON intents (state) WHERE state = 'running';
 CREATE INDEX intents_final ON intents (at) WHERE risk = 3;
-CREATE INDEX intents_mail ON intents (at) WHERE mail = 1;
+CREATE INDEX intents_mail ON intents (at) WHERE mail > 0;
 """
 
 BESIDE = """
@@ -52,7 +52,8 @@ CREATE TABLE blocks (
 CREATE TABLE approvals (
   number INTEGER PRIMARY KEY, binding TEXT NOT NULL, summary TEXT NOT NULL, facts TEXT,
   facts_digest TEXT NOT NULL, asked_at REAL NOT NULL, expires_at REAL NOT NULL,
-  asked_by TEXT NOT NULL, state TEXT NOT NULL, decided_at REAL, who TEXT, reason TEXT,
+  asked_by TEXT NOT NULL, key TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, decided_at REAL,
+  who TEXT, reason TEXT,
   used_by TEXT);
 CREATE INDEX approvals_open ON approvals (state, expires_at);
 CREATE INDEX approvals_bound ON approvals (binding);

@@ -33,7 +33,7 @@ class Intent:
         confirmation_id: of the preview or the question; of an approval its number, as text.
         fresh: the consent rests on a fresh preview or on a person's answer.
         repeat: the caller said that an equal refund is meant.
-        mail: it can start mail.
+        mail: how many of its commands can start mail.
         facts: ids, amounts and product only, already redacted.
         lead: the lead's address, masked; `lead_hash` its keyed hash.
     """
@@ -53,7 +53,7 @@ class Intent:
     confirmation_id: str | None = None
     fresh: bool = False
     repeat: bool = False
-    mail: bool = False
+    mail: int = 0
     actor: str = ""
     client: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
