@@ -40,7 +40,7 @@ def echo(stand_in: StandIn) -> StandIn:
     """A program whose answer is the words of its start; a listing that is a list."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     actions = [action("get-lead", inputSchema=schema), action("assign-tag", inputSchema=schema)]
-    stand_in.settings = {"MAX_CHILDREN": "8", "RATE": "0"}
+    stand_in.settings |= {"MAX_CHILDREN": "8", "RATE": "0"}
     plan = {**healthy(*actions), "action run": {"out": {"output": "$words"}}}
     return stand_in.plan(**plan)
 
