@@ -12,6 +12,7 @@ import pytest
 from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.approvals import Request
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.rules import identity_key
 from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
 from kartra_mcp.model import Executed, Risk
 
@@ -194,3 +195,14 @@ def test_slow_attempts_do_not_lock_it(ledger: Any, clock):
         assert ledger.pins.check("000000", "ada") is False
         clock.at += 300
     assert ledger.pins.check("123456", "ada") is True
+
+
+def test_a_decline_blocks_the_operation_whatever_the_amount(ledger: Any):
+    """Bug: a refund of 20.01 could be asked for right after one of 20.00 was declined."""
+    other = wanted(0)
+    key = identity_key(other)
+    number = ledger.approvals.request(replace(ASKED, key=key))
+    assert code(lambda: ledger.foresee(other, LIMITS)) == "runs"
+    ledger.approvals.decide(number, approve=False, reason="no", who="ada")
+    assert code(lambda: ledger.foresee(other, LIMITS)) == "declined"
+    assert code(lambda: ledger.foresee(wanted(0, target="102"), LIMITS)) == "runs"

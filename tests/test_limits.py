@@ -125,6 +125,21 @@ async def test_the_third_mail_of_an_hour_takes_a_person(tmp_path, era):
     assert events(place) == ["approval_asked", "approval_asked"]
 
 
+async def test_a_chain_counts_every_mail_in_it(tmp_path):
+    """Bug: one raw request of thirty tags counted as one mail."""
+    place = sandbox(tmp_path, MAIL_PER_HOUR="2")
+    tags = [{"cmd": "assign_tag", "tag_name": n} for n in ("VIP", "Newsletter", "Affiliate")]
+    request = {"method": "POST", "path": "/api"}
+    async with connect(place, "legacy") as client:
+        body = {"lead": {"id": 48129}, "actions": tags}
+        chain = await call(client, "kartra_proxy_write", **request, json=body)
+        assert (chain.code, chain.executed) == ("approval_required", "no")
+        body = {"lead": {"id": 48129}, "actions": tags[:2]}
+        assert not (await call(client, "kartra_proxy_write", **request, json=body)).failed
+        assert (await call(client, TAG, **tag("Affiliate"))).code == "approval_required"
+    assert place.rows("SELECT count(*) FROM lead_tags WHERE lead_id = 48129") == [(2,)]
+
+
 async def test_mails_that_race_stay_within_the_limit(tmp_path):
     place = sandbox(tmp_path, MAIL_PER_HOUR="2")
     codes: list[str] = []
