@@ -19,7 +19,8 @@ from anyio.abc import TaskGroup
 from kartra_mcp import catalogue, connections
 from kartra_mcp.catalogue import Catalogue, Entry
 from kartra_mcp.errors import KartraMCPError, Refused
-from kartra_mcp.membrane import ActionList, Membrane, Program, joined
+from kartra_mcp.listing import ActionList, joined
+from kartra_mcp.membrane import Membrane, Program
 from kartra_mcp.model import Connection, Executed
 from kartra_mcp.shapes import is_array, is_object
 from kartra_mcp.state import State

@@ -13,7 +13,7 @@ from kartra_mcp.account import Account
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.gateway import Gateway
 from kartra_mcp.kept import Kept
-from kartra_mcp.membrane import CLI
+from kartra_mcp.membrane_cli import CLI
 from kartra_mcp.own_tools import OWN_TOOLS
 from kartra_mcp.policy import Rules
 from kartra_mcp.server import MCPServer

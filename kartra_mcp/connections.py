@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from kartra_mcp.errors import Refused
 from kartra_mcp.model import Connection
@@ -34,7 +36,30 @@ def read_connection(entry: Any) -> Connection | None:
         usable=state in ("", READY) and not any(over.values()),
         created_at=_text(entry.get("createdAt")),
         problem=_problem(entry),
+        opens=_opens(entry),
+        instructions=_instructions(entry),
     )
+
+
+def read_started(value: Any, asked_for: str) -> Connection:
+    """What `connect` gave: a connection, or no more than its id or the address to open.
+
+    Args:
+        value: a connection, on its own or under `connection` or `output`.
+        asked_for: the id of the connection that was to be reconnected, "" for a new one.
+    """
+    inner = next((value[n] for n in ("connection", "output") if _holds(value, n)), value)
+    entry: Mapping[str, Any] = inner if is_object(inner) else {}
+    identity = entry.get("id") or entry.get("connectionId") or asked_for
+    found = read_connection({**entry, "id": identity})
+    if found is None:
+        return Connection(id="", state="UNKNOWN", usable=False, opens=_opens(entry))
+    said = bool(entry.get("state")) and found.usable
+    return replace(found, usable=said, state=found.state if entry.get("state") else "UNKNOWN")
+
+
+def _holds(value: Any, name: str) -> bool:
+    return is_object(value) and is_object(value.get(name))
 
 
 def is_kartra(connection: Connection) -> bool:
@@ -175,6 +200,45 @@ def _problem(entry: Mapping[str, Any]) -> str:
     first = errors[0] if is_array(errors) and errors else entry.get("error")
     message = first.get("message") if is_object(first) else first
     return shown(message, 200) if isinstance(message, str) else ""
+
+
+_ADDRESSES = ("uiUrl", "url", "connectUrl", "link")
+_ADDRESS = re.compile(r"https?://[^\s\"'<>`\\]+")
+LONGEST_ADDRESS = 2_000
+
+
+def address(value: Any) -> str:
+    """An address that a person may be told to open, else "": https, or http on this machine."""
+    if not isinstance(value, str) or len(value) > LONGEST_ADDRESS:
+        return ""
+    if not _ADDRESS.fullmatch(value) or not value.isascii():
+        return ""
+    try:
+        parts = urlsplit(value)
+        host, named = parts.hostname, parts.username
+    except ValueError:
+        return ""
+    here = host in ("localhost", "127.0.0.1", "::1")
+    return value if host and named is None and (parts.scheme == "https" or here) else ""
+
+
+def address_in(text: str) -> str:
+    """The first such address in what a program printed, else ""."""
+    found = (address(match.group().rstrip(".,;:)]")) for match in _ADDRESS.finditer(text[:20_000]))
+    return next((one for one in found if one), "")
+
+
+def _opens(entry: Mapping[str, Any]) -> str:
+    action = entry.get("clientAction")
+    places = [action, entry] if is_object(action) else [entry]
+    said = (address(place.get(name)) for place in places for name in _ADDRESSES)
+    return next((one for one in said if one), "")
+
+
+def _instructions(entry: Mapping[str, Any]) -> str:
+    action = entry.get("clientAction")
+    told = action.get("agentInstructions") if is_object(action) else None
+    return shown(told, 1000) if isinstance(told, str) else ""
 
 
 def _text(value: Any) -> str:

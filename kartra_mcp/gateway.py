@@ -13,11 +13,11 @@ from kartra_mcp import confirmation, policy
 from kartra_mcp.account import Account
 from kartra_mcp.asking import Client
 from kartra_mcp.catalogue import Entry
-from kartra_mcp.cli_output import HTTPReply
 from kartra_mcp.connections import require_usable
 from kartra_mcp.errors import Failed, KartraMCPError, Refused
 from kartra_mcp.kartra_errors import error_in, raise_for_error
 from kartra_mcp.membrane import Membrane, Record, ToDo
+from kartra_mcp.membrane_values import HTTPReply
 from kartra_mcp.model import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.reads import ActionRead, how_to_read

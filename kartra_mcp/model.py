@@ -88,7 +88,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One Membrane connection. `usable` says that it is READY and not disconnected."""
+    """One Membrane connection. `usable` says that it is READY and not disconnected.
+
+    Where it waits for a person, `opens` is the address to open and `instructions` are Membrane's
+    words to agents: a stranger's text.
+    """
 
     id: str
     key: str = ""
@@ -98,6 +102,8 @@ class Connection:
     usable: bool = True
     created_at: str = ""
     problem: str = ""
+    opens: str = ""
+    instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)

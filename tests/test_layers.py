@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "kartra_mcp"
+PACKAGES = ("clients", "ledger", "onboarding")
 
-# Each file of the core → the files of ours that it imports, wherever in it. A file of the
-# package `ledger` goes by both names: `ledger.rules`.
+# Each file of the core → the files of ours that it imports, wherever in it. A file of a package
+# goes by both names: `ledger.rules`.
 TABLE = """
     __init__:
     __main__: cli
-    account: catalogue connections errors membrane model shapes state text turns
+    account: catalogue connections errors listing membrane model shapes state text turns
     answers: errors text
     argument_faults: schema_places schema_shown schema_words
     argument_numbers: schema schema_places schema_words
@@ -31,10 +32,10 @@ TABLE = """
     cli_approve: cli_pin cli_words errors ledger.approvals ledger.words terminal text
     cli_export: errors ledger.words shapes text
     cli_ledger: cli_export cli_words errors ledger.words terminal
-    cli_output: errors kartra_errors model shapes text
+    cli_output: errors json_text kartra_errors membrane_errors membrane_values model shapes text
     cli_pin: errors ledger.pins terminal
     cli_words: errors ledger.ledger settings terminal
-    composition: account errors gateway kept ledger.ledger membrane own_tools policy process
+    composition: account errors gateway kept ledger.ledger membrane_cli own_tools policy process
         program server settings state tools turns writes
     confirmation: errors kartra model text
     connections: errors model shapes text
@@ -44,11 +45,12 @@ TABLE = """
     demo: shapes
     errors: model
     facts: errors kartra model operations shapes text
-    gateway: account asking catalogue cli_output confirmation connections errors kartra_errors
-        membrane model policy reads turns writes
+    gateway: account asking catalogue confirmation connections errors kartra_errors membrane
+        membrane_values model policy reads turns writes
     guide: guide_areas
     guide_areas:
     instructions: model policy text
+    json_text: shapes
     kartra: model shapes
     kartra_errors: errors kartra model shapes text
     kept: errors shapes state
@@ -73,7 +75,12 @@ TABLE = """
     ledger.rules: errors ledger.words model
     ledger.schema: ledger.faults
     ledger.words: model
-    membrane: cli_output connections errors model process shapes text turns
+    listing: errors membrane_values shapes
+    membrane: listing membrane_values model turns
+    membrane_cli: cli_output connections errors listing membrane membrane_values model process
+        text turns
+    membrane_errors: errors json_text kartra_errors model shapes text
+    membrane_values: errors json_text membrane_errors model shapes
     model:
     operations: kartra model shapes
     own_tools: model proxy
@@ -127,8 +134,9 @@ ARROWS = {
 PURE = frozenset(
     """
     answers argument_faults argument_numbers arguments asking bodies catalogue cli_output
-    confirmation connections consent_arguments errors facts guide guide_areas instructions kartra
-    kartra_errors ledger.chain ledger.rules ledger.words model operations own_tools php_form policy
+    confirmation connections consent_arguments errors facts guide guide_areas instructions json_text
+    kartra kartra_errors ledger.chain ledger.rules ledger.words membrane_errors membrane_values
+    model operations own_tools php_form policy
     policy_file policy_record previews prompt_steps prompts proxy ranking reads reconciling
     resources results schema schema_dialect schema_names schema_places schema_shown schema_words
     settings_table shapes text
@@ -158,10 +166,10 @@ NOT_ON_THE_WAY = ("jsonschema", "platformdirs", "rich", "sqlite3")
 
 
 def files() -> dict[str, Path]:
-    """Every file of the core by its name, the package `ledger` included, the sandbox not."""
+    """Every file of the core by its name, its packages included, the sandbox not."""
     here = {file.stem: file for file in sorted(ROOT.glob("*.py"))}
-    inside = sorted((ROOT / "ledger").glob("*.py"))
-    return here | {f"ledger.{file.stem}": file for file in inside}
+    inside = [file for package in PACKAGES for file in sorted((ROOT / package).glob("*.py"))]
+    return here | {f"{file.parent.name}.{file.stem}": file for file in inside}
 
 
 def imports(file: Path) -> Iterator[str]:

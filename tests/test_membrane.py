@@ -14,7 +14,9 @@ import pytest
 
 from kartra_mcp import cli_output
 from kartra_mcp.errors import KartraMCPError, Refused
-from kartra_mcp.membrane import CLI, INTENTS, ToDo, read_version, request_flags
+from kartra_mcp.listing import INTENTS
+from kartra_mcp.membrane import ToDo
+from kartra_mcp.membrane_cli import CLI, read_version, request_flags
 from kartra_mcp.model import Action, Executed, RawRequest, Reply
 from kartra_mcp.turns import Deadline, Turns
 
