@@ -9,9 +9,11 @@ PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
 INSPECTOR = @modelcontextprotocol/inspector@2.12.0
 MCPB      = @anthropic-ai/mcpb@2.1.2
 NPX       = npx --yes --loglevel=error
+PACKAGING = uv==0.13.9 pipx==1.18.4 skillsaw==0.22.0
+TOOLS     = $(VENV)/packaging/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench soak inspector manifest clean
+.PHONY: help demo test check fix bench soak inspector manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,10 +30,11 @@ check: $(VENV)/ready-dev ## What CI runs: format, lint, types (needs Node.js), t
 	$(PY) -m pyright --pythonpath $(PY)
 	@$(MAKE) --no-print-directory test
 
-fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshots, README tables
+fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshots, README tables, server.json
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 	$(PY) tools/readme.py
+	$(PY) tools/registry.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
 
 bench: $(VENV)/ready-dev $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
@@ -45,6 +48,17 @@ inspector: $(VENV)/ready ## Let the official MCP inspector list and call the too
 
 manifest: ## Check the Claude Desktop bundle's manifest (needs Node.js)
 	@$(NPX) $(MCPB) validate manifest.json
+
+registry: $(VENV)/packaging/ready ## Check server.json by the MCP registry's own schema
+	@$(TOOLS)/skillsaw lint --quiet --strict --no-plugins --no-custom-rules --no-baseline \
+	  --type mcp-registry --rule mcp-registry-server-json-valid server.json
+	@echo "registry: server.json is as the registry's schema wants it."
+
+bundle: $(VENV)/ready $(VENV)/packaging/ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js)
+	@$(PY) tools/bundle.py "$(MCPB)" $(TOOLS)/uv
+
+dist: $(VENV)/ready $(VENV)/packaging/ready ## Build wheel and sdist, and install the wheel with uv and pipx
+	@$(PY) tools/dist.py $(TOOLS)
 
 clean: ## Remove all that make and the tools put here
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist *.mcpb
@@ -60,6 +74,13 @@ $(VENV)/ready-dev: pyproject.toml $(VENV)/ready
 	@echo "Adding what tests and checks need, once…"
 	@$(PIP) --upgrade 'pip>=25.1'
 	@$(PIP) --group dev
+	@touch $@
+
+# What builds and checks packages, apart from what the server needs.
+$(VENV)/packaging/ready: Makefile $(PY)
+	@echo "Adding what builds and checks packages, once…"
+	@"$(PY)" -m venv --clear $(VENV)/packaging
+	@$(TOOLS)/python -m pip install -qq --disable-pip-version-check --no-input $(PACKAGING)
 	@touch $@
 
 # o200k_base, for counting the tokens of the tool list; tiktoken's own host is not needed.

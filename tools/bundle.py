@@ -1,0 +1,311 @@
+"""Builds Claude Desktop's bundle, and starts it as that host would: `make bundle`.
+
+The bundle holds our wheel, a project that asks for nothing else, and a lock with the exact version
+and hash of all that it needs; docs/decisions/0013 says why. It is built twice, from nothing each
+time, and both must be the same bytes. Then the packer's own program unpacks it, its own resolver
+fills in the form, and an MCP client uses it in a folder, a home and an environment of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import anyio
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from kartra_mcp import __version__
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build"
+BUNDLE = ROOT / "dist" / f"kartra-{__version__}.mcpb"
+WHEEL = f"kartra_mcp-{__version__}-py3-none-any.whl"
+COPIED = ("manifest.json", "README.md", "LICENSE", "kartra_mcp/__main__.py")
+HELD = {*COPIED, "pyproject.toml", "uv.lock", WHEEL}
+
+PATIENCE = 60
+"""Seconds that Claude Desktop waits for a server to start."""
+FEWEST = 20
+FIRST_DAY = struct.pack("<2H", 0, 1 << 5 | 1)
+SYSTEM = "/usr/local/bin:/usr/bin:/bin"
+
+PROJECT = """\
+[project]
+name = "kartra-mcp-bundle"
+version = "{version}"
+requires-python = "{python}"
+dependencies = ["kartra-mcp"]
+
+[tool.uv]
+package = false
+
+[tool.uv.sources]
+kartra-mcp = {{ path = "{wheel}" }}
+"""
+
+RESOLVE = """
+import { readFileSync } from "node:fs";
+const { getMcpConfigForManifest } = await import(process.argv[1]);
+console.log(JSON.stringify(await getMcpConfigForManifest(JSON.parse(readFileSync(0, "utf8")))));
+"""
+
+
+class Off(Exception):
+    """Something was not as it should be."""
+
+
+@dataclass(frozen=True)
+class Packer:
+    """The official packer: Node.js and its command line's script."""
+
+    node: str
+    program: Path
+
+    def run(self, *words: str | Path) -> None:
+        ran([self.node, self.program, *words])
+
+    def resolved(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What its resolver makes of a manifest, a folder and a filled-in form."""
+        module = self.program.parents[1] / "index.js"
+        line = [self.node, "--input-type=module", "-e", RESOLVE, module.as_uri()]
+        found = json.loads(ran(line, stdin=json.dumps(asked)))
+        if not found:
+            raise Off("the host would not start it: a required field of the form is missing")
+        return found
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a person left the form: what was typed, and whether the manifest gave defaults."""
+
+    said: str
+    typed: Mapping[str, Any]
+    defaults: bool = True
+
+
+def main(package: str, uv: str) -> int:
+    """Build, build again, compare, check; `package` is the packer's name and version for npx."""
+    try:
+        packer = found_packer(package)
+        program = Path(uv).absolute()
+        build_twice(packer, program)
+        with tempfile.TemporaryDirectory(prefix="kartra-mcp-bundle-") as folder:
+            check(packer, program, Path(folder))
+    except (Off, OSError, TimeoutError) as problem:
+        print(f"bundle: {problem}", file=sys.stderr)
+        return 1
+    print(f"bundle: all of it is as it should be ({package}).")
+    return 0
+
+
+def build_twice(packer: Packer, uv: Path) -> None:
+    """The bundle, and a second one that must be equal."""
+    first = built(packer, uv, BUNDLE)
+    if built(packer, uv, BUILD / "again.mcpb") != first:
+        raise Off("two builds differ; did a file change meanwhile? If not, build/ holds the second")
+    size = BUNDLE.stat().st_size // 1024
+    print(f"bundle: {BUNDLE.relative_to(ROOT)}, {size} KiB, sha256 {first}, the same twice")
+
+
+def found_packer(package: str) -> Packer:
+    """Node.js and the packer's script, which npx fetches if need be."""
+    node, npx = shutil.which("node"), shutil.which("npx")
+    if not node or not npx:
+        raise Off("Node.js with npx is needed and was not found")
+    fetch = [npx, "--yes", "--loglevel=error", "--package", package, "--call", "command -v mcpb"]
+    return Packer(node, Path(ran(fetch).strip()).resolve())
+
+
+def built(packer: Packer, uv: Path, target: Path) -> str:
+    """One bundle from a clean folder; its sha256."""
+    staged = BUILD / "bundle"
+    shutil.rmtree(staged, ignore_errors=True)
+    stage(staged, uv)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    packer.run("pack", staged, target)
+    forget_the_time(target)
+    return hashlib.sha256(target.read_bytes()).hexdigest()
+
+
+def forget_the_time(archive: Path) -> None:
+    """Set each entry to the first day that a zip file can name: the packer writes the present.
+
+    A local header has time and date at its byte 10; an entry of the directory at the end has them
+    at 12, and from 28 on the lengths of its three parts that vary.
+    """
+    data = bytearray(archive.read_bytes())
+    with ZipFile(archive) as opened:
+        entries, at = opened.infolist(), opened.start_dir
+    for entry in entries:
+        local = entry.header_offset + 10
+        data[local : local + 4] = data[at + 12 : at + 16] = FIRST_DAY
+        at += 46 + sum(struct.unpack_from("<3H", data, at + 28))
+    archive.write_bytes(data)
+    with ZipFile(archive) as opened:
+        if opened.testzip() or {entry.date_time[:3] for entry in opened.infolist()} != {
+            (1980, 1, 1)
+        }:
+            raise Off("the packer wrote an archive of another form than its time can be taken from")
+
+
+def stage(folder: Path, uv: Path) -> None:
+    """Exactly what the bundle holds.
+
+    The lock is made by uv's own default, whatever this machine is set to: that is the index that
+    uv asks on the user's machine too, so the lock fits there and names nobody's mirror.
+    """
+    ran([uv, "build", "--quiet", "--wheel", "--no-create-gitignore", "--out-dir", folder, ROOT])
+    for name in COPIED:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    project = PROJECT.format(version=__version__, python=python["requires-python"], wheel=WHEEL)
+    (folder / "pyproject.toml").write_text(project, "utf-8", newline="\n")
+    ran([uv, "--no-config", "lock", "--quiet", "--directory", folder], env=unset("UV_"))
+    look_at(folder)
+
+
+def look_at(folder: Path) -> None:
+    """Refuse a bundle with other files than meant, several indexes, or a place on this machine."""
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if files != HELD:
+        raise Off(f"the bundle would not hold what is meant: {sorted(files ^ HELD)}")
+    lock = tomllib.loads((folder / "uv.lock").read_text("utf-8"))["package"]
+    indexes = {entry["source"]["registry"] for entry in lock if "registry" in entry["source"]}
+    if len(indexes) != 1:
+        raise Off(f"the lock names {len(indexes)} package indexes: {sorted(indexes)}")
+    for name in HELD:
+        if str(ROOT).encode() in (folder / name).read_bytes():
+            raise Off(f"{name} names a place on this machine: {ROOT}")
+
+
+def check(packer: Packer, uv: Path, folder: Path) -> None:
+    """Unpack it elsewhere, and use it after each way of filling in the form."""
+    place = folder / "Claude Extensions" / "kartra-mcp"
+    packer.run("unpack", BUNDLE, place)
+    home = folder / "home"
+    home.mkdir()
+    manifest = json.loads((place / "manifest.json").read_text("utf-8"))
+    for form in forms(manifest):
+        config = packer.resolved(asked(manifest, form, place))
+        started = time.monotonic()
+        seconds, tools = anyio.run(used, parameters(config, uv, home), started)
+        print(
+            f"bundle: {form.said}: {tools} tools {seconds:.1f} s after the start, a read, healthy"
+        )
+    if (place / "uv.lock").read_bytes() != (BUILD / "bundle" / "uv.lock").read_bytes():
+        raise Off("uv made the lock anew on the first start, so it is not the one that was built")
+    left = sorted(path.name for path in place.iterdir() if path.name not in {*HELD, "kartra_mcp"})
+    print(f"bundle: uv left in its folder: {', '.join(left)}")
+
+
+def forms(manifest: Mapping[str, Any]) -> tuple[Form, ...]:
+    """Defaults; every text emptied, which arrives as ""; nothing, which arrives as `${…}`."""
+    rehearse = {"sandbox": True}
+    fields = manifest["user_config"].items()
+    emptied = {name: "" for name, field in fields if field["type"] == "string"}
+    return (
+        Form("first start, Rehearse switched on", rehearse),
+        Form("again, every text emptied", rehearse | emptied),
+        Form("again, nothing filled in and no defaults", rehearse, defaults=False),
+    )
+
+
+def asked(manifest: Mapping[str, Any], form: Form, place: Path) -> dict[str, Any]:
+    """The resolver's arguments, as the host would give them."""
+    hidden = set[str]() if form.defaults else {"default"}
+    fields = {
+        name: {key: value for key, value in field.items() if key not in hidden}
+        for name, field in manifest["user_config"].items()
+    }
+    return {
+        "manifest": {**manifest, "user_config": fields},
+        "extensionPath": str(place),
+        "systemDirs": {},
+        "userConfig": dict(form.typed),
+        "pathSeparator": os.sep,
+    }
+
+
+def parameters(config: Mapping[str, Any], uv: Path, home: Path) -> StdioServerParameters:
+    """The server as the host starts it: its own uv, the system's PATH, a home of its own.
+
+    Kept from this machine: certificates, without which no index can be asked. Where the system has
+    no Python that fits, uv would fetch one; here it is given ours.
+    """
+    if config["command"] != "uv":
+        raise Off(f"the manifest starts {config['command']!r}; the host has only its own uv")
+    kept = {
+        name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ
+    }
+    env = {**config["env"], **kept, "HOME": str(home), "PATH": SYSTEM}
+    look = [uv, "--no-config", "python", "find", "--no-python-downloads", "--system", ">=3.11"]
+    if subprocess.run(look, env=env, capture_output=True, check=False, cwd="/").returncode:
+        env["UV_PYTHON"] = str(getattr(sys, "_base_executable", sys.executable))
+    return StdioServerParameters(command=str(uv), args=config["args"], env=env, cwd="/")
+
+
+async def used(server: StdioServerParameters, started: float) -> tuple[float, int]:
+    """List, ask for the status, read: seconds to the list, and how many tools."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        try:
+            with anyio.fail_after(PATIENCE):
+                async with Client(stdio_client(server, errlog=said)) as client:
+                    tools = len((await client.list_tools()).tools)
+                    seconds = time.monotonic() - started
+                    await answers(client, tools)
+                    return seconds, tools
+        except Exception as problem:
+            said.seek(0)
+            raise Off(f"it does not run: {problem!r}\n{said.read()[-4000:]}") from problem
+
+
+async def answers(client: Client, tools: int) -> None:
+    """It serves the rehearsal account, is content with its settings, and reads."""
+    status = await answer(client, "kartra_status", {})
+    if tools < FEWEST or status.get("account") != "SANDBOX" or not status.get("healthy"):
+        raise Off(f"{tools} tools, and its status is not what it should be: {status}")
+    read = await answer(client, "kartra_get_lead", {"email": "ada@example.com"})
+    if "Moreno" not in str(read):
+        raise Off(f"it could not read: {read}")
+
+
+async def answer(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What a tool answered, or its refusal."""
+    called = await client.call_tool(tool, arguments)
+    found: dict[str, Any] = called.structured_content or {}
+    return found.get("result", {"refusal": str(called.content)})
+
+
+def unset(prefix: str) -> dict[str, str]:
+    """This process's environment without the variables that begin so."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+
+
+def ran(line: Sequence[str | Path], stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+    """What a program printed; `Off` with all of it if it failed."""
+    ended = subprocess.run(
+        line, input=stdin, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    if ended.returncode:
+        raise Off(f"{Path(line[0]).name} failed:\n{ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""Builds wheel and sdist, and installs the wheel as people do: `make dist`.
+
+Looks at what they hold, builds the wheel once more out of the sdist, and installs it with uv and
+with pipx into homes that are thrown away, where the installed program must say its version and go
+through its demo.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from zipfile import ZipFile
+
+from kartra_mcp import __version__
+
+ROOT = Path(__file__).parents[1]
+DIST = ROOT / "dist"
+WHEEL = DIST / f"kartra_mcp-{__version__}-py3-none-any.whl"
+SDIST = DIST / f"kartra_mcp-{__version__}.tar.gz"
+IN_SDIST = (
+    *("PKG-INFO", "pyproject.toml", "Makefile", "manifest.json", "server.json"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"),
+    *("tests/conftest.py", "tools/dist.py", "docs/errors.md"),
+)
+"""Enough to build it, and to run its tests."""
+SYSTEM = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Off(Exception):
+    """Something was not as it should be."""
+
+
+def main(tools: str) -> int:
+    """Everything; `tools` is the folder that holds the programs uv, uvx and pipx."""
+    try:
+        programs = Path(tools).absolute()
+        build(programs / "uv")
+        look_inside()
+        rebuild(programs / "uv")
+        with tempfile.TemporaryDirectory(prefix="kartra-mcp-dist-") as folder:
+            install(programs, Path(folder))
+    except (Off, OSError, subprocess.TimeoutExpired) as problem:
+        print(f"dist: {problem}", file=sys.stderr)
+        return 1
+    print("dist: all of it is as it should be.")
+    return 0
+
+
+def build(uv: Path) -> None:
+    """Both, each straight from this folder."""
+    for made in (WHEEL, SDIST):
+        made.unlink(missing_ok=True)
+    ran([uv, "build", "--quiet", "--wheel", "--sdist", "--out-dir", DIST, ROOT])
+
+
+def look_inside() -> None:
+    """The wheel holds the program and its data, nothing else; the sdist also what tells of it."""
+    packaged = {path.relative_to(ROOT).as_posix() for path in program_files()}
+    wheel = set(ZipFile(WHEEL).namelist())
+    beside = {name for name in wheel if not name.startswith("kartra_mcp/")}
+    if wheel - beside != packaged:
+        raise Off(f"the wheel and kartra_mcp/ differ: {sorted((wheel - beside) ^ packaged)}")
+    if any(not name.startswith(f"kartra_mcp-{__version__}.dist-info/") for name in beside):
+        raise Off(f"the wheel would install files beside the program: {sorted(beside)}")
+    with tarfile.open(SDIST) as opened:
+        source = {name.partition("/")[2] for name in opened.getnames()}
+    missing = (packaged | set(IN_SDIST)) - source
+    if missing:
+        raise Off(f"the sdist lacks {sorted(missing)}")
+    print(f"dist: {WHEEL.name}: {len(wheel)} files; {SDIST.name}: {len(source)} files")
+
+
+def program_files() -> list[Path]:
+    """Every file of the program, its data included."""
+    found = (path for path in (ROOT / "kartra_mcp").rglob("*") if path.is_file())
+    return [path for path in found if path.parent.name != "__pycache__"]
+
+
+def rebuild(uv: Path) -> None:
+    """A wheel out of the sdist is the same wheel."""
+    with tempfile.TemporaryDirectory(prefix="kartra-mcp-sdist-") as folder:
+        ran([uv, "build", "--quiet", "--wheel", "--out-dir", folder, SDIST])
+        if (Path(folder) / WHEEL.name).read_bytes() != WHEEL.read_bytes():
+            raise Off("the sdist builds another wheel than this folder")
+    print("dist: the sdist builds the same wheel, byte for byte")
+
+
+def install(programs: Path, folder: Path) -> None:
+    """By each of the two installers, and run without installing."""
+    ways: Mapping[str, Sequence[str | Path]] = {
+        "uv": (programs / "uv", "tool", "install", "--quiet", "--python", sys.executable, WHEEL),
+        "pipx": (programs / "pipx", "install", "--quiet", "--python", sys.executable, WHEEL),
+    }
+    for name, line in ways.items():
+        env = thrown_away(folder / name)
+        started = time.monotonic()
+        ran(line, env=env)
+        seconds = time.monotonic() - started
+        use([folder / name / ".local" / "bin" / "kartra-mcp"], env)
+        print(f"dist: installed by {name} in {seconds:.1f} s: its version, its demo")
+    at_once = [programs / "uvx", "--quiet", "--python", sys.executable, "--from", WHEEL]
+    version([*at_once, "kartra-mcp"], thrown_away(folder / "uvx"))
+    print("dist: run by uvx without installing: its version")
+
+
+def use(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
+    """Its version, and the whole demo."""
+    version(program, env)
+    ran([*program, "demo"], env=env)
+
+
+def version(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
+    said = ran([*program, "--version"], env=env).strip()
+    if said != f"kartra-mcp {__version__}":
+        raise Off(f"the installed program says that it is {said!r}")
+
+
+def thrown_away(home: Path) -> dict[str, str]:
+    """A home of its own and the system's PATH; how to reach the package index is kept."""
+    home.mkdir()
+    kept = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_", "LANG"))}
+    return {**kept, "HOME": str(home), "PATH": SYSTEM}
+
+
+def ran(line: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
+    """What a program printed; `Off` with all of it if it failed."""
+    ended = subprocess.run(
+        line,
+        env=env,
+        cwd="/" if env else ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if ended.returncode:
+        raise Off(f"{Path(line[0]).name} failed:\n{ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
