@@ -20,6 +20,8 @@ HELP = """\
 kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
 kartra-mcp demo                                      see it work on the embedded account
 kartra-mcp sandbox reset                             make the embedded account new
+kartra-mcp install [CLIENT] [--SETTING VALUE …]      put it into a client; without CLIENT: list them
+kartra-mcp uninstall CLIENT                          take it out again
 kartra-mcp approve [NUMBER]                          what waits for a person; approve or decline it
 kartra-mcp approve --set-pin                         choose the PIN that approves
 kartra-mcp ledger list | show INTENT | export        what was done, by whose consent
@@ -84,8 +86,8 @@ def command(words: Sequence[str]) -> int:
             return demo()
         case ["sandbox", "reset", *flags]:
             return sandbox_reset(flags)
-        case ["approve" | "ledger" as name, *rest]:
-            return of_the_ledger(name, rest)
+        case ["approve" | "ledger" | "install" | "uninstall" as name, *rest]:
+            return of_a_person(name, rest)
         case ["--help" | "-h" | "help", *_] | ["serve", *_]:
             print(help_text())
             return DONE
@@ -96,8 +98,12 @@ def command(words: Sequence[str]) -> int:
             return USAGE
 
 
-def of_the_ledger(name: str, words: Sequence[str]) -> int:
-    """What a person does outside the client: decide, and look at what was done."""
+def of_a_person(name: str, words: Sequence[str]) -> int:
+    """What a person does outside the client: decide, look at what was done, set clients up."""
+    if name in ("install", "uninstall"):
+        from kartra_mcp.cli_install import install_command, uninstall_command
+
+        return install_command(words) if name == "install" else uninstall_command(words)
     if name == "approve":
         from kartra_mcp.cli_approve import approve
 

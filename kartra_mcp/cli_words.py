@@ -52,7 +52,7 @@ def run(given: Namespace, command: Command) -> int:
         try:
             return command(given, place)
         except KartraMCPError as problem:
-            _tell(problem, as_json=getattr(given, "json", False))
+            tell(problem, as_json=getattr(given, "json", False))
         except (KeyboardInterrupt, EOFError):
             say_error("\nStopped.")
     return FOUND
@@ -78,7 +78,7 @@ def day(text: str) -> float:
         raise ArgumentTypeError(f"{text!r} is not a day such as 2026-11-01") from None
 
 
-def _tell(problem: KartraMCPError, *, as_json: bool) -> None:
+def tell(problem: KartraMCPError, *, as_json: bool) -> None:
     if as_json:
         put_json({"error": problem.as_dict()})
     else:

@@ -28,13 +28,29 @@ TABLE = """
     asking:
     bodies: errors kartra model php_form
     catalogue: arguments consent_arguments errors kartra model policy schema shapes text
-    cli: cli_approve cli_ledger composition demo sandbox.cli settings wire
+    cli: cli_approve cli_install cli_ledger composition demo sandbox.cli settings wire
     cli_approve: cli_pin cli_words errors ledger.approvals ledger.words terminal text
     cli_export: errors ledger.words shapes text
+    cli_install: cli_words clients.command clients.edit clients.entry clients.install
+        clients.table errors settings terminal
     cli_ledger: cli_export cli_words errors ledger.words terminal
     cli_output: errors json_text kartra_errors membrane_errors membrane_values model shapes text
     cli_pin: errors ledger.pins terminal
     cli_words: errors ledger.ledger settings terminal
+    clients.__init__:
+    clients.command: clients.entry errors
+    clients.edit: clients.entry clients.jsonc_edit clients.table clients.toml_edit clients.unfit
+        clients.yaml_edit shapes
+    clients.entry:
+    clients.files: clients.table errors settings
+    clients.install: clients.command clients.edit clients.entry clients.files clients.table
+        clients.unfit errors settings
+    clients.jsonc: clients.unfit shapes
+    clients.jsonc_edit: clients.jsonc
+    clients.table: clients.entry shapes
+    clients.toml_edit: clients.unfit shapes
+    clients.unfit:
+    clients.yaml_edit: clients.unfit shapes
     composition: account errors gateway kept ledger.ledger membrane_cli own_tools policy process
         program server settings state tools turns writes
     confirmation: errors kartra model text
@@ -134,6 +150,8 @@ ARROWS = {
 PURE = frozenset(
     """
     answers argument_faults argument_numbers arguments asking bodies catalogue cli_output
+    clients.edit clients.entry clients.jsonc clients.jsonc_edit clients.table clients.toml_edit
+    clients.unfit clients.yaml_edit
     confirmation connections consent_arguments errors facts guide guide_areas instructions json_text
     kartra kartra_errors ledger.chain ledger.rules ledger.words membrane_errors membrane_values
     model operations own_tools php_form policy
@@ -157,12 +175,13 @@ ALONE = {
     "jsonschema": {"argument_faults"},
     "platformdirs": {"settings"},
     "rich": {"demo", "terminal"},
+    "ruamel": {"clients.yaml_edit"},
     "fcntl": {"ledger.locks"},
     "sqlite3": {
         f"ledger.{n}" for n in ("confirmations", "faults", "file", "index", "repair", "schema")
     },
 }
-NOT_ON_THE_WAY = ("jsonschema", "platformdirs", "rich", "sqlite3")
+NOT_ON_THE_WAY = ("jsonschema", "platformdirs", "rich", "ruamel", "sqlite3")
 
 
 def files() -> dict[str, Path]:

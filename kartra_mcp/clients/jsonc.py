@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kartra_mcp.clients.unfit import UnfitError
+from kartra_mcp.shapes import is_array, is_object
 
 DEEPEST = 100
 """Objects inside of objects; a configuration has five."""
 
+LONGEST = 60
+"""Characters of a stranger's name that a message shows, in ASCII."""
+
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _BARE = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 _SPACE = re.compile(r"[ \t\r\n]+")
-_COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ def parse(text: str) -> Node:
     """The whole text as one node.
 
     Raises:
-        UnfitError: it is not JSON, not even with comments and trailing commas.
+        UnfitError: it is not JSON, not even with comments and trailing commas, or an object has a
+            name twice.
     """
     reader = _Reader(text, len(text) - len(text.removeprefix("\ufeff")))
     reader.skip()
@@ -71,7 +76,7 @@ class _Reader:
         while True:
             if found := _SPACE.match(self.text, self.at):
                 self.at = found.end()
-            elif found := _COMMENT.match(self.text, self.at):
+            elif found := COMMENT.match(self.text, self.at):
                 self.at = self.last = found.end()
             else:
                 return
@@ -104,11 +109,15 @@ class _Reader:
 
     def object(self, start: int, depth: int) -> Node:
         members: list[Member] = []
+        names: set[str] = set()
         inner = self.gap(self.at)
         while not self.take("}"):
             if members and members[-1].comma is None:
                 raise self.wrong()
             members.append(self.member(depth))
+            names.add(members[-1].name)
+            if len(names) < len(members):
+                raise UnfitError(f"has {json.dumps(members[-1].name[:LONGEST])} twice")
             inner = self.gap(self.at)
         value = {member.name: member.value.value for member in members}
         return Node(start, self.at, value, tuple(members), inner)
@@ -126,7 +135,7 @@ class _Reader:
         self.skip()
         value = self.value(depth + 1)
         self.skip_to_comma(value.end)
-        comma = self.at if self.take(",") else None
+        comma = self.at - 1 if self.take(",") else None
         return Member(name, start, value, comma)
 
     def skip_to_comma(self, back: int) -> None:
@@ -163,22 +172,22 @@ def find(root: Node, path: Sequence[str]) -> Node | None:
     """The node at `path`, or None where a name is missing.
 
     Raises:
-        UnfitError: something on the way is no object, or has the name twice.
+        UnfitError: something on the way is no object.
     """
     node = root
     for depth, name in enumerate(path):
-        found = [m for m in members_of(node, path[:depth]) if m.name == name]
-        if len(found) > 1:
-            raise UnfitError(f"has `{name}` twice")
-        if not found:
+        found = {m.name: m.value for m in members_of(node, path[:depth])}
+        if name not in found:
             return None
-        node = found[0].value
+        node = found[name]
     return node
 
 
 def members_of(node: Node, path: Sequence[str]) -> tuple[Member, ...]:
     if node.members is None:
-        where = f"has something else than an object as `{'.'.join(path)}`" if path else "is no object"
+        where = (
+            f"has something else than an object as `{'.'.join(path)}`" if path else "is no object"
+        )
         raise UnfitError(where)
     return node.members
 
@@ -187,10 +196,13 @@ def shown(value: Any, indent: str, unit: str, newline: str) -> str:
     """JSON as it is written at this indentation; on one line where `newline` is empty."""
     if not newline:
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping) and value:
-        rows = [f"{json.dumps(n, ensure_ascii=False)}: {shown(v, indent + unit, unit, newline)}" for n, v in value.items()]
+    if is_object(value) and value:
+        rows = [
+            f"{json.dumps(n, ensure_ascii=False)}: {shown(v, indent + unit, unit, newline)}"
+            for n, v in value.items()
+        ]
         return _block("{", rows, "}", indent, unit, newline)
-    if isinstance(value, list) and value:
+    if is_array(value) and value:
         rows = [shown(part, indent + unit, unit, newline) for part in value]
         return _block("[", rows, "]", indent, unit, newline)
     return json.dumps(value, ensure_ascii=False)
