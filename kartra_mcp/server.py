@@ -112,7 +112,7 @@ class MCPServer:
     async def _read_resource(
         self, _: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
-        with _as_protocol_error():
+        with _as_protocol_error({"uri": str(params.uri)}):
             mime, text = await self._tools.resource(str(params.uri))
         content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
         return types.ReadResourceResult(contents=[content])
@@ -171,13 +171,13 @@ async def _list_resources(_: Context, __: types.PaginatedRequestParams | None) -
 
 
 @contextmanager
-def _as_protocol_error() -> Generator[None]:
+def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
     """What is no tool has no error answer: our refusals become MCP's, all else says nothing."""
     try:
         yield
     except KartraMCPError as problem:
         words = f"{problem.message} {problem.remedy}"
-        raise MCPError(code=types.INVALID_PARAMS, message=words) from None
+        raise MCPError(code=types.INVALID_PARAMS, message=words, data=about) from None
     except Exception as slip:  # noqa: BLE001
         log.error("%s in a request", where(slip))  # noqa: TRY400
         raise MCPError(code=types.INTERNAL_ERROR, message="An error in this server.") from None

@@ -1,0 +1,1 @@
+"""The official conformance suite, `make conformance`; modules go by `conformance.NAME`."""

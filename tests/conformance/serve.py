@@ -1,0 +1,35 @@
+"""Serves the composed server with the suite's fixtures over HTTP on 127.0.0.1.
+
+The server is what `kartra-mcp serve` would build on the sandbox: `compose` makes it, and only its
+tools are exchanged for `FixtureTools`. Prints its address when it listens; ends on SIGTERM.
+Usage, in tests/: python -m conformance.serve STATE_FOLDER
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import uvicorn
+
+from conformance.protocol_fixture import LISTED, add_to
+from conformance.tools_fixture import FixtureTools
+from kartra_mcp.composition import compose
+from kartra_mcp.settings import read_settings
+
+
+def main(folder: str) -> None:
+    environment = {"KARTRA_MCP_SANDBOX": "on", "KARTRA_MCP_STATE_DIR": folder}
+    made = compose(read_settings({}, {**environment, "HOME": folder, "PATH": "/usr/bin:/bin"}))
+    made.mcp._tools = FixtureTools.around(made.mcp._tools, LISTED)
+    add_to(made.mcp.server, made.mcp._bus)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp\n")
+        sys.stdout.flush()
+        app = made.mcp.server.streamable_http_app()
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    made.state.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,123 @@
+"""What the official suite left behind → whether the server conforms, and the words for it. Pure.
+
+A scenario counts as passed only where it left a check that succeeded and none that failed: one
+that never ran is a failure, whatever the suite's exit code says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+Checks = list[dict[str, Any]]
+
+_FOLDER = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
+
+NOT_HERE = {
+    "tasks-*": "the server has no tasks: a call ends in its own request",
+    "server-sse-polling": "no stream is resumed: the server is shipped for stdio alone",
+}
+"""Scenarios, as patterns, of features that the server does not have, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run of one set of scenarios showed; `unscored` has the suite's reason by scenario."""
+
+    name: str
+    scored: tuple[str, ...]
+    unscored: Mapping[str, str]
+    checks: Mapping[str, Checks]
+    exit_code: int
+    seconds: float
+
+    @property
+    def failed(self) -> list[str]:
+        return [scenario for scenario in self.scored if not passes(self.checks.get(scenario, []))]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.scored) and not self.failed and self.exit_code == 0
+
+
+def passes(checks: Checks) -> bool:
+    statuses = {check["status"] for check in checks}
+    return "SUCCESS" in statuses and "FAILURE" not in statuses
+
+
+def scenario_of(folder: str) -> str | None:
+    """`server-ping-2026-11-24T15-43-35-488Z` → `ping`."""
+    found = _FOLDER.fullmatch(folder)
+    return found["scenario"] if found else None
+
+
+def required(listed: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What the suite's `list --requirements` names for a server: scored, unscored → reason."""
+    scored: list[str] = []
+    unscored: dict[str, str] = {}
+    section = reason = ""
+    for line in listed.splitlines():
+        if line and not line.startswith(" "):
+            section = line
+        elif found := re.fullmatch(r"  (\S+) \(\d+\):", line):
+            reason = found[1]
+        elif found := re.fullmatch(r"  - (\S+)", line):
+            if section.startswith("Server scenarios"):
+                scored.append(found[1])
+        elif found := re.fullmatch(r"    - (\S+) \[server\]", line):
+            unscored[found[1]] = reason
+    return tuple(scored), unscored
+
+
+def announced(printed: str) -> tuple[str, ...]:
+    """The scenarios that the suite said it would run."""
+    return tuple(re.findall(r"^=== Running scenario: (\S+) ===$", printed, re.MULTILINE))
+
+
+def report(outcome: Outcome) -> list[str]:
+    """Lines for a person: the count, every failure, every warning, what is not scored and fails."""
+    passed = len(outcome.scored) - len(outcome.failed)
+    checks = [check for name in outcome.scored for check in outcome.checks.get(name, [])]
+    succeeded = sum(check["status"] == "SUCCESS" for check in checks)
+    counted = f"{passed} of {len(outcome.scored)} scored scenarios pass"
+    lines = [f"{outcome.name}: {counted} ({succeeded} checks, {outcome.seconds:.0f} s)"]
+    for name in outcome.failed:
+        lines += [f"  FAILS: {name}", *_told(outcome.checks.get(name, []), {"FAILURE"})]
+    for name in outcome.scored:
+        warned = _told(outcome.checks.get(name, []), {"WARNING"})
+        lines += [f"  warning: {name}", *warned] if warned else []
+    if not outcome.passed and not outcome.failed:
+        lines.append(f"  FAILS: the suite ended with {outcome.exit_code}")
+    return lines + list(_unscored(outcome))
+
+
+def _told(checks: Checks, statuses: set[str]) -> list[str]:
+    told = [check for check in checks if check["status"] in statuses]
+    return [f"    {check['id']}: {_message(check)}" for check in told]
+
+
+def _unscored(outcome: Outcome) -> Iterable[str]:
+    """What runs without a score: how many pass, and each that does not, with the reason."""
+    if not outcome.unscored:
+        return
+    passing = [name for name in outcome.unscored if passes(outcome.checks.get(name, []))]
+    yield f"  not scored: {len(passing)} of {len(outcome.unscored)} pass: {', '.join(passing)}"
+    for name, reason in outcome.unscored.items():
+        if name not in passing:
+            yield f"    {name} ({reason}): {_why(name, outcome.checks.get(name, []))}"
+
+
+def _why(scenario: str, checks: Checks) -> str:
+    """Our reason; where there is none, what the suite says."""
+    for pattern, why in NOT_HERE.items():
+        if fnmatch(scenario, pattern):
+            return why
+    told = [check for check in checks if check["status"] not in {"SUCCESS", "INFO"}]
+    return "; ".join(_message(check) for check in told) or "it left no checks"
+
+
+def _message(check: dict[str, Any]) -> str:
+    return check.get("errorMessage") or check["id"]

@@ -1,0 +1,104 @@
+"""The judge of `make conformance`, and what the suite found wrong in the server."""
+
+import mcp_types as types
+import pytest
+from conformance import verdict
+from door import connect
+from mcp.shared.exceptions import MCPError
+
+LISTED = """\
+Required for 2026-07-28 (3 scenarios, frozen; run at the 2026-07-28 wire):
+
+Server scenarios (test against a server):
+  - ping
+  - tools-list
+
+Client scenarios (test against a client):
+  - tools_call
+
+Run and reported, but never scored:
+  extension (2):
+    - auth/dpop [client]
+    - tasks-lifecycle [server]
+  pending (1):
+    - json-schema-2020-12 [server]
+"""
+GOOD = [{"id": "a", "status": "SUCCESS"}, {"id": "b", "status": "INFO"}]
+WARNED = [*GOOD, {"id": "c", "status": "WARNING", "errorMessage": "it should"}]
+BAD = [*GOOD, {"id": "c", "status": "FAILURE", "errorMessage": "it must"}]
+SKIPPED = [{"id": "a", "status": "SKIPPED"}]
+
+
+def outcome(checks, exit_code=0, scored=("ping", "tools-list")):
+    unscored = {"tasks-lifecycle": "extension", "new-thing": "pending"}
+    return verdict.Outcome("a set", scored, unscored, checks, exit_code, 1.0)
+
+
+def test_the_suites_list_tells_what_is_scored_for_a_server():
+    scored, unscored = verdict.required(LISTED)
+
+    assert scored == ("ping", "tools-list")
+    assert unscored == {"tasks-lifecycle": "extension", "json-schema-2020-12": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("checks", "exit_code", "failed", "passed"),
+    [
+        ({"ping": GOOD, "tools-list": WARNED}, 0, [], True),
+        ({"ping": GOOD, "tools-list": BAD}, 1, ["tools-list"], False),
+        ({"ping": GOOD, "tools-list": BAD}, 0, ["tools-list"], False),
+        ({"ping": GOOD}, 0, ["tools-list"], False),
+        ({"ping": GOOD, "tools-list": []}, 0, ["tools-list"], False),
+        ({"ping": GOOD, "tools-list": SKIPPED}, 0, ["tools-list"], False),
+        ({}, 0, ["ping", "tools-list"], False),
+        ({"ping": GOOD, "tools-list": GOOD}, 1, [], False),
+        ({"ping": GOOD, "tools-list": GOOD, "tasks-lifecycle": BAD}, 0, [], True),
+    ],
+)
+def test_only_a_scored_scenario_that_ran_and_succeeded_passes(checks, exit_code, failed, passed):
+    judged = outcome(checks, exit_code)
+
+    assert (judged.failed, judged.passed) == (failed, passed)
+
+
+def test_a_set_without_scenarios_does_not_pass():
+    assert not outcome({}, scored=()).passed
+
+
+def test_the_report_names_failures_warnings_and_what_is_not_scored_with_the_reason():
+    checks = {"ping": WARNED, "tools-list": BAD, "tasks-lifecycle": BAD, "new-thing": BAD}
+
+    lines = "\n".join(verdict.report(outcome(checks)))
+
+    assert "1 of 2 scored scenarios pass" in lines
+    assert "FAILS: tools-list\n    c: it must" in lines
+    assert "warning: ping\n    c: it should" in lines
+    assert f"tasks-lifecycle (extension): {verdict.NOT_HERE['tasks-*']}" in lines
+    assert "new-thing (pending): it must" in lines
+
+
+@pytest.mark.parametrize(
+    ("folder", "scenario"),
+    [
+        ("server-ping-2026-11-24T15-43-35-488Z", "ping"),
+        ("server-server-initialize-2026-11-24T15-43-35-488Z", "server-initialize"),
+        (
+            "server-json-schema-2020-12-2026-11-24T15-43-35-488Z",
+            "json-schema-2020-12",
+        ),
+        ("tmp", None),
+    ],
+)
+def test_a_results_folder_is_named_for_its_scenario(folder, scenario):
+    assert verdict.scenario_of(folder) == scenario
+
+
+@pytest.mark.anyio
+async def test_a_resource_that_is_not_there_is_named_in_the_errors_data(sandbox, era):
+    """Scenario `sep-2164-resource-not-found`, check `sep-2164-data-uri`."""
+    async with connect(sandbox, era) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.read_resource("kartra://nothing")
+
+    assert caught.value.error.code == types.INVALID_PARAMS
+    assert caught.value.error.data == {"uri": "kartra://nothing"}
