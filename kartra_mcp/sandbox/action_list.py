@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from typing import Any
 
 from kartra_mcp.sandbox import php
 from kartra_mcp.sandbox.account import Account
-from kartra_mcp.sandbox.membrane_errors import MembraneError
+from kartra_mcp.sandbox.membrane_errors import MembraneError, UsageError
 
 Map = dict[str, Any]
 PUBLISHED = os.path.join(os.path.dirname(__file__), "actions.json")  # noqa: PTH118, PTH120
@@ -18,9 +19,32 @@ _PAGE_OF_A_SEARCH = 10
 
 
 def load(account: Account) -> list[Any]:
+    return _read(*_file(account))
+
+
+def _file(account: Account) -> tuple[str, int, int]:
     path = account.setting("actions") or PUBLISHED
+    now = os.stat(path)  # noqa: PTH116
+    return path, now.st_mtime_ns, now.st_size
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: str, _at: int, _size: int) -> list[Any]:
+    """A file as it was then; a long list is read once by a process that serves many."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123
         return json.load(file)
+
+
+@functools.lru_cache(maxsize=1)
+def _named(path: str, at: int, size: int) -> tuple[dict[str, list[Map]], dict[str, list[Map]]]:
+    """The actions of a file by their ids, and by their keys."""
+    ids: dict[str, list[Map]] = {}
+    keys: dict[str, list[Map]] = {}
+    for one in _read(path, at, size):
+        for name, index in (("id", ids), ("key", keys)):
+            if php.is_map(one) and isinstance(one.get(name), str):
+                index.setdefault(one[name], []).append(one)
+    return ids, keys
 
 
 def served(action: object) -> object:
@@ -32,10 +56,9 @@ def served(action: object) -> object:
 
 def find(account: Account, selector: str) -> Map:
     """By id, else by a key that only one action has."""
-    actions = [one for one in load(account) if php.is_map(one)]
-    found = [one for one in actions if one.get("id") == selector]
-    found = found or [one for one in actions if selector and one.get("key") == selector]
-    if len(found) != 1:
+    ids, keys = _named(*_file(account))
+    found = ids.get(selector) or keys.get(selector, [])
+    if not selector or len(found) != 1:
         raise MembraneError(f'Action "{selector}" not found')
     return found[0]
 
@@ -60,6 +83,16 @@ def _score(action: object, words: set[str]) -> int:
 
 def _stem(word: str) -> str:
     return word[:-1] if word.endswith("s") and len(word) > 3 else word
+
+
+def page_of(account: Account, items: list[Any], limit: str, cursor: str, *, searched: bool) -> Map:
+    """A page, or what an older program makes of limits and cursors (`actions paging`)."""
+    habit = account.setting("paging")
+    if habit == "refuse" and (limit or cursor):
+        raise UsageError("unknown option --limit or --cursor")
+    if habit == "ten":
+        return {"items": items[:10]}
+    return page(items, limit, "" if habit == "repeat" else cursor, searched=searched)
 
 
 def page(items: list[Any], limit: str, cursor: str, *, searched: bool = False) -> Map:

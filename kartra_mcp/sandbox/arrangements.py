@@ -4,10 +4,18 @@ reset
 digest                                     a hash of all that Kartra keeps
 journal                                    every invocation so far, but none of this verb's own
 fault set CMD TYPE [--times=N] [--effect] [--message=TEXT]
+                                           CMD: a command of Kartra's, `*` for every one, or over
+                                           HTTP an address as in `http_routes.py`: "POST /act"
+                                           TYPE: a type of Kartra's or Membrane's errors, or
+                                           hang, killed, silent, garbage, cut, slow
 fault list
 fault clear
 connection set-state ID STATE [--disconnected]
 connection add [--id=] [--key=] [--name=] [--state=READY] [--integrationKey=kartra]
+login code                                 the code that the page of `login start` would show
+login refuse [off]                         let nobody in any more
+address opened|ignored|refused             what becomes of the address of a connection that is
+                                           waited for: opened at once, unless this says otherwise
 actions use FILE                           serve another list; `actions use published` goes back
 actions paging normal|ten|repeat|refuse    list as older programs do: flags ignored or refused
 """
@@ -18,7 +26,7 @@ import json
 import os
 from typing import Any
 
-from kartra_mcp.sandbox import action_list, connections, faults
+from kartra_mcp.sandbox import action_list, connections, faults, login
 from kartra_mcp.sandbox.account import Account
 from kartra_mcp.sandbox.argv import Arguments
 from kartra_mcp.sandbox.membrane_errors import UsageError
@@ -38,6 +46,8 @@ def fault_set(account: Account, line: Arguments) -> Map:
     cmd, kind = line.word(2, "cmd"), line.word(3, "type")
     if kind not in faults.KNOWN:
         raise UsageError(f"unknown fault {kind}")
+    if kind == faults.SLOW and not line.get("message", "1").replace(".", "", 1).isdecimal():
+        raise UsageError("slow takes seconds: --message=2.5")
     times = line.number("times", 1)
     effect = line.has("effect")
     faults.put(account, cmd, kind, times, line.get("message"), effect=effect)
@@ -84,6 +94,14 @@ def paging(account: Account, line: Arguments) -> Map:
     return {"paging": habit}
 
 
+def address(account: Account, line: Arguments) -> Map:
+    fate = line.word(1, "fate")
+    if fate not in {"opened", "ignored", "refused"}:
+        raise UsageError(f"unknown fate {fate}")
+    account.set("address", fate)
+    return {"address": fate}
+
+
 UNRECORDED = {"journal": journal, "digest": digest}
 """What only looks at the sandbox leaves no trace in the journal."""
 
@@ -93,6 +111,9 @@ VERBS = {
     "fault clear": fault_clear,
     "connection set-state": set_state,
     "connection add": add,
+    "login code": login.code,
+    "login refuse": login.refuse,
+    "address": address,
     "actions use": use,
     "actions paging": paging,
 }

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 
-from kartra_mcp.sandbox import arrangements, php, verbs
+from kartra_mcp.sandbox import arrangements, faults, php, verbs
 from kartra_mcp.sandbox.account import Account
 from kartra_mcp.sandbox.argv import Arguments
 from kartra_mcp.sandbox.membrane_errors import MembraneError, ProgramEnd, UsageError
@@ -48,6 +48,10 @@ def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
     if line.has("version"):
         print(verbs.NUMBER)
         return 0
+    if name == "serve":
+        from kartra_mcp.sandbox.serve import serve
+
+        return serve(account, line)
     if name == "reset":
         account.reset()
         return _show({"reset": True}, line)
@@ -71,7 +75,17 @@ def _answer(account: Account, line: Arguments, name: str) -> int:
             ended = end
     if ended:
         raise ended
+    _late(account)
     return _show(found, line) if code == 0 else _fail(found)
+
+
+def _late(account: Account) -> None:
+    """What a fault does to an answer whose deed is done."""
+    kind, message = account.after or ("", "")
+    if kind == faults.SLOW:
+        time.sleep(faults.seconds(message))
+    elif kind:
+        raise ProgramEnd(kind)
 
 
 def _need_login(account: Account, name: str) -> None:
@@ -93,6 +107,8 @@ def _for_people(found: object) -> str:
     """Short text, as the program prints it to a terminal."""
     if not php.is_map(found):
         return str(found)
+    if "url" in found:
+        return f"Open {found['url']} and come back with the code."
     if "loggedIn" in found:
         return "Logged in" if found["loggedIn"] else "Not logged in"
     if "items" in found:
@@ -117,5 +133,8 @@ def _end(kind: str) -> int:
         os._exit(137)
     if kind == "garbage":
         print("\x1b[31mfatal\x1b[0m <html><h1>502 Bad Gateway</h1>")
+        return 0
+    if kind == "cut":
+        print(faults.HALF, end="")
         return 0
     return 1

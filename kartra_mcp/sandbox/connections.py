@@ -23,22 +23,26 @@ def printed(row: Row) -> Map:
         "connected": not row["disconnected"],
         "disconnected": bool(row["disconnected"]),
         "isTest": False,
-        "userId": "66f0a1b2c3d4e5f607182900",
+        "userId": seed.USER,
         "integrationId": seed.INTEGRATION,
         "connectorId": seed.CONNECTOR,
-        "integration": {
-            "id": seed.INTEGRATION,
-            "key": row["integration"],
-            "name": row["integration"].capitalize(),
-        },
+        "integration": integration(row["integration"]),
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
     }
+    if row["archived_at"]:
+        found["archivedAt"] = row["archived_at"]
     if row["state"] == WAITING:
         found["clientAction"] = _client_action(row["id"])
     if row["state"] in {"CONFIGURATION_ERROR", "SETUP_FAILED"}:
         found["errors"] = [{"type": "configuration", "message": "The connector is not set up"}]
     return found
+
+
+def integration(key: str) -> Map:
+    """The vendor's client wants an address of a logo in every integration."""
+    logo = f"https://example.com/{key}.svg"
+    return {"id": seed.INTEGRATION, "key": key, "name": key.capitalize(), "logoUri": logo}
 
 
 def _client_action(number: str) -> Map:
@@ -51,7 +55,7 @@ def _client_action(number: str) -> Map:
 
 
 def every(account: Account, integration: str = "", search: str = "") -> list[Map]:
-    rows = account.rows("SELECT * FROM connections ORDER BY n")
+    rows = account.rows("SELECT * FROM connections WHERE archived_at = '' ORDER BY n")
     return [
         printed(row)
         for row in rows
@@ -73,9 +77,9 @@ def chosen(account: Account, number: str, key: str) -> Row:
     """The connection that is named; where none is, Membrane silently takes the first."""
     column, wanted = ("id", number) if number else ("key", key)
     found = (
-        account.row(f"SELECT * FROM connections WHERE {column} = ?", wanted)
+        account.row(f"SELECT * FROM connections WHERE {column} = ? AND archived_at = ''", wanted)
         if wanted
-        else account.row("SELECT * FROM connections ORDER BY n LIMIT 1")
+        else account.row("SELECT * FROM connections WHERE archived_at = '' ORDER BY n LIMIT 1")
     )
     if found is None:
         raise MembraneError(f'Connection "{wanted}" not found')
@@ -131,5 +135,7 @@ def connect(account: Account, number: str, name: str, *, interactive: bool) -> R
 
 def settled(account: Account, row: Row) -> Row:
     """Waiting for a connection: meanwhile somebody has opened the address, or it was built."""
-    waiting = row["state"] in {WAITING, "BUILDING"}
-    return set_state(account, row["id"], "READY") if waiting else row
+    fate = account.setting("address")
+    if row["state"] not in {WAITING, "BUILDING"} or fate == "ignored":
+        return row
+    return set_state(account, row["id"], "SETUP_FAILED" if fate == "refused" else "READY")

@@ -22,6 +22,7 @@ from kartra_mcp.sandbox import (
     kartra_api,
     membership,
     php,
+    seed,
     validation,
 )
 from kartra_mcp.sandbox.account import Account, Row
@@ -80,6 +81,11 @@ def _http_error(answer: Map) -> MembraneError:
         kind="connection" if limited else "action_run",
         key="rate_limit_exceeded" if limited else "not_found",
         data={"response": response},
+        cause={
+            "type": "internal",
+            "message": f"Request failed with status code {answer['status']}",
+            "data": {"response": response},
+        },
     )
 
 
@@ -133,29 +139,37 @@ def _flat(given: Map, names: Map) -> Map:
 def _around(account: Account, commands: list[str], go: Callable[[], Any]) -> Any:
     """Let a switch of Membrane's or the program's act in place of an answer, or after it."""
     found = [row for cmd in commands or [""] for row in [faults.around(account, cmd)] if row]
-    if not found:
+    return under(account, found[0] if found else None, go)
+
+
+def under(account: Account, fault: Row | None, go: Callable[[], Any]) -> Any:
+    """Where a switch loses an answer after the deed, Membrane itself knows nothing of it."""
+    if fault is None:
         return go()
-    if found[0]["effect"]:
+    kind: str = fault["type"]
+    if kind == faults.SLOW or (fault["effect"] and kind in faults.PROGRAM):
+        account.after = (kind, fault["message"])
+        return go()
+    if fault["effect"]:
         go()
-    kind: str = found[0]["type"]
     if kind in faults.PROGRAM:
         raise ProgramEnd(kind)
-    message = found[0]["message"] or f"Something went wrong: {kind}"
+    message = fault["message"] or f"Something went wrong: {kind}"
     raise MembraneError(message, kind=faults.MEMBRANE[kind], key=kind)
 
 
 def _logged(account: Account, name: str, what: Map, go: Callable[[], object]) -> Map:
     number, began, started = os.urandom(12).hex(), clock.iso(), time.monotonic()
-    log: Map = {"id": number, "name": name, "createdAt": began, "action": what}
-    log |= {"connectionId": what["connectionId"], "input": what.get("input"), "meta": what["meta"]}
+    body = {key: value for key, value in what.items() if value is not None}
+    log: Map = {"id": number, "name": name, "createdAt": began, "action": body}
+    log |= {name: body[name] for name in ("connectionId", "input", "meta") if name in body}
+    log |= {"integrationId": seed.INTEGRATION, "integrationActionId": what.get("id", "")}
+    log |= {"userId": seed.USER}
     try:
         output = go()
     except MembraneError as error:
         error.data["actionRunId"] = number
         _keep(account, {**log, "status": "error", "error": error.envelope()}, started)
-        raise
-    except ProgramEnd:
-        _keep(account, {**log, "status": "error", "error": {"type": "internal"}}, started)
         raise
     _keep(account, {**log, "status": "success", "output": output}, started)
     return {"output": output, "actionRunId": number}

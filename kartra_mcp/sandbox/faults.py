@@ -20,10 +20,14 @@ MEMBRANE = {
     "access_token_expired": "connection",
     "connection_is_defunct": "connection",
 }
-PROGRAM = {"hang", "silent", "garbage", "killed"}
+PROGRAM = {"hang", "silent", "garbage", "killed", "cut"}
+"""Ends without an answer that can be used: of the program, or of its counterpart over HTTP."""
+SLOW = "slow"
+"""The answer comes late; the message says how many seconds."""
+HALF = '{"output": {"status": "Success", "act'
 
-
-KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429"}
+KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429", SLOW}
+_AROUND = frozenset(MEMBRANE) | PROGRAM | {SLOW}
 
 
 def put(
@@ -35,9 +39,9 @@ def put(
     )
 
 
-def take(account: Account, cmd: str, kinds: frozenset[str]) -> Row | None:
+def take(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") -> Row | None:
     """The oldest switch for a command, counted down; `*` stands for every command."""
-    for row in account.rows("SELECT * FROM faults WHERE cmd IN (?, '*') ORDER BY id", cmd):
+    for row in account.rows("SELECT * FROM faults WHERE cmd IN (?, ?) ORDER BY id", cmd, every):
         if row["type"] in kinds:
             account.run("UPDATE faults SET times = times - 1 WHERE id = ?", row["id"])
             account.run("DELETE FROM faults WHERE times < 1")
@@ -58,7 +62,20 @@ def refuse(account: Account, cmd: str) -> None:
 
 def around(account: Account, cmd: str) -> Row | None:
     """A switch that concerns Membrane or the program itself, not Kartra."""
-    return take(account, cmd, frozenset(MEMBRANE) | PROGRAM)
+    return take(account, cmd, _AROUND)
+
+
+def at(account: Account, place: str) -> Row | None:
+    """A switch on an address of the HTTP door, such as `GET /connections`; `*` is none."""
+    return take(account, place, _AROUND, place)
+
+
+def seconds(message: str) -> float:
+    """How late `slow` is; one second unless told."""
+    try:
+        return min(max(float(message or 1), 0), 3600)
+    except ValueError:
+        return 1
 
 
 def refuse_whole(account: Account, cmd: str) -> None:

@@ -10,6 +10,7 @@ from kartra_mcp.sandbox import clock, seed_billing, seed_people
 CONNECTION = "68a1f0c2d4e5b6a7c8d9e0f1"
 INTEGRATION = "66f0a1b2c3d4e5f60718293a"
 CONNECTOR = "66f0a1b2c3d4e5f60718293b"
+USER = "66f0a1b2c3d4e5f607182900"
 
 
 def sow(db: sqlite3.Connection) -> None:
@@ -162,6 +163,6 @@ def _membrane(db: sqlite3.Connection) -> None:
     made = clock.iso()
     db.execute("INSERT INTO settings VALUES ('login', 'yes')")
     db.execute(
-        "INSERT INTO connections VALUES (1, ?, 'kartra', 'Kartra', 'READY', 0, 'kartra', ?, ?)",
+        "INSERT INTO connections VALUES (1, ?, 'kartra', 'Kartra', 'READY', 0, 'kartra', ?, ?, '')",
         (CONNECTION, made, made),
     )

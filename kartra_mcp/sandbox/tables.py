@@ -1,6 +1,6 @@
 """The tables of the account file as SQL; only names and shapes, never rows."""
 
-VERSION = 1
+VERSION = 2
 
 KARTRA = """
 CREATE TABLE leads (
@@ -78,9 +78,13 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE connections (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL, state TEXT NOT NULL, disconnected INTEGER NOT NULL,
-    integration TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL);
+    integration TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+    archived_at TEXT NOT NULL DEFAULT '');
 CREATE TABLE run_logs (id TEXT PRIMARY KEY, at TEXT NOT NULL, log TEXT NOT NULL);
 """
+
+WIDER = "ALTER TABLE connections ADD COLUMN archived_at TEXT NOT NULL DEFAULT ''"
+"""What an account of version 1 lacks."""
 
 JOURNAL = """
 CREATE TABLE journal (n INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, argv TEXT NOT NULL);

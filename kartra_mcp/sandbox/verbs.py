@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from kartra_mcp.sandbox import action_list, connections, endpoint, engine, php, seed
+from kartra_mcp.sandbox import action_list, connections, endpoint, engine, login, php, seed
 from kartra_mcp.sandbox.account import Account
 from kartra_mcp.sandbox.argv import Arguments
 from kartra_mcp.sandbox.membrane_errors import MembraneError, UsageError
@@ -14,28 +14,6 @@ from kartra_mcp.sandbox.membrane_errors import MembraneError, UsageError
 Map = dict[str, Any]
 Verb = Callable[[Account, Arguments], object]
 NUMBER = "1.18.3"
-
-
-def status(account: Account, _line: Arguments) -> Map:
-    logged_in = account.setting("login") == "yes"
-    return {
-        "loggedIn": logged_in,
-        "apiUri": "https://api.getmembrane.com",
-        "workspaceKey": "sandbox" if logged_in else None,
-        "tenantKey": "sandbox" if logged_in else None,
-    }
-
-
-def login(account: Account, line: Arguments) -> Map:
-    if line.words[1:2] == ["start"]:
-        return {"loggedIn": False, "url": "https://console.getmembrane.com/sandbox/login"}
-    account.set("login", "yes")
-    return status(account, line)
-
-
-def logout(account: Account, line: Arguments) -> Map:
-    account.set("login", "no")
-    return status(account, line)
 
 
 def connection_list(account: Account, line: Arguments) -> Map:
@@ -64,17 +42,21 @@ def connect(account: Account, line: Arguments) -> Map:
 
 
 def search(_account: Account, line: Arguments) -> Map:
-    query, kind = line.word(1, "query").lower(), line.get("elementType").lower()
-    elements = [
+    found = elements(line.word(1, "query"), line.get("elementType").lower())
+    return action_list.page(found, line.get("limit"), line.get("cursor"))
+
+
+def elements(query: str, kind: str) -> list[Map]:
+    """What a search of the workspace finds, of one type where a type is given."""
+    known = [
         ("connector", {"id": seed.CONNECTOR, "name": "Kartra"}),
         ("integration", {"id": seed.INTEGRATION, "name": "Kartra", "key": "kartra"}),
     ]
-    found = [
+    return [
         {"elementType": one, "element": element}
-        for one, element in elements
-        if kind in {"", one} and query in str(element["name"]).lower()
+        for one, element in known
+        if kind in {"", one} and query.lower() in str(element["name"]).lower()
     ]
-    return action_list.page(found, line.get("limit"), line.get("cursor"))
 
 
 def actions(account: Account, line: Arguments) -> Map:
@@ -88,17 +70,8 @@ def actions(account: Account, line: Arguments) -> Map:
     if searched:
         found = action_list.search(found, intent)
     items = [action_list.served(action) for action in found]
-    return _page(account.setting("paging"), items, line, searched=searched)
-
-
-def _page(habit: str, items: list[Any], line: Arguments, *, searched: bool) -> Map:
-    """A page, or what an older program makes of our flags (`actions paging`)."""
-    limit, cursor = line.get("limit"), line.get("cursor")
-    if habit == "refuse" and (limit or cursor):
-        raise UsageError("unknown option --limit or --cursor")
-    if habit == "ten":
-        return {"items": items[:10]}
-    return action_list.page(items, limit, "" if habit == "repeat" else cursor, searched=searched)
+    page = (line.get("limit"), line.get("cursor"))
+    return action_list.page_of(account, items, *page, searched=searched)
 
 
 def action_get(account: Account, line: Arguments) -> object:
@@ -171,7 +144,13 @@ def _data(line: Arguments) -> object:
         return text
 
 
-OPEN: dict[str, Verb] = {"status": status, "login": login, "logout": logout}
+OPEN: dict[str, Verb] = {
+    "status": login.status,
+    "login": login.login,
+    "login start": login.start,
+    "login complete": login.complete,
+    "logout": login.logout,
+}
 """Verbs that need no login."""
 
 VERBS: dict[str, Verb] = {

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from http_process import introduced, start
 
 from kartra_mcp.sandbox import kartra_api
 from kartra_mcp.sandbox.account import Account
@@ -38,5 +40,56 @@ def look(account: Account) -> Ask:
 
     def send(**lead: Any) -> Any:
         return kartra_api.answer(account, {"get_lead": lead})["lead_details"]
+
+    return send
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """One web server for all tests, with what it printed; it has to end well."""
+    file = tmp_path_factory.mktemp("served") / "account.db"
+    process = start(file)
+    yield file, introduced(process)
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, "")
+
+
+@pytest.fixture
+def live(served: tuple[Path, dict[str, str]]) -> Iterator[Account]:
+    """The account behind the web server, made new under it."""
+    found = Account(str(served[0]))
+    found.reset()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def client(served: tuple[Path, dict[str, str]], live: Account) -> Iterator[httpx2.Client]:
+    _, says = served
+    headers = {"authorization": f"Bearer {says['token']}"}
+    with httpx2.Client(base_url=says["url"], headers=headers, timeout=30) as found:
+        yield found
+
+
+@pytest.fixture
+def api(client: httpx2.Client) -> Ask:
+    """`api("GET /path", json=…)`: the answer's JSON; its status has to be 200, or what is said."""
+
+    def send(what: str, status: int = 200, **more: Any) -> Any:
+        method, _, address = what.partition(" ")
+        answer = client.request(method, address, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    return send
+
+
+@pytest.fixture
+def act(api: Ask) -> Ask:
+    """Send a body to `/act`."""
+
+    def send(status: int = 200, **body: Any) -> Any:
+        return api("POST /act", status, json=body)
 
     return send

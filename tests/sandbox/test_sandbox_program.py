@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,31 @@ def test_a_program_may_die_after_the_deed(program: Program, file: Path):
     code, out = ended(start(file, *line))
     assert code == 0
     assert "502" in out
+
+
+def test_an_answer_may_be_half_or_late(program: Program, file: Path):
+    line = ("action", "run", action("refund-transaction"), '--input={"transaction_id":101}')
+    assert program("fault", "set", "refund_transaction", "slow", "--message=soon") == (2, None)
+    program("fault", "set", "refund_transaction", "cut")
+    code, out = ended(start(file, *line, "--json"))
+    with pytest.raises(json.JSONDecodeError, match="Unterminated string"):
+        json.loads(out)
+    program("fault", "set", "refund_transaction", "slow", "--message=0.7")
+    began = time.monotonic()
+    code, answer = program(*line, "--json")
+    assert time.monotonic() - began >= 0.7
+    assert (code, refund(answer["output"])["status"]) == (0, "Success")
+
+
+def test_membrane_has_logged_a_deed_whose_answer_was_lost(program: Program, file: Path):
+    line = ("action", "run", action("refund-transaction"), '--input={"transaction_id":101}')
+    for effect in ([], ["--effect"]):
+        program("fault", "set", "refund_transaction", "killed", *effect)
+        assert program(*line) == (137, None)
+    account = Account(str(file))
+    (log,) = [json.loads(text) for text in account.column("SELECT log FROM run_logs")]
+    account.close()
+    assert (log["status"], refund(log["output"])["status"]) == ("success", "Success")
 
 
 def test_a_program_may_hang(file: Path):

@@ -1,0 +1,71 @@
+"""Who gets through the HTTP door."""
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from http_process import REFUND, Ask, refunds
+
+from kartra_mcp.sandbox import http_auth
+from kartra_mcp.sandbox.account import Account
+
+SOON, LONG_AGO = 600, -600
+NEW = {"workspaceKey": "sandbox", "tenantKey": "sandbox", "exp": SOON}
+OLD = {"iss": "sandbox", "id": "sandbox", "exp": SOON}
+
+
+def signed(claims: dict[str, Any], secret: str = http_auth.SECRET, alg: str = "HS256") -> str:
+    """A header with a token; times in the claims are seconds from now."""
+    times = {name: time.time() + claims[name] for name in ("exp", "nbf") if name in claims}
+    return f"Bearer {jwt.encode({**claims, **times}, secret, alg)}"
+
+
+@pytest.mark.parametrize(
+    ("claims", "alg"),
+    [
+        (NEW, "HS256"), (OLD, "HS256"), ({**NEW, "name": "x", "fields": {}}, "HS512"),
+        ({"workspaceKey": "sandbox", "isAdmin": True, "exp": SOON}, "HS256"),
+    ],
+)  # fmt: skip
+def test_what_the_secret_signs_is_taken(api: Ask, claims: dict[str, Any], alg: str):
+    header = {"authorization": signed(claims, alg=alg)}
+    assert api("GET /connections", headers=header)["items"]
+
+
+def test_a_token_that_begins_like_ours_is_taken(api: Ask):
+    assert api("GET /self", headers={"authorization": "bearer pat-sandbox-of-mine"})
+
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({**NEW, "exp": LONG_AGO}, http_auth.SECRET, "HS256"),
+    ({"workspaceKey": "sandbox", "tenantKey": "sandbox"}, http_auth.SECRET, "HS256"),
+    ({**NEW, "nbf": SOON}, http_auth.SECRET, "HS256"),
+    ({**NEW, "workspaceKey": "other"}, http_auth.SECRET, "HS256"),
+    ({**NEW, "tenantKey": "other"}, http_auth.SECRET, "HS256"),
+    ({"workspaceKey": "sandbox", "exp": SOON}, http_auth.SECRET, "HS256"),
+    (NEW, "x" * 64, "HS256"),
+    (NEW, "", "none"),
+]
+
+
+@pytest.mark.parametrize(("claims", "secret", "alg"), WRONG)
+def test_other_signed_tokens_are_not(api: Ask, claims: dict[str, Any], secret: str, alg: str):
+    header = {"authorization": signed(claims, secret, alg)}
+    assert api("GET /connections", 401, headers=header)["key"] == "not_authenticated"
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Basic pat-sandbox", "Bearer pat-x", "Bearer x.y.z"]
+)
+@pytest.mark.parametrize("what", ["POST /act", "GET /nowhere"])
+def test_nobody_else_gets_in_anywhere(api: Ask, live: Account, header: str, what: str):
+    error = api(what, 401, json=REFUND, headers={"authorization": header})
+    assert (error["type"], error["key"]) == ("bad_request", "not_authenticated")
+    assert refunds(live) == 0
+    assert live.journal()[-1]["argv"][:2] == what.split()
+
+
+def test_a_login_that_has_expired_shuts_this_door_too(api: Ask, live: Account):
+    live.set("login", "no")
+    assert api("GET /connections", 401)["key"] == "not_authenticated"

@@ -1,0 +1,83 @@
+"""Lets the vendor's own JavaScript client judge the sandbox's HTTP door: `make vendor`.
+
+Installs the client from npm into `build/vendor`, starts `serve` on a new account, and lets
+`tests/vendor/vendor.mjs` ask it. Exit code 1 if anything is off.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "build" / "vendor"
+CHECKS = ROOT / "tests" / "vendor" / "vendor.mjs"
+PATIENCE = 300
+
+
+class Off(Exception):
+    """Something was not as it should be."""
+
+
+def main(package: str) -> int:
+    try:
+        install(package)
+        with tempfile.TemporaryDirectory(prefix="kartra-mcp-vendor-") as folder:
+            account = Path(folder) / "account.db"
+            with served(account) as introduction:
+                return judged(account, introduction)
+    except (Off, subprocess.TimeoutExpired) as problem:
+        print(f"vendor: {problem}", file=sys.stderr)
+        return 1
+
+
+def install(package: str) -> None:
+    """The client in a folder of its own, unless it is there already."""
+    npm, mark = shutil.which("npm"), FOLDER / "installed"
+    if npm is None:
+        raise Off("Node.js with npm is needed and was not found")
+    if mark.exists() and mark.read_text(encoding="utf-8") == package:
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
+    line = [npm, "install", "--prefix", str(FOLDER), *quiet, package]
+    if subprocess.run(line, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False).returncode:
+        raise Off(f"npm could not install {package}")
+    mark.write_text(package, encoding="utf-8")
+
+
+@contextmanager
+def served(account: Path) -> Generator[str]:
+    """The sandbox on a port of its own; what it printed once it listened."""
+    line = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={account}", "serve"]
+    with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            introduction = server.stdout.readline().decode()
+            if not introduction:
+                raise Off("the sandbox did not listen")
+            yield introduction
+        finally:
+            server.terminate()
+            ended = server.wait(PATIENCE)
+    if ended:
+        raise Off(f"the sandbox ended with {ended}")
+
+
+def judged(account: Path, introduction: str) -> int:
+    node = shutil.which("node")
+    if node is None:
+        raise Off("Node.js is needed and was not found")
+    line = [node, str(CHECKS), str(FOLDER), sys.executable, str(account), introduction]
+    return subprocess.run(
+        line, stdin=subprocess.DEVNULL, timeout=PATIENCE, cwd=ROOT, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
