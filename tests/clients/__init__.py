@@ -1,0 +1,1 @@
+"""Real clients on the real server: `make clients`. Modules are imported as `clients.NAME`."""

@@ -1,0 +1,124 @@
+"""One round of one agent: a fresh sandbox account, a script for its model, what both saw."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from clients import trace
+from clients.agent_setups import Agent, Setting
+from clients.environments import Environment, clean
+from clients.model import Model, Shown, Step, serving, shown
+from clients.place import CALLS, Place, Said
+
+PATIENCE = 180
+"""Seconds for one round."""
+STEPS = {step: Step(tool, arguments) for step, tool, arguments in CALLS}
+DELAY = "import os, sys, time; time.sleep(float(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round is: the steps of its model, and the server's settings besides the sandbox.
+
+    With `late` the server starts that many seconds late, and no agent is told to wait for it.
+    With `hold` its answers to calls are held back for that many seconds.
+    """
+
+    name: str
+    steps: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    late: int = 0
+    hold: int = 0
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round left behind."""
+
+    plan: Plan
+    place: Place
+    lines: list[trace.Line]
+    requests: list[Shown]
+    ended: str
+    """The agent's exit code and what it printed last."""
+
+    @property
+    def shown(self) -> Shown:
+        """All that reached the model."""
+        return reduce(or_, self.requests, Shown())
+
+    @property
+    def at_first(self) -> Shown:
+        """What reached the model with the first request."""
+        return self.requests[0] if self.requests else Shown()
+
+    def told(self, step: str) -> Said | None:
+        """What the model was told of a step; None if it could not even ask."""
+        answer = self.shown.answers.get(f"step-{self.plan.steps.index(step)}")
+        return Said(answer.text, answer.failed) if answer else None
+
+    def answered(self, step: str) -> dict[str, Any]:
+        """What our server answered; nothing if the call never reached it."""
+        return trace.answer(self.lines, STEPS[step].tool)
+
+
+def play(agent: Agent, environment: Environment, name: str, plan: Plan) -> Round:
+    """One round in a new folder, build/clients/NAME/ROUND."""
+    folder = environment.folder.parent / name / plan.name
+    shutil.rmtree(folder, ignore_errors=True)
+    place = Place(f"{name}/{plan.name}", folder / "state", hold=plan.hold).ready()
+    log = folder / "model.jsonl"
+    log.touch()
+    delay = [sys.executable, "-c", DELAY, str(plan.late)] if plan.late else []
+    with serving(Model([STEPS[step] for step in plan.steps], log)) as address:
+        variables = {**place.environment, **plan.settings}
+        at = Setting(folder, address, [*delay, *place.command], variables, not plan.late)
+        ended = start(agent, environment, at)
+    return Round(plan, place, trace.read(place.log), shown(log), ended)
+
+
+def start(agent: Agent, environment: Environment, at: Setting) -> str:
+    """Run the agent to its end, in a process group of its own; how it ended."""
+    home = at.folder / "home"
+    home.mkdir()
+    for name, text in agent.files(at).items():
+        file = at.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    program = environment.folder / "node_modules" / ".bin" / agent.program
+    # An agent reads the project that it is in; this one must not be it.
+    with (
+        tempfile.TemporaryDirectory(prefix="kartra-mcp-agent-", ignore_cleanup_errors=True) as work,
+        (at.folder / "printed.log").open("w+", encoding="utf-8", errors="replace") as printed,
+        subprocess.Popen(
+            [str(program), *agent.flags(at)],
+            cwd=work,
+            env=clean(home, agent.variables(at)),
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        code = waited(process)
+        printed.seek(0)
+        return f"{code}: {printed.read()[-300:]}"
+
+
+def waited(process: subprocess.Popen[bytes]) -> str:
+    """How it ended; whatever has not ended in time is killed with all that it started."""
+    try:
+        return f"exit code {process.wait(PATIENCE)}"
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return f"no end within {PATIENCE} s"

@@ -1,0 +1,174 @@
+"""How each agent is had and started headless: package, flags, variables, configuration. Pure.
+
+Each lets its model call tools without asking, sends no telemetry and looks for no update.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SERVER = "kartra"
+PROMPT = f"Do what is to be done with the tools of the server {SERVER}."
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an agent is pointed at."""
+
+    folder: Path
+    """The round's own; the agent's HOME is `home` in it."""
+    model: str
+    """The stand-in's address."""
+    command: list[str]
+    """The words that start our server, and the variables that the configuration sets for it."""
+    variables: dict[str, str]
+    patient: bool = True
+    """Whether an agent that does not wait for the server by itself is told to."""
+
+    def servers(self, **more: Any) -> str:
+        """The `mcpServers` that most clients read."""
+        program, *arguments = self.command
+        entry = {"command": program, "args": arguments, "env": self.variables, **more}
+        return json.dumps({"mcpServers": {SERVER: entry}}, indent=2)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """How one agent is had and driven."""
+
+    package: str
+    version: str
+    program: str
+    how: str
+    flags: Callable[[Setting], list[str]]
+    variables: Callable[[Setting], Mapping[str, str]]
+    files: Callable[[Setting], Mapping[str, str]]
+    """What its configuration says, by file under the round's folder."""
+    folder: str = ""
+    """The name it is installed under, where two share one."""
+
+
+CLAUDE_CODE = Agent(
+    package="@anthropic-ai/claude-code",
+    version="2.1.330",
+    program="claude",
+    how="`claude -p --mcp-config FILE --strict-mcp-config --allowedTools mcp__kartra`",
+    flags=lambda at: [
+        "-p",
+        PROMPT,
+        "--mcp-config",
+        str(at.folder / "mcp.json"),
+        "--strict-mcp-config",
+        "--allowedTools",
+        f"mcp__{SERVER}",
+    ],
+    variables=lambda at: {
+        "ANTHROPIC_BASE_URL": at.model,
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_TELEMETRY": "1",
+        "DISABLE_ERROR_REPORTING": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    },
+    files=lambda at: {"mcp.json": at.servers(type="stdio")},
+)
+
+
+def _codex_config(at: Setting, model: str) -> str:
+    """TOML; a JSON string or list of strings is one of TOML's too."""
+    command, *arguments = at.command
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in at.variables.items())
+    return f"""\
+model = "{model}"
+model_provider = "stand-in"
+check_for_update_on_startup = false
+
+[model_providers.stand-in]
+name = "stand-in"
+base_url = "{at.model}/v1"
+wire_api = "responses"
+env_key = "STAND_IN_KEY"
+
+[analytics]
+enabled = false
+
+[mcp_servers.{SERVER}]
+command = {json.dumps(command)}
+args = {json.dumps(arguments)}
+required = {json.dumps(at.patient)}
+
+[mcp_servers.{SERVER}.env]
+{settings}
+"""
+
+
+def _codex(model: str, how: str) -> Agent:
+    """What Codex shows, and how tools are called, hangs on what it knows of the model's name."""
+    return Agent(
+        package="@openai/codex",
+        version="0.169.0",
+        program="codex",
+        how=f"`codex exec --dangerously-bypass-approvals-and-sandbox`, `required = true`, {how}",
+        flags=lambda _: [
+            "exec",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+            PROMPT,
+        ],
+        variables=lambda _: {"STAND_IN_KEY": "none"},
+        files=lambda at: {"home/.codex/config.toml": _codex_config(at, model)},
+        folder="codex",
+    )
+
+
+CODEX = _codex("gpt-6.1-sol", "as for gpt-6.1-sol, which calls tools from code")
+CODEX_SEARCH = _codex("gpt-5.5", "as for gpt-5.5, which calls tools that a search has found")
+
+
+def _gemini_settings(at: Setting) -> str:
+    own = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+    }
+    return json.dumps({**own, **json.loads(at.servers())}, indent=2)
+
+
+GEMINI = Agent(
+    package="@google/gemini-cli",
+    version="0.61.0",
+    program="gemini",
+    how="`gemini -p --yolo --skip-trust`",
+    flags=lambda _: ["-p", PROMPT, "--yolo", "--skip-trust", "-m", "gemini-2.5-pro"],
+    variables=lambda at: {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": at.model},
+    files=lambda at: {"home/.gemini/settings.json": _gemini_settings(at)},
+)
+
+COPILOT = Agent(
+    package="@github/copilot",
+    version="1.0.102",
+    program="copilot",
+    how="`copilot -p --additional-mcp-config @FILE --allow-all-tools`",
+    flags=lambda at: [
+        "-p",
+        PROMPT,
+        "--additional-mcp-config",
+        f"@{at.folder / 'mcp.json'}",
+        "--allow-all-tools",
+        "--disable-builtin-mcps",
+        "--no-auto-update",
+        "--disable-client-telemetry",
+    ],
+    variables=lambda at: {
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_PROVIDER_BASE_URL": f"{at.model}/v1",
+        "COPILOT_PROVIDER_API_KEY": "none",
+        "COPILOT_MODEL": "gpt-5",
+    },
+    files=lambda at: {"mcp.json": at.servers(type="local", tools=["*"])},
+)

@@ -1,0 +1,140 @@
+"""An environment of its own for each client, under build/clients/NAME, made once per pin."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients.record import BUILD
+
+INSTALL = 900
+"""Seconds for one installation."""
+PROGRAMS = Path(__file__).with_name("programs")
+
+
+class NotHad(Exception):
+    """The client could not be had: no Node.js, or the registry did not give it."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One client's environment: `packages` exactly pinned, `node` or Python."""
+
+    name: str
+    packages: tuple[str, ...]
+    node: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return BUILD / self.name
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "venv" / "bin" / "python"
+
+    def command(self, program: str) -> list[str]:
+        """How a program of `programs/` is started in here."""
+        if not self.node:
+            return [str(self.python), "-B", str(PROGRAMS / program)]
+        # Node.js looks for packages beside the program.
+        for file in (program, "plan.mjs"):
+            shutil.copyfile(PROGRAMS / file, self.folder / file)
+        return [found("node"), str(self.folder / program)]
+
+    def ready(self) -> None:
+        """Install if the pins are not those of last time."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        stamp, pins = self.folder / "pins.json", json.dumps(self.packages)
+        if stamp.exists() and stamp.read_text() == pins:
+            return
+        stamp.unlink(missing_ok=True)
+        if self.node:
+            self.install_node()
+        else:
+            self.install_python()
+        stamp.write_text(pins)
+
+    def install_python(self) -> None:
+        venv.create(self.folder / "venv", clear=True, with_pip=True)
+        pip = (str(self.python), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
+        install((*pip, "--no-input", *self.packages), self.folder)
+
+    def install_node(self) -> None:
+        shutil.rmtree(self.folder / "node_modules", ignore_errors=True)
+        (self.folder / "package-lock.json").unlink(missing_ok=True)
+        (self.folder / "package.json").write_text('{"private": true}\n')
+        npm = (found("npm"), "install", "--no-audit", "--no-fund", "--loglevel=error")
+        install((*npm, "--save-exact", *self.packages), self.folder)
+
+
+def install(command: tuple[str, ...], folder: Path) -> None:
+    """With the person's own environment, so that their registry's settings hold."""
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotHad(f"the installation took more than {INSTALL} s") from None
+    if ended.returncode:
+        sys.stderr.write((ended.stdout + ended.stderr)[-2000:])
+        raise NotHad("the registry did not give it, or it did not install")
+
+
+def found(program: str) -> str:
+    """Where a program of the machine is."""
+    path = shutil.which(program)
+    if not path:
+        raise NotHad(f"{program} was not found")
+    return path
+
+
+def clean(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment a client runs in: its own HOME, no telemetry, a dead proxy.
+
+    The proxy is a closed port: whatever is not loopback fails at once, so a run shows that
+    nothing else is needed. `KARTRA_CANARY` shows on the wire whether a client hands its own
+    environment to a server.
+    """
+    dead = "http://127.0.0.1:9"
+    proxies = {f"{name}_PROXY": dead for name in ("HTTP", "HTTPS", "ALL")}
+    return {
+        "PATH": os.pathsep.join(dict.fromkeys((*node_folder(), "/usr/bin", "/bin"))),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "KARTRA_CANARY": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "DO_NOT_TRACK": "1",
+        "OTEL_SDK_DISABLED": "true",
+        "OPENAI_AGENTS_DISABLE_TRACING": "1",
+        "ANONYMIZED_TELEMETRY": "false",
+        "LANGSMITH_TRACING": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_UPDATE_NOTIFIER": "1",
+        "PYTHONWARNINGS": "ignore",
+        **proxies,
+        **(more or {}),
+    }
+
+
+def node_folder() -> tuple[str, ...]:
+    """Where node is, which scripts with `env node` need."""
+    path = shutil.which("node")
+    return (str(Path(path).parent),) if path else ()

@@ -1,0 +1,139 @@
+"""docs/clients/results.json and the page made of it, docs/clients/README.md.
+
+`python -m clients.table` writes the page anew from the kept results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from clients.record import ROOT, Kind, Run
+
+FOLDER = ROOT / "docs" / "clients"
+RESULTS, PAGE = "results.json", "README.md"
+
+INTRODUCTION = """\
+# Clients
+
+What real clients did with this server. `make clients` installs each client in an environment of
+its own and lets it go through the same steps on a fresh sandbox account: list all tools, read a
+lead, set a tag, and ask for a refund without any consent. Then it writes this page. Nothing here
+is taken from a client's documentation, and what was not run is not claimed.
+
+- **Revision** and **can ask** are read from the wire: the MCP revision in use, and the ways of
+  asking a person (elicitation) that the client declared.
+- **Tools**: how many of the server's tools reached the caller.
+- **Read**, **write**, **refund refused**: `ok` if the answer reached the caller; if the tag was set
+  once, by one program; if no money moved and the caller was told why.
+- **Sees**: which form of a success the model gets, or the caller of an SDK. Every answer holds the
+  same data in both.
+- **Waits**: how long the client waits for the answer to a call before it gives up, as it comes,
+  measured on an answer held back for 70 seconds. The server's own limit for a call is 50 seconds.
+
+A client that cannot ask is refused with `confirmation_required` and a preview
+(see [consent](../consent.md)).
+"""
+TITLES: dict[Kind, str] = {
+    "agent": "Agents, from end to end",
+    "framework": "Frameworks",
+    "sdk": "SDKs",
+    "inspector": "The official inspector",
+}
+HEADS = (
+    "Client",
+    "Version",
+    "Revision",
+    "Can ask",
+    "Tools",
+    "Read",
+    "Write",
+    "Refund refused",
+    "Sees",
+    "Waits",
+)
+
+
+def keep(runs: Iterable[Run], folder: Path = FOLDER) -> None:
+    """Put the runs among those kept before, and write the page.
+
+    A client that could not be had this time keeps what it did last time, with that date.
+    """
+    kept = {run.client: run for run in kept_runs(folder)}
+    kept |= {run.client: run for run in runs if not run.not_run or run.client not in kept}
+    every = [asdict(kept[name]) for name in sorted(kept)]
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(every, indent=2, ensure_ascii=False)
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    write(folder)
+
+
+def kept_runs(folder: Path = FOLDER) -> list[Run]:
+    """The results that are kept, by name."""
+    file = folder / RESULTS
+    return [Run(**one) for one in json.loads(file.read_text("utf-8"))] if file.exists() else []
+
+
+def write(folder: Path = FOLDER) -> None:
+    (folder / PAGE).write_text(page(kept_runs(folder)), encoding="utf-8")
+
+
+def page(runs: list[Run]) -> str:
+    """The whole page."""
+    parts = [INTRODUCTION, pages(), *(section(kind, runs) for kind in TITLES), absent(runs)]
+    return "\n".join(part for part in parts if part)
+
+
+def pages() -> str:
+    """Links to the pages on how to set a client up."""
+    files = sorted(file.name for file in FOLDER.glob("*.md") if file.name != PAGE)
+    links = ", ".join(f"[{name.removesuffix('.md')}]({name})" for name in files)
+    return f"How to set one up: {links}.\n" if links else ""
+
+
+def section(kind: Kind, runs: list[Run]) -> str:
+    """The table of one kind, then how each was driven and what else was seen."""
+    mine = [run for run in runs if run.kind == kind and not run.not_run]
+    if not mine:
+        return ""
+    rows = [HEADS, tuple("---" for _ in HEADS), *(row(run) for run in mine)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return f"## {TITLES[kind]}\n\n{table}\n\n" + "\n".join(map(remarks, mine)) + "\n"
+
+
+def row(run: Run) -> tuple[str, ...]:
+    steps = (run.read, run.write, run.refused)
+    return (
+        run.client,
+        run.version,
+        run.era or "none",
+        run.elicitation,
+        f"{run.tools} of {run.of}",
+        *(cell(step) for step in steps),
+        run.sees or "neither",
+        run.waits or "not measured",
+    )
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a cell; a long one is cut."""
+    flat = " ".join(text.replace("|", "\\|").split())
+    return flat if len(flat) <= 80 else flat[:79] + "…"
+
+
+def remarks(run: Run) -> str:
+    """Driven how, when, and what else the wire showed."""
+    said = [run.how, *run.notes, run.date]
+    return f"- **{run.client}**: {'; '.join(said)}."
+
+
+def absent(runs: list[Run]) -> str:
+    """The clients that could not be had, with the reason."""
+    lines = [f"- **{run.client}** {run.version}: {run.not_run}." for run in runs if run.not_run]
+    return "## Not run\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,135 @@
+"""What the wire log says of a client: revision, elicitation, starts, the answers it was given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REVISION = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+
+
+@dataclass(frozen=True)
+class Line:
+    pid: int
+    at: float
+    """Seconds on the machine's clock."""
+    source: str
+    said: Any
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request of the client and what the server answered, if it did."""
+
+    pid: int
+    method: str
+    params: dict[str, Any]
+    result: dict[str, Any]
+    error: dict[str, Any]
+
+
+def read(log: Path) -> list[Line]:
+    """The log's lines; none if the client never started the server."""
+    text = log.read_text("utf-8") if log.exists() else ""
+    found = map(json.loads, text.splitlines())
+    return [Line(line["pid"], line["at"], line["from"], line["said"]) for line in found]
+
+
+def exchanges(lines: list[Line]) -> list[Exchange]:
+    """The client's requests, in order, each with its answer."""
+    answers = {
+        (line.pid, line.said.get("id")): line.said
+        for line in messages(lines, "server")
+        if "result" in line.said or "error" in line.said
+    }
+    return [
+        Exchange(
+            line.pid,
+            line.said["method"],
+            line.said.get("params") or {},
+            answers.get((line.pid, line.said["id"]), {}).get("result") or {},
+            answers.get((line.pid, line.said["id"]), {}).get("error") or {},
+        )
+        for line in messages(lines, "client")
+        if "method" in line.said and "id" in line.said
+    ]
+
+
+def messages(lines: list[Line], source: str) -> Iterator[Line]:
+    """The lines of one side that are messages."""
+    return (line for line in lines if line.source == source and isinstance(line.said, dict))
+
+
+def era(lines: list[Line]) -> str:
+    """The revision that tools were listed or called with; two if a client used two."""
+    every = exchanges(lines)
+    agreed = {e.pid: e.result["protocolVersion"] for e in every if settled(e)}
+    used = [
+        (e.params.get("_meta") or {}).get(REVISION) or agreed.get(e.pid, "")
+        for e in every
+        if e.method in {"tools/list", "tools/call"}
+    ]
+    return " and ".join(sorted(set(used)))
+
+
+def settled(exchange: Exchange) -> bool:
+    """Whether a legacy session was agreed on."""
+    return exchange.method == "initialize" and "protocolVersion" in exchange.result
+
+
+def elicitation(lines: list[Line]) -> str:
+    """What the client declared, at the start or with each request: `none`, `form`, `form + url`."""
+    modes: set[str] = set()
+    for exchange in exchanges(lines):
+        meta = exchange.params.get("_meta") or {}
+        declared = meta.get(CAPABILITIES) or exchange.params.get("capabilities") or {}
+        if isinstance(asks := declared.get("elicitation"), dict):
+            modes |= set(asks) or {"form"}
+    return " + ".join(sorted(modes & {"form", "url"})) or "none"
+
+
+def starts(lines: list[Line]) -> int:
+    """How many times the client started the server."""
+    return sum(line.source == "start" for line in lines)
+
+
+def environment(lines: list[Line]) -> set[str]:
+    """The names of all variables that the server was given."""
+    return {name for line in lines if line.source == "start" for name in line.said}
+
+
+def asked(lines: list[Line]) -> list[str]:
+    """The questions put to the person, in either era."""
+    sent = [line.said.get("method") for line in messages(lines, "server")]
+    back = [method for method in sent if method == "elicitation/create"]
+    returned = [e.result.get("resultType") for e in exchanges(lines)]
+    return back + [kind for kind in returned if kind == "input_required"]
+
+
+def silence(lines: list[Line], tool: str) -> float | None:
+    """Seconds from the first call of a tool to what its client or the server does next."""
+    for begun, line in enumerate(lines):
+        said = line.said if isinstance(line.said, dict) else {}
+        if line.source == "client" and (said.get("params") or {}).get("name") == tool:
+            after = (one for one in lines[begun + 1 :] if one.pid == line.pid)
+            heard = next((one.at for one in after if ends(one, said)), None)
+            return None if heard is None else heard - line.at
+    return None
+
+
+def ends(line: Line, call: dict[str, Any]) -> bool:
+    """Whether it is the call's answer, its cancellation, or the client's end."""
+    said = line.said if isinstance(line.said, dict) else {}
+    answered = line.source == "server" and said.get("id") == call["id"]
+    return answered or line.source == "gone" or said.get("method") == "notifications/cancelled"
+
+
+def answer(lines: list[Line], tool: str) -> dict[str, Any]:
+    """The server's last result for a tool, empty if there was none."""
+    found = [e for e in exchanges(lines) if e.method == "tools/call"]
+    results = [e.result for e in found if e.params.get("name") == tool and e.result]
+    return results[-1] if results else {}

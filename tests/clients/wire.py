@@ -1,0 +1,78 @@
+"""`wire.py LOG HOLD COMMAND…`: runs the server, passes all lines both ways, and logs each of them.
+
+What a client speaks, declares and gives to a server is read from this log, never from its own
+account. Each line of the log is one JSON object: `pid`, `at` (seconds), `from` (start, client,
+gone, server, end) and `said`. Several processes may share a log. Environment variables are logged
+by name only. Answers to calls of tools are held back for HOLD seconds, if that is not 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import IO, Any
+
+
+def main(log: str, hold: float, command: list[str]) -> int:
+    """The exit code of the server."""
+    with Path(log).open("a", encoding="utf-8", buffering=1) as lines:
+
+        def note(source: str, said: Any) -> None:
+            line = {"pid": os.getpid(), "at": time.monotonic(), "from": source, "said": said}
+            lines.write(json.dumps(line) + "\n")
+
+        note("start", sorted(os.environ))
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            assert server.stdin
+            assert server.stdout
+            calls: set[Any] = set()
+            up = (sys.stdin.buffer, server.stdin, note, calls)
+            threading.Thread(target=carry_up, args=up, daemon=True).start()
+            carry_down(server.stdout, sys.stdout.buffer, note, calls, hold)
+        note("end", server.returncode)
+        # The thread above may still hold stdin, which an ordinary exit would wait for.
+        os._exit(server.returncode)
+
+
+def carry_up(source: IO[bytes], sink: IO[bytes], note: Any, calls: set[Any]) -> None:
+    """Pass lines on until one side is gone; the sink is then closed, so that the other ends."""
+    with suppress(OSError), closing(sink):
+        for line in iter(source.readline, b""):
+            said = parsed(line)
+            note("client", said)
+            if isinstance(said, dict) and said.get("method") == "tools/call":
+                calls.add(said.get("id"))
+            sink.write(line)
+            sink.flush()
+    note("gone", None)
+
+
+def carry_down(source: IO[bytes], sink: IO[bytes], note: Any, calls: set[Any], hold: float) -> None:
+    """The same way down; only here something may be held back."""
+    with suppress(OSError), closing(sink):
+        for line in iter(source.readline, b""):
+            said = parsed(line)
+            if hold and isinstance(said, dict) and said.get("id") in calls:
+                time.sleep(hold)
+            note("server", said)
+            sink.write(line)
+            sink.flush()
+
+
+def parsed(line: bytes) -> Any:
+    """The message, or the text where it is none."""
+    text = line.decode(errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3:]))
