@@ -27,6 +27,7 @@ DID = {
 }
 USAGE = 2
 PATHS = ("STATE_DIR", "POLICY")
+STOPPED = "\nStopped. The file is as it was, or changed as a whole with the old one beside it."
 ASK = "Then ask it for kartra_status."
 
 
@@ -86,7 +87,7 @@ def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
         tell(problem, as_json=given.json)
         return USAGE if problem.code == "invalid_arguments" else FOUND
     except KeyboardInterrupt:
-        say_error("\nStopped.")
+        say_error(STOPPED)
     return FOUND
 
 
@@ -164,6 +165,7 @@ def _tell(done: Installed, entry: Entry) -> None:
     rows += [("starts", " ".join((entry.command, *entry.args)))]
     rows += [("setting", f"{name}={value}") for name, value in entry.env.items()]
     rows += [("kept", name) for name in done.kept]
+    rows += [("lost", name) for name in done.lost]
     _lines(rows)
     for notice in done.notices:
         say(f"\n{tidy(notice)}")

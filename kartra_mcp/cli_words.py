@@ -15,7 +15,7 @@ from typing import Any
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
-from kartra_mcp.terminal import say_error
+from kartra_mcp.terminal import say_error, tidy
 
 DONE, FOUND = 0, 1
 _DIGITS = 9
@@ -82,4 +82,9 @@ def tell(problem: KartraMCPError, *, as_json: bool) -> None:
     if as_json:
         put_json({"error": problem.as_dict()})
     else:
-        say_error(f"kartra-mcp: {problem.message}\n{problem.remedy}")
+        say_error(f"kartra-mcp: {_line(problem.message)}\n{_line(problem.remedy)}")
+
+
+def _line(text: str) -> str:
+    """Whole, however long; ids and paths in it are strangers' and may not move the cursor."""
+    return tidy(text, len(text)) if text else ""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.clients import jsonc_edit, toml_edit, yaml_edit
-from kartra_mcp.clients.entry import is_ephemeral, is_ours, lost_flags
+from kartra_mcp.clients.entry import is_ephemeral, is_ours, lost_words
 from kartra_mcp.clients.unfit import UnfitError
 
 PATH = ("mcpServers", "kartra")
@@ -208,17 +208,29 @@ def test_what_is_ours(command: str, args: list[str], ours: bool):  # noqa: FBT00
 
 
 LOST = [
-    (["serve"], ["serve"], ()),
-    (["-P", "-m", "kartra_mcp", "serve", "--read-only"], ["serve"], ("--read-only",)),
-    (["serve", "--sandbox"], ["serve", "--sandbox"], ()),
-    (["--from", "x", "kartra-mcp"], ["serve"], ()),
-    (["serve", "--rate=1"], ["serve"], ("--rate=1",)),
+    ("kartra-mcp serve", ()),
+    ("/a/python3.12 -P -m kartra_mcp serve --read-only", ("--read-only",)),
+    ("kartra-mcp serve --sandbox", ()),
+    ("uvx --from x kartra-mcp", ()),
+    ("uvx kartra-mcp==0.1.0 --read-only", ("--read-only",)),
+    ("uv run --directory /a kartra-mcp serve", ()),
+    ("pipx run kartra-mcp", ()),
+    ("kartra-mcp serve --rate=1", ("--rate",)),
+    ("kartra-mcp serve --read-only --deny serve", ("--read-only", "--deny")),
+    ("docker run -e KARTRA_MCP_READ_ONLY=1 -i kartra-mcp", ("docker", "KARTRA_MCP_READ_ONLY")),
+    ("docker run --env=KARTRA_MCP_DENY=x kartra-mcp", ("docker", "KARTRA_MCP_DENY")),
+    ("docker run --env-file a -e KEY=secret kartra-mcp", ("docker", "--env-file")),
+    ("env KARTRA_MCP_READ_ONLY=1 kartra-mcp", ("env", "KARTRA_MCP_READ_ONLY")),
+    ("uv run --env-file=/a/.env kartra-mcp", ("--env-file",)),
+    ("KARTRA_MCP_READ_ONLY=1;/a/kartra-mcp serve", ("KARTRA_MCP_READ_ONLY",)),
+    ("python start.py kartra-mcp", ("start.py",)),
 ]
 
 
-@pytest.mark.parametrize(("now", "then", "lost"), LOST)
-def test_flags_that_would_be_lost(now: list[str], then: list[str], lost: tuple[str, ...]):
-    assert lost_flags(now, then) == lost
+@pytest.mark.parametrize(("words", "lost"), LOST)
+def test_words_that_would_be_lost(words: str, lost: tuple[str, ...]):
+    command, *now = words.split()
+    assert lost_words(command, now, ("serve", "--sandbox")) == lost
 
 
 def test_caches_are_known():

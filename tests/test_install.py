@@ -18,6 +18,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from ruamel.yaml import YAML
 
+from kartra_mcp.cli_words import tell
+from kartra_mcp.clients import jsonc
 from kartra_mcp.clients.command import own_entry
 from kartra_mcp.clients.files import replace
 from kartra_mcp.clients.install import check, found, install
@@ -257,6 +259,42 @@ def test_a_folder_in_the_files_place_is_refused(home: Home):
     assert "cannot be read" in ended.stderr
 
 
+@pytest.mark.parametrize("command", ["install", "doctor"])
+def test_a_pipe_in_the_files_place_is_not_waited_for(home: Home, command: str):
+    file = home.file("cursor")
+    os.mkfifo(file)
+    ended = home.run(command, *(["cursor"] if command == "install" else []))
+    assert ended.returncode == 1
+    assert "no regular file" in ended.stdout + ended.stderr
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_device_in_the_files_place_is_refused(home: Home):
+    home.file("cursor").symlink_to("/dev/zero")
+    ended = home.run("install", "cursor")
+    assert (ended.returncode, "no regular file" in ended.stderr) == (1, True)
+
+
+def test_a_file_that_is_too_large_is_refused(home: Home):
+    file = home.file("cursor", "{}")
+    os.truncate(file, 64_000_001)
+    ended = home.run("install", "cursor")
+    assert (ended.returncode, "larger than 64 MB" in ended.stderr) == (1, True)
+    assert file.stat().st_size == 64_000_001
+    assert home.backups() == []
+
+
+def test_a_number_that_is_none_does_not_hinder(home: Home):
+    file = home.file("codex", "n = nan\n[mcp_servers.other]\nm = [-inf, nan]\n")
+    assert home.run("install", "codex").returncode == 0
+    assert set(servers("codex", file)) == {"other", "kartra"}
+    file.write_text(file.read_text().replace("timeout_sec = 30\n", "timeout_sec = nan\n"))
+    assert "as it should be" in home.run("install", "codex").stdout
+    assert "up to date" in home.run("install", "codex", "--read-only").stdout
+    assert "timeout_sec = nan\n" in file.read_text()
+    assert home.run("uninstall", "codex").returncode == 0
+
+
 def test_a_link_stays_a_link_and_its_target_is_written(home: Home):
     real = home.folder / "dotfiles" / "mcp.json"
     real.parent.mkdir()
@@ -319,6 +357,53 @@ def test_a_flag_in_our_entry_is_not_lost_unasked(home: Home):
     assert ended.returncode == 1
     assert "--read-only" in ended.stderr
     assert file.read_text() == text
+
+
+RULES_IN_WORDS = {
+    "docker": ["docker", "run", "-e", "KARTRA_MCP_READ_ONLY=1", "-i", "kartra-mcp"],
+    "a file": ["docker", "run", "--env-file", "KARTRA_MCP_READ_ONLY", "kartra-mcp"],
+    "env": ["env", "KARTRA_MCP_READ_ONLY=1", "KARTRA_MCP_GATE_WRITE=deny", "kartra-mcp"],
+    "uv": ["uv", "run", "--env-file", "/KARTRA_MCP_READ_ONLY/.env", "kartra-mcp"],
+}
+
+
+@pytest.mark.parametrize("case", RULES_IN_WORDS)
+def test_rules_in_the_words_of_an_entry_are_not_lost_unasked(home: Home, case: str):
+    command, *args = RULES_IN_WORDS[case]
+    text = json.dumps({"mcpServers": {"kartra": {"command": command, "args": args}}})
+    file = home.file("cursor", text)
+    ended = home.run("install", "cursor")
+    assert ended.returncode == 1
+    assert "KARTRA_MCP_READ_ONLY" in ended.stderr
+    assert "Nothing was written" in ended.stderr
+    assert home.all() == {FILES["cursor"]: text.encode()}
+    replaced = home.run("install", "cursor", "--replace")
+    assert replaced.returncode == 0
+    assert "lost     KARTRA_MCP_READ_ONLY" in replaced.stdout
+    assert servers("cursor", file)["kartra"]["args"][-1] == "serve"
+
+
+@pytest.mark.parametrize("client", FILES)
+def test_replace_names_every_setting_that_it_drops(home: Home, client: str):
+    home.file(client, had(client))
+    (home.folder / "p.toml").write_text("[gates]\n")
+    rules = ("--deny", "refund", "--gate-irreversible", "deny", "--policy", "p.toml")
+    home.run("install", client, *rules)
+    ended = home.run("install", client, "--replace", "--deny", "refund")
+    lost = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("  lost")]
+    assert sorted(lost) == ["KARTRA_MCP_GATE_IRREVERSIBLE", "KARTRA_MCP_POLICY"]
+    told = json.loads(home.run("install", client, "--replace", "--json").stdout)
+    assert told["lost"] == ["KARTRA_MCP_DENY"]
+
+
+def test_replace_names_the_fields_and_rules_of_another_entry(home: Home):
+    words = ["-c", "KARTRA_MCP_READ_ONLY=1 exec kartra-mcp serve"]
+    entry = {"command": "sh", "args": words, "envFile": "/a/.env", "env": {"A": "secret"}}
+    home.file("cursor", json.dumps({"mcpServers": {"kartra": entry}}))
+    ended = home.run("install", "cursor", "--replace")
+    lost = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("  lost")]
+    assert lost == ["A", "sh", "KARTRA_MCP_READ_ONLY", "envFile"]
+    assert "secret" not in ended.stdout
 
 
 def test_the_rehearsal_stands_beside_the_real_one(home: Home):
@@ -449,6 +534,63 @@ def test_a_change_meanwhile_is_noticed_and_nothing_is_left(home: Home):
     with pytest.raises(Refused, match="meanwhile"):
         replace(file, b"as it was read", b"new")
     assert home.all() == {FILES["cursor"]: b"changed"}
+
+
+@pytest.mark.parametrize("problem", [OSError(22, "Invalid argument"), KeyboardInterrupt()])
+def test_the_copy_outlives_what_happens_after_the_replacing(
+    home: Home, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+):
+    file = home.file("cursor", "old")
+    sync = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise problem
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    try:
+        replace(file, b"old", b"new")
+    except KeyboardInterrupt:
+        assert isinstance(problem, KeyboardInterrupt)
+    assert file.read_text() == "new"
+    assert [backup.read_text() for backup in home.backups()] == ["old"]
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(home: Home, monkeypatch: pytest.MonkeyPatch):
+    file = home.file("cursor", "old")
+    sync, done = os.fsync, list[int]()
+
+    def fsync(handle: int) -> None:
+        done.append(handle)
+        if len(done) > 1:
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(Refused, match=r"No space left.*Nothing was written"):
+        replace(file, b"old", b"new")
+    assert home.all() == {FILES["cursor"]: b"old"}
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_large_file_is_read_once_before_and_once_after(home: Home):
+    talks = {f"/p/{n}": {"history": [{"display": "x", "more": {}}] * 9} for n in range(900)}
+    file = home.file("claude-code", json.dumps({"projects": talks, "mcpServers": {}}))
+    before = jsonc.parse.cache_info().misses
+    install("claude-code", own_entry(), settings_of(home))
+    assert jsonc.parse.cache_info().misses - before == 2
+    assert json.loads(file.read_text())["projects"] == talks
+
+
+def test_a_message_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]):
+    remedy = "Open \x1b]8;;https://evil.example\x07this\x1b[2J\nnow. " + "long " * 500 + "end"
+    tell(Refused("not_allowed", "c\x1b[31m1 \u202e is gone.", remedy), as_json=False)
+    said = capsys.readouterr().err
+    assert said.startswith("kartra-mcp: c1 is gone.\nOpen this now. long")
+    assert said.rstrip().endswith("long end")
+    assert "\x1b" not in said
+    assert "\u202e" not in said
 
 
 def test_several_at_once_leave_a_whole_file(home: Home):

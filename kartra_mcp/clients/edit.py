@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from types import ModuleType
 from typing import Any, Literal, cast
 
 from kartra_mcp.clients import jsonc_edit, toml_edit, yaml_edit
-from kartra_mcp.clients.entry import Entry, is_ours, lost_flags
+from kartra_mcp.clients.entry import Entry, is_ours, lost_words
 from kartra_mcp.clients.table import Client
 from kartra_mcp.clients.unfit import UnfitError
-from kartra_mcp.shapes import is_object
+from kartra_mcp.shapes import is_array, is_object
 
 How = Literal["new", "updated", "same"]
 _FORMS: Mapping[str, ModuleType] = {"json": jsonc_edit, "toml": toml_edit, "yaml": yaml_edit}
@@ -19,11 +20,16 @@ _FORMS: Mapping[str, ModuleType] = {"json": jsonc_edit, "toml": toml_edit, "yaml
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A text and how it came about; `kept` names settings that stand there and were not given."""
+    """A text and how it came about.
+
+    `kept` names settings that stand there and were not given; `lost` what stood in an entry that
+    was replaced, and is gone.
+    """
 
     text: str
     how: How
     kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class NotOursError(UnfitError):
@@ -31,7 +37,7 @@ class NotOursError(UnfitError):
 
 
 class LooserError(UnfitError):
-    """The entry has flags of ours that would be lost."""
+    """The entry has flags or settings of ours that would be lost."""
 
 
 def entries(client: Client, text: str) -> dict[str, Any]:
@@ -83,12 +89,15 @@ def with_entry(client: Client, text: str, entry: Entry, *, replace: bool = False
     if entry.name in there and not replace:
         kept = _to_keep(client, now, entry)
     value = client.written(entry, kept)
-    if value == now:
+    if _same(value, now):
         return Edited(text, "same", _settings_kept(client, kept, entry))
     made = _put(client, text, (client.outer, entry.name), value, kept)
     _agree(client, text, made, {**there, entry.name: value})
     return Edited(
-        made, "updated" if now is not None else "new", _settings_kept(client, kept, entry)
+        made,
+        "updated" if now is not None else "new",
+        _settings_kept(client, kept, entry),
+        _lost(client, now, value, entry) if kept is None else (),
     )
 
 
@@ -118,7 +127,7 @@ def _to_keep(client: Client, now: Any, entry: Entry) -> Mapping[str, Any]:
     command, args = command_of(client, now)
     if not is_ours(command, args):
         raise NotOursError(f"has another server as `{entry.name}`")
-    lost = lost_flags(args, entry.args)
+    lost = lost_words(command, args, entry.args)
     if lost:
         raise LooserError(f"has `{entry.name}` with {', '.join(lost)}, which would be lost")
     return now
@@ -127,6 +136,16 @@ def _to_keep(client: Client, now: Any, entry: Entry) -> Mapping[str, Any]:
 def _settings_kept(client: Client, kept: Mapping[str, Any] | None, entry: Entry) -> tuple[str, ...]:
     env: Any = (kept or {}).get(client.env)
     return tuple(name for name in env if name not in entry.env) if is_object(env) else ()
+
+
+def _lost(client: Client, now: Any, value: Mapping[str, Any], entry: Entry) -> tuple[str, ...]:
+    """Names of what a replaced entry had and `value` has not: settings, fields, words."""
+    if not is_object(now):
+        return ()
+    command, args = command_of(client, now)
+    words = lost_words(command, args, entry.args)
+    fields = (name for name in now if name not in value and name != client.env)
+    return tuple(dict.fromkeys((*_settings_kept(client, now, entry), *words, *fields)))
 
 
 def _put(
@@ -150,8 +169,19 @@ def _agree(client: Client, before: str, after: str, servers: Mapping[str, Any]) 
     read = _FORMS[client.form].read
     meant = {**read(before), client.outer: dict(servers)}
     try:
-        agrees = meant == read(after)
+        agrees = _same(meant, read(after))
     except UnfitError:
         agrees = False
     if not agrees:
         raise UnfitError(f"has `{client.outer}` in a form that is not edited")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as data; TOML and YAML know a number that is not equal to itself."""
+    if one == other:
+        return True
+    if is_object(one) and is_object(other):
+        return one.keys() == other.keys() and all(_same(one[n], other[n]) for n in one)
+    if is_array(one) and is_array(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, float) and isinstance(other, float) and isnan(one) and isnan(other)

@@ -15,6 +15,11 @@ _CACHES = re.compile(
     r"[/\\](?:archive-v\d+|builds-v\d+|environments-v\d+)[/\\]|[/\\]pipx[/\\](?:\.cache|Cache)[/\\]"
     r"|[/\\]\.cache[/\\]pipx[/\\]"
 )
+_KNOWN = re.compile(r"kartra-mcp|pythonw?[0-9.]*|py|uvx?|pipx")
+"""Programs that start ours and change none of its settings, but by what `lost_words` looks for."""
+
+_SETTING = re.compile(r"KARTRA_MCP_\w*")
+_ENV_FILE = "--env-file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +34,43 @@ class Entry:
 
 def is_ours(command: str, args: Sequence[str]) -> bool:
     """Whether these words start kartra-mcp, by itself, by Python, or by uvx and its kin."""
-    program = re.split(r"[/\\]", command)[-1].lower().removesuffix(".exe")
-    if program == PROGRAM:
+    if _program(command) == PROGRAM:
         return True
     packages = {re.split(r"[=<>@\[]", word)[0] for word in args}
     return bool({PROGRAM, PACKAGE} & packages)
 
 
-def lost_flags(now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
-    """Flags of the server that stand in `now` and would not stand in `then`."""
-    starts = [n for n, word in enumerate(now) if word in ("serve", PROGRAM, PACKAGE)]
-    own = now[starts[-1] + 1 :] if starts else now
+def lost_words(command: str, now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
+    """What stands in an entry of ours, may be a rule, and would not stand in `then`: names only.
+
+    That is a launcher we do not know (`docker`, `env`: it may set or shut out anything), each
+    setting wherever it stands, a file of settings, and the server's own flags.
+    """
+    program = _program(command)
+    launcher = () if _KNOWN.fullmatch(program) else (program,)
+    words = (command, *now)
+    rules = [name for word in words for name in _SETTING.findall(word)]
+    files = [word.partition("=")[0] for word in words if word.startswith(_ENV_FILE)]
     flags = {word.partition("=")[0] for word in then}
-    return tuple(w for w in own if w.startswith("--") and w.partition("=")[0] not in flags)
+    own = [w.partition("=")[0] for w in _own(program, now) if w.startswith("--")]
+    lost = (*launcher, *_wrapper(program, now), *rules, *files, *own)
+    return tuple(dict.fromkeys(word for word in lost if word and word not in flags))
+
+
+def _own(program: str, words: Sequence[str]) -> Sequence[str]:
+    """The words that reach the server: those behind the first that names it."""
+    starts = [n for n, word in enumerate(words) if word in (PROGRAM, PACKAGE)]
+    return words if program == PROGRAM or not starts else words[starts[0] + 1 :]
+
+
+def _wrapper(program: str, words: Sequence[str]) -> Sequence[str]:
+    """`python start.py kartra-mcp`: a program of the person's own may set anything too."""
+    front = words[: len(words) - len(_own(program, words))]
+    return [w for w in front[:-1] if w.endswith(".py")]
+
+
+def _program(command: str) -> str:
+    return re.split(r"[/\\]", command)[-1].lower().removesuffix(".exe")
 
 
 def is_ephemeral(command: str) -> bool:

@@ -14,6 +14,9 @@ from kartra_mcp.clients.table import Client, Machine, Place
 from kartra_mcp.errors import Refused
 from kartra_mcp.settings import Settings
 
+LARGEST = 64_000_000
+"""Bytes of a configuration; the largest that is known holds every talk with Claude Code."""
+
 UNWRITTEN = "Nothing was written."
 
 
@@ -60,9 +63,10 @@ def read(file: Path) -> bytes | None:
     """What is in the file, None where there is none.
 
     Raises:
-        Refused: it is a link to nothing, or cannot be read.
+        Refused: it is a link to nothing, no regular file, too large, or cannot be read.
     """
     try:
+        _require_readable(file, file.stat())
         return file.read_bytes()
     except FileNotFoundError:
         if file.is_symlink():
@@ -70,6 +74,14 @@ def read(file: Path) -> bytes | None:
         return None
     except OSError as problem:
         raise refused(file, f"cannot be read ({problem.strerror})") from problem
+
+
+def _require_readable(file: Path, found: os.stat_result) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    if not stat.S_ISREG(found.st_mode):
+        raise refused(file, "cannot be read: it is no regular file")
+    if found.st_size > LARGEST:
+        raise refused(file, f"is larger than {LARGEST // 1_000_000} MB, too large to be edited")
 
 
 def text_of(file: Path, data: bytes) -> str:
@@ -98,15 +110,22 @@ def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
         backup = None if before is None else _backup(file, before)
         _require_unchanged(file, before)
         temporary.replace(target)
-        _sync_folder(target.parent)
-        return backup
     except BaseException as problem:
-        for left in (temporary, backup):
-            if left is not None:
-                left.unlink(missing_ok=True)
+        _tidy_up(temporary, backup)
         if isinstance(problem, OSError):
             raise refused(file, f"cannot be written ({problem.strerror})") from problem
         raise
+    _sync_folder(target.parent)
+    return backup
+
+
+def _tidy_up(temporary: Path, backup: Path | None) -> None:
+    """Once the new file has gone to its place the copy of the old one is all that is left of it."""
+    if not temporary.exists():
+        return
+    if backup is not None:
+        backup.unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
 
 
 def _require_unchanged(file: Path, before: bytes | None) -> None:
@@ -139,11 +158,23 @@ def _write(file: Path, data: bytes, mode: int, like: Path | None = None) -> None
     """A new file, on the disk when this returns, with the owner of `like`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     handle = os.open(file, flags, 0o600)
+    try:
+        _fill(handle, data)
+        file.chmod(mode)
+        _own_as(file, like)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _fill(handle: int, data: bytes) -> None:
     with os.fdopen(handle, "wb") as out:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
-    file.chmod(mode)
+
+
+def _own_as(file: Path, like: Path | None) -> None:
     if like is not None and like.exists() and hasattr(os, "chown"):
         was, now = like.stat(), file.stat()
         if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
@@ -163,11 +194,15 @@ def _backup(file: Path, data: bytes) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a power cut does not bring the old name back; Windows has no such call."""
+    """So that a power cut does not bring the old name back.
+
+    Windows has no such call, and some file systems refuse it: the file is in its place anyway.
+    """
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,8 +41,9 @@ State = Literal[
 class Installed:
     """What was done: `how` is new, updated or same; `backup` is the file as it was before.
 
-    `kept` names settings that stood in the entry and were not given again; `then` says what the
-    person does next; `notices` are sentences to show.
+    `kept` names settings that stood in the entry and were not given again, `lost` what stood in an
+    entry that was replaced and is gone; `then` says what the person does next; `notices` are
+    sentences to show.
     """
 
     client: str
@@ -52,6 +54,7 @@ class Installed:
     backup: Path | None
     then: str
     kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -126,9 +129,8 @@ def install(
     edited = _edited(row, spot.file, before, entry, replace=replace)
     backup = None if edited.how == "same" else _put(spot.file, before, edited.text)
     notices = (_moves(entry.command),) if is_ephemeral(entry.command) else ()
-    return Installed(
-        client, row.title, entry.name, spot.file, edited.how, backup, row.then, edited.kept, notices
-    )
+    done = Installed(client, row.title, entry.name, spot.file, edited.how, backup, row.then)
+    return replaced(done, kept=edited.kept, lost=edited.lost, notices=notices)
 
 
 def uninstall(client: str, name: str, settings: Settings) -> Removed:

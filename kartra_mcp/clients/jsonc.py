@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from kartra_mcp.clients.unfit import UnfitError
@@ -48,8 +49,9 @@ class Node:
     inner: int = 0
 
 
+@lru_cache(maxsize=2)
 def parse(text: str) -> Node:
-    """The whole text as one node.
+    """The whole text as one node; the last two are kept, for an edit reads each several times.
 
     Raises:
         UnfitError: it is not JSON, not even with comments and trailing commas, or an object has a
@@ -101,6 +103,8 @@ class _Reader:
         return Node(start, self.at, self.read(found[0], start))
 
     def read(self, text: str, start: int) -> Any:
+        if text[0] == '"' and "\\" not in text:
+            return text[1:-1]
         try:
             return json.loads(text)
         except ValueError:

@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from kartra_mcp.clients.unfit import UnfitError
@@ -166,6 +167,8 @@ def _key(name: str) -> str:
 def _value(value: Any) -> str:
     if is_array(value):
         return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     if isinstance(value, str | bool | int | float):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     raise UnfitError("holds a value in our entry that is not written back")
