@@ -17,7 +17,7 @@ from kartra_mcp.connections import require_usable
 from kartra_mcp.errors import Failed, KartraMCPError, Refused
 from kartra_mcp.kartra_errors import error_in, raise_for_error
 from kartra_mcp.membrane import Membrane, Record, ToDo
-from kartra_mcp.membrane_values import HTTPReply
+from kartra_mcp.membrane_values import HTTPReply, RunLog
 from kartra_mcp.model import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.reads import ActionRead, how_to_read
@@ -114,7 +114,13 @@ class Gateway:
         async def read(command: Command) -> Any:
             return await self.read(command, connection, deadline)
 
-        return await self.writes().reconcile(intent_id, connection, read)
+        async def run_logs(since: float) -> tuple[RunLog, ...]:
+            try:
+                return await self.membrane.run_logs(connection.id, intent_id, since, deadline)
+            except KartraMCPError:
+                return ()
+
+        return await self.writes().reconcile(intent_id, connection, read, run_logs)
 
     async def _write(
         self, call: Call, connection: Connection, deadline: Deadline, client: Client

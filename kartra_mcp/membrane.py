@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kartra_mcp.listing import ActionList
-from kartra_mcp.membrane_values import HTTPReply
+from kartra_mcp.membrane_values import HTTPReply, RunLog
 from kartra_mcp.model import Action, Connection, RawRequest, Reply
 from kartra_mcp.turns import Deadline
 
@@ -53,14 +53,37 @@ class Membrane(Protocol):
         self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
     ) -> Reply: ...
     async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply: ...
-    def end_all(self) -> None: ...
+    async def run_logs(
+        self, connection: str, intent: str, since: float, deadline: Deadline
+    ) -> tuple[RunLog, ...]:
+        """Membrane's own logs of the runs that carried this intent's mark.
+
+        `since` is seconds since the epoch. That there are none proves nothing.
+        """
+        ...
+
+    def end_all(self) -> None:
+        """End also what was to be finished: the server itself ends."""
+        ...
+
+    async def close(self) -> None:
+        """Leave nothing open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A write that is on disk: its intent, and the descriptors that its program has to hold."""
+
+    intent: str
+    descriptors: Sequence[int] = ()
 
 
 class Record(Protocol):
     """What has to be on disk before a write is started."""
 
-    async def begin(self) -> Sequence[int]:
-        """Record that it is about to run; the descriptors that its program has to hold."""
+    async def begin(self) -> Begun:
+        """Record that it is about to run."""
         ...
 
     def started(self) -> None:

@@ -24,6 +24,7 @@ from kartra_mcp.listing import ActionList, Ask, all_actions, identity_of, pages
 from kartra_mcp.membrane import Program, ToDo
 from kartra_mcp.membrane_values import (
     HTTPReply,
+    RunLog,
     items,
     logged_in,
     request_reply,
@@ -32,7 +33,7 @@ from kartra_mcp.membrane_values import (
 )
 from kartra_mcp.model import Action, Connection, Executed, RawRequest, Reply
 from kartra_mcp.text import clean, cut
-from kartra_mcp.turns import Deadline, Turns
+from kartra_mcp.turns import Deadline, Turns, Unfinished
 
 LARGE = 256 * 1024
 """Bytes of output beyond which it is read in a thread, so that the server goes on meanwhile."""
@@ -54,7 +55,7 @@ class CLI:
     environment: Mapping[str, str]
     folder: Callable[[], Path]
     turns: Turns
-    _unfinished: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
+    _unfinished: Unfinished = field(default_factory=Unfinished)
 
     async def program(self, deadline: Deadline) -> Program:
         done = await self._finished(["--version"], ToDo(deadline))
@@ -125,10 +126,18 @@ class CLI:
         words = ["request", _word(connection), request.path, *request_flags(request)]
         return request_reply(await self._value(words, to_do))
 
+    async def run_logs(
+        self, connection: str, intent: str, since: float, deadline: Deadline
+    ) -> tuple[RunLog, ...]:
+        """None: the program's runs carry no mark of ours."""
+        del connection, intent, since, deadline
+        return ()
+
     def end_all(self) -> None:
-        """End also what was to be finished: the server itself ends."""
-        for scope in tuple(self._unfinished):
-            scope.cancel()
+        self._unfinished.end_all()
+
+    async def close(self) -> None:
+        """Nothing stays open between two starts."""
 
     def _ask(self, verb: list[str], deadline: Deadline) -> Ask:
         """One page of a list verb."""
@@ -153,7 +162,8 @@ class CLI:
             raise self.command.with_traceback(None)
         paced, write = to_do.paced, to_do.write
         async with self.turns.take(to_do.deadline, write=write, paced=paced):
-            held = await to_do.record.begin() if to_do.record else ()
+            begun = await to_do.record.begin() if to_do.record else None
+            held = begun.descriptors if begun else ()
             return await self._start((*self.command, *words), to_do, held)
 
     async def _start(
@@ -166,8 +176,7 @@ class CLI:
             if to_do.record:
                 to_do.record.started()
 
-        with anyio.CancelScope(shield=to_do.finish) as scope:
-            self._unfinished.add(scope)
+        with self._unfinished.kept(to_do.finish):
             try:
                 return await process.run(
                     command,
@@ -179,8 +188,6 @@ class CLI:
                 )
             except process.DeadlinePassed:
                 raise timed_out(write=to_do.write and bool(started)) from None
-            finally:
-                self._unfinished.discard(scope)
         raise timed_out(write=to_do.write and bool(started))
 
 

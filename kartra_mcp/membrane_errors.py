@@ -43,7 +43,7 @@ class Known:
 _LOGIN = Known(
     "not_logged_in",
     "The membrane program is not logged in, or its login has expired.",
-    "Run `membrane login --tenant` in a terminal, then repeat the call.",
+    "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal, then repeat the call.",
 )
 KEYS: Mapping[str, Known] = {
     "not_authenticated": _LOGIN,
@@ -182,8 +182,8 @@ def logged_out(detail: dict[str, Any]) -> KartraMCPError:
     return Failed(
         _LOGIN.code,
         _LOGIN.message,
-        "Run `membrane login --tenant` in a terminal; if this was a write, look in Kartra "
-        "before repeating it.",
+        "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal; if this was a write, "
+        "look in Kartra before repeating it.",
         detail=detail,
     )
 

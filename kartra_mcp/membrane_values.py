@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -24,7 +25,7 @@ from kartra_mcp.shapes import is_array, is_object
 def unreadable(text: str) -> KartraMCPError:
     return Failed(
         "unreadable_answer",
-        "The membrane program's answer could not be understood.",
+        "Membrane's answer could not be understood.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
         detail={"output": without_stack(text) or "(nothing was printed)"},
         answered=False,
@@ -86,6 +87,30 @@ class HTTPReply:
 
     body: Any
     status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """Membrane's log of one run: what it answered, or the error that it ended with, or neither."""
+
+    id: str
+    reply: Reply | None = None
+    problem: KartraMCPError | None = None
+
+
+def read_run_log(entry: Mapping[str, Any]) -> RunLog:
+    """One entry of the run logs."""
+    number = identity(entry.get("id") or "")
+    try:
+        if entry.get("status") == "success":
+            answer = {"output": entry.get("output"), "actionRunId": number}
+            return RunLog(number, run_reply(answer))
+    except KartraMCPError as problem:
+        return RunLog(number, problem=problem)
+    error = entry.get("error")
+    if entry.get("status") == "error" and is_object(error):
+        return RunLog(number, problem=membrane_error(error))
+    return RunLog(number)
 
 
 def request_reply(value: Any) -> HTTPReply:

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.facts import Facts
+from kartra_mcp.kartra_errors import raise_for_error
+from kartra_mcp.membrane_values import RunLog
+from kartra_mcp.model import Executed, Risk
 from kartra_mcp.operations import Act, money
 
 SETTLED_AFTER = 15 * 60.0
@@ -46,6 +50,42 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
     if proof is not None:
         return proof
     return _nothing_seen(entry, facts, now, late_looks)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What Membrane's own log of a run proves, by the rules for an answer."""
+
+    state: Literal["succeeded", "failed"]
+    why: str
+    run: str
+
+
+def logged(logs: Sequence[RunLog], risk: str) -> Logged | None:
+    """What the logs of one write's runs prove together; None where nothing.
+
+    That a run has no log proves nothing. So only what is never tried again is known as not done
+    by the one log that says so; of anything else a later run may have left none.
+    """
+    told = [(log, _executed(log)) for log in logs]
+    done = next((log for log, executed in told if executed is Executed.YES), None)
+    if done:
+        return Logged("succeeded", "Membrane's own log of the run says that it was done.", done.id)
+    refused = [log for log, executed in told if executed is Executed.NO]
+    if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.word:
+        why = "Membrane's own log of the run says that it was turned away."
+        return Logged("failed", why, refused[0].id)
+    return None
+
+
+def _executed(log: RunLog) -> Executed:
+    if log.reply is None:
+        return log.problem.executed if log.problem else Executed.UNKNOWN
+    try:
+        raise_for_error(log.reply.result, write=True)
+    except KartraMCPError as problem:
+        return problem.executed
+    return Executed.YES
 
 
 def _nothing_seen(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:

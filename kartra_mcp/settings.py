@@ -18,6 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
+from kartra_mcp.api_credentials import Credentials, credentials_in
 from kartra_mcp.ledger.words import Limits
 from kartra_mcp.model import Gate, Risk
 from kartra_mcp.policy import stricter
@@ -48,7 +49,9 @@ class Settings:
 
     `timeout` is in seconds, `rate` in calls a second. `gates` has a gate for every risk. `flags`
     are what another command needs to find the same state folder. `environment`, `platform` and
-    `home` are what the process was started with, for finding and starting programs.
+    `home` are what the process was started with, for finding and starting programs. `transport`
+    is `cli`, `api`, `auto` or `none`; `api` the credentials for Membrane's API, and `api_lacks`
+    why those that are there cannot be used.
     """
 
     membrane: str | None = None
@@ -68,10 +71,20 @@ class Settings:
     outside: bool = False
     flags: str = ""
     actor: str = ""
+    transport: str = "auto"
+    expose: str = "auto"
+    expose_tokens: int = 10_000
+    api: Credentials | None = None
+    api_lacks: str = ""
     problems: tuple[Problem, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     platform: str = sys.platform
     home: Path = field(default_factory=Path.home)
+
+    @property
+    def by_api(self) -> bool:
+        """Whether Membrane is asked through its API."""
+        return self.api is not None and self.transport in {"api", "auto"} and not self.sandbox
 
 
 def read_settings(
@@ -91,6 +104,7 @@ def read_settings(
     policy = _policy_file(values["POLICY"], problems)
     sandbox = bool(values["SANDBOX"])
     state = _state_dir(values["STATE_DIR"], env)
+    api, api_lacks = credentials_in(env)
     return Settings(
         membrane=None if sandbox else values["MEMBRANE"],
         connection=None if sandbox else values["CONNECTION"],
@@ -109,10 +123,24 @@ def read_settings(
         outside=values["APPROVAL"] == "outside",
         flags=_same_folder(sandbox, values["STATE_DIR"]),
         actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or "unknown",
+        transport=values["TRANSPORT"],
+        expose=values["EXPOSE"],
+        expose_tokens=values["EXPOSE_TOKENS"],
+        api=api,
+        api_lacks=api_lacks,
         problems=tuple(problems),
         environment=env,
         home=_home(env),
     )
+
+
+def said_settings(
+    flags: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What was said of each setting, by its name, and of no other: flags over the environment."""
+    env = os.environ if environment is None else environment
+    said = {setting.name: _given(setting, flags, env) for setting in SETTINGS}
+    return {name: text for name, text in said.items() if text is not None}
 
 
 def sandbox_account(settings: Settings) -> Path:
@@ -193,6 +221,14 @@ def _approval(text: str) -> str | None:
     return text.lower() if text.lower() in {"client", "outside"} else None
 
 
+def _transport(text: str) -> str | None:
+    return text.lower() if text.lower() in {"cli", "api", "auto"} else None
+
+
+def _expose(text: str) -> str | None:
+    return text.lower() if text.lower() in {"all", "search", "auto"} else None
+
+
 def _patterns(text: str) -> tuple[str, ...] | None:
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     return parts if parts and all(_PATTERN.fullmatch(part) for part in parts) else None
@@ -219,6 +255,8 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "number": ("a whole number from 0 to 9999999", _number),
     "amount": ("a sum such as 250 or 250.00", _amount),
     "approval": ("client or outside", _approval),
+    "transport": ("one of cli, api, auto", _transport),
+    "expose": ("one of all, search, auto", _expose),
 }
 
 

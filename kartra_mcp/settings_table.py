@@ -142,6 +142,29 @@ SETTINGS: tuple[Setting, ...] = (
         "Where a person answers under gate human: `client` if it can ask, or always `outside`.",
         strictest="outside",
     ),
+    Setting(
+        "TRANSPORT",
+        "transport",
+        "auto",
+        "How Membrane is asked: `cli`, its program; `api` (docs/api.md); `auto`, the API where "
+        "credentials for it are set.",
+        strictest="none",
+    ),
+    Setting(
+        "EXPOSE",
+        "expose",
+        "auto",
+        "What is listed: `all` actions; `search`, only tools that find and run them; `auto`, all "
+        "up to EXPOSE_TOKENS (docs/exposure.md).",
+        strictest="auto",
+    ),
+    Setting(
+        "EXPOSE_TOKENS",
+        "count",
+        10_000,
+        "Tokens of the list above which `auto` turns to `search`.",
+        strictest=10_000,
+    ),
     Setting("ACTOR", "text", None, "Who is behind this server, for the ledger. Unset: the user."),
 )
 """Every setting, in the order of the README's table."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -43,6 +43,27 @@ class Patience:
 
     def extend(self, seconds: float) -> None:
         self.deadline = Deadline(self.deadline.at + seconds, self.deadline.total)
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """What is under way; a part of it is finished even if its call is cancelled."""
+
+    _scopes: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
+
+    @contextmanager
+    def kept(self, finish: bool) -> Generator[None]:  # noqa: FBT001
+        """Around one start. It is left early, and silently, where `end_all` ended it."""
+        with anyio.CancelScope(shield=finish) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    def end_all(self) -> None:
+        for scope in tuple(self._scopes):
+            scope.cancel()
 
 
 class Pace:

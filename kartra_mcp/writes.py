@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,10 +28,12 @@ from kartra_mcp.ledger.words import (
     moment,
     new_intent_id,
 )
+from kartra_mcp.membrane import Begun
+from kartra_mcp.membrane_values import RunLog
 from kartra_mcp.model import Action, Call, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules
 from kartra_mcp.policy_record import described, digest, loosened
-from kartra_mcp.reconciling import WHAT_TO_CHECK, finding
+from kartra_mcp.reconciling import WHAT_TO_CHECK, Logged, finding, logged
 from kartra_mcp.shapes import is_array, is_object
 from kartra_mcp.threads import in_thread
 from kartra_mcp.turns import Patience
@@ -51,6 +53,7 @@ KEPT_FACTS = (
 """The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
 
 RunOnce = Callable[["Recorded"], Awaitable[Reply]]
+ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,13 @@ class Recorded:
     running: Running | None = None
     has_started: bool = False
 
-    async def begin(self) -> Sequence[int]:
+    async def begin(self) -> Begun:
         if self.running is None:
             self.running = await in_thread(
                 self.ledger.begin, self.intent, self.limits, self.binding
             )
-        return () if sys.platform == "win32" else (self.running.lock_fd,)
+        held = () if sys.platform == "win32" else (self.running.lock_fd,)
+        return Begun(self.intent.id, held)
 
     def started(self) -> None:
         self.has_started = True
@@ -179,8 +183,13 @@ class Writes:
         lines = await in_thread(self.ledger.recent, wanted.get("count", 20), filters)
         return [_for_a_model(line) for line in lines]
 
-    async def reconcile(self, intent_id: str, connection: Connection, read: Read) -> dict[str, Any]:
-        """Settle one unknown write by evidence; else say what a person can check."""
+    async def reconcile(
+        self, intent_id: str, connection: Connection, read: Read, run_logs: ReadRunLogs
+    ) -> dict[str, Any]:
+        """Settle one unknown write by evidence; else say what a person can check.
+
+        Membrane's own log of the run is asked first, then Kartra's account.
+        """
         await self.open()
         await in_thread(self.ledger.settle)
         await in_thread(self.ledger.require_ended, intent_id)  # before the look, so that it counts
@@ -189,6 +198,9 @@ class Writes:
             raise _not_unknown(entry)
         if entry["connection"] != connection.id:
             raise _other_connection()
+        proof = logged(await run_logs(float(entry["at"])), str(entry["risk"]))
+        if proof:
+            return await self._settled_by_log(intent_id, proof)
         now = await in_thread(self.ledger.now)
         facts = await facts_of(str(entry["operation"]), entry, read)
         looks = await in_thread(self.ledger.looks, intent_id)
@@ -200,6 +212,11 @@ class Writes:
             await in_thread(self.ledger.note, "look", {"intent": intent_id, **seen})
         told = {"intent": intent_id, "state": found.state, "why": found.why}
         return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
+
+    async def _settled_by_log(self, intent_id: str, proof: Logged) -> dict[str, Any]:
+        seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
+        await in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
+        return {"intent": intent_id, "state": proof.state, **seen}
 
     async def run(
         self,

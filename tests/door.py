@@ -6,12 +6,19 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Generator
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from http_stand_in import words_of
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
@@ -104,6 +111,66 @@ class StandIn:
         return [(line["pid"], line["words"]) for line in lines]
 
 
+@dataclass
+class APIStandIn(StandIn):
+    """The same plan, played by Membrane's API on a socket of this machine."""
+
+    address: str = ""
+    token: str = "a-token-of-the-tests"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return api_environment(self.folder / "state", self.address, self.token, self.settings)
+
+    def pids(self) -> list[int]:
+        return []
+
+    def lines(self, name: str) -> list[str]:
+        """What it wrote down besides its log: `bodies`, `tokens`, `left`."""
+        file = self.folder / name
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@dataclass
+class APISandbox(Sandbox):
+    """A sandbox account behind `serve`: to the server it is a real one, on an API of its own."""
+
+    address: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        state = self.folder / "sandbox"
+        return api_environment(state, self.address, "pat-sandbox-of-the-tests", self.settings)
+
+    def started(self) -> list[list[str]]:
+        """The words of every program, and of every request as a program's."""
+        return [_as_words(words) for words in super().started()]
+
+
+def _as_words(words: list[str]) -> list[str]:
+    if len(words) != 3 or words[0] not in {"GET", "POST"}:
+        return words
+    return words_of(words[0], words[1], json.loads(words[2] or "{}"))
+
+
+@contextmanager
+def sandbox_served(place: Sandbox) -> Generator[APISandbox]:
+    """The account of a folder with `serve` in front of it."""
+    place.file.parent.mkdir(parents=True, exist_ok=True)
+    program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={place.file}", "serve"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["url"]
+            yield APISandbox(place.folder, place.settings, address)
+        finally:
+            process.kill()
+
+
+def sandbox_by(way: str, place: Sandbox) -> AbstractContextManager[Sandbox]:
+    return nullcontext(place) if way == "cli" else sandbox_served(place)
+
+
 CONNECTION = {"id": "c1", "name": "Kartra", "state": "READY", "integration": {"key": "kartra"}}
 
 
@@ -126,6 +193,13 @@ def healthy(*actions: dict[str, Any]) -> dict[str, Any]:
 def environment(state: Path, settings: dict[str, str]) -> dict[str, str]:
     own = {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
     return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
+
+
+def api_environment(
+    state: Path, address: str, token: str, settings: dict[str, str]
+) -> dict[str, str]:
+    api = {"MEMBRANE_API_URI": address, "MEMBRANE_ACCESS_TOKEN": token}
+    return {**environment(state, settings), **api}
 
 
 @asynccontextmanager

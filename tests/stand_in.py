@@ -68,4 +68,5 @@ def leave_grandchild(folder):
         file.write(f"{child.pid}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ ledger. A person's time is what is tested, so here tests do sleep; all clients w
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import anyio
 import mcp_types as types
 import pytest
 from agreeing import CANCEL, REFUND, Person, confirmed, events, ledger_folder, sandbox, story
-from door import Answer, Sandbox, call, connect
+from door import Answer, Sandbox, call, connect, sandbox_by
 from mcp import MCPError
 from mcp.client.session import ClientSession
 
@@ -197,14 +197,14 @@ def url_only(monkeypatch):
     monkeypatch.setattr(ClientSession, "_build_capabilities", declared)
 
 
-@pytest.mark.parametrize("gate", Gate)
-async def test_the_table(tmp_path: Path, era, gate, url_only):
+@pytest.mark.parametrize(("gate", "way"), [*((gate, "cli") for gate in Gate), ("preview", "api")])
+async def test_the_table(tmp_path: Path, era, gate, way, url_only):
+    gate = Gate(gate)
     asks = gate in (Gate.PREVIEW, Gate.HUMAN)
     clients = [NOBODY, BY_URL, *PERSONS] if asks else [NOBODY, "accepts"]
     limiter = anyio.CapacityLimiter(4)
 
-    async def row(client):
-        place = sandbox(tmp_path / client, **gates(tmp_path, gate), TIMEOUT="12")
+    async def row(client, place):
         async with limiter if client != "slow" else anyio.CapacityLimiter(1):
             try:
                 await Table(place, gate, era, client).play()
@@ -212,9 +212,14 @@ async def test_the_table(tmp_path: Path, era, gate, url_only):
                 wrong[client] = str(slip)
 
     wrong: dict[str, str] = {}
-    async with anyio.create_task_group() as group:
-        for client in clients:
-            group.start_soon(row, client)
+    with ExitStack() as stack:  # before the first question: what blocks here looks like a person
+        accounts = [
+            sandbox(tmp_path / client, **gates(tmp_path, gate), TIMEOUT="12") for client in clients
+        ]
+        places = [stack.enter_context(sandbox_by(way, account)) for account in accounts]
+        async with anyio.create_task_group() as group:
+            for client, place in zip(clients, places, strict=True):
+                group.start_soon(row, client, place)
     assert wrong == {}
 
 

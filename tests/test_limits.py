@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
 import pytest
 from agreeing import REFUND, Person, confirmed, events, lines, sandbox, twice
-from door import call, connect
+from door import Sandbox, call, connect, sandbox_by
 
 pytestmark = pytest.mark.anyio
 
 GATES = ("allow", "flag", "preview")
 SALE = {"transaction_id": 105, "refund_amount": 30}
+
+
+@pytest.fixture
+def made(way, tmp_path):
+    """Makes the account of a test, behind its program or its API."""
+    with ExitStack() as stack:
+
+        def make(**settings: str) -> Sandbox:
+            return stack.enter_context(sandbox_by(way, sandbox(tmp_path, **settings)))
+
+        yield make
 
 
 async def agreed(client, gate: str, **arguments: Any):
@@ -50,9 +62,9 @@ async def test_a_cap_holds_at_the_preview(tmp_path, name, gate):
     assert lines(place, "intent") == []
 
 
-async def test_within_the_caps(tmp_path):
+async def test_within_the_caps(made):
     settings = {"CAP_REFUND": "30", "CAP_DAY_AMOUNT": "60", "CAP_DAY_COUNT": "2"}
-    place = sandbox(tmp_path, **settings)
+    place = made(**settings)
     async with connect(place, "legacy") as client:
         assert not (await twice(client, REFUND, **SALE)).failed
         assert not (await twice(client, REFUND, transaction_id=101, refund_amount=30)).failed
@@ -60,9 +72,9 @@ async def test_within_the_caps(tmp_path):
     assert third.code == "cap_reached"
 
 
-async def test_a_cap_reached_between_preview_and_run(tmp_path):
+async def test_a_cap_reached_between_preview_and_run(made):
     """Both were previewed while there was room for one; one runs, whichever is first."""
-    place = sandbox(tmp_path, CAP_DAY_AMOUNT="50")
+    place = made(CAP_DAY_AMOUNT="50")
     other = {"transaction_id": 101, "refund_amount": 30}
     codes: list[str] = []
 
@@ -79,8 +91,8 @@ async def test_a_cap_reached_between_preview_and_run(tmp_path):
     assert len(lines(place, "intent")) == 1
 
 
-async def test_an_amount_that_could_not_be_read_is_over_the_cap(tmp_path):
-    place = sandbox(tmp_path, CAP_REFUND="1000")
+async def test_an_amount_that_could_not_be_read_is_over_the_cap(made):
+    place = made(CAP_REFUND="1000")
     place.arrange("fault", "set", "get_transaction_details", "access_denied", "--times=9")
     async with connect(place, "legacy") as client:
         answer = await call(client, REFUND, transaction_id=101)
@@ -99,8 +111,8 @@ def tag(name: str) -> dict[str, Any]:
     return {"lead_id": 48129, "tag_name": name}
 
 
-async def test_the_third_mail_of_an_hour_takes_a_person(tmp_path, era):
-    place = sandbox(tmp_path, MAIL_PER_HOUR="2")
+async def test_the_third_mail_of_an_hour_takes_a_person(made, era):
+    place = made(MAIL_PER_HOUR="2")
     async with connect(place, era) as client:
         for name in ("VIP", "Newsletter"):
             assert not (await call(client, TAG, **tag(name))).failed
@@ -125,9 +137,9 @@ async def test_the_third_mail_of_an_hour_takes_a_person(tmp_path, era):
     assert events(place) == ["approval_asked", "approval_asked"]
 
 
-async def test_a_chain_counts_every_mail_in_it(tmp_path):
+async def test_a_chain_counts_every_mail_in_it(made):
     """Bug: one raw request of thirty tags counted as one mail."""
-    place = sandbox(tmp_path, MAIL_PER_HOUR="2")
+    place = made(MAIL_PER_HOUR="2")
     tags = [{"cmd": "assign_tag", "tag_name": n} for n in ("VIP", "Newsletter", "Affiliate")]
     request = {"method": "POST", "path": "/api"}
     async with connect(place, "legacy") as client:
@@ -140,8 +152,8 @@ async def test_a_chain_counts_every_mail_in_it(tmp_path):
     assert place.rows("SELECT count(*) FROM lead_tags WHERE lead_id = 48129") == [(2,)]
 
 
-async def test_mails_that_race_stay_within_the_limit(tmp_path):
-    place = sandbox(tmp_path, MAIL_PER_HOUR="2")
+async def test_mails_that_race_stay_within_the_limit(made):
+    place = made(MAIL_PER_HOUR="2")
     codes: list[str] = []
 
     async def one(name):
@@ -159,8 +171,8 @@ async def test_mails_that_race_stay_within_the_limit(tmp_path):
 
 
 @pytest.mark.parametrize("gate", GATES)
-async def test_an_equal_refund_needs_repeat_and_a_preview(tmp_path, era, gate):
-    place = sandbox(tmp_path, GATE_IRREVERSIBLE=gate)
+async def test_an_equal_refund_needs_repeat_and_a_preview(made, era, gate):
+    place = made(GATE_IRREVERSIBLE=gate)
     async with connect(place, era) as client:
         first = await agreed(client, gate, **SALE)
         assert not first.failed, first.text
@@ -184,8 +196,8 @@ async def test_an_equal_refund_needs_repeat_and_a_preview(tmp_path, era, gate):
 
 
 @pytest.mark.parametrize("gate", GATES)
-async def test_a_full_refund_never_repeats(tmp_path, gate):
-    place = sandbox(tmp_path, GATE_IRREVERSIBLE=gate)
+async def test_a_full_refund_never_repeats(made, gate):
+    place = made(GATE_IRREVERSIBLE=gate)
     async with connect(place, "legacy") as client:
         assert not (await agreed(client, gate, transaction_id=101)).failed
         for more in ({}, {"repeat": True}, {"refund_amount": 97}, {"refund_amount": 1}):
@@ -195,8 +207,8 @@ async def test_a_full_refund_never_repeats(tmp_path, gate):
     assert place.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
 
 
-async def test_a_person_may_repeat(tmp_path, era):
-    place = sandbox(tmp_path)
+async def test_a_person_may_repeat(made, era):
+    place = made()
     async with connect(place, era, elicitation_callback=Person()) as client:
         assert not (await call(client, REFUND, **SALE)).failed
         assert (await call(client, REFUND, **SALE)).code == "already_done"

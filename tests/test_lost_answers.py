@@ -94,7 +94,16 @@ PROVEN = {
 
 
 @pytest.fixture
-def place(stand_in: StandIn) -> StandIn:
+def place(either_stand_in: StandIn) -> StandIn:
+    return planned(either_stand_in)
+
+
+@pytest.fixture
+def program(stand_in: StandIn) -> StandIn:
+    return planned(stand_in)
+
+
+def planned(stand_in: StandIn) -> StandIn:
     kinds = [
         action("get-lead"),
         action("assign-tag"),
@@ -192,11 +201,11 @@ async def test_a_chain_that_was_done_in_part_is_a_yes(place):
 OPENED = {"in memory": connect, "over stdio": connect_stdio}
 
 
-async def cancel(client, place, tool, **arguments):
+async def cancel(client, program, tool, **arguments):
     """Cancel a call once its program runs, and its grandchild too."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call_it, client, tool, arguments)
-        await until((place.folder / "children").exists)
+        await until((program.folder / "children").exists)
         tasks.cancel_scope.cancel()
 
 
@@ -206,47 +215,47 @@ async def call_it(client, tool, arguments):
 
 @pytest.mark.parametrize("tool", [READ, WRITE])
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
-async def test_a_cancelled_call_leaves_nothing_running(place, era, tool, opened):
-    place.plan(action_run={"hang": True, "child": True})
-    async with opened(place, era) as client:
+async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opened):
+    program.plan(action_run={"hang": True, "child": True})
+    async with opened(program, era) as client:
         await client.list_tools()
-        await cancel(client, place, tool)
-        await until(lambda: all(map(gone, place.pids())), within=GONE_WITHIN)
-        place.plan(action_run={"out": {"output": 1}})
+        await cancel(client, program, tool)
+        await until(lambda: all(map(gone, program.pids())), within=GONE_WITHIN)
+        program.plan(action_run={"out": {"output": 1}})
         assert (await call(client, READ)).result == 1
-    assert len(place.runs()) == 2
+    assert len(program.runs()) == 2
 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
-async def test_a_cancelled_irreversible_call_that_has_started_finishes(place, era, opened):
-    place.plan(action_run={"gate": "open", "child": True, "done": "done"})
-    async with opened(place, era) as client, anyio.create_task_group() as tasks:
+async def test_a_cancelled_irreversible_call_that_has_started_finishes(program, era, opened):
+    program.plan(action_run={"gate": "open", "child": True, "done": "done"})
+    async with opened(program, era) as client, anyio.create_task_group() as tasks:
         await client.list_tools()
         calling = anyio.CancelScope()
         tasks.start_soon(call_in, calling, client, REFUND)
-        await until((place.folder / "children").exists)
+        await until((program.folder / "children").exists)
         calling.cancel()
         await client.list_tools(cache_mode="bypass")  # answered after the cancellation was heard
-        assert not any(map(gone, running(place)))
-        (place.folder / "open").touch()
-        await until((place.folder / "done").exists)
-        await until(lambda: all(map(gone, place.pids())))
-    assert len(place.runs()) == 1
+        assert not any(map(gone, running(program)))
+        (program.folder / "open").touch()
+        await until((program.folder / "done").exists)
+        await until(lambda: all(map(gone, program.pids())))
+    assert len(program.runs()) == 1
 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
-async def test_a_call_that_is_cancelled_before_it_started_never_starts(place, era, opened):
-    place.plan(connection_list={"gate": "open", "out": {"items": [CONNECTION]}})
-    async with opened(place, era) as client, anyio.create_task_group() as tasks:
+async def test_a_call_that_is_cancelled_before_it_started_never_starts(program, era, opened):
+    program.plan(connection_list={"gate": "open", "out": {"items": [CONNECTION]}})
+    async with opened(program, era) as client, anyio.create_task_group() as tasks:
         calling = anyio.CancelScope()
         tasks.start_soon(call_in, calling, client, REFUND)
-        await until(lambda: ["connection", "list", "--json"] in place.started())
+        await until(lambda: ["connection", "list", "--json"] in program.started())
         calling.cancel()
         await until(lambda: calling.cancelled_caught)
-        (place.folder / "open").touch()
+        (program.folder / "open").touch()
         await client.list_tools(cache_mode="bypass")
         await call(client, "kartra_status")
-    assert place.runs() == []
+    assert program.runs() == []
 
 
 async def call_in(scope, client, tool):
@@ -254,5 +263,5 @@ async def call_in(scope, client, tool):
         await client.call_tool(tool, AGREED)
 
 
-def running(place):
-    return [pid for pid, words in place.log() if words[:2] == ["action", "run"]]
+def running(program):
+    return [pid for pid, words in program.log() if words[:2] == ["action", "run"]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from crashes import FIRST, House, Story, crash
-from door import Answer, Sandbox, call
+from door import Answer, Sandbox, call, sandbox_by
 from mcp import Client
 from waiting import gone, until
 
@@ -41,8 +43,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def account(tmp_path) -> Sandbox:
-    return Sandbox(tmp_path / "state")
+def account(tmp_path, way):
+    with sandbox_by(way, Sandbox(tmp_path / "state")) as place:
+        yield place
 
 
 @asynccontextmanager
@@ -223,9 +226,9 @@ async def test_a_program_that_outlives_its_server_is_waited_for(tmp_path):
 
 @pytest.mark.parametrize("effect", [True, False])
 async def test_what_was_not_read_before_is_settled_only_if_no_refund_is_there_at_all(
-    account, clock, effect
+    tmp_path, clock, effect
 ):
-    account.settings = {"GATE_IRREVERSIBLE": "flag"}
+    account = Sandbox(tmp_path / "state", {"GATE_IRREVERSIBLE": "flag"})
     fault = ("silent", "--effect") if effect else ("silent",)
     account.arrange("fault", "set", FAULTS[REFUND], *fault)
     async with opened(account, clock) as client:
@@ -276,3 +279,108 @@ async def test_what_is_not_in_the_ledger(account, clock):
         assert (answer.code, answer.executed) == ("invalid_arguments", "no")
         odd = await call(client, "kartra_reconcile", intent="../../ledger")
         assert (odd.code, odd.executed) == ("invalid_arguments", "no")
+
+
+# ── Membrane's own logs of runs, which only its API can be asked for ──
+
+
+@pytest.fixture
+def by_api(tmp_path):
+    with sandbox_by("api", Sandbox(tmp_path / "state")) as place:
+        yield place
+
+
+def logs(place: Sandbox) -> list[dict[str, Any]]:
+    return [json.loads(log) for (log,) in place.rows("SELECT log FROM run_logs ORDER BY rowid")]
+
+
+def relog(place: Sandbox, intent: str, **instead: Any) -> None:
+    """Write of the run of an intent another log than Membrane wrote."""
+    (log,) = [log for log in logs(place) if log.get("meta") == {"kartra_mcp_intent": intent}]
+    text = json.dumps({**log, **instead})
+    place.rows("UPDATE run_logs SET log = ? WHERE id = ?", text, log["id"])
+
+
+async def test_a_lost_answer_is_found_in_the_runs_own_log(by_api, clock, era):
+    """Kartra itself is not asked: it could not even say."""
+    async with opened(by_api, clock, era) as client:
+        intent = await lost(client, by_api, REFUND, "killed", "--effect", **SALE)
+        (log,) = [log for log in logs(by_api) if log.get("meta")]
+        assert log["meta"] == {"kartra_mcp_intent": intent}
+        by_api.arrange("fault", "set", "*", "internal", "--times=99")
+        runs = len(by_api.runs())
+        told = (await reconcile(client, by_api, intent)).result
+        assert len(by_api.runs()) == runs
+        (line,) = await lines(client)
+    assert (told["state"], told["source"], told["action_run_id"]) == (
+        "succeeded",
+        "run_log",
+        log["id"],
+    )
+    assert (line["state"], line["executed"], line["evidence"]["source"]) == (
+        "succeeded",
+        "yes",
+        "run_log",
+    )
+    assert line["evidence"]["action_run_id"] == log["id"]
+    assert refunds(by_api) == [(9700,)]
+
+
+async def test_an_answer_lost_before_the_deed_has_no_log_and_that_proves_nothing(
+    by_api, clock, era
+):
+    async with opened(by_api, clock, era) as client:
+        intent = await lost(client, by_api, REFUND, "killed", **SALE)
+        assert not [log for log in logs(by_api) if log.get("meta")]
+        told = (await reconcile(client, by_api, intent)).result
+        assert told["state"] == "unknown"
+        assert "source" not in told
+        assert (await call(client, REFUND, **SALE)).code == "outcome_unknown"
+    assert refunds(by_api) == []
+
+
+TURNED_AWAY = {"type": "bad_request", "key": "access_denied", "message": "no"}
+KARTRAS = {"status": "Success", "actions": [{"refund_transaction": {"status": "Error"}}]}
+LOGS: dict[str, tuple[dict[str, Any], str]] = {
+    "turned away": ({"status": "error", "output": None, "error": TURNED_AWAY}, "failed"),
+    "an error that proves nothing": (
+        {"status": "error", "output": None, "error": {"type": "internal", "message": "oops"}},
+        "unknown",
+    ),
+    "an error of no shape": ({"status": "error", "output": None, "error": "oops"}, "unknown"),
+    "still running": ({"status": "running", "output": None}, "unknown"),
+    "an output that says otherwise": ({"output": KARTRAS}, "unknown"),
+    "another's mark": ({"meta": {"kartra_mcp_intent": "int_0000000000000000"}}, "unknown"),
+    "another's connection": ({"connectionId": "other"}, "unknown"),
+    "no mark": ({"meta": None}, "unknown"),
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+async def test_what_a_log_proves(by_api, clock, name):
+    """The preview's read of what was refunded before fails, so that only the log can tell."""
+    instead, state_then = LOGS[name]
+    by_api.settings = {"GATE_IRREVERSIBLE": "flag"}
+    by_api.arrange("fault", "set", FAULTS[REFUND], "killed", "--effect")
+    async with opened(by_api, clock) as client:
+        assert (await call(client, REFUND, **SALE, confirm=True)).executed == "unknown"
+        (line,) = await lines(client)
+        relog(by_api, line["intent"], **instead)
+        told = (await reconcile(client, by_api, line["intent"])).result
+    assert told["state"] == state_then
+    assert ("source" in told) == (state_then != "unknown")
+
+
+async def test_a_write_that_may_be_tried_again_is_not_settled_by_a_log_of_one_try(by_api, clock):
+    """Only the first try may have left a log, and a later one may have been done."""
+    by_api.arrange("fault", "set", "assign_tag", "killed", "--effect")
+    async with opened(by_api, clock) as client:
+        given = {"lead_id": 48129, "tag_name": "VIP"}
+        assert (await call(client, "kartra_assign_tag", **given)).executed == "unknown"
+        (line,) = await lines(client)
+        relog(by_api, line["intent"], status="error", output=None, error=TURNED_AWAY)
+        told = (await reconcile(client, by_api, line["intent"])).result
+        assert told["state"] == "unknown"
+        relog(by_api, line["intent"], status="success", output={"status": "Success"})
+        told = (await reconcile(client, by_api, line["intent"])).result
+        assert told["state"] == "succeeded"

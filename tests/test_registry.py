@@ -106,7 +106,7 @@ def test_a_client_that_sets_every_default_changes_nothing(variables: dict[str, A
 
 def test_every_choice_is_understood(variables: dict[str, Any]) -> None:
     offered = {name: item["choices"] for name, item in variables.items() if "choices" in item}
-    assert len(offered) == 3
+    assert len(offered) == 4
     for name, choices in offered.items():
         assert len(choices) > 1
         for choice in choices:

@@ -21,16 +21,16 @@ def schema(*names: str) -> dict[str, object]:
     return {"type": "object", "properties": {name: {"type": "string"} for name in names}}
 
 
-async def starts(stand_in, tool: str, steps: list[object], **arguments: object):
+async def starts(either_stand_in, tool: str, steps: list[object], **arguments: object):
     plan = healthy(
         action("get-lead", inputSchema=schema("email")),
         action("assign-tag", inputSchema=schema("email")),
         action("refund-transaction", inputSchema=schema("transaction_id")),
     )
-    stand_in.plan(**plan | {"action run": steps, "request": steps})
-    async with connect(stand_in, "legacy") as client:
+    either_stand_in.plan(**plan | {"action run": steps, "request": steps})
+    async with connect(either_stand_in, "legacy") as client:
         answer = await call(client, tool, **arguments)
-    return answer, len(stand_in.runs())
+    return answer, len(either_stand_in.runs())
 
 
 LEAD = {"email": "ada@example.com"}
@@ -50,8 +50,8 @@ RAW = {"method": "POST", "path": "/api", "json": {"actions": [{"cmd": "assign_ta
     ],
     ids=["read turned away", "read silent", "read garbage", "write turned away", "raw 429"],
 )
-async def test_what_was_not_executed_is_tried_again(stand_in, tool, arguments, steps, times):
-    answer, started = await starts(stand_in, tool, steps, **arguments)
+async def test_what_was_not_executed_is_tried_again(either_stand_in, tool, arguments, steps, times):
+    answer, started = await starts(either_stand_in, tool, steps, **arguments)
     assert not answer.failed, answer.text
     assert started == times
 
@@ -77,9 +77,9 @@ async def test_what_was_not_executed_is_tried_again(stand_in, tool, arguments, s
     ],
 )
 async def test_nothing_else_is_tried_again(  # noqa: PLR0917
-    stand_in, tool, arguments, steps, times, code, executed
+    either_stand_in, tool, arguments, steps, times, code, executed
 ):
-    answer, started = await starts(stand_in, tool, steps, **arguments)
+    answer, started = await starts(either_stand_in, tool, steps, **arguments)
     assert (answer.code, answer.executed, started) == (code, executed, times)
 
 
@@ -109,16 +109,16 @@ def test_no_second_holds_more_than_the_bucket_and_the_rate(rate, gaps):
 
 
 @pytest.mark.anyio
-async def test_a_waiting_client_is_told_that_the_call_lives(stand_in, era):
+async def test_a_waiting_client_is_told_that_the_call_lives(either_stand_in, era):
     signs: list[float] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         signs.append(progress)
-        (stand_in.folder / "go").touch()
+        (either_stand_in.folder / "go").touch()
 
     plan = healthy(action("get-lead", inputSchema=schema("email")))
-    stand_in.plan(**plan | {"action run": SUCCESS | {"gate": "go"}})
-    async with connect(stand_in, era) as client:
+    either_stand_in.plan(**plan | {"action run": SUCCESS | {"gate": "go"}})
+    async with connect(either_stand_in, era) as client:
         result = await client.call_tool("kartra_get_lead", LEAD, progress_callback=on_progress)
     assert not result.is_error
     assert signs

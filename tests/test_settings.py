@@ -75,6 +75,9 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "MAIL_PER_HOUR": (100, "3", 3, "0", 0),
     "REPEAT_WINDOW_DAYS": (30, "7", 7, "90", 90),
     "APPROVAL": (False, "outside", True, "Client", False),
+    "EXPOSE": ("auto", "search", "search", "All", "all"),
+    "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
+    "TRANSPORT": ("auto", "cli", "cli", "API", "api"),
     "ACTOR": ("unknown", "ann", "ann", "shop bot", "shop bot"),
 }
 
@@ -96,6 +99,9 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "MAIL_PER_HOUR": (("all", "-1", "1e9"), 0),
     "REPEAT_WINDOW_DAYS": (("month", "0", "-1"), 3650),
     "APPROVAL": (("inside", "maybe", "page"), True),
+    "TRANSPORT": (("http", "both", "none", "cli,api"), "none"),
+    "EXPOSE": (("some", "none", "tools"), "auto"),
+    "EXPOSE_TOKENS": (("many", "0", "-1", "1e4", "10,000"), 10_000),
 }
 UNSET = ("", "  ", "${user_config.x}", " ${user_config.sandbox} ")
 

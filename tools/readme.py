@@ -53,8 +53,8 @@ REMEDIES: Mapping[str, str] = {
     "repeats the call as the answer says.",
     "confirmation_used": "Each preview counts once. Look with `kartra_ledger` what the first call "
     "did.",
-    "connection_not_ready": "Reconnect with the `membrane connect --connectionId=…` that the "
-    "answer names. Do not make a new connection.",
+    "connection_not_ready": "Let the assistant ask `kartra_connect`, or run `kartra-mcp setup` or "
+    "the `membrane connect --connectionId=…` of the answer. Do not make a new connection.",
     "declined": "You said no. The same is blocked for ten minutes, so that nobody talks you round.",
     "dismissed": "The question was closed, or nobody answered it within four minutes. If you "
     "closed it, the same is blocked for ten minutes.",
@@ -70,12 +70,14 @@ REMEDIES: Mapping[str, str] = {
     "says why: a full disk, a folder without write permission, another program, or damage.",
     "membrane_error": "Membrane failed. If `executed` is `unknown`, look in Kartra before "
     "repeating a write.",
-    "no_connection": "Connect Kartra in Membrane, or correct KARTRA_MCP_CONNECTION.",
+    "no_connection": "Let the assistant ask `kartra_connect`, or run `kartra-mcp setup` in a "
+    "terminal; or correct KARTRA_MCP_CONNECTION.",
     "not_allowed": "Your own gates, allow or deny list forbid it. Change the setting if you want "
     "it.",
     "not_enough_time": "Too little of the call's time was left to start a write; nothing was "
     "done. Repeat it, or raise KARTRA_MCP_TIMEOUT.",
-    "not_logged_in": "Run `membrane login --tenant` in a terminal.",
+    "not_logged_in": "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal; with "
+    "Membrane's API, correct its credentials (docs/api.md).",
     "outcome_unknown": "An earlier call may have done this. Settle that one with "
     "`kartra_reconcile`, or look in Kartra.",
     "program_missing": "Run `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to the "

@@ -31,6 +31,7 @@ PATHS = frozenset({"STATE_DIR", "POLICY"})
 CHOICES: Mapping[str, list[str]] = {
     "gate": [str(gate) for gate in Gate],
     "approval": ["client", "outside"],
+    "transport": ["cli", "api", "auto"],
 }
 
 

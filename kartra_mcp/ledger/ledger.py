@@ -276,6 +276,11 @@ class Ledger:
                 self._key = read_or_make_key(self._file.folder)
         return keyed(self._key, email)
 
+    def require_writable(self) -> None:
+        """Take the turn and begin a commit, with nothing in it; refused where a write would be."""
+        with self._file.writing():
+            pass
+
     def verify(self) -> Verified:
         return repair.verify(self._file)
 

@@ -1,0 +1,153 @@
+"""The credentials for Membrane's API: found among variables, and short-lived tokens of them. Pure.
+
+The variables are those that Membrane documents for its own tools. A secret is held so that no
+repr, log, error or answer shows it; its text is taken out only where it is sent or signs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+ADDRESS = "https://api.getmembrane.com"
+LIFETIME, LEFT = 3600, 60
+"""Seconds that a minted token lives, and how many are left when the next one is minted."""
+
+TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN")
+WORKSPACE, SECRET = "MEMBRANE_WORKSPACE_KEY", "MEMBRANE_WORKSPACE_SECRET"
+TENANTS = ("MEMBRANE_TENANT_KEY", "MEMBRANE_TEST_CUSTOMER_ID")
+ADDRESSES = ("MEMBRANE_API_URI", "MEMBRANE_API_URL")
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SECRET = re.compile(r"[\x21-\x7e]{8,8192}")
+_PATH = re.compile(r"(?:/[\w.~-]+)*")
+
+
+class Secret:
+    """A text that shows nowhere; `reveal` is for where it is sent or signs."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not copied anywhere")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An address without its last slash, and a token; or what a token is minted from."""
+
+    address: str
+    token: Secret | None = None
+    workspace: str = ""
+    secret: Secret | None = None
+    tenant: str = ""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.address).netloc
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the address is this machine's own."""
+        return urlsplit(self.address).hostname in _LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A token and when it ends, in seconds since the epoch; 0 where that is not known."""
+
+    token: Secret
+    ends: float = 0.0
+
+    def good(self, now: float) -> bool:
+        return not self.ends or self.ends - now > LEFT
+
+
+def credentials_in(environment: Mapping[str, str]) -> tuple[Credentials | None, str]:
+    """The credentials, or None; and why what is there cannot be used, "" where nothing is."""
+    token = _first(environment, TOKENS)
+    workspace, secret = _first(environment, (WORKSPACE,)), _first(environment, (SECRET,))
+    if not (token or workspace or secret):
+        return None, ""
+    tenant = _first(environment, TENANTS)
+    address = _address(_first(environment, ADDRESSES) or ADDRESS)
+    wrong = _unset({} if token else {WORKSPACE: workspace, SECRET: secret, TENANTS[0]: tenant})
+    wrong = wrong or _unfit({TOKENS[0]: token} if token else {SECRET: secret})
+    if not wrong and address is None:
+        wrong = f"{ADDRESSES[0]} is no https address"
+    if wrong or address is None:
+        return None, wrong
+    if token:
+        return Credentials(address, Secret(token)), ""
+    return Credentials(address, None, workspace, Secret(secret), tenant), ""
+
+
+def minted(credentials: Credentials, now: float) -> Minted:
+    """A token to send now: the one that was given, or a new one.
+
+    It is a JWT under HS256 with the claims that Membrane documents, valid for an hour.
+    """
+    if credentials.token is not None:
+        return Minted(credentials.token)
+    assert credentials.secret is not None  # noqa: S101  one of the two is always there
+    ends = int(now) + LIFETIME
+    claims = {"workspaceKey": credentials.workspace, "tenantKey": credentials.tenant, "exp": ends}
+    said = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
+    key = credentials.secret.reveal().encode()
+    signature = hmac.digest(key, said.encode(), hashlib.sha256)
+    return Minted(Secret(f"{said}.{_base64(signature)}"), ends)
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """The first that is set; what a client left unfilled counts as unset."""
+    said = (environment.get(name, "").strip() for name in names)
+    return next((text for text in said if text and not text.startswith("${")), "")
+
+
+def _unset(values: Mapping[str, str]) -> str:
+    missing = [name for name, text in values.items() if not text]
+    return f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not set" * bool(missing)
+
+
+def _unfit(values: Mapping[str, str]) -> str:
+    """A header or a signature would fail on it, or it would show in half of all texts."""
+    unfit = [name for name, text in values.items() if not _SECRET.fullmatch(text)]
+    return f"{unfit[0]} is too short, or holds a blank or a letter beyond ASCII" if unfit else ""
+
+
+def _address(text: str) -> str | None:
+    """https, or http on this machine; nothing else gets a secret."""
+    try:
+        parts = urlsplit(text)
+        host, port, user = parts.hostname, parts.port, parts.username
+    except ValueError:
+        return None
+    safe = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    plain = text.isascii() and user is None and not parts.query and not parts.fragment
+    path = parts.path.rstrip("/")
+    if not (safe and plain and host and port != 0 and _PATH.fullmatch(path)):
+        return None
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _part(value: Mapping[str, object]) -> str:
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

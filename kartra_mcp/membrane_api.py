@@ -1,0 +1,297 @@
+"""Membrane through its REST API: one request a verb, on connections that are kept open.
+
+The connection is always named: without one Membrane picks a default account. Nothing is ever sent
+twice from here, and no redirect is followed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeGuard
+
+import anyio
+import anyio.to_thread
+import httpx2
+
+from kartra_mcp import __version__
+from kartra_mcp.api_credentials import Credentials, Minted, minted
+from kartra_mcp.api_output import (
+    MARK,
+    NOT_FOUND,
+    Question,
+    broken,
+    described,
+    not_sent,
+    part,
+    read_answer,
+    timed_out,
+)
+from kartra_mcp.connections import connector_id, read_connection, read_started
+from kartra_mcp.errors import KartraMCPError
+from kartra_mcp.listing import MOST_PAGES, ActionList, Ask, all_actions, identity_of, pages
+from kartra_mcp.membrane import Program, ToDo
+from kartra_mcp.membrane_errors import UNAUTHORIZED
+from kartra_mcp.membrane_values import (
+    HTTPReply,
+    RunLog,
+    cursor,
+    items,
+    read_run_log,
+    request_reply,
+    run_reply,
+    unreadable,
+)
+from kartra_mcp.model import Action, Connection, RawRequest, Reply
+from kartra_mcp.shapes import is_object
+from kartra_mcp.turns import Deadline, Turns, Unfinished
+
+LARGEST = 32 * 1024 * 1024
+"""Bytes of an answer, unpacked, beyond which it is given up; Membrane documents 30 MB."""
+
+LARGE = 256 * 1024
+"""Bytes of an answer beyond which it is read in a thread, so that the server goes on meanwhile."""
+
+KEPT_OPEN = 4.0
+"""Seconds that an idle connection is kept. Servers on Node close theirs after 5, and a write on a
+connection that is being closed would be lost without anyone knowing whether it arrived."""
+
+CLOCKS = timedelta(minutes=15)
+"""How far our clock and Membrane's may be apart."""
+
+LOGS = "100"
+HIDDEN = b"(a secret)"
+_SENDING = "send_request_headers.started"
+
+
+@dataclass(slots=True)
+class API:
+    """Membrane through its API; one request a verb.
+
+    Args:
+        credentials: what to sign in with, and where.
+        turns: who may send now.
+        clock: seconds since the epoch, for the end of tokens.
+    """
+
+    credentials: Credentials
+    turns: Turns
+    clock: Callable[[], float] = time.time
+    _unfinished: Unfinished = field(default_factory=Unfinished)
+    _minted: Minted | None = None
+    _http: httpx2.AsyncClient | None = None
+
+    async def program(self, deadline: Deadline) -> Program:
+        """There is no program to be taken for another: the person gave the address, by TLS."""
+        del deadline
+        return Program(known=True)
+
+    async def logged_in(self, deadline: Deadline) -> bool | None:
+        """Whether a list is given for these credentials; None where that cannot be told."""
+        try:
+            await self._value(Question("GET", "/connections", {"limit": "1"}), ToDo(deadline))
+        except KartraMCPError as problem:
+            return False if problem.code == "not_logged_in" else None
+        return True
+
+    async def connections(self, deadline: Deadline) -> tuple[Connection, ...]:
+        found = await pages(self._ask("/connections", {}, deadline), {})
+        listed = (read_connection(entry) for entry in found.entries)
+        return tuple(connection for connection in listed if connection)
+
+    async def connection(
+        self, id_or_key: str, deadline: Deadline, wait: int = 0
+    ) -> Connection | None:
+        waiting = {"wait": "true", "timeout": str(wait)} if wait else {}
+        question = Question("GET", f"/connections/{part(id_or_key)}", waiting)
+        return read_connection(await self._value(question, ToDo(deadline)))
+
+    async def connect(
+        self, deadline: Deadline, *, connection: str = "", connector: str = ""
+    ) -> Connection:
+        """The vendor's texts name two addresses; the second is asked only where the first is not.
+
+        A 404 is the server's word that nothing answers there; nothing at Kartra hangs on it.
+        """
+        first, second = _reconnecting(connection) if connection else _beginning(connector)
+        to_do = ToDo(deadline, write=True, finish=True)
+        status, raw = await self._answer(first, to_do)
+        if status == NOT_FOUND:
+            status, raw = await self._answer(second, to_do)
+        return read_started(read_answer(status, raw), connection)
+
+    async def connector(self, deadline: Deadline) -> str | None:
+        """The id of Kartra's connector, from which a connection is made; None where not found."""
+        question = Question("GET", "/search", {"q": "kartra", "elementType": "connector"})
+        entries = items(await self._value(question, ToDo(deadline)))
+        return next((found for entry in entries if (found := connector_id(entry))), None)
+
+    async def actions(self, connection: str, deadline: Deadline) -> ActionList:
+        return await all_actions(self._ask("/actions", {"connectionId": connection}, deadline))
+
+    async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]:
+        """The ids of the actions that fit a task in plain words, best first."""
+        query = {"connectionId": connection, "intent": intent}
+        value = await self._value(Question("GET", "/actions", query), ToDo(deadline))
+        return [identity_of(entry) for entry in items(value)]
+
+    async def run(
+        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
+    ) -> Reply:
+        body = {"id": action.id, "connectionId": connection, "input": arguments}
+        question = Question("POST", "/act", body=body, takes_mark=True)
+        return run_reply(await self._value(question, to_do))
+
+    async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply:
+        path = f"/connections/{part(connection)}/request"
+        question = Question("POST", path, body=described(request))
+        return request_reply(await self._value(question, to_do))
+
+    async def run_logs(
+        self, connection: str, intent: str, since: float, deadline: Deadline
+    ) -> tuple[RunLog, ...]:
+        began = datetime.fromtimestamp(since, UTC) - CLOCKS
+        query = {"from": began.isoformat(timespec="seconds").replace("+00:00", "Z"), "limit": LOGS}
+        found: list[RunLog] = []
+        for _ in range(MOST_PAGES):
+            value = await self._value(Question("GET", "/action-run-logs", query), ToDo(deadline))
+            found += [read_run_log(log) for log in items(value) if _is_of(log, connection, intent)]
+            at = cursor(value)
+            if at is None:
+                break
+            query = {**query, "cursor": at}
+        return tuple(found)
+
+    def end_all(self) -> None:
+        self._unfinished.end_all()
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+
+    def _ask(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Ask:
+        """One page of a list."""
+
+        async def ask(parameters: Mapping[str, str]) -> Any:
+            return await self._value(Question("GET", path, {**query, **parameters}), ToDo(deadline))
+
+        return ask
+
+    async def _value(self, question: Question, to_do: ToDo) -> Any:
+        status, raw = await self._answer(question, to_do)
+        if len(raw) <= LARGE:
+            return read_answer(status, raw)
+        return await anyio.to_thread.run_sync(read_answer, status, raw)
+
+    async def _answer(self, question: Question, to_do: ToDo) -> tuple[int, bytes]:
+        """The status and the body, without the token, should it stand there."""
+        content = question.content()
+        async with self.turns.take(to_do.deadline, write=to_do.write, paced=to_do.paced):
+            if to_do.record:
+                content = question.content((await to_do.record.begin()).intent)
+            token = self._token()
+            sending = _Sending(to_do)
+            with (
+                self._unfinished.kept(to_do.finish),
+                anyio.CancelScope(deadline=to_do.deadline.at),
+            ):
+                status, raw = await self._exchanged(question, content, token, sending)
+                if status == UNAUTHORIZED:
+                    self._minted = None
+                return status, raw.replace(token.encode(), HIDDEN)
+        raise timed_out(write=to_do.write and sending.has_begun)
+
+    async def _exchanged(
+        self, question: Question, content: bytes | None, token: str, sending: _Sending
+    ) -> tuple[int, bytes]:
+        sent = self._client().stream(
+            question.method,
+            self.credentials.address + question.path,
+            params=question.query or None,
+            content=content,
+            headers={"Authorization": f"Bearer {token}"},
+            extensions={"trace": sending.on_trace},
+        )
+        try:
+            async with sent as response:
+                return response.status_code, await _whole(response)
+        except httpx2.RequestError as problem:
+            why = f"{type(problem).__name__}: {problem}"
+            if sending.has_begun:
+                raise broken(why) from None
+            raise not_sent(self.credentials.host, why) from None
+
+    def _client(self) -> httpx2.AsyncClient:
+        """Made when first asked, in the event loop that it will live in."""
+        if self._http is None:
+            self._http = httpx2.AsyncClient(
+                headers={
+                    "Accept": "application/json",
+                    "Accept-Encoding": "gzip, deflate",
+                    "Content-Type": "application/json",
+                    "User-Agent": f"kartra-mcp/{__version__}",
+                },
+                timeout=None,  # the deadline of the call is the only one
+                limits=httpx2.Limits(
+                    max_connections=None,  # `turns` says how many at once
+                    max_keepalive_connections=None,
+                    keepalive_expiry=KEPT_OPEN,
+                ),
+                follow_redirects=False,
+                trust_env=not self.credentials.is_here,  # proxies and certificates of this machine
+            )
+        return self._http
+
+    def _token(self) -> str:
+        now = self.clock()
+        if self._minted is None or not self._minted.good(now):
+            self._minted = minted(self.credentials, now)
+        return self._minted.token.reveal()
+
+
+@dataclass(slots=True)
+class _Sending:
+    """Whether the first byte of a request has gone out, told right before it does."""
+
+    to_do: ToDo
+    has_begun: bool = False
+
+    async def on_trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpx2 calls this between its steps; to a proxy it says CONNECT first."""
+        if self.has_begun or not event.endswith(_SENDING) or info["request"].method == b"CONNECT":
+            return
+        self.has_begun = True
+        if self.to_do.record:
+            self.to_do.record.started()
+
+
+async def _whole(response: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > LARGEST:
+            raise unreadable("(more than 32 MB came; the rest was not read)")
+    return bytes(body)
+
+
+def _reconnecting(connection: str) -> tuple[Question, Question]:
+    return (
+        Question("POST", f"/connections/{part(connection)}/reconnect", body={}),
+        Question("POST", "/connect", body={"connectionId": connection}),
+    )
+
+
+def _beginning(connector: str) -> tuple[Question, Question]:
+    body = {"connectorId": connector}
+    return Question("POST", "/connect", body=body), Question("POST", "/connections", body=body)
+
+
+def _is_of(entry: Any, connection: str, intent: str) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a run's log carries exactly this mark; a log of another connection never does."""
+    if not is_object(entry):
+        return False
+    meta = entry.get("meta")
+    marked = is_object(meta) and meta.get(MARK) == intent
+    return marked and entry.get("connectionId") in (None, connection)
