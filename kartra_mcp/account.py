@@ -7,10 +7,9 @@ fails keeps what is there and says so.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import anyio
@@ -22,9 +21,21 @@ from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.listing import ActionList, joined
 from kartra_mcp.membrane import Membrane, Program
 from kartra_mcp.model import Connection, Executed
-from kartra_mcp.shapes import is_array, is_object
+from kartra_mcp.served import (
+    Served,
+    file_of,
+    kept_entries,
+    listed_before,
+    met,
+    nothing_listed,
+    read_kept,
+    slip,
+    wrong_program,
+)
+from kartra_mcp.shapes import is_object
 from kartra_mcp.state import State
 from kartra_mcp.text import clean, cut
+from kartra_mcp.threads import in_thread
 from kartra_mcp.turns import Deadline
 
 FIRST_LIST = 20.0
@@ -43,43 +54,9 @@ BEHIND = 0.25
 """Seconds between an answer from disk and its refresh, so that they do not compete."""
 
 SERVED = "served.json"
+BEGUN = "begun.json"
 _NO_USE_ASKING_THE_LOGIN = frozenset({"not_logged_in", "program_missing", "wrong_program"})
 _ABOUT_THE_ACCOUNT = frozenset({"no_connection", "several_connections"})
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What is served now. `fetched_at` is seconds since the epoch, 0 where nothing was listed.
-
-    `confirmed_at` is on the monotonic clock, None until Membrane confirmed it in this process.
-    `problem` is what the last refresh met. `lost`: it could not read the whole list, so that
-    entries kept from before stand in. `login` is what the program says where nothing else tells.
-    """
-
-    connection: Connection | None = None
-    catalogue: Catalogue = catalogue.EMPTY
-    fetched_at: float = 0.0
-    complete: bool = True
-    confirmed_at: float | None = None
-    program: Program | None = None
-    problem: KartraMCPError | None = None
-    lost: bool = False
-    login: bool | None = None
-
-    @property
-    def stale(self) -> bool:
-        return self.confirmed_at is None or self.problem is not None
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing is wrong that may be mended meanwhile; what is not is asked again."""
-        usable = self.connection is None or self.connection.usable
-        known = self.program is None or self.program.known is not False
-        return usable and known and self.problem is None
-
-    def confirmed_within(self, seconds: float) -> bool:
-        at = self.confirmed_at
-        return at is not None and self.sound and time.monotonic() - at < seconds
 
 
 class Account:
@@ -102,7 +79,8 @@ class Account:
         self._served: Served | None = None
         self._refreshing: anyio.Event | None = None
         self._tasks: TaskGroup | None = None
-        self.on_change: Callable[[], Awaitable[None]] | None = None
+        self._was_listed = False
+        self.on_change: Callable[[Catalogue, Catalogue], Awaitable[None]] | None = None
 
     def start(self, tasks: TaskGroup) -> None:
         """Give the task group in which refreshes run behind the answers."""
@@ -123,13 +101,30 @@ class Account:
 
     async def listed(self) -> Catalogue:
         """The catalogue for `tools/list`: from disk, else after waiting for Membrane."""
+        await self._read()
         if self.served.fetched_at:
             if not self.served.confirmed_within(FRESH_FOR):
                 self._refresh_behind()
         elif not self.served.confirmed_within(FRESH_FOR):
             with anyio.move_on_after(FIRST_LIST):
                 await self._refreshed()
+        self._was_listed = True  # before it nobody knows another list, and none has changed
         return self.served.catalogue
+
+    def list_behind(self) -> None:
+        """Begin to read and refresh the list where nobody waits for it."""
+        if self._tasks is not None and self._served is None:
+            self._tasks.start_soon(self._listed_behind)
+
+    async def _listed_behind(self) -> None:
+        await anyio.sleep(BEHIND)
+        await self.listed()
+
+    async def _read(self) -> None:
+        """What is on disk, however long, read without holding up other calls."""
+        if self._served is None:
+            saved = await in_thread(self._saved)
+            self._served = self._served or saved
 
     async def entry(self, tool: str, deadline: Deadline) -> Entry:
         """The entry of a tool's name.
@@ -137,6 +132,7 @@ class Account:
         Raises:
             KartraMCPError: `unknown_tool`; without any list, the code of the cause.
         """
+        await self._read()
         found = self.served.catalogue.entries.get(tool)
         if found is None and not self.served.confirmed_within(FRESH_FOR):
             with anyio.move_on_at(deadline.at):
@@ -164,7 +160,7 @@ class Account:
         connection = await self._confirmed(deadline, write=True)
         program = self.served.program
         if program is None or not program.known:
-            raise _wrong_program(program)
+            raise wrong_program(program)
         return connection
 
     async def looked_at(self, deadline: Deadline) -> Served:
@@ -178,6 +174,46 @@ class Account:
         login = await self._membrane.logged_in(_at_most(ASIDE, deadline))
         return replace(self.served, login=login)
 
+    async def renewed(self, deadline: Deadline) -> Served | None:
+        """What a refresh brought that began after now; None where it did not come in time."""
+        with anyio.move_on_at(deadline.at):
+            if self._refreshing is not None:
+                await self._refreshing.wait()
+            await self._refreshed()
+            return self.served
+        return None
+
+    async def to_connect(self, deadline: Deadline) -> Connection | None:
+        """The connection that a person is to have ready, as Membrane lists it now.
+
+        None: there is none at all, and a new one may be begun.
+
+        Raises:
+            KartraMCPError: which it is cannot be told; nothing was done.
+        """
+        try:
+            program, known = await self._program_and_connections(self.served, deadline)
+            if not program.known:
+                raise wrong_program(program)
+            known = await self._with_the_named(known, deadline)
+            found = connections.to_connect(known, self._wanted, self._serves())
+            return found or await self._begun(deadline)
+        except KartraMCPError as problem:
+            problem.executed = Executed.NO
+            raise
+
+    def has_begun(self, connection: Connection) -> None:
+        """Keep in mind what was begun, for where Membrane lists it only later."""
+        self._state.write(BEGUN, {"id": connection.id})
+
+    async def _begun(self, deadline: Deadline) -> Connection | None:
+        kept = self._state.read(BEGUN)
+        identity = kept.get("id") if is_object(kept) else None
+        if not isinstance(identity, str):
+            return None
+        found = await self._by_name(identity, deadline)
+        return next((one for one in found if one.state != "ARCHIVED"), None)
+
     async def _confirmed(self, deadline: Deadline, *, write: bool) -> Connection:
         if not self.served.confirmed_within(FRESH_FOR):
             with anyio.move_on_at(deadline.at):
@@ -188,7 +224,7 @@ class Account:
         if served.connection:
             connections.require_usable(served.connection)
         if write and served.program and served.program.known is False:
-            raise _wrong_program(served.program)
+            raise wrong_program(served.program)
         if served.connection and served.confirmed_within(FRESH_FOR):
             return served.connection
         raise Refused(
@@ -218,14 +254,15 @@ class Account:
             await anyio.sleep(after)
             self._served = await self._looked_up(before)
         except KartraMCPError as problem:
-            self._served = _met(before, problem)
+            self._served = met(before, problem)
         except Exception:  # noqa: BLE001  a slip here must not end the server
-            self._served = _met(before, _slip())
+            self._served = met(before, slip())
         finally:
             self._refreshing = None
             done.set()
-        if self.on_change and _surface(before) != _surface(self.served):
-            await self.on_change()
+        changed = self._was_listed and self.served.catalogue is not before.catalogue
+        if self.on_change and changed:
+            await self.on_change(before.catalogue, self.served.catalogue)
 
     async def _looked_up(self, before: Served) -> Served:
         """What Membrane says now: the program, the connection, its actions."""
@@ -233,7 +270,7 @@ class Account:
         program, known = await self._program_and_connections(before, deadline)
         connection = await self._chosen(known, deadline)
         found = replace(
-            _listed_before(before, connection),
+            listed_before(before, connection),
             connection=connection,
             program=program,
             problem=None,
@@ -242,15 +279,15 @@ class Account:
         try:
             listed = await self._membrane.actions(connection.id, deadline)
         except KartraMCPError as problem:
-            return _met(found, problem) if connection.usable else found
-        return self._kept(found, connection, listed)
+            return met(found, problem) if connection.usable else found
+        return await in_thread(self._kept, found, connection, listed)
 
     def _kept(self, found: Served, connection: Connection, listed: ActionList) -> Served:
         now = time.time()
-        file = _file(connection.id)
+        file = file_of(connection.id)
         entries = listed.entries
         if listed.lost:
-            entries = joined([*entries, *_kept_entries(self._state.read(file))])
+            entries = joined([*entries, *kept_entries(self._state.read(file))])
         served = replace(
             found,
             catalogue=catalogue.build(entries, self._own),
@@ -291,15 +328,12 @@ class Account:
                 failure = problem
         program = program or Program()
         if failure:
-            raise _wrong_program(program) if _speaks_otherwise(program, failure) else failure
+            raise wrong_program(program) if _speaks_otherwise(program, failure) else failure
         return _proven(program, known), known
 
     async def _chosen(self, known: tuple[Connection, ...], deadline: Deadline) -> Connection:
-        # What this process serves it goes on serving, whatever another one on this folder chose.
-        serving = self.served.connection
-        served_last = serving.id if serving else self.served_last()
-        if self._wanted and not any(self._wanted in (c.id, c.key) for c in known):
-            known = (*known, *await self._by_name(self._wanted, deadline))
+        served_last = self._serves()
+        known = await self._with_the_named(known, deadline)
         try:
             chosen = connections.choose(known, self._wanted, served_last)
         except Refused as problem:
@@ -309,6 +343,18 @@ class Account:
         if chosen.usable and chosen.id != served_last:
             self._state.write(SERVED, {"id": chosen.id, "key": chosen.key})
         return chosen
+
+    def _serves(self) -> str | None:
+        # What this process serves it goes on serving, whatever another one on this folder chose.
+        serving = self.served.connection
+        return serving.id if serving else self.served_last()
+
+    async def _with_the_named(
+        self, known: tuple[Connection, ...], deadline: Deadline
+    ) -> tuple[Connection, ...]:
+        if self._wanted and not any(self._wanted in (c.id, c.key) for c in known):
+            return (*known, *await self._by_name(self._wanted, deadline))
+        return known
 
     async def _connector(self, deadline: Deadline) -> str | None:
         try:
@@ -330,15 +376,15 @@ class Account:
         wanted = self._wanted
         if wanted is None or wanted in (remembered.get("id"), remembered.get("key")):
             wanted = remembered.get("id")
-        kept = self._state.read(_file(wanted)) if isinstance(wanted, str) else None
-        return _read_kept(kept, self._own) or Served()
+        kept = self._state.read(file_of(wanted)) if isinstance(wanted, str) else None
+        return read_kept(kept, self._own) or Served()
 
     def _unknown(self, tool: str) -> KartraMCPError:
         served = self.served
         if served.problem and not served.catalogue.entries:
             return served.problem
         if not served.fetched_at:
-            return _nothing_listed(served)
+            return nothing_listed(served)
         near = difflib.get_close_matches(tool, served.catalogue.entries, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         return Refused(
@@ -348,35 +394,9 @@ class Account:
         )
 
 
-def _met(served: Served, problem: KartraMCPError) -> Served:
-    """A refresh executes nothing at Kartra, whatever the call that waits for it would have done."""
-    problem.executed = Executed.NO
-    return replace(served, problem=problem)
-
-
 def _at_most(seconds: float, deadline: Deadline) -> Deadline:
     short = Deadline.after(seconds)
     return short if short.at < deadline.at else deadline
-
-
-def _nothing_listed(served: Served) -> KartraMCPError:
-    """Why no tool is known yet: the connection, or that nothing has come in time."""
-    try:
-        if served.connection:
-            connections.require_usable(served.connection)
-    except KartraMCPError as problem:
-        return problem
-    return Refused(
-        "catalogue_unavailable",
-        "The list of actions has not come from Membrane yet; nothing was started.",
-        "Ask for kartra_status, then repeat the call.",
-    )
-
-
-def _listed_before(before: Served, connection: Connection) -> Served:
-    """The list that is there already, if it is this connection's."""
-    same = before.connection is not None and before.connection.id == connection.id
-    return before if same else Served()
 
 
 def _speaks_otherwise(program: Program, failure: KartraMCPError) -> bool:
@@ -387,51 +407,3 @@ def _speaks_otherwise(program: Program, failure: KartraMCPError) -> bool:
 
 def _proven(program: Program, known: tuple[Connection, ...]) -> Program:
     return replace(program, known=True) if program.known is None and known else program
-
-
-def _read_kept(kept: Any, own: frozenset[str]) -> Served | None:
-    """What was kept on disk; None for what is damaged or of another version."""
-    if not is_object(kept) or not is_array(kept.get("entries")):
-        return None
-    try:
-        connection = Connection(**kept["connection"])
-        fetched_at, complete = float(kept["fetched_at"]), bool(kept["complete"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    entries = catalogue.build(kept["entries"], own)
-    lost = kept.get("lost") is True
-    return Served(connection, entries, fetched_at=fetched_at, complete=complete, lost=lost)
-
-
-def _kept_entries(kept: Any) -> list[Any]:
-    entries = kept.get("entries") if is_object(kept) else None
-    return entries if is_array(entries) else []
-
-
-def _surface(served: Served) -> dict[str, Any]:
-    return {
-        name: (e.title, e.description, e.schema(gated=True))
-        for name, e in served.catalogue.entries.items()
-    }
-
-
-def _file(connection_id: str) -> str:
-    return f"actions-{hashlib.sha256(connection_id.encode()).hexdigest()[:12]}.json"
-
-
-def _slip() -> KartraMCPError:
-    return Refused(
-        "internal_error",
-        "The list of actions could not be read because of an error in this server.",
-        "Please report it with the version that kartra_status shows.",
-    )
-
-
-def _wrong_program(program: Program | None) -> KartraMCPError:
-    return Refused(
-        "wrong_program",
-        "The program called `membrane` that was found is not known to be Membrane's.",
-        "Install Membrane's with `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to "
-        "its full path.",
-        detail={"version": program.said} if program and program.said else None,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from kartra_mcp.errors import Refused
 from kartra_mcp.model import Connection
 from kartra_mcp.shapes import is_array, is_object
-from kartra_mcp.text import clean, cut, shown
+from kartra_mcp.text import clean, cut, shown, without_ansi
 
 READY = "READY"
 _APP_PLACES = ("integration", "connector", "externalApp")
@@ -98,6 +99,34 @@ def choose(
     raise no_connection()
 
 
+def to_connect(
+    connections: Sequence[Connection], wanted: str | None, served_last: str | None
+) -> Connection | None:
+    """The connection that a person is to have ready; the arguments are those of `choose`.
+
+    None: Membrane lists no Kartra connection and none is named, so that a new one may be begun.
+    One that is not the one served last may be made ready all the same; to serve it is a choice
+    that only the setting makes.
+
+    Raises:
+        Refused: no_connection, several_connections.
+    """
+    ours = [c for c in connections if is_kartra(c) and c.state != "ARCHIVED"]
+    if not wanted and not ours:
+        return None
+    if not wanted and len(ours) == 1 and not ours[0].usable:
+        return ours[0]
+    chosen = choose(connections, wanted, served_last)
+    if chosen.state == "ARCHIVED":
+        raise Refused(
+            "no_connection",
+            "The connection that KARTRA_MCP_CONNECTION names is archived in Membrane.",
+            "Set it to the id of another connection, or restore this one in Membrane.",
+            detail={"connection": described(chosen)},
+        )
+    return chosen
+
+
 def require_usable(connection: Connection) -> None:
     """Raise `connection_not_ready` unless calls can go through the connection."""
     if connection.usable:
@@ -105,9 +134,16 @@ def require_usable(connection: Connection) -> None:
     raise Refused(
         "connection_not_ready",
         f"The Kartra connection {connection.id!r} is in the state {connection.state!r}.",
-        f"Reconnect it, never make a new one: `membrane connect --connectionId={connection.id}`.",
+        "Reconnect it, never make a new one: ask kartra_connect, where it is listed, or run "
+        f"`kartra-mcp setup` or `membrane connect --connectionId={as_word(connection.id)}` in a "
+        "terminal.",
         detail={"connection": described(connection), "reason": connection.problem},
     )
+
+
+def as_word(identity: str) -> str:
+    """An id as one word of a command that a person may paste into a shell."""
+    return shlex.quote(cut(clean(identity), 120))
 
 
 def described(connection: Connection) -> dict[str, str]:
@@ -154,13 +190,18 @@ def _several(connections: Iterable[Connection], what: str) -> Refused:
 def no_connection(connector: str | None = None) -> Refused:
     """There is none yet; with the id of Kartra's connector, the command that makes one."""
     if connector and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", connector):
-        remedy = f"Run `membrane connect --connectorId={connector}` in a terminal."
+        by_hand = f"`membrane connect --connectorId={connector}`."
     else:
-        remedy = (
-            "Find the connector with `membrane search kartra --elementType=connector --json`, "
-            "then run `membrane connect --connectorId=ID`."
+        by_hand = (
+            "find the connector with `membrane search kartra --elementType=connector --json`, "
+            "then `membrane connect --connectorId=ID`."
         )
-    return Refused("no_connection", "Membrane has no Kartra connection.", remedy)
+    return Refused(
+        "no_connection",
+        "Membrane has no Kartra connection.",
+        "Ask kartra_connect, where it is listed, or run `kartra-mcp setup` in a terminal. "
+        f"By hand there: {by_hand}",
+    )
 
 
 def connector_id(entry: Any) -> str | None:
@@ -203,7 +244,10 @@ def _problem(entry: Mapping[str, Any]) -> str:
 
 
 _ADDRESSES = ("uiUrl", "url", "connectUrl", "link")
-_ADDRESS = re.compile(r"https?://[^\s\"'<>`\\]+")
+_ADDRESS = re.compile(
+    r"https?://[!#-&(-;=?-\[\]-_a-~]+"
+)  # visible ASCII but for " ' < > ` and backslash
+_HOST = re.compile(r"[a-z0-9._-]+|::1")
 LONGEST_ADDRESS = 2_000
 
 
@@ -211,20 +255,25 @@ def address(value: Any) -> str:
     """An address that a person may be told to open, else "": https, or http on this machine."""
     if not isinstance(value, str) or len(value) > LONGEST_ADDRESS:
         return ""
-    if not _ADDRESS.fullmatch(value) or not value.isascii():
+    if not _ADDRESS.fullmatch(value):
         return ""
     try:
         parts = urlsplit(value)
         host, named = parts.hostname, parts.username
     except ValueError:
         return ""
+    if not host or not _HOST.fullmatch(host) or named is not None:
+        return ""
     here = host in ("localhost", "127.0.0.1", "::1")
-    return value if host and named is None and (parts.scheme == "https" or here) else ""
+    return value if parts.scheme == "https" or here else ""
 
 
 def address_in(text: str) -> str:
     """The first such address in what a program printed, else ""."""
-    found = (address(match.group().rstrip(".,;:)]")) for match in _ADDRESS.finditer(text[:20_000]))
+    found = (
+        address(match.group().rstrip(".,;:)]"))
+        for match in _ADDRESS.finditer(without_ansi(text[:20_000]))
+    )
     return next((one for one in found if one), "")
 
 

@@ -14,7 +14,7 @@ from typing import Literal, NoReturn
 import anyio
 
 from kartra_mcp import previews
-from kartra_mcp.asking import Answered, Client, Question, QuestionToReturn
+from kartra_mcp.asking import PERSON_WAIT, Answered, Client, Question, QuestionToReturn
 from kartra_mcp.errors import Refused
 from kartra_mcp.facts import Facts, Read, read_facts
 from kartra_mcp.ledger.approvals import Request as ApprovalRequest
@@ -26,9 +26,6 @@ from kartra_mcp.policy import stricter
 from kartra_mcp.previews import Preview
 from kartra_mcp.threads import in_thread
 from kartra_mcp.turns import Patience
-
-PERSON_WAIT = 240.0
-"""Seconds that a person has to answer."""
 
 MOST_QUESTIONS = 2
 _QUESTION = "a question to the person"

@@ -9,10 +9,12 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from kartra_mcp.asking import Answered, Client, Question, QuestionToReturn
+from kartra_mcp.asking import Address, Answered, Client, Question, QuestionToReturn
 from kartra_mcp.text import clean, cut
 
 NEW_ERA = "2026-07-28"
+ADDRESSES_SINCE = "2025-11-25"
+"""The first revision in which a person can be asked to open an address."""
 KEY = "consent"
 
 Context = ServerRequestContext[Any]
@@ -25,6 +27,12 @@ def client_of(ctx: Context, params: types.CallToolRequestParams) -> Client:
     async def ask(question: Question) -> Answered:
         return await _elicit(ctx, question)
 
+    async def open_(address: Address) -> Answered:
+        return await _elicit_address(ctx, address)
+
+    async def opened(address: Address) -> None:
+        await ctx.session.send_elicit_complete(address.id, ctx.request_id)
+
     return Client(
         name=_name(ctx),
         can_ask=_declares_forms(ctx),
@@ -32,13 +40,19 @@ def client_of(ctx: Context, params: types.CallToolRequestParams) -> Client:
         answer=_answer(params) if newer else None,
         state=params.request_state if newer else None,
         arrived=time.time(),
+        can_open=_declares_addresses(ctx),
+        open=None if newer else open_,
+        opened=None if newer else opened,
     )
 
 
 def input_required(asked: QuestionToReturn) -> types.InputRequiredResult:
     """The newer era's question: the client asks, then repeats the call with answer and state."""
-    params = types.ElicitRequestFormParams(
-        message=asked.question.text, requested_schema=asked.question.schema
+    question = asked.question
+    params = (
+        types.ElicitRequestURLParams(message=question.text, url=question.url)
+        if isinstance(question, Address)
+        else types.ElicitRequestFormParams(message=question.text, requested_schema=question.schema)
     )
     return types.InputRequiredResult(
         input_requests={KEY: types.ElicitRequest(params=params)}, request_state=asked.state
@@ -56,6 +70,17 @@ async def _elicit(ctx: Context, question: Question) -> Answered:
     return Answered(result.action, result.content or {})
 
 
+async def _elicit_address(ctx: Context, address: Address) -> Answered:
+    """The same for an address; that it is accepted says only that the client opens it."""
+    try:
+        result = await ctx.session.elicit_url(
+            address.text, address.url, address.id, related_request_id=ctx.request_id
+        )
+    except MCPError:
+        return Answered("error")
+    return Answered(result.action)
+
+
 def _answer(params: types.CallToolRequestParams) -> Answered | None:
     if not params.input_responses:
         return None
@@ -67,11 +92,19 @@ def _answer(params: types.CallToolRequestParams) -> Answered | None:
 
 def _declares_forms(ctx: Context) -> bool:
     """`{}` means forms; naming modes, `form` has to be among them."""
+    declared = _declared(ctx)
+    return declared is not None and (declared.form is not None or declared.url is None)
+
+
+def _declares_addresses(ctx: Context) -> bool:
+    declared = _declared(ctx)
+    known = ctx.protocol_version >= ADDRESSES_SINCE
+    return known and declared is not None and declared.url is not None
+
+
+def _declared(ctx: Context) -> types.ElicitationCapability | None:
     capabilities = ctx.session.client_capabilities
-    declared = capabilities.elicitation if capabilities else None
-    if declared is None:
-        return False
-    return declared.form is not None or declared.url is None
+    return capabilities.elicitation if capabilities else None
 
 
 def _name(ctx: Context) -> str:

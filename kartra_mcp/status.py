@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp import __version__
-from kartra_mcp.account import Served
 from kartra_mcp.connections import described, require_usable
 from kartra_mcp.errors import KartraMCPError, Refused
+from kartra_mcp.served import Served
 from kartra_mcp.settings import Settings
 
 
@@ -27,7 +27,7 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
     return {
         "account": "SANDBOX" if settings.sandbox else "real",
         "server": f"kartra-mcp {__version__}",
-        "program": _program(served, program),
+        "program": _program(served, settings, program),
         "login": _login(served),
         "connection": described(served.connection) if served.connection else None,
         "actions": _actions(served),
@@ -39,10 +39,18 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
     }
 
 
-def _program(served: Served, program: str) -> dict[str, Any]:
+def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]:
+    """What carries the calls; and why credentials for the API, where some are set, are not used."""
     found = served.program
     known = {True: "yes", False: "no", None: "not yet"}[found.known if found else None]
-    return {"command": program, "version": found.version if found else "", "is_membrane": known}
+    lacks = "" if settings.sandbox else settings.api_lacks
+    return {
+        "command": program,
+        "transport": "api" if settings.by_api else "cli",
+        **({"api_not_used": lacks} if lacks else {}),
+        "version": found.version if found else "",
+        "is_membrane": known,
+    }
 
 
 def _login(served: Served) -> str:

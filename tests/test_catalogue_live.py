@@ -114,6 +114,18 @@ async def test_an_unchanged_list_is_not_announced(place, era):
         assert heard.count == 0
 
 
+async def test_a_first_list_is_not_followed_by_an_announcement_of_itself(place, era):
+    """A client on mcp 1.30 that closes right after its first list died of it."""
+    async with listening(connect, place, era) as (client, heard):
+        assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]
+        await call(client, "kartra_status")
+        assert heard.count == 0
+        place.plan(**listed("get-lead", "assign-tag", "create-lead"))
+        await call(client, "kartra_status")
+        await heard.wait()
+    assert heard.count == 1
+
+
 async def test_a_list_that_cannot_be_refreshed_stays_and_is_marked_stale(place, era):
     saved = await save(place)
     place.plan(connection_list=DEAD, action_list=DEAD)
@@ -341,6 +353,7 @@ async def test_one_bad_entry_never_costs_the_list(place, era):
         action("broken", inputSchema={"type": "strnig", "properties": 5, "required": "x"}),
         action("huge", description="x" * 100_000, inputSchema=wide(5000)),
     ]
+    place.settings["EXPOSE"] = "all"
     place.plan(action_list={"out": {"items": [*bad, *monsters, *keys("get-lead")]}})
     async with connect(place, era) as client:
         names = await names_of(client)

