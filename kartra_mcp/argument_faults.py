@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kartra_mcp.schema_places import place, required_always, types_at
@@ -105,6 +106,7 @@ def faults(schema: dict[str, Any], arguments: Any, names: Mapping[str, str]) -> 
         yield from _worded(error, names)
 
 
+@cache
 def _validator() -> Any:
     import jsonschema
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 from kartra_mcp.schema import Portable
@@ -33,12 +34,13 @@ def normalised(
     return reading.members(dict(arguments or {}), place(portable.enforced), 0)
 
 
+@cache
 def _folded(names: frozenset[str]) -> frozenset[str]:
     return frozenset(_fold(name) for name in names)
 
 
 def _fold(name: str) -> str:
-    return re.sub(r"[_-]", "", name).casefold()
+    return name.replace("_", "").replace("-", "").casefold()
 
 
 def _is_id(folded: str) -> bool:

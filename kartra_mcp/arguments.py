@@ -16,9 +16,11 @@ from kartra_mcp.schema_places import Place, declared, demanded, elements, matche
 from kartra_mcp.schema_places import place as place_of
 from kartra_mcp.schema_words import listing, mapping, text
 
-__all__ = ["amount_fault", "checked", "normalised"]
+__all__ = ["amount_fault", "checked", "normalised", "require_few"]
 
 NAMED: Final = 5
+MOST_NAMES: Final = 1_000
+"""In one call, at all depths together; PHP, which Kartra runs on, reads no more of a form."""
 ADDED_BY_CLIENTS: Final = "wait_for_previous"
 """Gemini CLI adds it to every tool, and sends it."""
 _LARGEST: Final = 2**53
@@ -54,6 +56,24 @@ def checked(
     if found:
         raise _refused(list(found.values()), portable)
     return own
+
+
+def require_few(arguments: Any) -> None:
+    """Refuse more names than a call can mean, before anything looks at each of them."""
+    found, left = 0, [arguments]
+    while left and found <= MOST_NAMES:
+        value = left.pop()
+        if isinstance(value, dict):
+            found += len(mapping(value))
+            left += mapping(value).values()
+        elif isinstance(value, list):
+            left += listing(value)
+    if found > MOST_NAMES:
+        raise Refused(
+            "invalid_arguments",
+            f"Invalid arguments for this tool: more than {MOST_NAMES:,} names.",
+            "Send only the arguments that the tool names. Nothing was done.",
+        )
 
 
 def _by_field(found: Iterator[Fault]) -> dict[str, Fault]:

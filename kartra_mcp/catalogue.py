@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kartra_mcp import arguments as args
@@ -27,18 +28,48 @@ TITLE = 80
 _RUNNABLE_STATES = ("", "READY")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
-    """One action as a tool. `risk` is the highest that its arguments can make of it."""
+    """One action as a tool; all but its name is worked out when first asked for.
+
+    Of thousands few are ever shown or called.
+    """
 
     tool: str
     action: Action
-    title: str
-    description: str
-    portable: Portable
-    risk: Risk
-    least: Risk
-    names: frozenset[str]
+
+    @cached_property
+    def title(self) -> str:
+        return cut(self.action.name or self.action.key or self.action.id, TITLE)
+
+    @cached_property
+    def description(self) -> str:
+        return _description(self.action, self.title, self.command, self.risk, self.least)
+
+    @cached_property
+    def command(self) -> str:
+        """The Kartra command behind it, or ""."""
+        return policy.action_command(self.action)
+
+    @cached_property
+    def risk(self) -> Risk:
+        """The highest that its arguments can make of it."""
+        return policy.action_risk(self.action)
+
+    @cached_property
+    def least(self) -> Risk:
+        """The lowest: what hides it."""
+        return policy.least_risk(self.action)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """All that allow, deny and gates may call it."""
+        own = policy.action_names(self.tool, self.action.key, self.command)
+        return own | {tool_name(self.action)}
+
+    @cached_property
+    def portable(self) -> Portable:
+        return portable(self.action.schema)
 
     def schema(self, *, gated: bool) -> dict[str, Any]:
         """The advertised input schema, with the consent arguments where the tool is gated."""
@@ -47,6 +78,14 @@ class Entry:
         own = self.portable.advertised.get("properties", {})
         added = consent_arguments.properties(self.fields, refund=self.refunds)
         return {**self.portable.advertised, "properties": {**own, **added}}
+
+    def reads_as(self, other: Entry) -> bool:
+        """Whether a client would be shown the same; most schemas are not even looked at."""
+        mine = (self.title, self.description, self.risk)
+        if mine != (other.title, other.description, other.risk):
+            return False
+        same = self.action.schema == other.action.schema
+        return same or self.schema(gated=True) == other.schema(gated=True)
 
     @property
     def refunds(self) -> bool:
@@ -64,6 +103,11 @@ class Catalogue:
 
     entries: Mapping[str, Entry]
     left_out: tuple[str, ...] = ()
+
+    def reads_as(self, other: Catalogue) -> bool:
+        """Whether a client would be shown the same tools."""
+        mine, others = self.entries, other.entries
+        return mine.keys() == others.keys() and all(e.reads_as(others[n]) for n, e in mine.items())
 
 
 EMPTY = Catalogue({})
@@ -85,7 +129,7 @@ def build(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
         else:
             actions.setdefault(action.id, action)
     named = _named(actions.values(), policy.ALWAYS_ALLOWED.union(own))
-    entries = {tool: _entry(tool, named[tool]) for tool in sorted(named)}
+    entries = {tool: Entry(tool, named[tool]) for tool in sorted(named)}
     return Catalogue(entries, tuple(left_out))
 
 
@@ -120,6 +164,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     Raises:
         Refused: `invalid_arguments`, naming every bad field.
     """
+    args.require_few(given)
     own, said = dict(given or {}), Said()
     if gated:
         own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
@@ -184,13 +229,12 @@ def hints(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]
 
 def _named(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
     """Every action under a name of its own, whatever the order of the list."""
-    known = sorted(actions, key=lambda action: action.id)
-    count = Counter(tool_name(action) for action in known)
-    meets = [a for a in known if count[tool_name(a)] > 1 or tool_name(a) in own]
-    taken = {tool_name(action) for action in meets} | {_suffixed(action) for action in meets}
+    known = [(tool_name(a), a) for a in sorted(actions, key=lambda action: action.id)]
+    count = Counter(name for name, _ in known)
+    meets = [(name, action) for name, action in known if count[name] > 1 or name in own]
+    taken = {name for name, _ in meets} | {_suffixed(action) for _, action in meets}
     named: dict[str, Action] = {}
-    for action in known:
-        name = tool_name(action)
+    for name, action in known:
         named.setdefault(_suffixed(action) if name in taken else name, action)
     return named
 
@@ -198,22 +242,6 @@ def _named(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
 def _suffixed(action: Action) -> str:
     digest = hashlib.sha256(action.id.encode()).hexdigest()[:6]
     return f"{tool_name(action)[:NAME_BEFORE_SUFFIX]}_{digest}"
-
-
-def _entry(tool: str, action: Action) -> Entry:
-    risk, least = policy.action_risk(action), policy.least_risk(action)
-    command = policy.action_command(action)
-    title = cut(action.name or action.key or action.id, TITLE)
-    return Entry(
-        tool=tool,
-        action=action,
-        title=title,
-        description=_description(action, title, command, risk, least),
-        portable=portable(action.schema),
-        risk=risk,
-        least=least,
-        names=policy.action_names(tool, action.key, command) | {tool_name(action)},
-    )
 
 
 def _description(action: Action, title: str, command: str, risk: Risk, least: Risk) -> str:

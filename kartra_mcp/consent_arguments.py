@@ -24,6 +24,9 @@ REPEAT: Mapping[str, dict[str, Any]] = {
 }
 
 
+ALL = PROPERTIES.keys() | REPEAT.keys()
+
+
 def properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]:
     """The consent arguments, each with `kartra_` before it where the action has such a field.
 
@@ -51,6 +54,15 @@ def split(
         repeat=said.get("repeat") is True,
         confirm_as=_name("confirm", taken),
     )
+
+
+def placed(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict[str, Any]:
+    """What was said beside an action's own arguments, under the names that `split` knows.
+
+    What its tool does not take is left out.
+    """
+    taken = frozenset(own)
+    return {_name(n, taken): said[n] for n in _offered(refund=refund) if n in said}
 
 
 def is_refund(key: str) -> bool:

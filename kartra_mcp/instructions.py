@@ -9,12 +9,21 @@ from kartra_mcp.policy import Rules
 from kartra_mcp.text import clean, cut
 
 LONGEST = 1_900
-LABEL = 60
+LABEL = 48
+
+_HOLDS = "Kartra account (leads, tags, payments)"
+"""In the first line: some clients show a model no more of it until it searches."""
 
 _SEARCH = (
     "Where it is not plain which tool does a job, ask kartra_search_actions first. "
     "Use an action's own tool. Send a raw request ({raw}) only where no tool does the job."
 )
+_SEARCH_BY_NAME = (
+    "Find tools with kartra_search_actions. One that is not listed runs by {run}. "
+    "Raw requests ({raw}) only where no tool does it."
+)
+_RUN_READ = "kartra_run_read"
+_RUN_BOTH = "kartra_run_read or kartra_run_write"
 _RAW_READ = "kartra_proxy_read"
 _RAW_BOTH = "kartra_proxy_read, kartra_proxy_write; no refund or cancellation"
 
@@ -69,18 +78,21 @@ _DATA = (
 )
 
 
-def instructions(account: str, rules: Rules, *, sandbox: bool) -> str:
+def instructions(account: str, rules: Rules, *, sandbox: bool, by_name: bool = False) -> str:
     """The server's instructions, at most `LONGEST` characters, the vital part first.
 
     Args:
         account: a short label of ours for the account that is served.
         rules: those in force.
         sandbox: whether the account is the embedded one.
+        by_name: whether actions may be left out of the list, and are run by their name.
     """
     raw = _RAW_READ if rules.read_only else _RAW_BOTH
+    run = _RUN_READ if rules.read_only else _RUN_BOTH
+    search = _SEARCH_BY_NAME if by_name else _SEARCH
     parts = (
         _which(account, sandbox=sandbox),
-        _SEARCH.format(raw=raw),
+        search.format(raw=raw, run=run),
         _gated(rules),
         " ".join(_traps(rules)),
         _DATA,
@@ -92,8 +104,8 @@ def _which(account: str, *, sandbox: bool) -> str:
     label = cut(" ".join(clean(account).replace('"', "'").split()), LABEL)
     named = f' "{label}"' if label else ""
     if sandbox:
-        return f"SANDBOX{named}: a rehearsal account. No real person, no real money."
-    return f"This is one real Kartra account{named}: writes reach real people and real money."
+        return f"SANDBOX{named}: a rehearsal {_HOLDS}. No real person, no real money."
+    return f"One real {_HOLDS}{named}: writes reach real people and real money."
 
 
 def _gated(rules: Rules) -> str:

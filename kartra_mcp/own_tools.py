@@ -37,6 +37,15 @@ STATUS = OwnTool(
     "for whatever is wrong. Ask this first when something fails.",
     {"type": "object", "properties": {}},
 )
+CONNECT = OwnTool(
+    "kartra_connect",
+    "Connect Kartra",
+    "Find, reconnect or begin the Kartra connection: gives the address that the person has to "
+    "open, or says that it is ready. Takes no key, password or code.",
+    {"type": "object", "properties": {}},
+    risk=Risk.WRITE,
+    least=Risk.WRITE,
+)
 SEARCH = OwnTool(
     "kartra_search_actions",
     "Search Kartra actions",
@@ -113,8 +122,36 @@ RECONCILE = OwnTool(
     "ledger, never repeats the write.",
     _object(["intent"], intent={"type": "string", "description": "Its id, from kartra_ledger"}),
 )
+DESCRIBE = OwnTool(
+    "kartra_describe_action",
+    "Describe a Kartra action",
+    "One action found by kartra_search_actions: arguments, risk, gate, undo, what runs it.",
+    _object(["action"], action={"type": "string", "description": "Its tool name"}),
+)
+_TO_RUN: Mapping[str, Any] = {
+    "action": {"type": "string", "description": "Its tool name"},
+    "arguments": {"type": "object", "description": "As kartra_describe_action says"},
+}
+RUN_READ = OwnTool(
+    "kartra_run_read",
+    "Run a Kartra read",
+    "Run an action of risk read by its tool name.",
+    _object(["action"], **_TO_RUN),
+)
+RUN_WRITE = OwnTool(
+    "kartra_run_write",
+    "Run a Kartra write",
+    "Run any action by its tool name, under the same rules as its own tool. May ask for "
+    "confirmation.",
+    _object(["action"], **_TO_RUN),
+    risk=Risk.IRREVERSIBLE,
+    least=Risk.WRITE,
+)
 OWN_TOOLS: Mapping[str, OwnTool] = {
     tool.name: tool
-    for tool in (STATUS, SEARCH, READ_MORE, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE)
+    for tool in (
+        *(STATUS, CONNECT, SEARCH, DESCRIBE, RUN_READ, RUN_WRITE),
+        *(READ_MORE, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE),
+    )
 }
 """In the order in which they are listed."""

@@ -140,6 +140,13 @@ def hidden(least: Risk, names: Iterable[str], rules: Rules) -> Verdict | None:
     return verdict if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED) else None
 
 
+def hides_nothing(rules: Rules) -> bool:
+    """Whether everything is listed, whatever its risk and names."""
+    gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
+    of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
+    return of_all and not (rules.read_only or rules.allow or rules.deny)
+
+
 def listed(names: tuple[str, ...], rules: Rules) -> bool:
     """What allow and deny say of something with these names; deny wins."""
     if _is_always_allowed(names):

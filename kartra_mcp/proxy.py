@@ -69,8 +69,7 @@ def _schema(body: str) -> dict[str, Any]:
 
 
 READ_SCHEMA: Mapping[str, Any] = _schema(
-    'Body as Kartra\'s form, POST: {"get_lead": {"email": …}} or '
-    '{"actions": [{"cmd": "get_transaction_details", "transaction_id": 101}]}'
+    'Body as Kartra\'s form, POST, e.g. {"get_lead": {"email": …}}'
 )
 WRITE_SCHEMA: Mapping[str, Any] = _schema(
     'Body as Kartra\'s form, POST: {"lead": {"email": …}, '

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from kartra_mcp.catalogue import Entry
@@ -75,16 +77,42 @@ def ranked(intent: str, entries: Iterable[Entry], limit: int = 10) -> list[Entry
         entries: of a catalogue, in any order.
         limit: how many at most.
     """
-    wanted = sorted(_wanted(intent), key=sorted)
-    known = [(entry, *_meant(entry)) for entry in entries]
-    weights = _weights(known)
-    scored: list[tuple[float, int, str, Entry]] = []
-    for entry, named, described in known:
-        score = sum(_best(word, named, described, weights) for word in wanted)
-        if score > 0:
-            beside = len(named.difference(*wanted))
-            scored.append((-round(score, 6), beside, entry.tool, entry))
-    return [found[3] for found in sorted(scored, key=lambda found: found[:3])[: max(limit, 0)]]
+    return Index.of(entries).ranked(intent, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What every entry means, worked out once for many searches.
+
+    `places` is meaning → the numbers of the entries that have it.
+    """
+
+    known: tuple[tuple[Entry, Meanings, Meanings], ...]
+    weights: Mapping[str, float]
+    places: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Index:
+        known = tuple((entry, *_meant(entry)) for entry in entries)
+        places: dict[str, list[int]] = {}
+        for number, (_, named, described) in enumerate(known):
+            for meaning in named | described:
+                places.setdefault(meaning, []).append(number)
+        return cls(known, _weights(known), {m: tuple(found) for m, found in places.items()})
+
+    def ranked(self, intent: str, limit: int = 10) -> list[Entry]:
+        """As the function of this name; only entries that share a meaning are looked at."""
+        wanted = sorted(_wanted(intent), key=sorted)
+        meanings = frozenset[str]().union(*wanted)
+        near = sorted({n for meaning in meanings for n in self.places.get(meaning, ())})
+        scored = [self._scored(number, wanted) for number in near]
+        best = heapq.nsmallest(max(limit, 0), (s for s in scored if s[0] < 0))
+        return [self.known[number][0] for *_, number in best]
+
+    def _scored(self, number: int, wanted: list[Meanings]) -> tuple[float, int, str, int]:
+        entry, named, described = self.known[number]
+        score = sum(_best(word, named, described, self.weights) for word in wanted)
+        return -round(score, 6), len(named.difference(*wanted)), entry.tool, number
 
 
 def _best(

@@ -147,15 +147,15 @@ def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Rules) -> dict[s
 
 def _own(tool: Own, rules: Rules) -> dict[str, Any]:
     shown = {"tool": tool.name, "title": tool.title, "action": None}
-    return {**shown, **_judged(tool.risk, tool.least, {tool.name}, rules)}
+    return {**shown, **judged(tool.risk, tool.least, {tool.name}, rules)}
 
 
 def _entry(entry: Entry, rules: Rules) -> dict[str, Any]:
     shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
-    return {**shown, **_judged(entry.risk, entry.least, entry.names, rules)}
+    return {**shown, **judged(entry.risk, entry.least, entry.names, rules)}
 
 
-def _judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
+def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
     """The highest risk and its gate; the lowest too where the arguments decide."""
     named = tuple(names)
     highest = {"risk": risk.word, "gate": _gate(risk, named, rules)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251  anyio has no timer that is not a task
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Generator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from anyio.abc import TaskGroup
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
@@ -24,6 +26,7 @@ from pydantic import ValidationError
 from kartra_mcp import __version__, answers
 from kartra_mcp.account import Account
 from kartra_mcp.asking import Client, QuestionToReturn
+from kartra_mcp.catalogue import Catalogue
 from kartra_mcp.errors import KartraMCPError, internal_error
 from kartra_mcp.model import Executed
 from kartra_mcp.protocol_questions import NEW_ERA, client_of, input_required
@@ -49,7 +52,7 @@ class MCPServer:
         self._bus = InMemorySubscriptionBus()
         self._older_session: ServerSession | None = None
         self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
-        account.on_change = self._announce
+        account.on_change = self._refreshed
         self.server: Server[None] = Server(
             "kartra-mcp",
             version=__version__,
@@ -87,12 +90,8 @@ class MCPServer:
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         self._remember(ctx)
-        scope = anyio.CancelScope()
-        self._behind.start_soon(_report_progress, ctx, scope)
-        try:
+        with _signs_of_life(ctx, self._behind):
             return await self._answer(params, client_of(ctx, params))
-        finally:
-            scope.cancel()
 
     async def _answer(
         self, params: types.CallToolRequestParams, client: Client
@@ -132,6 +131,10 @@ class MCPServer:
         if known is None or known[0] != definition:
             known = self._checked[name] = (definition, _wire_tool(definition))
         return known[1]
+
+    async def _refreshed(self, before: Catalogue, after: Catalogue) -> None:
+        if self._tools.exposure.changed(before, after):
+            await self._announce()
 
     async def _announce(self) -> None:
         """Tell the client, in the way of its era, that the list of tools changed."""
@@ -183,13 +186,33 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
         raise MCPError(code=types.INTERNAL_ERROR, message="An error in this server.") from None
 
 
+@contextmanager
+def _signs_of_life(ctx: Context, behind: TaskGroup) -> Generator[None]:
+    """While a call runs, tell the client that asked for it, so that it does not give up.
+
+    A call that is over before the first sign costs a timer, not a task.
+    """
+    reporting: list[anyio.CancelScope] = []
+
+    def begin() -> None:
+        reporting.append(anyio.CancelScope())
+        behind.start_soon(_report_progress, ctx, reporting[0])
+
+    timer = asyncio.get_running_loop().call_later(PROGRESS, begin)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for scope in reporting:
+            scope.cancel()
+
+
 async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
-    """While a call runs, tell the client that asked for it, so that it does not give up."""
     with scope, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
         for number in count(1):
-            await anyio.sleep(PROGRESS)
             seconds = number * PROGRESS
             await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
+            await anyio.sleep(PROGRESS)
 
 
 def _executed(answer: Mapping[str, Any]) -> Executed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,21 @@ from kartra_mcp import (
     policy,
     proxy,
     results,
+    run_by_name,
 )
 from kartra_mcp.account import Account
 from kartra_mcp.asking import Client
-from kartra_mcp.catalogue import Entry
+from kartra_mcp.catalogue import EMPTY, Entry
+from kartra_mcp.connecting import Connecting
+from kartra_mcp.definitions import is_gated, own_arguments
+from kartra_mcp.exposure import Exposure
+from kartra_mcp.finding import Finder
 from kartra_mcp.gateway import Done, Gateway, not_allowed, read_only
 from kartra_mcp.instructions import instructions
 from kartra_mcp.kept import Kept
-from kartra_mcp.model import Call, Gate, Reply, Risk, Said
+from kartra_mcp.model import Call, Reply, Risk, Said
 from kartra_mcp.own_tools import OWN_TOOLS, PROXY_READ, OwnTool
 from kartra_mcp.policy import Rules, Verdict
-from kartra_mcp.schema import portable
 from kartra_mcp.settings import Settings
 from kartra_mcp.status import status
 from kartra_mcp.text import as_json, clean_json, cut
@@ -46,16 +50,20 @@ class Tools:
 
     settings: Settings
     rules: Rules
+    exposure: Exposure
+    finder: Finder
     account: Account
     gateway: Gateway
+    connecting: Connecting
     kept: Kept
     program: str
 
     async def definitions(self) -> list[dict[str, Any]]:
         """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
-        entries = (await self.account.listed()).entries.values()
-        own = [own_definition(t, self.rules) for t in OWN_TOOLS.values() if not self._hidden_own(t)]
-        return own + [action_definition(e, self.rules) for e in entries if not self._hidden(e)]
+        if self.exposure.wanted == "search":
+            self.account.list_behind()
+            return self.exposure.definitions(EMPTY)
+        return self.exposure.definitions(await self.account.listed())
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: Client
@@ -69,8 +77,8 @@ class Tools:
         deadline = Deadline.after(self.settings.timeout)
         own = OWN_TOOLS.get(name)
         if own is None:
-            return self._answer(await self._action(name, given, deadline, client))
-        refuse(self._hidden_own(own))
+            return self._answer(await self._own_name(name, given, deadline, client))
+        refuse(self.exposure.hidden_own(own, self.account.served.catalogue))
         if own is own_tools.READ_MORE:
             return self._read_more(given)
         return self._answer(await self._own(own, given or {}, deadline, client))
@@ -79,7 +87,8 @@ class Tools:
         """What a model reads before it acts; which account, as far as is known at the start."""
         connection = None if self.settings.sandbox else self.account.served_last()
         account = f"connection {connection}" if connection else "see kartra_status"
-        return instructions(account, self.rules, sandbox=self.settings.sandbox)
+        by_name = self.settings.expose != "all"
+        return instructions(account, self.rules, sandbox=self.settings.sandbox, by_name=by_name)
 
     async def resource(self, uri: str) -> tuple[str, str]:
         """The MIME type and the text of a resource."""
@@ -89,17 +98,35 @@ class Tools:
         own, limits = OWN_TOOLS.values(), limits_in(self.settings)
         return read_resource(uri, listed, own, self.rules, limits)
 
-    async def _action(
+    async def _own_name(
         self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: Client
     ) -> Done:
+        def call(entry: Entry) -> Call:
+            gated = policy.gated(entry.risk, entry.names, self.rules)
+            return catalogue.call_of(entry, given, gated=gated)
+
+        return await self._action(name, call, deadline, client)
+
+    async def _by_name(
+        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: Client
+    ) -> Done:
+        run = run_by_name.run_of(tool, given)
+
+        def call(entry: Entry) -> Call:
+            return run.call(entry, self.rules)
+
+        return await self._action(run.action, call, deadline, client)
+
+    async def _action(
+        self, name: str, call_of: Callable[[Entry], Call], deadline: Deadline, client: Client
+    ) -> Done:
         entry = await self.account.entry(name, deadline)
-        refuse(self._hidden(entry))
-        gated = policy.gated(entry.risk, entry.names, self.rules)
-        call = catalogue.call_of(entry, given, gated=gated)
+        refuse(self.exposure.hidden(entry))
+        call = call_of(entry)
 
         def current() -> Call:
             now = self.account.listed_entry(name)
-            return call if now is entry else catalogue.call_of(now, given, gated=gated)
+            return call if now is entry else call_of(now)
 
         return await self.gateway.run(call, deadline, current, client)
 
@@ -109,11 +136,17 @@ class Tools:
         does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[Reply]]] = {
             own_tools.STATUS.name: self._status,
             own_tools.SEARCH.name: self._search,
+            own_tools.DESCRIBE.name: self._describe,
             own_tools.LEDGER.name: self._ledger,
             own_tools.RECONCILE.name: self._reconcile,
         }
         if tool.name in does:
             return Done(await does[tool.name](own_arguments(tool, given), deadline))
+        if tool is own_tools.CONNECT:
+            own_arguments(tool, given)
+            return Done(Reply(await self.connecting.connect(deadline, client)))
+        if tool in (own_tools.RUN_READ, own_tools.RUN_WRITE):
+            return await self._by_name(tool, given, deadline, client)
         call = raw_call(tool, given, self.rules)
         return await self.gateway.run(call, deadline, lambda: call, client)
 
@@ -133,13 +166,15 @@ class Tools:
         """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
         intent = given["intent"]
         found = await self.gateway.search(intent, deadline)
-        shown = [entry for entry in found if not self._hidden(entry)]
+        shown = [entry for entry in found if not self.exposure.hidden(entry)]
         if not shown:
-            from kartra_mcp.ranking import ranked
-
-            listed = (await self.account.listed()).entries.values()
-            shown = ranked(intent, (e for e in listed if not self._hidden(e)), FOUND)
+            shown = await self.finder.find(intent, await self.account.listed(), FOUND)
         return Reply({"tools": [one_line(entry) for entry in shown[:FOUND]]})
+
+    async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+        entry = await self.account.entry(run_by_name.action_named(given["action"]), deadline)
+        refuse(self.exposure.hidden(entry))
+        return Reply(run_by_name.described(entry, self.rules))
 
     def _read_more(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         wanted = own_arguments(own_tools.READ_MORE, given or {})
@@ -185,41 +220,6 @@ class Tools:
             receipt=done.receipt,
         )
 
-    def _hidden_own(self, tool: OwnTool) -> Verdict | None:
-        return policy.hidden(tool.least, {tool.name}, self.rules)
-
-    def _hidden(self, entry: Entry) -> Verdict | None:
-        return policy.hidden(entry.least, entry.names, self.rules)
-
-
-def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
-    """One of the server's own tools as MCP lists it."""
-    schema = dict(tool.schema)
-    if _is_gated(tool, rules):
-        own = schema.get("properties", {})
-        added = consent_arguments.properties(own, refund=False)
-        schema["properties"] = {**own, **added}
-    listed = Listed(tool.name, tool.title, tool.description, schema, tool.risk)
-    return _definition(listed, {tool.name}, rules)
-
-
-def action_definition(entry: Entry, rules: Rules) -> dict[str, Any]:
-    """An action as MCP lists it."""
-    schema = entry.schema(gated=policy.gated(entry.risk, entry.names, rules))
-    listed = Listed(entry.tool, entry.title, entry.description, schema, entry.risk)
-    return _definition(listed, entry.names, rules)
-
-
-def own_arguments(tool: OwnTool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The validated arguments of an own tool that is no raw request."""
-    return arguments.checked(portable(dict(tool.schema)), given, strict=True)
-
-
-def _is_gated(tool: OwnTool, rules: Rules) -> bool:
-    """Whether it takes the consent arguments: a raw read may be of any tool with a gate."""
-    any_gate = any(gate is not Gate.ALLOW for _, gate in rules.tools)
-    return tool.gated or (tool is PROXY_READ and any_gate)
-
 
 def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
     """The guarded call of a raw request.
@@ -228,7 +228,7 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
         Refused: what is hostile, not permitted here, or has another tool of its own.
     """
     own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
-    if _is_gated(tool, rules):
+    if is_gated(tool, rules):
         own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
     request = proxy.read_request(own)
     reads = tool is PROXY_READ
@@ -272,27 +272,3 @@ def refuse(verdict: Verdict | None) -> None:
         raise read_only()
     if verdict is not None:
         raise not_allowed()
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What MCP lists of a tool."""
-
-    name: str
-    title: str
-    description: str
-    schema: Mapping[str, Any]
-    risk: Risk
-
-
-def _definition(tool: Listed, names: Iterable[str], rules: Rules) -> dict[str, Any]:
-    """Where a person should see it, Claude Code is told to stop even for an allowed tool."""
-    asks = policy.gate_of(tool.risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
-    return {
-        "name": tool.name,
-        "title": tool.title,
-        "description": tool.description,
-        "inputSchema": tool.schema,
-        "annotations": catalogue.hints(tool.title, tool.risk),
-        **({"_meta": {"anthropic/requiresUserInteraction": True}} if asks else {}),
-    }

@@ -20,13 +20,13 @@ SANE = {
 }
 
 
-def text(account="Studio", rules=None, *, sandbox=False):
-    return instructions(account, rules or Rules(SANE), sandbox=sandbox)
+def text(account="Studio", rules=None, *, sandbox=False, by_name=False):
+    return instructions(account, rules or Rules(SANE), sandbox=sandbox, by_name=by_name)
 
 
 def test_they_are_short_enough_under_all_rules_and_name_only_tools_that_exist():
     for gates in itertools.product(Gate, repeat=len(Risk)):
-        for read_only, sandbox in itertools.product((False, True), repeat=2):
+        for read_only, sandbox, by_name in itertools.product((False, True), repeat=3):
             rules = Rules(
                 dict(zip(Risk, gates, strict=True)),
                 read_only=read_only,
@@ -34,14 +34,15 @@ def test_they_are_short_enough_under_all_rules_and_name_only_tools_that_exist():
                 deny=("y",),
                 tools=(("z", Gate.HUMAN),),
             )
-            said = text("ẞ" * 500, rules, sandbox=sandbox)
+            said = text("ẞ" * 500, rules, sandbox=sandbox, by_name=by_name)
             assert len(said) <= LONGEST == 1_900
             assert set(re.findall(r"\bkartra_\w+", said)) <= set(OWN_TOOLS)
             assert not NOT_USED.search(said)
 
 
 def test_the_account_comes_first_and_the_sandbox_is_plain():
-    assert text().startswith('This is one real Kartra account "Studio"')
+    assert text().startswith("One real Kartra account (leads, ")
+    assert '"Studio"' in text().split("\n")[0]
     assert text(sandbox=True).startswith('SANDBOX "Studio"')
     assert "SANDBOX" not in text()
 
@@ -50,6 +51,14 @@ def test_search_comes_before_tools_and_tools_before_raw_requests():
     said = text()
 
     assert said.index("kartra_search_actions") < said.index("own tool") < said.index("raw request")
+
+
+def test_what_may_not_be_listed_is_found_and_run_by_name():
+    said = text(by_name=True)
+    order = ("kartra_search_actions", "kartra_run_read", "kartra_run_write", "Raw requests")
+    assert sorted(order, key=said.index) == list(order)
+    assert "kartra_run_write" not in text(rules=Rules(SANE, read_only=True), by_name=True)
+    assert "kartra_run" not in text()
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ READS = {"status", "search", "read", "get", "retrieve", "ledger", "reconcile"}
 GATED = {"refund", "cancel", "unassign", "unsubscribe", "revoke", "edit", "write"}
 
 
-def listed(folder, era, *arrangement):
+def listed(folder, era, *arrangement, expose="all"):
     """The tools as a client of this era gets them."""
-    sandbox = Sandbox(folder / f"state-{era}")
+    sandbox = Sandbox(folder / f"state-{era}", {"EXPOSE": expose})
     if arrangement:
         sandbox.arrange(*arrangement)
     found = {}
@@ -61,7 +61,12 @@ def others(tmp_path_factory):
     return listed(folder, "legacy", "actions", "use", str(OTHER))
 
 
-@pytest.fixture(params=["published", "others"])
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    return listed(tmp_path_factory.mktemp("searched"), "legacy", expose="search")
+
+
+@pytest.fixture(params=["published", "others", "searched"])
 def tools(request):
     return request.getfixturevalue(request.param)
 
@@ -70,15 +75,19 @@ def text_of(tool):
     return json.dumps(tool, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def test_every_tool_is_as_its_snapshot_says(published):
+@pytest.mark.parametrize(
+    ("exposure", "folder"), [("published", SNAPS), ("searched", SNAPS / "search")]
+)
+def test_every_tool_is_as_its_snapshot_says(request, exposure, folder):
+    tools = request.getfixturevalue(exposure)
     if UPDATE:
-        SNAPS.mkdir(exist_ok=True)
-        for file in SNAPS.glob("*.json"):
+        folder.mkdir(exist_ok=True)
+        for file in folder.glob("*.json"):
             file.unlink()
-        for name, tool in published.items():
-            (SNAPS / f"{name}.json").write_text(text_of(tool))
-    kept = {file.stem: file.read_text() for file in SNAPS.glob("*.json")}
-    now = {name: text_of(tool) for name, tool in published.items()}
+        for name, tool in tools.items():
+            (folder / f"{name}.json").write_text(text_of(tool))
+    kept = {file.stem: file.read_text() for file in folder.glob("*.json")}
+    now = {name: text_of(tool) for name, tool in tools.items()}
     assert sorted(kept) == sorted(now), "run with UPDATE_TOOLSNAPS=1 and read the difference"
     for name, text in now.items():
         assert kept[name] == text, f"{name} changed: run with UPDATE_TOOLSNAPS=1 and read it"

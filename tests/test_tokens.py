@@ -7,17 +7,50 @@ import os
 
 import pytest
 import tiktoken
-from door import connect
+from door import StandIn, action, call, connect, healthy
+
+from kartra_mcp.exposure import tokens as estimated
+from kartra_mcp.own_tools import OWN_TOOLS
 
 MOST = 7_500
+SEARCHED = 2_500
+WITHIN = 0.15
+"""How far the estimate that decides under `auto` may be from the count."""
+
+
+def counted(shown):
+    assert os.environ.get("TIKTOKEN_CACHE_DIR"), "run it with `make test`, which fetches the words"
+    return len(tiktoken.get_encoding("o200k_base").encode(json.dumps(shown)))
+
+
+async def shown_by(place):
+    async with connect(place, "legacy") as client:
+        tools = (await client.list_tools()).tools
+    return [tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", [20, 200, 2_000])
+async def test_search_stays_under_its_budget_at_any_number_of_actions(tmp_path, number):
+    actions = [action(f"assign-thing-{n}", description="Assign it. " * 9) for n in range(number)]
+    place = StandIn(tmp_path / "stand-in", {"EXPOSE": "search"}).plan(**healthy(*actions))
+    async with connect(place, "legacy") as client:
+        assert (await call(client, "kartra_status")).result["actions"]["number"] == number
+    tokens = counted(await shown_by(place))
+    assert tokens < SEARCHED, f"{tokens} tokens"
+
+
+@pytest.mark.anyio
+async def test_the_estimate_is_near_the_count(sandbox):
+    shown = await shown_by(sandbox)
+    assert sum(map(estimated, shown)) == pytest.approx(counted(shown), rel=WITHIN)
+    own = [tool for tool in shown if tool["name"] in OWN_TOOLS]
+    assert sum(map(estimated, own)) == pytest.approx(counted(own), rel=WITHIN)
 
 
 @pytest.mark.anyio
 async def test_the_whole_tool_list_fits_its_budget(sandbox):
-    assert os.environ.get("TIKTOKEN_CACHE_DIR"), "run it with `make test`, which fetches the words"
-    async with connect(sandbox, "legacy") as client:
-        tools = (await client.list_tools()).tools
-    shown = [tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools]
-    tokens = len(tiktoken.get_encoding("o200k_base").encode(json.dumps(shown)))
+    shown = await shown_by(sandbox)
+    tokens = counted(shown)
     assert len(shown) > 20
     assert tokens <= MOST, f"{tokens} tokens"

@@ -15,12 +15,14 @@ import anyio
 
 from kartra_mcp import answers
 from kartra_mcp.asking import Answered, Client, Question, QuestionToReturn
+from kartra_mcp.catalogue import EMPTY
+from kartra_mcp.definitions import own_arguments, own_definition
 from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.words import Binding
 from kartra_mcp.own_tools import OwnTool
 from kartra_mcp.server import PROGRESS
 from kartra_mcp.text import as_json
-from kartra_mcp.tools import Tools, own_arguments, own_definition
+from kartra_mcp.tools import Tools
 
 STATIC_TEXT = "test://static-text"
 TEMPLATE = "test://template/{id}/data"
@@ -214,7 +216,7 @@ async def _changes_tools(asked: Asked) -> str:
     """What the account does when the list of actions has changed."""
     on_change = asked.tools.account.on_change
     assert on_change is not None
-    await on_change()
+    await on_change(EMPTY, asked.tools.account.served.catalogue)
     return "The client was told."
 
 
