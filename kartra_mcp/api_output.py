@@ -23,6 +23,7 @@ from kartra_mcp.membrane_errors import (
 )
 from kartra_mcp.membrane_values import unreadable
 from kartra_mcp.model import Executed, RawRequest
+from kartra_mcp.shapes import is_object
 
 MARK = "kartra_mcp_intent"
 """The name in a run's `meta` under which its intent stands."""
@@ -120,7 +121,8 @@ def read_answer(status: int, body: bytes) -> Any:
 def _failed(status: int, text: str, value: Any) -> KartraMCPError:
     envelope = None if value is NOTHING else error_envelope(value, exit_code=1)
     if envelope is None:
-        return _in_our_words(kartra_error_among([value]) or _bare(status, text))
+        ran = is_object(value) and bool(value.keys() & {"output", "actionRunId"})
+        return _in_our_words(kartra_error_among([value]) or _bare(status, text, ran=ran))
     if status >= SERVER_ERRORS:
         # Whatever key stands in it, a server that failed proves nothing.
         failed = {"type": "internal", "message": f"HTTP status {status}"}
@@ -128,9 +130,9 @@ def _failed(status: int, text: str, value: Any) -> KartraMCPError:
     return _in_our_words(membrane_error(envelope))
 
 
-def _bare(status: int, text: str) -> KartraMCPError:
+def _bare(status: int, text: str, *, ran: bool) -> KartraMCPError:
     detail = {"status": status, "output": without_stack(text) or "(nothing)"}
-    if status == TOO_MANY:
+    if status == TOO_MANY and not ran:
         known = KEYS["rate_limit_exceeded"]
         return Failed(known.code, known.message, known.remedy, executed=Executed.NO, detail=detail)
     if status == UNAUTHORIZED or LOGGED_OUT.search(text[:2000]):

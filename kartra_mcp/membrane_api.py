@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeGuard
 
 import anyio
@@ -46,6 +47,7 @@ from kartra_mcp.membrane_values import (
 )
 from kartra_mcp.model import Action, Connection, RawRequest, Reply
 from kartra_mcp.shapes import is_object
+from kartra_mcp.text import as_json
 from kartra_mcp.turns import Deadline, Turns, Unfinished
 
 LARGEST = 32 * 1024 * 1024
@@ -81,7 +83,7 @@ class API:
     clock: Callable[[], float] = time.time
     _unfinished: Unfinished = field(default_factory=Unfinished)
     _minted: Minted | None = None
-    _http: httpx2.AsyncClient | None = None
+    _http: dict[bool, httpx2.AsyncClient] = field(default_factory=dict[bool, httpx2.AsyncClient])
 
     async def program(self, deadline: Deadline) -> Program:
         """There is no program to be taken for another: the person gave the address, by TLS."""
@@ -142,7 +144,10 @@ class API:
     ) -> Reply:
         body = {"id": action.id, "connectionId": connection, "input": arguments}
         question = Question("POST", "/act", body=body, takes_mark=True)
-        return run_reply(await self._value(question, to_do))
+        value = await self._value(question, to_do)
+        if to_do.write and not (is_object(value) and value.keys() & {"output", "actionRunId"}):
+            raise unreadable(as_json(value)[:600])  # some other page: it tells of no run
+        return run_reply(value)
 
     async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply:
         path = f"/connections/{part(connection)}/request"
@@ -168,8 +173,8 @@ class API:
         self._unfinished.end_all()
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
+        for client in self._http.values():
+            await client.aclose()
 
     def _ask(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Ask:
         """One page of a list."""
@@ -206,7 +211,7 @@ class API:
     async def _exchanged(
         self, question: Question, content: bytes | None, token: str, sending: _Sending
     ) -> tuple[int, bytes]:
-        sent = self._client().stream(
+        sent = self._client(fresh=sending.to_do.write).stream(
             question.method,
             self.credentials.address + question.path,
             params=question.query or None,
@@ -218,31 +223,42 @@ class API:
             async with sent as response:
                 return response.status_code, await _whole(response)
         except httpx2.RequestError as problem:
-            why = f"{type(problem).__name__}: {problem}"
+            why = f"{type(problem).__name__}: {problem}".replace(token, HIDDEN.decode())
             if sending.has_begun:
                 raise broken(why) from None
             raise not_sent(self.credentials.host, why) from None
 
-    def _client(self) -> httpx2.AsyncClient:
-        """Made when first asked, in the event loop that it will live in."""
-        if self._http is None:
-            self._http = httpx2.AsyncClient(
-                headers={
-                    "Accept": "application/json",
-                    "Accept-Encoding": "gzip, deflate",
-                    "Content-Type": "application/json",
-                    "User-Agent": f"kartra-mcp/{__version__}",
-                },
-                timeout=None,  # the deadline of the call is the only one
-                limits=httpx2.Limits(
-                    max_connections=None,  # `turns` says how many at once
-                    max_keepalive_connections=None,
-                    keepalive_expiry=KEPT_OPEN,
-                ),
-                follow_redirects=False,
-                trust_env=not self.credentials.is_here,  # proxies and certificates of this machine
-            )
-        return self._http
+    def _client(self, *, fresh: bool) -> httpx2.AsyncClient:
+        """Made when first asked, in the event loop that it will live in.
+
+        A write goes over a connection of its own (`fresh`): on a kept one, what came too much
+        after an earlier answer would be taken for the answer to the write.
+        """
+        if fresh not in self._http:
+            try:
+                self._http[fresh] = self._made(0 if fresh else None)
+            except Exception as problem:  # noqa: BLE001  a proxy or a file of certificates
+                raise not_sent(self.credentials.host, _unfit(problem)) from None
+        return self._http[fresh]
+
+    def _made(self, kept_open: int | None) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "Content-Type": "application/json",
+                "User-Agent": f"kartra-mcp/{__version__}",
+            },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=None,  # the deadline of the call is the only one
+            limits=httpx2.Limits(
+                max_connections=None,  # `turns` says how many at once
+                max_keepalive_connections=kept_open,
+                keepalive_expiry=KEPT_OPEN,
+            ),
+            follow_redirects=False,
+            trust_env=not self.credentials.is_here,  # proxies and certificates of this machine
+        )
 
     def _token(self) -> str:
         now = self.clock()
@@ -265,6 +281,14 @@ class _Sending:
         self.has_begun = True
         if self.to_do.record:
             self.to_do.record.started()
+
+
+def _unfit(problem: Exception) -> str:
+    """Why no connection can even be tried, without values: a proxy's address holds a password."""
+    return (
+        f"{type(problem).__name__}: a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates "
+        "(SSL_CERT_FILE) that the environment names cannot be used"
+    )
 
 
 async def _whole(response: httpx2.Response) -> bytes:

@@ -102,8 +102,8 @@ def read_run_log(entry: Mapping[str, Any]) -> RunLog:
     """One entry of the run logs."""
     number = identity(entry.get("id") or "")
     try:
-        if entry.get("status") == "success":
-            answer = {"output": entry.get("output"), "actionRunId": number}
+        if entry.get("status") == "success" and "output" in entry:
+            answer = {"output": entry["output"], "actionRunId": number}
             return RunLog(number, run_reply(answer))
     except KartraMCPError as problem:
         return RunLog(number, problem=problem)

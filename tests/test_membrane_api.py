@@ -30,6 +30,7 @@ from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.listing import INTENTS
 from kartra_mcp.membrane import Begun, ToDo
 from kartra_mcp.membrane_api import API
+from kartra_mcp.membrane_values import read_run_log
 from kartra_mcp.model import Action, RawRequest
 from kartra_mcp.sandbox import http_auth
 from kartra_mcp.turns import Deadline, Turns
@@ -380,16 +381,25 @@ async def test_what_cannot_be_sent_is_not_recorded(
 # ── Connections are kept, and lost ──
 
 
-async def test_calls_share_a_connection_and_a_closed_one_is_not_written_to(
+async def test_reads_share_a_connection_and_a_closed_one_is_not_sent_to(
     place: APIStandIn, api: API
 ):
     place.plan(action_run=[DONE, DONE, {**DONE, "shut": True}, DONE])
     for _ in range(3):
-        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+        await api.run(ACTION, {}, "c1", ToDo(soon()))
     assert len(set(place.lines("ports"))) == 1
     await anyio.wait_all_tasks_blocked()
-    await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+    await api.run(ACTION, {}, "c1", ToDo(soon()))
     assert len(set(place.lines("ports"))) == 2
+
+
+async def test_a_write_has_a_connection_of_its_own(place: APIStandIn, api: API):
+    """What came too much after a read was once taken for the answer to the write after it."""
+    place.plan(action_run=[DONE, DONE, DONE])
+    await api.run(ACTION, {}, "c1", ToDo(soon()))
+    for _ in range(2):
+        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+    assert len(set(place.lines("ports"))) == 3
 
 
 async def test_a_write_on_a_connection_that_breaks_is_unknown_and_not_sent_again(
@@ -398,8 +408,40 @@ async def test_a_write_on_a_connection_that_breaks_is_unknown_and_not_sent_again
     place.plan(action_run=[DONE, {"signal": 9}, DONE])
     await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
     assert await failed(api, ToDo(soon(), write=True)) == ("membrane_error", "unknown")
-    assert len(set(place.lines("ports"))) == 1
     assert len(place.lines("asked")) == 2
+
+
+@pytest.mark.parametrize(
+    "page", [None, {}, [], True, "maintenance", {"loginUrl": "https://example.com"}], ids=str
+)
+async def test_a_page_that_tells_of_no_run_is_no_success_of_a_write(
+    place: APIStandIn, api: API, page: Any
+):
+    place.plan(action_run={"out": page if page != "maintenance" else json.dumps(page)})
+    assert await failed(api, ToDo(soon(), write=True)) == ("unreadable_answer", "unknown")
+
+
+async def test_too_many_with_a_run_beside_it_is_no_proof(place: APIStandIn, api: API):
+    place.plan(action_run={"http": 429, "out": {"actionRunId": "r1", "output": {}}})
+    _, executed = await failed(api, ToDo(soon(), write=True))
+    assert executed == "unknown"
+
+
+def test_a_log_that_leaves_its_output_out_settles_nothing():
+    """It was once taken for an output of null, and so for a success."""
+    told = read_run_log({"id": "r1", "status": "success"})
+    assert (told.reply, told.problem) == (None, None)
+
+
+async def test_a_proxy_that_cannot_be_used_is_named_and_nothing_is_sent(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "ht!tp://user:pa55word@x")
+    api = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2))
+    with pytest.raises(KartraMCPError) as caught:
+        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+    assert caught.value.executed == "no"
+    assert "HTTPS_PROXY" in str(caught.value.detail)
+    assert "pa55word" not in str(caught.value.as_dict())
+    await api.close()
 
 
 async def test_no_more_are_under_way_at_once_than_there_are_places(place: APIStandIn):
