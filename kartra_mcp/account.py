@@ -197,7 +197,7 @@ class Account:
                 raise wrong_program(program)
             known = await self._with_the_named(known, deadline)
             found = connections.to_connect(known, self._wanted, self._serves())
-            return found or await self._begun(deadline)
+            return found or await self.begun(deadline)
         except KartraMCPError as problem:
             problem.executed = Executed.NO
             raise
@@ -206,7 +206,8 @@ class Account:
         """Keep in mind what was begun, for where Membrane lists it only later."""
         self._state.write(BEGUN, {"id": connection.id})
 
-    async def _begun(self, deadline: Deadline) -> Connection | None:
+    async def begun(self, deadline: Deadline) -> Connection | None:
+        """What was begun from this state folder, where Membrane still has it."""
         kept = self._state.read(BEGUN)
         identity = kept.get("id") if is_object(kept) else None
         if not isinstance(identity, str):

@@ -9,19 +9,23 @@ from contextlib import redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kartra_mcp import wire
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kartra_mcp import wire
+
 DONE, FOUND, USAGE = 0, 1, 2
+OF_A_PERSON = ("approve", "doctor", "install", "ledger", "setup", "tools", "uninstall")
 
 HELP = """\
 kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
+kartra-mcp setup [--sandbox]                         from nothing to a working client, asked in turn
 kartra-mcp demo                                      see it work on the embedded account
 kartra-mcp sandbox reset                             make the embedded account new
 kartra-mcp install [CLIENT] [--SETTING VALUE …]      put it into a client; without CLIENT: list them
 kartra-mcp uninstall CLIENT                          take it out again
+kartra-mcp doctor [--json] [--SETTING VALUE …]       what is wrong, and the command that mends it
+kartra-mcp tools [--json] [--SETTING VALUE …]        tools, their risks, and what each needs
 kartra-mcp approve [NUMBER]                          what waits for a person; approve or decline it
 kartra-mcp approve --set-pin                         choose the PIN that approves
 kartra-mcp ledger list | show INTENT | export        what was done, by whose consent
@@ -38,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     if serves(words):
         # The first thing that happens: from here on nothing else can write to the client.
+        from kartra_mcp import wire
+
         claimed = wire.claim()
         sys.exit(serve(claimed, words))
     sys.exit(command(words))
@@ -61,6 +67,7 @@ def serve(claimed: wire.Wire, words: Sequence[str]) -> int:
         return USAGE
     import anyio
 
+    from kartra_mcp import wire
     from kartra_mcp.composition import compose
 
     # A large answer is a million objects, none of them a circle: collect less often.
@@ -86,7 +93,7 @@ def command(words: Sequence[str]) -> int:
             return demo()
         case ["sandbox", "reset", *flags]:
             return sandbox_reset(flags)
-        case ["approve" | "ledger" | "install" | "uninstall" as name, *rest]:
+        case [name, *rest] if name in OF_A_PERSON:
             return of_a_person(name, rest)
         case ["--help" | "-h" | "help", *_] | ["serve", *_]:
             print(help_text())
@@ -98,12 +105,29 @@ def command(words: Sequence[str]) -> int:
             return USAGE
 
 
+def looked_into(name: str, words: Sequence[str]) -> int:
+    """What this server is and lacks. The doctor imports no more than is proven to be there."""
+    if name == "doctor":
+        from kartra_mcp.onboarding.doctor import doctor
+
+        return doctor(words)
+    from kartra_mcp.cli_tools import tools
+
+    return tools(words)
+
+
 def of_a_person(name: str, words: Sequence[str]) -> int:
     """What a person does outside the client: decide, look at what was done, set clients up."""
+    if name in ("doctor", "tools"):
+        return looked_into(name, words)
     if name in ("install", "uninstall"):
         from kartra_mcp.cli_install import install_command, uninstall_command
 
         return install_command(words) if name == "install" else uninstall_command(words)
+    if name == "setup":
+        from kartra_mcp.cli_setup import setup_command
+
+        return setup_command(words)
     if name == "approve":
         from kartra_mcp.cli_approve import approve
 

@@ -70,7 +70,7 @@ class Connecting:
         if next_step(found) == "wait":
             found = await self._waited(found, deadline, lambda now: now.state not in MOVING)
         said = ""
-        if not found.usable and found.opens and client.can_open:
+        if not settled(found) and found.opens and client.can_open:
             found, said = await self._opened(found, client, patience)
         if found.usable:
             return await self._ready(found, patience.deadline)
@@ -80,7 +80,7 @@ class Connecting:
         found = await self.account.to_connect(deadline)
         if found is not None and next_step(found) != "reconnect":
             return found
-        async with self._alone(deadline):
+        async with alone(self.folder, deadline):
             found = await self.account.to_connect(deadline)
             match next_step(found):
                 case "begin" | "reconnect":
@@ -188,33 +188,39 @@ class Connecting:
         tools = len(served.catalogue.entries)
         return {**answer("ready", found, "Kartra is connected: list the tools."), "actions": tools}
 
-    @asynccontextmanager
-    async def _alone(self, deadline: Deadline) -> AsyncGenerator[None]:
-        """This call's turn among all on this state folder; it ends with the process at the latest.
 
-        Raises:
-            Refused: in_progress, ledger_unavailable; nothing was begun.
-        """
-        from kartra_mcp.ledger.faults import of_system
-        from kartra_mcp.ledger.locks import alone
+@asynccontextmanager
+async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
+    """The turn to connect among all on this state folder; it ends with the process at the latest.
 
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            while (held := alone(self.folder / _LOCK)) is None:
-                if not deadline.allows(write=True, after=POLL):
-                    raise _in_progress()
-                await anyio.sleep(POLL)
-        except OSError as problem:
-            raise of_system(problem) from None
-        try:
-            yield
-        finally:
-            os.close(held)
+    Raises:
+        Refused: in_progress, ledger_unavailable; nothing was begun.
+    """
+    from kartra_mcp.ledger.faults import of_system
+
+    try:
+        while (held := _held(folder)) is None:
+            if not deadline.allows(write=True, after=POLL):
+                raise _in_progress()
+            await anyio.sleep(POLL)
+    except OSError as problem:
+        raise of_system(problem) from None
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def _held(folder: Path) -> int | None:
+    from kartra_mcp.ledger import locks
+
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return locks.alone(folder / _LOCK)
 
 
 def _in_progress() -> Refused:
     return Refused(
         "in_progress",
         "Another call is beginning or mending the connection. Nothing was done by this one.",
-        "Ask kartra_connect again in a minute.",
+        "Ask kartra_connect, or run `kartra-mcp setup`, again in a minute.",
     )

@@ -46,6 +46,8 @@ def pending(found: Connection, said: str) -> dict[str, Any]:
     Raises:
         Refused: it has failed, and only a person can see to that.
     """
+    if found.state in FAILED:
+        require_usable(found)  # an address that stands there still is of the attempt that failed
     if found.opens:
         return answer("waiting", found, f"{_SAID.get(said, '')}{_SHOW}{_NO_SECRETS}")
     if found.state in MOVING:

@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 
+from kartra_mcp.child import Child, Pipe
 from kartra_mcp.errors import Refused
 
 OUTPUT_LIMIT, STDERR_LIMIT = 32 * 1024 * 1024, 1024 * 1024
@@ -25,6 +27,9 @@ if sys.platform == "win32":
     CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
 else:
     CREATION_FLAGS = 0
+
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What stops a person's command."""
 
 NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR})
 
@@ -46,6 +51,14 @@ ALLOWED_ON_WINDOWS = frozenset(
     USERPROFILE HOMEDRIVE HOMEPATH TEMP TMP USERNAME
     """.split()  # noqa: SIM905  a table that is read as words
 ) | {name.upper() for name in ALLOWED}
+
+SEEN_BY_PEOPLE = frozenset(
+    """
+    TERM COLORTERM NO_COLOR DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR XDG_CURRENT_DESKTOP
+    DBUS_SESSION_BUS_ADDRESS BROWSER
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""What a program that a person uses through us sees besides."""
 
 # No FORCE_COLOR beside it: Node then warns on stderr that the two contradict each other.
 ALWAYS = {"NO_COLOR": "1", "NO_UPDATE_NOTIFIER": "1"}
@@ -120,6 +133,108 @@ def child_env(environment: Mapping[str, str], platform: str = sys.platform) -> d
     return {**shown, **ALWAYS}
 
 
+def person_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
+    """What a program sees that a person uses through us: also the terminal and the screen."""
+    more = {name: value for name, value in environment.items() if name in SEEN_BY_PEOPLE}
+    allowed = child_env(environment, platform)
+    del allowed["NO_COLOR"]
+    return {**allowed, **more}
+
+
+def npm_env(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of npm, for npm alone: they may hold a registry's token."""
+    return {n: v for n, v in environment.items() if n.lower().startswith("npm_config_")}
+
+
+def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float) -> int:
+    """Give a program the person's terminal until it ends; its exit code, negative for a signal.
+
+    It stays in our group: Ctrl-C and a closing terminal reach it as they reach us, and a browser
+    that it opened is left alone. Whatever stops us ends it, and the terminal is as it was.
+
+    Raises:
+        Refused: nothing was started.
+        DeadlinePassed: it was ended after so many seconds.
+        KeyboardInterrupt: we were to stop; it was ended.
+    """
+    _refuse_unfit(command)
+    with _terminal_kept(), _stops_noted() as stops:
+        try:
+            child = subprocess.Popen(command, env=env, cwd=str(cwd))  # noqa: S603  ours to start
+        except OSError as problem:
+            raise _not_started(problem, command[0], str(cwd)) from problem
+        try:
+            in_time = _wait_for_child(child, stops, seconds) or bool(stops)
+        finally:
+            _end_child(child, stops)
+    if stops:
+        raise KeyboardInterrupt
+    if not in_time:
+        raise DeadlinePassed
+    return child.returncode
+
+
+def open_in_browser(address: str) -> bool:
+    """Whether a browser took the address."""
+    import webbrowser
+
+    try:
+        return webbrowser.open(address)
+    except (webbrowser.Error, OSError):
+        return False
+
+
+@contextmanager
+def _terminal_kept() -> Generator[None]:
+    """A program that is ended may leave the terminal without echo."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        yield
+    finally:
+        # The terminal may be closed by now.
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _stops_noted() -> Generator[list[int]]:
+    """What would stop us, noted: raised, a second one would come amid the ending of the first."""
+    stops: list[int] = []
+    before = {number: signal.getsignal(number) for number in STOPS}
+    for number, was in before.items():
+        if was is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: stops.append(number))
+    try:
+        yield stops
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
+
+
+def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: float) -> bool:
+    """Whether it ended within so many seconds; a stop that comes ends the wait."""
+    end, so_far = time.monotonic() + seconds, len(stops)
+    while child.poll() is None and len(stops) == so_far and time.monotonic() < end:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(POLL)
+    return child.poll() is not None
+
+
+def _end_child(child: subprocess.Popen[bytes], stops: list[int]) -> None:
+    """Ctrl-C reached it too: it may end by itself first. Each further one only hurries us."""
+    for end, grace in ((lambda: None, TERM_GRACE), (child.terminate, TERM_GRACE), (child.kill, 5)):
+        if child.poll() is not None:
+            return
+        end()
+        _wait_for_child(child, stops, grace)
+
+
 @dataclass(slots=True)
 class _Captured:
     """The first `limit` bytes of a stream; `on_over` is called once when there are more."""
@@ -130,7 +245,7 @@ class _Captured:
     on_over: Callable[[], None] = lambda: None
     eof: anyio.Event = field(default_factory=anyio.Event)
 
-    async def drain(self, stream: ByteReceiveStream | None) -> None:
+    async def drain(self, stream: ByteReceiveStream | Pipe | None) -> None:
         assert stream is not None  # noqa: S101  both were asked for as pipes
         try:
             async for chunk in stream:
@@ -181,23 +296,38 @@ def _encoded(command: Sequence[str]) -> list[bytes]:
 
 async def _start(
     command: Sequence[str], env: Mapping[str, str], cwd: Path, pass_fds: Sequence[int]
-) -> Process:
-    # Shielded: a cancellation between the start and `on_start` would lose that it had started.
+) -> Process | Child:
     try:
-        with _shielded():
-            return await anyio.open_process(
-                command if sys.platform == "win32" else _encoded(command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=str(cwd),
-                env=env,
-                creationflags=CREATION_FLAGS,
-                start_new_session=sys.platform != "win32",
-                pass_fds=pass_fds,
-            )
+        if sys.platform == "win32":
+            return await _start_on_windows(command, env, cwd)
+        started = subprocess.Popen(  # noqa: S603, ASYNC220  it returns as soon as it has started
+            _encoded(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=str(cwd),
+            env=env,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            bufsize=0,
+        )
+        return Child(started)
     except OSError as problem:
         raise _not_started(problem, command[0], str(cwd)) from problem
+
+
+async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Process:
+    # Shielded: a cancellation between the start and `on_start` would lose that it had started.
+    with _shielded():
+        return await anyio.open_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=str(cwd),
+            env=env,
+            creationflags=CREATION_FLAGS,
+        )
 
 
 @contextmanager
@@ -223,7 +353,7 @@ def _not_started(problem: OSError, program: str, cwd: str) -> Refused:
     )
 
 
-async def _wait(process: Process, out: _Captured, err: _Captured, deadline: float) -> None:
+async def _wait(process: Process | Child, out: _Captured, err: _Captured, deadline: float) -> None:
     """Until the leader is gone and what it wrote is read, or it has to be ended."""
     async with anyio.create_task_group() as drains:
         drains.start_soon(out.drain, process.stdout)
@@ -236,22 +366,26 @@ async def _wait(process: Process, out: _Captured, err: _Captured, deadline: floa
             with anyio.move_on_after(EOF_GRACE):
                 await out.eof.wait()
                 await err.eof.wait()
-        drains.cancel_scope.cancel()
+        if not (out.eof.is_set() and err.eof.is_set()):
+            drains.cancel_scope.cancel()
     if process.returncode is None and not out.over:
         raise DeadlinePassed
 
 
-async def _end(process: Process, env: Mapping[str, str]) -> None:
+async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
     """End whatever is left of the program's group, whoever else was cancelled meanwhile."""
     with _shielded():
         if sys.platform == "win32":
             await _end_tree(process, env)
         else:
             await _end_group(process.pid)
-            with anyio.move_on_after(KILL_GRACE):
-                await process.wait()
+            if process.returncode is None:
+                with anyio.move_on_after(KILL_GRACE):
+                    await process.wait()
         # What outlives SIGKILL sits in the kernel; `aclose` would wait for it without an end.
-        if process.returncode is not None:
+        if isinstance(process, Child):
+            process.close()
+        elif process.returncode is not None:
             await process.aclose()
 
 
@@ -289,7 +423,7 @@ def _runs_in(group: int, stat: Path) -> bool:
     return int(its_group) == group and state != b"Z"
 
 
-async def _end_tree(process: Process, env: Mapping[str, str]) -> None:
+async def _end_tree(process: Process | Child, env: Mapping[str, str]) -> None:
     if process.returncode is not None:
         return
     root = env.get("SYSTEMROOT", r"C:\Windows")

@@ -7,7 +7,8 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +67,21 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         made.add_row(*map(Text, row))
     screen().print(made)
+
+
+@contextmanager
+def working(text: str, *, errors: bool = False) -> Generator[Callable[[str], None]]:
+    """Show that something takes its time; the text may change meanwhile.
+
+    On a terminal it moves and is gone at the end; elsewhere its first text is one line.
+    """
+    made = screen(errors=errors)
+    if not made.is_terminal:
+        made.print(Text(text), soft_wrap=True)
+        yield lambda _: None
+        return
+    with made.status(Text(text)) as shown:
+        yield lambda now: shown.update(Text(now))
 
 
 def tidy(value: Any, length: int = LONGEST) -> str:

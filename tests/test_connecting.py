@@ -114,6 +114,12 @@ def test_an_id_that_is_no_plain_word_is_not_put_into_a_command(identity: str):
     assert "kartra-mcp setup" in told["next"]
 
 
+def test_an_address_of_an_attempt_that_failed_is_not_to_be_opened():
+    with pytest.raises(Refused) as told:
+        pending(kartra(**{**waits(), "state": "SETUP_FAILED"}), "")
+    assert told.value.code == "connection_not_ready"
+
+
 # ── On the sandbox ──
 
 

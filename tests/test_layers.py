@@ -20,15 +20,20 @@ PACKAGES = ("clients", "ledger", "onboarding")
 TABLE = """
     __init__:
     __main__: cli
-    account: catalogue connections errors listing membrane model shapes state text turns
+    account: catalogue connections errors listing membrane model served shapes state text
+        threads turns
     answers: errors text
+    api_credentials:
+    api_output: errors json_text membrane_errors membrane_values model shapes
     argument_faults: schema_places schema_shown schema_words
     argument_numbers: schema schema_places schema_words
     arguments: argument_faults argument_numbers errors schema schema_places schema_words
     asking:
     bodies: errors kartra model php_form
     catalogue: arguments consent_arguments errors kartra model policy schema shapes text
-    cli: cli_approve cli_install cli_ledger composition demo sandbox.cli settings wire
+    child:
+    cli: cli_approve cli_install cli_ledger cli_setup cli_tools composition demo
+        onboarding.doctor sandbox.cli settings wire
     cli_approve: cli_pin cli_words errors ledger.approvals ledger.words terminal text
     cli_export: errors ledger.words shapes text
     cli_install: cli_words clients.command clients.edit clients.entry clients.install
@@ -36,6 +41,9 @@ TABLE = """
     cli_ledger: cli_export cli_words errors ledger.words terminal
     cli_output: errors json_text kartra_errors membrane_errors membrane_values model shapes text
     cli_pin: errors ledger.pins terminal
+    cli_setup: cli_pin cli_words clients.table errors onboarding.setup onboarding.setup_ask
+        onboarding.setup_story settings shapes terminal
+    cli_tools: cli_words composition errors own_tools served settings terminal tool_table
     cli_words: errors ledger.ledger settings terminal
     clients.__init__:
     clients.command: clients.entry errors
@@ -44,23 +52,29 @@ TABLE = """
     clients.entry:
     clients.files: clients.table errors settings
     clients.install: clients.command clients.edit clients.entry clients.files clients.table
-        clients.unfit errors settings
+        clients.unfit errors settings shapes
     clients.jsonc: clients.unfit shapes
     clients.jsonc_edit: clients.jsonc
     clients.table: clients.entry shapes
     clients.toml_edit: clients.unfit shapes
     clients.unfit:
     clients.yaml_edit: clients.unfit shapes
-    composition: account errors gateway kept ledger.ledger membrane_cli own_tools policy process
-        program server settings state tools turns writes
+    composition: account connecting exposure finding gateway kept ledger.ledger membrane
+        own_tools policy server settings state tools way writes
     confirmation: errors kartra model text
+    connecting: account asking connecting_steps connections errors ledger.faults ledger.locks
+        membrane model turns
+    connecting_steps: connections model
     connections: errors model shapes text
     consent: asking errors facts ledger.approvals ledger.ledger ledger.rules ledger.words model
         policy previews threads turns
     consent_arguments: kartra model
+    definitions: arguments catalogue consent_arguments model own_tools policy schema
     demo: shapes
     errors: model
+    exposure: catalogue definitions own_tools policy
     facts: errors kartra model operations shapes text
+    finding: catalogue exposure ranking threads
     gateway: account asking catalogue confirmation connections errors kartra_errors membrane
         membrane_values model policy reads turns writes
     guide: guide_areas
@@ -93,11 +107,49 @@ TABLE = """
     ledger.words: model
     listing: errors membrane_values shapes
     membrane: listing membrane_values model turns
+    membrane_api: api_credentials api_output connections errors listing membrane membrane_errors
+        membrane_values model shapes text turns
     membrane_cli: cli_output connections errors listing membrane membrane_values model process
         text turns
     membrane_errors: errors json_text kartra_errors model shapes text
     membrane_values: errors json_text membrane_errors model shapes
     model:
+    onboarding.__init__:
+    onboarding.as_started: clients.entry clients.install onboarding.findings settings
+        settings_table
+    onboarding.checks: clients.install errors ledger.ledger onboarding.findings settings
+    onboarding.doctor: clients.command clients.install onboarding.as_started onboarding.checks
+        onboarding.findings onboarding.probe onboarding.python_here settings terminal
+    onboarding.findings:
+    onboarding.node_here: errors onboarding.told process program settings text way
+    onboarding.probe: asking composition errors membrane membrane_cli onboarding.findings
+        onboarding.node_here onboarding.told program server settings turns
+    onboarding.python_here: onboarding.findings
+    onboarding.setup: clients.command clients.entry clients.install errors ledger.pins
+        onboarding.setup_ask onboarding.setup_clients onboarding.setup_connection
+        onboarding.setup_login onboarding.setup_now onboarding.setup_program
+        onboarding.setup_programs onboarding.setup_rules onboarding.setup_story settings
+        settings_table terminal
+    onboarding.setup_ask: errors terminal
+    onboarding.setup_clients: clients.command clients.entry clients.install errors
+        onboarding.setup_story settings_table terminal
+    onboarding.setup_connection: account connecting connecting_steps connections errors
+        membrane_cli model onboarding.setup_ask onboarding.setup_login onboarding.setup_programs
+        onboarding.setup_story process settings state terminal turns
+    onboarding.setup_login: connections errors model onboarding.setup_ask
+        onboarding.setup_programs onboarding.setup_story process settings terminal turns way
+    onboarding.setup_now: clients.edit clients.files clients.table clients.unfit errors model
+        onboarding.as_started settings shapes
+    onboarding.setup_program: errors membrane membrane_cli onboarding.setup_ask
+        onboarding.setup_programs onboarding.setup_story program settings terminal turns
+    onboarding.setup_programs: errors membrane_cli model process program settings state turns
+        way
+    onboarding.setup_rules: errors ledger.ledger onboarding.setup_now onboarding.setup_story
+        settings settings_table
+    onboarding.setup_story: clients.install errors ledger.pins model onboarding.setup_ask
+        settings
+    onboarding.told: catalogue connections errors membrane model onboarding.findings policy
+        served
     operations: kartra model shapes
     own_tools: model proxy
     php_form: kartra
@@ -105,7 +157,7 @@ TABLE = """
     policy_file: model shapes
     policy_record: ledger.words model policy
     previews: asking errors facts kartra ledger.words model operations text
-    process: errors
+    process: child errors
     program: errors
     prompt_steps:
     prompts: errors prompt_steps text
@@ -113,31 +165,40 @@ TABLE = """
     proxy: bodies errors kartra model php_form
     ranking: catalogue
     reads: arguments catalogue kartra model policy
-    reconciling: facts operations
+    reconciling: errors facts kartra_errors membrane_values model operations
     resources: catalogue errors guide model policy text
     results: errors shapes text
+    run_by_name: catalogue consent_arguments definitions errors kartra model own_tools policy
+        resources text
     schema: schema_dialect schema_names schema_places schema_shown schema_words
     schema_dialect: schema_words
     schema_names: schema_words
     schema_places: schema_words
     schema_shown: schema_places schema_words
     schema_words:
-    server: account answers asking errors model prompts protocol_questions resources tools
-    settings: ledger.words model policy policy_file settings_table
+    served: catalogue connections errors membrane model shapes
+    server: account answers asking catalogue errors model prompts protocol_questions resources
+        tools
+    settings: api_credentials ledger.words model policy policy_file settings_table
     settings_table: model
     shapes:
     state:
-    status: account connections errors settings
+    status: connections errors served settings
     terminal: errors shapes text
     text: shapes
     threads:
-    tools: account answers arguments asking catalogue consent_arguments gateway instructions
-        kept model own_tools policy proxy ranking resources results schema settings status text
-        turns
+    tool_table: catalogue model own_tools policy
+    tools: account answers arguments asking catalogue connecting consent_arguments definitions
+        exposure finding gateway instructions kept model own_tools policy proxy resources
+        results run_by_name settings status text turns
     turns: errors
-    wire:
+    way: errors membrane membrane_api membrane_cli process program settings state turns
+    wire: wire_in wire_out
+    wire_in:
+    wire_out:
     writes: asking consent errors facts kartra ledger.leads ledger.ledger ledger.locks
-        ledger.words model operations policy policy_record reconciling shapes threads turns
+        ledger.words membrane membrane_values model operations policy policy_record reconciling
+        shapes threads turns
 """
 ARROWS = {
     row.partition(":")[0]: " ".join(row.partition(":")[2].split())
@@ -149,26 +210,30 @@ ARROWS = {
 # reads the account, but only by the function that it is given.
 PURE = frozenset(
     """
-    answers argument_faults argument_numbers arguments asking bodies catalogue cli_output
+    answers api_credentials api_output argument_faults argument_numbers arguments asking bodies
+    catalogue cli_output
     clients.edit clients.entry clients.jsonc clients.jsonc_edit clients.table clients.toml_edit
     clients.unfit clients.yaml_edit
-    confirmation connections consent_arguments errors facts guide guide_areas instructions json_text
+    confirmation connecting_steps connections consent_arguments definitions errors exposure facts
+    guide guide_areas
+    instructions json_text
     kartra kartra_errors ledger.chain ledger.rules ledger.words membrane_errors membrane_values
     model operations own_tools php_form policy
     policy_file policy_record previews prompt_steps prompts proxy ranking reads reconciling
-    resources results schema schema_dialect schema_names schema_places schema_shown schema_words
-    settings_table shapes text
+    resources results run_by_name schema schema_dialect schema_names schema_places schema_shown
+    schema_words settings_table shapes text
     """.split()  # noqa: SIM905  a table that is read as words
 )
 IO = frozenset(
     """
-    anyio asyncio fcntl httpx io logging mcp mcp_types multiprocessing os pathlib platformdirs
-    select shutil signal socket sqlite3 subprocess tempfile threading time
+    anyio asyncio fcntl httpx httpx2 io logging mcp mcp_types multiprocessing os pathlib
+    platformdirs select shutil signal socket sqlite3 subprocess tempfile threading time
     """.split()  # noqa: SIM905  a table that is read as words
 )
 
 # A module from outside → the only files that may import it.
 ALONE = {
+    "httpx2": {"membrane_api"},
     "subprocess": {"process"},
     "mcp": {"server", "protocol_questions", "wire", "demo"},
     "mcp_types": {"server", "protocol_questions"},
@@ -311,3 +376,4 @@ def test_nothing_that_is_not_needed_is_imported_on_the_way_to_the_first_list():
     ).stdout.split()
     assert "kartra_mcp.composition" in found
     assert not set(NOT_ON_THE_WAY) & set(found)
+    assert "kartra_mcp.membrane_api" not in found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from kartra_mcp.clients.table import BY_NAME, CLIENTS, Client
 from kartra_mcp.clients.unfit import UnfitError
 from kartra_mcp.errors import Refused
 from kartra_mcp.settings import Settings
+from kartra_mcp.shapes import is_object
 
 State = Literal[
     "no entry",
@@ -85,7 +86,10 @@ class FoundClient:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One entry of a client that is on this machine, or that it has none; `remedy` mends it."""
+    """One entry of a client that is on this machine, or that it has none; `remedy` mends it.
+
+    `detail` is its command or what is wrong with the file; `args` and `env` as the client has them.
+    """
 
     client: str
     title: str
@@ -94,6 +98,9 @@ class Checked:
     name: str = ""
     detail: str = ""
     remedy: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    disabled: bool = False
 
 
 def install(
@@ -240,10 +247,21 @@ def _checked(row: Client, settings: Settings) -> Iterator[Checked]:
         yield Checked(row.name, row.title, here.file, "no entry", remedy=again)
     _, _, entries = _entries(row, settings)
     for name, entry in entries.items():
-        command, _ = command_of(row, entry)
+        command, args = command_of(row, entry)
         state = _state(command)
         remedy = "" if state == "fine" else f"{again[:-2]} --name {name}`."
-        yield Checked(row.name, row.title, here.file, state, name, command, remedy)
+        one = Checked(row.name, row.title, here.file, state, name, command, remedy, args)
+        yield replaced(one, env=_env(row, entry), disabled=_is_disabled(entry))
+
+
+def _env(row: Client, entry: Mapping[str, Any]) -> dict[str, str]:
+    env: Any = entry.get(row.env)
+    return {n: v for n, v in env.items() if isinstance(v, str)} if is_object(env) else {}
+
+
+def _is_disabled(entry: Mapping[str, Any]) -> bool:
+    """In the words of any client: Windsurf says the first; Goose, Codex CLI and Zed the second."""
+    return entry.get("disabled") is True or entry.get("enabled") is False
 
 
 def _state(command: str) -> State:

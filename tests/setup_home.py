@@ -1,0 +1,265 @@
+"""A clean home folder for `kartra-mcp setup`: a stand-in for npm, a `membrane`, a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+ROOT = Path(__file__).parent.parent
+
+NODE = "#!/bin/sh\nexit 0\n"
+NPM = """#!/bin/sh
+# Stands in for npm: `prefix -g`, and `install -g`, which puts the prepared program into the prefix.
+echo "$@" >>"{home}/npm.log"
+prefix="${{npm_config_prefix:-{home}/.npm-global}}"
+if [ "$1" = prefix ]; then echo "$prefix"; exit 0; fi
+if [ -e "{home}/npm-fails" ]; then cat "{home}/npm-fails" >&2; exit 243; fi
+if [ -e "{home}/npm-hangs" ]; then sleep 300 & echo $! >"{home}/npm.pid"; wait; fi
+mkdir -p "$prefix/bin" && cp "{home}/membrane.prepared" "$prefix/bin/membrane"
+echo "added 1 package in 1s"
+"""
+MEMBRANE = """#!/bin/sh
+exec "{python}" -m kartra_mcp.sandbox "--account={account}" "$@"
+"""
+BROWSER = '#!/bin/sh\necho "$1" >>"{home}/opened"\n'
+
+
+@dataclass
+class Home:
+    """One person's machine: nothing is installed, nobody is logged in, nothing is connected."""
+
+    path: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    started: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.path.mkdir(parents=True)
+        self.tools.mkdir()
+        self.program(self.tools / "node", NODE)
+        self.program(self.tools / "npm", NPM.format(home=self.path))
+        self.program(self.tools / "browser", BROWSER.format(home=self.path))
+        script = MEMBRANE.format(python=sys.executable, account=self.account)
+        self.program(self.path / "membrane.prepared", script)
+        self.arrange("logout")
+        self.sql("DELETE FROM connections")
+        (self.path / ".cursor").mkdir()
+
+    @property
+    def tools(self) -> Path:
+        return self.path / "tools"
+
+    @property
+    def account(self) -> Path:
+        return self.path / "account.db"
+
+    @property
+    def state(self) -> Path:
+        return self.path / ".local" / "state" / "kartra-mcp"
+
+    @property
+    def config(self) -> Path:
+        return self.path / ".cursor" / "mcp.json"
+
+    @property
+    def membrane(self) -> Path:
+        return self.path / ".npm-global" / "bin" / "membrane"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.path),
+            "PATH": f"{self.tools}:/usr/bin:/bin",
+            "TERM": "xterm",
+            "LANG": "C.UTF-8",
+            "DISPLAY": ":0",
+            "BROWSER": f"{self.tools / 'browser'} %s",
+            **self.settings,
+        }
+
+    def program(self, file: Path, text: str) -> Path:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+        return file
+
+    def arrange(self, *words: str) -> Any:
+        """The sandbox's own verbs, on the account behind this home's program."""
+        program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={self.account}"]
+        done = subprocess.run([*program, *words, "--json"], check=True, capture_output=True)
+        return json.loads(done.stdout)
+
+    def sql(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.account)) as database, database:
+            return database.execute(sql, values).fetchall()
+
+    def started_with(self, *words: str) -> list[list[str]]:
+        """The starts of the program, but for the tests' own, that begin with these words."""
+        items = [json.loads(argv) for (argv,) in self.sql("SELECT argv FROM journal ORDER BY n")]
+        return [argv for argv in items if argv[: len(words)] == list(words)]
+
+    def installed(self) -> Home:
+        self.membrane.parent.mkdir(parents=True)
+        shutil.copy(self.path / "membrane.prepared", self.membrane)
+        return self
+
+    def logged_in(self) -> Home:
+        self.sql("INSERT OR REPLACE INTO settings VALUES ('login', 'yes')")
+        return self
+
+    def connected(self, identity: str = "c1", state: str = "READY", **more: str) -> Home:
+        flags = [f"--{name}={value}" for name, value in more.items()]
+        self.arrange("connection", "add", f"--id={identity}", f"--state={state}", *flags)
+        return self
+
+    def entry(self, name: str = "kartra") -> dict[str, Any]:
+        return json.loads(self.config.read_text())["mcpServers"][name]
+
+    def spawn(self, *words: str) -> Any:
+        """Setup on a terminal of its own."""
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "kartra_mcp", "setup", *words],
+            cwd=ROOT,
+            env=self.environment,
+            encoding="utf-8",
+            dimensions=(50, 200),
+            timeout=60,
+        )
+        child.delaybeforesend = None
+        self.started.append(child)
+        return child
+
+    def run(self, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        """Setup without a terminal."""
+        return subprocess.run(
+            [sys.executable, "-m", "kartra_mcp", "setup", *words],
+            input=said,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=self.environment,
+            timeout=60,
+        )
+
+    def run_bare(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same on a machine whose system folders hold neither node nor npm."""
+        bare = "from kartra_mcp import cli, program; program.POSIX_SYSTEM = (); cli.main()"
+        return subprocess.run(
+            [sys.executable, "-c", bare, "setup", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**self.environment, "PATH": str(self.tools)},
+            timeout=60,
+        )
+
+    def left_behind(self) -> list[str]:
+        """Temporary files and folders, and programs that still run for this home."""
+        files = [
+            str(file.relative_to(self.path))
+            for file in self.path.rglob("*")
+            if file.name.startswith(("work-", ".mcp.json.")) or "kartra-mcp-new" in file.name
+        ]
+        return files + [f"process {pid}" for pid in self.processes()]
+
+    def processes(self) -> list[int]:
+        """The processes that have this home in their environment, but for the tests' own."""
+        mark = f"HOME={self.path}\0".encode()
+        own = {child.pid for child in self.started if child.isalive()}
+        found: list[int] = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                seen = (folder / "environ").read_bytes()
+                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if mark in seen + b"\0" and state != "Z" and int(folder.name) not in own:
+                found.append(int(folder.name))
+        return found
+
+    def waits(self) -> bool:
+        """Whether setup and what it started sleep, so that a signal cannot miss the reading.
+
+        Python looks at signals before it begins to read a line and after: one that comes in the
+        instant between is seen when the line is.
+        """
+        pids = [*self.processes(), *(child.pid for child in self.started if child.isalive())]
+        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in pids]
+        return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
+
+    def close(self) -> None:
+        for child in self.started:
+            child.close(force=True)
+        for pid in self.processes():
+            os.kill(pid, 9)
+
+
+def ended(child: Any) -> tuple[int | None, str]:
+    """The exit code, and all that was shown since what was last expected."""
+    if child.after is not pexpect.EOF:
+        child.expect(pexpect.EOF)
+    child.close()
+    shown = plain(child.before)
+    assert "Traceback" not in shown, shown
+    return child.exitstatus, shown
+
+
+def plain(shown: str) -> str:
+    """Without colours and movements, and with the line breaks that were written."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r\n", "\n")
+
+
+ANSWERS: dict[str, tuple[str, str]] = {
+    "install": (r"Install it .*?\[Y/n\] ", ""),
+    "login": (r"Log in to Membrane now\?.*?\[Y/n\] ", ""),
+    "agreed": (r"Press Enter when you have agreed there\. ", ""),
+    "connect": (r"Connect Kartra now\? \[Y/n\] ", ""),
+    "browser": (r"Open it in your browser\? \[Y/n\] ", ""),
+    "read_only": (r"only look.*?\[y/N\] ", ""),
+    "irreversible": (r"cannot be undone:.*?Number or word.*?: ", ""),
+    "destructive": (r"overwritten:.*?Number or word.*?: ", ""),
+    "approval": (r"does the person agree\?.*?Number or word.*?: ", ""),
+    "refund": (r"largest single refund.*?\]: ", ""),
+    "day_amount": (r"All refunds of a day.*?\]: ", ""),
+    "day_count": (r"Refunds, cancellations and.*?\]: ", ""),
+    "choose_pin": (r"Choose the PIN that approves now\? \[Y/n\] ", ""),
+    "pin": (r"The new PIN, at least.*?: ", "correct horse"),
+    "pin_again": (r"The new PIN again: ", "correct horse"),
+    "clients": (r"Which of them\?.*?\]: ", ""),
+}
+"""Every question from nothing to the end: what is shown, and what is typed."""
+
+
+def answered(child: Any, *, stop: str = "", **other: str) -> str:
+    """Answer what is asked until `stop` is asked, or the end: the name of the last, or ""."""
+    asked = {name: pattern for name, (pattern, _) in ANSWERS.items()}
+    asked |= {"waiting": r"Waiting until"} if stop == "waiting" else {}
+    names = list(asked)
+    while (at := child.expect([*asked.values(), pexpect.EOF])) < len(names):
+        if names[at] == stop:
+            return stop
+        child.sendline(other.get(names[at], ANSWERS[names[at]][1]))
+    if stop:
+        raise AssertionError(plain(child.before))
+    return ""
+
+
+def hung_up(child: Any) -> None:
+    """Close the terminal as a window is closed, and wait for the end."""
+    child.ptyproc.fileobj.close()
+    child.closed = child.ptyproc.closed = True
+    child.child_fd = child.ptyproc.fd = -1
+    child.ptyproc.wait()
