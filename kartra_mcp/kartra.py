@@ -304,6 +304,7 @@ def command_of(key: str) -> str:
     return _BY_PLAIN.get(plain(key), "")
 
 
+@lru_cache(maxsize=4_096)
 def action_command(key: str) -> str:
     """The command behind an action's key; other letters in it may say what no table knows."""
     return command_of(key) if key.isascii() else ""
@@ -324,6 +325,7 @@ def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, An
             yield from find_values(value, names)
 
 
+@lru_cache(maxsize=4_096)
 def moves_money(name: str) -> bool:
     """Whether every amount-like field of what is called so is a sum of money to be judged."""
     return "refund" in plain(name) or command_of(name) == "edit_subscription"

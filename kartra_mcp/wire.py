@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import select
 import signal
 import sys
@@ -13,9 +12,12 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import anyio
+
+from kartra_mcp.wire_in import In, can_be_watched, text_of
+from kartra_mcp.wire_out import Out
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -46,24 +48,15 @@ class _Lines(io.TextIOWrapper):
             self._skip_rest()
             log.warning("a line of input was longer than 64 MB and was dropped")
         self.ended = not line
-        return _whole(line.decode("utf-8", "replace"))
+        return text_of(line)
+
+    def end(self) -> None:
+        """Whoever read instead came to the end."""
+        self.ended = True
 
     def _skip_rest(self) -> None:
         while (rest := self._source.readline(CHUNK)) and rest[-1:] != b"\n":
             pass
-
-
-_ESCAPES = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-
-
-def _whole(line: str) -> str:
-    """Half a character, escaped, would cost a request its answer: the parser refuses the line."""
-    if "\\ud" not in line and "\\uD" not in line:
-        return line
-    return _ESCAPES.sub(lambda found: "\\ufffd" if found["half"] else found[0], line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +144,16 @@ async def serve(
     from mcp.server.stdio import stdio_server
 
     _log_to_stderr()
-    streams = stdio_server(anyio.wrap_file(wire.stdin), anyio.wrap_file(wire.stdout))
+    streams = stdio_server(_incoming(wire.stdin), Out(wire.stdout))
     async with streams as (incoming, outgoing):
         serving = _Serving(partial(server.run, incoming, outgoing, options), on_stop)
         await _until_end(wire, serving, on_end)
+
+
+def _incoming(lines: _Lines) -> anyio.AsyncFile[str]:
+    if can_be_watched(lines.fileno()):
+        return cast(anyio.AsyncFile[str], In(lines.fileno(), LINE_LIMIT, lines.end))
+    return anyio.wrap_file(lines)
 
 
 @dataclass(slots=True)

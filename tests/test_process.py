@@ -224,6 +224,20 @@ async def test_no_zombie_and_no_descriptor_is_left(tmp_path: Path) -> None:
     assert childless()
 
 
+async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    file = tmp_path / "pids"
+
+    finished = await python("import sys; print('out'); sys.exit(3)", cwd=tmp_path)
+    with pytest.raises(DeadlinePassed):
+        await python(STUBBORN, str(file), "quiet", "stay", cwd=tmp_path, seconds=1)
+
+    assert finished == Finished(3, b"out\n", b"", overflow=False)
+    assert all(gone(pid) for pid in await pids(file))
+
+
 async def test_output_over_the_bound_ends_the_program(tmp_path: Path) -> None:
     code = "import sys\nwhile True: sys.stdout.write('x' * 65536)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -17,7 +18,7 @@ import anyio
 import pytest
 from anyio.abc import Process
 
-from kartra_mcp import wire as the_wire
+from kartra_mcp.wire_in import text_of
 from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [
@@ -65,6 +66,10 @@ async def call_tool(ctx, params):
         (folder / "pids").write_text(str(os.getpid()))
         with anyio.CancelScope(shield=True):
             await anyio.sleep(60)
+    if params.name == "large":
+        return t.CallToolResult(content=[t.TextContent(type="text", text="Zo\\u00eb " * 500_000)])
+    if params.name == "touch":
+        (folder / "touched").touch()
     if params.name == "raise":
         raise RuntimeError("canary-secret")
     print("stray: print")
@@ -108,6 +113,15 @@ LEGACY: dict[str, Any] = {
     "capabilities": {},
     "clientInfo": {"name": "test", "version": "1"},
 }
+
+
+def _sockets() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+WAYS: dict[str, Callable[[], tuple[int, int]]] = {"pipe": os.pipe, "socket": _sockets}
+"""What a client may give a server as its stdout; Node.js gives sockets."""
 
 
 @dataclass
@@ -175,11 +189,13 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(folder: Path, *arguments: str, between: bool = False) -> AsyncGenerator[Host]:
+async def hosting(
+    folder: Path, *arguments: str, between: bool = False, way: str = "pipe"
+) -> AsyncGenerator[Host]:
     script = folder / "server.py"
     await anyio.Path(script).write_text(SERVER)
     command = [str(script), str(folder), *arguments]
-    (stdin, to_server), (from_server, stdout) = os.pipe(), os.pipe()
+    (stdin, to_server), (from_server, stdout) = os.pipe(), WAYS[way]()
     with (folder / "stderr").open("wb") as stderr:
         process = await anyio.open_process(
             [sys.executable, "-c", BETWEEN, *command] if between else [sys.executable, *command],
@@ -256,6 +272,23 @@ async def test_a_line_over_the_bound_is_dropped_and_the_next_one_answered(tmp_pa
         await host.open()
 
     assert "was dropped" in host.file("stderr")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_client_that_reads_late_holds_nothing_up_and_gets_all(
+    tmp_path: Path, way: str
+) -> None:
+    async with hosting(tmp_path, way=way) as host:
+        await host.open()
+        host.send("tools/call", 1, name="large", arguments={})
+        await anyio.wait_readable(host.from_server)
+        host.send("tools/call", 2, name="touch", arguments={})
+        await until((tmp_path / "touched").exists)
+
+        large, small = await host.answer(1), await host.answer(2)
+
+    assert large["result"]["content"][0]["text"] == "Zoë " * 500_000
+    assert small["result"]["content"][0]["text"] == "Zoë\r\n"
 
 
 async def test_no_text_of_an_exception_reaches_stderr(tmp_path: Path) -> None:
@@ -382,4 +415,4 @@ async def test_closed_descriptors_at_the_start_are_no_crash(tmp_path: Path, clos
     ],
 )
 def test_half_a_character_does_not_cost_a_request_its_answer(line: str, whole: str):
-    assert the_wire._whole(line) == whole
+    assert text_of(line.encode()) == whole

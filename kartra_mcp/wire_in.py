@@ -1,0 +1,93 @@
+"""Reads the client's lines as they come; a thread for each line would cost more than the line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import sys
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+
+CHUNK = 256 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class In:
+    """Lines of UTF-8 ended by LF alone; one that is longer than the limit is dropped.
+
+    As much of anyio's `AsyncFile` as the SDK reads from; `on_end` is called at the end of input.
+    """
+
+    def __init__(self, descriptor: int, limit: int, on_end: Callable[[], None]) -> None:
+        self._descriptor, self._limit, self._on_end = descriptor, limit, on_end
+        self._lines: deque[bytes] = deque()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._ended = False
+
+    def __aiter__(self) -> In:
+        return self
+
+    async def __anext__(self) -> str:
+        while not self._lines:
+            if self._ended:
+                raise StopAsyncIteration
+            await anyio.wait_readable(self._descriptor)
+            self._take(os.read(self._descriptor, CHUNK))
+        return text_of(self._lines.popleft())
+
+    def _take(self, chunk: bytes) -> None:
+        first, *rest = chunk.split(b"\n")
+        self._keep(first)
+        for part in rest:
+            self._end_line()
+            self._keep(part)
+        if not chunk:
+            self._ended = True
+            self._on_end()
+            if self._size:
+                self._end_line()
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size < self._limit:
+            self._parts.append(part)
+        else:
+            self._parts.clear()
+
+    def _end_line(self) -> None:
+        if self._size < self._limit:
+            self._lines.append(b"".join(self._parts))
+        else:
+            log.warning("a line of input was longer than 64 MB and was dropped")
+        self._parts.clear()
+        self._size = 0
+
+
+def can_be_watched(descriptor: int) -> bool:
+    """Whether the system tells when there is something to read: of files it does not."""
+    mode = os.fstat(descriptor).st_mode
+    known = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
+    return sys.platform != "win32" and known
+
+
+def text_of(line: bytes) -> str:
+    return _whole(line.decode("utf-8", "replace"))
+
+
+_ESCAPES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+
+
+def _whole(line: str) -> str:
+    """Half a character, escaped, would cost a request its answer: the parser refuses the line."""
+    if "\\ud" not in line and "\\uD" not in line:
+        return line
+    return _ESCAPES.sub(lambda found: "\\ufffd" if found["half"] else found[0], line)
