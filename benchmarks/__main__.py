@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks import report
 from benchmarks.cases import NAMES
 from benchmarks.client import Broken
+from benchmarks.numbers import Row
+from benchmarks.plots import Plot
 from benchmarks.report import Measured
 
 DONE, MISSED, USAGE = 0, 1, 2
@@ -31,12 +33,19 @@ def measured(name: str) -> list[str]:
     case = importlib.import_module(f"benchmarks.cases.{name}")
     machine = report.machine()
     try:
-        found = Measured(name, case.TITLE, case.ABOUT, case.run(), machine)
+        rows = case.run()
+        draws = getattr(case, "plots", _none)
+        plots = draws({row.what: row for row in rows})
+        found = Measured(name, case.TITLE, case.ABOUT, rows, machine, plots)
     except Broken as problem:
         return [f"{name}: no figures, {problem}"]
     print("\n" + report.on_terminal(found), flush=True)
     report.write(found)
     return found.missed()
+
+
+def _none(_: Mapping[str, Row]) -> list[Plot]:
+    return []
 
 
 if __name__ == "__main__":

@@ -12,11 +12,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.client import ROOT, served
-from tests.door import Sandbox, environment, healthy
+from benchmarks.client import ROOT, Broken, served
 
-UNTHROTTLED = {"RATE": "0"}
+UNTHROTTLED = {"RATE": "0", "MAX_CHILDREN": "64"}
+"""No throttle, and no queue for a place: what is measured is the way, not the waiting."""
 PRINTER = Path(__file__).parent / "programs" / "printer.py"
+READ = "kartra_get_lead"
+WHOM = {"email": "ada@example.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The rehearsal account, reached as the program that each call starts."""
+
+    folder: Path
+
+    @property
+    def program(self) -> list[str]:
+        return [sys.executable, "-P", "-m", "kartra_mcp.sandbox", f"--account={self.file}"]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "state" / "sandbox" / "account.db"
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        return environment(self.folder / "state", {"SANDBOX": "on", **UNTHROTTLED, **settings})
+
+    def last_words(self) -> list[str]:
+        """The command with which the server asked last."""
+        journal = by_hand([*self.program, "journal", "--json"], self.environment())
+        return [*self.program, *json.loads(journal)["items"][-1]["argv"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The same account behind Membrane's API, on this machine."""
+
+    folder: Path
+    url: str
+    token: str
+    process: int
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        api = {"MEMBRANE_API_URI": self.url, "MEMBRANE_ACCESS_TOKEN": self.token}
+        return environment(self.folder / "state", {**UNTHROTTLED, **settings}) | api
+
+    def elsewhere(self, name: str) -> Served:
+        """The same account for a server with a state folder of its own."""
+        return Served(self.folder / name, self.url, self.token, self.process)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +72,74 @@ class Printed:
     def command(self) -> list[str]:
         return [sys.executable, "-S", "-E", str(PRINTER), str(self.folder)]
 
-    @property
-    def environment(self) -> dict[str, str]:
+    def environment(self, **settings: str) -> dict[str, str]:
         program = json.dumps(self.command)
-        return environment(self.folder / "state", {"MEMBRANE": program, **UNTHROTTLED})
+        own = {"MEMBRANE": program, "TRANSPORT": "cli", **UNTHROTTLED, **settings}
+        return environment(self.folder / "state", own)
 
-    def answers(self, *actions: dict[str, Any], run: Any) -> None:
+    def answers(self, actions: Sequence[Mapping[str, Any]], run: Any) -> None:
         """Set what is listed, and what a run of any action prints; the list is kept on disk."""
-        plan = healthy(*actions) | {"action run": {"out": run}}
-        for verb, answer in plan.items():
-            out = answer["out"]
-            text = out if isinstance(out, str) else json.dumps(out, ensure_ascii=False)
-            (self.folder / verb.replace(" ", "-")).write_text(text, encoding="utf-8")
-        _kept_on_disk(self.environment)
+        for verb, value in {**HEALTHY, "action-list": {"items": actions}}.items():
+            self._print(verb, value)
+        self.prints(run)
+        kept_on_disk(self.environment())
+
+    def prints(self, run: Any) -> None:
+        """Set what a run of any action prints."""
+        self._print("action-run", run)
+
+    def _print(self, verb: str, value: Any) -> None:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        (self.folder / verb).write_text(text, encoding="utf-8")
+
+
+HEALTHY = {
+    "--version": "1.18.3\n",
+    "connection-list": {
+        "items": [
+            {"id": "c1", "name": "Kartra", "state": "READY", "integration": {"key": "kartra"}}
+        ]
+    },
+}
+"""What a printed account says of itself, by the name of its file."""
+
+
+def listed(key: str, **more: Any) -> dict[str, Any]:
+    """One entry of a list of actions."""
+    return {"id": f"id-{key}", "key": key, "name": key.replace("-", " ").title(), **more}
+
+
+def environment(state: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    state.mkdir(parents=True, exist_ok=True)
+    own = {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
+    return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
 
 
 @contextmanager
 def sandbox() -> Generator[Sandbox]:
     """The rehearsal account, its list of actions on disk."""
     with folder() as place:
-        made = Sandbox(place, UNTHROTTLED)
-        _kept_on_disk(made.environment)
+        made = Sandbox(place)
+        kept_on_disk(made.environment())
         yield made
+
+
+@contextmanager
+def served_sandbox() -> Generator[Served]:
+    """An account behind the API; the list of actions of its first server is on disk."""
+    with folder() as place:
+        program = [*Sandbox(place).program[:-1], f"--account={place / 'account.db'}", "serve"]
+        with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                told = json.loads(process.stdout.readline() or "{}")
+                if "url" not in told:
+                    raise Broken("the sandbox did not begin to serve")
+                made = Served(place, told["url"], told["token"], process.pid)
+                kept_on_disk(made.environment())
+                yield made
+            finally:
+                process.terminate()
 
 
 @contextmanager
@@ -60,13 +149,13 @@ def folder() -> Generator[Path]:
 
 
 def by_hand(command: Sequence[str], env: Mapping[str, str]) -> bytes:
-    """Run a program as a person's script would; what it printed."""
+    """Run a program as a person's script would: `subprocess.run`, its output by pipes."""
     ended = subprocess.run(
         command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=True
     )
     return ended.stdout
 
 
-def _kept_on_disk(env: Mapping[str, str]) -> None:
+def kept_on_disk(env: Mapping[str, str]) -> None:
     with served(env) as client:
         client.call("kartra_status")

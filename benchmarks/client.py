@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
@@ -22,10 +23,20 @@ HELLO = {
     "capabilities": {},
     "clientInfo": {"name": "benchmarks", "version": "1"},
 }
+_OF = re.compile(rb'\{"jsonrpc":"2\.0","id":(\d+),')
+"""How an answer begins: its request's number is told without reading the rest."""
 
 
 class Broken(Exception):
     """Something that is measured does not work: there is no figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Calls that ran at once: how many a second, and the seconds of each."""
+
+    rate: float
+    latencies: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -45,10 +56,45 @@ class Client:
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """The structured content of a tool's success."""
-        result = self.request("tools/call", {"name": tool, "arguments": arguments})
-        if result.get("isError"):
-            raise Broken(f"{tool}: {result['content'][0]['text'][:500]}")
-        return result["structuredContent"]
+        return self._content(tool, self.answer(tool, arguments))
+
+    def refusal(self, tool: str, arguments: Any) -> dict[str, Any]:
+        """The error of a call that has to be refused."""
+        result = self.answer(tool, arguments)
+        if not result.get("isError"):
+            raise Broken(f"{tool}: was not refused")
+        return json.loads(result["content"][0]["text"])["error"]
+
+    def answer(self, tool: str, arguments: Any) -> dict[str, Any]:
+        """What `tools/call` gives, a refusal too."""
+        return self.request("tools/call", {"name": tool, "arguments": arguments})
+
+    def at_once(self, tool: str, arguments: Any, many: int, count: int) -> Crowd:
+        """So many calls, so many of them under way at any time; answers are read only afterwards.
+
+        One thread and next to no work for each: this end is not what is waited for.
+        """
+        first, sent = self._sent + 1, dict[int, float]()
+        params = {"name": tool, "arguments": arguments}
+        lines: list[bytes] = []
+        latencies: list[float] = []
+        begun = perf_counter()
+        while len(latencies) < count:
+            while len(sent) - len(latencies) < min(many, count - len(latencies)):
+                self._sent += 1
+                sent[self._sent] = perf_counter()
+                self._send({"id": self._sent, "method": "tools/call", "params": params})
+            line = _pipe(self.process.stdout).readline()
+            of = _OF.match(line)
+            if of and int(of[1]) >= first:
+                latencies.append(perf_counter() - sent[int(of[1])])
+                lines.append(line)
+            elif not line:
+                raise Broken(f"{tool}: the server ended")
+        took = perf_counter() - begun
+        for line in lines:
+            self._content(tool, self._result("tools/call", json.loads(line)))
+        return Crowd(count / took, tuple(latencies))
 
     def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """The result; what the server sends beside it is passed over."""
@@ -60,26 +106,16 @@ class Client:
                 return self._result(method, said)
         raise Broken(f"{method}: the server ended")
 
-    def peak_memory(self) -> int | None:
-        """The most bytes of memory that the process ever held; None where Linux does not tell."""
-        try:
-            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        except OSError:
-            return None
-        return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM:"))
-
-    def processor_time(self) -> float | None:
-        """The seconds that the process computed, its programs aside; None where not told."""
-        try:
-            words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
     def _send(self, message: Mapping[str, Any]) -> None:
         pipe = _pipe(self.process.stdin)
         pipe.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         pipe.flush()
+
+    @staticmethod
+    def _content(tool: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        if result.get("isError"):
+            raise Broken(f"{tool}: {result['content'][0]['text'][:500]}")
+        return result["structuredContent"]
 
     @staticmethod
     def _result(method: str, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal
 
-Unit = Literal["s", "ms", "×", "MB", "tokens", "rows"]
+Unit = Literal["s", "ms", "×", "MB", "tokens", "rows", "calls/s", ""]
 FACTORS: dict[Unit, float] = {"ms": 1_000, "MB": 1e-6}
 """What a second, or a byte, is in a unit."""
+
+COUNTED: frozenset[Unit] = frozenset({"tokens", "rows", "calls/s", ""})
+"""What is written in whole numbers."""
 
 FEW = 2
 """Fewer values than this have no spread."""
@@ -18,7 +21,7 @@ FEW = 2
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure: values in seconds, bytes or plain numbers; `at_most` is what was promised.
+    """One figure: values in seconds, bytes or plain numbers; what was promised is a bound.
 
     The figure is the values' median, or where `percent` is given the value that so many of them
     stay under.
@@ -29,6 +32,7 @@ class Row:
     unit: Unit
     at_most: float | None = None
     percent: int | None = None
+    at_least: float | None = None
 
     @property
     def figure(self) -> float:
@@ -38,11 +42,13 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        return self.at_most is not None and self.figure > self.at_most
+        too_much = self.at_most is not None and self.figure > self.at_most
+        return too_much or (self.at_least is not None and self.figure < self.at_least)
 
     def cells(self) -> tuple[str, str, str, str]:
         """What, figure, spread (the middle half of the values), promise."""
-        promise = "" if self.at_most is None else f"≤ {_written(self.at_most, self.unit)}"
+        bounds = (("≤", self.at_most), ("≥", self.at_least))
+        promise = " ".join(f"{s} {_written(b, self.unit)}" for s, b in bounds if b is not None)
         spread = "" if self.percent else self._spread()
         verdict = " **missed**" if self.missed else ""
         return self.what, _written(self.figure, self.unit), spread, promise + verdict
@@ -101,10 +107,10 @@ def in_turn(works: Sequence[Callable[[], object]], count: int) -> list[tuple[flo
 
 def _written(value: float, unit: Unit) -> str:
     number = _number(value, unit)
-    return f"{number} ×" if unit == "×" else f"{number} {unit}"
+    return f"{number} {unit}".rstrip()
 
 
 def _number(value: float, unit: Unit) -> str:
     value *= FACTORS.get(unit, 1.0)
-    digits = 2 if unit in ("s", "×") else 0 if unit in ("tokens", "rows") else 1
+    digits = 2 if unit in ("s", "×") else 0 if unit in COUNTED else 1
     return f"{value:,.{digits}f}"

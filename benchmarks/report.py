@@ -11,8 +11,10 @@ from importlib.metadata import version
 
 from benchmarks.client import ROOT
 from benchmarks.numbers import Row
+from benchmarks.plots import Plot, drawn
 
 FILE = ROOT / "docs" / "performance.md"
+PICTURES = FILE.with_suffix("")
 HEAD = ("", "Median", "Middle half", "Promised")
 
 
@@ -25,6 +27,7 @@ class Measured:
     about: str
     rows: Sequence[Row]
     machine: str
+    plots: Sequence[Plot] = ()
 
     def missed(self) -> list[str]:
         return [
@@ -41,7 +44,9 @@ def on_terminal(measured: Measured) -> str:
 
 
 def write(measured: Measured) -> None:
-    """Put a case's part in its place; the other parts stay as they were."""
+    """Put a case's part in its place, and draw its plots; the other parts stay as they were."""
+    for plot in measured.plots:
+        drawn(plot, PICTURES)
     text = FILE.read_text(encoding="utf-8")
     FILE.write_text(written(text, measured), encoding="utf-8", newline="\n")
 
@@ -60,7 +65,10 @@ def in_markdown(measured: Measured) -> str:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     table = [lines[0], "|---" + "|---:" * (len(HEAD) - 1) + "|", *lines[1:]]
     made_by = f"`make bench CASES={measured.name}`: {measured.machine}."
-    return "\n".join([f"## {measured.title}", "", measured.about, "", *table, "", made_by, ""])
+    pictures = [f"![{plot.title}]({PICTURES.name}/{plot.name}.svg)" for plot in measured.plots]
+    seen = [*pictures, ""] if pictures else []
+    head = [f"## {measured.title}", "", measured.about, ""]
+    return "\n".join([*head, *table, "", *seen, made_by, ""])
 
 
 def machine() -> str:

@@ -1,3 +1,14 @@
 """The cases, each a file of its name; the order is that of the report."""
 
-NAMES = ("start", "call", "large", "ledger", "tokens")
+NAMES = (
+    "start",
+    "call",
+    "throughput",
+    "gates",
+    "ledger",
+    "memory",
+    "sizes",
+    "large",
+    "many",
+    "tokens",
+)

@@ -8,10 +8,9 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from benchmarks import accounts
+from benchmarks import accounts, linux
 from benchmarks.client import Broken, Client, served
 from benchmarks.numbers import Row, paired, timed
-from tests.door import action
 
 TITLE = "A result of 10 MB"
 ABOUT = (
@@ -31,8 +30,8 @@ def run() -> list[Row]:
     with accounts.folder() as folder:
         account = accounts.Printed(folder)
         output = {"status": "Success", "rows": rows}
-        account.answers(action(KEY), run={"output": output, "actionRunId": "run-1"})
-        with served(account.environment) as client:
+        account.answers([accounts.listed(KEY)], run={"output": output, "actionRunId": "run-1"})
+        with served(account.environment()) as client:
             first = _first_pages(client, account)
             rest = _read_to_the_end(client, account, rows)
             used = _memory("peak memory of the server, read on too", client)
@@ -70,10 +69,10 @@ def lead(number: int) -> dict[str, Any]:
 def _first_pages(client: Client, account: accounts.Printed) -> list[Row]:
     client.call("kartra_status")
     before = _memory("peak memory of the server before", client)
-    alone = partial(accounts.by_hand, _words(account), account.environment)
+    alone = partial(accounts.by_hand, _words(account), account.environment())
     client.call(TOOL)
     after = _memory("peak memory of the server after the first page", client)
-    used = client.processor_time()
+    used = linux.processor_time(client.process.pid)
     pairs = paired(lambda: timed(partial(client.call, TOOL)), lambda: timed(alone), PAIRS)
     return [
         Row("tools/call to the first page", pairs.ours, "ms"),
@@ -96,7 +95,7 @@ def _read_to_the_end(
     cut = answer["truncated"]
     found: list[Any] = list(answer["result"]["rows"])
     mine = _read_on(client, cut["result_id"], found, lambda: len(found) >= len(rows) // 2)
-    with served(account.environment) as other:
+    with served(account.environment()) as other:
         theirs = _read_on(other, cut["result_id"], found, lambda: False)
     if found != rows or cut["total"] != len(rows):
         raise Broken(f"{len(found)} rows were read of {len(rows)}, or they are not the same")
@@ -124,7 +123,7 @@ def _read_on(
 
 
 def _computed(client: Client, before: float | None, calls: int) -> list[Row]:
-    after = client.processor_time()
+    after = linux.processor_time(client.process.pid)
     if before is None or after is None:
         return []
     what = "processor time of the server for it, on average"
@@ -132,5 +131,5 @@ def _computed(client: Client, before: float | None, calls: int) -> list[Row]:
 
 
 def _memory(what: str, client: Client) -> list[Row]:
-    held = client.peak_memory()
+    held = linux.peak_memory(client.process.pid)
     return [] if held is None else [Row(what, (held,), "MB")]

@@ -1,0 +1,76 @@
+"""What Linux tells of a process; elsewhere nothing is told, and a figure is left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def peak_memory(process: int) -> int | None:
+    """The most bytes of memory that the process ever held."""
+    return _status(process, "VmHWM:")
+
+
+def memory(process: int) -> int | None:
+    """The bytes of memory that the process holds now."""
+    return _status(process, "VmRSS:")
+
+
+def forget_peak(process: int) -> None:
+    """From now on `peak_memory` is that since now."""
+    try:
+        Path(f"/proc/{process}/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def processor_time(process: int) -> float | None:
+    """The seconds that the process computed, its programs aside."""
+    try:
+        words = _stat(Path(f"/proc/{process}/stat"))
+    except OSError:
+        return None
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def open_files(process: int) -> int | None:
+    return _entries(Path(f"/proc/{process}/fd"))
+
+
+def threads(process: int) -> int | None:
+    return _entries(Path(f"/proc/{process}/task"))
+
+
+def children(process: int) -> int | None:
+    """How many processes have this one as their parent, the dead ones that it left included."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    return sum(_parent(stat) == process for stat in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _parent(stat: Path) -> int:
+    try:
+        return int(_stat(stat)[1])
+    except OSError:
+        return 0
+
+
+def _stat(file: Path) -> Sequence[str]:
+    """The words after the name, which may hold anything: state, parent and so on."""
+    return file.read_text().rpartition(")")[2].split()
+
+
+def _status(process: int, name: str) -> int | None:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def _entries(folder: Path) -> int | None:
+    try:
+        return sum(1 for _ in folder.iterdir())
+    except OSError:
+        return None

@@ -1,0 +1,8 @@
+"""The least that a server on FastMCP can be: it lists no tools, on stdio."""
+
+# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
+from fastmcp import FastMCP
+
+FastMCP("empty").run(show_banner=False)
