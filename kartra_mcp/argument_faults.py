@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -85,6 +84,8 @@ def field(path: Iterable[str | int], names: Mapping[str, str]) -> str:
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """The sentence about a name that is not declared, with what was perhaps meant."""
+    from difflib import get_close_matches
+
     all_known = sorted(known)
     near = get_close_matches(name, all_known, n=1)
     meant = f" (did you mean {short(near[0])}?)" if near else ""
