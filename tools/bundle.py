@@ -176,7 +176,8 @@ def stage(folder: Path, uv: Path) -> None:
     python = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     project = PROJECT.format(version=__version__, python=python["requires-python"], wheel=WHEEL)
     (folder / "pyproject.toml").write_text(project, "utf-8", newline="\n")
-    ran([uv, "--no-config", "lock", "--quiet", "--directory", folder], env=unset("UV_"))
+    env = {**unset("UV_"), "UV_SYSTEM_CERTS": "1"}
+    ran([uv, "--no-config", "lock", "--quiet", "--directory", folder], env=env)
     look_at(folder)
 
 
@@ -253,6 +254,7 @@ def parameters(config: Mapping[str, Any], uv: Path, home: Path) -> StdioServerPa
     kept = {
         name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ
     }
+    kept |= {"UV_SYSTEM_CERTS": "1"}
     env = {**config["env"], **kept, "HOME": str(home), "PATH": SYSTEM}
     look = [uv, "--no-config", "python", "find", "--no-python-downloads", "--system", ">=3.11"]
     if subprocess.run(look, env=env, capture_output=True, check=False, cwd="/").returncode:
