@@ -18,7 +18,8 @@ BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>nginx</bod
 class Protocol(H11Protocol):
     """Lets the door close the connection under an answer, which ASGI has no word for."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    # uvicorn narrows the argument of asyncio's own method in the same way.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
