@@ -1,7 +1,7 @@
 """Membrane through its REST API: one request a verb, on connections that are kept open.
 
-The connection is always named: without one Membrane picks a default account. Nothing is ever sent
-twice from here, and no redirect is followed.
+The connection is always named: without one Membrane picks a default account. No write is
+ever sent twice from here, and no redirect is followed.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeGuard
 
 import anyio
 import anyio.to_thread
-import httpx2
 
-from kartra_mcp import __version__
 from kartra_mcp.api_credentials import Credentials, Minted, minted
+from kartra_mcp.api_http import HTTP, Broken, Request, TooLarge, Unfit
 from kartra_mcp.api_output import (
     MARK,
     NOT_FOUND,
@@ -50,22 +48,19 @@ from kartra_mcp.shapes import is_object
 from kartra_mcp.text import as_json
 from kartra_mcp.turns import Deadline, Turns, Unfinished
 
-LARGEST = 32 * 1024 * 1024
-"""Bytes of an answer, unpacked, beyond which it is given up; Membrane documents 30 MB."""
-
 LARGE = 256 * 1024
 """Bytes of an answer beyond which it is read in a thread, so that the server goes on meanwhile."""
-
-KEPT_OPEN = 4.0
-"""Seconds that an idle connection is kept. Servers on Node close theirs after 5, and a write on a
-connection that is being closed would be lost without anyone knowing whether it arrived."""
 
 CLOCKS = timedelta(minutes=15)
 """How far our clock and Membrane's may be apart."""
 
 LOGS = "100"
 HIDDEN = b"(a secret)"
-_SENDING = "send_request_headers.started"
+_UNFIT = (
+    "a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates (SSL_CERT_FILE) that the "
+    "environment names cannot be used"
+)
+"""Without its value: a proxy's address holds a password."""
 
 
 @dataclass(slots=True)
@@ -83,7 +78,10 @@ class API:
     clock: Callable[[], float] = time.time
     _unfinished: Unfinished = field(default_factory=Unfinished)
     _minted: Minted | None = None
-    _http: dict[bool, httpx2.AsyncClient] = field(default_factory=dict[bool, httpx2.AsyncClient])
+    _http: HTTP = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._http = HTTP(self.credentials.address, is_here=self.credentials.is_here)
 
     async def program(self, deadline: Deadline) -> Program:
         """There is no program to be taken for another: the person gave the address, by TLS."""
@@ -173,8 +171,7 @@ class API:
         self._unfinished.end_all()
 
     async def close(self) -> None:
-        for client in self._http.values():
-            await client.aclose()
+        await self._http.close()
 
     def _ask(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Ask:
         """One page of a list."""
@@ -211,54 +208,20 @@ class API:
     async def _exchanged(
         self, question: Question, content: bytes | None, token: str, sending: _Sending
     ) -> tuple[int, bytes]:
-        sent = self._client(fresh=sending.to_do.write).stream(
-            question.method,
-            self.credentials.address + question.path,
-            params=question.query or None,
-            content=content,
-            headers={"Authorization": f"Bearer {token}"},
-            extensions={"trace": sending.on_trace},
+        write = sending.to_do.write
+        request = Request(
+            question.method, question.path, question.query, content, token, write, sending.begin
         )
         try:
-            async with sent as response:
-                return response.status_code, await _whole(response)
-        except httpx2.RequestError as problem:
-            why = f"{type(problem).__name__}: {problem}".replace(token, HIDDEN.decode())
+            return await self._http.exchange(request)
+        except TooLarge:
+            raise unreadable("(more than 32 MB came; the rest was not read)") from None
+        except (Unfit, Broken) as problem:
+            why = f"{problem}: {_UNFIT}" if isinstance(problem, Unfit) else str(problem)
+            why = why.replace(token, HIDDEN.decode())
             if sending.has_begun:
                 raise broken(why) from None
             raise not_sent(self.credentials.host, why) from None
-
-    def _client(self, *, fresh: bool) -> httpx2.AsyncClient:
-        """Made when first asked, in the event loop that it will live in.
-
-        A write goes over a connection of its own (`fresh`): on a kept one, what came too much
-        after an earlier answer would be taken for the answer to the write.
-        """
-        if fresh not in self._http:
-            try:
-                self._http[fresh] = self._made(0 if fresh else None)
-            except Exception as problem:  # noqa: BLE001  a proxy or a file of certificates
-                raise not_sent(self.credentials.host, _unfit(problem)) from None
-        return self._http[fresh]
-
-    def _made(self, kept_open: int | None) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
-                "Content-Type": "application/json",
-                "User-Agent": f"kartra-mcp/{__version__}",
-            },
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=None,  # the deadline of the call is the only one
-            limits=httpx2.Limits(
-                max_connections=None,  # `turns` says how many at once
-                max_keepalive_connections=kept_open,
-                keepalive_expiry=KEPT_OPEN,
-            ),
-            follow_redirects=False,
-            trust_env=not self.credentials.is_here,  # proxies and certificates of this machine
-        )
 
     def _token(self) -> str:
         now = self.clock()
@@ -274,30 +237,10 @@ class _Sending:
     to_do: ToDo
     has_begun: bool = False
 
-    async def on_trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpx2 calls this between its steps; to a proxy it says CONNECT first."""
-        if self.has_begun or not event.endswith(_SENDING) or info["request"].method == b"CONNECT":
-            return
+    def begin(self) -> None:
         self.has_begun = True
         if self.to_do.record:
             self.to_do.record.started()
-
-
-def _unfit(problem: Exception) -> str:
-    """Why no connection can even be tried, without values: a proxy's address holds a password."""
-    return (
-        f"{type(problem).__name__}: a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates "
-        "(SSL_CERT_FILE) that the environment names cannot be used"
-    )
-
-
-async def _whole(response: httpx2.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > LARGEST:
-            raise unreadable("(more than 32 MB came; the rest was not read)")
-    return bytes(body)
 
 
 def _reconnecting(connection: str) -> tuple[Question, Question]:

@@ -24,6 +24,7 @@ TABLE = """
         threads turns
     answers: errors text
     api_credentials:
+    api_http:
     api_output: errors json_text membrane_errors membrane_values model shapes
     argument_faults: schema_places schema_shown schema_words
     argument_numbers: schema schema_places schema_words
@@ -107,8 +108,8 @@ TABLE = """
     ledger.words: model
     listing: errors membrane_values shapes
     membrane: listing membrane_values model turns
-    membrane_api: api_credentials api_output connections errors listing membrane membrane_errors
-        membrane_values model shapes text turns
+    membrane_api: api_credentials api_http api_output connections errors listing membrane
+        membrane_errors membrane_values model shapes text turns
     membrane_cli: cli_output connections errors listing membrane membrane_values model process
         text turns
     membrane_errors: errors json_text kartra_errors model shapes text
@@ -226,14 +227,15 @@ PURE = frozenset(
 )
 IO = frozenset(
     """
-    anyio asyncio fcntl httpx httpx2 io logging mcp mcp_types multiprocessing os pathlib
+    aiohttp anyio asyncio fcntl httpx httpx2 io logging mcp mcp_types multiprocessing os pathlib
     platformdirs select shutil signal socket sqlite3 subprocess tempfile threading time
     """.split()  # noqa: SIM905  a table that is read as words
 )
 
 # A module from outside → the only files that may import it.
 ALONE = {
-    "httpx2": {"membrane_api"},
+    "aiohttp": {"api_http"},
+    "httpx2": {"api_http"},
     "subprocess": {"process"},
     "mcp": {"server", "protocol_questions", "wire", "demo"},
     "mcp_types": {"server", "protocol_questions"},
@@ -246,7 +248,7 @@ ALONE = {
         f"ledger.{n}" for n in ("confirmations", "faults", "file", "index", "repair", "schema")
     },
 }
-NOT_ON_THE_WAY = ("jsonschema", "platformdirs", "rich", "ruamel", "sqlite3")
+NOT_ON_THE_WAY = ("aiohttp", "jsonschema", "platformdirs", "rich", "ruamel", "sqlite3")
 
 
 def files() -> dict[str, Path]:

@@ -444,6 +444,29 @@ async def test_a_proxy_that_cannot_be_used_is_named_and_nothing_is_sent(monkeypa
     await api.close()
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+async def test_a_proxy_that_turns_us_away_is_not_the_api_and_its_password_is_not_told(
+    monkeypatch, place: APIStandIn, name: str
+):
+    monkeypatch.setenv(name, place.address.replace("://", "://user:pa55word@"))
+    api, noted = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2)), Noted()
+    with pytest.raises(KartraMCPError) as caught:
+        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True, record=noted))
+    assert (caught.value.code, str(caught.value.executed)) == ("membrane_error", "no")
+    assert "proxy answered with the HTTP status 501" in str(caught.value.detail)
+    assert "pa55word" not in str(caught.value.as_dict())
+    assert [word for word, _ in noted.told] == ["begin"]
+    await api.close()
+
+
+async def test_an_address_of_this_machine_is_asked_without_a_proxy(monkeypatch, place: APIStandIn):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    api = API(Credentials(place.address, Secret(TOKEN)), Turns(2))
+    place.plan(action_run=DONE)
+    assert (await api.run(ACTION, {}, "c1", ToDo(soon()))).action_run_id == "r1"
+    await api.close()
+
+
 async def test_no_more_are_under_way_at_once_than_there_are_places(place: APIStandIn):
     api = API(Credentials(place.address, Secret(TOKEN)), Turns(2))
     place.plan(action_run={**DONE, "gate": "open"})

@@ -1,0 +1,192 @@
+"""One HTTP request and its answer, on connections that are kept open; only this file sends them.
+
+Nothing is followed, no cookie is kept, and no write is ever sent twice: it goes over a connection
+of its own. On a kept one, what came too much after an earlier answer would be taken for its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import anyio.to_thread
+
+from kartra_mcp import __version__
+
+if TYPE_CHECKING:
+    import aiohttp
+
+LARGEST = 32 * 1024 * 1024
+"""Bytes of an answer, unpacked, beyond which it is given up; Membrane documents 30 MB."""
+
+KEPT_OPEN = 4.0
+"""Seconds that an idle connection is kept. Servers on Node close theirs after 5."""
+
+LONGEST_LINE = 64 * 1024
+"""Bytes of one header of an answer."""
+
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "Content-Type": "application/json",
+    "User-Agent": f"kartra-mcp/{__version__}",
+}
+
+
+class Unfit(Exception):
+    """A proxy or a file of certificates, which the environment names, cannot be used."""
+
+
+class Broken(Exception):
+    """No whole answer came. Its text is the library's own, for `detail`."""
+
+
+class TooLarge(Exception):
+    """The answer is larger than `LARGEST`; the rest was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent. `fresh`: on a connection of its own, which is closed after it.
+
+    `on_sending` is called once, right before the first byte of it goes out.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    content: bytes | None
+    token: str
+    fresh: bool
+    on_sending: Callable[[], None]
+
+
+@dataclass(slots=True)
+class HTTP:
+    """The connections to one address.
+
+    Args:
+        address: with its scheme, without its last slash.
+        is_here: it is this machine; its proxies and certificates then do not matter.
+    """
+
+    address: str
+    is_here: bool
+    _sessions: dict[bool, aiohttp.ClientSession] = field(
+        default_factory=dict[bool, "aiohttp.ClientSession"]
+    )
+
+    async def exchange(self, request: Request) -> tuple[int, bytes]:
+        """The status and the body of the answer, unpacked.
+
+        Raises:
+            Unfit, Broken, TooLarge: `on_sending` has told whether anything was sent.
+        """
+        if not self._sessions:
+            # A fifth of a second, in which the first tools/list is to be answered.
+            await anyio.to_thread.run_sync(import_module, "aiohttp")
+        import aiohttp
+
+        try:
+            sent = self._session(fresh=request.fresh).request(
+                request.method,
+                self._url(request),
+                data=request.content,
+                headers={"Authorization": f"Bearer {request.token}"},
+                allow_redirects=False,
+                proxy=None if self.is_here else proxy_for(self.address),
+                trace_request_ctx=request.on_sending,
+            )
+            async with sent as answer:
+                return answer.status, await _whole(answer)
+        except ValueError as problem:  # also aiohttp's InvalidURL: the proxy's address is none
+            raise Unfit(type(problem).__name__) from None
+        except (aiohttp.ClientError, OSError) as problem:
+            raise Broken(_named(problem)) from None
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    def _url(self, request: Request) -> Any:
+        from yarl import URL
+
+        question = f"?{urlencode(request.query)}" if request.query else ""
+        return URL(f"{self.address}{request.path}{question}", encoded=True)
+
+    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
+        """Made when first asked, in the event loop that it will live in."""
+        if fresh not in self._sessions:
+            self._sessions[fresh] = self._made(fresh=fresh)
+        return self._sessions[fresh]
+
+    def _made(self, *, fresh: bool) -> aiohttp.ClientSession:
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # `turns` says how many at once
+                ssl=True if self.is_here else _certificates(),
+                force_close=fresh,
+                keepalive_timeout=None if fresh else KEPT_OPEN,
+            ),
+            headers=HEADERS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the call has its own
+            trace_configs=[_tracing()],
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
+
+
+def proxy_for(address: str) -> str | None:
+    """The proxy that the environment names for an address, ALL_PROXY included."""
+    place = urlsplit(address)
+    named = getproxies()
+    found = named.get(place.scheme) or named.get("all")
+    return None if not found or proxy_bypass(place.netloc) else found
+
+
+def _named(problem: Exception) -> str:
+    """What broke; of an answer of the proxy's own only its status: its address holds a password."""
+    from aiohttp import ClientHttpProxyError
+
+    if isinstance(problem, ClientHttpProxyError):
+        return f"the proxy answered with the HTTP status {problem.status}"
+    return f"{type(problem).__name__}: {problem}"
+
+
+def _certificates() -> Any:
+    """The authorities that this machine or its environment names, else those that came along."""
+    import httpx2
+
+    try:
+        return httpx2.create_ssl_context()
+    except Exception as problem:  # noqa: BLE001  whatever stands in SSL_CERT_FILE
+        raise Unfit(type(problem).__name__) from None
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """What says `headers_sent` right before they are; of a proxy's CONNECT it says nothing."""
+    from aiohttp import TraceConfig
+
+    async def sending(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+        context.trace_request_ctx()
+
+    tracing = TraceConfig()
+    tracing.on_request_headers_sent.append(sending)
+    return tracing
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST:
+            raise TooLarge
+    return bytes(body)
