@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from door import ERAS, Answer, Sandbox, call, environment
+from door import ERAS, Answer, Sandbox, api_environment, call, environment
 from mcp import Client, StdioServerParameters
 from waiting import gone, until
 
@@ -98,6 +98,18 @@ class House(Sandbox):
         parameters = StdioServerParameters(command=sys.executable, args=[*args, *fault], env=env)
         async with Client(parameters, mode=era, **client) as connected:
             yield connected
+
+
+@dataclass
+class APIHouse(House):
+    """The same account behind Membrane's API."""
+
+    address: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        more = {"CAP_DAY_COUNT": "100000", "RATE": "0", "TIMEOUT": "12"}
+        return api_environment(self.folder, self.address, "pat-sandbox-of-the-tests", more)
 
 
 @dataclass

@@ -10,8 +10,8 @@ begin_uncommitted  the intent's line is written, not committed
 begin_committed    committed, the head not written
 begin_torn         committed, half of the head written
 begun              all of the intent is on disk
-before_start       right before the program's start
-started            right after it
+before_start       right before the program's start, or the request to Membrane's API
+started            right after it; of a request, before its first byte
 running            DELAY after the start
 program_first      DELAY after the start, its program killed before it
 program_alone      DELAY after the start the program is killed; the server lives
@@ -29,12 +29,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from kartra_mcp import consent, process, server
+from kartra_mcp import api_http, consent, process, server
 from kartra_mcp.cli import main
 from kartra_mcp.ledger import admission, head
 from kartra_mcp.ledger.file import Transaction
@@ -101,6 +102,7 @@ def install(fault: Fault) -> None:
     wrap(os, "fsync", lambda real: before(fault, "fsync", real))
     wrap(process, "run", lambda real: running(fault, real))
     wrap(process, "_start", lambda real: starting(fault, real))
+    wrap(api_http.HTTP, "exchange", lambda real: exchanging(fault, real))
     wrap(server.MCPServer, "_answer", lambda real: answering(fault, real))
 
 
@@ -178,6 +180,24 @@ def running(fault: Fault, real: Any) -> Any:
 
         fault.reach("before_start")
         done = await real(command, **{**more, "on_start": on_start})
+        fault.reach("answered")
+        return done
+
+    return wrapped
+
+
+def exchanging(fault: Fault, real: Any) -> Any:
+    async def wrapped(self: Any, request: api_http.Request) -> Any:
+        if not request.fresh:  # a read
+            return await real(self, request)
+
+        def on_sending() -> None:
+            request.on_sending()
+            fault.reach("started")
+            fault.in_its_time()
+
+        fault.reach("before_start")
+        done = await real(self, replace(request, on_sending=on_sending))
         fault.reach("answered")
         return done
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 import anyio
 import pytest
-from crashes import FIRST, House, Story, judge, tell
+from crashes import FIRST, APIHouse, House, Story, judge, tell
+from door import sandbox_served
+
+from kartra_mcp.ledger.ledger import Ledger
 
 pytestmark = [
     pytest.mark.anyio,
@@ -50,3 +54,34 @@ async def test_a_killed_server_refunds_once_and_loses_nothing(tmp_path, name):
             tasks.start_soon(tell, house, story)
     assert judge(house, stories) == []
     assert sorted(house.struck()) == sorted(story.point for story in stories)
+
+
+DONE, NOT_DONE = (["succeeded"], 1), (["unknown"], 0)
+OVER_THE_API = {
+    "before_start": NOT_DONE,
+    "started": NOT_DONE,
+    "running": DONE,
+    "answered": DONE,
+    "finish_uncommitted": DONE,
+    "finish_committed": DONE,
+    "answering": DONE,
+}
+"""Where the server is killed → how the ledger has it in the end, and the refunds in the account."""
+
+
+@pytest.mark.parametrize("point", OVER_THE_API)
+async def test_a_server_killed_in_a_request_refunds_once_and_membranes_log_settles_it(
+    tmp_path, point
+):
+    place = House(tmp_path / "state").build(1)
+    if point == "running":
+        place.arrange("fault", "set", "refund_transaction", "hang", "--effect")
+    with sandbox_served(place) as served:
+        house = APIHouse(place.folder, address=served.address)
+        story = Story(FIRST, "preview", point, delay=0.5)
+        await tell(house, story)
+    assert judge(house, [story]) == []
+    assert house.struck() == [point]
+    with closing(Ledger(house.folder)) as ledger:
+        states = [line["state"] for line in ledger.export()]
+    assert (states, len(house.refunds(FIRST))) == OVER_THE_API[point]
