@@ -11,10 +11,10 @@ from kartra_mcp.model import Said
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {
         "type": "boolean",
-        "description": "true only after the person has agreed to exactly this call",
+        "description": "true only once the person agreed to exactly this call",
     },
     "confirmation_id": {"type": "string", "description": "The preview's id"},
-    "confirmation_summary": {"type": "string", "description": "The preview's summary, repeated"},
+    "confirmation_summary": {"type": "string", "description": "The preview's summary"},
 }
 REPEAT: Mapping[str, dict[str, Any]] = {
     "repeat": {

@@ -22,14 +22,15 @@ def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
         added = consent_arguments.properties(own, refund=tool is RUN_WRITE)
         schema["properties"] = {**own, **added}
     listed = Listed(tool.name, tool.title, tool.description, schema, tool.risk)
-    return _definition(listed, {tool.name}, rules)
+    asks = is_gated(tool, rules) and _asks(tool.risk, {tool.name}, rules)
+    return _definition(listed, asks=asks)
 
 
 def action_definition(entry: Entry, rules: Rules) -> dict[str, Any]:
     """An action as MCP lists it."""
     schema = entry.schema(gated=policy.gated(entry.risk, entry.names, rules))
     listed = Listed(entry.tool, entry.title, entry.description, schema, entry.risk)
-    return _definition(listed, entry.names, rules)
+    return _definition(listed, asks=_asks(entry.risk, entry.names, rules))
 
 
 def own_arguments(tool: OwnTool, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +56,12 @@ class Listed:
     risk: Risk
 
 
-def _definition(tool: Listed, names: Iterable[str], rules: Rules) -> dict[str, Any]:
-    """Where a person should see it, Claude Code is told to stop even for an allowed tool."""
-    asks = policy.gate_of(tool.risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
+def _asks(risk: Risk, names: Iterable[str], rules: Rules) -> bool:
+    """Whether a person should see a call: Claude Code is told to stop even for an allowed tool."""
+    return policy.gate_of(risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
+
+
+def _definition(tool: Listed, *, asks: bool) -> dict[str, Any]:
     return {
         "name": tool.name,
         "title": tool.title,

@@ -40,8 +40,8 @@ STATUS = OwnTool(
 CONNECT = OwnTool(
     "kartra_connect",
     "Connect Kartra",
-    "Find, reconnect or begin the Kartra connection: gives the address that the person has to "
-    "open, or says that it is ready. Takes no key, password or code.",
+    "Find, reconnect or begin the Kartra connection: gives the address for the person to open, or "
+    "that it is ready. Takes no key, password or code.",
     {"type": "object", "properties": {}},
     risk=Risk.WRITE,
     least=Risk.WRITE,
@@ -76,7 +76,7 @@ READ_MORE = OwnTool(
         },
         path={
             "type": "string",
-            "description": "JSON Pointer into the result, default the place that was cut",
+            "description": "JSON Pointer, default the place that was cut",
         },
     ),
 )

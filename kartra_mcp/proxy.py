@@ -52,13 +52,12 @@ _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def _schema(body: str) -> dict[str, Any]:
-    repeated = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     objects = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
     properties: dict[str, Any] = {
         "method": {"type": "string", "enum": list(METHODS), "default": "GET"},
         "path": {"type": "string", "description": "Begins with one /, no ? or #. Kartra's: /api"},
         "path_params": {**_TEXTS, "description": "Values for {name} in the path"},
-        "query": {"type": "object", "additionalProperties": repeated},
+        "query": {"type": "object", "description": "Values: texts or lists of texts"},
         "headers": {**_TEXTS, "description": f"Only {', '.join(HEADERS)}"},
         "json": {**objects, "description": "Body as JSON"},
         "form": {"type": "object", "description": body},
@@ -68,9 +67,7 @@ def _schema(body: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, **closed}
 
 
-READ_SCHEMA: Mapping[str, Any] = _schema(
-    'Body as Kartra\'s form, POST, e.g. {"get_lead": {"email": …}}'
-)
+READ_SCHEMA: Mapping[str, Any] = _schema("Body as Kartra's form, POST")
 WRITE_SCHEMA: Mapping[str, Any] = _schema(
     'Body as Kartra\'s form, POST: {"lead": {"email": …}, '
     '"actions": [{"cmd": "assign_tag", "tag_name": …}]}'

@@ -41,6 +41,20 @@ async def test_search_stays_under_its_budget_at_any_number_of_actions(tmp_path, 
 
 
 @pytest.mark.anyio
+async def test_search_stays_under_its_budget_with_a_gate_on_every_tool(tmp_path):
+    """A policy file that gates single tools gives the reads their consent arguments too."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[tools."kartra_*"]\ngate = "human"\n')
+    settings = {"EXPOSE": "search", "POLICY": str(policy)}
+    place = StandIn(tmp_path / "stand-in", settings).plan(**healthy(action("get-lead")))
+    shown = await shown_by(place)
+    gated = [tool["name"] for tool in shown if "confirm" in tool["inputSchema"]["properties"]]
+    assert len(gated) == 4
+    tokens = counted(shown)
+    assert tokens < SEARCHED, f"{tokens} tokens"
+
+
+@pytest.mark.anyio
 async def test_the_estimate_is_near_the_count(sandbox):
     shown = await shown_by(sandbox)
     assert sum(map(estimated, shown)) == pytest.approx(counted(shown), rel=WITHIN)
