@@ -6,6 +6,7 @@ NAMES = (
     "throughput",
     "gates",
     "ledger",
+    "page",
     "memory",
     "sizes",
     "large",

@@ -1,0 +1,122 @@
+"""A real Chromium, and the process that serves the page: what is measured, photographed, tested."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
+
+from benchmarks.client import ROOT, Broken
+
+BROWSERS = ("chromium", "chromium-browser")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE = 30.0
+Colours = Literal["light", "dark"]
+Known = StorageState
+"""What a browser brings along to be known: its cookie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A page process: the address that lets one browser in, and where the page is."""
+
+    address: str
+    process: subprocess.Popen[str]
+    environment: Mapping[str, str]
+
+    @property
+    def root(self) -> str:
+        place = urlsplit(self.address)
+        return f"{place.scheme}://{place.netloc}"
+
+    def another(self) -> str:
+        """An address for one more browser."""
+        process = started(self.environment)
+        try:
+            return address(process)
+        finally:
+            process.communicate(timeout=PATIENCE)
+
+
+@contextmanager
+def browser() -> Generator[Browser]:
+    """The machine's Chromium, without a window."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        raise Broken("there is no Chromium: `make browser` installs it")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+@contextmanager
+def served(env: Mapping[str, str], *words: str) -> Generator[Served]:
+    """`kartra-mcp page` in the foreground, ended as Ctrl-C would."""
+    process = started(env, *words)
+    try:
+        yield Served(address(process), process, env)
+    finally:
+        ended(process)
+
+
+def started(env: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "kartra_mcp", "page", "--no-browser", "--json", *words]
+    return subprocess.Popen(
+        line, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    """What it prints once it serves."""
+    assert process.stdout is not None
+    told = process.stdout.readline()
+    if not told:
+        raise Broken("the page was not served")
+    return json.loads(told)["address"]
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def let_in(browser: Browser, served: Served) -> Known:
+    """Let one browser in, for the others to be known by the same cookie."""
+    context = browser.new_context()
+    context.new_page().goto(served.address)
+    known = context.storage_state()
+    context.close()
+    return known
+
+
+def painted(page: Page) -> tuple[float, float]:
+    """Seconds from the request until something was to be seen, and until all was loaded."""
+    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+    found = page.evaluate(
+        "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
+        " performance.getEntriesByType('navigation')[0].loadEventEnd]"
+    )
+    return found[0] / 1_000, found[1] / 1_000

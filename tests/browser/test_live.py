@@ -1,0 +1,77 @@
+"""What happens on the page by itself: calls arrive, are decided elsewhere, and a person is told."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+from visiting import PIN
+
+from benchmarks.seeds import asked
+
+
+def test_a_new_call_appears_without_a_reload(served, chat, visit):
+    person = visit(served.address)
+    person.page.evaluate("window.before = true")
+    assert not person.page.title().startswith("(")
+    waiting = chat.refund().error["confirmation"]
+    expect(person.card(waiting["number"])).to_contain_text("Watercolour Foundations")
+    expect(person.page).to_have_title(re.compile(r"^\(1\) "))
+    assert person.page.evaluate("window.before")
+    person.decide(waiting["number"], "approve")
+    expect(person.card(waiting["number"])).to_have_count(0)
+    assert not chat.refund().failed
+
+
+def test_the_server_gives_addresses_of_the_page_that_runs_already(served, chat):
+    waiting = chat.refund().error["confirmation"]
+    assert waiting["address"].startswith(served.root + "/")
+
+
+def test_what_is_decided_elsewhere_leaves_the_page(served, ledger, visit):
+    first, second = ledger.approvals.request(asked(1)), ledger.approvals.request(asked(2))
+    person = visit(served.address)
+    expect(person.page).to_have_title(re.compile(r"^\(2\) "))
+    ledger.approvals.decide(first, approve=False, reason="no", who="ada")
+    expect(person.card(first)).to_have_count(0)
+    expect(person.card(second)).to_have_count(1)
+    expect(person.page).to_have_title(re.compile(r"^\(1\) "))
+
+
+def test_what_is_being_typed_stays_while_calls_arrive(served, ledger, visit):
+    number = ledger.approvals.request(asked(1))
+    person = visit(served.address)
+    pin = person.card(number).locator("[name=pin]")
+    person.card(number).locator("[name=reason]").fill("as agreed by telephone")
+    pin.click()
+    person.page.keyboard.type(PIN[:4])
+    newer = ledger.approvals.request(asked(2))
+    expect(person.card(newer)).to_have_count(1)
+    person.page.keyboard.type(PIN[4:])
+    expect(pin).to_be_focused()
+    expect(pin).to_have_value(PIN)
+    reason = person.card(number).locator("[name=reason]")
+    expect(reason).to_have_value("as agreed by telephone")
+
+
+def test_a_notification_tells_that_something_waits(served, ledger, visit):
+    person = visit(served.address, notify=True)
+    notify = person.page.locator("#notify")
+    if notify.is_visible():
+        notify.click()
+    number = ledger.approvals.request(asked(1))
+    expect(person.card(number)).to_have_count(1)
+    person.page.wait_for_function("window.told.length > 0")
+    (told,) = person.page.evaluate("window.told")
+    assert "Ada" not in told, "a lock screen may show it"
+
+
+def test_five_hundred_can_wait(served, ledger, visit):
+    numbers = [ledger.approvals.request(asked(number)) for number in range(1, 501)]
+    person = visit(served.address)
+    expect(person.page.locator("#cards article")).to_have_count(500)
+    expect(person.page).to_have_title(re.compile(r"^\(500\) "))
+    person.card(numbers[-1]).scroll_into_view_if_needed()
+    person.decide(numbers[-1], "approve")
+    expect(person.page.get_by_role("status").first).to_contain_text("Approved")
+    expect(person.page.locator("#cards article")).to_have_count(499)

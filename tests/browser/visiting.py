@@ -1,0 +1,165 @@
+"""A person's browser and an assistant's chat, for tests; the browser keeps what it complains of."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import door
+from agreeing import REFUND, ledger_folder
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from door import Answer, Sandbox
+from mcp import Client
+from mcp_types import Implementation
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+from waiting import gone, until
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+CLIENT = Implementation(name="Claude Desktop", version="1.2")
+PIN, WRONG = "correct horse", "battery staple"
+_CSP = """
+document.addEventListener("securitypolicyviolation", event =>
+  console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+"""
+_TOLD = """
+window.told = [];
+window.Notification = class extends window.Notification {
+  constructor(title, options) {
+    super(title, options);
+    window.told.push(`${title} ${options && options.body || ""}`);
+  }
+};
+"""
+
+
+@dataclass
+class Visitor:
+    """One browser context with one page, let in by an address of the page's process."""
+
+    context: BrowserContext
+    address: str
+    complaints: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context.set_default_timeout(20_000)
+        self.page: Page = self.context.new_page()
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self._asked(request.url))
+
+    @property
+    def root(self) -> str:
+        place = urlsplit(self.address)
+        return f"{place.scheme}://{place.netloc}"
+
+    def enter(self) -> Visitor:
+        """Open the address, as a person does who was given it."""
+        self.page.goto(self.address)
+        expect(self.page).to_have_url(f"{self.root}/")
+        return self
+
+    def see(self, path: str) -> Page:
+        self.page.goto(self.root + path)
+        return self.page
+
+    def card(self, number: int) -> Locator:
+        return self.page.locator(f'#cards article[data-number="{number}"]')
+
+    def decide(self, number: int, decision: str, *, pin: str = PIN, reason: str = "") -> None:
+        """Fill a card's form and press its button."""
+        card = self.card(number)
+        opened(card)
+        card.locator("[name=pin]").fill(pin)
+        card.locator("[name=reason]").fill(reason)
+        card.locator(f"button[name=decision][value={decision}]").click()
+
+    def unexpected(self) -> list[str]:
+        """What it complained of, and what it asked of anybody else."""
+        told = [x for x in self.complaints if not any(known in x for known in self.expected)]
+        return told + self.elsewhere
+
+    def _said(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((self.root + "/", "data:")):
+            self.elsewhere.append(url)
+
+
+def listening(context: BrowserContext) -> BrowserContext:
+    """Violations of the content policy become complaints."""
+    context.add_init_script(_CSP)
+    return context
+
+
+def notified(context: BrowserContext, root: str) -> BrowserContext:
+    """A person who allows notifications; `told` in the page is what they were told."""
+    context.grant_permissions(["notifications"], origin=root)
+    context.add_init_script(_TOLD)
+    return context
+
+
+def opened(card: Locator) -> None:
+    """Fold a card open, where it is folded."""
+    fold = card.locator("details:not([open]):has([name=pin]) > summary")
+    if fold.count():
+        fold.first.click()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds against the whole document, in a line each."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "rules => axe.run(document, {runOnly: rules}).then(r => r.violations)", RULES
+    )
+    return [f"{x['id']}: {node['html'][:200]}" for x in found for node in x["nodes"]]
+
+
+@dataclass
+class Chat:
+    """An MCP client over stdio on a server of its own, spoken to from a test that is not async."""
+
+    portal: BlockingPortal
+    client: Client
+
+    def call(self, tool: str, **arguments: Any) -> Answer:
+        return self.portal.call(partial(door.call, self.client, tool, **arguments))
+
+    def refund(self, sale: int = 101, **more: Any) -> Answer:
+        return self.call(REFUND, transaction_id=sale, **more)
+
+
+@contextmanager
+def chatting(place: Sandbox) -> Generator[Chat]:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(
+            door.connect_stdio(place, "legacy", client_info=CLIENT)
+        ) as client,
+    ):
+        yield Chat(portal, client)
+
+
+def end_page(place: Sandbox) -> None:
+    """End the page process of this account, if a server started one."""
+    file = ledger_folder(place) / "page.json"
+    if not file.exists():
+        return
+    process = json.loads(file.read_text())["pid"]
+    if not gone(process):
+        os.kill(process, signal.SIGTERM)
+        anyio.run(until, lambda: gone(process))
