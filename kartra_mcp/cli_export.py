@@ -1,62 +1,12 @@
-"""The ledger as CSV or JSON: no cell is a formula, no file is another user's or overwritten."""
+"""An export in its place: no file is another user's or overwritten."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from kartra_mcp.errors import Refused
-from kartra_mcp.ledger.words import moment
-from kartra_mcp.shapes import is_array, is_object
-from kartra_mcp.text import clean
-
-FORMATS = ("csv", "json")
-COLUMNS = (
-    "line",
-    "time",
-    "ended",
-    "intent",
-    "tool",
-    "operation",
-    "risk",
-    "connection",
-    "target_kind",
-    "target",
-    "amount",
-    "known_amount",
-    "remainder",
-    "state",
-    "executed",
-    "consent",
-    "confirmation",
-    "repeat",
-    "mail",
-    "actor",
-    "client",
-    "lead",
-    "facts",
-    "detail",
-    "evidence",
-    "action_run_id",
-    "undo",
-)
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # wide ones count in some languages
-
-
-def written(entries: Sequence[Mapping[str, Any]], form: str) -> str:
-    if form == "json":
-        return json.dumps({"lines": list(entries)}, indent=2) + "\n"
-    text = io.StringIO()
-    rows = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    rows.writerow(COLUMNS)
-    rows.writerows([_cell(value) for value in _values(entry)] for entry in entries)
-    return text.getvalue()
 
 
 def put(text: str) -> None:
@@ -90,23 +40,6 @@ def save(file: Path, text: str, *, away_from: Path, force: bool) -> None:
         if isinstance(problem, OSError):
             raise _unwritable(file, str(problem.strerror)) from problem
         raise
-
-
-def _values(entry: Mapping[str, Any]) -> list[Any]:
-    ended = entry["ended_at"]
-    told = {**entry, "ended": None if ended is None else moment(ended)}
-    return [told[name] for name in COLUMNS]
-
-
-def _cell(value: Any) -> str:
-    """Text in one line; what a spreadsheet would take for a formula begins with an apostrophe."""
-    if value is None or isinstance(value, str):
-        text = value or ""
-    else:
-        compound = is_object(value) or is_array(value) or isinstance(value, bool)
-        text = json.dumps(value) if compound else str(value)
-    text = " ".join(clean(text).split())
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _unwritable(file: Path, why: str) -> Refused:

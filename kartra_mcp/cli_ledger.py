@@ -8,20 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from kartra_mcp.cli_export import FORMATS, put, save, written
+from kartra_mcp.cli_export import put, save
 from kartra_mcp.cli_words import DONE, FOUND, Place, add_place, day, put_json, run, whole
 from kartra_mcp.errors import Refused
-from kartra_mcp.ledger.words import Filters, State, Verified
+from kartra_mcp.ledger.exported import FORMATS, written
+from kartra_mcp.ledger.words import MEANS, Filters, State, Verified
 from kartra_mcp.terminal import ask, is_real, local_time, no_terminal, pairs, say, table, tidy
-
-MEANS: Mapping[str, str] = {
-    "none": "the gate lets it run",
-    "flag": "the caller set a flag",
-    "two_step": "the caller repeated what the preview said",
-    "elicitation": "the client says that a person answered",
-    "approval": "a person with the PIN approved outside the client",
-}
-"""Consent by its name in the contract; `two_step` is never called a person's."""
 
 COUNT = 20
 NEW = "new"

@@ -188,14 +188,14 @@ class Consent:
         found = await in_thread(self.ledger.approvals.approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
             return Agreement("approval", str(found.number), facts, fresh=True)
-        shown = self._shown(asked, facts)
+        shown, draft = self._shown(asked, facts), asked.draft(facts)
         request = ApprovalRequest(
             asked.binding,
             shown.summary,
-            {**shown.facts, "effect": shown.effect, "undo": shown.undo},
+            {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": draft.risk.word},
             facts.digest,
-            asked.client.name,
-            identity_key(asked.draft(facts)),
+            f"{draft.actor}, through {asked.client.name}",
+            identity_key(draft),
         )
         number = await in_thread(self.ledger.approvals.request, request)
         raise previews.approval_required(f"{number}{self.flags}", shown)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -39,11 +40,19 @@ _ALL = (
     " JOIN lines l ON l.n = i.line LEFT JOIN lines o ON o.n = i.outcome_line"
     " LEFT JOIN lines r ON r.n = i.reconcile_line "
 )
-_FILTERED = (
-    "WHERE (:tool IS NULL OR i.tool = :tool) AND (:since IS NULL OR i.at >= :since)"
-    " AND (:lead IS NULL OR i.lead_hash = :lead) AND (:target IS NULL OR i.target = :target)"
-    " AND (:state IS NULL OR i.state = :state) ORDER BY i.line DESC LIMIT :count"
-)
+_SOUGHT: Mapping[str, str] = {
+    "tool": "i.tool = :tool",
+    "since": "i.at >= :since",
+    "until": "i.at < :until",
+    "lead_hash": "i.lead_hash = :lead_hash",
+    "target": "i.target = :target",
+    "state": "i.state = :state",
+    "risk": "i.risk = :risk",
+    "consent": "json_extract(l.body, '$.consent') = :consent",
+    "before": "i.line < :before",
+}
+"""Each filter by its name. Only those that are set are said, so that SQLite takes an index."""
+_NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
 _COUNTS = "state IN ('running', 'succeeded', 'unknown')"
 
 
@@ -133,15 +142,15 @@ def mails_since(db: sqlite3.Connection, since: float) -> int:
 
 def entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[dict[str, Any]]:
     """Intents with their outcomes, newest first, flat; `count` < 0 is all."""
-    values = {
-        "tool": filters.tool,
-        "since": filters.since,
-        "lead": filters.lead_hash,
-        "target": filters.target,
-        "state": filters.state,
-        "count": count,
-    }
-    return [_entry(row) for row in db.execute(_ALL + _FILTERED, values)]
+    values = {name: value for name, value in asdict(filters).items() if value is not None}
+    where = " AND ".join(_SOUGHT[name] for name in values)
+    sql = _ALL + (f"WHERE {where}" if where else "") + _NEWEST_FIRST
+    return [_entry(row) for row in db.execute(sql, {**values, "count": count})]
+
+
+def tools(db: sqlite3.Connection) -> list[str]:
+    """Every tool that ever wrote."""
+    return [row[0] for row in db.execute("SELECT DISTINCT tool FROM intents ORDER BY tool")]
 
 
 def entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from kartra_mcp.errors import Refused
-from kartra_mcp.ledger import admission, confirmations, index, repair, rules
+from kartra_mcp.ledger import admission, confirmations, figures, index, repair, rules
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.file import WAIT, LedgerFile, Transaction
 from kartra_mcp.ledger.leads import keyed, read_or_make_key
@@ -259,6 +260,21 @@ class Ledger:
         told = [{"n": x.n, "at": x.at, "kind": x.kind, **x.said, "hash": x.hash} for x in lines]
         return {**found, "lines": told, "held": self._locks.held(intent_id)}
 
+    def figures(self, since: float) -> figures.Figures:
+        """What was done since then, in numbers."""
+        with self._file.reading() as transaction:
+            return figures.figures(transaction.db, since)
+
+    def tools(self) -> list[str]:
+        """Every tool that ever wrote, by name."""
+        with self._file.reading() as transaction:
+            return index.tools(transaction.db)
+
+    def length(self) -> int:
+        """How many lines it has; only ever more."""
+        with self._file.reading() as transaction:
+            return transaction.head.count
+
     def newest_at(self) -> float | None:
         with self._file.reading() as transaction:
             row = transaction.one("SELECT at FROM lines ORDER BY n DESC LIMIT 1")
@@ -320,10 +336,4 @@ class Ledger:
 def _sought(filters: Filters | None) -> Filters:
     if filters is None:
         return Filters()
-    return Filters(
-        filters.tool,
-        filters.since,
-        filters.lead_hash,
-        rules.normal_target(filters.target),
-        filters.state,
-    )
+    return replace(filters, target=rules.normal_target(filters.target))

@@ -15,6 +15,15 @@ Consent = Literal["none", "flag", "two_step", "elicitation", "approval"]
 State = Literal["running", "succeeded", "failed", "refused", "unknown"]
 Ending = Literal["succeeded", "failed", "refused", "unknown"]
 
+MEANS: Mapping[str, str] = {
+    "none": "the gate lets it run",
+    "flag": "the caller set a flag",
+    "two_step": "the caller repeated what the preview said",
+    "elicitation": "the client says that a person answered",
+    "approval": "a person with the PIN approved outside the client",
+}
+"""Consent by its name in the contract; `two_step` is never called a person's."""
+
 REFUND = "refund_transaction"
 CANCEL = "cancel_transaction"
 """The one operation name of a cancellation, `modify_subscription_status=cancel` included."""
@@ -109,13 +118,20 @@ class Minted:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which intents to read; None is any."""
+    """Which intents to read; None is any.
+
+    From `since` on, up to but not including `until`; `before` is the line that a page ended with.
+    """
 
     tool: str | None = None
     since: float | None = None
     lead_hash: str | None = None
     target: str | None = None
     state: State | None = None
+    until: float | None = None
+    risk: Risk | None = None
+    consent: Consent | None = None
+    before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

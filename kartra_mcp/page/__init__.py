@@ -1,0 +1,1 @@
+"""The page for the person: what waits for approval, what was done."""

@@ -1,0 +1,34 @@
+"""Templates to HTML: everything is escaped, and a name that is missing is a fault, not a blank."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kartra_mcp import __version__
+from kartra_mcp.page.words import label, lasting
+from kartra_mcp.terminal import tidy
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def rendered(template: str, **told: Any) -> str:
+    return _environment().get_template(template).render(**told)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(tidy=tidy, label=label, lasting=lasting)
+    made.globals["version"] = __version__
+    return made

@@ -1,0 +1,64 @@
+"""What waits for a person, as cards: everything that is agreed to, and who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.model import Risk
+from kartra_mcp.page.words import Fact, Moment, facts, lasting, tool_title, values
+from kartra_mcp.terminal import tidy
+
+_APART = ("effect", "undo", "risk", "could_not_be_read")
+"""What a card says in places of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One approval that waits. `left` is how long it still does."""
+
+    number: int
+    heading: str
+    summary: str
+    risk: str
+    facts: tuple[Fact, ...]
+    unread: tuple[str, ...]
+    effect: str
+    undo: str
+    tool: str
+    asked_by: str
+    since: Moment
+    until: Moment
+    left: str
+
+    @property
+    def irreversible(self) -> bool:
+        return self.risk == Risk.IRREVERSIBLE.word
+
+
+def card(asked: Approval, now: float) -> Card:
+    told = asked.facts
+    unread = told.get("could_not_be_read")
+    return Card(
+        number=asked.number,
+        heading=_heading(asked.binding.tool, told),
+        summary=tidy(asked.summary),
+        risk=tidy(told.get("risk") or "", 20),
+        facts=facts({name: value for name, value in told.items() if name not in _APART}),
+        unread=values(unread) if unread else (),
+        effect=tidy(told.get("effect")),
+        undo=tidy(told.get("undo")),
+        tool=tidy(asked.binding.tool, 100),
+        asked_by=tidy(asked.asked_by, 160),
+        since=Moment(asked.asked_at),
+        until=Moment(asked.expires_at),
+        left=lasting(asked.expires_at - now),
+    )
+
+
+def _heading(tool: str, told: Mapping[str, Any]) -> str:
+    """What would be done, in a few words: of a refund, the sum."""
+    sum_ = told.get("this_refund")
+    return f"Refund {tidy(sum_, 40)}" if sum_ else tool_title(tool)
