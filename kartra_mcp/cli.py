@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kartra_mcp import wire
 
 DONE, FOUND, USAGE = 0, 1, 2
-OF_A_PERSON = ("approve", "doctor", "install", "ledger", "setup", "tools", "uninstall")
+OF_A_PERSON = ("approve", "doctor", "install", "ledger", "page", "setup", "tools", "uninstall")
 
 HELP = """\
 kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
@@ -28,11 +28,12 @@ kartra-mcp doctor [--json] [--SETTING VALUE …]       what is wrong, and the co
 kartra-mcp tools [--json] [--SETTING VALUE …]        tools, their risks, and what each needs
 kartra-mcp approve [NUMBER]                          what waits for a person; approve or decline it
 kartra-mcp approve --set-pin                         choose the PIN that approves
+kartra-mcp page [--no-browser]                       approve, and see what was done, in a browser
 kartra-mcp ledger list | show INTENT | export        what was done, by whose consent
 kartra-mcp ledger verify | new                       whether the record holds; a new one
 kartra-mcp --version
 
-`approve` and `ledger` take --sandbox and --state-dir, as `serve` does, and --help.
+`approve`, `page` and `ledger` take --sandbox and --state-dir, as `serve` does, and --help.
 Settings of `serve` are flags of the same name as the KARTRA_MCP_… variables:
 """
 
@@ -128,6 +129,15 @@ def of_a_person(name: str, words: Sequence[str]) -> int:
         from kartra_mcp.cli_setup import setup_command
 
         return setup_command(words)
+    return decided_or_read(name, words)
+
+
+def decided_or_read(name: str, words: Sequence[str]) -> int:
+    """What is about the ledger: approvals, the page, the ledger itself."""
+    if name == "page":
+        from kartra_mcp.cli_page import page
+
+        return page(words)
     if name == "approve":
         from kartra_mcp.cli_approve import approve
 

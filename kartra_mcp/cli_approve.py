@@ -6,9 +6,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from kartra_mcp.cli_pin import require_pin, set_pin
+from kartra_mcp.cli_pin import ask_pin, set_pin
 from kartra_mcp.cli_words import DONE, FOUND, Place, add_place, put_json, run, whole
-from kartra_mcp.errors import Refused
+from kartra_mcp.deciding import no_pin, no_reason, outcome, require_waiting, tidied
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.words import moment
 from kartra_mcp.terminal import (
@@ -22,10 +22,8 @@ from kartra_mcp.terminal import (
     table,
     tidy,
 )
-from kartra_mcp.text import shown
 
 USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
-REASON = 200
 
 
 def approve(words: Sequence[str]) -> int:
@@ -101,57 +99,20 @@ def _set_pin(_: Namespace, place: Place) -> int:
 def _decide(given: Namespace, place: Place) -> int:
     require_real("A decision is made")
     approvals, pins = place.ledger.approvals, place.ledger.pins
-    asked = _waiting(approvals.get(given.number), given.number, place)
+    asked = require_waiting(approvals, given.number, f" in {place.folder}")
     if not pins.is_set():
-        raise _no_pin(place)
+        raise no_pin(place.flags)
     _show(asked)
     try:
-        require_pin(pins)
+        ask_pin(pins)
         yes = _choice()
         reason = _reason(needed=not yes)
     except (KeyboardInterrupt, EOFError):
         say_error("\nStopped. Nothing was decided.")
         return FOUND
     decided = approvals.decide(given.number, approve=yes, reason=reason, who=os_user())
-    _confirm(decided)
+    say(outcome(decided), "bold")
     return DONE
-
-
-def _waiting(asked: Approval | None, number: int, place: Place) -> Approval:
-    """The approval, if it waits; else why it does not, in a sentence."""
-    if asked is None:
-        raise Refused(
-            "invalid_arguments",
-            f"Nothing waits under the number {number} in {place.folder}.",
-            "Run `kartra-mcp approve` for what waits; --sandbox and --state-dir name the ledger.",
-        )
-    if asked.state == "pending":
-        return asked
-    code = "confirmation_expired" if asked.decided_at is None else "confirmation_used"
-    raise Refused(
-        code,
-        f"Number {number} waits no longer: {_ended(asked)}.",
-        "If it is still wanted, let the call be made again: that asks anew.",
-    )
-
-
-def _ended(asked: Approval) -> str:
-    if asked.state == "superseded":
-        return "the account changed since, and the call asks under a newer number"
-    if asked.state == "expired":
-        return f"it expired on {local_time(asked.expires_at)}"
-    decided = f"{asked.state} by {tidy(asked.who)} on {local_time(asked.decided_at)}"
-    why = f" ({tidy(asked.reason)})" if asked.reason else ""
-    used = f", and used by {asked.used_by}" if asked.used_by else ""
-    return f"{decided}{why}{used}"
-
-
-def _no_pin(place: Place) -> Refused:
-    return Refused(
-        "approval_required",
-        "No PIN was chosen yet, so nobody can approve.",
-        f"Choose one first, in this terminal: kartra-mcp approve --set-pin{place.flags}",
-    )
 
 
 def _show(asked: Approval) -> None:
@@ -185,15 +146,7 @@ def _choice() -> bool:
 def _reason(*, needed: bool) -> str:
     question = "Why? " if needed else "Why? (Enter: no reason) "
     while True:
-        reason = shown(ask(question), REASON)
+        reason = tidied(ask(question))
         if reason or not needed:
-            return " ".join(reason.split())
-        say("A decline needs a reason: it stands in the ledger.")
-
-
-def _confirm(decided: Approval) -> None:
-    if decided.state == "approved":
-        until = local_time(decided.expires_at)
-        say(f"Approved. The same call goes through once, until {until}.", "bold")
-    else:
-        say("Declined. Nothing runs by it.", "bold")
+            return reason
+        say(no_reason().message)

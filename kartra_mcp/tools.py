@@ -150,11 +150,15 @@ class Tools:
         call = raw_call(tool, given, self.rules)
         return await self.gateway.run(call, deadline, lambda: call, client)
 
-    async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> Reply:
+    async def status(self, deadline: Deadline) -> dict[str, Any]:
+        """What `kartra_status` tells, after asking Membrane again."""
         served = await self.account.looked_at(deadline)
         state = self.kept.state
         told = status(served, self.settings, self.program, state.problem)
-        return Reply({**told, "ledger": await self.gateway.writes().status()})
+        return {**told, "ledger": await self.gateway.writes().status()}
+
+    async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> Reply:
+        return Reply(await self.status(deadline))
 
     async def _ledger(self, given: Mapping[str, Any], _: Deadline) -> Reply:
         return Reply({"lines": await self.gateway.writes().recent(given)})

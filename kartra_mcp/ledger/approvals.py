@@ -84,6 +84,15 @@ class Approvals:
             found = transaction.all(sql, transaction.now)
             return [_approval(row, transaction.now) for row in found]
 
+    def waiting(self) -> tuple[int, ...]:
+        """The numbers of what waits, oldest first: cheap enough to be asked all the time."""
+        sql = (
+            "SELECT number FROM approvals WHERE state = 'pending' AND expires_at > ?"
+            " ORDER BY number"
+        )
+        with self.file.reading() as transaction:
+            return tuple(row["number"] for row in transaction.all(sql, transaction.now))
+
     def approved(self, binding: Binding) -> Approval | None:
         """The newest approval that exactly this call may use; compare its `facts_digest`."""
         with self.file.reading() as transaction:

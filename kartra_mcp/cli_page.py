@@ -1,0 +1,133 @@
+"""`kartra-mcp page`: what waits and what was done, in the browser; one process a state folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kartra_mcp.cli_words import DONE, FOUND, tell
+from kartra_mcp.errors import KartraMCPError, Refused
+from kartra_mcp.page import address
+from kartra_mcp.process import open_in_browser
+from kartra_mcp.settings import Settings, flags_of, read_settings
+from kartra_mcp.terminal import say, say_error
+
+USAGE = 2
+ABOUT = """\
+usage: kartra-mcp page [--no-browser] [--json] [--sandbox] [--state-dir DIR] [--SETTING VALUE …]
+
+Approve what waits and see what was done, in a browser on this machine. One page serves each state
+folder: where one does, this opens it; else it serves until Ctrl-C, or until an hour passed without
+anybody who looks and without anything that waits. It takes the settings of `serve`.
+
+  --no-browser   only print the address; it lets one browser in, once
+  --json         the same, for a program
+
+Exit code: 0 served, or one serves; 1 it could not; 2 wrong usage.
+"""
+PATIENCE, POLL = 8.0, 0.05
+"""Seconds for another page that is just beginning or ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was said besides the settings."""
+
+    browser: bool
+    as_json: bool
+    idle: float | None
+
+    def tell(self, link: str) -> None:
+        """The address, at once: it may go to a pipe, and what serves ends much later."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"address": link}) + "\n")
+        else:
+            say(f"The page: {link}\nIt lets one browser in, once.")
+        sys.stdout.flush()
+        if self.browser:
+            open_in_browser(link)
+
+
+def page(words: Sequence[str]) -> int:
+    """0: served to its end, or another one serves. 1: refused. 2: wrong usage."""
+    if {"--help", "-h"} & set(words):
+        sys.stdout.write(ABOUT)
+        return DONE
+    given, flags, left = _read(words)
+    if left or given is None:
+        say_error(f"kartra-mcp page: not understood: {' '.join(left or words)}\n\n{ABOUT}")
+        return USAGE
+    try:
+        return _page(given, read_settings(flags))
+    except KartraMCPError as problem:
+        tell(problem, as_json=given.as_json)
+    except KeyboardInterrupt:  # before it served
+        say_error("\nStopped.")
+    return FOUND
+
+
+def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str]]:
+    rest = [word for word in words if word not in {"--no-browser", "--json"}]
+    idle = None
+    if "--idle" in rest:  # of our own tests: nobody waits an hour
+        place = rest.index("--idle")
+        idle = _seconds(rest[place + 1] if rest[place + 1 :] else "")
+        if idle is None:
+            return None, {}, []
+        del rest[place : place + 2]
+    flags, left = flags_of(rest)
+    return _Given("--no-browser" not in words, "--json" in words, idle), flags, left
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _page(given: _Given, settings: Settings) -> int:
+    """Open the page that serves, or serve; one that just begins or ends is waited for."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        serving = address.found(settings.state_dir)
+        if serving is not None:
+            given.tell(serving.address(time.time()))
+            return DONE
+        held = _claimed(settings)
+        if held is not None:
+            return _serve(given, settings, held)
+        time.sleep(POLL)
+    raise Refused(
+        "internal_error",
+        "Another page holds the state folder, and does not say where it is.",
+        "Try again; if it stays, end the other `kartra-mcp page`.",
+    )
+
+
+def _claimed(settings: Settings) -> int | None:
+    try:
+        return address.claim(settings.state_dir)
+    except OSError as problem:
+        raise _unwritable(settings, problem.strerror or "unknown") from problem
+
+
+def _serve(given: _Given, settings: Settings, held: int) -> int:
+    from kartra_mcp.page.serve import IDLE, serve
+
+    if not serve(settings, held, given.tell, given.idle or IDLE):
+        raise _unwritable(settings, "its file cannot be made")
+    return DONE
+
+
+def _unwritable(settings: Settings, why: str) -> Refused:
+    return Refused(
+        "ledger_unavailable",
+        f"The state folder {settings.state_dir} cannot be used ({why}).",
+        "Make it writable, or name another one with --state-dir.",
+    )

@@ -1,0 +1,122 @@
+"""What can be done on the pages: approve or decline, settle what is unknown, follow the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from kartra_mcp.deciding import decide, no_pin, outcome
+from kartra_mcp.errors import KartraMCPError, Refused
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.words import Verified
+from kartra_mcp.page.beyond import Beyond
+from kartra_mcp.page.entrance import status_of
+from kartra_mcp.page.sessions import Session
+from kartra_mcp.page.views import Shown, Views
+from kartra_mcp.threads import in_thread
+
+_DIGITS = 9
+
+
+@dataclass(slots=True)
+class Changes:
+    """Every change, each of a form with the session's own token in it.
+
+    `flags` are what a command needs to find the same ledger; `verified` is what was found last.
+    """
+
+    ledger: Ledger
+    views: Views
+    beyond: Beyond
+    flags: str = ""
+    verified: Verified | None = None
+
+    async def decide(self, request: Request) -> Response:
+        """Approve or decline, with the PIN. What was typed as a reason is kept where it fails."""
+        number, form = _number(request), form_in(request)
+        session = session_of(request)
+        try:
+            session.notice = await in_thread(self._decided, number, form)
+        except KartraMCPError as problem:
+            shown = of_form(session, problem, form.get("reason", ""))
+            page = await in_thread(self.views.waiting, shown, number)
+            return HTMLResponse(page, status_of(problem))
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+    async def reconcile(self, request: Request) -> Response:
+        """Look in the account what became of an unknown write, and tell it in its story."""
+        intent, session = request.path_params["intent"], session_of(request)
+        try:
+            session.notice = _settled(await self.beyond.reconcile(intent))
+        except KartraMCPError as problem:
+            page = await in_thread(self.views.story, intent, of_form(session, problem))
+            if page is None:
+                raise
+            return HTMLResponse(page, status_of(problem))
+        return RedirectResponse(f"/done/{intent}", HTTPStatus.SEE_OTHER)
+
+    async def verify(self, _: Request) -> Response:
+        """Follow every line of the ledger."""
+        self.verified = await in_thread(self.ledger.verify)
+        return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
+
+    def _decided(self, number: int, form: Mapping[str, str]) -> str:
+        said = form.get("decision")
+        if said not in {"approve", "decline"}:
+            raise _no_decision()
+        if not self.ledger.pins.is_set():
+            raise no_pin(self.flags)
+        pin, reason = form.get("pin", ""), form.get("reason", "")
+        decided = decide(self.ledger, number, pin, reason, approve=said == "approve")
+        return f"Number {number}: {outcome(decided)}"
+
+
+def session_of(request: Request) -> Session:
+    """The session that the entrance found."""
+    return request.scope["session"]
+
+
+def form_in(request: Request) -> dict[str, str]:
+    """The form that the entrance read and found to be the session's own."""
+    return request.scope["form"]
+
+
+def shown_to(request: Request) -> Shown:
+    """For a whole page: what is to be said once is said now."""
+    session = session_of(request)
+    return Shown(session.csrf, session.said_once())
+
+
+def of_form(session: Session, problem: KartraMCPError | None = None, reason: str = "") -> Shown:
+    return Shown(session.csrf, problem=problem, reason=reason)
+
+
+def _number(request: Request) -> int:
+    said = request.path_params["number"]
+    if not (said.isascii() and said.isdecimal() and len(said) <= _DIGITS):
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return int(said)
+
+
+def _settled(told: Mapping[str, Any]) -> str:
+    means = {
+        "succeeded": "It was done.",
+        "failed": "It was not done.",
+        "unknown": "It is still unknown.",
+    }
+    more = f" {told['check']}" if "check" in told else ""
+    return f"{means[told['state']]} {told['why']}{more}"
+
+
+def _no_decision() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "The form says neither approve nor decline. Nothing was decided.",
+        "Use one of the two buttons.",
+    )

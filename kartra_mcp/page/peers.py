@@ -1,0 +1,56 @@
+"""Whose program is at the other end of a connection, where the system tells (Linux).
+
+The loopback interface is shared by all users of a machine, and a cookie by all ports of a host: a
+stolen one is worth nothing to a program of another user.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_MAPPED = "0" * 16 + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
+_ROOT = 0
+"""May read everything anyway; what forwards connections to us often runs as root."""
+
+
+def is_strange(client: tuple[str, int] | None, server_port: int) -> bool:
+    """Whether another user's program asks; False where nothing tells."""
+    if client is None or not hasattr(os, "getuid"):
+        return False
+    uid = uid_of(client, server_port, _lines())
+    return uid is not None and uid not in {os.getuid(), _ROOT}
+
+
+def uid_of(client: tuple[str, int], server_port: int, lines: Iterable[str]) -> int | None:
+    """Who has the other end open, by the lines of the system's tables of connections."""
+    here, there = _written(*client), _written(client[0], server_port)
+    for line in lines:
+        columns = line.split()
+        if len(columns) > 9 and _ends(columns[1]) == here and _ends(columns[2]) == there:  # noqa: PLR2004
+            return int(columns[7])
+    return None
+
+
+def _lines() -> Iterable[str]:
+    for table in TABLES:
+        try:
+            yield from table.read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            return
+
+
+def _written(host: str, port: int) -> tuple[str, int]:
+    """As the tables have it: four bytes in the machine's own order."""
+    number = int.from_bytes(socket.inet_aton(host), sys.byteorder)
+    return f"{number:08X}", port
+
+
+def _ends(column: str) -> tuple[str, int]:
+    """An address of the table; of one in IPv6 that stands for IPv4, that."""
+    address, _, port = column.partition(":")
+    return address.removeprefix(_MAPPED), int(port, 16)

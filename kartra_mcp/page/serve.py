@@ -1,0 +1,177 @@
+"""One page process: bound to the loopback interface, serving until stopped or idle for long."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import anyio
+import uvicorn
+from uvicorn import Config
+
+from kartra_mcp.errors import KartraMCPError
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.page import address
+from kartra_mcp.page.address import Page
+from kartra_mcp.page.beyond import Beyond
+from kartra_mcp.page.changes import Changes
+from kartra_mcp.page.door import Door, static_files
+from kartra_mcp.page.entrance import Entrance
+from kartra_mcp.page.live import Live
+from kartra_mcp.page.sessions import Sessions
+from kartra_mcp.page.views import Views
+from kartra_mcp.settings import Settings
+from kartra_mcp.threads import in_thread
+
+IDLE = 3_600.0
+LOOK = 5.0
+"""Seconds between two looks at whether it is still wanted; fewer where it is soon over."""
+
+MOST_CONNECTIONS = 100
+GRACE = 3
+
+
+def serve(settings: Settings, held: int, told: Callable[[str], None], idle: float = IDLE) -> bool:
+    """Serve until stopped or idle. False: where it is could not be told in the state folder.
+
+    Args:
+        settings: of this process.
+        held: the folder's `page.lock`.
+        told: is given an address that lets somebody in, as soon as it does.
+        idle: seconds without anybody who looks and without anything that waits.
+    """
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        closing(Ledger(settings.state_dir)) as ledger,
+    ):
+        page = Page(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))
+        if not address.announce(settings.state_dir, page):
+            return False
+        told(page.address(time.time()))
+        anyio.run(partial(_serve, _Serving(settings, page, held, ledger, idle), listening))
+    return True
+
+
+@dataclass(slots=True)
+class _Serving:
+    """One run, and why it is to end."""
+
+    settings: Settings
+    page: Page
+    held: int
+    ledger: Ledger
+    idle: float
+    used_at: float = field(default_factory=time.monotonic)
+    over: anyio.Event = field(default_factory=anyio.Event)
+
+    def used(self) -> None:
+        self.used_at = time.monotonic()
+
+    async def until_stopped(self) -> None:
+        """A signal: whoever sent it, nobody else is sent here."""
+        ends = {signal.SIGTERM, signal.SIGINT}
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            ends.add(signal.SIGHUP)
+        with anyio.open_signal_receiver(*ends) as received:
+            async for _ in received:
+                await self._withdraw(0.0)
+
+    async def until_idle(self, live: Live) -> None:
+        while not self.over.is_set():
+            await anyio.sleep(min(LOOK, self.idle / 4))
+            if live.listeners:
+                self.used()
+            if not await in_thread(address.is_announced, self.folder, self.page):
+                self.over.set()  # the folder is gone, and with it all that could be shown
+            elif time.monotonic() - self.used_at >= self.idle and not await self._waits():
+                await self._withdraw(self.idle)
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.state_dir
+
+    async def _waits(self) -> bool:
+        try:
+            return bool(await in_thread(self.ledger.approvals.waiting))
+        except KartraMCPError:
+            return False
+
+    async def _withdraw(self, unless_sent_within: float) -> None:
+        """Let the next page begin, then end; where the turn is not to be had, end all the same."""
+        try:
+            done = await in_thread(address.withdraw, self.folder, self.held, unless_sent_within)
+        except KartraMCPError:
+            done = True
+        if done:
+            self.over.set()
+
+
+class _Server(uvicorn.Server):
+    """Ends when told to, without looking ten times a second; signals are ours."""
+
+    def __init__(self, config: Config, over: anyio.Event) -> None:
+        super().__init__(config)
+        self._over = over
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._serve(sockets)
+
+    async def main_loop(self) -> None:
+        await self._over.wait()
+
+
+async def _serve(serving: _Serving, listening: socket.socket) -> None:
+    live = Live(serving.ledger.approvals)
+    async with anyio.create_task_group() as tasks:
+        beyond = Beyond(serving.settings, tasks)
+        server = _Server(_config(_entrance(serving, live, beyond)), serving.over)
+        tasks.start_soon(live.run)
+        tasks.start_soon(serving.until_stopped)
+        tasks.start_soon(serving.until_idle, live)
+        tasks.start_soon(_end_streams, serving.over, live)
+        try:
+            await server.serve([listening])
+        finally:
+            with anyio.CancelScope(shield=True):
+                await beyond.end()
+            tasks.cancel_scope.cancel()
+
+
+async def _end_streams(over: anyio.Event, live: Live) -> None:
+    await over.wait()
+    live.end()
+
+
+def _entrance(serving: _Serving, live: Live, beyond: Beyond) -> Entrance:
+    views = Views(serving.ledger, serving.settings)
+    sessions = Sessions(serving.page.secret)
+    changes = Changes(serving.ledger, views, beyond, serving.settings.flags)
+    port = serving.page.port
+    door = Door(port, views, sessions, live, beyond, changes, static_files())
+    return Entrance(door.app(), port, sessions, views, serving.used)
+
+
+def _config(app: Entrance) -> Config:
+    return Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",
+        access_log=False,  # addresses hold tokens
+        proxy_headers=False,  # who asks is who is connected, whatever is said
+        server_header=False,
+        date_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )

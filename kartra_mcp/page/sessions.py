@@ -1,0 +1,70 @@
+"""Who was let in: a token opens one session, once; kept in memory, and only so many."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+
+from kartra_mcp.page.address import valid_until
+
+MOST_SESSIONS = 32
+MOST_USED = 10_000
+LIFETIME = 86_400.0
+
+
+@dataclass(slots=True)
+class Session:
+    """One browser. `csrf` stands in its forms, `notice` is said once."""
+
+    csrf: str
+    until: float
+    notice: str = ""
+    streams: list[object] = field(default_factory=list[object])
+
+    def said_once(self) -> str:
+        notice, self.notice = self.notice, ""
+        return notice
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The sessions of one page process, the least recently used first."""
+
+    secret: bytes
+    _open: dict[str, Session] = field(default_factory=dict[str, Session])
+    _used: dict[str, int] = field(default_factory=dict[str, int])
+    _floor: int = 0
+
+    def enter(self, token: str, now: float) -> str | None:
+        """The cookie's value of a new session; None where the token lets nobody in, or no more."""
+        until = valid_until(self.secret, token, now)
+        if until is None or until < self._floor or token in self._used:
+            return None
+        self._remember(token, until, now)
+        cookie = secrets.token_urlsafe(32)
+        while len(self._open) >= MOST_SESSIONS:
+            del self._open[next(iter(self._open))]
+        self._open[_hashed(cookie)] = Session(secrets.token_urlsafe(24), now + LIFETIME)
+        return cookie
+
+    def of(self, cookie: str | None, now: float) -> Session | None:
+        """The session that a cookie belongs to."""
+        key = _hashed(cookie or "")
+        session = self._open.pop(key, None)
+        if session is None or now >= session.until:
+            return None
+        self._open[key] = session
+        return session
+
+    def _remember(self, token: str, until: int, now: float) -> None:
+        """That it was used; where too many were, none that ends as early counts any more."""
+        self._used = {t: end for t, end in self._used.items() if end > now}
+        if len(self._used) >= MOST_USED:
+            earliest = min(self._used, key=self._used.__getitem__)
+            self._floor = self._used.pop(earliest) + 1
+        self._used[token] = until
+
+
+def _hashed(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
