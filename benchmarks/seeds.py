@@ -115,6 +115,7 @@ def asked(number: int, **facts: Any) -> Request:
         "may_also": "start the account's automations for refunds, which may end access",
         "effect": f"pays {price} back to the buyer",
         "undo": "not possible",
+        "risk": Risk.IRREVERSIBLE.word,
         **facts,
     }
     return Request(
@@ -122,7 +123,7 @@ def asked(number: int, **facts: Any) -> Request:
         f'REFUND FULL {price} transaction {1_000 + number} of "{shown["product"]}"',
         shown,
         f"facts {number}",
-        CLIENT,
+        f"{ACTOR}, through {CLIENT}",
         f"refund {number}",
     )
 

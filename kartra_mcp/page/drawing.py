@@ -12,11 +12,14 @@ from kartra_mcp.page.charts import Chart, Series
 from kartra_mcp.text import cut
 
 NARROW = "-narrow"
-WIDE, SLIM = (760, 300), (400, 300)
+WIDE, SLIM = (580, 270), (340, 260)
 NAME, NAME_NARROW = 30, 18
 """Characters of a name beside its bar."""
 BAR = 34
 """Height of one lying bar with its gap."""
+
+_NOWHERE = -1.0
+"""A place that no step has: without one, pygal makes some steps bolder than others."""
 
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
 _SCHEME = (
@@ -28,7 +31,7 @@ _SCHEME = (
 _DETAILS = (
     ".axis .guide.line{stroke:var(--line);stroke-dasharray:none}"
     ".axis.y .major.guide.line{stroke:var(--cap);stroke-width:1.5;stroke-dasharray:5,4}"
-    ".axis text{fill:var(--soft)}.axis.y text.major{fill:var(--cap)}"
+    ".axis text,.axis.x text.major{fill:var(--soft)}.axis.y text.major{fill:var(--cap)}"
     ".axis .line{stroke:var(--line)}.legends .legend text{fill:var(--ink)}"
     ".reactive{stroke:none}"
 )
@@ -44,19 +47,35 @@ def svg(chart: Chart, *, narrow: bool = False) -> bytes:
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def _bars(chart: Chart, *, narrow: bool) -> Any:
+def size(chart: Chart, *, narrow: bool = False) -> tuple[int, int]:
+    """Width and height; lying bars need as much height as there are of them."""
     width, height = SLIM if narrow else WIDE
+    rows = 3 if narrow and _several(chart) else 2 if _several(chart) else 1
+    return (
+        (width, BAR * max(len(chart.labels), 1) + 28 * rows + 22)
+        if chart.lying
+        else (width, height)
+    )
+
+
+def _several(chart: Chart) -> bool:
+    """Whether a legend is needed."""
+    return len(chart.series) > 1 and chart.legend
+
+
+def _bars(chart: Chart, *, narrow: bool) -> Any:
+    width, height = size(chart, narrow=narrow)
     kind: Any = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar  # pyright: ignore[reportUnknownMemberType]
-    several = len(chart.series) > 1 and chart.legend
     return kind(
         width=width,
-        height=_height(chart, several=several) if chart.lying else height,
+        height=height,
         style=_style(chart),
         css=["file://style.css", "file://graph.css", f"inline:{_SCHEME}", f"inline:{_DETAILS}"],
         js=[],
-        show_legend=several,
+        no_prefix=True,
+        show_legend=_several(chart),
         legend_at_bottom=True,
-        legend_at_bottom_columns=2 if narrow else 5,
+        legend_at_bottom_columns=_columns(len(chart.series), narrow=narrow),
         legend_box_size=12,
         margin=8,
         spacing=8,
@@ -75,20 +94,21 @@ def _lying(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     length = NAME_NARROW if narrow else NAME
     return {
         "x_labels": [cut(name, length) for name in chart.labels[::-1]],
-        "y_labels": _scale(chart),
+        "y_labels": list(chart.steps),
+        "y_labels_major": [_NOWHERE],
     }
 
 
 def _standing(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     every = max(len(chart.labels) // (3 if narrow else 6), 1)
     cap = {"label": _formatted(chart.cap), "value": chart.cap} if chart.cap is not None else None
-    steps = [step for step in _scale(chart) if cap is None or not _touches(step, chart)]
+    steps = [step for step in chart.steps if cap is None or not _touches(step, chart)]
     return {
         "x_labels": list(chart.labels),
         "x_labels_major": list(chart.labels[::-every]),
         "show_minor_x_labels": False,
         "y_labels": [*steps, *([cap] if cap else [])],
-        "y_labels_major": [chart.cap] if cap else [],
+        "y_labels_major": [chart.cap] if cap else [_NOWHERE],
     }
 
 
@@ -98,16 +118,13 @@ def _touches(step: float, chart: Chart) -> bool:
     return abs(step - chart.cap) < chart.top * 0.07
 
 
-def _scale(chart: Chart) -> list[float]:
-    return list(chart.steps)
+def _columns(series: int, *, narrow: bool) -> int:
+    """Of the legend; pygal cuts off what does not fill its last row but one."""
+    return {4: 2, 5: 3}.get(series, series) if narrow else series
 
 
 def _formatted(value: Any) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
-
-
-def _height(chart: Chart, *, several: bool) -> int:
-    return BAR * max(len(chart.labels), 1) + (80 if several else 50)
 
 
 def _style(chart: Chart) -> Style:
@@ -131,10 +148,13 @@ def _style(chart: Chart) -> Style:
     )
 
 
+_ONLY_BY_SCRIPT = frozenset({"tooltip", "tooltip-overlay", "text-overlay"})
+
+
 def _strip(root: ET.Element) -> None:
     """Without scripts, and without the texts that only a script would show."""
     for parent in list(root.iter()):
         for child in list(parent):
-            name, role = child.tag.rpartition("}")[2], child.get("class", "")
-            if name in {"script", "desc"} or "tooltip" in role or "text-overlay" in role:
+            name, roles = child.tag.rpartition("}")[2], child.get("class", "").split()
+            if name in {"script", "desc"} or _ONLY_BY_SCRIPT.intersection(roles):
                 parent.remove(child)

@@ -16,6 +16,26 @@ _SECTIONS: tuple[tuple[str, str], ...] = (
     ("actions", "Actions"),
     ("ledger", "Ledger"),
 )
+_NAMES: Mapping[str, str] = {
+    "cap_refund": "Largest refund",
+    "cap_day_amount": "Refunds in 24 hours",
+    "cap_day_count": "Irreversible acts in 24 hours",
+    "mail_per_hour": "Writes that can start mail, in an hour",
+    "repeat_window_days": "Days in which an equal refund is a repeat",
+    "approval": "Where a person is asked",
+    "is_membrane": "Known to be Membrane's",
+    "api_not_used": "Why not its API",
+    "number": "Number of them",
+    "age_seconds": "Age in seconds",
+    "left_out": "Left out",
+    "usable": "Can be written",
+    "policy_since": "Policy since",
+    "loosened": "Loosened by the newest policy",
+    "unknown": "Writes of unknown outcome",
+    "state_folder": "State folder",
+    "id": "Its id",
+}
+_LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count")
 _ALONE = ("account", "server", "login", "state_folder")
 
 
@@ -75,7 +95,16 @@ def _problems(told: Mapping[str, Any]) -> tuple[Problem, ...]:
 
 
 def _facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
-    return tuple(Fact(name, label(name), values(value)) for name, value in told.items())
+    return tuple(Fact(n, _NAMES.get(n) or label(n), _values(n, v)) for n, v in told.items())
+
+
+def _values(name: str, value: Any) -> tuple[str, ...]:
+    """Of what is unknown only the number: Done has each of them."""
+    if name in _LIMITS and value is None:
+        return ("no cap",)
+    if name == "unknown" and is_array(value):
+        return (str(len(value)),)
+    return values(value)
 
 
 def _as_named(told: Mapping[str, Any]) -> tuple[Fact, ...]:

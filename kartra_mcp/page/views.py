@@ -97,7 +97,10 @@ class Views:
         return written(self._ledger.export(filters), form)
 
     def charts(self, shown: Shown) -> str:
-        return self._page("charts.html", "Charts", shown, charts=self._charts(), days=charts.DAYS)
+        found = self._charts()
+        sizes = {c.name: (drawing.size(c), drawing.size(c, narrow=True)) for c in found}
+        days = charts.DAYS
+        return self._page("charts.html", "Charts", shown, charts=found, sizes=sizes, days=days)
 
     def chart(self, name: str) -> bytes | None:
         """One chart as SVG, by its name or `NAME-narrow`; None if there is none of this name."""
