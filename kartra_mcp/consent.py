@@ -62,12 +62,17 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """The gates above `flag`, on one ledger; `flags` are what `kartra-mcp approve` needs too."""
+    """The gates above `flag`, on one ledger.
+
+    `flags` are what `kartra-mcp approve` needs too; `page` gives an address of the page that lets
+    somebody in once, or "" (as `str` does); it is never recorded.
+    """
 
     ledger: Ledger
     sandbox: bool = False
     outside: bool = False
     flags: str = ""
+    page: Callable[[], str] = str
 
     async def agree(self, asked: Asked) -> Agreement:
         """What the call may run by.
@@ -198,7 +203,8 @@ class Consent:
             identity_key(draft),
         )
         number = await in_thread(self.ledger.approvals.request, request)
-        raise previews.approval_required(f"{number}{self.flags}", shown)
+        address = await in_thread(self.page)
+        raise previews.approval_required(f"{number}{self.flags}", shown, address)
 
     async def _facts(self, asked: Asked) -> Facts:
         """The facts as they stand now; refuses what could not run whoever agreed."""

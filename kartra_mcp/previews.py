@@ -159,20 +159,26 @@ def said_no(how: str, reason: str = "") -> Refused:
     )
 
 
-def approval_required(command: str, shown: Preview) -> Refused:
-    """`command` is what comes after `kartra-mcp approve`: the number, and where to look."""
+def approval_required(command: str, shown: Preview, address: str = "") -> Refused:
+    """What a person has to do, and the call then.
+
+    `command` is what comes after `kartra-mcp approve`: the number, and where to look; `address`
+    where the page is, if there is one.
+    """
     number = int(command.partition(" ")[0])
+    page = f"open {address} in a browser on this machine (it works once), or to " if address else ""
     return Refused(
         "approval_required",
         f"A person has to approve this outside the client, as number {number}. Nothing was done.",
-        f"Ask the person to run `kartra-mcp approve {command}` in a terminal, then repeat the call "
-        "with the same arguments.",
+        f"Ask the person to {page}run `kartra-mcp approve {command}` in a terminal, then repeat "
+        "the call with the same arguments.",
         confirmation={
             "number": number,
             "summary": shown.summary,
             "facts": dict(shown.facts),
             "effect": shown.effect,
             "undo": shown.undo,
+            **({"address": address} if address else {}),
         },
     )
 

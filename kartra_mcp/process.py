@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -25,6 +27,7 @@ LINUX_ARGUMENT, POSIX_COMMAND, WINDOWS_COMMAND = 128 * 1024, 900 * 1024, 32_000
 
 if sys.platform == "win32":
     CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    APART = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
 else:
     CREATION_FLAGS = 0
 
@@ -172,6 +175,42 @@ def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seco
     if not in_time:
         raise DeadlinePassed
     return child.returncode
+
+
+def start_apart(command: Sequence[str], *, env: Mapping[str, str]) -> Callable[[], bool]:
+    """Start a program of ours that outlives us; the answer tells whether it still runs.
+
+    It has a session of its own and inherits nothing: not the wire, and no lock of a running
+    intent, which would then seem to run for as long as it lives.
+
+    Raises:
+        Refused: nothing was started.
+    """
+    try:
+        child = _popen_apart(command, dict(env))
+    except OSError as problem:
+        raise _not_started(problem, command[0], "") from problem
+    # Waited for aside: nobody else would, and a dead child would stay a zombie.
+    threading.Thread(target=child.wait, daemon=True).start()
+    return lambda: child.poll() is None
+
+
+def _popen_apart(command: Sequence[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    start = partial(
+        subprocess.Popen[bytes],
+        command,
+        env=env,
+        stderr=subprocess.DEVNULL,
+        **silent,
+        close_fds=True,
+    )
+    if sys.platform != "win32":
+        return start(start_new_session=True)
+    try:  # out of the job in which a client may hold us, where that is allowed
+        return start(creationflags=APART | subprocess.CREATE_BREAKAWAY_FROM_JOB)
+    except OSError:
+        return start(creationflags=APART)
 
 
 def open_in_browser(address: str) -> bool:

@@ -49,7 +49,8 @@ class Settings:
 
     `timeout` is in seconds, `rate` in calls a second. `gates` has a gate for every risk. `flags`
     are what another command needs to find the same state folder. `environment`, `platform` and
-    `home` are what the process was started with, for finding and starting programs. `transport`
+    `home` are what the process was started with, for finding and starting programs; `said` is what
+    was said of each setting, as environment, for starting ourselves again. `transport`
     is `cli`, `api`, `auto` or `none`; `api` the credentials for Membrane's API, and `api_lacks`
     why those that are there cannot be used.
     """
@@ -69,6 +70,7 @@ class Settings:
     tool_gates: tuple[tuple[str, Gate], ...] = ()
     limits: Limits = field(default_factory=Limits)
     outside: bool = False
+    page: bool = True
     flags: str = ""
     actor: str = ""
     transport: str = "auto"
@@ -78,6 +80,7 @@ class Settings:
     api_lacks: str = ""
     problems: tuple[Problem, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    said: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     platform: str = sys.platform
     home: Path = field(default_factory=Path.home)
 
@@ -121,6 +124,7 @@ def read_settings(
         tool_gates=policy.tools,
         limits=_limits(values, given, policy),
         outside=values["APPROVAL"] == "outside",
+        page=values["PAGE"],
         flags=_same_folder(sandbox, values["STATE_DIR"]),
         actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or "unknown",
         transport=values["TRANSPORT"],
@@ -130,6 +134,7 @@ def read_settings(
         api_lacks=api_lacks,
         problems=tuple(problems),
         environment=env,
+        said={PREFIX + name: text for name, text in said_settings(flags or {}, env).items()},
         home=_home(env),
     )
 
@@ -178,7 +183,7 @@ def _value(setting: Setting, said: str | None, problems: list[Problem]) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in cast("tuple[Any, ...]", value))
-    return "on" if value is True else str(value)
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _switch(text: str) -> bool | None:

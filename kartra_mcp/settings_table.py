@@ -165,6 +165,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Tokens of the list above which `auto` turns to `search`.",
         strictest=10_000,
     ),
+    Setting(
+        "PAGE",
+        "switch",
+        True,
+        "Whether the page is started when a person has to approve (docs/page.md).",
+        strictest=False,
+    ),
     Setting("ACTOR", "text", None, "Who is behind this server, for the ledger. Unset: the user."),
 )
 """Every setting, in the order of the README's table."""

@@ -136,6 +136,7 @@ class Writes:
     sandbox: bool = False
     outside: bool = False
     flags: str = ""
+    page: Callable[[], str] = str
     opened: bool = False
 
     @property
@@ -241,7 +242,8 @@ class Writes:
         asked = Asked(
             call, await self._gate(call), binding, read, client, draft, self.limits, patience
         )
-        agreement = await Consent(self.ledger, self.sandbox, self.outside, self.flags).agree(asked)
+        consent = Consent(self.ledger, self.sandbox, self.outside, self.flags, self.page)
+        agreement = await consent.agree(asked)
         intent = self._intent(draft, agreement)
         recorded = Recorded(self.ledger, intent, self.limits, binding)
         return await self._recorded(recorded, run_once, call)

@@ -191,7 +191,8 @@ def healthy(*actions: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(state: Path, settings: dict[str, str]) -> dict[str, str]:
-    own = {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
+    # No test leaves a page behind that it did not ask for.
+    own = {f"KARTRA_MCP_{name}": value for name, value in {"PAGE": "off", **settings}.items()}
     return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
 
 

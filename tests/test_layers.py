@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "kartra_mcp"
-PACKAGES = ("clients", "ledger", "onboarding")
+PACKAGES = ("clients", "ledger", "onboarding", "page")
 
 # Each file of the core → the files of ours that it imports, wherever in it. A file of a package
 # goes by both names: `ledger.rules`.
@@ -33,15 +33,16 @@ TABLE = """
     bodies: errors kartra model php_form
     catalogue: arguments consent_arguments errors kartra model policy schema shapes text
     child:
-    cli: cli_approve cli_install cli_ledger cli_setup cli_tools composition demo
+    cli: cli_approve cli_install cli_ledger cli_page cli_setup cli_tools composition demo
         onboarding.doctor sandbox.cli settings wire
-    cli_approve: cli_pin cli_words errors ledger.approvals ledger.words terminal text
-    cli_export: errors ledger.words shapes text
+    cli_approve: cli_pin cli_words deciding ledger.approvals ledger.words terminal
+    cli_export: errors
     cli_install: cli_words clients.command clients.edit clients.entry clients.install
         clients.table errors settings terminal
-    cli_ledger: cli_export cli_words errors ledger.words terminal
+    cli_ledger: cli_export cli_words errors ledger.exported ledger.words terminal
     cli_output: errors json_text kartra_errors membrane_errors membrane_values model shapes text
-    cli_pin: errors ledger.pins terminal
+    cli_page: cli_words errors page.address page.serve process settings terminal
+    cli_pin: deciding errors ledger.pins terminal
     cli_setup: cli_pin cli_words clients.table errors onboarding.setup onboarding.setup_ask
         onboarding.setup_story settings shapes terminal
     cli_tools: cli_words composition errors own_tools served settings terminal tool_table
@@ -60,8 +61,8 @@ TABLE = """
     clients.toml_edit: clients.unfit shapes
     clients.unfit:
     clients.yaml_edit: clients.unfit shapes
-    composition: account connecting exposure finding gateway kept ledger.ledger membrane
-        own_tools policy server settings state tools way writes
+    composition: account connecting exposure finding gateway kept ledger.ledger membrane own_tools
+        page.starting policy server settings state tools way writes
     confirmation: errors kartra model text
     connecting: account asking connecting_steps connections errors ledger.faults ledger.locks
         membrane model turns
@@ -70,6 +71,7 @@ TABLE = """
     consent: asking errors facts ledger.approvals ledger.ledger ledger.rules ledger.words model
         policy previews threads turns
     consent_arguments: kartra model
+    deciding: errors ledger.approvals ledger.ledger ledger.pins terminal text
     definitions: arguments catalogue consent_arguments model own_tools policy schema
     demo: shapes
     errors: model
@@ -91,13 +93,15 @@ TABLE = """
     ledger.approvals: errors ledger.chain ledger.confirmations ledger.file ledger.words
     ledger.chain:
     ledger.confirmations: errors ledger.chain ledger.file ledger.words
+    ledger.exported: ledger.words shapes text
     ledger.faults: errors
+    ledger.figures: ledger.words model
     ledger.file: ledger.chain ledger.faults ledger.head ledger.index ledger.locks ledger.schema
     ledger.head: ledger.chain ledger.faults shapes
     ledger.index: ledger.chain ledger.faults ledger.schema ledger.words model
     ledger.leads: ledger.faults
-    ledger.ledger: errors ledger.admission ledger.approvals ledger.confirmations ledger.file
-        ledger.index ledger.leads ledger.locks ledger.pins ledger.repair ledger.rules
+    ledger.ledger: errors ledger.admission ledger.approvals ledger.confirmations ledger.figures
+        ledger.file ledger.index ledger.leads ledger.locks ledger.pins ledger.repair ledger.rules
         ledger.words model
     ledger.locks: ledger.faults
     ledger.pins: errors ledger.file ledger.words
@@ -153,6 +157,31 @@ TABLE = """
         served
     operations: kartra model shapes
     own_tools: model proxy
+    page.__init__:
+    page.address: ledger.locks shapes state
+    page.asked: ledger.words model
+    page.beyond: composition settings threads turns
+    page.changes: deciding errors ledger.ledger ledger.words page.beyond page.entrance page.sessions
+        page.views threads
+    page.charts: ledger.figures ledger.words page.done page.words terminal
+    page.done: ledger.approvals ledger.words model page.words terminal
+    page.door: errors page.beyond page.changes page.entrance page.guard page.live page.sessions
+        page.views threads
+    page.drawing: page.charts text
+    page.entrance: errors model page.guard page.peers page.sessions page.views threads
+    page.guard:
+    page.live: errors ledger.approvals page.sessions threads
+    page.peers:
+    page.render: page.words terminal
+    page.serve: errors ledger.ledger page.address page.beyond page.changes page.door page.entrance
+        page.live page.sessions page.views settings threads
+    page.sessions: page.address
+    page.starting: errors page.address process settings
+    page.status: page.words shapes terminal
+    page.views: errors ledger.exported ledger.figures ledger.ledger ledger.words page.asked
+        page.charts page.done page.drawing page.render page.status page.waiting page.words settings
+    page.waiting: ledger.approvals model page.words terminal
+    page.words: ledger.words shapes terminal
     php_form: kartra
     policy: errors kartra model shapes
     policy_file: model shapes
@@ -219,7 +248,7 @@ PURE = frozenset(
     guide guide_areas
     instructions json_text
     kartra kartra_errors ledger.chain ledger.rules ledger.words membrane_errors membrane_values
-    model operations own_tools php_form policy
+    model operations own_tools page.guard php_form policy
     policy_file policy_record previews prompt_steps prompts proxy ranking reads reconciling
     resources results run_by_name schema schema_dialect schema_names schema_places schema_shown
     schema_words settings_table shapes text
@@ -240,15 +269,23 @@ ALONE = {
     "mcp": {"server", "protocol_questions", "wire", "demo"},
     "mcp_types": {"server", "protocol_questions"},
     "jsonschema": {"argument_faults"},
+    "jinja2": {"page.render"},
     "platformdirs": {"settings"},
+    "pygal": {"page.drawing"},
     "rich": {"demo", "terminal"},
     "ruamel": {"clients.yaml_edit"},
+    "starlette": {"page.changes", "page.door", "page.entrance"},
+    "uvicorn": {"page.serve"},
     "fcntl": {"ledger.locks"},
     "sqlite3": {
-        f"ledger.{n}" for n in ("confirmations", "faults", "file", "index", "repair", "schema")
+        f"ledger.{n}"
+        for n in ("confirmations", "faults", "figures", "file", "index", "repair", "schema")
     },
 }
-NOT_ON_THE_WAY = ("aiohttp", "jsonschema", "platformdirs", "rich", "ruamel", "sqlite3")
+NOT_ON_THE_WAY = (
+    *("aiohttp", "jinja2", "jsonschema", "platformdirs", "pygal", "rich", "ruamel", "sqlite3"),
+    *("starlette", "uvicorn"),
+)
 
 
 def files() -> dict[str, Path]:

@@ -78,6 +78,7 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "EXPOSE": ("auto", "search", "search", "All", "all"),
     "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
     "TRANSPORT": ("auto", "cli", "cli", "API", "api"),
+    "PAGE": (True, "off", False, "on", True),
     "ACTOR": ("unknown", "ann", "ann", "shop bot", "shop bot"),
 }
 
@@ -99,6 +100,7 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "MAIL_PER_HOUR": (("all", "-1", "1e9"), 0),
     "REPEAT_WINDOW_DAYS": (("month", "0", "-1"), 3650),
     "APPROVAL": (("inside", "maybe", "page"), True),
+    "PAGE": (("maybe", "outside", "8080"), False),
     "TRANSPORT": (("http", "both", "none", "cli,api"), "none"),
     "EXPOSE": (("some", "none", "tools"), "auto"),
     "EXPOSE_TOKENS": (("many", "0", "-1", "1e4", "10,000"), 10_000),

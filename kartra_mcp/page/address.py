@@ -101,21 +101,21 @@ def is_announced(folder: Path, page: Page) -> bool:
     return _read(folder) == page
 
 
-def withdraw(folder: Path, held: int, unless_sent_within: float = 0.0) -> bool:
+def withdraw(folder: Path, held: int, unless_sent_within: float | None = None) -> bool:
     """Send nobody here any more, and let another page begin; not if somebody was sent just now."""
     with turn(folder / TURN, WAIT):
-        if time.time() - sent_at(folder) < unless_sent_within:
+        if unless_sent_within is not None and _was_sent_within(folder, unless_sent_within):
             return False
         (folder / FILE).unlink(missing_ok=True)
         os.close(held)
         return True
 
 
-def sent_at(folder: Path) -> float:
-    """When somebody was sent here last, or it began; 0 where nothing tells."""
+def _was_sent_within(folder: Path, seconds: float) -> bool:
+    """Whether somebody was; a moment that is still to come tells only of a clock put back."""
     with suppress(OSError):
-        return (folder / FILE).stat().st_mtime
-    return 0.0
+        return 0 <= time.time() - (folder / FILE).stat().st_mtime < seconds
+    return False
 
 
 def _is_held(folder: Path) -> bool:

@@ -82,7 +82,7 @@ class _Serving:
             ends.add(signal.SIGHUP)
         with anyio.open_signal_receiver(*ends) as received:
             async for _ in received:
-                await self._withdraw(0.0)
+                await self._withdraw(None)
 
     async def until_idle(self, live: Live) -> None:
         while not self.over.is_set():
@@ -104,7 +104,7 @@ class _Serving:
         except KartraMCPError:
             return False
 
-    async def _withdraw(self, unless_sent_within: float) -> None:
+    async def _withdraw(self, unless_sent_within: float | None) -> None:
         """Let the next page begin, then end; where the turn is not to be had, end all the same."""
         try:
             done = await in_thread(address.withdraw, self.folder, self.held, unless_sent_within)
