@@ -45,7 +45,7 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 
 browser: $(VENV)/ready-browser ## Let a real Chromium judge the page for the person (installs it, as root on Debian)
 	@$(PY) tools/browser.py "$(AXE)"
-	@$(PY) -m pytest tests/browser
+	@$(PY) -m pytest -n auto --dist worksteal tests/browser
 
 screenshots: $(VENV)/ready-browser ## Photograph the page for the README, in light and dark
 	@$(PY) tools/browser.py "$(AXE)"

@@ -8,10 +8,13 @@ import pytest
 from agreeing import ledger_folder
 from agreeing import sandbox as fresh
 from door import Sandbox
+from playwright.sync_api import expect
 from visiting import AXE, PIN, Visitor, chatting, end_page, listening, notified
 
 from benchmarks import browsing, seeds
 from kartra_mcp.ledger.ledger import Ledger
+
+expect.set_options(timeout=20_000)  # bounds: nothing is judged by how soon it comes
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,9 @@ def test_it_works_without_javascript(decision, served, ledger, visit):
     assert ledger.approvals.get(number).state == f"{decision}d"
     expect(person.card(number)).to_have_count(0)
     for name in ("Done", "Charts", "Status", "Waiting"):
-        person.page.get_by_role("navigation").get_by_role("link", name=name).click()
+        person.page.get_by_role("navigation", name="Pages", exact=True).get_by_role(
+            "link", name=name
+        ).click()
         expect(person.page.get_by_role("heading", level=1)).to_be_visible()
 
 

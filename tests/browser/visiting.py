@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
 import door
 from agreeing import REFUND, ledger_folder
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -162,4 +161,5 @@ def end_page(place: Sandbox) -> None:
     process = json.loads(file.read_text())["pid"]
     if not gone(process):
         os.kill(process, signal.SIGTERM)
-        anyio.run(until, lambda: gone(process))
+        with start_blocking_portal() as portal:
+            portal.call(until, lambda: gone(process))
