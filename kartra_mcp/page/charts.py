@@ -1,4 +1,4 @@
-"""The ledger's figures as charts: what is drawn, and the same in a table for who reads it. Pure."""
+"""The ledger's figures as charts: what is drawn, and the same in a table for who reads it."""
 
 from __future__ import annotations
 

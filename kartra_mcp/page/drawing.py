@@ -78,13 +78,14 @@ def _bars(chart: Chart, *, narrow: bool) -> Any:
         legend_at_bottom_columns=_columns(len(chart.series), narrow=narrow),
         legend_box_size=12,
         margin=8,
+        margin_right=20,
         spacing=8,
         truncate_label=-1,
         truncate_legend=-1,
         rounded_bars=2,
         no_data_text="",
         x_value_formatter=_formatted,
-        formatter=_formatted,
+        value_formatter=_formatted,
         **(_lying(chart, narrow=narrow) if chart.lying else _standing(chart, narrow=narrow)),
     )
 

@@ -16,7 +16,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def rendered(template: str, **told: Any) -> str:
-    return _environment().get_template(template).render(**told)
+    return _environment().get_template(template).render(version=__version__, **told)
 
 
 @cache
@@ -30,5 +30,4 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(tidy=tidy, label=label, lasting=lasting)
-    made.globals["version"] = __version__
     return made

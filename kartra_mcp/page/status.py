@@ -84,13 +84,11 @@ def read(told: Mapping[str, Any]) -> Status:
 
 
 def _problems(told: Mapping[str, Any]) -> tuple[Problem, ...]:
-    listed = [*_array(told.get("problems"))]
-    found = [_object(problem) for problem in listed]
-    unusable = [{"message": f"{text}."} for text in _array(told.get("settings_not_usable"))]
+    said = [_object(problem) for problem in _array(told.get("problems"))]
+    said += [{"message": f"{text}."} for text in _array(told.get("settings_not_usable"))]
     ledger = _object(told.get("ledger"))
     if ledger.get("usable") is False:
-        unusable.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
-    said = [*found, *unusable]
+        said.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
     return tuple(Problem(tidy(x.get("message")), tidy(x.get("remedy") or "")) for x in said)
 
 
