@@ -33,10 +33,15 @@ document.addEventListener("securitypolicyviolation", event =>
 """
 _TOLD = """
 window.told = [];
+window.firstTold = new Promise((tell, fail) => {
+  window.tell = tell;
+  setTimeout(() => fail(new Error("nobody was told")), 20000);
+});
 window.Notification = class extends window.Notification {
   constructor(title, options) {
     super(title, options);
     window.told.push(`${title} ${options && options.body || ""}`);
+    window.tell(window.told[0]);
   }
 };
 """
