@@ -144,7 +144,7 @@ class Views:
         )
 
     def _count(self, cards: list[waiting.Card] | None) -> int:
-        return len(self._ledger.approvals.pending() if cards is None else cards)
+        return len(self._ledger.approvals.waiting() if cards is None else cards)
 
     def _cards(self) -> list[waiting.Card]:
         now = self._ledger.now()

@@ -58,6 +58,10 @@ class Fact:
     label: str
     values: tuple[str, ...]
 
+    @property
+    def several(self) -> bool:
+        return len(self.values) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
