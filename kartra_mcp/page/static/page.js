@@ -8,6 +8,8 @@
   const badge = document.getElementById("count");
   const notify = document.getElementById("notify");
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
+  // Milliseconds: a stream that the page process ended by itself comes back after five seconds.
+  const PATIENCE = 12000;
   let newest = null;
   let fetching = false;
   let again = false;
@@ -136,7 +138,8 @@
       online(true);
     };
     source.onerror = () => {
-      if (!lost) lost = setTimeout(() => online(false), 4000);
+      if (source.readyState === EventSource.CLOSED) online(false);
+      else if (!lost) lost = setTimeout(() => online(false), PATIENCE);
     };
     addEventListener("pagehide", () => source.close());
     addEventListener("pageshow", (event) => event.persisted && location.reload());
