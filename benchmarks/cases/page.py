@@ -46,20 +46,19 @@ def _views(browser: Browser, views: dict[str, str], *, waiting: int, lines: int)
     with accounts.sandbox() as account:
         seeds.ledger_of(account.file.parent, waiting=waiting, lines=lines)
         with browsing.served(account.environment()) as served:
-            return [
-                row for what, path in views.items() for row in _seen(browser, served, what, path)
-            ]
+            known = browsing.let_in(browser, served)
+            rows = [_seen(browser, served.root + path, known, what) for what, path in views.items()]
+    return [row for pair in rows for row in pair]
 
 
-def _seen(browser: Browser, served: browsing.Served, what: str, path: str) -> list[Row]:
-    known = browsing.let_in(browser, served)
+def _seen(browser: Browser, address: str, known: browsing.Known, what: str) -> list[Row]:
     times: list[tuple[float, float]] = []
     for _ in range(TIMES + 1):
         context = browser.new_context(storage_state=known)
         page = context.new_page()
-        answer = page.goto(served.root + path)
+        answer = page.goto(address)
         if answer is None or not answer.ok:
-            raise Broken(f"{path}: not shown")
+            raise Broken(f"{what}: not shown")
         times.append(browsing.painted(page))
         context.close()
     painted, loaded = zip(*times[1:], strict=True)
