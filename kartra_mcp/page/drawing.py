@@ -11,6 +11,8 @@ from pygal.style import Style
 from kartra_mcp.page.charts import Chart, Series
 from kartra_mcp.text import cut
 
+ET.register_namespace("", "http://www.w3.org/2000/svg")
+
 NARROW = "-narrow"
 WIDE, SLIM = (580, 270), (340, 260)
 NAME, NAME_NARROW = 30, 18

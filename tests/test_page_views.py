@@ -1,0 +1,514 @@
+"""What a person sees on the page: everything that is agreed to, as text, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Generator
+from contextlib import closing
+from decimal import Decimal
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from xml.etree import ElementTree as ET
+
+import pytest
+from agreeing import ledger_folder, sandbox
+from door import Sandbox, call, connect
+from paged import PIN, Visitor, asked, served
+
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.model import Executed, Risk
+from kartra_mcp.page import render
+
+CHARTS = ("refunds", "acts", "outcomes", "tools", "errors", "latency")
+REFUND = "kartra_refund_transaction"
+FACTS = {
+    "transaction_id": "101",
+    "product": "Watercolour Foundations",
+    "buyer": "Ada Moreno <ada@example.com>",
+    "date": "2026-11-21",
+    "amount": "97.00",
+    "refunded_so_far": "20.00",
+    "remaining": "77.00",
+    "this_refund": "77.00",
+    "full_or_partial": "FULL",
+    "effect": "pays 77.00 back to the buyer",
+    "undo": "not possible",
+    "risk": "irreversible",
+}
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</dd></article><form action=//evil.example>",
+    "{{ 7 * 7 }}{% raw %}",
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "<!--",
+    "&lt;b&gt;",
+)
+HIDDEN = "\u202e\u200b\u2066\x1b[31m\x00\ufeff"
+SVG = "{http://www.w3.org/2000/svg}"
+DRAWN = frozenset({"svg", "defs", "style", "title", "g", "rect", "path", "text"})
+VOID = frozenset({"meta", "link", "input", "img", "source", "br", "wbr"})
+
+
+class Parsed(HTMLParser):
+    """A page as a browser has it: its elements, and the text of each."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self._open: list[int] = []
+        self.feed(html)
+        assert self._open == [], "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs), []))
+        if tag not in VOID:
+            self._open.append(len(self.elements) - 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.elements[self._open.pop()][0] == tag
+
+    def handle_data(self, data: str) -> None:
+        for place in self._open:
+            self.elements[place][2].append(data)
+
+    def found(self, tag: str, **wanted: str) -> list[tuple[dict[str, str | None], str]]:
+        """The elements with these attributes, and what is to be read in each."""
+        names = {name.rstrip("_").replace("_", "-"): value for name, value in wanted.items()}
+        return [
+            (attributes, " ".join("".join(text).split()))
+            for element, attributes, text in self.elements
+            if element == tag and names.items() <= attributes.items()
+        ]
+
+    def facts(self, of: str = "div") -> dict[str, str]:
+        return {str(a["data-fact"]): text for a, text in self.found(of) if "data-fact" in a}
+
+    def intents(self) -> list[str]:
+        return [str(a["data-intent"]) for a, _ in self.found("tr") if "data-intent" in a]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Sandbox:
+    return sandbox(tmp_path_factory.mktemp("page"), CAP_DAY_AMOUNT="500")
+
+
+@pytest.fixture(scope="module")
+def ledger(place) -> Generator[Ledger]:
+    with closing(Ledger(ledger_folder(place))) as made:
+        made.pins.set(PIN, "ada")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def visitor(place, ledger) -> Generator[Visitor]:
+    with served(place) as page:
+        yield page.visitor()
+
+
+@pytest.fixture(scope="module")
+def write(ledger) -> Callable[..., str]:
+    """Record one write and how it ended; its intent's id."""
+
+    def recorded(state: Any = "succeeded", detail: Any = None, **more: Any) -> str:
+        intent = Intent(
+            **{
+                "id": new_intent_id(),
+                "tool": "kartra_assign_tag",
+                "operation": "assign_tag",
+                "risk": Risk.WRITE,
+                "connection": "c",
+                "target_kind": "lead",
+                "target": "7",
+                "consent": "none",
+                "actor": "ada",
+                "client": "a chat 1.0",
+                "undo": "unassign the tag",
+                **more,
+            }
+        )
+        ledger.begin(intent, Limits(cap_day_count=None))
+        executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
+        ledger.finish(intent.id, state, executed=executed, detail=detail, undo=intent.undo)
+        return intent.id
+
+    return recorded
+
+
+@pytest.fixture(scope="module")
+def story(write, ledger) -> dict[str, str]:
+    """One write of each sort, by a name."""
+    refund = {
+        "tool": REFUND,
+        "operation": "refund_transaction",
+        "risk": Risk.IRREVERSIBLE,
+        "target_kind": "transaction",
+        "undo": "not possible",
+    }
+    money = {"known_amount": Decimal("97.00"), **refund}
+    lead = ledger.lead_key("ada@example.com")
+    lost = {"code": "timed_out"}
+    return {
+        "tag": write(lead="a**@e******.com", lead_hash=lead),
+        "untag": write(
+            tool="kartra_unassign_tag",
+            operation="unassign_tag",
+            risk=Risk.DESTRUCTIVE,
+            consent="flag",
+        ),
+        "failed": write("failed", {"code": "kartra_error"}, target="8"),
+        "refund": write(target="101", amount=Decimal("97.00"), consent="flag", **money),
+        "unknown": write("unknown", lost, target="102", consent="elicitation", **money),
+    }
+
+
+def read(visitor: Visitor, path: str, status: int = 200) -> Parsed:
+    reply = visitor.get(path)
+    assert reply.status == status, reply.text
+    return Parsed(reply.text)
+
+
+def card_of(visitor: Visitor, number: int) -> Parsed:
+    """One card alone."""
+    text = visitor.get("/cards").text
+    found = re.search(rf'<article[^>]*data-number="{number}".*?</article>', text, re.DOTALL)
+    assert found, text
+    return Parsed(found[0])
+
+
+def test_a_card_shows_everything_that_is_agreed_to(visitor, ledger):
+    number = ledger.approvals.request(asked(FACTS, "1", "REFUND FULL 77.00 transaction 101"))
+    card = card_of(visitor, number)
+    told = card.facts()
+    for name, value in FACTS.items():
+        if name != "risk":
+            assert value in told[name], name
+    assert [text for _, text in card.found("h2")] == [f"Number {number}: Refund 77.00"]
+    assert "Irreversible" in card.found("article")[0][1]
+    assert "REFUND FULL 77.00 transaction 101" in card.facts("p")["summary"]
+    assert card.facts("dd")["asked_by"] == "a chat 1.0"
+    assert len([a for a, _ in card.found("time") if str(a["datetime"]).startswith("20")]) == 2
+    order = [name for name in told if name in FACTS]
+    assert order[:2] == ["buyer", "product"], "who and what come first, in whatever order they came"
+    (form,) = card.found("form", method="post", action=f"/approvals/{number}")
+    assert form
+    buttons = [a["value"] for a, _ in card.found("button", name="decision")]
+    assert buttons == ["decline", "approve"], "Enter in a field is the first button"
+
+
+def test_facts_that_nobody_named_are_shown_after_the_known_ones(visitor, ledger):
+    facts = {
+        "zeal": ["one", {"two": True}],
+        "amount": "5.00",
+        "could_not_be_read": ["the sale: no"],
+    }
+    number = ledger.approvals.request(asked(facts, "2"))
+    card = card_of(visitor, number)
+    told = card.facts()
+    assert list(told)[:2] == ["amount", "zeal"]
+    assert told["zeal"] == "Zealonetwo: yes"
+    assert "Could not be read:the sale: no" in card.found("article")[0][1]
+    assert "Irreversible" not in card.found("article")[0][1]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text_wherever_they_stand(visitor, ledger, write, name):
+    facts = {"buyer": name, name: name, "memberships": [{name: name}], "could_not_be_read": [name]}
+    request = asked({**FACTS, **facts, "effect": name, "undo": name, "risk": name}, name, name)
+    number = ledger.approvals.request(request)
+    lost = write(
+        "unknown",
+        {"code": name},
+        tool=name,
+        operation=name,
+        target_kind=name,
+        target=name,
+        client=name,
+        actor=name,
+        facts={name: name},
+        lead=name,
+        undo=name,
+    )
+    plain = read(visitor, f"/done/{lost}?{urlencode({'since': name})}")
+    cards = read(visitor, "/")
+    query = urlencode({"tool": name, "lead": name, "transaction": name, "since": name})
+    pages = (cards, plain, read(visitor, "/done"), read(visitor, f"/done?{query}"))
+    for page in (*pages, read(visitor, "/charts")):
+        _is_ours_alone(page)
+    (shown,) = cards.found("article", data_number=str(number))
+    assert name in shown[1]
+    assert name in plain.found("main")[0][1]
+    ledger.approvals.decide(number, approve=False, reason=name, who=name)
+
+
+def _is_ours_alone(page: Parsed) -> None:
+    """No element, handler, style or address that a template of ours does not have."""
+    for tag, attributes, _ in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        for name in ("href", "src", "srcset", "action", "formaction"):
+            value = str(attributes.get(name, "/"))
+            assert value.startswith(("/", "#")), (tag, name, value)
+            assert not value.startswith("//")
+    scripts = [(a.get("src") or "").partition("?")[0] for a, _ in page.found("script")]
+    assert scripts == ["/static/page.js"]
+    assert [text for _, text in page.found("script")] == [""]
+    assert page.found("style") == page.found("iframe") == page.found("object") == []
+    texts = {a.get("type") for a, _ in page.found("input")}
+    assert texts <= {"hidden", "password", "text", "date"}
+
+
+def test_what_is_invisible_is_not_on_the_page(visitor, ledger):
+    facts = {**FACTS, "buyer": f"Ada{HIDDEN} Moreno", "product": f"Gold{HIDDEN}\n\nFree"}
+    number = ledger.approvals.request(asked(facts, "3", f"REFUND{HIDDEN} 5"))
+    text = visitor.get("/").text
+    assert not set(HIDDEN.replace("[31m", "")) & set(text)
+    told = card_of(visitor, number).facts()
+    assert told["buyer"] == "BuyerAda Moreno"
+    assert told["product"] == "ProductGold Free"
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"tool": "kartra_assign_tag", "transaction": "7"}, ["tag"]),
+        ({"risk": "destructive", "consent": "flag"}, ["untag"]),
+        ({"outcome": "failed"}, ["failed"]),
+        ({"transaction": "0101.0"}, ["refund"]),
+        ({"consent": "elicitation"}, ["unknown"]),
+        ({"consent": "approval"}, []),
+        ({"risk": "irreversible"}, ["unknown", "refund"]),
+        ({"lead": " ADA@example.com"}, ["tag"]),
+        ({"lead": "noor@example.com"}, []),
+        ({"until": "2001-01-01"}, []),
+        ({"since": "2001-01-01", "transaction": "102"}, ["unknown"]),
+        ({"since": "2999-01-01"}, []),
+        ({"transaction": "102", "outcome": "failed"}, []),
+    ],
+    ids=str,
+)
+def test_filters_find_what_they_say(visitor, story, query, names):
+    ours = set(story.values())
+    page = read(visitor, f"/done?{urlencode(query)}")
+    assert [x for x in page.intents() if x in ours] == [story[name] for name in names]
+    told = visitor.get(f"/export.json?{urlencode(query)}").text
+    exported = [line["intent"] for line in json.loads(told)["lines"] if line["intent"] in ours]
+    assert exported == [story[name] for name in reversed(names)]
+    kept = {a["name"]: a.get("value") for a, _ in page.found("input") if "name" in a}
+    assert all(kept[n] == v.strip() for n, v in query.items() if n in kept)
+
+
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"since": "yesterday"},
+        {"until": "2026-13-01"},
+        {"since": "99999-01-01"},
+        {"outcome": "fine"},
+        {"consent": "approved"},
+        {"risk": "read"},
+    ],
+    ids=str,
+)
+def test_a_filter_that_is_not_understood_shows_nothing_and_exports_nothing(visitor, query):
+    page = read(visitor, f"/done?{urlencode(query)}")
+    assert page.intents() == []
+    assert "not understood" in page.found("div", role="alert")[0][1]
+    for form in ("csv", "json"):
+        reply = visitor.get(f"/export.{form}?{urlencode(query)}")
+        assert reply.status == 400
+        assert "int_" not in reply.text
+
+
+def test_the_export_is_what_the_table_shows_and_holds_no_formula(visitor, story, write):
+    write(client="=1+1", actor="@ada", target="=2")
+    reply = visitor.get("/export.csv?transaction=%3D2")
+    assert reply.headers["content-type"].startswith("text/csv")
+    assert reply.headers["content-disposition"].startswith("attachment")
+    (line,) = csv.DictReader(StringIO(reply.text))
+    assert (line["client"], line["actor"], line["target"]) == ("'=1+1", "'@ada", "'=2")
+    rows = list(csv.DictReader(StringIO(visitor.get("/export.csv?outcome=unknown").text)))
+    assert story["unknown"] in {row["intent"] for row in rows}
+    assert {row["state"] for row in rows} == {"unknown"}
+
+
+def test_many_writes_come_in_pages_and_each_once(visitor, write):
+    made = [write(tool="kartra_many", target=str(n)) for n in range(120)]
+    path, seen = "/done?tool=kartra_many", list[str]()
+    sizes = []
+    while path:
+        page = read(visitor, path)
+        sizes.append(len(page.intents()))
+        seen += page.intents()
+        path = next((str(a["href"]) for a, _ in page.found("a", rel="next")), "")
+    assert sizes == [50, 50, 20]
+    assert seen == made[::-1]
+
+
+def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
+    binding = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
+    number = ledger.approvals.request(asked(FACTS, "digest"))
+    binding = next(x.binding for x in ledger.approvals.pending() if x.number == number)
+    ledger.approvals.decide(number, approve=True, reason="agreed by telephone", who="ada")
+    intent = Intent(
+        id=new_intent_id(),
+        tool=REFUND,
+        operation="refund_transaction",
+        risk=Risk.IRREVERSIBLE,
+        connection="c",
+        target_kind="transaction",
+        target="777",
+        known_amount=Decimal("12.50"),
+        consent="approval",
+        confirmation_id=str(number),
+        actor="ada",
+        client="a chat 1.0",
+        facts={"product": "Gold", "seen": ["1 2.00"]},
+        undo="not possible",
+    )
+    ledger.begin(intent, Limits(), binding)
+    page = read(visitor, f"/done/{intent.id}")
+    assert "still running" in page.found("section", data_intent=intent.id)[0][1]
+    assert page.found("form", method="post") == []
+    ledger.finish(intent.id, "succeeded", executed=Executed.YES, action_run_id="run-1")
+    page = read(visitor, f"/done/{intent.id}")
+    told = page.found("main")[0][1]
+    for said in ("12.5", "transaction 777", "not possible", "run-1", "Gold", "a chat 1.0"):
+        assert said in told
+    ((_, steps),) = page.found("ol")
+    asked_for, decided, begun, ended = (
+        steps.index(word)
+        for word in (f"Approval {number} was asked for", "approved it", "as begun", "how it ended")
+    )
+    assert asked_for < decided < begun < ended
+    assert "agreed by telephone" in steps
+    hashes = [line["hash"][:16] for line in (ledger.show(intent.id) or {})["lines"]]
+    assert len(hashes) == 2
+    assert all(hash_ in steps for hash_ in hashes)
+    assert page.found("form", method="post") == []
+    assert read(visitor, "/done/int_nothing", 404)
+
+
+def test_what_is_unknown_has_a_button_that_settles_it(visitor, story):
+    page = read(visitor, f"/done/{story['unknown']}")
+    (form,) = page.found("form", method="post")
+    assert form[0]["action"] == f"/done/{story['unknown']}/reconcile"
+    assert "repeats nothing" in form[1]
+    assert "unknown" in read(visitor, "/done").found("p", id="unknown")[0][1]
+
+
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize("name", [*CHARTS, *(f"{name}-narrow" for name in CHARTS)])
+def test_a_chart_is_a_drawing_and_nothing_else(visitor, name):
+    reply = visitor.get(f"/charts/{name}.svg")
+    assert reply.headers["content-type"].startswith("image/svg+xml")
+    root = ET.fromstring(reply.text)
+    assert root.tag == f"{SVG}svg"
+    assert len(root.findall(".//{*}rect")) > 2
+    for element in root.iter():
+        assert element.tag.removeprefix(SVG) in DRAWN
+        assert not [n for n in element.attrib if n.startswith("on") or "href" in n]
+        if element.tag != f"{SVG}style":
+            element.text = element.tail = None
+    drawn = ET.tostring(root, encoding="unicode").replace(SVG.strip("{}"), "")
+    assert not re.search(r"https?:|//|@import|url\(|javascript", drawn)
+    assert "prefers-color-scheme:dark" in drawn.replace(" ", "")
+
+
+@pytest.mark.usefixtures("story")
+def test_the_charts_say_the_same_in_tables(visitor):
+    page = read(visitor, "/charts")
+    tables = {
+        section["aria-labelledby"]: text
+        for section, text in page.found("section")
+        if "chart" in str(section.get("class"))
+    }
+    assert list(tables) == list(CHARTS)
+    assert "The cap is 500.00 in any 24 hours" in tables["refunds"]
+    assert "97.000500.00" in tables["refunds"], "one unknown, none unread, against the cap"
+    assert "kartra_error" in tables["errors"]
+    assert "Refund transaction" not in tables["errors"]
+    sources = {a["src"] for a, _ in page.found("img")}
+    assert sources == {f"/charts/{name}.svg" for name in CHARTS}
+    assert visitor.get("/charts/nothing.svg").status == 404
+
+
+def test_charts_of_nothing_say_so(tmp_path):
+    with served(sandbox(tmp_path)) as page:
+        visitor = page.visitor()
+        shown = read(visitor, "/charts")
+        assert shown.found("img") == []
+        assert len(shown.found("p", class_="empty")) == len(CHARTS)
+        for name in CHARTS:
+            ET.fromstring(visitor.get(f"/charts/{name}.svg").text)
+        assert "Nothing is waiting" in read(visitor, "/").found("main")[0][1]
+        assert "Nothing was done yet" in read(visitor, "/done").found("main")[0][1]
+        (hint,) = read(visitor, "/").found("div", id="no-pin")
+        assert "kartra-mcp approve --set-pin" in hint[1]
+
+
+@pytest.mark.anyio
+async def test_a_card_says_who_asked_and_what_it_would_do(tmp_path):
+    place = sandbox(tmp_path, GATE_IRREVERSIBLE="human", ACTOR="grace")
+    async with connect(place, "legacy") as client:
+        refused = await call(client, REFUND, transaction_id=101)
+    assert refused.code == "approval_required"
+    with closing(Ledger(ledger_folder(place))) as ledger:
+        (waits,) = ledger.approvals.pending()
+    assert re.fullmatch(r"grace, through mcp \d.*", waits.asked_by)
+    with served(place) as page:
+        card = card_of(page.visitor(), 1)
+    told = card.facts()
+    for name, value in refused.error["confirmation"]["facts"].items():
+        assert str(value) in told[name], name
+    assert "Irreversible" in card.found("p", class_="tags")[0][1]
+    assert card.facts("dd")["asked_by"] == waits.asked_by
+
+
+def test_a_refused_decision_keeps_its_reason_and_says_why_in_its_card(visitor, ledger):
+    numbers = [ledger.approvals.request(asked(FACTS, f"kept {n}")) for n in range(2)]
+    reply = visitor.decide(numbers[0], "decline", "wrong pin", "the <b>wrong</b> sale")
+    assert 400 <= reply.status < 500
+    page = Parsed(reply.text)
+    (alert,) = page.found("div", role="alert")
+    assert "attempts are left" in alert[1]
+    kept = [a["value"] for a, _ in page.found("input", name="reason")]
+    assert kept.count("the <b>wrong</b> sale") == 1
+    (form,) = page.found("form", action=f"/approvals/{numbers[0]}")
+    assert "attempts are left" in form[1]
+    assert ledger.pins.check(PIN, "ada")
+
+
+def test_the_account_is_told_apart_on_every_page(visitor):
+    for path in ("/", "/done", "/charts", "/status"):
+        page = read(visitor, path)
+        (body,) = page.found("body")
+        assert body[0]["data-account"] == "sandbox"
+        assert "SANDBOX" in page.found("aside", class_="sandbox")[0][1]
+        count = len(read(visitor, "/").found("article"))
+        assert page.found("title")[0][1].startswith(f"({count}) ")
+
+
+def test_the_chain_is_checked_from_the_page(visitor):
+    reply = visitor.post("/chain")
+    assert reply.status == 303
+    assert "It holds." in read(visitor, "/status").found("p", id="chain-result")[0][1]
+
+
+TEMPLATES = sorted(Path(render.TEMPLATES).glob("*.html"))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.name)
+def test_no_template_turns_escaping_off(template):
+    text = template.read_text(encoding="utf-8")
+    assert not re.search(r"\|\s*safe|autoescape|Markup|<style|\sstyle=|\son\w+=", text)
+    assert all("src=" in script for script in re.findall(r"<script[^>]*>", text))
+    assert not re.search(r"https?://", text)
+    assert not re.search(r"=\{[{%]", re.sub(r'"[^"]*"', '""', text)), "no attribute without quotes"
