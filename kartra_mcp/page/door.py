@@ -48,7 +48,7 @@ class Door:
     static: Mapping[str, Response]
 
     def app(self) -> Starlette:
-        return Starlette(
+        made = Starlette(
             routes=[
                 *(Route(path, page, methods=["GET"]) for path, page in self._pages().items()),
                 *(
@@ -62,6 +62,8 @@ class Door:
                 Exception: self._slipped,
             },
         )
+        made.router.redirect_slashes = False  # it would lead to whatever the Host said
+        return made
 
     def _pages(self) -> Mapping[str, Endpoint]:
         return {

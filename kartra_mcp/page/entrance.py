@@ -132,12 +132,12 @@ def _asked(scope: Scope) -> Asked:
 async def _body(receive: Receive) -> bytes:
     body = bytearray()
     with anyio.move_on_after(PATIENCE):
-        while len(body) <= guard.BODY_LIMIT:
+        more = True
+        while more and len(body) <= guard.BODY_LIMIT:
             message = await receive()
             body += message.get("body", b"")
-            if message["type"] != "http.request" or not message.get("more_body"):
-                break
-        else:
+            more = bool(message.get("more_body"))
+        if len(body) > guard.BODY_LIMIT:
             raise _too_large()
         return bytes(body)
     raise _too_slow()

@@ -99,7 +99,7 @@ def facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
     """The facts that we know in our order, then the others in theirs."""
     known = [name for name in LABELS if name in told]
     others = [name for name in told if name not in LABELS]
-    return tuple(Fact(name, label(name), values(told[name])) for name in [*known, *others])
+    return tuple(Fact(tidy(name), label(name), values(told[name])) for name in [*known, *others])
 
 
 def values(value: Any) -> tuple[str, ...]:

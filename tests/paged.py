@@ -1,0 +1,199 @@
+"""The page's real process and what is sent to it, word for word; for tests of the page."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from agreeing import ledger_folder
+from door import Sandbox
+from waiting import gone
+
+from kartra_mcp.ledger.approvals import Request
+from kartra_mcp.ledger.words import Binding
+from kartra_mcp.page.address import FILE
+
+ROOT = Path(__file__).parent.parent
+PIN, WRONG = "correct horse", "battery staple"
+FACTS = {"transaction_id": "101", "buyer": "Ada Moreno <ada@example.com>", "effect": "pays"}
+WITHIN = 60
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass
+class Served:
+    """A page process and the address that it told."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.address).port or 0
+
+    def visitor(self, address: str = "") -> Visitor:
+        """A browser that was let in."""
+        return Visitor(self.port).enter(address or self.address)
+
+
+@dataclass
+class Visitor:
+    """What a browser does and what an attacker may: every header as the test says it."""
+
+    port: int
+    cookie: str = ""
+    own: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, address: str) -> Visitor:
+        reply = self.get(urlsplit(address).path)
+        assert reply.status == 303, reply
+        self.cookie = reply.headers["set-cookie"].partition(";")[0]
+        return self
+
+    def get(self, path: str, headers: Any = (), method: str = "GET") -> Reply:
+        return self.ask(method, path, headers)
+
+    def post(self, path: str, headers: Any = None, **fields: str) -> Reply:
+        """A form, as a browser sends it from our own page."""
+        said = {"origin": f"http://127.0.0.1:{self.port}", "sec-fetch-site": "same-origin"}
+        body = urlencode({"csrf": self.csrf(), **fields})
+        return self.ask("POST", path, said if headers is None else headers, body)
+
+    def decide(self, number: int, decision: str, pin: str = PIN, reason: str = "") -> Reply:
+        path = f"/approvals/{number}"
+        return self.post(path, decision=decision, pin=pin, reason=reason)
+
+    def csrf(self) -> str:
+        if "csrf" not in self.own:
+            forms = r'name="csrf" value="([^"]+)"'
+            pages = (self.get(path).text for path in ("/", "/status"))
+            self.own["csrf"] = next(found[1] for text in pages if (found := re.search(forms, text)))
+        return self.own["csrf"]
+
+    def ask(self, method: str, path: str, headers: Any = (), body: str | None = None) -> Reply:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN)) as wire:
+            self.send(wire, method, path, headers, body)
+            answer = wire.getresponse()
+            text = answer.read().decode("utf-8")
+            return Reply(answer.status, {n.lower(): v for n, v in answer.getheaders()}, text)
+
+    def send(self, wire: Any, method: str, path: str, headers: Any, body: str | None) -> None:
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        given = {name.lower() for name, _ in pairs}
+        wire.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        usual = [("host", f"127.0.0.1:{self.port}"), ("cookie", self.cookie)]
+        if body is not None:
+            usual.append(("content-type", "application/x-www-form-urlencoded"))
+            usual.append(("content-length", str(len(body.encode()))))
+        pairs += [(name, value) for name, value in usual if value and name not in given]
+        for name, value in pairs:
+            if value is not None:
+                wire.putheader(name, value)
+        wire.endheaders(None if body is None else body.encode())
+
+    @contextmanager
+    def listening(self) -> Generator[Iterable[dict[str, Any]]]:
+        """What the stream of events tells, one after the other, until it ends."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN)) as wire:
+            self.send(wire, "GET", "/events", (), None)
+            answer = wire.getresponse()
+            assert answer.status == 200
+            yield _events(answer)
+
+
+def _events(answer: http.client.HTTPResponse) -> Generator[dict[str, Any]]:
+    for line in answer:
+        if line.startswith(b"data: "):
+            yield json.loads(line.removeprefix(b"data: "))
+
+
+def command(place: Sandbox, *words: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    line = [*program, sys.executable, "-m", "kartra_mcp", "page", "--no-browser", *words]
+    return subprocess.Popen(
+        line,
+        env=place.environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def served(place: Sandbox, *words: str) -> Generator[Served]:
+    """`kartra-mcp page` in the foreground, gone at the end."""
+    with command(place, "--json", *words) as process:
+        try:
+            assert process.stdout is not None
+            told = process.stdout.readline()
+            assert told, process.communicate(timeout=WITHIN)
+            yield Served(json.loads(told)["address"], process)
+        finally:
+            process.kill()
+
+
+def another_address(place: Sandbox) -> str:
+    """Of the page that serves already."""
+    process = command(place, "--json")
+    out, said = process.communicate(timeout=WITHIN)
+    assert process.returncode == 0, said
+    return json.loads(out)["address"]
+
+
+def told(place: Sandbox) -> Any:
+    """What the state folder says of its page."""
+    file = ledger_folder(place) / FILE
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def end(place: Sandbox) -> None:
+    """End the page that a server started, and wait until it is gone."""
+    page = told(place)
+    if page is None:
+        return
+    until = time.monotonic() + WITHIN
+    while not gone(page["pid"]) and time.monotonic() < until:
+        os.kill(page["pid"], signal.SIGTERM)
+        os.sched_yield()
+    assert gone(page["pid"])
+
+
+def pages(place: Sandbox) -> list[int]:
+    """Every page process of this account's folder, by what it was started with."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        here = f"KARTRA_MCP_STATE_DIR={place.folder}".encode()
+        if b"kartra_mcp" in words and b"page" in words and here in environment:
+            found.append(int(process.name))
+    return found
+
+
+def asked(facts: Mapping[str, Any] = FACTS, of: str = "101", summary: str = "") -> Request:
+    """A request that waits, of a call that nobody makes."""
+    binding = Binding("kartra_refund_transaction", f"digest {of}", "c", "2026", "a", "r1", "p")
+    words = summary or f"REFUND FULL 97.00 transaction {of}"
+    return Request(binding, words, facts, f"facts {of}", "a chat 1.0", f"refund {of}")

@@ -1,0 +1,497 @@
+"""The page's process: one for each state folder, there when a person is needed, gone when not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from agreeing import REFUND, events, ledger_folder, lines
+from agreeing import sandbox as fresh
+from door import call, connect, connect_stdio
+from paged import (
+    PIN,
+    ROOT,
+    WITHIN,
+    WRONG,
+    Visitor,
+    another_address,
+    asked,
+    command,
+    end,
+    pages,
+    served,
+    told,
+)
+from waiting import gone, until
+
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.locks import RunningLocks
+from kartra_mcp.page.address import FILE, LOCK, TURN, claim, found
+from kartra_mcp.page.starting import link
+from kartra_mcp.process import start_apart
+from kartra_mcp.settings import read_settings
+from kartra_mcp.text import without_secrets
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def place(tmp_path):
+    """The account behind gate `human`, with a page; none of its pages outlives the test."""
+    made = fresh(tmp_path / "state", GATE_IRREVERSIBLE="human", PAGE="on")
+    yield made
+    end(made)
+    assert pages(made) == []
+
+
+@pytest.fixture
+def ledger(place):
+    with closing(Ledger(ledger_folder(place))) as made:
+        made.pins.set(PIN, "ada")
+        yield made
+
+
+async def refund(client: Any, sale: int = 101) -> Any:
+    return await call(client, REFUND, transaction_id=sale)
+
+
+def at(address: str) -> tuple[int, str]:
+    """The port and the token of an address."""
+    start, _, token = address.rpartition("/open/")
+    return int(start.rpartition(":")[2]), token
+
+
+# What the server does
+
+
+async def test_who_has_to_approve_gets_the_address_of_a_page_that_outlives_the_chat(place, ledger):
+    async with connect_stdio(place, "legacy") as client:
+        answer = await refund(client)
+        assert (answer.code, answer.executed) == ("approval_required", "no")
+        address = answer.error["confirmation"]["address"]
+        assert address in answer.error["remedy"]
+        assert "`kartra-mcp approve 1" in answer.error["remedy"]
+        before = place.dump()
+        visitor = Visitor(at(address)[0]).enter(address)
+        assert 'data-number="1"' in visitor.get("/").text
+    # The chat is over, the server gone.
+    assert not gone(told(place)["pid"])
+    reply = visitor.decide(1, "approve")
+    assert (reply.status, reply.headers["location"]) == (303, "/")
+    assert "Approved." in visitor.get("/").text
+    assert place.dump() == before
+    async with connect_stdio(place, "legacy") as client:
+        assert not (await refund(client)).failed
+        after = place.dump()
+        assert after != before
+        assert (await refund(client)).code == "already_done"
+    assert place.dump() == after
+    assert events(place)[-2:] == ["pin_right", "approval_approved"]
+    assert [x["consent"] for x in lines(place, "intent")] == ["approval"]
+
+
+async def test_what_was_declined_on_the_page_does_not_run(place, ledger):
+    async with connect_stdio(place, "legacy") as client:
+        address = (await refund(client)).error["confirmation"]["address"]
+        before = place.dump()
+        visitor = Visitor(at(address)[0]).enter(address)
+        assert visitor.decide(1, "decline", reason="wrong sale").status == 303
+        answer = await refund(client)
+    assert (answer.code, answer.executed) == ("declined", "no")
+    assert answer.error["detail"] == {"reason": "wrong sale"}
+    assert place.dump() == before
+
+
+async def test_the_page_inherits_nothing_of_the_server(place):
+    async with connect_stdio(place, "legacy") as client:
+        await refund(client)
+        process = told(place)["pid"]
+        links = _opened_by(process)
+    assert {links[number] for number in (0, 1, 2)} == {os.devnull}
+    files = [Path(where).name for where in links.values() if where.startswith(str(place.folder))]
+    assert set(files) <= {LOCK, "ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.open"}
+    assert [where for where in links.values() if where.startswith("pipe:")] == []
+    assert os.getsid(process) == process
+
+
+def _opened_by(process: int) -> dict[int, str]:
+    return {int(fd.name): str(fd.readlink()) for fd in Path(f"/proc/{process}/fd").iterdir()}
+
+
+async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(tmp_path):
+    locks = RunningLocks(tmp_path)
+    running = locks.hold("int_1")
+    os.set_inheritable(running.lock_fd, True)
+    ready = tmp_path / "ready"
+    line = f"import pathlib, signal; pathlib.Path({str(ready)!r}).touch(); signal.pause()"
+    runs = start_apart([sys.executable, "-c", line], env=dict(os.environ))
+    try:
+        await until(ready.exists)
+        assert locks.held("int_1")
+        running.close()
+        assert not locks.held("int_1")
+        assert runs()
+    finally:
+        for process in _started_with(line):
+            os.kill(process, signal.SIGKILL)
+    await until(lambda: not runs())
+
+
+def _started_with(line: str) -> list[int]:
+    words = {p: p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()}
+    return [int(p.parent.name) for p, said in words.items() if line.encode() in said]
+
+
+async def test_the_address_is_told_and_recorded_nowhere(place):
+    async with connect(place, "legacy") as client:
+        address = (await refund(client)).error["confirmation"]["address"]
+    _, token = at(address)
+    assert without_secrets(address) == address
+    kept = [file for file in ledger_folder(place).rglob("*") if file.is_file()]
+    assert [file.name for file in kept if token.encode() in file.read_bytes()] == []
+
+
+async def test_two_servers_send_people_to_one_page(place):
+    addresses: list[str] = []
+
+    async def ask(sale: int) -> None:
+        async with connect_stdio(place, "legacy") as client:
+            addresses.append((await refund(client, sale)).error["confirmation"]["address"])
+
+    async with anyio.create_task_group() as both:
+        both.start_soon(ask, 101)
+        both.start_soon(ask, 102)
+    (one, first), (other, second) = map(at, addresses)
+    assert one == other == told(place)["port"]
+    assert first != second
+    await until(lambda: pages(place) == [told(place)["pid"]])
+
+
+async def test_no_page_is_started_where_it_is_off(tmp_path):
+    place = fresh(tmp_path / "state", GATE_IRREVERSIBLE="human", PAGE="off")
+    async with connect(place, "legacy") as client:
+        answer = await refund(client)
+    assert answer.code == "approval_required"
+    assert "address" not in answer.error["confirmation"]
+    assert "http" not in answer.error["remedy"]
+    assert (told(place), pages(place)) == (None, [])
+
+
+async def test_a_page_that_cannot_be_started_costs_the_call_nothing(place):
+    (ledger_folder(place) / TURN).mkdir()
+    async with connect(place, "legacy") as client:
+        answer = await refund(client)
+    assert answer.code == "approval_required"
+    assert "address" not in answer.error["confirmation"]
+    assert "Ask the person to run `kartra-mcp approve 1" in answer.error["remedy"]
+    assert pages(place) == []
+
+
+async def test_the_page_has_the_settings_of_the_server_that_started_it(place):
+    settings = read_settings({"ACTOR": "the shop", "CAP_REFUND": "12.5"}, place.environment)
+    address = link(settings)
+    visitor = Visitor(at(address)[0]).enter(address)
+    assert "12.5" in visitor.get("/status").text
+
+
+# One process for each folder
+
+
+def test_a_second_command_tells_an_address_of_the_first(place):
+    with served(place) as page:
+        address = another_address(place)
+        assert at(address)[0] == page.port
+        assert at(address)[1] != at(page.address)[1]
+        assert pages(place) == [page.process.pid]
+        page.visitor()
+        page.visitor(address)
+
+
+def test_what_a_killed_page_left_is_no_address(place):
+    with served(place) as page:
+        page.process.kill()
+        page.process.wait(WITHIN)
+        assert told(place)["port"] == page.port
+        assert found(ledger_folder(place)) is None
+        with served(place) as other:
+            assert other.port == told(place)["port"]
+            assert Visitor(other.port).get(_path(page.address)).status == 401
+            other.visitor()
+
+
+def _path(address: str) -> str:
+    return f"/open/{at(address)[1]}"
+
+
+def test_the_file_that_tells_of_it_is_for_this_user_alone(place):
+    with served(place):
+        assert (ledger_folder(place) / FILE).stat().st_mode & 0o777 == 0o600
+        assert ledger_folder(place).stat().st_mode & 0o777 == 0o700
+
+
+def test_while_one_serves_nobody_else_becomes_the_page(place):
+    with served(place) as page:
+        assert claim(ledger_folder(place)) is None
+        assert told(place)["pid"] == page.process.pid
+
+
+# Its end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_also_while_somebody_looks(place, number):
+    with served(place) as page, page.visitor().listening() as stream:
+        assert next(iter(stream))["count"] == 0
+        page.process.send_signal(number)
+        assert list(stream) == []
+        assert page.process.wait(WITHIN) == 0
+        assert page.process.communicate() == ("", "")
+    assert told(place) is None
+
+
+def test_it_ends_when_nobody_looks_and_nothing_waits(place):
+    with served(place, "--idle", "0.3") as page:
+        assert page.process.wait(WITHIN) == 0
+    assert told(place) is None
+
+
+def test_it_stays_while_something_waits(place, ledger):
+    number = ledger.approvals.request(asked())
+    with served(place, "--idle", "0.2") as page:
+        with pytest.raises(subprocess.TimeoutExpired):
+            page.process.wait(2)
+        ledger.approvals.decide(number, approve=False, reason="no", who="ada")
+        assert page.process.wait(WITHIN) == 0
+
+
+def test_it_stays_while_it_is_open_in_a_browser(place):
+    with served(place, "--idle", "0.2") as page:
+        with page.visitor().listening() as stream:
+            assert next(iter(stream))["count"] == 0
+            with pytest.raises(subprocess.TimeoutExpired):
+                page.process.wait(2)
+        assert page.process.wait(WITHIN) == 0
+
+
+def test_strangers_do_not_keep_it_alive(place):
+    with served(place, "--idle", "0.5") as page:
+        try:
+            while page.process.poll() is None:
+                assert Visitor(page.port).get("/").status == 401
+        except OSError:  # it ended meanwhile
+            pass
+        assert page.process.wait(WITHIN) == 0
+
+
+def test_who_was_sent_to_it_just_now_still_finds_it(place):
+    """An address that was given out counts as being looked at: it must not end before."""
+    with served(place, "--idle", "1.5") as page:
+        for _ in range(20):
+            assert found(ledger_folder(place)) is not None
+            with pytest.raises(subprocess.TimeoutExpired):
+                page.process.wait(0.1)
+        assert page.process.wait(WITHIN) == 0
+
+
+def test_it_ends_with_its_state_folder(place):
+    with served(place, "--idle", "2") as page:
+        page.visitor()
+        shutil.rmtree(ledger_folder(place))
+        assert page.process.wait(WITHIN) == 0
+
+
+async def test_it_outlives_the_end_of_whatever_group_the_client_ends(place):
+    async with connect_stdio(place, "2026-07-28") as client:
+        address = (await refund(client)).error["confirmation"]["address"]
+    Visitor(at(address)[0]).enter(address)
+    assert pages(place) == [told(place)["pid"]]
+
+
+# What is live
+
+
+def test_what_comes_to_wait_is_told_at_once_and_when_it_changes(place, ledger):
+    with served(place) as page, page.visitor().listening() as stream:
+        heard = iter(stream)
+        assert next(heard) == {"count": 0, "numbers": [], "newest": None}
+        ledger.approvals.request(asked(of="101"))
+        assert next(heard) == {"count": 1, "numbers": [1], "newest": 1}
+        ledger.approvals.request(asked(of="102"))
+        assert next(heard) == {"count": 2, "numbers": [1, 2], "newest": 2}
+        ledger.approvals.decide(1, approve=True, reason="", who="ada")
+        assert next(heard) == {"count": 1, "numbers": [2], "newest": 2}
+
+
+def test_of_too_many_streams_of_one_browser_the_oldest_ends(place):
+    with served(place) as page:
+        visitor = page.visitor()
+        with visitor.listening() as first:
+            assert next(iter(first))["count"] == 0
+            others = [visitor.listening() for _ in range(4)]
+            streams = [other.__enter__() for other in others]
+            assert list(first) == []
+            assert [next(iter(stream))["count"] for stream in streams] == [0, 0, 0, 0]
+            for other in others:
+                other.__exit__(None, None, None)
+
+
+# What it can do
+
+
+def test_status_and_chain_are_looked_at_when_asked_for(place, ledger):
+    ledger.approvals.request(asked())
+    with served(place) as page:
+        visitor = page.visitor()
+        assert "SANDBOX" in visitor.get("/status").text
+        reply = visitor.post("/chain")
+        assert (reply.status, reply.headers["location"]) == (303, "/status")
+    assert lines(place, "policy") == []  # looking is no policy that comes into force
+
+
+@pytest.mark.parametrize(
+    ("intent", "status"), [("int_0000000000000000", 400), ("nothing", 400), ("<b>", 400)]
+)
+def test_what_is_not_unknown_is_not_settled(place, ledger, intent, status):
+    with served(place) as page:
+        reply = page.visitor().post(f"/done/{intent}/reconcile")
+    assert reply.status == status
+    assert "is not in the ledger" in reply.text
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--help",), 0, "usage: kartra-mcp page"),
+        (("--nothing",), 2, "not understood: --nothing"),
+        (("101",), 2, "not understood: 101"),
+        (("--idle",), 2, "not understood"),
+        (("--idle", "soon"), 2, "not understood"),
+        (("--idle", "-1"), 2, "not understood"),
+    ],
+)
+def test_its_words_are_understood_or_named(place, words, code, said):
+    process = command(place, *words)
+    out, error = process.communicate(timeout=WITHIN)
+    assert process.returncode == code
+    assert said in out + error
+
+
+def test_a_state_folder_that_cannot_be_used_is_refused(place):
+    (ledger_folder(place) / TURN).mkdir()
+    process = command(place, "--json")
+    out, error = process.communicate(timeout=WITHIN)
+    assert (process.returncode, error) == (1, "")
+    assert json.loads(out)["error"]["code"] == "ledger_unavailable"
+
+
+def test_a_person_is_told_the_address_in_words(place):
+    with served(place):
+        process = command(place)
+        out, _ = process.communicate(timeout=WITHIN)
+    assert process.returncode == 0
+    assert out.startswith("The page: http://127.0.0.1:")
+
+
+def test_the_browser_is_opened_at_an_address_that_works(place, tmp_path):
+    """The browser is a program of the test: it writes down what it is given."""
+    noted = tmp_path / "noted"
+    program = tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\necho "$1" > {noted}\n')
+    program.chmod(0o755)
+    with served(place) as page:
+        env = {**place.environment, "BROWSER": str(program)}
+        line = [sys.executable, "-m", "kartra_mcp", "page"]
+        done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 0
+        page.visitor(noted.read_text().strip())
+
+
+def _refused(work: Callable[[], Any]) -> str:
+    with pytest.raises(Refused) as caught:
+        work()
+    return caught.value.code
+
+
+def test_wrong_pins_lock_the_page_and_the_terminal_together(place, ledger: Any):
+    ledger.approvals.request(asked())
+    with served(place) as page:
+        visitor = page.visitor()
+        said = [visitor.decide(1, "approve", pin=WRONG) for _ in range(6)]
+        said.append(visitor.decide(1, "approve"))
+    assert {reply.status for reply in said} == {403}
+    wanted = ["4 attempts are left", "3 attempts", "2 attempts", "1 attempt is left"]
+    wanted += ["locked for 15 minutes now", "is locked until", "is locked until"]
+    for reply, sentence in zip(said, wanted, strict=True):
+        assert sentence in reply.text
+        assert WRONG not in reply.text
+    assert ledger.approvals.get(1).state == "pending"
+    assert _refused(lambda: ledger.pins.check(PIN, "ada")) == "not_allowed"
+    tries = [event for event in events(place) if event.startswith("pin_")]
+    assert tries == ["pin_set", *["pin_wrong"] * 5, *["pin_locked"] * 3]
+
+
+async def test_many_wrong_pins_at_once_are_no_more_attempts(place, ledger):
+    ledger.approvals.request(asked())
+    with served(place) as page:
+        visitor = page.visitor()
+        visitor.csrf()
+        statuses: list[int] = []
+
+        def attempt() -> None:
+            statuses.append(visitor.decide(1, "approve", pin=WRONG).status)
+
+        async with anyio.create_task_group() as crowd:
+            for _ in range(12):
+                crowd.start_soon(anyio.to_thread.run_sync, attempt)
+    assert set(statuses) == {403}
+    assert events(place).count("pin_wrong") == 5
+
+
+def test_a_decision_counts_once_and_says_what_became_of_it(place, ledger):
+    ledger.approvals.request(asked())
+    with served(place) as page:
+        visitor, other = page.visitor(), page.visitor(another_address(place))
+        assert visitor.decide(1, "approve").status == 303
+        again = other.decide(1, "decline", reason="no")
+        assert again.status == 409
+        assert "waits no longer: approved by" in again.text
+        assert visitor.decide(7, "approve").status == 400
+    assert ledger.approvals.get(1).state == "approved"
+    assert events(place).count("pin_right") == 1
+
+
+def test_what_lacks_something_costs_no_attempt_and_keeps_what_was_typed(place, ledger):
+    ledger.approvals.request(asked())
+    with served(place) as page:
+        visitor = page.visitor()
+        reply = visitor.decide(1, "decline", pin=WRONG, reason="  ")
+        assert (reply.status, "A decline needs a reason" in reply.text) == (400, True)
+        reply = visitor.decide(1, "perhaps", pin=WRONG, reason="my reason")
+        assert (reply.status, "my reason" in reply.text) == (400, True)
+        reply = visitor.decide(1, "approve", pin=WRONG, reason='"><b>why')
+        assert (reply.status, "<b>why" in reply.text) == (403, False)
+        assert "&lt;b&gt;why" in reply.text
+    assert events(place).count("pin_wrong") == 1
+
+
+def test_without_a_pin_it_says_how_to_choose_one(place):
+    with closing(Ledger(ledger_folder(place))) as ledger:
+        ledger.approvals.request(asked())
+    with served(place) as page:
+        reply = page.visitor().decide(1, "approve")
+    assert reply.status == 409
+    assert "kartra-mcp approve --set-pin --sandbox --state-dir" in reply.text

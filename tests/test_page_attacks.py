@@ -1,0 +1,619 @@
+"""Attacks on the page: by other sites, other names of this machine, other users, strangers."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import sys
+import time
+from contextlib import closing
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from agreeing import events, ledger_folder
+from agreeing import sandbox as fresh
+from door import Sandbox
+from paged import PIN, Reply, Visitor, another_address, asked, served, told
+
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.page import address, peers
+from kartra_mcp.page.guard import CSP, CSP_OF_PICTURES
+from kartra_mcp.page.sessions import MOST_SESSIONS, MOST_USED, Sessions
+
+PAGES = ("/", "/cards", "/events", "/done", "/done/x", "/charts", "/status", "/nothing")
+FILES = ("/export.csv", "/export.json", "/charts/outcomes.svg")
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\u202egnp.exe"
+OURS = ("Ada Moreno", "transaction 101", "SANDBOX", "kartra_refund", "Decline")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Sandbox:
+    """An account with a PIN, and what waits was named by strangers."""
+    made = fresh(tmp_path_factory.mktemp("attacked") / "state", GATE_IRREVERSIBLE="human")
+    with closing(Ledger(ledger_folder(made))) as ledger:
+        ledger.pins.set(PIN, "ada")
+        ledger.approvals.request(asked())
+        hostile = {"buyer": HOSTILE, "product": HOSTILE, HOSTILE: HOSTILE, "effect": HOSTILE}
+        ledger.approvals.request(asked(hostile, "102", f"REFUND {HOSTILE}"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(place):
+    with served(place) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def visitor(page) -> Visitor:
+    return page.visitor()
+
+
+@pytest.fixture
+def stranger(page) -> Visitor:
+    return Visitor(page.port)
+
+
+@pytest.fixture
+def untouched(place):
+    """Nothing was decided, and no attempt at the PIN was made."""
+    before = events(place)
+    yield
+    assert events(place) == before
+    with closing(Ledger(ledger_folder(place))) as ledger:
+        assert ledger.approvals.waiting() == (1, 2)
+        assert ledger.pins.left() == 5
+
+
+@pytest.fixture(scope="module")
+def mint(place):
+    """Another address of the page, as any process of this user can make one."""
+
+    def made() -> str:
+        found = address.found(ledger_folder(place))
+        assert found
+        return found.address(time.time())
+
+    return made
+
+
+def path_of(link: str) -> str:
+    return "/open/" + link.rpartition("/")[2]
+
+
+def shows_nothing(reply: Reply) -> bool:
+    return not any(word in reply.text for word in OURS)
+
+
+# Names of this machine (DNS rebinding)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "localhost",
+        "127.0.0.1:1",
+        "127.0.0.1:{port}.evil.example",
+        "127.0.0.1:{port}@evil.example",
+        "localhost.:{port}",
+        "LOCALHOST:{port}",
+        "0.0.0.0:{port}",
+        "[::1]:{port}",
+        "127.1:{port}",
+        "2130706433:{port}",
+        "127.0.0.1:0{port}",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/static/page.css"])
+def test_another_host_is_not_looked_at(visitor, host, path):
+    reply = visitor.get(path, [("host", host.format(port=visitor.port))])
+    assert (reply.status, reply.text) == (421, "")
+
+
+def test_no_host_two_hosts_and_another_address_line_are_not_looked_at(visitor):
+    ours = f"127.0.0.1:{visitor.port}"
+    for headers in ([("host", None)], [("host", ours), ("host", "evil.example")]):
+        reply = visitor.get("/", headers)
+        assert reply.status in {400, 421}
+        assert shows_nothing(reply)
+    reply = visitor.get("http://evil.example/", [("host", "evil.example")])
+    assert (reply.status, reply.text) == (421, "")
+
+
+def test_a_forwarded_host_is_no_host(visitor):
+    said = {"x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}
+    reply = visitor.get("/", {**said, "x-forwarded-for": "10.0.0.1"})
+    assert reply.status == 200
+    assert "evil.example" not in reply.text
+
+
+def test_localhost_is_a_name_of_ours(page, mint):
+    visitor = Visitor(page.port)
+    ours = {"host": f"localhost:{page.port}"}
+    reply = visitor.get(path_of(mint()), ours)
+    visitor.cookie = reply.headers["set-cookie"].partition(";")[0]
+    assert visitor.get("/", ours).status == 200
+
+
+# Who was not let in
+
+
+@pytest.mark.parametrize("path", [*PAGES, *FILES])
+def test_without_a_session_nothing_is_shown(stranger, path):
+    reply = stranger.get(path)
+    assert reply.status == 401
+    assert shows_nothing(reply)
+    assert "kartra-mcp page" in reply.text
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("path", ["/approvals/1", "/done/x/reconcile", "/chain"])
+def test_without_a_session_nothing_is_changed(stranger, visitor, path):
+    stranger.own["csrf"] = visitor.csrf()
+    reply = stranger.post(path, decision="approve", pin=PIN)
+    assert reply.status == 401
+    assert shows_nothing(reply)
+
+
+def test_an_address_lets_in_one_browser_once(page, stranger, visitor):
+    used = path_of(page.address)
+    reply = stranger.get(used)
+    assert (reply.status, "set-cookie" in reply.headers) == (401, False)
+    assert shows_nothing(reply)
+    # Who has a session may load the same address again.
+    assert visitor.get(used).status == 303
+
+
+def test_no_other_spelling_of_a_used_token_is_a_token(stranger, page):
+    token = page.address.rpartition("/")[2]
+    for spelled in (
+        token.upper(),
+        token.replace("k", "A"),
+        f"{token[:10]}%20{token[10:]}",
+        f"{token}/",
+        f"./{token}",
+        token.translate(str.maketrans("abcdefghijklmnop", "0123456789abcdef")),
+    ):
+        assert stranger.get(f"/open/{spelled}").status in {401, 404}, spelled
+
+
+def test_no_changed_token_is_a_token(stranger, mint):
+    token = mint().rpartition("/")[2]
+    for place in range(0, len(token), 5):
+        other = "b" if token[place] == "a" else "a"
+        changed = token[:place] + other + token[place + 1 :]
+        assert stranger.get(f"/open/{changed}").status == 401
+    assert stranger.get("/open/").status in {401, 404}
+    assert stranger.get(f"/open/{token}").status == 303
+
+
+def test_an_old_token_lets_nobody_in(stranger, place):
+    found = address.found(ledger_folder(place))
+    assert found
+    old = found.address(time.time() - address.LIFETIME - 1)
+    assert stranger.get(path_of(old)).status == 401
+
+
+def test_a_token_of_another_secret_lets_nobody_in(stranger, page):
+    other = address.Page(0, page.port, b"x" * 32)
+    assert stranger.get(path_of(other.address(time.time()))).status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("HEAD", {}),
+        ("GET", {"sec-purpose": "prefetch"}),
+        ("GET", {"sec-purpose": "prefetch;prerender"}),
+        ("GET", {"purpose": "prefetch"}),
+        ("POST", {"origin": "http://evil.example"}),
+        ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}),
+    ],
+)
+def test_who_only_looks_ahead_does_not_use_a_token_up(stranger, mint, method, headers):
+    link = path_of(mint())
+    assert stranger.ask(method, link, headers).status in {403, 405}
+    assert stranger.get(link).status == 303
+
+
+def test_the_cookie_is_for_this_page_alone(stranger, mint):
+    said = stranger.get(path_of(mint())).headers["set-cookie"]
+    name, *more = said.split("; ")
+    assert name.startswith(f"kartra_page_{stranger.port}=")
+    assert set(more) == {"Path=/", "HttpOnly", "SameSite=Lax"}
+
+
+def test_no_other_cookie_lets_in(visitor, page):
+    name, _, value = visitor.cookie.partition("=")
+    for cookie in (
+        f"{name}=",
+        f"{name}={value[:-1]}",
+        f"{name}={value}x",
+        f"kartra_page_1={value}",
+        f"{visitor.cookie}; {name}=x",
+        f"{name}=x; {visitor.cookie}",
+        f"{name}={visitor.own.get('csrf', 'x')}",
+    ):
+        assert Visitor(page.port, cookie).get("/").status == 401, cookie
+
+
+def test_a_session_of_another_process_lets_nobody_in(visitor, tmp_path):
+    with served(fresh(tmp_path / "state", PAGE="on")) as other:
+        _, _, value = visitor.cookie.partition("=")
+        known = Visitor(other.port, f"kartra_page_{other.port}={value}")
+        assert known.get("/").status == 401
+
+
+# Other sites
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "null",
+        "http://evil.example",
+        "https://127.0.0.1:{port}",
+        "http://127.0.0.1",
+        "http://127.0.0.1:1",
+        "http://localhost:{port}",
+        "http://127.0.0.1:{port}.evil.example",
+        "http://127.0.0.1:{port}/",
+        "",
+    ],
+)
+def test_a_change_from_elsewhere_is_refused(visitor, origin):
+    """Even with the session's own token and the PIN."""
+    said = None if origin is None else origin.format(port=visitor.port)
+    reply = visitor.post("/approvals/1", [("origin", said)], decision="approve", pin=PIN)
+    assert (reply.status, reply.text) == (403, "")
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none", "", "same-origin, cross-site"])
+def test_a_change_that_the_browser_calls_foreign_is_refused(visitor, site):
+    ours = {"origin": f"http://127.0.0.1:{visitor.port}", "sec-fetch-site": site}
+    reply = visitor.post("/approvals/1", ours, decision="approve", pin=PIN)
+    assert (reply.status, reply.text) == (403, "")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_change_without_the_sessions_own_token_is_refused(visitor, page, mint):
+    other = page.visitor(mint())
+    assert other.csrf() != visitor.csrf()
+    for csrf in ("", "x", other.csrf(), visitor.csrf()[:-1], visitor.csrf() + "x", "\u20ac"):
+        reply = visitor.post("/approvals/1", csrf=csrf, decision="approve", pin=PIN)
+        assert reply.status == 403
+        assert "Nothing was done" in reply.text
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("application/json", '{{"csrf": "{csrf}", "decision": "approve", "pin": "{pin}"}}'),
+        ("text/plain", "csrf={csrf}&decision=approve&pin={pin}"),
+        ("multipart/form-data; boundary=x", '--x\r\nname="csrf"\r\n\r\n{csrf}\r\n--x--'),
+        ("application/x-www-form-urlencoded", "csrf={csrf}&csrf={csrf}&decision=approve&pin={pin}"),
+        ("application/x-www-form-urlencoded", "csrf={csrf}&" + "a=1&" * 30 + "decision=approve"),
+        ("application/x-www-form-urlencoded", "csrf={csrf}&decision=approve&pin=%ff%fe"),
+        ("application/x-www-form-urlencoded", ""),
+        (None, "csrf={csrf}&decision=approve&pin={pin}"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_form_of_ours_is_refused(visitor, kind, form):
+    said = [("origin", f"http://127.0.0.1:{visitor.port}"), ("content-type", kind)]
+    body = form.format(csrf=visitor.csrf(), pin="correct+horse")
+    reply = visitor.ask("POST", "/approvals/1", said, body)
+    assert reply.status in {400, 403}
+    assert "Nothing was done" in reply.text
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_change_is_no_matter_of_an_address(visitor):
+    query = f"?csrf={visitor.csrf()}&decision=approve&pin=correct+horse"
+    assert visitor.get(f"/approvals/1{query}").status == 405
+    assert visitor.post(f"/approvals/1{query}", decision="").status == 400
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("length", [17 * 1024, 2**31])
+def test_a_body_is_bounded(visitor, length):
+    said = [
+        ("origin", f"http://127.0.0.1:{visitor.port}"),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("content-length", str(length)),
+    ]
+    reply = visitor.ask("POST", "/approvals/1", said, "csrf=" + "x" * 17 * 1024)
+    assert reply.status == 413
+
+
+@pytest.mark.parametrize("path", ["/", "/cards", "/events", "/export.json", "/charts/outcomes.svg"])
+@pytest.mark.parametrize(
+    "asked_as",
+    [
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "embed"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+    ids=range(5),
+)
+def test_no_other_site_loads_a_part_of_it(visitor, path, asked_as):
+    reply = visitor.get(path, asked_as)
+    assert (reply.status, reply.text) == (403, "")
+
+
+def test_another_site_may_link_to_it(visitor):
+    step = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert visitor.get("/", {"sec-fetch-site": "cross-site", **step}).status == 200
+    assert visitor.get("/", {"sec-fetch-site": "none", **step}).status == 200
+
+
+def test_no_answer_lets_another_site_read_it(visitor):
+    for headers in ({"origin": "http://evil.example"}, {"origin": "null"}):
+        reply = visitor.get("/", headers)
+        assert not [name for name in reply.headers if name.startswith("access-control")]
+    assert visitor.ask("OPTIONS", "/approvals/1", headers).status == 405
+
+
+# What every answer says of itself
+
+
+def answers(visitor: Visitor, stranger: Visitor) -> dict[str, Reply]:
+    paths = ("/", "/cards", "/done", "/charts", "/status", "/nothing", *FILES)
+    found = {path: visitor.get(path) for path in (*paths, "/static/page.css", "/static/page.js")}
+    found["redirect"] = visitor.get("/open/x")
+    found["stranger"] = stranger.get("/")
+    found["elsewhere"] = visitor.get("/", {"host": "evil.example"})
+    found["refused"] = visitor.post("/approvals/1", csrf="x")
+    return found
+
+
+def test_every_answer_carries_the_headers(visitor, stranger):
+    for path, reply in answers(visitor, stranger).items():
+        said = reply.headers
+        wanted = CSP_OF_PICTURES if path.endswith(".svg") else CSP
+        assert said["content-security-policy"] == wanted, path
+        assert "'unsafe" not in CSP
+        assert "*" not in CSP + CSP_OF_PICTURES
+        assert said["x-content-type-options"] == "nosniff"
+        assert said["cross-origin-opener-policy"] == "same-origin"
+        assert said["cross-origin-resource-policy"] == "same-origin"
+        assert said["x-frame-options"] == "DENY"
+        assert said["referrer-policy"] == "same-origin"
+        kept = "private, max-age=3600" if path.startswith("/static/") else "no-store"
+        assert said["cache-control"] == kept, path
+        assert "server" not in said
+
+
+class Loaded(HTMLParser):
+    """What of a page the policy would have to let run, and what it loads or leads to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self.leads: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+        named = dict(attrs)
+        if tag == "style" or (tag == "script" and "src" not in named):
+            self.inline.append(tag)
+        self.inline += [name for name in named if name.startswith("on") or name == "style"]
+        self.leads += [named[n] for n in ("src", "href", "action", "srcset") if named.get(n)]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/cards", "/done", "/done?lead=%3Cscript%3E", "/charts", "/status"]
+)
+def test_nothing_is_inline_and_nothing_leads_elsewhere(visitor, stranger, path):
+    for text in (visitor.get(path).text, stranger.get(path).text):
+        loaded = Loaded(text)
+        assert loaded.inline == []
+        assert [where for where in loaded.leads if not re.match(r"/(?!/)|#|\?", where)] == []
+
+
+@pytest.mark.parametrize("name", ["refunds", "outcomes", "tools", "errors", "latency"])
+def test_pictures_hold_no_script_and_nothing_from_elsewhere(visitor, name):
+    reply = visitor.get(f"/charts/{name}.svg")
+    assert (reply.status, reply.headers["content-type"]) == (200, "image/svg+xml")
+    assert "<script" not in reply.text
+    assert not re.findall(r"""(?:href|src)=["'](?!#)""", reply.text)
+
+
+def test_what_strangers_wrote_is_text(visitor):
+    text = visitor.get("/").text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "49" not in re.sub(r"<[^>]+>", "", text).partition("REFUND")[2][:200]
+    assert "\u202e" not in text
+    loaded = Loaded(text)
+    assert loaded.inline == []
+    assert "img" not in loaded.tags
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/done?lead={x}",
+        "/done?tool={x}&since={x}&until={x}&outcome={x}&risk={x}&consent={x}&transaction={x}",
+        "/done/{x}",
+        "/{x}",
+        "/charts/{x}.svg",
+        "/static/{x}",
+        "/open/{x}",
+    ],
+)
+def test_what_an_address_says_is_text(visitor, path):
+    hostile = (
+        "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%3E%3Cimg%20src%3Dx%3E%00%0d%0aset-cookie:%20a=b"
+    )
+    reply = visitor.get(path.format(x=hostile))
+    assert reply.status < 500
+    assert "<script>alert" not in reply.text
+    assert "<img src=x" not in reply.text
+    assert "a=b" not in reply.headers.get("set-cookie", "")
+
+
+# Paths, methods, and slips of ours
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../page.json",
+        "/static/..%2f..%2fpage.json",
+        "/static/%2e%2e/views.py",
+        "/static/page.css%00",
+        "/static//etc/passwd",
+        "/static/",
+        "/charts/..%2f..%2fpage.json",
+        "/page.json",
+        "//evil.example",
+        "/approvals/" + "9" * 400,
+        "/done/" + "%f0%9f" * 200,
+        "/%ff",
+    ],
+)
+def test_no_path_leads_out(visitor, path):
+    reply = visitor.get(path)
+    assert reply.status in {401, 404, 405}
+    assert "secret" not in reply.text
+    assert "location" not in reply.headers
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "X"])
+def test_other_methods_are_answered_without_content(visitor, method):
+    reply = visitor.ask(method, "/approvals/1", {"origin": f"http://127.0.0.1:{visitor.port}"})
+    assert (reply.status, reply.text) == (405, "")
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("number", ["0", "-1", "1e0", "01x", "\u0661", "9" * 30, "1/../2"])
+def test_a_number_is_a_number(visitor, number):
+    path = f"/approvals/{number.encode().hex() if not number.isascii() else number}"
+    reply = visitor.post(path, decision="approve", pin="")
+    assert reply.status in {400, 404}
+
+
+def test_a_damaged_ledger_is_told_in_our_words(tmp_path):
+    place = fresh(tmp_path / "state", PAGE="on")
+    with served(place) as page:
+        visitor = page.visitor()
+        assert visitor.get("/").status == 200
+        for file in ledger_folder(place).glob("ledger.db*"):
+            file.write_bytes(b"canary of a traceback" * 200)
+        for path in ("/", "/cards", "/done", "/export.json"):
+            reply = visitor.get(path)
+            assert reply.status == 503
+            assert "canary" not in reply.text
+            assert "Traceback" not in reply.text
+            assert "kartra_mcp/" not in reply.text
+        page.process.terminate()
+        assert page.process.communicate(timeout=60) == ("", "")
+
+
+# The network, and other users of the machine
+
+
+def test_it_listens_on_the_loopback_interface_only(page):
+    if not peers.TABLES[0].exists():
+        pytest.skip("the system does not tell")
+    tables = [table.read_text() for table in peers.TABLES if table.exists()]
+    lines = [line.split() for table in tables for line in table.splitlines()]
+    port = f":{page.port:04X}"
+    listening = [line[1] for line in lines if line[1].endswith(port) and line[3] == "0A"]
+    assert listening == [f"0100007F{port}"]
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or os.getuid() != 0, reason="only root has other users"
+)
+def test_another_user_sees_nothing_whatever_they_know(page, visitor, mint):
+    """They lured the browser to a port of theirs and have its cookie, or read a command line."""
+    link = path_of(mint())
+    for path, cookie in (("/", visitor.cookie), (link, ""), ("/static/page.css", "")):
+        with closing(http.client.HTTPConnection("127.0.0.1", page.port)) as wire:
+            wire.connect()
+            os.fchown(wire.sock.fileno(), 65534, -1)  # as if another user had made it
+            wire.request("GET", path, headers={"cookie": cookie})
+            answer = wire.getresponse()
+            assert (answer.status, answer.read()) == (403, b"")
+    assert visitor.get("/").status == 200
+    assert visitor.get(link).status == 303
+
+
+TABLE = """\
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 1 1 0
+   1: 0100007F:C001 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001 0 2 1 0
+   2: 0100007F:1F90 0100007F:C001 01 00000000:00000000 00:00000000 00000000  1000 0 3 1 0
+   3: 0000000000000000FFFF00000100007F:C002 0000000000000000FFFF00000100007F:1F90 01 0:0 0:0 0 7 0
+   4: 000000000000000000000000_100007F:C003 0100007F:1F90 01 0:0 0:0 0 8 0
+""".replace("0 7 0", "0 7 0 4 1 0").replace("0 8 0", "0 8 0 5 1 0")
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the table is written in the machine's order")
+@pytest.mark.parametrize(
+    ("port", "uid"), [(0xC001, 1001), (0xC002, 7), (0xC003, None), (0xC004, None), (0x1F90, None)]
+)
+def test_the_other_end_of_a_connection_is_found_in_the_systems_table(port, uid):
+    assert peers.uid_of(("127.0.0.1", port), 0x1F90, TABLE.splitlines()) == uid
+
+
+# Bounds
+
+
+def test_sessions_are_bounded_and_the_least_used_goes_first():
+    sessions = Sessions(b"secret" * 6)
+    first, *others = [_enter(sessions) for _ in range(MOST_SESSIONS)]
+    assert sessions.of(first, 0.0)  # it was used just now
+    _enter(sessions)
+    assert sessions.of(first, 0.0)
+    assert sessions.of(others[0], 0.0) is None
+    assert all(sessions.of(cookie, 0.0) for cookie in others[1:])
+
+
+def _enter(sessions: Sessions) -> str:
+    cookie = sessions.enter(address.token(sessions.secret, 0.0), 0.0)
+    assert cookie
+    return cookie
+
+
+def test_a_session_ends_after_a_day():
+    sessions = Sessions(b"secret" * 6)
+    cookie = _enter(sessions)
+    assert sessions.of(cookie, 86_399.0)
+    assert sessions.of(cookie, 86_400.0) is None
+    assert sessions.of(cookie, 0.0) is None
+
+
+def test_a_token_that_was_used_stays_used_however_many_are():
+    sessions = Sessions(b"secret" * 6)
+    used = [address.token(sessions.secret, at / 100) for at in range(MOST_USED + 50)]
+    for token in used:
+        sessions.enter(token, 0.0)
+    assert not any(sessions.enter(token, 0.0) for token in (*used[:60], *used[-60:]))
+    assert sessions.enter(address.token(sessions.secret, 100_000.0), 0.0)
+
+
+def test_it_says_nothing_but_the_address(tmp_path):
+    place = fresh(tmp_path / "state", PAGE="on")
+    with served(place) as page:
+        visitor = page.visitor(another_address(place))
+        visitor.get("/")
+        visitor.get("/", {"host": "evil.example"})
+        visitor.get("/nothing")
+        page.process.terminate()
+        assert page.process.communicate(timeout=60) == ("", "")
+    assert told(place) is None
