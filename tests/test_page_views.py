@@ -52,6 +52,18 @@ HOSTILE = (
     "&lt;b&gt;",
 )
 HIDDEN = "\u202e\u200b\u2066\x1b[31m\x00\ufeff"
+PLAIN = {
+    "tool": "kartra_assign_tag",
+    "operation": "assign_tag",
+    "risk": Risk.WRITE,
+    "connection": "c",
+    "target_kind": "lead",
+    "target": "7",
+    "consent": "none",
+    "actor": "ada",
+    "client": "a chat 1.0",
+    "undo": "unassign the tag",
+}
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = frozenset({"svg", "defs", "style", "title", "g", "rect", "path", "text"})
 VOID = frozenset({"meta", "link", "input", "img", "source", "br", "wbr"})
@@ -118,22 +130,8 @@ def write(ledger) -> Callable[..., str]:
     """Record one write and how it ended; its intent's id."""
 
     def recorded(state: Any = "succeeded", detail: Any = None, **more: Any) -> str:
-        intent = Intent(
-            **{
-                "id": new_intent_id(),
-                "tool": "kartra_assign_tag",
-                "operation": "assign_tag",
-                "risk": Risk.WRITE,
-                "connection": "c",
-                "target_kind": "lead",
-                "target": "7",
-                "consent": "none",
-                "actor": "ada",
-                "client": "a chat 1.0",
-                "undo": "unassign the tag",
-                **more,
-            }
-        )
+        said: dict[str, Any] = {**PLAIN, "id": new_intent_id(), **more}
+        intent = Intent(**said)
         ledger.begin(intent, Limits(cap_day_count=None))
         executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
         ledger.finish(intent.id, state, executed=executed, detail=detail, undo=intent.undo)
@@ -197,8 +195,7 @@ def test_a_card_shows_everything_that_is_agreed_to(visitor, ledger):
     assert len([a for a, _ in card.found("time") if str(a["datetime"]).startswith("20")]) == 2
     order = [name for name in told if name in FACTS]
     assert order[:2] == ["buyer", "product"], "who and what come first, in whatever order they came"
-    (form,) = card.found("form", method="post", action=f"/approvals/{number}")
-    assert form
+    assert len(card.found("form", method="post", action=f"/approvals/{number}")) == 1
     buttons = [a["value"] for a, _ in card.found("button", name="decision")]
     assert buttons == ["decline", "approve"], "Enter in a field is the first button"
 

@@ -10,6 +10,8 @@
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
   // Milliseconds: a stream that the page process ended by itself comes back after five seconds.
   const PATIENCE = 12000;
+  const SAID_FOR = 10000;
+  let saying = 0;
   let newest = null;
   let fetching = false;
   let again = false;
@@ -19,6 +21,8 @@
 
   function told(text) {
     arrivals.textContent = text;
+    clearTimeout(saying);
+    saying = setTimeout(() => arrivals.replaceChildren(), SAID_FOR);
   }
 
   function counted(count) {
