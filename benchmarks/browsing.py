@@ -64,13 +64,13 @@ class Served:
 
 
 @contextmanager
-def browser() -> Generator[Browser]:
+def browser(*flags: str) -> Generator[Browser]:
     """The machine's Chromium, without a window."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         raise Broken("there is no Chromium: `make browser` installs it")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
+        started = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
             yield started
         finally:

@@ -19,7 +19,8 @@ expect.set_options(timeout=20_000)  # bounds: nothing is judged by how soon it c
 
 @pytest.fixture(scope="session")
 def browser():
-    with browsing.browser() as started:
+    """In it, every name under `elsewhere.test` means this machine, as a rebound one does."""
+    with browsing.browser("--host-resolver-rules=MAP *.elsewhere.test 127.0.0.1") as started:
         yield started
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from agreeing import changed, events
 from playwright.sync_api import expect
-from visiting import PIN
+from visiting import PIN, opened
 
+from benchmarks import browsing
 from benchmarks.seeds import asked
 
 
@@ -36,6 +38,34 @@ def test_what_is_decided_elsewhere_leaves_the_page(served, ledger, visit):
     expect(person.card(first)).to_have_count(0)
     expect(person.card(second)).to_have_count(1)
     expect(person.page).to_have_title(re.compile(r"^\(1\) "))
+
+
+def test_what_expires_leaves_the_page(place, served, ledger, visit):
+    number = ledger.approvals.request(asked(1))
+    person = visit(served.address)
+    expect(person.card(number)).to_have_count(1)
+    changed(place, "UPDATE approvals SET expires_at = ?", ledger.now() + 1)
+    expect(person.card(number)).to_have_count(0)
+    expect(person.page.locator("#cards")).to_contain_text("Nothing is waiting")
+
+
+def test_a_double_click_decides_once(place, served, ledger, visit):
+    number = ledger.approvals.request(asked(1))
+    person = visit(served.address)
+    card = person.card(number)
+    opened(card)
+    card.locator("[name=pin]").fill(PIN)
+    card.locator("button[value=approve]").dblclick()
+    expect(person.page.get_by_role("status").first).to_contain_text("Approved")
+    assert events(place).count("pin_right") == 1
+
+
+def test_a_page_whose_process_ended_says_so(served, visit):
+    person = visit(served.address)
+    person.expected.append("net::ERR_")
+    browsing.ended(served.process)
+    alert = person.page.get_by_role("alert")
+    expect(alert).to_contain_text("kartra-mcp page", timeout=60_000)
 
 
 def test_what_is_being_typed_stays_while_calls_arrive(served, ledger, visit):
