@@ -111,7 +111,8 @@ def listed(key: str, **more: Any) -> dict[str, Any]:
 
 def environment(state: Path, settings: Mapping[str, str]) -> dict[str, str]:
     state.mkdir(parents=True, exist_ok=True)
-    own = {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
+    # No measurement leaves a page behind that it did not ask for.
+    own = {f"KARTRA_MCP_{name}": value for name, value in {"PAGE": "off", **settings}.items()}
     return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
 
 

@@ -40,8 +40,8 @@ REMEDIES: Mapping[str, str] = {
     "of a refund, tell the assistant that you mean a second one (`repeat: true`).",
     "answered_by_host": "Your client answered the question itself, in under a second. Use one that "
     "shows it to you, or set `KARTRA_MCP_APPROVAL=outside` and the gate `human`.",
-    "approval_required": "Run the `kartra-mcp approve NUMBER` of the answer in a terminal; "
-    "then let the assistant repeat the call.",
+    "approval_required": "Open the address in the answer in your browser, or run its "
+    "`kartra-mcp approve NUMBER` in a terminal; then let the assistant repeat the call.",
     "cap_reached": "A limit of yours. The answer says which, what is left and when there is room "
     "again.",
     "catalogue_unavailable": "Membrane did not answer with a list of actions. Try again; then ask "

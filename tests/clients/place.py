@@ -56,8 +56,9 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a person writes into the client's `env` block."""
-        return {"KARTRA_MCP_SANDBOX": "on", "KARTRA_MCP_STATE_DIR": str(self.folder)}
+        """What a person writes into the client's `env` block; no page is left behind."""
+        place = {"KARTRA_MCP_SANDBOX": "on", "KARTRA_MCP_STATE_DIR": str(self.folder)}
+        return {**place, "KARTRA_MCP_PAGE": "off"}
 
     def ready(self) -> Place:
         """Make the account and an empty log."""
