@@ -248,7 +248,7 @@ PURE = frozenset(
     guide guide_areas
     instructions json_text
     kartra kartra_errors ledger.chain ledger.rules ledger.words membrane_errors membrane_values
-    model operations own_tools page.guard php_form policy
+    model operations own_tools page.asked page.guard php_form policy
     policy_file policy_record previews prompt_steps prompts proxy ranking reads reconciling
     resources results run_by_name schema schema_dialect schema_names schema_places schema_shown
     schema_words settings_table shapes text

@@ -1,4 +1,4 @@
-"""The ledger as CSV or JSON, for another program: no cell is a formula. Pure."""
+"""The ledger as CSV or JSON, for another program: no cell is a formula."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ def svg(chart: Chart, *, narrow: bool = False) -> bytes:
         made.add(series.title, series.values[::-1] if chart.lying else series.values)
     root = ET.fromstring(made.render(is_unicode=True).encode())  # noqa: S314  pygal's own
     _strip(root)
+    _named(root, chart.title)
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
@@ -161,3 +162,10 @@ def _strip(root: ET.Element) -> None:
             name, roles = child.tag.rpartition("}")[2], child.get("class", "").split()
             if name in {"script", "desc"} or _ONLY_BY_SCRIPT.intersection(roles):
                 parent.remove(child)
+
+
+def _named(root: ET.Element, title: str) -> None:
+    """By our title; pygal would call it Pygal, and give it an id that is empty."""
+    root.attrib.pop("id", None)
+    for name in root.findall("{*}title"):
+        name.text = title
