@@ -1,7 +1,8 @@
 """One HTTP request and its answer, on connections that are kept open; only this file sends them.
 
 Nothing is followed, no cookie is kept, and no write is ever sent twice: it goes over a connection
-of its own. On a kept one, what came too much after an earlier answer would be taken for its own.
+of its own, as does what is read for a preview. On a kept one, what came too much after an earlier
+answer would be taken for its own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ KEPT_OPEN = 4.0
 LONGEST_LINE = 64 * 1024
 """Bytes of one header of an answer."""
 
+UNUSABLE = (
+    "a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates (SSL_CERT_FILE) that the "
+    "environment names cannot be used"
+)
+"""Without its value: a proxy's address holds a password."""
+
 HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
@@ -39,11 +46,15 @@ HEADERS = {
 
 
 class Unfit(Exception):
-    """A proxy or a file of certificates, which the environment names, cannot be used."""
+    """A proxy or a file of certificates, which the environment names, cannot be used, and why."""
 
 
 class Broken(Exception):
     """No whole answer came. Its text is the library's own, for `detail`."""
+
+
+class _Unasked(Exception):
+    """Something came on a kept connection before it was asked anything."""
 
 
 class TooLarge(Exception):
@@ -90,7 +101,14 @@ class HTTP:
         if not self._sessions:
             # A fifth of a second, in which the first tools/list is to be answered.
             await anyio.to_thread.run_sync(import_module, "aiohttp")
-        import aiohttp
+        while True:
+            try:
+                return await self._exchanged(request)
+            except _Unasked:
+                continue  # nothing was sent, and that connection is gone
+
+    async def _exchanged(self, request: Request) -> tuple[int, bytes]:
+        from aiohttp import ClientConnectorCertificateError, ClientError
 
         try:
             sent = self._session(fresh=request.fresh).request(
@@ -104,9 +122,11 @@ class HTTP:
             )
             async with sent as answer:
                 return answer.status, await _whole(answer)
+        except ClientConnectorCertificateError as problem:  # a ValueError too
+            raise Broken(_named(problem)) from None
         except ValueError as problem:  # also aiohttp's InvalidURL: the proxy's address is none
-            raise Unfit(type(problem).__name__) from None
-        except (aiohttp.ClientError, OSError) as problem:
+            raise Unfit(f"{type(problem).__name__}: {UNUSABLE}") from None
+        except (ClientError, OSError) as problem:
             raise Broken(_named(problem)) from None
 
     async def close(self) -> None:
@@ -129,6 +149,7 @@ class HTTP:
         import aiohttp
 
         return aiohttp.ClientSession(
+            request_class=_asking(),
             connector=aiohttp.TCPConnector(
                 limit=0,  # `turns` says how many at once
                 ssl=True if self.is_here else _certificates(),
@@ -145,11 +166,25 @@ class HTTP:
 
 
 def proxy_for(address: str) -> str | None:
-    """The proxy that the environment names for an address, ALL_PROXY included."""
+    """The proxy that the environment names for an address, ALL_PROXY included.
+
+    Raises:
+        Unfit: it is of a kind that is not spoken here, such as SOCKS.
+    """
     place = urlsplit(address)
     named = getproxies()
     found = named.get(place.scheme) or named.get("all")
-    return None if not found or proxy_bypass(place.netloc) else found
+    if not found or proxy_bypass(place.netloc):
+        return None
+    scheme, mark, _ = found.partition("://")
+    if not mark:
+        return f"http://{found}"
+    if scheme.lower() not in {"http", "https"}:
+        known = scheme if scheme.isalnum() else "that"
+        raise Unfit(
+            f"a proxy by {known} (HTTPS_PROXY, ALL_PROXY) is not spoken; http and https are"
+        )
+    return found
 
 
 def _named(problem: Exception) -> str:
@@ -168,7 +203,21 @@ def _certificates() -> Any:
     try:
         return httpx2.create_ssl_context()
     except Exception as problem:  # noqa: BLE001  whatever stands in SSL_CERT_FILE
-        raise Unfit(type(problem).__name__) from None
+        raise Unfit(f"{type(problem).__name__}: {UNUSABLE}") from None
+
+
+def _asking() -> type[aiohttp.ClientRequest]:
+    """Sends nothing on a kept connection on which something came unasked."""
+    from aiohttp import ClientRequest, ClientResponse
+
+    class Asking(ClientRequest):
+        async def send(self, conn: Any) -> ClientResponse:
+            if conn.protocol is None or conn.protocol.should_close:
+                conn.close()
+                raise _Unasked
+            return await super().send(conn)
+
+    return Asking
 
 
 def _tracing() -> aiohttp.TraceConfig:

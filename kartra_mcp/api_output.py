@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -116,6 +118,24 @@ def read_answer(status: int, body: bytes) -> Any:
     if envelope is not None:
         raise _in_our_words(membrane_error(envelope))
     return value
+
+
+def without(body: bytes, secret: str, instead: bytes) -> bytes:
+    """A body in which a secret does not stand, nor in the spellings that JSON has for it.
+
+    A server that escapes `/` or `=` sends back what no search for the secret itself finds.
+    """
+    body = body.replace(secret.encode(), instead)
+    return _spelt(secret).sub(instead, body) if b"\\" in body else body
+
+
+@lru_cache(maxsize=1)
+def _spelt(secret: str) -> re.Pattern[bytes]:
+    letters = (
+        rf"(?:{re.escape(letter)}|\\u(?i:{ord(letter):04x})|\\{re.escape(letter)})"
+        for letter in secret
+    )
+    return re.compile("".join(letters).encode())
 
 
 def _failed(status: int, text: str, value: Any) -> KartraMCPError:

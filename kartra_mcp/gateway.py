@@ -105,7 +105,7 @@ class Gateway:
         operation = how.action if isinstance(how, ActionRead) else how
         given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
         call = Call("", "", operation, Risk.READ, frozenset(), (command,), given)
-        return (await self._tried(call, connection, deadline)).result
+        return (await self._tried(call, connection, deadline, alone=True)).result
 
     async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
         """Settle an unknown write by looking in the account; the write is never repeated."""
@@ -163,12 +163,20 @@ class Gateway:
         return connection
 
     async def _tried(
-        self, call: Call, connection: Connection, deadline: Deadline, record: Record | None = None
+        self,
+        call: Call,
+        connection: Connection,
+        deadline: Deadline,
+        record: Record | None = None,
+        *,
+        alone: bool = False,
     ) -> Reply:
         """Once, and again only what surely was not executed."""
+        finish = call.risk is Risk.IRREVERSIBLE
+        to_do = ToDo(deadline, call.writes, finish, paced=True, record=record, alone=alone)
         for tries in count():
             try:
-                return await self._once(call, connection, deadline, record)
+                return await self._once(call, connection, to_do)
             except KartraMCPError as problem:
                 wait = policy.retry_after(problem, call.risk, tries)
                 if wait is None or not deadline.allows(call.writes, after=wait):
@@ -176,11 +184,7 @@ class Gateway:
                 await anyio.sleep(wait)
         raise AssertionError  # count() has no end
 
-    async def _once(
-        self, call: Call, connection: Connection, deadline: Deadline, record: Record | None
-    ) -> Reply:
-        finish = call.risk is Risk.IRREVERSIBLE
-        to_do = ToDo(deadline, write=call.writes, finish=finish, paced=True, record=record)
+    async def _once(self, call: Call, connection: Connection, to_do: ToDo) -> Reply:
         if isinstance(call.operation, Action):
             reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
         else:

@@ -97,7 +97,8 @@ class ToDo:
 
     `write`: a lost answer is unknown. `finish`: once started it is not ended by a cancellation.
     `paced`: it counts for the throttle, as a call to the connection. `record`: told right before
-    the start, which may still be refused there, and right after it.
+    the start, which may still be refused there, and right after it. `alone`: somebody agrees to
+    what it reads, so that nothing an earlier answer left behind may be taken for its own.
     """
 
     deadline: Deadline
@@ -105,3 +106,4 @@ class ToDo:
     finish: bool = False
     paced: bool = False
     record: Record | None = None
+    alone: bool = False

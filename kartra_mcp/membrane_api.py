@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard
+from functools import partial
+from typing import Any, TypeGuard, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -27,6 +28,7 @@ from kartra_mcp.api_output import (
     part,
     read_answer,
     timed_out,
+    without,
 )
 from kartra_mcp.connections import connector_id, read_connection, read_started
 from kartra_mcp.errors import KartraMCPError
@@ -54,13 +56,10 @@ LARGE = 256 * 1024
 CLOCKS = timedelta(minutes=15)
 """How far our clock and Membrane's may be apart."""
 
+T = TypeVar("T")
+
 LOGS = "100"
 HIDDEN = b"(a secret)"
-_UNFIT = (
-    "a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates (SSL_CERT_FILE) that the "
-    "environment names cannot be used"
-)
-"""Without its value: a proxy's address holds a password."""
 
 
 @dataclass(slots=True)
@@ -183,12 +182,15 @@ class API:
 
     async def _value(self, question: Question, to_do: ToDo) -> Any:
         status, raw = await self._answer(question, to_do)
-        if len(raw) <= LARGE:
-            return read_answer(status, raw)
-        return await anyio.to_thread.run_sync(read_answer, status, raw)
+        return await _aside(partial(read_answer, status, raw), len(raw))
 
     async def _answer(self, question: Question, to_do: ToDo) -> tuple[int, bytes]:
         """The status and the body, without the token, should it stand there."""
+        status, raw, token = await self._sent(question, to_do)
+        return status, await _aside(partial(without, raw, token, HIDDEN), len(raw))
+
+    async def _sent(self, question: Question, to_do: ToDo) -> tuple[int, bytes, str]:
+        """The status, the body as it came, and the token that was sent."""
         content = question.content()
         async with self.turns.take(to_do.deadline, write=to_do.write, paced=to_do.paced):
             if to_do.record:
@@ -202,23 +204,22 @@ class API:
                 status, raw = await self._exchanged(question, content, token, sending)
                 if status == UNAUTHORIZED:
                     self._minted = None
-                return status, raw.replace(token.encode(), HIDDEN)
+                return status, raw, token
         raise timed_out(write=to_do.write and sending.has_begun)
 
     async def _exchanged(
         self, question: Question, content: bytes | None, token: str, sending: _Sending
     ) -> tuple[int, bytes]:
-        write = sending.to_do.write
+        alone = sending.to_do.write or sending.to_do.alone
         request = Request(
-            question.method, question.path, question.query, content, token, write, sending.begin
+            question.method, question.path, question.query, content, token, alone, sending.begin
         )
         try:
             return await self._http.exchange(request)
         except TooLarge:
             raise unreadable("(more than 32 MB came; the rest was not read)") from None
         except (Unfit, Broken) as problem:
-            why = f"{problem}: {_UNFIT}" if isinstance(problem, Unfit) else str(problem)
-            why = why.replace(token, HIDDEN.decode())
+            why = str(problem).replace(token, HIDDEN.decode())
             if sending.has_begun:
                 raise broken(why) from None
             raise not_sent(self.credentials.host, why) from None
@@ -228,6 +229,11 @@ class API:
         if self._minted is None or not self._minted.good(now):
             self._minted = minted(self.credentials, now)
         return self._minted.token.reveal()
+
+
+async def _aside(work: Callable[[], T], size: int) -> T:
+    """What is made of an answer; of a large one in a thread, so that the server goes on."""
+    return work() if size <= LARGE else await anyio.to_thread.run_sync(work)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,8 @@ The plan is that of `stand_in.py`, by the words that the program would have been
 so is the log: the same tables of steps say the same over HTTP. An `exit` other than 0 is a status
 that is no success, `signal` closes the connection, `hang` answers nothing until the client is gone
 (a line in FOLDER/left). Only here: {"http": status, "headers": {…}, "cut": true (half of `out`,
-then closed), "drip": seconds between the letters of `out`, "shut": true (closed after the answer)}.
+then closed), "drip": seconds between the letters of `out`, "shut": true (closed after the answer),
+"after": text sent when the answer is over}.
 Of every request FOLDER has a line in `asked`, `tokens` and `ports` (the client's), of one with a
 body in `bodies`. "$token" in `out` stands for the token that came.
 """
@@ -111,6 +112,15 @@ class Answerer(BaseHTTPRequestHandler):
             self.wfile.write(raw)
         if now.get("shut"):
             self.close()
+        if "after" in now:
+            self.say_unasked(now["after"])
+
+    def say_unasked(self, text: str) -> None:
+        self.wfile.flush()
+        time.sleep(0.2)  # so that the client has read the answer, and waits for nothing
+        self.wfile.write(text.encode())
+        self.wfile.flush()
+        (self.ours.folder / "after").touch()
 
     def waited(self, gate: Path) -> bool:
         while not gate.exists():
