@@ -255,9 +255,9 @@ class Writes:
             reply = await run_once(recorded)
         except KartraMCPError as problem:
             await recorded.end(_ending(problem), problem.executed, code=problem.code)
-            raise
+            raise _settled_by(problem, recorded) from None
         except Exception as slip:
-            raise internal_error(await recorded.lose()) from slip
+            raise _settled_by(internal_error(await recorded.lose()), recorded) from slip
         except BaseException:  # a cancellation
             await recorded.lose()
             raise
@@ -394,6 +394,14 @@ def _normal(value: Any, name: str = "") -> Any:
     if name in kartra.AMOUNT_NAMES:
         return str(operations.money(value))
     return operations.normal_id(value) if name in kartra.ID_NAMES and value is not None else value
+
+
+def _settled_by(problem: KartraMCPError, recorded: Recorded) -> KartraMCPError:
+    """An error after which it is unknown says what looks, and under which name it stands."""
+    if problem.executed is Executed.UNKNOWN and recorded.running is not None:
+        intent = recorded.intent.id
+        problem.remedy += f" kartra_reconcile looks for you: its intent is {intent}."
+    return problem
 
 
 def _ending(problem: KartraMCPError) -> Ending:

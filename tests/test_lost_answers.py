@@ -120,7 +120,11 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(place, n
         await client.list_tools()
         answer = await call(client, WRITE)
         assert (answer.code, answer.executed) == (code, "unknown")
-        assert answer.error["remedy"]
+        (line,) = (await call(client, "kartra_ledger")).result["lines"]
+        assert (
+            f"kartra_reconcile looks for you: its intent is {line['intent']}"
+            in answer.error["remedy"]
+        )
         assert len(place.runs()) == 1
         raw = await call(client, "kartra_proxy_write", **RAW_WRITE)
         assert (raw.code, raw.executed) == (code, "unknown")
