@@ -40,6 +40,7 @@ pytestmark = pytest.mark.anyio
 TOKEN = "a-token-of-the-tests"
 ACTION = Action(id="650e12", key="get-lead", name="Get Lead")
 DONE = {"out": {"output": {"ok": 1}, "actionRunId": "r1"}}
+EVIL = 'HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n{"output":1,"actionRunId":"of others"}'
 PAGE = "<html><h1>502 Bad Gateway</h1></html>"
 
 
@@ -393,6 +394,25 @@ async def test_reads_share_a_connection_and_a_closed_one_is_not_sent_to(
     assert len(set(place.lines("ports"))) == 2
 
 
+async def test_what_came_unasked_on_a_kept_connection_is_nobodys_answer(
+    place: APIStandIn, api: API
+):
+    """The next read once took it for its own answer."""
+    place.plan(action_run=[{**DONE, "after": EVIL}, DONE])
+    await api.run(ACTION, {}, "c1", ToDo(soon()))
+    await until((place.folder / "after").exists)
+    await anyio.wait_all_tasks_blocked()
+    assert (await api.run(ACTION, {}, "c1", ToDo(soon()))).action_run_id == "r1"
+    assert len(set(place.lines("ports"))) == 2
+
+
+async def test_what_is_read_for_a_preview_has_a_connection_of_its_own(place: APIStandIn, api: API):
+    place.plan(action_run=DONE)
+    for _ in range(2):
+        await api.run(ACTION, {}, "c1", ToDo(soon(), alone=True))
+    assert len(set(place.lines("ports"))) == 2
+
+
 async def test_a_write_has_a_connection_of_its_own(place: APIStandIn, api: API):
     """What came too much after a read was once taken for the answer to the write after it."""
     place.plan(action_run=[DONE, DONE, DONE])
@@ -419,6 +439,38 @@ async def test_a_page_that_tells_of_no_run_is_no_success_of_a_write(
 ):
     place.plan(action_run={"out": page if page != "maintenance" else json.dumps(page)})
     assert await failed(api, ToDo(soon(), write=True)) == ("unreadable_answer", "unknown")
+
+
+def php(token: str) -> str:
+    return token.replace("/", "\\/")
+
+
+def gson(token: str) -> str:
+    return token.replace("=", "\\u003d")
+
+
+def by_numbers(token: str) -> str:
+    return "".join(f"\\u{ord(letter):04X}" for letter in token)
+
+
+@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("spelt", [str, php, gson, by_numbers])
+async def test_a_token_that_comes_back_is_not_shown_however_it_is_spelt(
+    place: APIStandIn, spelt: Any, status: int
+):
+    token = "mbr/Zm9v+YmFy/x=y="
+    api = API(Credentials(place.address, Secret(token)), Turns(2))
+    said = f'{{"output": {{"x": "{spelt(token)}", "kept": "a\\/b"}}, "actionRunId": "r1"}}'
+    place.plan(action_run={"http": status, "out": said})
+    try:
+        shown = str(await api.run(ACTION, {}, "c1", ToDo(soon())))
+    except KartraMCPError as problem:
+        shown = str(problem.as_dict())
+    assert "(a secret)" in shown
+    assert "kept" in shown
+    assert "Zm9v" not in shown
+    assert spelt(token) not in shown
+    await api.close()
 
 
 async def test_too_many_with_a_run_beside_it_is_no_proof(place: APIStandIn, api: API):
@@ -456,6 +508,31 @@ async def test_a_proxy_that_turns_us_away_is_not_the_api_and_its_password_is_not
     assert "proxy answered with the HTTP status 501" in str(caught.value.detail)
     assert "pa55word" not in str(caught.value.as_dict())
     assert [word for word, _ in noted.told] == ["begin"]
+    await api.close()
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "SOCKS5h", "socks4", "ftp", "x y"])
+async def test_a_proxy_that_is_not_spoken_is_named_and_not_spoken_to(
+    monkeypatch, place: APIStandIn, scheme: str
+):
+    monkeypatch.setenv("ALL_PROXY", place.address.replace("http://", f"{scheme}://user:pa55word@"))
+    api, noted = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2)), Noted()
+    to_do = ToDo(soon(), write=True, record=noted)
+    with pytest.raises(KartraMCPError) as caught:
+        await api.run(ACTION, {}, "c1", to_do)
+    assert (caught.value.code, str(caught.value.executed)) == ("membrane_error", "no")
+    assert "ALL_PROXY" in str(caught.value.detail)
+    assert "pa55word" not in str(caught.value.as_dict())
+    assert place.lines("asked") == []
+    await api.close()
+
+
+async def test_a_proxy_may_be_named_without_its_scheme(monkeypatch, place: APIStandIn):
+    monkeypatch.setenv("HTTPS_PROXY", place.address.removeprefix("http://"))
+    api = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2))
+    with pytest.raises(KartraMCPError) as caught:
+        await api.run(ACTION, {}, "c1", ToDo(soon()))
+    assert "proxy answered with the HTTP status 501" in str(caught.value.detail)
     await api.close()
 
 
@@ -617,6 +694,13 @@ async def test_the_status_says_why_a_part_of_credentials_is_not_used(stand_in: S
         program = (await call(client, "kartra_status")).result["program"]
         assert (program["transport"], program["is_membrane"]) == ("cli", "yes")
         assert program["api_not_used"].startswith("MEMBRANE_WORKSPACE_SECRET and MEMBRANE_TENANT")
+        told = (await call(client, "kartra_status")).result
+        assert (told["healthy"], len(told["problems"])) == (False, 1)
+        assert "MEMBRANE_WORKSPACE_SECRET" in told["problems"][0]["message"]
+        assert "KARTRA_MCP_TRANSPORT=cli" in told["problems"][0]["remedy"]
+    half.settings = {"TRANSPORT": "cli"}
+    async with connect(half, era) as client:
+        assert (await call(client, "kartra_status")).result["healthy"] is True
     half.settings = {"TRANSPORT": "api"}
     before = stand_in.started()
     async with connect(half, era) as client:
