@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import anyio
 import pexpect
 import pytest
 from door import CONNECTION, Sandbox, StandIn, action, healthy
+from http_stand_in import serving
 from waiting import gone, until
 
 from kartra_mcp.ledger.ledger import Ledger
@@ -140,6 +142,9 @@ class Report:
     @property
     def warned(self) -> list[dict[str, str]]:
         return [finding for finding in self.findings if finding["state"] == "warning"]
+
+    def says(self, step: str) -> str:
+        return next(f["says"] for f in self.findings if f["step"] == step)
 
     def state(self, step: str) -> str:
         return next(f["state"] for f in self.findings if f["step"] == step)
@@ -476,6 +481,141 @@ def test_the_first_that_fails_is_the_cause(machine: Machine, fault: str) -> None
 
 
 SET_CLOCK = "sntp" if sys.platform == "darwin" else "timedatectl"
+
+
+TOKEN = "a-token-of-the-tests"
+DENIED = {"type": "bad_request", "key": "access_denied", "message": "Not yours"}
+OH = {"type": "internal", "message": "Oh"}
+
+
+@pytest.fixture
+def by_api(machine: Machine) -> Iterator[Machine]:
+    """The machine with credentials for an API that plays the program's plan."""
+    with serving(machine.home / "stand-in") as address:
+        machine.environment |= {"MEMBRANE_API_URI": address, "MEMBRANE_ACCESS_TOKEN": TOKEN}
+        yield machine
+
+
+def unreachable(m: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    m.environment["MEMBRANE_API_URI"] = f"http://127.0.0.1:{port}"
+
+
+def of_a_workspace(m: Machine) -> None:
+    on_connections({"out": LOGGED_OUT, "exit": 1})(m)
+    del m.environment["MEMBRANE_ACCESS_TOKEN"]
+    names = ("WORKSPACE_KEY", "WORKSPACE_SECRET", "TENANT_KEY")
+    m.environment |= {f"MEMBRANE_{name}": TOKEN for name in names}
+
+
+REACH = "curl -sSI"
+CONSOLE = "Membrane's console"
+PAIR = "MEMBRANE_WORKSPACE_KEY, MEMBRANE_WORKSPACE_SECRET and MEMBRANE_TENANT_KEY"
+
+# What is arranged at the API; then as above.
+AT_THE_API: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
+    "it is not there": (unreachable, "connection", "could not be reached", REACH),
+    "it is a page": (
+        on_connections({"out": "<html>502</html>", "http": 502}),
+        *("connection", "status 502", REACH),
+    ),
+    "it is slow": (hangs("connection list"), "connection", "in time", REACH),
+    "it does not take a token": (
+        on_connections({"out": LOGGED_OUT, "exit": 1}),
+        *("login", "does not take these credentials", "Correct MEMBRANE_ACCESS_TOKEN;"),
+    ),
+    "it does not take a workspace's secret": (
+        of_a_workspace,
+        *("login", "does not take these credentials", f"Correct {PAIR};"),
+    ),
+    "it denies the connections": (
+        on_connections({"out": DENIED, "exit": 1}),
+        *("connection", "denied", "Correct MEMBRANE_ACCESS_TOKEN;"),
+    ),
+    "no connection": (lambda m: m.connections(), "connection", "no Kartra connection", CONSOLE),
+    "disconnected": (connected(disconnected=True), "connection", "DISCONNECTED", CONSOLE),
+    "still building": (
+        connected(state="BUILDING"),
+        *("connection", "still building", "kartra-mcp doctor"),
+    ),
+    "the named connection is gone": (
+        lambda m: m.set(CONNECTION="c9"),
+        *("connection", "does not exist", "KARTRA_MCP_CONNECTION"),
+    ),
+    "the list of actions fails": (
+        lambda m: m.membrane.plan(action_list={"out": OH, "exit": 1}),
+        *("actions", "could not be read", "kartra-mcp doctor"),
+    ),
+    "the list of actions is empty": (
+        lambda m: m.membrane.plan(action_list={"out": {"items": []}}),
+        *("actions", "no action", CONSOLE),
+    ),
+    "a read is refused by Kartra": (on_reading({"out": NO_KEY}), "read", "key", "kartra_connect"),
+    "a read is denied": (
+        on_reading({"out": DENIED, "exit": 1}),
+        *("read", "denied", "Correct MEMBRANE_ACCESS_TOKEN;"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", AT_THE_API)
+def test_by_the_api_what_mends_it_is_of_the_api_and_not_of_a_program(
+    by_api: Machine, fault: str
+) -> None:
+    arrange, step, says, mend = AT_THE_API[fault]
+    arrange(by_api)
+    report = by_api.report()
+    assert report.code == 1
+    assert {finding["step"] for finding in report.failed} == {step}, report.findings
+    (found,) = report.failed
+    assert says in found["says"]
+    assert mend in found["mend"]
+    host = by_api.environment["MEMBRANE_API_URI"].removeprefix("http://")
+    assert host in report.says("program")
+    if step == "login" or mend == REACH:
+        assert host in found["says"] + found["mend"]
+    told = json.dumps([f for f in report.findings if f["step"] != "clients"])
+    assert not re.search(r"`membrane |kartra-mcp setup|the program is logged in", told)
+    assert TOKEN not in json.dumps(report.findings)
+
+
+def test_the_configuration_to_paste_tells_which_credentials_it_lacks(by_api: Machine) -> None:
+    ended = by_api.run()
+    assert ended.returncode == 0, ended.stdout
+    assert "MEMBRANE_API_URI and MEMBRANE_ACCESS_TOKEN: put them into the entry's `env`" in (
+        ended.stdout
+    )
+    assert TOKEN not in ended.stdout
+    assert "MEMBRANE_" not in ended.stdout[ended.stdout.index("\n{") :].replace("_MCP_MEMBRANE", "")
+
+
+def test_credentials_that_only_this_shell_has_are_a_warning(by_api: Machine) -> None:
+    before = by_api.environment
+    only_in(by_api, ".cursor")
+    api = {n: v for n, v in before.items() if n.startswith("MEMBRANE_")}
+    by_api.environment |= api
+    report = by_api.report()
+    (found,) = [finding for finding in report.warned if finding["step"] == "settings"]
+    assert (report.code, found["as"]) == (0, CURSOR)
+    assert found["says"].startswith("MEMBRANE_API_URI and MEMBRANE_ACCESS_TOKEN came from")
+    assert "mcp.json" in found["mend"]
+
+
+def test_credentials_that_are_set_in_part_are_a_warning_unless_the_program_is_meant(
+    machine: Machine,
+) -> None:
+    machine.environment["MEMBRANE_WORKSPACE_KEY"] = "wk-0123"
+    machine.environment["MEMBRANE_WORKSPACE_SECRET"] = TOKEN
+    report = machine.report()
+    (found,) = [finding for finding in report.warned if finding["step"] == "settings"]
+    assert report.code == 0
+    assert "MEMBRANE_TENANT_KEY is not set" in found["says"]
+    assert "KARTRA_MCP_TRANSPORT=cli" in found["mend"]
+    machine.set(TRANSPORT="cli")
+    assert machine.report().state("settings") == "ok"
+    machine.set(TRANSPORT="auto", SANDBOX="on")
+    assert machine.report().state("settings") == "ok"
 
 
 def test_what_needs_a_failed_step_is_skipped_and_the_rest_is_looked_at(machine: Machine) -> None:

@@ -120,15 +120,18 @@ TABLE = """
     membrane_values: errors json_text membrane_errors model shapes
     model:
     onboarding.__init__:
-    onboarding.as_started: clients.entry clients.install onboarding.findings settings
-        settings_table
-    onboarding.checks: clients.install errors ledger.ledger onboarding.findings settings
-    onboarding.doctor: clients.command clients.install onboarding.as_started onboarding.checks
-        onboarding.findings onboarding.probe onboarding.python_here settings terminal
+    onboarding.api_words: api_credentials errors model onboarding.findings settings
+    onboarding.as_started: clients.entry clients.install onboarding.api_words onboarding.findings
+        settings settings_table
+    onboarding.checks: clients.install errors ledger.ledger onboarding.api_words
+        onboarding.findings settings
+    onboarding.doctor: clients.command clients.install onboarding.api_words onboarding.as_started
+        onboarding.checks onboarding.findings onboarding.probe onboarding.python_here settings
+        terminal
     onboarding.findings:
     onboarding.node_here: errors onboarding.told process program settings text way
-    onboarding.probe: asking composition errors membrane membrane_cli onboarding.findings
-        onboarding.node_here onboarding.told program server settings turns
+    onboarding.probe: asking composition errors membrane membrane_cli onboarding.api_words
+        onboarding.findings onboarding.node_here onboarding.told program server settings turns
     onboarding.python_here: onboarding.findings
     onboarding.setup: clients.command clients.entry clients.install errors ledger.pins
         onboarding.setup_ask onboarding.setup_clients onboarding.setup_connection
@@ -153,8 +156,8 @@ TABLE = """
         settings settings_table
     onboarding.setup_story: clients.install errors ledger.pins model onboarding.setup_ask
         settings
-    onboarding.told: catalogue connections errors membrane model onboarding.findings policy
-        served
+    onboarding.told: catalogue connections errors membrane model onboarding.api_words
+        onboarding.findings policy served
     operations: kartra model shapes
     own_tools: model proxy
     page.__init__:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from kartra_mcp.clients.entry import PACKAGE, PROGRAM, is_ours
 from kartra_mcp.clients.install import Checked
-from kartra_mcp.onboarding.findings import Finding, failed
+from kartra_mcp.onboarding.api_words import listed, to_hand_over
+from kartra_mcp.onboarding.findings import Finding, failed, warning
 from kartra_mcp.settings import Settings, flags_of, read_settings
 from kartra_mcp.settings_table import PREFIX
 
@@ -36,7 +37,7 @@ class Start:
         mend = finding.mend.replace("install CLIENT", f"install {entry.client} --name {entry.name}")
         if mend.startswith("`unset "):
             mend = f"Correct it, or take it out of {entry.name!r} in {entry.file}."
-        elif "KARTRA_MCP_" in mend:
+        elif "KARTRA_MCP_" in mend or any(name in mend for name in entry.env):
             mend = f"{mend} {entry.title} has it from {entry.name!r} in {entry.file}."
         return replace(finding, mend=mend, whose=self.whose)
 
@@ -92,3 +93,16 @@ def not_understood(start: Start) -> list[Finding]:
         return []
     says = f"The entry has words that the server does not know: {' '.join(start.unknown)[:200]}"
     return [failed("settings", f"{says}.", f"Take them out of {start.entry.file}.")]
+
+
+def not_handed_over(start: Start) -> list[Finding]:
+    """Variables for the API that this shell has and the entry has not."""
+    entry = start.entry
+    if entry is None:
+        return []
+    lacking = [name for name in to_hand_over(start.settings) if name not in entry.env]
+    if not lacking:
+        return []
+    says = f"{listed(lacking)} came from this shell: {entry.title} may be started without."
+    mend = f"Put what it is to have of them into `env` of {entry.name!r} in {entry.file}."
+    return [warning("settings", says, mend)]

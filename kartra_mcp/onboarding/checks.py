@@ -15,6 +15,7 @@ from pathlib import Path
 from kartra_mcp.clients.install import Checked
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.onboarding.api_words import in_part, listed
 from kartra_mcp.onboarding.findings import Finding, failed, ok, skipped, warning
 from kartra_mcp.settings import Problem, Settings
 
@@ -34,8 +35,8 @@ NOTHING_DONE = "Nothing was done."
 
 
 def settings(read: Settings) -> list[Finding]:
-    """Each value that could not be used, and each name that no setting has."""
-    found = [_unfit(problem) for problem in read.problems]
+    """Each value that cannot be used, each name that no setting has, and half of credentials."""
+    found = [*(_unfit(problem) for problem in read.problems), *in_part(read)]
     return found or [ok("settings", "Every setting can be used as it stands.")]
 
 
@@ -171,12 +172,17 @@ def _set() -> str:
 
 
 def clients(
-    found: Sequence[Checked], beyond: Sequence[Checked] = (), *, by_shell: bool = False
+    found: Sequence[Checked],
+    beyond: Sequence[Checked] = (),
+    *,
+    by_shell: bool = False,
+    credentials: Sequence[str] = (),
 ) -> list[Finding]:
     """What the configurations of this machine's clients would start.
 
     `beyond` are entries whose settings were too many to be looked at; `by_shell`: flags or
-    variables said with what to look instead.
+    variables said with what to look instead. `credentials` are the names of variables that the
+    API was asked with, and that no entry of ours is ever written with.
     """
     wrong = [_wrong(one) for one in found if one.state not in ("fine", "no entry")]
     wrong += [_disabled(one) for one in found if one.disabled]
@@ -191,7 +197,10 @@ def clients(
         return wrong
     here = ", ".join(one.client for one in found) or "none that is known was found"
     says = f"No client on this machine has kartra-mcp (clients: {here})."
-    return [warning("clients", says, "`kartra-mcp install CLIENT`, or paste what stands below.")]
+    mend = "`kartra-mcp install CLIENT`, or paste what stands below."
+    if credentials:
+        mend += f" Neither has {listed(credentials)}: put them into the entry's `env` yourself."
+    return [warning("clients", says, mend)]
 
 
 def _wrong(one: Checked) -> Finding:

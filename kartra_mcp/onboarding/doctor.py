@@ -96,6 +96,7 @@ def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
     """Each walk with its state folder, one that several share once, and then the clients."""
     from kartra_mcp.clients.install import check
     from kartra_mcp.onboarding import checks
+    from kartra_mcp.onboarding.api_words import to_hand_over
     from kartra_mcp.onboarding.as_started import is_said, starts
 
     entries = check(shell)
@@ -108,18 +109,20 @@ def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
         folders.add(start.settings.state_dir)
     if walks[0].whose:
         report.head("This machine's clients:")
-    report.all(checks.clients(entries, beyond, by_shell=is_said(flags, shell)))
+    by_shell, names = is_said(flags, shell), to_hand_over(shell)
+    report.all(checks.clients(entries, beyond, by_shell=by_shell, credentials=names))
 
 
 def _walk(start: Start, report: Report) -> None:
     from kartra_mcp.onboarding import checks
-    from kartra_mcp.onboarding.as_started import not_understood
+    from kartra_mcp.onboarding.as_started import not_handed_over, not_understood
     from kartra_mcp.onboarding.probe import Line, walk
 
     if start.whose:
         report.head(f"As {start.whose} starts it:")
     unknown = not_understood(start)
-    report.all([start.told(one) for one in unknown or checks.settings(start.settings)])
+    read = unknown or [*checks.settings(start.settings), *not_handed_over(start)]
+    report.all([start.told(one) for one in read])
     with _working() as busy:
         walk(start.settings, Line(lambda finding: report.tell(start.told(finding)), busy))
 

@@ -21,6 +21,7 @@ from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.membrane import Program
 from kartra_mcp.membrane_cli import CLI
 from kartra_mcp.onboarding import told
+from kartra_mcp.onboarding.api_words import door
 from kartra_mcp.onboarding.findings import SERVER_STEPS, Finding, after, failed, ok, skipped
 from kartra_mcp.onboarding.node_here import idle_program, is_on_short_path, look_for_node
 from kartra_mcp.onboarding.told import Way
@@ -141,7 +142,7 @@ async def _program_and_on(
     settings: Settings, made: Composed, line: Line, said: Program | KartraMCPError
 ) -> None:
     way = _way(settings, made)
-    short = way.by_api or is_on_short_path(settings)
+    short = way.door is not None or is_on_short_path(settings)
     proven = told.program(way, said, on_short_path=short)
     if proven and proven.state == "failed":
         line.all([proven, *skipped(after("program"), "program")])
@@ -199,7 +200,7 @@ def _way(settings: Settings, made: Composed) -> Way:
         return Way("The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new.")
     membrane = made.membrane
     if not isinstance(membrane, CLI) or isinstance(membrane.command, KartraMCPError):
-        return Way(made.tools.program, PROGRAM, by_api=True)
+        return Way(made.tools.program, PROGRAM, door=door(settings))
     typed = shutil.which(PROGRAM, path=settings.environment.get("PATH", ""))
     command = shlex.join(membrane.command)
     return Way(command, PROGRAM if membrane.command == (typed,) else command)

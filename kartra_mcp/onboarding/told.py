@@ -13,6 +13,7 @@ from kartra_mcp.connections import as_word, require_usable
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.membrane import Program
 from kartra_mcp.model import Connection, Gate, Risk
+from kartra_mcp.onboarding import api_words
 from kartra_mcp.onboarding.findings import Finding, after, failed, ok, skipped, warning
 from kartra_mcp.policy import Rules
 from kartra_mcp.served import Served
@@ -44,15 +45,18 @@ class Way:
     """How this server reaches Membrane.
 
     `command` is the program with its first arguments, or where the API is, `call` what a person
-    types for it. `reset` mends a sandbox, "" for a real account.
+    types for it. `reset` mends a sandbox, "" for a real account. `door` is None for the program.
     """
 
     command: str
     call: str
     reset: str = ""
-    by_api: bool = False
+    door: api_words.Door | None = None
 
-    def mend(self, sentence: str) -> str:
+    def mend(self, sentence: str, by_api: str = "") -> str:
+        """The sentence, or what stands for it where there is no program to type."""
+        if self.door and by_api:
+            return by_api
         typed = sentence.replace("`membrane ", f"`{self.call} ")
         return self.reset or typed.replace(ASKS_A_MODEL, "run").replace(ASKS_A_MODEL_FIRST, "Run")
 
@@ -136,7 +140,7 @@ def program_then(
 
 
 def _right(way: Way, said: Program, *, on_short_path: bool) -> Finding:
-    if way.by_api:
+    if way.door:
         return ok("program", f"None is needed: {way.command} is asked.")
     says = f"{way.command}, version {said.version or 'not told'}"
     if on_short_path:
@@ -175,7 +179,7 @@ def login_and_on(way: Way, served: Served, *, asked: bool | None) -> list[Findin
     login = {
         True: ok("login", "Membrane knows who asks."),
         False: _logged_out(way, None),
-        None: warning("login", "Whether the program is logged in could not be told."),
+        None: warning("login", _open_login(way)),
     }[True if _answered_about_connections(problem) else asked]
     return [login, _no_connection(way, problem), *skipped(after("connection"), "connection")]
 
@@ -184,33 +188,50 @@ def _answered_about_connections(problem: KartraMCPError | None) -> bool:
     return problem is not None and problem.code in ("no_connection", "several_connections")
 
 
+def _open_login(way: Way) -> str:
+    if way.door:
+        return f"Whether {way.command} takes these credentials could not be told."
+    return "Whether the program is logged in could not be told."
+
+
 def _logged_out(way: Way, problem: KartraMCPError | None) -> Finding:
-    if way.by_api and problem:
-        return failed("login", problem.message, problem.remedy, quoted(problem.detail))
+    said = quoted(problem.detail if problem else None)
+    if way.door:
+        says = f"{way.command} does not take these credentials, or no longer."
+        return failed("login", says, way.door.correct, said)
     says = "Membrane's program is not logged in, or its login has expired."
-    mend = way.mend("`kartra-mcp setup`, or `membrane login --tenant`.")
-    return failed("login", says, mend, quoted(problem.detail if problem else None))
+    return failed(
+        "login", says, way.mend("`kartra-mcp setup`, or `membrane login --tenant`."), said
+    )
 
 
 def _no_connection(way: Way, problem: KartraMCPError | None) -> Finding:
     if problem is None:
         says = "Membrane did not answer in time which connections there are."
-        return failed("connection", says, way.mend(_ASK_AGAIN))
+        return failed("connection", says, way.mend(_ASK_AGAIN, _at(way, None)))
     if problem.code == "several_connections":
         mend = "`kartra-mcp install CLIENT --connection ID`, or set KARTRA_MCP_CONNECTION to it."
         return failed("connection", problem.message, way.mend(mend), quoted(problem.detail))
     if problem.code == "no_connection" and problem.detail:
         listed = "`membrane connection list --json` shows them."
         mend = f"Set KARTRA_MCP_CONNECTION to the id of a Kartra connection: {listed}"
-        return failed("connection", problem.message, way.mend(mend), quoted(problem.detail))
+        mend = way.mend(mend, api_words.ANOTHER)
+        return failed("connection", problem.message, mend, quoted(problem.detail))
     if problem.code in ("no_connection", "rate_limited", "connection_not_ready"):
-        mend = way.mend(problem.remedy)
+        limited = problem.code == "rate_limited"
+        mend = way.mend(problem.remedy, api_words.AGAIN if limited else api_words.CONNECT)
         return failed("connection", problem.message, mend, quoted(problem.detail))
     says = f"The connections could not be read: {problem.message}"
-    return failed("connection", says, way.mend(_ASK_AGAIN), quoted(problem.detail))
+    mend = way.mend(_ASK_AGAIN, _at(way, problem))
+    return failed("connection", says, mend, quoted(problem.detail))
 
 
 _ASK_AGAIN = "`membrane connection list --json` in a terminal shows what it says itself."
+
+
+def _at(way: Way, problem: KartraMCPError | None) -> str:
+    """What mends it at the API's door, "" where there is none."""
+    return way.door.mend(problem) if way.door else ""
 
 
 def _connection(way: Way, served: Served) -> list[Finding]:
@@ -229,24 +250,28 @@ def _not_ready(way: Way, connection: Connection, problem: KartraMCPError) -> Fin
     if connection.state == "BUILDING":
         mend = f"`membrane connection get {as_word(connection.id)} --wait --json`, then look again."
         says = f"Membrane is still building the Kartra connection {connection.id!r} (BUILDING)."
-        return failed("connection", says, way.mend(mend), connection.problem)
-    return failed("connection", problem.message, way.mend(problem.remedy), connection.problem)
+        return failed("connection", says, way.mend(mend, api_words.AGAIN), connection.problem)
+    mend = way.mend(problem.remedy, api_words.CONNECT)
+    return failed("connection", problem.message, mend, connection.problem)
 
 
 def _actions(way: Way, served: Served) -> list[Finding]:
     connection = served.connection.id if served.connection else ""
     listed = f"`membrane action list --connectionId={as_word(connection)} --json`"
-    mend = way.mend(f"{listed} shows them.")
+    shown = f"{listed} shows them."
+    mend = way.mend(shown, api_words.CONSOLE)
     number, left = len(served.catalogue.entries), served.catalogue.left_out
     if served.problem:
         says = f"The list of actions could not be read: {served.problem.message}"
+        mend = way.mend(shown, api_words.AGAIN)
         found = failed("actions", says, mend, quoted(served.problem.detail))
     elif not number:
         says = "Membrane lists no action for this connection that can be a tool."
         found = failed("actions", says, mend, "; ".join(left[:3]))
     elif served.lost or not served.complete:
         says = f"{number} actions, but the list could not be read whole."
-        found = warning("actions", says, "`npm install -g @membranehq/cli` installs the newest.")
+        newest = "`npm install -g @membranehq/cli` installs the newest."
+        found = warning("actions", says, way.mend(newest, api_words.AGAIN))
     elif left:
         says = f"{number} actions; {len(left)} cannot be tools."
         found = warning("actions", says, mend, "; ".join(left[:3]))
@@ -276,9 +301,14 @@ def no_read() -> Finding:
 def read_failed(way: Way, tool: str, connection: str, problem: KartraMCPError) -> Finding:
     """A read through `tool` that brought an error."""
     says = f"{tool} failed: {problem.message}"
-    mend = f"{problem.remedy} `membrane connect --connectionId={as_word(connection)}` reconnects."
+    reconnect = f"`membrane connect --connectionId={as_word(connection)}` reconnects."
+    mend = f"{problem.remedy} {reconnect}"
     if problem.code == "rate_limited":
-        mend = "Wait a minute, then `kartra-mcp doctor` again."
+        mend = api_words.AGAIN
+    elif way.door and problem.code in ("membrane_error", "not_logged_in"):
+        mend = way.door.mend(problem)
+    elif way.door and problem.code == "kartra_error":
+        mend = f"{problem.remedy} {api_words.RECONNECT}"
     elif problem.code in ("timed_out", "internal_error"):
         mend = f"{problem.remedy} `kartra-mcp doctor` again tells whether it stays."
     return failed("read", says, way.mend(mend), quoted(problem.detail))
