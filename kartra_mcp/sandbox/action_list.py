@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from typing import Any
+from typing import Any, cast
 
 from kartra_mcp.sandbox import php
 from kartra_mcp.sandbox.account import Account
@@ -19,20 +19,43 @@ _PAGE_OF_A_SEARCH = 10
 
 
 def load(account: Account) -> list[Any]:
+    """What is served; an entry may be anything, as a test of its reader wants it."""
     return _read(*_file(account))
+
+
+def can_run(action: object) -> bool:
+    """Whether the sandbox knows what to do for an entry."""
+    return php.is_map(action) and bool(php.fields(action.get(OURS)).get("cmd"))
 
 
 def _file(account: Account) -> tuple[str, int, int]:
     path = account.setting("actions") or PUBLISHED
-    now = os.stat(path)  # noqa: PTH116
+    try:
+        now = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise _no_list(path, error.strerror or "it cannot be read") from error
     return path, now.st_mtime_ns, now.st_size
 
 
 @functools.lru_cache(maxsize=1)
 def _read(path: str, _at: int, _size: int) -> list[Any]:
     """A file as it was then; a long list is read once by a process that serves many."""
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123
-        return json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            found = json.load(file)
+    except OSError as error:
+        raise _no_list(path, error.strerror or "it cannot be read") from error
+    except (ValueError, RecursionError) as error:
+        raise _no_list(path, "it is not JSON") from error
+    items = found.get("items") if php.is_map(found) else found
+    if not isinstance(items, list):
+        raise _no_list(path, "it is neither a JSON list nor an object with one as `items`")
+    return cast("list[Any]", items)
+
+
+def _no_list(path: str, why: str) -> MembraneError:
+    back = "`actions use published` goes back"
+    return MembraneError(f"{path} is no list of actions: {why}; {back}", kind="internal", key="")
 
 
 @functools.lru_cache(maxsize=1)

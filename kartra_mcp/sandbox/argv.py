@@ -15,8 +15,9 @@ BOOLEANS = {
     "effect",
     "disconnected",
     "version",
+    "help",
 }
-SHORT = {"X": "method", "H": "header", "d": "data", "v": "version"}
+SHORT = {"X": "method", "H": "header", "d": "data", "v": "version", "h": "help"}
 
 
 class Arguments:

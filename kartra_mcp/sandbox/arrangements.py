@@ -1,35 +1,17 @@
 """The sandbox's own verbs, with which people and tests arrange the account; Membrane has none.
 
-reset
-digest                                     a hash of all that Kartra keeps
-journal                                    every invocation so far, but none of this verb's own
-fault set CMD TYPE [--times=N] [--effect] [--message=TEXT]
-                                           CMD: a command of Kartra's, `*` for every one, or over
-                                           HTTP an address as in `http_routes.py`: "POST /act"
-                                           TYPE: a type of Kartra's or Membrane's errors, or
-                                           hang, killed, silent, garbage, cut, slow
-fault list
-fault clear
-connection set-state ID STATE [--disconnected]
-connection add [--id=] [--key=] [--name=] [--state=READY] [--integrationKey=kartra]
-login code                                 the code that the page of `login start` would show
-login refuse [off]                         let nobody in any more
-address opened|ignored|refused             what becomes of the address of a connection that is
-                                           waited for: opened at once, unless this says otherwise
-actions use FILE                           serve another list; `actions use published` goes back
-actions paging normal|ten|repeat|refuse    list as older programs do: flags ignored or refused
+What each takes stands in `usage.py`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 from kartra_mcp.sandbox import action_list, connections, faults, login
 from kartra_mcp.sandbox.account import Account
 from kartra_mcp.sandbox.argv import Arguments
-from kartra_mcp.sandbox.membrane_errors import UsageError
+from kartra_mcp.sandbox.membrane_errors import MembraneError, UsageError
 
 Map = dict[str, Any]
 
@@ -78,12 +60,12 @@ def add(account: Account, line: Arguments) -> Map:
 def use(account: Account, line: Arguments) -> Map:
     name = line.word(2, "file")
     path = "" if name == "published" else os.path.abspath(name)  # noqa: PTH100
+    account.set("actions", path)
     try:
-        account.set("actions", path)
-        return {"actions": len(action_list.load(account))}
-    except (OSError, json.JSONDecodeError) as error:
-        account.set("actions", "")
-        raise UsageError(f"{name} is no list of actions") from error
+        found = action_list.load(account)
+    except MembraneError as error:
+        raise UsageError(error.message) from error
+    return {"actions": len(found), "that_can_run": sum(map(action_list.can_run, found))}
 
 
 def paging(account: Account, line: Arguments) -> Map:

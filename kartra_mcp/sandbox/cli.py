@@ -12,17 +12,21 @@ import sqlite3
 import sys
 import time
 
-from kartra_mcp.sandbox import arrangements, faults, php, verbs
+from kartra_mcp.sandbox import arrangements, faults, php, usage, verbs
 from kartra_mcp.sandbox.account import Account
 from kartra_mcp.sandbox.argv import Arguments
 from kartra_mcp.sandbox.membrane_errors import MembraneError, ProgramEnd, UsageError
 
 DEFAULT = "~/.kartra-mcp-sandbox.db"
-_EVERY = {**verbs.OPEN, **verbs.VERBS, **arrangements.VERBS, **arrangements.UNRECORDED}
+_OF_MEMBRANE = {**verbs.OPEN, **verbs.VERBS}
+_EVERY = {**_OF_MEMBRANE, **arrangements.VERBS, **arrangements.UNRECORDED}
 
 
 def main(argv: list[str]) -> int:
     line = Arguments(argv)
+    if line.has("help"):
+        print(usage.told(line.words))
+        return 0
     path = line.get("account") or os.path.expanduser(DEFAULT)  # noqa: PTH111
     try:
         account = Account(path)
@@ -32,6 +36,8 @@ def main(argv: list[str]) -> int:
         return _obey(account, line, argv)
     except UsageError as error:
         print(f"membrane (sandbox): {error}", file=sys.stderr)
+        if _name(line) not in _OF_MEMBRANE:
+            print(f"\n{usage.told(line.words)}", file=sys.stderr)
         return 2
     except ProgramEnd as end:
         account.close()
@@ -41,13 +47,14 @@ def main(argv: list[str]) -> int:
 
 
 def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
-    pair = " ".join(line.words[:2])
-    name = pair if pair in _EVERY else "".join(line.words[:1])
+    name = _name(line)
     if name not in arrangements.UNRECORDED:
         account.note([word for word in argv if not word.startswith("--account=")])
     if line.has("version"):
         print(verbs.NUMBER)
         return 0
+    if name in usage.OWN:
+        usage.check(line, name)
     if name == "serve":
         from kartra_mcp.sandbox.serve import serve
 
@@ -56,8 +63,18 @@ def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
         account.reset()
         return _show({"reset": True}, line)
     if name not in _EVERY:
-        raise UsageError(f"unknown command {pair!r}")
+        raise UsageError(_unknown(line))
     return _answer(account, line, name)
+
+
+def _name(line: Arguments) -> str:
+    pair = " ".join(line.words[:2])
+    return pair if pair in _EVERY else "".join(line.words[:1])
+
+
+def _unknown(line: Arguments) -> str:
+    said = " ".join(line.words[:2])
+    return f"unknown command {said!r}" if said else "no verb is given"
 
 
 def _answer(account: Account, line: Arguments, name: str) -> int:

@@ -96,7 +96,9 @@ def _run(account: Account, action: Map, given: object) -> object:
         validation.admitted(action.get("inputSchema"), given), php.fields(ours.get("input"))
     )
     if not cmd:
-        raise MembraneError("This action has no implementation", kind="action_run", key="")
+        lacks = f'its entry has no {{"{action_list.OURS}": {{"cmd": …}}}}'
+        message = f"This action has no implementation in the sandbox: {lacks}"
+        raise MembraneError(message, kind="action_run", key="")
     output = _around(account, [cmd], lambda: _command(account, cmd, flat))
     for name in reversed(php.text(ours.get("output")).split(".")):
         output = {name: output} if name else output

@@ -1,5 +1,7 @@
 """Actions, connections and the rest of the workspace over HTTP."""
 
+from pathlib import Path
+
 import pytest
 from http_process import ADA, KARTRA, Ask
 
@@ -32,6 +34,14 @@ def test_actions_are_found(api: Ask):
     assert keys(integrationKey="other") == []
     assert api("GET /actions", 404, params={"connectionId": "none"})["key"] == "not_found"
     assert api("GET /action?key=get-lead") == api("GET /actions/get-lead")
+
+
+def test_a_list_that_became_something_else_is_told(api: Ask, live: Account, tmp_path: Path):
+    file = tmp_path / "actions.json"
+    file.write_text('{"actions": []}')
+    live.set("actions", str(file))
+    told = api("GET /actions", 500, params=KARTRA)
+    assert (told["type"], "is no list of actions" in told["message"]) == ("internal", True)
 
 
 def test_older_habits_of_lists_hold_here_too(api: Ask, live: Account):

@@ -217,6 +217,49 @@ def test_awkward_actions_are_listed_as_they_are(say: Say):
     assert say("actions", "use", str(HERE / "conftest.py"), code=2) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"actions": []}', "neither a JSON list nor an object with one as `items`"),
+        ('{"items": {}}', "neither a JSON list"),
+        ('"get-lead"', "neither a JSON list"),
+        ("[", "not JSON"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_list_of_actions_is_refused_and_the_list_before_stays(
+    say: Say, tmp_path: Path, capsys: Any, text: str | None, why: str
+):
+    say("actions", "use", str(HERE / "other_actions.json"))
+    before = say("action", "list", KARTRA)
+    file = tmp_path / "actions.json"
+    if text is not None:
+        file.write_text(text)
+    assert main(["actions", "use", str(file), f"--account={tmp_path / 'a.db'}"]) == 2
+    assert why in capsys.readouterr().err
+    assert say("action", "list", KARTRA) == before
+
+
+def test_a_page_of_actions_is_a_list_of_which_none_can_run(say: Say, tmp_path: Path):
+    file = tmp_path / "actions.json"
+    file.write_text(json.dumps(say("action", "list", KARTRA)))
+    assert say("actions", "use", str(file)) == {"actions": 20, "that_can_run": 0}
+    error = run(say, "get-lead", code=1, lead_id=48110)
+    assert error["type"] == "action_run"
+    assert 'in the sandbox: its entry has no {"x-sandbox": {"cmd": …}}' in error["message"]
+    assert say("actions", "use", "published") == {"actions": 20, "that_can_run": 20}
+
+
+def test_a_list_that_is_gone_is_told_until_another_is_used(say: Say, tmp_path: Path):
+    file = tmp_path / "actions.json"
+    file.write_text("[]")
+    say("actions", "use", str(file))
+    file.unlink()
+    error = say("action", "list", KARTRA, code=1)
+    assert (error["type"], "actions use published" in error["message"]) == ("internal", True)
+    assert say("actions", "use", "published")["actions"] == 20
+
+
 @pytest.mark.parametrize(("habit", "count"), [("ten", 10), ("repeat", 15), ("normal", 5)])
 def test_older_programs_ignore_the_flags_of_a_page(say: Say, habit: str, count: int):
     say("actions", "paging", habit)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.sandbox import seed
+from kartra_mcp.sandbox import arrangements, seed, usage
 from kartra_mcp.sandbox.account import Account
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +90,51 @@ def test_usage_errors_end_with_2_and_errors_of_membrane_with_1(program: Program)
     assert program("action", "run", action("get-lead"), "--input={") == (2, None)
     code, envelope = program("action", "run", "650000000000000000000000", KARTRA, "--json")
     assert (code, envelope["type"], envelope["key"]) == (1, "bad_request", "not_found")
+
+
+OWN = "usage: python -m kartra_mcp.sandbox [--account=FILE]"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--help", "The sandbox's own:"),
+        ("-h", "The sandbox's own:"),
+        ("serve --help", "serve [--host"),
+        ("fault --help", "fault clear"),
+        ("--help actions use", "actions use FILE"),
+        ("action run --help", "action run,"),
+    ],
+)
+def test_help_tells_the_usage_and_makes_no_account(file: Path, words: str, told: str):
+    code, out = ended(start(file, *words.split()))
+    assert (code, out.startswith(OWN)) == (0, True)
+    assert told in out
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("", "no verb is given"),
+        ("help", "unknown command 'help'"),
+        ("fault", "unknown command 'fault'"),
+        ("serve --no-such-flag", "serve has no flag --no-such-flag"),
+        ("serve extra", "'extra' is one word too many for serve"),
+        ("serve --port", "--port takes a number"),
+        ("fault set get_lead silent --efect", "fault set has no flag --efect"),
+        ("actions use", "missing <file>"),
+    ],
+)
+def test_wrong_usage_of_its_own_verbs_is_told_with_the_right_one(file: Path, words: str, why: str):
+    process = start(file, *words.split())
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert said.startswith(f"membrane (sandbox): {why}\n\n{OWN}")
+
+
+def test_every_own_verb_has_its_usage():
+    assert set(usage.OWN) == {*arrangements.VERBS, *arrangements.UNRECORDED, "serve", "reset"}
 
 
 def test_without_json_it_speaks_to_people(file: Path):
