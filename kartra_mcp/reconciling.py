@@ -125,6 +125,6 @@ def _moved(entry: Mapping[str, Any]) -> Decimal | None:
 
 
 WHAT_TO_CHECK = (
-    "In Kartra, open the lead's transactions or subscriptions and look whether it is there; then "
-    "decide. Nothing repeats it."
+    "In Kartra, open what this write was to change (its line in kartra_ledger has the operation, "
+    "the target and the lead) and look whether that is so; then decide. Nothing repeats it."
 )

@@ -247,6 +247,17 @@ async def test_what_was_not_read_before_is_settled_only_if_no_refund_is_there_at
     assert len(refunds(account)) == effect
 
 
+async def test_what_is_to_be_checked_speaks_of_no_other_operation(account, clock):
+    account.arrange("fault", "set", "assign_tag", "silent")
+    async with opened(account, clock) as client:
+        await call(client, "kartra_assign_tag", lead_id=48129, tag_name="VIP")
+        (line,) = await lines(client)
+        told = (await reconcile(client, account, line["intent"])).result
+    assert told["state"] == "unknown"
+    assert "transaction" not in told["check"]
+    assert (line["operation"], line["target"]) == ("assign_tag", "48129")
+
+
 async def test_a_cancellation_that_happened_is_seen(account, clock, era):
     async with opened(account, clock, era) as client:
         intent = await lost(client, account, CANCEL, "silent", "--effect", **SUBSCRIPTION)
