@@ -44,6 +44,7 @@ def serve(account: Account, line: Arguments) -> int:
         ws="none",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,
         log_level="error",
         timeout_keep_alive=120,
         timeout_graceful_shutdown=_PATIENCE,
