@@ -26,6 +26,17 @@ def decide(ledger: Ledger, number: int, pin: str, reason: str, *, approve: bool)
     return ledger.approvals.decide(number, approve=approve, reason=why, who=os_user())
 
 
+def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
+    """Take back what was approved and not used, as this user. The PIN is looked at last.
+
+    Raises:
+        Refused: nothing can be taken back, or the PIN is wrong or locked.
+    """
+    require_unused(ledger.approvals, number)
+    require_pin(ledger.pins, pin)
+    return ledger.approvals.withdraw(number, os_user())
+
+
 def require_pin(pins: Pins, pin: str) -> None:
     """Every attempt is in the ledger before its answer is told.
 
@@ -55,6 +66,22 @@ def require_waiting(approvals: Approvals, number: int, where: str = "") -> Appro
     )
 
 
+def require_unused(approvals: Approvals, number: int) -> Approval:
+    """The approval, if a call could still use it; else what became of it, in a sentence."""
+    asked = approvals.get(number)
+    if asked is not None and asked.state == "approved" and asked.used_by is None:
+        return asked
+    if asked is None:
+        why = "there is no such number"
+    else:
+        why = "it still waits" if asked.state == "pending" else _ended(asked)
+    raise Refused(
+        "invalid_arguments" if asked is None or asked.state == "pending" else "confirmation_used",
+        f"Number {number} cannot be taken back: {why}.",
+        "Nothing was changed. Decline what still waits; Done shows what was done.",
+    )
+
+
 def tidied(reason: str) -> str:
     """A reason as it stands in the ledger: one line, without secrets, not too long."""
     return " ".join(shown(reason, REASON).split())
@@ -64,6 +91,8 @@ def outcome(decided: Approval) -> str:
     """What a decision means from now on."""
     if decided.state == "approved":
         return f"Approved. The same call goes through once, until {local_time(decided.expires_at)}."
+    if decided.state == "withdrawn":
+        return "Taken back. Nothing runs by it; the same call asks anew."
     return "Declined. Nothing runs by it."
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -206,3 +208,91 @@ def test_a_decline_blocks_the_operation_whatever_the_amount(ledger: Any):
     ledger.approvals.decide(number, approve=False, reason="no", who="ada")
     assert code(lambda: ledger.foresee(other, LIMITS)) == "declined"
     assert code(lambda: ledger.foresee(wanted(0, target="102"), LIMITS)) == "runs"
+
+
+def test_what_was_approved_can_be_taken_back_until_it_is_used(ledger: Any, clock):
+    """Bug: what was approved was shown nowhere, and nobody could take it back."""
+    number = approved(ledger)
+    ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
+    assert [(a.number, a.facts) for a in ledger.approvals.approved_unused()] == [
+        (number, {"buyer": "Ada"})
+    ]
+    taken = ledger.approvals.withdraw(number, "eve")
+    assert (taken.state, taken.who, taken.facts) == ("withdrawn", "eve", {})
+    assert ledger.approvals.approved_unused() == []
+    assert ledger.approvals.approved(BINDING) is None
+    assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "approval_required"
+    assert events(ledger)[-1] == "approval_withdrawn"
+    assert ledger.newest("consent")["who"] == "eve"
+    for again in (number, 2, 9):
+        assert code(lambda n=again: ledger.approvals.withdraw(n, "eve")) == "invalid_arguments"
+    assert ledger.approvals.request(ASKED) == 3
+
+
+def test_what_was_used_or_has_ended_cannot_be_taken_back(ledger: Any, clock):
+    number = approved(ledger)
+    intent = wanted(number)
+    ledger.begin(intent, LIMITS, BINDING)
+    ledger.finish(intent.id, "failed", executed=Executed.NO)
+    assert ledger.approvals.approved_unused() == []
+    assert code(lambda: ledger.approvals.withdraw(number, "eve")) == "confirmation_used"
+    other = approved(ledger, replace(ASKED, facts_digest="facts2"))
+    clock.at += DAY
+    assert ledger.approvals.approved_unused() == []
+    assert code(lambda: ledger.approvals.withdraw(other, "eve")) == "invalid_arguments"
+    assert events(ledger)[-1] == "approval_expired"
+
+
+def test_of_taking_back_and_using_at_once_exactly_one_wins(tmp_path):
+    """On two connections, as two processes have them."""
+    with (
+        closing(Ledger(tmp_path)) as person,
+        closing(Ledger(tmp_path)) as chat,
+        ThreadPoolExecutor(2) as both,
+    ):
+        for turn in range(20):
+            binding = replace(BINDING, arguments=str(turn))
+            number = approved(person, replace(ASKED, binding=binding))
+            go = Barrier(2)
+            call = wanted(number, target=str(turn))
+            ways = (
+                lambda n=number: person.approvals.withdraw(n, "ada"),
+                lambda c=call, b=binding: chat.begin(c, LIMITS, b).close(),
+            )
+            said = [both.submit(lambda w=way, g=go: (g.wait(), code(w))[1]) for way in ways]
+            assert [one.result() for one in said].count("runs") == 1
+            found = person.approvals.get(number)
+            assert (found.state == "withdrawn") is (found.used_by is None)
+            assert (person.show(call.id) is None) is (found.used_by is None)
+
+
+def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):
+    ledger.pins.set("123456", "ada")
+    number = ledger.approvals.request(ASKED)
+    ledger.pins.check("000000", "eve")
+    ledger.approvals.decide(number, approve=False, reason="wrong sale", who="ada")
+    about = {"tool": "kartra_cancel", "target": "7", "client": "a chat 1.0"}
+    ledger.block("key", "dismissed", about=about)
+    told = ledger.decisions(9)
+    assert [x.event for x in told] == [
+        *("dismissed", "approval_declined", "pin_wrong", "approval_asked", "pin_set")
+    ]
+    dismissed, declined, wrong, asked, _ = told
+    assert (dismissed.tool, dismissed.target, dismissed.by) == ("kartra_cancel", "7", "a chat 1.0")
+    assert (declined.number, declined.tool, declined.who) == (number, BINDING.tool, "ada")
+    assert declined.reason == "wrong sale"
+    assert (wrong.number, wrong.who) == (None, "eve")
+    assert (asked.by, asked.at) == ("claude 1", START)
+    assert [x.line for x in ledger.decisions(2)] == [5, 4]
+    assert "key" not in repr(told)
+
+
+def test_how_long_the_pin_is_locked_is_told_without_an_attempt(ledger: Any, clock):
+    ledger.pins.set("123456", "ada")
+    assert ledger.pins.locked_until() is None
+    for _ in range(5):
+        ledger.pins.check("000000", "eve")
+    assert ledger.pins.locked_until() == START + 900
+    clock.at += 900
+    assert ledger.pins.locked_until() is None
+    assert "pin_locked" not in events(ledger)

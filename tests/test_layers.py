@@ -93,6 +93,7 @@ TABLE = """
     ledger.approvals: errors ledger.chain ledger.confirmations ledger.file ledger.words
     ledger.chain:
     ledger.confirmations: errors ledger.chain ledger.file ledger.words
+    ledger.decisions: ledger.file ledger.index
     ledger.exported: ledger.words shapes text
     ledger.faults: errors
     ledger.figures: ledger.words model
@@ -100,9 +101,9 @@ TABLE = """
     ledger.head: ledger.chain ledger.faults shapes
     ledger.index: ledger.chain ledger.faults ledger.schema ledger.words model
     ledger.leads: ledger.faults
-    ledger.ledger: errors ledger.admission ledger.approvals ledger.confirmations ledger.figures
-        ledger.file ledger.index ledger.leads ledger.locks ledger.pins ledger.repair ledger.rules
-        ledger.words model
+    ledger.ledger: errors ledger.admission ledger.approvals ledger.confirmations ledger.decisions
+        ledger.figures ledger.file ledger.index ledger.leads ledger.locks ledger.pins ledger.repair
+        ledger.rules ledger.words model
     ledger.locks: ledger.faults
     ledger.pins: errors ledger.file ledger.words
     ledger.repair: errors ledger.chain ledger.faults ledger.file ledger.head ledger.index

@@ -16,7 +16,7 @@ from kartra_mcp.ledger.words import Binding, Intent
 LIFETIME = 86_400.0
 DECLINE_HOLDS = 600.0
 
-Standing = Literal["pending", "approved", "declined", "expired", "superseded"]
+Standing = Literal["pending", "approved", "declined", "expired", "superseded", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,16 @@ class Approvals:
             found = [_approval(row, transaction.now) for row in rows if row["used_by"] is None]
             return next((a for a in found if a.state == "approved"), None)
 
+    def approved_unused(self) -> list[Approval]:
+        """What a person approved and no call used yet, oldest first; until it ends, it can run."""
+        sql = (
+            "SELECT * FROM approvals WHERE state = 'approved' AND expires_at > ?"
+            " AND used_by IS NULL ORDER BY number"
+        )
+        with self.file.reading() as transaction:
+            found = transaction.all(sql, transaction.now)
+            return [_approval(row, transaction.now) for row in found]
+
     def declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
         """The newest decline of exactly this call, while it still holds."""
         with self.file.reading() as transaction:
@@ -120,6 +130,24 @@ class Approvals:
             refusal = _undecidable(None if row is None else row["state"], number)
             if refusal is None:
                 _decide(transaction, number, approve=approve, reason=reason, who=who)
+                row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+        if refusal is not None:
+            raise refusal
+        assert row is not None  # noqa: S101  or it was refused
+        return _approval(row, row["decided_at"])
+
+    def withdraw(self, number: int, who: str) -> Approval:
+        """Take an approval back before a call used it; the caller has checked the PIN.
+
+        Raises:
+            Refused: it is not approved, or no longer, or a call used it.
+        """
+        with self.file.writing() as transaction:
+            expire(transaction)
+            row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+            refusal = _unwithdrawable(row, number)
+            if refusal is None:
+                _withdraw(transaction, number, who)
                 row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
         if refusal is not None:
             raise refusal
@@ -203,6 +231,17 @@ def _decide(transaction: Transaction, number: int, *, approve: bool, reason: str
     _tell(transaction, number, state, who=who, reason=reason)
 
 
+def _withdraw(transaction: Transaction, number: int, who: str) -> None:
+    transaction.run(
+        "UPDATE approvals SET state = 'withdrawn', decided_at = ?, who = ?, facts = NULL,"
+        " summary = '' WHERE number = ?",
+        transaction.now,
+        who,
+        number,
+    )
+    _tell(transaction, number, "withdrawn", who=who)
+
+
 def _end(transaction: Transaction, number: int, state: Standing) -> None:
     transaction.run(
         "UPDATE approvals SET state = ?, facts = NULL, summary = '' WHERE number = ?", state, number
@@ -255,6 +294,24 @@ def _undecidable(state: str | None, number: int) -> Refused | None:
         code,
         f"Number {number} waits no longer: it is {state}.",
         "Let the call be made again: that asks anew.",
+    )
+
+
+def _unwithdrawable(row: Any, number: int) -> Refused | None:
+    """Why there is nothing to take back; None if there is."""
+    if row is not None and row["used_by"] is not None:
+        return Refused(
+            "confirmation_used",
+            f"Number {number} cannot be taken back: its call was made already.",
+            f"Look at what it did: {row['used_by']}.",
+        )
+    if row is not None and row["state"] == "approved":
+        return None
+    known = "there is none" if row is None else f"it is {row['state']}"
+    return Refused(
+        "invalid_arguments",
+        f"Number {number} is no approval that could still be used: {known}.",
+        "Nothing is to be taken back.",
     )
 
 

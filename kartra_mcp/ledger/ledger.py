@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kartra_mcp.errors import Refused
-from kartra_mcp.ledger import admission, confirmations, figures, index, repair, rules
+from kartra_mcp.ledger import admission, confirmations, decisions, figures, index, repair, rules
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.file import WAIT, LedgerFile, Transaction
 from kartra_mcp.ledger.leads import keyed, read_or_make_key
@@ -219,6 +219,11 @@ class Ledger:
         with self._file.reading() as transaction:
             row = transaction.one(sql, kind)
             return None if row is None else {**index.said(row["body"]), "at": row["at"]}
+
+    def decisions(self, count: int) -> list[decisions.Decision]:
+        """What persons decided and tried to, newest first."""
+        with self._file.reading() as transaction:
+            return decisions.newest(transaction, count)
 
     def first_done(self, intent: Intent) -> dict[str, Any] | None:
         """The first intent of this operation on this target that succeeded, if it was ours."""

@@ -52,6 +52,11 @@ class Pins:
         wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
         return ATTEMPTS - sum(1 for _ in wrong)
 
+    def locked_until(self) -> float | None:
+        """When a PIN is looked at again; None where one is looked at now."""
+        with self.file.reading() as transaction:
+            return _locked_until(transaction)
+
     def check(self, pin: str, who: str) -> bool:
         """Whether this is the PIN. The attempt is on disk before the answer is known outside.
 

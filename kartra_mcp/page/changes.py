@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from kartra_mcp.deciding import decide, no_pin, outcome
+from kartra_mcp.deciding import decide, no_pin, outcome, withdraw
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.words import Verified
@@ -49,6 +49,17 @@ class Changes:
             return HTMLResponse(page, status_of(problem))
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
+    async def withdraw(self, request: Request) -> Response:
+        """Take back what was approved and not used, with the PIN."""
+        number, form = _number(request), form_in(request)
+        session = session_of(request)
+        try:
+            session.notice = await in_thread(self._withdrawn, number, form)
+        except KartraMCPError as problem:
+            page = await in_thread(self.views.waiting, of_form(session, problem), number)
+            return HTMLResponse(page, status_of(problem))
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
     async def reconcile(self, request: Request) -> Response:
         """Look in the account what became of an unknown write, and tell it in its story."""
         intent, session = request.path_params["intent"], session_of(request)
@@ -75,6 +86,11 @@ class Changes:
         pin, reason = form.get("pin", ""), form.get("reason", "")
         decided = decide(self.ledger, number, pin, reason, approve=said == "approve")
         return f"Number {number}: {outcome(decided)}"
+
+    def _withdrawn(self, number: int, form: Mapping[str, str]) -> str:
+        if not self.ledger.pins.is_set():
+            raise no_pin(self.flags)
+        return f"Number {number}: {outcome(withdraw(self.ledger, number, form.get('pin', '')))}"
 
 
 def session_of(request: Request) -> Session:

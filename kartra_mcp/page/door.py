@@ -84,6 +84,7 @@ class Door:
     def _changes(self) -> Mapping[str, Endpoint]:
         return {
             "/approvals/{number}": self.changes.decide,
+            "/approvals/{number}/withdraw": self.changes.withdraw,
             "/done/{intent}/reconcile": self.changes.reconcile,
             "/chain": self.changes.verify,
         }
