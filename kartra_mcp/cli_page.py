@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kartra_mcp.cli_words import DONE, FOUND, tell
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.page import address
+from kartra_mcp.page.address import Held
 from kartra_mcp.process import open_in_browser
 from kartra_mcp.settings import Settings, flags_of, read_settings
 from kartra_mcp.terminal import say, say_error
@@ -110,14 +111,14 @@ def _page(given: _Given, settings: Settings) -> int:
     )
 
 
-def _claimed(settings: Settings) -> int | None:
+def _claimed(settings: Settings) -> Held | None:
     try:
         return address.claim(settings.state_dir)
     except OSError as problem:
         raise _unwritable(settings, problem.strerror or "unknown") from problem
 
 
-def _serve(given: _Given, settings: Settings, held: int) -> int:
+def _serve(given: _Given, settings: Settings, held: Held) -> int:
     from kartra_mcp.page.serve import IDLE, serve
 
     if not serve(settings, held, given.tell, given.idle or IDLE):

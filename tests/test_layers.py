@@ -178,8 +178,9 @@ TABLE = """
     page.peers:
     page.render: page.words terminal
     page.serve: errors ledger.ledger page.address page.beyond page.changes page.door page.entrance
-        page.live page.sessions page.views settings threads
+        page.live page.sessions page.signals page.views settings threads
     page.sessions: page.address
+    page.signals:
     page.starting: errors page.address process settings
     page.status: page.words shapes terminal
     page.views: errors ledger.exported ledger.figures ledger.ledger ledger.words page.asked

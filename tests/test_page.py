@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from waiting import gone, until
 from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.locks import RunningLocks
-from kartra_mcp.page.address import FILE, LOCK, TURN, claim, found
+from kartra_mcp.page.address import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
 from kartra_mcp.page.starting import link
 from kartra_mcp.process import start_apart
 from kartra_mcp.settings import read_settings
@@ -258,6 +258,34 @@ def test_a_signal_ends_it_also_while_somebody_looks(place, number):
         assert page.process.wait(WITHIN) == 0
         assert page.process.communicate() == ("", "")
     assert told(place) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_further_signals_change_nothing_about_its_end(place, number):
+    """Bug: of two Ctrl-C soon after each other the second closed what was closed: 60 lines, 1."""
+    with served(place) as page:
+        while page.process.poll() is None:
+            page.process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                page.process.wait(0.002)
+        assert page.process.returncode == 0
+        assert page.process.communicate() == ("", "")
+    assert told(place) is None
+
+
+def test_a_page_that_ended_once_does_not_end_the_next_one(tmp_path):
+    """Bug: withdrawn twice, it would have taken away what another page had announced."""
+    first = claim(tmp_path)
+    assert first
+    withdraw(tmp_path, first)
+    next_, page = claim(tmp_path), Page(1, 2, b"x" * 32)
+    assert next_
+    announce(tmp_path, page)
+    assert withdraw(tmp_path, first)
+    assert found(tmp_path) == page
+    assert claim(tmp_path) is None
+    withdraw(tmp_path, next_)
+    assert found(tmp_path) is None
 
 
 def test_it_ends_when_nobody_looks_and_nothing_waits(place):

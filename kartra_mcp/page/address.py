@@ -46,6 +46,19 @@ class Page:
         return f"http://127.0.0.1:{self.port}/open/{token(self.secret, now)}"
 
 
+@dataclass(slots=True)
+class Held:
+    """`page.lock`: while it is held, this process is the page of its folder."""
+
+    descriptor: int | None
+
+    def let_go(self) -> None:
+        """Once: by now the number of the descriptor may be another file's."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def token(secret: bytes, now: float) -> str:
     """Nonce, end and their HMAC, in letters: nothing in it looks like a card or a key."""
     said = secrets.token_bytes(_NONCE) + int(now + LIFETIME).to_bytes(_END, "big")
@@ -80,14 +93,15 @@ def found(folder: Path) -> Page | None:
         return page
 
 
-def claim(folder: Path) -> int | None:
-    """Become the one page of this folder, while the descriptor is open; None: there is one."""
+def claim(folder: Path) -> Held | None:
+    """Become the one page of this folder; None: there is one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with turn(folder / TURN, WAIT):
-        held = alone(folder / LOCK)
-        if held is not None:
-            (folder / FILE).unlink(missing_ok=True)
-        return held
+        descriptor = alone(folder / LOCK)
+        if descriptor is None:
+            return None
+        (folder / FILE).unlink(missing_ok=True)
+        return Held(descriptor)
 
 
 def announce(folder: Path, page: Page) -> bool:
@@ -101,13 +115,18 @@ def is_announced(folder: Path, page: Page) -> bool:
     return _read(folder) == page
 
 
-def withdraw(folder: Path, held: int, unless_sent_within: float | None = None) -> bool:
-    """Send nobody here any more, and let another page begin; not if somebody was sent just now."""
+def withdraw(folder: Path, held: Held, unless_sent_within: float | None = None) -> bool:
+    """Send nobody here any more, and let another page begin; not if somebody was sent just now.
+
+    Done once, it does nothing more: what is announced by then is another page.
+    """
     with turn(folder / TURN, WAIT):
+        if held.descriptor is None:
+            return True
         if unless_sent_within is not None and _was_sent_within(folder, unless_sent_within):
             return False
         (folder / FILE).unlink(missing_ok=True)
-        os.close(held)
+        held.let_go()
         return True
 
 

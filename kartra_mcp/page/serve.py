@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -20,13 +19,14 @@ from uvicorn import Config
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.page import address
-from kartra_mcp.page.address import Page
+from kartra_mcp.page.address import Held, Page
 from kartra_mcp.page.beyond import Beyond
 from kartra_mcp.page.changes import Changes
 from kartra_mcp.page.door import Door, static_files
 from kartra_mcp.page.entrance import Entrance
 from kartra_mcp.page.live import Live
 from kartra_mcp.page.sessions import Sessions
+from kartra_mcp.page.signals import Signals
 from kartra_mcp.page.views import Views
 from kartra_mcp.settings import Settings
 from kartra_mcp.threads import in_thread
@@ -39,7 +39,7 @@ MOST_CONNECTIONS = 100
 GRACE = 3
 
 
-def serve(settings: Settings, held: int, told: Callable[[str], None], idle: float = IDLE) -> bool:
+def serve(settings: Settings, held: Held, told: Callable[[str], None], idle: float = IDLE) -> bool:
     """Serve until stopped or idle. False: where it is could not be told in the state folder.
 
     Args:
@@ -48,6 +48,7 @@ def serve(settings: Settings, held: int, told: Callable[[str], None], idle: floa
         told: is given an address that lets somebody in, as soon as it does.
         idle: seconds without anybody who looks and without anything that waits.
     """
+    signals = Signals()
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         closing(Ledger(settings.state_dir)) as ledger,
@@ -56,7 +57,8 @@ def serve(settings: Settings, held: int, told: Callable[[str], None], idle: floa
         if not address.announce(settings.state_dir, page):
             return False
         told(page.address(time.time()))
-        anyio.run(partial(_serve, _Serving(settings, page, held, ledger, idle), listening))
+        anyio.run(partial(_serve, _Serving(settings, page, held, ledger, idle, signals), listening))
+        signals.ignore()
     return True
 
 
@@ -66,9 +68,10 @@ class _Serving:
 
     settings: Settings
     page: Page
-    held: int
+    held: Held
     ledger: Ledger
     idle: float
+    signals: Signals
     used_at: float = field(default_factory=time.monotonic)
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -77,12 +80,8 @@ class _Serving:
 
     async def until_stopped(self) -> None:
         """A signal: whoever sent it, nobody else is sent here."""
-        ends = {signal.SIGTERM, signal.SIGINT}
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            ends.add(signal.SIGHUP)
-        with anyio.open_signal_receiver(*ends) as received:
-            async for _ in received:
-                await self._withdraw(None)
+        await self.signals.one()
+        await self._withdraw(None)
 
     async def until_idle(self, live: Live) -> None:
         while not self.over.is_set():
