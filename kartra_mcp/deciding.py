@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kartra_mcp.errors import Refused
+from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.ledger.approvals import Approval, Approvals
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pins import LOCKED, Pins
@@ -111,6 +111,11 @@ def no_reason() -> Refused:
         "A decline needs a reason: it stands in the ledger.",
         "Nothing was decided. Say why, and decline again.",
     )
+
+
+def is_about_the_reason(problem: KartraMCPError) -> bool:
+    """Whether a reason is what a refused decision lacked."""
+    return problem.message == no_reason().message
 
 
 def _ended(asked: Approval) -> str:

@@ -165,26 +165,31 @@ TABLE = """
     page.address: ledger.locks shapes state
     page.asked: ledger.words model
     page.beyond: composition settings threads turns
-    page.changes: deciding errors ledger.ledger ledger.words page.beyond page.entrance page.sessions
-        page.views threads
-    page.charts: ledger.figures ledger.words page.done page.words terminal
-    page.done: ledger.approvals ledger.words model page.words terminal
+    page.changes: deciding errors ledger.ledger ledger.words page.beyond page.entrance page.notices
+        page.sessions page.views threads
+    page.charts: ledger.figures ledger.words page.codes page.done page.words terminal
+    page.codes: page.words
+    page.decisions: ledger.decisions page.words terminal
+    page.done: ledger.approvals ledger.words model page.codes page.words shapes terminal
     page.door: errors page.beyond page.changes page.entrance page.guard page.live page.sessions
         page.views threads
     page.drawing: page.charts text
     page.entrance: errors model page.guard page.peers page.sessions page.views threads
     page.guard:
     page.live: errors ledger.approvals page.sessions threads
+    page.notices: ledger.approvals ledger.words
     page.peers:
     page.render: page.words terminal
     page.serve: errors ledger.ledger page.address page.beyond page.changes page.door page.entrance
         page.live page.sessions page.signals page.views settings threads
-    page.sessions: page.address
+    page.sessions: page.address page.notices
+    page.settling: page.done page.words reconciling
     page.signals:
     page.starting: errors page.address process settings
     page.status: page.words shapes terminal
-    page.views: errors ledger.exported ledger.figures ledger.ledger ledger.words page.asked
-        page.charts page.done page.drawing page.render page.status page.waiting page.words settings
+    page.views: deciding errors ledger.exported ledger.figures ledger.ledger ledger.words page.asked
+        page.charts page.decisions page.done page.drawing page.notices page.render page.settling
+        page.status page.waiting page.words settings
     page.waiting: ledger.approvals model page.words terminal
     page.words: ledger.words shapes terminal
     php_form: kartra

@@ -159,11 +159,13 @@ def entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
 
 
 def lines_of(db: sqlite3.Connection, intent_id: str) -> list[Line]:
-    """Every line of one intent's story."""
+    """Every line of one intent's story, the looks that found nothing among them."""
     found = db.execute(
         "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
-        " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = ? ORDER BY l.n",
-        (intent_id,),
+        " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = :id"
+        " UNION SELECT n, at, kind, body, prev, hash FROM lines"
+        " WHERE kind = 'look' AND json_extract(body, '$.intent') = :id ORDER BY n",
+        {"id": intent_id},
     )
     return [Line(*row) for row in found]
 

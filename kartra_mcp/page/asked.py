@@ -11,7 +11,18 @@ from urllib.parse import urlencode
 from kartra_mcp.ledger.words import Consent, Filters, State
 from kartra_mcp.model import Risk
 
-FIELDS = ("since", "until", "tool", "risk", "outcome", "consent", "lead", "transaction")
+TITLES: Mapping[str, str] = {
+    "since": "From",
+    "until": "To",
+    "tool": "Tool",
+    "risk": "Risk",
+    "outcome": "Outcome",
+    "consent": "Consent",
+    "lead": "Lead's e-mail address",
+    "transaction": "Transaction or other target",
+}
+"""Each field as the form calls it."""
+
 LONGEST = 320
 """Characters of one field; the longest address of a lead."""
 
@@ -43,7 +54,7 @@ class Asked:
 
 
 def read(query: Mapping[str, str]) -> Asked:
-    said = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
+    said = {name: query.get(name, "").strip()[:LONGEST] for name in TITLES}
     wrong: dict[str, str] = {}
     filters = Filters(
         tool=said["tool"] or None,
@@ -55,6 +66,8 @@ def read(query: Mapping[str, str]) -> Asked:
         consent=_one_of(CONSENTS, said["consent"], "consent", wrong),
         before=_before(query.get("before", "")),
     )
+    if filters.since is not None and filters.until is not None and filters.until <= filters.since:
+        wrong["until"] = "Earlier than From."
     return Asked(said, filters, said["lead"], wrong)
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from kartra_mcp.deciding import decide, no_pin, outcome, withdraw
+from kartra_mcp.deciding import decide, no_pin, withdraw
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.words import Verified
 from kartra_mcp.page.beyond import Beyond
 from kartra_mcp.page.entrance import status_of
+from kartra_mcp.page.notices import Notice, of_decision, of_look
 from kartra_mcp.page.sessions import Session
 from kartra_mcp.page.views import Shown, Views
 from kartra_mcp.threads import in_thread
@@ -64,7 +64,7 @@ class Changes:
         """Look in the account what became of an unknown write, and tell it in its story."""
         intent, session = request.path_params["intent"], session_of(request)
         try:
-            session.notice = _settled(await self.beyond.reconcile(intent))
+            session.notice = of_look(await self.beyond.reconcile(intent))
         except KartraMCPError as problem:
             page = await in_thread(self.views.story, intent, of_form(session, problem))
             if page is None:
@@ -77,20 +77,19 @@ class Changes:
         self.verified = await in_thread(self.ledger.verify)
         return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
 
-    def _decided(self, number: int, form: Mapping[str, str]) -> str:
+    def _decided(self, number: int, form: Mapping[str, str]) -> Notice:
         said = form.get("decision")
         if said not in {"approve", "decline"}:
             raise _no_decision()
         if not self.ledger.pins.is_set():
             raise no_pin(self.flags)
         pin, reason = form.get("pin", ""), form.get("reason", "")
-        decided = decide(self.ledger, number, pin, reason, approve=said == "approve")
-        return f"Number {number}: {outcome(decided)}"
+        return of_decision(decide(self.ledger, number, pin, reason, approve=said == "approve"))
 
-    def _withdrawn(self, number: int, form: Mapping[str, str]) -> str:
+    def _withdrawn(self, number: int, form: Mapping[str, str]) -> Notice:
         if not self.ledger.pins.is_set():
             raise no_pin(self.flags)
-        return f"Number {number}: {outcome(withdraw(self.ledger, number, form.get('pin', '')))}"
+        return of_decision(withdraw(self.ledger, number, form.get("pin", "")))
 
 
 def session_of(request: Request) -> Session:
@@ -118,16 +117,6 @@ def _number(request: Request) -> int:
     if not (said.isascii() and said.isdecimal() and len(said) <= _DIGITS):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return int(said)
-
-
-def _settled(told: Mapping[str, Any]) -> str:
-    means = {
-        "succeeded": "It was done.",
-        "failed": "It was not done.",
-        "unknown": "It is still unknown.",
-    }
-    more = f" {told['check']}" if "check" in told else ""
-    return f"{means[told['state']]} {told['why']}{more}"
 
 
 def _no_decision() -> Refused:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from kartra_mcp.ledger.figures import Day, Figures
 from kartra_mcp.ledger.words import Limits
+from kartra_mcp.page.codes import words_of
 from kartra_mcp.page.done import OUTCOMES
-from kartra_mcp.page.words import label, tool_title
+from kartra_mcp.page.words import tool_title
 from kartra_mcp.terminal import tidy
 
 DAYS = 30
@@ -102,22 +103,22 @@ def _refunds(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
     about = f"The cap is {cap:.2f} in any 24 hours." if cap is not None else "No cap is set."
     return Chart(
         "refunds",
-        "Refunds a day, against the cap",
+        f"Refunds a day{_against(cap)}",
         f"{about}{one} What is unknown counts as paid. Kartra does not name currencies.",
         tuple(_short(day) for day in days),
         (
             Series("Paid back", tuple(float(day.refunded) for day in told), "main"),
             Series("Unknown", tuple(float(day.uncertain) for day in told), "doubt"),
         ),
-        ("Day", "Refunds", "Paid back", "Unknown", "Not read", "Cap"),
+        ("Day", "Refunds", "Paid back", "Unknown", "Not read", *_capped("Cap", cap)),
         tuple(
             (
-                str(day),
+                _day(day),
                 str(one.refunds),
                 f"{one.refunded:.2f}",
                 f"{one.uncertain:.2f}",
                 str(one.unread),
-                _sum(cap),
+                *_capped(_sum(cap), cap),
             )
             for day, one in _with_something(days, told)
         ),
@@ -130,13 +131,13 @@ def _acts(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
     cap = limits.cap_day_count
     return Chart(
         "acts",
-        "Irreversible acts a day, against the cap",
+        f"Irreversible acts a day{_against(cap)}",
         f"The cap is {cap} in any 24 hours." if cap is not None else "No cap is set.",
         tuple(_short(day) for day in days),
         (Series("Irreversible acts", tuple(float(day.irreversible) for day in told)),),
-        ("Day", "Irreversible acts", "Cap"),
+        ("Day", "Irreversible acts", *_capped("Cap", cap)),
         tuple(
-            (str(day), str(one.irreversible), "-" if cap is None else str(cap))
+            (_day(day), str(one.irreversible), *_capped(str(cap), cap))
             for day, one in _with_something(days, told)
         ),
         cap=cap,
@@ -207,10 +208,10 @@ def _errors(found: Figures) -> Chart:
         "errors",
         "Errors by code",
         _most(len(codes), "codes") + "What was refused before it was begun is not in the ledger.",
-        tuple(label(code) for code in drawn),
+        tuple(words_of(code) for code in drawn),
         (Series("Errors", tuple(float(found.codes[code]) for code in drawn), "bad"),),
-        ("Code", "Writes"),
-        tuple((tidy(code, 60), str(found.codes[code])) for code in codes),
+        ("What went wrong", "Code", "Writes"),
+        tuple((words_of(code), tidy(code, 60), str(found.codes[code])) for code in codes),
         lying=True,
     )
 
@@ -257,6 +258,19 @@ def _seconds(took: float) -> str:
 
 def _sum(amount: Decimal | None) -> str:
     return "-" if amount is None else f"{amount:.2f}"
+
+
+def _against(cap: Any) -> str:
+    return "" if cap is None else ", against the cap"
+
+
+def _capped(told: str, cap: Any) -> tuple[str, ...]:
+    """A column that only a cap has."""
+    return () if cap is None else (told,)
+
+
+def _day(day: date) -> str:
+    return f"{_short(day)} {day.year}"
 
 
 def _short(day: date) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kartra_mcp import __version__
-from kartra_mcp.page.words import label, lasting
+from kartra_mcp.page.words import label, lasting, parts
 from kartra_mcp.terminal import tidy
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -29,5 +29,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(tidy=tidy, label=label, lasting=lasting)
+    made.filters.update(tidy=tidy, label=label, lasting=lasting, parts=parts)
     return made

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from kartra_mcp.page.address import valid_until
+from kartra_mcp.page.notices import SILENCE, Notice
 
 MOST_SESSIONS = 32
 MOST_USED = 10_000
@@ -19,11 +20,11 @@ class Session:
 
     csrf: str
     until: float
-    notice: str = ""
+    notice: Notice = SILENCE
     streams: list[object] = field(default_factory=list[object])
 
-    def said_once(self) -> str:
-        notice, self.notice = self.notice, ""
+    def said_once(self) -> Notice:
+        notice, self.notice = self.notice, SILENCE
         return notice
 
 

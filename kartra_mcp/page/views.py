@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
+from kartra_mcp.deciding import is_about_the_reason
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.ledger.exported import written
 from kartra_mcp.ledger.figures import Figures
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.words import MEANS, Filters, Verified
-from kartra_mcp.page import asked, charts, done, drawing, status, waiting
+from kartra_mcp.page import asked, charts, decisions, done, drawing, settling, status, waiting
+from kartra_mcp.page.notices import SILENCE, Notice
 from kartra_mcp.page.render import rendered
 from kartra_mcp.page.words import Moment, label, tool_title
 from kartra_mcp.settings import Settings
@@ -25,11 +27,11 @@ ROWS = 50
 class Shown:
     """What is said to one request besides what it asked for.
 
-    `notice` is said once, e.g. "Approved number 3."; `reason` was typed before, and is kept.
+    `notice` is said once, e.g. "Number 3 is approved."; `reason` was typed before, and is kept.
     """
 
     csrf: str
-    notice: str = ""
+    notice: Notice = SILENCE
     problem: KartraMCPError | None = None
     reason: str = ""
 
@@ -44,15 +46,31 @@ class Views:
 
     def waiting(self, shown: Shown, number: int | None = None) -> str:
         """What waits; `number` is the card whose decision was refused."""
-        cards = self._cards()
-        there = number if any(card.number == number for card in cards) else None
+        cards, standing = self._cards(), self._standing()
+        known = {x.number for x in (*cards, *standing["unused"])}
+        there = number if number in known else None
+        about = shown.problem is not None and is_about_the_reason(shown.problem)
         return self._page(
-            "waiting.html", "Waiting", shown, cards=cards, refused=there, has_pin=self._has_pin()
+            "waiting.html",
+            "Waiting",
+            shown,
+            cards=cards,
+            refused=there,
+            field="reason" if about else "pin",
+            **standing,
         )
 
     def cards(self, shown: Shown) -> str:
-        """What stands inside of `#cards`."""
-        return rendered("cards.html", cards=self._cards(), shown=shown, refused=None)
+        """What stands on Waiting, to be put in its place: `#standing`, and the cards."""
+        return rendered(
+            "live.html",
+            cards=self._cards(),
+            shown=shown,
+            refused=None,
+            field="",
+            flags=self._settings.flags,
+            **self._standing(),
+        )
 
     def done(self, query: Mapping[str, str], shown: Shown) -> str:
         """The ledger, newest first, fifty at a time."""
@@ -70,7 +88,10 @@ class Views:
             later=wanted.filters.before is not None,
             choices=self._choices(),
             means=MEANS,
-            unknown=len(self._ledger.recent(ROWS, Filters(state="unknown"))),
+            unknown=self._unknown(),
+            titles=asked.TITLES,
+            most=decisions.SHOWN,
+            decisions=[decisions.row(told) for told in self._ledger.decisions(decisions.SHOWN)],
         )
 
     def story(self, intent: str, shown: Shown) -> str | None:
@@ -81,7 +102,13 @@ class Views:
             return None
         number = done.approval_number(entry)
         approval = None if number is None else self._ledger.approvals.get(number)
-        return self._page("story.html", "Done", shown, story=done.story(entry, approval))
+        return self._page(
+            "story.html",
+            "Done",
+            shown,
+            story=done.story(entry, approval),
+            settling=settling.told(entry, self._ledger.looks(intent), self._ledger.now()),
+        )
 
     def export(self, query: Mapping[str, str], form: Literal["csv", "json"]) -> str:
         """All that Done would show, for another program.
@@ -117,6 +144,9 @@ class Views:
             "Status",
             shown,
             status=status.read(told) if told else None,
+            recorded=status.recorded(self._ledger.newest("policy"), told) if told else None,
+            unknown=self._unknown(),
+            many=ROWS,
             chain=chain,
             length=self._ledger.length(),
             folder=str(self._settings.state_dir),
@@ -150,6 +180,19 @@ class Views:
         now = self._ledger.now()
         return [waiting.card(asked_, now) for asked_ in self._ledger.approvals.pending()]
 
+    def _standing(self) -> dict[str, Any]:
+        """What a person has to know besides the cards."""
+        now, until = self._ledger.now(), self._ledger.pins.locked_until()
+        return {
+            "has_pin": self._has_pin(),
+            "locked": None if until is None else Moment(until),
+            "unused": [waiting.unused(x, now) for x in self._ledger.approvals.approved_unused()],
+        }
+
+    def _unknown(self) -> int:
+        """Writes of unknown outcome, as far as anybody counts."""
+        return len(self._ledger.recent(ROWS, Filters(state="unknown")))
+
     def _choices(self) -> dict[str, list[tuple[str, str]]]:
         """What each filter can be: its value, and its words."""
         return {
@@ -180,7 +223,7 @@ class Views:
 
 
 def _not_understood(wrong: Mapping[str, str]) -> Refused:
-    said = " ".join(f"{name}: {why}" for name, why in wrong.items())
+    said = " ".join(f"{asked.TITLES[name]}: {why}" for name, why in wrong.items())
     return Refused(
         "invalid_arguments",
         f"A filter was not understood, so nothing was exported. {said}",

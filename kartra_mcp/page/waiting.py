@@ -8,11 +8,36 @@ from typing import Any
 
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.model import Risk
-from kartra_mcp.page.words import Fact, Moment, facts, lasting, tool_title, values
+from kartra_mcp.page.words import Fact, Moment, facts, lasting, money, tool_title, values
 from kartra_mcp.terminal import tidy
 
 _APART = ("effect", "undo", "risk", "could_not_be_read")
 """What a card says in places of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """What was approved, and no call used yet."""
+
+    number: int
+    heading: str
+    summary: str
+    who: str
+    since: Moment
+    until: Moment
+    left: str
+
+
+def unused(approved: Approval, now: float) -> Unused:
+    return Unused(
+        number=approved.number,
+        heading=_heading(approved.binding.tool, approved.facts),
+        summary=tidy(approved.summary),
+        who=tidy(approved.who, 80),
+        since=Moment(approved.decided_at or approved.asked_at),
+        until=Moment(approved.expires_at),
+        left=lasting(approved.expires_at - now),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +86,4 @@ def card(asked: Approval, now: float) -> Card:
 def _heading(tool: str, told: Mapping[str, Any]) -> str:
     """What would be done, in a few words: of a refund, the sum."""
     sum_ = told.get("this_refund")
-    return f"Refund {tidy(sum_, 40)}" if sum_ else tool_title(tool)
+    return f"Refund {money(sum_)}" if sum_ else tool_title(tool)

@@ -7,6 +7,7 @@
   const arrivals = document.getElementById("arrivals");
   const badge = document.getElementById("count");
   const notify = document.getElementById("notify");
+  const notified = document.getElementById("notified");
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
   // Milliseconds: a stream that the page process ended by itself comes back after five seconds.
   const PATIENCE = 12000;
@@ -33,7 +34,7 @@
   }
 
   // Notifications name the number only: a locked screen may show them.
-  function notified(numbers) {
+  function alerted(numbers) {
     const last = numbers.length ? Math.max(...numbers) : 0;
     const isNew = newest !== null && last > newest;
     newest = Math.max(newest ?? 0, last);
@@ -48,14 +49,25 @@
 
   function offer() {
     if (!notify || !("Notification" in window)) return;
-    const state = Notification.permission;
-    notify.hidden = state !== "default";
+    saidOfNotifying();
     notify.onclick = async () => {
       await Notification.requestPermission();
-      notify.hidden = Notification.permission !== "default";
-      if (Notification.permission === "granted") told("You will be notified.");
-      document.getElementById("main").focus();
+      saidOfNotifying();
+      if (notify.hidden) document.getElementById("main").focus();
     };
+  }
+
+  function saidOfNotifying() {
+    const said = {
+      granted: "You will be notified, as long as this tab stays open.",
+      denied:
+        "Your browser blocks notifications of this page: allow them in its settings for this " +
+        "address. The tab's title tells how many calls wait.",
+      default: "",
+    }[Notification.permission];
+    notify.hidden = Notification.permission !== "default";
+    notified.hidden = !said;
+    if (notified.textContent !== said) notified.textContent = said;
   }
 
   // Cards that stay are left alone, with whatever is being typed into them.
@@ -88,6 +100,16 @@
     if (words.length) told(words.join(" "));
   }
 
+  // What stands besides the cards is put anew only when it changed: a PIN may be typed into it.
+  function stood(fresh) {
+    const before = document.getElementById("standing");
+    fresh.remove();
+    if (fresh.dataset.key === before.dataset.key) return;
+    const hadFocus = before.contains(document.activeElement);
+    before.replaceWith(fresh);
+    if (hadFocus) document.getElementById("main").focus();
+  }
+
   async function refreshed() {
     if (fetching) {
       again = true;
@@ -98,7 +120,9 @@
       const answer = await fetch("/cards", { cache: "no-store" });
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-      placed(document.adoptNode(fresh));
+      document.adoptNode(fresh);
+      stood(fresh.querySelector("#standing"));
+      placed(fresh);
     } finally {
       fetching = false;
       if (again) {
@@ -112,12 +136,15 @@
     const { count, numbers } = JSON.parse(event.data);
     online(true);
     counted(count);
-    notified(numbers);
+    alerted(numbers);
     if (!cards) return;
     const here = shown().map(numberOf);
     const same = here.length === numbers.length && here.every((n) => numbers.includes(n));
-    if (!same) refreshed().catch(() => online(false));
+    if (!same || standing()) update();
   }
+
+  const standing = () => document.getElementById("standing")?.children.length > 0;
+  const update = () => refreshed().catch(() => online(false));
 
   function online(yes) {
     const said = document.getElementById("offline");
@@ -164,15 +191,57 @@
     }
   }
 
+  // Neither decision is made by Enter in a field; a decline asks for its reason here and at once.
+  document.addEventListener("keydown", (event) => {
+    const field = event.target;
+    if (event.key !== "Enter" || !field.matches(".decide input")) return;
+    event.preventDefault();
+    told("Nothing was decided: choose Decline or Approve.");
+  });
+
+  function lacksReason(form, button) {
+    const reason = form.elements.reason;
+    if (button?.value !== "decline" || reason.value.trim()) return false;
+    const said = form.querySelector(".lacking") ?? document.createElement("p");
+    said.className = "lacking wrong";
+    said.id = `${reason.id}-wrong`;
+    said.setAttribute("role", "alert");
+    said.textContent = "A decline needs a reason: it stands in the ledger.";
+    reason.after(said);
+    reason.setAttribute("aria-invalid", "true");
+    reason.setAttribute("aria-describedby", said.id);
+    reason.focus();
+    return true;
+  }
+
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (field.name !== "reason" || !field.value.trim()) return;
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-describedby");
+    field.form.querySelector(".lacking")?.remove();
+  });
+
   // A second click on a form that was sent already sends nothing.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.method !== "post") return;
-    if (form.dataset.sent) event.preventDefault();
+    if (form.dataset.sent || (form.matches(".decide") && lacksReason(form, event.submitter))) {
+      event.preventDefault();
+      return;
+    }
     form.dataset.sent = "yes";
   });
 
+  // A PIN may have been chosen, an approval used: whoever comes back to the tab sees it.
+  function watched() {
+    if (cards && standing() && !document.hidden) update();
+  }
+
+  document.addEventListener("visibilitychange", watched);
+  document.querySelector("[data-focus]")?.focus();
   offer();
   listening();
   setInterval(aged, 30 * 1000);
+  setInterval(watched, 5 * 1000);
 })();
