@@ -56,7 +56,7 @@ def row(told: Decision) -> Row:
         at=Moment(told.at),
         what=_EVENTS.get(told.event) or label(told.event),
         ink=_INKS.get(told.event, ""),
-        about=tidy(about, 120),
+        about=tidy(about, 120) if about else "",
         by=tidy(told.who or told.by, 120),
         reason=tidy(told.reason) if told.reason else "",
     )

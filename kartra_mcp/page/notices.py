@@ -29,12 +29,12 @@ def of_decision(decided: Approval) -> Notice:
     number = f"Number {decided.number}"
     if decided.state == "approved":
         return Notice(
-            f"{number} is approved. Nothing has been done yet: tell your assistant to go on. The "
+            f"{number}: Approved. Nothing has been done yet: tell your assistant to go on. The "
             f"same call then runs once, until {moment(decided.expires_at)}."
         )
     if decided.state == "withdrawn":
-        return Notice(f"{number} is taken back. Nothing runs by it; the same call asks anew.")
-    return Notice(f"{number} is declined. Nothing was done, and nothing runs by it.")
+        return Notice(f"{number}: Taken back. Nothing runs by it; the same call asks anew.")
+    return Notice(f"{number}: Declined. Nothing was done, and nothing runs by it.")
 
 
 def of_look(told: Mapping[str, Any]) -> Notice:

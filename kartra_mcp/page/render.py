@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,5 +30,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(tidy=tidy, label=label, lasting=lasting, parts=parts)
+    shown: dict[str, Callable[..., Any]] = {
+        "tidy": tidy,
+        "label": label,
+        "lasting": lasting,
+        "parts": parts,
+    }
+    made.filters.update(shown)
     return made

@@ -116,8 +116,10 @@ class Recorded:
 
 def recorded(newest: Mapping[str, Any] | None, told: Mapping[str, Any]) -> Recorded | None:
     """None where nothing was recorded, or where it says the same."""
-    policy = _object(newest.get("policy")) if newest else {}
-    if not newest or not policy:
+    if not newest:
+        return None
+    policy = _object(newest.get("policy"))
+    if not policy:
         return None
     ours, theirs = _rules_told(_object(told.get("rules"))), _rules_recorded(policy)
     facts = tuple(
@@ -199,7 +201,12 @@ def _problems(told: Mapping[str, Any]) -> tuple[Problem, ...]:
 
 
 def _facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
-    return tuple(Fact(n, _NAMES.get(n) or label(n), _values(n, v)) for n, v in told.items())
+    """What is not known is left out, but for a cap that is not set."""
+    return tuple(
+        Fact(n, _NAMES.get(n) or label(n), _values(n, v))
+        for n, v in told.items()
+        if v is not None or n in _LIMITS
+    )
 
 
 def _values(name: str, value: Any) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ ROWS = 50
 class Shown:
     """What is said to one request besides what it asked for.
 
-    `notice` is said once, e.g. "Number 3 is approved."; `reason` was typed before, and is kept.
+    `notice` is said once, e.g. "Number 3: Approved."; `reason` was typed before, and is kept.
     """
 
     csrf: str
