@@ -81,6 +81,15 @@ class Visitor:
         path = f"/approvals/{number}"
         return self.post(path, decision=decision, pin=pin, reason=reason)
 
+    def decided(self, number: int, decision: str, pin: str = PIN, reason: str = "") -> Reply:
+        """What is shown after the decision was sent."""
+        return self.after(self.decide(number, decision, pin, reason))
+
+    def after(self, reply: Reply) -> Reply:
+        """Where an answer leads to."""
+        assert reply.status == 303, reply
+        return self.get(urlsplit(reply.headers["location"]).path)
+
     def csrf(self) -> str:
         if "csrf" not in self.own:
             forms = r'name="csrf" value="([^"]+)"'

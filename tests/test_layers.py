@@ -165,8 +165,8 @@ TABLE = """
     page.address: ledger.locks shapes state
     page.asked: ledger.words model
     page.beyond: composition settings threads turns
-    page.changes: deciding errors ledger.ledger ledger.words page.beyond page.entrance page.notices
-        page.sessions page.views threads
+    page.changes: deciding errors ledger.ledger ledger.words page.beyond page.notices page.sessions
+        page.views threads
     page.charts: ledger.figures ledger.words page.codes page.done page.words terminal
     page.codes: page.words
     page.decisions: ledger.decisions page.words terminal
@@ -182,7 +182,7 @@ TABLE = """
     page.render: page.words terminal
     page.serve: errors ledger.ledger page.address page.beyond page.changes page.door page.entrance
         page.live page.sessions page.signals page.views settings threads
-    page.sessions: page.address page.notices
+    page.sessions: errors page.address page.notices
     page.settling: page.done page.words reconciling
     page.signals:
     page.starting: errors page.address process settings

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from kartra_mcp.deciding import decide, no_pin, withdraw
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.words import Verified
 from kartra_mcp.page.beyond import Beyond
-from kartra_mcp.page.entrance import status_of
 from kartra_mcp.page.notices import Notice, of_decision, of_look
-from kartra_mcp.page.sessions import Session
-from kartra_mcp.page.views import Shown, Views
+from kartra_mcp.page.sessions import Refusal, Session
+from kartra_mcp.page.views import Shown
 from kartra_mcp.threads import in_thread
 
 _DIGITS = 9
@@ -32,50 +31,50 @@ class Changes:
     """
 
     ledger: Ledger
-    views: Views
     beyond: Beyond
     flags: str = ""
     verified: Verified | None = None
 
     async def decide(self, request: Request) -> Response:
         """Approve or decline, with the PIN. What was typed as a reason is kept where it fails."""
-        number, form = _number(request), form_in(request)
-        session = session_of(request)
-        try:
-            session.notice = await in_thread(self._decided, number, form)
-        except KartraMCPError as problem:
-            shown = of_form(session, problem, form.get("reason", ""))
-            page = await in_thread(self.views.waiting, shown, number)
-            return HTMLResponse(page, status_of(problem))
-        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        return await self._answered(request, self._decided)
 
     async def withdraw(self, request: Request) -> Response:
         """Take back what was approved and not used, with the PIN."""
-        number, form = _number(request), form_in(request)
-        session = session_of(request)
-        try:
-            session.notice = await in_thread(self._withdrawn, number, form)
-        except KartraMCPError as problem:
-            page = await in_thread(self.views.waiting, of_form(session, problem), number)
-            return HTMLResponse(page, status_of(problem))
-        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        return await self._answered(request, self._withdrawn)
 
     async def reconcile(self, request: Request) -> Response:
         """Look in the account what became of an unknown write, and tell it in its story."""
         intent, session = request.path_params["intent"], session_of(request)
+        page = f"/done/{intent}"
         try:
             session.notice = of_look(await self.beyond.reconcile(intent))
         except KartraMCPError as problem:
-            page = await in_thread(self.views.story, intent, of_form(session, problem))
-            if page is None:
+            if await in_thread(self.ledger.show, intent) is None:
                 raise
-            return HTMLResponse(page, status_of(problem))
-        return RedirectResponse(f"/done/{intent}", HTTPStatus.SEE_OTHER)
+            session.refusal = Refusal(page, problem.with_traceback(None))
+        return RedirectResponse(page, HTTPStatus.SEE_OTHER)
 
     async def verify(self, _: Request) -> Response:
         """Follow every line of the ledger."""
         self.verified = await in_thread(self.ledger.verify)
         return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
+
+    async def _answered(
+        self, request: Request, work: Callable[[int, Mapping[str, str]], Notice]
+    ) -> Response:
+        """Always by a redirect: to load the page again is no second attempt at the PIN."""
+        number, form = number_in(request), form_in(request)
+        session = session_of(request)
+        session.refusal = None
+        try:
+            session.notice = await in_thread(work, number, form)
+        except KartraMCPError as problem:
+            # Without its traceback, whose frames know the PIN.
+            refused = problem.with_traceback(None)
+            session.refusal = Refusal("/", refused, number, form.get("reason", ""))
+            return to_card(number)
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
     def _decided(self, number: int, form: Mapping[str, str]) -> Notice:
         said = form.get("decision")
@@ -102,17 +101,19 @@ def form_in(request: Request) -> dict[str, str]:
     return request.scope["form"]
 
 
-def shown_to(request: Request) -> Shown:
+def shown_to(request: Request, refusal: Refusal | None = None) -> Shown:
     """For a whole page: what is to be said once is said now."""
     session = session_of(request)
-    return Shown(session.csrf, session.said_once())
+    if refusal is None:
+        return Shown(session.csrf, session.said_once())
+    return Shown(session.csrf, session.said_once(), refusal.problem, refusal.reason)
 
 
-def of_form(session: Session, problem: KartraMCPError | None = None, reason: str = "") -> Shown:
-    return Shown(session.csrf, problem=problem, reason=reason)
+def to_card(number: int) -> Response:
+    return RedirectResponse(f"/#approval-{number}", HTTPStatus.SEE_OTHER)
 
 
-def _number(request: Request) -> int:
+def number_in(request: Request) -> int:
     said = request.path_params["number"]
     if not (said.isascii() and said.isdecimal() and len(said) <= _DIGITS):
         raise HTTPException(HTTPStatus.NOT_FOUND)

@@ -19,11 +19,11 @@ from starlette.types import Receive, Scope, Send
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.page import guard
 from kartra_mcp.page.beyond import Beyond
-from kartra_mcp.page.changes import Changes, of_form, session_of, shown_to
+from kartra_mcp.page.changes import Changes, number_in, session_of, shown_to, to_card
 from kartra_mcp.page.entrance import status_of
 from kartra_mcp.page.live import Live
 from kartra_mcp.page.sessions import Session, Sessions
-from kartra_mcp.page.views import Views
+from kartra_mcp.page.views import Shown, Views
 from kartra_mcp.threads import in_thread
 
 STATIC = Path(__file__).with_name("static")
@@ -70,6 +70,8 @@ class Door:
             "/": self._waiting,
             "/open/{token}": self._open,
             "/cards": self._cards,
+            "/approvals/{number}": self._card,
+            "/approvals/{number}/withdraw": self._card,
             "/events": self._events,
             "/done": self._done,
             "/done/{intent}": self._story,
@@ -104,10 +106,16 @@ class Door:
         return answer
 
     async def _waiting(self, request: Request) -> Response:
-        return HTMLResponse(await in_thread(self.views.waiting, shown_to(request)))
+        refusal = session_of(request).refused_on("/")
+        number = refusal.number if refusal else None
+        return HTMLResponse(await in_thread(self.views.waiting, shown_to(request, refusal), number))
+
+    async def _card(self, request: Request) -> Response:
+        """Where a decision was sent to: whoever loads that is shown what it was about."""
+        return to_card(number_in(request))
 
     async def _cards(self, request: Request) -> Response:
-        shown = of_form(session_of(request))
+        shown = Shown(session_of(request).csrf)
         return HTMLResponse(await in_thread(self.views.cards, shown))
 
     async def _events(self, request: Request) -> Response:
@@ -119,7 +127,8 @@ class Door:
 
     async def _story(self, request: Request) -> Response:
         intent = request.path_params["intent"]
-        return _found(await in_thread(self.views.story, intent, shown_to(request)))
+        refusal = session_of(request).refused_on(f"/done/{intent}")
+        return _found(await in_thread(self.views.story, intent, shown_to(request, refusal)))
 
     async def _csv(self, request: Request) -> Response:
         return await self._export(request, "csv", "text/csv; charset=utf-8")

@@ -152,7 +152,7 @@ async def _end_streams(over: anyio.Event, live: Live) -> None:
 def _entrance(serving: _Serving, live: Live, beyond: Beyond) -> Entrance:
     views = Views(serving.ledger, serving.settings)
     sessions = Sessions(serving.page.secret)
-    changes = Changes(serving.ledger, views, beyond, serving.settings.flags)
+    changes = Changes(serving.ledger, beyond, serving.settings.flags)
     port = serving.page.port
     door = Door(port, views, sessions, live, beyond, changes, static_files())
     return Entrance(door.app(), port, sessions, views, serving.used)

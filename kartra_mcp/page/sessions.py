@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
+from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.page.address import valid_until
 from kartra_mcp.page.notices import SILENCE, Notice
 
@@ -14,18 +15,39 @@ MOST_USED = 10_000
 LIFETIME = 86_400.0
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a form was refused, for `page` when it is loaded next: a reload must not send it again.
+
+    `number` and `reason` are what was typed into it; the PIN is not kept.
+    """
+
+    page: str
+    problem: KartraMCPError
+    number: int | None = None
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class Session:
-    """One browser. `csrf` stands in its forms, `notice` is said once."""
+    """One browser. `csrf` stands in its forms; `notice` and `refusal` are said once."""
 
     csrf: str
     until: float
     notice: Notice = SILENCE
+    refusal: Refusal | None = None
     streams: list[object] = field(default_factory=list[object])
 
     def said_once(self) -> Notice:
         notice, self.notice = self.notice, SILENCE
         return notice
+
+    def refused_on(self, page: str) -> Refusal | None:
+        """What was refused there, once."""
+        if self.refusal is None or self.refusal.page != page:
+            return None
+        refusal, self.refusal = self.refusal, None
+        return refusal
 
 
 @dataclass(slots=True)

@@ -56,7 +56,6 @@ def test_axe_finds_nothing_where_nothing_is(path, served, visit):
 @pytest.mark.usefixtures("axe")
 def test_axe_finds_nothing_in_a_refused_decision(served, ledger, visit):
     person = visit(served.address)
-    person.expected.append("status of 4")
     number = ledger.approvals.request(asked(1))
     expect(person.card(number)).to_have_count(1)
     person.decide(number, "approve", pin="wrong")
