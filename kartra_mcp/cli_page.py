@@ -42,15 +42,21 @@ class _Given:
     as_json: bool
     idle: float | None
 
-    def tell(self, link: str) -> None:
+    def serving(self, link: str) -> None:
+        self._tell(link, f"Serving {link}\nIt lets one browser in, once. Ctrl-C ends the page.")
+
+    def runs_already(self, link: str) -> None:
+        self._tell(link, f"Already running: {link}\nIt lets one browser in, once.")
+
+    def _tell(self, link: str, words: str) -> None:
         """The address, at once: it may go to a pipe, and what serves ends much later."""
         if self.as_json:
             sys.stdout.write(json.dumps({"address": link}) + "\n")
         else:
-            say(f"The page: {link}\nIt lets one browser in, once.")
+            say(words)
         sys.stdout.flush()
-        if self.browser:
-            open_in_browser(link)
+        if self.browser and not open_in_browser(link):
+            say_error(f"No browser could be opened; open it yourself: {link}")
 
 
 def page(words: Sequence[str]) -> int:
@@ -63,7 +69,10 @@ def page(words: Sequence[str]) -> int:
         say_error(f"kartra-mcp page: not understood: {' '.join(left or words)}\n\n{ABOUT}")
         return USAGE
     try:
-        return _page(given, read_settings(flags))
+        settings = read_settings(flags)
+        for problem in settings.problems:
+            say_error(f"{problem}.")
+        return _page(given, settings)
     except KartraMCPError as problem:
         tell(problem, as_json=given.as_json)
     except KeyboardInterrupt:  # before it served
@@ -98,7 +107,7 @@ def _page(given: _Given, settings: Settings) -> int:
     while time.monotonic() < until:
         serving = address.found(settings.state_dir)
         if serving is not None:
-            given.tell(serving.address(time.time()))
+            given.runs_already(serving.address(time.time()))
             return DONE
         held = _claimed(settings)
         if held is not None:
@@ -121,7 +130,7 @@ def _claimed(settings: Settings) -> Held | None:
 def _serve(given: _Given, settings: Settings, held: Held) -> int:
     from kartra_mcp.page.serve import IDLE, serve
 
-    if not serve(settings, held, given.tell, given.idle or IDLE):
+    if not serve(settings, held, given.serving, given.idle or IDLE):
         raise _unwritable(settings, "its file cannot be made")
     return DONE
 

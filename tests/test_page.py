@@ -89,7 +89,7 @@ async def test_who_has_to_approve_gets_the_address_of_a_page_that_outlives_the_c
     assert not gone(told(place)["pid"])
     reply = visitor.decide(1, "approve")
     assert (reply.status, reply.headers["location"]) == (303, "/")
-    assert "is approved. Nothing has been done yet" in visitor.get("/").text
+    assert "Nothing has been done yet" in visitor.get("/").text
     assert place.dump() == before
     async with connect_stdio(place, "legacy") as client:
         assert not (await refund(client)).failed
@@ -431,7 +431,40 @@ def test_a_person_is_told_the_address_in_words(place):
         process = command(place)
         out, _ = process.communicate(timeout=WITHIN)
     assert process.returncode == 0
-    assert out.startswith("The page: http://127.0.0.1:")
+    assert out.startswith("Already running: http://127.0.0.1:")
+
+
+def test_who_serves_is_told_so_and_how_it_ends(place):
+    """Bug: serving and running already were told in the same words."""
+    with command(place, "--idle", "0.2") as process:
+        out, said = process.communicate(timeout=WITHIN)
+    assert (process.returncode, said) == (0, "")
+    assert out.startswith("Serving http://127.0.0.1:")
+    assert "Ctrl-C ends the page" in out
+
+
+def test_where_no_browser_opens_a_person_is_told_to_open_it(place):
+    with served(place):
+        env = {**place.environment, "BROWSER": "/nothing/there", "PATH": "/nothing"}
+        line = [sys.executable, "-m", "kartra_mcp", "page"]
+        done = subprocess.run(
+            line, env=env, cwd=ROOT, capture_output=True, check=False, text=True, timeout=WITHIN
+        )
+    address = done.stdout.split()[2]
+    assert done.returncode == 0
+    assert done.stderr == f"No browser could be opened; open it yourself: {address}\n"
+
+
+def test_a_setting_that_cannot_be_used_is_told_and_the_page_starts(place):
+    """Bug: nothing was said of `--gate-irreversible bogus`, nor of `--timeout never`."""
+    words = ("--idle", "0.2", "--gate-irreversible", "bogus", "--timeout=never")
+    with command(place, *words) as process:
+        out, said = process.communicate(timeout=WITHIN)
+    assert process.returncode == 0
+    assert out.startswith("Serving http://127.0.0.1:")
+    assert "KARTRA_MCP_TIMEOUT is not " in said
+    assert "KARTRA_MCP_GATE_IRREVERSIBLE is not " in said
+    assert len(said.splitlines()) == 2
 
 
 def test_the_browser_is_opened_at_an_address_that_works(place, tmp_path):
@@ -548,7 +581,7 @@ def test_what_was_approved_is_taken_back_with_the_pin(place, ledger):
         visitor.decide(number, "approve")
         assert "The PIN is wrong" in visitor.after(visitor.post(path, pin=WRONG)).text
         assert ledger.approvals.get(number).state == "approved"
-        assert "taken back" in visitor.after(visitor.post(path, pin=PIN)).text
+        assert "the same call asks anew" in visitor.after(visitor.post(path, pin=PIN)).text
         assert "withdrawn by" in visitor.after(visitor.post(path, pin=PIN)).text
         assert "withdrawn by" in visitor.decided(number, "decline", reason="no").text
     assert ledger.approvals.get(number).state == "withdrawn"
