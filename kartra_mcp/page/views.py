@@ -155,7 +155,8 @@ class Views:
 
     def stranger(self) -> str:
         """For whoever has no session: how to get in, and nothing of the account."""
-        return rendered("stranger.html")
+        # Not the folder: where it is may name its owner, and whoever is here may be anybody.
+        return rendered("stranger.html", flags=" --sandbox" if self._settings.sandbox else "")
 
     def wrong(self, status: int, problem: KartraMCPError | None) -> str:
         """What cannot be shown, in our words."""
