@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -253,17 +254,27 @@ def test_of_taking_back_and_using_at_once_exactly_one_wins(tmp_path):
         for turn in range(20):
             binding = replace(BINDING, arguments=str(turn))
             number = approved(person, replace(ASKED, binding=binding))
-            go = Barrier(2)
             call = wanted(number, target=str(turn))
+            go = Barrier(2)
             ways = (
-                lambda n=number: person.approvals.withdraw(n, "ada"),
-                lambda c=call, b=binding: chat.begin(c, LIMITS, b).close(),
+                partial(_withdrawn, go, person, number),
+                partial(_begun, go, chat, call, binding),
             )
-            said = [both.submit(lambda w=way, g=go: (g.wait(), code(w))[1]) for way in ways]
-            assert [one.result() for one in said].count("runs") == 1
-            found = person.approvals.get(number)
-            assert (found.state == "withdrawn") is (found.used_by is None)
+            said = [one.result() for one in [both.submit(code, way) for way in ways]]
+            assert said.count("runs") == 1
+            found: Any = person.approvals.get(number)
+            assert (found.state == "withdrawn") is (found.used_by is None) is (said[0] == "runs")
             assert (person.show(call.id) is None) is (found.used_by is None)
+
+
+def _withdrawn(go: Barrier, ledger: Ledger, number: int) -> None:
+    go.wait()
+    ledger.approvals.withdraw(number, "ada")
+
+
+def _begun(go: Barrier, ledger: Ledger, call: Intent, binding: Binding) -> None:
+    go.wait()
+    ledger.begin(call, LIMITS, binding).close()
 
 
 def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):

@@ -146,7 +146,7 @@ def test_localhost_is_a_name_of_ours(page, mint):
 
 @pytest.mark.parametrize("path", [*PAGES, *FILES])
 def test_without_a_session_nothing_is_shown(stranger, place, path):
-    """Bug: the command that it names was not one that leads back here, for the rehearsal account."""
+    """Bug: for the rehearsal account the command that it names did not lead back here."""
     reply = stranger.get(path)
     assert reply.status == 401
     assert shows_nothing(reply)
