@@ -448,6 +448,8 @@ def test_charts_of_nothing_say_so(tmp_path):
             ET.fromstring(visitor.get(f"/charts/{name}.svg").text)
         assert "Nothing is waiting" in read(visitor, "/").found("main")[0][1]
         assert "Nothing was done yet" in read(visitor, "/done").found("main")[0][1]
+        assert read(visitor, "/done").found("form") == []
+        assert "Refunds a day, against" not in shown.found("main")[0][1]
         (hint,) = read(visitor, "/").found("div", id="no-pin")
         assert "kartra-mcp approve --set-pin" in hint[1]
 
@@ -476,8 +478,8 @@ async def test_a_card_says_who_asked_and_what_it_would_do(tmp_path):
 def test_a_refused_decision_keeps_its_reason_and_says_why_in_its_card(visitor, ledger):
     numbers = [ledger.approvals.request(asked(FACTS, f"kept {n}")) for n in range(2)]
     reply = visitor.decide(numbers[0], "decline", "wrong pin", "the <b>wrong</b> sale")
-    assert 400 <= reply.status < 500
-    page = Parsed(reply.text)
+    assert (reply.status, reply.headers["location"]) == (303, f"/#approval-{numbers[0]}")
+    page = read(visitor, "/")
     (alert,) = page.found("div", role="alert")
     assert "attempts are left" in alert[1]
     kept = [a["value"] for a, _ in page.found("input", name="reason")]
@@ -485,6 +487,124 @@ def test_a_refused_decision_keeps_its_reason_and_says_why_in_its_card(visitor, l
     (form,) = page.found("form", action=f"/approvals/{numbers[0]}")
     assert "attempts are left" in form[1]
     assert ledger.pins.check(PIN, "ada")
+
+
+def test_what_is_approved_is_said_not_to_be_done_and_can_be_taken_back(visitor, ledger):
+    number = ledger.approvals.request(asked(FACTS, "taken back"))
+    assert visitor.decide(number, "approve").status == 303
+    page = read(visitor, "/")
+    (notice,) = page.found("p", class_="notice")
+    assert "Nothing has been done yet: tell your assistant" in notice[1]
+    (waits,) = page.found("li", data_unused=str(number))
+    assert "Refund 77.00" in waits[1]
+    assert "can be used until" in waits[1]
+    assert page.found("form", action=f"/approvals/{number}/withdraw")
+    assert visitor.post(f"/approvals/{number}/withdraw", pin=PIN).status == 303
+    page = read(visitor, "/")
+    assert "Taken back" in page.found("p", class_="notice")[0][1]
+    assert page.found("li", data_unused=str(number)) == []
+    assert ledger.approvals.get(number).state == "withdrawn"
+
+
+def test_done_lists_declines_with_their_reasons_and_attempts_with_a_pin(visitor, ledger):
+    number = ledger.approvals.request(asked(FACTS, "listed"))
+    visitor.decide(number, "decline", "wrong pin", "another month")
+    visitor.decide(number, "decline", PIN, "she asked for <b>another</b> month")
+    (table,) = read(visitor, "/done").found("table", class_="rows decided")
+    declined, right, wrong, asked_for = (
+        table[1].index(words)
+        for words in ("Declined", "PIN typed, right", "PIN typed, wrong", "Approval asked for")
+    )
+    assert declined < right < wrong < asked_for
+    assert f"Number {number}: Refund transaction" in table[1]
+    assert "she asked for <b>another</b> month" in table[1]
+
+
+def test_an_unknown_write_moved_nothing_that_is_known_and_says_what_a_look_can_tell(
+    visitor, ledger, write, story
+):
+    row = read(visitor, "/done?outcome=unknown&transaction=102")
+    assert "97.00if it was done" in row.found("tr", data_intent=story["unknown"])[0][1]
+    told = read(visitor, f"/done/{story['unknown']}").found("main")[0][1]
+    assert "Amount, if it was done97.00" in told
+    assert "moved" not in told.lower()
+    assert "2 looks that find nothing, and they count from" in told
+    assert "No answer came in time (timed_out)" in told
+    why = "Nothing is to be seen; one more look decides."
+    ledger.note("look", {"intent": story["unknown"], "why": why, "evidence": []})
+    told = read(visitor, f"/done/{story['unknown']}").found("main")[0][1]
+    assert why in told
+    assert "one more look that find" in told
+    other = write("unknown", {"code": "timed_out"})
+    assert "only Membrane's own log" in read(visitor, f"/done/{other}").found("main")[0][1]
+
+
+def test_a_receipt_has_the_lead_the_sum_and_what_is_new_in_the_account(visitor, ledger, write):
+    lost = write(
+        "unknown",
+        tool=REFUND,
+        operation="refund_transaction",
+        risk=Risk.IRREVERSIBLE,
+        target_kind="transaction",
+        target="4711",
+        known_amount=Decimal("12.5"),
+        lead="a**@e******.com",
+        facts={"seen": ["200 2.00"]},
+    )
+    seen = {
+        "why": "There is a refund that was not there before.",
+        "evidence": ["200 2.00", "201 12.50"],
+    }
+    ledger.reconcile(lost, "succeeded", seen)
+    page = read(visitor, f"/done/{lost}")
+    (receipt,) = page.found("section", data_intent=lost)
+    for said in ("a**@e******.com", "Amount12.50", "refund 201 of 12.50", "Was it done?Yes"):
+        assert said in receipt[1]
+    assert page.found("h1")[0][1] == "Refund transaction 4711"
+    assert "There is a refund that was not there before." in page.found("ol")[0][1]
+    assert "evidence:" not in page.found("main")[0][1]
+
+
+def test_status_is_not_well_while_nobody_can_approve_and_tells_a_servers_other_rules(tmp_path):
+    place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
+    with served(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
+        visitor = page.visitor()
+        told = read(visitor, "/status").found("main")[0][1]
+        assert "nobody can approve" in told
+        assert "Kartra can be reached" in told
+        assert "All is well" not in told
+        ledger.pins.set(PIN, "ada")
+        told = read(visitor, "/status")
+        assert "All is well" in told.found("main")[0][1]
+        assert "As this page was started" in told.found("main")[0][1]
+        assert told.found("section", aria_labelledby="recorded") == []
+        policy = {"gates": {"irreversible": "preview"}, "allow": ["kartra_assign_tag"]}
+        ledger.note("policy", {"digest": "d", "policy": policy, "loosened": []})
+        (differs,) = read(visitor, "/status").found("section", aria_labelledby="recorded")
+        assert "Gate of irreversible" in differs[1]
+        assert "(preview)" in differs[1]
+        assert "kartra_assign_tag" in differs[1]
+
+
+@pytest.mark.usefixtures("story")
+def test_filters_are_folded_until_one_is_set_and_name_the_field_that_is_wrong(visitor):
+    assert "open" not in read(visitor, "/done").found("details", class_="narrow")[0][0]
+    page = read(visitor, "/done?since=2026-11-20&until=2026-11-01")
+    assert "open" in page.found("details", class_="narrow")[0][0]
+    assert page.intents() == []
+    assert "To: Earlier than From." in page.found("div", role="alert")[0][1]
+    assert page.found("input", name="until")[0][0]["aria-invalid"] == "true"
+
+
+def test_a_locked_pin_is_said_before_anybody_types_one(tmp_path):
+    place = sandbox(tmp_path)
+    with served(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
+        ledger.pins.set(PIN, "ada")
+        visitor = page.visitor()
+        assert read(visitor, "/").found("p", id="locked") == []
+        for _ in range(5):
+            ledger.pins.check("wrong pin", "ada")
+        assert "locked until" in read(visitor, "/").found("p", id="locked")[0][1]
 
 
 def test_the_account_is_told_apart_on_every_page(visitor):
