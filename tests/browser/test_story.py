@@ -56,9 +56,62 @@ def test_what_a_person_declines_does_not_run_and_the_assistant_is_told_why(place
 def test_a_decline_needs_a_reason(place, chat, ledger, visit):
     waiting = chat.refund().error["confirmation"]
     person = visit(waiting["address"])
+    sent: list[str] = []
+    person.page.on("request", lambda request: sent.append(request.method))
+    person.decide(waiting["number"], "decline")
+    expect(person.page.get_by_role("alert").first).to_contain_text("reason")
+    expect(person.card(waiting["number"]).locator("[name=reason]")).to_be_focused()
+    assert "POST" not in sent, "it is asked for before anything is sent"
+    assert [asked.number for asked in ledger.approvals.pending()] == [waiting["number"]]
+
+
+def test_a_decline_needs_a_reason_without_javascript_too(place, chat, ledger, visit):
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"], java_script_enabled=False)
     person.decide(waiting["number"], "decline")
     expect(person.page.get_by_role("alert").first).to_contain_text("reason")
     assert [asked.number for asked in ledger.approvals.pending()] == [waiting["number"]]
+
+
+def test_enter_in_a_field_decides_nothing(place, chat, ledger, visit):
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"])
+    for field, typed in (("pin", PIN), ("reason", "she asked")):
+        person.card(waiting["number"]).locator(f"[name={field}]").fill(typed)
+        person.page.keyboard.press("Enter")
+        expect(person.page.locator("#arrivals")).to_contain_text("Nothing was decided")
+    assert ledger.approvals.get(waiting["number"]).state == "pending"
+    assert "pin_right" not in events(place)
+    person.decide(waiting["number"], "approve")
+    expect(person.page.get_by_role("status").first).to_contain_text("Nothing has been done yet")
+
+
+def test_after_a_wrong_pin_the_pin_has_the_focus(chat, visit):
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"])
+    person.decide(waiting["number"], "approve", pin=WRONG)
+    expect(person.page.get_by_role("alert").first).to_contain_text("4 attempts")
+    expect(person.card(waiting["number"]).locator("[name=pin]")).to_be_focused()
+
+
+def test_what_a_person_takes_back_does_not_run(place, chat, visit):
+    before = place.dump()
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"])
+    person.decide(waiting["number"], "approve")
+    unused = person.page.locator(f'[data-unused="{waiting["number"]}"]')
+    expect(unused).to_contain_text("97.00")
+    unused.locator("summary").click()
+    unused.locator("[name=pin]").fill(WRONG)
+    unused.get_by_role("button", name="Take it back").click()
+    expect(unused.get_by_role("alert")).to_contain_text("4 attempts")
+    expect(unused.locator("[name=pin]")).to_be_focused()
+    unused.locator("[name=pin]").fill(PIN)
+    unused.get_by_role("button", name="Take it back").click()
+    expect(person.page.get_by_role("status").first).to_contain_text("Taken back")
+    expect(unused).to_have_count(0)
+    assert chat.refund().code == "approval_required"
+    assert place.dump() == before
 
 
 def test_what_expired_cannot_be_approved_any_more(place, chat, ledger, visit):
@@ -91,6 +144,19 @@ def test_wrong_pins_lock_it_and_each_is_on_record(place, chat, ledger, visit):
     assert ledger.approvals.get(waiting["number"]).state == "pending"
     assert chat.refund().code == "approval_required"
     assert place.dump() == before
+
+
+def test_a_reload_after_a_wrong_pin_is_no_second_attempt(place, chat, visit):
+    """Bug: the browser sent the form again."""
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"])
+    person.decide(waiting["number"], "approve", pin=WRONG)
+    expect(person.page.get_by_role("alert").first).to_contain_text("4 attempts")
+    expect(person.page).to_have_url(f"{person.root}/#approval-{waiting['number']}")
+    person.page.reload()
+    expect(person.card(waiting["number"])).to_have_count(1)
+    expect(person.page.get_by_role("alert")).to_have_count(0)
+    assert events(place).count("pin_wrong") == 1
 
 
 def test_without_a_pin_nobody_is_asked_for_one(place, visit):
@@ -141,6 +207,22 @@ def test_what_is_unknown_is_settled_by_a_button(place, chat, visit):
     person.page.locator("tr[data-intent] a").first.click()
     person.page.get_by_role("button", name="Reconcile").click()
     expect(person.page.locator("main")).to_contain_text("It was done")
+
+
+def test_what_stays_unknown_is_shown_as_a_doubt(place, chat, visit):
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"])
+    person.decide(waiting["number"], "approve")
+    expect(person.page.get_by_role("status").first).to_contain_text("Approved")
+    place.arrange("fault", "set", "refund_transaction", "garbage")
+    assert chat.refund().executed == "unknown"
+    person.see("/done?outcome=unknown")
+    person.page.locator("tr[data-intent] a").first.click()
+    expect(person.page.locator("form.settle")).to_contain_text("they count from")
+    person.page.get_by_role("button", name="Reconcile").click()
+    said = person.page.get_by_role("status").first
+    expect(said).to_contain_text("still unknown")
+    expect(said).to_have_class("notice doubtful")
 
 
 def test_another_browser_sees_nothing_by_a_used_address(place, chat, visit, browser):
