@@ -142,6 +142,19 @@ def test_every_view_has_one_heading_and_says_where_it_is(months_served, visit):
         expect(page.locator("body")).to_have_attribute("data-account", "sandbox")
 
 
+def test_nothing_in_the_head_moves_from_page_to_page(months_served, visit):
+    person = visit(months_served.another())
+    person.page.set_viewport_size(WIDE)
+    places = set()
+    for path in ("/", "/done", "/charts", "/status"):
+        page = person.see(path)
+        boxes = page.locator(".top .name, .top li").evaluate_all(
+            "found => found.map(x => x.getBoundingClientRect()).map(box => [box.x, box.width])"
+        )
+        places.add(str(boxes))
+    assert len(places) == 1
+
+
 def test_the_ledger_is_exported_as_it_is_shown(months_served, visit):
     person = visit(months_served.another())
     page = person.see("/done?outcome=unknown")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 
-from agreeing import changed, events
+from agreeing import changed, events, ledger_folder
 from playwright.sync_api import expect
 from visiting import PIN, opened
 
 from benchmarks import browsing
 from benchmarks.seeds import asked
+from kartra_mcp.ledger.ledger import Ledger
 
 
 def test_a_new_call_appears_without_a_reload(served, chat, visit):
@@ -93,6 +95,34 @@ def test_a_notification_tells_that_something_waits(served, ledger, visit):
     expect(person.card(number)).to_have_count(1)
     told = person.page.evaluate("window.firstTold")
     assert "Ada" not in told, "a lock screen may show it"
+
+
+def test_the_banner_without_a_pin_goes_when_one_is_chosen(place, visit):
+    with browsing.served(place.environment) as page, closing(Ledger(ledger_folder(place))) as kept:
+        person = visit(page.address)
+        banner = person.page.locator("#no-pin")
+        expect(banner).to_be_visible()
+        kept.pins.set(PIN, "ada")
+        expect(banner).to_have_count(0)
+
+
+def test_an_approval_leaves_the_page_when_a_call_used_it(chat, visit):
+    waiting = chat.refund().error["confirmation"]
+    person = visit(waiting["address"])
+    person.decide(waiting["number"], "approve")
+    expect(person.page.locator("[data-unused]")).to_have_count(1)
+    assert not chat.refund().failed
+    expect(person.page.locator("[data-unused]")).to_have_count(0)
+
+
+def test_who_refuses_notifications_is_told_what_that_means(served, visit):
+    person = visit(served.address)
+    person.page.add_init_script(
+        """Object.defineProperty(Notification, "permission", { get: () => "denied" });"""
+    )
+    person.page.reload()
+    expect(person.page.locator("#notified")).to_contain_text("blocks notifications")
+    expect(person.page.locator("#notify")).to_be_hidden()
 
 
 def test_five_hundred_can_wait(served, ledger, visit):

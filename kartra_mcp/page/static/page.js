@@ -239,7 +239,10 @@
   }
 
   document.addEventListener("visibilitychange", watched);
-  document.querySelector("[data-focus]")?.focus();
+  // After the address's #approval-N was gone to, which takes the focus away.
+  addEventListener("load", () =>
+    requestAnimationFrame(() => document.querySelector("[data-focus]")?.focus()),
+  );
   offer();
   listening();
   setInterval(aged, 30 * 1000);
