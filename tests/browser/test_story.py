@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from agreeing import changed, events
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 from visiting import PIN, WRONG
 
 FACTS = (
@@ -57,7 +57,11 @@ def test_a_decline_needs_a_reason(place, chat, ledger, visit):
     waiting = chat.refund().error["confirmation"]
     person = visit(waiting["address"])
     sent: list[str] = []
-    person.page.on("request", lambda request: sent.append(request.method))
+
+    def note(request: Request) -> None:
+        sent.append(request.method)
+
+    person.page.on("request", note)
     person.decide(waiting["number"], "decline")
     expect(person.page.get_by_role("alert").first).to_contain_text("reason")
     expect(person.card(waiting["number"]).locator("[name=reason]")).to_be_focused()
