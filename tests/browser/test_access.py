@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 from playwright.sync_api import Locator, Page, ViewportSize, expect
-from visiting import PIN, Visitor, opened, violations
+from visiting import PIN, WRONG, Visitor, opened, violations
 
 from benchmarks.seeds import asked
 
@@ -61,6 +61,22 @@ def test_axe_finds_nothing_in_a_refused_decision(served, ledger, visit):
     person.decide(number, "approve", pin="wrong")
     expect(person.page.get_by_role("alert").first).to_be_visible()
     assert violations(person.page) == []
+
+
+@pytest.mark.usefixtures("axe")
+def test_axe_finds_nothing_where_something_was_approved_and_attempted(served, ledger, visit):
+    person = visit(served.address)
+    number = ledger.approvals.request(asked(1))
+    expect(person.card(number)).to_have_count(1)
+    person.decide(number, "approve", reason="as agreed")
+    expect(person.page.get_by_role("status").first).to_contain_text("Approved")
+    for _ in range(5):
+        ledger.pins.check(WRONG, "ada")
+    person.page.reload()
+    person.page.locator("[data-unused] summary").click()
+    expect(person.page.locator("#locked")).to_be_visible()
+    assert violations(person.page) == []
+    assert judged(person.see("/done")) == []
 
 
 @pytest.mark.usefixtures("axe")

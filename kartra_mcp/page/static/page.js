@@ -246,5 +246,5 @@
   offer();
   listening();
   setInterval(aged, 30 * 1000);
-  setInterval(watched, 5 * 1000);
+  setInterval(watched, 10 * 1000);
 })();
