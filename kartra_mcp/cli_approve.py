@@ -110,7 +110,9 @@ def _decide(given: Namespace, place: Place) -> int:
     except (KeyboardInterrupt, EOFError):
         say_error("\nStopped. Nothing was decided.")
         return FOUND
-    decided = approvals.decide(given.number, approve=yes, reason=reason, who=os_user())
+    decided = approvals.decide(
+        given.number, approve=yes, reason=reason, who=os_user(), seen=asked.seen
+    )
     say(outcome(decided), "bold")
     return DONE
 

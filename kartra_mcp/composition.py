@@ -69,7 +69,7 @@ def rules_of(settings: Settings) -> Rules:
 def _writes(settings: Settings, rules: Rules, clock: Callable[[], float]) -> Writes:
     """The writes on this folder's ledger; imported when first needed, not at the start."""
     from kartra_mcp.ledger.ledger import Ledger
-    from kartra_mcp.page.starting import link
+    from kartra_mcp.page.starting import Starter
     from kartra_mcp.writes import Writes
 
     return Writes(
@@ -80,5 +80,5 @@ def _writes(settings: Settings, rules: Rules, clock: Callable[[], float]) -> Wri
         sandbox=settings.sandbox,
         outside=settings.outside,
         flags=settings.flags,
-        page=partial(link, settings),
+        page=Starter(settings).link,
     )

@@ -28,6 +28,8 @@ from kartra_mcp.threads import in_thread
 from kartra_mcp.turns import Patience
 
 MOST_QUESTIONS = 2
+ANSWERING = 1.0
+"""Seconds that a call keeps for its answer while a page begins."""
 _QUESTION = "a question to the person"
 
 Name = Literal["none", "flag", "two_step", "elicitation", "approval"]
@@ -60,19 +62,24 @@ class Agreement:
     fresh: bool = False
 
 
+def no_page(_: float) -> str:
+    """Where there is only the terminal."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Consent:
     """The gates above `flag`, on one ledger.
 
-    `flags` are what `kartra-mcp approve` needs too; `page` gives an address of the page that lets
-    somebody in once, or "" (as `str` does); it is never recorded.
+    `flags` are what `kartra-mcp approve` needs too; `page` gives, within so many seconds, an
+    address of the page that lets somebody in once, or ""; it is never recorded.
     """
 
     ledger: Ledger
     sandbox: bool = False
     outside: bool = False
     flags: str = ""
-    page: Callable[[], str] = str
+    page: Callable[[float], str] = no_page
 
     async def agree(self, asked: Asked) -> Agreement:
         """What the call may run by.
@@ -203,8 +210,9 @@ class Consent:
             identity_key(draft),
         )
         number = await in_thread(self.ledger.approvals.request, request)
-        address = await in_thread(self.page)
-        raise previews.approval_required(f"{number}{self.flags}", shown, address)
+        address = await in_thread(self.page, asked.patience.deadline.left - ANSWERING)
+        has_pin = await in_thread(self.ledger.pins.is_set)
+        raise previews.approval_required(f"{number}{self.flags}", shown, address, has_pin=has_pin)
 
     async def _facts(self, asked: Asked) -> Facts:
         """The facts as they stand now; refuses what could not run whoever agreed."""

@@ -12,18 +12,23 @@ from kartra_mcp.text import shown
 REASON = 200
 
 
-def decide(ledger: Ledger, number: int, pin: str, reason: str, *, approve: bool) -> Approval:
+def decide(
+    ledger: Ledger, number: int, pin: str, reason: str, *, approve: bool, seen: str
+) -> Approval:
     """Decide it as this user. The PIN is looked at last: nothing else costs an attempt.
 
+    `seen` is `Approval.seen` of what was shown: only that is decided.
+
     Raises:
-        Refused: it does not wait, a decline has no reason, or the PIN is wrong or locked.
+        Refused: it does not wait, or is not what was seen; a decline has no reason; the PIN is
+            wrong or locked.
     """
     require_waiting(ledger.approvals, number)
     why = tidied(reason)
     if not approve and not why:
         raise no_reason()
     require_pin(ledger.pins, pin)
-    return ledger.approvals.decide(number, approve=approve, reason=why, who=os_user())
+    return ledger.approvals.decide(number, approve=approve, reason=why, who=os_user(), seen=seen)
 
 
 def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:

@@ -159,19 +159,28 @@ def said_no(how: str, reason: str = "") -> Refused:
     )
 
 
-def approval_required(command: str, shown: Preview, address: str = "") -> Refused:
+def approval_required(
+    command: str, shown: Preview, address: str = "", *, has_pin: bool = True
+) -> Refused:
     """What a person has to do, and the call then.
 
     `command` is what comes after `kartra-mcp approve`: the number, and where to look; `address`
-    where the page is, if there is one.
+    where the page is, if there is one; without a PIN the person chooses one first.
     """
-    number = int(command.partition(" ")[0])
-    page = f"open {address} in a browser on this machine (it works once), or to " if address else ""
+    word, _, flags = command.partition(" ")
+    number = int(word)
+    page = (
+        f"open {address} in a browser on this machine (it works once: leave that to them), or to "
+        if address
+        else ""
+    )
+    first = f"--set-pin{' ' * bool(flags)}{flags}"
+    pin = "" if has_pin else f"first run `kartra-mcp approve {first}` in a terminal, then to "
     return Refused(
         "approval_required",
         f"A person has to approve this outside the client, as number {number}. Nothing was done.",
-        f"Ask the person to {page}run `kartra-mcp approve {command}` in a terminal, then repeat "
-        "the call with the same arguments.",
+        f"Ask the person to {pin}{page}run `kartra-mcp approve {command}` in a terminal, then "
+        "repeat the call with the same arguments.",
         confirmation={
             "number": number,
             "summary": shown.summary,

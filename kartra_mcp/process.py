@@ -177,7 +177,7 @@ def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seco
     return child.returncode
 
 
-def start_apart(command: Sequence[str], *, env: Mapping[str, str]) -> Callable[[], bool]:
+def start_apart(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Callable[[], bool]:
     """Start a program of ours that outlives us; the answer tells whether it still runs.
 
     It has a session of its own and inherits nothing: not the wire, and no lock of a running
@@ -187,7 +187,7 @@ def start_apart(command: Sequence[str], *, env: Mapping[str, str]) -> Callable[[
         Refused: nothing was started.
     """
     try:
-        child = _popen_apart(command, dict(env))
+        child = _popen_apart(command, dict(env), cwd)
     except OSError as problem:
         raise _not_started(problem, command[0], "") from problem
     # Waited for aside: nobody else would, and a dead child would stay a zombie.
@@ -195,12 +195,13 @@ def start_apart(command: Sequence[str], *, env: Mapping[str, str]) -> Callable[[
     return lambda: child.poll() is None
 
 
-def _popen_apart(command: Sequence[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:
     silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     start = partial(
         subprocess.Popen[bytes],
         command,
         env=env,
+        cwd=cwd,
         stderr=subprocess.DEVNULL,
         **silent,
         close_fds=True,

@@ -12,7 +12,7 @@ from typing import Any
 
 from kartra_mcp import kartra, operations, policy
 from kartra_mcp.asking import Client
-from kartra_mcp.consent import Agreement, Asked, Consent
+from kartra_mcp.consent import Agreement, Asked, Consent, no_page
 from kartra_mcp.errors import KartraMCPError, Refused, internal_error
 from kartra_mcp.facts import Facts, Read, facts_of
 from kartra_mcp.kartra import COMMANDS
@@ -136,7 +136,7 @@ class Writes:
     sandbox: bool = False
     outside: bool = False
     flags: str = ""
-    page: Callable[[], str] = str
+    page: Callable[[float], str] = no_page
     opened: bool = False
 
     @property

@@ -79,7 +79,13 @@ class Visitor:
 
     def decide(self, number: int, decision: str, pin: str = PIN, reason: str = "") -> Reply:
         path = f"/approvals/{number}"
-        return self.post(path, decision=decision, pin=pin, reason=reason)
+        return self.post(path, decision=decision, pin=pin, reason=reason, seen=self.seen(number))
+
+    def seen(self, number: int) -> str:
+        """What the card of this number says that it shows."""
+        card = self.get("/").text.partition(f'action="/approvals/{number}"')[2]
+        found = re.search(r'name="seen" value="([^"]+)"', card)
+        return found[1] if found else ""
 
     def decided(self, number: int, decision: str, pin: str = PIN, reason: str = "") -> Reply:
         """What is shown after the decision was sent."""

@@ -38,7 +38,7 @@ from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.locks import RunningLocks
 from kartra_mcp.page.address import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
-from kartra_mcp.page.starting import link
+from kartra_mcp.page.starting import Starter
 from kartra_mcp.process import start_apart
 from kartra_mcp.settings import read_settings
 from kartra_mcp.text import without_secrets
@@ -135,7 +135,7 @@ async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(
     os.set_inheritable(running.lock_fd, True)
     ready = tmp_path / "ready"
     line = f"import pathlib, signal; pathlib.Path({str(ready)!r}).touch(); signal.pause()"
-    runs = start_apart([sys.executable, "-c", line], env=dict(os.environ))
+    runs = start_apart([sys.executable, "-c", line], env=dict(os.environ), cwd=tmp_path)
     try:
         await until(ready.exists)
         assert locks.held("int_1")
@@ -194,13 +194,14 @@ async def test_a_page_that_cannot_be_started_costs_the_call_nothing(place):
         answer = await refund(client)
     assert answer.code == "approval_required"
     assert "address" not in answer.error["confirmation"]
-    assert "Ask the person to run `kartra-mcp approve 1" in answer.error["remedy"]
+    assert "`kartra-mcp approve 1" in answer.error["remedy"]
+    assert "first run `kartra-mcp approve --set-pin --sandbox" in answer.error["remedy"]
     assert pages(place) == []
 
 
 async def test_the_page_has_the_settings_of_the_server_that_started_it(place):
     settings = read_settings({"ACTOR": "the shop", "CAP_REFUND": "12.5"}, place.environment)
-    address = link(settings)
+    address = Starter(settings).link(20.0)
     visitor = Visitor(at(address)[0]).enter(address)
     assert "12.5" in visitor.get("/status").text
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
 import sys
 import time
 from contextlib import closing
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from agreeing import events, ledger_folder
@@ -240,11 +242,82 @@ def test_no_other_cookie_lets_in(visitor, page):
         f"{name}={value[:-1]}",
         f"{name}={value}x",
         f"kartra_page_1={value}",
-        f"{visitor.cookie}; {name}=x",
-        f"{name}=x; {visitor.cookie}",
         f"{name}={visitor.own.get('csrf', 'x')}",
     ):
         assert Visitor(page.port, cookie).get("/").status == 401, cookie
+
+
+def test_a_cookie_of_another_port_by_our_name_locks_nobody_out(visitor, page):
+    """Cookies are shared by all ports of a host: a second one of our name once meant 401."""
+    name = visitor.cookie.partition("=")[0]
+    for cookie in (f"{visitor.cookie}; {name}=x", f"{name}=x; {visitor.cookie}"):
+        assert Visitor(page.port, cookie).get("/").status == 200
+
+
+def test_a_second_address_in_a_browser_leaves_its_first_tab_as_it_was(visitor, mint):
+    """It once began another session, so that what was typed in the first tab was refused."""
+    link = path_of(mint())
+    reply = visitor.get(link)
+    assert (reply.status, "set-cookie" in reply.headers) == (303, False)
+    assert visitor.post("/chain").status == 303
+    assert Visitor(visitor.port).get(link).status == 401  # it is used up all the same
+
+
+def test_a_form_that_was_cut_off_does_nothing(tmp_path):
+    """What had arrived once counted as the whole of it."""
+    place = fresh(tmp_path / "state")
+    with closing(Ledger(ledger_folder(place))) as ledger:
+        ledger.pins.set(PIN, "ada")
+        number = ledger.approvals.request(asked())
+        with served(place) as page:
+            visitor = page.visitor()
+            fields = {"decision": "approve", "pin": PIN, "seen": visitor.seen(number)}
+            body = urlencode({"csrf": visitor.csrf(), **fields})
+            head = (
+                f"POST /approvals/{number} HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n"
+                f"Cookie: {visitor.cookie}\r\nOrigin: http://127.0.0.1:{page.port}\r\n"
+                "Content-Type: application/x-www-form-urlencoded\r\n"
+                f"Content-Length: {len(body) + 50}\r\n\r\n"
+            )
+            with closing(socket.create_connection(("127.0.0.1", page.port))) as wire:
+                wire.sendall((head + body).encode())
+                wire.shutdown(socket.SHUT_WR)
+                while wire.recv(1024):
+                    pass
+        assert ledger.approvals.pending()[0].number == number
+    assert "pin_right" not in events(place)
+
+
+def test_a_card_of_a_ledger_that_was_set_aside_approves_nothing(tmp_path):
+    """Numbers begin anew with a ledger: the old card's form once approved what it did not show."""
+    place = fresh(tmp_path / "state")
+    folder = ledger_folder(place)
+    with closing(Ledger(folder)) as ledger:
+        ledger.pins.set(PIN, "ada")
+        number = ledger.approvals.request(asked())
+    with served(place) as page:
+        visitor = page.visitor()
+        before = visitor.seen(number)
+        for file in folder.glob("ledger*"):
+            file.unlink()
+        with closing(Ledger(folder)) as ledger:
+            ledger.pins.set(PIN, "ada")
+            assert (
+                ledger.approvals.request(asked(of="105", summary="REFUND FULL 9999.00")) == number
+            )
+            for seen in (before, "", "x"):
+                fields = {"decision": "approve", "pin": PIN, "reason": "", "seen": seen}
+                visitor.post(f"/approvals/{number}", **fields)
+                assert len(ledger.approvals.pending()) == 1
+            assert visitor.decide(number, "approve").status == 303
+            assert ledger.approvals.pending() == []
+
+
+def test_that_a_chain_holds_is_told_only_where_it_was_just_followed(visitor):
+    assert visitor.post("/chain").status == 303
+    told, later = visitor.get("/status").text, visitor.get("/status").text
+    assert "It holds" in told
+    assert "It holds" not in later
 
 
 def test_a_session_of_another_process_lets_nobody_in(visitor, tmp_path):
@@ -567,13 +640,15 @@ TABLE = """\
    1: 0100007F:C001 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001 0 2 1 0
    2: 0100007F:1F90 0100007F:C001 01 00000000:00000000 00:00000000 00000000  1000 0 3 1 0
    3: 0000000000000000FFFF00000100007F:C002 0000000000000000FFFF00000100007F:1F90 01 0:0 0:0 0 7 0
+   4: 0100007F:C005 0100007F:1F90 06 00000000:00000000 00:00000000 00000000 0 0 0 1 0
    4: 000000000000000000000000_100007F:C003 0100007F:1F90 01 0:0 0:0 0 8 0
 """.replace("0 7 0", "0 7 0 4 1 0").replace("0 8 0", "0 8 0 5 1 0")
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="the table is written in the machine's order")
 @pytest.mark.parametrize(
-    ("port", "uid"), [(0xC001, 1001), (0xC002, 7), (0xC003, None), (0xC004, None), (0x1F90, None)]
+    ("port", "uid"),
+    [(0xC001, 1001), (0xC002, 7), (0xC003, None), (0xC004, None), (0x1F90, None), (0xC005, -1)],
 )
 def test_the_other_end_of_a_connection_is_found_in_the_systems_table(port, uid):
     assert peers.uid_of(("127.0.0.1", port), 0x1F90, TABLE.splitlines()) == uid
@@ -585,11 +660,11 @@ def test_the_other_end_of_a_connection_is_found_in_the_systems_table(port, uid):
 def test_sessions_are_bounded_and_the_least_used_goes_first():
     sessions = Sessions(b"secret" * 6)
     first, *others = [_enter(sessions) for _ in range(MOST_SESSIONS)]
-    assert sessions.of(first, 0.0)  # it was used just now
+    assert sessions.of([first], 0.0)  # it was used just now
     _enter(sessions)
-    assert sessions.of(first, 0.0)
-    assert sessions.of(others[0], 0.0) is None
-    assert all(sessions.of(cookie, 0.0) for cookie in others[1:])
+    assert sessions.of([first], 0.0)
+    assert sessions.of([others[0]], 0.0) is None
+    assert all(sessions.of([cookie], 0.0) for cookie in others[1:])
 
 
 def _enter(sessions: Sessions) -> str:
@@ -601,9 +676,9 @@ def _enter(sessions: Sessions) -> str:
 def test_a_session_ends_after_a_day():
     sessions = Sessions(b"secret" * 6)
     cookie = _enter(sessions)
-    assert sessions.of(cookie, 86_399.0)
-    assert sessions.of(cookie, 86_400.0) is None
-    assert sessions.of(cookie, 0.0) is None
+    assert sessions.of([cookie], 86_399.0)
+    assert sessions.of([cookie], 86_400.0) is None
+    assert sessions.of([cookie], 0.0) is None
 
 
 def test_a_token_that_was_used_stays_used_however_many_are():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kartra_mcp.errors import Refused
@@ -36,6 +37,12 @@ class Approval:
     who: str = ""
     reason: str = ""
     used_by: str | None = None
+
+    @property
+    def seen(self) -> str:
+        """What a decision is about: of this request alone, in this ledger and any other."""
+        told = [self.number, asdict(self.binding), self.facts_digest, self.asked_at]
+        return hashlib.sha256(canonical(told).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +125,28 @@ class Approvals:
             holds = found is not None and transaction.now - (found.decided_at or 0) < seconds
         return found if holds else None
 
-    def decide(self, number: int, *, approve: bool, reason: str, who: str) -> Approval:
+    def decide(
+        self, number: int, *, approve: bool, reason: str, who: str, seen: str | None = None
+    ) -> Approval:
         """Approve or decline; the caller has checked the PIN.
 
+        Args:
+            number: what it waits under.
+            approve: else it is declined.
+            reason: why.
+            who: the person.
+            seen: `Approval.seen` of what the person was shown; None where nothing was.
+
         Raises:
-            Refused: there is no such number, or it was decided before, or it expired.
+            Refused: there is no such number, it is not what was seen, was decided before, or
+                expired.
         """
         with self.file.writing() as transaction:
             expire(transaction)
             row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
             refusal = _undecidable(None if row is None else row["state"], number)
+            if refusal is None and seen not in (None, _approval(row, transaction.now).seen):
+                refusal = _not_seen(number)
             if refusal is None:
                 _decide(transaction, number, approve=approve, reason=reason, who=who)
                 row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
@@ -294,6 +313,14 @@ def _undecidable(state: str | None, number: int) -> Refused | None:
         code,
         f"Number {number} waits no longer: it is {state}.",
         "Let the call be made again: that asks anew.",
+    )
+
+
+def _not_seen(number: int) -> Refused:
+    return Refused(
+        "facts_changed",
+        f"What waits as number {number} is not what was shown. Nothing was decided.",
+        "Look at it as it is now, then decide.",
     )
 
 

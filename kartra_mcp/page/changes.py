@@ -27,7 +27,8 @@ _DIGITS = 9
 class Changes:
     """Every change, each of a form with the session's own token in it.
 
-    `flags` are what a command needs to find the same ledger; `verified` is what was found last.
+    `flags` are what a command needs to find the same ledger; `verified` is what was just found:
+    it is told once, since a chain may be broken a moment later.
     """
 
     ledger: Ledger
@@ -76,6 +77,10 @@ class Changes:
             return to_card(number)
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
+    def verified_now(self) -> Verified | None:
+        found, self.verified = self.verified, None
+        return found
+
     def _decided(self, number: int, form: Mapping[str, str]) -> Notice:
         said = form.get("decision")
         if said not in {"approve", "decline"}:
@@ -83,7 +88,9 @@ class Changes:
         if not self.ledger.pins.is_set():
             raise no_pin(self.flags)
         pin, reason = form.get("pin", ""), form.get("reason", "")
-        return of_decision(decide(self.ledger, number, pin, reason, approve=said == "approve"))
+        seen, approves = form.get("seen", ""), said == "approve"
+        decided = decide(self.ledger, number, pin, reason, approve=approves, seen=seen)
+        return of_decision(decided)
 
     def _withdrawn(self, number: int, form: Mapping[str, str]) -> Notice:
         if not self.ledger.pins.is_set():

@@ -92,17 +92,23 @@ class Door:
         }
 
     async def _open(self, request: Request) -> Response:
-        """A token becomes a session, once; a browser that has one already may come again."""
+        """A token becomes a session, once; a browser that has one already keeps it.
+
+        Else the forms of its other tabs, with what was typed there, would count no more.
+        """
         if request.method == "HEAD":  # who only looks ahead does not use it up
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
-        name, now = guard.cookie_name(self.port), time.time()
-        cookie = self.sessions.enter(request.path_params["token"], now)
-        if cookie is None and self.sessions.of(request.cookies.get(name), now) is None:
+        token, now = request.path_params["token"], time.time()
+        inside = request.scope["session"] is not None
+        if inside:
+            self.sessions.use(token, now)
+        cookie = None if inside else self.sessions.enter(token, now)
+        if cookie is None and not inside:
             page = await in_thread(self.views.stranger)
             return HTMLResponse(page, HTTPStatus.UNAUTHORIZED)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         if cookie is not None:
-            answer.headers["set-cookie"] = guard.set_cookie(name, cookie)
+            answer.headers["set-cookie"] = guard.set_cookie(guard.cookie_name(self.port), cookie)
         return answer
 
     async def _waiting(self, request: Request) -> Response:
@@ -152,7 +158,7 @@ class Door:
 
     async def _status(self, request: Request) -> Response:
         told = await self.beyond.status()
-        chain = self.changes.verified
+        chain = self.changes.verified_now()
         page = await in_thread(self.views.status, told, shown_to(request), chain)
         return HTMLResponse(page)
 

@@ -61,15 +61,19 @@ class Entrance:
             away = HTTPStatus.FORBIDDEN
         if away is not None:
             return Response(status_code=away)
+        session = self.session_of(asked)
         if scope["path"].startswith(("/static/", "/open/")):
+            scope["session"] = session
             return None
-        cookie = guard.cookie_of(asked, guard.cookie_name(self.port))
-        session = self.sessions.of(cookie, time.time())
         if session is None:
             return HTMLResponse(await in_thread(self.views.stranger), HTTPStatus.UNAUTHORIZED)
         self.used()
         scope["session"] = session
         return await self._change(asked, scope, receive) if asked.method == "POST" else None
+
+    def session_of(self, asked: Asked) -> Session | None:
+        cookies = guard.cookies_of(asked, guard.cookie_name(self.port))
+        return self.sessions.of(cookies, time.time())
 
     async def _change(self, asked: Asked, scope: Scope, receive: Receive) -> Response | None:
         """Read the form, which has to say the session's own token."""
@@ -135,6 +139,8 @@ async def _body(receive: Receive) -> bytes:
         more = True
         while more and len(body) <= guard.BODY_LIMIT:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _cut_off()
             body += message.get("body", b"")
             more = bool(message.get("more_body"))
         if len(body) > guard.BODY_LIMIT:
@@ -160,6 +166,12 @@ def _too_large() -> Refused:
 
 def _too_slow() -> Refused:
     return Refused("timed_out", "The form did not arrive in time.", "Send it again.")
+
+
+def _cut_off() -> Refused:
+    return Refused(
+        "invalid_arguments", "The form did not arrive whole. Nothing was done.", "Send it again."
+    )
 
 
 def _no_form() -> Refused:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 BODY_LIMIT = 16 * 1024
 FIELDS = 20
+MOST_COOKIES = 8
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -88,12 +89,11 @@ def cookie_name(port: int) -> str:
     return f"kartra_page_{port}"
 
 
-def cookie_of(asked: Asked, name: str) -> str | None:
-    """The value of one cookie; None where it is missing or said twice."""
+def cookies_of(asked: Asked, name: str) -> list[str]:
+    """The values of a cookie: every port of this host may set one of the same name."""
     said = "; ".join(value for named, value in asked.headers if named == "cookie").split(";")
     pairs = [part.strip().partition("=") for part in said]
-    found = [value for named, _, value in pairs if named == name]
-    return found[0] if len(found) == 1 else None
+    return [value for named, _, value in pairs if named == name][:MOST_COOKIES]
 
 
 def set_cookie(name: str, value: str) -> str:

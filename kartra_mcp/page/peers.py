@@ -14,6 +14,9 @@ from pathlib import Path
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _MAPPED = "0" * 16 + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
+_GONE, _NOBODY = "0", -1
+"""Of an end that was closed already the system no longer tells whose it was, and says root."""
+
 _ROOT = 0
 """May read everything anyway; what forwards connections to us often runs as root."""
 
@@ -32,7 +35,7 @@ def uid_of(client: tuple[str, int], server_port: int, lines: Iterable[str]) -> i
     for line in lines:
         columns = line.split()
         if len(columns) > 9 and _ends(columns[1]) == here and _ends(columns[2]) == there:  # noqa: PLR2004
-            return int(columns[7])
+            return int(columns[7]) if columns[9] != _GONE else _NOBODY
     return None
 
 

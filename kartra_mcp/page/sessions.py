@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kartra_mcp.errors import KartraMCPError
@@ -61,19 +62,28 @@ class Sessions:
 
     def enter(self, token: str, now: float) -> str | None:
         """The cookie's value of a new session; None where the token lets nobody in, or no more."""
-        until = valid_until(self.secret, token, now)
-        if until is None or until < self._floor or token in self._used:
+        if not self.use(token, now):
             return None
-        self._remember(token, until, now)
         cookie = secrets.token_urlsafe(32)
         while len(self._open) >= MOST_SESSIONS:
-            del self._open[next(iter(self._open))]
+            self._open.pop(next(iter(self._open))).streams = []  # which end
         self._open[_hashed(cookie)] = Session(secrets.token_urlsafe(24), now + LIFETIME)
         return cookie
 
-    def of(self, cookie: str | None, now: float) -> Session | None:
-        """The session that a cookie belongs to."""
-        key = _hashed(cookie or "")
+    def use(self, token: str, now: float) -> bool:
+        """Whether a token lets somebody in; from now on it does not."""
+        until = valid_until(self.secret, token, now)
+        if until is None or until < self._floor or token in self._used:
+            return False
+        self._remember(token, until, now)
+        return True
+
+    def of(self, cookies: Sequence[str], now: float) -> Session | None:
+        """The session that one of the cookies belongs to: others of its name are other ports'."""
+        return next((found for one in cookies if (found := self._of(one, now))), None)
+
+    def _of(self, cookie: str, now: float) -> Session | None:
+        key = _hashed(cookie)
         session = self._open.pop(key, None)
         if session is None or now >= session.until:
             return None

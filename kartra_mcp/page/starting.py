@@ -6,7 +6,9 @@ It is a process of its own and outlives the chat: a person may come to it hours 
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from dataclasses import dataclass, field
 
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.page.address import Page, found
@@ -16,27 +18,57 @@ from kartra_mcp.settings import Settings
 PATIENCE, POLL = 5.0, 0.05
 """Seconds that a call waits for a page to begin: without it there is still the terminal."""
 
-
-def link(settings: Settings) -> str:
-    """An address that lets somebody in once; "" where there is no page, for whatever reason."""
-    if not settings.page:
-        return ""
-    try:
-        page = found(settings.state_dir) or _started(settings)
-    except (KartraMCPError, OSError):  # a folder that cannot be written, a program that is gone
-        return ""
-    return page.address(time.time()) if page else ""
+AGAIN = 60.0
+"""Seconds after a start in vain before the next: a call would wait, and leave one more process."""
 
 
-def _started(settings: Settings) -> Page | None:
-    """The same settings, as environment. Of two that begin at once, one serves and both find it."""
-    command = (sys.executable, "-P", "-m", "kartra_mcp", "page", "--no-browser")
-    runs = start_apart(command, env={**settings.environment, **settings.said})
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        ended = not runs()
-        page = found(settings.state_dir)
-        if page is not None or ended:
+@dataclass(slots=True)
+class Starter:
+    """The page of one server's settings; calls at the same time start one."""
+
+    settings: Settings
+    _failed_at: float | None = None
+    _alone: threading.Lock = field(default_factory=threading.Lock)
+
+    def link(self, seconds: float) -> str:
+        """An address that lets somebody in once; "" where there is no page, for whatever reason.
+
+        Args:
+            seconds: that this may take.
+        """
+        if not self.settings.page:
+            return ""
+        until = time.monotonic() + min(seconds, PATIENCE)
+        try:
+            page = found(self.settings.state_dir) or self._started(until)
+        except (KartraMCPError, OSError):  # a folder that cannot be written, a program that is gone
+            return ""
+        return page.address(time.time()) if page else ""
+
+    def _started(self, until: float) -> Page | None:
+        if not self._alone.acquire(timeout=max(until - time.monotonic(), 0)):
+            return None
+        try:
+            page = found(self.settings.state_dir)
+            if page is None and not self._in_vain():
+                page = self._start(until)
+                self._failed_at = None if page else time.monotonic()
             return page
-        time.sleep(POLL)
-    return None
+        finally:
+            self._alone.release()
+
+    def _in_vain(self) -> bool:
+        return self._failed_at is not None and time.monotonic() - self._failed_at < AGAIN
+
+    def _start(self, until: float) -> Page | None:
+        """With the same settings, as environment; where two begin at once both find the one."""
+        command = (sys.executable, "-P", "-m", "kartra_mcp", "page", "--no-browser")
+        env = {**self.settings.environment, **self.settings.said}
+        runs = start_apart(command, env=env, cwd=self.settings.state_dir)
+        while time.monotonic() < until:
+            ended = not runs()
+            page = found(self.settings.state_dir)
+            if page is not None or ended:
+                return page
+            time.sleep(POLL)
+        return None

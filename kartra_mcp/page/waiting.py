@@ -45,6 +45,7 @@ class Card:
     """One approval that waits. `left` is how long it still does."""
 
     number: int
+    seen: str
     heading: str
     summary: str
     risk: str
@@ -68,6 +69,7 @@ def card(asked: Approval, now: float) -> Card:
     unread = told.get("could_not_be_read")
     return Card(
         number=asked.number,
+        seen=asked.seen,
         heading=_heading(asked.binding.tool, told),
         summary=tidy(asked.summary),
         risk=tidy(told.get("risk") or "", 20),
