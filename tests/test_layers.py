@@ -174,14 +174,15 @@ TABLE = """
     page.door: errors page.beyond page.changes page.entrance page.guard page.live page.sessions
         page.views threads
     page.drawing: page.charts text
+    page.connections: page.peers
     page.entrance: errors model page.guard page.peers page.sessions page.views threads
     page.guard:
     page.live: errors ledger.approvals page.sessions threads
     page.notices: ledger.approvals ledger.words
     page.peers:
     page.render: page.words terminal
-    page.serve: errors ledger.ledger page.address page.beyond page.changes page.door page.entrance
-        page.live page.sessions page.signals page.views settings threads
+    page.serve: errors ledger.ledger page.address page.beyond page.changes
+        page.connections page.door page.entrance page.live page.sessions page.signals page.views settings threads
     page.sessions: errors page.address page.notices
     page.settling: page.done page.words reconciling
     page.signals:
@@ -285,7 +286,8 @@ ALONE = {
     "rich": {"demo", "terminal"},
     "ruamel": {"clients.yaml_edit"},
     "starlette": {"page.changes", "page.door", "page.entrance"},
-    "uvicorn": {"page.serve"},
+    "h11": {"page.connections"},
+    "uvicorn": {"page.connections", "page.serve"},
     "fcntl": {"ledger.locks"},
     "sqlite3": {
         f"ledger.{n}"

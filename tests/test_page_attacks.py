@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
@@ -628,11 +628,38 @@ def test_another_user_sees_nothing_whatever_they_know(page, visitor, mint):
         with closing(http.client.HTTPConnection("127.0.0.1", page.port)) as wire:
             wire.connect()
             os.fchown(wire.sock.fileno(), 65534, -1)  # as if another user had made it
-            wire.request("GET", path, headers={"cookie": cookie})
-            answer = wire.getresponse()
-            assert (answer.status, answer.read()) == (403, b"")
+            with suppress(ConnectionResetError):  # it came before the page looked
+                wire.request("GET", path, headers={"cookie": cookie})
+                answer = wire.getresponse()
+                assert (answer.status, answer.read()) == (403, b"")
     assert visitor.get("/").status == 200
     assert visitor.get(link).status == 303
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half"])
+def test_who_says_no_whole_request_loses_its_place(page, said):
+    """As many as there were places once kept the person out for as long as they liked."""
+    with closing(socket.create_connection(("127.0.0.1", page.port), timeout=60)) as wire:
+        wire.sendall(said)
+        with suppress(ConnectionResetError):
+            assert wire.recv(1024) == b""
+
+
+@pytest.mark.parametrize(
+    ("stands", "replaced"),
+    [("ours", False), ("nothing", True), ("another's", True), ("a folder", False), ("{", False)],
+)
+def test_a_page_ends_only_where_it_surely_was_replaced(tmp_path, stands, replaced):
+    """Without a descriptor left it could not read its file, and once took that for its end."""
+    ours, file = address.Page(1, 2, b"secret"), tmp_path / address.FILE
+    address.announce(tmp_path, ours if stands == "ours" else address.Page(1, 3, b"other"))
+    if stands in {"nothing", "a folder", "{"}:
+        file.unlink()
+    if stands == "a folder":
+        file.mkdir()
+    if stands == "{":
+        file.write_text("{")
+    assert address.is_replaced(tmp_path, ours) is replaced
 
 
 TABLE = """\

@@ -110,9 +110,16 @@ def announce(folder: Path, page: Page) -> bool:
     return State(folder).write(FILE, told)
 
 
-def is_announced(folder: Path, page: Page) -> bool:
-    """Whether people are still sent here."""
-    return _read(folder) == page
+def is_replaced(folder: Path, page: Page) -> bool:
+    """Whether people are surely sent here no more: a file that cannot be read tells nothing."""
+    try:
+        (folder / FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    now = _read(folder)
+    return now is not None and now != page
 
 
 def withdraw(folder: Path, held: Held, unless_sent_within: float | None = None) -> bool:

@@ -22,6 +22,7 @@ from kartra_mcp.page import address
 from kartra_mcp.page.address import Held, Page
 from kartra_mcp.page.beyond import Beyond
 from kartra_mcp.page.changes import Changes
+from kartra_mcp.page.connections import Connection
 from kartra_mcp.page.door import Door, static_files
 from kartra_mcp.page.entrance import Entrance
 from kartra_mcp.page.live import Live
@@ -35,8 +36,9 @@ IDLE = 3_600.0
 LOOK = 5.0
 """Seconds between two looks at whether it is still wanted; fewer where it is soon over."""
 
-MOST_CONNECTIONS = 100
-GRACE = 3
+MOST_CONNECTIONS = 500
+GRACE = 5
+"""Seconds that what is under way is given at the end: a decision may wait for the ledger's turn."""
 
 
 def serve(settings: Settings, held: Held, told: Callable[[str], None], idle: float = IDLE) -> bool:
@@ -88,7 +90,7 @@ class _Serving:
             await anyio.sleep(min(LOOK, self.idle / 4))
             if live.listeners:
                 self.used()
-            if not await in_thread(address.is_announced, self.folder, self.page):
+            if await in_thread(address.is_replaced, self.folder, self.page):
                 self.over.set()  # the folder is gone, and with it all that could be shown
             elif time.monotonic() - self.used_at >= self.idle and not await self._waits():
                 await self._withdraw(self.idle)
@@ -161,7 +163,7 @@ def _entrance(serving: _Serving, live: Live, beyond: Beyond) -> Entrance:
 def _config(app: Entrance) -> Config:
     return Config(
         app,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",
