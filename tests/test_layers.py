@@ -182,7 +182,8 @@ TABLE = """
     page.peers:
     page.render: page.words terminal
     page.serve: errors ledger.ledger page.address page.beyond page.changes
-        page.connections page.door page.entrance page.live page.sessions page.signals page.views settings threads
+        page.connections page.door page.entrance page.live page.sessions page.signals page.views
+        settings threads
     page.sessions: errors page.address page.notices
     page.settling: page.done page.words reconciling
     page.signals:
