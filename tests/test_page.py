@@ -305,11 +305,11 @@ def test_it_stays_while_something_waits(place, ledger):
 
 
 def test_it_stays_while_it_is_open_in_a_browser(place):
-    with served(place, "--idle", "0.2") as page:
+    with served(place, "--idle", "1") as page:
         with page.visitor().listening() as stream:
             assert next(iter(stream))["count"] == 0
             with pytest.raises(subprocess.TimeoutExpired):
-                page.process.wait(2)
+                page.process.wait(4)
         assert page.process.wait(WITHIN) == 0
 
 
