@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from kartra_mcp.cli_words import DONE, FOUND, tell
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.page import address
 from kartra_mcp.page.address import Held
-from kartra_mcp.process import open_in_browser
+from kartra_mcp.process import end_apart, open_in_browser
 from kartra_mcp.settings import Settings, flags_of, read_settings
 from kartra_mcp.terminal import say, say_error
 
@@ -27,6 +28,7 @@ anybody who looks and without anything that waits. It takes the settings of `ser
 
   --no-browser   only print the address; it lets one browser in, once
   --json         the same, for a program
+  --end          end the page of this state folder
 
 Exit code: 0 served, or one serves; 1 it could not; 2 wrong usage.
 """
@@ -40,13 +42,17 @@ class _Given:
 
     browser: bool
     as_json: bool
+    ends: bool
     idle: float | None
 
     def serving(self, link: str) -> None:
         self._tell(link, f"Serving {link}\nIt lets one browser in, once. Ctrl-C ends the page.")
+        # Aside: a browser that runs in the terminal would wait for the page that waits for it.
+        threading.Thread(target=self._open, args=(link,), daemon=True).start()
 
     def runs_already(self, link: str) -> None:
         self._tell(link, f"Already running: {link}\nIt lets one browser in, once.")
+        self._open(link)
 
     def _tell(self, link: str, words: str) -> None:
         """The address, at once: it may go to a pipe, and what serves ends much later."""
@@ -55,6 +61,8 @@ class _Given:
         else:
             say(words)
         sys.stdout.flush()
+
+    def _open(self, link: str) -> None:
         if self.browser and not open_in_browser(link):
             say_error(f"No browser could be opened; open it yourself: {link}")
 
@@ -72,7 +80,7 @@ def page(words: Sequence[str]) -> int:
         settings = read_settings(flags)
         for problem in settings.problems:
             say_error(f"{problem}.")
-        return _page(given, settings)
+        return _end(settings) if given.ends else _page(given, settings)
     except KartraMCPError as problem:
         tell(problem, as_json=given.as_json)
     except KeyboardInterrupt:  # before it served
@@ -81,7 +89,7 @@ def page(words: Sequence[str]) -> int:
 
 
 def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str]]:
-    rest = [word for word in words if word not in {"--no-browser", "--json"}]
+    rest = [word for word in words if word not in {"--no-browser", "--json", "--end"}]
     idle = None
     if "--idle" in rest:  # of our own tests: nobody waits an hour
         place = rest.index("--idle")
@@ -90,7 +98,8 @@ def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str
             return None, {}, []
         del rest[place : place + 2]
     flags, left = flags_of(rest)
-    return _Given("--no-browser" not in words, "--json" in words, idle), flags, left
+    browser = not {"--no-browser", "--json"} & set(words)
+    return _Given(browser, "--json" in words, "--end" in words, idle), flags, left
 
 
 def _seconds(text: str) -> float | None:
@@ -99,6 +108,26 @@ def _seconds(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and value > 0 else None
+
+
+def _end(settings: Settings) -> int:
+    """End the page, and wait until it is gone: what it held is then free."""
+    serving = address.found(settings.state_dir)
+    if serving is None:
+        say(f"No page serves {settings.state_dir}.")
+        return DONE
+    end_apart(serving.pid)
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if address.found(settings.state_dir) is None:
+            say(f"The page of {settings.state_dir} has ended.")
+            return DONE
+        time.sleep(POLL)
+    raise Refused(
+        "internal_error",
+        f"The page of {settings.state_dir} (process {serving.pid}) does not end.",
+        "Try again; if it stays, end that process.",
+    )
 
 
 def _page(given: _Given, settings: Settings) -> int:

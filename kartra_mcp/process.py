@@ -214,8 +214,14 @@ def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subp
         return start(creationflags=APART)
 
 
+def end_apart(process: int) -> None:
+    """Tell a program of ours that outlives us to end; one that is gone needs no telling."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGTERM)
+
+
 def open_in_browser(address: str) -> bool:
-    """Whether a browser took the address."""
+    """Whether a browser took the address; one that runs in the terminal is waited for."""
     import webbrowser
 
     try:

@@ -444,6 +444,42 @@ def test_who_serves_is_told_so_and_how_it_ends(place):
     assert "Ctrl-C ends the page" in out
 
 
+async def test_a_browser_that_waits_for_the_page_is_not_waited_for(place, tmp_path):
+    """One in the terminal (lynx) and the page once waited for each other."""
+    program, got = tmp_path / "browser", tmp_path / "got"
+    load = (
+        "import sys; from http.client import HTTPConnection as C; from urllib.parse import urlsplit;"
+        " u = urlsplit(sys.argv[1]); c = C(u.netloc, timeout=60); c.request('GET', u.path);"
+        " print(c.getresponse().status)"
+    )
+    program.write_text(
+        f'#!/bin/sh\n{sys.executable} -c "{load}" "$1" > {got}.new\nmv {got}.new {got}\n'
+    )
+    program.chmod(0o755)
+    env = {**place.environment, "BROWSER": str(program)}
+    line = [sys.executable, "-m", "kartra_mcp", "page"]
+    with subprocess.Popen(line, env=env, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            await until(got.exists)
+        finally:
+            process.terminate()
+    assert got.read_text() == "303\n"
+
+
+def test_a_page_is_ended_by_the_command_and_frees_the_ledger(place, ledger):
+    """A page that nobody looks at once stood in the way of `ledger new`, and no client was it."""
+    with served(place) as page:
+        page.visitor().get("/")
+        line = [sys.executable, "-m", "kartra_mcp", "page", "--end"]
+        for said in ("has ended", "No page serves"):
+            done = subprocess.run(
+                line, env=place.environment, cwd=ROOT, capture_output=True, check=True, text=True
+            )
+            assert said in done.stdout
+        assert page.process.wait(WITHIN) == 0
+    assert told(place) is None
+
+
 def test_where_no_browser_opens_a_person_is_told_to_open_it(place):
     with served(place):
         env = {**place.environment, "BROWSER": "/nothing/there", "PATH": "/nothing"}

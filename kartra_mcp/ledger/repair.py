@@ -109,7 +109,8 @@ def _alone(file: LedgerFile) -> Generator[None]:
         raise Refused(
             "in_progress",
             "Another kartra-mcp has the ledger open.",
-            "Close the clients that run kartra-mcp, then run `kartra-mcp ledger new` again.",
+            "Close the clients that run kartra-mcp, and its page (`kartra-mcp page --end`). "
+            "Then run `kartra-mcp ledger new` again.",
         )
     try:
         yield
