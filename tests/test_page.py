@@ -448,8 +448,8 @@ async def test_a_browser_that_waits_for_the_page_is_not_waited_for(place, tmp_pa
     """One in the terminal (lynx) and the page once waited for each other."""
     program, got = tmp_path / "browser", tmp_path / "got"
     load = (
-        "import sys; from http.client import HTTPConnection as C; from urllib.parse import urlsplit;"
-        " u = urlsplit(sys.argv[1]); c = C(u.netloc, timeout=60); c.request('GET', u.path);"
+        "import sys; from http.client import HTTPConnection as C;"
+        " from urllib.parse import urlsplit; u = urlsplit(sys.argv[1]); c = C(u.netloc, timeout=60); c.request('GET', u.path);"
         " print(c.getresponse().status)"
     )
     program.write_text(
@@ -458,7 +458,7 @@ async def test_a_browser_that_waits_for_the_page_is_not_waited_for(place, tmp_pa
     program.chmod(0o755)
     env = {**place.environment, "BROWSER": str(program)}
     line = [sys.executable, "-m", "kartra_mcp", "page"]
-    with subprocess.Popen(line, env=env, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+    async with await anyio.open_process(line, env=env, cwd=ROOT) as process:
         try:
             await until(got.exists)
         finally:
