@@ -449,7 +449,8 @@ async def test_a_browser_that_waits_for_the_page_is_not_waited_for(place, tmp_pa
     program, got = tmp_path / "browser", tmp_path / "got"
     load = (
         "import sys; from http.client import HTTPConnection as C;"
-        " from urllib.parse import urlsplit; u = urlsplit(sys.argv[1]); c = C(u.netloc, timeout=60); c.request('GET', u.path);"
+        " from urllib.parse import urlsplit; u = urlsplit(sys.argv[1]);"
+        " c = C(u.netloc, timeout=60); c.request('GET', u.path);"
         " print(c.getresponse().status)"
     )
     program.write_text(
