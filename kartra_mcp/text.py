@@ -141,6 +141,9 @@ def shown(text: str, length: int = 500) -> str:
     return cut(without_secrets(clean(seen)).strip(), length)
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def as_json(value: Any) -> str:
     """One line of JSON. Numbers that JSON does not know never get here (see `cli_output.py`)."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)

@@ -18,8 +18,8 @@ ABOUT = (
     "program starts Python anew for each call, the API is one process of Python. Its own time "
     "stands below, and what it answers to eight plain connections without a server between. A "
     "server computes on one processor, so its processor time of a call bounds the calls a second; "
-    "about half of it is the HTTP client's (a bare connection takes a quarter of that), the rest "
-    "the SDK's, and what is done with arguments and answer."
+    "nearly half of it is the SDK's, a quarter the HTTP client's, the rest what is done with "
+    "arguments and answer."
 )
 AT_ONCE = (1, 8, 64)
 ROUNDS = 3
