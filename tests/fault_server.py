@@ -36,6 +36,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kartra_mcp import api_http, consent, process, server
+from kartra_mcp.api_output import MARK
 from kartra_mcp.cli import main
 from kartra_mcp.ledger import admission, head
 from kartra_mcp.ledger.file import Transaction
@@ -188,7 +189,7 @@ def running(fault: Fault, real: Any) -> Any:
 
 def exchanging(fault: Fault, real: Any) -> Any:
     async def wrapped(self: Any, request: api_http.Request) -> Any:
-        if not request.fresh:  # a read
+        if MARK.encode() not in (request.content or b""):  # it carries no intent: a read
             return await real(self, request)
 
         def on_sending() -> None:
