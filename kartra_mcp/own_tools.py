@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp import proxy
 from kartra_mcp.model import Risk
+from kartra_mcp.proxy_schema import READ_SCHEMA, WRITE_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ PROXY_READ = OwnTool(
     "Send a raw request to Kartra's API, for reads that no other tool covers. Kartra's API is "
     'POST /api with {"actions": [{"cmd": …}], "lead": {…}}, or {"get_lead": {"email": …}}. '
     "Passes only if every command in it is a known read.",
-    proxy.READ_SCHEMA,
+    READ_SCHEMA,
 )
 PROXY_WRITE = OwnTool(
     "kartra_proxy_write",
@@ -94,7 +94,7 @@ PROXY_WRITE = OwnTool(
     "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by the "
     "commands in its body; refunds and cancellations are refused here, use their own tools. "
     "May ask for confirmation.",
-    proxy.WRITE_SCHEMA,
+    WRITE_SCHEMA,
     risk=Risk.IRREVERSIBLE,
     least=Risk.WRITE,
 )

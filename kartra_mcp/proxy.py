@@ -40,38 +40,13 @@ from kartra_mcp.php_form import (
     read_as,
     read_name,
 )
+from kartra_mcp.proxy_schema import HEADERS, METHODS
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-HEADERS = ("Accept", "Accept-Language", "If-None-Match", "If-Modified-Since", "X-Request-Id")
 BODIES = ("json", "form", "raw")
 MAX_PATH = 2000
 MAX_HEADER = 1000
 MAX_QUERY = 8000
 
-_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-
-
-def _schema(body: str) -> dict[str, Any]:
-    objects = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
-    properties: dict[str, Any] = {
-        "method": {"type": "string", "enum": list(METHODS), "default": "GET"},
-        "path": {"type": "string", "description": "Begins with one /, no ? or #. Kartra's: /api"},
-        "path_params": {**_TEXTS, "description": "Values for {name} in the path"},
-        "query": {"type": "object", "description": "Values: texts or lists of texts"},
-        "headers": {**_TEXTS, "description": f"Only {', '.join(HEADERS)}"},
-        "json": {**objects, "description": "Body as JSON"},
-        "form": {"type": "object", "description": body},
-        "raw": {"type": "string", "description": "Body as text: JSON or a form"},
-    }
-    closed = {"required": ["path"], "additionalProperties": False}
-    return {"type": "object", "properties": properties, **closed}
-
-
-READ_SCHEMA: Mapping[str, Any] = _schema("Body as Kartra's form, POST")
-WRITE_SCHEMA: Mapping[str, Any] = _schema(
-    'Body as Kartra\'s form, POST: {"lead": {"email": …}, '
-    '"actions": [{"cmd": "assign_tag", "tag_name": …}]}'
-)
 OWN_TOOLS: Mapping[str, str] = {
     "refund_transaction": "kartra_refund_transaction",
     "cancel_transaction": "kartra_cancel_subscription",

@@ -13,7 +13,6 @@ from kartra_mcp import (
     consent_arguments,
     own_tools,
     policy,
-    proxy,
     results,
     run_by_name,
 )
@@ -231,6 +230,8 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
     Raises:
         Refused: what is hostile, not permitted here, or has another tool of its own.
     """
+    from kartra_mcp import proxy  # not on the way to the first list
+
     own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
     if is_gated(tool, rules):
         own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)

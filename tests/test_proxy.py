@@ -9,12 +9,11 @@ import pytest
 from kartra_mcp.errors import Refused
 from kartra_mcp.model import Command
 from kartra_mcp.proxy import (
-    READ_SCHEMA,
-    WRITE_SCHEMA,
     read_request,
     require_own_tools,
     require_reads,
 )
+from kartra_mcp.proxy_schema import READ_SCHEMA, WRITE_SCHEMA
 
 SECRET = "s3cr3t-v4lue"
 REFUND = {"cmd": "refund_transaction", "transaction_id": 101}
