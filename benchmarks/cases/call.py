@@ -17,8 +17,8 @@ ABOUT = (
     "sandbox's program started by hand (`subprocess.run`) with the words that the server gives "
     "it. By the API: against the same request by hand (`http.client`) on a connection that is "
     "kept open. Of what is added by the program about a third is the SDK's, a third what is done "
-    "with arguments and answer, the rest seeing to the program. By the API the HTTP client takes "
-    "the most, several times what a bare connection would."
+    "with arguments and answer, the rest seeing to the program. By the API nearly half is the "
+    "SDK's, a quarter the HTTP client's."
 )
 PAIRS, REQUESTS = 60, 300
 RATIO, BY_PROGRAM, BY_API = 1.05, 0.010, 0.003
