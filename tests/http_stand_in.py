@@ -5,7 +5,7 @@ so is the log: the same tables of steps say the same over HTTP. An `exit` other 
 that is no success, `signal` closes the connection, `hang` answers nothing until the client is gone
 (a line in FOLDER/left). Only here: {"http": status, "headers": {…}, "cut": true (half of `out`,
 then closed), "drip": seconds between the letters of `out`, "shut": true (closed after the answer),
-"after": text sent when the answer is over}.
+"after": text sent when FOLDER/read is there}.
 Of every request FOLDER has a line in `asked`, `tokens` and `ports` (the client's), of one with a
 body in `bodies`. "$token" in `out` stands for the token that came.
 """
@@ -116,11 +116,12 @@ class Answerer(BaseHTTPRequestHandler):
             self.say_unasked(now["after"])
 
     def say_unasked(self, text: str) -> None:
+        """Once the test says that the answer was read: the client waits for nothing then."""
         self.wfile.flush()
-        time.sleep(0.2)  # so that the client has read the answer, and waits for nothing
-        self.wfile.write(text.encode())
-        self.wfile.flush()
-        (self.ours.folder / "after").touch()
+        if self.waited(self.ours.folder / "read"):
+            self.wfile.write(text.encode())
+            self.wfile.flush()
+            (self.ours.folder / "after").touch()
 
     def waited(self, gate: Path) -> bool:
         while not gate.exists():

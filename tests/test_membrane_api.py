@@ -400,6 +400,7 @@ async def test_what_came_unasked_on_a_kept_connection_is_nobodys_answer(
     """The next read once took it for its own answer."""
     place.plan(action_run=[{**DONE, "after": EVIL}, DONE])
     await api.run(ACTION, {}, "c1", ToDo(soon()))
+    (place.folder / "read").touch()
     await until((place.folder / "after").exists)
     await anyio.wait_all_tasks_blocked()
     assert (await api.run(ACTION, {}, "c1", ToDo(soon()))).action_run_id == "r1"

@@ -1,8 +1,7 @@
 """Puts a browser and axe-core where `make browser` looks for them.
 
 The browser is the machine's Chromium: Debian's package, installed here where it is missing and
-this is root. axe-core comes from npm into `build/browser`; without npm its checks are skipped, and
-say so. Exit code 1 if there is no browser, or if npm fails.
+this is root. axe-core comes from npm into `build/browser`. Exit code 1 if either is not to be had.
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ def axe(package: str) -> None:
     """axe-core in a folder of its own, unless it is there already."""
     npm, mark = shutil.which("npm"), FOLDER / "installed"
     if npm is None:
-        print("browser: npm is missing: what axe-core would find is SKIPPED", file=sys.stderr)
-        return
+        raise Off("npm was not found; axe-core, which judges the page, comes from it")
     if mark.exists() and mark.read_text(encoding="utf-8") == package:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
