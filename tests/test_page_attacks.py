@@ -684,6 +684,22 @@ def test_the_other_end_of_a_connection_is_found_in_the_systems_table(port, uid):
     assert peers.uid_of(("127.0.0.1", port), 0x1F90, TABLE.splitlines()) == uid
 
 
+@pytest.mark.parametrize(
+    ("table", "strange"), [(None, False), ("", True), (TABLE, True), (TABLE + "OURS", False)]
+)
+def test_whom_nothing_tells_of_is_let_in_only_where_nothing_ever_tells(
+    tmp_path, monkeypatch, table, strange
+):
+    """A page without a descriptor left to look with once took everybody for its own user."""
+    ours = f"6: {HERE}:C009 {HERE}:1F90 01 0:0 0:0 0 {os.getuid()} 0 6 1 0"
+    file = tmp_path / "tcp"
+    if table is not None:
+        file.write_text("titles\n" + table.replace("OURS", ours))
+    monkeypatch.setattr(peers, "TABLES", (file, tmp_path / "tcp6"))
+    assert peers.is_strange(("127.0.0.1", 0xC009), 0x1F90) is strange
+    assert peers.is_strange(None, 0x1F90) is (table is not None)
+
+
 # Bounds
 
 
