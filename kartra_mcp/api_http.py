@@ -8,6 +8,7 @@ answer would be taken for its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import SimpleNamespace
@@ -27,6 +28,9 @@ LARGEST = 32 * 1024 * 1024
 
 KEPT_OPEN = 4.0
 """Seconds that an idle connection is kept. Servers on Node close theirs after 5."""
+
+_TRIES = 5
+"""Connections that are tried where something came unasked: what greets does so on each."""
 
 LONGEST_LINE = 64 * 1024
 """Bytes of one header of an answer."""
@@ -101,11 +105,10 @@ class HTTP:
         if not self._sessions:
             # A fifth of a second, in which the first tools/list is to be answered.
             await anyio.to_thread.run_sync(import_module, "aiohttp")
-        while True:
-            try:
+        for _ in range(_TRIES):
+            with suppress(_Unasked):  # nothing was sent, and that connection is gone
                 return await self._exchanged(request)
-            except _Unasked:
-                continue  # nothing was sent, and that connection is gone
+        raise Broken("what came on every connection was not asked for: this is no HTTP server")
 
     async def _exchanged(self, request: Request) -> tuple[int, bytes]:
         from aiohttp import ClientConnectorCertificateError, ClientError
