@@ -20,7 +20,7 @@ from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.page import guard
 from kartra_mcp.page.beyond import Beyond
 from kartra_mcp.page.changes import Changes, number_in, session_of, shown_to, to_card
-from kartra_mcp.page.entrance import status_of
+from kartra_mcp.page.entrance import slipped, status_of
 from kartra_mcp.page.live import Live
 from kartra_mcp.page.sessions import Session, Sessions
 from kartra_mcp.page.views import Shown, Views
@@ -180,7 +180,7 @@ class Door:
 
     async def _slipped(self, _: Request, __: Exception) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return HTMLResponse(await in_thread(self.views.wrong, status, None), status)
+        return HTMLResponse(await in_thread(self.views.wrong, status, slipped()), status)
 
 
 def static_files() -> dict[str, Response]:

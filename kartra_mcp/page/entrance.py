@@ -88,8 +88,7 @@ class Entrance:
 
     async def _slip(self) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        problem = internal_error(Executed.NO)
-        return HTMLResponse(await in_thread(self.views.wrong, status, problem), status)
+        return HTMLResponse(await in_thread(self.views.wrong, status, slipped()), status)
 
 
 @dataclass(slots=True)
@@ -158,14 +157,25 @@ def _required(form: dict[str, str] | None, session: Session) -> dict[str, str]:
     return form
 
 
+def slipped() -> KartraMCPError:
+    """An error of this page's own: what the request asked for may have been done before it."""
+    problem = internal_error(Executed.UNKNOWN)
+    problem.remedy = "Whether it was done, Waiting and Done tell; please report the error."
+    return problem
+
+
 def _too_large() -> Refused:
     return Refused(
-        "input_too_large", "More was sent than a form of this page holds.", "Write less."
+        "input_too_large",
+        "More was sent than a form of this page holds. Nothing was done.",
+        "Write less.",
     )
 
 
 def _too_slow() -> Refused:
-    return Refused("timed_out", "The form did not arrive in time.", "Send it again.")
+    return Refused(
+        "timed_out", "The form did not arrive in time. Nothing was done.", "Send it again."
+    )
 
 
 def _cut_off() -> Refused:
