@@ -113,7 +113,7 @@ def _decide(given: Namespace, place: Place) -> int:
     decided = approvals.decide(
         given.number, approve=yes, reason=reason, who=os_user(), seen=asked.seen
     )
-    say(outcome(decided), "bold")
+    say(outcome(decided, local_time(decided.expires_at)), "bold")
     return DONE
 
 

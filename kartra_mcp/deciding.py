@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kartra_mcp.errors import KartraMCPError, Refused
-from kartra_mcp.ledger.approvals import Approval, Approvals
+from kartra_mcp.errors import Refused
+from kartra_mcp.ledger.approvals import Approval, Approvals, not_seen
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pins import LOCKED, Pins
 from kartra_mcp.terminal import local_time, os_user, tidy
@@ -23,7 +23,8 @@ def decide(
         Refused: it does not wait, or is not what was seen; a decline has no reason; the PIN is
             wrong or locked.
     """
-    require_waiting(ledger.approvals, number)
+    if require_waiting(ledger.approvals, number).seen != seen:
+        raise not_seen(number)
     why = tidied(reason)
     if not approve and not why:
         raise no_reason()
@@ -92,13 +93,16 @@ def tidied(reason: str) -> str:
     return " ".join(shown(reason, REASON).split())
 
 
-def outcome(decided: Approval) -> str:
-    """What a decision means from now on."""
+def outcome(decided: Approval, until: str) -> str:
+    """What a decision means from now on; `until` is when it ends, as it is shown there."""
     if decided.state == "approved":
-        return f"Approved. The same call goes through once, until {local_time(decided.expires_at)}."
+        return (
+            "Approved. Nothing has been done yet: tell your assistant to go on. The same call then "
+            f"runs once, until {until}."
+        )
     if decided.state == "withdrawn":
         return "Taken back. Nothing runs by it; the same call asks anew."
-    return "Declined. Nothing runs by it."
+    return "Declined. Nothing was done, and nothing runs by it."
 
 
 def no_pin(flags: str) -> Refused:
@@ -110,17 +114,16 @@ def no_pin(flags: str) -> Refused:
     )
 
 
-def no_reason() -> Refused:
-    return Refused(
+class ReasonMissing(Refused):
+    """What a decline lacks is the reason."""
+
+
+def no_reason() -> ReasonMissing:
+    return ReasonMissing(
         "invalid_arguments",
         "A decline needs a reason: it stands in the ledger.",
         "Nothing was decided. Say why, and decline again.",
     )
-
-
-def is_about_the_reason(problem: KartraMCPError) -> bool:
-    """Whether a reason is what a refused decision lacked."""
-    return problem.message == no_reason().message
 
 
 def _ended(asked: Approval) -> str:

@@ -17,6 +17,9 @@ import anyio
 from door import Answer, Sandbox, StandIn, call
 from mcp_types import ElicitResult, ErrorData
 
+from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.ledger import Ledger
+
 REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"
 A_PERSON = 1.05
 """Seconds: a person's time is what is tested."""
@@ -71,6 +74,12 @@ def story(place: Sandbox | StandIn) -> dict[str, tuple[str, str]]:
 
 def events(place: Sandbox | StandIn) -> list[str]:
     return [line["event"] for line in lines(place, "consent")]
+
+
+def decided(ledger: Ledger, number: int, **words: Any) -> Approval:
+    """A decision on what waits under a number now."""
+    shown = ledger.approvals.get(number)
+    return ledger.approvals.decide(number, **words, seen=shown.seen if shown else "")
 
 
 def confirmed(preview: Answer, **instead: Any) -> dict[str, Any]:

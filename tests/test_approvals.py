@@ -11,6 +11,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from agreeing import decided
 
 from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.approvals import Request
@@ -47,7 +48,7 @@ def ledger(tmp_path, clock):
 
 def approved(ledger: Any, asked=ASKED) -> int:
     number = ledger.approvals.request(asked)
-    ledger.approvals.decide(number, approve=True, reason="", who="ada")
+    decided(ledger, number, approve=True, reason="", who="ada")
     return number
 
 
@@ -98,7 +99,7 @@ def test_other_facts_are_asked_anew(ledger: Any):
     second = ledger.approvals.request(replace(ASKED, facts_digest="facts2"))
     assert second != first
     assert [a.number for a in ledger.approvals.pending()] == [second]
-    decide = code(lambda: ledger.approvals.decide(first, approve=True, reason="", who="ada"))
+    decide = code(lambda: decided(ledger, first, approve=True, reason="", who="ada"))
     assert decide == "confirmation_expired"
 
 
@@ -128,12 +129,12 @@ def test_what_was_not_approved_does_not_run(ledger: Any):
         begun = code(lambda call=call: ledger.begin(call, LIMITS, BINDING))
         assert begun == "approval_required"
     assert code(lambda: ledger.begin(wanted(number), LIMITS)) == "approval_required"
-    declined = ledger.approvals.decide(number, approve=False, reason="wrong sale", who="ada")
+    declined = decided(ledger, number, approve=False, reason="wrong sale", who="ada")
     assert (declined.state, declined.reason, declined.facts) == ("declined", "wrong sale", {})
     assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "approval_required"
-    again = code(lambda: ledger.approvals.decide(number, approve=True, reason="", who="eve"))
+    again = code(lambda: decided(ledger, number, approve=True, reason="", who="eve"))
     assert again == "confirmation_used"
-    unknown = code(lambda: ledger.approvals.decide(9, approve=True, reason="", who="eve"))
+    unknown = code(lambda: decided(ledger, 9, approve=True, reason="", who="eve"))
     assert unknown == "invalid_arguments"
     assert events(ledger) == ["approval_asked", "approval_declined"]
     assert ledger.newest("consent")["reason"] == "wrong sale"
@@ -149,7 +150,7 @@ def test_approvals_end_after_a_day_which_is_recorded(ledger: Any, clock):
     assert ledger.approvals.get(pending).state == "expired"
     assert ledger.approvals.approved(other.binding) is None
     assert code(lambda: ledger.begin(wanted(number), LIMITS, other.binding)) == "approval_required"
-    decide = code(lambda: ledger.approvals.decide(pending, approve=True, reason="", who="ada"))
+    decide = code(lambda: decided(ledger, pending, approve=True, reason="", who="ada"))
     assert decide == "confirmation_expired"
     assert events(ledger)[-2:] == ["approval_expired", "approval_expired"]
     assert ledger.approvals.request(ASKED) == 3
@@ -206,7 +207,7 @@ def test_a_decline_blocks_the_operation_whatever_the_amount(ledger: Any):
     key = identity_key(other)
     number = ledger.approvals.request(replace(ASKED, key=key))
     assert code(lambda: ledger.foresee(other, LIMITS)) == "runs"
-    ledger.approvals.decide(number, approve=False, reason="no", who="ada")
+    decided(ledger, number, approve=False, reason="no", who="ada")
     assert code(lambda: ledger.foresee(other, LIMITS)) == "declined"
     assert code(lambda: ledger.foresee(wanted(0, target="102"), LIMITS)) == "runs"
 
@@ -281,7 +282,7 @@ def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):
     ledger.pins.set("123456", "ada")
     number = ledger.approvals.request(ASKED)
     ledger.pins.check("000000", "eve")
-    ledger.approvals.decide(number, approve=False, reason="wrong sale", who="ada")
+    decided(ledger, number, approve=False, reason="wrong sale", who="ada")
     about = {"tool": "kartra_cancel", "target": "7", "client": "a chat 1.0"}
     ledger.block("key", "dismissed", about=about)
     told = ledger.decisions(9)

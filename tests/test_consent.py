@@ -12,7 +12,17 @@ from typing import Any
 import anyio
 import mcp_types as types
 import pytest
-from agreeing import CANCEL, REFUND, Person, confirmed, events, ledger_folder, sandbox, story
+from agreeing import (
+    CANCEL,
+    REFUND,
+    Person,
+    confirmed,
+    decided,
+    events,
+    ledger_folder,
+    sandbox,
+    story,
+)
 from door import Answer, Sandbox, call, connect, sandbox_by
 from mcp import MCPError
 from mcp.client.session import ClientSession
@@ -163,7 +173,7 @@ class Table:
         with closing(Ledger(ledger_folder(self.place))) as ledger:
             for answer in found.values():
                 number = answer.error["confirmation"]["number"]
-                ledger.approvals.decide(number, approve=True, reason="", who="ada")
+                decided(ledger, number, approve=True, reason="", who="ada")
         await self.runs("approval")
 
     async def still_blocked(self, why: str):

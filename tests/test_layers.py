@@ -178,7 +178,7 @@ TABLE = """
     page.entrance: errors model page.guard page.peers page.sessions page.views threads
     page.guard:
     page.live: errors ledger.approvals page.sessions threads
-    page.notices: ledger.approvals ledger.words
+    page.notices: deciding ledger.approvals ledger.words
     page.peers:
     page.render: page.words terminal
     page.serve: errors ledger.ledger page.address page.beyond page.changes

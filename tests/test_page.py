@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
-from agreeing import REFUND, events, ledger_folder, lines
+from agreeing import REFUND, decided, events, ledger_folder, lines
 from agreeing import sandbox as fresh
 from door import call, connect, connect_stdio
 from paged import (
@@ -300,7 +300,7 @@ def test_it_stays_while_something_waits(place, ledger):
     with served(place, "--idle", "0.2") as page:
         with pytest.raises(subprocess.TimeoutExpired):
             page.process.wait(2)
-        ledger.approvals.decide(number, approve=False, reason="no", who="ada")
+        decided(ledger, number, approve=False, reason="no", who="ada")
         assert page.process.wait(WITHIN) == 0
 
 
@@ -358,7 +358,7 @@ def test_what_comes_to_wait_is_told_at_once_and_when_it_changes(place, ledger):
         assert next(heard) == {"count": 1, "numbers": [1], "newest": 1}
         ledger.approvals.request(asked(of="102"))
         assert next(heard) == {"count": 2, "numbers": [1, 2], "newest": 2}
-        ledger.approvals.decide(1, approve=True, reason="", who="ada")
+        decided(ledger, 1, approve=True, reason="", who="ada")
         assert next(heard) == {"count": 1, "numbers": [2], "newest": 2}
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
-from agreeing import ledger_folder, sandbox
+from agreeing import decided, ledger_folder, sandbox
 from door import Sandbox, call, connect
 from paged import PIN, Visitor, asked, served
 
@@ -243,7 +243,7 @@ def test_hostile_names_are_text_wherever_they_stand(visitor, ledger, write, name
     (shown,) = cards.found("article", data_number=str(number))
     assert name in shown[1]
     assert name in plain.found("main")[0][1]
-    ledger.approvals.decide(number, approve=False, reason=name, who=name)
+    decided(ledger, number, approve=False, reason=name, who=name)
 
 
 def _is_ours_alone(page: Parsed) -> None:
@@ -354,7 +354,7 @@ def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
     binding = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
     number = ledger.approvals.request(asked(FACTS, "digest"))
     binding = next(x.binding for x in ledger.approvals.pending() if x.number == number)
-    ledger.approvals.decide(number, approve=True, reason="agreed by telephone", who="ada")
+    decided(ledger, number, approve=True, reason="agreed by telephone", who="ada")
     intent = Intent(
         id=new_intent_id(),
         tool=REFUND,
@@ -381,11 +381,11 @@ def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
     for said in ("12.5", "transaction 777", "not possible", "run-1", "Gold", "a chat 1.0"):
         assert said in told
     ((_, steps),) = page.found("ol")
-    asked_for, decided, begun, ended = (
+    asked_for, decision, begun, ended = (
         steps.index(word)
         for word in (f"Approval {number} was asked for", "approved it", "as begun", "how it ended")
     )
-    assert asked_for < decided < begun < ended
+    assert asked_for < decision < begun < ended
     assert "agreed by telephone" in steps
     hashes = [line["hash"][:16] for line in (ledger.show(intent.id) or {})["lines"]]
     assert len(hashes) == 2

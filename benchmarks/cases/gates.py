@@ -51,7 +51,9 @@ class Asked:
         """As a person does with `kartra-mcp approve`, on the same file."""
         with closing(Ledger(self.ledger)) as ledger:
             (waiting,) = ledger.approvals.pending()
-            ledger.approvals.decide(waiting.number, approve=True, reason="", who="benchmarks")
+            ledger.approvals.decide(
+                waiting.number, approve=True, reason="", who="benchmarks", seen=waiting.seen
+            )
 
     def act(self) -> None:
         self.client.call(TAKE, **TAG, **self.more)

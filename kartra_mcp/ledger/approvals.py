@@ -125,9 +125,7 @@ class Approvals:
             holds = found is not None and transaction.now - (found.decided_at or 0) < seconds
         return found if holds else None
 
-    def decide(
-        self, number: int, *, approve: bool, reason: str, who: str, seen: str | None = None
-    ) -> Approval:
+    def decide(self, number: int, *, approve: bool, reason: str, who: str, seen: str) -> Approval:
         """Approve or decline; the caller has checked the PIN.
 
         Args:
@@ -135,7 +133,7 @@ class Approvals:
             approve: else it is declined.
             reason: why.
             who: the person.
-            seen: `Approval.seen` of what the person was shown; None where nothing was.
+            seen: `Approval.seen` of what the person was shown.
 
         Raises:
             Refused: there is no such number, it is not what was seen, was decided before, or
@@ -145,8 +143,8 @@ class Approvals:
             expire(transaction)
             row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
             refusal = _undecidable(None if row is None else row["state"], number)
-            if refusal is None and seen not in (None, _approval(row, transaction.now).seen):
-                refusal = _not_seen(number)
+            if refusal is None and seen != _approval(row, transaction.now).seen:
+                refusal = not_seen(number)
             if refusal is None:
                 _decide(transaction, number, approve=approve, reason=reason, who=who)
                 row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
@@ -316,7 +314,7 @@ def _undecidable(state: str | None, number: int) -> Refused | None:
     )
 
 
-def _not_seen(number: int) -> Refused:
+def not_seen(number: int) -> Refused:
     return Refused(
         "facts_changed",
         f"What waits as number {number} is not what was shown. Nothing was decided.",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kartra_mcp.deciding import outcome
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.words import moment
 
@@ -26,15 +27,7 @@ SILENCE = Notice()
 
 def of_decision(decided: Approval) -> Notice:
     """What a decision means from now on."""
-    number = f"Number {decided.number}"
-    if decided.state == "approved":
-        return Notice(
-            f"{number}: Approved. Nothing has been done yet: tell your assistant to go on. The "
-            f"same call then runs once, until {moment(decided.expires_at)}."
-        )
-    if decided.state == "withdrawn":
-        return Notice(f"{number}: Taken back. Nothing runs by it; the same call asks anew.")
-    return Notice(f"{number}: Declined. Nothing was done, and nothing runs by it.")
+    return Notice(f"Number {decided.number}: {outcome(decided, moment(decided.expires_at))}")
 
 
 def of_look(told: Mapping[str, Any]) -> Notice:

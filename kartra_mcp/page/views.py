@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
-from kartra_mcp.deciding import is_about_the_reason
+from kartra_mcp.deciding import ReasonMissing
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.ledger.exported import written
 from kartra_mcp.ledger.figures import Figures
@@ -49,7 +49,7 @@ class Views:
         cards, standing = self._cards(), self._standing()
         known = {x.number for x in (*cards, *standing["unused"])}
         there = number if number in known else None
-        about = shown.problem is not None and is_about_the_reason(shown.problem)
+        about = isinstance(shown.problem, ReasonMissing)
         return self._page(
             "waiting.html",
             "Waiting",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 
-from agreeing import changed, events, ledger_folder
+from agreeing import changed, decided, events, ledger_folder
 from playwright.sync_api import expect
 from visiting import PIN, opened
 
@@ -36,7 +36,7 @@ def test_what_is_decided_elsewhere_leaves_the_page(served, ledger, visit):
     first, second = ledger.approvals.request(asked(1)), ledger.approvals.request(asked(2))
     person = visit(served.address)
     expect(person.page).to_have_title(re.compile(r"^\(2\) "))
-    ledger.approvals.decide(first, approve=False, reason="no", who="ada")
+    decided(ledger, first, approve=False, reason="no", who="ada")
     expect(person.card(first)).to_have_count(0)
     expect(person.card(second)).to_have_count(1)
     expect(person.page).to_have_title(re.compile(r"^\(1\) "))
