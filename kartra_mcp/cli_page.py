@@ -14,7 +14,8 @@ from kartra_mcp.cli_words import DONE, FOUND, tell
 from kartra_mcp.errors import KartraMCPError, Refused
 from kartra_mcp.page import address
 from kartra_mcp.page.address import Held
-from kartra_mcp.process import end_apart, open_in_browser
+from kartra_mcp.process_apart import end_apart
+from kartra_mcp.process_of_person import open_in_browser
 from kartra_mcp.settings import Settings, flags_of, read_settings
 from kartra_mcp.terminal import say, say_error
 

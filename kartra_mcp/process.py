@@ -1,4 +1,7 @@
-"""Starts programs, bounds their time and output, ends their whole group; only this file does."""
+"""Starts programs, bounds their time and output, ends their whole group.
+
+Only this file and those beside it, `process_*.py`, start programs.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,12 +27,9 @@ LINUX_ARGUMENT, POSIX_COMMAND, WINDOWS_COMMAND = 128 * 1024, 900 * 1024, 32_000
 
 if sys.platform == "win32":
     CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    APART = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
 else:
     CREATION_FLAGS = 0
 
-STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What stops a person's command."""
 
 NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR})
 
@@ -55,13 +52,6 @@ ALLOWED_ON_WINDOWS = frozenset(
     """.split()  # noqa: SIM905  a table that is read as words
 ) | {name.upper() for name in ALLOWED}
 
-SEEN_BY_PEOPLE = frozenset(
-    """
-    TERM COLORTERM NO_COLOR DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR XDG_CURRENT_DESKTOP
-    DBUS_SESSION_BUS_ADDRESS BROWSER
-    """.split()  # noqa: SIM905  a table that is read as words
-)
-"""What a program that a person uses through us sees besides."""
 
 # No FORCE_COLOR beside it: Node then warns on stderr that the two contradict each other.
 ALWAYS = {"NO_COLOR": "1", "NO_UPDATE_NOTIFIER": "1"}
@@ -101,7 +91,7 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
         Refused: nothing was started.
         DeadlinePassed: the program, if it had started, was ended.
     """
-    _refuse_unfit(command)
+    refuse_unfit(command)
     await anyio.lowlevel.checkpoint()
     if anyio.current_time() >= deadline:
         raise DeadlinePassed
@@ -136,151 +126,6 @@ def child_env(environment: Mapping[str, str], platform: str = sys.platform) -> d
     return {**shown, **ALWAYS}
 
 
-def person_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
-    """What a program sees that a person uses through us: also the terminal and the screen."""
-    more = {name: value for name, value in environment.items() if name in SEEN_BY_PEOPLE}
-    allowed = child_env(environment, platform)
-    del allowed["NO_COLOR"]
-    return {**allowed, **more}
-
-
-def npm_env(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of npm, for npm alone: they may hold a registry's token."""
-    return {n: v for n, v in environment.items() if n.lower().startswith("npm_config_")}
-
-
-def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float) -> int:
-    """Give a program the person's terminal until it ends; its exit code, negative for a signal.
-
-    It stays in our group: Ctrl-C and a closing terminal reach it as they reach us, and a browser
-    that it opened is left alone. Whatever stops us ends it, and the terminal is as it was.
-
-    Raises:
-        Refused: nothing was started.
-        DeadlinePassed: it was ended after so many seconds.
-        KeyboardInterrupt: we were to stop; it was ended.
-    """
-    _refuse_unfit(command)
-    with _terminal_kept(), _stops_noted() as stops:
-        try:
-            child = subprocess.Popen(command, env=env, cwd=str(cwd))  # noqa: S603  ours to start
-        except OSError as problem:
-            raise _not_started(problem, command[0], str(cwd)) from problem
-        try:
-            in_time = _wait_for_child(child, stops, seconds) or bool(stops)
-        finally:
-            _end_child(child, stops)
-    if stops:
-        raise KeyboardInterrupt
-    if not in_time:
-        raise DeadlinePassed
-    return child.returncode
-
-
-def start_apart(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Callable[[], bool]:
-    """Start a program of ours that outlives us; the answer tells whether it still runs.
-
-    It has a session of its own and inherits nothing: not the wire, and no lock of a running
-    intent, which would then seem to run for as long as it lives.
-
-    Raises:
-        Refused: nothing was started.
-    """
-    try:
-        child = _popen_apart(command, dict(env), cwd)
-    except OSError as problem:
-        raise _not_started(problem, command[0], "") from problem
-    # Waited for aside: nobody else would, and a dead child would stay a zombie.
-    threading.Thread(target=child.wait, daemon=True).start()
-    return lambda: child.poll() is None
-
-
-def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:
-    silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    start = partial(
-        subprocess.Popen[bytes],
-        command,
-        env=env,
-        cwd=cwd,
-        stderr=subprocess.DEVNULL,
-        **silent,
-        close_fds=True,
-    )
-    if sys.platform != "win32":
-        return start(start_new_session=True)
-    try:  # out of the job in which a client may hold us, where that is allowed
-        return start(creationflags=APART | subprocess.CREATE_BREAKAWAY_FROM_JOB)
-    except OSError:
-        return start(creationflags=APART)
-
-
-def end_apart(process: int) -> None:
-    """Tell a program of ours that outlives us to end; one that is gone needs no telling."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(process, signal.SIGTERM)
-
-
-def open_in_browser(address: str) -> bool:
-    """Whether a browser took the address; one that runs in the terminal is waited for."""
-    import webbrowser
-
-    try:
-        return webbrowser.open(address)
-    except (webbrowser.Error, OSError):
-        return False
-
-
-@contextmanager
-def _terminal_kept() -> Generator[None]:
-    """A program that is ended may leave the terminal without echo."""
-    if sys.platform == "win32" or not sys.stdin.isatty():
-        yield
-        return
-    import termios
-
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    try:
-        yield
-    finally:
-        # The terminal may be closed by now.
-        with suppress(termios.error, OSError):
-            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _stops_noted() -> Generator[list[int]]:
-    """What would stop us, noted: raised, a second one would come amid the ending of the first."""
-    stops: list[int] = []
-    before = {number: signal.getsignal(number) for number in STOPS}
-    for number, was in before.items():
-        if was is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: stops.append(number))
-    try:
-        yield stops
-    finally:
-        for number, was in before.items():
-            signal.signal(number, was)
-
-
-def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: float) -> bool:
-    """Whether it ended within so many seconds; a stop that comes ends the wait."""
-    end, so_far = time.monotonic() + seconds, len(stops)
-    while child.poll() is None and len(stops) == so_far and time.monotonic() < end:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(POLL)
-    return child.poll() is not None
-
-
-def _end_child(child: subprocess.Popen[bytes], stops: list[int]) -> None:
-    """Ctrl-C reached it too: it may end by itself first. Each further one only hurries us."""
-    for end, grace in ((lambda: None, TERM_GRACE), (child.terminate, TERM_GRACE), (child.kill, 5)):
-        if child.poll() is not None:
-            return
-        end()
-        _wait_for_child(child, stops, grace)
-
-
 @dataclass(slots=True)
 class _Captured:
     """The first `limit` bytes of a stream; `on_over` is called once when there are more."""
@@ -309,7 +154,7 @@ class _Captured:
             self.on_over()
 
 
-def _refuse_unfit(command: Sequence[str]) -> None:
+def refuse_unfit(command: Sequence[str]) -> None:
     if not _is_text(command):
         raise Refused(
             "invalid_arguments",
@@ -359,7 +204,7 @@ async def _start(
         )
         return Child(started)
     except OSError as problem:
-        raise _not_started(problem, command[0], str(cwd)) from problem
+        raise not_started(problem, command[0], str(cwd)) from problem
 
 
 async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Process:
@@ -382,7 +227,7 @@ def _shielded() -> Generator[None]:
         yield
 
 
-def _not_started(problem: OSError, program: str, cwd: str) -> Refused:
+def not_started(problem: OSError, program: str, cwd: str) -> Refused:
     if problem.errno == errno.E2BIG:
         return _input_too_large()
     if problem.errno in NO_PROGRAM and problem.filename != cwd:

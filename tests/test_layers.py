@@ -41,7 +41,8 @@ TABLE = """
         clients.table errors settings terminal
     cli_ledger: cli_export cli_words errors ledger.exported ledger.words terminal
     cli_output: errors json_text kartra_errors membrane_errors membrane_values model shapes text
-    cli_page: cli_words errors page.address page.serve process settings terminal
+    cli_page: cli_words errors page.address page.serve process_apart process_of_person settings
+        terminal
     cli_pin: deciding errors ledger.pins terminal
     cli_setup: cli_pin cli_words clients.table errors onboarding.setup onboarding.setup_ask
         onboarding.setup_story settings shapes terminal
@@ -144,14 +145,15 @@ TABLE = """
         onboarding.setup_story settings_table terminal
     onboarding.setup_connection: account connecting connecting_steps connections errors
         membrane_cli model onboarding.setup_ask onboarding.setup_login onboarding.setup_programs
-        onboarding.setup_story process settings state terminal turns
+        onboarding.setup_story process_of_person settings state terminal turns
     onboarding.setup_login: connections errors model onboarding.setup_ask
         onboarding.setup_programs onboarding.setup_story process settings terminal turns way
     onboarding.setup_now: clients.edit clients.files clients.table clients.unfit errors model
         onboarding.as_started settings shapes
     onboarding.setup_program: errors membrane membrane_cli onboarding.setup_ask
         onboarding.setup_programs onboarding.setup_story program settings terminal turns
-    onboarding.setup_programs: errors membrane_cli model process program settings state turns
+    onboarding.setup_programs: errors membrane_cli model process process_of_person program
+        settings state turns
         way
     onboarding.setup_rules: errors ledger.ledger onboarding.setup_now onboarding.setup_story
         settings settings_table
@@ -187,7 +189,7 @@ TABLE = """
     page.sessions: errors page.address page.notices
     page.settling: page.done page.words reconciling
     page.signals:
-    page.starting: errors page.address process settings
+    page.starting: errors page.address process_apart settings
     page.status: page.words shapes terminal
     page.views: deciding errors ledger.exported ledger.figures ledger.ledger ledger.words page.asked
         page.charts page.decisions page.done page.drawing page.notices page.render page.settling
@@ -200,6 +202,8 @@ TABLE = """
     policy_record: ledger.words model policy
     previews: asking errors facts kartra ledger.words model operations text
     process: child errors
+    process_apart: process
+    process_of_person: process
     program: errors
     prompt_steps:
     prompts: errors prompt_steps text
@@ -278,7 +282,7 @@ IO = frozenset(
 ALONE = {
     "aiohttp": {"api_http"},
     "httpx2": {"api_http"},
-    "subprocess": {"process"},
+    "subprocess": {"process", "process_apart", "process_of_person"},
     "mcp": {"server", "protocol_questions", "wire", "demo"},
     "mcp_types": {"server", "protocol_questions"},
     "jsonschema": {"argument_faults"},

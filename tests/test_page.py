@@ -39,7 +39,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.locks import RunningLocks
 from kartra_mcp.page.address import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
 from kartra_mcp.page.starting import Starter
-from kartra_mcp.process import start_apart
+from kartra_mcp.process_apart import start_apart
 from kartra_mcp.settings import read_settings
 from kartra_mcp.text import without_secrets
 

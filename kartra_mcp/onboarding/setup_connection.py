@@ -20,7 +20,7 @@ from kartra_mcp.onboarding import setup_programs
 from kartra_mcp.onboarding.setup_ask import AGAIN
 from kartra_mcp.onboarding.setup_login import headless
 from kartra_mcp.onboarding.setup_story import Setup
-from kartra_mcp.process import open_in_browser
+from kartra_mcp.process_of_person import open_in_browser
 from kartra_mcp.settings import Settings
 from kartra_mcp.state import State
 from kartra_mcp.terminal import tidy

@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from kartra_mcp import process, program, way
+from kartra_mcp import process, process_of_person, program, way
 from kartra_mcp.errors import Failed, KartraMCPError
 from kartra_mcp.membrane_cli import CLI
 from kartra_mcp.model import Executed
-from kartra_mcp.process import STOPS
+from kartra_mcp.process_of_person import STOPS
 from kartra_mcp.settings import Settings
 from kartra_mcp.state import State
 from kartra_mcp.turns import Turns
@@ -68,7 +68,7 @@ def run_npm(
     settings: Settings, npm: Sequence[str], words: Sequence[str], seconds: float
 ) -> process.Finished:
     """The same for npm, which alone is given its own settings."""
-    env = {**process.npm_env(settings.environment), **_env(settings, npm)}
+    env = {**process_of_person.npm_env(settings.environment), **_env(settings, npm)}
     return _run(settings, [*npm, *words], seconds, env)
 
 
@@ -94,7 +94,9 @@ def hand_over(
     env = _env(settings, command)
     with _folder(settings) as folder:
         try:
-            return process.hand_over([*command, *words], env=env, cwd=folder, seconds=seconds)
+            return process_of_person.hand_over(
+                [*command, *words], env=env, cwd=folder, seconds=seconds
+            )
         except process.DeadlinePassed:
             raise _too_slow(command[0], seconds) from None
 
@@ -102,7 +104,7 @@ def hand_over(
 def _env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
     path = settings.environment.get("PATH", "")
     needed = program.path_with(command, path, settings.platform, settings.home)
-    return {**process.person_env(settings.environment, settings.platform), "PATH": needed}
+    return {**process_of_person.person_env(settings.environment, settings.platform), "PATH": needed}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from kartra_mcp.errors import KartraMCPError
 from kartra_mcp.page.address import Page, found
-from kartra_mcp.process import start_apart
+from kartra_mcp.process_apart import start_apart
 from kartra_mcp.settings import Settings
 
 PATIENCE, POLL = 5.0, 0.05
