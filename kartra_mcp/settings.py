@@ -85,6 +85,24 @@ class Settings:
     home: Path = field(default_factory=Path.home)
 
     @property
+    def api_passed_over(self) -> tuple[str, str] | None:
+        """What is said where credentials for the API are set and not used, and what mends it.
+
+        The program that is asked instead may be logged in to another account.
+        """
+        if self.sandbox or self.transport != "auto" or not self.api_lacks:
+            return None
+        says = (
+            "Credentials for Membrane's API are set, but cannot be used, so Membrane's program is "
+            f"asked, with its own login: {self.api_lacks}."
+        )
+        mend = (
+            "Set them whole (docs/api.md), or set `KARTRA_MCP_TRANSPORT=cli`, which says that the "
+            "program is meant; then restart the server."
+        )
+        return says, mend
+
+    @property
     def by_api(self) -> bool:
         """Whether Membrane is asked through its API."""
         return self.api is not None and self.transport in {"api", "auto"} and not self.sandbox

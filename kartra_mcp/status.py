@@ -23,7 +23,8 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
         program: the command that runs Membrane, as it may be shown.
         state_problem: why the state folder cannot be written, or "".
     """
-    problems = [*_problems(served), *_half_set(settings)]
+    over = settings.api_passed_over
+    problems = [*_problems(served), *([{"message": over[0], "remedy": over[1]}] if over else [])]
     return {
         "account": "SANDBOX" if settings.sandbox else "real",
         "server": f"kartra-mcp {__version__}",
@@ -51,20 +52,6 @@ def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]
         "version": found.version if found else "",
         "is_membrane": known,
     }
-
-
-def _half_set(settings: Settings) -> list[dict[str, Any]]:
-    """Credentials for the API that cannot be used: perhaps it, and so another account, is meant."""
-    if settings.sandbox or settings.transport != "auto" or not settings.api_lacks:
-        return []
-    return [
-        {
-            "message": "Credentials for Membrane's API are set, but cannot be used, so Membrane's "
-            f"program is asked, with its own login: {settings.api_lacks}.",
-            "remedy": "Set them whole (docs/api.md), or KARTRA_MCP_TRANSPORT=cli to say that the "
-            "program is meant; then restart the server.",
-        }
-    ]
 
 
 def _login(served: Served) -> str:

@@ -66,17 +66,8 @@ def to_hand_over(settings: Settings) -> tuple[str, ...]:
 
 def in_part(settings: Settings) -> list[Finding]:
     """Credentials that are there and not used: the program may be another account's."""
-    if settings.sandbox or settings.transport != "auto" or not settings.api_lacks:
-        return []
-    says = (
-        f"There are credentials for Membrane's API that cannot be used: {settings.api_lacks}. "
-        "Membrane's program is asked instead."
-    )
-    mend = (
-        "Set them whole (docs/api.md), or set `KARTRA_MCP_TRANSPORT=cli`, which says that the "
-        "program is meant."
-    )
-    return [warning("settings", says, mend)]
+    over = settings.api_passed_over
+    return [warning("settings", *over)] if over else []
 
 
 def listed(names: Sequence[str]) -> str:
