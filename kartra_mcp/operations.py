@@ -6,6 +6,8 @@ names of Membrane's actions may differ from Kartra's.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -190,3 +192,30 @@ def _scalars_at(name: str, value: Any, parent: str) -> Iterator[tuple[str, Any]]
             yield (parent + name if name == "id" and parent else name), value
     else:
         yield from _scalars(value, name)
+
+
+def arguments_digest(call: Call) -> str:
+    """The same for every spelling of the same call: ids and amounts in normal form."""
+    said = {
+        "operation": operation_of(call),
+        "arguments": _normal(arguments_of(call)),
+        "commands": [
+            [c.name, _normal(dict(c.arguments)), _normal(dict(c.lead))] for c in call.commands
+        ]
+        if not isinstance(call.operation, Action)
+        else [],
+    }
+    if not isinstance(call.operation, Action):
+        request = call.operation
+        said["request"] = [request.method, request.path, request.body, list(request.query)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _normal(value: Any, name: str = "") -> Any:
+    if is_object(value):
+        return {n: _normal(v, plain(n)) for n, v in value.items()}
+    if is_array(value):
+        return [_normal(v, name) for v in value]
+    if name in kartra.AMOUNT_NAMES:
+        return str(money(value))
+    return normal_id(value) if name in kartra.ID_NAMES and value is not None else value

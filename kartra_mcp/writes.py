@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +15,6 @@ from kartra_mcp.facts import Facts, Read, facts_of
 from kartra_mcp.kartra import COMMANDS
 from kartra_mcp.ledger.leads import mask_email
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.locks import Running
 from kartra_mcp.ledger.words import (
     Binding,
     Ending,
@@ -28,13 +24,12 @@ from kartra_mcp.ledger.words import (
     moment,
     new_intent_id,
 )
-from kartra_mcp.membrane import Begun
 from kartra_mcp.membrane_values import RunLog
 from kartra_mcp.model import Action, Call, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.policy import Rules
 from kartra_mcp.policy_record import described, digest, loosened
 from kartra_mcp.reconciling import WHAT_TO_CHECK, Logged, finding, logged
-from kartra_mcp.shapes import is_array, is_object
+from kartra_mcp.recorded import Recorded
 from kartra_mcp.threads import in_thread
 from kartra_mcp.turns import Patience
 
@@ -52,7 +47,7 @@ KEPT_FACTS = (
 )
 """The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
 
-RunOnce = Callable[["Recorded"], Awaitable[Reply]]
+RunOnce = Callable[[Recorded], Awaitable[Reply]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
 
@@ -68,61 +63,6 @@ class Receipt:
     def as_dict(self) -> dict[str, str]:
         told = {"intent": self.intent, "done": self.done, "undo": self.undo}
         return {**told, "note": self.note} if self.note else told
-
-
-@dataclass(slots=True)
-class Recorded:
-    """One write's record: begun right before the first start, ended once."""
-
-    ledger: Ledger
-    intent: Intent
-    limits: Limits
-    binding: Binding | None
-    running: Running | None = None
-    has_started: bool = False
-
-    async def begin(self) -> Begun:
-        if self.running is None:
-            self.running = await in_thread(
-                self.ledger.begin, self.intent, self.limits, self.binding
-            )
-        held = () if sys.platform == "win32" else (self.running.lock_fd,)
-        return Begun(self.intent.id, held)
-
-    def started(self) -> None:
-        self.has_started = True
-
-    async def end(
-        self, state: Ending, executed: Executed, run_id: str | None = None, code: str = ""
-    ) -> str:
-        """Record the outcome; why that could not be done, or ""."""
-        if self.running is None:
-            return ""
-        detail = {"code": code} if code else {}
-        try:
-            await in_thread(
-                self.ledger.finish,
-                self.intent.id,
-                state,
-                executed=executed,
-                detail=detail,
-                action_run_id=run_id,
-                undo=self.intent.undo,
-            )
-        except KartraMCPError as problem:
-            return problem.message
-        except Exception as slip:  # noqa: BLE001  what was done is told all the same
-            return f"{type(slip).__name__} in this server."
-        finally:
-            self.running.close()
-        return ""
-
-    async def lose(self) -> Executed:
-        """It ended without an answer: unknown if it had started, else surely not done."""
-        lost = self.has_started
-        executed = Executed.UNKNOWN if lost else Executed.NO
-        await self.end("unknown" if lost else "failed", executed, code="internal_error")
-        return executed
 
 
 @dataclass(slots=True)
@@ -277,7 +217,7 @@ class Writes:
         is_action = isinstance(operation, Action)
         return Binding(
             tool=call.tool,
-            arguments=arguments_digest(call),
+            arguments=operations.arguments_digest(call),
             connection=connection.id,
             connection_created=connection.created_at,
             action=operation.id if is_action else "raw request",
@@ -304,7 +244,7 @@ class Writes:
                 amount=given,
                 remainder=facts.remaining if facts else None,
                 known_amount=facts.moves if facts else given,
-                arguments_digest=arguments_digest(call),
+                arguments_digest=operations.arguments_digest(call),
                 fresh=facts is not None,
                 repeat=call.said.repeat,
                 mail=_mails(call),
@@ -367,33 +307,6 @@ SHOWN_TO_A_MODEL = (
 def _for_a_model(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line without digests, and without what is not there."""
     return {name: line[name] for name in SHOWN_TO_A_MODEL if line.get(name) not in (None, "")}
-
-
-def arguments_digest(call: Call) -> str:
-    """The same for every spelling of the same call: ids and amounts in normal form."""
-    said = {
-        "operation": operations.operation_of(call),
-        "arguments": _normal(operations.arguments_of(call)),
-        "commands": [
-            [c.name, _normal(dict(c.arguments)), _normal(dict(c.lead))] for c in call.commands
-        ]
-        if not isinstance(call.operation, Action)
-        else [],
-    }
-    if not isinstance(call.operation, Action):
-        request = call.operation
-        said["request"] = [request.method, request.path, request.body, list(request.query)]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _normal(value: Any, name: str = "") -> Any:
-    if is_object(value):
-        return {n: _normal(v, kartra.plain(n)) for n, v in value.items()}
-    if is_array(value):
-        return [_normal(v, name) for v in value]
-    if name in kartra.AMOUNT_NAMES:
-        return str(operations.money(value))
-    return operations.normal_id(value) if name in kartra.ID_NAMES and value is not None else value
 
 
 def _settled_by(problem: KartraMCPError, recorded: Recorded) -> KartraMCPError:

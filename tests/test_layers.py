@@ -213,6 +213,7 @@ TABLE = """
     ranking: catalogue
     reads: arguments catalogue kartra model policy
     reconciling: errors facts kartra_errors membrane_values model operations
+    recorded: errors ledger.ledger ledger.locks ledger.words membrane model threads
     resources: catalogue errors guide model policy text
     results: errors shapes text
     run_by_name: catalogue consent_arguments definitions errors kartra model own_tools policy
@@ -243,9 +244,8 @@ TABLE = """
     wire: wire_in wire_out
     wire_in:
     wire_out:
-    writes: asking consent errors facts kartra ledger.leads ledger.ledger ledger.locks
-        ledger.words membrane membrane_values model operations policy policy_record reconciling
-        shapes threads turns
+    writes: asking consent errors facts kartra ledger.leads ledger.ledger ledger.words
+        membrane_values model operations policy policy_record reconciling recorded threads turns
 """
 ARROWS = {
     row.partition(":")[0]: " ".join(row.partition(":")[2].split())

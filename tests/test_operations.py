@@ -13,13 +13,13 @@ from kartra_mcp.operations import (
     Target,
     act_of,
     amount_of,
+    arguments_digest,
     is_plain,
     money,
     normal_id,
     operation_of,
     target_of,
 )
-from kartra_mcp.writes import arguments_digest
 
 REFUND, CANCEL = "refund-transaction", "cancel-subscription"
 
