@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from kartra_mcp.ledger.words import REFUND, State
+from kartra_mcp.ledger.words import COUNTED, REFUND
 from kartra_mcp.model import Risk
 
 _CALLS = (
@@ -22,8 +22,6 @@ _CODES = (
     " FROM intents i JOIN lines o ON o.n = i.outcome_line"
     " WHERE i.at >= ? AND i.state <> 'succeeded' GROUP BY 1"
 )
-COUNTED: frozenset[State] = frozenset({"running", "succeeded", "unknown"})
-"""What the caps of a day count: an unknown one may have been done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from kartra_mcp.ledger.chain import Line
 from kartra_mcp.ledger.faults import Damaged
 from kartra_mcp.ledger.schema import make_intents
-from kartra_mcp.ledger.words import Filters, Intent, Past, moment
+from kartra_mcp.ledger.words import COUNTED, Filters, Intent, Past, moment
 from kartra_mcp.model import Risk
 
 _ADDED = (
@@ -53,7 +53,7 @@ _SOUGHT: Mapping[str, str] = {
 }
 """Each filter by its name. Only those that are set are said, so that SQLite takes an index."""
 _NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
-_COUNTS = "state IN ('running', 'succeeded', 'unknown')"
+_COUNTS = f"state IN {COUNTED}"
 
 
 def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:

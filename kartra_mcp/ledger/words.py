@@ -24,6 +24,9 @@ MEANS: Mapping[str, str] = {
 }
 """Consent by its name in the contract; `two_step` is never called a person's."""
 
+COUNTED: tuple[State, ...] = ("running", "succeeded", "unknown")
+"""What the caps count: an unknown one may have been done."""
+
 REFUND = "refund_transaction"
 CANCEL = "cancel_transaction"
 """The one operation name of a cancellation, `modify_subscription_status=cancel` included."""
