@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process
+from anyio.abc import Process
 
-from kartra_mcp.child import Child, Pipe
+from kartra_mcp.child import Child, Drained
 from kartra_mcp.errors import Refused
 
 OUTPUT_LIMIT, STDERR_LIMIT = 32 * 1024 * 1024, 1024 * 1024
@@ -92,11 +92,14 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
         DeadlinePassed: the program, if it had started, was ended.
     """
     refuse_unfit(command)
-    await anyio.lowlevel.checkpoint()
+    await anyio.lowlevel.checkpoint_if_cancelled()
     if anyio.current_time() >= deadline:
         raise DeadlinePassed
-    process = await _start(command, env, cwd, pass_fds)
     out, err = _Captured(limit), _Captured(STDERR_LIMIT)
+    if sys.platform == "win32":
+        process = await _start_on_windows(command, env, cwd)
+    else:
+        process = Child(_start(command, env, cwd, pass_fds), out.keep, err.keep)
     try:
         if on_start is not None:
             on_start()
@@ -134,19 +137,8 @@ class _Captured:
     kept: bytearray = field(default_factory=bytearray)
     over: bool = False
     on_over: Callable[[], None] = lambda: None
-    eof: anyio.Event = field(default_factory=anyio.Event)
 
-    async def drain(self, stream: ByteReceiveStream | Pipe | None) -> None:
-        assert stream is not None  # noqa: S101  both were asked for as pipes
-        try:
-            async for chunk in stream:
-                self._keep(chunk)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
-        finally:
-            self.eof.set()
-
-    def _keep(self, chunk: bytes) -> None:
+    def keep(self, chunk: bytes) -> None:
         room = self.limit - len(self.kept)
         self.kept += chunk[:room]
         if len(chunk) > room and not self.over:
@@ -185,13 +177,11 @@ def _encoded(command: Sequence[str]) -> list[bytes]:
     return [word.encode("utf-8", "surrogateescape") for word in command]
 
 
-async def _start(
+def _start(
     command: Sequence[str], env: Mapping[str, str], cwd: Path, pass_fds: Sequence[int]
-) -> Process | Child:
+) -> subprocess.Popen[bytes]:
     try:
-        if sys.platform == "win32":
-            return await _start_on_windows(command, env, cwd)
-        started = subprocess.Popen(  # noqa: S603, ASYNC220  it returns as soon as it has started
+        return subprocess.Popen(  # noqa: S603  ours to start
             _encoded(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -202,7 +192,6 @@ async def _start(
             pass_fds=pass_fds,
             bufsize=0,
         )
-        return Child(started)
     except OSError as problem:
         raise not_started(problem, command[0], str(cwd)) from problem
 
@@ -210,15 +199,18 @@ async def _start(
 async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Process:
     # Shielded: a cancellation between the start and `on_start` would lose that it had started.
     with _shielded():
-        return await anyio.open_process(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=str(cwd),
-            env=env,
-            creationflags=CREATION_FLAGS,
-        )
+        try:
+            return await anyio.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=str(cwd),
+                env=env,
+                creationflags=CREATION_FLAGS,
+            )
+        except OSError as problem:
+            raise not_started(problem, command[0], str(cwd)) from problem
 
 
 @contextmanager
@@ -246,38 +238,43 @@ def not_started(problem: OSError, program: str, cwd: str) -> Refused:
 
 async def _wait(process: Process | Child, out: _Captured, err: _Captured, deadline: float) -> None:
     """Until the leader is gone and what it wrote is read, or it has to be ended."""
-    async with anyio.create_task_group() as drains:
-        drains.start_soon(out.drain, process.stdout)
-        drains.start_soon(err.drain, process.stderr)
-        with anyio.CancelScope(deadline=deadline) as waiting:
-            out.on_over = waiting.cancel
-            await process.wait()
-        if process.returncode is not None:
-            # Bounded: a grandchild may hold the pipes for as long as it likes.
-            with anyio.move_on_after(EOF_GRACE):
-                await out.eof.wait()
-                await err.eof.wait()
-        if not (out.eof.is_set() and err.eof.is_set()):
-            drains.cancel_scope.cancel()
+    if isinstance(process, Child):
+        await _until_over(process, out, deadline)
+    else:
+        async with anyio.create_task_group() as tasks:
+            drained = Drained(process, tasks, out.keep, err.keep)
+            await _until_over(drained, out, deadline)
+            tasks.cancel_scope.cancel()
     if process.returncode is None and not out.over:
         raise DeadlinePassed
+
+
+async def _until_over(child: Child | Drained, out: _Captured, deadline: float) -> None:
+    with anyio.CancelScope(deadline=deadline) as waiting:
+        out.on_over = waiting.cancel
+        await child.gone.wait()
+    # Bounded: a grandchild may hold the pipes for as long as it likes.
+    if child.gone.is_set() and not child.over.is_set():
+        with anyio.move_on_after(EOF_GRACE):
+            await child.over.wait()
 
 
 async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
     """End whatever is left of the program's group, whoever else was cancelled meanwhile."""
     with _shielded():
-        if sys.platform == "win32":
-            await _end_tree(process, env)
-        else:
-            await _end_group(process.pid)
-            if process.returncode is None:
-                with anyio.move_on_after(KILL_GRACE):
-                    await process.wait()
-        # What outlives SIGKILL sits in the kernel; `aclose` would wait for it without an end.
         if isinstance(process, Child):
-            process.close()
-        elif process.returncode is not None:
-            await process.aclose()
+            await _end_child(process)
+        else:
+            await _end_on_windows(process, env)
+
+
+async def _end_child(child: Child) -> None:
+    child.stop_reading()
+    await _end_group(child.pid)
+    if child.returncode is None:
+        with anyio.move_on_after(KILL_GRACE):
+            await child.gone.wait()
+    child.close()
 
 
 async def _end_group(group: int) -> None:
@@ -314,11 +311,13 @@ def _runs_in(group: int, stat: Path) -> bool:
     return int(its_group) == group and state != b"Z"
 
 
-async def _end_tree(process: Process | Child, env: Mapping[str, str]) -> None:
+async def _end_on_windows(process: Process, env: Mapping[str, str]) -> None:
+    if process.returncode is None:
+        root = env.get("SYSTEMROOT", r"C:\Windows")
+        command = [rf"{root}\System32\taskkill.exe", "/T", "/F", "/PID", str(process.pid)]
+        with anyio.move_on_after(TERM_GRACE + KILL_GRACE):
+            await anyio.run_process(command, stdin=subprocess.DEVNULL, check=False)
+            await process.wait()
+    # What outlives that sits in the kernel; `aclose` would wait for it without an end.
     if process.returncode is not None:
-        return
-    root = env.get("SYSTEMROOT", r"C:\Windows")
-    command = [rf"{root}\System32\taskkill.exe", "/T", "/F", "/PID", str(process.pid)]
-    with anyio.move_on_after(TERM_GRACE + KILL_GRACE):
-        await anyio.run_process(command, stdin=subprocess.DEVNULL, check=False)
-        await process.wait()
+        await process.aclose()

@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from kartra_mcp import process
+from kartra_mcp.child import Drained
 from kartra_mcp.errors import Refused
 from kartra_mcp.process import DeadlinePassed, Finished, child_env, run, too_large
 from tests.waiting import gone, until
@@ -236,6 +237,36 @@ async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
 
     assert finished == Finished(3, b"out\n", b"", overflow=False)
     assert all(gone(pid) for pid in await pids(file))
+
+
+async def test_where_no_loop_watches_pipes_a_task_for_each_does(tmp_path: Path) -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    out, err = bytearray(), bytearray()
+    program = await anyio.open_process([sys.executable, "-c", code], env=ENV, cwd=tmp_path)
+
+    async with program, anyio.create_task_group() as tasks:
+        drained = Drained(program, tasks, out.extend, err.extend)
+        await drained.gone.wait()
+        await drained.over.wait()
+
+    assert (program.returncode, bytes(out), bytes(err)) == (3, b"out\n", b"err\n")
+
+
+async def test_a_grandchild_that_holds_the_pipes_is_not_waited_for_by_tasks_either(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pids"
+    command = [sys.executable, "-c", STUBBORN, str(file), "holds the pipes", "leave"]
+    program = await anyio.open_process(command, env=ENV, cwd=tmp_path)
+
+    async with anyio.create_task_group() as tasks:
+        drained = Drained(program, tasks, bytearray().extend, bytearray().extend)
+        await drained.gone.wait()
+        tasks.cancel_scope.cancel()
+
+    assert not drained.over.is_set()
+    os.kill((await pids(file))[1], signal.SIGKILL)
+    await program.aclose()
 
 
 async def test_output_over_the_bound_ends_the_program(tmp_path: Path) -> None:
