@@ -1,4 +1,4 @@
-"""MCP in, MCP out; with `protocol_questions.py` the only file that speaks the SDK's types."""
+"""MCP in, MCP out; the SDK's types are spoken here, in `protocol_questions.py` and on the wire."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -64,7 +64,7 @@ class Wire:
     """The claimed descriptors. `parent` is who started us, to see when it is gone."""
 
     stdin: _Lines
-    stdout: TextIO
+    stdout: int
     parent: int
 
     @property
@@ -74,7 +74,7 @@ class Wire:
 
     def broken(self) -> bool:
         """Whether the client is gone: our parent died, or nobody reads or writes the wire."""
-        return self.stdin.ended or os.getppid() != self.parent or _unread(self.stdout.fileno())
+        return self.stdin.ended or os.getppid() != self.parent or _unread(self.stdout)
 
 
 def claim() -> Wire:
@@ -90,11 +90,7 @@ def claim() -> Wire:
     os.dup2(null, STDIN)
     os.close(null)
     os.dup2(STDERR, STDOUT)
-    return Wire(
-        _Lines(os.fdopen(incoming, "rb")),
-        io.TextIOWrapper(os.fdopen(outgoing, "wb"), encoding="utf-8", newline="\n"),
-        os.getppid(),
-    )
+    return Wire(_Lines(os.fdopen(incoming, "rb")), outgoing, os.getppid())
 
 
 def _fill_if_closed(descriptor: int) -> None:
@@ -141,19 +137,20 @@ async def serve(
     programs are ended; `on_stop` is called beside that, to end what is shielded from a
     cancellation; then `on_end` runs, and within 2 s the process is gone with exit code 0.
     """
-    from mcp.server.stdio import stdio_server
+    from kartra_mcp.wire_messages import Incoming, Outgoing
 
     _log_to_stderr()
-    streams = stdio_server(_incoming(wire.stdin), Out(wire.stdout))
-    async with streams as (incoming, outgoing):
-        serving = _Serving(partial(server.run, incoming, outgoing, options), on_stop)
-        await _until_end(wire, serving, on_end)
+    stop = anyio.Event()
+    incoming = Incoming(_lines(wire.stdin))
+    outgoing = Outgoing(Out(wire.stdout), on_broken=stop.set)
+    serving = _Serving(partial(server.run, incoming, outgoing, options), on_stop, stop)
+    await _until_end(wire, serving, on_end)
 
 
-def _incoming(lines: _Lines) -> anyio.AsyncFile[str]:
-    if can_be_watched(lines.fileno()):
-        return cast(anyio.AsyncFile[str], In(lines.fileno(), LINE_LIMIT, lines.end))
-    return anyio.wrap_file(lines)
+def _lines(stdin: _Lines) -> AsyncIterator[str]:
+    if can_be_watched(stdin.fileno()):
+        return In(stdin.fileno(), LINE_LIMIT, stdin.end)
+    return anyio.wrap_file(stdin).__aiter__()
 
 
 @dataclass(slots=True)
@@ -162,8 +159,8 @@ class _Serving:
 
     run: Callable[[], Awaitable[None]]
     on_stop: Callable[[], None]
+    stop: anyio.Event
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    stop: anyio.Event = field(default_factory=anyio.Event)
     over: anyio.Event = field(default_factory=anyio.Event)
     exit_code: int = 0
 
@@ -187,7 +184,6 @@ async def _until_end(wire: Wire, serving: _Serving, on_end: Callable[[], Awaitab
             tasks.start_soon(serving)
             await serving.stop.wait()
         finally:
-            # Also when the SDK's writer died of a closed stdout and its task group cancels us.
             with anyio.CancelScope(shield=True):
                 await _end(serving, on_end)
 

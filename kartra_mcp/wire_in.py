@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class In:
     """Lines of UTF-8 ended by LF alone; one that is longer than the limit is dropped.
 
-    As much of anyio's `AsyncFile` as the SDK reads from; `on_end` is called at the end of input.
+    `on_end` is called at the end of input.
     """
 
     def __init__(self, descriptor: int, limit: int, on_end: Callable[[], None]) -> None:

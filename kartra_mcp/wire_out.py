@@ -8,7 +8,6 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from typing import TextIO
 
 import anyio
 import anyio.to_thread
@@ -17,27 +16,27 @@ AtOnce = Callable[[memoryview], int]
 """Writes as much as there is room for now, perhaps nothing; how many bytes."""
 
 
-class Out(anyio.AsyncFile[str]):
+class Out:
     """The wire's end towards the client. What is written is on its way: nothing is to be flushed.
 
     A thread for every answer would cost a good part of what the answer does.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._descriptor = stream.fileno()
-        self._at_once = _at_once(self._descriptor)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at_once = _at_once(descriptor)
 
-    async def write(self, text: str, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def write(self, text: str) -> None:
+        """The whole text, in one piece even for who is cancelled; one caller at a time.
+
+        Raises:
+            OSError: nobody can read it.
+        """
         whole = memoryview(text.encode())
         left = whole[self._at_once(whole) :]
         if left:
             with anyio.CancelScope(shield=True):  # the line has begun
                 await anyio.to_thread.run_sync(self._wait_and_write, left)
-        return len(text)
-
-    async def flush(self) -> None:
-        pass
 
     def _wait_and_write(self, left: memoryview) -> None:
         while left:

@@ -241,8 +241,9 @@ TABLE = """
         results run_by_name settings status text turns
     turns: errors
     way: errors membrane membrane_api membrane_cli process program settings state turns
-    wire: wire_in wire_out
+    wire: wire_in wire_messages wire_out
     wire_in:
+    wire_messages: wire_out
     wire_out:
     writes: asking consent errors facts kartra ledger.leads ledger.ledger ledger.words
         membrane_values model operations policy policy_record reconciling recorded threads turns
@@ -283,8 +284,8 @@ ALONE = {
     "aiohttp": {"api_http"},
     "httpx2": {"api_http"},
     "subprocess": {"process", "process_apart", "process_of_person"},
-    "mcp": {"server", "protocol_questions", "wire", "demo"},
-    "mcp_types": {"server", "protocol_questions"},
+    "mcp": {"server", "protocol_questions", "wire", "wire_messages", "demo"},
+    "mcp_types": {"server", "protocol_questions", "wire_messages"},
     "jsonschema": {"argument_faults"},
     "jinja2": {"page.render"},
     "platformdirs": {"settings"},
