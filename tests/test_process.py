@@ -262,9 +262,9 @@ async def test_a_grandchild_that_holds_the_pipes_is_not_waited_for_by_tasks_eith
     async with anyio.create_task_group() as tasks:
         drained = Drained(program, tasks, bytearray().extend, bytearray().extend)
         await drained.gone.wait()
+        assert not drained.over.is_set()
         tasks.cancel_scope.cancel()
 
-    assert not drained.over.is_set()
     os.kill((await pids(file))[1], signal.SIGKILL)
     await program.aclose()
 
