@@ -61,13 +61,15 @@ class MCPServer:
             instructions=tools.instructions(),
             lifespan=self._life,
             on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
             on_list_prompts=_list_prompts,
             on_get_prompt=_get_prompt,
             on_list_resources=_list_resources,
             on_read_resource=self._read_resource,
             on_subscriptions_listen=ListenHandler(self._bus),
         )
+        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        # The SDK's is for traces, which hold the texts of errors: nothing of a call goes elsewhere.
+        self.server.middleware.clear()
 
     def options(self) -> InitializationOptions:
         return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
@@ -88,18 +90,18 @@ class MCPServer:
 
     async def _call_tool(
         self, ctx: Context, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> dict[str, Any] | types.InputRequiredResult:
         self._remember(ctx)
         with _signs_of_life(ctx, self._behind):
             return await self._answer(params, client_of(ctx, params))
 
     async def _answer(
         self, params: types.CallToolRequestParams, client: Client
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> dict[str, Any] | types.InputRequiredResult:
         answer: dict[str, Any] = {}
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
-            return _result(answers.success_text(answer), answer)
+            return _result(answers.success_text(answer), structuredContent=answer)
         except QuestionToReturn as asked:
             return input_required(asked)
         except KartraMCPError as problem:
@@ -116,9 +118,8 @@ class MCPServer:
         content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
         return types.ReadResourceResult(contents=[content])
 
-    def _failure(self, problem: KartraMCPError) -> types.CallToolResult:
-        text = answers.failure(problem, sandbox=self._sandbox)
-        return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
+    def _failure(self, problem: KartraMCPError) -> dict[str, Any]:
+        return _result(answers.failure(problem, sandbox=self._sandbox), isError=True)
 
     def _remember(self, ctx: Context) -> None:
         if ctx.protocol_version != NEW_ERA:
@@ -227,10 +228,9 @@ def where(slip: BaseException) -> str:
     return type(slip).__name__ + place
 
 
-def _result(text: str, structured: dict[str, Any]) -> types.CallToolResult:
-    return types.CallToolResult(
-        content=[types.TextContent(text=text)], structured_content=structured
-    )
+def _result(text: str, **more: Any) -> dict[str, Any]:
+    """A `CallToolResult` as JSON: of a model the SDK would make it once more."""
+    return {"content": [{"type": "text", "text": text}], "resultType": "complete", **more}
 
 
 def _wire_tool(definition: Mapping[str, Any]) -> types.Tool | None:

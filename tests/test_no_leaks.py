@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from door import CONNECTION, Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from mcp import Client, StdioServerParameters
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +74,40 @@ def state_of(place):
     made = place.folder / "state" if isinstance(place, StandIn) else place.folder / "sandbox"
     made.mkdir(parents=True, exist_ok=True)
     return made
+
+
+TRACES = """
+from opentelemetry import trace
+
+class Tracer(trace.NoOpTracer):
+    def start_as_current_span(self, name, **more):
+        with open(SPANS, "a") as spans:
+            print(name, file=spans)
+        return super().start_as_current_span(name, **more)
+
+class Provider(trace.NoOpTracerProvider):
+    def get_tracer(self, *_, **__):
+        with open(SPANS, "a") as spans:
+            print("asked", file=spans)
+        return Tracer()
+
+trace.set_tracer_provider(Provider())
+"""
+
+
+async def test_a_call_leaves_no_trace_where_traces_are_collected(place, era, tmp_path):
+    """An environment may bring a collector with it, as `opentelemetry-instrument` does."""
+    spans = tmp_path / "spans"
+    (tmp_path / "sitecustomize.py").write_text(f"SPANS = {str(spans)!r}\n{TRACES}")
+    environment = {**place.environment, "PYTHONPATH": str(tmp_path)}
+    started = StdioServerParameters(
+        command=sys.executable, args=["-m", "kartra_mcp", "serve"], env=environment
+    )
+
+    async with Client(started, mode=era) as client:
+        await call(client, "kartra_get_lead")
+
+    assert set(spans.read_text().split()) == {"asked"}
 
 
 async def test_a_damaged_saved_list(place, era):
