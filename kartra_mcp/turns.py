@@ -103,9 +103,7 @@ class Turns:
         token = object()
         held = False
         try:
-            with anyio.move_on_at(deadline.at):
-                await self._places.acquire_on_behalf_of(token)
-                held = True
+            held = await self._place(token, deadline)
             if not held:
                 raise _waited_too_long(write=write)
             await self._throttle(deadline, write=write, paced=paced)
@@ -114,13 +112,24 @@ class Turns:
             if held:
                 self._places.release_on_behalf_of(token)
 
+    async def _place(self, token: object, deadline: Deadline) -> bool:
+        """Whether there was a place in time; one that is free costs no turn of the loop."""
+        try:
+            self._places.acquire_on_behalf_of_nowait(token)
+        except anyio.WouldBlock:
+            with anyio.move_on_at(deadline.at) as waiting:
+                await self._places.acquire_on_behalf_of(token)
+            return not waiting.cancelled_caught
+        return True
+
     async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
         wait = self._pace.wait(anyio.current_time()) if paced else 0.0
         if not deadline.allows(write, after=wait):
             if paced:
                 self._pace.give_back()
             raise _waited_too_long(write=write)
-        await anyio.sleep(wait)
+        if wait:
+            await anyio.sleep(wait)
 
 
 def _waited_too_long(*, write: bool) -> Refused:
