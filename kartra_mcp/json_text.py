@@ -77,7 +77,14 @@ def decoded(text: str) -> Any:
         value = _DECODER.decode(text) if text else NOTHING
     except (ValueError, RecursionError):
         return NOTHING
-    return _pruned(value, DEEPEST) if _too_deep(value) else value
+    return _shallow(value, text)
+
+
+def _shallow(value: Any, text: str) -> Any:
+    """What was read from a text, without what lies too deep; few brackets need no walk."""
+    if text.count("{") + text.count("[") <= DEEPEST or not _too_deep(value):
+        return value
+    return _pruned(value, DEEPEST)
 
 
 def _finite(text: str) -> float | str:
@@ -98,7 +105,7 @@ def decoded_from(text: str, start: int) -> tuple[Any, int | None]:
         return NOTHING, None if _broke_off(part, problem) else start + 1
     except (ValueError, RecursionError):
         return NOTHING, None
-    return (_pruned(value, DEEPEST) if _too_deep(value) else value), start + length
+    return _shallow(value, part[:length]), start + length
 
 
 _BEGUN = re.compile(r"[\[\s]*\{\s*\"(?:[^\"\\\n]|\\.)*\"\s*:")

@@ -12,7 +12,7 @@ from kartra_mcp.errors import Refused
 from kartra_mcp.guide import guide
 from kartra_mcp.model import Gate, Risk
 from kartra_mcp.policy import Rules
-from kartra_mcp.text import as_json, clean_json
+from kartra_mcp.text import cleaned
 
 GUIDE = "kartra://guide"
 CATALOGUE = "kartra://catalogue"
@@ -117,9 +117,9 @@ def read_resource(
     if uri == GUIDE:
         return MARKDOWN, guide()
     if uri == CATALOGUE:
-        return JSON, as_json(clean_json(_catalogue(catalogue, own, rules)))
+        return JSON, cleaned(_catalogue(catalogue, own, rules))[1]
     if uri == POLICY:
-        return JSON, as_json(clean_json(_policy(rules, limits)))
+        return JSON, cleaned(_policy(rules, limits))[1]
     raise Refused(
         "invalid_arguments",
         "There is no resource of this address.",

@@ -77,6 +77,22 @@ def clean_json(value: Any, mend: Callable[[str], str] = clean) -> Any:
     return _Mending(mend).one(value)
 
 
+_ESCAPED = re.compile(r"\\[^nt\"\\]")
+"""What JSON writes with a backslash and `clean` would not keep."""
+
+
+def cleaned(value: Any) -> tuple[Any, str]:
+    """The same JSON with every string clean, and all of it as one line.
+
+    A line that is clean as a whole has only clean strings in it: most are, and need no walk.
+    """
+    line = as_json(value)
+    if clean(line) == line and not _ESCAPED.search(line):
+        return value, line
+    mended = clean_json(value)
+    return mended, as_json(mended)
+
+
 class _Mending:
     """One walk; a name of a field is mended once, for the rows of a list share theirs."""
 

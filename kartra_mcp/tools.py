@@ -31,7 +31,7 @@ from kartra_mcp.own_tools import OWN_TOOLS, PROXY_READ, OwnTool
 from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.settings import Settings
 from kartra_mcp.status import status
-from kartra_mcp.text import as_json, clean_json, cut
+from kartra_mcp.text import cleaned, cut
 from kartra_mcp.turns import Deadline
 
 FOUND = 10
@@ -209,8 +209,7 @@ class Tools:
 
     def _shown(self, done: Done) -> dict[str, Any]:
         """The first page of what came of it; a result that was cut is kept to be read on."""
-        whole = clean_json(done.reply.result)
-        text = as_json(whole)
+        whole, text = cleaned(done.reply.result)
         page = results.first_page(whole, self.settings.result_chars, len(text))
         cut_off = None
         if page.goes_on:

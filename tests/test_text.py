@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.text import clean, clean_json, cut, shown, without_ansi, without_secrets
+from kartra_mcp.text import (
+    as_json,
+    clean,
+    clean_json,
+    cleaned,
+    cut,
+    shown,
+    without_ansi,
+    without_secrets,
+)
 
 HIDDEN = {
     "left-to-right embedding": "\u202a",
@@ -59,6 +68,25 @@ def test_cleaning_twice_changes_nothing_and_leaves_nothing_hidden(text: str):
     assert clean(once) == once
     hidden = {c for c in once if unicodedata.category(c) in {"Cc", "Cf", "Cs"}}
     assert hidden <= {"\n", "\t"}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_what_cannot_be_seen_is_removed_from_json_as_one_line(case: str):
+    hidden = HIDDEN[case]
+    assert cleaned({f"p{hidden}ay": [f"me{hidden}nt"]}) == ({"pay": ["ment"]}, '{"pay":["ment"]}')
+
+
+WORDS = st.text(st.sampled_from(["a", "\\", '"', "/", "u", "é", "\n", "\t", *HIDDEN.values()]))
+ANY_JSON = st.recursive(
+    WORDS | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner),
+)
+
+
+@given(ANY_JSON)
+def test_what_is_cleaned_as_one_line_is_as_clean_as_each_string_by_itself(given_json: object):
+    each = clean_json(given_json)
+    assert cleaned(given_json) == (each, as_json(each))
 
 
 def test_json_is_cleaned_everywhere_and_loses_no_field():
