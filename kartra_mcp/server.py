@@ -98,17 +98,16 @@ class MCPServer:
     async def _answer(
         self, params: types.CallToolRequestParams, client: Client
     ) -> dict[str, Any] | types.InputRequiredResult:
-        answer: dict[str, Any] = {}
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
-            return _result(answers.success_text(answer), structuredContent=answer)
+            return _result(answer.text, structuredContent=answer.structured)
         except QuestionToReturn as asked:
             return input_required(asked)
         except KartraMCPError as problem:
             return self._failure(problem)
         except Exception as slip:  # noqa: BLE001  its text may hold anything: it stays here
             log.error("%s in a call", where(slip))  # noqa: TRY400  no traceback either
-            return self._failure(internal_error(_executed(answer)))
+            return self._failure(internal_error(Executed.NO))
 
     async def _read_resource(
         self, _: Context, params: types.ReadResourceRequestParams
@@ -214,11 +213,6 @@ async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
             seconds = number * PROGRESS
             await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
             await anyio.sleep(PROGRESS)
-
-
-def _executed(answer: Mapping[str, Any]) -> Executed:
-    """What a slip leaves true: a write that has its receipt was done."""
-    return Executed.YES if "receipt" in answer else Executed.NO
 
 
 def where(slip: BaseException) -> str:

@@ -17,6 +17,7 @@ from kartra_mcp import (
     run_by_name,
 )
 from kartra_mcp.account import Account
+from kartra_mcp.answers import Answer
 from kartra_mcp.asking import Client
 from kartra_mcp.catalogue import EMPTY, Entry
 from kartra_mcp.connecting import Connecting
@@ -64,10 +65,8 @@ class Tools:
             return self.exposure.definitions(EMPTY)
         return self.exposure.definitions(await self.account.listed())
 
-    async def call(
-        self, name: str, given: Mapping[str, Any] | None, client: Client
-    ) -> dict[str, Any]:
-        """The structured content of a success.
+    async def call(self, name: str, given: Mapping[str, Any] | None, client: Client) -> Answer:
+        """A success.
 
         Raises:
             KartraMCPError: everything else.
@@ -179,7 +178,7 @@ class Tools:
         refuse(self.exposure.hidden(entry))
         return Reply(run_by_name.described(entry, self.rules))
 
-    def _read_more(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _read_more(self, given: Mapping[str, Any] | None) -> Answer:
         wanted = own_arguments(own_tools.READ_MORE, given or {})
         result, path = self.kept.read(wanted["result_id"])
         page = results.read_on(
@@ -193,7 +192,7 @@ class Tools:
         cut_off = truncated(page, wanted["result_id"]) if page.goes_on else None
         return answers.success(page.shown, sandbox=self.settings.sandbox, truncated=cut_off)
 
-    def _answer(self, done: Done) -> dict[str, Any]:
+    def _answer(self, done: Done) -> Answer:
         """The answer to what was done; that a write was done is told whatever Kartra answered."""
         try:
             return self._shown(done)
@@ -207,17 +206,18 @@ class Tools:
                 receipt={**done.receipt, "note": NOT_SHOWN},
             )
 
-    def _shown(self, done: Done) -> dict[str, Any]:
+    def _shown(self, done: Done) -> Answer:
         """The first page of what came of it; a result that was cut is kept to be read on."""
-        whole, text = cleaned(done.reply.result)
-        page = results.first_page(whole, self.settings.result_chars, len(text))
+        whole, line = cleaned(done.reply.result)
+        page = results.first_page(whole, self.settings.result_chars, len(line))
         cut_off = None
         if page.goes_on:
-            cut_off = truncated(page, self.kept.keep(text, page.path))
+            cut_off = truncated(page, self.kept.keep(line, page.path))
         return answers.success(
             page.shown,
             done.reply.action_run_id,
             sandbox=self.settings.sandbox,
+            line=line if page.shown is whole else None,
             truncated=cut_off,
             receipt=done.receipt,
         )

@@ -74,7 +74,7 @@ class FixtureTools(Tools):
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: Client
-    ) -> dict[str, Any]:
+    ) -> answers.Answer:
         fixture = FIXTURES.get(name)
         if fixture is None:
             return await super().call(name, given, client)
