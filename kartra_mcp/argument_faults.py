@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from kartra_mcp.schema import Portable
 from kartra_mcp.schema_places import place, required_always, types_at
 from kartra_mcp.schema_shown import combination
 from kartra_mcp.schema_words import NEVER, kind, listing, mapping
@@ -99,12 +100,16 @@ def listed(known: list[str]) -> str:
     return f"known are {', '.join(short(name) for name in known[:_NAMES])}{more}"
 
 
-def faults(schema: dict[str, Any], arguments: Any, names: Mapping[str, str]) -> Iterator[Fault]:
+def faults(portable: Portable, arguments: Any, names: Mapping[str, str]) -> Iterator[Fault]:
     """Everything in which arguments do not fit a schema; `names`: own name → the one shown."""
-    validator = _validator()(schema)
-    errors: Iterator[ValidationError] = validator.iter_errors(arguments)
+    errors: Iterator[ValidationError] = _judge(portable).iter_errors(arguments)
     for _, error in zip(range(_ENOUGH), errors, strict=False):
         yield from _worded(error, names)
+
+
+@lru_cache(maxsize=128)
+def _judge(portable: Portable) -> Any:
+    return _validator()(portable.enforced)
 
 
 @cache

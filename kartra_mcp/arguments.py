@@ -50,7 +50,7 @@ def checked(
     shown = {name: shown_as for shown_as, name in portable.renames.items()}
     naming = _Naming(portable, shown, strict)
     own = naming.members(naming.stripped(given, extra), place_of(portable.enforced), ())
-    found = _by_field(faults(portable.enforced, own, shown))
+    found = _by_field(faults(portable, own, shown))
     for fault in naming.found:
         found[fault.field] = fault
     if found:

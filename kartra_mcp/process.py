@@ -261,6 +261,9 @@ async def _until_over(child: Child | Drained, out: _Captured, deadline: float) -
 
 async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
     """End whatever is left of the program's group, whoever else was cancelled meanwhile."""
+    if isinstance(process, Child) and process.over.is_set() and not _signal_group(process.pid, 0):
+        process.close()  # as nearly always: nothing is left, and nothing to be waited for
+        return
     with _shielded():
         if isinstance(process, Child):
             await _end_child(process)

@@ -21,9 +21,11 @@ _DESCRIPTION: Final = 200
 _SHORT: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Portable:
     """A schema that any client can take, and what is needed to judge arguments by it.
+
+    Known by itself, not by what it says: what is made of one is kept for it.
 
     Attributes:
         advertised: what `tools/list` shows.

@@ -26,7 +26,7 @@ TABLE = """
     api_credentials:
     api_http:
     api_output: errors json_text membrane_errors membrane_values model shapes
-    argument_faults: schema_places schema_shown schema_words
+    argument_faults: schema schema_places schema_shown schema_words
     argument_numbers: schema schema_places schema_words
     arguments: argument_faults argument_numbers errors schema schema_places schema_words
     asking:
