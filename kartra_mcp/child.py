@@ -31,32 +31,38 @@ class Started(Protocol):
     stderr: IO[bytes] | None
     returncode: int | None
 
+    def poll(self) -> int | None: ...
+
     def wait(self) -> int: ...
 
 
 class Child:
     """One running program on POSIX. `gone`: it ended. `over`: all that it wrote is read, too."""
 
-    def __init__(self, started: Started, out: Keep, err: Keep) -> None:
+    def __init__(self, started: Started) -> None:
         self._started = started
         self._loop = asyncio.get_running_loop()
         self._pipes: set[int] = set()
-        self._end = _end_of(started.pid)
+        self._end: int | None = None
         self.pid = started.pid
         self.gone, self.over = anyio.Event(), anyio.Event()
-        for pipe, keep in ((started.stdout, out), (started.stderr, err)):
-            assert pipe is not None  # noqa: S101  both were asked for as pipes
-            self._pipes.add(pipe.fileno())
-            self._loop.add_reader(pipe.fileno(), self._read, pipe.fileno(), keep)
-        if self._end is None:
-            threading.Thread(target=self._wait, daemon=True).start()
-        else:
-            self._loop.add_reader(self._end, self._reap)
 
     @property
     def returncode(self) -> int | None:
         """The exit code, negative for a signal; None until the end was seen."""
         return self._started.returncode
+
+    def watch(self, out: Keep, err: Keep) -> None:
+        """Begin to read, and to look for the end."""
+        for pipe, keep in ((self._started.stdout, out), (self._started.stderr, err)):
+            assert pipe is not None  # noqa: S101  both were asked for as pipes
+            self._pipes.add(pipe.fileno())
+            self._loop.add_reader(pipe.fileno(), self._read, pipe.fileno(), keep)
+        self._end = _end_of(self.pid)
+        if self._end is None:
+            threading.Thread(target=self._wait, daemon=True).start()
+        else:
+            self._loop.add_reader(self._end, self._reap)
 
     def stop_reading(self) -> None:
         """Leave what else it writes where it is."""
@@ -64,7 +70,8 @@ class Child:
             self._close(pipe)
 
     def close(self) -> None:
-        """Give all descriptors back."""
+        """Give all descriptors back; what has ended is no zombie then."""
+        self._started.poll()
         self.stop_reading()
         for pipe in (self._started.stdout, self._started.stderr):
             if pipe is not None:

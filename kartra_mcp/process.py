@@ -99,7 +99,7 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
     if sys.platform == "win32":
         process = await _start_on_windows(command, env, cwd)
     else:
-        process = Child(_start(command, env, cwd, pass_fds), out.keep, err.keep)
+        process = Child(_start(command, env, cwd, pass_fds))
     try:
         if on_start is not None:
             on_start()
@@ -239,6 +239,7 @@ def not_started(problem: OSError, program: str, cwd: str) -> Refused:
 async def _wait(process: Process | Child, out: _Captured, err: _Captured, deadline: float) -> None:
     """Until the leader is gone and what it wrote is read, or it has to be ended."""
     if isinstance(process, Child):
+        process.watch(out.keep, err.keep)
         await _until_over(process, out, deadline)
     else:
         async with anyio.create_task_group() as tasks:

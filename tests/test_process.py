@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -237,6 +238,25 @@ async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
 
     assert finished == Finished(3, b"out\n", b"", overflow=False)
     assert all(gone(pid) for pid in await pids(file))
+
+
+async def test_a_program_that_cannot_be_watched_had_started_and_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(loop, "add_reader", full, raising=True)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        await python(
+            "import time; time.sleep(60)", cwd=tmp_path, on_start=lambda: calls.append("started")
+        )
+
+    assert calls == ["started"]
+    assert childless()
 
 
 async def test_where_no_loop_watches_pipes_a_task_for_each_does(tmp_path: Path) -> None:
