@@ -64,14 +64,17 @@ class Child:
         else:
             self._loop.add_reader(self._end, self._reap)
 
+    def ended(self) -> bool:
+        """Whether it ended, also where nothing watches; it is no zombie then."""
+        return self._started.poll() is not None
+
     def stop_reading(self) -> None:
         """Leave what else it writes where it is."""
         for pipe in tuple(self._pipes):
             self._close(pipe)
 
     def close(self) -> None:
-        """Give all descriptors back; what has ended is no zombie then."""
-        self._started.poll()
+        """Give all descriptors back."""
         self.stop_reading()
         for pipe in (self._started.stdout, self._started.stderr):
             if pipe is not None:

@@ -275,7 +275,7 @@ async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
 async def _end_child(child: Child) -> None:
     child.stop_reading()
     await _end_group(child.pid)
-    if child.returncode is None:
+    if not child.ended():
         with anyio.move_on_after(KILL_GRACE):
             await child.gone.wait()
     child.close()

@@ -206,8 +206,8 @@ def exchanging(fault: Fault, real: Any) -> Any:
 
 
 def starting(fault: Fault, real: Any) -> Any:
-    async def wrapped(command: Any, env: Any, cwd: Any, pass_fds: Any) -> Any:
-        made = await real(command, env, cwd, pass_fds)
+    def wrapped(command: Any, env: Any, cwd: Any, pass_fds: Any) -> Any:
+        made = real(command, env, cwd, pass_fds)
         if pass_fds:
             fault.program = made.pid
         return made
