@@ -208,7 +208,7 @@ async def _await_break(wire: Wire, stop: anyio.Event) -> None:
 
 
 async def _end(serving: _Serving, on_end: Callable[[], Awaitable[None]]) -> None:
-    """Cancel the calls, tidy up, and be gone: the SDK's reader thread cannot be cancelled."""
+    """Cancel the calls, tidy up, and be gone: a thread that reads or writes cannot be cancelled."""
     gone_by = anyio.current_time() + LIFE_AFTER_END - 0.05
     # A thread, because a call that blocks the event loop would hold up everything below.
     last_resort = threading.Timer(LIFE_AFTER_END, os._exit, (serving.exit_code,))

@@ -38,8 +38,14 @@ class In:
             if self._ended:
                 raise StopAsyncIteration
             await anyio.wait_readable(self._descriptor)
-            self._take(os.read(self._descriptor, CHUNK))
+            self._take(self._read())
         return text_of(self._lines.popleft())
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._descriptor, CHUNK)
+        except OSError:
+            return b""  # a socket that was reset, a terminal that is gone: the client is
 
     def _take(self, chunk: bytes) -> None:
         first, *rest = chunk.split(b"\n")

@@ -20,10 +20,8 @@ from kartra_mcp.wire_out import Out
 class _Stream:
     """What the SDK asks of either direction besides; the descriptors are not ours to close."""
 
-    closed = False
-
     async def aclose(self) -> None:
-        self.closed = True
+        pass
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,6 +63,7 @@ class Outgoing(_Stream):
 
     def __init__(self, out: Out, on_broken: Callable[[], None]) -> None:
         self._out, self._on_broken = out, on_broken
+        self.closed = False
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def send(self, item: SessionMessage, /) -> None:
@@ -75,7 +74,10 @@ class Outgoing(_Stream):
                 raise anyio.ClosedResourceError
             try:
                 await self._out.write(line + "\n")
-            except OSError as problem:
+            except Exception as problem:  # whatever it is, the line may be there by half
                 self.closed = True
                 self._on_broken()
                 raise anyio.BrokenResourceError from problem
+
+    async def aclose(self) -> None:
+        self.closed = True

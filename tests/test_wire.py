@@ -30,7 +30,7 @@ SERVER = '''
 from kartra_mcp import wire as the_wire
 wire = the_wire.claim()
 
-import atexit, os, subprocess, sys
+import atexit, os, subprocess, sys, threading
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +66,14 @@ async def call_tool(ctx, params):
         (folder / "pids").write_text(str(os.getpid()))
         with anyio.CancelScope(shield=True):
             await anyio.sleep(60)
+    if params.name == "large" and "no thread" in sys.argv:
+        start = threading.Thread.start
+
+        def refuse(thread):
+            threading.Thread.start = start
+            raise RuntimeError("can't start new thread")
+
+        threading.Thread.start = refuse
     if params.name == "large":
         return t.CallToolResult(content=[t.TextContent(type="text", text="Zo\\u00eb " * 500_000)])
     if params.name == "touch":
@@ -113,6 +121,9 @@ LEGACY: dict[str, Any] = {
     "capabilities": {},
     "clientInfo": {"name": "test", "version": "1"},
 }
+
+
+INITIALIZE: dict[str, Any] = {"jsonrpc": "2.0", "id": 0, "method": "initialize"}
 
 
 def _sockets() -> tuple[int, int]:
@@ -289,6 +300,42 @@ async def test_a_client_that_reads_late_holds_nothing_up_and_gets_all(
 
     assert large["result"]["content"][0]["text"] == "Zoë " * 500_000
     assert small["result"]["content"][0]["text"] == "Zoë\r\n"
+
+
+async def test_nothing_follows_a_line_that_could_not_be_written_whole(tmp_path: Path) -> None:
+    async with hosting(tmp_path, "no thread") as host:
+        await host.open()
+        host.send("tools/call", 1, name="large", arguments={})
+        code = await exit_code(host)
+        while await host.read():
+            pass
+
+    *lines, rest = bytes(host.received).split(b"\n")
+    assert code == 0
+    assert len(lines) == 1  # the answer to `initialize`
+    assert rest.startswith(b'{"jsonrpc":"2.0","id":1,')
+    assert rest.count(b"jsonrpc") == 1
+
+
+async def test_a_socket_that_is_reset_is_a_client_that_is_gone(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    await anyio.Path(script).write_text(SERVER)
+    ours, theirs = socket.socketpair()
+    with theirs, (tmp_path / "stderr").open("wb") as stderr:
+        process = await anyio.open_process(
+            [sys.executable, str(script), str(tmp_path)],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=stderr,
+            env={"PATH": os.defpath},
+        )
+    with ours:
+        ours.sendall(json.dumps({**INITIALIZE, "params": LEGACY}).encode() + b"\n")
+        await anyio.wait_readable(ours)  # and what is there is not read: the end is a reset
+
+    with anyio.fail_after(PROMPTLY):
+        assert await process.wait() == 0
+    assert "failed" not in (tmp_path / "stderr").read_text()
 
 
 async def test_no_text_of_an_exception_reaches_stderr(tmp_path: Path) -> None:
