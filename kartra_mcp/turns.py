@@ -114,6 +114,7 @@ class Turns:
 
     async def _place(self, token: object, deadline: Deadline) -> bool:
         """Whether there was a place in time; one that is free costs no turn of the loop."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
         try:
             self._places.acquire_on_behalf_of_nowait(token)
         except anyio.WouldBlock:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import CancelScope
 
 from kartra_mcp import cli_output
 from kartra_mcp.errors import KartraMCPError, Refused
@@ -499,3 +500,14 @@ def test_the_program_is_known_by(case: str):
     found = read_version(exit_code, said)
     assert found.known is known
     assert found.version.removeprefix("v") == version
+
+
+@anyio
+async def test_a_cancelled_call_takes_no_place():
+    """What follows a place, the record of a write, is not cancelled any more."""
+    taken: list[str] = []
+    with CancelScope() as scope:
+        scope.cancel()
+        async with Turns(1).take(Deadline.after(5), write=True):
+            taken.append("a place")
+    assert taken == []
