@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from kartra_mcp import arguments, catalogue, consent_arguments, policy
@@ -11,7 +12,7 @@ from kartra_mcp.catalogue import Entry
 from kartra_mcp.model import Gate, Risk
 from kartra_mcp.own_tools import PROXY_READ, RUN_READ, RUN_WRITE, OwnTool
 from kartra_mcp.policy import Rules
-from kartra_mcp.schema import portable
+from kartra_mcp.schema import Portable, portable
 
 
 def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
@@ -36,7 +37,12 @@ def action_definition(entry: Entry, rules: Rules) -> dict[str, Any]:
 def own_arguments(tool: OwnTool, given: Mapping[str, Any]) -> dict[str, Any]:
     """The validated arguments of an own tool that is no raw request."""
     arguments.require_few(given)
-    return arguments.checked(portable(dict(tool.schema)), given, strict=True)
+    return arguments.checked(_portable(tool), given, strict=True)
+
+
+@cache
+def _portable(tool: OwnTool) -> Portable:
+    return portable(dict(tool.schema))
 
 
 def is_gated(tool: OwnTool, rules: Rules) -> bool:

@@ -10,9 +10,12 @@ from kartra_mcp.model import Risk
 from kartra_mcp.proxy_schema import READ_SCHEMA, WRITE_SCHEMA
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OwnTool:
-    """A tool that is no action. `risk` is the highest it can reach, `least` what hides it."""
+    """A tool that is no action; each is the only one of its kind.
+
+    `risk` is the highest it can reach, `least` what hides it.
+    """
 
     name: str
     title: str
