@@ -12,7 +12,7 @@ from kartra_mcp.errors import Refused
 from kartra_mcp.guide import guide
 from kartra_mcp.model import Gate, Risk
 from kartra_mcp.policy import Rules
-from kartra_mcp.text import cleaned
+from kartra_mcp.text import cleaned_with_line
 
 GUIDE = "kartra://guide"
 CATALOGUE = "kartra://catalogue"
@@ -117,9 +117,9 @@ def read_resource(
     if uri == GUIDE:
         return MARKDOWN, guide()
     if uri == CATALOGUE:
-        return JSON, cleaned(_catalogue(catalogue, own, rules))[1]
+        return JSON, cleaned_with_line(_catalogue(catalogue, own, rules))[1]
     if uri == POLICY:
-        return JSON, cleaned(_policy(rules, limits))[1]
+        return JSON, cleaned_with_line(_policy(rules, limits))[1]
     raise Refused(
         "invalid_arguments",
         "There is no resource of this address.",

@@ -81,8 +81,8 @@ _ESCAPED = re.compile(r"\\[^nt\"\\]")
 """What JSON writes with a backslash and `clean` would not keep."""
 
 
-def cleaned(value: Any) -> tuple[Any, str]:
-    """The same JSON with every string clean, and all of it as one line.
+def cleaned_with_line(value: Any) -> tuple[Any, str]:
+    """The same JSON (names are strings) with every string clean, and all of it as one line.
 
     A line that is clean as a whole has only clean strings in it: most are, and need no walk.
     """

@@ -32,7 +32,7 @@ from kartra_mcp.own_tools import OWN_TOOLS, PROXY_READ, OwnTool
 from kartra_mcp.policy import Rules, Verdict
 from kartra_mcp.settings import Settings
 from kartra_mcp.status import status
-from kartra_mcp.text import cleaned, cut
+from kartra_mcp.text import cleaned_with_line, cut
 from kartra_mcp.turns import Deadline
 
 FOUND = 10
@@ -208,7 +208,7 @@ class Tools:
 
     def _shown(self, done: Done) -> Answer:
         """The first page of what came of it; a result that was cut is kept to be read on."""
-        whole, line = cleaned(done.reply.result)
+        whole, line = cleaned_with_line(done.reply.result)
         page = results.first_page(whole, self.settings.result_chars, len(line))
         cut_off = None
         if page.goes_on:

@@ -13,7 +13,7 @@ from kartra_mcp.text import (
     as_json,
     clean,
     clean_json,
-    cleaned,
+    cleaned_with_line,
     cut,
     shown,
     without_ansi,
@@ -73,7 +73,10 @@ def test_cleaning_twice_changes_nothing_and_leaves_nothing_hidden(text: str):
 @pytest.mark.parametrize("case", HIDDEN)
 def test_what_cannot_be_seen_is_removed_from_json_as_one_line(case: str):
     hidden = HIDDEN[case]
-    assert cleaned({f"p{hidden}ay": [f"me{hidden}nt"]}) == ({"pay": ["ment"]}, '{"pay":["ment"]}')
+    assert cleaned_with_line({f"p{hidden}ay": [f"me{hidden}nt"]}) == (
+        {"pay": ["ment"]},
+        '{"pay":["ment"]}',
+    )
 
 
 WORDS = st.text(st.sampled_from(["a", "\\", '"', "/", "u", "é", "\n", "\t", *HIDDEN.values()]))
@@ -86,7 +89,7 @@ ANY_JSON = st.recursive(
 @given(ANY_JSON)
 def test_what_is_cleaned_as_one_line_is_as_clean_as_each_string_by_itself(given_json: object):
     each = clean_json(given_json)
-    assert cleaned(given_json) == (each, as_json(each))
+    assert cleaned_with_line(given_json) == (each, as_json(each))
 
 
 def test_json_is_cleaned_everywhere_and_loses_no_field():
