@@ -68,7 +68,7 @@ class MCPServer:
             on_subscriptions_listen=ListenHandler(self._bus),
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
-        # The SDK's is for traces, which hold the texts of errors: nothing of a call goes elsewhere.
+        # The SDK's own is for traces of requests, which would hold the texts of errors.
         self.server.middleware.clear()
 
     def options(self) -> InitializationOptions:
@@ -100,7 +100,7 @@ class MCPServer:
     ) -> dict[str, Any] | types.InputRequiredResult:
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
-            return _result(answer.text, structuredContent=answer.structured)
+            return _result(answer.text, isError=False, structuredContent=answer.structured)
         except QuestionToReturn as asked:
             return input_required(asked)
         except KartraMCPError as problem:

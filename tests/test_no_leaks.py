@@ -95,7 +95,7 @@ trace.set_tracer_provider(Provider())
 """
 
 
-async def test_a_call_leaves_no_trace_where_traces_are_collected(place, era, tmp_path):
+async def test_a_request_leaves_no_trace_where_traces_are_collected(place, era, tmp_path):
     """An environment may bring a collector with it, as `opentelemetry-instrument` does."""
     spans = tmp_path / "spans"
     (tmp_path / "sitecustomize.py").write_text(f"SPANS = {str(spans)!r}\n{TRACES}")
