@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The console script. Exit codes: 0 done, 1 something was refused, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
     if serves(words):
+        # Imports, and a large answer, are many objects and none of them a circle: collect less.
+        gc.set_threshold(100_000, 20, 100)
         # The first thing that happens: from here on nothing else can write to the client.
         from kartra_mcp import wire
 
@@ -70,9 +72,6 @@ def serve(claimed: wire.Wire, words: Sequence[str]) -> int:
 
     from kartra_mcp import wire
     from kartra_mcp.composition import compose
-
-    # A large answer is a million objects, none of them a circle: collect less often.
-    gc.set_threshold(100_000, 20, 100)
 
     made = compose(read_settings(flags))
     server = made.mcp
