@@ -88,10 +88,9 @@ def _as_error(shipped: Handler) -> Handler:
 
     async def handler(ctx: Context, params: types.CallToolRequestParams) -> Any:
         result = await shipped(ctx, params)
-        if isinstance(result, types.CallToolResult) and result.is_error:
-            (block,) = result.content
-            assert isinstance(block, types.TextContent)
-            error = json.loads(block.text)["error"]
+        if not isinstance(result, types.InputRequiredResult) and result["isError"]:
+            (block,) = result["content"]
+            error = json.loads(block["text"])["error"]
             assert error["code"] == "confirmation_mismatch", error
             raise MCPError(code=types.INVALID_PARAMS, message=error["message"])
         return result
