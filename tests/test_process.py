@@ -252,7 +252,7 @@ async def test_a_program_that_cannot_be_watched_had_started_and_is_ended(
     monkeypatch.setattr(loop, "add_reader", full, raising=True)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         await python(
-            "import time; time.sleep(60)", cwd=tmp_path, on_start=lambda: calls.append("started")
+            "import signal; signal.pause()", cwd=tmp_path, on_start=lambda: calls.append("started")
         )
 
     assert calls == ["started"]
