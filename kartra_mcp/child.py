@@ -71,7 +71,7 @@ class Child:
     def stop_reading(self) -> None:
         """Leave what else it writes where it is."""
         for pipe in tuple(self._pipes):
-            self._close(pipe)
+            self._unwatch(pipe)
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -88,9 +88,9 @@ class Child:
         if chunk := os.read(pipe, CHUNK):
             keep(chunk)
         else:
-            self._close(pipe)
+            self._unwatch(pipe)
 
-    def _close(self, pipe: int) -> None:
+    def _unwatch(self, pipe: int) -> None:
         self._loop.remove_reader(pipe)
         self._pipes.discard(pipe)
         self._look()

@@ -147,6 +147,7 @@ class _Captured:
 
 
 def refuse_unfit(command: Sequence[str]) -> None:
+    """Raise for words that the system would not take; nothing was started."""
     if not _is_text(command):
         raise Refused(
             "invalid_arguments",
@@ -220,6 +221,7 @@ def _shielded() -> Generator[None]:
 
 
 def not_started(problem: OSError, program: str, cwd: str) -> Refused:
+    """Why a program was not started, as a person can mend it."""
     if problem.errno == errno.E2BIG:
         return _input_too_large()
     if problem.errno in NO_PROGRAM and problem.filename != cwd:

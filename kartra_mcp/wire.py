@@ -141,13 +141,13 @@ async def serve(
 
     _log_to_stderr()
     stop = anyio.Event()
-    incoming = Incoming(_lines(wire.stdin))
+    incoming = Incoming(_lines_of(wire.stdin))
     outgoing = Outgoing(Out(wire.stdout), on_broken=stop.set)
     serving = _Serving(partial(server.run, incoming, outgoing, options), on_stop, stop)
     await _until_end(wire, serving, on_end)
 
 
-def _lines(stdin: _Lines) -> AsyncIterator[str]:
+def _lines_of(stdin: _Lines) -> AsyncIterator[str]:
     if can_be_watched(stdin.fileno()):
         return In(stdin.fileno(), LINE_LIMIT, stdin.end)
     return anyio.wrap_file(stdin).__aiter__()

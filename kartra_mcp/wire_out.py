@@ -30,7 +30,7 @@ class Out:
         """The whole text, in one piece even for who is cancelled; one caller at a time.
 
         Raises:
-            OSError: nobody can read it.
+            Exception: nobody can read it, or no thread waits for room; it may be there by half.
         """
         whole = memoryview(text.encode())
         left = whole[self._at_once(whole) :]
