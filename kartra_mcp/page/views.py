@@ -163,19 +163,23 @@ class Views:
         return rendered("wrong.html", status=status, problem=problem)
 
     def _page(self, template: str, section: str, shown: Shown, **told: Any) -> str:
+        numbers = self._numbers(told.get("cards"))
         return rendered(
             template,
             section=section,
             shown=shown,
-            count=self._count(told.get("cards")),
+            count=len(numbers),
+            newest=max(numbers, default=0),
             sandbox=self._settings.sandbox,
             flags=self._settings.flags,
             now=Moment(self._ledger.now()),
             **told,
         )
 
-    def _count(self, cards: list[waiting.Card] | None) -> int:
-        return len(self._ledger.approvals.waiting() if cards is None else cards)
+    def _numbers(self, cards: list[waiting.Card] | None) -> tuple[int, ...]:
+        if cards is None:
+            return self._ledger.approvals.waiting()
+        return tuple(card.number for card in cards)
 
     def _cards(self) -> list[waiting.Card]:
         now = self._ledger.now()

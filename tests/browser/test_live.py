@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 
+import pytest
 from agreeing import changed, decided, events, ledger_folder
 from playwright.sync_api import expect
 from visiting import PIN, opened
@@ -95,6 +96,19 @@ def test_a_notification_tells_that_something_waits(served, ledger, visit):
     expect(person.card(number)).to_have_count(1)
     told = person.page.evaluate("window.firstTold")
     assert "Ada" not in told, "a lock screen may show it"
+
+
+@pytest.mark.parametrize("path", ["/", "/done"])
+def test_what_came_while_the_page_was_loaded_is_told_too(path, served, ledger, visit):
+    person = visit(served.address, notify=True)
+
+    def asks_first(route):
+        ledger.approvals.request(asked(1))
+        route.continue_()
+
+    person.page.route("**/events", asks_first, times=1)
+    person.see(path)
+    assert "Number 1 waits" in person.page.evaluate("window.firstTold")
 
 
 def test_the_banner_without_a_pin_goes_when_one_is_chosen(place, visit):

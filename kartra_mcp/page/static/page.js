@@ -13,7 +13,8 @@
   const PATIENCE = 12000;
   const SAID_FOR = 10000;
   let saying = 0;
-  let newest = null;
+  // What waited when this page was made: a call that came since is news.
+  let newest = Number(badge.dataset.newest);
   let fetching = false;
   let again = false;
 
@@ -34,10 +35,9 @@
   }
 
   // Notifications name the number only: a locked screen may show them.
-  function alerted(numbers) {
-    const last = numbers.length ? Math.max(...numbers) : 0;
-    const isNew = newest !== null && last > newest;
-    newest = Math.max(newest ?? 0, last);
+  function alerted(last) {
+    const isNew = last > newest;
+    newest = Math.max(newest, last);
     if (!isNew || !("Notification" in window) || Notification.permission !== "granted") return;
     const text = `Number ${last} waits for you to approve or decline it.`;
     const note = new Notification("A call waits for you", { body: text, tag: `kartra-mcp-${last}` });
@@ -133,10 +133,10 @@
   }
 
   function heard(event) {
-    const { count, numbers } = JSON.parse(event.data);
+    const { count, numbers, newest: last } = JSON.parse(event.data);
     online(true);
     counted(count);
-    alerted(numbers);
+    alerted(last ?? 0);
     if (!cards) return;
     const here = shown().map(numberOf);
     const same = here.length === numbers.length && here.every((n) => numbers.includes(n));
