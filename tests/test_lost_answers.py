@@ -19,7 +19,7 @@ RAW_WRITE = {
     "confirm": True,
 }
 RAW_READ = {"method": "POST", "path": "/api", "json": {"get_lead": {"id": 48110}}}
-SHORT = {"TIMEOUT": "1"}
+SHORT = {"TIMEOUT": "3"}
 GONE_WITHIN = PROMPTLY
 
 DEATH = {"signal": 9}
