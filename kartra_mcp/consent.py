@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 import anyio
@@ -28,6 +28,7 @@ from kartra_mcp.threads import in_thread
 from kartra_mcp.turns import Patience
 
 MOST_QUESTIONS = 2
+MOST_REMEMBERED = 1_000
 ANSWERING = 1.0
 """Seconds that a call keeps for its answer while a page begins."""
 _QUESTION = "a question to the person"
@@ -72,7 +73,8 @@ class Consent:
     """The gates above `flag`, on one ledger.
 
     `flags` are what `kartra-mcp approve` needs too; `page` gives, within so many seconds, an
-    address of the page that lets somebody in once, or ""; it is never recorded.
+    address of the page that lets somebody in once, or ""; it is never recorded. `slowness` is
+    how many seconds it took to record a question, by its state.
     """
 
     ledger: Ledger
@@ -80,6 +82,7 @@ class Consent:
     outside: bool = False
     flags: str = ""
     page: Callable[[float], str] = no_page
+    slowness: dict[str, float] = field(default_factory=dict[str, float])
 
     async def agree(self, asked: Asked) -> Agreement:
         """What the call may run by.
@@ -150,8 +153,9 @@ class Consent:
         digest, at, number, to_type = kept.split(" ", 3)
         if client.answer is None:
             raise _volunteered()
-        # When it came, not when it is read: a slow program must not make a host a person.
-        seconds = client.arrived - float(at)
+        # From when the ledger had it to when the answer came, not when it is read: a slow ledger or
+        # program must not make a host a person. Of another process's question only `at` is known.
+        seconds = client.arrived - float(at) - self.slowness.get(client.state, 0.0)
         answered = Answered(client.answer.action, client.answer.content, seconds)
         facts = await read_facts(asked.call, asked.read)
         await self._require_yes(asked, facts, answered, Question("", to_type))
@@ -165,12 +169,18 @@ class Consent:
 
     async def _put(self, asked: Asked, facts: Facts, number: int) -> NoReturn:
         question = previews.question(self._shown(asked, facts), facts, asked.gate)
-        at = time.time()
+        at, started = time.time(), time.monotonic()
         kept = f"{facts.digest} {at} {number} {question.to_type}"
         minted = await in_thread(
             self.ledger.mint, asked.binding, _QUESTION, kept, "question", PERSON_WAIT
         )
+        self._remember(minted.id, time.monotonic() - started)
         raise QuestionToReturn(question, minted.id)
+
+    def _remember(self, state: str, seconds: float) -> None:
+        while len(self.slowness) >= MOST_REMEMBERED:
+            del self.slowness[next(iter(self.slowness))]
+        self.slowness[state] = seconds
 
     async def _require_yes(
         self, asked: Asked, facts: Facts, answered: Answered, question: Question

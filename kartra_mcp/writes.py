@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kartra_mcp import kartra, operations, policy
@@ -78,6 +78,7 @@ class Writes:
     flags: str = ""
     page: Callable[[float], str] = no_page
     opened: bool = False
+    slowness: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def policy(self) -> dict[str, Any]:
@@ -182,7 +183,9 @@ class Writes:
         asked = Asked(
             call, await self._gate(call), binding, read, client, draft, self.limits, patience
         )
-        consent = Consent(self.ledger, self.sandbox, self.outside, self.flags, self.page)
+        consent = Consent(
+            self.ledger, self.sandbox, self.outside, self.flags, self.page, self.slowness
+        )
         agreement = await consent.agree(asked)
         intent = self._intent(draft, agreement)
         recorded = Recorded(self.ledger, intent, self.limits, binding)

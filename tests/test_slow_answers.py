@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from typing import Any
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from kartra_mcp.asking import Answered, Client, QuestionToReturn
 from kartra_mcp.consent import Asked, Consent
 from kartra_mcp.errors import Refused
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.ledger.words import Binding, Intent, Limits, Minted, new_intent_id
 from kartra_mcp.model import Action, Call, Command, Gate, Risk
 from kartra_mcp.turns import Deadline, Patience
 
@@ -49,22 +50,52 @@ def draft(_: object) -> Intent:
     )
 
 
+async def agree(consent: Consent, client: Client) -> object:
+    binding = Binding(CALL.tool, "d", "c", "", "a", "", "p")
+    patience = Patience(Deadline.after(50))
+    asked = Asked(CALL, Gate.PREVIEW, binding, read, client, draft, Limits(), patience)
+    return await consent.agree(asked)
+
+
+async def question(consent: Consent) -> str:
+    with pytest.raises(QuestionToReturn) as asked:
+        await agree(consent, Client(can_ask=True))
+    return asked.value.state
+
+
+def yes(state: str) -> Client:
+    """A host that answers now."""
+    answer = Answered("accept", {"confirm": True})
+    return Client(can_ask=True, answer=answer, state=state, arrived=time.time())
+
+
 @pytest.mark.anyio
 async def test_a_slow_program_does_not_make_a_host_a_person(tmp_path):
     """Bug: an answer given at once counted as a person's when the program was slow."""
-    binding = Binding(CALL.tool, "d", "c", "", "a", "", "p")
-    patience = Patience(Deadline.after(50))
     with closing(Ledger(tmp_path)) as ledger:
-
-        async def agree(client: Client) -> object:
-            asked = Asked(CALL, Gate.PREVIEW, binding, read, client, draft, Limits(), patience)
-            return await Consent(ledger).agree(asked)
-
-        with pytest.raises(QuestionToReturn) as question:
-            await agree(Client(can_ask=True))
-        yes = Answered("accept", {"confirm": True})
-        at_once = Client(can_ask=True, answer=yes, state=question.value.state, arrived=time.time())
+        consent = Consent(ledger)
+        at_once = yes(await question(consent))
         await anyio.sleep(SLOW)  # what a refresh of the list may take, after the answer came
         with pytest.raises(Refused) as refused:
-            await agree(at_once)
+            await agree(consent, at_once)
+    assert refused.value.code == "answered_by_host"
+
+
+class Slow(Ledger):
+    """A ledger on a disk that takes its time."""
+
+    def mint(self, *told: Any, **more: Any) -> Minted:
+        minted = super().mint(*told, **more)
+        time.sleep(SLOW)
+        return minted
+
+
+@pytest.mark.anyio
+async def test_a_slow_ledger_does_not_make_a_host_a_person(tmp_path):
+    """Bug: what it took to record the question, before it was asked, counted as thinking."""
+    with closing(Slow(tmp_path)) as ledger:
+        consent = Consent(ledger)
+        state = await question(consent)
+        with pytest.raises(Refused) as refused:
+            await agree(consent, yes(state))
     assert refused.value.code == "answered_by_host"
