@@ -71,6 +71,33 @@ def test_a_page_whose_process_ended_says_so(served, visit):
     expect(alert).to_contain_text("kartra-mcp page", timeout=60_000)
 
 
+def test_a_second_fetch_that_fails_says_so_and_the_next_that_works_takes_it_back(
+    served, ledger, visit
+):
+    """Bug: nobody heard of it, and the browser complained."""
+    person = visit(served.address)
+    person.expected.append("net::ERR_")
+    held = []
+
+    def hold_the_first(route):
+        if held:
+            route.abort()
+        else:
+            held.append(route)
+
+    person.page.route("**/cards", hold_the_first)
+    with person.page.expect_request("**/cards"):
+        ledger.approvals.request(asked(1))
+    ledger.approvals.request(asked(2))
+    expect(person.page).to_have_title(re.compile(r"^\(2\) "))  # it is to be fetched once more
+    held[0].continue_()
+    expect(person.page.locator("#offline")).to_have_count(1)
+    person.page.unroute("**/cards")
+    number = ledger.approvals.request(asked(3))
+    expect(person.card(number)).to_have_count(1)
+    expect(person.page.locator("#offline")).to_have_count(0)
+
+
 def test_what_is_being_typed_stays_while_calls_arrive(served, ledger, visit):
     number = ledger.approvals.request(asked(1))
     person = visit(served.address)
@@ -106,6 +133,7 @@ def test_what_came_while_the_page_was_loaded_is_told_too(path, served, ledger, v
         ledger.approvals.request(asked(1))
         route.continue_()
 
+    person.page.goto("about:blank")  # the page that was open asks no more
     person.page.route("**/events", asks_first, times=1)
     person.see(path)
     assert "Number 1 waits" in person.page.evaluate("window.firstTold")

@@ -37,7 +37,7 @@
   // Notifications name the number only: a locked screen may show them.
   function alerted(last) {
     const isNew = last > newest;
-    newest = Math.max(newest, last);
+    newest = last;
     if (!isNew || !("Notification" in window) || Notification.permission !== "granted") return;
     const text = `Number ${last} waits for you to approve or decline it.`;
     const note = new Notification("A call waits for you", { body: text, tag: `kartra-mcp-${last}` });
@@ -119,6 +119,7 @@
     try {
       const answer = await fetch("/cards", { cache: "no-store" });
       if (!answer.ok) return;
+      online(true);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
       document.adoptNode(fresh);
       stood(fresh.querySelector("#standing"));
@@ -127,7 +128,7 @@
       fetching = false;
       if (again) {
         again = false;
-        refreshed();
+        update();
       }
     }
   }
