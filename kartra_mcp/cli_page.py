@@ -33,8 +33,8 @@ anybody who looks and without anything that waits. It takes the settings of `ser
 
 Exit code: 0 served, or one serves; 1 it could not; 2 wrong usage.
 """
-PATIENCE, POLL = 8.0, 0.05
-"""Seconds for another page that is just beginning or ending."""
+PATIENCE, POLL = 20.0, 0.05
+"""Seconds for another page that is just beginning or ending: more than a server waits for one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from kartra_mcp.page.address import Page, found
 from kartra_mcp.process_apart import start_apart
 from kartra_mcp.settings import Settings
 
-PATIENCE, POLL = 5.0, 0.05
+PATIENCE, POLL = 15.0, 0.05
 """Seconds that a call waits for a page to begin: without it there is still the terminal."""
 
 AGAIN = 60.0
