@@ -112,6 +112,7 @@ class Answerer(BaseHTTPRequestHandler):
             self.wfile.write(raw)
         if now.get("shut"):
             self.close()
+            self.note("shut", "")
         if "after" in now:
             self.say_unasked(now["after"])
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,8 @@ def end(place: Sandbox) -> None:
         return
     until = time.monotonic() + WITHIN
     while not gone(page["pid"]) and time.monotonic() < until:
-        os.kill(page["pid"], signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(page["pid"], signal.SIGTERM)
         os.sched_yield()
     assert gone(page["pid"])
 

@@ -78,7 +78,7 @@ async def test_a_server_killed_in_a_request_refunds_once_and_membranes_log_settl
         place.arrange("fault", "set", "refund_transaction", "hang", "--effect")
     with sandbox_served(place) as served:
         house = APIHouse(place.folder, address=served.address)
-        story = Story(FIRST, "preview", point, delay=0.5)
+        story = Story(FIRST, "preview", point, delay=2.0)
         await tell(house, story)
     assert judge(house, [story]) == []
     assert house.struck() == [point]

@@ -214,7 +214,7 @@ def says_it_is_logged_out(m: Machine) -> None:
 def hangs(*verbs: str) -> Callable[[Machine], None]:
     def arrange(m: Machine) -> None:
         m.membrane.plan(**{verb: {"hang": True} for verb in verbs})
-        m.set(TIMEOUT="2")
+        m.set(TIMEOUT="4")
 
     return arrange
 

@@ -316,7 +316,7 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], str, str]] = {
 async def test_what_an_answer_proves_of_a_write(place: APIStandIn, api: API, name: str):
     step, code, executed = ANSWERS[name]
     place.plan(action_run=[step, DONE])
-    deadline = Deadline.after(1.5 if code == "timed_out" else 20)
+    deadline = Deadline.after(3 if code == "timed_out" else 20)
     noted = Noted(place)
     to_do = ToDo(deadline, write=True, record=noted)
     assert await failed(api, to_do) == (code, executed)
@@ -389,6 +389,7 @@ async def test_reads_share_a_connection_and_a_closed_one_is_not_sent_to(
     for _ in range(3):
         await api.run(ACTION, {}, "c1", ToDo(soon()))
     assert len(set(place.lines("ports"))) == 1
+    await until(lambda: bool(place.lines("shut")))
     await anyio.wait_all_tasks_blocked()
     await api.run(ACTION, {}, "c1", ToDo(soon()))
     assert len(set(place.lines("ports"))) == 2

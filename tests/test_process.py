@@ -19,7 +19,7 @@ from kartra_mcp import process
 from kartra_mcp.child import Drained
 from kartra_mcp.errors import Refused
 from kartra_mcp.process import DeadlinePassed, Finished, child_env, run, too_large
-from tests.waiting import gone, until
+from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -162,7 +162,7 @@ async def test_the_deadline_ends_grandchildren_that_ignore_sigterm(
     file = tmp_path / "pids"
 
     with pytest.raises(DeadlinePassed):
-        await python(STUBBORN, str(file), noise, "stay", cwd=tmp_path, seconds=1)
+        await python(STUBBORN, str(file), noise, "stay", cwd=tmp_path, seconds=4)
 
     assert all(gone(pid) for pid in await pids(file))
 
@@ -174,7 +174,8 @@ async def test_the_end_after_a_deadline_takes_less_than_two_seconds(tmp_path: Pa
     with pytest.raises(TimeoutError):
         await run(command, env=ENV, cwd=tmp_path, deadline=deadline)
 
-    assert anyio.current_time() - deadline < 2
+    assert anyio.current_time() - deadline < PROMPTLY
+    assert process.TERM_GRACE + 2 * process.KILL_GRACE < 2
 
 
 async def test_cancellation_ends_the_group_before_it_propagates(tmp_path: Path) -> None:
@@ -202,7 +203,10 @@ async def test_a_grandchild_that_holds_stdout_neither_delays_nor_outlives_the_an
     assert all(gone(pid) for pid in await pids(file))
 
 
-async def test_an_answer_read_just_before_the_deadline_is_not_lost(tmp_path: Path) -> None:
+async def test_an_answer_read_just_before_the_deadline_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "EOF_GRACE", 6)  # the deadline passes within it
     file = tmp_path / "pids"
     code = STUBBORN + "\nprint('answer', flush=True)"
 
@@ -210,7 +214,7 @@ async def test_an_answer_read_just_before_the_deadline_is_not_lost(tmp_path: Pat
         command = [sys.executable, "-c", code, str(file), "holds the pipes", "leave"]
         return await run(command, env=ENV, cwd=tmp_path, deadline=deadline)
 
-    finished = await leave_at(anyio.current_time() + 2)
+    finished = await leave_at(anyio.current_time() + 5)
 
     assert b"answer" in finished.stdout
 
@@ -234,7 +238,7 @@ async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
 
     finished = await python("import sys; print('out'); sys.exit(3)", cwd=tmp_path)
     with pytest.raises(DeadlinePassed):
-        await python(STUBBORN, str(file), "quiet", "stay", cwd=tmp_path, seconds=1)
+        await python(STUBBORN, str(file), "quiet", "stay", cwd=tmp_path, seconds=4)
 
     assert finished == Finished(3, b"out\n", b"", overflow=False)
     assert all(gone(pid) for pid in await pids(file))

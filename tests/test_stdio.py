@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
@@ -30,8 +30,9 @@ def descendants(pid: int) -> list[int]:
     """The processes below this one that still run."""
     found = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found += [child, *descendants(child)]
+        with suppress(OSError):  # it ended meanwhile
+            for child in map(int, children.read_text().split()):
+                found += [child, *descendants(child)]
     return [child for child in found if not gone(child)]
 
 

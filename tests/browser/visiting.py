@@ -126,6 +126,7 @@ def opened(card: Locator) -> None:
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds against the whole document, in a line each."""
+    page.wait_for_load_state()  # half a page has other sizes
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
         "rules => axe.run(document, {runOnly: rules}).then(r => r.violations)", RULES
