@@ -82,7 +82,10 @@ async def test_a_slow_program_does_not_make_a_host_a_person(tmp_path):
 
 
 class Slow(Ledger):
-    """A ledger on a disk that takes its time."""
+    """A ledger on a disk that takes its time.
+
+    It sleeps because a length of time is what is judged here, not to wait for something to happen.
+    """
 
     def mint(self, *told: Any, **more: Any) -> Minted:
         minted = super().mint(*told, **more)
