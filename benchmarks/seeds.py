@@ -14,13 +14,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.approvals import Request
-from kartra_mcp.ledger.file import LedgerFile, Transaction
-from kartra_mcp.ledger.index import body_of
-from kartra_mcp.ledger.leads import mask_email
+from kartra_mcp.ledger.database import LedgerFile, Transaction
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.words import Binding, Consent, Ending, Intent
-from kartra_mcp.model import Executed, Risk
+from kartra_mcp.ledger.projection import body_of
+from kartra_mcp.ledger.pseudonyms import mask_email
+from kartra_mcp.ledger.records import Binding, Consent, Ending, Intent
 
 PIN = "correct horse"
 CLIENT, ACTOR = "Claude Desktop 1.2", "ada"

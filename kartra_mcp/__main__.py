@@ -1,6 +1,6 @@
 """`python -m kartra_mcp` is `kartra-mcp`."""
 
-from kartra_mcp.cli import main
+from kartra_mcp.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -18,12 +18,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from kartra_mcp.api_credentials import Credentials, credentials_in
-from kartra_mcp.ledger.words import Limits
-from kartra_mcp.model import Gate, Risk
-from kartra_mcp.policy import stricter
-from kartra_mcp.policy_file import PolicyFile, read_policy_file
-from kartra_mcp.settings_table import PREFIX, SETTINGS, Setting
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.ledger.records import Limits
+from kartra_mcp.membrane.credentials import Credentials, credentials_in
+from kartra_mcp.options import PREFIX, SETTINGS, Setting
+from kartra_mcp.policy.gates import stricter
+from kartra_mcp.policy.policy_file import PolicyFile, read_policy_file
 
 _PATTERN = re.compile(r"[\w.*?!\[\]-]+")
 

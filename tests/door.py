@@ -22,7 +22,7 @@ from http_stand_in import words_of
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
-from kartra_mcp.composition import compose
+from kartra_mcp.app.composition import compose
 from kartra_mcp.settings import read_settings
 
 ERAS = ("legacy", "2026-07-28")

@@ -35,12 +35,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from kartra_mcp import api_http, consent, process, server
-from kartra_mcp.api_output import MARK
-from kartra_mcp.cli import main
-from kartra_mcp.ledger import admission, head
-from kartra_mcp.ledger.file import Transaction
+from kartra_mcp.cli.main import main
+from kartra_mcp.consent import flow
+from kartra_mcp.ledger import admission, head_file
+from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.membrane import http_transport
+from kartra_mcp.membrane.http_messages import MARK
+from kartra_mcp.processes import runner
+from kartra_mcp.server import mcp_server
 
 POINTS = """
 preview minted before_begin begin_uncommitted begin_committed begin_torn begun before_start started
@@ -78,7 +81,7 @@ class Fault:
 
     def _strike(self) -> None:
         if self.point != "running":
-            process._signal_group(self.program, signal.SIGKILL)
+            runner._signal_group(self.program, signal.SIGKILL)
         if self.point == "program_alone":
             self.tell()
         else:
@@ -93,18 +96,18 @@ def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
 
 
 def install(fault: Fault) -> None:
-    wrap(consent, "read_facts", lambda real: before(fault, "preview", real))
+    wrap(flow, "read_facts", lambda real: before(fault, "preview", real))
     wrap(Ledger, "mint", lambda real: after(fault, "minted", real))
     wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))
     wrap(Ledger, "finish", lambda real: phased(fault, "finish", ("", "finished"), real))
     wrap(admission, "record", lambda real: after(fault, "begin_uncommitted", real))
     wrap(Transaction, "append", lambda real: appending(fault, real))
-    wrap(head.HeadFile, "write", lambda real: writing_head(fault, real))
+    wrap(head_file.HeadFile, "write", lambda real: writing_head(fault, real))
     wrap(os, "fsync", lambda real: before(fault, "fsync", real))
-    wrap(process, "run", lambda real: running(fault, real))
-    wrap(process, "_start", lambda real: starting(fault, real))
-    wrap(api_http.HTTP, "exchange", lambda real: exchanging(fault, real))
-    wrap(server.MCPServer, "_answer", lambda real: answering(fault, real))
+    wrap(runner, "run", lambda real: running(fault, real))
+    wrap(runner, "_start", lambda real: starting(fault, real))
+    wrap(http_transport.HTTP, "exchange", lambda real: exchanging(fault, real))
+    wrap(mcp_server.MCPServer, "_answer", lambda real: answering(fault, real))
 
 
 def before(fault: Fault, point: str, real: Any) -> Any:
@@ -164,8 +167,8 @@ def torn(file: Any, newest: Any) -> None:
     """Half of the newest head, in the slot where all of it would stand."""
     slots = [-1 if slot is None else slot.count for slot in file._slots() or (None, None)]
     with file.path.open("r+b") as opened:
-        opened.seek(slots.index(min(slots)) * head.SLOT)
-        opened.write(head._encoded(newest)[: head.SLOT // 2])
+        opened.seek(slots.index(min(slots)) * head_file.SLOT)
+        opened.write(head_file._encoded(newest)[: head_file.SLOT // 2])
 
 
 def running(fault: Fault, real: Any) -> Any:
@@ -188,7 +191,7 @@ def running(fault: Fault, real: Any) -> Any:
 
 
 def exchanging(fault: Fault, real: Any) -> Any:
-    async def wrapped(self: Any, request: api_http.Request) -> Any:
+    async def wrapped(self: Any, request: http_transport.Request) -> Any:
         if MARK.encode() not in (request.content or b""):  # it carries no intent: a read
             return await real(self, request)
 

@@ -21,9 +21,9 @@ from agreeing import ledger_folder
 from door import Sandbox
 from waiting import gone
 
+from kartra_mcp.app.page_discovery import FILE
 from kartra_mcp.ledger.approvals import Request
-from kartra_mcp.ledger.words import Binding
-from kartra_mcp.page.address import FILE
+from kartra_mcp.ledger.records import Binding
 
 ROOT = Path(__file__).parent.parent
 PIN, WRONG = "correct horse", "battery staple"

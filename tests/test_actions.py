@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from door import Sandbox, call, connect
 
-from kartra_mcp.kartra import PUBLISHED_KEYS
+from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 
 pytestmark = pytest.mark.anyio
 

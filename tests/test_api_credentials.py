@@ -11,10 +11,17 @@ from typing import Any
 import jwt
 import pytest
 
-from kartra_mcp.api_credentials import ADDRESS, Credentials, Minted, Secret, credentials_in, minted
-from kartra_mcp.composition import compose
-from kartra_mcp.membrane_api import API
-from kartra_mcp.membrane_cli import CLI
+from kartra_mcp.app.composition import compose
+from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.credentials import (
+    ADDRESS,
+    Credentials,
+    Minted,
+    Secret,
+    credentials_in,
+    minted,
+)
+from kartra_mcp.membrane.http_client import API
 from kartra_mcp.settings import read_settings
 
 TOKEN, SECRET = "pat-0123456789", "s3cret-of-a-workspace-of-the-tests"

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from kartra_mcp.arguments import amount_fault, checked, normalised
-from kartra_mcp.errors import Refused
-from kartra_mcp.schema import portable
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.schemas.arguments import amount_fault, checked, normalised
+from kartra_mcp.schemas.portable import portable
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.arguments import checked
-from kartra_mcp.errors import Refused
-from kartra_mcp.schema import portable
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.schemas.arguments import checked
+from kartra_mcp.schemas.portable import portable
 
 
 def of(*required, **properties):

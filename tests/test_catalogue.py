@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp import catalogue, confirmation, consent_arguments
-from kartra_mcp.catalogue import Catalogue, Entry, build, hints
-from kartra_mcp.errors import Refused
-from kartra_mcp.model import Call, Command, Gate, Risk
-from kartra_mcp.operations import amount_of
-from kartra_mcp.policy import Rules, Verdict, judge
+from kartra_mcp.catalogue import catalogue, consent_arguments
+from kartra_mcp.catalogue.catalogue import Catalogue, Entry, build, hints
+from kartra_mcp.consent import confirmation
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Call, Command, Gate, Risk
+from kartra_mcp.kartra.operations import amount_of
+from kartra_mcp.policy.gates import Rules, Verdict, judge
 
 OWN = ("kartra_status", "kartra_proxy_read", "kartra_proxy_write")
 PROPERTIES: dict[str, Any] = {

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp import json_text, membrane_errors, membrane_values
-from kartra_mcp.cli_output import read_value
-from kartra_mcp.errors import KartraMCPError
-from kartra_mcp.membrane_values import HTTPReply, cursor, items, request_reply, run_reply
-from kartra_mcp.model import Executed, Reply
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Executed, Reply
+from kartra_mcp.membrane import errors, lenient_json, responses
+from kartra_mcp.membrane.cli_output import read_value
+from kartra_mcp.membrane.responses import HTTPReply, cursor, items, request_reply, run_reply
 
 LEAD = {"output": {"id": "7"}, "actionRunId": "r1"}
 PRETTY = json.dumps(LEAD, indent=2).encode()
@@ -465,7 +465,7 @@ def test_the_answer_to_a_raw_request(value: Any, reply: HTTPReply):
 
 
 def test_the_error_types_are_those_of_the_facts():
-    assert len(membrane_errors.ERROR_TYPES) == 14
+    assert len(errors.ERROR_TYPES) == 14
 
 
 # ── What a reviewer found: failed or unread answers that became successes ──
@@ -595,7 +595,7 @@ def test_four_megabytes_of_lines_of_a_log_cost_few_attempts(
     monkeypatch: pytest.MonkeyPatch, line: str, most: int
 ):
     counting = Counting()
-    monkeypatch.setattr(json_text, "_DECODER", counting)
+    monkeypatch.setattr(lenient_json, "_DECODER", counting)
     noise = line * (4_000_000 // len(line))
     assert read_value(0, noise.encode() + PRETTY + b"\n", b"") == LEAD
     assert counting.attempts <= most
@@ -677,4 +677,4 @@ def test_the_id_of_a_run_is_clean_and_short():
     ids=repr,
 )
 def test_what_status_tells_of_the_login(value: Any, told: bool | None):  # noqa: FBT001
-    assert membrane_values.logged_in(value) is told
+    assert responses.logged_in(value) is told

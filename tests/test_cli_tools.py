@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from door import Sandbox, StandIn, action, connect_stdio, healthy
 
-from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 
 
 def run(place: Sandbox | StandIn, *words: str) -> subprocess.CompletedProcess[str]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.clients import jsonc_edit, toml_edit, yaml_edit
-from kartra_mcp.clients.entry import is_ephemeral, is_ours, lost_words
-from kartra_mcp.clients.unfit import UnfitError
+from kartra_mcp.client_config import jsonc_edit, toml_edit, yaml_edit
+from kartra_mcp.client_config.entry import is_ephemeral, is_ours, lost_words
+from kartra_mcp.client_config.errors import UnfitError
 
 PATH = ("mcpServers", "kartra")
 VALUE = {"command": "/a b/kartra-mcp", "args": ["serve", "--x"], "env": {"K": 'q"\\ü'}}

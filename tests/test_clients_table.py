@@ -76,7 +76,7 @@ def test_the_account_decides_whether_a_write_was_done(tmp_path):
     assert place.judge_write(here, told) == "tag set: 0, programs started for it: 0"
     assert place.judge_refused(here, Said("paid back")) != "ok"
     given = json.dumps({"email": place.LEAD, "tag_name": place.TAG})
-    published = json.loads((SANDBOX / "actions.json").read_text())
+    published = json.loads((SANDBOX / "membrane" / "actions.json").read_text())
     action = next(one["id"] for one in published if one["key"] == "assign-tag")
     connection = here.sandbox.rows("SELECT id FROM connections")[0][0]
     words = ("action", "run", action, f"--connectionId={connection}", f"--input={given}")

@@ -16,10 +16,10 @@ from mcp_types import ElicitRequestURLParams, ElicitResult, ErrorData
 from test_catalogue_live import listening
 from waiting import until
 
-from kartra_mcp.connecting_steps import next_step, pending
-from kartra_mcp.connections import read_connection, to_connect
-from kartra_mcp.errors import Refused
-from kartra_mcp.model import Connection
+from kartra_mcp.account.connect_steps import next_step, pending
+from kartra_mcp.account.selection import read_connection, to_connect
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Connection
 
 pytestmark = pytest.mark.anyio
 

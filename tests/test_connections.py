@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.connections import (
+from kartra_mcp.account.selection import (
     address_in,
     choose,
     is_kartra,
     read_connection,
     require_usable,
 )
-from kartra_mcp.errors import Refused
-from kartra_mcp.model import Connection
-from kartra_mcp.text import clean
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Connection
+from kartra_mcp.core.sanitize import clean
 
 
 def connection(entry: Mapping[str, Any]) -> Connection:

@@ -27,8 +27,8 @@ from door import Answer, Sandbox, call, connect, sandbox_by
 from mcp import MCPError
 from mcp.client.session import ClientSession
 
+from kartra_mcp.core.models import Gate
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.model import Gate
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kartra_mcp import demo
+from kartra_mcp.cli import demo
 
 
 def start(folder: Path, **more: str) -> subprocess.Popen[str]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp import cli
-from kartra_mcp.errors import CODES
-from kartra_mcp.kartra import PUBLISHED_KEYS
-from kartra_mcp.own_tools import OWN_TOOLS
-from kartra_mcp.policy_file import read_policy_file
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.cli import main
+from kartra_mcp.core.errors import CODES
+from kartra_mcp.kartra.commands import PUBLISHED_KEYS
+from kartra_mcp.policy.policy_file import read_policy_file
 from kartra_mcp.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +104,7 @@ def test_every_own_tool_is_documented(tool: str) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    commands = re.findall(r"^kartra-mcp ([a-z]+(?: [a-z]+)?)", cli.HELP, re.MULTILINE)
+    commands = re.findall(r"^kartra-mcp ([a-z]+(?: [a-z]+)?)", main.HELP, re.MULTILINE)
     assert {"demo", "sandbox reset"} <= set(commands)
     told = read("README.md") + read("CHANGELOG.md")
     assert [name for name in commands if f"kartra-mcp {name}" not in told] == []

@@ -25,15 +25,18 @@ from http_stand_in import serving
 from waiting import gone, until
 
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.onboarding.checks import clock, disk_with
-from kartra_mcp.onboarding.python_here import python
+from kartra_mcp.onboarding.doctor.checks import clock, disk_with
+from kartra_mcp.onboarding.doctor.python_check import python
 
 LISTS = action("retrieve-account-lists", type="list-records")
 LOGGED_OUT = {"type": "bad_request", "key": "not_authenticated", "message": "Not authenticated"}
 NODE = '#!/bin/sh\n[ "$1" = --version ] && echo {version}\n'
-ONLY_HERE = (
-    "import kartra_mcp.program as p; p.POSIX_SYSTEM = (); from kartra_mcp.cli import main; main()"
-)
+ONLY_HERE = """
+import kartra_mcp.membrane.executable as p
+from kartra_mcp.cli.main import main
+p.POSIX_SYSTEM = ()
+main()
+"""
 """A machine of which the system's own folders hold no program."""
 
 

@@ -8,8 +8,8 @@ from door import ERAS, StandIn, action, call, connect, healthy
 from mcp_types import ToolListChangedNotification
 from waiting import until
 
-from kartra_mcp import account
-from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.account import account
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 
 pytestmark = pytest.mark.anyio
 

@@ -12,9 +12,9 @@ import pytest
 from agreeing import CANCEL, REFUND, sandbox
 from door import call, connect
 
-from kartra_mcp.errors import Failed, KartraMCPError, Refused
-from kartra_mcp.facts import MOST_READS, Facts, read_facts
-from kartra_mcp.model import Action, Call, Command, Risk
+from kartra_mcp.consent.facts import MOST_READS, Facts, read_facts
+from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.models import Action, Call, Command, Risk
 
 pytestmark = pytest.mark.anyio
 

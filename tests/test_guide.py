@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
-from kartra_mcp.catalogue import build
-from kartra_mcp.guide import areas, guide
-from kartra_mcp.guide_areas import AREAS, Reach
-from kartra_mcp.kartra import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
-from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.kartra.commands import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
+from kartra_mcp.server.guide import areas, guide
+from kartra_mcp.server.guide_areas import AREAS, Reach
 
 NAMED_BY_THE_SKILL = """
 Members · Tags · Products · Pages · Funnels · Helpdesks · Affiliates · Videos · Calendars ·
@@ -32,7 +32,9 @@ Statistics · Subscribers · Transactions · Trials · Views · Visits · Workfl
 """
 """The areas of the published Kartra skill, in its order; it names Funnels twice."""
 
-ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+ACTIONS = json.loads(
+    (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
+)
 CATALOGUE = build(ACTIONS, OWN_TOOLS)
 TOOLS = set(CATALOGUE.entries) | set(OWN_TOOLS)
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")

@@ -18,14 +18,14 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from ruamel.yaml import YAML
 
-from kartra_mcp.cli_words import tell
-from kartra_mcp.clients import jsonc
-from kartra_mcp.clients.command import own_entry
-from kartra_mcp.clients.files import replace
-from kartra_mcp.clients.install import check, found, install
-from kartra_mcp.clients.table import BY_NAME, Machine
-from kartra_mcp.errors import Refused
-from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.cli.runner import tell
+from kartra_mcp.client_config import jsonc
+from kartra_mcp.client_config.command import own_entry
+from kartra_mcp.client_config.files import replace
+from kartra_mcp.client_config.install import check, found, install
+from kartra_mcp.client_config.registry import BY_NAME, Machine
+from kartra_mcp.core.errors import Refused
 from kartra_mcp.settings import read_settings
 
 FILES = {

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from kartra_mcp.instructions import LABEL, LONGEST, instructions
-from kartra_mcp.model import Gate, Risk
-from kartra_mcp.own_tools import OWN_TOOLS
-from kartra_mcp.policy import Rules
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.policy.gates import Rules
+from kartra_mcp.server.instructions import LABEL, LONGEST, instructions
 
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
 

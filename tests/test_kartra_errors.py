@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.errors import KartraMCPError
-from kartra_mcp.kartra_errors import MEANINGS, error_in, raise_for_error
-from kartra_mcp.model import Executed
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Executed
+from kartra_mcp.kartra.errors import MEANINGS, error_in, raise_for_error
 
 # Every published type, as the facts list them.
 TYPES = tuple(

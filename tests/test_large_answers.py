@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from door import Answer, StandIn, action, call, connect, healthy
 
-from kartra_mcp import kept, results
+from kartra_mcp.calls import pagination, result_store
 
 pytestmark = pytest.mark.anyio
 
@@ -165,7 +165,7 @@ async def test_a_result_larger_than_the_bound_gets_no_id_that_is_dead_at_once(
     stand_in, era, monkeypatch
 ):
     listing(stand_in, {"rows": ROWS})
-    monkeypatch.setattr(kept, "IN_ALL", 100_000)
+    monkeypatch.setattr(result_store, "IN_ALL", 100_000)
     async with connect(stand_in, era) as client:
         answer = await call(client, "kartra_retrieve_account_lists")
     cut = content(answer)["truncated"]
@@ -218,7 +218,7 @@ async def test_a_slip_in_paging_after_a_write_is_a_success_with_its_receipt(
     stand_in.plan(**healthy(action("assign-tag")))
     async with connect(stand_in, era) as client:
         await call(client, "kartra_status")
-        monkeypatch.setattr(results, "first_page", failing)
+        monkeypatch.setattr(pagination, "first_page", failing)
         answer = await call(client, "kartra_assign_tag", confirm=True)
     assert not answer.failed, answer.text
     assert answer.result is None

@@ -20,16 +20,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger import index
-from kartra_mcp.ledger.chain import Head, Line, next_line, walk
-from kartra_mcp.ledger.file import LINE
-from kartra_mcp.ledger.head import SLOT, HeadFile
-from kartra_mcp.ledger.leads import mask_email
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Executed, Risk
+from kartra_mcp.ledger import projection
+from kartra_mcp.ledger.database import LINE
+from kartra_mcp.ledger.hash_chain import Head, Line, next_line, walk
+from kartra_mcp.ledger.head_file import SLOT, HeadFile
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.locks import turn
-from kartra_mcp.ledger.words import Binding, Ending, Filters, Intent, Limits, new_intent_id
-from kartra_mcp.model import Executed, Risk
+from kartra_mcp.ledger.pseudonyms import mask_email
+from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, Limits, new_intent_id
+from kartra_mcp.ledger.running_locks import turn
 from tests.waiting import gone, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, limits and descriptors")
@@ -42,10 +42,10 @@ CHILD = """
 import os, signal, subprocess, sys
 from decimal import Decimal
 from pathlib import Path
-from kartra_mcp.errors import Refused
+from kartra_mcp.core.errors import Refused
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.words import Intent, Limits, new_intent_id
-from kartra_mcp.model import Executed, Risk
+from kartra_mcp.ledger.records import Intent, Limits, new_intent_id
+from kartra_mcp.core.models import Executed, Risk
 
 def intent(target="101", amount=Decimal(97), **more):
     return Intent(id=new_intent_id(), tool="kartra_refund_transaction",
@@ -662,8 +662,8 @@ def test_a_rebuilt_index_is_the_same(ledger: Any, folder, clock):
     ledger.note("start", {})
     with raw(folder) as db:
         lines = [Line(*row) for row in db.execute(LINE + "ORDER BY n")]
-        assert index.rebuilt(lines) == index.rows(db)
-        assert len(index.rows(db)) == 6
+        assert projection.rebuilt(lines) == projection.rows(db)
+        assert len(projection.rows(db)) == 6
 
 
 # The chain and the head

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.records import Intent, Limits, Past, moment
 from kartra_mcp.ledger.rules import (
     DAY,
     identity_key,
@@ -22,8 +24,6 @@ from kartra_mcp.ledger.rules import (
     over_mail,
     repeats,
 )
-from kartra_mcp.ledger.words import Intent, Limits, Past, moment
-from kartra_mcp.model import Risk
 
 NOW = 1_800_000_000.0
 

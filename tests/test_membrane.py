@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from anyio import CancelScope
 
-from kartra_mcp import cli_output
-from kartra_mcp.errors import KartraMCPError, Refused
-from kartra_mcp.listing import INTENTS
-from kartra_mcp.membrane import ToDo
-from kartra_mcp.membrane_cli import CLI, read_version, request_flags
-from kartra_mcp.model import Action, Executed, RawRequest, Reply
-from kartra_mcp.turns import Deadline, Turns
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.models import Action, Executed, RawRequest, Reply
+from kartra_mcp.membrane import cli_output
+from kartra_mcp.membrane.cli_client import CLI, read_version, request_flags
+from kartra_mcp.membrane.client import ToDo
+from kartra_mcp.membrane.limiter import Deadline, Turns
+from kartra_mcp.membrane.pagination import INTENTS
 
 PROGRAM = '''
 """Logs its words and answers with the first step of the plan whose words it was started with."""

@@ -25,15 +25,15 @@ from door import (
 from http_stand_in import serving
 from waiting import until
 
-from kartra_mcp.api_credentials import Credentials, Secret, credentials_in
-from kartra_mcp.errors import KartraMCPError
-from kartra_mcp.listing import INTENTS
-from kartra_mcp.membrane import Begun, ToDo
-from kartra_mcp.membrane_api import API
-from kartra_mcp.membrane_values import read_run_log
-from kartra_mcp.model import Action, RawRequest
-from kartra_mcp.sandbox import http_auth
-from kartra_mcp.turns import Deadline, Turns
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Action, RawRequest
+from kartra_mcp.membrane.client import Begun, ToDo
+from kartra_mcp.membrane.credentials import Credentials, Secret, credentials_in
+from kartra_mcp.membrane.http_client import API
+from kartra_mcp.membrane.limiter import Deadline, Turns
+from kartra_mcp.membrane.pagination import INTENTS
+from kartra_mcp.membrane.responses import read_run_log
+from kartra_mcp.sandbox.http import auth
 
 pytestmark = pytest.mark.anyio
 
@@ -588,9 +588,9 @@ class Signed(APISandbox):
     @property
     def environment(self) -> dict[str, str]:
         pair = {
-            "MEMBRANE_WORKSPACE_KEY": http_auth.WORKSPACE,
-            "MEMBRANE_WORKSPACE_SECRET": http_auth.SECRET,
-            "MEMBRANE_TENANT_KEY": http_auth.TENANT,
+            "MEMBRANE_WORKSPACE_KEY": auth.WORKSPACE,
+            "MEMBRANE_WORKSPACE_SECRET": auth.SECRET,
+            "MEMBRANE_TENANT_KEY": auth.TENANT,
         }
         return {**super().environment, **pair, "MEMBRANE_ACCESS_TOKEN": ""}
 

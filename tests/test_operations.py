@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.model import Action, Call, Command, RawRequest, Risk
-from kartra_mcp.operations import (
+from kartra_mcp.core.models import Action, Call, Command, RawRequest, Risk
+from kartra_mcp.kartra.operations import (
     Act,
     Target,
     act_of,
@@ -25,7 +25,7 @@ REFUND, CANCEL = "refund-transaction", "cancel-subscription"
 
 
 def by_action(key: str, **given: Any) -> Call:
-    from kartra_mcp.kartra import action_command
+    from kartra_mcp.kartra.commands import action_command
 
     command = action_command(key)
     commands = (Command(command, given),) if command else ()

@@ -34,14 +34,14 @@ from paged import (
 )
 from waiting import gone, until
 
-from kartra_mcp.errors import Refused
+from kartra_mcp.app.page_discovery import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
+from kartra_mcp.app.page_launcher import Starter
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.sanitize import without_secrets
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.locks import RunningLocks
-from kartra_mcp.page.address import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
-from kartra_mcp.page.starting import Starter
-from kartra_mcp.process_apart import start_apart
+from kartra_mcp.ledger.running_locks import RunningLocks
+from kartra_mcp.processes.detached import start_apart
 from kartra_mcp.settings import read_settings
-from kartra_mcp.text import without_secrets
 
 pytestmark = pytest.mark.anyio
 

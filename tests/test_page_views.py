@@ -20,10 +20,10 @@ from agreeing import decided, ledger_folder, sandbox
 from door import Sandbox, call, connect
 from paged import PIN, Visitor, asked, served
 
+from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
-from kartra_mcp.model import Executed, Risk
-from kartra_mcp.page import render
+from kartra_mcp.ledger.records import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.web.views import templating
 
 CHARTS = ("refunds", "acts", "outcomes", "tools", "errors", "latency")
 REFUND = "kartra_refund_transaction"
@@ -623,7 +623,7 @@ def test_the_chain_is_checked_from_the_page(visitor):
     assert "It holds." in read(visitor, "/status").found("p", id="chain-result")[0][1]
 
 
-TEMPLATES = sorted(Path(render.TEMPLATES).glob("*.html"))
+TEMPLATES = sorted(Path(templating.TEMPLATES).glob("*.html"))
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.name)

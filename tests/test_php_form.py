@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.php_form import FormError, as_read, read, read_as, read_name, split, write
+from kartra_mcp.kartra.form_encoding import (
+    FormError,
+    as_read,
+    read,
+    read_as,
+    read_name,
+    split,
+    write,
+)
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

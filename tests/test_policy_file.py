@@ -11,11 +11,11 @@ from door import call, connect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.ledger.words import Limits
-from kartra_mcp.model import Gate, Risk
-from kartra_mcp.policy import Rules
-from kartra_mcp.policy_file import read_policy_file
-from kartra_mcp.policy_record import described, digest, loosened
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.ledger.records import Limits
+from kartra_mcp.policy.fingerprint import described, digest, loosened
+from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.policy_file import read_policy_file
 from kartra_mcp.settings import read_settings
 
 WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk.WRITE, Risk.DESTRUCTIVE, Risk.IRREVERSIBLE

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp import previews
-from kartra_mcp.asking import Answered, Question
-from kartra_mcp.facts import Facts
-from kartra_mcp.model import Action, Call, Command, Gate, RawRequest, Risk
-from kartra_mcp.operations import Act, Target
+from kartra_mcp.consent import preview as previews
+from kartra_mcp.consent.facts import Facts
+from kartra_mcp.core.elicitation import Answered, Question
+from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.kartra.operations import Act, Target
 
 SALE = Target("transaction", "101")
 RISK = Risk.IRREVERSIBLE

@@ -15,10 +15,10 @@ from typing import Any
 import anyio
 import pytest
 
-from kartra_mcp import process
-from kartra_mcp.child import Drained
-from kartra_mcp.errors import Refused
-from kartra_mcp.process import DeadlinePassed, Finished, child_env, run, too_large
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.processes import runner
+from kartra_mcp.processes.child import Drained
+from kartra_mcp.processes.runner import DeadlinePassed, Finished, child_env, run, too_large
 from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [
@@ -152,7 +152,7 @@ async def test_a_child_sees_only_the_allowed_environment(tmp_path: Path) -> None
 def test_on_windows_names_of_variables_have_no_case() -> None:
     shown = child_env({"SystemRoot": "C:\\Windows", "Path": "C:\\x", "Secret": "s"}, "win32")
 
-    assert shown == {"SystemRoot": "C:\\Windows", "Path": "C:\\x", **process.ALWAYS}
+    assert shown == {"SystemRoot": "C:\\Windows", "Path": "C:\\x", **runner.ALWAYS}
 
 
 @pytest.mark.parametrize("noise", ["quiet", "holds the pipes"])
@@ -175,7 +175,7 @@ async def test_the_end_after_a_deadline_takes_less_than_two_seconds(tmp_path: Pa
         await run(command, env=ENV, cwd=tmp_path, deadline=deadline)
 
     assert anyio.current_time() - deadline < PROMPTLY
-    assert process.TERM_GRACE + 2 * process.KILL_GRACE < 2
+    assert runner.TERM_GRACE + 2 * runner.KILL_GRACE < 2
 
 
 async def test_cancellation_ends_the_group_before_it_propagates(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ async def test_a_grandchild_that_holds_stdout_neither_delays_nor_outlives_the_an
 async def test_an_answer_read_just_before_the_deadline_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "EOF_GRACE", 6)  # the deadline passes within it
+    monkeypatch.setattr(runner, "EOF_GRACE", 6)  # the deadline passes within it
     file = tmp_path / "pids"
     code = STUBBORN + "\nprint('answer', flush=True)"
 
@@ -316,7 +316,7 @@ async def test_errors_over_their_bound_are_cut_and_the_program_goes_on(tmp_path:
 
     assert (finished.exit_code, finished.stdout, finished.overflow) == (0, b"done\n", False)
     assert finished.stderr.startswith(b"first")
-    assert len(finished.stderr) == process.STDERR_LIMIT
+    assert len(finished.stderr) == runner.STDERR_LIMIT
 
 
 async def test_on_start_is_called_once_the_program_runs(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.program import path_with, resolve, shim_target
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.membrane.executable import path_with, resolve, shim_target
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 

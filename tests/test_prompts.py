@@ -9,14 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kartra_mcp
-from kartra_mcp.catalogue import build
-from kartra_mcp.errors import Refused
-from kartra_mcp.model import Risk
-from kartra_mcp.own_tools import OWN_TOOLS
-from kartra_mcp.prompts import FENCE, LONGEST_VALUE, PROMPTS, prompt_definitions, prompt_messages
-from kartra_mcp.proxy import read_request, require_reads
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.request_guard import read_request, require_reads
+from kartra_mcp.server.prompts import (
+    FENCE,
+    LONGEST_VALUE,
+    PROMPTS,
+    prompt_definitions,
+    prompt_messages,
+)
 
-ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+ACTIONS = json.loads(
+    (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
+)
 CATALOGUE = build(ACTIONS, OWN_TOOLS)
 TOOLS = set(CATALOGUE.entries) | set(OWN_TOOLS)
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")

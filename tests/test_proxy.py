@@ -6,14 +6,10 @@ import json
 
 import pytest
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.model import Command
-from kartra_mcp.proxy import (
-    read_request,
-    require_own_tools,
-    require_reads,
-)
-from kartra_mcp.proxy_schema import READ_SCHEMA, WRITE_SCHEMA
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Command
+from kartra_mcp.kartra.request_guard import read_request, require_own_tools, require_reads
+from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
 
 SECRET = "s3cr3t-v4lue"
 REFUND = {"cmd": "refund_transaction", "transaction_id": 101}

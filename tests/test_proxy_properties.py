@@ -17,10 +17,10 @@ from urllib.parse import quote, unquote_plus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.kartra import COMMANDS
-from kartra_mcp.model import Risk
-from kartra_mcp.proxy import read_request, require_own_tools, require_reads
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.request_guard import read_request, require_own_tools, require_reads
 
 READS = frozenset(name for name, row in COMMANDS.items() if row.risk is Risk.READ)
 OTHERS = (*sorted(set(COMMANDS) - READS), "delete_lead", "frobnicate")

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
-from kartra_mcp.catalogue import build
-from kartra_mcp.kartra import PUBLISHED_KEYS
-from kartra_mcp.ranking import ranked
+from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.catalogue.ranking import ranked
+from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 
-ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+ACTIONS = json.loads(
+    (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
+)
 ENTRIES = tuple(build(ACTIONS).entries.values())
 
 INTENTS = {

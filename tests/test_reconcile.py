@@ -13,8 +13,8 @@ from door import Answer, Sandbox, call, sandbox_by
 from mcp import Client
 from waiting import gone, until
 
-from kartra_mcp.composition import compose
-from kartra_mcp.ledger.locks import RunningLocks
+from kartra_mcp.app.composition import compose
+from kartra_mcp.ledger.running_locks import RunningLocks
 from kartra_mcp.settings import read_settings
 
 pytestmark = pytest.mark.anyio

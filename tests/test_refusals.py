@@ -16,7 +16,7 @@ import pytest
 from door import Sandbox, StandIn, action, call, connect, healthy
 from test_proxy import HOSTILE
 
-from kartra_mcp.errors import CODES
+from kartra_mcp.core.errors import CODES
 
 pytestmark = pytest.mark.anyio
 

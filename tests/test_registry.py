@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from kartra_mcp import cli
+from kartra_mcp.cli import main
 from kartra_mcp.settings import SETTINGS, Setting, read_settings
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +149,7 @@ def test_what_a_link_starts_is_a_command_of_the_program() -> None:
     for _, (program, *words) in LINKS.values():
         assert program in scripts
         assert " ".join(words) in {"", "serve --sandbox"}
-    assert "[serve] [--sandbox]" in cli.HELP
+    assert "[serve] [--sandbox]" in main.HELP
 
 
 def test_no_page_loads_anything_from_elsewhere() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
-from kartra_mcp.catalogue import build
-from kartra_mcp.errors import Refused
-from kartra_mcp.guide import guide
-from kartra_mcp.model import Gate, Risk
-from kartra_mcp.own_tools import OWN_TOOLS
-from kartra_mcp.policy import ALWAYS_ALLOWED, Rules
-from kartra_mcp.resources import (
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Rules
+from kartra_mcp.server.guide import guide
+from kartra_mcp.server.resources import (
     CONSENT,
     GATES,
     JSON,
@@ -23,7 +23,9 @@ from kartra_mcp.resources import (
 )
 from kartra_mcp.settings import read_settings
 
-ACTIONS = json.loads((Path(kartra_mcp.__file__).parent / "sandbox/actions.json").read_text())
+ACTIONS = json.loads(
+    (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
+)
 CATALOGUE = build(ACTIONS, OWN_TOOLS)
 OWN = tuple(OWN_TOOLS.values())
 GATED = {

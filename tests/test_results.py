@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.results import Page, at, first_page, read_on
-from kartra_mcp.text import as_json
+from kartra_mcp.calls.pagination import Page, at, first_page, read_on
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.sanitize import as_json
 
 
 def rows(number: int) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from door import action, call, connect, healthy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.turns import Pace
+from kartra_mcp.membrane.limiter import Pace
 
 TURNED_AWAY = {"out": {"type": "connection", "key": "rate_limit_exceeded", "message": "slow"}}
 SUCCESS = {"out": {"output": {"status": "Success"}, "actionRunId": "r"}}

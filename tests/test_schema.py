@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mcp_types.methods import serialize_server_result
 
-from kartra_mcp.schema import LARGEST, portable
-from kartra_mcp.schema_shown import anything
+from kartra_mcp.schemas.advertised import anything
+from kartra_mcp.schemas.portable import LARGEST, portable
 
 ROOT_COMBINATORS = {
     *("$ref", "anyOf", "oneOf", "allOf", "not", "if", "then", "else", "enum", "const"),

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp import policy
-from kartra_mcp.model import Gate, Risk
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.options import NOTHING
+from kartra_mcp.policy import gates as policy
 from kartra_mcp.settings import (
     SETTINGS,
     Settings,
@@ -22,7 +23,6 @@ from kartra_mcp.settings import (
     sandbox_account,
     sandbox_command,
 )
-from kartra_mcp.settings_table import NOTHING
 
 HOME = {"HOME": "/home/ann"}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.state import State
+from kartra_mcp.core.state_dir import State
 
 
 @pytest.mark.parametrize(

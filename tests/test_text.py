@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.text import (
+from kartra_mcp.core.sanitize import (
     as_json,
     clean,
     clean_json,

@@ -9,8 +9,8 @@ import pytest
 import tiktoken
 from door import StandIn, action, call, connect, healthy
 
-from kartra_mcp.exposure import tokens as estimated
-from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.exposure import tokens as estimated
 
 MOST = 7_500
 SEARCHED = 2_500

@@ -14,9 +14,9 @@ import pytest
 from door import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
 from mcp import Client, StdioServerParameters
 
-from kartra_mcp import results
-from kartra_mcp.ledger import head
-from kartra_mcp.ledger.faults import unavailable
+from kartra_mcp.calls import pagination
+from kartra_mcp.ledger import head_file
+from kartra_mcp.ledger.errors import unavailable
 from kartra_mcp.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ LEAD = {"type": "object", "properties": {"lead_id": {"type": "integer"}}}
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-from kartra_mcp.cli import main
+from kartra_mcp.cli.main import main
 main(["serve"])
 """
 
@@ -197,7 +197,7 @@ async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, era, monkey
 
 
 async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era, monkeypatch):
-    real = results.first_page
+    real = pagination.first_page
 
     def failing(result, *more):
         if result is not None:
@@ -207,7 +207,7 @@ async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era
     async with connect(sandbox, era) as client:
         await client.list_tools()
         with monkeypatch.context() as patched:
-            patched.setattr(results, "first_page", failing)
+            patched.setattr(pagination, "first_page", failing)
             answer = await call(client, REFUND, transaction_id=101, confirm=True)
         assert answer.result is None
         assert answer.structured is not None
@@ -225,7 +225,7 @@ async def test_the_head_cannot_be_written(place, monkeypatch):
     async with connect(place, "legacy") as client:
         assert not (await call(client, TAG, lead_id=1)).failed
         with monkeypatch.context() as patched:
-            patched.setattr(head.HeadFile, "write", failing)
+            patched.setattr(head_file.HeadFile, "write", failing)
             assert "disk is full" in await refused(client, place)
         answer = await call(client, REFUND, transaction_id=7, confirm=True)
         assert answer.code == "outcome_unknown"

@@ -18,7 +18,7 @@ import anyio
 import pytest
 from anyio.abc import Process
 
-from kartra_mcp.wire_in import text_of
+from kartra_mcp.server.stdin import text_of
 from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp import kartra
-from kartra_mcp.errors import CODES
-from kartra_mcp.model import Gate, Risk
-from kartra_mcp.own_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.core.errors import CODES
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.kartra import commands
 from kartra_mcp.settings import SETTINGS, Setting, read_settings
 
 ROOT = Path(__file__).parents[1]
@@ -133,7 +133,7 @@ def parts() -> dict[str, str]:
 def actions() -> str:
     """The published actions: tool, risk, gate by default, how to undo it."""
     gates = read_settings(environment={"HOME": "/"}).gates
-    rows = sorted(map(_action, kartra.PUBLISHED_KEYS), key=lambda row: (row[0], row[1]))
+    rows = sorted(map(_action, commands.PUBLISHED_KEYS), key=lambda row: (row[0], row[1]))
     shown = [
         (f"`{tool}`", _risk(most, least), _gate(gates, most, least), undo)
         for most, tool, least, undo in rows
@@ -217,7 +217,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _action(key: str) -> tuple[Risk, str, Risk, str]:
-    row = kartra.COMMANDS[kartra.command_of(key)]
+    row = commands.COMMANDS[commands.command_of(key)]
     undo = row.undo[:1].upper() + row.undo[1:]
     return row.risk, "kartra_" + key.replace("-", "_"), row.lowest, undo
 

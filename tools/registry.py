@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kartra_mcp import __version__
-from kartra_mcp.model import Gate
+from kartra_mcp.core.models import Gate
 from kartra_mcp.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[1]

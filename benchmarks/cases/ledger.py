@@ -12,9 +12,9 @@ from typing import Any
 
 from benchmarks import accounts
 from benchmarks.numbers import Row, in_turn, repeated
+from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.words import Binding, Intent, Limits, new_intent_id
-from kartra_mcp.model import Executed, Risk
+from kartra_mcp.ledger.records import Binding, Intent, Limits, new_intent_id
 
 TITLE = "The ledger at 10,000 lines"
 ABOUT = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger import approvals, confirmations, index, rules
-from kartra_mcp.ledger.file import Transaction
-from kartra_mcp.ledger.words import Binding, Intent, Limits
-from kartra_mcp.model import Executed, Risk
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Executed, Risk
+from kartra_mcp.ledger import approvals, confirmations, projection, rules
+from kartra_mcp.ledger.database import Transaction
+from kartra_mcp.ledger.records import Binding, Intent, Limits
 
 
 def refusal(
@@ -35,12 +35,12 @@ def record(transaction: Transaction, intent: Intent) -> None:
     """The line, and the consent burnt."""
     id_ = intent.confirmation_id
     if id_ is None:
-        transaction.append("intent", index.body_of(intent, None))
+        transaction.append("intent", projection.body_of(intent, None))
     elif intent.consent == "approval":
-        transaction.append("intent", index.body_of(intent, f"approval {id_}"))
+        transaction.append("intent", projection.body_of(intent, f"approval {id_}"))
         approvals.burn(transaction, id_, intent.id)
     else:
-        transaction.append("intent", index.body_of(intent, confirmations.hashed(id_)))
+        transaction.append("intent", projection.body_of(intent, confirmations.hashed(id_)))
         confirmations.burn(transaction, id_, intent.id)
 
 
@@ -48,17 +48,17 @@ def _once_too_often(transaction: Transaction, intent: Intent, limits: Limits) ->
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
     db, now = transaction.db, transaction.now
-    past = index.same_target(db, intent)
+    past = projection.same_target(db, intent)
     every = limits.cap_day_amount is not None
     needed = -1 if every else limits.cap_day_count or 0
-    day = index.irreversible_since(db, now - rules.DAY, needed)
+    day = projection.irreversible_since(db, now - rules.DAY, needed)
     return rules.repeats(intent, past, now, limits.repeat_window_days) or rules.over_cap(
         intent, limits, day, now
     )
 
 
 def mails(transaction: Transaction) -> int:
-    return index.mails_since(transaction.db, transaction.now - rules.HOUR)
+    return projection.mails_since(transaction.db, transaction.now - rules.HOUR)
 
 
 def lost(intent_id: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def lost(intent_id: str) -> dict[str, Any]:
 
 
 def must_be(transaction: Transaction, intent_id: str, state: str) -> None:
-    found = index.state_of(transaction.db, intent_id)
+    found = projection.state_of(transaction.db, intent_id)
     if found != state:
         raise Refused(
             "internal_error",
@@ -83,7 +83,7 @@ def must_be(transaction: Transaction, intent_id: str, state: str) -> None:
 
 
 def unreconcilable(transaction: Transaction, intent_id: str) -> Refused | None:
-    state = index.state_of(transaction.db, intent_id)
+    state = projection.state_of(transaction.db, intent_id)
     if state == "unknown":
         return None
     if state == "running":

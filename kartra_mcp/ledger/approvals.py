@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger.chain import canonical
+from kartra_mcp.core.errors import Refused
 from kartra_mcp.ledger.confirmations import block, differences, of_row, used, written
-from kartra_mcp.ledger.file import LedgerFile, Transaction
-from kartra_mcp.ledger.words import Binding, Intent
+from kartra_mcp.ledger.database import LedgerFile, Transaction
+from kartra_mcp.ledger.hash_chain import canonical
+from kartra_mcp.ledger.records import Binding, Intent
 
 LIFETIME = 86_400.0
 DECLINE_HOLDS = 600.0

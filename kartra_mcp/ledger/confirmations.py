@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger.chain import canonical
-from kartra_mcp.ledger.file import Transaction
-from kartra_mcp.ledger.words import Binding, Intent, Minted
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.ledger.database import Transaction
+from kartra_mcp.ledger.hash_chain import canonical
+from kartra_mcp.ledger.records import Binding, Intent, Minted
 
 Kind = Literal["two_step", "question"]
 

@@ -13,14 +13,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger import admission, confirmations, decisions, figures, index, repair, rules
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Executed
+from kartra_mcp.ledger import (
+    admission,
+    confirmations,
+    projection,
+    repair,
+    rules,
+)
+from kartra_mcp.ledger import (
+    decision_log as decisions,
+)
+from kartra_mcp.ledger import (
+    statistics as figures,
+)
 from kartra_mcp.ledger.approvals import Approvals
-from kartra_mcp.ledger.file import WAIT, LedgerFile, Transaction
-from kartra_mcp.ledger.leads import keyed, read_or_make_key
-from kartra_mcp.ledger.locks import Running, RunningLocks
-from kartra_mcp.ledger.pins import Pins
-from kartra_mcp.ledger.words import (
+from kartra_mcp.ledger.database import WAIT, LedgerFile, Transaction
+from kartra_mcp.ledger.pin import Pins
+from kartra_mcp.ledger.pseudonyms import keyed, read_or_make_key
+from kartra_mcp.ledger.records import (
     Binding,
     Ending,
     Filters,
@@ -30,7 +42,7 @@ from kartra_mcp.ledger.words import (
     NewChain,
     Verified,
 )
-from kartra_mcp.model import Executed
+from kartra_mcp.ledger.running_locks import Running, RunningLocks
 
 Noted = Literal["start", "policy", "consent", "look"]
 
@@ -126,7 +138,7 @@ class Ledger:
     def held(self, intent_id: str) -> bool:
         """Whether the owner of this intent or the program that it started still lives."""
         with self._file.reading() as transaction:
-            known = index.state_of(transaction.db, intent_id) is not None
+            known = projection.state_of(transaction.db, intent_id) is not None
         return known and self._locks.held(intent_id)
 
     def require_ended(self, intent_id: str) -> None:
@@ -218,7 +230,7 @@ class Ledger:
         sql = "SELECT at, body FROM lines WHERE kind = ? ORDER BY n DESC LIMIT 1"
         with self._file.reading() as transaction:
             row = transaction.one(sql, kind)
-            return None if row is None else {**index.said(row["body"]), "at": row["at"]}
+            return None if row is None else {**projection.said(row["body"]), "at": row["at"]}
 
     def decisions(self, count: int) -> list[decisions.Decision]:
         """What persons decided and tried to, newest first."""
@@ -229,7 +241,7 @@ class Ledger:
         """The first intent of this operation on this target that succeeded, if it was ours."""
         intent = rules.normalised(intent)
         with self._file.reading() as transaction:
-            past = index.same_target(transaction.db, intent)
+            past = projection.same_target(transaction.db, intent)
         same = (p for p in past if p.operation == intent.operation and p.state == "succeeded")
         found = next(same, None)
         return rules.told(found) if found else None
@@ -238,7 +250,7 @@ class Ledger:
         """How many looks at an unknown intent found nothing, late enough to count."""
         sql = "SELECT body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
         with self._file.reading() as transaction:
-            told = [index.said(row["body"]) for row in transaction.all(sql)]
+            told = [projection.said(row["body"]) for row in transaction.all(sql)]
         return sum(line.get("intent") == intent_id for line in told)
 
     def mails_last_hour(self) -> int:
@@ -248,20 +260,20 @@ class Ledger:
     def recent(self, count: int, filters: Filters | None = None) -> list[dict[str, Any]]:
         """Intents with their outcomes, newest first."""
         with self._file.reading() as transaction:
-            return index.entries(transaction.db, max(count, 0), _sought(filters))
+            return projection.entries(transaction.db, max(count, 0), _sought(filters))
 
     def export(self, filters: Filters | None = None) -> list[dict[str, Any]]:
         """All of them, oldest first."""
         with self._file.reading() as transaction:
-            return index.entries(transaction.db, -1, _sought(filters))[::-1]
+            return projection.entries(transaction.db, -1, _sought(filters))[::-1]
 
     def show(self, intent_id: str) -> dict[str, Any] | None:
         """One intent's whole story: as in `recent`, with its `lines` and whether it is `held`."""
         with self._file.reading() as transaction:
-            found = index.entry(transaction.db, intent_id)
+            found = projection.entry(transaction.db, intent_id)
             if found is None:
                 return None
-            lines = index.lines_of(transaction.db, intent_id)
+            lines = projection.lines_of(transaction.db, intent_id)
         told = [{"n": x.n, "at": x.at, "kind": x.kind, **x.said, "hash": x.hash} for x in lines]
         return {**found, "lines": told, "held": self._locks.held(intent_id)}
 
@@ -273,7 +285,7 @@ class Ledger:
     def tools(self) -> list[str]:
         """Every tool that ever wrote, by name."""
         with self._file.reading() as transaction:
-            return index.tools(transaction.db)
+            return projection.tools(transaction.db)
 
     def length(self) -> int:
         """How many lines it has; only ever more."""
@@ -314,7 +326,7 @@ class Ledger:
         self._file.close()
 
     def _settle(self, transaction: Transaction) -> list[str]:
-        dead = [x for x in index.running(transaction.db) if not self._locks.held(x)]
+        dead = [x for x in projection.running(transaction.db) if not self._locks.held(x)]
         for intent_id in dead:
             transaction.append("outcome", admission.lost(intent_id))
             self._locks.remove(intent_id)

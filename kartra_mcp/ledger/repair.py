@@ -10,14 +10,14 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger import index, schema
-from kartra_mcp.ledger.chain import FIRST, Head, Line, next_line, walk
-from kartra_mcp.ledger.faults import Damaged, of_sqlite
-from kartra_mcp.ledger.file import LINE, LedgerFile, connect
-from kartra_mcp.ledger.head import keep_names
-from kartra_mcp.ledger.locks import RunningLocks, alone
-from kartra_mcp.ledger.words import NewChain, Verified
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.ledger import projection, schema
+from kartra_mcp.ledger.database import LINE, LedgerFile, connect
+from kartra_mcp.ledger.errors import Damaged, of_sqlite
+from kartra_mcp.ledger.hash_chain import FIRST, Head, Line, next_line, walk
+from kartra_mcp.ledger.head_file import keep_names
+from kartra_mcp.ledger.records import NewChain, Verified
+from kartra_mcp.ledger.running_locks import RunningLocks, alone
 
 _BESIDE = ("", "-wal", "-shm")
 
@@ -93,7 +93,7 @@ def _beside(db: sqlite3.Connection) -> str:
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
         return "bytes of the file were overwritten or cut away"
     lines = (Line(*row) for row in db.execute(LINE + "ORDER BY n"))
-    if index.rebuilt(lines) != index.rows(db):
+    if projection.rebuilt(lines) != projection.rows(db):
         return "the table of intents does not say what the lines say"
     return ""
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger.words import CANCEL, REFUND, Intent, Limits, Past, moment
-from kartra_mcp.model import Risk
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, Limits, Past, moment
 
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})

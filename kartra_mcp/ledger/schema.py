@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from kartra_mcp.ledger.faults import Damaged, wrong_version
+from kartra_mcp.ledger.errors import Damaged, wrong_version
 
 VERSION = 1
 APPLICATION = 0x4B4D4350

@@ -1,1 +1,5 @@
-"""A stand-in for the `membrane` program in front of a Kartra account; knows nothing of the core."""
+"""A stand-in for the `membrane` program and its API in front of a rehearsal account in SQLite.
+
+A separate program: it imports nothing of the server, so that it cannot share its misunderstandings.
+`store` <- `kartra` <- `membrane` <- `program` <- `http` <- `cli.py`.
+"""

@@ -12,20 +12,22 @@ import sqlite3
 import sys
 import time
 
-from kartra_mcp.sandbox import arrangements, faults, php, usage, verbs
-from kartra_mcp.sandbox.account import Account
-from kartra_mcp.sandbox.argv import Arguments
-from kartra_mcp.sandbox.membrane_errors import MembraneError, ProgramEnd, UsageError
+from kartra_mcp.sandbox.kartra import fault_injection
+from kartra_mcp.sandbox.membrane.errors import MembraneError, ProgramEnd, UsageError
+from kartra_mcp.sandbox.program import admin_commands, help_text, verbs
+from kartra_mcp.sandbox.program.argv import Arguments
+from kartra_mcp.sandbox.store import php_values
+from kartra_mcp.sandbox.store.database import Account
 
 DEFAULT = "~/.kartra-mcp-sandbox.db"
 _OF_MEMBRANE = {**verbs.OPEN, **verbs.VERBS}
-_EVERY = {**_OF_MEMBRANE, **arrangements.VERBS, **arrangements.UNRECORDED}
+_EVERY = {**_OF_MEMBRANE, **admin_commands.VERBS, **admin_commands.UNRECORDED}
 
 
 def main(argv: list[str]) -> int:
     line = Arguments(argv)
     if line.has("help"):
-        print(usage.told(line.words))
+        print(help_text.told(line.words))
         return 0
     path = line.get("account") or os.path.expanduser(DEFAULT)  # noqa: PTH111
     try:
@@ -37,7 +39,7 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"membrane (sandbox): {error}", file=sys.stderr)
         if _name(line) not in _OF_MEMBRANE:
-            print(f"\n{usage.told(line.words)}", file=sys.stderr)
+            print(f"\n{help_text.told(line.words)}", file=sys.stderr)
         return 2
     except ProgramEnd as end:
         account.close()
@@ -48,15 +50,15 @@ def main(argv: list[str]) -> int:
 
 def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
     name = _name(line)
-    if name not in arrangements.UNRECORDED:
+    if name not in admin_commands.UNRECORDED:
         account.note([word for word in argv if not word.startswith("--account=")])
     if line.has("version"):
         print(verbs.NUMBER)
         return 0
-    if name in usage.OWN:
-        usage.check(line, name)
+    if name in help_text.OWN:
+        help_text.check(line, name)
     if name == "serve":
-        from kartra_mcp.sandbox.serve import serve
+        from kartra_mcp.sandbox.http.server import serve
 
         return serve(account, line)
     if name == "reset":
@@ -99,8 +101,8 @@ def _answer(account: Account, line: Arguments, name: str) -> int:
 def _late(account: Account) -> None:
     """What a fault does to an answer whose deed is done."""
     kind, message = account.after or ("", "")
-    if kind == faults.SLOW:
-        time.sleep(faults.seconds(message))
+    if kind == fault_injection.SLOW:
+        time.sleep(fault_injection.seconds(message))
     elif kind:
         raise ProgramEnd(kind)
 
@@ -122,7 +124,7 @@ def _show(found: object, line: Arguments) -> int:
 
 def _for_people(found: object) -> str:
     """Short text, as the program prints it to a terminal."""
-    if not php.is_map(found):
+    if not php_values.is_map(found):
         return str(found)
     if "url" in found:
         return f"Open {found['url']} and come back with the code."
@@ -135,7 +137,7 @@ def _for_people(found: object) -> str:
 
 
 def _line(one: object) -> str:
-    if not php.is_map(one):
+    if not php_values.is_map(one):
         return str(one)
     element = one.get("element", one)
     named = [str(element[name]) for name in ("id", "key", "name", "state") if element.get(name)]
@@ -152,6 +154,6 @@ def _end(kind: str) -> int:
         print("\x1b[31mfatal\x1b[0m <html><h1>502 Bad Gateway</h1>")
         return 0
     if kind == "cut":
-        print(faults.HALF, end="")
+        print(fault_injection.HALF, end="")
         return 0
     return 1

@@ -23,7 +23,7 @@ from conformance.content_fixture import CONTENT, text
 from conformance.prompts_fixture import BINARY, BLOB, PROMPTS, RESOURCES, TEMPLATES
 from conformance.questions_fixture import WANTED, input_prompt, input_tool
 from conformance.tools_fixture import TEXT, form, tool
-from kartra_mcp.own_tools import OwnTool
+from kartra_mcp.catalogue.builtin_tools import OwnTool
 
 Context = ServerRequestContext[Any]
 Handler = Callable[[Context, Any], Awaitable[Any]]

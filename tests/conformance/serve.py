@@ -14,7 +14,7 @@ import uvicorn
 
 from conformance.protocol_fixture import LISTED, add_to
 from conformance.tools_fixture import FixtureTools
-from kartra_mcp.composition import compose
+from kartra_mcp.app.composition import compose
 from kartra_mcp.settings import read_settings
 
 

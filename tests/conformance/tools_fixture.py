@@ -13,16 +13,16 @@ from typing import Any
 
 import anyio
 
-from kartra_mcp import answers
-from kartra_mcp.asking import Answered, Client, Question, QuestionToReturn
-from kartra_mcp.catalogue import EMPTY
-from kartra_mcp.definitions import own_arguments, own_definition
-from kartra_mcp.errors import Refused
-from kartra_mcp.ledger.words import Binding
-from kartra_mcp.own_tools import OwnTool
-from kartra_mcp.server import PROGRESS
-from kartra_mcp.text import as_json
-from kartra_mcp.tools import Tools
+from kartra_mcp.calls import responses
+from kartra_mcp.calls.dispatcher import Tools
+from kartra_mcp.catalogue.builtin_tools import OwnTool
+from kartra_mcp.catalogue.catalogue import EMPTY
+from kartra_mcp.catalogue.definitions import own_arguments, own_definition
+from kartra_mcp.core.elicitation import Answered, Client, Question, QuestionToReturn
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.sanitize import as_json
+from kartra_mcp.ledger.records import Binding
+from kartra_mcp.server.mcp_server import PROGRESS
 
 STATIC_TEXT = "test://static-text"
 TEMPLATE = "test://template/{id}/data"
@@ -74,13 +74,13 @@ class FixtureTools(Tools):
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: Client
-    ) -> answers.Answer:
+    ) -> responses.Answer:
         fixture = FIXTURES.get(name)
         if fixture is None:
             return await super().call(name, given, client)
         arguments = own_arguments(fixture.tool, given or {})
         result = await fixture.does(Asked(self, name, arguments, client))
-        return answers.success(result, sandbox=self.settings.sandbox)
+        return responses.success(result, sandbox=self.settings.sandbox)
 
     async def resource(self, uri: str) -> tuple[str, str]:
         if uri == STATIC_TEXT:

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from http_process import introduced, start
 
-from kartra_mcp.sandbox import kartra_api
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.kartra import api as kartra_api
+from kartra_mcp.sandbox.store.database import Account
 
 Ask = Callable[..., Any]
 

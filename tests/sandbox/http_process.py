@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp.sandbox import faults, seed
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.kartra import fault_injection
+from kartra_mcp.sandbox.store import seed
+from kartra_mcp.sandbox.store.database import Account
 
 ROOT = Path(__file__).parents[2]
 ADA = {"lead_id": 48110}
@@ -30,7 +31,7 @@ def introduced(process: "subprocess.Popen[str]") -> dict[str, str]:
 
 def put(account: Account, cmd: str, kind: str, message: str = "", *, effect: bool = False) -> None:
     with account.transaction():
-        faults.put(account, cmd, kind, 1, message, effect=effect)
+        fault_injection.put(account, cmd, kind, 1, message, effect=effect)
 
 
 def refunds(account: Account, number: int = 101) -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kartra_mcp.sandbox.account import Account
-from kartra_mcp.sandbox.seed_billing import ANCHORS
+from kartra_mcp.sandbox.store.database import Account
+from kartra_mcp.sandbox.store.seed_billing import ANCHORS
 
 
 def test_many_may_make_the_same_file_at_once(tmp_path: Path):

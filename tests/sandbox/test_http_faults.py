@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from http_process import ADA, REFUND, Ask, put, refunds
 
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.store.database import Account
 
 
 @pytest.mark.parametrize(

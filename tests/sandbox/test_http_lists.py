@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from http_process import ADA, KARTRA, Ask
 
-from kartra_mcp.sandbox import seed
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.store import seed
+from kartra_mcp.sandbox.store.database import Account
 
 
 def test_actions_come_by_pages_and_the_last_has_no_cursor(api: Ask):

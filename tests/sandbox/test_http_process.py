@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from http_process import ADA, KARTRA, REFUND, ROOT, Ask, introduced, put, refunds, start
 
-from kartra_mcp.sandbox.account import Account
-from kartra_mcp.sandbox.http_call import LARGEST
+from kartra_mcp.sandbox.http.request import LARGEST
+from kartra_mcp.sandbox.store.database import Account
 
 
 def test_both_ways_in_are_one_account(act: Ask, live: Account, served: Any):

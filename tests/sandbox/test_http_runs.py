@@ -7,8 +7,8 @@ import httpx2
 import pytest
 from http_process import ADA, KARTRA, REFUND, Ask, put, refunds
 
-from kartra_mcp.sandbox import seed
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.store import seed
+from kartra_mcp.sandbox.store.database import Account
 
 
 @pytest.mark.parametrize(

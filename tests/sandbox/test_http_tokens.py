@@ -7,15 +7,15 @@ import jwt
 import pytest
 from http_process import REFUND, Ask, refunds
 
-from kartra_mcp.sandbox import http_auth
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.http import auth
+from kartra_mcp.sandbox.store.database import Account
 
 SOON, LONG_AGO = 600, -600
 NEW = {"workspaceKey": "sandbox", "tenantKey": "sandbox", "exp": SOON}
 OLD = {"iss": "sandbox", "id": "sandbox", "exp": SOON}
 
 
-def signed(claims: dict[str, Any], secret: str = http_auth.SECRET, alg: str = "HS256") -> str:
+def signed(claims: dict[str, Any], secret: str = auth.SECRET, alg: str = "HS256") -> str:
     """A header with a token; times in the claims are seconds from now."""
     times = {name: time.time() + claims[name] for name in ("exp", "nbf") if name in claims}
     return f"Bearer {jwt.encode({**claims, **times}, secret, alg)}"
@@ -38,12 +38,12 @@ def test_a_token_that_begins_like_ours_is_taken(api: Ask):
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
-    ({**NEW, "exp": LONG_AGO}, http_auth.SECRET, "HS256"),
-    ({"workspaceKey": "sandbox", "tenantKey": "sandbox"}, http_auth.SECRET, "HS256"),
-    ({**NEW, "nbf": SOON}, http_auth.SECRET, "HS256"),
-    ({**NEW, "workspaceKey": "other"}, http_auth.SECRET, "HS256"),
-    ({**NEW, "tenantKey": "other"}, http_auth.SECRET, "HS256"),
-    ({"workspaceKey": "sandbox", "exp": SOON}, http_auth.SECRET, "HS256"),
+    ({**NEW, "exp": LONG_AGO}, auth.SECRET, "HS256"),
+    ({"workspaceKey": "sandbox", "tenantKey": "sandbox"}, auth.SECRET, "HS256"),
+    ({**NEW, "nbf": SOON}, auth.SECRET, "HS256"),
+    ({**NEW, "workspaceKey": "other"}, auth.SECRET, "HS256"),
+    ({**NEW, "tenantKey": "other"}, auth.SECRET, "HS256"),
+    ({"workspaceKey": "sandbox", "exp": SOON}, auth.SECRET, "HS256"),
     (NEW, "x" * 64, "HS256"),
     (NEW, "", "none"),
 ]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.sandbox import kartra_api
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.kartra import api
+from kartra_mcp.sandbox.store.database import Account
 
 ADA = {"email": "ada@example.com"}
 
@@ -31,7 +31,7 @@ def test_what_the_account_has_stands_at_the_top_of_the_envelope(ask: Any, cmd: s
 
 
 def test_there_are_29_commands():
-    assert len(kartra_api.COMMANDS) + len(kartra_api.OF_THE_ACCOUNT) == 29
+    assert len(api.COMMANDS) + len(api.OF_THE_ACCOUNT) == 29
 
 
 def test_a_lead_is_printed_with_ids_as_text_and_every_custom_field(look: Any):
@@ -130,7 +130,7 @@ def test_a_chain_makes_a_lead_and_goes_on_after_a_refusal(account: Account, look
             "8": {"cmd": "retrieve_account_tags"},
         },
     }
-    answer = kartra_api.answer(account, body)
+    answer = api.answer(account, body)
     assert answer["status"] == "Success"
     assert [next(iter(one.values()))["status"] for one in answer["actions"]] == [
         "Success",

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.sandbox import faults, kartra_api
-from kartra_mcp.sandbox.account import Account
-from kartra_mcp.sandbox.kartra_errors import MESSAGES, TooManyRequestsError
+from kartra_mcp.sandbox.kartra import api, fault_injection
+from kartra_mcp.sandbox.kartra.errors import MESSAGES, TooManyRequestsError
+from kartra_mcp.sandbox.store.database import Account
 
 ADA = {"id": 48110}
 CALENDAR = {"calendar_name": "Live critique", "class_name": "Tuesday evening"}
@@ -176,7 +176,7 @@ def test_the_account_itself_gives_rise_to_the_refusal_and_stays_as_it_was(
 ):
     before = account.digest()
     with account.transaction():
-        answer = kartra_api.answer(account, body)
+        answer = api.answer(account, body)
     assert refusals(answer) == [kind]
     assert account.digest() == before
 
@@ -190,29 +190,29 @@ def test_a_switch_produces_any_type_once_and_nothing_is_done(account: Account, k
     body = act("refund_transaction", transaction_id=101)
     before = account.digest()
     with account.transaction():
-        faults.put(account, "refund_transaction", kind, 1)
-        assert refusals(kartra_api.answer(account, body)) == [kind]
+        fault_injection.put(account, "refund_transaction", kind, 1)
+        assert refusals(api.answer(account, body)) == [kind]
         assert account.digest() == before
-        assert refusals(kartra_api.answer(account, body)) == []
+        assert refusals(api.answer(account, body)) == []
 
 
 def test_a_failed_refund_may_have_moved_the_money_all_the_same(account: Account, ask: Any):
-    faults.put(account, "refund_transaction", "266", 1, effect=True)
+    fault_injection.put(account, "refund_transaction", "266", 1, effect=True)
     assert ask("refund_transaction", transaction_id=101)["type"] == "266"
     assert ask("refund_transaction", transaction_id=101)["type"] == "251"
 
 
 def test_a_switch_counts_down_and_the_star_stands_for_every_command(account: Account, ask: Any):
-    faults.put(account, "*", "262", 2)
+    fault_injection.put(account, "*", "262", 2)
     assert ask("retrieve_account_tags")["type"] == "262"
     assert ask("search_transaction", transaction_id=101)["type"] == "262"
     assert ask("search_transaction", transaction_id=101)["status"] == "Success"
 
 
 def test_the_rate_limit_is_no_envelope(account: Account):
-    faults.put(account, "get_lead", "429", 1)
+    fault_injection.put(account, "get_lead", "429", 1)
     with pytest.raises(TooManyRequestsError):
-        kartra_api.answer(account, {"get_lead": ADA})
+        api.answer(account, {"get_lead": ADA})
 
 
 def test_one_refusal_carries_its_type_as_a_number(ask: Any):

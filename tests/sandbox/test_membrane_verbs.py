@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.sandbox import seed
 from kartra_mcp.sandbox.cli import main
+from kartra_mcp.sandbox.store import seed
 
 KARTRA = f"--connectionId={seed.CONNECTION}"
 HERE = Path(__file__).parent

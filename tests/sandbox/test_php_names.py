@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.sandbox import endpoint, php
+from kartra_mcp.sandbox.kartra import endpoint
+from kartra_mcp.sandbox.store import php_values
 
 
 @pytest.mark.parametrize(
@@ -31,12 +32,12 @@ from kartra_mcp.sandbox import endpoint, php
     ],
 )
 def test_names_with_brackets_dots_gaps_and_blanks(body: str, found: dict[str, Any]):
-    assert php.parse_form(body) == found
+    assert php_values.parse_form(body) == found
 
 
 def test_too_deep_names_and_too_many_are_left_out():
-    assert php.parse_form("a" + "[b]" * 64 + "=1") == {}
-    assert len(php.parse_form("&".join(f"n{i}=1" for i in range(1001)))) == 1000
+    assert php_values.parse_form("a" + "[b]" * 64 + "=1") == {}
+    assert len(php_values.parse_form("&".join(f"n{i}=1" for i in range(1001)))) == 1000
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,4 @@ def test_the_content_type_decides_and_else_the_looks(data: object, kind: str, fo
     ("value", "text"), [(None, ""), (True, "1"), (False, ""), (1.0, "1"), (1.5, "1.5"), ([], "")]
 )
 def test_scalars_print_as_in_php(value: object, text: str):
-    assert php.text(value) == text
+    assert php_values.text(value) == text

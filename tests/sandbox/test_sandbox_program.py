@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.sandbox import arrangements, seed, usage
-from kartra_mcp.sandbox.account import Account
+from kartra_mcp.sandbox.program import admin_commands, help_text
+from kartra_mcp.sandbox.store import seed
+from kartra_mcp.sandbox.store.database import Account
 
 ROOT = Path(__file__).parents[2]
 OTHERS = Path(__file__).parent / "other_actions.json"
-PUBLISHED = ROOT / "kartra_mcp" / "sandbox" / "actions.json"
+PUBLISHED = ROOT / "kartra_mcp" / "sandbox" / "membrane" / "actions.json"
 KARTRA = f"--connectionId={seed.CONNECTION}"
 Program = Callable[..., tuple[int, Any]]
 
@@ -134,7 +135,12 @@ def test_wrong_usage_of_its_own_verbs_is_told_with_the_right_one(file: Path, wor
 
 
 def test_every_own_verb_has_its_usage():
-    assert set(usage.OWN) == {*arrangements.VERBS, *arrangements.UNRECORDED, "serve", "reset"}
+    assert set(help_text.OWN) == {
+        *admin_commands.VERBS,
+        *admin_commands.UNRECORDED,
+        "serve",
+        "reset",
+    }
 
 
 def test_without_json_it_speaks_to_people(file: Path):

@@ -1,0 +1,226 @@
+"""Kartra connected, for a person in chat: found, reconnected or begun, and the address to open.
+
+The ledger has no line of it: nothing at Kartra is changed, and what is begun stands in Membrane's
+own list, where a person finishes it. That list alone says what there is, before and after; an
+address counts as opened only once Membrane says READY, whatever a client answers.
+
+Two calls never begin two connections: the processes on one state folder take turns, and Membrane
+is asked for its list within the turn. What remains: servers on other folders or machines in the
+same seconds, and a lost answer of a connection that Membrane lists only later.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from kartra_mcp.account.account import Account
+from kartra_mcp.account.connect_steps import (
+    MOVING,
+    answer,
+    joined,
+    next_step,
+    pending,
+    question,
+    settled,
+)
+from kartra_mcp.account.selection import require_usable
+from kartra_mcp.core.elicitation import PERSON_WAIT, Address, Client, QuestionToReturn
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.models import Connection, Executed
+from kartra_mcp.membrane.client import Membrane
+from kartra_mcp.membrane.limiter import Deadline, Patience
+
+ONE_WAIT, PAUSE = 30, 2.0
+"""Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
+
+KEPT = 10.0
+"""Seconds of a call that are kept for the list of actions; a quarter of a short call."""
+
+POLL = 0.05
+
+_LOCK = "connect.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """`kartra_connect`; `folder` is the state folder, on which its servers take turns."""
+
+    membrane: Membrane
+    account: Account
+    folder: Path
+
+    async def connect(self, deadline: Deadline, client: Client) -> dict[str, Any]:
+        """What came of it, and what is next.
+
+        Raises:
+            KartraMCPError: which connection it is cannot be told, or it cannot be made ready;
+                `executed` is unknown where an answer of `connect` was lost.
+            QuestionToReturn: the person is asked to open the address.
+        """
+        patience = Patience(deadline)
+        found = await self._found_or_begun(deadline)
+        if next_step(found) == "wait":
+            found = await self._waited(found, deadline, lambda now: now.state not in MOVING)
+        said = ""
+        if not settled(found) and found.opens and client.can_open:
+            found, said = await self._opened(found, client, patience)
+        if found.usable:
+            return await self._ready(found, patience.deadline)
+        return pending(found, said)
+
+    async def _found_or_begun(self, deadline: Deadline) -> Connection:
+        found = await self.account.to_connect(deadline)
+        if found is not None and next_step(found) != "reconnect":
+            return found
+        async with alone(self.folder, deadline):
+            found = await self.account.to_connect(deadline)
+            match next_step(found):
+                case "begin" | "reconnect":
+                    return await self._begun(found, deadline)
+                case _:
+                    assert found is not None  # noqa: S101  or it would be begun
+                    return found
+
+    async def _begun(self, known: Connection | None, deadline: Deadline) -> Connection:
+        """Reconnect the one that is known, or begin a new one; asked of Membrane once."""
+        connector = "" if known else await self._connector(deadline)
+        try:
+            begun = await self.membrane.connect(
+                deadline, connection=known.id if known else "", connector=connector
+            )
+        except KartraMCPError as problem:
+            if problem.executed is Executed.UNKNOWN:
+                problem.remedy = (
+                    "Ask kartra_connect again: it looks at Membrane's list before it begins one."
+                )
+            raise
+        if begun.id and known is None:
+            self.account.has_begun(begun)
+        return await self._told_whole(begun, deadline)
+
+    async def _connector(self, deadline: Deadline) -> str:
+        try:
+            found = await self.membrane.connector(deadline)
+        except KartraMCPError as problem:
+            problem.executed = Executed.NO
+            raise
+        if found:
+            return found
+        raise Refused(
+            "no_connection",
+            "Membrane has no Kartra connection, and no connector for Kartra was found. Nothing was "
+            "begun.",
+            "The person should look for Kartra in Membrane's console, then ask kartra_connect "
+            "again.",
+        )
+
+    async def _told_whole(self, begun: Connection, deadline: Deadline) -> Connection:
+        """What `connect` left out of its answer: some programs print an id or an address alone."""
+        if begun.usable or (begun.id and begun.opens and begun.state != "UNKNOWN"):
+            return begun
+        try:
+            found = (
+                await self.membrane.connection(begun.id, deadline)
+                if begun.id
+                else await self.account.to_connect(deadline)
+            )
+        except KartraMCPError:
+            return begun
+        return joined(found, begun) if found else begun
+
+    async def _opened(
+        self, found: Connection, client: Client, patience: Patience
+    ) -> tuple[Connection, str]:
+        """The person is asked to open the address; what was said, and the connection after it."""
+        address = Address(question(found), found.opens, secrets.token_hex(8))
+        if client.open:
+            began = anyio.current_time()
+            said = "nobody"
+            with anyio.move_on_after(PERSON_WAIT):
+                said = (await client.open(address)).action
+            patience.extend(anyio.current_time() - began)
+        elif client.answer is None:
+            raise QuestionToReturn(address, found.id or "connect")
+        else:
+            said = client.answer.action
+        if said != "accept":
+            return found, said
+        found = await self._waited(found, patience.deadline, settled)
+        if found.usable and client.opened:
+            await client.opened(address)
+        return found, said
+
+    async def _waited(
+        self, found: Connection, deadline: Deadline, until: Callable[[Connection], bool]
+    ) -> Connection:
+        """The connection as Membrane tells it, once it is so or the call's time is nearly over."""
+        end = deadline.at - min(KEPT, deadline.total / 4)
+        end = min(end, anyio.current_time() + PERSON_WAIT)
+        while not until(found) and found.id and end - anyio.current_time() >= 1:
+            began = anyio.current_time()
+            wait = min(ONE_WAIT, int(end - began))
+            try:
+                now = await self.membrane.connection(found.id, deadline, wait=wait)
+            except KartraMCPError:
+                return found
+            found = joined(now, found) if now else found
+            if not until(found):
+                await anyio.sleep_until(min(end, began + PAUSE))
+        return found
+
+    async def _ready(self, found: Connection, deadline: Deadline) -> dict[str, Any]:
+        """READY, and the tools listed anew, which tells the client that they changed."""
+        served = await self.account.renewed(deadline)
+        if served is None:
+            return answer("ready", found, "The list of tools is still read: see kartra_status.")
+        if served.problem:
+            raise served.problem.with_traceback(None)
+        if served.connection:
+            require_usable(served.connection)
+        tools = len(served.catalogue.entries)
+        return {**answer("ready", found, "Kartra is connected: list the tools."), "actions": tools}
+
+
+@asynccontextmanager
+async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
+    """The turn to connect among all on this state folder; it ends with the process at the latest.
+
+    Raises:
+        Refused: in_progress, ledger_unavailable; nothing was begun.
+    """
+    from kartra_mcp.ledger.errors import of_system
+
+    try:
+        while (held := _held(folder)) is None:
+            if not deadline.allows(write=True, after=POLL):
+                raise _in_progress()
+            await anyio.sleep(POLL)
+    except OSError as problem:
+        raise of_system(problem) from None
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def _held(folder: Path) -> int | None:
+    from kartra_mcp.ledger import running_locks
+
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return running_locks.alone(folder / _LOCK)
+
+
+def _in_progress() -> Refused:
+    return Refused(
+        "in_progress",
+        "Another call is beginning or mending the connection. Nothing was done by this one.",
+        "Ask kartra_connect, or run `kartra-mcp setup`, again in a minute.",
+    )

@@ -1,0 +1,118 @@
+"""What is served, as one value, and as it is kept on disk. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kartra_mcp.account import selection
+from kartra_mcp.catalogue import catalogue
+from kartra_mcp.catalogue.catalogue import Catalogue
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Connection, Executed
+from kartra_mcp.membrane.client import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served now. `fetched_at` is seconds since the epoch, 0 where nothing was listed.
+
+    `confirmed_at` is on the monotonic clock, None until Membrane confirmed it in this process.
+    `problem` is what the last refresh met. `lost`: it could not read the whole list, so that
+    entries kept from before stand in. `login` is what the program says where nothing else tells.
+    """
+
+    connection: Connection | None = None
+    catalogue: Catalogue = catalogue.EMPTY
+    fetched_at: float = 0.0
+    complete: bool = True
+    confirmed_at: float | None = None
+    program: Program | None = None
+    problem: KartraMCPError | None = None
+    lost: bool = False
+    login: bool | None = None
+
+    @property
+    def stale(self) -> bool:
+        return self.confirmed_at is None or self.problem is not None
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong that may be mended meanwhile; what is not is asked again."""
+        usable = self.connection is None or self.connection.usable
+        known = self.program is None or self.program.known is not False
+        return usable and known and self.problem is None
+
+    def confirmed_within(self, seconds: float) -> bool:
+        at = self.confirmed_at
+        return at is not None and self.sound and time.monotonic() - at < seconds
+
+
+def met(served: Served, problem: KartraMCPError) -> Served:
+    """A refresh executes nothing at Kartra, whatever the call that waits for it would have done."""
+    problem.executed = Executed.NO
+    return replace(served, problem=problem)
+
+
+def nothing_listed(served: Served) -> KartraMCPError:
+    """Why no tool is known yet: the connection, or that nothing has come in time."""
+    try:
+        if served.connection:
+            selection.require_usable(served.connection)
+    except KartraMCPError as problem:
+        return problem
+    return Refused(
+        "catalogue_unavailable",
+        "The list of actions has not come from Membrane yet; nothing was started.",
+        "Ask for kartra_status, then repeat the call.",
+    )
+
+
+def listed_before(before: Served, connection: Connection) -> Served:
+    """The list that is there already, if it is this connection's."""
+    same = before.connection is not None and before.connection.id == connection.id
+    return before if same else Served()
+
+
+def read_kept(kept: Any, own: frozenset[str]) -> Served | None:
+    """What was kept on disk; None for what is damaged or of another version."""
+    if not is_object(kept) or not is_array(kept.get("entries")):
+        return None
+    try:
+        connection = Connection(**kept["connection"])
+        fetched_at, complete = float(kept["fetched_at"]), bool(kept["complete"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    entries = catalogue.build(kept["entries"], own)
+    lost = kept.get("lost") is True
+    return Served(connection, entries, fetched_at=fetched_at, complete=complete, lost=lost)
+
+
+def kept_entries(kept: Any) -> list[Any]:
+    entries = kept.get("entries") if is_object(kept) else None
+    return entries if is_array(entries) else []
+
+
+def file_of(connection_id: str) -> str:
+    return f"actions-{hashlib.sha256(connection_id.encode()).hexdigest()[:12]}.json"
+
+
+def slip() -> KartraMCPError:
+    return Refused(
+        "internal_error",
+        "The list of actions could not be read because of an error in this server.",
+        "Please report it with the version that kartra_status shows.",
+    )
+
+
+def wrong_program(program: Program | None) -> KartraMCPError:
+    return Refused(
+        "wrong_program",
+        "The program called `membrane` that was found is not known to be Membrane's.",
+        "Install Membrane's with `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to "
+        "its full path.",
+        detail={"version": program.said} if program and program.said else None,
+    )

@@ -1,0 +1,84 @@
+"""The composition root: settings → the objects of one server, in the order of their arrows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from kartra_mcp.account.account import Account
+from kartra_mcp.account.connect import Connecting
+from kartra_mcp.app.membrane_factory import way
+from kartra_mcp.calls.dispatcher import Tools
+from kartra_mcp.calls.gateway import Gateway
+from kartra_mcp.calls.result_store import Kept
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.exposure import Exposure
+from kartra_mcp.catalogue.search import Finder
+from kartra_mcp.core.state_dir import State
+from kartra_mcp.membrane.client import Membrane
+from kartra_mcp.policy.gates import Rules
+from kartra_mcp.server.mcp_server import MCPServer
+from kartra_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from kartra_mcp.calls.writes import Writes
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One server and what has to be tidied up behind it."""
+
+    mcp: MCPServer
+    membrane: Membrane
+    state: State
+    tools: Tools
+
+    async def end(self) -> None:
+        """Leave no folder behind and no connection open."""
+        await self.membrane.close()
+        self.state.close()
+
+
+def compose(settings: Settings, clock: Callable[[], float] = time.time) -> Composed:
+    """All objects of one server. Starts no program, and reads nothing but the program's place.
+
+    `clock` is the ledger's: seconds since the epoch.
+    """
+    state = State(settings.state_dir)
+    rules = rules_of(settings)
+    membrane, shown = way(settings, state)
+    own = frozenset(OWN_TOOLS)
+    account = Account(membrane, state, wanted=settings.connection, own=own)
+    gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))
+    connecting = Connecting(membrane, account, settings.state_dir)
+    exposure = Exposure(settings.expose, settings.expose_tokens, rules)
+    finder, kept = Finder(exposure), Kept(state)
+    tools = Tools(settings, rules, exposure, finder, account, gateway, connecting, kept, shown)
+    return Composed(MCPServer(tools, account, sandbox=settings.sandbox), membrane, state, tools)
+
+
+def rules_of(settings: Settings) -> Rules:
+    return Rules(
+        settings.gates, settings.read_only, settings.allow, settings.deny, settings.tool_gates
+    )
+
+
+def _writes(settings: Settings, rules: Rules, clock: Callable[[], float]) -> Writes:
+    """The writes on this folder's ledger; imported when first needed, not at the start."""
+    from kartra_mcp.app.page_launcher import Starter
+    from kartra_mcp.calls.writes import Writes
+    from kartra_mcp.ledger.ledger import Ledger
+
+    return Writes(
+        ledger=Ledger(settings.state_dir, clock),
+        rules=rules,
+        limits=settings.limits,
+        actor=settings.actor,
+        sandbox=settings.sandbox,
+        outside=settings.outside,
+        flags=settings.flags,
+        page=Starter(settings).link,
+    )

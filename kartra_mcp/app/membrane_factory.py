@@ -1,0 +1,71 @@
+"""The way to Membrane: its program and what that sees, or its API. Starts and sends nothing."""
+
+from __future__ import annotations
+
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.state_dir import State
+from kartra_mcp.membrane import executable
+from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.client import Membrane
+from kartra_mcp.membrane.limiter import Turns
+from kartra_mcp.processes import runner
+from kartra_mcp.settings import Settings, sandbox_command
+
+
+def way(settings: Settings, state: State) -> tuple[Membrane, str]:
+    """What asks Membrane, and what it is called where that is shown."""
+    turns = Turns(settings.max_children, settings.rate)
+    if settings.by_api and settings.api:
+        from kartra_mcp.membrane.http_client import API
+
+        return API(settings.api, turns), f"Membrane's API at {settings.api.host}"
+    command = _no_way(settings) or find_program(settings)
+    cli = CLI(command, child_env(settings, command), state.work, turns)
+    return cli, shown_program(settings, command)
+
+
+def _no_way(settings: Settings) -> Refused | None:
+    """Why Membrane is not asked at all: another way may lead to another account."""
+    if settings.sandbox or settings.transport in {"cli", "auto"}:
+        return None
+    if settings.transport == "api":
+        return Refused(
+            "not_logged_in",
+            "KARTRA_MCP_TRANSPORT is api, but there are no credentials that can be used: "
+            f"{settings.api_lacks or 'none are set'}. Nothing was sent.",
+            "Set them (docs/api.md), or set KARTRA_MCP_TRANSPORT to cli; then restart the server.",
+        )
+    return Refused(
+        "program_missing",
+        "KARTRA_MCP_TRANSPORT has a value that this server does not know, so that Membrane is not "
+        "asked. Nothing was started.",
+        "Set it to cli, api or auto, or leave it out; then restart the server.",
+    )
+
+
+def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:
+    """The command that runs Membrane; or why there is none, to be told by every call."""
+    if settings.sandbox:
+        return sandbox_command(settings)
+    path = settings.environment.get("PATH", "")
+    try:
+        return executable.resolve(settings.membrane, path, settings.platform, settings.home)
+    except KartraMCPError as missing:
+        return missing
+
+
+def child_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> dict[str, str]:
+    """The allow-listed environment; node must be found by a program in a folder of npm's."""
+    allowed = runner.child_env(settings.environment, settings.platform)
+    if isinstance(command, KartraMCPError):
+        return allowed
+    path = executable.path_with(
+        command, settings.environment.get("PATH", ""), settings.platform, settings.home
+    )
+    return {**allowed, "PATH": path}
+
+
+def shown_program(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> str:
+    if settings.sandbox:
+        return "the embedded sandbox"
+    return "not found" if isinstance(command, KartraMCPError) else " ".join(command)

@@ -1,0 +1,163 @@
+"""Where the page of a state folder is, and the one-time tokens that let somebody in.
+
+`page.json` tells port and secret to this user alone (0600); whoever can read it can make a token.
+`page.lock` is held by the page's process for as long as it serves. `page.turn` is taken by whoever
+looks, begins or ends: nobody is sent to a page that is just ending, nor to what a killed one left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.state_dir import State
+from kartra_mcp.ledger.running_locks import alone, turn
+
+FILE, LOCK, TURN = "page.json", "page.lock", "page.turn"
+WAIT = 1.0
+"""Seconds for the turn; it is only ever held for a look."""
+
+LIFETIME = 86_400
+"""Seconds that a token lets somebody in; it does so once."""
+
+_NONCE, _END, _MAC = 8, 4, 16
+_ALL = frozenset("abcdefghijklmnop")
+_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+_DIGITS = str.maketrans("abcdefghijklmnop", "0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page process: its number, its port on the loopback interface, its secret."""
+
+    pid: int
+    port: int
+    secret: bytes
+
+    def address(self, now: float) -> str:
+        """An address that lets somebody in once."""
+        return f"http://127.0.0.1:{self.port}/open/{token(self.secret, now)}"
+
+
+@dataclass(slots=True)
+class Held:
+    """`page.lock`: while it is held, this process is the page of its folder."""
+
+    descriptor: int | None
+
+    def let_go(self) -> None:
+        """Once: by now the number of the descriptor may be another file's."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def token(secret: bytes, now: float) -> str:
+    """Nonce, end and their HMAC, in letters: nothing in it looks like a card or a key."""
+    said = secrets.token_bytes(_NONCE) + int(now + LIFETIME).to_bytes(_END, "big")
+    return (said + _mac(secret, said)).hex().translate(_LETTERS)
+
+
+def valid_until(secret: bytes, given: str, now: float) -> int | None:
+    """When a token of ours ends; None of any other, and of one that has ended."""
+    # One spelling only: a second one of a used token would be a second token.
+    if len(given) != 2 * (_NONCE + _END + _MAC) or not _ALL.issuperset(given):
+        return None
+    whole = bytes.fromhex(given.translate(_DIGITS))
+    said, mac = whole[:-_MAC], whole[-_MAC:]
+    until = int.from_bytes(said[_NONCE:], "big")
+    return until if hmac.compare_digest(mac, _mac(secret, said)) and now < until else None
+
+
+def _mac(secret: bytes, said: bytes) -> bytes:
+    return hmac.digest(secret, b"open " + said, hashlib.sha256)[:_MAC]
+
+
+def found(folder: Path) -> Page | None:
+    """The page that serves this folder, which now knows that somebody was sent to it."""
+    if not (folder / FILE).exists():
+        return None
+    with turn(folder / TURN, WAIT):
+        if not _is_held(folder):
+            return None
+        page = _read(folder)
+        if page is not None:
+            (folder / FILE).touch()
+        return page
+
+
+def claim(folder: Path) -> Held | None:
+    """Become the one page of this folder; None: there is one."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with turn(folder / TURN, WAIT):
+        descriptor = alone(folder / LOCK)
+        if descriptor is None:
+            return None
+        (folder / FILE).unlink(missing_ok=True)
+        return Held(descriptor)
+
+
+def announce(folder: Path, page: Page) -> bool:
+    """Tell where it is, to this user alone."""
+    told = {"pid": page.pid, "port": page.port, "secret": page.secret.hex()}
+    return State(folder).write(FILE, told)
+
+
+def is_replaced(folder: Path, page: Page) -> bool:
+    """Whether people are surely sent here no more: a file that cannot be read tells nothing."""
+    try:
+        (folder / FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    now = _read(folder)
+    return now is not None and now != page
+
+
+def withdraw(folder: Path, held: Held, unless_sent_within: float | None = None) -> bool:
+    """Send nobody here any more, and let another page begin; not if somebody was sent just now.
+
+    Done once, it does nothing more: what is announced by then is another page.
+    """
+    with turn(folder / TURN, WAIT):
+        if held.descriptor is None:
+            return True
+        if unless_sent_within is not None and _was_sent_within(folder, unless_sent_within):
+            return False
+        (folder / FILE).unlink(missing_ok=True)
+        held.let_go()
+        return True
+
+
+def _was_sent_within(folder: Path, seconds: float) -> bool:
+    """Whether somebody was; a moment that is still to come tells only of a clock put back."""
+    with suppress(OSError):
+        return 0 <= time.time() - (folder / FILE).stat().st_mtime < seconds
+    return False
+
+
+def _is_held(folder: Path) -> bool:
+    held = alone(folder / LOCK)
+    if held is not None:
+        os.close(held)
+    return held is None
+
+
+def _read(folder: Path) -> Page | None:
+    told = State(folder).read(FILE)
+    if not is_object(told):
+        return None
+    pid, port, secret = told.get("pid"), told.get("port"), told.get("secret")
+    if not (isinstance(pid, int) and isinstance(port, int) and isinstance(secret, str)):
+        return None
+    with suppress(ValueError):
+        return Page(pid, port, bytes.fromhex(secret))
+    return None

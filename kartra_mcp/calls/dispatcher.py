@@ -1,0 +1,272 @@
+"""All tools of this server: its own and one for each action; a name and arguments → an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.account.account import Account
+from kartra_mcp.account.connect import Connecting
+from kartra_mcp.calls import pagination, responses
+from kartra_mcp.calls.gateway import Done, Gateway, not_allowed, read_only
+from kartra_mcp.calls.responses import Answer
+from kartra_mcp.calls.result_store import Kept
+from kartra_mcp.calls.status import status
+from kartra_mcp.catalogue import builtin_tools, catalogue, consent_arguments, run_by_name
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS, PROXY_READ, OwnTool
+from kartra_mcp.catalogue.catalogue import EMPTY, Entry
+from kartra_mcp.catalogue.definitions import is_gated, own_arguments
+from kartra_mcp.catalogue.exposure import Exposure
+from kartra_mcp.catalogue.search import Finder
+from kartra_mcp.core.elicitation import Client
+from kartra_mcp.core.models import Call, Reply, Risk, Said
+from kartra_mcp.core.sanitize import cleaned_with_line, cut
+from kartra_mcp.membrane.limiter import Deadline
+from kartra_mcp.policy import gates
+from kartra_mcp.policy.gates import Rules, Verdict
+from kartra_mcp.schemas import arguments
+from kartra_mcp.server.instructions import instructions
+from kartra_mcp.settings import Settings
+
+FOUND = 10
+LINE = 120
+NOT_KEPT = "The rest cannot be read: too large to be kept, or the state folder is not writable."
+NOT_SHOWN = "It was done, but what Kartra answered could not be shown."
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The tools that a client may list and call, under the person's rules.
+
+    `program` is the command that runs Membrane, as it may be shown.
+    """
+
+    settings: Settings
+    rules: Rules
+    exposure: Exposure
+    finder: Finder
+    account: Account
+    gateway: Gateway
+    connecting: Connecting
+    kept: Kept
+    program: str
+
+    async def definitions(self) -> list[dict[str, Any]]:
+        """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
+        if self.exposure.wanted == "search":
+            self.account.list_behind()
+            return self.exposure.definitions(EMPTY)
+        return self.exposure.definitions(await self.account.listed())
+
+    async def call(self, name: str, given: Mapping[str, Any] | None, client: Client) -> Answer:
+        """A success.
+
+        Raises:
+            KartraMCPError: everything else.
+            QuestionToReturn: a person is asked first.
+        """
+        deadline = Deadline.after(self.settings.timeout)
+        own = OWN_TOOLS.get(name)
+        if own is None:
+            return self._answer(await self._own_name(name, given, deadline, client))
+        refuse(self.exposure.hidden_own(own, self.account.served.catalogue))
+        if own is builtin_tools.READ_MORE:
+            return self._read_more(given)
+        return self._answer(await self._own(own, given or {}, deadline, client))
+
+    def instructions(self) -> str:
+        """What a model reads before it acts; which account, as far as is known at the start."""
+        connection = None if self.settings.sandbox else self.account.served_last()
+        account = f"connection {connection}" if connection else "see kartra_status"
+        by_name = self.settings.expose != "all"
+        return instructions(account, self.rules, sandbox=self.settings.sandbox, by_name=by_name)
+
+    async def resource(self, uri: str) -> tuple[str, str]:
+        """The MIME type and the text of a resource."""
+        from kartra_mcp.server.resources import limits_in, read_resource
+
+        listed = await self.account.listed()
+        own, limits = OWN_TOOLS.values(), limits_in(self.settings)
+        return read_resource(uri, listed, own, self.rules, limits)
+
+    async def _own_name(
+        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: Client
+    ) -> Done:
+        def call(entry: Entry) -> Call:
+            gated = gates.gated(entry.risk, entry.names, self.rules)
+            return catalogue.call_of(entry, given, gated=gated)
+
+        return await self._action(name, call, deadline, client)
+
+    async def _by_name(
+        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: Client
+    ) -> Done:
+        run = run_by_name.run_of(tool, given)
+
+        def call(entry: Entry) -> Call:
+            return run.call(entry, self.rules)
+
+        return await self._action(run.action, call, deadline, client)
+
+    async def _action(
+        self, name: str, call_of: Callable[[Entry], Call], deadline: Deadline, client: Client
+    ) -> Done:
+        entry = await self.account.entry(name, deadline)
+        refuse(self.exposure.hidden(entry))
+        call = call_of(entry)
+
+        def current() -> Call:
+            now = self.account.listed_entry(name)
+            return call if now is entry else call_of(now)
+
+        return await self.gateway.run(call, deadline, current, client)
+
+    async def _own(
+        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: Client
+    ) -> Done:
+        does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[Reply]]] = {
+            builtin_tools.STATUS.name: self._status,
+            builtin_tools.SEARCH.name: self._search,
+            builtin_tools.DESCRIBE.name: self._describe,
+            builtin_tools.LEDGER.name: self._ledger,
+            builtin_tools.RECONCILE.name: self._reconcile,
+        }
+        if tool.name in does:
+            return Done(await does[tool.name](own_arguments(tool, given), deadline))
+        if tool is builtin_tools.CONNECT:
+            own_arguments(tool, given)
+            return Done(Reply(await self.connecting.connect(deadline, client)))
+        if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
+            return await self._by_name(tool, given, deadline, client)
+        call = raw_call(tool, given, self.rules)
+        return await self.gateway.run(call, deadline, lambda: call, client)
+
+    async def status(self, deadline: Deadline) -> dict[str, Any]:
+        """What `kartra_status` tells, after asking Membrane again."""
+        served = await self.account.looked_at(deadline)
+        state = self.kept.state
+        told = status(served, self.settings, self.program, state.problem)
+        return {**told, "ledger": await self.gateway.writes().status()}
+
+    async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> Reply:
+        return Reply(await self.status(deadline))
+
+    async def _ledger(self, given: Mapping[str, Any], _: Deadline) -> Reply:
+        return Reply({"lines": await self.gateway.writes().recent(given)})
+
+    async def _reconcile(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+        return Reply(await self.gateway.reconcile(given["intent"], deadline))
+
+    async def _search(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+        """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
+        intent = given["intent"]
+        found = await self.gateway.search(intent, deadline)
+        shown = [entry for entry in found if not self.exposure.hidden(entry)]
+        if not shown:
+            shown = await self.finder.find(intent, await self.account.listed(), FOUND)
+        return Reply({"tools": [one_line(entry) for entry in shown[:FOUND]]})
+
+    async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+        entry = await self.account.entry(run_by_name.action_named(given["action"]), deadline)
+        refuse(self.exposure.hidden(entry))
+        return Reply(run_by_name.described(entry, self.rules))
+
+    def _read_more(self, given: Mapping[str, Any] | None) -> Answer:
+        wanted = own_arguments(builtin_tools.READ_MORE, given or {})
+        result, path = self.kept.read(wanted["result_id"])
+        page = pagination.read_on(
+            result,
+            self.settings.result_chars,
+            path=wanted.get("path", path),
+            offset=int(wanted.get("offset", 0)),
+            limit=int(wanted["limit"]) if "limit" in wanted else None,
+            fields=wanted.get("fields", ()),
+        )
+        cut_off = truncated(page, wanted["result_id"]) if page.goes_on else None
+        return responses.success(page.shown, sandbox=self.settings.sandbox, truncated=cut_off)
+
+    def _answer(self, done: Done) -> Answer:
+        """The answer to what was done; that a write was done is told whatever Kartra answered."""
+        try:
+            return self._shown(done)
+        except Exception:
+            if done.receipt is None:
+                raise
+            return responses.success(
+                None,
+                done.reply.action_run_id,
+                sandbox=self.settings.sandbox,
+                receipt={**done.receipt, "note": NOT_SHOWN},
+            )
+
+    def _shown(self, done: Done) -> Answer:
+        """The first page of what came of it; a result that was cut is kept to be read on."""
+        whole, line = cleaned_with_line(done.reply.result)
+        page = pagination.first_page(whole, self.settings.result_chars, len(line))
+        cut_off = None
+        if page.goes_on:
+            cut_off = truncated(page, self.kept.keep(line, page.path))
+        return responses.success(
+            page.shown,
+            done.reply.action_run_id,
+            sandbox=self.settings.sandbox,
+            line=line if page.shown is whole else None,
+            truncated=cut_off,
+            receipt=done.receipt,
+        )
+
+
+def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
+    """The guarded call of a raw request.
+
+    Raises:
+        Refused: what is hostile, not permitted here, or has another tool of its own.
+    """
+    from kartra_mcp.kartra import request_guard  # not on the way to the first list
+
+    own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
+    if is_gated(tool, rules):
+        own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
+    request = request_guard.read_request(own)
+    reads = tool is PROXY_READ
+    (request_guard.require_reads if reads else request_guard.require_own_tools)(request)
+    for command in request.commands:
+        catalogue.refuse_raw_amounts(command)
+    risk = gates.request_risk(request)
+    return Call(
+        tool=tool.name,
+        title=tool.title,
+        operation=request,
+        risk=risk if reads else max(risk, Risk.WRITE),
+        names=frozenset({tool.name}),
+        commands=request.commands,
+        said=said,
+    )
+
+
+def one_line(entry: Entry) -> dict[str, str]:
+    """One result of a search."""
+    line = " ".join((entry.action.description or entry.title).split())
+    return {"tool": entry.tool, "does": cut(line, LINE), "risk": entry.risk.word}
+
+
+def truncated(page: pagination.Page, result_id: str) -> dict[str, Any]:
+    """What an answer says of a result that goes on."""
+    place = {"path": page.path} if page.path else {}
+    note = {} if result_id else {"note": NOT_KEPT}
+    return {
+        "result_id": result_id or None,
+        "total": page.total,
+        "next_offset": page.next_offset,
+        **place,
+        **note,
+    }
+
+
+def refuse(verdict: Verdict | None) -> None:
+    """Raise for what is hidden: what is not listed cannot be called."""
+    if verdict is Verdict.READ_ONLY:
+        raise read_only()
+    if verdict is not None:
+        raise not_allowed()

@@ -1,0 +1,231 @@
+"""One guarded call, top to bottom: may it run, was it agreed to, does it run, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from kartra_mcp.account.account import Account
+from kartra_mcp.account.selection import require_usable
+from kartra_mcp.calls.read_commands import ActionRead, how_to_read
+from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.consent import confirmation
+from kartra_mcp.core.elicitation import Client
+from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.models import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
+from kartra_mcp.kartra.errors import error_in, raise_for_error
+from kartra_mcp.membrane.client import Membrane, Record, ToDo
+from kartra_mcp.membrane.limiter import Deadline, Patience
+from kartra_mcp.membrane.responses import HTTPReply, RunLog
+from kartra_mcp.policy import gates
+from kartra_mcp.policy.gates import Rules, Verdict
+
+if TYPE_CHECKING:
+    from kartra_mcp.calls.writes import Writes
+
+OK = range(200, 300)
+TOO_MANY = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a call; a write's has a receipt."""
+
+    reply: Reply
+    receipt: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The only way from a validated call to Membrane; `writes` are made when first asked."""
+
+    membrane: Membrane
+    account: Account
+    rules: Rules
+    writes: Callable[[], Writes]
+
+    async def run(
+        self, call: Call, deadline: Deadline, current: Callable[[], Call], client: Client
+    ) -> Done:
+        """What came of a call that may run and was agreed to.
+
+        Args:
+            call: validated already.
+            deadline: the end of the whole call; a person's time to answer is added to it.
+            current: the same call by the list as it stands now, which a refresh may have changed.
+            client: who calls, and how a person can be asked through it.
+
+        Raises:
+            KartraMCPError: with `executed` as far as is known; for a read it is always no.
+            QuestionToReturn: a person is asked first.
+        """
+        self.permit(call)
+        try:
+            connection = await self._connection(call, deadline)
+            call = current()
+            self.permit(call)
+            if call.writes or gates.asks(call, self.rules):
+                return await self._write(call, connection, deadline, client)
+            return Done(await self._tried(call, connection, deadline))
+        except KartraMCPError as problem:
+            if not call.writes:
+                problem.executed = Executed.NO
+            elif problem.code == "connection_not_ready" and self.account.served.connection:
+                await self.writes().void(self.account.served.connection.id)
+            raise
+
+    def permit(self, call: Call) -> None:
+        """Raise unless policy lets the call run and, under gate flag, the flag is set."""
+        match gates.judge_call(call, self.rules):
+            case Verdict.READ_ONLY:
+                raise read_only()
+            case Verdict.NOT_ALLOWED:
+                raise not_allowed()
+            case Verdict.CONFIRM if self._lacks_flag(call):
+                raise confirmation.required(call)
+            case _:
+                pass
+
+    async def search(self, intent: str, deadline: Deadline) -> list[Entry]:
+        """The entries that Membrane's own search finds; none where it cannot be asked."""
+        try:
+            connection = await self.account.for_read(deadline)
+            found = await self.membrane.search(intent, connection.id, deadline)
+        except KartraMCPError:
+            return []
+        by_id = {e.action.id: e for e in self.account.served.catalogue.entries.values()}
+        return [by_id[identity] for identity in found if identity in by_id]
+
+    async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:
+        """Kartra's answer to one read command, for facts: by its action, else raw."""
+        how = how_to_read(command, self.account.served.catalogue.entries.values())
+        operation = how.action if isinstance(how, ActionRead) else how
+        given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
+        call = Call("", "", operation, Risk.READ, frozenset(), (command,), given)
+        return (await self._tried(call, connection, deadline, alone=True)).result
+
+    async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
+        """Settle an unknown write by looking in the account; the write is never repeated."""
+        connection = await self._usable(self.account.for_read, deadline)
+
+        async def read(command: Command) -> Any:
+            return await self.read(command, connection, deadline)
+
+        async def run_logs(since: float) -> tuple[RunLog, ...]:
+            try:
+                return await self.membrane.run_logs(connection.id, intent_id, since, deadline)
+            except KartraMCPError:
+                return ()
+
+        return await self.writes().reconcile(intent_id, connection, read, run_logs)
+
+    async def _write(
+        self, call: Call, connection: Connection, deadline: Deadline, client: Client
+    ) -> Done:
+        patience = Patience(deadline)
+
+        async def read(command: Command) -> Any:
+            try:
+                return await self.read(command, connection, patience.deadline)
+            except KartraMCPError as problem:
+                if problem.code == "membrane_error":
+                    await self._require_still_usable(patience.deadline)
+                raise
+
+        async def run_once(record: Record) -> Reply:
+            return await self._tried(call, connection, patience.deadline, record)
+
+        reply, receipt = await self.writes().run(call, connection, client, patience, read, run_once)
+        return Done(reply, receipt.as_dict())
+
+    async def _require_still_usable(self, deadline: Deadline) -> None:
+        """Ask again: a connection that left READY meanwhile is not a missing fact."""
+        found = await self.account.looked_at(deadline)
+        if found.connection is not None:
+            require_usable(found.connection)
+
+    def _lacks_flag(self, call: Call) -> bool:
+        flagged = gates.call_gate(call, self.rules) is Gate.FLAG and not call.said.repeat
+        return flagged and not call.said.confirm
+
+    async def _connection(self, call: Call, deadline: Deadline) -> Connection:
+        wanted = self.account.for_write if call.writes else self.account.for_read
+        return await self._usable(wanted, deadline)
+
+    async def _usable(
+        self, wanted: Callable[[Deadline], Awaitable[Connection]], deadline: Deadline
+    ) -> Connection:
+        connection = await wanted(deadline)
+        require_usable(connection)
+        return connection
+
+    async def _tried(
+        self,
+        call: Call,
+        connection: Connection,
+        deadline: Deadline,
+        record: Record | None = None,
+        *,
+        alone: bool = False,
+    ) -> Reply:
+        """Once, and again only what surely was not executed."""
+        finish = call.risk is Risk.IRREVERSIBLE
+        to_do = ToDo(deadline, call.writes, finish, paced=True, record=record, alone=alone)
+        for tries in count():
+            try:
+                return await self._once(call, connection, to_do)
+            except KartraMCPError as problem:
+                wait = gates.retry_after(problem, call.risk, tries)
+                if wait is None or not deadline.allows(call.writes, after=wait):
+                    raise
+                await anyio.sleep(wait)
+        raise AssertionError  # count() has no end
+
+    async def _once(self, call: Call, connection: Connection, to_do: ToDo) -> Reply:
+        if isinstance(call.operation, Action):
+            reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
+        else:
+            answer = await self.membrane.request(call.operation, connection.id, to_do)
+            raise_for_status(answer, write=call.writes)
+            reply = Reply(answer.body)
+        raise_for_error(reply.result, write=call.writes)
+        return reply
+
+
+def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
+    """Raise for an HTTP status that is no success; an error in the body says more."""
+    if answer.status is None or answer.status in OK:
+        return
+    if answer.status == TOO_MANY:
+        raise Failed(
+            "rate_limited",
+            "Kartra turned the request away because of too many calls; it was not executed.",
+            "Wait a second, then repeat it.",
+            executed=Executed.NO,
+        )
+    raise error_in(answer.body, write=write) or Failed(
+        "kartra_error",
+        f"The request was answered with the HTTP status {answer.status}.",
+        "Check the path; if this was a write, look in Kartra before repeating it.",
+        detail={"status": answer.status},
+    )
+
+
+def read_only() -> Refused:
+    return Refused(
+        "read_only",
+        "This server is read-only: only reads are listed and run. Nothing was done.",
+        "Ask the person who set KARTRA_MCP_READ_ONLY.",
+    )
+
+
+def not_allowed() -> Refused:
+    return Refused(
+        "not_allowed",
+        "The settings of this server do not allow this. Nothing was done.",
+        "Ask the person who set the allow and deny lists and the gates; kartra_status has them.",
+    )

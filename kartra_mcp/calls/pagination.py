@@ -1,0 +1,196 @@
+"""Large results in pages: cut at whole items, continued by `kartra_read_more`. Pure.
+
+A place inside a result is a JSON Pointer (RFC 6901): "" is the whole, `/lead_details/tags/0` the
+first tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.sanitize import as_json
+
+MARK = 160
+"""Characters that a mark in the place of an item too large to show may take."""
+_INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a result. `next_offset` is None on the last page.
+
+    `path` is the place that was cut, `total` how many items (or characters) it has in all;
+    `marked` says that a mark stands in the place of an item.
+    """
+
+    shown: Any
+    path: str = ""
+    total: int = 0
+    next_offset: int | None = None
+    marked: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is more to read than is shown."""
+        return self.next_offset is not None or self.marked
+
+
+def first_page(result: Any, room: int, size: int | None = None) -> Page:
+    """The whole result if its JSON fits in `room` characters, else as many whole items as fit.
+
+    What is cut is the largest list of it (else the largest object or text), the rest stays.
+    `size` is that of its whole JSON, where it is known already.
+    """
+    if (len(as_json(result)) if size is None else size) <= room:
+        return Page(result)
+    path, part = _largest(result)
+    rest = len(as_json(_with(result, path, _none_of(part))))
+    if rest >= room - MARK and path:
+        return _cut(result, "", room)
+    page = _cut(part, path, room - rest)
+    return replace(page, shown=_with(result, path, page.shown))
+
+
+def read_on(
+    result: Any,
+    room: int,
+    *,
+    path: str,
+    offset: int,
+    limit: int | None = None,
+    fields: Sequence[str] = (),
+) -> Page:
+    """A later page of the place `path`: items from `offset` on, of objects only `fields`."""
+    part = at(result, path)
+    if fields:
+        part = _only(part, fields)
+    return _cut(part, path, room, offset, limit)
+
+
+def at(result: Any, path: str) -> Any:
+    """What stands at a place; a lone `/` is taken for the whole where there is no empty name.
+
+    Raises:
+        Refused: `invalid_arguments` where there is nothing.
+    """
+    found = result
+    root = path == "/" and not (is_object(result) and "" in result)
+    for step in () if root else _steps(path):
+        if is_object(found) and step in found:
+            found = found[step]
+        elif is_array(found) and _INDEX.fullmatch(step) and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            raise Refused(
+                "invalid_arguments",
+                "There is nothing at this path of the result.",
+                'Give a JSON Pointer such as "/lead_details/tags", or leave the path out.',
+            )
+    return found
+
+
+def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = None) -> Page:
+    if is_array(part):
+        taken, marked = _fitting(part, path, room, offset, limit)
+        return _page(taken, path, len(part), offset + len(taken), marked=marked)
+    if is_object(part):
+        names = list(part)
+        values = [part[name] for name in names]
+        taken, marked = _fitting(values, path, room, offset, limit, names)
+        shown = dict(zip(names[offset:], taken, strict=False))
+        return _page(shown, path, len(names), offset + len(taken), marked=marked)
+    if isinstance(part, str):
+        end = offset + min(max(room // 2, 1), limit or room)
+        return _page(part[offset:end], path, len(part), end)
+    return Page(part, path, 1)
+
+
+def _page(shown: Any, path: str, total: int, end: int, *, marked: bool = False) -> Page:
+    return Page(shown, path, total, end if end < total else None, marked)
+
+
+def _fitting(
+    items: Sequence[Any],
+    path: str,
+    room: int,
+    offset: int,
+    limit: int | None,
+    names: Sequence[str] | None = None,
+) -> tuple[list[Any], bool]:
+    """The items from `offset` on that fit; one that never fits is a mark of where to read it.
+
+    And whether there is such a mark among them.
+    """
+    taken: list[Any] = []
+    marked = False
+    whole = room
+    for number in range(offset, min(len(items), offset + (limit or len(items)))):
+        name = names[number] if names else str(number)
+        item, size = items[number], len(as_json(items[number])) + (len(name) + 4 if names else 1)
+        too_large = size > whole
+        if too_large:
+            item, size = _mark(path, name, size), MARK
+        if size > room and taken:
+            break
+        taken.append(item)
+        marked = marked or too_large
+        room -= size
+    return taken, marked
+
+
+def _mark(path: str, step: str, size: int) -> dict[str, Any]:
+    return {"too_large_to_show": True, "characters": size, "path": f"{path}/{_escaped(step)}"}
+
+
+def _largest(result: Any) -> tuple[str, Any]:
+    """The place of the largest list; without one the whole."""
+    lists = [(path, part) for path, part in _places(result, "", 6) if is_array(part)]
+    if not lists:
+        return "", result
+    return lists[0] if len(lists) == 1 else max(lists, key=lambda found: len(as_json(found[1])))
+
+
+def _places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    yield path, value
+    if is_object(value) and depth:
+        for name, inner in value.items():
+            yield from _places(inner, f"{path}/{_escaped(name)}", depth - 1)
+
+
+def _with(result: Any, path: str, part: Any) -> Any:
+    """The result with another part at a place; nothing that was given is changed."""
+    steps = list(_steps(path))
+    if not steps:
+        return part
+    first, rest = steps[0], "/".join(["", *map(_escaped, steps[1:])])
+    return {**result, first: _with(result[first], rest, part)}
+
+
+def _none_of(part: Any) -> Any:
+    return [] if is_array(part) else {} if is_object(part) else ""
+
+
+def _only(part: Any, fields: Sequence[str]) -> Any:
+    if is_array(part):
+        return [_only(item, fields) for item in part]
+    if is_object(part):
+        return {name: part[name] for name in fields if name in part}
+    return part
+
+
+def _steps(path: str) -> Iterator[str]:
+    if not path:
+        return
+    if not path.startswith("/"):
+        path = "/" + path
+    for step in path[1:].split("/"):
+        yield step.replace("~1", "/").replace("~0", "~")
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,73 @@
+"""One read command, by the action that does it or else as a raw request. Pure: only says how."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.core.models import Action, Command, RawRequest, Risk
+from kartra_mcp.kartra import commands
+from kartra_mcp.kartra.commands import plain
+from kartra_mcp.policy import gates
+from kartra_mcp.schemas import arguments
+
+ENDPOINT = "/api"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRead:
+    """Run this action with these arguments."""
+
+    action: Action
+    arguments: Mapping[str, Any]
+
+
+def how_to_read(command: Command, entries: Iterable[Entry]) -> ActionRead | RawRequest:
+    """The action whose command it is and that has a field for everything given, else raw."""
+    for entry in entries:
+        if commands.command_of(entry.action.key) == command.name and entry.risk is Risk.READ:
+            given = _fields(entry, {**command.lead, **command.arguments})
+            if given is not None:
+                return ActionRead(entry.action, given)
+    return _raw(command)
+
+
+def _fields(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is given under the action's own names; None where it has no field for something."""
+    declared = {plain(name): name for name in entry.portable.declared}
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        own = next((declared[a] for a in _aliases(name, value) if a in declared), None)
+        if own is None:
+            return None
+        found[own] = value
+    return arguments.normalised(entry.portable, found, commands.ID_NAMES, commands.AMOUNT_NAMES)
+
+
+def _aliases(name: str, value: Any) -> list[str]:
+    """The plain names that a value may go by, its own first; an address never stands as an id."""
+    kinds = [names for names in commands.TARGETS.values() if name in names or name == "id"]
+    address = "@" in str(value)
+    others = [plain(alias) for names in kinds for alias in names if ("email" in alias) == address]
+    return [plain(name), *others, *([] if address else ["id"])]
+
+
+def _raw(command: Command) -> RawRequest:
+    if command.name == "get_lead":
+        body: dict[str, Any] = {"get_lead": dict(command.arguments)}
+    else:
+        body = {"actions": [{"cmd": command.name, **command.arguments}]}
+    if command.lead:
+        body["lead"] = dict(command.lead)
+    request = RawRequest(
+        "POST",
+        ENDPOINT,
+        body=json.dumps(body),
+        content_type="application/json",
+        commands=(command,),
+    )
+    assert gates.request_risk(request) is Risk.READ, command.name  # noqa: S101
+    return request

@@ -1,0 +1,130 @@
+"""What a look in the account proves about a write whose outcome is unknown. Pure.
+
+Done only on evidence newer than the preview; not done only after two looks, each at least 15
+minutes after the intent, because Kartra applies some writes later. Else it stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from kartra_mcp.consent.facts import Facts
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Executed, Risk
+from kartra_mcp.kartra.errors import raise_for_error
+from kartra_mcp.kartra.operations import Act, money
+from kartra_mcp.membrane.responses import RunLog
+
+SETTLED_AFTER = 15 * 60.0
+LOOKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look found. `late_look`: nothing was seen, late enough to count."""
+
+    state: Literal["succeeded", "failed", "unknown"]
+    why: str
+    late_look: bool = False
+
+
+def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:
+    """The finding of one more look.
+
+    Args:
+        entry: the intent, with its `facts` (`seen`: the evidence at the preview) and `at`.
+        facts: as read now.
+        now: the ledger's time.
+        late_looks: how many looks before found nothing, late enough.
+    """
+    kept: Mapping[str, Any] = entry.get("facts") or {}
+    seen: Sequence[str] | None = kept.get("seen")
+    if facts.unread:
+        return Finding("unknown", f"Not everything could be read: {facts.unread[0]}.")
+    if seen is None and (facts.done or (facts.act is Act.REFUND and facts.evidence)):
+        return Finding("unknown", "Nothing was read before it ran, so nothing can be compared.")
+    proof = _proof(facts, seen or (), _moved(entry))
+    if proof is not None:
+        return proof
+    return _nothing_seen(entry, facts, now, late_looks)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What Membrane's own log of a run proves, by the rules for an answer."""
+
+    state: Literal["succeeded", "failed"]
+    why: str
+    run: str
+
+
+def logged(logs: Sequence[RunLog], risk: str) -> Logged | None:
+    """What the logs of one write's runs prove together; None where nothing.
+
+    That a run has no log proves nothing. So only what is never tried again is known as not done
+    by the one log that says so; of anything else a later run may have left none.
+    """
+    told = [(log, _executed(log)) for log in logs]
+    done = next((log for log, executed in told if executed is Executed.YES), None)
+    if done:
+        return Logged("succeeded", "Membrane's own log of the run says that it was done.", done.id)
+    refused = [log for log, executed in told if executed is Executed.NO]
+    if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.word:
+        why = "Membrane's own log of the run says that it was turned away."
+        return Logged("failed", why, refused[0].id)
+    return None
+
+
+def _executed(log: RunLog) -> Executed:
+    if log.reply is None:
+        return log.problem.executed if log.problem else Executed.UNKNOWN
+    try:
+        raise_for_error(log.reply.result, write=True)
+    except KartraMCPError as problem:
+        return problem.executed
+    return Executed.YES
+
+
+def _nothing_seen(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:
+    """Nothing new is there; whether that proves that nothing was done."""
+    if not _fully_read(facts):
+        return Finding("unknown", "What was read does not tell how it stands.")
+    if now - float(entry.get("at") or now) < SETTLED_AFTER:
+        return Finding("unknown", "Nothing is to be seen yet; Kartra applies some writes later.")
+    if late_looks + 1 < LOOKS:
+        return Finding("unknown", "Nothing is to be seen; one more look decides.", late_look=True)
+    return Finding("failed", "Nothing was seen in two looks, 15 minutes and more after it.")
+
+
+def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding | None:
+    """What is new since the preview; None where nothing is."""
+    new = [row for row in facts.evidence if row not in seen]
+    if facts.act is Act.CANCELLATION and facts.done and new:
+        return Finding("succeeded", f"The subscription's status changed to {new[0]}.")
+    if facts.act is not Act.REFUND or not new:
+        return None
+    ours = [row for row in new if moved is None or money(row.rpartition(" ")[2]) == moved]
+    if not ours:
+        return Finding("unknown", f"There is a new refund of another sum: {new[0]}.")
+    return Finding("succeeded", f"There is a refund that was not there before: {ours[0]}.")
+
+
+def _fully_read(facts: Facts) -> bool:
+    """Nothing is settled as not done without having seen how it stands."""
+    if facts.act is Act.REFUND:
+        return facts.remaining is not None
+    return bool(facts.shown.get("status"))
+
+
+def _moved(entry: Mapping[str, Any]) -> Decimal | None:
+    found = entry.get("known_amount") or entry.get("amount")
+    return None if found is None else money(found)
+
+
+WHAT_TO_CHECK = (
+    "In Kartra, open what this write was to change (its line in kartra_ledger has the operation, "
+    "the target and the lead) and look whether that is so; then decide. Nothing repeats it."
+)

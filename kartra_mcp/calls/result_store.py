@@ -1,0 +1,106 @@
+"""Results that were cut, kept in the state folder for `kartra_read_more`, by any process of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.state_dir import State
+
+FOR_SECONDS = 15 * 60
+IN_ALL = 50 * 1024 * 1024
+_ID_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The results on disk: 15 minutes each, 50 MB in all, the oldest going first."""
+
+    state: State
+    _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
+
+    def keep(self, text: str, path: str) -> str:
+        """Keep a result's JSON and the place that was cut; its id, or "" where it cannot be.
+
+        What is larger than the bound is not kept: it would be the first to go.
+        """
+        identity = secrets.token_urlsafe(_ID_BYTES)
+        kept = f'{{"path":{json.dumps(path)},"result":{text}}}'
+        if len(kept.encode()) > IN_ALL:
+            return ""
+        written = self.state.write_text(_file(identity), kept)
+        self._tidy()
+        return identity if written else ""
+
+    def read(self, identity: str) -> tuple[Any, str]:
+        """A result that was kept and the place that was cut.
+
+        Raises:
+            Refused: `result_expired`.
+        """
+        found = self._fresh(identity)
+        if found is None:
+            raise Refused(
+                "result_expired",
+                "This result is no longer kept: results are kept for 15 minutes.",
+                "Call the tool that gave it again, if that was a read.",
+            )
+        return found["result"], str(found["path"])
+
+    def _fresh(self, identity: str) -> dict[str, Any] | None:
+        if not _is_id(identity):
+            return None
+        file = self.state.folder / _file(identity)
+        try:
+            written_at = file.stat().st_mtime
+            if time.time() - written_at > FOR_SECONDS:
+                self._newest.clear()
+                file.unlink(missing_ok=True)
+                return None
+            found = self._parsed(file, written_at)
+        except (OSError, ValueError):
+            return None
+        return found if is_object(found) and "result" in found and "path" in found else None
+
+    def _parsed(self, file: Path, written_at: float) -> Any:
+        """Parsed once while it is being read on: a large one takes a while."""
+        key = (file.name, written_at)
+        if key not in self._newest:
+            self._newest.clear()
+            self._newest[key] = json.loads(file.read_text(encoding="utf-8"))
+        return self._newest[key]
+
+    def _tidy(self) -> None:
+        """Remove what is old, and the oldest beyond the bound."""
+        files = sorted(_files(self.state.folder), key=lambda found: found[1], reverse=True)
+        total = 0
+        for file, at, size in files:
+            total += size
+            if total > IN_ALL or time.time() - at > FOR_SECONDS:
+                with suppress(OSError):
+                    file.unlink()
+
+
+def _files(folder: Path) -> list[tuple[Path, float, int]]:
+    found: list[tuple[Path, float, int]] = []
+    for file in folder.glob("result-*.json"):
+        with suppress(OSError):
+            about = file.stat()
+            found.append((file, about.st_mtime, about.st_size))
+    return found
+
+
+def _file(identity: str) -> str:
+    return f"result-{identity}.json"
+
+
+def _is_id(identity: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,40}", identity) is not None

@@ -1,0 +1,141 @@
+"""What `kartra_status` tells: what is served, by what rules, and the remedy for what is wrong."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from kartra_mcp import __version__
+from kartra_mcp.account.selection import described, require_usable
+from kartra_mcp.account.snapshot import Served
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.settings import Settings
+
+
+def status(served: Served, settings: Settings, program: str, state_problem: str) -> dict[str, Any]:
+    """The whole answer.
+
+    Args:
+        served: after Membrane was asked again.
+        settings: of this process.
+        program: the command that runs Membrane, as it may be shown.
+        state_problem: why the state folder cannot be written, or "".
+    """
+    over = settings.api_passed_over
+    problems = [*_problems(served), *([{"message": over[0], "remedy": over[1]}] if over else [])]
+    return {
+        "account": "SANDBOX" if settings.sandbox else "real",
+        "server": f"kartra-mcp {__version__}",
+        "program": _program(served, settings, program),
+        "login": _login(served),
+        "connection": described(served.connection) if served.connection else None,
+        "actions": _actions(served),
+        "rules": _rules(settings),
+        "settings_not_usable": [str(problem) for problem in settings.problems],
+        "state_folder": str(settings.state_dir),
+        "problems": [*problems, *([{"message": state_problem}] if state_problem else [])],
+        "healthy": not problems and not settings.problems and not state_problem,
+    }
+
+
+def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]:
+    """What carries the calls; and why credentials for the API, where some are set, are not used."""
+    found = served.program
+    known = {True: "yes", False: "no", None: "not yet"}[found.known if found else None]
+    lacks = "" if settings.sandbox else settings.api_lacks
+    return {
+        "command": program,
+        "transport": "api" if settings.by_api else "cli",
+        **({"api_not_used": lacks} if lacks else {}),
+        "version": found.version if found else "",
+        "is_membrane": known,
+    }
+
+
+def _login(served: Served) -> str:
+    if served.problem and served.problem.code == "not_logged_in":
+        return "no"
+    if served.confirmed_at is not None:
+        return "yes"
+    return {True: "yes", False: "no", None: "unknown"}[served.login]
+
+
+def _actions(served: Served) -> dict[str, Any]:
+    listed = served.fetched_at > 0
+    age = max(0, round(time.time() - served.fetched_at)) if listed else None
+    return {
+        "number": len(served.catalogue.entries),
+        "age_seconds": age,
+        "stale": served.stale,
+        "complete": served.complete,
+        "left_out": list(served.catalogue.left_out),
+    }
+
+
+def _rules(settings: Settings) -> dict[str, Any]:
+    return {
+        "gates": {risk.word: str(gate) for risk, gate in settings.gates.items()},
+        "tools": {pattern: str(gate) for pattern, gate in settings.tool_gates},
+        "gates_of_tools": {name: str(gate) for name, gate in settings.tool_gates},
+        "limits": {name: _text(value) for name, value in asdict(settings.limits).items()},
+        "approval": "outside" if settings.outside else "client",
+        "read_only": settings.read_only,
+        "allow": list(settings.allow) or "all",
+        "deny": list(settings.deny),
+    }
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _problems(served: Served) -> list[dict[str, Any]]:
+    problems = (served.problem, _unusable(served), _unconfirmed(served), _lost(served))
+    found = [problem for problem in problems if problem]
+    program = served.program
+    if served.problem is None and program and not program.known:
+        found.append(
+            Refused(
+                "wrong_program",
+                "The program is not known to be Membrane's; writes are refused.",
+                "Set KARTRA_MCP_MEMBRANE to the full path of Membrane's program.",
+            )
+        )
+    return [_shown(problem) for problem in found]
+
+
+def _unconfirmed(served: Served) -> KartraMCPError | None:
+    if served.confirmed_at is not None or served.problem:
+        return None
+    return Refused(
+        "catalogue_unavailable",
+        "Membrane has not answered in time; what is shown was not confirmed.",
+        "Ask again in a minute, or raise KARTRA_MCP_TIMEOUT.",
+    )
+
+
+def _lost(served: Served) -> KartraMCPError | None:
+    if not served.lost:
+        return None
+    return Refused(
+        "catalogue_unavailable",
+        "The list of actions could not be read whole; entries kept from before stand in.",
+        "Ask again in a minute; if it stays, update the membrane program.",
+    )
+
+
+def _unusable(served: Served) -> KartraMCPError | None:
+    if served.connection is None:
+        return None
+    try:
+        require_usable(served.connection)
+    except KartraMCPError as problem:
+        return problem
+    return None
+
+
+def _shown(problem: KartraMCPError) -> dict[str, Any]:
+    told = problem.as_dict()
+    return {name: told[name] for name in ("code", "message", "remedy", "detail") if name in told}

@@ -1,0 +1,69 @@
+"""The record of one write that runs: its intent before the first start, its outcome once."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Executed
+from kartra_mcp.core.threads import in_thread
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.records import Binding, Ending, Intent, Limits
+from kartra_mcp.ledger.running_locks import Running
+from kartra_mcp.membrane.client import Begun
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One write's record: begun right before the first start, ended once."""
+
+    ledger: Ledger
+    intent: Intent
+    limits: Limits
+    binding: Binding | None
+    running: Running | None = None
+    has_started: bool = False
+
+    async def begin(self) -> Begun:
+        if self.running is None:
+            self.running = await in_thread(
+                self.ledger.begin, self.intent, self.limits, self.binding
+            )
+        held = () if sys.platform == "win32" else (self.running.lock_fd,)
+        return Begun(self.intent.id, held)
+
+    def started(self) -> None:
+        self.has_started = True
+
+    async def end(
+        self, state: Ending, executed: Executed, run_id: str | None = None, code: str = ""
+    ) -> str:
+        """Record the outcome; why that could not be done, or ""."""
+        if self.running is None:
+            return ""
+        detail = {"code": code} if code else {}
+        try:
+            await in_thread(
+                self.ledger.finish,
+                self.intent.id,
+                state,
+                executed=executed,
+                detail=detail,
+                action_run_id=run_id,
+                undo=self.intent.undo,
+            )
+        except KartraMCPError as problem:
+            return problem.message
+        except Exception as slip:  # noqa: BLE001  what was done is told all the same
+            return f"{type(slip).__name__} in this server."
+        finally:
+            self.running.close()
+        return ""
+
+    async def lose(self) -> Executed:
+        """It ended without an answer: unknown if it had started, else surely not done."""
+        lost = self.has_started
+        executed = Executed.UNKNOWN if lost else Executed.NO
+        await self.end("unknown" if lost else "failed", executed, code="internal_error")
+        return executed

@@ -1,0 +1,387 @@
+"""A guarded write: agreed to, recorded, run, recorded; nothing runs that could not be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kartra_mcp.calls.reconciliation import WHAT_TO_CHECK, Logged, finding, logged
+from kartra_mcp.calls.write_record import Recorded
+from kartra_mcp.consent.facts import Facts, Read, facts_of
+from kartra_mcp.consent.flow import Agreement, Asked, Consent, no_page
+from kartra_mcp.core.elicitation import Client
+from kartra_mcp.core.errors import KartraMCPError, Refused, internal_error
+from kartra_mcp.core.models import Action, Call, Connection, Executed, Gate, Reply, Risk
+from kartra_mcp.core.threads import in_thread
+from kartra_mcp.kartra import commands, operations
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.pseudonyms import mask_email
+from kartra_mcp.ledger.records import (
+    Binding,
+    Ending,
+    Filters,
+    Intent,
+    Limits,
+    moment,
+    new_intent_id,
+)
+from kartra_mcp.membrane.limiter import Patience
+from kartra_mcp.membrane.responses import RunLog
+from kartra_mcp.policy import gates as policy
+from kartra_mcp.policy.fingerprint import described, digest, loosened
+from kartra_mcp.policy.gates import Rules
+
+KEPT_FACTS = (
+    "transaction_id",
+    "subscription_id",
+    "product",
+    "product_id",
+    "status",
+    "amount",
+    "refunded_so_far",
+    "remaining",
+    "this_refund",
+    "full_or_partial",
+)
+"""The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
+
+RunOnce = Callable[[Recorded], Awaitable[Reply]]
+ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write's answer says of it: the contract's `{"intent", "done", "undo"}`."""
+
+    intent: str
+    done: str
+    undo: str
+    note: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        told = {"intent": self.intent, "done": self.done, "undo": self.undo}
+        return {**told, "note": self.note} if self.note else told
+
+
+@dataclass(slots=True)
+class Writes:
+    """Every write of this server, on one ledger, under one policy."""
+
+    ledger: Ledger
+    rules: Rules
+    limits: Limits
+    actor: str
+    sandbox: bool = False
+    outside: bool = False
+    flags: str = ""
+    page: Callable[[float], str] = no_page
+    opened: bool = False
+    slowness: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        return described(self.rules, self.limits, outside=self.outside)
+
+    async def open(self) -> None:
+        """Once: what died with another process is unknown now, and a looser policy is a line."""
+        if not self.opened:
+            await in_thread(self._open)
+            self.opened = True
+
+    async def void(self, connection: str) -> None:
+        """The connection left READY: what was agreed to on it counts no more."""
+        with suppress(KartraMCPError):  # without a ledger no id counts anyway
+            await in_thread(self.ledger.void_all, connection)
+
+    async def status(self) -> dict[str, Any]:
+        """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
+        try:
+            await self.open()
+            newest = await in_thread(self.ledger.newest, "policy") or {}
+            unknown = await in_thread(self.ledger.recent, 100, Filters(state="unknown"))
+        except KartraMCPError as problem:
+            return {"usable": False, "problem": problem.message, "remedy": problem.remedy}
+        return {
+            "usable": True,
+            "policy": digest(self.policy),
+            "policy_since": moment(newest["at"]) if "at" in newest else None,
+            "loosened": newest.get("loosened", []),
+            "unknown": [line["intent"] for line in unknown],
+        }
+
+    async def recent(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The newest lines, for a model: what was done and what is unknown."""
+        await self.open()
+        await in_thread(self.ledger.settle)
+        lead = wanted.get("lead")
+        filters = Filters(
+            tool=wanted.get("tool"),
+            state=wanted.get("state"),
+            target=self._unnamed(wanted["target"]) if "target" in wanted else None,
+            lead_hash=await in_thread(self.ledger.lead_key, lead) if lead else None,
+        )
+        lines = await in_thread(self.ledger.recent, wanted.get("count", 20), filters)
+        return [_for_a_model(line) for line in lines]
+
+    async def reconcile(
+        self, intent_id: str, connection: Connection, read: Read, run_logs: ReadRunLogs
+    ) -> dict[str, Any]:
+        """Settle one unknown write by evidence; else say what a person can check.
+
+        Membrane's own log of the run is asked first, then Kartra's account.
+        """
+        await self.open()
+        await in_thread(self.ledger.settle)
+        await in_thread(self.ledger.require_ended, intent_id)  # before the look, so that it counts
+        entry = await in_thread(self.ledger.show, intent_id)
+        if entry is None or entry["state"] != "unknown":
+            raise _not_unknown(entry)
+        if entry["connection"] != connection.id:
+            raise _other_connection()
+        proof = logged(await run_logs(float(entry["at"])), str(entry["risk"]))
+        if proof:
+            return await self._settled_by_log(intent_id, proof)
+        now = await in_thread(self.ledger.now)
+        facts = await facts_of(str(entry["operation"]), entry, read)
+        looks = await in_thread(self.ledger.looks, intent_id)
+        found = finding(entry, facts, now, looks)
+        seen = {"why": found.why, "evidence": list(facts.evidence)}
+        if found.state != "unknown":
+            await in_thread(self.ledger.reconcile, intent_id, found.state, seen)
+        elif found.late_look:
+            await in_thread(self.ledger.note, "look", {"intent": intent_id, **seen})
+        told = {"intent": intent_id, "state": found.state, "why": found.why}
+        return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
+
+    async def _settled_by_log(self, intent_id: str, proof: Logged) -> dict[str, Any]:
+        seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
+        await in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
+        return {"intent": intent_id, "state": proof.state, **seen}
+
+    async def run(
+        self,
+        call: Call,
+        connection: Connection,
+        client: Client,
+        patience: Patience,
+        read: Read,
+        run_once: RunOnce,
+    ) -> tuple[Reply, Receipt]:
+        """The reply and the receipt.
+
+        Raises:
+            KartraMCPError: with what is known of whether it was done, as the ledger has it.
+            QuestionToReturn: a person is asked first.
+        """
+        await self.open()
+        if operations.needs_target(call) and not operations.is_plain(call):
+            raise _no_target()
+        binding = self._binding(call, connection)
+        draft = self._draft(call, connection, client)
+        asked = Asked(
+            call, await self._gate(call), binding, read, client, draft, self.limits, patience
+        )
+        consent = Consent(
+            self.ledger, self.sandbox, self.outside, self.flags, self.page, self.slowness
+        )
+        agreement = await consent.agree(asked)
+        intent = self._intent(draft, agreement)
+        recorded = Recorded(self.ledger, intent, self.limits, binding)
+        return await self._recorded(recorded, run_once, call)
+
+    async def _recorded(
+        self, recorded: Recorded, run_once: RunOnce, call: Call
+    ) -> tuple[Reply, Receipt]:
+        try:
+            reply = await run_once(recorded)
+        except KartraMCPError as problem:
+            await recorded.end(_ending(problem), problem.executed, code=problem.code)
+            raise _settled_by(problem, recorded) from None
+        except Exception as slip:
+            raise _settled_by(internal_error(await recorded.lose()), recorded) from slip
+        except BaseException:  # a cancellation
+            await recorded.lose()
+            raise
+        missed = await recorded.end("succeeded", Executed.YES, reply.action_run_id)
+        return reply, _receipt(recorded.intent, call, missed)
+
+    async def _gate(self, call: Call) -> Gate:
+        gate = policy.call_gate(call, self.rules)
+        mails = _mails(call)
+        if not mails or gate in (Gate.HUMAN, Gate.DENY):
+            return gate
+        over = await in_thread(self.ledger.mails_last_hour) + mails > self.limits.mail_per_hour
+        return Gate.HUMAN if over else gate
+
+    def _binding(self, call: Call, connection: Connection) -> Binding:
+        operation = call.operation
+        is_action = isinstance(operation, Action)
+        return Binding(
+            tool=call.tool,
+            arguments=operations.arguments_digest(call),
+            connection=connection.id,
+            connection_created=connection.created_at,
+            action=operation.id if is_action else "raw request",
+            revision=operation.revision if is_action else "",
+            policy=digest(self.policy),
+        )
+
+    def _draft(
+        self, call: Call, connection: Connection, client: Client
+    ) -> Callable[[Facts | None], Intent]:
+        given = operations.amount_of(call)
+
+        def draft(facts: Facts | None) -> Intent:
+            target = (facts.target if facts else None) or operations.target_of(call)
+            email = facts.lead if facts and facts.lead else _email(call)
+            return Intent(
+                id=new_intent_id(),
+                tool=call.tool,
+                operation=operations.operation_of(call),
+                risk=call.risk,
+                connection=connection.id,
+                target_kind=target.kind if target else "",
+                target=self._unnamed(target.id) if target else None,
+                amount=given,
+                remainder=facts.remaining if facts else None,
+                known_amount=facts.moves if facts else given,
+                arguments_digest=operations.arguments_digest(call),
+                fresh=facts is not None,
+                repeat=call.said.repeat,
+                mail=_mails(call),
+                actor=self.actor,
+                client=client.name,
+                facts=_kept(facts),
+                lead=mask_email(email) if email else "",
+                lead_hash=self.ledger.lead_key(email) if email else "",
+                undo=_undo(call),
+            )
+
+        return draft
+
+    def _unnamed(self, target: str) -> str:
+        """A target as the ledger keeps it: of an address, the mask and its keyed hash."""
+        if "@" not in target:
+            return target
+        return f"{mask_email(target)} {self.ledger.lead_key(target)[:16]}"
+
+    def _intent(self, draft: Callable[[Facts | None], Intent], agreement: Agreement) -> Intent:
+        """The intent as it is recorded: with its consent."""
+        return replace(
+            draft(agreement.facts),
+            consent=agreement.consent,
+            confirmation_id=agreement.confirmation_id,
+            fresh=agreement.fresh,
+        )
+
+    def _open(self) -> None:
+        self.ledger.settle()
+        self.ledger.lead_key("")  # its key is read once, here, off the event loop
+        now = self.policy
+        before = self.ledger.newest("policy")
+        if before is None or before.get("digest") != digest(now):
+            looser = loosened(before.get("policy", {}), now) if before else []
+            self.ledger.note("policy", {"digest": digest(now), "policy": now, "loosened": looser})
+
+
+SHOWN_TO_A_MODEL = (
+    "intent",
+    "time",
+    "tool",
+    "operation",
+    "target_kind",
+    "target",
+    "amount",
+    "known_amount",
+    "state",
+    "executed",
+    "consent",
+    "lead",
+    "undo",
+    "actor",
+    "client",
+    "action_run_id",
+    "evidence",
+)
+
+
+def _for_a_model(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line without digests, and without what is not there."""
+    return {name: line[name] for name in SHOWN_TO_A_MODEL if line.get(name) not in (None, "")}
+
+
+def _settled_by(problem: KartraMCPError, recorded: Recorded) -> KartraMCPError:
+    """An error after which it is unknown says what looks, and under which name it stands."""
+    if problem.executed is Executed.UNKNOWN and recorded.running is not None:
+        intent = recorded.intent.id
+        problem.remedy += f" kartra_reconcile looks for you: its intent is {intent}."
+    return problem
+
+
+def _ending(problem: KartraMCPError) -> Ending:
+    if problem.executed is Executed.UNKNOWN:
+        return "unknown"
+    if problem.executed is Executed.YES:
+        return "succeeded"  # a part of a chain was: what was done has to count
+    return "refused" if isinstance(problem, Refused) else "failed"
+
+
+def _receipt(intent: Intent, call: Call, missed: str) -> Receipt:
+    what = operations.act_of(call).value if call.risk is Risk.IRREVERSIBLE else call.title
+    target = f" of {intent.target_kind} {intent.target}" if intent.target else ""
+    moved = intent.known_amount or intent.amount
+    amount = f", {moved:.2f}" if moved is not None else ""
+    note = f"It was done, but the ledger could not be written: {missed}" if missed else ""
+    return Receipt(intent.id, f"{what}{target}{amount}", intent.undo or "not known", note)
+
+
+def _undo(call: Call) -> str:
+    rows = [COMMANDS[command.name].undo for command in call.commands if command.name in COMMANDS]
+    return "; ".join(row for row in rows if row)
+
+
+def _mails(call: Call) -> int:
+    """How many of its commands can start mail."""
+    return sum(COMMANDS[c.name].mail for c in call.commands if c.name in COMMANDS)
+
+
+def _kept(facts: Facts | None) -> dict[str, Any]:
+    if facts is None:
+        return {}
+    kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
+    # Of a list that was read in part, what was not read would look new later.
+    return kept if facts.unread else {**kept, "seen": list(facts.evidence)}
+
+
+def _email(call: Call) -> str:
+    found = commands.find_values(operations.arguments_of(call), frozenset({"email", "leademail"}))
+    return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
+
+
+def _not_unknown(entry: Mapping[str, Any] | None) -> Refused:
+    what = f"is {entry['state']!r}, not unknown" if entry else "is not in the ledger"
+    return Refused(
+        "invalid_arguments",
+        f"This intent {what}; there is nothing to settle.",
+        "Ask kartra_ledger for what is unknown.",
+    )
+
+
+def _other_connection() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "This intent belongs to another connection than the one being served.",
+        "Serve that connection (KARTRA_MCP_CONNECTION), then try again.",
+    )
+
+
+def _no_target() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "What this acts on cannot be found in the arguments, or it or the amount is named in two "
+        "ways. Nothing was done.",
+        "Give one id, of the transaction or the subscription, and at most one amount.",
+    )

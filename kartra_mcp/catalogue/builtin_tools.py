@@ -1,0 +1,160 @@
+"""The server's own tools, as a table; what they do is in `tools.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnTool:
+    """A tool that is no action; each is the only one of its kind.
+
+    `risk` is the highest it can reach, `least` what hides it.
+    """
+
+    name: str
+    title: str
+    description: str
+    schema: Mapping[str, Any]
+    risk: Risk = Risk.READ
+    least: Risk = Risk.READ
+
+    @property
+    def gated(self) -> bool:
+        return self.risk >= Risk.DESTRUCTIVE
+
+
+def _object(required: list[str], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+STATUS = OwnTool(
+    "kartra_status",
+    "Kartra status",
+    "What this server serves: account, connection, program, login, actions, gates, and the remedy "
+    "for whatever is wrong. Ask this first when something fails.",
+    {"type": "object", "properties": {}},
+)
+CONNECT = OwnTool(
+    "kartra_connect",
+    "Connect Kartra",
+    "Find, reconnect or begin the Kartra connection: gives the address for the person to open, or "
+    "that it is ready. Takes no key, password or code.",
+    {"type": "object", "properties": {}},
+    risk=Risk.WRITE,
+    least=Risk.WRITE,
+)
+SEARCH = OwnTool(
+    "kartra_search_actions",
+    "Search Kartra actions",
+    "Find the tool for a task in plain words: tool names, one line each, and their risk.",
+    _object(
+        ["intent"],
+        intent={
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 200,
+            "description": "The task, e.g. 'give a customer access to a course'",
+        },
+    ),
+)
+READ_MORE = OwnTool(
+    "kartra_read_more",
+    "Read more of a result",
+    "Continue a result that was cut (`truncated` in an answer). Kept for 15 minutes.",
+    _object(
+        ["result_id"],
+        result_id={"type": "string", "description": "From `truncated`"},
+        offset={"type": "integer", "minimum": 0, "description": "First item, default 0"},
+        limit={"type": "integer", "minimum": 1, "description": "At most so many items"},
+        fields={
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Only these fields of each item",
+        },
+        path={
+            "type": "string",
+            "description": "JSON Pointer, default the place that was cut",
+        },
+    ),
+)
+PROXY_READ = OwnTool(
+    "kartra_proxy_read",
+    "Raw Kartra read",
+    "Send a raw request to Kartra's API, for reads that no other tool covers. Kartra's API is "
+    'POST /api with {"actions": [{"cmd": …}], "lead": {…}}, or {"get_lead": {"email": …}}. '
+    "Passes only if every command in it is a known read.",
+    READ_SCHEMA,
+)
+PROXY_WRITE = OwnTool(
+    "kartra_proxy_write",
+    "Raw Kartra write",
+    "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by the "
+    "commands in its body; refunds and cancellations are refused here, use their own tools. "
+    "May ask for confirmation.",
+    WRITE_SCHEMA,
+    risk=Risk.IRREVERSIBLE,
+    least=Risk.WRITE,
+)
+LEDGER = OwnTool(
+    "kartra_ledger",
+    "Kartra ledger",
+    "The newest writes through this server: what was done, refused or is unknown, by whose "
+    "consent, and how to undo it.",
+    _object(
+        [],
+        count={"type": "integer", "minimum": 1, "maximum": 100, "description": "Default 20"},
+        state={
+            "type": "string",
+            "enum": ["running", "succeeded", "failed", "refused", "unknown"],
+        },
+        tool={"type": "string"},
+        lead={"type": "string", "description": "E-mail address"},
+        target={"type": "string", "description": "Id of a transaction or subscription"},
+    ),
+)
+RECONCILE = OwnTool(
+    "kartra_reconcile",
+    "Settle an unknown write",
+    "Look in the account whether a write with an unknown outcome was done. Changes only the "
+    "ledger, never repeats the write.",
+    _object(["intent"], intent={"type": "string", "description": "Its id, from kartra_ledger"}),
+)
+DESCRIBE = OwnTool(
+    "kartra_describe_action",
+    "Describe a Kartra action",
+    "One action found by kartra_search_actions: arguments, risk, gate, undo, what runs it.",
+    _object(["action"], action={"type": "string", "description": "Its tool name"}),
+)
+_TO_RUN: Mapping[str, Any] = {
+    "action": {"type": "string", "description": "Its tool name"},
+    "arguments": {"type": "object", "description": "As kartra_describe_action says"},
+}
+RUN_READ = OwnTool(
+    "kartra_run_read",
+    "Run a Kartra read",
+    "Run an action of risk read by its tool name.",
+    _object(["action"], **_TO_RUN),
+)
+RUN_WRITE = OwnTool(
+    "kartra_run_write",
+    "Run a Kartra write",
+    "Run any action by its tool name, under the same rules as its own tool. May ask for "
+    "confirmation.",
+    _object(["action"], **_TO_RUN),
+    risk=Risk.IRREVERSIBLE,
+    least=Risk.WRITE,
+)
+OWN_TOOLS: Mapping[str, OwnTool] = {
+    tool.name: tool
+    for tool in (
+        *(STATUS, CONNECT, SEARCH, DESCRIBE, RUN_READ, RUN_WRITE),
+        *(READ_MORE, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE),
+    )
+}
+"""In the order in which they are listed."""

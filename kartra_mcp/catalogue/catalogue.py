@@ -1,0 +1,288 @@
+"""Actions → tools, and a tool's name and arguments → a validated call. Pure.
+
+The list is made from what `action list` returns; one bad action never costs the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kartra_mcp.catalogue import consent_arguments
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.models import Action, Call, Command, Risk, Said
+from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.kartra import commands
+from kartra_mcp.policy import gates
+from kartra_mcp.schemas import arguments as args
+from kartra_mcp.schemas.portable import Portable, portable
+
+NAME = 45
+NAME_BEFORE_SUFFIX = 38
+DESCRIPTION = 1_900
+TITLE = 80
+_RUNNABLE_STATES = ("", "READY")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One action as a tool; all but its name is worked out when first asked for.
+
+    Of thousands few are ever shown or called.
+    """
+
+    tool: str
+    action: Action
+
+    @cached_property
+    def title(self) -> str:
+        return cut(self.action.name or self.action.key or self.action.id, TITLE)
+
+    @cached_property
+    def description(self) -> str:
+        return _description(self.action, self.title, self.command, self.risk, self.least)
+
+    @cached_property
+    def command(self) -> str:
+        """The Kartra command behind it, or ""."""
+        return gates.action_command(self.action)
+
+    @cached_property
+    def risk(self) -> Risk:
+        """The highest that its arguments can make of it."""
+        return gates.action_risk(self.action)
+
+    @cached_property
+    def least(self) -> Risk:
+        """The lowest: what hides it."""
+        return gates.least_risk(self.action)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """All that allow, deny and gates may call it."""
+        own = gates.action_names(self.tool, self.action.key, self.command)
+        return own | {tool_name(self.action)}
+
+    @cached_property
+    def portable(self) -> Portable:
+        return portable(self.action.schema)
+
+    def schema(self, *, gated: bool) -> dict[str, Any]:
+        """The advertised input schema, with the consent arguments where the tool is gated."""
+        if not gated:
+            return self.portable.advertised
+        own = self.portable.advertised.get("properties", {})
+        added = consent_arguments.properties(self.fields, refund=self.refunds)
+        return {**self.portable.advertised, "properties": {**own, **added}}
+
+    def reads_as(self, other: Entry) -> bool:
+        """Whether a client would be shown the same; most schemas are not even looked at."""
+        mine = (self.title, self.description, self.risk)
+        if mine != (other.title, other.description, other.risk):
+            return False
+        same = self.action.schema == other.action.schema
+        return same or self.schema(gated=True) == other.schema(gated=True)
+
+    @property
+    def refunds(self) -> bool:
+        return consent_arguments.is_refund(self.action.key or self.action.name)
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The action's own names at the top, as shown and as they are."""
+        return frozenset(self.portable.advertised.get("properties", {})) | self.portable.declared
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All entries of one connection, in the order of their names; `left_out` says what is not."""
+
+    entries: Mapping[str, Entry]
+    left_out: tuple[str, ...] = ()
+
+    def reads_as(self, other: Catalogue) -> bool:
+        """Whether a client would be shown the same tools."""
+        mine, others = self.entries, other.entries
+        return mine.keys() == others.keys() and all(e.reads_as(others[n]) for n, e in mine.items())
+
+
+EMPTY = Catalogue({})
+
+
+def build(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
+    """The catalogue of what `action list` returned.
+
+    Args:
+        raw: the list's entries as they came.
+        own: names that the server's own tools have already.
+    """
+    actions: dict[str, Action] = {}
+    left_out: list[str] = []
+    for number, entry in enumerate(raw):
+        action = read_action(entry)
+        if isinstance(action, str):
+            left_out.append(f"entry {number + 1}: {action}")
+        else:
+            actions.setdefault(action.id, action)
+    named = _named(actions.values(), gates.ALWAYS_ALLOWED.union(own))
+    entries = {tool: Entry(tool, named[tool]) for tool in sorted(named)}
+    return Catalogue(entries, tuple(left_out))
+
+
+def read_action(entry: Any) -> Action | str:
+    """One entry of `action list`; or the reason why it cannot be a tool."""
+    if not is_object(entry):
+        return "not an object"
+    identity = entry.get("id")
+    if not isinstance(identity, str) or not _is_word(identity):
+        return "no usable id"
+    if entry.get("archivedAt") or entry.get("isDeactivated") is True:
+        return "archived or deactivated"
+    if _text(entry.get("state")).upper() not in _RUNNABLE_STATES:
+        return f"in the state {_text(entry.get('state'))!r}"
+    return Action(
+        id=identity,
+        key=_text(entry.get("key")),
+        name=_text(entry.get("name")),
+        description=clean(entry["description"]).strip()
+        if isinstance(entry.get("description"), str)
+        else "",
+        type=_text(entry.get("type")).strip(),
+        method=_method(entry.get("config")),
+        schema=entry.get("inputSchema"),
+        revision=str(entry.get("revision") or ""),
+    )
+
+
+def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Call:
+    """The validated call of an entry; where it is gated, with what was said of consent.
+
+    Raises:
+        Refused: `invalid_arguments`, naming every bad field.
+    """
+    args.require_few(given)
+    own, said = dict(given or {}), Said()
+    if gated:
+        own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
+    money = commands.moves_money(entry.action.key or entry.action.name)
+    amounts = commands.amount_names(own, money=money)
+    normal = args.normalised(entry.portable, own, commands.ID_NAMES, amounts)
+    strict = entry.risk is Risk.IRREVERSIBLE
+    checked = args.checked(entry.portable, normal, strict=strict)
+    risk = gates.call_risk(entry.action, checked)
+    if risk is Risk.IRREVERSIBLE:
+        refuse_amounts(checked, money=money)
+    command = gates.action_command(entry.action)
+    return Call(
+        tool=entry.tool,
+        title=entry.title,
+        operation=entry.action,
+        risk=risk,
+        names=entry.names,
+        commands=(Command(command, checked),) if command else (),
+        arguments=checked,
+        said=said,
+    )
+
+
+def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
+    """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
+    for name, value in commands.find_amounts(arguments, money=money):
+        fault = args.amount_fault(value, cents=commands.in_cents(name))
+        if fault:
+            raise Refused(
+                "invalid_arguments",
+                f"{cut(clean(name), 60)}: {fault}",
+                "Give a sum above 0 with at most two decimals, or leave it out where everything "
+                "is meant.",
+            )
+
+
+def refuse_raw_amounts(command: Command) -> None:
+    """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
+    if gates.command_risk(command) is Risk.IRREVERSIBLE:
+        money = commands.moves_money(command.name)
+        for given in (command.lead, command.arguments):
+            refuse_amounts(given, money=money)
+
+
+def tool_name(action: Action) -> str:
+    """`kartra_` + the key (else the name, else the id): letters, digits and `_`, at most 45."""
+    words = (action.key or action.name or action.id).lower()
+    return ("kartra_" + re.sub(r"[^a-z0-9_]+", "_", words))[:NAME]
+
+
+def hints(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]:
+    """MCP's hints, derived from risk alone."""
+    return {
+        "title": title,
+        "readOnlyHint": risk is Risk.READ,
+        "destructiveHint": risk >= Risk.DESTRUCTIVE,
+        "idempotentHint": risk is Risk.READ or idempotent,
+        "openWorldHint": True,
+    }
+
+
+def _named(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
+    """Every action under a name of its own, whatever the order of the list."""
+    known = [(tool_name(a), a) for a in sorted(actions, key=lambda action: action.id)]
+    count = Counter(name for name, _ in known)
+    meets = [(name, action) for name, action in known if count[name] > 1 or name in own]
+    taken = {name for name, _ in meets} | {_suffixed(action) for _, action in meets}
+    named: dict[str, Action] = {}
+    for name, action in known:
+        named.setdefault(_suffixed(action) if name in taken else name, action)
+    return named
+
+
+def _suffixed(action: Action) -> str:
+    digest = hashlib.sha256(action.id.encode()).hexdigest()[:6]
+    return f"{tool_name(action)[:NAME_BEFORE_SUFFIX]}_{digest}"
+
+
+def _description(action: Action, title: str, command: str, risk: Risk, least: Risk) -> str:
+    said = _ended(action.description or title)
+    notice = _notice(command, risk, least)
+    stop = "." if notice and said[-1:].isalnum() else ""
+    room = DESCRIPTION - len(notice) - 2
+    return f"{cut(said, room)}{stop} {notice}".strip()
+
+
+def _notice(command: str, risk: Risk, least: Risk) -> str:
+    """One sentence on effect and confirmation, where it matters."""
+    row = commands.COMMANDS.get(command)
+    if risk < Risk.DESTRUCTIVE:
+        return ""
+    effect = _sentence(row.effect) if row and row.effect else ""
+    undo = f"Undo: {row.undo}." if row and risk is Risk.IRREVERSIBLE else ""
+    when = "Asks for confirmation" if risk == least else "May ask for confirmation"
+    return " ".join(part for part in (effect, undo, f"{when} ({risk.word}).") if part)
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _is_word(identity: str) -> bool:
+    """Whether the program can be given this as a word of its own."""
+    return bool(identity) and identity.isprintable() and not identity.startswith("-")
+
+
+def _method(config: Any) -> str:
+    request = config.get("request") if is_object(config) else None
+    method = request.get("method") if is_object(request) else None
+    return method.strip().upper() if isinstance(method, str) else ""
+
+
+def _text(value: Any) -> str:
+    return clean(value).strip() if isinstance(value, str) else ""

@@ -1,0 +1,81 @@
+"""The arguments by which a caller speaks of consent, beside an action's own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kartra_mcp.core.models import Said
+from kartra_mcp.kartra.commands import plain
+
+PROPERTIES: Mapping[str, dict[str, Any]] = {
+    "confirm": {
+        "type": "boolean",
+        "description": "true only once the person agreed to exactly this call",
+    },
+    "confirmation_id": {"type": "string", "description": "The preview's id"},
+    "confirmation_summary": {"type": "string", "description": "The preview's summary"},
+}
+REPEAT: Mapping[str, dict[str, Any]] = {
+    "repeat": {
+        "type": "boolean",
+        "description": "true: a second equal refund is meant",
+    },
+}
+
+
+ALL = PROPERTIES.keys() | REPEAT.keys()
+
+
+def properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]:
+    """The consent arguments, each with `kartra_` before it where the action has such a field.
+
+    None is required, so that a first call gets its preview and not a schema error.
+    """
+    taken = frozenset(own)
+    return {_name(name, taken): schema for name, schema in _offered(refund=refund).items()}
+
+
+def split(
+    own: Iterable[str], given: Mapping[str, Any], *, refund: bool
+) -> tuple[dict[str, Any], Said]:
+    """The action's own arguments, and what was said of consent.
+
+    Only the boolean true is a yes; an id or a summary that is no text is none.
+    """
+    taken = frozenset(own)
+    names = {_name(name, taken): name for name in _offered(refund=refund)}
+    rest = {name: value for name, value in given.items() if name not in names}
+    said = {names[name]: value for name, value in given.items() if name in names}
+    return rest, Said(
+        confirm=said.get("confirm") is True,
+        confirmation_id=_text(said.get("confirmation_id")),
+        confirmation_summary=_text(said.get("confirmation_summary")),
+        repeat=said.get("repeat") is True,
+        confirm_as=_name("confirm", taken),
+    )
+
+
+def placed(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict[str, Any]:
+    """What was said beside an action's own arguments, under the names that `split` knows.
+
+    What its tool does not take is left out.
+    """
+    taken = frozenset(own)
+    return {_name(n, taken): said[n] for n in _offered(refund=refund) if n in said}
+
+
+def is_refund(key: str) -> bool:
+    return "refund" in plain(key)
+
+
+def _offered(*, refund: bool) -> dict[str, dict[str, Any]]:
+    return {**PROPERTIES, **REPEAT} if refund else dict(PROPERTIES)
+
+
+def _name(name: str, taken: frozenset[str]) -> str:
+    return _name(f"kartra_{name}", taken) if name in taken else name
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,186 @@
+"""Which tools fit an intent in plain language: a small ranking by words, the same every time."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kartra_mcp.catalogue.catalogue import Entry
+
+IN_NAME = 3.0
+IN_DESCRIPTION = 1.0
+LONGEST_TEXT = 1_000
+
+_PHRASES: tuple[tuple[str, str], ...] = (
+    (r"\b(?:money|pay\w*|paid|cash) back\b", "refund"),
+    (r"\b(?:take|takes|taking|took)((?: \S+){0,4}?) (?:away|off)\b", r"remove\1"),
+    (r"\bopt(?:s|ed|ing)?((?: \S+){0,3}?) out\b", r"unsubscribe\1"),
+    (r"\bsign(?:s|ed|ing)?((?: \S+){0,3}?) up\b", r"subscribe\1"),
+    (r"\blook(?:s|ed|ing)?((?: \S+){0,3}?) up\b", r"show\1"),
+    (r"\bun(tag|label|enrol|grant)", r"remove \1"),
+    (r"\bhow much\b", "amount"),
+    (r"\blist (?=all\b|every\b|my\b|our\b|the\b)|^\s*list\b", "show "),
+    (r"\bcustom(?:er)? fields?\b", "customfield"),
+)
+"""What means one word only together, others between or not → that word; in this order."""
+
+_CONCEPTS: Mapping[str, str] = {
+    "refund": "refund reimburse return",
+    "cancel": "cancel stop end terminate quit",
+    "subscription": "subscription recurring plan rebill installment monthly yearly billing",
+    "tag": "tag label mark",
+    "lead": "lead contact customer person people subscriber client buyer someone member user",
+    "list": "list newsletter mailinglist audience",
+    "sequence": "sequence automation drip campaign autoresponder followup series",
+    "membership": "membership course access enroll portal training lesson",
+    "transaction": (
+        "transaction payment order purchase sale charge receipt invoice buy bought paid pay spend "
+        "spent"
+    ),
+    "add": "add assign give grant subscribe put enroll apply attach start join allow let",
+    "remove": (
+        "remove unassign revoke unsubscribe delete detach drop stop end withdraw block cancel lose"
+    ),
+    "create": "create new register make add",
+    "edit": "edit update change correct rename fix modify set",
+    "show": "show get retrieve find see view read fetch display look what which check know",
+    "detail": "detail info information profile about amount",
+    "page": "page website landing",
+    "field": "customfield field attribute property",
+}
+"""What is meant → the words for it. A word may stand for several; the best of them counts."""
+
+_STOP = frozenset(
+    """
+    a an the to of for from this that these those my our your his her its their in on with and or
+    is are was be i we you me us want need please kartra account all every specific comprehensive
+    do does did can could would should have has at by it out up existing
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+
+_SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "s")
+_SHORTEST = 3
+
+Meanings = frozenset[str]
+
+
+def ranked(intent: str, entries: Iterable[Entry], limit: int = 10) -> list[Entry]:
+    """The entries that fit the intent, best first; none where no word fits.
+
+    Args:
+        intent: what a person wants, in plain words.
+        entries: of a catalogue, in any order.
+        limit: how many at most.
+    """
+    return Index.of(entries).ranked(intent, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What every entry means, worked out once for many searches.
+
+    `places` is meaning → the numbers of the entries that have it.
+    """
+
+    known: tuple[tuple[Entry, Meanings, Meanings], ...]
+    weights: Mapping[str, float]
+    places: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Index:
+        known = tuple((entry, *_meant(entry)) for entry in entries)
+        places: dict[str, list[int]] = {}
+        for number, (_, named, described) in enumerate(known):
+            for meaning in named | described:
+                places.setdefault(meaning, []).append(number)
+        return cls(known, _weights(known), {m: tuple(found) for m, found in places.items()})
+
+    def ranked(self, intent: str, limit: int = 10) -> list[Entry]:
+        """As the function of this name; only entries that share a meaning are looked at."""
+        wanted = sorted(_wanted(intent), key=sorted)
+        meanings = frozenset[str]().union(*wanted)
+        near = sorted({n for meaning in meanings for n in self.places.get(meaning, ())})
+        scored = [self._scored(number, wanted) for number in near]
+        best = heapq.nsmallest(max(limit, 0), (s for s in scored if s[0] < 0))
+        return [self.known[number][0] for *_, number in best]
+
+    def _scored(self, number: int, wanted: list[Meanings]) -> tuple[float, int, str, int]:
+        entry, named, described = self.known[number]
+        score = sum(_best(word, named, described, self.weights) for word in wanted)
+        return -round(score, 6), len(named.difference(*wanted)), entry.tool, number
+
+
+def _best(
+    word: Meanings, named: Meanings, described: Meanings, weights: Mapping[str, float]
+) -> float:
+    """What the best meaning of one word is worth in an entry."""
+    in_name = max((weights[m] for m in word & named), default=0.0) * IN_NAME
+    in_description = max((weights[m] for m in word & described), default=0.0) * IN_DESCRIPTION
+    return max(in_name, in_description)
+
+
+def _weights(known: Iterable[tuple[Entry, Meanings, Meanings]]) -> Mapping[str, float]:
+    """A meaning is worth more the fewer entries have it."""
+    counted: Counter[str] = Counter()
+    number = 0
+    for _, named, described in known:
+        counted.update(named | described)
+        number += 1
+    return {meaning: math.log(1 + number / count) for meaning, count in counted.items()}
+
+
+def _meant(entry: Entry) -> tuple[Meanings, Meanings]:
+    """What the key and name mean, and what the description means."""
+    action = entry.action
+    named = _flat(action.key or entry.tool) | _flat(action.name)
+    return named, _flat(action.description)
+
+
+@lru_cache(maxsize=32_768)
+def _flat(text: str) -> Meanings:
+    return frozenset[str]().union(*_wanted(text))
+
+
+def _wanted(text: str) -> frozenset[Meanings]:
+    """Every word of a text as the set of what it can mean."""
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text[:LONGEST_TEXT])
+    spaced = re.sub(r"[-_]+", " ", spaced.lower().replace("e-mail", "email"))
+    for pattern, instead in _PHRASES:
+        spaced = re.sub(pattern, instead, spaced)
+    words = [word for word in re.findall(r"\w+", spaced) if word not in _STOP]
+    return frozenset(_MEANINGS.get(stem, frozenset({stem})) for stem in map(_stem, words))
+
+
+def _stem(word: str) -> str:
+    """`cancelled`, `cancels`, `cancellation` → cancel; by endings only, so never perfect."""
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and not word.endswith("ss"):
+            shorter = word[: -len(suffix)]
+            if len(shorter) >= _SHORTEST:
+                return _single(shorter + ("y" if suffix in {"ies", "ied"} else ""))
+    return _single(word)
+
+
+def _single(word: str) -> str:
+    """Without an e or a doubled consonant at the end: `tagg`, of tagged, is `tag`."""
+    word = word[:-1] if word.endswith("e") and len(word) > _SHORTEST else word
+    doubled = len(word) > _SHORTEST and word[-1] == word[-2] and word[-1] not in "aeious"
+    return word[:-1] if doubled else word
+
+
+def _by_stem() -> Mapping[str, Meanings]:
+    meanings: dict[str, Meanings] = {}
+    for meaning, words in _CONCEPTS.items():
+        for word in words.split():
+            stem = _stem(word)
+            meanings[stem] = meanings.get(stem, frozenset()) | {meaning}
+    return meanings
+
+
+_MEANINGS = _by_stem()
+"""Every stem of the table → what it can mean."""

@@ -1,0 +1,154 @@
+"""`kartra-mcp approve`: what waits for a person, and the person's decision with the PIN."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from kartra_mcp.cli.pin import ask_pin, set_pin
+from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, put_json, run, whole
+from kartra_mcp.consent.decisions import no_pin, no_reason, outcome, require_waiting, tidied
+from kartra_mcp.core.terminal import (
+    ask,
+    local_time,
+    os_user,
+    pairs,
+    require_real,
+    say,
+    say_error,
+    table,
+    tidy,
+)
+from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.records import moment
+
+USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
+
+
+def approve(words: Sequence[str]) -> int:
+    """0: listed, decided or set. 1: refused, or stopped; nothing was decided."""
+    parser = _parser()
+    given = parser.parse_args(words)
+    if (given.number is not None) + given.set_pin + given.json > 1:
+        parser.error("one of NUMBER, --set-pin and --json")
+    if given.set_pin:
+        return run(given, _set_pin)
+    return run(given, _list if given.number is None else _decide)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="kartra-mcp approve",
+        usage=USAGE,
+        description="Without a number: what waits. With one: see it whole, approve or decline it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("number", nargs="?", type=whole, metavar="NUMBER")
+    parser.add_argument("--set-pin", action="store_true", help="choose the PIN that approves")
+    parser.add_argument("--json", action="store_true", help="the list, for a program")
+    add_place(parser)
+    return parser
+
+
+def _list(given: Namespace, place: Place) -> int:
+    waiting = place.ledger.approvals.pending()
+    if given.json:
+        put_json({"waiting": [_told(asked) for asked in waiting]})
+        return DONE
+    if not waiting:
+        say(f"Nothing waits for approval in {place.folder}.")
+        return DONE
+    titles = ("No.", "What", "Asked by", "Since", "Until")
+    table(titles, [_row(asked) for asked in waiting])
+    say(f"\nTo see one whole and decide: kartra-mcp approve NUMBER{place.flags}")
+    return DONE
+
+
+def _row(asked: Approval) -> tuple[str, ...]:
+    return (
+        str(asked.number),
+        tidy(asked.summary),
+        tidy(asked.asked_by, 60),
+        local_time(asked.asked_at),
+        local_time(asked.expires_at),
+    )
+
+
+def _told(asked: Approval) -> dict[str, Any]:
+    return {
+        "number": asked.number,
+        "tool": asked.binding.tool,
+        "summary": asked.summary,
+        "facts": dict(asked.facts),
+        "asked_by": asked.asked_by,
+        "asked_at": moment(asked.asked_at),
+        "expires_at": moment(asked.expires_at),
+    }
+
+
+def _set_pin(_: Namespace, place: Place) -> int:
+    try:
+        set_pin(place.ledger.pins)
+    except (KeyboardInterrupt, EOFError):
+        say_error("\nStopped. The PIN is as it was.")
+        return FOUND
+    return DONE
+
+
+def _decide(given: Namespace, place: Place) -> int:
+    require_real("A decision is made")
+    approvals, pins = place.ledger.approvals, place.ledger.pins
+    asked = require_waiting(approvals, given.number, f" in {place.folder}")
+    if not pins.is_set():
+        raise no_pin(place.flags)
+    _show(asked)
+    try:
+        ask_pin(pins)
+        yes = _choice()
+        reason = _reason(needed=not yes)
+    except (KeyboardInterrupt, EOFError):
+        say_error("\nStopped. Nothing was decided.")
+        return FOUND
+    decided = approvals.decide(
+        given.number, approve=yes, reason=reason, who=os_user(), seen=asked.seen
+    )
+    say(outcome(decided, local_time(decided.expires_at)), "bold")
+    return DONE
+
+
+def _show(asked: Approval) -> None:
+    """Everything that is agreed to: the summary, every fact, effect and undo, who asked, when."""
+    facts = dict(asked.facts)
+    effect, undo = facts.pop("effect", ""), facts.pop("undo", "")
+    say(f"\n{tidy(asked.summary)}\n", "bold")
+    pairs(sorted(facts.items()))
+    say("")
+    pairs(
+        (
+            ("effect", effect),
+            ("undo", undo),
+            ("tool", asked.binding.tool),
+            ("asked by", asked.asked_by),
+            ("since", local_time(asked.asked_at)),
+            ("until", local_time(asked.expires_at)),
+        )
+    )
+    say("")
+
+
+def _choice() -> bool:
+    while True:
+        word = ask("approve or decline? ").lower()
+        if word in {"approve", "decline"}:
+            return word == "approve"
+        say("Type the word approve or the word decline; Ctrl-C leaves it undecided.")
+
+
+def _reason(*, needed: bool) -> str:
+    question = "Why? " if needed else "Why? (Enter: no reason) "
+    while True:
+        reason = tidied(ask(question))
+        if reason or not needed:
+            return reason
+        say(no_reason().message)

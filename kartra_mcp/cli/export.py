@@ -1,0 +1,50 @@
+"""An export in its place: no file is another user's or overwritten."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from kartra_mcp.core.errors import Refused
+
+
+def put(text: str) -> None:
+    """To stdout in UTF-8, byte for byte as in a file."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def save(file: Path, text: str, *, away_from: Path, force: bool) -> None:
+    """Into a file of this user alone, whole or not at all.
+
+    Raises:
+        Refused: it is there already, stands among the ledger's own, or cannot be written.
+    """
+    if file.resolve().parent == away_from.resolve():
+        raise _unwritable(file, "it would stand among the ledger's own files")
+    place = file.with_name(f".{file.name}.{os.getpid()}") if force else file
+    try:
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise _unwritable(file, "it is there already, and --force was not said") from None
+    except OSError as problem:
+        raise _unwritable(file, str(problem.strerror)) from problem
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            out.write(text)
+        place.replace(file)
+    except BaseException as problem:
+        place.unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            raise _unwritable(file, str(problem.strerror)) from problem
+        raise
+
+
+def _unwritable(file: Path, why: str) -> Refused:
+    return Refused(
+        "invalid_arguments",
+        f"{file} was not written: {why}.",
+        "Name another file with --output.",
+    )

@@ -1,0 +1,197 @@
+"""`kartra-mcp install` and `uninstall`: this server in the configuration of the person's client."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
+from kartra_mcp.client_config.command import own_entry
+from kartra_mcp.client_config.edit import snippet
+from kartra_mcp.client_config.entry import REAL, REHEARSAL, Entry
+from kartra_mcp.client_config.install import Installed, found, install, of_name, uninstall
+from kartra_mcp.client_config.registry import BY_NAME
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.terminal import say, say_error, table, tidy
+from kartra_mcp.settings import SETTINGS, Setting, Settings, read_settings
+
+DID = {
+    "new": "{name} is installed in {title}.",
+    "updated": "{name} is brought up to date in {title}.",
+    "same": "{name} is in {title} as it should be; nothing was changed.",
+}
+USAGE = 2
+PATHS = ("STATE_DIR", "POLICY")
+STOPPED = "\nStopped. The file is as it was, or changed as a whole with the old one beside it."
+ASK = "Then ask it for kartra_status."
+
+
+def install_command(words: Sequence[str]) -> int:
+    """0: done, listed or printed. 1: refused, nothing was written. 2: wrong usage."""
+    return _run(_install_parser().parse_args(words), _install)
+
+
+def uninstall_command(words: Sequence[str]) -> int:
+    """0: taken out, or was not there. 1: refused, nothing was written. 2: wrong usage."""
+    return _run(_uninstall_parser().parse_args(words), _uninstall)
+
+
+def _install_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="kartra-mcp install",
+        description="Put this server into a client's configuration. Without CLIENT: list them.",
+        epilog="Settings of `serve`, as flags, are written into the entry.",
+        allow_abbrev=False,
+    )
+    _add_client(parser)
+    parser.add_argument("--replace", action="store_true", help="take another entry's place")
+    parser.add_argument("--create", action="store_true", help="where the client was not found too")
+    parser.add_argument("--print", action="store_true", help="show the entry, write nothing")
+    for setting in SETTINGS:
+        parser.add_argument(setting.flag, dest=setting.name, help=setting.meaning, **_kind(setting))
+    return parser
+
+
+def _uninstall_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="kartra-mcp uninstall",
+        description="Take this server out of a client's configuration; all else stays.",
+        allow_abbrev=False,
+    )
+    _add_client(parser, required=True)
+    parser.add_argument("--sandbox", dest="SANDBOX", action="store_true", help=f"`{REHEARSAL}`")
+    return parser
+
+
+def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
+    parser.add_argument(
+        "client", metavar="CLIENT", nargs=None if required else "?", help=", ".join(BY_NAME)
+    )
+    parser.add_argument("--name", help=f"of the entry; {REAL}, or {REHEARSAL} with --sandbox")
+    parser.add_argument("--json", action="store_true", help="for a program")
+
+
+def _kind(setting: Setting) -> dict[str, Any]:
+    return {"action": "store_true"} if setting.kind == "switch" else {"metavar": "VALUE"}
+
+
+def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
+    try:
+        return command(given)
+    except KartraMCPError as problem:
+        tell(problem, as_json=given.json)
+        return USAGE if problem.code == "invalid_arguments" else FOUND
+    except KeyboardInterrupt:
+        say_error(STOPPED)
+    return FOUND
+
+
+def _install(given: Namespace) -> int:
+    settings = read_settings()
+    entry = own_entry(_env(given), name=given.name, sandbox=given.SANDBOX)
+    if given.print:
+        return _print(given.client, entry)
+    if given.client is None:
+        return _list(settings, as_json=given.json)
+    done = install(given.client, entry, settings, replace=given.replace, create=given.create)
+    if given.json:
+        put_json(asdict(done) | {"file": str(done.file), "backup": _path(done.backup)})
+    else:
+        _tell(done, entry)
+    return DONE
+
+
+def _env(given: Namespace) -> dict[str, str]:
+    """The settings that were said, as variables; paths in full.
+
+    Raises:
+        Refused: a value that the server could not use.
+    """
+    said = {s.name: getattr(given, s.name) for s in SETTINGS if s.name != "SANDBOX"}
+    flags = {n: "on" if v is True else v for n, v in said.items() if v not in (None, False)}
+    for name in PATHS:
+        if name in flags:
+            flags[name] = str(Path(flags[name]).expanduser().absolute())
+    problems = read_settings(flags, {}).problems
+    if problems:
+        told = "; ".join(f"{p.variable} is not {p.wanted}" for p in problems)
+        remedy = "Mend the value; `kartra-mcp install --help` has all settings."
+        raise Refused("invalid_arguments", f"{told}. Nothing was written.", remedy)
+    return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}
+
+
+def _print(client: str | None, entry: Entry) -> int:
+    if client is not None:
+        text = snippet(of_name(client), entry)
+    else:
+        server = {"command": entry.command, "args": list(entry.args)}
+        server |= {"env": dict(entry.env)} if entry.env else {}
+        text = json.dumps({"mcpServers": {entry.name: server}}, indent=2) + "\n"
+    sys.stdout.write(text)
+    return DONE
+
+
+def _list(settings: Settings, *, as_json: bool) -> int:
+    here = found(settings)
+    if as_json:
+        put_json({"clients": [asdict(one) | {"file": str(one.file)} for one in here]})
+        return DONE
+    rows = [
+        (
+            one.client,
+            "yes" if one.exists else "no",
+            ", ".join(map(tidy, one.entries)) or ("cannot be read" if one.problem else "-"),
+            tidy(one.file),
+        )
+        for one in here
+    ]
+    table(("Client", "Found", "Installed as", "File"), rows)
+    for one in here:
+        if one.problem:
+            say(f"\n{tidy(one.problem)}")
+    say("\nkartra-mcp install CLIENT puts it in; any other client: kartra-mcp install --print")
+    return DONE
+
+
+def _tell(done: Installed, entry: Entry) -> None:
+    say(DID[done.how].format(name=done.name, title=done.title))
+    rows: list[tuple[str, Any]] = [("file", done.file)]
+    rows += [("before", done.backup)] if done.backup else []
+    rows += [("starts", " ".join((entry.command, *entry.args)))]
+    rows += [("setting", f"{name}={value}") for name, value in entry.env.items()]
+    rows += [("kept", name) for name in done.kept]
+    rows += [("lost", name) for name in done.lost]
+    _lines(rows)
+    for notice in done.notices:
+        say(f"\n{tidy(notice)}")
+    say(f"\n{done.then} {ASK}")
+
+
+def _lines(rows: Sequence[tuple[str, Any]]) -> None:
+    """Names and values that a person copies: not wrapped, however long."""
+    for name, value in rows:
+        say(f"  {name:<8} {tidy(value)}")
+
+
+def _uninstall(given: Namespace) -> int:
+    name = given.name or (REHEARSAL if given.SANDBOX else REAL)
+    gone = uninstall(given.client, name, read_settings())
+    if given.json:
+        put_json(asdict(gone) | {"file": str(gone.file), "backup": _path(gone.backup)})
+        return DONE
+    if not gone.removed:
+        say(f"{tidy(name)} was not there; nothing was changed.")
+        _lines([("file", gone.file)])
+        return DONE
+    say(f"{tidy(name)} is taken out of {gone.title}.")
+    _lines([("file", gone.file), ("before", gone.backup)])
+    return DONE
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,228 @@
+"""`kartra-mcp ledger`: what was done, by whose consent, whether the record holds, a new one."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from kartra_mcp.cli.export import put, save
+from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, day, put_json, run, whole
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.terminal import ask, is_real, local_time, no_terminal, pairs, say, table, tidy
+from kartra_mcp.ledger.export import FORMATS, written
+from kartra_mcp.ledger.records import MEANS, Filters, State, Verified
+
+COUNT = 20
+NEW = "new"
+HASH = 16
+"""Characters of a hash that people are shown; --json has it whole."""
+
+
+def ledger(words: Sequence[str]) -> int:
+    """0: shown, written, sound or begun anew. 1: refused, or something is broken."""
+    given = _parser().parse_args(words)
+    return run(given, given.command)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="kartra-mcp ledger",
+        description="Every write through kartra-mcp, and how it ended.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="list|show|export|verify|new", required=True)
+    _add_list(commands)
+    show = _add(commands, "show", _show, "one intent's whole story")
+    show.add_argument("intent", metavar="INTENT")
+    export = _add(commands, "export", _export, "all of it, for another program")
+    export.add_argument("--format", choices=FORMATS, default=FORMATS[0])
+    export.add_argument("--output", type=Path, metavar="FILE", help="instead of the terminal")
+    export.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    verify = _add(commands, "verify", _verify, "follow every line of it")
+    new = _add(commands, NEW, _new, "set a damaged one aside and begin anew")
+    new.add_argument("--yes", action="store_true", help="do not ask")
+    for readable in (show, verify):
+        _add_json(readable)
+    return parser
+
+
+def _add_list(commands: Any) -> None:
+    parser = _add(commands, "list", _list, "the newest writes")
+    parser.add_argument("--count", type=whole, default=COUNT, metavar="N")
+    parser.add_argument("--state", choices=get_args(State))
+    parser.add_argument("--tool")
+    parser.add_argument("--lead", metavar="EMAIL")
+    parser.add_argument("--target", metavar="ID")
+    parser.add_argument("--since", type=day, metavar="2026-11-01")
+    _add_json(parser)
+
+
+def _add(commands: Any, name: str, command: Any, about: str) -> ArgumentParser:
+    parser: ArgumentParser = commands.add_parser(
+        name, help=about, description=about, allow_abbrev=False
+    )
+    parser.set_defaults(command=command)
+    add_place(parser)
+    return parser
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for a program")
+
+
+def _list(given: Namespace, place: Place) -> int:
+    place.ledger.settle()
+    lead = place.ledger.lead_key(given.lead) if given.lead else None
+    filters = Filters(given.tool, given.since, lead, given.target, given.state)
+    found = place.ledger.recent(given.count, filters)
+    if given.json:
+        put_json({"lines": found})
+    elif not found:
+        say(f"No such write in the ledger of {place.folder}.")
+    else:
+        table(("When", "What", "Amount", "Outcome", "Consent"), map(_row, found))
+        _legend(found)
+    return DONE
+
+
+def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    about = (
+        f"{tidy(entry['operation'])} {_target(entry)}".rstrip(" -"),
+        f"{entry['intent']}",
+        f"undo: {tidy(entry['undo'])}",
+    )
+    return (
+        local_time(entry["at"]),
+        "\n".join(about),
+        _amount(entry),
+        tidy(entry["state"]),
+        tidy(entry["consent"]),
+    )
+
+
+def _legend(found: Sequence[Mapping[str, Any]]) -> None:
+    say("")
+    named = sorted({str(entry["consent"]) for entry in found})
+    pairs((name, MEANS.get(name, "-")) for name in named)
+    if any(entry["state"] == "unknown" for entry in found):
+        say("\nunknown: settle it by kartra_reconcile, which looks; never by repeating the call.")
+
+
+def _amount(entry: Mapping[str, Any]) -> str:
+    """What moves, as far as it was known; Kartra does not name the currency."""
+    return tidy(entry["known_amount"] or entry["amount"] or entry["remainder"])
+
+
+def _target(entry: Mapping[str, Any]) -> str:
+    return tidy(f"{entry['target_kind']} {entry['target'] or ''}")
+
+
+def _show(given: Namespace, place: Place) -> int:
+    place.ledger.settle()
+    found = place.ledger.show(given.intent)
+    if found is None:
+        raise Refused(
+            "invalid_arguments",
+            f"The intent {tidy(given.intent, 60)} is not in the ledger of {place.folder}.",
+            "Run `kartra-mcp ledger list` for those that are.",
+        )
+    if given.json:
+        put_json(found)
+        return DONE
+    _tell(found)
+    return DONE
+
+
+def _tell(entry: Mapping[str, Any]) -> None:
+    consent = str(entry["consent"])
+    pairs(
+        (
+            ("intent", entry["intent"]),
+            ("begun", local_time(entry["at"])),
+            ("ended", local_time(entry["ended_at"])),
+            ("outcome", f"{entry['state']} (executed: {entry['executed']})"),
+            ("still held", entry["held"]),
+            ("tool", entry["tool"]),
+            ("operation", f"{entry['operation']}, {entry['risk']}"),
+            ("target", _target(entry)),
+            ("amount given", entry["amount"]),
+            ("amount moved", entry["known_amount"]),
+            ("remainder before", entry["remainder"]),
+            ("consent", f"{consent}: {MEANS.get(consent, '-')}"),
+            ("confirmation", entry["confirmation"]),
+            ("meant as a repeat", entry["repeat"]),
+            ("can start mail", entry["mail"]),
+            ("actor", entry["actor"]),
+            ("client", entry["client"]),
+            ("connection", entry["connection"]),
+            ("lead", entry["lead"]),
+            *((f"fact: {name}", value) for name, value in entry["facts"].items()),
+            ("detail", entry["detail"]),
+            ("evidence", entry["evidence"]),
+            ("action run", entry["action_run_id"]),
+            ("undo", entry["undo"]),
+        )
+    )
+    say("")
+    lines = (
+        (str(x["n"]), local_time(x["at"]), x["kind"], x["hash"][:HASH]) for x in entry["lines"]
+    )
+    table(("Line", "When", "Kind", "Hash"), lines)
+
+
+def _export(given: Namespace, place: Place) -> int:
+    place.ledger.settle()
+    found = place.ledger.export()
+    text = written(found, given.format)
+    if given.output is None:
+        put(text)
+        return DONE
+    save(given.output, text, away_from=place.folder, force=given.force)
+    say(f"{len(found)} writes are in {given.output}, for this user only.")
+    return DONE
+
+
+def _verify(given: Namespace, place: Place) -> int:
+    report = place.ledger.verify()
+    if given.json:
+        put_json(asdict(report))
+    elif report.ok:
+        say(f"The ledger of {place.folder} holds: {report.count} lines, each follows the last.")
+    else:
+        say(_broken(report))
+        say("Irreversible calls are refused. Keep the file; then `kartra-mcp ledger new`.")
+    return DONE if report.ok else FOUND
+
+
+def _broken(report: Verified) -> str:
+    where = f" at line {report.broken}" if report.broken is not None else ""
+    return f"The ledger is broken{where}: {tidy(report.why)}."
+
+
+def _new(given: Namespace, place: Place) -> int:
+    report = place.ledger.verify()
+    if not report.ok:
+        say(_broken(report))
+        say(_WHAT_NEW_DOES)
+        if not given.yes and not _agreed():
+            say("Nothing was changed.")
+            return FOUND
+    made = place.ledger.new()  # refuses where it is sound
+    kept = f"The old one is kept as {made.old_file}" if made.old_file else "There was no old file"
+    say(f"A new ledger has begun. {kept}.")
+    return DONE
+
+
+_WHAT_NEW_DOES = """\
+It will be set aside under a dated name, unchanged, and a new one begins that names it. The new one
+does not know what the old one knew: earlier refunds, unknown outcomes, caps, approvals that wait,
+and the PIN. Look in Kartra for what was under way before you let anything be refunded again."""
+
+
+def _agreed() -> bool:
+    if not is_real():
+        raise no_terminal("Without --yes this is agreed to")
+    return ask(f"Type the word {NEW} to go on: ") == NEW

@@ -1,0 +1,174 @@
+"""The command line: `kartra-mcp` serves on stdio; the other commands are for people."""
+
+from __future__ import annotations
+
+import gc
+import io
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kartra_mcp.server import stdio
+
+DONE, FOUND, USAGE = 0, 1, 2
+OF_A_PERSON = ("approve", "doctor", "install", "ledger", "page", "setup", "tools", "uninstall")
+
+HELP = """\
+kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
+kartra-mcp setup [--sandbox]                         from nothing to a working client, asked in turn
+kartra-mcp demo                                      see it work on the embedded account
+kartra-mcp sandbox reset                             make the embedded account new
+kartra-mcp install [CLIENT] [--SETTING VALUE …]      put it into a client; without CLIENT: list them
+kartra-mcp uninstall CLIENT                          take it out again
+kartra-mcp doctor [--json] [--SETTING VALUE …]       what is wrong, and the command that mends it
+kartra-mcp tools [--json] [--SETTING VALUE …]        tools, their risks, and what each needs
+kartra-mcp approve [NUMBER]                          what waits for a person; approve or decline it
+kartra-mcp approve --set-pin                         choose the PIN that approves
+kartra-mcp page [--no-browser]                       approve, and see what was done, in a browser
+kartra-mcp ledger list | show INTENT | export        what was done, by whose consent
+kartra-mcp ledger verify | new                       whether the record holds; a new one
+kartra-mcp --version
+
+`approve`, `page` and `ledger` take --sandbox and --state-dir, as `serve` does, and --help.
+Settings of `serve` are flags of the same name as the KARTRA_MCP_… variables:
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script. Exit codes: 0 done, 1 something was refused, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if serves(words):
+        # Imports, and a large answer, are many objects and none of them a circle: collect less.
+        gc.set_threshold(100_000, 20, 100)
+        # The first thing that happens: from here on nothing else can write to the client.
+
+        claimed = stdio.claim()
+        sys.exit(serve(claimed, words))
+    sys.exit(command(words))
+
+
+def serves(words: Sequence[str]) -> bool:
+    """Whether these words start the server: none, `serve`, or its flags alone."""
+    asks = any(word in ("--help", "-h", "--version") for word in words)
+    return not asks and (not words or words[0] == "serve" or words[0].startswith("--"))
+
+
+def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
+    """Serve until the client is gone; wrong usage is told on stderr before anything starts."""
+    from kartra_mcp.settings import flags_of, read_settings
+
+    if claimed.on_terminal:
+        print("Waiting for an MCP client; a person may like `kartra-mcp demo`.", file=sys.stderr)
+    flags, unknown = flags_of([word for word in words if word != "serve"])
+    if unknown:
+        print(f"kartra-mcp: not understood: {' '.join(unknown)}\n\n{help_text()}", file=sys.stderr)
+        return USAGE
+    import anyio
+
+    from kartra_mcp.app.composition import compose
+
+    made = compose(read_settings(flags))
+    server = made.mcp
+    ends = {"on_stop": made.membrane.end_all, "on_end": made.end}
+    anyio.run(partial(stdio.serve, claimed, server.server, server.options(), **ends))
+    return DONE
+
+
+def command(words: Sequence[str]) -> int:
+    match list(words):
+        case ["--version"]:
+            from kartra_mcp import __version__
+
+            print(f"kartra-mcp {__version__}")
+            return DONE
+        case ["demo"]:
+            from kartra_mcp.cli.demo import demo
+
+            return demo()
+        case ["sandbox", "reset", *flags]:
+            return sandbox_reset(flags)
+        case [name, *rest] if name in OF_A_PERSON:
+            return of_a_person(name, rest)
+        case ["--help" | "-h" | "help", *_] | ["serve", *_]:
+            print(help_text())
+            return DONE
+        case _:
+            print(
+                f"kartra-mcp: not understood: {' '.join(words)}\n\n{help_text()}", file=sys.stderr
+            )
+            return USAGE
+
+
+def looked_into(name: str, words: Sequence[str]) -> int:
+    """What this server is and lacks. The doctor imports no more than is proven to be there."""
+    if name == "doctor":
+        from kartra_mcp.onboarding.doctor.command import doctor
+
+        return doctor(words)
+    from kartra_mcp.cli.tools import tools
+
+    return tools(words)
+
+
+def of_a_person(name: str, words: Sequence[str]) -> int:
+    """What a person does outside the client: decide, look at what was done, set clients up."""
+    if name in ("doctor", "tools"):
+        return looked_into(name, words)
+    if name in ("install", "uninstall"):
+        from kartra_mcp.cli.install import install_command, uninstall_command
+
+        return install_command(words) if name == "install" else uninstall_command(words)
+    if name == "setup":
+        from kartra_mcp.cli.setup import setup_command
+
+        return setup_command(words)
+    return decided_or_read(name, words)
+
+
+def decided_or_read(name: str, words: Sequence[str]) -> int:
+    """What is about the ledger: approvals, the page, the ledger itself."""
+    if name == "page":
+        from kartra_mcp.cli.page import page
+
+        return page(words)
+    if name == "approve":
+        from kartra_mcp.cli.approve import approve
+
+        return approve(words)
+    from kartra_mcp.cli.ledger import ledger
+
+    return ledger(words)
+
+
+def sandbox_reset(words: Sequence[str]) -> int:
+    """Make the embedded account new."""
+    from kartra_mcp.sandbox.cli import main as sandbox
+    from kartra_mcp.settings import flags_of, read_settings, sandbox_account
+
+    flags, unknown = flags_of(words)
+    if unknown:
+        print(f"kartra-mcp: not understood: {' '.join(unknown)}", file=sys.stderr)
+        return USAGE
+    file = sandbox_account(read_settings({**flags, "SANDBOX": "on"}))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.unlink(missing_ok=True)  # it may be damaged
+    except OSError as problem:
+        print(f"kartra-mcp: {file.parent} cannot be written ({problem.strerror}).", file=sys.stderr)
+        print("Nothing was done. Name another folder with --state-dir.", file=sys.stderr)
+        return FOUND
+    with redirect_stdout(io.StringIO()) as said:
+        ended = sandbox([f"--account={file}", "reset"])
+    print(f"The sandbox account is new: {file}" if ended == DONE else said.getvalue())
+    return ended
+
+
+def help_text() -> str:
+    from kartra_mcp.settings import SETTINGS
+
+    width = max(len(setting.flag) for setting in SETTINGS)
+    return HELP + "\n".join(f"  {s.flag:<{width}}  {s.meaning}" for s in SETTINGS)

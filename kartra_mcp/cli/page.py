@@ -1,0 +1,173 @@
+"""`kartra-mcp page`: what waits and what was done, in the browser; one process a state folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kartra_mcp.app import page_discovery
+from kartra_mcp.app.page_discovery import Held
+from kartra_mcp.cli.runner import DONE, FOUND, tell
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.terminal import say, say_error
+from kartra_mcp.processes.detached import end_apart
+from kartra_mcp.processes.interactive import open_in_browser
+from kartra_mcp.settings import Settings, flags_of, read_settings
+
+USAGE = 2
+ABOUT = """\
+usage: kartra-mcp page [--no-browser] [--json] [--sandbox] [--state-dir DIR] [--SETTING VALUE …]
+
+Approve what waits and see what was done, in a browser on this machine. One page serves each state
+folder: where one does, this opens it; else it serves until Ctrl-C, or until an hour passed without
+anybody who looks and without anything that waits. It takes the settings of `serve`.
+
+  --no-browser   only print the address; it lets one browser in, once
+  --json         the same, for a program
+  --end          end the page of this state folder
+
+Exit code: 0 served, or one serves; 1 it could not; 2 wrong usage.
+"""
+PATIENCE, POLL = 20.0, 0.05
+"""Seconds for another page that is just beginning or ending: more than a server waits for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was said besides the settings."""
+
+    browser: bool
+    as_json: bool
+    ends: bool
+    idle: float | None
+
+    def serving(self, link: str) -> None:
+        self._tell(link, f"Serving {link}\nIt lets one browser in, once. Ctrl-C ends the page.")
+        # Aside: a browser that runs in the terminal would wait for the page that waits for it.
+        threading.Thread(target=self._open, args=(link,), daemon=True).start()
+
+    def runs_already(self, link: str) -> None:
+        self._tell(link, f"Already running: {link}\nIt lets one browser in, once.")
+        self._open(link)
+
+    def _tell(self, link: str, words: str) -> None:
+        """The address, at once: it may go to a pipe, and what serves ends much later."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"address": link}) + "\n")
+        else:
+            say(words)
+        sys.stdout.flush()
+
+    def _open(self, link: str) -> None:
+        if self.browser and not open_in_browser(link):
+            say_error(f"No browser could be opened; open it yourself: {link}")
+
+
+def page(words: Sequence[str]) -> int:
+    """0: served to its end, or another one serves. 1: refused. 2: wrong usage."""
+    if {"--help", "-h"} & set(words):
+        sys.stdout.write(ABOUT)
+        return DONE
+    given, flags, left = _read(words)
+    if left or given is None:
+        say_error(f"kartra-mcp page: not understood: {' '.join(left or words)}\n\n{ABOUT}")
+        return USAGE
+    try:
+        settings = read_settings(flags)
+        for problem in settings.problems:
+            say_error(f"{problem}.")
+        return _end(settings) if given.ends else _page(given, settings)
+    except KartraMCPError as problem:
+        tell(problem, as_json=given.as_json)
+    except KeyboardInterrupt:  # before it served
+        say_error("\nStopped.")
+    return FOUND
+
+
+def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str]]:
+    rest = [word for word in words if word not in {"--no-browser", "--json", "--end"}]
+    idle = None
+    if "--idle" in rest:  # of our own tests: nobody waits an hour
+        place = rest.index("--idle")
+        idle = _seconds(rest[place + 1] if rest[place + 1 :] else "")
+        if idle is None:
+            return None, {}, []
+        del rest[place : place + 2]
+    flags, left = flags_of(rest)
+    browser = not {"--no-browser", "--json"} & set(words)
+    return _Given(browser, "--json" in words, "--end" in words, idle), flags, left
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _end(settings: Settings) -> int:
+    """End the page, and wait until it is gone: what it held is then free."""
+    serving = page_discovery.found(settings.state_dir)
+    if serving is None:
+        say(f"No page serves {settings.state_dir}.")
+        return DONE
+    end_apart(serving.pid)
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if page_discovery.found(settings.state_dir) is None:
+            say(f"The page of {settings.state_dir} has ended.")
+            return DONE
+        time.sleep(POLL)
+    raise Refused(
+        "internal_error",
+        f"The page of {settings.state_dir} (process {serving.pid}) does not end.",
+        "Try again; if it stays, end that process.",
+    )
+
+
+def _page(given: _Given, settings: Settings) -> int:
+    """Open the page that serves, or serve; one that just begins or ends is waited for."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        serving = page_discovery.found(settings.state_dir)
+        if serving is not None:
+            given.runs_already(serving.address(time.time()))
+            return DONE
+        held = _claimed(settings)
+        if held is not None:
+            return _serve(given, settings, held)
+        time.sleep(POLL)
+    raise Refused(
+        "internal_error",
+        "Another page holds the state folder, and does not say where it is.",
+        "Try again; if it stays, end the other `kartra-mcp page`.",
+    )
+
+
+def _claimed(settings: Settings) -> Held | None:
+    try:
+        return page_discovery.claim(settings.state_dir)
+    except OSError as problem:
+        raise _unwritable(settings, problem.strerror or "unknown") from problem
+
+
+def _serve(given: _Given, settings: Settings, held: Held) -> int:
+    from kartra_mcp.web.server import IDLE, serve
+
+    if not serve(settings, held, given.serving, given.idle or IDLE):
+        raise _unwritable(settings, "its file cannot be made")
+    return DONE
+
+
+def _unwritable(settings: Settings, why: str) -> Refused:
+    return Refused(
+        "ledger_unavailable",
+        f"The state folder {settings.state_dir} cannot be used ({why}).",
+        "Make it writable, or name another one with --state-dir.",
+    )

@@ -1,0 +1,39 @@
+"""The PIN at the terminal: chosen twice, asked without echo, and how many attempts are left."""
+
+from __future__ import annotations
+
+from kartra_mcp.consent.decisions import require_pin
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.terminal import ask_secret, os_user, require_real, say
+from kartra_mcp.ledger.pin import SHORTEST, Pins
+
+
+def set_pin(pins: Pins) -> None:
+    """Choose the PIN, or another one.
+
+    Raises:
+        Refused: no real terminal, the old one was wrong, or the new one will not do.
+    """
+    require_real("A PIN is chosen")
+    if pins.is_set():
+        ask_pin(pins, "The PIN as it is now: ")
+    chosen = ask_secret(f"The new PIN, at least {SHORTEST} characters: ")
+    if len(chosen) < SHORTEST:
+        raise _unfit(f"It is shorter than {SHORTEST} characters")
+    if ask_secret("The new PIN again: ") != chosen:
+        raise _unfit("The two are not the same")
+    pins.set(chosen, os_user())
+    say("The PIN is set. Whoever knows it can approve.")
+
+
+def ask_pin(pins: Pins, question: str = "PIN: ") -> None:
+    """Ask for the PIN once.
+
+    Raises:
+        Refused: it is wrong, or locked.
+    """
+    require_pin(pins, ask_secret(question))
+
+
+def _unfit(why: str) -> Refused:
+    return Refused("invalid_arguments", f"{why}.", "Nothing was changed. Run the command again.")

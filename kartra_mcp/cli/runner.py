@@ -1,0 +1,90 @@
+"""What every ledger command shares: its words, the state folder it is about, how a refusal ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.terminal import say_error, tidy
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.settings import read_settings
+
+DONE, FOUND = 0, 1
+_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The ledger that a command is about, its folder, and the flags that name it again."""
+
+    ledger: Ledger
+    folder: Path
+    flags: str
+
+
+Command = Callable[[Namespace, Place], int]
+
+
+def add_place(parser: ArgumentParser) -> None:
+    """The flags that say whose ledger: the same as those of `serve`."""
+    parser.add_argument("--sandbox", action="store_true", help="that of the embedded account")
+    parser.add_argument("--state-dir", metavar="DIR", help="that of this state folder")
+
+
+def run(given: Namespace, command: Command) -> int:
+    """Run it on its ledger. A refusal is told in its own words; stopping leaves no traceback."""
+    flags = {"SANDBOX": "on"} if given.sandbox else {}
+    if given.state_dir:
+        flags["STATE_DIR"] = given.state_dir
+    settings = read_settings(flags)
+    said = [*(["--sandbox"] if given.sandbox else [])]
+    said += [f"--state-dir {given.state_dir}"] if given.state_dir else []
+    with closing(Ledger(settings.state_dir)) as ledger:
+        place = Place(ledger, settings.state_dir, "".join(f" {flag}" for flag in said))
+        try:
+            return command(given, place)
+        except KartraMCPError as problem:
+            tell(problem, as_json=getattr(given, "json", False))
+        except (KeyboardInterrupt, EOFError):
+            say_error("\nStopped.")
+    return FOUND
+
+
+def put_json(value: Any) -> None:
+    """ASCII, so that no text of strangers reaches the terminal as more than letters."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def whole(text: str) -> int:
+    """For argparse: a whole number from 1."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def day(text: str) -> float:
+    """For argparse: a day or a moment, in local time where no zone is said."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ArgumentTypeError(f"{text!r} is not a day such as 2026-11-01") from None
+
+
+def tell(problem: KartraMCPError, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"error": problem.as_dict()})
+    else:
+        say_error(f"kartra-mcp: {_line(problem.message)}\n{_line(problem.remedy)}")
+
+
+def _line(text: str) -> str:
+    """Whole, however long; ids and paths in it are strangers' and may not move the cursor."""
+    return tidy(text, len(text)) if text else ""

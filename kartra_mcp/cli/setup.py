@@ -1,0 +1,132 @@
+"""`kartra-mcp setup`: its flags, and what is told at the end."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from kartra_mcp.cli.pin import set_pin
+from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell, whole
+from kartra_mcp.client_config.registry import BY_NAME
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.terminal import is_real, say, say_error, tidy
+from kartra_mcp.onboarding.setup.prompts import Person
+from kartra_mcp.onboarding.setup.report import READY_WITHIN, Given, Story
+from kartra_mcp.onboarding.setup.wizard import checked, setup
+from kartra_mcp.settings import SETTINGS, Setting, said_settings
+
+USAGE = 2
+AGAIN = "Run `kartra-mcp setup` again to go on."
+STOPPED = f"\nStopped. Nothing was left half done. {AGAIN}"
+NEXT = "Restart the client, then ask it: kartra_status"
+
+
+def setup_command(words: Sequence[str]) -> int:
+    """0: done. 1: stopped, or something is missing; run again, it goes on. 2: wrong usage."""
+    parsed = _parser().parse_args(words)
+    given = _given(parsed)
+    try:
+        checked(given)
+    except Refused as problem:
+        tell(problem, as_json=parsed.json)
+        return USAGE
+    story = setup(given, Person(is_real(), parsed.yes, parsed.json), set_pin)
+    # A terminal that was closed takes no words any more.
+    with suppress(OSError):
+        _end(story, as_json=parsed.json)
+    return DONE if story.whole else FOUND
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="kartra-mcp setup",
+        description="From nothing to a client that serves Kartra. Safe to run again.",
+        epilog="What a flag answers is not asked; CAP_REFUND and CAP_DAY_AMOUNT also take none.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--yes", action="store_true", help="agree, and keep every rule as it is")
+    add("--json", action="store_true", help="the summary for a program, on stdout")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all-clients", action="store_true", help="every client that is found")
+    which.add_argument("--no-client", action="store_true", help="write none; print the entry")
+    which.add_argument(
+        "--client", action="append", default=[], metavar="NAME", help=", ".join(BY_NAME)
+    )
+    add("--name", help="of the entry")
+    add("--headless", action=BooleanOptionalAction, help="log in with a code, not a browser")
+    add("--code", default="", help="the code of a login that was begun")
+    add("--no-browser", dest="browser", action="store_false", help="only print addresses")
+    add("--wait", type=whole, default=READY_WITHIN, metavar="SECONDS", help="for READY")
+    for setting in SETTINGS:
+        add(setting.flag, dest=setting.name, help=setting.meaning, **_kind(setting))
+    return parser
+
+
+def _kind(setting: Setting) -> dict[str, Any]:
+    return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
+
+
+def _given(parsed: Namespace) -> Given:
+    flags: dict[str, Any] = {s.name: getattr(parsed, s.name) for s in SETTINGS}
+    words = {n: str(v) for n, v in flags.items() if v is not None}
+    switched = {n: "on" if v else "off" for n, v in flags.items() if isinstance(v, bool)}
+    said = said_settings(words | switched)
+    return Given(
+        said={name: value for name, value in said.items() if name != "SANDBOX"},
+        sandbox=said.get("SANDBOX") == "on",
+        code=parsed.code,
+        headless=parsed.headless,
+        browser=parsed.browser,
+        wait=parsed.wait,
+        clients=tuple(dict.fromkeys(parsed.client)),
+        all_clients=parsed.all_clients,
+        no_client=parsed.no_client,
+        name=parsed.name,
+    )
+
+
+def _end(story: Story, *, as_json: bool) -> None:
+    if story.stopped:
+        say_error(STOPPED)
+    elif story.problem and not as_json:
+        _problem(story)
+    if as_json:
+        put_json(story.as_dict())
+    elif not story.stopped and not story.problem:
+        _summary(story)
+
+
+def _problem(story: Story) -> None:
+    problem = story.problem
+    assert problem is not None  # noqa: S101  asked before
+    tell(problem, as_json=False)
+    told = problem.detail if is_object(problem.detail) else {}
+    for name, value in told.items():
+        for line in value if is_array(value) else [value]:
+            say_error(f"  {name}: {tidy(line)}")
+    if "`kartra-mcp setup" not in problem.remedy:
+        say_error(AGAIN)
+
+
+def _summary(story: Story) -> None:
+    say("\nDone:" if story.whole else "\nDone, as far as it went:", "bold")
+    for text in story.done:
+        say(f"  ✓ {text}")
+    if story.left:
+        say("\nLeft to do:", "bold")
+        for what, do in story.left:
+            say(f"  • {what}: {do}")
+    if story.snippet:
+        say("\n" + json.dumps(story.snippet, indent=2))
+    if story.env:
+        say("\nSettings of the entry:", "bold")
+        for name, value in story.env.items():
+            say(f"  {name}={tidy(value)}")
+    for then in dict.fromkeys(client.then for client in story.clients):
+        say(f"\n{tidy(then)}")
+    say(f"\n{NEXT}", "bold")

@@ -1,0 +1,109 @@
+"""`kartra-mcp tools`: what a client can call, its risk, what it needs; and what is hidden."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+import anyio
+
+from kartra_mcp.account.snapshot import Served, nothing_listed
+from kartra_mcp.app.composition import Composed, compose
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.overview import Row, rows
+from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.terminal import local_time, say, say_error, table
+from kartra_mcp.settings import Settings, flags_of, read_settings
+
+USAGE = 2
+ABOUT = """\
+usage: kartra-mcp tools [--json] [--SETTING VALUE …]
+
+Every tool of this server: its risk, its gate, what a call needs, and why one is hidden.
+It takes the settings of `serve`, and shows the list that was kept last, else asks Membrane.
+Exit code: 0 shown, 1 there is no list, 2 wrong usage.
+"""
+
+
+def tools(words: Sequence[str]) -> int:
+    """0: shown. 1: there is no list, and why. 2: wrong usage."""
+    if {"--help", "-h"} & set(words):
+        sys.stdout.write(ABOUT)
+        return DONE
+    as_json = "--json" in words
+    flags, left = flags_of([word for word in words if word != "--json"])
+    if left:
+        say_error(f"kartra-mcp tools: not understood: {' '.join(left)}\n\n{ABOUT}")
+        return USAGE
+    settings = read_settings(flags)
+    try:
+        made = compose(settings)
+        served = anyio.run(partial(_listed, made))
+    except KartraMCPError as problem:
+        tell(problem, as_json=as_json)
+        return FOUND
+    except KeyboardInterrupt:
+        say_error("\nStopped.")
+        return FOUND
+    listed = {tool["name"] for tool in made.tools.exposure.definitions(served.catalogue)}
+    entries = served.catalogue.entries.values()
+    found = rows(OWN_TOOLS.values(), entries, made.tools.rules, listed)
+    _put(found, served, settings) if as_json else _show(found, served, settings)
+    return DONE
+
+
+async def _listed(made: Composed) -> Served:
+    """The list that was kept, at once; without one, what Membrane says.
+
+    Raises:
+        KartraMCPError: there is none, for this cause.
+    """
+    account = made.tools.account
+    try:
+        if not account.served.fetched_at:
+            async with anyio.create_task_group() as tasks:
+                account.start(tasks)
+                await account.listed()
+                tasks.cancel_scope.cancel()
+        if not account.served.fetched_at:
+            raise account.served.problem or nothing_listed(account.served)
+        return account.served
+    finally:
+        await made.end()
+
+
+def _put(found: Sequence[Row], served: Served, settings: Settings) -> None:
+    put_json(
+        {
+            "account": "SANDBOX" if settings.sandbox else "real",
+            "connection": served.connection.id if served.connection else None,
+            "listed_at": served.fetched_at,
+            "tools": [asdict(row) for row in found],
+        }
+    )
+
+
+def _show(found: Sequence[Row], served: Served, settings: Settings) -> None:
+    shown = [row for row in found if not row.hidden]
+    table(("Tool", "Risk", "Gate", "A call needs"), map(_cells, shown))
+    hidden = [row for row in found if row.hidden]
+    if hidden:
+        say("\nNot listed:")
+        table(("Tool", "Risk", "Because"), [(r.tool, _lines(r, "risk"), r.hidden) for r in hidden])
+    account = "the sandbox" if settings.sandbox else "the account"
+    at = local_time(served.fetched_at)
+    say(f"\n{len(shown)} tools of {account}, {len(hidden)} hidden; the list is of {at}.")
+    for problem in settings.problems:
+        say(f"{problem}.")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return row.tool, _lines(row, "risk"), _lines(row, "gate"), _lines(row, "needs")
+
+
+def _lines(row: Row, name: str) -> str:
+    """One line for each risk that a call can have."""
+    return "\n".join(getattr(need, name) for need in row.calls)

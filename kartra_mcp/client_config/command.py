@@ -1,0 +1,60 @@
+"""The absolute command that starts this very kartra-mcp again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, Entry
+from kartra_mcp.core.errors import Refused
+
+
+def own_command() -> tuple[str, ...]:
+    """The console script that runs now, else the one beside Python, else Python and the module.
+
+    Links are not followed: the link that pipx and uv make outlives an upgrade.
+    """
+    ending = ".exe" if sys.platform == "win32" else ""
+    said = Path(os.path.abspath(sys.argv[0]))  # noqa: PTH100  links are not followed
+    beside = Path(sys.executable or "?").with_name(PROGRAM + ending)
+    for script in (said.with_name(PROGRAM + ending) if said.stem == PROGRAM else None, beside):
+        if script is not None and script.is_absolute() and os.access(script, os.X_OK):
+            return (str(script),)
+    if not sys.executable:
+        raise Refused(
+            "program_missing",
+            "It is not known which Python runs this. Nothing was written.",
+            "Install kartra-mcp with `uv tool install kartra-mcp` or `pipx install kartra-mcp`.",
+        )
+    return (sys.executable, "-P", "-m", PACKAGE)
+
+
+def own_entry(
+    env: Mapping[str, str] | None = None, *, name: str | None = None, sandbox: bool = False
+) -> Entry:
+    """The entry for this kartra-mcp.
+
+    Args:
+        env: KARTRA_MCP_… variables that the person set.
+        name: instead of `kartra`, and of `kartra-rehearsal` for the sandbox.
+        sandbox: serve the embedded account.
+
+    Raises:
+        Refused: the name does not fit.
+    """
+    named = name if name is not None else (REHEARSAL if sandbox else REAL)
+    check_name(named)
+    program, *words = own_command()
+    flags = ("--sandbox",) if sandbox else ()
+    return Entry(named, program, (*words, "serve", *flags), dict(env or {}))
+
+
+def check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise Refused(
+            "invalid_arguments",
+            f"{name[:60]!r} is no name for a server. Nothing was written.",
+            "Use up to 20 letters, digits, `_` and `-`, a letter first.",
+        )

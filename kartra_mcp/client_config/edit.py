@@ -1,0 +1,187 @@
+"""Our entry into a configuration's text or out of it; each edit is read back before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from types import ModuleType
+from typing import Any, Literal, cast
+
+from kartra_mcp.client_config import jsonc_edit, toml_edit, yaml_edit
+from kartra_mcp.client_config.entry import Entry, is_ours, lost_words
+from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.client_config.registry import Client
+from kartra_mcp.core.json_types import is_array, is_object
+
+How = Literal["new", "updated", "same"]
+_FORMS: Mapping[str, ModuleType] = {"json": jsonc_edit, "toml": toml_edit, "yaml": yaml_edit}
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A text and how it came about.
+
+    `kept` names settings that stand there and were not given; `lost` what stood in an entry that
+    was replaced, and is gone.
+    """
+
+    text: str
+    how: How
+    kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+class NotOursError(UnfitError):
+    """An entry of that name starts another program."""
+
+
+class LooserError(UnfitError):
+    """The entry has flags or settings of ours that would be lost."""
+
+
+def entries(client: Client, text: str) -> dict[str, Any]:
+    """Every server in the text, by its name.
+
+    Raises:
+        UnfitError: the text cannot be read, or servers stand there in another shape.
+    """
+    data = _FORMS[client.form].read(text)
+    if not is_object(data):
+        raise UnfitError("holds no object")
+    servers = data.get(client.outer)
+    if servers is None:
+        return {}
+    if not is_object(servers):
+        raise UnfitError(f"has something else than an object as `{client.outer}`")
+    return dict(servers)
+
+
+def command_of(client: Client, entry: Any) -> tuple[str, tuple[str, ...]]:
+    """The command and arguments of a server; ("", ()) for one that is not started by a command."""
+    if not is_object(entry) or not isinstance(entry.get(client.command), str):
+        return "", ()
+    args: Any = entry.get("args")
+    words = cast("list[Any]", args) if isinstance(args, list) else []
+    return str(entry[client.command]), tuple(word for word in words if isinstance(word, str))
+
+
+def ours(client: Client, text: str) -> dict[str, Any]:
+    """Those of the servers that start kartra-mcp.
+
+    Raises:
+        UnfitError: as `entries`.
+    """
+    return {n: e for n, e in entries(client, text).items() if is_ours(*command_of(client, e))}
+
+
+def with_entry(client: Client, text: str, entry: Entry, *, replace: bool = False) -> Edited:
+    """The text with our entry; `replace` also takes the place of what is not ours.
+
+    Raises:
+        NotOursError: an entry of that name starts another program.
+        LooserError: its flags would be lost.
+        UnfitError: the text cannot be read or edited.
+    """
+    there = entries(client, text)
+    now = there.get(entry.name)
+    kept: Mapping[str, Any] | None = None
+    if entry.name in there and not replace:
+        kept = _to_keep(client, now, entry)
+    value = client.written(entry, kept)
+    if _same(value, now):
+        return Edited(text, "same", _settings_kept(client, kept, entry))
+    made = _put(client, text, (client.outer, entry.name), value, kept)
+    _agree(client, text, made, {**there, entry.name: value})
+    return Edited(
+        made,
+        "updated" if now is not None else "new",
+        _settings_kept(client, kept, entry),
+        _lost(client, now, value, entry) if kept is None else (),
+    )
+
+
+def without_entry(client: Client, text: str, name: str) -> str:
+    """The text without our entry; the same text where it was not there.
+
+    Raises:
+        NotOursError: an entry of that name starts another program.
+        UnfitError: the text cannot be read or edited.
+    """
+    there = entries(client, text)
+    if name not in there:
+        return text
+    if not is_ours(*command_of(client, there[name])):
+        raise NotOursError(f"has another server as `{name}`")
+    made = _FORMS[client.form].drop(text, (client.outer, name))
+    _agree(client, text, made, {n: e for n, e in there.items() if n != name})
+    return made
+
+
+def snippet(client: Client, entry: Entry) -> str:
+    """What stands in this client's file when there is nothing else."""
+    return _FORMS[client.form].put("", (client.outer, entry.name), client.written(entry))
+
+
+def _to_keep(client: Client, now: Any, entry: Entry) -> Mapping[str, Any]:
+    command, args = command_of(client, now)
+    if not is_ours(command, args):
+        raise NotOursError(f"has another server as `{entry.name}`")
+    lost = lost_words(command, args, entry.args)
+    if lost:
+        raise LooserError(f"has `{entry.name}` with {', '.join(lost)}, which would be lost")
+    return now
+
+
+def _settings_kept(client: Client, kept: Mapping[str, Any] | None, entry: Entry) -> tuple[str, ...]:
+    env: Any = (kept or {}).get(client.env)
+    return tuple(name for name in env if name not in entry.env) if is_object(env) else ()
+
+
+def _lost(client: Client, now: Any, value: Mapping[str, Any], entry: Entry) -> tuple[str, ...]:
+    """Names of what a replaced entry had and `value` has not: settings, fields, words."""
+    if not is_object(now):
+        return ()
+    command, args = command_of(client, now)
+    words = lost_words(command, args, entry.args)
+    fields = (name for name in now if name not in value and name != client.env)
+    return tuple(dict.fromkeys((*_settings_kept(client, now, entry), *words, *fields)))
+
+
+def _put(
+    client: Client,
+    text: str,
+    path: Sequence[str],
+    value: Mapping[str, Any],
+    kept: Mapping[str, Any] | None,
+) -> str:
+    form = _FORMS[client.form]
+    if kept is None or client.form != "json":
+        return form.put(text, path, value)
+    for name, part in value.items():
+        if name not in kept or kept[name] != part:
+            text = form.put(text, (*path, name), part)
+    return text
+
+
+def _agree(client: Client, before: str, after: str, servers: Mapping[str, Any]) -> None:
+    """The edited text must say what was meant, and all else as before."""
+    read = _FORMS[client.form].read
+    meant = {**read(before), client.outer: dict(servers)}
+    try:
+        agrees = _same(meant, read(after))
+    except UnfitError:
+        agrees = False
+    if not agrees:
+        raise UnfitError(f"has `{client.outer}` in a form that is not edited")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as data; TOML and YAML know a number that is not equal to itself."""
+    if one == other:
+        return True
+    if is_object(one) and is_object(other):
+        return one.keys() == other.keys() and all(_same(one[n], other[n]) for n in one)
+    if is_array(one) and is_array(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, float) and isinstance(other, float) and isnan(one) and isnan(other)

@@ -1,0 +1,208 @@
+"""A client's configuration on the disk: found, read, and replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from kartra_mcp.client_config.registry import Client, Machine, Place
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.settings import Settings
+
+LARGEST = 64_000_000
+"""Bytes of a configuration; the largest that is known holds every talk with Claude Code."""
+
+UNWRITTEN = "Nothing was written."
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a client's configuration is, or would be; `present`: this client is on the machine."""
+
+    file: Path
+    present: bool
+
+
+def locate(client: Client, settings: Settings) -> Spot:
+    """The first of the client's places that exists, else where it would be made."""
+    home, env = settings.home, settings.environment
+    places = client.places(Machine(settings.platform, str(home), env))
+    for place in places:
+        found = _existing(place)
+        if found is not None:
+            return Spot(found, present=True)
+    return Spot(Path(next(p.file for p in places if "*" not in p.file)), present=False)
+
+
+def _existing(place: Place) -> Path | None:
+    """The file, or where it goes in a folder that exists."""
+    files = _matching(place.file)
+    if files:
+        return files[0]
+    folders = _matching(place.folder)
+    if not folders:
+        return None
+    return folders[0] / Path(place.file).name if "*" in place.file else Path(place.file)
+
+
+def _matching(pattern: str) -> list[Path]:
+    if "*" not in pattern:
+        path = Path(pattern)
+        return [path] if os.path.lexists(path) else []
+    fixed, star, rest = pattern.partition("*")
+    folder, _, first = fixed.rpartition("/")
+    return sorted(Path(folder or "/").glob(first + star + rest))
+
+
+def read(file: Path) -> bytes | None:
+    """What is in the file, None where there is none.
+
+    Raises:
+        Refused: it is a link to nothing, no regular file, too large, or cannot be read.
+    """
+    try:
+        _require_readable(file, file.stat())
+        return file.read_bytes()
+    except FileNotFoundError:
+        if file.is_symlink():
+            raise refused(file, "is a link to a file that is not there") from None
+        return None
+    except OSError as problem:
+        raise refused(file, f"cannot be read ({problem.strerror})") from problem
+
+
+def _require_readable(file: Path, found: os.stat_result) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    if not stat.S_ISREG(found.st_mode):
+        raise refused(file, "cannot be read: it is no regular file")
+    if found.st_size > LARGEST:
+        raise refused(file, f"is larger than {LARGEST // 1_000_000} MB, too large to be edited")
+
+
+def text_of(file: Path, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise refused(file, "is not text in UTF-8") from None
+
+
+def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
+    """Put `after` in the place of `before`; the copy of `before` that stands beside it.
+
+    What another program writes in the instant between the last look and the replacing is lost: no
+    system offers to replace a file only if it is unchanged.
+
+    Raises:
+        Refused: it may not be written, or has changed since it was read. Nothing is written then.
+    """
+    target = Path(os.path.realpath(file))
+    _require_writable(file, target)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.kartra-mcp-new")
+    backup: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(temporary, after, _mode(target), target)
+        backup = None if before is None else _backup(file, before)
+        _require_unchanged(file, before)
+        temporary.replace(target)
+    except BaseException as problem:
+        _tidy_up(temporary, backup)
+        if isinstance(problem, OSError):
+            raise refused(file, f"cannot be written ({problem.strerror})") from problem
+        raise
+    _sync_folder(target.parent)
+    return backup
+
+
+def _tidy_up(temporary: Path, backup: Path | None) -> None:
+    """Once the new file has gone to its place the copy of the old one is all that is left of it."""
+    if not temporary.exists():
+        return
+    if backup is not None:
+        backup.unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
+
+
+def _require_unchanged(file: Path, before: bytes | None) -> None:
+    if read(file) != before:
+        raise refused(file, "was changed by another program meanwhile", "Run this again.")
+
+
+def refused(file: Path, why: str, remedy: str = "") -> Refused:
+    return Refused(
+        "not_allowed",
+        f"{file} {why}. {UNWRITTEN}",
+        remedy or "Mend or rename that file, or use --print and put the entry in by hand.",
+    )
+
+
+def _require_writable(file: Path, target: Path) -> None:
+    """Asked of the mode too: replacing a file needs only its folder, and root may do all."""
+    if not target.exists():
+        return
+    writable = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+    if not target.stat().st_mode & writable or not os.access(target, os.W_OK):
+        raise refused(file, "is write-protected", "Allow writing to it, or use --print.")
+
+
+def _mode(target: Path) -> int:
+    return stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
+
+
+def _write(file: Path, data: bytes, mode: int, like: Path | None = None) -> None:
+    """A new file, on the disk when this returns, with the owner of `like`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(file, flags, 0o600)
+    try:
+        _fill(handle, data)
+        file.chmod(mode)
+        _own_as(file, like)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _fill(handle: int, data: bytes) -> None:
+    with os.fdopen(handle, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _own_as(file: Path, like: Path | None) -> None:
+    if like is not None and like.exists() and hasattr(os, "chown"):
+        was, now = like.stat(), file.stat()
+        if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
+            os.chown(file, was.st_uid, was.st_gid)
+
+
+def _backup(file: Path, data: bytes) -> Path:
+    """Readable by this user alone: such files hold other servers' keys."""
+    name = f"{file.name}.kartra-mcp-backup-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    for number in range(2, 100):
+        backup = file.with_name(name)
+        with suppress(FileExistsError):
+            _write(backup, data, 0o600)
+            return backup
+        name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
+    raise refused(file, "has too many copies of this second")
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that a power cut does not bring the old name back.
+
+    Windows has no such call, and some file systems refuse it: the file is in its place anyway.
+    """
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

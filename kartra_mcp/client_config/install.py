@@ -1,0 +1,274 @@
+"""Our entry in the configurations of people's clients: put in, taken out, found and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import Any, Literal
+
+from kartra_mcp.client_config.command import check_name
+from kartra_mcp.client_config.edit import (
+    Edited,
+    How,
+    LooserError,
+    NotOursError,
+    command_of,
+    ours,
+    with_entry,
+    without_entry,
+)
+from kartra_mcp.client_config.entry import Entry, is_ephemeral
+from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.client_config.files import UNWRITTEN, locate, read, refused, replace, text_of
+from kartra_mcp.client_config.registry import BY_NAME, CLIENTS, Client
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.settings import Settings
+
+State = Literal[
+    "no entry",
+    "fine",
+    "broken file",
+    "command not absolute",
+    "command does not exist",
+    "command is not executable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What was done: `how` is new, updated or same; `backup` is the file as it was before.
+
+    `kept` names settings that stood in the entry and were not given again, `lost` what stood in an
+    entry that was replaced and is gone; `then` says what the person does next; `notices` are
+    sentences to show.
+    """
+
+    client: str
+    title: str
+    name: str
+    file: Path
+    how: How
+    backup: Path | None
+    then: str
+    kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was done; `removed` is False where the entry was not there."""
+
+    client: str
+    title: str
+    name: str
+    file: Path
+    removed: bool
+    backup: Path | None
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClient:
+    """A client: whether it is on this machine (`exists`), and our entries in its file."""
+
+    client: str
+    title: str
+    file: Path
+    exists: bool
+    entries: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One entry of a client that is on this machine, or that it has none; `remedy` mends it.
+
+    `detail` is its command or what is wrong with the file; `args` and `env` as the client has them.
+    """
+
+    client: str
+    title: str
+    file: Path
+    state: State
+    name: str = ""
+    detail: str = ""
+    remedy: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    disabled: bool = False
+
+
+def install(
+    client: str,
+    entry: Entry,
+    settings: Settings,
+    *,
+    replace: bool = False,
+    create: bool = False,
+) -> Installed:
+    """Put an entry into a client's configuration; again, and nothing changes.
+
+    Args:
+        client: one of `BY_NAME`.
+        entry: see `own_entry`.
+        settings: for the platform, the home folder and the environment.
+        replace: take the place of an entry that is not ours, or has flags that would be lost.
+        create: also where the client's folder is not there.
+
+    Raises:
+        Refused: with nothing written; it says why and what to do.
+    """
+    row = of_name(client)
+    check_name(entry.name)
+    spot = locate(row, settings)
+    before = read(spot.file)
+    if before is None and not spot.present and not create:
+        raise Refused(
+            "not_allowed",
+            f"{row.title} was not found: {spot.file.parent} is not there. {UNWRITTEN}",
+            "Install and start it first, or say --create to make the file all the same.",
+        )
+    edited = _edited(row, spot.file, before, entry, replace=replace)
+    backup = None if edited.how == "same" else _put(spot.file, before, edited.text)
+    notices = (_moves(entry.command),) if is_ephemeral(entry.command) else ()
+    done = Installed(client, row.title, entry.name, spot.file, edited.how, backup, row.then)
+    return replaced(done, kept=edited.kept, lost=edited.lost, notices=notices)
+
+
+def uninstall(client: str, name: str, settings: Settings) -> Removed:
+    """Take our entry out; all else stays.
+
+    Raises:
+        Refused: with nothing written: the entry is not ours, or the file cannot be edited.
+    """
+    row = of_name(client)
+    file = locate(row, settings).file
+    before = read(file)
+    text = "" if before is None else text_of(file, before)
+    try:
+        after = without_entry(row, text, name)
+    except NotOursError as problem:
+        raise refused(file, str(problem), "It is not ours; remove it by hand.") from None
+    except UnfitError as problem:
+        raise refused(file, str(problem)) from None
+    removed = after != text
+    backup = _put(file, before, after) if removed else None
+    return Removed(client, row.title, name, file, removed, backup, row.then)
+
+
+def found(settings: Settings) -> list[FoundClient]:
+    """Every client that is known here, those that are not on this machine too."""
+    return [_found(row, settings) for row in CLIENTS]
+
+
+def check(settings: Settings) -> list[Checked]:
+    """Of each client on this machine: its entries of ours, or that it has none; for the doctor."""
+    return [one for row in CLIENTS for one in _checked(row, settings)]
+
+
+def of_name(client: str) -> Client:
+    """The client's row.
+
+    Raises:
+        Refused: there is none.
+    """
+    if client not in BY_NAME:
+        raise Refused(
+            "invalid_arguments",
+            f"{client[:60]!r} is not a client that is known here. {UNWRITTEN}",
+            f"Use one of {', '.join(BY_NAME)}; for any other: `kartra-mcp install --print`.",
+        )
+    return BY_NAME[client]
+
+
+def _edited(
+    row: Client, file: Path, before: bytes | None, entry: Entry, *, replace: bool
+) -> Edited:
+    text = "" if before is None else text_of(file, before)
+    try:
+        return with_entry(row, text, entry, replace=replace)
+    except NotOursError as problem:
+        remedy = "Choose another name with --name, or say --replace to take its place."
+        raise refused(file, str(problem), remedy) from None
+    except LooserError as problem:
+        raise refused(file, str(problem), "Say --replace to write it anew without.") from None
+    except UnfitError as problem:
+        raise refused(file, str(problem)) from None
+
+
+def _put(file: Path, before: bytes | None, text: str) -> Path | None:
+    return replace(file, before, text.encode())
+
+
+def _moves(command: str) -> str:
+    return (
+        f"{command} lies in a cache that is emptied some day, and then the client cannot start it. "
+        "Run `uv tool install kartra-mcp` or `pipx install kartra-mcp`, and this command again."
+    )
+
+
+def _entries(row: Client, settings: Settings) -> tuple[Path, bool, dict[str, Any]]:
+    """The file, whether the client is here, our entries. Raises Refused on a broken file."""
+    spot = locate(row, settings)
+    data = read(spot.file)
+    if data is None:
+        return spot.file, spot.present, {}
+    try:
+        return spot.file, True, ours(row, text_of(spot.file, data))
+    except UnfitError as problem:
+        raise refused(spot.file, str(problem)) from None
+
+
+def _found(row: Client, settings: Settings) -> FoundClient:
+    try:
+        file, present, entries = _entries(row, settings)
+    except Refused as problem:
+        file = locate(row, settings).file
+        why = problem.message.removesuffix(UNWRITTEN).strip()
+        return FoundClient(row.name, row.title, file, exists=True, problem=why)
+    return FoundClient(row.name, row.title, file, present, tuple(entries))
+
+
+def _checked(row: Client, settings: Settings) -> Iterator[Checked]:
+    again = f"Run `kartra-mcp install {row.name}`."
+    here = _found(row, settings)
+    if not here.exists:
+        return
+    if here.problem:
+        remedy = f"Mend that file, or take {row.title}'s newest backup beside it."
+        yield Checked(row.name, row.title, here.file, "broken file", "", here.problem, remedy)
+        return
+    if not here.entries:
+        yield Checked(row.name, row.title, here.file, "no entry", remedy=again)
+    _, _, entries = _entries(row, settings)
+    for name, entry in entries.items():
+        command, args = command_of(row, entry)
+        state = _state(command)
+        remedy = "" if state == "fine" else f"{again[:-2]} --name {name}`."
+        one = Checked(row.name, row.title, here.file, state, name, command, remedy, args)
+        yield replaced(one, env=_env(row, entry), disabled=_is_disabled(entry))
+
+
+def _env(row: Client, entry: Mapping[str, Any]) -> dict[str, str]:
+    env: Any = entry.get(row.env)
+    return {n: v for n, v in env.items() if isinstance(v, str)} if is_object(env) else {}
+
+
+def _is_disabled(entry: Mapping[str, Any]) -> bool:
+    """In the words of any client: Windsurf says the first; Goose, Codex CLI and Zed the second."""
+    return entry.get("disabled") is True or entry.get("enabled") is False
+
+
+def _state(command: str) -> State:
+    """A program with a short PATH starts it only by its whole path."""
+    file = Path(command)
+    if not file.is_absolute():
+        return "command not absolute"
+    if not file.is_file():
+        return "command does not exist"
+    return "fine" if os.access(file, os.X_OK) else "command is not executable"

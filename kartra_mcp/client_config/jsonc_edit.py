@@ -1,0 +1,159 @@
+"""The smallest edits of a JSON text: what is not the edited member stays byte for byte."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.client_config.jsonc import COMMENT, Member, Node, find, members_of, parse, shown
+
+UNIT = "  "
+_NEW = "{\n}\n"
+_INDENT = re.compile(r"[ \t]*")
+_BLANK = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """Of an object's members: line ending (empty: all on one line), indentation, one step of it."""
+
+    newline: str
+    indent: str
+    unit: str
+
+
+def read(text: str) -> Any:
+    """The data; an empty text is an empty object.
+
+    Raises:
+        UnfitError: it is no JSON.
+    """
+    return {} if _is_empty(text) else parse(text).value
+
+
+def put(text: str, path: Sequence[str], value: Any) -> str:
+    """Set the value at `path`; objects on the way that are missing are made.
+
+    Raises:
+        UnfitError: it cannot be read, or what stands on the way is no object.
+    """
+    text = text[: text.startswith("\ufeff")] + _NEW if _is_empty(text) else text
+    root = parse(text)
+    if find(root, path) is not None:
+        return _replaced(text, root, path, value)
+    for depth in range(len(path) - 1, -1, -1):
+        parent = find(root, path[:depth])
+        if parent is not None:
+            members_of(parent, path[:depth])
+            return _inserted(text, root, parent, path[depth], value)
+        value = {path[depth]: value}
+    return text
+
+
+def drop(text: str, path: Sequence[str]) -> str:
+    """Remove the member at `path`; its comma and its own lines go with it.
+
+    Raises:
+        UnfitError: it cannot be read.
+    """
+    root = parse(text)
+    parent = find(root, path[:-1])
+    if parent is None or find(root, path) is None:
+        return text
+    members = members_of(parent, path[:-1])
+    place = next(n for n, member in enumerate(members) if member.name == path[-1])
+    start, end = _span(text, parent, members, place)
+    kept = text[:start] + text[end:]
+    if len(members) == 1:
+        return _emptied(kept, parent.start, parent.end - (end - start))
+    before = members[place - 1]
+    if place == len(members) - 1 and members[place].comma is None and before.comma is not None:
+        return kept[: before.comma] + kept[before.comma + 1 :]
+    return kept
+
+
+def _is_empty(text: str) -> bool:
+    return not text.removeprefix("\ufeff").strip()
+
+
+def _span(text: str, parent: Node, members: Sequence[Member], place: int) -> tuple[int, int]:
+    """From the white space before a member to its comma; comments around it are kept."""
+    floor = _end(members[place - 1]) if place else parent.start + 1
+    start, end = members[place].start, _end(members[place])
+    above = floor + len(text[floor:start].rstrip())
+    below = _BLANK.match(text, end)
+    rest = below[0] if below else ""
+    # The line break that ends a comment above must stay where no other follows.
+    notes = COMMENT.findall(text[floor:above])
+    ends_a_line = "\n" not in rest and notes and notes[-1].startswith("//")
+    return (start if ends_a_line else above), end
+
+
+def _end(member: Member) -> int:
+    return member.value.end if member.comma is None else member.comma + 1
+
+
+def _emptied(text: str, start: int, end: int) -> str:
+    """An object in which only white space is left is `{}` again."""
+    inside = text[start + 1 : end - 1]
+    return text if inside.strip() else text[: start + 1] + text[end - 1 :]
+
+
+def _replaced(text: str, root: Node, path: Sequence[str], value: Any) -> str:
+    node, parent = find(root, path), find(root, path[:-1])
+    assert node is not None and parent is not None  # noqa: S101, PT018  the caller found them
+    style = _style(text, root, parent)
+    return text[: node.start] + _written(value, style) + text[node.end :]
+
+
+def _inserted(text: str, root: Node, parent: Node, name: str, value: Any) -> str:
+    """Behind the last member, in the style of the others."""
+    style = _style(text, root, parent)
+    row = f"{json.dumps(name, ensure_ascii=False)}: {_written(value, style)}"
+    last = parent.members[-1] if parent.members else None
+    if last is None and parent.inner == parent.start + 1:
+        close = style.newline + _indent(text, parent.start) if style.newline else ""
+        inside = style.newline + style.indent + row + close
+        return text[: parent.inner] + inside + text[parent.end - 1 :]
+    behind = text[_end(last) if last else parent.start + 1 : parent.inner]
+    line = style.newline or ("\n" if "//" in behind else "")
+    comma = "," if last and last.comma is not None else ""
+    gap = line + style.indent if line else " "
+    after = text[: parent.inner] + gap + row + comma + text[parent.inner :]
+    if last and last.comma is None:
+        after = after[: last.value.end] + "," + after[last.value.end :]
+    return after
+
+
+def _written(value: Any, style: _Style) -> str:
+    return shown(value, style.indent, style.unit, style.newline)
+
+
+def _style(text: str, root: Node, parent: Node) -> _Style:
+    newline = "\r\n" if "\r\n" in text else "\n"
+    unit = _unit(text, root)
+    if parent.members:
+        first = parent.members[0].start
+        lines = "\n" in text[parent.start : first]
+        indent = _indent(text, first) if lines else ""
+    else:
+        lines = "\n" in text[root.start : root.end]
+        indent = _indent(text, parent.start) + unit if lines else ""
+    return _Style(newline if lines else "", indent, unit)
+
+
+def _unit(text: str, root: Node) -> str:
+    """The indentation of the first member of the whole."""
+    first = root.members[0].start if root.members else root.start
+    if "\n" not in text[root.start : first]:
+        return UNIT
+    return _indent(text, first).removeprefix(_indent(text, root.start)) or UNIT
+
+
+def _indent(text: str, at: int) -> str:
+    """The white space at the beginning of the line of this place."""
+    found = _INDENT.match(text, text.rfind("\n", 0, at) + 1)
+    return found[0] if found else ""

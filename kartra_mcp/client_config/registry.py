@@ -1,0 +1,266 @@
+"""Every client: where its configuration stands, and how an entry is shaped there.
+
+Sources: each client's own documentation; what was tried here stands in docs/clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kartra_mcp.client_config.entry import Entry
+from kartra_mcp.core.json_types import is_object
+
+Form = Literal["json", "toml", "yaml"]
+
+ASKED_SECONDS = 300
+"""A tool call may wait this long: a person is asked, and we stop asking after 240 s."""
+
+START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file, and the folder whose existence says that the client is installed.
+
+    Both are absolute paths; `*` stands for any name.
+    """
+
+    file: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What decides where files stand: `sys.platform`, the home folder, the environment."""
+
+    platform: str
+    home: str
+    env: Mapping[str, str]
+
+    def given(self, variable: str, otherwise: str) -> str:
+        """An absolute path from the environment; clients pass over others, so do we."""
+        said = self.env.get(variable, "")
+        absolute = said.startswith(("/", "\\")) or said[1:2] == ":"
+        return said if absolute else otherwise
+
+    @property
+    def roaming(self) -> str:
+        return self.given("APPDATA", f"{self.home}/AppData/Roaming")
+
+    @property
+    def local(self) -> str:
+        return self.given("LOCALAPPDATA", f"{self.home}/AppData/Local")
+
+    @property
+    def config(self) -> str:
+        """XDG's folder, of programs that use it on macOS too."""
+        return self.given("XDG_CONFIG_HOME", f"{self.home}/.config")
+
+    @property
+    def application_data(self) -> str:
+        """Where programs built on Electron keep theirs."""
+        if self.platform == "win32":
+            return self.roaming
+        support = f"{self.home}/Library/Application Support"
+        return support if self.platform == "darwin" else self.config
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One row.
+
+    Attributes:
+        outer: the name under which servers stand.
+        places: the files, the first whose folder exists counts.
+        fixed: what an entry must also hold.
+        defaults: what a new entry gets and the person may change.
+        then: what the person does next, a sentence.
+    """
+
+    name: str
+    title: str
+    form: Form
+    outer: str
+    places: Callable[[Machine], tuple[Place, ...]]
+    then: str
+    command: str = "command"
+    env: str = "env"
+    fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    named: bool = False
+
+    def written(self, entry: Entry, now: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The entry as it stands in the file; what the person added to it (`now`) is kept."""
+        had = now or {}
+        own = {"name": entry.name} if self.named else {}
+        own |= {**self.fixed, self.command: entry.command, "args": list(entry.args)}
+        settings = had.get(self.env)
+        kept: dict[str, Any] = dict(settings) if is_object(settings) else {}
+        env = {**kept, **entry.env}
+        return {**had, **own, **({self.env: env} if env else {})} | {
+            name: had.get(name, value) for name, value in self.defaults.items()
+        }
+
+
+def _claude_desktop(at: Machine) -> tuple[Place, ...]:
+    plain = _in(f"{at.application_data}/Claude", "claude_desktop_config.json")
+    if at.platform != "win32":
+        return (plain,)
+    packaged = (
+        f"{at.local}/Claude-Data/claude*",
+        f"{at.local}/Packages/Claude_*/LocalCache/Roaming/Claude",
+    )
+    return (*(_in(folder, "claude_desktop_config.json") for folder in packaged), plain)
+
+
+def _claude_code(at: Machine) -> tuple[Place, ...]:
+    own = at.given("CLAUDE_CONFIG_DIR", "")
+    if own:
+        return (_in(own, ".claude.json"),)
+    return (Place(f"{at.home}/.claude.json", f"{at.home}/.claude"),)
+
+
+def _cursor(at: Machine) -> tuple[Place, ...]:
+    return (_in(f"{at.home}/.cursor", "mcp.json"),)
+
+
+def _vscode(at: Machine) -> tuple[Place, ...]:
+    return (_in(f"{at.application_data}/Code/User", "mcp.json"),)
+
+
+def _windsurf(at: Machine) -> tuple[Place, ...]:
+    return (_in(f"{at.home}/.codeium/windsurf", "mcp_config.json"),)
+
+
+def _codex(at: Machine) -> tuple[Place, ...]:
+    return (_in(at.given("CODEX_HOME", f"{at.home}/.codex"), "config.toml"),)
+
+
+def _gemini(at: Machine) -> tuple[Place, ...]:
+    return (_in(f"{at.given('GEMINI_CLI_HOME', at.home)}/.gemini", "settings.json"),)
+
+
+def _goose(at: Machine) -> tuple[Place, ...]:
+    root = at.given("GOOSE_PATH_ROOT", "")
+    if root:
+        return (_in(f"{root}/config", "config.yaml"),)
+    windows = f"{at.roaming}/Block/goose/config"
+    return (_in(windows if at.platform == "win32" else f"{at.config}/goose", "config.yaml"),)
+
+
+def _zed(at: Machine) -> tuple[Place, ...]:
+    folders = {"win32": f"{at.roaming}/Zed", "darwin": f"{at.home}/.config/zed"}
+    return (_in(folders.get(at.platform, f"{at.config}/zed"), "settings.json"),)
+
+
+def _lm_studio(at: Machine) -> tuple[Place, ...]:
+    folders = (f"{at.home}/.lmstudio", f"{at.home}/.cache/lm-studio")
+    return tuple(_in(folder, "mcp.json") for folder in folders)
+
+
+def _in(folder: str, file: str) -> Place:
+    return Place(f"{folder}/{file}", folder)
+
+
+_STDIO = {"type": "stdio"}
+
+CLIENTS: tuple[Client, ...] = (
+    Client(
+        "claude-desktop",
+        "Claude Desktop",
+        "json",
+        "mcpServers",
+        _claude_desktop,
+        "Quit Claude Desktop (closing its window is not enough) and start it again.",
+    ),
+    Client(
+        "claude-code",
+        "Claude Code",
+        "json",
+        "mcpServers",
+        _claude_code,
+        "Start a new `claude`; `/mcp` lists its servers.",
+        fixed=_STDIO,
+    ),
+    Client(
+        "cursor",
+        "Cursor",
+        "json",
+        "mcpServers",
+        _cursor,
+        "Restart Cursor; its settings list the server under MCP.",
+        fixed=_STDIO,
+    ),
+    Client(
+        "vscode",
+        "VS Code",
+        "json",
+        "servers",
+        _vscode,
+        "In VS Code run `MCP: List Servers` from the command palette and start it.",
+        fixed=_STDIO,
+    ),
+    Client(
+        "windsurf",
+        "Windsurf",
+        "json",
+        "mcpServers",
+        _windsurf,
+        "Restart Windsurf, or refresh the servers in Cascade's panel.",
+    ),
+    Client(
+        "codex",
+        "Codex CLI",
+        "toml",
+        "mcp_servers",
+        _codex,
+        "Start a new `codex`; `/mcp` lists its servers.",
+        defaults={"startup_timeout_sec": START_SECONDS, "tool_timeout_sec": ASKED_SECONDS},
+    ),
+    Client(
+        "gemini",
+        "Gemini CLI",
+        "json",
+        "mcpServers",
+        _gemini,
+        "Start a new `gemini`; `/mcp` lists its servers.",
+        defaults={"timeout": ASKED_SECONDS * 1000},
+    ),
+    Client(
+        "goose",
+        "Goose",
+        "yaml",
+        "extensions",
+        _goose,
+        "Start a new Goose session; its settings list the extension.",
+        command="cmd",
+        env="envs",
+        fixed=_STDIO,
+        defaults={
+            "enabled": True,
+            "description": "Kartra, through Membrane",
+            "timeout": ASKED_SECONDS,
+        },
+        named=True,
+    ),
+    Client(
+        "zed",
+        "Zed",
+        "json",
+        "context_servers",
+        _zed,
+        "Zed reads it at once; its agent settings list the server.",
+    ),
+    Client(
+        "lm-studio",
+        "LM Studio",
+        "json",
+        "mcpServers",
+        _lm_studio,
+        "Restart LM Studio and switch the server on in a chat's integrations.",
+    ),
+)
+
+BY_NAME: Mapping[str, Client] = {client.name: client for client in CLIENTS}

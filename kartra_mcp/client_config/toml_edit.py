@@ -1,0 +1,179 @@
+"""The smallest edits of a TOML text: our tables at its end, or out of it; the rest is not touched.
+
+A line that opens a table is told from one inside of a text or an array by reading what stands
+before it, from the last true one on: up to a true one all is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.core.json_types import is_array, is_object
+
+_HEADER = re.compile(r"^[ \t]*\[.*$", re.MULTILINE)
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read(text: str) -> dict[str, Any]:
+    """The data.
+
+    Raises:
+        UnfitError: it is no TOML.
+    """
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
+    except tomllib.TOMLDecodeError as problem:
+        raise UnfitError(f"is not valid TOML ({_place(problem)})") from None
+    except RecursionError:
+        raise UnfitError("is nested too deeply") from None
+
+
+def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+    """Set the table at `path`: where it stood, else at the end.
+
+    Raises:
+        UnfitError: it cannot be read.
+    """
+    spans = _joined(text, _spans(text, path))
+    newline = "\r\n" if "\r\n" in text else "\n"
+    rows = newline.join(_rows(path, value))
+    if not spans:
+        gap = "" if not text.strip("\ufeff\r\n\t ") else _gap(text, newline)
+        return text + gap + rows + newline
+    at = spans[0][0]
+    return text[:at] + rows + newline + _without(text, spans)[at:]
+
+
+def drop(text: str, path: Sequence[str]) -> str:
+    """Remove the table at `path` and those below it.
+
+    Raises:
+        UnfitError: it cannot be read.
+    """
+    spans = _joined(text, _spans(text, path))
+    if not spans:
+        return text
+    left = _without(text, spans)
+    at = spans[0][0]
+    if not left[at:].strip():
+        return _without_last_blank_line(left[:at])
+    return left[:at] + left[at:].lstrip("\r\n") if not left[:at].strip() else left
+
+
+def _without_last_blank_line(text: str) -> str:
+    for blank in ("\r\n\r\n", "\n\n"):
+        if text.endswith(blank):
+            return text[: -len(blank) // 2]
+    return text
+
+
+def _gap(text: str, newline: str) -> str:
+    return newline if text.endswith("\n") else newline * 2
+
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    for start, end in reversed(spans):
+        text = text[:start] + text[end:]
+    return text
+
+
+def _spans(text: str, path: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Of every table at `path` or below: from its header to behind its last line that is not blank.
+
+    Comments that stand before the next table belong to that one.
+    """
+    read(text)
+    headers = list(_headers(text))
+    ends = [at for at, _ in headers[1:]] + [len(text)]
+    for (start, name), end in zip(headers, ends, strict=False):
+        if tuple(name[: len(path)]) == tuple(path):
+            yield start, _last_line(text, start, end)
+
+
+def _joined(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans with nothing but blank lines between them are one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and not text[joined[-1][1] : start].strip():
+            start = joined.pop()[0]  # noqa: PLW2901
+        joined.append((start, end))
+    return joined
+
+
+def _headers(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    last = 0
+    for found in _HEADER.finditer(text):
+        name = _name(found[0]) if _is_whole(text[last : found.start()]) else None
+        if name is not None:
+            last = found.start()
+            yield last, name
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        read(text)
+    except UnfitError:
+        return False
+    return True
+
+
+def _name(line: str) -> tuple[str, ...] | None:
+    """`[a."b c"]` → ("a", "b c"); None where the line is part of a value."""
+    try:
+        data: Any = tomllib.loads(line.strip())
+    except tomllib.TOMLDecodeError:
+        return None
+    names: list[str] = []
+    while data:
+        if is_object(data):
+            ((name, data),) = data.items()
+            names.append(name)
+        else:
+            (data,) = data
+    return tuple(names)
+
+
+def _last_line(text: str, start: int, end: int) -> int:
+    """Behind the last line of a table: blank lines and comments at its end are the next one's."""
+    last = end
+    lines = text[start:end].splitlines(keepends=True)
+    while len(lines) > 1 and not lines[-1].split("#")[0].strip():
+        last -= len(lines.pop())
+    return last if _is_whole(text[start:last]) else end
+
+
+def _rows(path: Sequence[str], value: Mapping[str, Any]) -> Iterator[str]:
+    """A table and, below it, the tables inside of it."""
+    yield "[" + ".".join(map(_key, path)) + "]"
+    inner = {name: part for name, part in value.items() if is_object(part)}
+    for name, part in value.items():
+        if name not in inner:
+            yield f"{_key(name)} = {_value(part)}"
+    for name, part in inner.items():
+        yield ""
+        yield from _rows((*path, name), part)
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _value(value: Any) -> str:
+    if is_array(value):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, str | bool | int | float):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    raise UnfitError("holds a value in our entry that is not written back")
+
+
+def _place(problem: tomllib.TOMLDecodeError) -> str:
+    found = re.search(r"line \d+", str(problem))
+    return found[0] if found else "at its end"

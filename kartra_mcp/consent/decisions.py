@@ -1,0 +1,150 @@
+"""A person's decision on what waits, wherever it is made: approved or declined, with the PIN."""
+
+from __future__ import annotations
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.sanitize import shown
+from kartra_mcp.core.terminal import local_time, os_user, tidy
+from kartra_mcp.ledger.approvals import Approval, Approvals, not_seen
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.pin import LOCKED, Pins
+
+REASON = 200
+
+
+def decide(
+    ledger: Ledger, number: int, pin: str, reason: str, *, approve: bool, seen: str
+) -> Approval:
+    """Decide it as this user. The PIN is looked at last: nothing else costs an attempt.
+
+    `seen` is `Approval.seen` of what was shown: only that is decided.
+
+    Raises:
+        Refused: it does not wait, or is not what was seen; a decline has no reason; the PIN is
+            wrong or locked.
+    """
+    if require_waiting(ledger.approvals, number).seen != seen:
+        raise not_seen(number)
+    why = tidied(reason)
+    if not approve and not why:
+        raise no_reason()
+    require_pin(ledger.pins, pin)
+    return ledger.approvals.decide(number, approve=approve, reason=why, who=os_user(), seen=seen)
+
+
+def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
+    """Take back what was approved and not used, as this user. The PIN is looked at last.
+
+    Raises:
+        Refused: nothing can be taken back, or the PIN is wrong or locked.
+    """
+    require_unused(ledger.approvals, number)
+    require_pin(ledger.pins, pin)
+    return ledger.approvals.withdraw(number, os_user())
+
+
+def require_pin(pins: Pins, pin: str) -> None:
+    """Every attempt is in the ledger before its answer is told.
+
+    Raises:
+        Refused: none was chosen, it is wrong, or locked.
+    """
+    if not pins.check(pin, os_user()):
+        raise _wrong(pins.left())
+
+
+def require_waiting(approvals: Approvals, number: int, where: str = "") -> Approval:
+    """The approval, if it waits; else why it does not, in a sentence."""
+    asked = approvals.get(number)
+    if asked is None:
+        raise Refused(
+            "invalid_arguments",
+            f"Nothing waits under the number {number}{where}.",
+            "Run `kartra-mcp approve` for what waits; --sandbox and --state-dir name the ledger.",
+        )
+    if asked.state == "pending":
+        return asked
+    code = "confirmation_expired" if asked.decided_at is None else "confirmation_used"
+    raise Refused(
+        code,
+        f"Number {number} waits no longer: {_ended(asked)}.",
+        "If it is still wanted, let the call be made again: that asks anew.",
+    )
+
+
+def require_unused(approvals: Approvals, number: int) -> Approval:
+    """The approval, if a call could still use it; else what became of it, in a sentence."""
+    asked = approvals.get(number)
+    if asked is not None and asked.state == "approved" and asked.used_by is None:
+        return asked
+    if asked is None:
+        why = "there is no such number"
+    else:
+        why = "it still waits" if asked.state == "pending" else _ended(asked)
+    raise Refused(
+        "invalid_arguments" if asked is None or asked.state == "pending" else "confirmation_used",
+        f"Number {number} cannot be taken back: {why}.",
+        "Nothing was changed. Decline what still waits; Done shows what was done.",
+    )
+
+
+def tidied(reason: str) -> str:
+    """A reason as it stands in the ledger: one line, without secrets, not too long."""
+    return " ".join(shown(reason, REASON).split())
+
+
+def outcome(decided: Approval, until: str) -> str:
+    """What a decision means from now on; `until` is when it ends, as it is shown there."""
+    if decided.state == "approved":
+        return (
+            "Approved. Nothing has been done yet: tell your assistant to go on. The same call then "
+            f"runs once, until {until}."
+        )
+    if decided.state == "withdrawn":
+        return "Taken back. Nothing runs by it; the same call asks anew."
+    return "Declined. Nothing was done, and nothing runs by it."
+
+
+def no_pin(flags: str) -> Refused:
+    """`flags` name the ledger again."""
+    return Refused(
+        "approval_required",
+        "No PIN was chosen yet, so nobody can approve.",
+        f"Choose one first, in a terminal: kartra-mcp approve --set-pin{flags}",
+    )
+
+
+class ReasonMissing(Refused):
+    """What a decline lacks is the reason."""
+
+
+def no_reason() -> ReasonMissing:
+    return ReasonMissing(
+        "invalid_arguments",
+        "A decline needs a reason: it stands in the ledger.",
+        "Nothing was decided. Say why, and decline again.",
+    )
+
+
+def _ended(asked: Approval) -> str:
+    if asked.state == "superseded":
+        return "the account changed since, and the call asks under a newer number"
+    if asked.state == "expired":
+        return f"it expired on {local_time(asked.expires_at)}"
+    decided = f"{asked.state} by {tidy(asked.who)} on {local_time(asked.decided_at)}"
+    why = f" ({tidy(asked.reason)})" if asked.reason else ""
+    used = f", and used by {asked.used_by}" if asked.used_by else ""
+    return f"{decided}{why}{used}"
+
+
+def _wrong(left: int) -> Refused:
+    if left:
+        attempts = "1 attempt is" if left == 1 else f"{left} attempts are"
+        what = f"{attempts} left before it is locked for {LOCKED / 60:.0f} minutes"
+    else:
+        what = f"It is locked for {LOCKED / 60:.0f} minutes now"
+    return Refused(
+        "not_allowed",
+        f"The PIN is wrong. {what}.",
+        "Nothing was decided. Every attempt stands in the ledger.",
+    )

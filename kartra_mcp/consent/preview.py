@@ -1,0 +1,247 @@
+"""The wording of a preview: summary, facts, effect, undo; what a person is asked. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from kartra_mcp.consent.facts import Facts
+from kartra_mcp.core.elicitation import Answered, Question
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Call, Gate, RawRequest
+from kartra_mcp.core.sanitize import clean, cut, without_secrets
+from kartra_mcp.kartra import commands, operations
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.operations import Act, money
+from kartra_mcp.ledger.records import Minted, moment
+
+SUMMARY = 160
+NAME = 30
+_VERBS: Mapping[Act, str] = {
+    Act.REFUND: "REFUND",
+    Act.CANCELLATION: "CANCEL",
+    Act.REVOCATION: "REVOKE",
+    Act.CHANGE: "CHANGE",
+    Act.OTHER: "RUN",
+}
+Verdict = Literal["yes", "declined", "dismissed", "answered_by_host"]
+FASTEST_PERSON = 1.0
+"""Seconds below which an answer is the host's own, whatever it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What is agreed to, in words."""
+
+    summary: str
+    effect: str
+    undo: str
+    facts: Mapping[str, Any]
+
+
+def preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
+    """The words for a call and its facts."""
+    rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
+    effect = _effect(facts) or "; ".join(row.effect for row in rows)
+    effect = effect or "changes the account in an unknown way"
+    undo = "; ".join(row.undo for row in rows) or "not known"
+    shown = dict(facts.shown)
+    if facts.unread:
+        shown["could_not_be_read"] = list(facts.unread)
+    return Preview(summary(call, facts, sandbox=sandbox), effect, undo, shown)
+
+
+def _effect(facts: Facts) -> str:
+    """Of a refund, what this very call pays back."""
+    moves = facts.shown.get("this_refund") if facts.act is Act.REFUND else None
+    return f"pays {moves} back to the buyer" if moves else ""
+
+
+def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
+    """One ASCII line of at most 160 characters: verb, FULL or PARTIAL, amount and id first."""
+    unread = f"NOT READ: {_short(facts.unread[0])}. " if facts.unread else ""
+    words = [_VERBS[facts.act], *(["AGAIN"] if call.said.repeat else [])]
+    if facts.act is Act.REFUND:
+        words.append(str(facts.shown.get("full_or_partial") or "AMOUNT"))
+        words.append(str(facts.shown.get("this_refund", "")))
+    if facts.act is Act.OTHER:
+        words.append(f'"{_short(_what(call))}" on')
+    words.append(_plain(str(facts.target)) if facts.target else "what is not named")
+    told = " ".join(word for word in words if word)
+    named = " ".join(f'{label} "{_short(value)}"' for label, value in _named(call, facts) if value)
+    start = "SANDBOX " if sandbox else ""
+    # As it will be shown: secrets leave every error, and what is repeated has to be the same.
+    line = without_secrets(f"{start}{unread}{told} {named}".strip())
+    return line[:SUMMARY].rstrip()
+
+
+def confirmation(shown: Preview, minted: Minted) -> dict[str, Any]:
+    """The contract's `error.confirmation`."""
+    return {
+        "id": minted.id,
+        "summary": shown.summary,
+        "facts": dict(shown.facts),
+        "effect": shown.effect,
+        "undo": shown.undo,
+        "expires_at": moment(minted.expires_at),
+    }
+
+
+def question(shown: Preview, facts: Facts, gate: Gate) -> Question:
+    """The question to a person: the summary, every fact in a line, effect and undo."""
+    lines = [shown.summary, ""]
+    lines += [f"{name.replace('_', ' ')}: {_line(value)}" for name, value in shown.facts.items()]
+    lines += ["", f"Effect: {shown.effect}.", f"Undo: {shown.undo}."]
+    return Question("\n".join(lines), to_type(facts) if gate is Gate.HUMAN else "")
+
+
+def to_type(facts: Facts) -> str:
+    """The amount, or where there is none the id of what is acted on."""
+    if facts.moves is not None:
+        return f"{facts.moves:.2f}"
+    return facts.target.id if facts.target else "yes"
+
+
+def read_answer(answered: Answered, asked: Question) -> Verdict:
+    """What an answer means. Only the boolean true is a yes, and nothing faster than a person."""
+    if answered.seconds < FASTEST_PERSON:
+        return "answered_by_host"
+    if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
+        return "dismissed"
+    agreed = answered.action == "accept" and answered.content.get("confirm") is True
+    return "yes" if agreed and _typed(answered.content.get("amount"), asked.to_type) else "declined"
+
+
+def _typed(said: Any, wanted: str) -> bool:
+    if not wanted:
+        return True
+    text = str(said or "").strip()
+    amount, meant = money(text), money(wanted)
+    same_sum = isinstance(amount, Decimal) and amount == meant
+    return text == wanted or same_sum or operations.normal_id(text) == wanted
+
+
+def refusal(code: str, shown: Preview, minted: Minted) -> Refused:
+    """`confirmation_required` or `facts_changed`, with a preview to be repeated."""
+    message = {
+        "confirmation_required": "This needs agreement to exactly what the preview shows.",
+        "facts_changed": "The account changed since the preview; this is how it stands now.",
+    }[code]
+    return Refused(
+        code,
+        message + " Nothing was done.",
+        "Show the person the summary and the facts. If they agree, repeat the call with the same "
+        "arguments, confirm: true, confirmation_id and confirmation_summary as given here.",
+        confirmation=confirmation(shown, minted),
+    )
+
+
+def host_answered() -> Refused:
+    return Refused(
+        "answered_by_host",
+        "The question was answered in under a second, so by the client and not by a person. "
+        "Nothing was done, nothing is blocked.",
+        "Use a client that shows questions to the person, or let them approve outside of it.",
+    )
+
+
+def said_no(how: str, reason: str = "") -> Refused:
+    declined = how == "declined"
+    return Refused(
+        how,
+        "The person said no." if declined else "The person closed the question unanswered.",
+        "Nothing was done, and this operation is blocked for ten minutes. Ask the person what "
+        "they want instead.",
+        detail={"reason": reason} if reason else None,
+    )
+
+
+def approval_required(
+    command: str, shown: Preview, address: str = "", *, has_pin: bool = True
+) -> Refused:
+    """What a person has to do, and the call then.
+
+    `command` is what comes after `kartra-mcp approve`: the number, and where to look; `address`
+    where the page is, if there is one; without a PIN the person chooses one first.
+    """
+    word, _, flags = command.partition(" ")
+    number = int(word)
+    page = (
+        f"open {address} in a browser on this machine (it works once: leave that to them), or to "
+        if address
+        else ""
+    )
+    first = f"--set-pin{' ' * bool(flags)}{flags}"
+    pin = "" if has_pin else f"first run `kartra-mcp approve {first}` in a terminal, then to "
+    return Refused(
+        "approval_required",
+        f"A person has to approve this outside the client, as number {number}. Nothing was done.",
+        f"Ask the person to {pin}{page}run `kartra-mcp approve {command}` in a terminal, then "
+        "repeat the call with the same arguments.",
+        confirmation={
+            "number": number,
+            "summary": shown.summary,
+            "facts": dict(shown.facts),
+            "effect": shown.effect,
+            "undo": shown.undo,
+            **({"address": address} if address else {}),
+        },
+    )
+
+
+def done_before(facts: Facts, first: dict[str, Any] | None) -> Refused:
+    return Refused(
+        "already_done",
+        "The account shows that this was done before. Nothing was done now.",
+        "Nothing more is to be done; the detail has what was read.",
+        detail={"facts": dict(facts.shown)},
+        first=first,
+    )
+
+
+def _what(call: Call) -> str:
+    """The operation's own name; of a raw request, every command in it."""
+    if isinstance(call.operation, RawRequest):
+        return ", ".join(command.name for command in call.commands) or call.title
+    return call.title
+
+
+def _named(call: Call, facts: Facts) -> list[tuple[str, Any]]:
+    shown = facts.shown
+    given = commands.find_values(shown.get("arguments"), commands.WHOM_NAMES)
+    others = _what(call) if len(call.commands) > 1 and facts.act is not Act.OTHER else ""
+    memberships: list[dict[str, Any]] = shown.get("memberships") or [{}]
+    return [
+        ("of", shown.get("product") or memberships[0].get("membership")),
+        ("to" if facts.act is Act.REFUND else "of", shown.get("buyer") or shown.get("lead")),
+        ("dated", shown.get("date")),
+        ("next payment", shown.get("next_payment")),
+        ("in a request of", others),
+        *((_plain(name.replace("_", " ")), value) for name, value in given),
+    ]
+
+
+def _short(value: Any) -> str:
+    """A name as it stands between quotes: what stands for a quote ends none."""
+    text = _plain(str(value)).replace('"', "'")
+    return text if len(text) <= NAME else text[: NAME - 3].rstrip() + "..."
+
+
+def _plain(text: str) -> str:
+    """One line of ASCII, made before anything is cut or quoted: letters may become many."""
+    return " ".join(_ascii(clean(text)).split())
+
+
+def _line(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return cut(" ".join(clean(text).split()), 200)
+
+
+def _ascii(text: str) -> str:
+    """Marks off letters, a blank for any white space, `?` for what has no ASCII."""
+    plain = unicodedata.normalize("NFKD", " ".join(text.split()))
+    kept = "".join(c for c in plain if not unicodedata.combining(c))
+    return kept.encode("ascii", "replace").decode()

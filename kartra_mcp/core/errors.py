@@ -1,0 +1,96 @@
+"""The one family of errors: a code, what happened, what to do next, whether anything was done.
+
+KartraMCPError
+├── Refused          before any program was started; nothing was done
+└── Failed           a program was started; `executed` says what is known
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kartra_mcp.core.models import Executed
+
+CODES = frozenset(
+    """
+    invalid_arguments unknown_tool not_allowed read_only confirmation_required
+    confirmation_mismatch confirmation_expired confirmation_used facts_changed approval_required
+    declined dismissed answered_by_host cap_reached already_done in_progress outcome_unknown
+    not_enough_time forbidden_request input_too_large ledger_unavailable program_missing
+    wrong_program not_logged_in no_connection several_connections connection_not_ready rate_limited
+    kartra_error membrane_error timed_out unreadable_answer catalogue_unavailable result_expired
+    internal_error
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""Every code that an answer may carry; a new one is added here and in the README."""
+
+
+class KartraMCPError(Exception):
+    """An answer that is an error.
+
+    Args:
+        code: one of `CODES`.
+        message: what happened, in a sentence of ours (never another program's text).
+        remedy: what to do next, in a sentence of ours.
+        detail: text of strangers (Kartra, Membrane, the account), quoted as data.
+        answered: False where the program ended without a readable answer.
+        confirmation: the preview to be agreed to; its `facts` are text of strangers too.
+        first: of what was done before, the call that did it.
+    """
+
+    executed = Executed.NO
+
+    def __init__(  # noqa: PLR0913  what an answer may carry, each by its name
+        self,
+        code: str,
+        message: str,
+        remedy: str,
+        *,
+        executed: Executed | None = None,
+        detail: Any = None,
+        answered: bool = True,
+        confirmation: dict[str, Any] | None = None,
+        first: dict[str, Any] | None = None,
+    ) -> None:
+        assert code in CODES, code  # noqa: S101  a slip of ours, found by any test that raises it
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+        self.detail = detail
+        self.answered = answered
+        self.confirmation = confirmation
+        self.first = first
+        if executed is not None:
+            self.executed = executed
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contract's `{"code", "message", "remedy", "executed", "detail"?}`."""
+        more = {"detail": self.detail, "confirmation": self.confirmation, "first": self.first}
+        return {
+            "code": self.code,
+            "message": self.message,
+            "remedy": self.remedy,
+            "executed": str(self.executed),
+            **{name: value for name, value in more.items() if value is not None},
+        }
+
+
+class Refused(KartraMCPError):
+    """Refused before any program was started: nothing was done."""
+
+
+class Failed(KartraMCPError):
+    """A program was started and did not bring a success; `executed` says what is known."""
+
+    executed = Executed.UNKNOWN
+
+
+def internal_error(executed: Executed) -> Failed:
+    """An error of this server's own; its text stays out of the answer."""
+    return Failed(
+        "internal_error",
+        "An error in this server ended the call.",
+        "If this was a write, look in Kartra before repeating it; please report the error.",
+        executed=executed,
+    )

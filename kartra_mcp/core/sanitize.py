@@ -1,0 +1,165 @@
+"""Text from elsewhere made safe to show: cleaned, cut, and without secrets. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kartra_mcp.core.json_types import is_array, is_object
+
+_KEPT = frozenset("\n\t")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
+_SEEMS_PRINTABLE = re.compile(
+    "[\ufe00-\ufe0f\U000e0100-\U000e01ef" + "".join(sorted(_FILLERS)) + "]"
+)
+"""What is hidden although Python calls it printable."""
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+_NAMES = (
+    r"(?:[\w-]{0,40}(?:app[ _-]?id|(?:api|access|private)[ _-]?key|password|passwd|secret|token|"
+    r"authorization|credentials?|cookie)|(?:[A-Za-z0-9]{1,20}[_-]){0,4}pin)"
+)
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\+\"[^\"\\]*\\+\""
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), "[token removed]"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [removed]"),
+    (re.compile(r"\bpat-[\w-]{6,}"), "[token removed]"),
+    (
+        re.compile(
+            rf"(?i)(\b{_NAMES}(?:\\*[\"'])?\]?\s*[:=]\s*)({_QUOTED}|\[removed\]|[^\s&,;}}\]]+)"
+        ),
+        r"\1[removed]",
+    ),
+    # What the general rule leaves of a header: `Cookie: a=1; b=2` is secret to the end of its line.
+    (
+        re.compile(r"(?i)(\b(?:[\w-]{0,20}authorization|cookie)\s*:\s*)[^\s\"'][^\n\"']*"),
+        r"\1[removed]",
+    ),
+    (re.compile(r"(?i)(https?://)[^/\s:@]+:[^/\s@]+@"), r"\1[removed]@"),
+)
+_CARD = re.compile(r"(?<!\d)(?<!\d\.)[2-6](?:[ -]?\d){12,18}(?!\d|\.\d)")
+
+
+_SEEN = 4_000
+"""Characters of a long text that are looked at before it is cut: enough to know a secret whole."""
+
+
+def without_ansi(text: str) -> str:
+    return _ANSI.sub("", text)
+
+
+def clean(text: str) -> str:
+    """Without invisible, bidirectional and control characters; line breaks and tabs stay."""
+    if text.isprintable() and (text.isascii() or not _SEEMS_PRINTABLE.search(text)):
+        return text
+    return "".join(c for c in text.replace("\r\n", "\n") if _visible(c))
+
+
+def _visible(char: str) -> bool:
+    if char in _KEPT or char.isalnum():
+        return char not in _FILLERS
+    return unicodedata.category(char) not in _HIDDEN and not _is_variation(char)
+
+
+def _is_variation(char: str) -> bool:
+    return char in _FILLERS or "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
+
+
+def clean_json(value: Any, mend: Callable[[str], str] = clean) -> Any:
+    """The same JSON with every string mended, names of fields too.
+
+    Fields whose names become equal by that are told apart by a number, so that nothing is lost.
+    """
+    return _Mending(mend).one(value)
+
+
+_ESCAPED = re.compile(r"\\[^nt\"\\]")
+"""What JSON writes with a backslash and `clean` would not keep."""
+
+
+def cleaned_with_line(value: Any) -> tuple[Any, str]:
+    """The same JSON (names are strings) with every string clean, and all of it as one line.
+
+    A line that is clean as a whole has only clean strings in it: most are, and need no walk.
+    """
+    line = as_json(value)
+    if clean(line) == line and not _ESCAPED.search(line):
+        return value, line
+    mended = clean_json(value)
+    return mended, as_json(mended)
+
+
+class _Mending:
+    """One walk; a name of a field is mended once, for the rows of a list share theirs."""
+
+    def __init__(self, mend: Callable[[str], str]) -> None:
+        self._mend = mend
+        self._names: dict[str, str] = {}
+
+    def one(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._mend(value)
+        if is_object(value):
+            return self._object(value)
+        return [self.one(inner) for inner in value] if is_array(value) else value
+
+    def _object(self, value: dict[str, Any]) -> dict[str, Any]:
+        mended: dict[str, Any] = {}
+        mend, names = self._mend, self._names
+        for name, inner in value.items():
+            free = names.get(name)
+            if free is None:
+                free = names[name] = mend(str(name))
+            if free in mended:
+                free = _free(free, mended)
+            # Not `self.one` for strings: this is the loop that a large result spends its time in.
+            mended[free] = mend(inner) if isinstance(inner, str) else self.one(inner)
+        return mended
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free
+
+
+def cut(text: str, length: int) -> str:
+    """At most `length` characters, the last an ellipsis where something was cut."""
+    return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
+
+
+def without_secrets(text: str) -> str:
+    """Tokens, keys, passwords and card digits beyond the last four removed."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return _CARD.sub(_last_four, text)
+
+
+def _last_four(match: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", match.group())
+    return f"[card …{digits[-4:]}]" if _luhn(digits) else match.group()
+
+
+def _luhn(digits: str) -> bool:
+    doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
+    return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0  # noqa: PLR2004
+
+
+def shown(text: str, length: int = 500) -> str:
+    """A stranger's text as it may stand in an error: cleaned, without secrets, cut."""
+    seen = without_ansi(text[: _SEEN + 10 * length])
+    return cut(without_secrets(clean(seen)).strip(), length)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def as_json(value: Any) -> str:
+    """One line of JSON. Numbers that JSON does not know never get here (see `cli_output.py`)."""
+    return _ENCODER.encode(value)

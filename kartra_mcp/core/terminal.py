@@ -1,0 +1,163 @@
+"""The person's terminal: what is shown there is cleaned, what is asked is asked of nothing else."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.sanitize import clean, cut, without_ansi
+
+LONGEST = 1_000
+"""Characters of one value that are shown."""
+
+UNBOUND = 120
+"""Columns where nothing tells how wide it is: a pipe, a file."""
+
+
+def screen(*, errors: bool = False) -> Console:
+    """Where people read; bold and dim only on a terminal, and not under NO_COLOR."""
+    stream = sys.stderr if errors else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+    made = Console(stderr=errors, highlight=False, markup=False, emoji=False)
+    if made.no_color:
+        made = Console(stderr=errors, color_system=None, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = max(made.width, UNBOUND)
+    return made
+
+
+def say(text: str, style: str = "") -> None:
+    screen().print(Text(text, style), soft_wrap=True)
+
+
+def say_error(text: str) -> None:
+    screen(errors=True).print(Text(text), soft_wrap=True)
+
+
+def pairs(rows: Iterable[tuple[str, Any]]) -> None:
+    """Names and values, one to a line; what wraps stays in the column of the values."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(Text(tidy(name.replace("_", " "))), Text(tidy(value)))
+    screen().print(Padding(grid, (0, 2), expand=False))
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; the cells may hold several lines, each of them tidy already."""
+    made = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+    for title in titles:
+        made.add_column(Text(title), overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    screen().print(made)
+
+
+@contextmanager
+def working(text: str, *, errors: bool = False) -> Generator[Callable[[str], None]]:
+    """Show that something takes its time; the text may change meanwhile.
+
+    On a terminal it moves and is gone at the end; elsewhere its first text is one line.
+    """
+    made = screen(errors=errors)
+    if not made.is_terminal:
+        made.print(Text(text), soft_wrap=True)
+        yield lambda _: None
+        return
+    with made.status(Text(text)) as shown:
+        yield lambda now: shown.update(Text(now))
+
+
+def tidy(value: Any, length: int = LONGEST) -> str:
+    """A stranger's value as one line that cannot move the cursor or hide what it says."""
+    return cut(" ".join(clean(without_ansi(_plain(value))).split()), length)
+
+
+def local_time(at: float | None) -> str:
+    """`2026-11-23 17:06:00 CET`, as the person's clock has it."""
+    if at is None:
+        return "-"
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def os_user() -> str:
+    """Who runs this, as the system knows them, whatever the environment says."""
+    if sys.platform == "win32":
+        return os.getlogin()
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def is_real() -> bool:
+    """Whether a person can be asked here: neither end is a pipe or a file."""
+    return all(s is not None and not s.closed and s.isatty() for s in (sys.stdin, sys.stdout))  # pyright: ignore[reportUnnecessaryComparison]
+
+
+def require_real(what: str) -> None:
+    if not is_real():
+        raise no_terminal(what)
+
+
+def ask(question: str) -> str:
+    """A typed line. Raises KeyboardInterrupt or EOFError where the person stops."""
+    while True:
+        try:
+            return input(question).strip()
+        except UnicodeDecodeError:
+            say("That was not text in this terminal's encoding.")
+
+
+def ask_secret(question: str) -> str:
+    """A typed line that is not echoed; refused where echo cannot be turned off."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(question)
+        except getpass.GetPassWarning:
+            raise no_terminal("A PIN is typed") from None
+        except UnicodeDecodeError:
+            raise Refused(
+                "invalid_arguments",
+                "That was not text in this terminal's encoding.",
+                "Type it again, in a terminal of the right encoding.",
+            ) from None
+
+
+def no_terminal(what: str) -> Refused:
+    return Refused(
+        "not_allowed",
+        f"{what} only on a real terminal: this one's input or output is a pipe or a file.",
+        "Run the command yourself, in a terminal window of your own.",
+    )
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if is_object(value):
+        return "; ".join(f"{name}: {_plain(inner)}" for name, inner in value.items())
+    if is_array(value):
+        return " | ".join(map(_plain, value)) or "-"
+    return str(value)

@@ -1,0 +1,380 @@
+"""What is known of Kartra, as tables: commands, their risk, effect and undo; names of targets.
+
+Source: Kartra's API articles as of 2026 (29 commands and `get_lead`) and the 20 actions that
+Membrane publishes. No IO, no decisions: `policy.py` judges with these tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Risk
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One Kartra command.
+
+    `risk` is the highest that the command can reach, `least` the lowest where its arguments
+    decide; `effect` and `undo` are sentences without a
+    full stop for previews and refusals; `mail` says that it can start mail or automations.
+    """
+
+    risk: Risk
+    effect: str = ""
+    undo: str = ""
+    mail: bool = False
+    least: Risk | None = None
+
+    @property
+    def lowest(self) -> Risk:
+        return self.risk if self.least is None else self.least
+
+
+_READ = Row(Risk.READ)
+_TAGGED = "a tag can start mail and automations, which cannot be recalled"
+
+COMMANDS: Mapping[str, Row] = {
+    "get_lead": _READ,
+    "search_lead": _READ,
+    "retrieve_account_tags": _READ,
+    "retrieve_account_lists": _READ,
+    "retrieve_account_sequences": _READ,
+    "retrieve_account_pages": _READ,
+    "retrieve_custom_fields": _READ,
+    "search_transaction": _READ,
+    "get_transaction_details": _READ,
+    "retrieve_transactions_from_lead": _READ,
+    "search_subscription": _READ,
+    "get_subscription_details": _READ,
+    "retrieve_subscriptions_from_lead": _READ,
+    "create_lead": Row(
+        Risk.WRITE,
+        "creates a lead",
+        "not by the API, which has no command that deletes a lead",
+    ),
+    "edit_lead": Row(
+        Risk.DESTRUCTIVE,
+        "overwrites fields of the lead",
+        "only by hand: the old values are kept nowhere, so read the lead first",
+        least=Risk.WRITE,
+    ),
+    "assign_tag": Row(
+        Risk.WRITE, f"adds a tag to the lead; {_TAGGED}", "unassign the tag", mail=True
+    ),
+    "unassign_tag": Row(
+        Risk.DESTRUCTIVE,
+        "removes a tag from the lead, which can start automations or end access",
+        "assign the tag again",
+        mail=True,
+    ),
+    "subscribe_lead_to_list": Row(
+        Risk.WRITE, "subscribes the lead to a mailing list", "unsubscribe the lead", mail=True
+    ),
+    "unsubscribe_lead_from_list": Row(
+        Risk.DESTRUCTIVE,
+        "stops the list's mail to the lead",
+        "subscribe the lead again, with the lead's consent",
+    ),
+    "subscribe_lead_to_sequence_at_step": Row(
+        Risk.WRITE,
+        "starts the sequence's mail to the lead",
+        "unsubscribe the lead; mail already sent cannot be recalled",
+        mail=True,
+    ),
+    "unsubscribe_lead_from_sequence": Row(
+        Risk.DESTRUCTIVE,
+        "ends the sequence for the lead, whose place in it is lost",
+        "subscribe the lead again at the step that get_lead showed before",
+    ),
+    "give_points_to_lead": Row(Risk.WRITE, "adds points", "remove the same number of points"),
+    "remove_points_from_lead": Row(
+        Risk.DESTRUCTIVE, "takes points away", "give the same number of points"
+    ),
+    "create_custom_field": Row(
+        Risk.DESTRUCTIVE,
+        "creates a custom field for the whole account",
+        "not by the API, which has no command that deletes a custom field",
+    ),
+    "calendar_subscribe": Row(
+        Risk.WRITE, "books the lead into a class", "cancel the booking", mail=True
+    ),
+    "calendar_cancel": Row(
+        Risk.DESTRUCTIVE, "cancels the lead's booking", "book the lead again if the class has room"
+    ),
+    "grant_membership_access": Row(
+        Risk.WRITE, "gives the lead access to a membership", "revoke the access", mail=True
+    ),
+    "revoke_membership_access": Row(
+        Risk.DESTRUCTIVE,
+        "ends the lead's access to the membership; charges go on",
+        "grant the access again; what this does to the lead's progress is not documented",
+    ),
+    "refund_transaction": Row(
+        Risk.IRREVERSIBLE,
+        "pays money back to the buyer, all that remains if no amount is given",
+        "not possible",
+    ),
+    "cancel_transaction": Row(
+        Risk.IRREVERSIBLE,
+        "ends a recurring payment for good",
+        "not possible: the customer must buy again",
+    ),
+    "modify_subscription_status": Row(
+        Risk.IRREVERSIBLE,
+        "cancels, pauses or resumes a subscription",
+        "pause and unpause undo each other; a cancellation cannot be undone",
+        least=Risk.DESTRUCTIVE,
+    ),
+    "edit_subscription": Row(
+        Risk.IRREVERSIBLE,
+        "changes what a customer will be charged",
+        "only by hand: nothing keeps the old terms, so read the subscription first",
+    ),
+}
+"""Every known command → the highest risk it can have. What is not here is destructive."""
+
+ACTION_COMMANDS: Mapping[str, str] = {
+    "retrieve_account_custom_fields": "retrieve_custom_fields",
+    "subscribe_lead_to_sequence": "subscribe_lead_to_sequence_at_step",
+    "cancel_subscription": "cancel_transaction",
+}
+"""Published action keys (with `_` for `-`) whose Kartra command has another name."""
+
+PUBLISHED_KEYS: tuple[str, ...] = (
+    "retrieve-account-pages",
+    "retrieve-account-custom-fields",
+    "retrieve-account-sequences",
+    "retrieve-account-tags",
+    "retrieve-account-lists",
+    "get-lead",
+    "get-transaction-details",
+    "retrieve-transactions-from-lead",
+    "create-lead",
+    "edit-lead",
+    "assign-tag",
+    "subscribe-lead-to-list",
+    "subscribe-lead-to-sequence",
+    "unsubscribe-lead-from-list",
+    "unsubscribe-lead-from-sequence",
+    "unassign-tag",
+    "cancel-subscription",
+    "refund-transaction",
+    "grant-membership-access",
+    "revoke-membership-access",
+)
+"""The 20 actions of the published Kartra skill. For the README and tests; the tool list never
+comes from here."""
+
+IRREVERSIBLE_WORDS = ("refund", "charge", "cancel", "payout")
+"""Found inside a word too: `autorefund`, `recharge`."""
+IRREVERSIBLE_STARTS = ("void",)
+"""Found only where a word begins, for `avoid` is harmless."""
+DESTRUCTIVE_WORDS = ("delete", "remove", "revoke", "purge", "un")
+READ_VERBS = frozenset({"get", "list", "retrieve", "find", "search", "fetch", "read", "lookup"})
+READ_TYPES = frozenset(
+    {
+        "list-data-records",
+        "find-data-record-by-id",
+        "match-data-record",
+        "search-data-record",
+        "search-data-records",
+    }
+)
+TYPE_RISKS: Mapping[str, Risk] = {
+    "create-data-record": Risk.WRITE,
+    "find-or-create-data-record": Risk.WRITE,
+    "update-data-record": Risk.WRITE,
+    "delete-data-record": Risk.DESTRUCTIVE,
+}
+"""Membrane's action types that say what an action does; the others say nothing."""
+
+METHOD_RISKS: Mapping[str, Risk] = {
+    "POST": Risk.WRITE,
+    "PUT": Risk.WRITE,
+    "PATCH": Risk.WRITE,
+    "DELETE": Risk.DESTRUCTIVE,
+}
+
+CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
+"""Kartra's three credentials. Membrane adds them; nobody else may."""
+
+TARGETS: Mapping[str, tuple[str, ...]] = {
+    "transaction": (
+        "transaction_id",
+        "transaction",
+        "sale_id",
+        "payment_id",
+        "order_id",
+    ),
+    "subscription": (
+        "subscription_id",
+        "subscription",
+        "transaction_internal_subscription_id",
+        "internal_subscription_id",
+        "transaction_subscription_id",
+        "recurring_id",
+    ),
+    "membership": ("membership_id", "membership_name", "membership"),
+    "lead": (
+        "lead_id",
+        "contact_id",
+        "customer_id",
+        "lead_identifier",
+        "email",
+        "lead_email",
+        "lead",
+    ),
+}
+"""What a call acts on → the names it goes by, in the order in which they are believed."""
+
+AMOUNTS = (
+    "refund_amount",
+    "amount",
+    "amount_to_refund",
+    "refund_value",
+    "partial_amount",
+    "subscription_amount",
+)
+"""The names that an amount of money goes by."""
+
+AMOUNT_WORDS = frozenset({"amount", "sum", "total", "value", "price", "cents"})
+NO_AMOUNT_ENDS = frozenset(
+    {"id", "ids", "count", "currency", "type", "flag", "unit", "name", "reason", "note"}
+)
+"""Of what moves money, every field with one of these words is an amount, unless it ends so."""
+
+LEADS = ("lead", "contact", "customer", "subscriber", "person", "user", "member", "record")
+
+TARGET_OF: Mapping[str, tuple[str, ...]] = {
+    "refund_transaction": ("transaction",),
+    "cancel_transaction": ("subscription", "transaction"),
+    "modify_subscription_status": ("subscription",),
+    "edit_subscription": ("subscription",),
+    "revoke_membership_access": ("membership",),
+    "grant_membership_access": ("membership",),
+}
+"""Which kind of target a command has; every other command's is the lead."""
+
+
+def plain(name: str) -> str:
+    """`transactionId`, `Transaction-ID` and `transaction_id` are one name: `transactionid`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@lru_cache(maxsize=4_096)
+def words(text: str) -> tuple[str, ...]:
+    """`refundLead`, `refund-lead` → refund, lead; `APIRefund` → api, refund."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
+    return tuple(word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
+
+
+def holds_word(name: str, wanted: str) -> bool:
+    """Whether a word of the name has `wanted` in it: `autoRefund` and `autorefund` refund."""
+    return any(wanted in word for word in words(name))
+
+
+ID_NAMES = frozenset(
+    plain(name)
+    for name in ("id", *(n for names in TARGETS.values() for n in names))
+    if "email" not in name and "name" not in name
+)
+AMOUNT_NAMES = frozenset(plain(name) for name in AMOUNTS)
+LEAD_ID_NAMES = frozenset(
+    owner + end for owner in ("", *LEADS) for end in ("id", "identifier", "uid", "key")
+)
+"""Plain names that say which lead is meant, without its address."""
+WHOM_NAMES = frozenset(
+    plain(name)
+    for name in ("email", "lead_email", "tag_name", "list_name", "sequence_name", "membership_name")
+)
+"""Names that say to whom or to what something happens, beside ids and amounts."""
+
+
+def command_of(key: str) -> str:
+    """The Kartra command that a name reads as, or "" where it is none that is known.
+
+    `refund-transaction`, `refundTransaction` and `refund_transaction` are the same command.
+    """
+    return _BY_PLAIN.get(plain(key), "")
+
+
+@lru_cache(maxsize=4_096)
+def action_command(key: str) -> str:
+    """The command behind an action's key; other letters in it may say what no table knows."""
+    return command_of(key) if key.isascii() else ""
+
+
+def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """Every (name, value), nested too, whose name is one of the plain `names`.
+
+    Of an amount that holds its number under `value`, that number.
+    """
+    if is_object(arguments):
+        for name, value in arguments.items():
+            if plain(str(name)) in names:
+                yield str(name), _number_of(str(name), value)
+            yield from find_values(value, names)
+    elif is_array(arguments):
+        for value in arguments:
+            yield from find_values(value, names)
+
+
+@lru_cache(maxsize=4_096)
+def moves_money(name: str) -> bool:
+    """Whether every amount-like field of what is called so is a sum of money to be judged."""
+    return "refund" in plain(name) or command_of(name) == "edit_subscription"
+
+
+def amount_names(arguments: Any, *, money: bool) -> frozenset[str]:
+    """The plain names of the amounts in these arguments; `money` as by `moves_money`."""
+    if not money:
+        return AMOUNT_NAMES
+    return AMOUNT_NAMES | {plain(name) for name, _ in named_in(arguments) if is_amount(name)}
+
+
+def find_amounts(arguments: Any, *, money: bool) -> Iterator[tuple[str, Any]]:
+    """Every (name, value) of an amount, nested too; a flag that is only called like one is none."""
+    for name, value in find_values(arguments, amount_names(arguments, money=money)):
+        if plain(name) in AMOUNT_NAMES or not isinstance(value, bool):
+            yield name, value
+
+
+def is_amount(name: str) -> bool:
+    """Whether a field of what moves money is an amount by its words."""
+    said = words(name)
+    ends = said[-1:] and said[-1].endswith(tuple(AMOUNT_WORDS))
+    return bool(ends or AMOUNT_WORDS.intersection(said)) and said[-1] not in NO_AMOUNT_ENDS
+
+
+def in_cents(name: str) -> bool:
+    return "cents" in words(name)
+
+
+def named_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every (name, value), nested too."""
+    if is_object(value):
+        for name, inner in value.items():
+            yield str(name), inner
+            yield from named_in(inner)
+    elif is_array(value):
+        for inner in value:
+            yield from named_in(inner)
+
+
+def _number_of(name: str, value: Any) -> Any:
+    """The amount `{"value": 5, "currency": "USD"}` says 5, and so does one under `amount`."""
+    if not is_object(value) or not (plain(name) in AMOUNT_NAMES or is_amount(name)):
+        return value
+    return value.get("value", value.get("amount", value))
+
+
+_BY_PLAIN: Mapping[str, str] = {
+    **{plain(command): command for command in COMMANDS},
+    **{plain(key): command for key, command in ACTION_COMMANDS.items()},
+}

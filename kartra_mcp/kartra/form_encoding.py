@@ -1,0 +1,293 @@
+"""Kartra's form dialect: writing nested fields and reading names as PHP reads them.
+
+Only this file knows how a form name such as `actions[0][cmd]` becomes a place in PHP's arrays, and
+how loosely a name may be spelt and still be read as another.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, TypeGuard
+from urllib.parse import quote, unquote_plus, unquote_to_bytes
+
+from kartra_mcp.kartra import commands
+
+MAX_FIELDS = 1000
+"""PHP's max_input_vars: it silently drops every field after this one."""
+
+MAX_DEPTH = 32
+TOO_DEEP = f"It nests deeper than {MAX_DEPTH}"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+"""What we let a name be: nothing in it that any parser could take for structure."""
+
+Places = tuple[str | None, ...]
+"""The way into PHP's arrays; None is `[]`, the next free number."""
+
+_MANGLED = str.maketrans(" .[", "___")
+_BLANK = frozenset(["", *" \t\n\v\f\r"])
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(r"""\\(?:u([0-9A-Fa-f]{4})|(["'\\/]))""")
+_CREDENTIALS = frozenset(commands.plain(name) for name in commands.CREDENTIALS)
+_OVERRIDES = frozenset({"xhttpmethodoverride", "xhttpmethod", "xmethodoverride", "methodoverride"})
+_COMMAND_NAMES = frozenset({"cmd", "getlead"})
+_FIELD_IN_TEXT = re.compile(
+    r"""
+    ["'\[<] \s* (?:cmd|get_lead) \s* [\\"'\]>]
+    | (?<![a-z0-9_]) (?:cmd|get_lead) \s* [=:\[]
+    | (?<![a-z0-9_]) actions ["'\\]* \s* (?: \[ | [:=] \s* [\[{] )
+    | (?<![a-z0-9]) (?:app[ _.-]?id|api[ _.-]?key|api[ _.-]?password) [\\"'\]]* \s* [=:]
+    """,
+    re.VERBOSE,
+)
+
+_CONTROL = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n\r"}
+
+
+class FormError(ValueError):
+    """Why a form cannot be written or read, in a sentence of ours, and the name it is about."""
+
+    def __init__(self, what: str, name: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.name = name
+
+
+def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def write(fields: Mapping[str, Any]) -> str:
+    """Nested fields as the text of a form that PHP reads back as the same fields.
+
+    Booleans become 1 and 0, null becomes empty, lists are numbered; an empty list or object writes
+    nothing, as PHP's own `http_build_query` does.
+    """
+    pairs = [pair for name, value in fields.items() for pair in _pairs(_checked(name), value)]
+    text = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in pairs)
+    if read(text) != as_read(fields):
+        raise FormError("The form would not be read as it was given")
+    return text
+
+
+def read(text: str) -> dict[str, Any]:
+    """The arrays that PHP makes of the form, refusing whatever another parser reads differently."""
+    if ";" in text:
+        raise FormError("A form holds a bare `;`, which some parsers take for a separator")
+    return build((read_name(name), value) for name, value in split(text))
+
+
+def split(text: str) -> list[tuple[str, str]]:
+    """The pairs of a form, each decoded exactly once."""
+    pieces = [piece for piece in text.split("&") if piece]
+    if len(pieces) > MAX_FIELDS:
+        raise FormError(f"A form has more than {MAX_FIELDS} fields, of which PHP drops the rest")
+    return [_pair(piece) for piece in pieces]
+
+
+def read_name(name: str) -> Places:
+    """The way PHP goes for a name, e.g. `a.b[ 0][]` → `a_b`, ` 0`, next."""
+    root, bracket, rest = name.split("\0", 1)[0].lstrip(" ").partition("[")
+    places: list[str | None] = [root.translate(_MANGLED)]
+    if not root:
+        raise FormError("A form has a field without a name", name)
+    while bracket:
+        index, closed, rest = rest.partition("]")
+        if not closed:
+            return _unclosed(places, index)
+        places.append(None if index in _BLANK else index)
+        bracket, rest = rest[:1] == "[", rest[1:]
+    if len(places) > MAX_DEPTH:
+        raise FormError(TOO_DEEP)
+    return tuple(places)
+
+
+def build(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
+    """The arrays of all fields. PHP lets the last of two win; here a repeated field is an error."""
+    tree: dict[str, Any] = {}
+    for places, value in fields:
+        _put(tree, places, value)
+    return tree
+
+
+def as_read(value: Any) -> Any:
+    """What PHP has after reading the form of a value: arrays by name, and nothing but text."""
+    if is_object(value):
+        read_fields = {str(name): as_read(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in read_fields.items() if inner != {}}
+    if is_list(value):
+        return as_read({str(index): inner for index, inner in enumerate(value)})
+    return _text(value)
+
+
+def visible(text: str) -> str:
+    """A text as a lenient reader sees it: NFKC, one case, nothing invisible."""
+    if text.isascii():
+        return text.lower().translate(_CONTROL)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(char for char in folded if not _invisible(char))
+
+
+def read_as(name: str) -> str:
+    """The name that the most lenient reader takes a name for; `Actions ` reads as `actions`."""
+    return "".join(visible(name).split()).replace(".", "_")
+
+
+def is_credential(name: str) -> bool:
+    return commands.plain(read_as(name)) in _CREDENTIALS
+
+
+def is_override(name: str) -> bool:
+    read = read_as(name)
+    return read == "_method" or commands.plain(read) in _OVERRIDES
+
+
+def hides_command(text: str) -> bool:
+    """Whether a text, or a text encoded in it, names a command or a credential as a field.
+
+    A text in so many layers of encoding that we stop looking counts as hiding one.
+    """
+    readings = _decodings(text)
+    unseen = _decode_any(readings[-1]) != readings[-1]
+    return unseen or any(_FIELD_IN_TEXT.search(visible(reading)) for reading in readings)
+
+
+def form_holds_command(text: str) -> bool:
+    """Whether any way of reading a text as a form finds a field that would count as a command."""
+    return any(
+        commands.plain(read_as(part)) in _COMMAND_NAMES or is_credential(part)
+        for reading in _decodings(text)
+        for piece in re.split("[&;?]", reading)
+        for part in re.split(r"[\[\]]", piece.partition("=")[0])
+    )
+
+
+def _decodings(text: str) -> list[str]:
+    """A text, and what it decodes to, up to four times over."""
+    readings = [text]
+    while len(readings) < 5 and (decoded := _decode_any(readings[-1])) != readings[-1]:  # noqa: PLR2004
+        readings.append(decoded)
+    return readings
+
+
+def _decode_any(text: str) -> str:
+    """One layer of percent, HTML and JSON escapes less."""
+    return _ESCAPE.sub(_escaped, html.unescape(unquote_plus(text)))
+
+
+def _escaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else escape[2]
+
+
+def check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise FormError(TOO_DEEP)
+
+
+def _inside(value: Any) -> list[Any]:
+    """The lists and objects directly inside a value."""
+    inner = value.values() if is_object(value) else value if is_list(value) else ()
+    return [one for one in inner if isinstance(one, dict | list)]
+
+
+def _invisible(char: str) -> bool:
+    if char in "\t\n\r":
+        return False
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me"}
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise FormError("A name has other characters than letters, digits, `_` and `-`", name)
+    return name
+
+
+def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if is_object(value):
+        for inner, deeper in value.items():
+            yield from _pairs(f"{name}[{_checked(inner)}]", deeper)
+    elif is_list(value):
+        for index, deeper in enumerate(value):
+            yield from _pairs(f"{name}[{index}]", deeper)
+    else:
+        yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return _number(value) if isinstance(value, int | float) else str(value)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FormError("A number is not finite")
+    try:
+        return format(Decimal(repr(value)), "f")
+    except ValueError as error:
+        raise FormError("A number is too long to be written") from error
+
+
+def _encoded(text: str) -> str:
+    try:
+        return quote(text, safe="")
+    except UnicodeError as error:
+        raise FormError("A text holds half a character") from error
+
+
+def _pair(piece: str) -> tuple[str, str]:
+    name, equals, value = piece.partition("=")
+    if not equals:
+        raise FormError("The text is neither JSON nor a form: a field has no `=`")
+    return _decoded(name), _decoded(value)
+
+
+def _decoded(text: str) -> str:
+    if _BROKEN_ESCAPE.search(text):
+        raise FormError("A form holds a `%` without two hexadecimal digits")
+    try:
+        return unquote_to_bytes(text.replace("+", " ")).decode()
+    except UnicodeError as error:
+        raise FormError("A form holds bytes that are not UTF-8") from error
+
+
+def _unclosed(places: list[str | None], rest: str) -> Places:
+    """A `[` that never closes: PHP joins it to a top-level name and forgets it anywhere deeper."""
+    if len(places) == 1:
+        return (f"{places[0]}_{rest.translate(_MANGLED)}",)
+    return tuple(places)
+
+
+def _put(tree: dict[str, Any], places: Places, value: Any) -> None:
+    *way, last = places
+    for place in way:
+        tree = tree.setdefault(_key(tree, place), {})
+        if not isinstance(tree, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise FormError("A field is both a value and a list", _name(places))
+    if _key(tree, last) in tree:
+        raise FormError("A field is repeated", _name(places))
+    tree[_key(tree, last)] = value
+
+
+def _key(tree: Mapping[str, Any], place: str | None) -> str:
+    if place is not None:
+        return place
+    return str(1 + max((int(key) for key in tree if re.fullmatch(r"\d{1,9}", key)), default=-1))
+
+
+def _name(places: Places) -> str:
+    root, *inner = (place or "" for place in places)
+    return root + "".join(f"[{place}]" for place in inner)

@@ -1,0 +1,406 @@
+"""Judge the fields of a raw request: which Kartra commands stand in them, and where.
+
+Only this file decides what in a body or a query is a command. It refuses what one of the parsers on
+the way (the program, Membrane, PHP) could read as something else, and it starts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Command
+from kartra_mcp.kartra import commands
+from kartra_mcp.kartra.form_encoding import (
+    NAME,
+    TOO_DEEP,
+    FormError,
+    check_depth,
+    form_holds_command,
+    hides_command,
+    is_credential,
+    is_list,
+    is_object,
+    is_override,
+    read,
+    read_as,
+    write,
+)
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+MAX_BYTES = 100_000
+MAX_ACTIONS = 50
+EXACT = 2**53
+"""The program is JavaScript: it reads larger whole numbers as a neighbour."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[T]):
+    """One thing that may not be. `broken` tells whether it is, or where, in our own words."""
+
+    name: str
+    broken: Callable[[T], bool | str]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One named place: `within` are the names above it; an entry of a list is named by number."""
+
+    within: tuple[str, ...]
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Fields as they will be read at the other end. `place` is where they stand: body or query."""
+
+    place: str
+    root: Any
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The exact text to send, and the tree that the same text is read as."""
+
+    text: str
+    content_type: str
+    tree: Tree
+
+
+def hold(rules: Iterable[Rule[T]], subject: T, place: str) -> None:
+    """Refuse the subject by the first rule that it breaks."""
+    for rule in rules:
+        broken = rule.broken(subject)
+        if broken:
+            where = broken if isinstance(broken, str) else place
+            forbid(f"{where} breaks a rule: {rule.name}", rule.remedy)
+
+
+def forbid(what: str, remedy: str) -> NoReturn:
+    raise Refused("forbidden_request", f"{what}. Nothing was sent.", remedy)
+
+
+def shown(name: str) -> str:
+    """A stranger's name as it may be shown: printable, short, nothing after `=` or `:`."""
+    clean = "".join(char for char in re.split("[=:]", name)[0] if char.isprintable())
+    return clean if len(clean) <= 40 else f"{clean[:40]}…"  # noqa: PLR2004  a line's worth
+
+
+def read_body(kind: str, value: Any) -> Body:
+    """The body of one of `json`, `form` and `raw`, judged.
+
+    What is sent is always text of our own, and what is judged is always that text, read again.
+    """
+    try:
+        body = _READERS[kind](value)
+    except FormError as error:
+        forbid(f"{kind}{_about(error.name)}: {error.what}", _FORM_REMEDY)
+    judge(body.tree)
+    return body
+
+
+def read_tree(place: str, root: Any) -> Tree:
+    return Tree(place, root, tuple(_walk((), root)))
+
+
+def judge(tree: Tree) -> None:
+    hold(TREE_RULES, tree, tree.place)
+
+
+def commands_in(tree: Tree) -> tuple[Command, ...]:
+    """Every command of a judged tree, with its own fields and the lead beside it."""
+    if not is_object(tree.root):
+        return ()
+    lead = tree.root.get("lead", {})
+    got = tree.root.get("get_lead")
+    first = () if got is None else (Command("get_lead", dict(got), lead),)
+    return first + tuple(_command(action.value, lead) for action in _actions(tree))
+
+
+def _command(action: Mapping[str, Any], lead: Mapping[str, Any]) -> Command:
+    arguments = {name: value for name, value in action.items() if name != "cmd"}
+    return Command(action["cmd"], arguments, lead)
+
+
+# ── From an argument to the text that is sent and the tree it is read as ──
+
+
+def _read_json(value: Any) -> Body:
+    check_depth(value)
+    text = _dump(value)
+    _check_size(text)
+    if form_holds_command(text):
+        forbid("body: read as a form, this JSON would hold a command", _TEXT_REMEDY)
+    return Body(text, JSON_TYPE, read_tree("body", json.loads(text)))
+
+
+def _read_form(value: Mapping[str, Any]) -> Body:
+    check_depth(value)
+    text = write(value)
+    if not text:
+        raise FormError("The form is empty")
+    _check_size(text)
+    return Body(text, FORM_TYPE, read_tree("body", read(text)))
+
+
+def _read_raw(text: str) -> Body:
+    _check_size(text)
+    value = _parse(text)
+    if not isinstance(value, dict | list):
+        return _read_form(read(text))
+    if form_holds_command(text):
+        forbid("raw: it is JSON, and read as a form it would hold a command", _TEXT_REMEDY)
+    return _read_json(value)
+
+
+_READERS: Mapping[str, Callable[[Any], Body]] = {
+    "json": _read_json,
+    "form": _read_form,
+    "raw": _read_raw,
+}
+
+
+def _dump(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise FormError("A value is not JSON (NaN, Infinity, or longer than any number)") from error
+
+
+def _parse(text: str) -> Any:
+    """The JSON value of a text, or None where it is not JSON."""
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise FormError(TOO_DEEP) from None
+    except FormError:
+        raise
+    except ValueError:
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise FormError("A JSON key is repeated", name)
+        fields[name] = value
+    return fields
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise FormError("JSON has no NaN and no Infinity")
+
+
+def _check_size(text: str) -> None:
+    size = len(text.encode(errors="surrogatepass"))
+    if size > MAX_BYTES:
+        raise Refused(
+            "input_too_large",
+            f"The body has {size:,} bytes as it would be sent; {MAX_BYTES:,} are allowed. "
+            "Nothing was sent.",
+            "Send less, or split the request.",
+        )
+
+
+def _walk(within: tuple[str, ...], value: Any) -> Iterator[Field]:
+    if is_list(value):
+        value = {str(index): inner for index, inner in enumerate(value)}
+    if is_object(value):
+        for name, inner in value.items():
+            yield Field(within, name, inner)
+            yield from _walk((*within, name), inner)
+
+
+# ── The rules, each a question about a tree: where is it broken? ──
+
+
+def _unclean(tree: Tree) -> str:
+    return _first(tree, lambda f: bool(_UNCLEAN.search(f.name)) or _unclean_text(f.value))
+
+
+def _unclean_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(_UNCLEAN.search(value))
+
+
+def _rounded(tree: Tree) -> str:
+    return _first(tree, lambda field: is_whole(field.value) and abs(field.value) > EXACT)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int)
+
+
+def _credential(tree: Tree) -> str:
+    found = any(is_credential(field.name) for field in tree.fields)
+    return tree.place if found else ""
+
+
+def _override(tree: Tree) -> str:
+    return _first(tree, lambda f: not f.within and is_override(f.name))
+
+
+def _prototype(tree: Tree) -> str:
+    return _first(tree, lambda f: read_as(f.name) in PROTOTYPES)
+
+
+def _collision(tree: Tree) -> str:
+    seen: set[tuple[tuple[str, ...], str]] = set()
+    for field in tree.fields:
+        place = (field.within, read_as(field.name))
+        if place in seen:
+            return _label(tree, field)
+        seen.add(place)
+    return ""
+
+
+def _look_alike(tree: Tree) -> str:
+    return _first(tree, _looks_like_structure)
+
+
+def _looks_like_structure(field: Field) -> bool:
+    real = _STRUCTURE.get(commands.plain(read_as(field.name)), field.name)
+    anywhere = real in {"cmd", "get_lead"}
+    return field.name != real and (anywhere or not field.within)
+
+
+def _hidden(tree: Tree) -> str:
+    return _first(tree, lambda f: _is_command(f) and not _in_its_place(f))
+
+
+def _is_command(field: Field) -> bool:
+    return field.name in {"cmd", "get_lead"}
+
+
+def _in_its_place(field: Field) -> bool:
+    if field.name == "get_lead":
+        return not field.within
+    return len(field.within) == len(("actions", "0")) and field.within[0] == "actions"
+
+
+def _command_as_name(tree: Tree) -> str:
+    return _first(tree, lambda f: commands.command_of(read_as(f.name)) not in {"", "get_lead"})
+
+
+def _hidden_in_text(tree: Tree) -> str:
+    return _first(tree, lambda f: isinstance(f.value, str) and hides_command(f.value))
+
+
+def _odd_name(tree: Tree) -> str:
+    return _first(tree, lambda f: not NAME.fullmatch(f.name))
+
+
+def _shapeless(tree: Tree) -> str:
+    return _first(tree, lambda f: not f.within and not _has_shape(f))
+
+
+def _has_shape(field: Field) -> bool:
+    if field.name == "actions":
+        return isinstance(field.value, dict | list)
+    return field.name not in {"lead", "get_lead"} or is_object(field.value)
+
+
+def _unnumbered(tree: Tree) -> str:
+    return _first(tree, lambda f: f.within == ("actions",) and not _NUMBER.fullmatch(f.name))
+
+
+def _too_many(tree: Tree) -> bool:
+    return len(_actions(tree)) > MAX_ACTIONS
+
+
+def _no_command(tree: Tree) -> str:
+    return _first(
+        tree,
+        lambda f: f.within == ("actions",) and not (is_object(f.value) and "cmd" in f.value),
+    )
+
+
+def _no_text(tree: Tree) -> str:
+    return _first(tree, lambda f: f.name == "cmd" and not isinstance(f.value, str))
+
+
+def _misspelt(tree: Tree) -> str:
+    return _first(tree, lambda f: f.name == "cmd" and _is_misspelt(f.value))
+
+
+def _is_misspelt(command: str) -> bool:
+    return command not in commands.COMMANDS and bool(commands.command_of(read_as(command)))
+
+
+def _no_name(tree: Tree) -> str:
+    return _first(tree, lambda f: f.name == "cmd" and not _COMMAND.fullmatch(f.value))
+
+
+def _beside(tree: Tree) -> str:
+    if not commands_in(tree):
+        return ""
+    return _first(tree, lambda f: not f.within and f.name not in _TOP)
+
+
+_FORM_REMEDY = "Use `form` or `json` with an object: it is written the way Kartra reads it."
+_NAME_REMEDY = "Write names plainly: letters, digits, `_` and `-`, each one once."
+_PLACE_REMEDY = "Put each command at actions[i].cmd; get_lead stands at the top, nowhere else."
+_TEXT_REMEDY = "Put commands at actions[i].cmd, never inside a text."
+_LOGIN_REMEDY = "Leave credentials out: Membrane adds those of the connection."
+_SHAPE_REMEDY = 'Write {"actions": [{"cmd": …, …}], "lead": {…}}.'
+
+TREE_RULES: tuple[Rule[Tree], ...] = (
+    Rule("no control characters or half characters", _unclean, "Remove them from the text."),
+    Rule("no number that JavaScript rounds to another one", _rounded, "Write it as a text."),
+    Rule("no credential (app_id, api_key, api_password)", _credential, _LOGIN_REMEDY),
+    Rule("no other method than `method`", _override, "Set the argument `method`."),
+    Rule("no name that JavaScript keeps for itself", _prototype, _NAME_REMEDY),
+    Rule("no two names that read as one", _collision, _NAME_REMEDY),
+    Rule("no name that only looks like cmd, actions, lead, get_lead", _look_alike, _PLACE_REMEDY),
+    Rule("no command in an unexpected place", _hidden, _PLACE_REMEDY),
+    Rule("no command as the name of a field", _command_as_name, _PLACE_REMEDY),
+    Rule("no command or credential hidden in a text", _hidden_in_text, _TEXT_REMEDY),
+    Rule("no characters in names but letters, digits, `_`, `-`", _odd_name, _NAME_REMEDY),
+    Rule("actions is a list, lead and get_lead are objects", _shapeless, _SHAPE_REMEDY),
+    Rule("actions are numbered from 0", _unnumbered, _SHAPE_REMEDY),
+    Rule(f"at most {MAX_ACTIONS} actions", _too_many, "Split the request."),
+    Rule("every action has a cmd", _no_command, _SHAPE_REMEDY),
+    Rule("cmd is a text", _no_text, _SHAPE_REMEDY),
+    Rule(
+        "a command is spelt exactly",
+        _misspelt,
+        "Write it in Kartra's own spelling, e.g. search_lead.",
+    ),
+    Rule("a command is a word of letters, digits and `_`", _no_name, "Write the command's name."),
+    Rule("nothing beside actions, lead and get_lead", _beside, _SHAPE_REMEDY),
+)
+"""In this order: what a later rule asks relies on the earlier ones."""
+
+PROTOTYPES = frozenset({"__proto__", "prototype", "constructor"})
+_TOP = ("actions", "lead", "get_lead")
+_STRUCTURE = {commands.plain(name): name for name in (*_TOP, "cmd")}
+_NUMBER = re.compile(r"0|[1-9]\d{0,5}", re.ASCII)
+_COMMAND = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _actions(tree: Tree) -> list[Field]:
+    return [field for field in tree.fields if field.within == ("actions",)]
+
+
+def _first(tree: Tree, broken: Callable[[Field], bool]) -> str:
+    return next((_label(tree, field) for field in tree.fields if broken(field)), "")
+
+
+def _label(tree: Tree, field: Field) -> str:
+    return ".".join([tree.place, *(shown(name) for name in (*field.within, field.name))])
+
+
+def _about(name: str) -> str:
+    return f".{shown(name)}" if name else ""

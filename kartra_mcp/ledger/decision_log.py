@@ -1,0 +1,58 @@
+"""What persons decided, and every attempt to: the lines of consent, as they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.ledger.database import Transaction
+from kartra_mcp.ledger.projection import said
+
+_NEWEST = """
+SELECT l.n, l.at, l.body, json_extract(a.binding, '$.tool') AS tool
+FROM lines l LEFT JOIN approvals a ON a.number = json_extract(l.body, '$.number')
+WHERE l.kind = 'consent' ORDER BY l.n DESC LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of consent.
+
+    `event` is `approval_` with asked, approved, declined, expired, superseded or withdrawn; `pin_`
+    with set, right, wrong or locked; or declined, dismissed or answered_by_host, of a question in
+    the client. `who` decided or typed a PIN, `by` is the client (and its actor) that asked.
+    """
+
+    line: int
+    at: float
+    event: str
+    number: int | None
+    tool: str
+    target: str
+    who: str
+    by: str
+    reason: str
+
+
+def newest(transaction: Transaction, count: int) -> list[Decision]:
+    return [_decision(row) for row in transaction.all(_NEWEST, max(count, 0))]
+
+
+def _decision(row: Any) -> Decision:
+    told = said(row["body"])
+
+    def text(*names: str) -> str:
+        return next((str(told[name]) for name in names if told.get(name)), "")
+
+    return Decision(
+        line=row["n"],
+        at=row["at"],
+        event=text("event"),
+        number=told.get("number"),
+        tool=row["tool"] or text("tool"),
+        target=text("target"),
+        who=text("who"),
+        by=text("by", "client"),
+        reason=text("reason"),
+    )

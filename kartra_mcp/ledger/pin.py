@@ -1,0 +1,121 @@
+"""The PIN of the person who approves: a slow hash, few attempts, each of them recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.ledger.database import LedgerFile, Transaction
+from kartra_mcp.ledger.records import moment
+
+SHORTEST = 6
+ATTEMPTS, WINDOW, LOCKED = 5, 900.0, 900.0
+COST = {"n": 2**14, "r": 8, "p": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The one PIN of one ledger."""
+
+    file: LedgerFile
+
+    def is_set(self) -> bool:
+        with self.file.reading() as transaction:
+            return transaction.meta("pin") is not None
+
+    def set(self, pin: str, who: str) -> None:
+        """Choose the PIN; the caller has checked the old one."""
+        if len(pin) < SHORTEST:
+            raise Refused(
+                "invalid_arguments",
+                f"The PIN is shorter than {SHORTEST} characters.",
+                "Choose a longer one.",
+            )
+        salt = secrets.token_bytes(16)
+        kept = {"salt": salt.hex(), **COST, "hash": _slow(pin, salt, COST).hex()}
+        with self.file.writing() as transaction:
+            transaction.set_meta("pin", json.dumps(kept))
+            transaction.append("consent", {"event": "pin_set", "who": who})
+
+    def left(self) -> int:
+        """How many wrong PINs from now lock it; 0: it is locked."""
+        sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
+        with self.file.reading() as transaction:
+            since = transaction.now - WINDOW
+            newest = transaction.all(sql, ATTEMPTS)
+        wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
+        return ATTEMPTS - sum(1 for _ in wrong)
+
+    def locked_until(self) -> float | None:
+        """When a PIN is looked at again; None where one is looked at now."""
+        with self.file.reading() as transaction:
+            return _locked_until(transaction)
+
+    def check(self, pin: str, who: str) -> bool:
+        """Whether this is the PIN. The attempt is on disk before the answer is known outside.
+
+        Raises:
+            Refused: none was set, or too many attempts were wrong.
+        """
+        with self.file.writing() as transaction:
+            kept = transaction.meta("pin")
+            until = _locked_until(transaction)
+            right = False
+            if kept is not None:
+                # Hashed inside the turn: attempts at the same time cannot pass the limit.
+                right = until is None and _is(pin, json.loads(kept))
+                _record(transaction, who, right=right, locked=until is not None)
+        if kept is None:
+            raise _not_set()
+        if until is not None:
+            raise _locked(until)
+        return right
+
+
+def _record(transaction: Transaction, who: str, *, right: bool, locked: bool) -> None:
+    event = "pin_locked" if locked else "pin_right" if right else "pin_wrong"
+    transaction.append("consent", {"event": event, "who": who})
+    if not locked:
+        transaction.run("INSERT INTO pin_attempts VALUES (?, ?)", transaction.now, int(right))
+
+
+def _locked_until(transaction: Transaction) -> float | None:
+    sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
+    newest = transaction.all(sql, ATTEMPTS)
+    if len(newest) < ATTEMPTS or any(row["correct"] for row in newest):
+        return None
+    last, first = newest[0]["at"], newest[-1]["at"]
+    until = last + LOCKED
+    return until if last - first <= WINDOW and transaction.now < until else None
+
+
+def _is(pin: str, kept: dict[str, Any]) -> bool:
+    found = _slow(pin, bytes.fromhex(kept["salt"]), kept)
+    return hmac.compare_digest(found, bytes.fromhex(kept["hash"]))
+
+
+def _slow(pin: str, salt: bytes, cost: dict[str, Any]) -> bytes:
+    told = pin.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(told, salt=salt, n=cost["n"], r=cost["r"], p=cost["p"], dklen=32)
+
+
+def _not_set() -> Refused:
+    return Refused(
+        "approval_required",
+        "No PIN was chosen yet.",
+        "Run `kartra-mcp approve --set-pin` in a terminal.",
+    )
+
+
+def _locked(until: float) -> Refused:
+    return Refused(
+        "not_allowed",
+        f"Too many attempts were wrong: the PIN is locked until {moment(until)}.",
+        "Wait until then. Every attempt stands in the ledger.",
+    )

@@ -1,0 +1,219 @@
+"""The table of intents: made from the lines, line by line, and read by the rules and by people."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.errors import Damaged
+from kartra_mcp.ledger.hash_chain import Line
+from kartra_mcp.ledger.records import COUNTED, Filters, Intent, Past, moment
+from kartra_mcp.ledger.schema import make_intents
+
+_ADDED = (
+    "INSERT INTO intents (id, line, at, tool, operation, risk, connection, target_kind, target,"
+    " amount, remainder, known_amount, mail, lead_hash, state, executed)"
+    " VALUES (:intent, :n, :at, :tool, :operation, :rank, :connection, :target_kind, :target,"
+    " :amount, :remainder, :known_amount, :mail, :lead_hash, 'running', 'unknown')"
+)
+_TAKEN = frozenset(
+    """
+    intent tool operation connection target_kind target amount remainder known_amount mail lead_hash
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+_ENDED = (
+    "UPDATE intents SET state = :state, executed = :executed, ended_at = :at, outcome_line = :n,"
+    " action_run_id = :action_run_id WHERE id = :intent"
+)
+_SETTLED = (
+    "UPDATE intents SET state = :state, executed = :executed, reconcile_line = :n"
+    " WHERE id = :intent"
+)
+_PAST = "SELECT id, at, operation, state, amount, remainder, known_amount FROM intents "
+_ALL = (
+    "SELECT i.*, l.body, o.body AS outcome, r.body AS reconciled FROM intents i"
+    " JOIN lines l ON l.n = i.line LEFT JOIN lines o ON o.n = i.outcome_line"
+    " LEFT JOIN lines r ON r.n = i.reconcile_line "
+)
+_SOUGHT: Mapping[str, str] = {
+    "tool": "i.tool = :tool",
+    "since": "i.at >= :since",
+    "until": "i.at < :until",
+    "lead_hash": "i.lead_hash = :lead_hash",
+    "target": "i.target = :target",
+    "state": "i.state = :state",
+    "risk": "i.risk = :risk",
+    "consent": "json_extract(l.body, '$.consent') = :consent",
+    "before": "i.line < :before",
+}
+"""Each filter by its name. Only those that are set are said, so that SQLite takes an index."""
+_NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
+_COUNTS = f"state IN {COUNTED}"
+
+
+def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:
+    """What the line of an intent says; the confirmation id only as its hash."""
+    return {
+        "intent": intent.id,
+        "tool": intent.tool,
+        "operation": intent.operation,
+        "risk": intent.risk.word,
+        "connection": intent.connection,
+        "target_kind": intent.target_kind,
+        "target": intent.target,
+        "amount": _written(intent.amount),
+        "remainder": _written(intent.remainder),
+        "known_amount": _written(intent.known_amount),
+        "arguments_digest": intent.arguments_digest,
+        "consent": intent.consent,
+        "confirmation": confirmation,
+        "fresh": intent.fresh,
+        "repeat": intent.repeat,
+        "mail": int(intent.mail),
+        "actor": intent.actor,
+        "client": intent.client,
+        "facts": dict(intent.facts),
+        "lead": intent.lead,
+        "lead_hash": intent.lead_hash,
+        "undo": intent.undo,
+    }
+
+
+def apply(db: sqlite3.Connection, line: Line) -> None:
+    """Bring the table up to this line; the same while writing and while rebuilding."""
+    if line.kind == "intent":
+        _add(db, line, line.said)
+    elif line.kind == "outcome":
+        db.execute(_ENDED, {**line.said, "at": line.at, "n": line.n})
+    elif line.kind == "reconcile":
+        db.execute(_SETTLED, {**line.said, "n": line.n})
+
+
+def rebuilt(lines: Iterable[Line]) -> list[tuple[Any, ...]]:
+    """The rows that the lines make, by themselves."""
+    aside = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        make_intents(aside)
+        for line in lines:
+            apply(aside, line)
+        return rows(aside)
+    finally:
+        aside.close()
+
+
+def rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in db.execute("SELECT * FROM intents ORDER BY id")]
+
+
+def running(db: sqlite3.Connection) -> list[str]:
+    found = db.execute("SELECT id FROM intents WHERE state = 'running' ORDER BY line")
+    return [row[0] for row in found]
+
+
+def state_of(db: sqlite3.Connection, intent_id: str) -> str | None:
+    row = db.execute("SELECT state FROM intents WHERE id = ?", (intent_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def same_target(db: sqlite3.Connection, intent: Intent) -> list[Past]:
+    """All that was ever done, or may have been, to what this intent acts on. Oldest first."""
+    where = "WHERE connection = ? AND target_kind = ? AND target IS ? ORDER BY line"
+    return _past(db, where, intent.connection, intent.target_kind, intent.target)
+
+
+def irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[Past]:
+    """The newest of what counts for the caps of a day, oldest first; `count` < 0 is all."""
+    where = f"WHERE risk = 3 AND at > ? AND {_COUNTS} ORDER BY at DESC, line DESC LIMIT ?"
+    return _past(db, where, since, count)[::-1]
+
+
+def mails_since(db: sqlite3.Connection, since: float) -> int:
+    found = db.execute(
+        f"SELECT COALESCE(SUM(mail), 0) FROM intents WHERE mail > 0 AND at > ? AND {_COUNTS}",  # noqa: S608
+        (since,),
+    )
+    return found.fetchone()[0]
+
+
+def entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[dict[str, Any]]:
+    """Intents with their outcomes, newest first, flat; `count` < 0 is all."""
+    values = {name: value for name, value in asdict(filters).items() if value is not None}
+    where = " AND ".join(_SOUGHT[name] for name in values)
+    sql = _ALL + (f"WHERE {where}" if where else "") + _NEWEST_FIRST
+    return [_entry(row) for row in db.execute(sql, {**values, "count": count})]
+
+
+def tools(db: sqlite3.Connection) -> list[str]:
+    """Every tool that ever wrote."""
+    return [row[0] for row in db.execute("SELECT DISTINCT tool FROM intents ORDER BY tool")]
+
+
+def entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
+    row = db.execute(_ALL + "WHERE i.id = ?", (intent_id,)).fetchone()
+    return None if row is None else _entry(row)
+
+
+def lines_of(db: sqlite3.Connection, intent_id: str) -> list[Line]:
+    """Every line of one intent's story, the looks that found nothing among them."""
+    found = db.execute(
+        "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
+        " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = :id"
+        " UNION SELECT n, at, kind, body, prev, hash FROM lines"
+        " WHERE kind = 'look' AND json_extract(body, '$.intent') = :id ORDER BY n",
+        {"id": intent_id},
+    )
+    return [Line(*row) for row in found]
+
+
+def _add(db: sqlite3.Connection, line: Line, said: dict[str, Any]) -> None:
+    rank = int(Risk[said["risk"].upper()])
+    values = {name: said[name] for name in _TAKEN}
+    db.execute(_ADDED, {**values, "n": line.n, "at": line.at, "rank": rank})
+
+
+def _past(db: sqlite3.Connection, where: str, *values: Any) -> list[Past]:
+    found = db.execute(_PAST + where, values)
+    return [
+        Past(id_, at, operation, state, _read(amount), _read(remainder), _read(known))
+        for id_, at, operation, state, amount, remainder, known in found
+    ]
+
+
+def _entry(row: sqlite3.Row) -> dict[str, Any]:
+    body, outcome = said(row["body"]), said(row["outcome"])
+    return {
+        **body,
+        "line": row["line"],
+        "at": row["at"],
+        "time": moment(row["at"]),
+        "state": row["state"],
+        "executed": row["executed"],
+        "ended_at": row["ended_at"],
+        "action_run_id": row["action_run_id"],
+        "detail": outcome.get("detail"),
+        "undo": outcome.get("undo") or body.get("undo"),
+        "evidence": said(row["reconciled"]).get("evidence"),
+    }
+
+
+def _written(amount: Decimal | None) -> str | None:
+    return None if amount is None else format(amount, "f")
+
+
+def _read(amount: str | None) -> Decimal | None:
+    try:
+        return None if amount is None else Decimal(amount)
+    except ArithmeticError as problem:
+        raise Damaged("an amount is not what was written there") from problem
+
+
+def said(body: str | None) -> dict[str, Any]:
+    try:
+        return {} if body is None else json.loads(body)
+    except ValueError as problem:
+        raise Damaged("a line is not what was written there") from problem

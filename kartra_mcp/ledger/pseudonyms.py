@@ -1,0 +1,57 @@
+"""Leads in the ledger without their addresses: a mask to read, a keyed hash to search by."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+import unicodedata
+from pathlib import Path
+
+from kartra_mcp.ledger.errors import Damaged
+
+KEY_NAME = "ledger.key"
+KEY_SIZE = 32
+
+
+def mask_email(email: str) -> str:
+    """`ada@example.com` → `a**@e******.com`: ASCII, and always as long for equal ends."""
+    name, _, domain = email.strip().rpartition("@")
+    host, dot, top = domain.rpartition(".")
+    end = f".{top.lower()}" if dot and top.isascii() and top.isalnum() else ""
+    return f"{_first(name)}**@{_first(host if end else domain)}******{end}"
+
+
+def keyed(key: bytes, email: str) -> str:
+    """The same for every spelling of an address; without the key nobody can try addresses."""
+    told = unicodedata.normalize("NFKC", email).strip().casefold()
+    return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def read_or_make_key(folder: Path) -> bytes:
+    """The key of this folder, made once. Called while the ledger's turn is held."""
+    path = folder / KEY_NAME
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        return _make(path)
+    if len(key) != KEY_SIZE:
+        raise Damaged(f"{KEY_NAME} does not hold what was written there")
+    return key
+
+
+def _make(path: Path) -> bytes:
+    key = secrets.token_bytes(KEY_SIZE)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".key.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(aside).replace(path)
+    return key
+
+
+def _first(text: str) -> str:
+    return text[0].lower() if text and text[0].isascii() and text[0].isalnum() else "*"

@@ -1,0 +1,165 @@
+"""The ledger's words, as frozen values: an intent, its past, limits, what a consent is bound to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from kartra_mcp.core.models import Risk
+
+Consent = Literal["none", "flag", "two_step", "elicitation", "approval"]
+State = Literal["running", "succeeded", "failed", "refused", "unknown"]
+Ending = Literal["succeeded", "failed", "refused", "unknown"]
+
+MEANS: Mapping[str, str] = {
+    "none": "the gate lets it run",
+    "flag": "the caller set a flag",
+    "two_step": "the caller repeated what the preview said",
+    "elicitation": "the client says that a person answered",
+    "approval": "a person with the PIN approved outside the client",
+}
+"""Consent by its name in the contract; `two_step` is never called a person's."""
+
+COUNTED: tuple[State, ...] = ("running", "succeeded", "unknown")
+"""What the caps count: an unknown one may have been done."""
+
+REFUND = "refund_transaction"
+CANCEL = "cancel_transaction"
+"""The one operation name of a cancellation, `modify_subscription_status=cancel` included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One write that is about to run.
+
+    Args:
+        operation: the Kartra command, else the action's key.
+        target: the id (or address, or name) that it acts on; normalised by the ledger.
+        amount: as given by the caller; None where none was given.
+        remainder: what the preview read as not yet refunded; None where nothing was read.
+        known_amount: what will move, for the caps; None where that could not be read.
+        confirmation_id: of the preview or the question; of an approval its number, as text.
+        fresh: the consent rests on a fresh preview or on a person's answer.
+        repeat: the caller said that an equal refund is meant.
+        mail: how many of its commands can start mail.
+        facts: ids, amounts and product only, already redacted.
+        lead: the lead's address, masked; `lead_hash` its keyed hash.
+    """
+
+    id: str
+    tool: str
+    operation: str
+    risk: Risk
+    connection: str
+    target_kind: str = ""
+    target: str | None = None
+    amount: Decimal | None = None
+    remainder: Decimal | None = None
+    known_amount: Decimal | None = None
+    arguments_digest: str = ""
+    consent: Consent = "none"
+    confirmation_id: str | None = None
+    fresh: bool = False
+    repeat: bool = False
+    mail: int = 0
+    actor: str = ""
+    client: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    lead: str = ""
+    lead_hash: str = ""
+    undo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier intent, as far as the rules look at it."""
+
+    id: str
+    at: float
+    operation: str
+    state: State
+    amount: Decimal | None = None
+    remainder: Decimal | None = None
+    known_amount: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The caps in force; None is no cap."""
+
+    cap_refund: Decimal | None = None
+    cap_day_amount: Decimal | None = None
+    cap_day_count: int | None = 20
+    mail_per_hour: int = 100
+    repeat_window_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a consent is for; it counts for nothing else."""
+
+    tool: str
+    arguments: str
+    connection: str
+    connection_created: str
+    action: str
+    revision: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A confirmation id, whole: only its hash is kept."""
+
+    id: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which intents to read; None is any.
+
+    From `since` on, up to but not including `until`; `before` is the line that a page ended with.
+    """
+
+    tool: str | None = None
+    since: float | None = None
+    lead_hash: str | None = None
+    target: str | None = None
+    state: State | None = None
+    until: float | None = None
+    risk: Risk | None = None
+    consent: Consent | None = None
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `verify` found: `broken` is the first broken line's number, where it is a line."""
+
+    count: int
+    ok: bool
+    broken: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewChain:
+    """What `new` did: the name that the old file stands under now, if there was one."""
+
+    old_file: str | None
+    old_hash: str
+    why: str
+
+
+def new_intent_id() -> str:
+    return "int_" + secrets.token_hex(8)
+
+
+def moment(at: float) -> str:
+    """`2026-11-23T17:06:00Z`."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

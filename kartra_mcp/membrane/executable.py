@@ -1,0 +1,267 @@
+"""Finds Membrane's program on this machine; it reads the file system and starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any, cast
+
+from kartra_mcp.core.errors import Refused
+
+PROGRAM = "membrane"
+REMEDY = (
+    "Install it (`npm install -g @membranehq/cli`) or set KARTRA_MCP_MEMBRANE to its full path."
+)
+
+POSIX_HOME = (
+    ".npm-global/bin",
+    ".local/bin",
+    ".volta/bin",
+    ".nvm/versions/node/*/bin",
+    ".local/share/fnm/node-versions/*/installation/bin",
+    ".fnm/node-versions/*/installation/bin",
+    "Library/Application Support/fnm/node-versions/*/installation/bin",
+    ".asdf/shims",
+    ".local/share/mise/shims",
+    ".bun/bin",
+    ".yarn/bin",
+    "Library/pnpm",
+    "Library/pnpm/bin",
+    ".local/share/pnpm",
+    ".local/share/pnpm/bin",
+)
+"""Where npm and its kin put global programs, below the home folder; `*` is a version."""
+
+POSIX_SYSTEM = ("/usr/local/bin", "/opt/homebrew/bin", "/usr/bin")
+WINDOWS_HOME = (
+    "AppData/Roaming/npm",
+    "AppData/Local/pnpm",
+    "AppData/Local/pnpm/bin",
+    "AppData/Local/Volta/bin",
+    "AppData/Local/Yarn/bin",
+    ".bun/bin",
+)
+WINDOWS_SYSTEM = ("C:/Program Files/nodejs", "C:/Program Files (x86)/nodejs")
+
+WINDOWS_ENDINGS = (".exe", ".com", ".cmd", ".bat")
+SHIMS = frozenset({".cmd", ".bat"})
+NODE_SCRIPTS = frozenset({".js", ".mjs", ".cjs"})
+SHIM_DEPTH = 3
+# `"%dp0%\x.js" %*` (npm), `"%~dp0\x.js" %*` (pnpm, yarn), `"C:\x.js" %*` (pnpm, another drive).
+LAUNCH = re.compile(r'"(?P<here>%~?dp0%?\\)?(?P<file>[^"%]+)"\s+%\*', re.IGNORECASE)
+
+
+def resolve(setting: str | None, path: str, platform: str, home: Path) -> tuple[str, ...]:
+    """The absolute command that starts Membrane's program; its arguments come behind it.
+
+    Args:
+        setting: KARTRA_MCP_MEMBRANE: an existing file, else a JSON array, else shell words.
+        path: the value of PATH.
+        platform: as in `sys.platform`.
+        home: the person's home folder.
+    """
+    machine = _Machine(path, platform, home)
+    first, *rest = _words(setting, machine)
+    return (*machine.runnable(machine.locate(first)), *rest)
+
+
+def path_with(
+    command: Sequence[str], path: str, platform: str = sys.platform, home: Path | None = None
+) -> str:
+    """The PATH that `command` needs: its own folder first, and a folder that has `node`.
+
+    A desktop program's PATH is short, and `#!/usr/bin/env node` looks for node there.
+    """
+    machine = _Machine(path, platform, home)
+    own = Path(command[0]).parent
+    folders = list(machine.on_path())
+    if own not in folders:
+        folders.insert(0, own)
+    node = machine.find("node")
+    if node is not None and node.parent not in folders:
+        folders.append(node.parent)
+    return machine.separator.join(map(str, folders))
+
+
+def shim_target(text: str, folder: Path) -> Path | None:
+    """The file that a batch shim with this text, in this folder, gives its arguments to."""
+    launches = list(LAUNCH.finditer(text))
+    if not launches:
+        return None
+    file = PureWindowsPath(launches[-1]["file"])
+    if launches[-1]["here"]:
+        return _walk(folder, file)
+    return Path(file) if file.is_absolute() else None
+
+
+def _walk(folder: Path, relative: PureWindowsPath) -> Path:
+    for part in relative.parts:
+        folder = folder.parent if part == ".." else folder / part
+    return folder
+
+
+def _words(setting: str | None, machine: _Machine) -> list[str]:
+    text = (setting or "").strip()
+    if not text:
+        return [PROGRAM]
+    if _is_path(text) and machine.given(text) is not None:
+        return [text]
+    words = _json_words(text) or _shell_words(text, machine.platform)
+    if not words:
+        raise _missing("KARTRA_MCP_MEMBRANE cannot be read as a command.")
+    return words
+
+
+def _json_words(text: str) -> list[str]:
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return []
+    if not isinstance(value, list):
+        return []
+    items = cast("list[object]", value)
+    words = [item for item in items if isinstance(item, str)]
+    return words if len(words) == len(items) else []
+
+
+def _shell_words(text: str, platform: str) -> list[str]:
+    windows = platform == "win32"
+    try:
+        words = shlex.split(text, posix=not windows)
+    except ValueError:
+        return []
+    return [_unquoted(word) for word in words] if windows else words
+
+
+def _unquoted(word: str) -> str:
+    quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "\"'"
+    return word[1:-1] if quoted else word
+
+
+def _is_path(word: str) -> bool:
+    return "/" in word or "\\" in word
+
+
+def _missing(message: str) -> Refused:
+    return Refused("program_missing", message, REMEDY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """Where programs are on this machine. `home` None: only PATH and the system's folders."""
+
+    path: str
+    platform: str
+    home: Path | None
+
+    @property
+    def windows(self) -> bool:
+        return self.platform == "win32"
+
+    @property
+    def separator(self) -> str:
+        return ";" if self.windows else ":"
+
+    def _expand(self, word: str) -> Path:
+        if word.startswith(("~/", "~\\")) and self.home is not None:
+            return self.home / word[2:]
+        return Path(word).absolute()
+
+    def locate(self, word: str) -> Path:
+        found = self.given(word) if _is_path(word) else self.find(word)
+        if found is None:
+            raise _missing(f"The program {word} was not found on this machine.")
+        return found
+
+    def find(self, name: str) -> Path | None:
+        for folder in (*self.on_path(), *self._usual_places()):
+            for file in self._spellings(folder / name):
+                if _is_file(file) and (self.windows or os.access(file, os.X_OK)):
+                    return file
+        return None
+
+    def on_path(self) -> Iterator[Path]:
+        # A relative entry would mean the working folder, which strangers may have written.
+        folders = (Path(entry.strip('"')) for entry in self.path.split(self.separator) if entry)
+        return (folder for folder in folders if folder.is_absolute())
+
+    def runnable(self, file: Path, depth: int = SHIM_DEPTH) -> tuple[str, ...]:
+        ending = file.suffix.lower()
+        if self.windows and ending in SHIMS:
+            return self._behind_shim(file, depth)
+        if not self.windows and os.access(file, os.X_OK):
+            return (str(file),)
+        if ending in NODE_SCRIPTS:
+            return (str(self._node(file)), str(file))
+        if ending == ".py":
+            return (sys.executable, str(file))
+        if self.windows and ending in WINDOWS_ENDINGS:
+            return (str(file),)
+        raise _missing(f"The file {file} is not a program that can be run.")
+
+    def given(self, word: str) -> Path | None:
+        file = self._expand(word)
+        return next((spelling for spelling in self._spellings(file) if _is_file(spelling)), None)
+
+    def _spellings(self, file: Path) -> tuple[Path, ...]:
+        if not self.windows:
+            return (file,)
+        # npm puts a shell script of the bare name beside `membrane.cmd`; Windows cannot run it.
+        more = tuple(file.with_name(file.name + ending) for ending in WINDOWS_ENDINGS)
+        return (file, *more) if file.suffix else more
+
+    def _usual_places(self) -> Iterator[Path]:
+        below, system = (
+            (WINDOWS_HOME, WINDOWS_SYSTEM) if self.windows else (POSIX_HOME, POSIX_SYSTEM)
+        )
+        if self.home is not None:
+            for place in below:
+                yield from _newest_first(self.home, place)
+        yield from map(Path, system)
+
+    def _behind_shim(self, shim: Path, depth: int) -> tuple[str, ...]:
+        file = shim_target(_text(shim), shim.parent)
+        if file is None or depth == 0:
+            raise _missing(f"The batch file {shim} does not say which script it runs.")
+        if file.suffix.lower() in WINDOWS_ENDINGS:
+            return self.runnable(file, depth - 1)
+        return (str(self._node(shim)), str(file))
+
+    def _node(self, beside: Path) -> Path:
+        name = "node.exe" if self.windows else "node"
+        own = beside.with_name(name)
+        node = own if _is_file(own) else self.find(name)
+        if node is None:
+            raise _missing("Node.js, which runs Membrane's program, was not found.")
+        return node
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _is_file(file: Path) -> bool:
+    # Unlike `Path.is_file`, False too for a folder on PATH that we may not look into.
+    return os.path.isfile(file)  # noqa: PTH113
+
+
+def _newest_first(home: Path, place: str) -> list[Path]:
+    if "*" not in place:
+        return [home / place]
+    before, _, after = place.partition("/*/")
+    versions = (home / before).glob("*")
+    return [folder / after for folder in sorted(versions, key=_version, reverse=True)]
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    parts = folder.name.removeprefix("v").split(".")
+    return tuple(int(part) if part.isdecimal() else -1 for part in parts)

@@ -1,0 +1,229 @@
+"""What Membrane's API is asked and what it answered: bodies to send, a value or our error. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.models import Executed, RawRequest
+from kartra_mcp.membrane.errors import (
+    KEYS,
+    LOGGED_OUT,
+    SERVER_ERRORS,
+    TOO_MANY,
+    UNAUTHORIZED,
+    error_envelope,
+    kartra_error_among,
+    membrane_error,
+    without_stack,
+)
+from kartra_mcp.membrane.lenient_json import NOTHING, decoded, text_or_json
+from kartra_mcp.membrane.responses import unreadable
+
+MARK = "kartra_mcp_intent"
+"""The name in a run's `meta` under which its intent stands."""
+
+LARGEST_REQUEST = 10_000_000
+"""Bytes; Membrane documents 10 MB."""
+
+ROOM_FOR_THE_MARK = 1_000
+OK = range(200, 300)
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request. `takes_mark`: its body may carry the intent, so that its log can be found."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Mapping[str, Any] | None = None
+    takes_mark: bool = False
+
+    def content(self, intent: str = "") -> bytes | None:
+        """The body to send, with the mark where an intent is given.
+
+        Raises:
+            Refused: it is too large, or no JSON.
+        """
+        if self.body is None:
+            return None
+        marked = {"meta": {MARK: intent}} if intent and self.takes_mark else {}
+        try:
+            text = json.dumps({**self.body, **marked}, ensure_ascii=False, allow_nan=False)
+            raw = text.encode()
+        except ValueError:
+            raise _unfit() from None
+        if len(raw) + ROOM_FOR_THE_MARK > LARGEST_REQUEST:
+            raise _too_large()
+        return raw
+
+
+def part(identity: str) -> str:
+    """An id as one part of an address.
+
+    Raises:
+        Refused: it is none, or would lead elsewhere.
+    """
+    if not identity or set(identity) == {"."}:
+        raise Refused(
+            "invalid_arguments",
+            "An id that is empty or made of dots cannot be asked for.",
+            "Ask for kartra_status and use an id that is listed.",
+        )
+    return quote(identity, safe="")
+
+
+def described(request: RawRequest) -> dict[str, Any]:
+    """A raw request as the API takes one: path, method, pathParameters, query, headers, data.
+
+    The values of its `query` are single texts: a name that repeats has to go into the path.
+    """
+    headers = dict(request.headers)
+    said: dict[str, Any] = {"method": request.method, "path": request.path}
+    if len(dict(request.query)) == len(request.query):
+        said["query"] = dict(request.query)
+    else:
+        said["path"] += f"?{urlencode(request.query)}"
+    if request.body is not None:
+        is_json = request.content_type.startswith("application/json")
+        said["data"] = text_or_json(request.body) if is_json else request.body
+        headers |= {"Content-Type": request.content_type} if request.content_type else {}
+    more = {"headers": headers, "pathParameters": dict(request.path_params)}
+    return {name: value for name, value in (said | more).items() if value != {}}
+
+
+def read_answer(status: int, body: bytes) -> Any:
+    """The value of an answer.
+
+    Raises:
+        Failed: an error envelope, a status that is no success, or nothing readable. `executed`
+            is `no` only where a listed key or the status 429 proves it, and never for a 5xx.
+    """
+    text = body.decode("utf-8", errors="replace").lstrip("\ufeff").strip()
+    value = decoded(text)
+    if status not in OK:
+        raise _failed(status, text, value)
+    if value is NOTHING:
+        raise unreadable(text)
+    envelope = error_envelope(value)
+    if envelope is not None:
+        raise _in_our_words(membrane_error(envelope))
+    return value
+
+
+def without(body: bytes, secret: str, instead: bytes) -> bytes:
+    """A body in which a secret does not stand, nor in the spellings that JSON has for it.
+
+    A server that escapes `/` or `=` sends back what no search for the secret itself finds.
+    """
+    body = body.replace(secret.encode(), instead)
+    return _spelt(secret).sub(instead, body) if b"\\" in body else body
+
+
+@lru_cache(maxsize=1)
+def _spelt(secret: str) -> re.Pattern[bytes]:
+    letters = (
+        rf"(?:{re.escape(letter)}|\\u(?i:{ord(letter):04x})|\\{re.escape(letter)})"
+        for letter in secret
+    )
+    return re.compile("".join(letters).encode())
+
+
+def _failed(status: int, text: str, value: Any) -> KartraMCPError:
+    envelope = None if value is NOTHING else error_envelope(value, exit_code=1)
+    if envelope is None:
+        ran = is_object(value) and bool(value.keys() & {"output", "actionRunId"})
+        return _in_our_words(kartra_error_among([value]) or _bare(status, text, ran=ran))
+    if status >= SERVER_ERRORS:
+        # Whatever key stands in it, a server that failed proves nothing.
+        failed = {"type": "internal", "message": f"HTTP status {status}"}
+        envelope = {**failed, "causedByError": envelope}
+    return _in_our_words(membrane_error(envelope))
+
+
+def _bare(status: int, text: str, *, ran: bool) -> KartraMCPError:
+    detail = {"status": status, "output": without_stack(text) or "(nothing)"}
+    if status == TOO_MANY and not ran:
+        known = KEYS["rate_limit_exceeded"]
+        return Failed(known.code, known.message, known.remedy, executed=Executed.NO, detail=detail)
+    if status == UNAUTHORIZED or LOGGED_OUT.search(text[:2000]):
+        return Failed("not_logged_in", "", "", detail=detail)
+    return Failed(
+        "membrane_error",
+        f"Membrane's API answered with the HTTP status {status} and no readable error.",
+        "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
+        detail=detail,
+        answered=False,
+    )
+
+
+def _in_our_words(problem: KartraMCPError) -> KartraMCPError:
+    """There is no program whose login could have ended."""
+    if problem.code == "not_logged_in":
+        problem.message = "Membrane's API does not take these credentials, or no longer."
+        look = " If this was a write, look in Kartra before repeating it."
+        problem.remedy = (
+            "Correct MEMBRANE_ACCESS_TOKEN, or the workspace's key, secret and tenant; then "
+            "restart the server." + look * (problem.executed is Executed.UNKNOWN)
+        )
+    return problem
+
+
+def not_sent(host: str, why: str) -> Failed:
+    """It ended before anything was sent, so that surely nothing was done."""
+    return Failed(
+        "membrane_error",
+        f"Membrane's API at {host} could not be reached; nothing was sent.",
+        "Check the network and MEMBRANE_API_URI, then repeat the call.",
+        executed=Executed.NO,
+        detail={"reason": without_stack(why, 200)},
+        answered=False,
+    )
+
+
+def broken(why: str) -> Failed:
+    """It ended after the first byte was sent and before an answer was whole."""
+    return Failed(
+        "membrane_error",
+        "The connection to Membrane's API ended before an answer had come.",
+        "If this was a write, look in Kartra before repeating it.",
+        detail={"reason": without_stack(why, 200)},
+        answered=False,
+    )
+
+
+def timed_out(*, write: bool) -> Failed:
+    """The time of the call was up; `write`: something of a write had been sent."""
+    return Failed(
+        "timed_out",
+        "Membrane's API did not answer in time.",
+        "It may have been done: look in Kartra, and do not simply repeat it."
+        if write
+        else "Repeat the call, or raise KARTRA_MCP_TIMEOUT.",
+        executed=Executed.UNKNOWN if write else Executed.NO,
+    )
+
+
+def _unfit() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "The arguments hold a number or a character that JSON does not have.",
+        "Leave out NaN, infinities and broken Unicode.",
+    )
+
+
+def _too_large() -> Refused:
+    return Refused(
+        "input_too_large",
+        "The arguments are larger than the 10 MB that Membrane takes.",
+        "Send less at once; split the call.",
+    )

@@ -1,0 +1,141 @@
+"""Who may start a program now: places and pace, in order, within the time of the call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from kartra_mcp.core.errors import Refused
+
+SHARE_FOR_A_WRITE = 1 / 3
+"""A write is not started with less than this share of its time left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The end of one whole call, queueing included: `at` on anyio's clock, `total` in seconds."""
+
+    at: float
+    total: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(anyio.current_time() + seconds, seconds)
+
+    @property
+    def left(self) -> float:
+        return self.at - anyio.current_time()
+
+    def allows(self, write: bool, after: float = 0.0) -> bool:  # noqa: FBT001
+        """Whether enough time is left to start something, `after` seconds from now."""
+        needed = self.total * SHARE_FOR_A_WRITE if write else 0.0
+        return self.left - after >= needed
+
+
+@dataclass(slots=True)
+class Patience:
+    """The deadline of one call, to which the time that a person takes is added."""
+
+    deadline: Deadline
+
+    def extend(self, seconds: float) -> None:
+        self.deadline = Deadline(self.deadline.at + seconds, self.deadline.total)
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """What is under way; a part of it is finished even if its call is cancelled."""
+
+    _scopes: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
+
+    @contextmanager
+    def kept(self, finish: bool) -> Generator[None]:  # noqa: FBT001
+        """Around one start. It is left early, and silently, where `end_all` ended it."""
+        with anyio.CancelScope(shield=finish) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    def end_all(self) -> None:
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+
+class Pace:
+    """So many calls a second, with a bucket of one second's worth, in the order of asking.
+
+    Args:
+        rate: calls a second; 0 is no throttle.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._bucket = max(rate, 1.0) * self._interval
+        self._empty_at = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds to wait before the next call, which is counted by asking."""
+        self._empty_at = max(self._empty_at, now) + self._interval
+        return max(0.0, self._empty_at - now - self._bucket)
+
+    def give_back(self) -> None:
+        """Uncount a call that was not made."""
+        self._empty_at -= self._interval
+
+
+class Turns:
+    """At most so many programs at once and so many calls a second; the rest wait in order."""
+
+    def __init__(self, places: int, rate: float = 0.0) -> None:
+        self._places = anyio.CapacityLimiter(places)
+        self._pace = Pace(rate)
+
+    @asynccontextmanager
+    async def take(
+        self, deadline: Deadline, *, write: bool, paced: bool = False
+    ) -> AsyncGenerator[None]:
+        """Hold a place; `paced` calls are throttled. `Refused`: nothing was started."""
+        token = object()
+        held = False
+        try:
+            held = await self._place(token, deadline)
+            if not held:
+                raise _waited_too_long(write=write)
+            await self._throttle(deadline, write=write, paced=paced)
+            yield
+        finally:
+            if held:
+                self._places.release_on_behalf_of(token)
+
+    async def _place(self, token: object, deadline: Deadline) -> bool:
+        """Whether there was a place in time; one that is free costs no turn of the loop."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._places.acquire_on_behalf_of_nowait(token)
+        except anyio.WouldBlock:
+            with anyio.move_on_at(deadline.at) as waiting:
+                await self._places.acquire_on_behalf_of(token)
+            return not waiting.cancelled_caught
+        return True
+
+    async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
+        wait = self._pace.wait(anyio.current_time()) if paced else 0.0
+        if not deadline.allows(write, after=wait):
+            if paced:
+                self._pace.give_back()
+            raise _waited_too_long(write=write)
+        if wait:
+            await anyio.sleep(wait)
+
+
+def _waited_too_long(*, write: bool) -> Refused:
+    return Refused(
+        "not_enough_time" if write else "timed_out",
+        "Other calls were running until too little time was left; nothing was started.",
+        "Repeat the call when fewer calls are running, or raise KARTRA_MCP_TIMEOUT.",
+    )

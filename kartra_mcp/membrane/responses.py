@@ -1,0 +1,133 @@
+"""The shapes of Membrane's answers, whatever carried them: lists, runs, replies, login. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Reply
+from kartra_mcp.membrane.errors import (
+    CLIENT_ERRORS,
+    LOGGED_OUT,
+    http_status,
+    identity,
+    membrane_error,
+    without_stack,
+)
+from kartra_mcp.membrane.lenient_json import text_or_json
+
+
+def unreadable(text: str) -> KartraMCPError:
+    return Failed(
+        "unreadable_answer",
+        "Membrane's answer could not be understood.",
+        "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
+        detail={"output": without_stack(text) or "(nothing was printed)"},
+        answered=False,
+    )
+
+
+def items(value: Any) -> list[Any]:
+    """The items of a list verb: `{items}`, `{output: {items}}` or a bare list."""
+    inner = value.get("output", value) if is_object(value) else value
+    found = inner.get("items") if is_object(inner) else inner
+    if not is_array(found):
+        raise unreadable(json.dumps(value)[:600])
+    return found
+
+
+def cursor(value: Any) -> str | None:
+    """The opaque cursor of a list's next page, None on the last."""
+    inner = value.get("output", value) if is_object(value) else value
+    found = inner.get("cursor") if is_object(inner) else None
+    return found if isinstance(found, str) and found else None
+
+
+def run_reply(value: Any) -> Reply:
+    """The result of `action run`: `{output, actionRunId}` or a bare value.
+
+    Raises:
+        KartraMCPError: the output is the app's HTTP answer, headers and all, and no success.
+    """
+    for answer in _unwrapped(value):
+        status = http_status(answer) if is_object(answer) and "headers" in answer else None
+        if status is not None and status >= CLIENT_ERRORS:
+            link = {"type": "connection", "message": f"HTTP status {status}"}
+            raise membrane_error({**value, **link, "data": {"response": answer}})
+    if is_object(value) and ("actionRunId" in value or set(value) == {"output"}):
+        run_id = value.get("actionRunId")
+        rest = {k: v for k, v in value.items() if k != "actionRunId"}
+        result = value.get("output", rest or None)
+        return Reply(result, identity(run_id) if run_id else None)
+    return Reply(value)
+
+
+def logged_in(value: Any) -> bool | None:
+    """What the verb `status` told of the login; None where it told nothing."""
+    inner = value.get("output", value) if is_object(value) else value
+    told = inner if is_object(inner) else {}
+    flags = (told.get(name) for name in ("loggedIn", "isLoggedIn", "logged_in", "authenticated"))
+    found = next((flag for flag in flags if isinstance(flag, bool)), None)
+    if found is not None:
+        return found
+    said = next((t for t in (inner, told.get("status"), told.get("login")) if _is_text(t)), "")
+    if LOGGED_OUT.search(said):
+        return False
+    return True if re.search(r"(?i)\blogged in\b", said) else None
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPReply:
+    """What `request` gave: the body, and the status where the program told it."""
+
+    body: Any
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """Membrane's log of one run: what it answered, or the error that it ended with, or neither."""
+
+    id: str
+    reply: Reply | None = None
+    problem: KartraMCPError | None = None
+
+
+def read_run_log(entry: Mapping[str, Any]) -> RunLog:
+    """One entry of the run logs."""
+    number = identity(entry.get("id") or "")
+    try:
+        if entry.get("status") == "success" and "output" in entry:
+            answer = {"output": entry["output"], "actionRunId": number}
+            return RunLog(number, run_reply(answer))
+    except KartraMCPError as problem:
+        return RunLog(number, problem=problem)
+    error = entry.get("error")
+    if entry.get("status") == "error" and is_object(error):
+        return RunLog(number, problem=membrane_error(error))
+    return RunLog(number)
+
+
+def request_reply(value: Any) -> HTTPReply:
+    """`{status, headers, body|data}`, wrapped or not → its parts; else the body itself."""
+    for found in (value, *_unwrapped(value)):
+        if is_object(found) and not found.keys().isdisjoint(("body", "data", "headers")):
+            status = http_status(found)
+            if status is not None:
+                return HTTPReply(text_or_json(found.get("body", found.get("data"))), status)
+    return HTTPReply(text_or_json(value))
+
+
+def _unwrapped(value: Any) -> list[Any]:
+    if not is_object(value) or len(value.keys() - {"actionRunId"}) != 1:
+        return []
+    return [value[name] for name in ("output", "response") if name in value]
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str)

@@ -1,0 +1,91 @@
+"""What the doctor says where Membrane is asked by its API: of its address and variables. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Executed
+from kartra_mcp.membrane.credentials import ADDRESSES, SECRET, TENANTS, TOKENS, WORKSPACE
+from kartra_mcp.onboarding.doctor.findings import Finding, warning
+from kartra_mcp.settings import Settings
+
+AGAIN = "Wait a minute, then `kartra-mcp doctor` again."
+CONNECT = (
+    "Ask kartra_connect in a client, or connect Kartra in Membrane's console, in the workspace and "
+    "for the tenant of these credentials (docs/api.md)."
+)
+ANOTHER = (
+    "Set KARTRA_MCP_CONNECTION to the id of a Kartra connection of this workspace and tenant "
+    "(docs/api.md)."
+)
+RECONNECT = "Asking kartra_connect in a client reconnects Kartra (docs/api.md)."
+CONSOLE = "Look in Membrane's console, in the workspace of these credentials (docs/api.md)."
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the API is, and the names of the variables that let this server in."""
+
+    address: str
+    variables: tuple[str, ...]
+
+    @property
+    def reach(self) -> str:
+        look = f"`curl -sSI {shlex.quote(self.address)}`"
+        return (
+            f"{look} tells whether this machine gets there, through HTTPS_PROXY if that is set; "
+            f"{ADDRESSES[0]} says where the API is."
+        )
+
+    @property
+    def correct(self) -> str:
+        names = listed(self.variables)
+        return f"Correct {names}; {ADDRESSES[0]} says where they are sent (docs/api.md)."
+
+    def mend(self, problem: KartraMCPError | None) -> str:
+        """Other credentials where Membrane turned these away, else the way to it."""
+        return self.correct if problem and _turned_away(problem) else self.reach
+
+
+def door(settings: Settings) -> Door | None:
+    """None where the API is not asked."""
+    if settings.api is None or not settings.by_api:
+        return None
+    return Door(settings.api.address, _secrets(settings))
+
+
+def to_hand_over(settings: Settings) -> tuple[str, ...]:
+    """The variables that a client's entry needs for the API as this process has it; no values."""
+    if not settings.by_api:
+        return ()
+    return (*_first(settings.environment, ADDRESSES), *_secrets(settings))
+
+
+def in_part(settings: Settings) -> list[Finding]:
+    """Credentials that are there and not used: the program may be another account's."""
+    over = settings.api_passed_over
+    return [warning("settings", *over)] if over else []
+
+
+def listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _turned_away(problem: KartraMCPError) -> bool:
+    """Whether Membrane answered, and by a key that it documents."""
+    known = problem.code == "membrane_error" and problem.executed is Executed.NO
+    return problem.code == "not_logged_in" or (known and problem.answered)
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    """What signs in: a token, else what tokens are made of."""
+    token = _first(settings.environment, TOKENS)
+    return token or (WORKSPACE, SECRET, *_first(settings.environment, TENANTS))
+
+
+def _first(environment: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+    said = ((name, environment.get(name, "").strip()) for name in names)
+    return tuple(name for name, text in said if text and not text.startswith("${"))[:1]

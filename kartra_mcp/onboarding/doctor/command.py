@@ -1,0 +1,195 @@
+"""`kartra-mcp doctor`: every step from Python to one read, what is wrong, and what mends it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kartra_mcp.onboarding.doctor.findings import Finding, as_data, is_healthy
+from kartra_mcp.onboarding.doctor.python_check import python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kartra_mcp.onboarding.doctor.launch_settings import Start
+    from kartra_mcp.settings import Settings
+
+DONE, FOUND, USAGE = 0, 1, 2
+ABOUT = """\
+usage: kartra-mcp doctor [--json] [--SETTING VALUE …]
+
+Walk the server's own way step by step and say what is wrong, and the command that mends it.
+It reads once from the account and changes nothing. It takes the settings of `serve`; without
+any, here or as KARTRA_MCP_… variables, it walks as each client on this machine would start it.
+Exit code: 0 healthy, 1 something was found, 2 wrong usage.
+"""
+STYLES = {"warning": "yellow", "failed": "bold red", "skipped": "dim"}
+INDENT = " " * 23
+
+
+@dataclass(slots=True)
+class Report:
+    """The findings in the order in which they came; each is shown at once, unless for a program."""
+
+    as_json: bool
+    found: list[Finding] = field(default_factory=list[Finding])
+
+    def tell(self, finding: Finding) -> None:
+        self.found.append(finding)
+        if not self.as_json:
+            _show(finding)
+
+    def head(self, words: str) -> None:
+        """Above the findings that follow, for a person."""
+        if not self.as_json:
+            from kartra_mcp.core.terminal import say, tidy
+
+            say(f"\n{tidy(words)}", "bold")
+
+    def all(self, found: Sequence[Finding]) -> None:
+        for finding in found:
+            self.tell(finding)
+
+
+def doctor(words: Sequence[str]) -> int:
+    """0: healthy, warnings aside. 1: something was found, or it was stopped. 2: wrong usage."""
+    if {"--help", "-h"} & set(words):
+        sys.stdout.write(ABOUT)
+        return DONE
+    here = python()
+    if here.state == "failed":
+        return _only(here, as_json="--json" in words)
+    from kartra_mcp.settings import flags_of, read_settings
+
+    flags, left = flags_of([word for word in words if word != "--json"])
+    if left:
+        sys.stderr.write(f"kartra-mcp doctor: not understood: {' '.join(left)}\n\n{ABOUT}")
+        return USAGE
+    report = Report("--json" in words)
+    report.tell(here)
+    try:
+        _examine(flags, read_settings(flags), report)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        return FOUND
+    _conclude(report, read_settings(flags), flags)
+    return DONE if is_healthy(report.found) else FOUND
+
+
+def _only(here: Finding, *, as_json: bool) -> int:
+    """What is told without anything that might be lacking."""
+    if as_json:
+        _put({"healthy": False, "findings": [as_data(here)], "configuration": None})
+    else:
+        sys.stdout.write(
+            f"failed   python        {here.says}\n{INDENT}{here.mend}\n{here.detail}\n"
+        )
+    return FOUND
+
+
+def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
+    """Each walk with its state folder, one that several share once, and then the clients."""
+    from kartra_mcp.client_config.install import check
+    from kartra_mcp.onboarding.doctor import checks
+    from kartra_mcp.onboarding.doctor.api_explanations import to_hand_over
+    from kartra_mcp.onboarding.doctor.launch_settings import is_said, starts
+
+    entries = check(shell)
+    walks, beyond = starts(flags, shell, entries)
+    folders: set[Path] = set()
+    for start in walks:
+        _walk(start, report)
+        if start.settings.state_dir not in folders:
+            _look_at_folder(start, report)
+        folders.add(start.settings.state_dir)
+    if walks[0].whose:
+        report.head("This machine's clients:")
+    by_shell, names = is_said(flags, shell), to_hand_over(shell)
+    report.all(checks.clients(entries, beyond, by_shell=by_shell, credentials=names))
+
+
+def _walk(start: Start, report: Report) -> None:
+    from kartra_mcp.onboarding.doctor import checks
+    from kartra_mcp.onboarding.doctor.launch_settings import not_handed_over, not_understood
+    from kartra_mcp.onboarding.doctor.probe import Line, walk
+
+    if start.whose:
+        report.head(f"As {start.whose} starts it:")
+    unknown = not_understood(start)
+    read = unknown or [*checks.settings(start.settings), *not_handed_over(start)]
+    report.all([start.told(one) for one in read])
+    with _working() as busy:
+        walk(start.settings, Line(lambda finding: report.tell(start.told(finding)), busy))
+
+
+def _look_at_folder(start: Start, report: Report) -> None:
+    from kartra_mcp.onboarding.doctor import checks
+
+    settings = start.settings
+    folder = checks.state_folder(settings.state_dir)
+    kept = checks.ledger_and_clock(settings, time.time(), usable=folder.state != "failed")
+    found = [checks.disk(settings.state_dir), folder, *kept]
+    report.all([start.told(finding) for finding in found])
+
+
+def _working() -> AbstractContextManager[Callable[[str], None]]:
+    """Progress, on a terminal only."""
+    from kartra_mcp.core.terminal import screen, working
+
+    if not screen(errors=True).is_terminal:
+        return nullcontext(lambda _: None)
+    return working("Looking", errors=True)
+
+
+def _show(finding: Finding) -> None:
+    from kartra_mcp.core.terminal import say, tidy
+
+    style = STYLES.get(finding.state, "")
+    say(f"{finding.state:<9}{finding.step:<14}{tidy(finding.says)}", style)
+    if finding.mend:
+        say(f"{INDENT}{tidy(finding.mend)}")
+    if finding.detail:
+        say(f"{INDENT}said: {tidy(finding.detail)}")
+
+
+def _conclude(report: Report, settings: Settings, flags: dict[str, str]) -> None:
+    paste = _to_paste(settings, flags) if _nowhere(report) else None
+    if report.as_json:
+        findings = [as_data(finding) for finding in report.found]
+        healthy = is_healthy(report.found)
+        _put({"healthy": healthy, "findings": findings, "configuration": paste})
+        return
+    from kartra_mcp.core.terminal import say
+
+    wrong = sum(finding.state == "failed" for finding in report.found)
+    say(f"\n{wrong} found; begin with the first." if wrong else "\nHealthy.", "bold")
+    if paste:
+        say("\nFor a client's configuration:")
+        sys.stdout.write(json.dumps(paste, indent=2) + "\n")
+
+
+def _nowhere(report: Report) -> bool:
+    """Whether no client starts this server."""
+    return any(f.step == "clients" and f.says.startswith("No client") for f in report.found)
+
+
+def _to_paste(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
+    from kartra_mcp.client_config.command import own_entry
+    from kartra_mcp.settings import said_settings
+
+    said = said_settings(flags, settings.environment)
+    said.pop("SANDBOX", None)
+    env = {f"KARTRA_MCP_{name}": value for name, value in said.items()}
+    entry = own_entry(env, sandbox=settings.sandbox)
+    server: dict[str, Any] = {"command": entry.command, "args": list(entry.args)}
+    return {"mcpServers": {entry.name: server | ({"env": dict(entry.env)} if entry.env else {})}}
+
+
+def _put(value: Any) -> None:
+    """ASCII, so that no text of strangers reaches the terminal as more than letters."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

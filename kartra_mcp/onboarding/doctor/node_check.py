@@ -1,0 +1,102 @@
+"""Node.js and Membrane's program as this shell finds them, and as a desktop program would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import anyio
+
+from kartra_mcp.app.membrane_factory import child_env, find_program
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.sanitize import clean
+from kartra_mcp.membrane import executable
+from kartra_mcp.onboarding.doctor.explanations import Node
+from kartra_mcp.processes import runner
+from kartra_mcp.settings import Settings
+
+SHORT_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+"""What a program gets that was started from a desktop."""
+
+SECONDS = 5.0
+HEAD = 2_048
+"""Bytes of a script in which it says what runs it."""
+
+
+async def look_for_node(
+    settings: Settings, command: tuple[str, ...] | KartraMCPError, folder: Path
+) -> Node:
+    """The node that the program's own first line would find, and what it says.
+
+    Args:
+        settings: of the server.
+        command: the program, or why there is none.
+        folder: an empty one, to start node in.
+    """
+    env = child_env(settings, command)
+    if isinstance(command, KartraMCPError):
+        place = _node_on(settings.environment.get("PATH", ""), settings)
+    elif not _needs_node(command):
+        return Node(None, needed=False)
+    elif _is_node(command[0]):
+        place = command[0]
+    else:
+        place = shutil.which("node", path=env["PATH"])
+    if place is None:
+        return Node(None)
+    usual = settings.platform == "win32" or _node_on(SHORT_PATH, settings) is not None
+    return Node(place, await _said(place, env, folder), on_short_path=usual)
+
+
+def is_on_short_path(settings: Settings) -> bool:
+    """Whether a client that was started from a desktop finds the same program."""
+    if settings.sandbox or settings.platform == "win32":
+        return True
+    try:
+        found = executable.resolve(settings.membrane, SHORT_PATH, settings.platform, settings.home)
+    except KartraMCPError:
+        return False
+    return found == find_program(settings)
+
+
+def idle_program(settings: Settings) -> str:
+    """A file of the program's name that may not be run, or ""."""
+    if settings.membrane is not None:
+        files = [Path(settings.membrane).expanduser()]
+    else:
+        folders = settings.environment.get("PATH", "").split(os.pathsep)
+        files = [Path(folder) / executable.PROGRAM for folder in folders if folder]
+    return next((str(f) for f in files if f.is_file() and not os.access(f, os.X_OK)), "")
+
+
+def _node_on(path: str, settings: Settings) -> str | None:
+    """Node in a folder of this PATH, or in a usual one."""
+    here = (sys.executable,)
+    return shutil.which("node", path=executable.path_with(here, path, home=settings.home))
+
+
+def _needs_node(command: tuple[str, ...]) -> bool:
+    """By its name, or because it is a script that speaks of node."""
+    if _is_node(command[0]):
+        return True
+    try:
+        with Path(command[0]).open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    return head.startswith(b"#!") and b"node" in head
+
+
+def _is_node(word: str) -> bool:
+    return Path(word).stem.lower() == "node"
+
+
+async def _said(place: str, env: dict[str, str], folder: Path) -> str:
+    deadline = anyio.current_time() + SECONDS
+    try:
+        done = await runner.run([place, "--version"], env=env, cwd=folder, deadline=deadline)
+    except (KartraMCPError, runner.DeadlinePassed):
+        return ""
+    return clean(done.stdout.decode(errors="replace"))[:200]

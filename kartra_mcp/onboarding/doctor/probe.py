@@ -1,0 +1,206 @@
+"""The server's own way to the account, walked once: the same objects, nothing kept or changed."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+
+from kartra_mcp.app.composition import Composed, compose
+from kartra_mcp.core.elicitation import Client
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.client import Program
+from kartra_mcp.membrane.executable import PROGRAM
+from kartra_mcp.membrane.limiter import Deadline
+from kartra_mcp.onboarding.doctor import explanations
+from kartra_mcp.onboarding.doctor.api_explanations import door
+from kartra_mcp.onboarding.doctor.explanations import Way
+from kartra_mcp.onboarding.doctor.findings import SERVER_STEPS, Finding, after, failed, ok, skipped
+from kartra_mcp.onboarding.doctor.node_check import idle_program, is_on_short_path, look_for_node
+from kartra_mcp.server.mcp_server import where
+from kartra_mcp.settings import Settings
+
+VERSION, LOOK, LOGIN, READ = 5.0, 20.0, 5.0, 10.0
+"""Seconds for each step, or less if one call may take less; a minute for all, in the worst case."""
+
+KEPT = ("served.json", "actions-*.json", "account.db*")
+STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+Tell = Callable[[Finding], None]
+Busy = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where findings and progress go."""
+
+    tell: Tell
+    busy: Busy
+
+    def all(self, found: list[Finding]) -> None:
+        for finding in found:
+            self.tell(finding)
+
+
+def walk(settings: Settings, line: Line) -> None:
+    """Every step from node to one read, until one fails.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; every program is ended.
+    """
+    try:
+        stopped = anyio.run(_walked, settings, line)
+    except OSError as problem:
+        mend = "Name a folder for temporary files that can be written: `TMPDIR=DIR`."
+        says = f"No folder could be made for programs to run in ({problem.strerror})."
+        line.all([failed("program", says, mend), *skipped(after("program"), "program")])
+        return
+    if stopped:
+        raise KeyboardInterrupt
+
+
+async def _walked(settings: Settings, line: Line) -> bool:
+    stopped: list[bool] = []
+    with _copied(settings) as seen:
+        made = compose(seen)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_when_told, tasks.cancel_scope, stopped)
+            made.tools.account.start(tasks)
+            try:
+                await _steps(settings, made, line)
+            finally:
+                tasks.cancel_scope.cancel()
+                await made.end()
+    return bool(stopped)
+
+
+async def _stop_when_told(scope: anyio.CancelScope, stopped: list[bool]) -> None:
+    """Ctrl-C, an end from outside and a closed terminal end the programs too."""
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(*(getattr(signal, name) for name in STOPS)) as signals:
+        async for _ in signals:
+            stopped.append(True)
+            scope.cancel()
+
+
+@contextmanager
+def _copied(settings: Settings) -> Generator[Settings]:
+    """The settings on a copy of what the server reads of its folder: the doctor changes nothing."""
+    with tempfile.TemporaryDirectory(prefix="kartra-mcp-doctor-") as name:
+        folder = Path(name)
+        for pattern in KEPT if settings.sandbox else KEPT[:2]:
+            for file in settings.state_dir.glob(pattern):
+                with suppress(OSError):
+                    shutil.copyfile(file, folder / file.name)
+        yield replace(settings, state_dir=folder, timeout=min(settings.timeout, READ))
+
+
+async def _steps(settings: Settings, made: Composed, line: Line) -> None:
+    line.busy("Looking for Node.js and Membrane's program")
+    membrane = made.membrane
+    if not isinstance(membrane, CLI):
+        line.tell(ok("node", "Node.js is not needed: Membrane is asked by its API."))
+        await _program_and_on(settings, made, line, await _version(settings, made))
+        return
+    command = membrane.command
+    if isinstance(command, KartraMCPError) and settings.transport in ("api", "none"):
+        line.all([failed("settings", command.message, command.remedy)])
+        line.all(skipped(SERVER_STEPS, "settings"))
+        return
+    node = await look_for_node(settings, command, made.state.work())
+    if isinstance(command, KartraMCPError):
+        found = explanations.node(node, settings.platform, program_runs=False)
+        line.tell(found)
+        if found.state == "failed":
+            line.all(skipped(after("node"), "node"))
+            return
+        line.tell(explanations.no_program(command, idle_program(settings)))
+        line.all(skipped(after("program"), "program"))
+        return
+    said = await _version(settings, made)
+    runs = not isinstance(said, KartraMCPError) and said.known is True
+    found = explanations.node(node, settings.platform, program_runs=runs)
+    line.tell(found)
+    if found.state == "failed":
+        line.all(skipped(after("node"), "node"))
+        return
+    await _program_and_on(settings, made, line, said)
+
+
+async def _program_and_on(
+    settings: Settings, made: Composed, line: Line, said: Program | KartraMCPError
+) -> None:
+    way = _way(settings, made)
+    short = way.door is not None or is_on_short_path(settings)
+    proven = explanations.program(way, said, on_short_path=short)
+    if proven and proven.state == "failed":
+        line.all([proven, *skipped(after("program"), "program")])
+        return
+    line.busy("Asking Membrane for the login, the connection and its actions")
+    served = await made.tools.account.looked_at(_within(LOOK, settings))
+    shown = proven or explanations.program_then(way, said, served, on_short_path=short)
+    line.tell(shown)
+    if shown.state == "failed":
+        line.all(skipped(after("program"), "program"))
+        return
+    asked = served.login
+    if served.confirmed_at is None and asked is None:
+        asked = await made.membrane.logged_in(_within(LOGIN, settings))
+    found = explanations.login_and_on(way, served, asked=asked)
+    line.all(found)
+    if not any(finding.step == "read" for finding in found):
+        line.busy("Reading once from the account")
+        line.tell(await _read(made, way))
+
+
+async def _version(settings: Settings, made: Composed) -> Program | KartraMCPError:
+    try:
+        return await made.membrane.program(_within(VERSION, settings))
+    except KartraMCPError as problem:
+        return problem
+
+
+async def _read(made: Composed, way: Way) -> Finding:
+    """As a client would: by the tool's name, under the person's rules."""
+    tools = made.tools
+    entry = explanations.harmless((await tools.account.listed()).entries.values(), tools.rules)
+    if entry is None:
+        return explanations.no_read()
+    started = time.monotonic()
+    try:
+        await tools.call(entry.tool, {}, Client("kartra-mcp doctor", arrived=time.time()))
+    except KartraMCPError as problem:
+        served = tools.account.served.connection
+        return explanations.read_failed(way, entry.tool, served.id if served else "", problem)
+    except Exception as slip:  # noqa: BLE001  as the server would: its text may hold anything
+        mend = "Please report it, with the version that `kartra-mcp --version` prints."
+        return failed("read", f"An error in this server: {where(slip)}.", mend)
+    return ok("read", f"{entry.tool} answered in {time.monotonic() - started:.1f} s.")
+
+
+def _within(seconds: float, settings: Settings) -> Deadline:
+    return Deadline.after(min(seconds, settings.timeout))
+
+
+def _way(settings: Settings, made: Composed) -> Way:
+    """How Membrane is reached, and what a person types to reach it as the server does."""
+    if settings.sandbox:
+        reset = f"`kartra-mcp sandbox reset{settings.flags.replace(' --sandbox', '')}`"
+        return Way("The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new.")
+    membrane = made.membrane
+    if not isinstance(membrane, CLI) or isinstance(membrane.command, KartraMCPError):
+        return Way(made.tools.program, PROGRAM, door=door(settings))
+    typed = shutil.which(PROGRAM, path=settings.environment.get("PATH", ""))
+    command = shlex.join(membrane.command)
+    return Way(command, PROGRAM if membrane.command == (typed,) else command)

@@ -1,0 +1,75 @@
+"""Whether this Python can run the server at all; nothing outside Python itself is needed for it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import shlex
+import sys
+
+from kartra_mcp.onboarding.doctor.findings import Finding, failed, ok
+
+OLDEST = (3, 11)
+USED = (
+    "kartra_mcp.app.composition",
+    "kartra_mcp.calls.writes",
+    "kartra_mcp.ledger.ledger",
+    "kartra_mcp.client_config.install",
+    "kartra_mcp.core.terminal",
+    "jsonschema",
+    "platformdirs",
+    "ruamel.yaml",
+)
+"""With all that these import, the server and its commands run; the last are imported when used."""
+
+
+def python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+    """The version, and whether everything that the server imports is there and fits."""
+    shown = ".".join(map(str, version))
+    if version[:2] < OLDEST:
+        return failed(
+            "python",
+            f"This is Python {shown}; the server needs 3.11 or newer.",
+            "Install a newer one, then `pipx install --python python3.11 kartra-mcp`.",
+        )
+    for module in USED:
+        try:
+            importlib.import_module(module)
+        except ImportError as problem:
+            return _lacking(problem)
+    return ok("python", f"Python {shown} at {sys.executable}; all that the server imports is here.")
+
+
+def _lacking(problem: ImportError) -> Finding:
+    name = (problem.name or "").partition(".")[0]
+    wanted = _requirement(name)
+    return failed(
+        "python",
+        f"The package {name or '(unknown)'} cannot be imported by {sys.executable}.",
+        f"Run `{_installer()} {shlex.quote(wanted)}`, or install kartra-mcp anew.",
+        str(problem)[:300],
+    )
+
+
+def _requirement(name: str) -> str:
+    """The requirement of ours by which a module is installed; else kartra-mcp itself."""
+    try:
+        wanted = importlib.metadata.requires("kartra-mcp") or []
+    except importlib.metadata.PackageNotFoundError:
+        wanted = []
+    plain = name.replace("_", "-").lower()
+    for requirement in wanted:
+        package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
+        if plain and plain in (package, package.partition(".")[0]):
+            return requirement
+    return "kartra-mcp"
+
+
+def _installer() -> str:
+    """An environment that uv made has no pip in it."""
+    here = shlex.quote(sys.executable)
+    if importlib.util.find_spec("pip") is None:
+        return f"uv pip install --reinstall --python {here}"
+    return f"{here} -m pip install --force-reinstall"

@@ -1,0 +1,294 @@
+"""The Kartra connection: found, chosen by the person, mended or made, and READY."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import anyio
+
+from kartra_mcp.account import selection
+from kartra_mcp.account.account import Account
+from kartra_mcp.account.connect import alone
+from kartra_mcp.account.connect_steps import MOVING, next_step, settled
+from kartra_mcp.account.selection import choose, is_kartra
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.models import Connection
+from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.limiter import Deadline
+from kartra_mcp.onboarding.setup import subprocesses
+from kartra_mcp.onboarding.setup.login import headless
+from kartra_mcp.onboarding.setup.prompts import AGAIN
+from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.processes.interactive import open_in_browser
+from kartra_mcp.settings import Settings
+
+ANSWER = 60.0
+"""Seconds for one answer of Membrane's."""
+
+ONE_WAIT, PAUSE = 15, 2.0
+"""Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
+
+IN_WORDS = {
+    "BUILDING": "Membrane is still setting it up",
+    "CLIENT_ACTION_REQUIRED": "it waits for you to open its address and agree",
+    "CONFIGURATION_ERROR": "Membrane says that its configuration is wrong",
+    "SETUP_FAILED": "Membrane could not set it up",
+    "DISCONNECTED": "it was disconnected",
+    "DEFUNCT": "Kartra refuses its credentials",
+    "DISCONNECTING": "it is being disconnected",
+}
+PREPARES = "Membrane prepares the connection …"
+Told = Callable[[str], None]
+Until = Callable[[Connection], bool]
+
+
+def connect(setup: Setup) -> None:
+    """Have one Kartra connection that is READY; it is the one that is served.
+
+    Raises:
+        KartraMCPError: there is none, or it is not READY.
+    """
+    found = _chosen(setup)
+    chosen = _new(setup) if found is None else _mended(setup, found)
+    setup.story.connection = chosen
+    setup.story.env["KARTRA_MCP_CONNECTION"] = chosen.id
+    setup.done(f"The Kartra connection “{_name(chosen)}” is READY.")
+
+
+def _listed(setup: Setup) -> tuple[Connection, ...]:
+    with setup.person.waits("Looking for your Kartra connections …"):
+        return subprocesses.verb(
+            setup.settings, lambda membrane: membrane.connections(Deadline.after(ANSWER))
+        )
+
+
+def _chosen(setup: Setup) -> Connection | None:
+    """The one that was named, the only one, or the one that the person picks; None: there is none.
+
+    What an entry names and is gone is asked again; what a flag names has to be there.
+    """
+    known = _listed(setup)
+    wanted = setup.settings.connection
+    if "CONNECTION" in setup.given.said:
+        return choose(known, wanted, None)
+    ours = _ours(known) or _begun_before(setup)
+    named = next((c for c in ours if wanted and wanted in (c.id, c.key)), None)
+    if named is not None:
+        return named
+    if wanted and ours:
+        setup.person.tell(f"The connection {tidy(wanted)} that was served before is gone.")
+    if len(ours) == 1 and not wanted:
+        return ours[0]
+    return _picked(setup, ours) if ours else None
+
+
+def _ours(known: Iterable[Connection]) -> list[Connection]:
+    return [c for c in known if is_kartra(c) and c.state != "ARCHIVED"]
+
+
+def _account(membrane: CLI, settings: Settings) -> Account:
+    return Account(membrane, State(settings.state_dir), wanted=None, own=frozenset())
+
+
+def _begun_before(setup: Setup) -> list[Connection]:
+    """What was begun here and Membrane lists only later."""
+    found = subprocesses.verb(
+        setup.settings, lambda m: _account(m, setup.settings).begun(Deadline.after(ANSWER))
+    )
+    return [found] if found else []
+
+
+def _picked(setup: Setup, ours: Sequence[Connection]) -> Connection:
+    options = [(one.id, _described(one)) for one in ours]
+    question = "Which Kartra account is to be served?"
+    listed = ", ".join(f"{tidy(one.id)} ({_name(one)})" for one in ours)
+    try:
+        identity = setup.person.picks(question, options, flag="--connection ID")
+    except Refused as nobody:
+        nobody.message += f" There are: {listed}."
+        raise
+    return next(one for one in ours if one.id == identity)
+
+
+def _described(one: Connection) -> str:
+    made = f", made {tidy(one.created_at)[:10]}" if one.created_at else ""
+    return f"{_name(one)}, {tidy(one.state) if not one.usable else 'READY'}{made}"
+
+
+def _name(one: Connection) -> str:
+    return tidy(one.name or one.key or one.id, 60)
+
+
+def _new(setup: Setup) -> Connection:
+    """Begin a connection of Kartra's connector."""
+    with setup.person.waits("Looking for Kartra's connector …"):
+        connector = subprocesses.verb(
+            setup.settings, lambda membrane: membrane.connector(Deadline.after(ANSWER))
+        )
+    if connector is None:
+        raise Refused(
+            "no_connection",
+            "Membrane has no Kartra connection, and offers this workspace no Kartra connector.",
+            "Look for Kartra in Membrane's console, or ask Membrane's support. "
+            f"{AGAIN} when it is there.",
+        )
+    if not setup.person.agrees("Membrane has no Kartra connection yet. Connect Kartra now?"):
+        raise selection.no_connection(connector)
+    with setup.person.waits(PREPARES):
+        there, begun = subprocesses.verb(
+            setup.settings,
+            partial(_found_or_begun, settings=setup.settings, connector=connector),
+        )
+    if begun is None:
+        setup.person.tell("There is one by now; no other is begun.")
+        return _mended(setup, there[0] if len(there) == 1 else _picked(setup, there))
+    _open(setup, begun.opens)
+    return _waited(setup, begun if begun.id else _appeared(setup))
+
+
+async def _found_or_begun(
+    membrane: CLI, *, settings: Settings, connector: str
+) -> tuple[list[Connection], Connection | None]:
+    """Kartra connections that are there after all; a new one only where there is none."""
+    account = _account(membrane, settings)
+    async with alone(settings.state_dir, Deadline.after(ANSWER)):
+        there = _ours(await membrane.connections(Deadline.after(ANSWER)))
+        before = None if there else await account.begun(Deadline.after(ANSWER))
+        if there or before:
+            return [before] if before else there, None
+        begun = await membrane.connect(Deadline.after(ANSWER), connector=connector)
+        if begun.id:
+            account.has_begun(begun)
+        return [], begun
+
+
+def _mended(setup: Setup, chosen: Connection) -> Connection:
+    """The same connection, READY: what is broken is reconnected, never made anew."""
+    if chosen.usable:
+        return chosen
+    setup.person.tell(f"The Kartra connection “{_name(chosen)}” is not READY: {_why(chosen)}.")
+    step = next_step(chosen)
+    if step == "wait":
+        return _mended_once_still(setup, chosen)
+    if step == "reconnect":
+        if not setup.person.agrees("Reconnect it now? It stays the same connection."):
+            raise _not_ready(chosen)
+        with setup.person.waits(PREPARES):
+            chosen = subprocesses.verb(
+                setup.settings, partial(_reconnected, settings=setup.settings, chosen=chosen)
+            )
+    _open(setup, chosen.opens)
+    return _waited(setup, chosen)
+
+
+def _mended_once_still(setup: Setup, chosen: Connection) -> Connection:
+    """What Membrane is at work on is not touched; what it is after that decides."""
+    found = _looked(setup, chosen, lambda now: now.usable or now.state not in MOVING)
+    if not found.usable and found.state in MOVING:
+        raise _not_ready(found)
+    return _mended(setup, found)
+
+
+async def _reconnected(membrane: CLI, *, settings: Settings, chosen: Connection) -> Connection:
+    """Reconnected; but as it is now where somebody else has seen to it."""
+    async with alone(settings.state_dir, Deadline.after(ANSWER)):
+        now = await membrane.connection(chosen.id, Deadline.after(ANSWER)) or chosen
+        if next_step(now) != "reconnect":
+            return now
+        return await membrane.connect(Deadline.after(ANSWER), connection=chosen.id)
+
+
+def _open(setup: Setup, address: str) -> None:
+    """Show the address; on a terminal with a browser, offer to open it."""
+    if not address:
+        return
+    setup.person.tell("\nOpen this address and log in to Kartra there:")
+    setup.person.tell(f"\n  {address}\n", "bold")
+    if not setup.person.real or not setup.given.browser or headless(setup):
+        return
+    if setup.person.agrees("Open it in your browser?", flag="--no-browser"):
+        opened = open_in_browser(address)
+        setup.person.tell("" if opened else "No browser could be opened; open it yourself.")
+
+
+def _appeared(setup: Setup) -> Connection:
+    """The connection that `connect` began and did not name: there was none before."""
+    new = _ours(_listed(setup))
+    if len(new) != 1:
+        raise Refused(
+            "connection_not_ready",
+            "Membrane has begun a connection and did not say which.",
+            f"Finish it at the address above. {AGAIN}: it finds the connection.",
+        )
+    return new[0]
+
+
+def _waited(setup: Setup, chosen: Connection) -> Connection:
+    """The connection once it is READY.
+
+    Raises:
+        Refused: the time is over, or Membrane has given it up.
+    """
+    found = chosen if chosen.usable else _looked(setup, chosen, settled)
+    if not found.usable:
+        raise _not_ready(found)
+    return found
+
+
+def _looked(setup: Setup, chosen: Connection, until: Until) -> Connection:
+    seconds = setup.given.wait
+    with setup.person.waits(_waiting(chosen, seconds)) as told:
+        return subprocesses.verb(
+            setup.settings,
+            partial(_awaited, chosen=chosen, until=until, seconds=seconds, told=told),
+        )
+
+
+async def _awaited(
+    membrane: CLI, *, chosen: Connection, until: Until, seconds: float, told: Told
+) -> Connection:
+    """The connection when it is so, else as it is after so many seconds."""
+    end = anyio.current_time() + seconds
+    found = chosen
+    while not until(found) and anyio.current_time() < end:
+        began = anyio.current_time()
+        wait = max(1, min(ONE_WAIT, math.ceil(end - began)))
+        found = await _looked_at(membrane, found, wait)
+        if not until(found):
+            told(_waiting(found, end - anyio.current_time()))
+            await anyio.sleep_until(min(end, began + PAUSE))
+    return found
+
+
+async def _looked_at(membrane: CLI, chosen: Connection, wait: int) -> Connection:
+    """As it is now; an answer that does not come is asked for again."""
+    try:
+        found = await membrane.connection(chosen.id, Deadline.after(wait + ANSWER), wait=wait)
+    except KartraMCPError as problem:
+        if problem.code not in ("timed_out", "rate_limited", "membrane_error"):
+            raise
+        return chosen
+    return found or chosen
+
+
+def _waiting(one: Connection, left: float) -> str:
+    minutes, seconds = divmod(max(0, round(left)), 60)
+    return f"Waiting until it is READY: {_why(one)} ({minutes}:{seconds:02} left, Ctrl-C stops) …"
+
+
+def _why(one: Connection) -> str:
+    words = IN_WORDS.get(one.state, f"its state is {tidy(one.state, 40)}")
+    return f"{words} (“{tidy(one.problem, 200)}”)" if one.problem else words
+
+
+def _not_ready(one: Connection) -> Refused:
+    return Refused(
+        "connection_not_ready",
+        f"The Kartra connection “{_name(one)}” is not READY: {_why(one)}.",
+        f"{AGAIN}: it reconnects the same connection, and makes no other.",
+        detail={"connection": selection.described(one)},
+    )

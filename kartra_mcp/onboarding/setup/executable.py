@@ -1,0 +1,220 @@
+"""Membrane's program: found, known to be the right one, or installed by npm."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.membrane import executable as program
+from kartra_mcp.membrane.cli_client import read_version
+from kartra_mcp.membrane.client import Program
+from kartra_mcp.membrane.limiter import Deadline
+from kartra_mcp.onboarding.setup import subprocesses
+from kartra_mcp.onboarding.setup.prompts import AGAIN
+from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.settings import Settings
+
+PACKAGE = "@membranehq/cli"
+INSTALL = f"npm install -g {PACKAGE}"
+LOOK, NPM = 20.0, 600.0
+LINES = 15
+"""Lines of npm's that are shown where it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a value of KARTRA_MCP_MEMBRANE leads to; None is what the server finds by itself."""
+
+    setting: str | None
+    command: tuple[str, ...] = ()
+    program: Program = field(default_factory=Program)
+    why: str = ""
+
+    @property
+    def right(self) -> bool:
+        return self.program.known is True
+
+
+def find(setup: Setup) -> Setup:
+    """Find Membrane's program; the settings that come back lead to it."""
+    settings = setup.settings
+    seen = look(settings, settings.membrane)
+    if not seen.right and settings.membrane and "MEMBRANE" not in setup.given.said:
+        setup.person.tell(f"The program that was set before is not usable: {tidy(seen.why)}")
+        seen = look(settings, None)
+    while not seen.right:
+        seen = _another(setup, seen)
+    value = _value(settings, seen)
+    if value or any("MEMBRANE" in entry for entry in setup.entries.values()):
+        setup.story.env["KARTRA_MCP_MEMBRANE"] = value
+    setup.done(f"Membrane's program {seen.program.version} is here: {tidy(seen.command[-1])}")
+    return replace(setup, settings=replace(settings, membrane=seen.setting))
+
+
+def look(settings: Settings, setting: str | None) -> Seen:
+    """What is there, and whether it is Membrane's."""
+    path = settings.environment.get("PATH", "")
+    try:
+        command = program.resolve(setting, path, settings.platform, settings.home)
+    except Refused as missing:
+        return Seen(setting, why=missing.message)
+    try:
+        done = subprocesses.run(settings, command, ["--version"], LOOK)
+    except KartraMCPError as problem:
+        return Seen(setting, command, why=problem.message)
+    said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
+    found = read_version(done.exit_code, said)
+    if found.known is None and _speaks(replace(settings, membrane=setting)):
+        found = replace(found, known=True)
+    told = tidy(found.said, 80) if found.said else "nothing"
+    return Seen(setting, command, found, f"{command[-1]} says of its version: {told}.")
+
+
+def _speaks(settings: Settings) -> bool:
+    """Whether a program of an unknown version knows what a login is."""
+    login = subprocesses.verb(settings, lambda membrane: membrane.logged_in(Deadline.after(LOOK)))
+    return login is not None
+
+
+def _another(setup: Setup, seen: Seen) -> Seen:
+    """The next one to look at: the person names it, or has it installed."""
+    settings = setup.settings
+    node = _found("node", settings)
+    if not node and (not seen.command or seen.program.known is None):
+        raise Refused(
+            "program_missing",
+            "Node.js, which runs Membrane's program, was not found. Nothing was installed.",
+            "Install Node.js from https://nodejs.org or with your system's package manager. "
+            f"{AGAIN}.",
+        )
+    if not seen.command and not seen.setting:
+        return install(setup)
+    what = "is not Membrane's" if seen.command else "cannot be used"
+    setup.person.tell(f"The program called `membrane` {what}. {tidy(seen.why)}")
+    question = "Full path of Membrane's own program, or the word install"
+    said = setup.person.types(question, _no_path, flag="--membrane PATH")
+    return install(setup) if said == "install" else look(settings, said)
+
+
+def _no_path(said: str) -> str:
+    if said == "install" or os.path.isfile(os.path.expanduser(said)):  # noqa: PTH111, PTH113
+        return ""
+    return "There is no such file. Ctrl-C stops."
+
+
+def install(setup: Setup) -> Seen:
+    """Let npm install it, if the person agrees and npm may write where it does.
+
+    Raises:
+        Refused: nothing was installed.
+    """
+    settings = setup.settings
+    npm = _found("npm", settings)
+    if not npm:
+        raise Refused(
+            "program_missing",
+            "npm, which installs Membrane's program, was not found. Nothing was installed.",
+            f"npm comes with Node.js: https://nodejs.org. {AGAIN}.",
+        )
+    prefix = _prefix(settings, npm)
+    if not setup.person.agrees(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
+        raise Refused(
+            "program_missing",
+            "Membrane's program is not here, and was not installed.",
+            f"Install it with `{INSTALL}`. {AGAIN}.",
+        )
+    with setup.person.waits(f"npm installs {PACKAGE}; this may take some minutes …"):
+        done = subprocesses.run_npm(settings, npm, ["install", "-g", PACKAGE], NPM)
+    if done.exit_code != 0:
+        raise _npm_failed(done.exit_code, done.stdout + b"\n" + done.stderr)
+    return _installed(settings, prefix)
+
+
+def _installed(settings: Settings, prefix: Path) -> Seen:
+    """What stands there now: where the server looks, else below npm's own folder."""
+    own = prefix / ("membrane.cmd" if settings.platform == "win32" else "bin/membrane")
+    seen = [look(settings, None), *([look(settings, str(own))] if own.exists() else [])]
+    found = next((one for one in seen if one.right), None)
+    if found is None:
+        raise Refused(
+            "program_missing",
+            f"npm has installed {PACKAGE}, but Membrane's program was not found below {prefix}.",
+            "Say where it is: `kartra-mcp setup --membrane PATH`.",
+        )
+    return found
+
+
+def _prefix(settings: Settings, npm: Sequence[str]) -> Path:
+    """The folder of npm's global programs.
+
+    Raises:
+        Refused: it may not be written.
+    """
+    done = subprocesses.run_npm(settings, npm, ["prefix", "-g"], LOOK)
+    said = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
+    if done.exit_code != 0 or not said or not Path(said[-1]).is_absolute():
+        raise _npm_failed(done.exit_code, done.stdout + b"\n" + done.stderr)
+    prefix = Path(said[-1])
+    if settings.platform == "win32" or all(map(_writable, (prefix / "lib", prefix / "bin"))):
+        return prefix
+    raise Refused(
+        "not_allowed",
+        f"npm installs into {tidy(prefix)}, where you may not write. Nothing was installed.",
+        f"Give npm a folder of your own: `npm config set prefix ~/.npm-global`. {AGAIN}.",
+    )
+
+
+def _writable(folder: Path) -> bool:
+    """Whether it could be made or written; of what is not there, the folder above decides."""
+    with suppress(OSError):
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return False
+
+
+def _npm_failed(code: int, printed: bytes) -> Refused:
+    lines = printed.decode("utf-8", errors="replace").splitlines()
+    told = [tidy(line, 200) for line in lines if line.strip()][-LINES:]
+    return Refused(
+        "program_missing",
+        f"npm did not install {PACKAGE}: it ended with exit code {code}.",
+        f"Mend what it says, or try `{INSTALL}` yourself. {AGAIN}.",
+        detail={"npm": told},
+    )
+
+
+def _found(name: str, settings: Settings, path: str | None = None) -> tuple[str, ...]:
+    on_path = settings.environment.get("PATH", "") if path is None else path
+    try:
+        return program.resolve(name, on_path, settings.platform, settings.home)
+    except Refused:
+        return ()
+
+
+def _value(settings: Settings, seen: Seen) -> str:
+    """What KARTRA_MCP_MEMBRANE has to be for a client, whose PATH is short; "" if nothing."""
+    command = seen.command
+    if _needs_node(command[0]) and not _found("node", settings, ""):
+        command = (*_found("node", settings), *command)
+    elif seen.setting is None and _found(program.PROGRAM, settings, "") == command:
+        return ""
+    return command[0] if len(command) == 1 else json.dumps(list(command))
+
+
+def _needs_node(file: str) -> bool:
+    """Whether it is a script for node, and node does not stand beside it."""
+    try:
+        with Path(file).open("rb") as opened:
+            first = opened.readline(200)
+    except OSError:
+        return False
+    return (
+        first.startswith(b"#!") and b"node" in first and not Path(file).with_name("node").exists()
+    )

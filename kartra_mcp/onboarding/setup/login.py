@@ -1,0 +1,179 @@
+"""The login to Membrane: in the person's browser, or with a code; nothing of it is kept here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from kartra_mcp.account.selection import address_in
+from kartra_mcp.app import membrane_factory
+from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.models import Executed
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.membrane.limiter import Deadline
+from kartra_mcp.onboarding.setup import subprocesses
+from kartra_mcp.onboarding.setup.prompts import AGAIN
+from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.processes.runner import Finished
+from kartra_mcp.settings import Settings
+
+LOOK, IN_THE_BROWSER = 30.0, 900.0
+ATTEMPTS = 3
+CODE = re.compile(r"[\w.~+/=#:][\w.~+/=#:-]{0,1999}", re.ASCII)
+TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN", "MEMBRANE_WORKSPACE_SECRET")
+
+
+def log_in(setup: Setup) -> None:
+    """Be logged in, whatever it takes.
+
+    Raises:
+        KartraMCPError: it did not come to that.
+    """
+    if logged_in(setup.settings):
+        setup.done("You are logged in to Membrane.")
+        _say_where_from(setup)
+        return
+    setup.person.tell(
+        "\nMembrane holds the login and Kartra's keys; kartra-mcp never asks for a key."
+    )
+    if setup.given.code:
+        _complete(setup, setup.given.code)
+    elif headless(setup):
+        _with_code(setup)
+    else:
+        _in_the_browser(setup)
+    if not logged_in(setup.settings):
+        raise Refused(
+            "not_logged_in",
+            "Membrane says that nobody is logged in.",
+            f"{AGAIN}, or log in with `membrane login --tenant`.",
+        )
+    setup.done("You are logged in to Membrane.")
+
+
+def logged_in(settings: Settings) -> bool:
+    """What `status` says; where it says nothing readable, whether connections are listed."""
+    said = subprocesses.verb(settings, lambda m: m.logged_in(Deadline.after(LOOK)))
+    if said is not None:
+        return said
+    try:
+        subprocesses.verb(settings, lambda m: m.connections(Deadline.after(LOOK)))
+    except KartraMCPError as problem:
+        if problem.code == "not_logged_in":
+            return False
+        raise
+    return True
+
+
+def headless(setup: Setup) -> bool:
+    """Whether a browser would not open before this person."""
+    if setup.given.headless is not None:
+        return setup.given.headless
+    env, platform = setup.settings.environment, setup.settings.platform
+    no_screen = platform == "linux" and not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
+    return not setup.person.real or no_screen or "SSH_CONNECTION" in env
+
+
+def _in_the_browser(setup: Setup) -> None:
+    if not setup.person.agrees("Log in to Membrane now? It opens your browser."):
+        raise _not_wanted()
+    code = subprocesses.hand_over(
+        setup.settings, _program(setup.settings), ["login", "--tenant"], IN_THE_BROWSER
+    )
+    if code != 0:
+        raise Refused(
+            "not_logged_in",
+            f"The login did not go through: membrane ended with exit code {code}.",
+            f"{AGAIN}; on a machine without a browser: `kartra-mcp setup --headless`.",
+        )
+
+
+def _with_code(setup: Setup) -> None:
+    """Print the address, take the code; a wrong one may be mended."""
+    setup.person.tell("\nOpen this address in a browser, on any machine, and log in:")
+    address = _address(setup)
+    setup.person.tell(f"\n  {address}\n", "bold")
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            _complete(setup, _typed_code(setup, address))
+            break
+        except Refused as problem:
+            if not left or problem.code != "not_logged_in":
+                raise
+            setup.person.tell(f"{problem.message} Try again, or stop with Ctrl-C.")
+
+
+def _typed_code(setup: Setup, address: str) -> str:
+    question = "The code that it shows there (it stays hidden)"
+    try:
+        return setup.person.types_unseen(question, flag="--code CODE, with that code")
+    except Refused as nobody:
+        nobody.detail = {"address": address} if nobody.code == "not_allowed" else None
+        raise
+
+
+def _address(setup: Setup) -> str:
+    """The address that `login start` prints, whatever stands around it."""
+    for words in (["login", "start", "--json"], ["login", "start"]):
+        done = _run(setup.settings, words)
+        found = address_in(done.stdout.decode("utf-8", errors="replace")) or address_in(
+            done.stderr.decode("utf-8", errors="replace")
+        )
+        if found:
+            return found
+    raise Failed(
+        "unreadable_answer",
+        "membrane gave no address for the login.",
+        "Log in with `membrane login --tenant` in a terminal, then run `kartra-mcp setup` again.",
+        detail={"membrane": _told(done)},
+        executed=Executed.NO,
+    )
+
+
+def _complete(setup: Setup, code: str) -> None:
+    if not CODE.fullmatch(code):
+        raise _wrong_code("That is no code")
+    done = _run(setup.settings, ["login", "complete", code, "--json"])
+    if done.exit_code != 0 or not logged_in(setup.settings):
+        raise _wrong_code("Membrane did not take the code", _told(done).replace(code, "[the code]"))
+
+
+def _wrong_code(what: str, told: str = "") -> Refused:
+    return Refused(
+        "not_logged_in",
+        f"{what}; you are not logged in.",
+        f"A code works once and not for long. {AGAIN}: it shows a new address.",
+        detail={"membrane": told} if told else None,
+    )
+
+
+def _run(settings: Settings, words: Sequence[str]) -> Finished:
+    return subprocesses.run(settings, _program(settings), words, LOOK)
+
+
+def _program(settings: Settings) -> tuple[str, ...]:
+    command = membrane_factory.find_program(settings)
+    if isinstance(command, KartraMCPError):
+        raise command
+    return command
+
+
+def _told(done: Finished) -> str:
+    return tidy((done.stdout + b" " + done.stderr).decode("utf-8", errors="replace"), 300)
+
+
+def _say_where_from(setup: Setup) -> None:
+    given = [name for name in TOKENS if setup.settings.environment.get(name)]
+    if given:
+        setup.person.tell(
+            f"Note: {given[0]} is set in this shell. A client that is started elsewhere does not "
+            "have it, and then needs `membrane login --tenant`."
+        )
+
+
+def _not_wanted() -> Refused:
+    return Refused(
+        "not_logged_in",
+        "You are not logged in to Membrane.",
+        f"{AGAIN}, or log in with `membrane login --tenant`.",
+    )

@@ -1,0 +1,96 @@
+"""What every step of setup is given, and what it tells: done, left, and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kartra_mcp.client_config.install import Installed
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Connection
+from kartra_mcp.ledger.pin import Pins
+from kartra_mcp.onboarding.setup.prompts import Person
+from kartra_mcp.settings import Settings
+
+READY_WITHIN = 600.0
+"""Seconds that a person has to open an address and agree there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The flags.
+
+    `said` are settings by their names, from flags and the environment; "" takes a limit away.
+    `headless` None: it depends on the machine. `wait` is in seconds.
+    """
+
+    said: Mapping[str, str] = field(default_factory=dict[str, str])
+    sandbox: bool = False
+    code: str = ""
+    headless: bool | None = None
+    browser: bool = True
+    wait: float = READY_WITHIN
+    clients: tuple[str, ...] = ()
+    all_clients: bool = False
+    no_client: bool = False
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class Story:
+    """What came of it, told at the end.
+
+    `env` are the variables that the clients' entries get. `left` is (what, what to do). `snippet`
+    is the entry to put in by hand where no client was written.
+    """
+
+    done: list[str] = field(default_factory=list[str])
+    left: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    connection: Connection | None = None
+    clients: list[Installed] = field(default_factory=list[Installed])
+    snippet: Mapping[str, Any] | None = None
+    problem: KartraMCPError | None = None
+    stopped: bool = False
+    refused: bool = False
+    whole: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary for a program."""
+        clients = [
+            {"client": one.client, "name": one.name, "file": str(one.file), "how": one.how}
+            for one in self.clients
+        ]
+        connection = asdict(self.connection) if self.connection else None
+        return {
+            "ok": self.whole,
+            "stopped": self.stopped,
+            "done": self.done,
+            "left": [{"what": what, "do": do} for what, do in self.left],
+            "connection": connection,
+            "settings": self.env,
+            "clients": clients,
+            "snippet": self.snippet,
+            "error": self.problem.as_dict() if self.problem else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every step is given.
+
+    `entries` has, by client, the settings that stand in our entry there; `choose_pin` asks for a
+    PIN at the terminal.
+    """
+
+    given: Given
+    person: Person
+    settings: Settings
+    story: Story
+    choose_pin: Callable[[Pins], None]
+    entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+
+    def done(self, text: str) -> None:
+        self.story.done.append(text)
+        self.person.tell(f"✓ {text}", "bold")

@@ -1,0 +1,178 @@
+"""Programs that setup starts: each in an empty folder that goes with it, each ended by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Generic, TypeVar
+
+import anyio
+
+from kartra_mcp.app import membrane_factory
+from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.models import Executed
+from kartra_mcp.core.state_dir import State
+from kartra_mcp.membrane import executable
+from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.limiter import Turns
+from kartra_mcp.processes import interactive, runner
+from kartra_mcp.processes.interactive import STOPS
+from kartra_mcp.settings import Settings
+
+T = TypeVar("T")
+
+
+@contextmanager
+def stoppable() -> Generator[None]:
+    """Let SIGTERM and a closed terminal stop the person's command as Ctrl-C does."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    _arm()
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
+
+
+def verb(settings: Settings, ask: Callable[[CLI], Awaitable[T]]) -> T:
+    """What one or more verbs of Membrane's brought.
+
+    Raises:
+        KartraMCPError: as the verbs do.
+        KeyboardInterrupt: the person stopped; the program is ended.
+    """
+    command = membrane_factory.find_program(settings)
+    env = membrane_factory.child_env(settings, command)
+    with _folder(settings) as folder:
+        membrane = CLI(command, env, lambda: folder, Turns(settings.max_children))
+        return _awaited(lambda: ask(membrane), membrane.end_all)
+
+
+def run(
+    settings: Settings, command: Sequence[str], words: Sequence[str], seconds: float
+) -> runner.Finished:
+    """A program that a person would run, to its end, unseen.
+
+    Raises:
+        Refused: it could not be started.
+        Failed: it was ended after so many seconds.
+        KeyboardInterrupt: the person stopped; it is ended.
+    """
+    return _run(settings, [*command, *words], seconds, _env(settings, command))
+
+
+def run_npm(
+    settings: Settings, npm: Sequence[str], words: Sequence[str], seconds: float
+) -> runner.Finished:
+    """The same for npm, which alone is given its own settings."""
+    env = {**interactive.npm_env(settings.environment), **_env(settings, npm)}
+    return _run(settings, [*npm, *words], seconds, env)
+
+
+def _run(
+    settings: Settings, command: Sequence[str], seconds: float, env: Mapping[str, str]
+) -> runner.Finished:
+    with _folder(settings) as folder:
+
+        async def started() -> runner.Finished:
+            deadline = anyio.current_time() + seconds
+            return await runner.run(command, env=env, cwd=folder, deadline=deadline)
+
+        try:
+            return _awaited(started)
+        except runner.DeadlinePassed:
+            raise _too_slow(command[0], seconds) from None
+
+
+def hand_over(
+    settings: Settings, command: Sequence[str], words: Sequence[str], seconds: float
+) -> int:
+    """A program that uses the person's terminal, to its end; its exit code."""
+    env = _env(settings, command)
+    with _folder(settings) as folder:
+        try:
+            return interactive.hand_over([*command, *words], env=env, cwd=folder, seconds=seconds)
+        except runner.DeadlinePassed:
+            raise _too_slow(command[0], seconds) from None
+
+
+def _env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
+    path = settings.environment.get("PATH", "")
+    needed = executable.path_with(command, path, settings.platform, settings.home)
+    return {**interactive.person_env(settings.environment, settings.platform), "PATH": needed}
+
+
+@contextmanager
+def _folder(settings: Settings) -> Generator[Path]:
+    """Programs read configuration where they are started, which strangers may have written."""
+    state = State(settings.state_dir)
+    try:
+        yield state.work()
+    finally:
+        state.close()
+
+
+def _too_slow(name: str, seconds: float) -> Failed:
+    return Failed(
+        "timed_out",
+        f"{Path(name).name} took longer than {seconds:.0f} seconds and was ended.",
+        "Run `kartra-mcp setup` again; it goes on where this stopped.",
+        executed=Executed.UNKNOWN,
+    )
+
+
+@dataclass(slots=True)
+class _Outcome(Generic[T]):
+    value: list[T] = field(default_factory=list[T])
+    problem: Exception | None = None
+    stopped: bool = False
+
+
+def _awaited(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lambda: None) -> T:
+    """The result of asynchronous work that signals end; `KeyboardInterrupt` comes out of that."""
+    outcome = _Outcome[T]()
+    try:
+        anyio.run(_unless_stopped, work, stop, outcome)
+    finally:
+        _arm()
+    if outcome.stopped:
+        raise KeyboardInterrupt
+    if outcome.problem:
+        raise outcome.problem
+    return outcome.value[0]
+
+
+async def _unless_stopped(
+    work: Callable[[], Awaitable[T]], stop: Callable[[], None], outcome: _Outcome[T]
+) -> None:
+    async def watch() -> None:
+        awake = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+        with anyio.open_signal_receiver(*awake) as signals:
+            async for _ in signals:
+                outcome.stopped = True
+                stop()
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":
+            tasks.start_soon(watch)
+        try:
+            outcome.value.append(await work())
+        except (KartraMCPError, runner.DeadlinePassed) as problem:
+            outcome.problem = problem
+        tasks.cancel_scope.cancel()
+
+
+def _arm() -> None:
+    for number in STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,121 @@
+"""`kartra-mcp setup`: from nothing to a client that serves Kartra, step by step, and again.
+
+Each step looks at what is really there, does what is missing, and tells it; so running it again
+finishes what was stopped. Nothing is written for a client before every question was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from kartra_mcp.client_config.command import check_name
+from kartra_mcp.client_config.entry import REAL, REHEARSAL
+from kartra_mcp.client_config.install import of_name
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.ledger.pin import Pins
+from kartra_mcp.onboarding.setup import existing_entries
+from kartra_mcp.onboarding.setup.clients import set_clients
+from kartra_mcp.onboarding.setup.connection import connect
+from kartra_mcp.onboarding.setup.executable import find
+from kartra_mcp.onboarding.setup.login import log_in
+from kartra_mcp.onboarding.setup.policy import BY_NAME, NO_LIMIT, RULES, fault, set_rules, usable
+from kartra_mcp.onboarding.setup.prompts import Person
+from kartra_mcp.onboarding.setup.report import Given, Setup, Story
+from kartra_mcp.onboarding.setup.subprocesses import stoppable
+from kartra_mcp.options import PREFIX
+from kartra_mcp.settings import SETTINGS, read_settings
+
+PATHS = ("STATE_DIR", "POLICY")
+OF_MEMBRANE = ("MEMBRANE", "CONNECTION")
+
+
+def setup(given: Given, person: Person, choose_pin: Callable[[Pins], None]) -> Story:
+    """Do it all, as far as it goes; nothing is raised.
+
+    Args:
+        given: the flags.
+        person: who answers the rest.
+        choose_pin: asks for a PIN at the terminal.
+    """
+    story = Story()
+    try:
+        with stoppable():
+            _steps(_begin(given, person, choose_pin, story))
+        story.whole = not story.refused
+    except KartraMCPError as problem:
+        story.problem = problem
+    except (KeyboardInterrupt, EOFError):
+        story.stopped = True
+    return story
+
+
+def checked(given: Given) -> None:
+    """Raise `invalid_arguments` for flags that cannot be used, before anything starts."""
+    if given.name is not None:
+        check_name(given.name)
+    for name in given.clients:
+        of_name(name)
+    for name, text in given.said.items():
+        why = fault(name, text)
+        if why:
+            variable = PREFIX + name
+            remedy = "Mend the value; `kartra-mcp setup --help` has all settings."
+            raise Refused("invalid_arguments", f"{variable}: {why} Nothing was done.", remedy)
+
+
+def _begin(given: Given, person: Person, choose_pin: Callable[[Pins], None], story: Story) -> Setup:
+    """What is known before the first step: the flags, else what the entries agree on."""
+    said = {name: _in_full(name, text) for name, text in given.said.items()}
+    sandbox = {"SANDBOX": "on" if given.sandbox else "off"}
+    name = given.name or (REHEARSAL if given.sandbox else REAL)
+    there = existing_entries.entries(read_settings(usable(said) | sandbox), name)
+    asked = (*RULES, "SANDBOX")
+    kept = {s.name: existing_entries.kept(s.name, there) for s in SETTINGS if s.name not in asked}
+    kept = {name: text for name, text in kept.items() if text}
+    unlike = [name for name in existing_entries.UNLIKE if name not in said]
+    kept |= {n: text for n in unlike if (text := _one_of(person, n, there)) is not None}
+    settings = read_settings({**kept, **usable(said), **sandbox})
+    # A further client is not to be wider than those that have the entry already.
+    story.env |= {PREFIX + name: text for name, text in {**kept, **usable(said)}.items()}
+    if given.sandbox:
+        story.env = {
+            n: v for n, v in story.env.items() if n.removeprefix(PREFIX) not in OF_MEMBRANE
+        }
+    return Setup(replace(given, said=said), person, settings, story, choose_pin, there)
+
+
+def _one_of(person: Person, name: str, there: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Which of the differing values is to hold; "" is none, None that they do not differ."""
+    found = existing_entries.values(name, there)
+    if len(found) < 2:  # noqa: PLR2004  one value is all alike
+        return None
+    flag = BY_NAME[name].flag
+    options = [(text or NO_LIMIT, "as in " + ", ".join(have)) for text, have in found.items()]
+    if not person.yes:
+        question = f"Your clients differ in {PREFIX}{name}. Which is to hold for those you choose?"
+        picked = person.picks(question, options, flag=f"{flag} VALUE")
+        return "" if picked == NO_LIMIT else picked
+    listed = "; ".join(f"{tidy(text, 200)} {where}" for text, where in options)
+    raise Refused(
+        "not_allowed",
+        f"Your clients differ in {PREFIX}{name} ({listed}), and neither is the stricter. Nothing "
+        "was done.",
+        f"Say which is to hold with `{flag} VALUE`, or run `kartra-mcp setup` without --yes and "
+        "choose.",
+    )
+
+
+def _in_full(name: str, text: str) -> str:
+    return str(Path(text).expanduser().absolute()) if name in PATHS else text
+
+
+def _steps(setup: Setup) -> None:
+    if not setup.given.sandbox:
+        setup = find(setup)
+        log_in(setup)
+        connect(setup)
+    set_rules(setup)
+    set_clients(setup)

@@ -1,1 +1,0 @@
-"""The page for the person: what waits for approval, what was done."""

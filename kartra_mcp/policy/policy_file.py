@@ -1,0 +1,114 @@
+"""The policy file's text → gates and caps; what cannot be used becomes the strictest. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from kartra_mcp.core.json_types import is_number, is_object
+from kartra_mcp.core.models import Gate, Risk
+
+_RISKS: Mapping[str, Risk] = {"destructive": Risk.DESTRUCTIVE, "irreversible": Risk.IRREVERSIBLE}
+_CAPS: Mapping[str, str] = {
+    "refund": "cap_refund",
+    "day_amount": "cap_day_amount",
+    "day_count": "cap_day_count",
+    "mail_per_hour": "mail_per_hour",
+}
+_WHOLE = frozenset({"day_count", "mail_per_hour"})
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """What the file says. `tools` are names or patterns with their gate, in the file's order.
+
+    `faults` are (what it is not, what is used instead).
+    """
+
+    gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
+    tools: tuple[tuple[str, Gate], ...] = ()
+    caps: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    faults: tuple[tuple[str, str], ...] = ()
+
+
+STRICTEST = PolicyFile(dict.fromkeys((Risk.WRITE, *_RISKS.values()), Gate.DENY))
+"""What cannot be read may have named any tool: nothing that writes runs."""
+
+_DENIED = "deny for all that writes"
+
+
+def read_policy_file(text: str | None) -> PolicyFile:
+    """What a file's text says; None is a file that could not be read."""
+    found = _parsed(text)
+    if found is None:
+        fault = ("a readable TOML file", _DENIED)
+        return PolicyFile(STRICTEST.gates, faults=(fault,))
+    faults = list(_unknown(found))
+    gates = {_RISKS[n]: _gate(v, f"[gates] {n}", faults) for n, v in _table(found, "gates", faults)}
+    tools = [(n, _tool(v, n, faults)) for n, v in _table(found, "tools", faults)]
+    caps = {_CAPS[n]: _cap(n, v, faults) for n, v in _table(found, "caps", faults)}
+    if faults:
+        gates |= STRICTEST.gates
+    return PolicyFile(gates, tuple(tools), caps, tuple(faults))
+
+
+def _parsed(text: str | None) -> dict[str, Any] | None:
+    import tomllib
+
+    if text is None:
+        return None
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unknown(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A name that is not known may be a misspelt restriction."""
+    known = {"gates": _RISKS, "caps": _CAPS}
+    for table, names in known.items():
+        inner = found.get(table)
+        for name in inner if is_object(inner) else ():
+            if name not in names:
+                yield f"free of unknown names: [{table}] {name}", _DENIED
+    for name in found:
+        if name not in {"gates", "tools", "caps"}:
+            yield f"free of unknown names: {name}", _DENIED
+
+
+def _table(
+    found: Mapping[str, Any], name: str, faults: list[tuple[str, str]]
+) -> Iterator[tuple[str, Any]]:
+    inner = found.get(name, {})
+    if not is_object(inner):
+        faults.append((f"a table in [{name}]", _DENIED))
+        return
+    known = {"gates": _RISKS, "caps": _CAPS}.get(name)
+    yield from ((n, v) for n, v in inner.items() if known is None or n in known)
+
+
+def _tool(value: Any, name: str, faults: list[tuple[str, str]]) -> Gate:
+    if not name.lower().startswith(("kartra_", "*", "?", "[")):
+        faults.append((f"free of names that no tool has: [tools] {name}", _DENIED))
+    said = value.get("gate") if is_object(value) and set(value) == {"gate"} else value
+    return _gate(said, f"[tools] {name}", faults)
+
+
+def _gate(value: Any, where: str, faults: list[tuple[str, str]]) -> Gate:
+    if isinstance(value, str) and value.lower() in set(map(str, Gate)):
+        return Gate(value.lower())
+    faults.append((f"a gate at {where}", "deny"))
+    return Gate.DENY
+
+
+def _cap(name: str, value: Any, faults: list[tuple[str, str]]) -> Any:
+    text = str(value) if is_number(value) or isinstance(value, str) else ""
+    if name in _WHOLE and re.fullmatch(r"[0-9]{1,7}", text):
+        return int(text)
+    if name not in _WHOLE and re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,2})?", text):
+        return Decimal(text)
+    faults.append((f"a limit at [caps] {name}", "0"))
+    return 0 if name in _WHOLE else Decimal(0)

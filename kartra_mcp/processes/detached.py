@@ -1,0 +1,61 @@
+"""Programs of our own that outlive us, such as the page: begun apart, and told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from kartra_mcp.processes.runner import not_started
+
+if sys.platform == "win32":
+    APART = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+
+
+def start_apart(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Callable[[], bool]:
+    """Start a program of ours that outlives us; the answer tells whether it still runs.
+
+    It has a session of its own and inherits nothing: not the wire, and no lock of a running
+    intent, which would then seem to run for as long as it lives.
+
+    Raises:
+        Refused: nothing was started.
+    """
+    try:
+        child = _popen_apart(command, dict(env), cwd)
+    except OSError as problem:
+        raise not_started(problem, command[0], "") from problem
+    # Waited for aside: nobody else would, and a dead child would stay a zombie.
+    threading.Thread(target=child.wait, daemon=True).start()
+    return lambda: child.poll() is None
+
+
+def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:
+    silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    start = partial(
+        subprocess.Popen[bytes],
+        command,
+        env=env,
+        cwd=cwd,
+        stderr=subprocess.DEVNULL,
+        **silent,
+        close_fds=True,
+    )
+    if sys.platform != "win32":
+        return start(start_new_session=True)
+    try:  # out of the job in which a client may hold us, where that is allowed
+        return start(creationflags=APART | subprocess.CREATE_BREAKAWAY_FROM_JOB)
+    except OSError:
+        return start(creationflags=APART)
+
+
+def end_apart(process: int) -> None:
+    """Tell a program of ours that outlives us to end; one that is gone needs no telling."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGTERM)

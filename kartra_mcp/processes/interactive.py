@@ -1,0 +1,133 @@
+"""Programs that a person uses through us: the terminal handed over, a browser opened."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kartra_mcp.processes.runner import (
+    POLL,
+    TERM_GRACE,
+    DeadlinePassed,
+    child_env,
+    not_started,
+    refuse_unfit,
+)
+
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What stops a person's command."""
+
+SEEN_BY_PEOPLE = frozenset(
+    """
+    TERM COLORTERM NO_COLOR DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR XDG_CURRENT_DESKTOP
+    DBUS_SESSION_BUS_ADDRESS BROWSER
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""What a program that a person uses through us sees besides."""
+
+
+def person_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
+    """What a program sees that a person uses through us: also the terminal and the screen."""
+    more = {name: value for name, value in environment.items() if name in SEEN_BY_PEOPLE}
+    allowed = child_env(environment, platform)
+    del allowed["NO_COLOR"]
+    return {**allowed, **more}
+
+
+def npm_env(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of npm, for npm alone: they may hold a registry's token."""
+    return {n: v for n, v in environment.items() if n.lower().startswith("npm_config_")}
+
+
+def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float) -> int:
+    """Give a program the person's terminal until it ends; its exit code, negative for a signal.
+
+    It stays in our group: Ctrl-C and a closing terminal reach it as they reach us, and a browser
+    that it opened is left alone. Whatever stops us ends it, and the terminal is as it was.
+
+    Raises:
+        Refused: nothing was started.
+        DeadlinePassed: it was ended after so many seconds.
+        KeyboardInterrupt: we were to stop; it was ended.
+    """
+    refuse_unfit(command)
+    with _terminal_kept(), _stops_noted() as stops:
+        try:
+            child = subprocess.Popen(command, env=env, cwd=str(cwd))  # noqa: S603  ours to start
+        except OSError as problem:
+            raise not_started(problem, command[0], str(cwd)) from problem
+        try:
+            in_time = _wait_for_child(child, stops, seconds) or bool(stops)
+        finally:
+            _end_child(child, stops)
+    if stops:
+        raise KeyboardInterrupt
+    if not in_time:
+        raise DeadlinePassed
+    return child.returncode
+
+
+def open_in_browser(address: str) -> bool:
+    """Whether a browser took the address; one that runs in the terminal is waited for."""
+    import webbrowser
+
+    try:
+        return webbrowser.open(address)
+    except (webbrowser.Error, OSError):
+        return False
+
+
+@contextmanager
+def _terminal_kept() -> Generator[None]:
+    """A program that is ended may leave the terminal without echo."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        yield
+    finally:
+        # The terminal may be closed by now.
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _stops_noted() -> Generator[list[int]]:
+    """What would stop us, noted: raised, a second one would come amid the ending of the first."""
+    stops: list[int] = []
+    before = {number: signal.getsignal(number) for number in STOPS}
+    for number, was in before.items():
+        if was is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: stops.append(number))
+    try:
+        yield stops
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
+
+
+def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: float) -> bool:
+    """Whether it ended within so many seconds; a stop that comes ends the wait."""
+    end, so_far = time.monotonic() + seconds, len(stops)
+    while child.poll() is None and len(stops) == so_far and time.monotonic() < end:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(POLL)
+    return child.poll() is not None
+
+
+def _end_child(child: subprocess.Popen[bytes], stops: list[int]) -> None:
+    """Ctrl-C reached it too: it may end by itself first. Each further one only hurries us."""
+    for end, grace in ((lambda: None, TERM_GRACE), (child.terminate, TERM_GRACE), (child.kill, 5)):
+        if child.poll() is not None:
+            return
+        end()
+        _wait_for_child(child, stops, grace)

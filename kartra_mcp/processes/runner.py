@@ -1,0 +1,329 @@
+"""Starts programs, bounds their time and output, ends their whole group.
+
+Only this file and those beside it, `process_*.py`, start programs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.processes.child import Child, Drained
+
+OUTPUT_LIMIT, STDERR_LIMIT = 32 * 1024 * 1024, 1024 * 1024
+TERM_GRACE, KILL_GRACE, EOF_GRACE, POLL = 0.7, 0.5, 0.5, 0.02
+LINUX_ARGUMENT, POSIX_COMMAND, WINDOWS_COMMAND = 128 * 1024, 900 * 1024, 32_000
+
+if sys.platform == "win32":
+    CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+else:
+    CREATION_FLAGS = 0
+
+
+NO_PROGRAM = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR})
+
+ALLOWED = frozenset(
+    """
+    HOME PATH LANG LC_ALL LC_CTYPE TMPDIR USER LOGNAME
+    HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy
+    SSL_CERT_FILE SSL_CERT_DIR NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE
+    XDG_CONFIG_HOME XDG_CACHE_HOME XDG_STATE_HOME XDG_DATA_HOME
+    MEMBRANE_ACCESS_TOKEN MEMBRANE_WORKSPACE_KEY MEMBRANE_WORKSPACE_SECRET MEMBRANE_TENANT_KEY
+    MEMBRANE_API_URI MEMBRANE_API_URL MEMBRANE_CONSOLE_URI MEMBRANE_TEST_CUSTOMER_ID MEMBRANE_TOKEN
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""What a child may see of our environment, on every platform."""
+
+ALLOWED_ON_WINDOWS = frozenset(
+    """
+    SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT APPDATA LOCALAPPDATA PROGRAMDATA PROGRAMFILES
+    USERPROFILE HOMEDRIVE HOMEPATH TEMP TMP USERNAME
+    """.split()  # noqa: SIM905  a table that is read as words
+) | {name.upper() for name in ALLOWED}
+
+
+# No FORCE_COLOR beside it: Node then warns on stderr that the two contradict each other.
+ALWAYS = {"NO_COLOR": "1", "NO_UPDATE_NOTIFIER": "1"}
+
+
+class DeadlinePassed(TimeoutError):
+    """The deadline passed; if the program had started, its group is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended. `overflow`: stdout went over the bound and the program was ended."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    overflow: bool
+
+
+async def run(  # noqa: PLR0913  what a program needs, each by its name
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    deadline: float,
+    limit: int = OUTPUT_LIMIT,
+    on_start: Callable[[], None] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Finished:
+    """Run a program to its end; no process of its group outlives this call.
+
+    `deadline` is a value of `anyio.current_time()`, `limit` the bytes of stdout that end the
+    program. `on_start` is called once it has really started: before that nothing can have been
+    done, whatever is raised; after it only a `Finished` tells how it went.
+
+    Raises:
+        Refused: nothing was started.
+        DeadlinePassed: the program, if it had started, was ended.
+    """
+    refuse_unfit(command)
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    if anyio.current_time() >= deadline:
+        raise DeadlinePassed
+    out, err = _Captured(limit), _Captured(STDERR_LIMIT)
+    if sys.platform == "win32":
+        process = await _start_on_windows(command, env, cwd)
+    else:
+        process = Child(_start(command, env, cwd, pass_fds))
+    try:
+        if on_start is not None:
+            on_start()
+        await _wait(process, out, err, deadline)
+    finally:
+        await _end(process, env)
+    exit_code = -1 if process.returncode is None else process.returncode
+    return Finished(exit_code, bytes(out.kept), bytes(err.kept), out.over)
+
+
+def too_large(command: Sequence[str], platform: str = sys.platform) -> bool:
+    """Whether the operating system would not take this command line."""
+    if platform == "win32":
+        return len(subprocess.list2cmdline(command)) > WINDOWS_COMMAND
+    sizes = [len(word) + 1 for word in _encoded(command)]
+    if platform == "linux":
+        return max(sizes) > LINUX_ARGUMENT
+    return sum(sizes) > POSIX_COMMAND
+
+
+def child_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
+    """The part of `environment` that a child may see, and what each child is told."""
+    if platform == "win32":
+        shown = {k: v for k, v in environment.items() if k.upper() in ALLOWED_ON_WINDOWS}
+    else:
+        shown = {k: v for k, v in environment.items() if k in ALLOWED}
+    return {**shown, **ALWAYS}
+
+
+@dataclass(slots=True)
+class _Captured:
+    """The first `limit` bytes of a stream; `on_over` is called once when there are more."""
+
+    limit: int
+    kept: bytearray = field(default_factory=bytearray)
+    over: bool = False
+    on_over: Callable[[], None] = lambda: None
+
+    def keep(self, chunk: bytes) -> None:
+        room = self.limit - len(self.kept)
+        self.kept += chunk[:room]
+        if len(chunk) > room and not self.over:
+            self.over = True
+            self.on_over()
+
+
+def refuse_unfit(command: Sequence[str]) -> None:
+    """Raise for words that the system would not take; nothing was started."""
+    if not _is_text(command):
+        raise Refused(
+            "invalid_arguments",
+            "The arguments hold a character that no program can be given.",
+            "Leave out NUL characters and broken Unicode.",
+        )
+    if too_large(command):
+        raise _input_too_large()
+
+
+def _input_too_large() -> Refused:
+    return Refused(
+        "input_too_large",
+        "The arguments are larger than the operating system lets a program take.",
+        "Send less at once; split the call.",
+    )
+
+
+def _is_text(command: Sequence[str]) -> bool:
+    try:
+        return not any(b"\0" in word for word in _encoded(command))
+    except UnicodeEncodeError:
+        return False
+
+
+def _encoded(command: Sequence[str]) -> list[bytes]:
+    # UTF-8 whatever the locale says: Node reads its arguments as UTF-8 everywhere.
+    return [word.encode("utf-8", "surrogateescape") for word in command]
+
+
+def _start(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path, pass_fds: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603  ours to start
+            _encoded(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=str(cwd),
+            env=env,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            bufsize=0,
+        )
+    except OSError as problem:
+        raise not_started(problem, command[0], str(cwd)) from problem
+
+
+async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Process:
+    # Shielded: a cancellation between the start and `on_start` would lose that it had started.
+    with _shielded():
+        try:
+            return await anyio.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=str(cwd),
+                env=env,
+                creationflags=CREATION_FLAGS,
+            )
+        except OSError as problem:
+            raise not_started(problem, command[0], str(cwd)) from problem
+
+
+@contextmanager
+def _shielded() -> Generator[None]:
+    with anyio.CancelScope(shield=True):
+        yield
+
+
+def not_started(problem: OSError, program: str, cwd: str) -> Refused:
+    """Why a program was not started, as a person can mend it."""
+    if problem.errno == errno.E2BIG:
+        return _input_too_large()
+    if problem.errno in NO_PROGRAM and problem.filename != cwd:
+        return Refused(
+            "program_missing",
+            f"The program {program} is not there, or may not be run.",
+            "Install it (`npm install -g @membranehq/cli`) or set KARTRA_MCP_MEMBRANE to it.",
+        )
+    name = errno.errorcode.get(problem.errno or 0, "an unknown error")
+    return Refused(
+        "internal_error",
+        f"The operating system did not start the program ({name}).",
+        "Try again; if it stays, restart the server.",
+    )
+
+
+async def _wait(process: Process | Child, out: _Captured, err: _Captured, deadline: float) -> None:
+    """Until the leader is gone and what it wrote is read, or it has to be ended."""
+    if isinstance(process, Child):
+        process.watch(out.keep, err.keep)
+        await _until_over(process, out, deadline)
+    else:
+        async with anyio.create_task_group() as tasks:
+            drained = Drained(process, tasks, out.keep, err.keep)
+            await _until_over(drained, out, deadline)
+            tasks.cancel_scope.cancel()
+    if process.returncode is None and not out.over:
+        raise DeadlinePassed
+
+
+async def _until_over(child: Child | Drained, out: _Captured, deadline: float) -> None:
+    with anyio.CancelScope(deadline=deadline) as waiting:
+        out.on_over = waiting.cancel
+        await child.gone.wait()
+    # Bounded: a grandchild may hold the pipes for as long as it likes.
+    if child.gone.is_set() and not child.over.is_set():
+        with anyio.move_on_after(EOF_GRACE):
+            await child.over.wait()
+
+
+async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
+    """End whatever is left of the program's group, whoever else was cancelled meanwhile."""
+    if isinstance(process, Child) and process.over.is_set() and not _signal_group(process.pid, 0):
+        process.close()  # as nearly always: nothing is left, and nothing to be waited for
+        return
+    with _shielded():
+        if isinstance(process, Child):
+            await _end_child(process)
+        else:
+            await _end_on_windows(process, env)
+
+
+async def _end_child(child: Child) -> None:
+    child.stop_reading()
+    await _end_group(child.pid)
+    if not child.ended():
+        with anyio.move_on_after(KILL_GRACE):
+            await child.gone.wait()
+    child.close()
+
+
+async def _end_group(group: int) -> None:
+    for number, grace in ((signal.SIGTERM, TERM_GRACE), (signal.SIGKILL, KILL_GRACE)):
+        if not _signal_group(group, number):
+            return
+        with anyio.move_on_after(grace):
+            while _runs(group):  # noqa: ASYNC110  nothing else tells of a group's end
+                await anyio.sleep(POLL)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Whether the group was still there. macOS says EPERM of a group of dead processes."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _runs(group: int) -> bool:
+    """Whether anything of the group still runs: zombies, slowly reaped in containers, do not."""
+    if not _signal_group(group, 0):
+        return False
+    stats = list(Path("/proc").glob("[0-9]*/stat"))
+    return not stats or any(_runs_in(group, stat) for stat in stats)
+
+
+def _runs_in(group: int, stat: Path) -> bool:
+    try:
+        state, _, its_group = stat.read_bytes().rpartition(b")")[2].split()[:3]
+    except OSError:
+        return False
+    return int(its_group) == group and state != b"Z"
+
+
+async def _end_on_windows(process: Process, env: Mapping[str, str]) -> None:
+    if process.returncode is None:
+        root = env.get("SYSTEMROOT", r"C:\Windows")
+        command = [rf"{root}\System32\taskkill.exe", "/T", "/F", "/PID", str(process.pid)]
+        with anyio.move_on_after(TERM_GRACE + KILL_GRACE):
+            await anyio.run_process(command, stdin=subprocess.DEVNULL, check=False)
+            await process.wait()
+    # What outlives that sits in the kernel; `aclose` would wait for it without an end.
+    if process.returncode is not None:
+        await process.aclose()

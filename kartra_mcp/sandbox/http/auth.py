@@ -1,0 +1,57 @@
+"""Who may ask: a bearer token of the one made-up workspace, as Membrane documents tokens.
+
+Taken are tokens that begin like `TOKEN`, and JWTs that the workspace's secret signs, with the
+claim names of the documentation (`workspaceKey`, `tenantKey`) or those that the vendor's
+JavaScript client still mints (`iss`, `id`). The values are fixed, printed and open nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+from kartra_mcp.sandbox.membrane.errors import MembraneError
+from kartra_mcp.sandbox.store.database import Account
+
+WORKSPACE = TENANT = "sandbox"
+TOKEN = "pat-sandbox"  # noqa: S105  made up, and of use nowhere
+SECRET = "the-secret-of-a-made-up-workspace-which-opens-nothing-but-the-sandbox"  # noqa: S105
+SIGNED = ["HS256", "HS384", "HS512"]
+
+
+def admit(account: Account, headers: Mapping[str, str]) -> None:
+    """Raise `not_authenticated` unless the request names this workspace and its tenant."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unknown("Access token is not provided")
+    _admit(token.strip())
+    if account.setting("login") != "yes":
+        raise _unknown("The session has expired")
+
+
+def _admit(token: str) -> None:
+    if token.startswith("pat-"):
+        if not token.startswith(TOKEN):
+            raise _unknown("This access token is not known")
+        return
+    claims = _claims(token)
+    if WORKSPACE not in {claims.get("workspaceKey"), claims.get("iss")}:
+        raise _unknown("This workspace is not known")
+    tenant = claims.get("tenantKey") or claims.get("id")
+    if tenant != TENANT and not (tenant is None and claims.get("isAdmin") is True):
+        raise _unknown("This tenant is not known")
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        return jwt.decode(token, SECRET, algorithms=SIGNED, options={"require": ["exp"]})
+    except jwt.ExpiredSignatureError as error:
+        raise _unknown("Access token has expired") from error
+    except jwt.PyJWTError as error:
+        raise _unknown("Access token is not valid") from error
+
+
+def _unknown(message: str) -> MembraneError:
+    return MembraneError(message, key="not_authenticated")

@@ -1,0 +1,63 @@
+"""What only a connection can do to an answer: never come, break off, be another's, be half."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kartra_mcp.sandbox.kartra import fault_injection
+
+BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+
+
+class Protocol(H11Protocol):
+    """Lets the door close the connection under an answer, which ASGI has no word for."""
+
+    # uvicorn narrows the argument of asyncio's own method in the same way.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class Ended(Response):
+    """An answer that ends as a fault says: `hang`, `killed`, `cut`, `silent` or `garbage`."""
+
+    def __init__(self, kind: str, request: Request) -> None:
+        status = {"garbage": 502, "silent": 500}.get(kind, 200)
+        page = BAD_GATEWAY if kind == "garbage" else ""
+        super().__init__(page, status, media_type="text/html")
+        self.kind = kind
+        self.transport: asyncio.Transport = request.state.transport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.kind in {"silent", "garbage"}:
+            await super().__call__(scope, receive, send)
+            return
+        if self.kind == "cut":
+            await send(_head())
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": fault_injection.HALF.encode(),
+                    "more_body": True,
+                }
+            )
+        if self.kind != "hang":
+            self.transport.close()
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self.transport.close()
+
+
+def _head() -> dict[str, Any]:
+    """It promises more than will come."""
+    length = str(2 * len(fault_injection.HALF)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+    return {"type": "http.response.start", "status": 200, "headers": headers}

@@ -1,0 +1,95 @@
+"""One request as the HTTP door hands it on, and how its query and its body are held to a form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from kartra_mcp.sandbox.membrane.errors import MembraneError
+from kartra_mcp.sandbox.store import php_values
+from kartra_mcp.sandbox.store.database import Account
+
+Map = dict[str, Any]
+Form = Mapping[str, type]
+"""The fields of a body → their types; `object` takes anything. None has to be there."""
+
+LARGEST = 10_000_000
+"""Bytes of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was asked of which account."""
+
+    account: Account
+    method: str
+    path: str
+    """As it was sent, without the query."""
+    parts: Mapping[str, str]
+    """What stands in the address at the names in braces."""
+    query: Mapping[str, str]
+    question: str
+    """The query as it was sent."""
+    headers: Mapping[str, str]
+    body: bytes
+
+    def part(self, name: str) -> str:
+        return self.parts[name]
+
+    def asked(self, name: str) -> str:
+        return self.query.get(name, "")
+
+    def flag(self, name: str) -> bool:
+        return self.asked(name) not in {"", "0", "false"}
+
+    def named(self, *names: str) -> list[str]:
+        return [self.asked(name) for name in names]
+
+    def json(self) -> object:
+        """The body; what is not declared as JSON is not read, as the vendor's framework has it."""
+        if not self.body or "json" not in self.headers.get("content-type", ""):
+            return {}
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise invalid("The body is not JSON", "body") from error
+
+    def given(self, form: Form, *, strict: bool = False) -> Map:
+        """The body's known fields; a `strict` one may have no other."""
+        return checked(self.json(), form, strict=strict)
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def behind(self, mark: str) -> str:
+        """The rest of the address as it was sent, with its query."""
+        rest = self.path.partition(mark)[2]
+        if unquote(rest[:12]).lower().startswith(("http://", "https://")):
+            rest = unquote(rest)
+        else:
+            rest = f"/{rest}"
+        return f"{rest}?{self.question}" if self.question else rest
+
+
+def checked(body: object, form: Form, *, strict: bool = False) -> Map:
+    if not php_values.is_map(body):
+        raise invalid("The body has to be an object", "body")
+    unknown = sorted(set(body) - set(form))
+    if strict and unknown:
+        raise invalid(f"Unrecognized keys: {', '.join(unknown)}", *unknown)
+    wrong = [name for name, value in body.items() if name in form and not _is(value, form[name])]
+    if wrong:
+        raise invalid(f"Invalid type: {', '.join(wrong)}", *wrong)
+    return {name: value for name, value in body.items() if name in form}
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not (kind in {int, float} and isinstance(value, bool))
+
+
+def invalid(message: str, *fields: str) -> MembraneError:
+    """A request of the wrong form; nothing was done."""
+    return MembraneError(message, key="validation_error", data={"fields": list(fields)})

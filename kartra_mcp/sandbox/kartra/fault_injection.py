@@ -1,0 +1,83 @@
+"""Switches for what only the outside world can cause; kept in the account until used up."""
+
+from __future__ import annotations
+
+from kartra_mcp.sandbox.kartra.errors import ANYWHERE, MESSAGES, KartraError, TooManyRequestsError
+from kartra_mcp.sandbox.store.database import Account, Row
+
+MEMBRANE = {
+    # key of the fault → type of Membrane's error
+    "internal": "internal",
+    "not_authenticated": "bad_request",
+    "access_denied": "bad_request",
+    "rate_limit_exceeded": "bad_request",
+    "lock_timeout": "concurrency",
+    "access_token_expired": "connection",
+    "connection_is_defunct": "connection",
+}
+PROGRAM = {"hang", "silent", "garbage", "killed", "cut"}
+"""Ends without an answer that can be used: of the program, or of its counterpart over HTTP."""
+SLOW = "slow"
+"""The answer comes late; the message says how many seconds."""
+HALF = '{"output": {"status": "Success", "act'
+
+KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429", SLOW}
+_AROUND = frozenset(MEMBRANE) | PROGRAM | {SLOW}
+
+
+def put(
+    account: Account, cmd: str, kind: str, times: int, message: str = "", *, effect: bool = False
+) -> None:
+    account.run(
+        "INSERT INTO faults (cmd, type, times, effect, message) VALUES (?, ?, ?, ?, ?)",
+        *(cmd, kind, times, int(effect), message),
+    )
+
+
+def take(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") -> Row | None:
+    """The oldest switch for a command, counted down; `*` stands for every command."""
+    for row in account.rows("SELECT * FROM faults WHERE cmd IN (?, ?) ORDER BY id", cmd, every):
+        if row["type"] in kinds:
+            account.run("UPDATE faults SET times = times - 1 WHERE id = ?", row["id"])
+            account.run("DELETE FROM faults WHERE times < 1")
+            return row
+    return None
+
+
+def inside() -> frozenset[str]:
+    """Types that refuse one command inside an answer."""
+    return frozenset(MESSAGES) - ANYWHERE
+
+
+def refuse(account: Account, cmd: str) -> None:
+    row = take(account, cmd, inside())
+    if row is not None:
+        raise KartraError(row["type"], row["message"])
+
+
+def around(account: Account, cmd: str) -> Row | None:
+    """A switch that concerns Membrane or the program itself, not Kartra."""
+    return take(account, cmd, _AROUND)
+
+
+def at(account: Account, place: str) -> Row | None:
+    """A switch on an address of the HTTP door, such as `GET /connections`; `*` is none."""
+    return take(account, place, _AROUND, place)
+
+
+def seconds(message: str) -> float:
+    """How late `slow` is; one second unless told."""
+    try:
+        return min(max(float(message or 1), 0), 3600)
+    except ValueError:
+        return 1
+
+
+def refuse_whole(account: Account, cmd: str) -> None:
+    """Raise what answers a request before any of its commands has run."""
+    row = take(account, cmd, ANYWHERE)
+    if row is None:
+        return
+    if row["type"] == "429":
+        raise TooManyRequestsError
+    raise KartraError(row["type"], row["message"])

@@ -1,0 +1,141 @@
+"""Membrane's connections to the account: listed, made, mended, and arranged for tests."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from kartra_mcp.sandbox.membrane.errors import MembraneError
+from kartra_mcp.sandbox.store import clock, seed
+from kartra_mcp.sandbox.store.database import Account, Row
+
+Map = dict[str, Any]
+ADDRESS = "https://console.getmembrane.com/sandbox/connect"
+WAITING = "CLIENT_ACTION_REQUIRED"
+
+
+def printed(row: Row) -> Map:
+    found: Map = {
+        "id": row["id"],
+        "key": row["key"],
+        "name": row["name"],
+        "state": row["state"],
+        "connected": not row["disconnected"],
+        "disconnected": bool(row["disconnected"]),
+        "isTest": False,
+        "userId": seed.USER,
+        "integrationId": seed.INTEGRATION,
+        "connectorId": seed.CONNECTOR,
+        "integration": integration(row["integration"]),
+        "createdAt": row["created_at"],
+        "updatedAt": row["updated_at"],
+    }
+    if row["archived_at"]:
+        found["archivedAt"] = row["archived_at"]
+    if row["state"] == WAITING:
+        found["clientAction"] = _client_action(row["id"])
+    if row["state"] in {"CONFIGURATION_ERROR", "SETUP_FAILED"}:
+        found["errors"] = [{"type": "configuration", "message": "The connector is not set up"}]
+    return found
+
+
+def integration(key: str) -> Map:
+    """The vendor's client wants an address of a logo in every integration."""
+    logo = f"https://example.com/{key}.svg"
+    return {"id": seed.INTEGRATION, "key": key, "name": key.capitalize(), "logoUri": logo}
+
+
+def _client_action(number: str) -> Map:
+    return {
+        "type": "connect",
+        "description": "Open the address and sign in to Kartra",
+        "uiUrl": f"{ADDRESS}/{number}",
+        "agentInstructions": f"Ask the person to open {ADDRESS}/{number}",
+    }
+
+
+def every(account: Account, integration: str = "", search: str = "") -> list[Map]:
+    rows = account.rows("SELECT * FROM connections WHERE archived_at = '' ORDER BY n")
+    return [
+        printed(row)
+        for row in rows
+        if integration in {"", row["integration"]} and search.lower() in row["name"].lower()
+    ]
+
+
+def find(account: Account, selector: str) -> Row:
+    """By id, else by key."""
+    found = account.row("SELECT * FROM connections WHERE id = ?", selector) or account.row(
+        "SELECT * FROM connections WHERE key = ?", selector
+    )
+    if found is None:
+        raise MembraneError(f'Connection "{selector}" not found')
+    return found
+
+
+def chosen(account: Account, number: str, key: str) -> Row:
+    """The connection that is named; where none is, Membrane silently takes the first."""
+    column, wanted = ("id", number) if number else ("key", key)
+    found = (
+        account.row(f"SELECT * FROM connections WHERE {column} = ? AND archived_at = ''", wanted)
+        if wanted
+        else account.row("SELECT * FROM connections WHERE archived_at = '' ORDER BY n LIMIT 1")
+    )
+    if found is None:
+        raise MembraneError(f'Connection "{wanted}" not found')
+    return found
+
+
+def usable(row: Row) -> Row:
+    if row["disconnected"]:
+        raise MembraneError(
+            f'Connection "{row["name"]}" is disconnected',
+            kind="connection",
+            key="connection_is_defunct",
+        )
+    if row["state"] != "READY":
+        raise MembraneError(
+            f'Connection "{row["name"]}" is in state {row["state"]}',
+            kind="connection",
+            key="connection_not_ready",
+        )
+    return row
+
+
+def add(account: Account, number: str, key: str, name: str, state: str, integration: str) -> Row:
+    made = clock.iso()
+    number = number or os.urandom(12).hex()
+    key = key or f"{integration}-{account.number('SELECT count(*) FROM connections') + 1}"
+    if account.row("SELECT 1 FROM connections WHERE id = ? OR key = ?", number, key):
+        raise MembraneError("This connection exists", key="already_exists")
+    account.run(
+        "INSERT INTO connections (id, key, name, state, disconnected, integration, created_at,"
+        " updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        *(number, key, name or key, state, int(state == "DISCONNECTED"), integration, made, made),
+    )
+    return find(account, number)
+
+
+def set_state(account: Account, selector: str, state: str, *, disconnected: bool = False) -> Row:
+    row = find(account, selector)
+    account.run(
+        "UPDATE connections SET state = ?, disconnected = ?, updated_at = ? WHERE id = ?",
+        *(state, int(disconnected or state == "DISCONNECTED"), clock.iso(), row["id"]),
+    )
+    return find(account, row["id"])
+
+
+def connect(account: Account, number: str, name: str, *, interactive: bool) -> Row:
+    """Make a connection, or mend one; without a person at hand it waits for one."""
+    state = "READY" if interactive else WAITING
+    if number:
+        return set_state(account, number, state)
+    return add(account, "", "", name or "Kartra", state, "kartra")
+
+
+def settled(account: Account, row: Row) -> Row:
+    """Waiting for a connection: meanwhile somebody has opened the address, or it was built."""
+    fate = account.setting("address")
+    if row["state"] not in {WAITING, "BUILDING"} or fate == "ignored":
+        return row
+    return set_state(account, row["id"], "SETUP_FAILED" if fate == "refused" else "READY")

@@ -1,0 +1,106 @@
+"""The sandbox's own verbs, with which people and tests arrange the account; Membrane has none.
+
+What each takes stands in `usage.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from kartra_mcp.sandbox.kartra import fault_injection
+from kartra_mcp.sandbox.membrane import actions, connections
+from kartra_mcp.sandbox.membrane.errors import MembraneError, UsageError
+from kartra_mcp.sandbox.program import login
+from kartra_mcp.sandbox.program.argv import Arguments
+from kartra_mcp.sandbox.store.database import Account
+
+Map = dict[str, Any]
+
+
+def digest(account: Account, _line: Arguments) -> Map:
+    return {"digest": account.digest()}
+
+
+def journal(account: Account, _line: Arguments) -> Map:
+    return {"items": account.journal()}
+
+
+def fault_set(account: Account, line: Arguments) -> Map:
+    cmd, kind = line.word(2, "cmd"), line.word(3, "type")
+    if kind not in fault_injection.KNOWN:
+        raise UsageError(f"unknown fault {kind}")
+    if (
+        kind == fault_injection.SLOW
+        and not line.get("message", "1").replace(".", "", 1).isdecimal()
+    ):
+        raise UsageError("slow takes seconds: --message=2.5")
+    times = line.number("times", 1)
+    effect = line.has("effect")
+    fault_injection.put(account, cmd, kind, times, line.get("message"), effect=effect)
+    return {"cmd": cmd, "type": kind, "times": times, "effect": effect}
+
+
+def fault_list(account: Account, _line: Arguments) -> Map:
+    rows = account.rows("SELECT cmd, type, times, effect, message FROM faults ORDER BY id")
+    return {"items": [dict(row) for row in rows]}
+
+
+def fault_clear(account: Account, _line: Arguments) -> Map:
+    return {"cleared": account.changed("DELETE FROM faults")}
+
+
+def set_state(account: Account, line: Arguments) -> Map:
+    number, state = line.word(2, "connectionId"), line.word(3, "state")
+    row = connections.set_state(account, number, state, disconnected=line.has("disconnected"))
+    return connections.printed(row)
+
+
+def add(account: Account, line: Arguments) -> Map:
+    state, integration = line.get("state", "READY"), line.get("integrationKey", "kartra")
+    named = (line.get("id"), line.get("key"), line.get("name"))
+    return connections.printed(connections.add(account, *named, state, integration))
+
+
+def use(account: Account, line: Arguments) -> Map:
+    name = line.word(2, "file")
+    path = "" if name == "published" else os.path.abspath(name)  # noqa: PTH100
+    account.set("actions", path)
+    try:
+        found = actions.load(account)
+    except MembraneError as error:
+        raise UsageError(error.message) from error
+    return {"actions": len(found), "that_can_run": sum(map(actions.can_run, found))}
+
+
+def paging(account: Account, line: Arguments) -> Map:
+    habit = line.word(2, "habit")
+    if habit not in {"normal", "ten", "repeat", "refuse"}:
+        raise UsageError(f"unknown habit {habit}")
+    account.set("paging", habit)
+    return {"paging": habit}
+
+
+def address(account: Account, line: Arguments) -> Map:
+    fate = line.word(1, "fate")
+    if fate not in {"opened", "ignored", "refused"}:
+        raise UsageError(f"unknown fate {fate}")
+    account.set("address", fate)
+    return {"address": fate}
+
+
+UNRECORDED = {"journal": journal, "digest": digest}
+"""What only looks at the sandbox leaves no trace in the journal."""
+
+VERBS = {
+    "fault set": fault_set,
+    "fault list": fault_list,
+    "fault clear": fault_clear,
+    "connection set-state": set_state,
+    "connection add": add,
+    "login code": login.code,
+    "login refuse": login.refuse,
+    "address": address,
+    "actions use": use,
+    "actions paging": paging,
+}

@@ -1,0 +1,90 @@
+"""What `--help` tells, and whether a line of the sandbox's own verbs is written as it tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from kartra_mcp.sandbox.membrane.errors import UsageError
+from kartra_mcp.sandbox.program import verbs
+from kartra_mcp.sandbox.program.argv import Arguments
+
+OWN: Mapping[str, tuple[str, str]] = {
+    "serve": (
+        "[--host=127.0.0.1] [--port=N]",
+        "the account as Membrane's REST API, on this machine alone, until Ctrl-C",
+    ),
+    "reset": ("", "make the account new"),
+    "digest": ("", "a hash of all that Kartra keeps"),
+    "journal": ("", "every invocation so far, but none of this verb's own"),
+    "fault set": (
+        "CMD TYPE [--times=N] [--effect] [--message=TEXT]",
+        """\
+CMD: a command of Kartra's, * for every one, or over HTTP an address: 'POST /act'.
+TYPE: a type of Kartra's or Membrane's errors, or hang, killed, silent, garbage, cut, slow""",
+    ),
+    "fault list": ("", "what is arranged and not used up"),
+    "fault clear": ("", "nothing goes wrong any more"),
+    "connection set-state": ("ID STATE [--disconnected]", "bring a connection into a state"),
+    "connection add": (
+        "[--id=ID] [--key=KEY] [--name=NAME] [--state=READY] [--integrationKey=kartra]",
+        "one more connection",
+    ),
+    "login code": ("", "the code that the page of `login start` would show"),
+    "login refuse": ("[off]", "let nobody in any more"),
+    "address": (
+        "opened|ignored|refused",
+        "what becomes of the address of a connection that is waited for (at first: opened)",
+    ),
+    "actions use": (
+        "FILE|published",
+        "serve another list: a JSON list of actions, or an object that has it as `items`",
+    ),
+    "actions paging": (
+        "normal|ten|repeat|refuse",
+        "list as older programs do: flags ignored or refused",
+    ),
+}
+"""The verbs that Membrane's program has not: what follows each, and what it is for."""
+
+_ALWAYS = {"account", "json"}
+_LINE = "python -m kartra_mcp.sandbox [--account=FILE]"
+
+
+def told(words: list[str]) -> str:
+    """The usage of the verb that is named, of all that begin with its first word, or of all."""
+    named = [verb for verb in (" ".join(words[:2]), *words[:1]) if verb in OWN]
+    group = [verb for verb in OWN if words and verb.split()[0] == words[0]]
+    chosen = named[:1] or group
+    if not chosen:
+        return f"usage: {_LINE} VERB … [--json]\n\n{_of_membrane()}\n{_rows(list(OWN))}"
+    return f"usage: {_LINE} {words[0]} …\n\n{_rows(chosen)}"
+
+
+def check(line: Arguments, verb: str) -> None:
+    """Raise unless the line of an own verb has no flag and no word too many."""
+    follows = OWN[verb][0]
+    flags = {*re.findall(r"--(\w+)", follows), *_ALWAYS}
+    unknown = [name for name in line.flags if name not in flags]
+    if unknown:
+        raise UsageError(f"{verb} has no flag --{unknown[0]}")
+    most = len(verb.split()) + sum(not word.startswith("[--") for word in follows.split())
+    if len(line.words) > most:
+        raise UsageError(f"{line.words[most]!r} is one word too many for {verb}")
+
+
+def _of_membrane() -> str:
+    import textwrap
+
+    names = ", ".join(sorted({**verbs.OPEN, **verbs.VERBS}))
+    lines = textwrap.fill(names, 88, initial_indent="  ", subsequent_indent="  ")
+    return f"The verbs of Membrane's program, as it has them:\n{lines}\n\nThe sandbox's own:"
+
+
+def _rows(chosen: list[str]) -> str:
+    rows = [f"  {f'{verb} {OWN[verb][0]}'.strip()}\n{_indented(OWN[verb][1])}" for verb in chosen]
+    return "\n".join(rows)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"      {line}" for line in text.split("\n"))

@@ -1,0 +1,115 @@
+"""Questions to a person in MCP's words, in both eras: elicitation, and input-required results."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from kartra_mcp.core.elicitation import Address, Answered, Client, Question, QuestionToReturn
+from kartra_mcp.core.sanitize import clean, cut
+
+NEW_ERA = "2026-07-28"
+ADDRESSES_SINCE = "2025-11-25"
+"""The first revision in which a person can be asked to open an address."""
+KEY = "consent"
+
+Context = ServerRequestContext[Any]
+
+
+def client_of(ctx: Context, params: types.CallToolRequestParams) -> Client:
+    """Who calls, and how a person can be asked: only what the client declares counts."""
+    newer = ctx.protocol_version == NEW_ERA
+
+    async def ask(question: Question) -> Answered:
+        return await _elicit(ctx, question)
+
+    async def open_(address: Address) -> Answered:
+        return await _elicit_address(ctx, address)
+
+    async def opened(address: Address) -> None:
+        await ctx.session.send_elicit_complete(address.id, ctx.request_id)
+
+    return Client(
+        name=_name(ctx),
+        can_ask=_declares_forms(ctx),
+        ask=None if newer else ask,
+        answer=_answer(params) if newer else None,
+        state=params.request_state if newer else None,
+        arrived=time.time(),
+        can_open=_declares_addresses(ctx),
+        open=None if newer else open_,
+        opened=None if newer else opened,
+    )
+
+
+def input_required(asked: QuestionToReturn) -> types.InputRequiredResult:
+    """The newer era's question: the client asks, then repeats the call with answer and state."""
+    question = asked.question
+    params = (
+        types.ElicitRequestURLParams(message=question.text, url=question.url)
+        if isinstance(question, Address)
+        else types.ElicitRequestFormParams(message=question.text, requested_schema=question.schema)
+    )
+    return types.InputRequiredResult(
+        input_requests={KEY: types.ElicitRequest(params=params)}, request_state=asked.state
+    )
+
+
+async def _elicit(ctx: Context, question: Question) -> Answered:
+    """The older era's question, inside the call; a client that cannot show it dismisses it."""
+    try:
+        result = await ctx.session.elicit_form(
+            question.text, question.schema, related_request_id=ctx.request_id
+        )
+    except MCPError:
+        return Answered("error")
+    return Answered(result.action, result.content or {})
+
+
+async def _elicit_address(ctx: Context, address: Address) -> Answered:
+    """The same for an address; that it is accepted says only that the client opens it."""
+    try:
+        result = await ctx.session.elicit_url(
+            address.text, address.url, address.id, related_request_id=ctx.request_id
+        )
+    except MCPError:
+        return Answered("error")
+    return Answered(result.action)
+
+
+def _answer(params: types.CallToolRequestParams) -> Answered | None:
+    if not params.input_responses:
+        return None
+    found = params.input_responses.get(KEY)
+    if not isinstance(found, types.ElicitResult):
+        return Answered("error")
+    return Answered(found.action, found.content or {})
+
+
+def _declares_forms(ctx: Context) -> bool:
+    """`{}` means forms; naming modes, `form` has to be among them."""
+    declared = _declared(ctx)
+    return declared is not None and (declared.form is not None or declared.url is None)
+
+
+def _declares_addresses(ctx: Context) -> bool:
+    declared = _declared(ctx)
+    known = ctx.protocol_version >= ADDRESSES_SINCE
+    return known and declared is not None and declared.url is not None
+
+
+def _declared(ctx: Context) -> types.ElicitationCapability | None:
+    capabilities = ctx.session.client_capabilities
+    return capabilities.elicitation if capabilities else None
+
+
+def _name(ctx: Context) -> str:
+    """Name and version as the client tells them: for the ledger, never to steer anything."""
+    params = ctx.session.client_params
+    info = params.client_info if params else None
+    told = f"{info.name} {info.version}" if info else "unknown client"
+    return cut(" ".join(clean(told).split()), 80)

@@ -1,0 +1,242 @@
+"""MCP in, MCP out; the SDK's types are spoken here, in `protocol_questions.py` and on the wire."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID251  anyio has no timer that is not a task
+import logging
+import traceback
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+from anyio.abc import TaskGroup
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.shared.exceptions import MCPError
+from mcp_types.methods import serialize_server_result
+from pydantic import ValidationError
+
+from kartra_mcp import __version__
+from kartra_mcp.account.account import Account
+from kartra_mcp.calls import responses
+from kartra_mcp.calls.dispatcher import Tools
+from kartra_mcp.catalogue.catalogue import Catalogue
+from kartra_mcp.core.elicitation import Client, QuestionToReturn
+from kartra_mcp.core.errors import KartraMCPError, internal_error
+from kartra_mcp.core.models import Executed
+from kartra_mcp.server.elicitation import NEW_ERA, client_of, input_required
+
+Context = ServerRequestContext[Any]
+ERAS = ("2025-11-25", "2026-07-28")
+PROGRESS = 2.0
+"""Seconds between two signs of life of a call."""
+
+WEBSITE = "https://help.kartra.com/"
+
+log = logging.getLogger(__name__)
+
+
+class MCPServer:
+    """The tools as an MCP server of every protocol revision that the SDK knows."""
+
+    def __init__(self, tools: Tools, account: Account, *, sandbox: bool) -> None:
+        self._tools = tools
+        self._account = account
+        self._sandbox = sandbox
+        self._bus = InMemorySubscriptionBus()
+        self._older_session: ServerSession | None = None
+        self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
+        account.on_change = self._refreshed
+        self.server: Server[None] = Server(
+            "kartra-mcp",
+            version=__version__,
+            title="SANDBOX Kartra" if sandbox else "Kartra",
+            website_url=WEBSITE,
+            instructions=tools.instructions(),
+            lifespan=self._life,
+            on_list_tools=self._list_tools,
+            on_list_prompts=_list_prompts,
+            on_get_prompt=_get_prompt,
+            on_list_resources=_list_resources,
+            on_read_resource=self._read_resource,
+            on_subscriptions_listen=ListenHandler(self._bus),
+        )
+        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        # The SDK's own is for traces of requests, which would hold the texts of errors.
+        self.server.middleware.clear()
+
+    def options(self) -> InitializationOptions:
+        return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
+
+    @asynccontextmanager
+    async def _life(self, _: Server[None]) -> AsyncGenerator[None]:
+        async with anyio.create_task_group() as self._behind:
+            self._account.start(self._behind)
+            yield
+            self._behind.cancel_scope.cancel()
+
+    async def _list_tools(
+        self, ctx: Context, _: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        self._remember(ctx)
+        found = [self._tool(definition) for definition in await self._tools.definitions()]
+        return types.ListToolsResult(tools=[tool for tool in found if tool])
+
+    async def _call_tool(
+        self, ctx: Context, params: types.CallToolRequestParams
+    ) -> dict[str, Any] | types.InputRequiredResult:
+        self._remember(ctx)
+        with _signs_of_life(ctx, self._behind):
+            return await self._answer(params, client_of(ctx, params))
+
+    async def _answer(
+        self, params: types.CallToolRequestParams, client: Client
+    ) -> dict[str, Any] | types.InputRequiredResult:
+        try:
+            answer = await self._tools.call(params.name, params.arguments, client)
+            return _result(answer.text, isError=False, structuredContent=answer.structured)
+        except QuestionToReturn as asked:
+            return input_required(asked)
+        except KartraMCPError as problem:
+            return self._failure(problem)
+        except Exception as slip:  # noqa: BLE001  its text may hold anything: it stays here
+            log.error("%s in a call", where(slip))  # noqa: TRY400  no traceback either
+            return self._failure(internal_error(Executed.NO))
+
+    async def _read_resource(
+        self, _: Context, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        with _as_protocol_error({"uri": str(params.uri)}):
+            mime, text = await self._tools.resource(str(params.uri))
+        content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
+        return types.ReadResourceResult(contents=[content])
+
+    def _failure(self, problem: KartraMCPError) -> dict[str, Any]:
+        return _result(responses.failure(problem, sandbox=self._sandbox), isError=True)
+
+    def _remember(self, ctx: Context) -> None:
+        if ctx.protocol_version != NEW_ERA:
+            self._older_session = ctx.session
+
+    def _tool(self, definition: Mapping[str, Any]) -> types.Tool | None:
+        """The tool if the wire takes it in both eras: one bad entry would cost the whole list."""
+        name = definition["name"]
+        known = self._checked.get(name)
+        if known is None or known[0] != definition:
+            known = self._checked[name] = (definition, _wire_tool(definition))
+        return known[1]
+
+    async def _refreshed(self, before: Catalogue, after: Catalogue) -> None:
+        if self._tools.exposure.changed(before, after):
+            await self._announce()
+
+    async def _announce(self) -> None:
+        """Tell the client, in the way of its era, that the list of tools changed."""
+        await self._bus.publish(ToolsListChanged())
+        if self._older_session is not None:
+            with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+                await self._older_session.send_tool_list_changed()
+
+
+async def _list_prompts(_: Context, __: types.PaginatedRequestParams | None) -> Any:
+    from kartra_mcp.server.prompts import prompt_definitions
+
+    found = [types.Prompt.model_validate(definition) for definition in prompt_definitions()]
+    return types.ListPromptsResult(prompts=found)
+
+
+async def _get_prompt(_: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    from kartra_mcp.server.prompts import prompt_messages
+
+    with _as_protocol_error():
+        messages = prompt_messages(params.name, params.arguments)
+    return types.GetPromptResult(
+        messages=[
+            types.PromptMessage.model_validate(
+                {"role": said["role"], "content": {"type": "text", "text": said["text"]}}
+            )
+            for said in messages
+        ]
+    )
+
+
+async def _list_resources(_: Context, __: types.PaginatedRequestParams | None) -> Any:
+    from kartra_mcp.server.resources import resource_definitions
+
+    found = [types.Resource.model_validate(definition) for definition in resource_definitions()]
+    return types.ListResourcesResult(resources=found)
+
+
+@contextmanager
+def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
+    """What is no tool has no error answer: our refusals become MCP's, all else says nothing."""
+    try:
+        yield
+    except KartraMCPError as problem:
+        words = f"{problem.message} {problem.remedy}"
+        raise MCPError(code=types.INVALID_PARAMS, message=words, data=about) from None
+    except Exception as slip:  # noqa: BLE001
+        log.error("%s in a request", where(slip))  # noqa: TRY400
+        raise MCPError(code=types.INTERNAL_ERROR, message="An error in this server.") from None
+
+
+@contextmanager
+def _signs_of_life(ctx: Context, behind: TaskGroup) -> Generator[None]:
+    """While a call runs, tell the client that asked for it, so that it does not give up.
+
+    A call that is over before the first sign costs a timer, not a task.
+    """
+    reporting: list[anyio.CancelScope] = []
+
+    def begin() -> None:
+        reporting.append(anyio.CancelScope())
+        behind.start_soon(_report_progress, ctx, reporting[0])
+
+    timer = asyncio.get_running_loop().call_later(PROGRESS, begin)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for scope in reporting:
+            scope.cancel()
+
+
+async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
+    with scope, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+        for number in count(1):
+            seconds = number * PROGRESS
+            await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
+            await anyio.sleep(PROGRESS)
+
+
+def where(slip: BaseException) -> str:
+    """Which exception, in which file and line; never its text."""
+    frames = traceback.extract_tb(slip.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(slip).__name__ + place
+
+
+def _result(text: str, **more: Any) -> dict[str, Any]:
+    """A `CallToolResult` as JSON: of a model the SDK would make it once more."""
+    return {"content": [{"type": "text", "text": text}], "resultType": "complete", **more}
+
+
+def _wire_tool(definition: Mapping[str, Any]) -> types.Tool | None:
+    try:
+        tool = types.Tool.model_validate(definition)
+        body = types.ListToolsResult(tools=[tool]).model_dump(
+            by_alias=True, mode="json", exclude_none=True
+        )
+        for era in ERAS:
+            serialize_server_result("tools/list", era, body)
+    except (ValidationError, ValueError, RecursionError) as fault:
+        log.warning("the tool %s was left out: %s", definition["name"], type(fault).__name__)
+        return None
+    return tool

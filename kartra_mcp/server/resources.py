@@ -1,0 +1,188 @@
+"""What a client may read as resources: the guide of Kartra, the catalogue, the policy in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Protocol
+
+from kartra_mcp.catalogue.catalogue import Catalogue, Entry
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.sanitize import cleaned_with_line
+from kartra_mcp.policy import gates
+from kartra_mcp.policy.gates import Rules
+from kartra_mcp.server.guide import guide
+
+GUIDE = "kartra://guide"
+CATALOGUE = "kartra://catalogue"
+POLICY = "kartra://policy"
+MARKDOWN = "text/markdown"
+JSON = "application/json"
+
+_TABLE: Mapping[str, tuple[str, str, str, str]] = {
+    GUIDE: (
+        "guide",
+        "Guide of Kartra's areas",
+        "Every area of Kartra: the tools or raw requests that reach it, or what a person does.",
+        MARKDOWN,
+    ),
+    CATALOGUE: (
+        "catalogue",
+        "Tools of this connection",
+        "Every listed tool with its action, its risk and the gate in front of it.",
+        JSON,
+    ),
+    POLICY: (
+        "policy",
+        "Policy in force",
+        "Gates, read-only, allowed and denied names, limits, and what each consent proves.",
+        JSON,
+    ),
+}
+"""Every uri → name, title, description, MIME type."""
+
+LIMITS = (
+    "timeout",
+    "max_children",
+    "rate",
+    "result_chars",
+    "cap_refund",
+    "cap_day_amount",
+    "cap_day_count",
+    "mail_per_hour",
+    "repeat_window_days",
+)
+"""Names of settings that are limits; those that exist are shown."""
+
+GATES: Mapping[Gate, str] = {
+    Gate.ALLOW: "runs at once",
+    Gate.FLAG: "runs with confirm: true, which the caller sets itself",
+    Gate.PREVIEW: "shows the facts first and runs only as they were shown",
+    Gate.HUMAN: "runs only after a person's answer, in the client or with the PIN outside it",
+    Gate.DENY: "never runs",
+}
+
+CONSENT: Mapping[str, str] = {
+    "flag": "The caller set confirm to true. Nothing shows that a person was asked.",
+    "two_step": (
+        "The caller sent back what the preview had said. The facts were shown to the caller; "
+        "whether a person saw them is not known, so this is never called a person's consent."
+    ),
+    "elicitation": (
+        "The client says that a person answered its question. An answer in under a second counts "
+        "as the program's own and runs nothing."
+    ),
+    "approval": "A person with the PIN approved it outside the client.",
+}
+"""The kinds of consent by name: what each proves, and what not."""
+
+
+class Own(Protocol):
+    """What is shown of a tool of the server's own (see `tools.OwnTool`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def risk(self) -> Risk: ...
+    @property
+    def least(self) -> Risk: ...
+
+
+def resource_definitions() -> list[dict[str, str]]:
+    """Every resource as MCP's `Resource`."""
+    return [
+        {"uri": uri, "name": name, "title": title, "description": description, "mimeType": mime}
+        for uri, (name, title, description, mime) in _TABLE.items()
+    ]
+
+
+def read_resource(
+    uri: str, catalogue: Catalogue, own: Iterable[Own], rules: Rules, limits: Mapping[str, Any]
+) -> tuple[str, str]:
+    """The MIME type and the text of a resource.
+
+    Args:
+        uri: one of `resource_definitions`.
+        catalogue: all entries of the connection; what the rules hide is left out.
+        own: the server's own tools, likewise.
+        rules: those in force.
+        limits: as `limits_in` finds them.
+
+    Raises:
+        Refused: `invalid_arguments` where there is no such resource.
+    """
+    if uri == GUIDE:
+        return MARKDOWN, guide()
+    if uri == CATALOGUE:
+        return JSON, cleaned_with_line(_catalogue(catalogue, own, rules))[1]
+    if uri == POLICY:
+        return JSON, cleaned_with_line(_policy(rules, limits))[1]
+    raise Refused(
+        "invalid_arguments",
+        "There is no resource of this address.",
+        f"The resources are {', '.join(_TABLE)}.",
+    )
+
+
+def limits_in(settings: object) -> dict[str, Any]:
+    """The limits that exist in the settings, None where one is not set; nothing else of them."""
+    places = (settings, getattr(settings, "limits", None))
+    return {n: _shown(getattr(p, n)) for n in LIMITS for p in places if hasattr(p, n)}
+
+
+def _shown(limit: Any) -> Any:
+    """A sum of money as text, so that no digit is lost."""
+    return f"{limit:f}" if isinstance(limit, Decimal) else limit
+
+
+def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Rules) -> dict[str, Any]:
+    served = [_own(tool, rules) for tool in own if _listed(tool.least, {tool.name}, rules)]
+    entries = catalogue.entries.values()
+    served += [_entry(e, rules) for e in entries if _listed(e.least, e.names, rules)]
+    return {"tools": served, "left_out": list(catalogue.left_out)}
+
+
+def _own(tool: Own, rules: Rules) -> dict[str, Any]:
+    shown = {"tool": tool.name, "title": tool.title, "action": None}
+    return {**shown, **judged(tool.risk, tool.least, {tool.name}, rules)}
+
+
+def _entry(entry: Entry, rules: Rules) -> dict[str, Any]:
+    shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
+    return {**shown, **judged(entry.risk, entry.least, entry.names, rules)}
+
+
+def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
+    """The highest risk and its gate; the lowest too where the arguments decide."""
+    named = tuple(names)
+    highest = {"risk": risk.word, "gate": _gate(risk, named, rules)}
+    if least is risk:
+        return highest
+    return {**highest, "least_risk": least.word, "least_gate": _gate(least, named, rules)}
+
+
+def _listed(least: Risk, names: Iterable[str], rules: Rules) -> bool:
+    return gates.hidden(least, names, rules) is None
+
+
+def _gate(risk: Risk, names: Iterable[str], rules: Rules) -> str:
+    """What stands before this risk; under read-only nothing that writes gets through."""
+    if rules.read_only and risk > Risk.READ:
+        return str(Gate.DENY)
+    return str(gates.gate_of(risk, names, rules))
+
+
+def _policy(rules: Rules, limits: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "gates": {risk.word: _gate(risk, (), rules) for risk in Risk},
+        "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
+        "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
+        "read_only": rules.read_only,
+        "allow": list(rules.allow) or "all",
+        "deny": list(rules.deny),
+        "limits": dict(limits),
+        "consent": dict(CONSENT),
+    }

@@ -1,0 +1,251 @@
+"""Claims stdin and stdout before anything else can write there, and always ends the process."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from kartra_mcp.server.stdin import In, can_be_watched, text_of
+from kartra_mcp.server.stdout import Out
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
+    from mcp.server.models import InitializationOptions
+
+LINE_LIMIT = 64 * 1024 * 1024
+CHUNK = 1024 * 1024
+
+WATCH = 0.5
+CALLS_GRACE = 1.0
+LIFE_AFTER_END = 1.45  # with the wait for the watch, 2 s at most
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+log = logging.getLogger(__name__)
+
+
+class _Lines(io.TextIOWrapper):
+    """Lines of UTF-8 ended by LF alone; one that is longer than the limit is dropped."""
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        super().__init__(source, encoding="utf-8", errors="replace", newline="\n")
+        self._source = source
+        self.ended = False
+
+    def readline(self, _size: int = -1, /) -> str:
+        while len(line := self._source.readline(LINE_LIMIT)) == LINE_LIMIT and line[-1:] != b"\n":
+            self._skip_rest()
+            log.warning("a line of input was longer than 64 MB and was dropped")
+        self.ended = not line
+        return text_of(line)
+
+    def end(self) -> None:
+        """Whoever read instead came to the end."""
+        self.ended = True
+
+    def _skip_rest(self) -> None:
+        while (rest := self._source.readline(CHUNK)) and rest[-1:] != b"\n":
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The claimed descriptors. `parent` is who started us, to see when it is gone."""
+
+    stdin: _Lines
+    stdout: int
+    parent: int
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person started us by hand."""
+        return os.isatty(self.stdin.fileno())
+
+    def broken(self) -> bool:
+        """Whether the client is gone: our parent died, or nobody reads or writes the wire."""
+        return self.stdin.ended or os.getppid() != self.parent or _unread(self.stdout)
+
+
+def claim() -> Wire:
+    """Take stdin and stdout for the wire alone; the first statement of the program.
+
+    From here on fd 0 is the null device and fd 1 is stderr, for us and for every child, and they
+    stay so: a `print` that is flushed at exit lands on stderr too.
+    """
+    for descriptor in (STDIN, STDOUT, STDERR):
+        _fill_if_closed(descriptor)
+    incoming, outgoing = _private(STDIN), _private(STDOUT)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, STDIN)
+    os.close(null)
+    os.dup2(STDERR, STDOUT)
+    return Wire(_Lines(os.fdopen(incoming, "rb")), outgoing, os.getppid())
+
+
+def _fill_if_closed(descriptor: int) -> None:
+    # Else the next file that is opened, the ledger perhaps, would be our stdout or stderr.
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != descriptor:
+            os.dup2(null, descriptor)
+            os.close(null)
+        os.set_inheritable(descriptor, True)
+
+
+def _private(descriptor: int) -> int:
+    """A duplicate that children do not inherit; above 2, because 0, 1 and 2 are taken."""
+    duplicate = os.dup(descriptor)
+    if sys.platform != "win32":
+        # A launcher may have left the pipe non-blocking, which would look like EOF.
+        os.set_blocking(duplicate, True)
+    return duplicate
+
+
+def _unread(descriptor: int) -> bool:
+    """Whether nobody is left who could read what is written here."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+async def serve(
+    wire: Wire,
+    server: Server[Any],
+    options: InitializationOptions,
+    *,
+    on_stop: Callable[[], None],
+    on_end: Callable[[], Awaitable[None]],
+) -> None:
+    """Serve until the client is gone or we are told to end, then end the process itself.
+
+    EOF, SIGTERM, SIGINT, a closed stdout and a vanished parent cancel every call, so that their
+    programs are ended; `on_stop` is called beside that, to end what is shielded from a
+    cancellation; then `on_end` runs, and within 2 s the process is gone with exit code 0.
+    """
+    from kartra_mcp.server.streams import Incoming, Outgoing
+
+    _log_to_stderr()
+    stop = anyio.Event()
+    incoming = Incoming(_lines_of(wire.stdin))
+    outgoing = Outgoing(Out(wire.stdout), on_broken=stop.set)
+    serving = _Serving(partial(server.run, incoming, outgoing, options), on_stop, stop)
+    await _until_end(wire, serving, on_end)
+
+
+def _lines_of(stdin: _Lines) -> AsyncIterator[str]:
+    if can_be_watched(stdin.fileno()):
+        return In(stdin.fileno(), LINE_LIMIT, stdin.end)
+    return anyio.wrap_file(stdin).__aiter__()
+
+
+@dataclass(slots=True)
+class _Serving:
+    """One run of the server: how to stop it, and whether it is over."""
+
+    run: Callable[[], Awaitable[None]]
+    on_stop: Callable[[], None]
+    stop: anyio.Event
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    exit_code: int = 0
+
+    async def __call__(self) -> None:
+        try:
+            with self.scope:
+                await self.run()
+        except Exception as problem:  # noqa: BLE001  whatever it is, the process has to end
+            log.error("the server failed: %s", type(problem).__name__)  # noqa: TRY400
+            self.exit_code = 1
+        finally:
+            self.over.set()
+            self.stop.set()
+
+
+async def _until_end(wire: Wire, serving: _Serving, on_end: Callable[[], Awaitable[None]]) -> None:
+    async with anyio.create_task_group() as tasks:
+        try:
+            tasks.start_soon(_await_signal, serving.stop)
+            tasks.start_soon(_await_break, wire, serving.stop)
+            tasks.start_soon(serving)
+            await serving.stop.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _end(serving, on_end)
+
+
+async def _await_signal(stop: anyio.Event) -> None:
+    if sys.platform == "win32":
+        return
+    ends = {signal.SIGTERM, signal.SIGINT}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.add(signal.SIGHUP)
+    with anyio.open_signal_receiver(*ends) as received:
+        async for _ in received:
+            stop.set()
+
+
+async def _await_break(wire: Wire, stop: anyio.Event) -> None:
+    if sys.platform == "win32":
+        return
+    while not wire.broken():  # noqa: ASYNC110  nothing tells of these: they have to be looked at
+        await anyio.sleep(WATCH)
+    stop.set()
+
+
+async def _end(serving: _Serving, on_end: Callable[[], Awaitable[None]]) -> None:
+    """Cancel the calls, tidy up, and be gone: a thread that reads or writes cannot be cancelled."""
+    gone_by = anyio.current_time() + LIFE_AFTER_END - 0.05
+    # A thread, because a call that blocks the event loop would hold up everything below.
+    last_resort = threading.Timer(LIFE_AFTER_END, os._exit, (serving.exit_code,))
+    last_resort.daemon = True
+    last_resort.start()
+    serving.scope.cancel()
+    serving.on_stop()
+    with anyio.move_on_after(CALLS_GRACE):
+        await serving.over.wait()
+    with anyio.CancelScope(deadline=gone_by):
+        await _tidy_up(on_end)
+    os._exit(serving.exit_code)
+
+
+async def _tidy_up(on_end: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await on_end()
+    except Exception as problem:  # noqa: BLE001  the process is ending anyway
+        log.warning("tidying up failed: %s", type(problem).__name__)
+
+
+class _Reticent(logging.Formatter):
+    """Our own words in full, of others' only where and which exception: theirs may hold secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        own = record.name.partition(".")[0] == "kartra_mcp"
+        parts = [record.levelname, record.name]
+        parts.append(record.getMessage() if own else f"line {record.lineno}")
+        if record.exc_info and record.exc_info[0]:
+            parts.append(record.exc_info[0].__name__)
+        return " ".join(parts)
+
+
+def _log_to_stderr() -> None:
+    # Descriptor 2 itself: `sys.stderr` is None where it was closed at the start.
+    stream = os.fdopen(STDERR, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Reticent())
+    logging.raiseExceptions = False
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,0 +1,135 @@
+"""What can be done on the pages: approve or decline, settle what is unknown, follow the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from kartra_mcp.consent.decisions import decide, no_pin, withdraw
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.threads import in_thread
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.records import Verified
+from kartra_mcp.web.backend import Beyond
+from kartra_mcp.web.sessions import Refusal, Session
+from kartra_mcp.web.views.flash import Notice, of_decision, of_look
+from kartra_mcp.web.views.pages import Shown
+
+_DIGITS = 9
+
+
+@dataclass(slots=True)
+class Changes:
+    """Every change, each of a form with the session's own token in it.
+
+    `flags` are what a command needs to find the same ledger; `verified` is what was just found:
+    it is told once, since a chain may be broken a moment later.
+    """
+
+    ledger: Ledger
+    beyond: Beyond
+    flags: str = ""
+    verified: Verified | None = None
+
+    async def decide(self, request: Request) -> Response:
+        """Approve or decline, with the PIN. What was typed as a reason is kept where it fails."""
+        return await self._answered(request, self._decided)
+
+    async def withdraw(self, request: Request) -> Response:
+        """Take back what was approved and not used, with the PIN."""
+        return await self._answered(request, self._withdrawn)
+
+    async def reconcile(self, request: Request) -> Response:
+        """Look in the account what became of an unknown write, and tell it in its story."""
+        intent, session = request.path_params["intent"], session_of(request)
+        page = f"/done/{intent}"
+        try:
+            session.notice = of_look(await self.beyond.reconcile(intent))
+        except KartraMCPError as problem:
+            if await in_thread(self.ledger.show, intent) is None:
+                raise
+            session.refusal = Refusal(page, problem.with_traceback(None))
+        return RedirectResponse(page, HTTPStatus.SEE_OTHER)
+
+    async def verify(self, _: Request) -> Response:
+        """Follow every line of the ledger."""
+        self.verified = await in_thread(self.ledger.verify)
+        return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
+
+    async def _answered(
+        self, request: Request, work: Callable[[int, Mapping[str, str]], Notice]
+    ) -> Response:
+        """Always by a redirect: to load the page again is no second attempt at the PIN."""
+        number, form = number_in(request), form_in(request)
+        session = session_of(request)
+        session.refusal = None
+        try:
+            session.notice = await in_thread(work, number, form)
+        except KartraMCPError as problem:
+            # Without its traceback, whose frames know the PIN.
+            refused = problem.with_traceback(None)
+            session.refusal = Refusal("/", refused, number, form.get("reason", ""))
+            return to_card(number)
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+    def verified_now(self) -> Verified | None:
+        found, self.verified = self.verified, None
+        return found
+
+    def _decided(self, number: int, form: Mapping[str, str]) -> Notice:
+        said = form.get("decision")
+        if said not in {"approve", "decline"}:
+            raise _no_decision()
+        if not self.ledger.pins.is_set():
+            raise no_pin(self.flags)
+        pin, reason = form.get("pin", ""), form.get("reason", "")
+        seen, approves = form.get("seen", ""), said == "approve"
+        decided = decide(self.ledger, number, pin, reason, approve=approves, seen=seen)
+        return of_decision(decided)
+
+    def _withdrawn(self, number: int, form: Mapping[str, str]) -> Notice:
+        if not self.ledger.pins.is_set():
+            raise no_pin(self.flags)
+        return of_decision(withdraw(self.ledger, number, form.get("pin", "")))
+
+
+def session_of(request: Request) -> Session:
+    """The session that the entrance found."""
+    return request.scope["session"]
+
+
+def form_in(request: Request) -> dict[str, str]:
+    """The form that the entrance read and found to be the session's own."""
+    return request.scope["form"]
+
+
+def shown_to(request: Request, refusal: Refusal | None = None) -> Shown:
+    """For a whole page: what is to be said once is said now."""
+    session = session_of(request)
+    if refusal is None:
+        return Shown(session.csrf, session.said_once())
+    return Shown(session.csrf, session.said_once(), refusal.problem, refusal.reason)
+
+
+def to_card(number: int) -> Response:
+    return RedirectResponse(f"/#approval-{number}", HTTPStatus.SEE_OTHER)
+
+
+def number_in(request: Request) -> int:
+    said = request.path_params["number"]
+    if not (said.isascii() and said.isdecimal() and len(said) <= _DIGITS):
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return int(said)
+
+
+def _no_decision() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "The form says neither approve nor decline. Nothing was decided.",
+        "Use one of the two buttons.",
+    )

@@ -1,0 +1,51 @@
+"""Each connection to the page as it comes: a stranger's is closed at once, a silent one soon."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID251  uvicorn's protocol is asyncio's
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kartra_mcp.web import peers
+
+PATIENCE = 10.0
+"""Seconds for the head of a request: who says half of one would hold a place for ever."""
+
+
+class Connection(H11Protocol):
+    """Another user's program gets no place, so that it cannot take all of them."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    # uvicorn narrows the argument of asyncio's own method in the same way.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        if peers.is_strange(self.client, transport.get_extra_info("sockname")[1]):
+            transport.abort()
+            return
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._wait_no_more()
+        elif self._late is None and self.conn.trailing_data[0]:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._late = self.loop.call_later(PATIENCE, self._close)
+
+    def _wait_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _close(self) -> None:
+        transport: Any = self.transport
+        transport.abort()

@@ -1,0 +1,202 @@
+"""The one way in and out: a request is guarded before it is looked at, an answer as it leaves."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import anyio
+from starlette.datastructures import MutableHeaders
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kartra_mcp.core.errors import Failed, KartraMCPError, Refused, internal_error
+from kartra_mcp.core.models import Executed
+from kartra_mcp.core.threads import in_thread
+from kartra_mcp.web import peers, request_checks
+from kartra_mcp.web.request_checks import Asked
+from kartra_mcp.web.sessions import Session, Sessions
+from kartra_mcp.web.views.pages import Views
+
+PATIENCE = 10.0
+"""Seconds for a body to arrive."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """In front of the pages: whose request it is, from where, with which session.
+
+    `used` is called for whoever was let in.
+    """
+
+    inside: ASGIApp
+    port: int
+    sessions: Sessions
+    views: Views
+    used: Callable[[], None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        leaving = _Leaving(send, kept=scope["path"].startswith("/static/"))
+        try:
+            answer = await self._guarded(scope, receive)
+            await (answer or self.inside)(scope, receive, leaving)
+        except Exception as slip:  # noqa: BLE001  nothing of it may reach the browser
+            log.error("a page could not be shown: %s", type(slip).__name__)  # noqa: TRY400
+            if not leaving.begun:
+                await (await self._slip())(scope, receive, leaving)
+
+    async def _guarded(self, scope: Scope, receive: Receive) -> Response | None:
+        """The answer to whoever does not come in; None for whoever does."""
+        asked = _asked(scope)
+        away = request_checks.turned_away(asked, self.port)
+        if away is None and peers.is_strange(scope["client"], self.port):
+            away = HTTPStatus.FORBIDDEN
+        if away is not None:
+            return Response(status_code=away)
+        session = self.session_of(asked)
+        if scope["path"].startswith(("/static/", "/open/")):
+            scope["session"] = session
+            return None
+        if session is None:
+            return HTMLResponse(await in_thread(self.views.stranger), HTTPStatus.UNAUTHORIZED)
+        self.used()
+        scope["session"] = session
+        return await self._change(asked, scope, receive) if asked.method == "POST" else None
+
+    def session_of(self, asked: Asked) -> Session | None:
+        cookies = request_checks.cookies_of(asked, request_checks.cookie_name(self.port))
+        return self.sessions.of(cookies, time.time())
+
+    async def _change(self, asked: Asked, scope: Scope, receive: Receive) -> Response | None:
+        """Read the form, which has to say the session's own token."""
+        try:
+            body = await _body(receive)
+            form = request_checks.form_of(body, asked.one("content-type"))
+            scope["form"] = _required(form, scope["session"])
+        except KartraMCPError as problem:
+            status = status_of(problem)
+            return HTMLResponse(await in_thread(self.views.wrong, status, problem), status)
+        return None
+
+    async def _slip(self) -> Response:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return HTMLResponse(await in_thread(self.views.wrong, status, slipped()), status)
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """The way out, where every answer gets our headers."""
+
+    send: Send
+    kept: bool
+    begun: bool = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            told = MutableHeaders(scope=message)
+            kept = self.kept and message["status"] == HTTPStatus.OK
+            for name, value in request_checks.headers(
+                told.get("content-type", ""), kept=kept
+            ).items():
+                told[name] = value
+        await self.send(message)
+
+
+def status_of(problem: KartraMCPError) -> int:
+    """The HTTP status of a refusal."""
+    if isinstance(problem, Failed):
+        return HTTPStatus.BAD_GATEWAY
+    return _STATUS.get(problem.code, HTTPStatus.CONFLICT)
+
+
+_STATUS = {
+    "invalid_arguments": HTTPStatus.BAD_REQUEST,
+    "not_allowed": HTTPStatus.FORBIDDEN,
+    "forbidden_request": HTTPStatus.FORBIDDEN,
+    "input_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "timed_out": HTTPStatus.REQUEST_TIMEOUT,
+    "ledger_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def _asked(scope: Scope) -> Asked:
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    return Asked(scope["method"], pairs)
+
+
+async def _body(receive: Receive) -> bytes:
+    body = bytearray()
+    with anyio.move_on_after(PATIENCE):
+        more = True
+        while more and len(body) <= request_checks.BODY_LIMIT:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _cut_off()
+            body += message.get("body", b"")
+            more = bool(message.get("more_body"))
+        if len(body) > request_checks.BODY_LIMIT:
+            raise _too_large()
+        return bytes(body)
+    raise _too_slow()
+
+
+def _required(form: dict[str, str] | None, session: Session) -> dict[str, str]:
+    if form is None:
+        raise _no_form()
+    given = form.get("csrf", "").encode("utf-8", "replace")
+    if not hmac.compare_digest(given, session.csrf.encode()):
+        raise _not_from_here()
+    return form
+
+
+def slipped() -> KartraMCPError:
+    """An error of this page's own: what the request asked for may have been done before it."""
+    problem = internal_error(Executed.UNKNOWN)
+    problem.remedy = "Whether it was done, Waiting and Done tell; please report the error."
+    return problem
+
+
+def _too_large() -> Refused:
+    return Refused(
+        "input_too_large",
+        "More was sent than a form of this page holds. Nothing was done.",
+        "Write less.",
+    )
+
+
+def _too_slow() -> Refused:
+    return Refused(
+        "timed_out", "The form did not arrive in time. Nothing was done.", "Send it again."
+    )
+
+
+def _cut_off() -> Refused:
+    return Refused(
+        "invalid_arguments", "The form did not arrive whole. Nothing was done.", "Send it again."
+    )
+
+
+def _no_form() -> Refused:
+    return Refused(
+        "invalid_arguments",
+        "What was sent is not one of the forms of this page. Nothing was done.",
+        "Use the buttons of the page.",
+    )
+
+
+def _not_from_here() -> Refused:
+    return Refused(
+        "forbidden_request",
+        "The form is not one that this session was given. Nothing was done.",
+        "Load the page again, then decide.",
+    )

@@ -1,0 +1,180 @@
+"""One page process: bound to the loopback interface, serving until stopped or idle for long."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import anyio
+import uvicorn
+from uvicorn import Config
+
+from kartra_mcp.app import page_discovery
+from kartra_mcp.app.page_discovery import Held, Page
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.threads import in_thread
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.settings import Settings
+from kartra_mcp.web.actions import Changes
+from kartra_mcp.web.backend import Beyond
+from kartra_mcp.web.events import Live
+from kartra_mcp.web.http_protocol import Connection
+from kartra_mcp.web.middleware import Entrance
+from kartra_mcp.web.routes import Door, static_files
+from kartra_mcp.web.sessions import Sessions
+from kartra_mcp.web.signals import Signals
+from kartra_mcp.web.views.pages import Views
+
+IDLE = 3_600.0
+LOOK = 5.0
+"""Seconds between two looks at whether it is still wanted; fewer where it is soon over."""
+
+MOST_CONNECTIONS = 500
+GRACE = 5
+"""Seconds that what is under way is given at the end: a decision may wait for the ledger's turn."""
+
+
+def serve(settings: Settings, held: Held, told: Callable[[str], None], idle: float = IDLE) -> bool:
+    """Serve until stopped or idle. False: where it is could not be told in the state folder.
+
+    Args:
+        settings: of this process.
+        held: the folder's `page.lock`.
+        told: is given an address that lets somebody in, as soon as it does.
+        idle: seconds without anybody who looks and without anything that waits.
+    """
+    signals = Signals()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        closing(Ledger(settings.state_dir)) as ledger,
+    ):
+        page = Page(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))
+        if not page_discovery.announce(settings.state_dir, page):
+            return False
+        told(page.address(time.time()))
+        anyio.run(partial(_serve, _Serving(settings, page, held, ledger, idle, signals), listening))
+        signals.ignore()
+    return True
+
+
+@dataclass(slots=True)
+class _Serving:
+    """One run, and why it is to end."""
+
+    settings: Settings
+    page: Page
+    held: Held
+    ledger: Ledger
+    idle: float
+    signals: Signals
+    used_at: float = field(default_factory=time.monotonic)
+    over: anyio.Event = field(default_factory=anyio.Event)
+
+    def used(self) -> None:
+        self.used_at = time.monotonic()
+
+    async def until_stopped(self) -> None:
+        """A signal: whoever sent it, nobody else is sent here."""
+        await self.signals.one()
+        await self._withdraw(None)
+
+    async def until_idle(self, live: Live) -> None:
+        while not self.over.is_set():
+            await anyio.sleep(min(LOOK, self.idle / 4))
+            if live.listeners:
+                self.used()
+            if await in_thread(page_discovery.is_replaced, self.folder, self.page):
+                self.over.set()  # the folder is gone, and with it all that could be shown
+            elif time.monotonic() - self.used_at >= self.idle and not await self._waits():
+                await self._withdraw(self.idle)
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.state_dir
+
+    async def _waits(self) -> bool:
+        try:
+            return bool(await in_thread(self.ledger.approvals.waiting))
+        except KartraMCPError:
+            return False
+
+    async def _withdraw(self, unless_sent_within: float | None) -> None:
+        """Let the next page begin, then end; where the turn is not to be had, end all the same."""
+        try:
+            done = await in_thread(
+                page_discovery.withdraw, self.folder, self.held, unless_sent_within
+            )
+        except KartraMCPError:
+            done = True
+        if done:
+            self.over.set()
+
+
+class _Server(uvicorn.Server):
+    """Ends when told to, without looking ten times a second; signals are ours."""
+
+    def __init__(self, config: Config, over: anyio.Event) -> None:
+        super().__init__(config)
+        self._over = over
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._serve(sockets)
+
+    async def main_loop(self) -> None:
+        await self._over.wait()
+
+
+async def _serve(serving: _Serving, listening: socket.socket) -> None:
+    live = Live(serving.ledger.approvals)
+    async with anyio.create_task_group() as tasks:
+        beyond = Beyond(serving.settings, tasks)
+        server = _Server(_config(_entrance(serving, live, beyond)), serving.over)
+        tasks.start_soon(live.run)
+        tasks.start_soon(serving.until_stopped)
+        tasks.start_soon(serving.until_idle, live)
+        tasks.start_soon(_end_streams, serving.over, live)
+        try:
+            await server.serve([listening])
+        finally:
+            with anyio.CancelScope(shield=True):
+                await beyond.end()
+            tasks.cancel_scope.cancel()
+
+
+async def _end_streams(over: anyio.Event, live: Live) -> None:
+    await over.wait()
+    live.end()
+
+
+def _entrance(serving: _Serving, live: Live, beyond: Beyond) -> Entrance:
+    views = Views(serving.ledger, serving.settings)
+    sessions = Sessions(serving.page.secret)
+    changes = Changes(serving.ledger, beyond, serving.settings.flags)
+    port = serving.page.port
+    door = Door(port, views, sessions, live, beyond, changes, static_files())
+    return Entrance(door.app(), port, sessions, views, serving.used)
+
+
+def _config(app: Entrance) -> Config:
+    return Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",
+        access_log=False,  # addresses hold tokens
+        proxy_headers=False,  # who asks is who is connected, whatever is said
+        server_header=False,
+        date_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )

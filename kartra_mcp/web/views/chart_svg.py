@@ -1,0 +1,171 @@
+"""A chart as SVG, by pygal: no script, nothing from outside, light and dark by its own style."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pygal
+from pygal.style import Style
+
+from kartra_mcp.core.sanitize import cut
+from kartra_mcp.web.views.charts import Chart, Series
+
+ET.register_namespace("", "http://www.w3.org/2000/svg")
+
+NARROW = "-narrow"
+WIDE, SLIM = (580, 270), (340, 260)
+NAME, NAME_NARROW = 30, 18
+"""Characters of a name beside its bar."""
+BAR = 34
+"""Height of one lying bar with its gap."""
+
+_NOWHERE = -1.0
+"""A place that no step has: without one, pygal makes some steps bolder than others."""
+
+_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
+_SCHEME = (
+    "svg{--ink:#1f2a2e;--soft:#56646a;--line:#d5dad8;--main:#2f6f8f;--good:#2e7d5b;"
+    "--doubt:#b7791f;--bad:#b3452c;--calm:#8a949a;--cap:#a3281b}"
+    "@media(prefers-color-scheme:dark){svg{--ink:#e6ebea;--soft:#a3b0b3;--line:#38444a;"
+    "--main:#6fb3d2;--good:#63c297;--doubt:#e0ac56;--bad:#ec8b74;--calm:#8b989e;--cap:#ff9d8c}}"
+)
+_DETAILS = (
+    ".axis .guide.line{stroke:var(--line);stroke-dasharray:none}"
+    ".axis.y .major.guide.line{stroke:var(--cap);stroke-width:1.5;stroke-dasharray:5,4}"
+    ".axis text,.axis.x text.major{fill:var(--soft)}.axis.y text.major{fill:var(--cap)}"
+    ".axis .line{stroke:var(--line)}.legends .legend text{fill:var(--ink)}"
+    ".reactive{stroke:none}"
+)
+
+
+def svg(chart: Chart, *, narrow: bool = False) -> bytes:
+    """The chart alone; its title, words and table stand around it in the page."""
+    made = _bars(chart, narrow=narrow)
+    for series in chart.series or (Series("", (0.0,)),):
+        made.add(series.title, series.values[::-1] if chart.lying else series.values)
+    root = ET.fromstring(made.render(is_unicode=True).encode())  # noqa: S314  pygal's own
+    _strip(root)
+    _named(root, chart.title)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
+def size(chart: Chart, *, narrow: bool = False) -> tuple[int, int]:
+    """Width and height; lying bars need as much height as there are of them."""
+    width, height = SLIM if narrow else WIDE
+    rows = 3 if narrow and _several(chart) else 2 if _several(chart) else 1
+    return (
+        (width, BAR * max(len(chart.labels), 1) + 28 * rows + 22)
+        if chart.lying
+        else (width, height)
+    )
+
+
+def _several(chart: Chart) -> bool:
+    """Whether a legend is needed."""
+    return len(chart.series) > 1 and chart.legend
+
+
+def _bars(chart: Chart, *, narrow: bool) -> Any:
+    width, height = size(chart, narrow=narrow)
+    kind: Any = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar  # pyright: ignore[reportUnknownMemberType]
+    return kind(
+        width=width,
+        height=height,
+        style=_style(chart),
+        css=["file://style.css", "file://graph.css", f"inline:{_SCHEME}", f"inline:{_DETAILS}"],
+        js=[],
+        no_prefix=True,
+        show_legend=_several(chart),
+        legend_at_bottom=True,
+        legend_at_bottom_columns=_columns(len(chart.series), narrow=narrow),
+        legend_box_size=12,
+        margin=8,
+        margin_right=20,
+        spacing=8,
+        truncate_label=-1,
+        truncate_legend=-1,
+        rounded_bars=2,
+        no_data_text="",
+        x_value_formatter=_formatted,
+        value_formatter=_formatted,
+        **(_lying(chart, narrow=narrow) if chart.lying else _standing(chart, narrow=narrow)),
+    )
+
+
+def _lying(chart: Chart, *, narrow: bool) -> dict[str, Any]:
+    """Names along the side, the first on top; pygal begins at the bottom."""
+    length = NAME_NARROW if narrow else NAME
+    return {
+        "x_labels": [cut(name, length) for name in chart.labels[::-1]],
+        "y_labels": list(chart.steps),
+        "y_labels_major": [_NOWHERE],
+    }
+
+
+def _standing(chart: Chart, *, narrow: bool) -> dict[str, Any]:
+    every = max(len(chart.labels) // (3 if narrow else 6), 1)
+    cap = {"label": _formatted(chart.cap), "value": chart.cap} if chart.cap is not None else None
+    steps = [step for step in chart.steps if cap is None or not _touches(step, chart)]
+    return {
+        "x_labels": list(chart.labels),
+        "x_labels_major": list(chart.labels[::-every]),
+        "show_minor_x_labels": False,
+        "y_labels": [*steps, *([cap] if cap else [])],
+        "y_labels_major": [chart.cap] if cap else [_NOWHERE],
+    }
+
+
+def _touches(step: float, chart: Chart) -> bool:
+    """Whether a step's label would stand in the cap's."""
+    assert chart.cap is not None  # noqa: S101  the caller looked
+    return abs(step - chart.cap) < chart.top * 0.07
+
+
+def _columns(series: int, *, narrow: bool) -> int:
+    """Of the legend; pygal cuts off what does not fill its last row but one."""
+    return {4: 2, 5: 3}.get(series, series) if narrow else series
+
+
+def _formatted(value: Any) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+
+
+def _style(chart: Chart) -> Style:
+    inks = tuple(f"var(--{series.ink})" for series in chart.series) or ("var(--main)",)
+    return Style(
+        background="transparent",
+        plot_background="transparent",
+        foreground="var(--ink)",
+        foreground_strong="var(--ink)",
+        foreground_subtle="var(--soft)",
+        font_family=_FONT,
+        label_font_size=12,
+        major_label_font_size=12,
+        legend_font_size=13,
+        opacity="1",
+        opacity_hover="1",
+        transition="none",
+        colors=inks,
+        value_colors=inks,
+        ci_colors=inks,
+    )
+
+
+_ONLY_BY_SCRIPT = frozenset({"tooltip", "tooltip-overlay", "text-overlay"})
+
+
+def _strip(root: ET.Element) -> None:
+    """Without scripts, and without the texts that only a script would show."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            name, roles = child.tag.rpartition("}")[2], child.get("class", "").split()
+            if name in {"script", "desc"} or _ONLY_BY_SCRIPT.intersection(roles):
+                parent.remove(child)
+
+
+def _named(root: ET.Element, title: str) -> None:
+    """By our title; pygal would call it Pygal, and give it an id that is empty."""
+    root.attrib.pop("id", None)
+    for name in root.findall("{*}title"):
+        name.text = title

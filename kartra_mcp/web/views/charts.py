@@ -1,0 +1,281 @@
+"""The ledger's figures as charts: what is drawn, and the same in a table for who reads it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.ledger.records import Limits
+from kartra_mcp.ledger.statistics import Day, Figures
+from kartra_mcp.web.views.error_labels import words_of
+from kartra_mcp.web.views.formatting import tool_title
+from kartra_mcp.web.views.history import OUTCOMES
+
+DAYS = 30
+MOST_BARS = 12
+"""Tools and codes that are drawn; the table has all."""
+
+UP_TO = (0.25, 0.5, 1, 2, 5, 10, 30)
+"""Seconds: the upper ends of the steps of latency."""
+
+Ink = Literal["main", "good", "doubt", "bad", "calm"]
+_INKS: Mapping[str, Ink] = {
+    "succeeded": "good",
+    "failed": "bad",
+    "refused": "calm",
+    "unknown": "doubt",
+    "running": "main",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One colour of bars."""
+
+    title: str
+    values: tuple[float, ...]
+    ink: Ink = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart: `labels` stand along the bars, `cap` is a line across, `columns` its table's."""
+
+    name: str
+    title: str
+    about: str
+    labels: tuple[str, ...]
+    series: tuple[Series, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lying: bool = False
+    legend: bool = True
+    cap: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not any(any(series.values) for series in self.series)
+
+    @property
+    def top(self) -> float:
+        """How high it reaches, the cap's line included."""
+        stacks = zip(*(series.values for series in self.series), strict=True)
+        return max([*(sum(stack) for stack in stacks), self.cap or 0, 1.0])
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Round numbers along the axis, at most six, the last at the top or above it."""
+        raw = self.top / 5
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next((m * power for m in (1, 2, 5) if m * power >= raw), 10 * power)
+        step = max(step, 1.0)
+        return tuple(step * n for n in range(math.ceil(self.top / step) + 1))
+
+
+def first_day(today: date) -> float:
+    """Where the days that are drawn begin."""
+    first = today - timedelta(days=DAYS - 1)
+    return datetime(first.year, first.month, first.day).astimezone().timestamp()
+
+
+def charts(found: Figures, limits: Limits, today: date) -> tuple[Chart, ...]:
+    days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
+    return (
+        _refunds(found, limits, days),
+        _acts(found, limits, days),
+        _outcomes(found),
+        _tools(found),
+        _errors(found),
+        _latency(found),
+    )
+
+
+def _refunds(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
+    """Sums of different currencies are one number here: Kartra names none."""
+    told = [found.days.get(day, Day()) for day in days]
+    cap = limits.cap_day_amount
+    one = f" One refund may be {limits.cap_refund:.2f} at most." if limits.cap_refund else ""
+    about = f"The cap is {cap:.2f} in any 24 hours." if cap is not None else "No cap is set."
+    return Chart(
+        "refunds",
+        f"Refunds a day{_against(cap)}",
+        f"{about}{one} What is unknown counts as paid. Kartra does not name currencies.",
+        tuple(_short(day) for day in days),
+        (
+            Series("Paid back", tuple(float(day.refunded) for day in told), "main"),
+            Series("Unknown", tuple(float(day.uncertain) for day in told), "doubt"),
+        ),
+        ("Day", "Refunds", "Paid back", "Unknown", "Not read", *_capped("Cap", cap)),
+        tuple(
+            (
+                _day(day),
+                str(one.refunds),
+                f"{one.refunded:.2f}",
+                f"{one.uncertain:.2f}",
+                str(one.unread),
+                *_capped(_sum(cap), cap),
+            )
+            for day, one in _with_something(days, told)
+        ),
+        cap=None if cap is None else float(cap),
+    )
+
+
+def _acts(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
+    told = [found.days.get(day, Day()) for day in days]
+    cap = limits.cap_day_count
+    return Chart(
+        "acts",
+        f"Irreversible acts a day{_against(cap)}",
+        f"The cap is {cap} in any 24 hours." if cap is not None else "No cap is set.",
+        tuple(_short(day) for day in days),
+        (Series("Irreversible acts", tuple(float(day.irreversible) for day in told)),),
+        ("Day", "Irreversible acts", *_capped("Cap", cap)),
+        tuple(
+            (_day(day), str(one.irreversible), *_capped(str(cap), cap))
+            for day, one in _with_something(days, told)
+        ),
+        cap=cap,
+    )
+
+
+def _outcomes(found: Figures) -> Chart:
+    states = [state for state in OUTCOMES if found.outcomes.get(state)]
+    counts = [found.outcomes[state] for state in states]
+    each = tuple(
+        Series(
+            OUTCOMES[state],
+            tuple(float(found.outcomes[state] if x == state else 0) for x in states),
+            _INKS[state],
+        )
+        for state in states
+    )
+    return Chart(
+        "outcomes",
+        "Outcomes",
+        "How the writes ended. An unknown one may have been done.",
+        tuple(OUTCOMES[state] for state in states),
+        each,
+        ("Outcome", "Writes", "Share"),
+        tuple(
+            (OUTCOMES[state], str(count), f"{100 * count / sum(counts):.1f} %")
+            for state, count in zip(states, counts, strict=True)
+        ),
+        lying=True,
+        legend=False,
+    )
+
+
+def _tools(found: Figures) -> Chart:
+    tools = sorted(found.tools, key=lambda tool: (-sum(found.tools[tool].values()), tool))
+    drawn = tools[:MOST_BARS]
+    states = [state for state in OUTCOMES if any(found.tools[tool].get(state) for tool in drawn)]
+    return Chart(
+        "tools",
+        "Calls by tool",
+        _most(len(tools), "tools") + "Reads are not recorded.",
+        tuple(tool_title(tool) for tool in drawn),
+        tuple(
+            Series(
+                OUTCOMES[state],
+                tuple(float(found.tools[tool].get(state, 0)) for tool in drawn),
+                _INKS[state],
+            )
+            for state in states
+        ),
+        ("Tool", "Calls", *(OUTCOMES[state] for state in states)),
+        tuple(
+            (
+                tidy(tool, 100),
+                str(sum(found.tools[tool].values())),
+                *(str(found.tools[tool].get(state, 0)) for state in states),
+            )
+            for tool in tools
+        ),
+        lying=True,
+    )
+
+
+def _errors(found: Figures) -> Chart:
+    codes = sorted(found.codes, key=lambda code: (-found.codes[code], code))
+    drawn = codes[:MOST_BARS]
+    return Chart(
+        "errors",
+        "Errors by code",
+        _most(len(codes), "codes") + "What was refused before it was begun is not in the ledger.",
+        tuple(words_of(code) for code in drawn),
+        (Series("Errors", tuple(float(found.codes[code]) for code in drawn), "bad"),),
+        ("What went wrong", "Code", "Writes"),
+        tuple((words_of(code), tidy(code, 60), str(found.codes[code])) for code in codes),
+        lying=True,
+    )
+
+
+def _latency(found: Figures) -> Chart:
+    every = sorted(took for times in found.seconds.values() for took in times)
+    ends = [*UP_TO, math.inf]
+    below = [sum(took < end for took in every) for end in ends]
+    counts = [n - (below[i - 1] if i else 0) for i, n in enumerate(below)]
+    return Chart(
+        "latency",
+        "Latency",
+        "From the record of the intent to the record of its outcome, of calls that were answered.",
+        (f"< {UP_TO[0]:g} s", *(f"< {end:g} s" for end in UP_TO[1:]), f"{UP_TO[-1]:g} s +"),
+        (Series("Calls", tuple(float(n) for n in counts)),),
+        ("Tool", "Calls", "Half within", "95 % within", "Slowest"),
+        tuple(
+            (
+                tidy(tool, 100),
+                str(len(times)),
+                _seconds(_at(times, 0.5)),
+                _seconds(_at(times, 0.95)),
+                _seconds(times[-1]),
+            )
+            for tool, times in sorted(found.seconds.items())
+        ),
+    )
+
+
+def _with_something(days: Sequence[date], told: Sequence[Day]) -> list[tuple[date, Day]]:
+    """Newest first, and without the days on which nothing happened."""
+    both = zip(reversed(days), reversed(told), strict=True)
+    return [(day, one) for day, one in both if one.irreversible]
+
+
+def _at(times: Sequence[float], share: float) -> float:
+    """The time within which this share of them was answered; `times` are sorted."""
+    return times[max(math.ceil(share * len(times)) - 1, 0)]
+
+
+def _seconds(took: float) -> str:
+    return f"{took:.2f} s"
+
+
+def _sum(amount: Decimal | None) -> str:
+    return "-" if amount is None else f"{amount:.2f}"
+
+
+def _against(cap: Any) -> str:
+    return "" if cap is None else ", against the cap"
+
+
+def _capped(told: str, cap: Any) -> tuple[str, ...]:
+    """A column that only a cap has."""
+    return () if cap is None else (told,)
+
+
+def _day(day: date) -> str:
+    return f"{_short(day)} {day.year}"
+
+
+def _short(day: date) -> str:
+    return f"{day.day} {day:%b}"
+
+
+def _most(count: int, what: str) -> str:
+    return f"The {MOST_BARS} most frequent of {count} {what}. " if count > MOST_BARS else ""

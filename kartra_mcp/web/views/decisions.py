@@ -1,0 +1,62 @@
+"""What persons decided, and every attempt with a PIN, as a table of plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.ledger.decision_log import Decision
+from kartra_mcp.web.views.formatting import Moment, label, tool_title
+
+SHOWN = 30
+"""Of the newest; the ledger keeps them all."""
+
+_EVENTS: Mapping[str, str] = {
+    "approval_asked": "Approval asked for",
+    "approval_approved": "Approved",
+    "approval_declined": "Declined",
+    "approval_expired": "Expired undecided or unused",
+    "approval_superseded": "Replaced: the account had changed",
+    "approval_withdrawn": "Approval taken back",
+    "pin_set": "PIN chosen",
+    "pin_right": "PIN typed, right",
+    "pin_wrong": "PIN typed, wrong",
+    "pin_locked": "PIN typed while locked",
+    "declined": "Declined in the client",
+    "dismissed": "Question in the client closed",
+    "answered_by_host": "Answered by the client itself, so not counted",
+}
+_INKS: Mapping[str, str] = {
+    "approval_approved": "succeeded",
+    "approval_declined": "failed",
+    "declined": "failed",
+    "pin_wrong": "unknown",
+    "pin_locked": "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One decision or attempt; `ink` is a state's colour."""
+
+    at: Moment
+    what: str
+    ink: str
+    about: str
+    by: str
+    reason: str
+
+
+def row(told: Decision) -> Row:
+    number = "" if told.number is None else f"Number {told.number}"
+    tool = tool_title(told.tool) if told.tool else ""
+    about = ": ".join(x for x in (number, f"{tool} {told.target}".strip()) if x)
+    return Row(
+        at=Moment(told.at),
+        what=_EVENTS.get(told.event) or label(told.event),
+        ink=_INKS.get(told.event, ""),
+        about=tidy(about, 120) if about else "",
+        by=tidy(told.who or told.by, 120),
+        reason=tidy(told.reason) if told.reason else "",
+    )

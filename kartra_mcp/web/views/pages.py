@@ -1,0 +1,251 @@
+"""Everything that a person sees, as HTML: one method a page, each a read of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Literal
+
+from kartra_mcp.consent.decisions import ReasonMissing
+from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.ledger.export import written
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.records import MEANS, Filters, Verified
+from kartra_mcp.ledger.statistics import Figures
+from kartra_mcp.settings import Settings
+from kartra_mcp.web.views import (
+    approvals as waiting,
+)
+from kartra_mcp.web.views import (
+    chart_svg,
+    charts,
+    decisions,
+    reconcile,
+    status,
+)
+from kartra_mcp.web.views import (
+    filters as asked,
+)
+from kartra_mcp.web.views import (
+    history as done,
+)
+from kartra_mcp.web.views.flash import SILENCE, Notice
+from kartra_mcp.web.views.formatting import Moment, label, tool_title
+from kartra_mcp.web.views.templating import rendered
+
+ROWS = 50
+"""Writes on one page of Done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is said to one request besides what it asked for.
+
+    `notice` is said once, e.g. "Number 3: Approved."; `reason` was typed before, and is kept.
+    """
+
+    csrf: str
+    notice: Notice = SILENCE
+    problem: KartraMCPError | None = None
+    reason: str = ""
+
+
+class Views:
+    """The pages of one state folder. Synchronous: to be called from a worker thread."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._figures: tuple[tuple[int, date], Figures] | None = None
+
+    def waiting(self, shown: Shown, number: int | None = None) -> str:
+        """What waits; `number` is the card whose decision was refused."""
+        cards, standing = self._cards(), self._standing()
+        known = {x.number for x in (*cards, *standing["unused"])}
+        there = number if number in known else None
+        about = isinstance(shown.problem, ReasonMissing)
+        return self._page(
+            "waiting.html",
+            "Waiting",
+            shown,
+            cards=cards,
+            refused=there,
+            field="reason" if about else "pin",
+            **standing,
+        )
+
+    def cards(self, shown: Shown) -> str:
+        """What stands on Waiting, to be put in its place: `#standing`, and the cards."""
+        return rendered(
+            "live.html",
+            cards=self._cards(),
+            shown=shown,
+            refused=None,
+            field="",
+            flags=self._settings.flags,
+            **self._standing(),
+        )
+
+    def done(self, query: Mapping[str, str], shown: Shown) -> str:
+        """The ledger, newest first, fifty at a time."""
+        self._ledger.settle()
+        wanted = asked.read(query)
+        found = [] if wanted.wrong else self._ledger.recent(ROWS + 1, self._filters(wanted))
+        older = wanted.address("/done", before=found[ROWS - 1]["line"]) if found[ROWS:] else ""
+        return self._page(
+            "done.html",
+            "Done",
+            shown,
+            asked=wanted,
+            rows=[done.row(entry) for entry in found[:ROWS]],
+            older=older,
+            later=wanted.filters.before is not None,
+            choices=self._choices(),
+            means=MEANS,
+            unknown=self._unknown(),
+            titles=asked.TITLES,
+            most=decisions.SHOWN,
+            decisions=[decisions.row(told) for told in self._ledger.decisions(decisions.SHOWN)],
+        )
+
+    def story(self, intent: str, shown: Shown) -> str | None:
+        """One write from the question to the end; None if there is none of this name."""
+        self._ledger.settle()
+        entry = self._ledger.show(intent)
+        if entry is None:
+            return None
+        number = done.approval_number(entry)
+        approval = None if number is None else self._ledger.approvals.get(number)
+        return self._page(
+            "story.html",
+            "Done",
+            shown,
+            story=done.story(entry, approval),
+            settling=reconcile.told(entry, self._ledger.looks(intent), self._ledger.now()),
+        )
+
+    def export(self, query: Mapping[str, str], form: Literal["csv", "json"]) -> str:
+        """All that Done would show, for another program.
+
+        Raises:
+            Refused: a filter cannot be understood; less than all must not look like all.
+        """
+        self._ledger.settle()
+        wanted = asked.read(query)
+        if wanted.wrong:
+            raise _not_understood(wanted.wrong)
+        filters = replace(self._filters(wanted), before=None)
+        return written(self._ledger.export(filters), form)
+
+    def charts(self, shown: Shown) -> str:
+        found = self._charts()
+        sizes = {c.name: (chart_svg.size(c), chart_svg.size(c, narrow=True)) for c in found}
+        days = charts.DAYS
+        return self._page("charts.html", "Charts", shown, charts=found, sizes=sizes, days=days)
+
+    def chart(self, name: str) -> bytes | None:
+        """One chart as SVG, by its name or `NAME-narrow`; None if there is none of this name."""
+        plain = name.removesuffix(chart_svg.NARROW)
+        found = next((chart for chart in self._charts() if chart.name == plain), None)
+        return None if found is None else chart_svg.svg(found, narrow=name != plain)
+
+    def status(
+        self, told: Mapping[str, Any] | None, shown: Shown, chain: Verified | None = None
+    ) -> str:
+        """What is served and by what rules; `told` is what `kartra_status` tells."""
+        return self._page(
+            "status.html",
+            "Status",
+            shown,
+            status=status.read(told) if told else None,
+            recorded=status.recorded(self._ledger.newest("policy"), told) if told else None,
+            unknown=self._unknown(),
+            many=ROWS,
+            chain=chain,
+            length=self._ledger.length(),
+            folder=str(self._settings.state_dir),
+            has_pin=self._has_pin(),
+        )
+
+    def stranger(self) -> str:
+        """For whoever has no session: how to get in, and nothing of the account."""
+        # Not the folder: where it is may name its owner, and whoever is here may be anybody.
+        return rendered("stranger.html", flags=" --sandbox" if self._settings.sandbox else "")
+
+    def wrong(self, status: int, problem: KartraMCPError | None) -> str:
+        """What cannot be shown, in our words."""
+        return rendered("wrong.html", status=status, problem=problem)
+
+    def _page(self, template: str, section: str, shown: Shown, **told: Any) -> str:
+        numbers = self._numbers(told.get("cards"))
+        return rendered(
+            template,
+            section=section,
+            shown=shown,
+            count=len(numbers),
+            newest=max(numbers, default=0),
+            sandbox=self._settings.sandbox,
+            flags=self._settings.flags,
+            now=Moment(self._ledger.now()),
+            **told,
+        )
+
+    def _numbers(self, cards: list[waiting.Card] | None) -> tuple[int, ...]:
+        if cards is None:
+            return self._ledger.approvals.waiting()
+        return tuple(card.number for card in cards)
+
+    def _cards(self) -> list[waiting.Card]:
+        now = self._ledger.now()
+        return [waiting.card(asked_, now) for asked_ in self._ledger.approvals.pending()]
+
+    def _standing(self) -> dict[str, Any]:
+        """What a person has to know besides the cards."""
+        now, until = self._ledger.now(), self._ledger.pins.locked_until()
+        return {
+            "has_pin": self._has_pin(),
+            "locked": None if until is None else Moment(until),
+            "unused": [waiting.unused(x, now) for x in self._ledger.approvals.approved_unused()],
+        }
+
+    def _unknown(self) -> int:
+        """Writes of unknown outcome, as far as anybody counts."""
+        return len(self._ledger.recent(ROWS, Filters(state="unknown")))
+
+    def _choices(self) -> dict[str, list[tuple[str, str]]]:
+        """What each filter can be: its value, and its words."""
+        return {
+            "tools": [(tool, tool_title(tool)) for tool in self._ledger.tools()],
+            "risks": [(risk, label(risk)) for risk in reversed(asked.RISKS)],
+            "outcomes": list(done.OUTCOMES.items()),
+            "consents": [(consent, f"{label(consent)}: {MEANS[consent]}") for consent in MEANS],
+        }
+
+    def _charts(self) -> tuple[charts.Chart, ...]:
+        """Of the figures as they are; counted again only after another line, or on another day."""
+        today = self._today()
+        as_of = (self._ledger.length(), today)
+        if self._figures is None or self._figures[0] != as_of:
+            self._figures = (as_of, self._ledger.figures(charts.first_day(today)))
+        return charts.charts(self._figures[1], self._settings.limits, today)
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._ledger.now()).astimezone().date()
+
+    def _has_pin(self) -> bool:
+        return self._ledger.pins.is_set()
+
+    def _filters(self, wanted: asked.Asked) -> Filters:
+        if not wanted.lead:
+            return wanted.filters
+        return replace(wanted.filters, lead_hash=self._ledger.lead_key(wanted.lead))
+
+
+def _not_understood(wrong: Mapping[str, str]) -> Refused:
+    said = " ".join(f"{asked.TITLES[name]}: {why}" for name, why in wrong.items())
+    return Refused(
+        "invalid_arguments",
+        f"A filter was not understood, so nothing was exported. {said}",
+        "Correct the filter on Done, then export again.",
+    )

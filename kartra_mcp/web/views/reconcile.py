@@ -1,0 +1,32 @@
+"""When a look in the account can settle what is unknown, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.calls.reconciliation import LOOKS, SETTLED_AFTER
+from kartra_mcp.web.views.formatting import Moment
+from kartra_mcp.web.views.history import can_be_looked_up
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """`by_look`: the account can tell; `counts_from`: not yet that it was not done.
+
+    `more` is how many late looks are still needed to say that.
+    """
+
+    by_look: bool
+    counts_from: Moment | None
+    more: int
+
+
+def told(entry: Mapping[str, Any], looks: int, now: float) -> Settling:
+    late = float(entry["at"]) + SETTLED_AFTER
+    return Settling(
+        by_look=can_be_looked_up(entry),
+        counts_from=Moment(late) if now < late else None,
+        more=max(LOOKS - looks, 1),
+    )

@@ -1,0 +1,237 @@
+"""What `kartra_status` tells, as the page shows it: sections of facts, and what is wrong first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.web.views.formatting import Fact, Moment, label, lasting, parts, values
+
+_SECTIONS: tuple[tuple[str, str], ...] = (
+    ("connection", "Connection"),
+    ("program", "Program"),
+    ("actions", "Actions"),
+    ("ledger", "Ledger"),
+)
+_NAMES: Mapping[str, str] = {
+    "account": "Account",
+    "login": "Logged in to Membrane",
+    "cap_refund": "Largest refund",
+    "cap_day_amount": "Refunds in 24 hours",
+    "cap_day_count": "Irreversible acts in 24 hours",
+    "mail_per_hour": "Writes that can start mail, in an hour",
+    "repeat_window_days": "Days in which an equal refund is a repeat",
+    "approval": "Where a person is asked",
+    "read_only": "Reads only",
+    "allow": "Tools that may be used",
+    "deny": "Tools that are never used",
+    "is_membrane": "Known to be Membrane's",
+    "api_not_used": "Why not its API",
+    "transport": "Kartra is reached through",
+    "number": "Number of them",
+    "age_seconds": "Last read",
+    "stale": "Out of date",
+    "complete": "Read whole",
+    "left_out": "Left out",
+    "usable": "Can be written",
+    "policy": "Fingerprint of the rules",
+    "policy_since": "Rules recorded last on",
+    "loosened": "What those allow that the ones before did not",
+    "unknown": "Writes of unknown outcome",
+    "state_folder": "State folder",
+    "id": "Its id",
+}
+GATES: Mapping[str, str] = {
+    "allow": "Runs at once",
+    "flag": "Runs when the assistant sets a flag for it",
+    "preview": "Runs when the assistant repeats what a preview says",
+    "human": "A person has to agree",
+    "deny": "Never runs",
+}
+_MEANT: Mapping[tuple[str, str], str] = {
+    ("approval", "outside"): "On this page or in a terminal, with the PIN",
+    ("approval", "client"): "In the client, if it can ask; else here, with the PIN",
+    ("transport", "api"): "Membrane's API",
+    ("transport", "cli"): "Membrane's program",
+    ("allow", "all"): "All",
+}
+_LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count")
+_ALONE = ("account", "server", "login", "state_folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and what to do about it."""
+
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole answer: `gates` and `limits` are the rules in force."""
+
+    healthy: bool
+    problems: tuple[Problem, ...]
+    sections: tuple[Section, ...]
+    gates: tuple[Fact, ...]
+    tools: tuple[Fact, ...]
+    limits: tuple[Fact, ...]
+    other: tuple[Fact, ...]
+
+
+def read(told: Mapping[str, Any]) -> Status:
+    rules = _object(told.get("rules"))
+    alone = {name: told[name] for name in _ALONE if name in told}
+    sections = [Section("Server", _facts(alone))]
+    sections += [Section(title, _facts(_object(told[n]))) for n, title in _SECTIONS if told.get(n)]
+    named = {"gates", "tools", "gates_of_tools", "limits"}
+    return Status(
+        healthy=bool(told.get("healthy")),
+        problems=_problems(told),
+        sections=tuple(sections),
+        gates=_gates(_object(rules.get("gates"))),
+        tools=_gates(_object(rules.get("tools")), as_written=True),
+        limits=_facts(_object(rules.get("limits"))),
+        other=_facts({name: value for name, value in rules.items() if name not in named}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The rules that a server wrote into the ledger last, where they differ from the page's."""
+
+    at: Moment
+    differs: tuple[Fact, ...]
+
+
+def recorded(newest: Mapping[str, Any] | None, told: Mapping[str, Any]) -> Recorded | None:
+    """None where nothing was recorded, or where it says the same."""
+    if not newest:
+        return None
+    policy = _object(newest.get("policy"))
+    if not policy:
+        return None
+    ours, theirs = _rules_told(_object(told.get("rules"))), _rules_recorded(policy)
+    facts = tuple(
+        _rule(name, theirs.get(name)) for name in theirs if theirs[name] != ours.get(name)
+    ) + tuple(_rule(name, None) for name in ours if name not in theirs)
+    return Recorded(Moment(newest["at"]), facts) if facts else None
+
+
+def _rules_told(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """The rules of this process, each by a name of its own."""
+    allow = rules.get("allow")
+    return {
+        **_by_gate(rules),
+        **{name: rules.get(name) for name in ("approval", "read_only")},
+        "allow": sorted(_array(allow)) or "all",
+        "deny": sorted(_array(rules.get("deny"))),
+        **{name: _plainly(value) for name, value in _object(rules.get("limits")).items()},
+    }
+
+
+def _rules_recorded(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of what the ledger has."""
+    limits = {
+        **_object(policy.get("limits")),
+        "repeat_window_days": policy.get("repeat_window_days"),
+    }
+    return {
+        **_by_gate(policy),
+        "approval": "outside" if policy.get("approval_outside") else "client",
+        "read_only": policy.get("read_only"),
+        "allow": sorted(_array(policy.get("allow"))) or "all",
+        "deny": sorted(_array(policy.get("deny"))),
+        **{name: _plainly(value) for name, value in limits.items()},
+    }
+
+
+def _by_gate(rules: Mapping[str, Any]) -> dict[str, Any]:
+    tools = _object(rules.get("tools"))
+    return {
+        **{f"gate {risk}": gate for risk, gate in _object(rules.get("gates")).items()},
+        **{f"tool {pattern}": gate for pattern, gate in tools.items()},
+    }
+
+
+def _plainly(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _rule(name: str, value: Any) -> Fact:
+    kind, _, of = name.partition(" ")
+    if of:
+        gate = _gate(value) if value else "No gate of its own"
+        title = f"Gate of {of}" if kind == "gate" else f"Gate of the tool {tidy(of, 120)}"
+        return Fact(name, title, (gate,))
+    return Fact(name, _NAMES.get(name) or label(name), _values(name, value))
+
+
+def _gates(told: Mapping[str, Any], *, as_written: bool = False) -> tuple[Fact, ...]:
+    """Risks by our words; tools and patterns stand as they are written in the policy."""
+    return tuple(
+        Fact(name, tidy(name, 120) if as_written else label(name), (_gate(gate),))
+        for name, gate in told.items()
+    )
+
+
+def _gate(gate: Any) -> str:
+    """`A person has to agree (human)`."""
+    word = tidy(gate, 40)
+    return f"{GATES[word]} ({word})" if word in GATES else word
+
+
+def _problems(told: Mapping[str, Any]) -> tuple[Problem, ...]:
+    said = [_object(problem) for problem in _array(told.get("problems"))]
+    said += [{"message": f"{text}."} for text in _array(told.get("settings_not_usable"))]
+    ledger = _object(told.get("ledger"))
+    if ledger.get("usable") is False:
+        said.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
+    return tuple(Problem(tidy(x.get("message")), tidy(x.get("remedy") or "")) for x in said)
+
+
+def _facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """What is not known is left out, but for a cap that is not set."""
+    return tuple(
+        Fact(n, _NAMES.get(n) or label(n), _values(n, v))
+        for n, v in told.items()
+        if v is not None or n in _LIMITS
+    )
+
+
+def _values(name: str, value: Any) -> tuple[str, ...]:
+    """Of what is unknown only the number: Done has each of them."""
+    if name in _LIMITS and value is None:
+        return ("no cap",)
+    if name == "unknown" and is_array(value):
+        return (str(len(value)),)
+    if is_array(value):
+        return values(value) if value else ("None",)
+    return values(_meant(name, value))
+
+
+def _meant(name: str, value: Any) -> Any:
+    """One value in a person's words."""
+    if name == "age_seconds" and isinstance(value, int):
+        return f"{lasting(value)} ago"
+    if name == "policy_since" and isinstance(value, str):
+        return "".join(x.text if isinstance(x, Moment) else x for x in parts(value))
+    return _MEANT.get((name, value), value) if isinstance(value, str) else value
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if is_object(value) else {}
+
+
+def _array(value: Any) -> list[Any]:
+    return value if is_array(value) else []

@@ -1,0 +1,40 @@
+"""Templates to HTML: everything is escaped, and a name that is missing is a fault, not a blank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kartra_mcp import __version__
+from kartra_mcp.core.terminal import tidy
+from kartra_mcp.web.views.formatting import label, lasting, parts
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def rendered(template: str, **told: Any) -> str:
+    return _environment().get_template(template).render(version=__version__, **told)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    shown: dict[str, Callable[..., Any]] = {
+        "tidy": tidy,
+        "label": label,
+        "lasting": lasting,
+        "parts": parts,
+    }
+    made.filters.update(shown)
+    return made
