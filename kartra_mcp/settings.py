@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.ledger.records import Limits
 from kartra_mcp.membrane.credentials import Credentials, credentials_in
 from kartra_mcp.options import PREFIX, SETTINGS, Setting
 from kartra_mcp.policy.gates import stricter
+from kartra_mcp.policy.limits import Limits
 from kartra_mcp.policy.policy_file import PolicyFile, read_policy_file
 
 _PATTERN = re.compile(r"[\w.*?!\[\]-]+")

@@ -17,8 +17,9 @@ from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.approvals import Request
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.ledger.records import Binding, Intent, new_intent_id
 from kartra_mcp.ledger.rules import identity_key
+from kartra_mcp.policy.limits import Limits
 
 START = 1_800_000_000.0
 DAY = 86_400

@@ -18,7 +18,7 @@ import pytest
 from door import Answer, Sandbox, call, connect
 from waiting import until
 
-from kartra_mcp.core.terminal import os_user
+from kartra_mcp.core.display import os_user
 from kartra_mcp.ledger.approvals import Request
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding

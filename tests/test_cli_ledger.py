@@ -23,7 +23,8 @@ from door import Sandbox, call, connect
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Intent, Limits, new_intent_id
+from kartra_mcp.ledger.records import Intent, new_intent_id
+from kartra_mcp.policy.limits import Limits
 
 ROOT = Path(__file__).parent.parent
 FIRST_DAY = 1_793_880_000.0  # 2026-11-05T12:00:00Z

@@ -17,9 +17,10 @@ from test_catalogue_live import listening
 from waiting import until
 
 from kartra_mcp.account.connect_steps import next_step, pending
-from kartra_mcp.account.selection import read_connection, to_connect
+from kartra_mcp.account.selection import to_connect
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Connection
+from kartra_mcp.membrane.connections import read_connection
 
 pytestmark = pytest.mark.anyio
 

@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.account.selection import (
-    address_in,
-    choose,
-    is_kartra,
-    read_connection,
-    require_usable,
-)
+from kartra_mcp.account.selection import choose, is_kartra, require_usable
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.sanitize import clean
+from kartra_mcp.membrane.connections import address_in, read_connection
 
 
 def connection(entry: Mapping[str, Any]) -> Connection:

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.file_locks import turn
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import projection
 from kartra_mcp.ledger.database import LINE
@@ -28,8 +29,8 @@ from kartra_mcp.ledger.hash_chain import Head, Line, next_line, walk
 from kartra_mcp.ledger.head_file import SLOT, HeadFile
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, Limits, new_intent_id
-from kartra_mcp.ledger.running_locks import turn
+from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, new_intent_id
+from kartra_mcp.policy.limits import Limits
 from tests.waiting import gone, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, limits and descriptors")
@@ -44,7 +45,8 @@ from decimal import Decimal
 from pathlib import Path
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Intent, Limits, new_intent_id
+from kartra_mcp.ledger.records import Intent, new_intent_id
+from kartra_mcp.policy.limits import Limits
 from kartra_mcp.core.models import Executed, Risk
 
 def intent(target="101", amount=Decimal(97), **more):

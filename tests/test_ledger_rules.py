@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.records import Intent, Limits, Past, moment
+from kartra_mcp.ledger.records import Intent, Past, moment
 from kartra_mcp.ledger.rules import (
     DAY,
     identity_key,
@@ -24,6 +24,7 @@ from kartra_mcp.ledger.rules import (
     over_mail,
     repeats,
 )
+from kartra_mcp.policy.limits import Limits
 
 NOW = 1_800_000_000.0
 

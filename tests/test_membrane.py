@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from anyio import CancelScope
 
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, Refused
 from kartra_mcp.core.models import Action, Executed, RawRequest, Reply
 from kartra_mcp.membrane import cli_output
 from kartra_mcp.membrane.cli_client import CLI, read_version, request_flags
 from kartra_mcp.membrane.client import ToDo
-from kartra_mcp.membrane.limiter import Deadline, Turns
+from kartra_mcp.membrane.limiter import Turns
 from kartra_mcp.membrane.pagination import INTENTS
 
 PROGRAM = '''

@@ -25,12 +25,13 @@ from door import (
 from http_stand_in import serving
 from waiting import until
 
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Action, RawRequest
 from kartra_mcp.membrane.client import Begun, ToDo
 from kartra_mcp.membrane.credentials import Credentials, Secret, credentials_in
 from kartra_mcp.membrane.http_client import API
-from kartra_mcp.membrane.limiter import Deadline, Turns
+from kartra_mcp.membrane.limiter import Turns
 from kartra_mcp.membrane.pagination import INTENTS
 from kartra_mcp.membrane.responses import read_run_log
 from kartra_mcp.sandbox.http import auth

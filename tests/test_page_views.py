@@ -22,7 +22,8 @@ from paged import PIN, Visitor, asked, served
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.ledger.records import Binding, Intent, new_intent_id
+from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views import templating
 
 CHARTS = ("refunds", "acts", "outcomes", "tools", "errors", "latency")

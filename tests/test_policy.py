@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.policy import gates
+from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.policy.gates import Rules, Verdict
 
 READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
@@ -100,8 +101,8 @@ def action(key: str, *, name: str = "", kind: str = "", method: str = "") -> Act
 @pytest.mark.parametrize("key", PUBLISHED)
 def test_a_published_action_has_the_risks_of_its_row(key: str):
     highest, lowest = PUBLISHED[key]
-    assert gates.action_risk(action(key)) is highest
-    assert gates.least_risk(action(key)) is lowest
+    assert policy_risk.action_risk(action(key)) is highest
+    assert policy_risk.least_risk(action(key)) is lowest
 
 
 def test_the_published_keys_are_the_twenty_of_the_facts():
@@ -130,34 +131,34 @@ def camel(key: str) -> str:
 @pytest.mark.parametrize("spell", [str.upper, underscored, camel])
 @pytest.mark.parametrize("key", PUBLISHED)
 def test_a_published_key_in_another_spelling_is_the_same_action(key: str, spell: Any):
-    assert gates.action_risk(action(spell(key))) is PUBLISHED[key][0]
+    assert policy_risk.action_risk(action(spell(key))) is PUBLISHED[key][0]
 
 
 def test_a_key_with_letters_that_are_no_ascii_is_never_a_known_one():
     assert kartra.action_command("get-lead-удалить") == ""
     assert kartra.command_of("refund_transactionя") == "refund_transaction"  # hidden in a request
-    assert gates.action_risk(action("get-lead-удалить")) is DESTRUCTIVE
+    assert policy_risk.action_risk(action("get-lead-удалить")) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize(
     ("kind", "risk"), [("delete-data-record", DESTRUCTIVE), ("update-data-record", WRITE)]
 )
 def test_the_type_raises_even_a_known_read(kind: str, risk: Risk):
-    assert gates.action_risk(action("get-lead", kind=kind)) is risk
-    assert gates.least_risk(action("get-lead", kind=kind)) is risk
-    assert gates.call_risk(action("get-lead", kind=kind), {}) is risk
+    assert policy_risk.action_risk(action("get-lead", kind=kind)) is risk
+    assert policy_risk.least_risk(action("get-lead", kind=kind)) is risk
+    assert policy_risk.call_risk(action("get-lead", kind=kind), {}) is risk
 
 
 @pytest.mark.parametrize("method", ["", "GET", "POST", "post"])
 def test_posting_says_nothing_of_a_known_read_as_kartra_posts_everything(method: str):
-    assert gates.action_risk(action("get-lead", method=method)) is READ
+    assert policy_risk.action_risk(action("get-lead", method=method)) is READ
 
 
 @pytest.mark.parametrize(
     ("method", "risk"), [("PUT", WRITE), ("PATCH", WRITE), ("DELETE", DESTRUCTIVE)]
 )
 def test_another_method_raises_even_a_known_read(method: str, risk: Risk):
-    assert gates.action_risk(action("get-lead", method=method)) is risk
+    assert policy_risk.action_risk(action("get-lead", method=method)) is risk
 
 
 EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
@@ -204,8 +205,8 @@ EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
 @pytest.mark.parametrize("case", EDITS)
 def test_editing_a_lead_is_as_dangerous_as_what_it_changes(case: str):
     arguments, risk = EDITS[case]
-    assert gates.call_risk(action("edit-lead"), arguments) is risk
-    assert gates.command_risk(Command("edit_lead", {}, lead=arguments)) is risk
+    assert policy_risk.call_risk(action("edit-lead"), arguments) is risk
+    assert policy_risk.command_risk(Command("edit_lead", {}, lead=arguments)) is risk
 
 
 STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
@@ -228,29 +229,29 @@ STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
 @pytest.mark.parametrize("case", STATUSES)
 def test_only_pause_and_unpause_of_a_subscription_can_be_undone(case: str):
     arguments, risk = STATUSES[case]
-    assert gates.command_risk(Command("modify_subscription_status", arguments)) is risk
+    assert policy_risk.command_risk(Command("modify_subscription_status", arguments)) is risk
 
 
 def test_a_command_that_is_not_known_is_destructive():
-    assert gates.command_risk(Command("get_everything")) is DESTRUCTIVE
+    assert policy_risk.command_risk(Command("get_everything")) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize(
     "name", ["refund_subscription", "void_payment", "refund", "chargeLead", "autorefund", "payouts"]
 )
 def test_a_command_that_is_not_known_is_judged_by_its_words(name: str):
-    assert gates.command_risk(Command(name)) is IRREVERSIBLE
-    assert gates.request_risk(raw(Command(name))) is IRREVERSIBLE
+    assert policy_risk.command_risk(Command(name)) is IRREVERSIBLE
+    assert policy_risk.request_risk(raw(Command(name))) is IRREVERSIBLE
 
 
 @pytest.mark.parametrize("name", ["delete_lead", "avoid_lead", "frobnicate"])
 def test_a_command_without_such_a_word_is_destructive(name: str):
-    assert gates.command_risk(Command(name)) is DESTRUCTIVE
+    assert policy_risk.command_risk(Command(name)) is DESTRUCTIVE
 
 
 def test_the_lead_of_a_raw_request_and_another_address_in_the_command_change_it():
     command = Command("edit_lead", {"email": "new@b.c"}, lead={"email": "a@b.c"})
-    assert gates.command_risk(command) is DESTRUCTIVE
+    assert policy_risk.command_risk(command) is DESTRUCTIVE
 
 
 # ── Actions that are not in the table ──
@@ -283,26 +284,28 @@ WORDS: Mapping[str, Risk] = {
 @pytest.mark.parametrize("kind", [*READ_TYPES, *SILENT_TYPES, "create-data-record"])
 @pytest.mark.parametrize("key", WORDS)
 def test_a_word_of_the_key_raises_whatever_the_type_says(key: str, kind: str):
-    assert gates.action_risk(action(key, kind=kind)) is WORDS[key]
+    assert policy_risk.action_risk(action(key, kind=kind)) is WORDS[key]
 
 
 @pytest.mark.parametrize("verb", sorted(kartra.READ_VERBS))
 @pytest.mark.parametrize("kind", READ_TYPES)
 def test_a_read_type_with_a_read_verb_reads(kind: str, verb: str):
-    assert gates.action_risk(action(f"{verb}-products", kind=kind)) is READ
-    assert gates.action_risk(action(f"{verb}Products", kind=kind)) is READ
+    assert policy_risk.action_risk(action(f"{verb}-products", kind=kind)) is READ
+    assert policy_risk.action_risk(action(f"{verb}Products", kind=kind)) is READ
 
 
 @pytest.mark.parametrize("verb", ["", "create", "query", "run", "send", "export", "gets", "getter"])
 @pytest.mark.parametrize("kind", READ_TYPES)
 def test_a_read_type_without_a_read_verb_is_destructive(kind: str, verb: str):
-    assert gates.action_risk(action(f"{verb}-products", kind=kind)) is DESTRUCTIVE
+    assert policy_risk.action_risk(action(f"{verb}-products", kind=kind)) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize("verb", ["get", "list", "retrieve", "search", "create", "products-get"])
 @pytest.mark.parametrize("kind", SILENT_TYPES)
 def test_a_verb_without_a_type_that_says_so_is_destructive(kind: str, verb: str):
-    assert gates.action_risk(action(f"{verb}-products", kind=kind, method="GET")) is DESTRUCTIVE
+    assert (
+        policy_risk.action_risk(action(f"{verb}-products", kind=kind, method="GET")) is DESTRUCTIVE
+    )
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_a_verb_without_a_type_that_says_so_is_destructive(kind: str, verb: str)
 )
 @pytest.mark.parametrize("verb", ["get", "create", "do"])
 def test_a_type_that_says_what_it_does_is_believed_upwards(kind: str, risk: Risk, verb: str):
-    assert gates.action_risk(action(f"{verb}-product", kind=kind)) is risk
+    assert policy_risk.action_risk(action(f"{verb}-product", kind=kind)) is risk
 
 
 @pytest.mark.parametrize(
@@ -331,7 +334,9 @@ def test_a_type_that_says_what_it_does_is_believed_upwards(kind: str, risk: Risk
     ],
 )
 def test_the_method_raises_what_type_and_verb_call_a_read(method: str, risk: Risk):
-    found = gates.action_risk(action("get-product", kind="find-data-record-by-id", method=method))
+    found = policy_risk.action_risk(
+        action("get-product", kind="find-data-record-by-id", method=method)
+    )
     assert found is risk
 
 
@@ -341,13 +346,13 @@ def test_the_method_raises_what_type_and_verb_call_a_read(method: str, risk: Ris
     st.sampled_from(["", "GET", "POST", "DELETE"]),
 )
 def test_nothing_unknown_without_a_read_type_is_a_read(key: str, kind: str, method: str):
-    assert gates.action_risk(action(key, kind=kind, method=method)) > READ
+    assert policy_risk.action_risk(action(key, kind=kind, method=method)) > READ
 
 
 def test_an_action_without_a_key_is_judged_by_its_name():
-    assert gates.action_risk(action("", name="Refund it")) is IRREVERSIBLE
-    assert gates.action_risk(action("", name="Get it", kind="list-data-records")) is READ
-    assert gates.action_risk(action("", name="Get lead")) is DESTRUCTIVE
+    assert policy_risk.action_risk(action("", name="Refund it")) is IRREVERSIBLE
+    assert policy_risk.action_risk(action("", name="Get it", kind="list-data-records")) is READ
+    assert policy_risk.action_risk(action("", name="Get lead")) is DESTRUCTIVE
 
 
 # ── Gates ──
@@ -385,16 +390,16 @@ def test_read_only_lets_reads_alone_run_and_be_listed(risk: Risk):
 def test_what_can_be_harmless_stays_listed_under_a_gate_of_deny():
     rules = Rules({**OPEN, DESTRUCTIVE: Gate.DENY})
     edit = action("edit-lead")
-    names = gates.action_names("kartra_edit_lead", "edit-lead", "edit_lead")
-    assert gates.hidden(gates.least_risk(edit), names, rules) is None
-    assert gates.judge(gates.call_risk(edit, {"new_email": "x"}), names, rules) is (
+    names = policy_risk.action_names("kartra_edit_lead", "edit-lead", "edit_lead")
+    assert gates.hidden(policy_risk.least_risk(edit), names, rules) is None
+    assert gates.judge(policy_risk.call_risk(edit, {"new_email": "x"}), names, rules) is (
         Verdict.NOT_ALLOWED
     )
 
 
 # ── Allow and deny ──
 
-CANCEL = gates.action_names(
+CANCEL = policy_risk.action_names(
     "kartra_cancel_subscription", "cancel-subscription", "cancel_transaction"
 )
 NAMED = (
@@ -434,18 +439,18 @@ def test_deny_needs_no_prefix_but_allow_does(pattern: str):
 
 @pytest.mark.parametrize("command", ["refundSubscription", "Refund_Subscription", "refund_Sub_"])
 def test_deny_hits_a_raw_command_in_another_spelling(command: str):
-    names = gates.command_names(command)
+    names = policy_risk.command_names(command)
     for pattern in ("kartra_refund_sub*", "refund-sub*", "*refund_sub*"):
         assert gates.judge(READ, names, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
 
 
 def test_allow_and_gates_know_another_spelling_but_nothing_that_is_only_alike():
     rules = Rules(OPEN, allow=("kartra_get_thing",))
-    assert gates.judge(READ, gates.command_names("getThing"), rules) is Verdict.RUN
-    other = gates.action_names("kartra_get_thing_", "get-thing-удалить", "")
+    assert gates.judge(READ, policy_risk.command_names("getThing"), rules) is Verdict.RUN
+    other = policy_risk.action_names("kartra_get_thing_", "get-thing-удалить", "")
     assert gates.judge(READ, other, rules) is Verdict.NOT_ALLOWED
     gated = Rules(OPEN, tools=(("kartra_get_thing", Gate.HUMAN),))
-    assert gates.gate_of(READ, gates.command_names("getThing"), gated) is Gate.HUMAN
+    assert gates.gate_of(READ, policy_risk.command_names("getThing"), gated) is Gate.HUMAN
 
 
 @pytest.mark.parametrize(("allow", "deny"), list(product(NAMED, NAMED)))
@@ -455,7 +460,7 @@ def test_deny_wins_over_allow(allow: str, deny: str):
 
 
 def test_an_action_whose_name_was_suffixed_is_denied_by_either_name():
-    names = gates.action_names("kartra_get_thing_0a1b2c", "get-thing", "")
+    names = policy_risk.action_names("kartra_get_thing_0a1b2c", "get-thing", "")
     for name in ("kartra_get_thing", "kartra_get-thing", "kartra_get_thing_0a1b2c"):
         assert gates.judge(READ, names, Rules(OPEN, deny=(name,))) is Verdict.NOT_ALLOWED
 
@@ -470,7 +475,7 @@ def test_the_tools_that_always_stay_do(own: str):
 @pytest.mark.parametrize("key", ["status", "read-more", "read_more", "Status"])
 def test_an_action_that_is_called_like_them_does_not(key: str):
     spelled = f"kartra_{key.lower().replace('-', '_')}"
-    names = gates.action_names(f"{spelled}_0a1b2c", key, "")
+    names = policy_risk.action_names(f"{spelled}_0a1b2c", key, "")
     assert gates.judge(READ, names, Rules(OPEN, deny=("*",))) is Verdict.NOT_ALLOWED
 
 
@@ -487,7 +492,7 @@ def raw_call(*commands: Command) -> Call:
         tool="kartra_proxy_write",
         title="Raw Kartra write",
         operation=request,
-        risk=max(WRITE, gates.request_risk(request)),
+        risk=max(WRITE, policy_risk.request_risk(request)),
         names=frozenset({"kartra_proxy_write"}),
         commands=commands,
     )
@@ -516,7 +521,7 @@ REQUESTS: Mapping[str, tuple[RawRequest, Risk]] = {
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_raw_request_is_as_dangerous_as_its_worst_command(case: str):
     request, risk = REQUESTS[case]
-    assert gates.request_risk(request) is risk
+    assert policy_risk.request_risk(request) is risk
 
 
 TAG, UNTAG, REFUND = Command("assign_tag"), Command("unassign_tag"), Command("refund_transaction")

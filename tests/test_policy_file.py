@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.ledger.records import Limits
 from kartra_mcp.policy.fingerprint import described, digest, loosened
 from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.limits import Limits
 from kartra_mcp.policy.policy_file import read_policy_file
 from kartra_mcp.settings import read_settings
 

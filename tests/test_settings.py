@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.options import NOTHING
 from kartra_mcp.policy import gates as policy
+from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.settings import (
     SETTINGS,
     Settings,
@@ -169,7 +170,7 @@ def test_several_bad_values_are_each_named():
 
 def test_a_list_that_names_nothing_allows_nothing():
     rules = policy.Rules(dict.fromkeys(Risk, Gate.ALLOW), allow=read({"ALLOW": ","}).allow)
-    names = policy.action_names("kartra_get_lead", "get-lead", "get_lead")
+    names = policy_risk.action_names("kartra_get_lead", "get-lead", "get_lead")
     assert policy.judge(Risk.READ, names, rules) is policy.Verdict.NOT_ALLOWED
 
 
@@ -295,7 +296,7 @@ def test_no_environment_raises_or_widens(env: dict[str, str]):
     for name, on in (("READ_ONLY", settings.read_only), ("SANDBOX", settings.sandbox)):
         said = env.get(f"KARTRA_MCP_{name}", "").strip().lower()
         assert on or said in unset or said.startswith("${user_config")
-    names = policy.action_names("kartra_get_lead", "get-lead", "get_lead")
+    names = policy_risk.action_names("kartra_get_lead", "get-lead", "get_lead")
     policy.listed(tuple(names), policy.Rules(settings.gates, allow=settings.allow))
     if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.problems:
         assert settings.allow or "${user_config" in env["KARTRA_MCP_ALLOW"]

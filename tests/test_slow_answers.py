@@ -10,12 +10,13 @@ import anyio
 import pytest
 
 from kartra_mcp.consent.flow import Asked, Consent
+from kartra_mcp.core.deadline import Deadline, Patience
 from kartra_mcp.core.elicitation import Answered, Client, QuestionToReturn
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Action, Call, Command, Gate, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, Limits, Minted, new_intent_id
-from kartra_mcp.membrane.limiter import Deadline, Patience
+from kartra_mcp.ledger.records import Binding, Intent, Minted, new_intent_id
+from kartra_mcp.policy.limits import Limits
 
 SLOW = 1.2
 """Seconds that a program takes: longer than what makes an answer a host's own."""

@@ -14,7 +14,8 @@ from benchmarks import accounts
 from benchmarks.numbers import Row, in_turn, repeated
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, Limits, new_intent_id
+from kartra_mcp.ledger.records import Binding, Intent, new_intent_id
+from kartra_mcp.policy.limits import Limits
 
 TITLE = "The ledger at 10,000 lines"
 ABOUT = (

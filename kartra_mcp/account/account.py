@@ -29,6 +29,7 @@ from kartra_mcp.account.snapshot import (
 )
 from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, Refused
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Connection, Executed
@@ -36,7 +37,6 @@ from kartra_mcp.core.sanitize import clean, cut
 from kartra_mcp.core.state_dir import State
 from kartra_mcp.core.threads import in_thread
 from kartra_mcp.membrane.client import Membrane, Program
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.membrane.pagination import ActionList, joined
 
 FIRST_LIST = 20.0

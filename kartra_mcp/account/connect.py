@@ -32,11 +32,12 @@ from kartra_mcp.account.connect_steps import (
     settled,
 )
 from kartra_mcp.account.selection import require_usable
+from kartra_mcp.core import file_locks
+from kartra_mcp.core.deadline import Deadline, Patience
 from kartra_mcp.core.elicitation import PERSON_WAIT, Address, Client, QuestionToReturn
 from kartra_mcp.core.errors import KartraMCPError, Refused
 from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.membrane.client import Membrane
-from kartra_mcp.membrane.limiter import Deadline, Patience
 
 ONE_WAIT, PAUSE = 30, 2.0
 """Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
@@ -194,17 +195,15 @@ async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
     """The turn to connect among all on this state folder; it ends with the process at the latest.
 
     Raises:
-        Refused: in_progress, ledger_unavailable; nothing was begun.
+        Refused: in_progress, ledger_unavailable; nothing was started.
     """
-    from kartra_mcp.ledger.errors import of_system
-
     try:
         while (held := _held(folder)) is None:
             if not deadline.allows(write=True, after=POLL):
                 raise _in_progress()
             await anyio.sleep(POLL)
     except OSError as problem:
-        raise of_system(problem) from None
+        raise _no_lock(problem) from None
     try:
         yield
     finally:
@@ -212,10 +211,17 @@ async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
 
 
 def _held(folder: Path) -> int | None:
-    from kartra_mcp.ledger import running_locks
-
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return running_locks.alone(folder / _LOCK)
+    return file_locks.alone(folder / _LOCK)
+
+
+def _no_lock(problem: OSError) -> Refused:
+    return Refused(
+        "ledger_unavailable",
+        f"The file {_LOCK} in the state folder cannot be locked "
+        f"({problem.strerror or type(problem).__name__}). Nothing was started.",
+        "Make the state folder writable, or set KARTRA_MCP_STATE_DIR to another folder.",
+    )
 
 
 def _in_progress() -> Refused:

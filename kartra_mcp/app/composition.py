@@ -21,6 +21,7 @@ from kartra_mcp.core.state_dir import State
 from kartra_mcp.membrane.client import Membrane
 from kartra_mcp.policy.gates import Rules
 from kartra_mcp.server.mcp_server import MCPServer
+from kartra_mcp.server.resource_reader import ResourceReader
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def compose(settings: Settings, clock: Callable[[], float] = time.time) -> Compo
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = Finder(exposure), Kept(state)
     tools = Tools(settings, rules, exposure, finder, account, gateway, connecting, kept, shown)
-    return Composed(MCPServer(tools, account, sandbox=settings.sandbox), membrane, state, tools)
+    reader = ResourceReader(settings, rules, account)
+    mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox)
+    return Composed(mcp, membrane, state, tools)
 
 
 def rules_of(settings: Settings) -> Rules:

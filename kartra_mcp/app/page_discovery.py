@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kartra_mcp.core.file_locks import alone, turn
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.state_dir import State
-from kartra_mcp.ledger.running_locks import alone, turn
 
 FILE, LOCK, TURN = "page.json", "page.lock", "page.turn"
 WAIT = 1.0

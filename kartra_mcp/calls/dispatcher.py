@@ -9,24 +9,23 @@ from typing import Any
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import Connecting
 from kartra_mcp.calls import pagination, responses
-from kartra_mcp.calls.gateway import Done, Gateway, not_allowed, read_only
+from kartra_mcp.calls.gateway import Done, Gateway
 from kartra_mcp.calls.responses import Answer
 from kartra_mcp.calls.result_store import Kept
 from kartra_mcp.calls.status import status
-from kartra_mcp.catalogue import builtin_tools, catalogue, consent_arguments, run_by_name
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS, PROXY_READ, OwnTool
+from kartra_mcp.catalogue import builtin_tools, catalogue, run_by_name
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS, OwnTool
 from kartra_mcp.catalogue.catalogue import EMPTY, Entry
-from kartra_mcp.catalogue.definitions import is_gated, own_arguments
+from kartra_mcp.catalogue.definitions import own_arguments
 from kartra_mcp.catalogue.exposure import Exposure
+from kartra_mcp.catalogue.raw_calls import raw_call
 from kartra_mcp.catalogue.search import Finder
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import Client
-from kartra_mcp.core.models import Call, Reply, Risk, Said
+from kartra_mcp.core.models import Call, Reply
 from kartra_mcp.core.sanitize import cleaned_with_line, cut
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules, Verdict
-from kartra_mcp.schemas import arguments
-from kartra_mcp.server.instructions import instructions
+from kartra_mcp.policy.gates import Rules, refuse
 from kartra_mcp.settings import Settings
 
 FOUND = 10
@@ -74,21 +73,6 @@ class Tools:
         if own is builtin_tools.READ_MORE:
             return self._read_more(given)
         return self._answer(await self._own(own, given or {}, deadline, client))
-
-    def instructions(self) -> str:
-        """What a model reads before it acts; which account, as far as is known at the start."""
-        connection = None if self.settings.sandbox else self.account.served_last()
-        account = f"connection {connection}" if connection else "see kartra_status"
-        by_name = self.settings.expose != "all"
-        return instructions(account, self.rules, sandbox=self.settings.sandbox, by_name=by_name)
-
-    async def resource(self, uri: str) -> tuple[str, str]:
-        """The MIME type and the text of a resource."""
-        from kartra_mcp.server.resources import limits_in, read_resource
-
-        listed = await self.account.listed()
-        own, limits = OWN_TOOLS.values(), limits_in(self.settings)
-        return read_resource(uri, listed, own, self.rules, limits)
 
     async def _own_name(
         self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: Client
@@ -217,34 +201,6 @@ class Tools:
         )
 
 
-def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
-    """The guarded call of a raw request.
-
-    Raises:
-        Refused: what is hostile, not permitted here, or has another tool of its own.
-    """
-    from kartra_mcp.kartra import request_guard  # not on the way to the first list
-
-    own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
-    if is_gated(tool, rules):
-        own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
-    request = request_guard.read_request(own)
-    reads = tool is PROXY_READ
-    (request_guard.require_reads if reads else request_guard.require_own_tools)(request)
-    for command in request.commands:
-        catalogue.refuse_raw_amounts(command)
-    risk = gates.request_risk(request)
-    return Call(
-        tool=tool.name,
-        title=tool.title,
-        operation=request,
-        risk=risk if reads else max(risk, Risk.WRITE),
-        names=frozenset({tool.name}),
-        commands=request.commands,
-        said=said,
-    )
-
-
 def one_line(entry: Entry) -> dict[str, str]:
     """One result of a search."""
     line = " ".join((entry.action.description or entry.title).split())
@@ -262,11 +218,3 @@ def truncated(page: pagination.Page, result_id: str) -> dict[str, Any]:
         **place,
         **note,
     }
-
-
-def refuse(verdict: Verdict | None) -> None:
-    """Raise for what is hidden: what is not listed cannot be called."""
-    if verdict is Verdict.READ_ONLY:
-        raise read_only()
-    if verdict is not None:
-        raise not_allowed()

@@ -11,24 +11,22 @@ import anyio
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.selection import require_usable
+from kartra_mcp.calls import retry
 from kartra_mcp.calls.read_commands import ActionRead, how_to_read
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.consent import confirmation
+from kartra_mcp.core.deadline import Deadline, Patience
 from kartra_mcp.core.elicitation import Client
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
-from kartra_mcp.kartra.errors import error_in, raise_for_error
+from kartra_mcp.kartra.errors import raise_for_error
 from kartra_mcp.membrane.client import Membrane, Record, ToDo
-from kartra_mcp.membrane.limiter import Deadline, Patience
-from kartra_mcp.membrane.responses import HTTPReply, RunLog
+from kartra_mcp.membrane.responses import RunLog, raise_for_status
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules, Verdict
+from kartra_mcp.policy.gates import Rules, Verdict, not_allowed, read_only
 
 if TYPE_CHECKING:
     from kartra_mcp.calls.writes import Writes
-
-OK = range(200, 300)
-TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +177,7 @@ class Gateway:
             try:
                 return await self._once(call, connection, to_do)
             except KartraMCPError as problem:
-                wait = gates.retry_after(problem, call.risk, tries)
+                wait = retry.retry_after(problem, call.risk, tries)
                 if wait is None or not deadline.allows(call.writes, after=wait):
                     raise
                 await anyio.sleep(wait)
@@ -194,38 +192,3 @@ class Gateway:
             reply = Reply(answer.body)
         raise_for_error(reply.result, write=call.writes)
         return reply
-
-
-def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
-    """Raise for an HTTP status that is no success; an error in the body says more."""
-    if answer.status is None or answer.status in OK:
-        return
-    if answer.status == TOO_MANY:
-        raise Failed(
-            "rate_limited",
-            "Kartra turned the request away because of too many calls; it was not executed.",
-            "Wait a second, then repeat it.",
-            executed=Executed.NO,
-        )
-    raise error_in(answer.body, write=write) or Failed(
-        "kartra_error",
-        f"The request was answered with the HTTP status {answer.status}.",
-        "Check the path; if this was a write, look in Kartra before repeating it.",
-        detail={"status": answer.status},
-    )
-
-
-def read_only() -> Refused:
-    return Refused(
-        "read_only",
-        "This server is read-only: only reads are listed and run. Nothing was done.",
-        "Ask the person who set KARTRA_MCP_READ_ONLY.",
-    )
-
-
-def not_allowed() -> Refused:
-    return Refused(
-        "not_allowed",
-        "The settings of this server do not allow this. Nothing was done.",
-        "Ask the person who set the allow and deny lists and the gates; kartra_status has them.",
-    )

@@ -9,9 +9,9 @@ from typing import Any
 
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.core.models import Action, Command, RawRequest, Risk
-from kartra_mcp.kartra import commands
-from kartra_mcp.kartra.commands import plain
-from kartra_mcp.policy import gates
+from kartra_mcp.kartra import commands, fields
+from kartra_mcp.kartra.fields import plain
+from kartra_mcp.policy import risk
 from kartra_mcp.schemas import arguments
 
 ENDPOINT = "/api"
@@ -44,12 +44,12 @@ def _fields(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any] | None:
         if own is None:
             return None
         found[own] = value
-    return arguments.normalised(entry.portable, found, commands.ID_NAMES, commands.AMOUNT_NAMES)
+    return arguments.normalised(entry.portable, found, fields.ID_NAMES, fields.AMOUNT_NAMES)
 
 
 def _aliases(name: str, value: Any) -> list[str]:
     """The plain names that a value may go by, its own first; an address never stands as an id."""
-    kinds = [names for names in commands.TARGETS.values() if name in names or name == "id"]
+    kinds = [names for names in fields.TARGETS.values() if name in names or name == "id"]
     address = "@" in str(value)
     others = [plain(alias) for names in kinds for alias in names if ("email" in alias) == address]
     return [plain(name), *others, *([] if address else ["id"])]
@@ -69,5 +69,5 @@ def _raw(command: Command) -> RawRequest:
         content_type="application/json",
         commands=(command,),
     )
-    assert gates.request_risk(request) is Risk.READ, command.name  # noqa: S101
+    assert risk.request_risk(request) is Risk.READ, command.name  # noqa: S101
     return request

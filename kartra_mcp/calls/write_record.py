@@ -9,9 +9,10 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.threads import in_thread
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Ending, Intent, Limits
+from kartra_mcp.ledger.records import Binding, Ending, Intent
 from kartra_mcp.ledger.running_locks import Running
 from kartra_mcp.membrane.client import Begun
+from kartra_mcp.policy.limits import Limits
 
 
 @dataclass(slots=True)

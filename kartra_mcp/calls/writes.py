@@ -11,28 +11,21 @@ from kartra_mcp.calls.reconciliation import WHAT_TO_CHECK, Logged, finding, logg
 from kartra_mcp.calls.write_record import Recorded
 from kartra_mcp.consent.facts import Facts, Read, facts_of
 from kartra_mcp.consent.flow import Agreement, Asked, Consent, no_page
+from kartra_mcp.core.deadline import Patience
 from kartra_mcp.core.elicitation import Client
 from kartra_mcp.core.errors import KartraMCPError, Refused, internal_error
 from kartra_mcp.core.models import Action, Call, Connection, Executed, Gate, Reply, Risk
 from kartra_mcp.core.threads import in_thread
-from kartra_mcp.kartra import commands, operations
+from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import (
-    Binding,
-    Ending,
-    Filters,
-    Intent,
-    Limits,
-    moment,
-    new_intent_id,
-)
-from kartra_mcp.membrane.limiter import Patience
+from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, moment, new_intent_id
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.fingerprint import described, digest, loosened
 from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.limits import Limits
 
 KEPT_FACTS = (
     "transaction_id",
@@ -357,7 +350,7 @@ def _kept(facts: Facts | None) -> dict[str, Any]:
 
 
 def _email(call: Call) -> str:
-    found = commands.find_values(operations.arguments_of(call), frozenset({"email", "leademail"}))
+    found = fields.find_values(operations.arguments_of(call), frozenset({"email", "leademail"}))
     return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
 
 

@@ -18,8 +18,9 @@ from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, Call, Command, Risk, Said
 from kartra_mcp.core.sanitize import clean, cut
-from kartra_mcp.kartra import commands
+from kartra_mcp.kartra import commands, fields
 from kartra_mcp.policy import gates
+from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
 from kartra_mcp.schemas.portable import Portable, portable
 
@@ -51,22 +52,22 @@ class Entry:
     @cached_property
     def command(self) -> str:
         """The Kartra command behind it, or ""."""
-        return gates.action_command(self.action)
+        return policy_risk.action_command(self.action)
 
     @cached_property
     def risk(self) -> Risk:
         """The highest that its arguments can make of it."""
-        return gates.action_risk(self.action)
+        return policy_risk.action_risk(self.action)
 
     @cached_property
     def least(self) -> Risk:
         """The lowest: what hides it."""
-        return gates.least_risk(self.action)
+        return policy_risk.least_risk(self.action)
 
     @cached_property
     def names(self) -> frozenset[str]:
         """All that allow, deny and gates may call it."""
-        own = gates.action_names(self.tool, self.action.key, self.command)
+        own = policy_risk.action_names(self.tool, self.action.key, self.command)
         return own | {tool_name(self.action)}
 
     @cached_property
@@ -171,14 +172,14 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     if gated:
         own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
     money = commands.moves_money(entry.action.key or entry.action.name)
-    amounts = commands.amount_names(own, money=money)
-    normal = args.normalised(entry.portable, own, commands.ID_NAMES, amounts)
+    amounts = fields.amount_names(own, money=money)
+    normal = args.normalised(entry.portable, own, fields.ID_NAMES, amounts)
     strict = entry.risk is Risk.IRREVERSIBLE
     checked = args.checked(entry.portable, normal, strict=strict)
-    risk = gates.call_risk(entry.action, checked)
+    risk = policy_risk.call_risk(entry.action, checked)
     if risk is Risk.IRREVERSIBLE:
         refuse_amounts(checked, money=money)
-    command = gates.action_command(entry.action)
+    command = policy_risk.action_command(entry.action)
     return Call(
         tool=entry.tool,
         title=entry.title,
@@ -193,8 +194,8 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
 
 def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
-    for name, value in commands.find_amounts(arguments, money=money):
-        fault = args.amount_fault(value, cents=commands.in_cents(name))
+    for name, value in fields.find_amounts(arguments, money=money):
+        fault = args.amount_fault(value, cents=fields.in_cents(name))
         if fault:
             raise Refused(
                 "invalid_arguments",
@@ -206,7 +207,7 @@ def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
 
 def refuse_raw_amounts(command: Command) -> None:
     """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
-    if gates.command_risk(command) is Risk.IRREVERSIBLE:
+    if policy_risk.command_risk(command) is Risk.IRREVERSIBLE:
         money = commands.moves_money(command.name)
         for given in (command.lead, command.arguments):
             refuse_amounts(given, money=money)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kartra_mcp.core.models import Said
-from kartra_mcp.kartra.commands import plain
+from kartra_mcp.kartra.fields import plain
 
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {

@@ -76,16 +76,8 @@ def _action(entry: Entry, rules: Rules, listed: Collection[str]) -> Row:
 
 def _needs(between: tuple[Risk, Risk], names: tuple[str, ...], rules: Rules) -> tuple[Need, ...]:
     risks = [risk for risk in Risk if between[0] <= risk <= between[1]]
-    gates = [(risk, _gate(risk, names, rules)) for risk in risks]
+    gates = [(risk, policy.effective_gate(risk, names, rules)) for risk in risks]
     return tuple(Need(risk.word, str(gate), NEEDS[gate]) for risk, gate in gates)
-
-
-def _gate(risk: Risk, names: tuple[str, ...], rules: Rules) -> Gate:
-    """The gate of a risk; what read-only or the lists refuse is denied, whatever its gate."""
-    verdict = policy.judge(risk, names, rules)
-    if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED):
-        return Gate.DENY
-    return Gate.ALLOW if verdict is Verdict.RUN else policy.gate_of(risk, names, rules)
 
 
 def why_hidden(least: Risk, names: tuple[str, ...], rules: Rules) -> str:
@@ -100,3 +92,13 @@ def why_hidden(least: Risk, names: tuple[str, ...], rules: Rules) -> str:
     if policy.listed(names, Rules(deny=rules.deny)):
         return "not in KARTRA_MCP_ALLOW"
     return "in KARTRA_MCP_DENY"
+
+
+def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
+    """The highest risk and its gate; the lowest too where the arguments decide."""
+    named = tuple(names)
+    highest = {"risk": risk.word, "gate": str(policy.effective_gate(risk, named, rules))}
+    if least is risk:
+        return highest
+    lowest = str(policy.effective_gate(least, named, rules))
+    return {**highest, "least_risk": least.word, "least_gate": lowest}

@@ -18,6 +18,7 @@ from kartra_mcp.core.models import Call, Gate, Risk
 from kartra_mcp.core.sanitize import clean, cut
 from kartra_mcp.kartra import commands
 from kartra_mcp.policy import gates as policy
+from kartra_mcp.policy import risk
 from kartra_mcp.policy.gates import Rules
 
 
@@ -76,10 +77,10 @@ def action_named(name: str) -> str:
 
 def described(entry: Entry, rules: Rules) -> dict[str, Any]:
     """What a model has to know of an action before it runs it."""
-    from kartra_mcp.server.resources import judged
+    from kartra_mcp.catalogue.overview import judged
 
     reads = entry.risk is Risk.READ
-    row = commands.COMMANDS.get(policy.action_command(entry.action))
+    row = commands.COMMANDS.get(risk.action_command(entry.action))
     undo = row.undo if row else "not known"
     gated = policy.gated(entry.risk, entry.names, rules)
     consent = consent_arguments.properties((), refund=entry.refunds) if gated else {}

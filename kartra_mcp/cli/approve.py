@@ -9,17 +9,8 @@ from typing import Any
 from kartra_mcp.cli.pin import ask_pin, set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, put_json, run, whole
 from kartra_mcp.consent.decisions import no_pin, no_reason, outcome, require_waiting, tidied
-from kartra_mcp.core.terminal import (
-    ask,
-    local_time,
-    os_user,
-    pairs,
-    require_real,
-    say,
-    say_error,
-    table,
-    tidy,
-)
+from kartra_mcp.core.display import local_time, os_user, tidy
+from kartra_mcp.core.terminal import ask, pairs, require_real, say, say_error, table
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import moment
 

@@ -16,8 +16,9 @@ from kartra_mcp.client_config.edit import snippet
 from kartra_mcp.client_config.entry import REAL, REHEARSAL, Entry
 from kartra_mcp.client_config.install import Installed, found, install, of_name, uninstall
 from kartra_mcp.client_config.registry import BY_NAME
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.terminal import say, say_error, table, tidy
+from kartra_mcp.core.terminal import say, say_error, table
 from kartra_mcp.settings import SETTINGS, Setting, Settings, read_settings
 
 DID = {

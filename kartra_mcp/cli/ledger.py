@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 from kartra_mcp.cli.export import put, save
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, day, put_json, run, whole
+from kartra_mcp.core.display import local_time, tidy
 from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.terminal import ask, is_real, local_time, no_terminal, pairs, say, table, tidy
+from kartra_mcp.core.terminal import ask, is_real, no_terminal, pairs, say, table
 from kartra_mcp.ledger.export import FORMATS, written
 from kartra_mcp.ledger.records import MEANS, Filters, State, Verified
 

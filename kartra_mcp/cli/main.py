@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Imports, and a large answer, are many objects and none of them a circle: collect less.
         gc.set_threshold(100_000, 20, 100)
         # The first thing that happens: from here on nothing else can write to the client.
+        from kartra_mcp.server import stdio
 
         claimed = stdio.claim()
         sys.exit(serve(claimed, words))
@@ -70,6 +71,7 @@ def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
     import anyio
 
     from kartra_mcp.app.composition import compose
+    from kartra_mcp.server import stdio
 
     made = compose(read_settings(flags))
     server = made.mcp

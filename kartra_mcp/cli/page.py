@@ -81,12 +81,19 @@ def page(words: Sequence[str]) -> int:
         settings = read_settings(flags)
         for problem in settings.problems:
             say_error(f"{problem}.")
-        return _end(settings) if given.ends else _page(given, settings)
+        return _run(given, settings)
     except KartraMCPError as problem:
         tell(problem, as_json=given.as_json)
     except KeyboardInterrupt:  # before it served
         say_error("\nStopped.")
     return FOUND
+
+
+def _run(given: _Given, settings: Settings) -> int:
+    try:
+        return _end(settings) if given.ends else _page(given, settings)
+    except TimeoutError:
+        raise _locked(settings) from None
 
 
 def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str]]:
@@ -153,6 +160,8 @@ def _page(given: _Given, settings: Settings) -> int:
 def _claimed(settings: Settings) -> Held | None:
     try:
         return page_discovery.claim(settings.state_dir)
+    except TimeoutError:
+        raise
     except OSError as problem:
         raise _unwritable(settings, problem.strerror or "unknown") from problem
 
@@ -163,6 +172,15 @@ def _serve(given: _Given, settings: Settings, held: Held) -> int:
     if not serve(settings, held, given.serving, given.idle or IDLE):
         raise _unwritable(settings, "its file cannot be made")
     return DONE
+
+
+def _locked(settings: Settings) -> Refused:
+    return Refused(
+        "internal_error",
+        f"Another process has held page.turn in {settings.state_dir} for too long. "
+        "Nothing was started.",
+        "Try again; if this persists, end the other `kartra-mcp page`.",
+    )
 
 
 def _unwritable(settings: Settings, why: str) -> Refused:

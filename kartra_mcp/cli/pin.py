@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kartra_mcp.consent.decisions import require_pin
+from kartra_mcp.core.display import os_user
 from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.terminal import ask_secret, os_user, require_real, say
+from kartra_mcp.core.terminal import ask_secret, require_real, say
 from kartra_mcp.ledger.pin import SHORTEST, Pins
 
 

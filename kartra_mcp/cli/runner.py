@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.terminal import say_error, tidy
+from kartra_mcp.core.terminal import say_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
 

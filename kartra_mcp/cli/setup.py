@@ -11,9 +11,10 @@ from typing import Any
 from kartra_mcp.cli.pin import set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell, whole
 from kartra_mcp.client_config.registry import BY_NAME
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.terminal import is_real, say, say_error, tidy
+from kartra_mcp.core.terminal import is_real, say, say_error
 from kartra_mcp.onboarding.setup.prompts import Person
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, Given, Story
 from kartra_mcp.onboarding.setup.wizard import checked, setup

@@ -14,8 +14,9 @@ from kartra_mcp.app.composition import Composed, compose
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.overview import Row, rows
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
+from kartra_mcp.core.display import local_time
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.terminal import local_time, say, say_error, table
+from kartra_mcp.core.terminal import say, say_error, table
 from kartra_mcp.settings import Settings, flags_of, read_settings
 
 USAGE = 2

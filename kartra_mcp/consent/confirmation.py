@@ -5,7 +5,7 @@ from __future__ import annotations
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Call, Command, RawRequest
 from kartra_mcp.core.sanitize import clean, cut
-from kartra_mcp.kartra import commands as kartra
+from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.commands import COMMANDS
 
 SHOWN_VALUE = 60
@@ -44,13 +44,13 @@ def _name(call: Call, command: Command) -> str:
 
 def _whom(command: Command) -> str:
     fields = {**command.lead, **command.arguments}
-    names = kartra.ID_NAMES | kartra.AMOUNT_NAMES | kartra.WHOM_NAMES
+    names = kartra_fields.ID_NAMES | kartra_fields.AMOUNT_NAMES | kartra_fields.WHOM_NAMES
     found = [f"{_plain(name)} {_quoted(str(value))}" for name, value in _scalars(fields, names)]
     return f" ({', '.join(found[:5])})" if found else ""
 
 
 def _scalars(fields: dict[str, object], names: frozenset[str]) -> list[tuple[str, object]]:
-    found = kartra.find_values(fields, names)
+    found = kartra_fields.find_values(fields, names)
     return [(name, value) for name, value in found if isinstance(value, str | int | float)]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kartra_mcp.core.display import local_time, os_user, tidy
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.sanitize import shown
-from kartra_mcp.core.terminal import local_time, os_user, tidy
 from kartra_mcp.ledger.approvals import Approval, Approvals, not_seen
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import LOCKED, Pins

@@ -17,9 +17,8 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call, Command
 from kartra_mcp.core.sanitize import clean, cut
-from kartra_mcp.kartra import commands as kartra
-from kartra_mcp.kartra import operations
-from kartra_mcp.kartra.commands import plain
+from kartra_mcp.kartra import fields, operations
+from kartra_mcp.kartra.fields import plain
 from kartra_mcp.kartra.operations import Act, Target, money, normal_id
 
 MOST_READS = 10
@@ -322,7 +321,7 @@ _LEVEL_KEYS = (("level_name",), ("level_id",))
 
 def _object_with(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, Any]:
     """The object of this name, or that has one of these fields, wherever in the answer."""
-    named = next((v for _, v in kartra.find_values(answer, frozenset({plain(name)}))), None)
+    named = next((v for _, v in fields.find_values(answer, frozenset({plain(name)}))), None)
     if is_object(named):
         return named
     found = (found for found in _objects(answer, 6) if any(m in found for m in marks))
@@ -332,10 +331,10 @@ def _object_with(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str,
 def _listed(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
     """The rows of a list; what is no list, or goes on elsewhere, was not read."""
     rows = _rows(answer, name)
-    empty = any(v == [] for _, v in kartra.find_values(answer, frozenset({plain(name)})))
+    empty = any(v == [] for _, v in fields.find_values(answer, frozenset({plain(name)})))
     if answer is not None and not rows and not empty and answer != []:
         reader.unread.append(f"{what}: {NOT_UNDERSTOOD}")
-    if any(value for _, value in kartra.find_values(answer, _NEXT_PAGE)):
+    if any(value for _, value in fields.find_values(answer, _NEXT_PAGE)):
         reader.unread.append(f"{what}: there are more than one answer holds")
     return rows
 
@@ -346,7 +345,7 @@ _NEXT_PAGE = frozenset({"cursor", "nextcursor", "nextpage", "hasmore"})
 def _rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
     """The list of this name, else the first list of objects, wherever in the answer."""
     names = frozenset({plain(name), plain(name).removesuffix("list") + "s"})
-    named = next((v for _, v in kartra.find_values(answer, names)), None)
+    named = next((v for _, v in fields.find_values(answer, names)), None)
     found = named if is_array(named) else _first_list(answer, 6)
     if not found and is_object(named):
         found = list(named.values())  # a list that is keyed by id

@@ -16,16 +16,17 @@ import anyio
 from kartra_mcp.consent import preview
 from kartra_mcp.consent.facts import Facts, Read, read_facts
 from kartra_mcp.consent.preview import Preview
+from kartra_mcp.core.deadline import Patience
 from kartra_mcp.core.elicitation import PERSON_WAIT, Answered, Client, Question, QuestionToReturn
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Call, Gate
 from kartra_mcp.core.threads import in_thread
 from kartra_mcp.ledger.approvals import Request as ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, Limits
+from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.rules import identity_key
-from kartra_mcp.membrane.limiter import Patience
 from kartra_mcp.policy.gates import stricter
+from kartra_mcp.policy.limits import Limits
 
 MOST_QUESTIONS = 2
 MOST_REMEMBERED = 1_000

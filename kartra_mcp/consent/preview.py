@@ -13,7 +13,7 @@ from kartra_mcp.core.elicitation import Answered, Question
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Call, Gate, RawRequest
 from kartra_mcp.core.sanitize import clean, cut, without_secrets
-from kartra_mcp.kartra import commands, operations
+from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.operations import Act, money
 from kartra_mcp.ledger.records import Minted, moment
@@ -211,7 +211,7 @@ def _what(call: Call) -> str:
 
 def _named(call: Call, facts: Facts) -> list[tuple[str, Any]]:
     shown = facts.shown
-    given = commands.find_values(shown.get("arguments"), commands.WHOM_NAMES)
+    given = fields.find_values(shown.get("arguments"), fields.WHOM_NAMES)
     others = _what(call) if len(call.commands) > 1 and facts.act is not Act.OTHER else ""
     memberships: list[dict[str, Any]] = shown.get("memberships") or [{}]
     return [

@@ -7,6 +7,8 @@ KartraMCPError
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import Any
 
 from kartra_mcp.core.models import Executed
@@ -94,3 +96,10 @@ def internal_error(executed: Executed) -> Failed:
         "If this was a write, look in Kartra before repeating it; please report the error.",
         executed=executed,
     )
+
+
+def where(slip: BaseException) -> str:
+    """Which exception, in which file and line; never its text."""
+    frames = traceback.extract_tb(slip.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(slip).__name__ + place

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import getpass
 import io
-import os
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -17,12 +15,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.sanitize import clean, cut, without_ansi
-
-LONGEST = 1_000
-"""Characters of one value that are shown."""
 
 UNBOUND = 120
 """Columns where nothing tells how wide it is: a pipe, a file."""
@@ -84,30 +78,6 @@ def working(text: str, *, errors: bool = False) -> Generator[Callable[[str], Non
         yield lambda now: shown.update(Text(now))
 
 
-def tidy(value: Any, length: int = LONGEST) -> str:
-    """A stranger's value as one line that cannot move the cursor or hide what it says."""
-    return cut(" ".join(clean(without_ansi(_plain(value))).split()), length)
-
-
-def local_time(at: float | None) -> str:
-    """`2026-11-23 17:06:00 CET`, as the person's clock has it."""
-    if at is None:
-        return "-"
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
-def os_user() -> str:
-    """Who runs this, as the system knows them, whatever the environment says."""
-    if sys.platform == "win32":
-        return os.getlogin()
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
-
-
 def is_real() -> bool:
     """Whether a person can be asked here: neither end is a pipe or a file."""
     return all(s is not None and not s.closed and s.isatty() for s in (sys.stdin, sys.stdout))  # pyright: ignore[reportUnnecessaryComparison]
@@ -149,15 +119,3 @@ def no_terminal(what: str) -> Refused:
         f"{what} only on a real terminal: this one's input or output is a pipe or a file.",
         "Run the command yourself, in a terminal window of your own.",
     )
-
-
-def _plain(value: Any) -> str:
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if is_object(value):
-        return "; ".join(f"{name}: {_plain(inner)}" for name, inner in value.items())
-    if is_array(value):
-        return " | ".join(map(_plain, value)) or "-"
-    return str(value)

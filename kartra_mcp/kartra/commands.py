@@ -6,14 +6,12 @@ Membrane publishes. No IO, no decisions: `policy.py` judges with these tables.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.fields import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,97 +202,6 @@ METHOD_RISKS: Mapping[str, Risk] = {
 CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
 """Kartra's three credentials. Membrane adds them; nobody else may."""
 
-TARGETS: Mapping[str, tuple[str, ...]] = {
-    "transaction": (
-        "transaction_id",
-        "transaction",
-        "sale_id",
-        "payment_id",
-        "order_id",
-    ),
-    "subscription": (
-        "subscription_id",
-        "subscription",
-        "transaction_internal_subscription_id",
-        "internal_subscription_id",
-        "transaction_subscription_id",
-        "recurring_id",
-    ),
-    "membership": ("membership_id", "membership_name", "membership"),
-    "lead": (
-        "lead_id",
-        "contact_id",
-        "customer_id",
-        "lead_identifier",
-        "email",
-        "lead_email",
-        "lead",
-    ),
-}
-"""What a call acts on → the names it goes by, in the order in which they are believed."""
-
-AMOUNTS = (
-    "refund_amount",
-    "amount",
-    "amount_to_refund",
-    "refund_value",
-    "partial_amount",
-    "subscription_amount",
-)
-"""The names that an amount of money goes by."""
-
-AMOUNT_WORDS = frozenset({"amount", "sum", "total", "value", "price", "cents"})
-NO_AMOUNT_ENDS = frozenset(
-    {"id", "ids", "count", "currency", "type", "flag", "unit", "name", "reason", "note"}
-)
-"""Of what moves money, every field with one of these words is an amount, unless it ends so."""
-
-LEADS = ("lead", "contact", "customer", "subscriber", "person", "user", "member", "record")
-
-TARGET_OF: Mapping[str, tuple[str, ...]] = {
-    "refund_transaction": ("transaction",),
-    "cancel_transaction": ("subscription", "transaction"),
-    "modify_subscription_status": ("subscription",),
-    "edit_subscription": ("subscription",),
-    "revoke_membership_access": ("membership",),
-    "grant_membership_access": ("membership",),
-}
-"""Which kind of target a command has; every other command's is the lead."""
-
-
-def plain(name: str) -> str:
-    """`transactionId`, `Transaction-ID` and `transaction_id` are one name: `transactionid`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-@lru_cache(maxsize=4_096)
-def words(text: str) -> tuple[str, ...]:
-    """`refundLead`, `refund-lead` → refund, lead; `APIRefund` → api, refund."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
-    return tuple(word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
-
-
-def holds_word(name: str, wanted: str) -> bool:
-    """Whether a word of the name has `wanted` in it: `autoRefund` and `autorefund` refund."""
-    return any(wanted in word for word in words(name))
-
-
-ID_NAMES = frozenset(
-    plain(name)
-    for name in ("id", *(n for names in TARGETS.values() for n in names))
-    if "email" not in name and "name" not in name
-)
-AMOUNT_NAMES = frozenset(plain(name) for name in AMOUNTS)
-LEAD_ID_NAMES = frozenset(
-    owner + end for owner in ("", *LEADS) for end in ("id", "identifier", "uid", "key")
-)
-"""Plain names that say which lead is meant, without its address."""
-WHOM_NAMES = frozenset(
-    plain(name)
-    for name in ("email", "lead_email", "tag_name", "list_name", "sequence_name", "membership_name")
-)
-"""Names that say to whom or to what something happens, beside ids and amounts."""
-
 
 def command_of(key: str) -> str:
     """The Kartra command that a name reads as, or "" where it is none that is known.
@@ -310,68 +217,10 @@ def action_command(key: str) -> str:
     return command_of(key) if key.isascii() else ""
 
 
-def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """Every (name, value), nested too, whose name is one of the plain `names`.
-
-    Of an amount that holds its number under `value`, that number.
-    """
-    if is_object(arguments):
-        for name, value in arguments.items():
-            if plain(str(name)) in names:
-                yield str(name), _number_of(str(name), value)
-            yield from find_values(value, names)
-    elif is_array(arguments):
-        for value in arguments:
-            yield from find_values(value, names)
-
-
 @lru_cache(maxsize=4_096)
 def moves_money(name: str) -> bool:
     """Whether every amount-like field of what is called so is a sum of money to be judged."""
     return "refund" in plain(name) or command_of(name) == "edit_subscription"
-
-
-def amount_names(arguments: Any, *, money: bool) -> frozenset[str]:
-    """The plain names of the amounts in these arguments; `money` as by `moves_money`."""
-    if not money:
-        return AMOUNT_NAMES
-    return AMOUNT_NAMES | {plain(name) for name, _ in named_in(arguments) if is_amount(name)}
-
-
-def find_amounts(arguments: Any, *, money: bool) -> Iterator[tuple[str, Any]]:
-    """Every (name, value) of an amount, nested too; a flag that is only called like one is none."""
-    for name, value in find_values(arguments, amount_names(arguments, money=money)):
-        if plain(name) in AMOUNT_NAMES or not isinstance(value, bool):
-            yield name, value
-
-
-def is_amount(name: str) -> bool:
-    """Whether a field of what moves money is an amount by its words."""
-    said = words(name)
-    ends = said[-1:] and said[-1].endswith(tuple(AMOUNT_WORDS))
-    return bool(ends or AMOUNT_WORDS.intersection(said)) and said[-1] not in NO_AMOUNT_ENDS
-
-
-def in_cents(name: str) -> bool:
-    return "cents" in words(name)
-
-
-def named_in(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every (name, value), nested too."""
-    if is_object(value):
-        for name, inner in value.items():
-            yield str(name), inner
-            yield from named_in(inner)
-    elif is_array(value):
-        for inner in value:
-            yield from named_in(inner)
-
-
-def _number_of(name: str, value: Any) -> Any:
-    """The amount `{"value": 5, "currency": "USD"}` says 5, and so does one under `amount`."""
-    if not is_object(value) or not (plain(name) in AMOUNT_NAMES or is_amount(name)):
-        return value
-    return value.get("value", value.get("amount", value))
 
 
 _BY_PLAIN: Mapping[str, str] = {

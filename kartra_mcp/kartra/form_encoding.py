@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
 from kartra_mcp.kartra import commands
+from kartra_mcp.kartra import fields as kartra_fields
 
 MAX_FIELDS = 1000
 """PHP's max_input_vars: it silently drops every field after this one."""
@@ -32,7 +33,7 @@ _MANGLED = str.maketrans(" .[", "___")
 _BLANK = frozenset(["", *" \t\n\v\f\r"])
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"""\\(?:u([0-9A-Fa-f]{4})|(["'\\/]))""")
-_CREDENTIALS = frozenset(commands.plain(name) for name in commands.CREDENTIALS)
+_CREDENTIALS = frozenset(kartra_fields.plain(name) for name in commands.CREDENTIALS)
 _OVERRIDES = frozenset({"xhttpmethodoverride", "xhttpmethod", "xmethodoverride", "methodoverride"})
 _COMMAND_NAMES = frozenset({"cmd", "getlead"})
 _FIELD_IN_TEXT = re.compile(
@@ -142,12 +143,12 @@ def read_as(name: str) -> str:
 
 
 def is_credential(name: str) -> bool:
-    return commands.plain(read_as(name)) in _CREDENTIALS
+    return kartra_fields.plain(read_as(name)) in _CREDENTIALS
 
 
 def is_override(name: str) -> bool:
     read = read_as(name)
-    return read == "_method" or commands.plain(read) in _OVERRIDES
+    return read == "_method" or kartra_fields.plain(read) in _OVERRIDES
 
 
 def hides_command(text: str) -> bool:
@@ -163,7 +164,7 @@ def hides_command(text: str) -> bool:
 def form_holds_command(text: str) -> bool:
     """Whether any way of reading a text as a form finds a field that would count as a command."""
     return any(
-        commands.plain(read_as(part)) in _COMMAND_NAMES or is_credential(part)
+        kartra_fields.plain(read_as(part)) in _COMMAND_NAMES or is_credential(part)
         for reading in _decodings(text)
         for piece in re.split("[&;?]", reading)
         for part in re.split(r"[\[\]]", piece.partition("=")[0])

@@ -17,8 +17,8 @@ from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Action, Call, Command, Risk
-from kartra_mcp.kartra import commands
-from kartra_mcp.kartra.commands import plain
+from kartra_mcp.kartra import fields
+from kartra_mcp.kartra.fields import plain
 
 CENT = Decimal("0.01")
 
@@ -126,15 +126,13 @@ def is_plain(call: Call) -> bool:
 
 def _amounts(call: Call) -> set[Decimal | None]:
     judged = act_of(call) in (Act.REFUND, Act.CHANGE)
-    found = commands.find_amounts(arguments_of(call), money=judged)
+    found = fields.find_amounts(arguments_of(call), money=judged)
     return {_in_units(name, money(value)) for name, value in found}
 
 
 def _in_units(name: str, amount: Decimal | None) -> Decimal | None:
     """`amount_cents: 500` is 5.00."""
-    return (
-        (amount / 100).quantize(CENT) if amount is not None and commands.in_cents(name) else amount
-    )
+    return (amount / 100).quantize(CENT) if amount is not None and fields.in_cents(name) else amount
 
 
 def money(value: Any) -> Decimal | None:
@@ -164,13 +162,13 @@ def needs_target(call: Call) -> bool:
 
 def _wanted(command: Command) -> str:
     names = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
-    found = [v for _, v in commands.find_values(dict(command.arguments), names)]
+    found = [v for _, v in fields.find_values(dict(command.arguments), names)]
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
 def _named(given: Mapping[str, Any], kind: str) -> list[Any]:
     """The values that go by a kind's names, the most believed name first alone."""
-    for alias in commands.TARGETS[kind]:
+    for alias in fields.TARGETS[kind]:
         flat = plain(alias)
         found = [value for name, value in _scalars(given, "") if name in (flat, flat + "id")]
         if found:
@@ -218,6 +216,6 @@ def _normal(value: Any, name: str = "") -> Any:
         return {n: _normal(v, plain(n)) for n, v in value.items()}
     if is_array(value):
         return [_normal(v, name) for v in value]
-    if name in commands.AMOUNT_NAMES:
+    if name in fields.AMOUNT_NAMES:
         return str(money(value))
-    return normal_id(value) if name in commands.ID_NAMES and value is not None else value
+    return normal_id(value) if name in fields.ID_NAMES and value is not None else value

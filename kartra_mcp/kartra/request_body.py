@@ -15,6 +15,7 @@ from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra import commands
+from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.form_encoding import (
     NAME,
     TOO_DEEP,
@@ -270,7 +271,7 @@ def _look_alike(tree: Tree) -> str:
 
 
 def _looks_like_structure(field: Field) -> bool:
-    real = _STRUCTURE.get(commands.plain(read_as(field.name)), field.name)
+    real = _STRUCTURE.get(kartra_fields.plain(read_as(field.name)), field.name)
     anywhere = real in {"cmd", "get_lead"}
     return field.name != real and (anywhere or not field.within)
 
@@ -384,7 +385,7 @@ TREE_RULES: tuple[Rule[Tree], ...] = (
 
 PROTOTYPES = frozenset({"__proto__", "prototype", "constructor"})
 _TOP = ("actions", "lead", "get_lead")
-_STRUCTURE = {commands.plain(name): name for name in (*_TOP, "cmd")}
+_STRUCTURE = {kartra_fields.plain(name): name for name in (*_TOP, "cmd")}
 _NUMBER = re.compile(r"0|[1-9]\d{0,5}", re.ASCII)
 _COMMAND = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")

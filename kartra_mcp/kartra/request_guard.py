@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Command, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
+from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.form_encoding import (
     MAX_FIELDS,
     FormError,
@@ -102,7 +103,9 @@ def _own_tool(command: str) -> str:
     """The tool that must be used instead, by the table or, of an unknown command, by its words."""
     if command in kartra.COMMANDS:
         return OWN_TOOLS.get(command, "")
-    held = (tool for word, tool in OWN_TOOL_WORDS.items() if kartra.holds_word(command, word))
+    held = (
+        tool for word, tool in OWN_TOOL_WORDS.items() if kartra_fields.holds_word(command, word)
+    )
     return next(held, "")
 
 
@@ -266,7 +269,9 @@ def _named(place: str, odd: Callable[[str, Any], bool]) -> Callable[[Mapping[str
 def _login_name(fields: Mapping[str, Any]) -> bool:
     """A credential, or a name that other APIs log in with."""
     parts = (part for name in fields for part in re.split(r"[\[\]]", name))
-    return any(is_credential(part) or kartra.plain(read_as(part)) in _LOGINS for part in parts)
+    return any(
+        is_credential(part) or kartra_fields.plain(read_as(part)) in _LOGINS for part in parts
+    )
 
 
 _odd_param_name = _named("path_params", lambda n, _: not _PARAM.fullmatch(n) or n in PROTOTYPES)

@@ -8,7 +8,8 @@ from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approvals, confirmations, projection, rules
 from kartra_mcp.ledger.database import Transaction
-from kartra_mcp.ledger.records import Binding, Intent, Limits
+from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.policy.limits import Limits
 
 
 def refusal(

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kartra_mcp.core.file_locks import join, turn
 from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.errors import Damaged, of_sqlite, of_system, unavailable
 from kartra_mcp.ledger.hash_chain import Head, Line, next_line, walk
 from kartra_mcp.ledger.head_file import HeadFile, keep_names
-from kartra_mcp.ledger.running_locks import join, turn
 
 NAME = "ledger.db"
 WAIT = 3.5
@@ -162,8 +162,11 @@ class LedgerFile:
     @contextmanager
     def _turn(self) -> Generator[None]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with turn(self.folder / "ledger.turn", self._wait):
-            yield
+        try:
+            with turn(self.folder / "ledger.turn", self._wait):
+                yield
+        except TimeoutError:
+            raise unavailable("another kartra-mcp has been writing to it for too long") from None
 
     def _begun(self, db: sqlite3.Connection, how: str) -> Transaction:
         db.execute(how)

@@ -32,17 +32,9 @@ from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.database import WAIT, LedgerFile, Transaction
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.ledger.pseudonyms import keyed, read_or_make_key
-from kartra_mcp.ledger.records import (
-    Binding,
-    Ending,
-    Filters,
-    Intent,
-    Limits,
-    Minted,
-    NewChain,
-    Verified,
-)
+from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, Minted, NewChain, Verified
 from kartra_mcp.ledger.running_locks import Running, RunningLocks
+from kartra_mcp.policy.limits import Limits
 
 Noted = Literal["start", "policy", "consent", "look"]
 

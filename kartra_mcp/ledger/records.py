@@ -88,17 +88,6 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The caps in force; None is no cap."""
-
-    cap_refund: Decimal | None = None
-    cap_day_amount: Decimal | None = None
-    cap_day_count: int | None = 20
-    mail_per_hour: int = 100
-    repeat_window_days: int = 30
-
-
-@dataclass(frozen=True, slots=True)
 class Binding:
     """What a consent is for; it counts for nothing else."""
 

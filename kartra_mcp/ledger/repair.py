@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.file_locks import alone
 from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.database import LINE, LedgerFile, connect
 from kartra_mcp.ledger.errors import Damaged, of_sqlite
 from kartra_mcp.ledger.hash_chain import FIRST, Head, Line, next_line, walk
 from kartra_mcp.ledger.head_file import keep_names
 from kartra_mcp.ledger.records import NewChain, Verified
-from kartra_mcp.ledger.running_locks import RunningLocks, alone
+from kartra_mcp.ledger.running_locks import RunningLocks
 
 _BESIDE = ("", "-wal", "-shm")
 

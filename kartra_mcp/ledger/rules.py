@@ -11,7 +11,8 @@ from typing import Any
 
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, Limits, Past, moment
+from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, Past, moment
+from kartra_mcp.policy.limits import Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})

@@ -17,13 +17,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from kartra_mcp.account.selection import address_in, connector_id, read_connection, read_started
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
 from kartra_mcp.core.models import Action, Connection, Executed, RawRequest, Reply
 from kartra_mcp.core.sanitize import clean, cut
 from kartra_mcp.membrane import cli_output
 from kartra_mcp.membrane.client import Program, ToDo
-from kartra_mcp.membrane.limiter import Deadline, Turns, Unfinished
+from kartra_mcp.membrane.connections import address_in, connector_id, read_connection, read_started
+from kartra_mcp.membrane.limiter import Turns, Unfinished
 from kartra_mcp.membrane.pagination import ActionList, Ask, all_actions, identity_of, pages
 from kartra_mcp.membrane.responses import (
     HTTPReply,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.models import Action, Connection, RawRequest, Reply
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.membrane.pagination import ActionList
 from kartra_mcp.membrane.responses import HTTPReply, RunLog
 

@@ -16,12 +16,13 @@ from typing import Any, TypeGuard, TypeVar
 import anyio
 import anyio.to_thread
 
-from kartra_mcp.account.selection import connector_id, read_connection, read_started
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, Connection, RawRequest, Reply
 from kartra_mcp.core.sanitize import as_json
 from kartra_mcp.membrane.client import Program, ToDo
+from kartra_mcp.membrane.connections import connector_id, read_connection, read_started
 from kartra_mcp.membrane.credentials import Credentials, Minted, minted
 from kartra_mcp.membrane.errors import UNAUTHORIZED
 from kartra_mcp.membrane.http_messages import (
@@ -37,7 +38,7 @@ from kartra_mcp.membrane.http_messages import (
     without,
 )
 from kartra_mcp.membrane.http_transport import HTTP, Broken, Request, TooLarge, Unfit
-from kartra_mcp.membrane.limiter import Deadline, Turns, Unfinished
+from kartra_mcp.membrane.limiter import Turns, Unfinished
 from kartra_mcp.membrane.pagination import (
     MOST_PAGES,
     ActionList,

@@ -10,7 +10,8 @@ from typing import Any, TypeGuard
 
 from kartra_mcp.core.errors import Failed, KartraMCPError
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.models import Reply
+from kartra_mcp.core.models import Executed, Reply
+from kartra_mcp.kartra.errors import error_in
 from kartra_mcp.membrane.errors import (
     CLIENT_ERRORS,
     LOGGED_OUT,
@@ -131,3 +132,28 @@ def _unwrapped(value: Any) -> list[Any]:
 
 def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str)
+
+
+OK = range(200, 300)
+
+
+TOO_MANY = 429
+
+
+def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
+    """Raise for an HTTP status that is no success; an error in the body says more."""
+    if answer.status is None or answer.status in OK:
+        return
+    if answer.status == TOO_MANY:
+        raise Failed(
+            "rate_limited",
+            "Kartra turned the request away because of too many calls; it was not executed.",
+            "Wait a second, then repeat it.",
+            executed=Executed.NO,
+        )
+    raise error_in(answer.body, write=write) or Failed(
+        "kartra_error",
+        f"The request was answered with the HTTP status {answer.status}.",
+        "Check the path; if this was a write, look in Kartra before repeating it.",
+        detail={"status": answer.status},
+    )

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.ledger.records import Limits
 from kartra_mcp.policy.gates import Rules, stricter, tool_gates
+from kartra_mcp.policy.limits import Limits
 
 _LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour")
 

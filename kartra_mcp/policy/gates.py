@@ -6,19 +6,22 @@ Unknown is dangerous: a read needs a row in the table, or Membrane's word and a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import Any, TypeGuard
 
-from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.models import Action, Call, Command, Executed, Gate, RawRequest, Risk
-from kartra_mcp.kartra import commands as kartra
-from kartra_mcp.kartra.commands import COMMANDS, plain
+from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.models import (
+    Call,
+    Gate,
+    RawRequest,
+    Risk,
+)
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.fields import plain
+from kartra_mcp.policy.risk import command_names, command_risk
 
-MOST_RETRIES = 3
 PREFIX = "kartra_"
 ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
@@ -61,19 +64,6 @@ def judge(risk: Risk, names: Iterable[str], rules: Rules) -> Verdict:
     return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
 
 
-def retry_after(problem: KartraMCPError, risk: Risk, tries: int) -> float | None:
-    """Seconds after which a call is tried again, or None.
-
-    Only what says that it was not executed is repeated, an irreversible call not even then; and
-    a read once, when there was no readable answer.
-    """
-    turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
-    if turned_away and risk < Risk.IRREVERSIBLE and tries < MOST_RETRIES:
-        return 1.0
-    unread = risk is Risk.READ and not problem.answered and tries == 0
-    return 0.0 if unread else None
-
-
 def stricter(*gates: Gate) -> Gate:
     """The strictest of these; at least one is given."""
     return max(gates, key=tuple(Gate).index)
@@ -98,6 +88,15 @@ def gate_of(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
     own = [gate for pattern, gate in rules.tools if _matches(named, (pattern,))]
     of_risk = rules.gates.get(risk, Gate.DENY)
     return stricter(*own) if own and of_risk is not Gate.DENY else of_risk
+
+
+def effective_gate(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
+    """Return the gate of a risk; `DENY` for whatever read-only or the lists refuse."""
+    named = tuple(names)
+    verdict = judge(risk, named, rules)
+    if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED):
+        return Gate.DENY
+    return Gate.ALLOW if verdict is Verdict.RUN else gate_of(risk, named, rules)
 
 
 def tool_gates(patterns: Iterable[str], rules: Rules) -> dict[str, Gate]:
@@ -160,149 +159,6 @@ def _is_always_allowed(names: tuple[str, ...]) -> bool:
     return bool(names) and ALWAYS_ALLOWED.issuperset(names)
 
 
-def action_names(tool: str, key: str, command: str) -> frozenset[str]:
-    """All the names that allow and deny may use for an action."""
-    spelled = re.sub(r"[^a-z0-9_]+", "_", key.lower())
-    keyed = {f"kartra_{key.lower()}", f"kartra_{spelled}"} if key else set[str]()
-    return frozenset({tool} | keyed | ({f"kartra_{command}"} if command else set[str]()))
-
-
-def command_names(command: str) -> frozenset[str]:
-    """The names of a Kartra command inside a raw request: its own and its action's."""
-    key = next((k for k, c in kartra.ACTION_COMMANDS.items() if c == command), command)
-    return frozenset({f"kartra_{command}", f"kartra_{key}", f"kartra_{key.replace('_', '-')}"})
-
-
-def action_command(action: Action) -> str:
-    """The Kartra command behind an action; where it has no key, by its name."""
-    return kartra.action_command(action.key or action.name)
-
-
-def action_risk(action: Action) -> Risk:
-    """The highest that the action can reach, whatever its arguments. For the list."""
-    command = action_command(action)
-    return _with_command(action, COMMANDS[command].risk if command else None)
-
-
-def least_risk(action: Action) -> Risk:
-    """The lowest that the action can reach: what hides it."""
-    command = action_command(action)
-    return _with_command(action, COMMANDS[command].lowest if command else None)
-
-
-def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
-    """The risk of the action with these arguments."""
-    command = action_command(action)
-    return _with_command(action, command_risk(Command(command, arguments)) if command else None)
-
-
-def _with_command(action: Action, risk: Risk | None) -> Risk:
-    """A key names its command; a name alone only adds to what is unknown."""
-    if risk is None:
-        return _unknown_action_risk(action)
-    if action.key:
-        return max(risk, *_declared(action, known=True))
-    return max(risk, _unknown_action_risk(action))
-
-
-def command_risk(command: Command) -> Risk:
-    """The risk of one Kartra command with its arguments."""
-    row = COMMANDS.get(command.name)
-    if row is None:
-        return max(Risk.DESTRUCTIVE, _by_words(command.name))
-    by_arguments = _BY_ARGUMENTS.get(command.name)
-    return by_arguments(command) if by_arguments else row.risk
-
-
-def request_risk(request: RawRequest) -> Risk:
-    """The highest risk of a raw request's commands; without any, a GET without a body reads."""
-    if request.commands:
-        by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
-        return max(by_method, *(command_risk(c) for c in request.commands))
-    reads = request.method == "GET" and request.body is None
-    return Risk.READ if reads else Risk.DESTRUCTIVE
-
-
-def _edit_lead_risk(command: Command) -> Risk:
-    """Changing the address changes who the lead is; an empty value erases."""
-    fields = [given for given in (command.lead, command.arguments) if given]
-    named = [(plain(name), value) for name, value in kartra.named_in(fields)]
-    addresses = {name for name, _ in named if "mail" in name}
-    beside = len(addresses) > 1 or any(_names_the_lead(name, value) for name, value in named)
-    changes = any(name.startswith("new") for name in addresses) or (addresses and beside)
-    several = len({value.lower() for _, value in named if _is_address(value)}) > 1
-    return Risk.DESTRUCTIVE if changes or several or _empties(fields) else Risk.WRITE
-
-
-def _names_the_lead(name: str, value: Any) -> bool:
-    """Whether a field says who is meant by more than the address."""
-    alone = name in kartra.LEADS and isinstance(value, str | int | float)
-    return alone or name in kartra.LEAD_ID_NAMES
-
-
-def _is_address(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and re.fullmatch(r"\s*[^@\s]+@[^@\s]+\s*", value) is not None
-
-
-def _status_risk(command: Command) -> Risk:
-    """Only `pause` and `unpause` are known to be undoable; all else may be a cancellation."""
-    values = kartra.find_values(
-        {**command.lead, **command.arguments},
-        frozenset({"subscriptionstatusmodification", "statusmodification", "status"}),
-    )
-    wanted = {value if isinstance(value, str) else "" for _, value in values}
-    undoable = bool(wanted) and wanted <= {"pause", "unpause"}
-    return Risk.DESTRUCTIVE if undoable else Risk.IRREVERSIBLE
-
-
-_BY_ARGUMENTS: Mapping[str, Callable[[Command], Risk]] = {
-    "edit_lead": _edit_lead_risk,
-    "modify_subscription_status": _status_risk,
-}
-
-
-def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
-    """What Membrane's type and method say, as lower bounds.
-
-    Kartra's reads are POSTs too, so for a known command POST says nothing.
-    """
-    by_type = kartra.TYPE_RISKS.get(action.type, Risk.READ)
-    method = action.method.upper()
-    says_nothing = known and method == "POST"
-    by_method = Risk.READ if says_nothing else kartra.METHOD_RISKS.get(method, Risk.READ)
-    return by_type, by_method
-
-
-def _unknown_action_risk(action: Action) -> Risk:
-    said = _by_words(f"{action.key} {action.name}")
-    if said > Risk.READ:
-        return said
-    verb = next(iter(kartra.words(action.key or action.name)), "")
-    if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
-        return max(_declared(action, known=False))
-    declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
-    return max(declared, *_declared(action, known=False))
-
-
-def _by_words(name: str) -> Risk:
-    """What the words of an unknown name say, as a lower bound."""
-    words = kartra.words(name)
-    if any(kartra.holds_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
-        return Risk.IRREVERSIBLE
-    if any(word.startswith(kartra.IRREVERSIBLE_STARTS) for word in words):
-        return Risk.IRREVERSIBLE
-    destroys = any(word.startswith(kartra.DESTRUCTIVE_WORDS) for word in words)
-    return Risk.DESTRUCTIVE if destroys else Risk.READ
-
-
-def _empties(value: Any) -> bool:
-    if is_object(value):
-        return not value or any(_empties(inner) for inner in value.values())
-    if is_array(value):
-        return not value or any(_empties(inner) for inner in value)
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
 def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """By the letter, or but for `_`, `-` and capitals where a name has nothing else to lose."""
     return any(
@@ -329,3 +185,27 @@ def _alike(name: str, pattern: str) -> bool:
 def _plain_pattern(pattern: str) -> str:
     """As `kartra.plain`, with what makes it a pattern."""
     return re.sub(r"(\[[^]]+\])|[^a-z0-9*?]", r"\1", pattern.lower())
+
+
+def read_only() -> Refused:
+    return Refused(
+        "read_only",
+        "This server is read-only: only reads are listed and run. Nothing was done.",
+        "Ask the person who set KARTRA_MCP_READ_ONLY.",
+    )
+
+
+def not_allowed() -> Refused:
+    return Refused(
+        "not_allowed",
+        "The settings of this server do not allow this. Nothing was done.",
+        "Ask the person who set the allow and deny lists and the gates; kartra_status has them.",
+    )
+
+
+def refuse(verdict: Verdict | None) -> None:
+    """Raise for what is hidden: what is not listed cannot be called."""
+    if verdict is Verdict.READ_ONLY:
+        raise read_only()
+    if verdict is not None:
+        raise not_allowed()

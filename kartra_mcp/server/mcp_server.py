@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251  anyio has no timer that is not a task
 import logging
-import traceback
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -29,9 +27,10 @@ from kartra_mcp.calls import responses
 from kartra_mcp.calls.dispatcher import Tools
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.elicitation import Client, QuestionToReturn
-from kartra_mcp.core.errors import KartraMCPError, internal_error
+from kartra_mcp.core.errors import KartraMCPError, internal_error, where
 from kartra_mcp.core.models import Executed
 from kartra_mcp.server.elicitation import NEW_ERA, client_of, input_required
+from kartra_mcp.server.resource_reader import ResourceReader
 
 Context = ServerRequestContext[Any]
 ERAS = ("2025-11-25", "2026-07-28")
@@ -46,8 +45,11 @@ log = logging.getLogger(__name__)
 class MCPServer:
     """The tools as an MCP server of every protocol revision that the SDK knows."""
 
-    def __init__(self, tools: Tools, account: Account, *, sandbox: bool) -> None:
+    def __init__(
+        self, tools: Tools, account: Account, reader: ResourceReader, *, sandbox: bool
+    ) -> None:
         self._tools = tools
+        self._reader = reader
         self._account = account
         self._sandbox = sandbox
         self._bus = InMemorySubscriptionBus()
@@ -59,7 +61,7 @@ class MCPServer:
             version=__version__,
             title="SANDBOX Kartra" if sandbox else "Kartra",
             website_url=WEBSITE,
-            instructions=tools.instructions(),
+            instructions=self._reader.instructions(),
             lifespan=self._life,
             on_list_tools=self._list_tools,
             on_list_prompts=_list_prompts,
@@ -114,7 +116,7 @@ class MCPServer:
         self, _: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         with _as_protocol_error({"uri": str(params.uri)}):
-            mime, text = await self._tools.resource(str(params.uri))
+            mime, text = await self._reader.read(str(params.uri))
         content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
         return types.ReadResourceResult(contents=[content])
 
@@ -214,13 +216,6 @@ async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
             seconds = number * PROGRESS
             await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
             await anyio.sleep(PROGRESS)
-
-
-def where(slip: BaseException) -> str:
-    """Which exception, in which file and line; never its text."""
-    frames = traceback.extract_tb(slip.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return type(slip).__name__ + place
 
 
 def _result(text: str, **more: Any) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry
+from kartra_mcp.catalogue.overview import judged
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import cleaned_with_line
@@ -139,9 +141,9 @@ def _shown(limit: Any) -> Any:
 
 
 def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Rules) -> dict[str, Any]:
-    served = [_own(tool, rules) for tool in own if _listed(tool.least, {tool.name}, rules)]
+    served = [_own(tool, rules) for tool in own if not gates.hidden(tool.least, {tool.name}, rules)]
     entries = catalogue.entries.values()
-    served += [_entry(e, rules) for e in entries if _listed(e.least, e.names, rules)]
+    served += [_entry(e, rules) for e in entries if not gates.hidden(e.least, e.names, rules)]
     return {"tools": served, "left_out": list(catalogue.left_out)}
 
 
@@ -155,29 +157,10 @@ def _entry(entry: Entry, rules: Rules) -> dict[str, Any]:
     return {**shown, **judged(entry.risk, entry.least, entry.names, rules)}
 
 
-def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
-    """The highest risk and its gate; the lowest too where the arguments decide."""
-    named = tuple(names)
-    highest = {"risk": risk.word, "gate": _gate(risk, named, rules)}
-    if least is risk:
-        return highest
-    return {**highest, "least_risk": least.word, "least_gate": _gate(least, named, rules)}
-
-
-def _listed(least: Risk, names: Iterable[str], rules: Rules) -> bool:
-    return gates.hidden(least, names, rules) is None
-
-
-def _gate(risk: Risk, names: Iterable[str], rules: Rules) -> str:
-    """What stands before this risk; under read-only nothing that writes gets through."""
-    if rules.read_only and risk > Risk.READ:
-        return str(Gate.DENY)
-    return str(gates.gate_of(risk, names, rules))
-
-
 def _policy(rules: Rules, limits: Mapping[str, Any]) -> dict[str, Any]:
+    unnamed = replace(rules, allow=())
     return {
-        "gates": {risk.word: _gate(risk, (), rules) for risk in Risk},
+        "gates": {risk.word: str(gates.effective_gate(risk, (), unnamed)) for risk in Risk},
         "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
         "read_only": rules.read_only,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskGroup
 
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.threads import in_thread
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:

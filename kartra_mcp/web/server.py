@@ -111,7 +111,7 @@ class _Serving:
             done = await in_thread(
                 page_discovery.withdraw, self.folder, self.held, unless_sent_within
             )
-        except KartraMCPError:
+        except OSError:
             done = True
         if done:
             self.over.set()

@@ -13,7 +13,7 @@ import sys
 import uvicorn
 
 from conformance.protocol_fixture import LISTED, add_to
-from conformance.tools_fixture import FixtureTools
+from conformance.tools_fixture import FixtureReader, FixtureTools
 from kartra_mcp.app.composition import compose
 from kartra_mcp.settings import read_settings
 
@@ -22,6 +22,7 @@ def main(folder: str) -> None:
     environment = {"KARTRA_MCP_SANDBOX": "on", "KARTRA_MCP_STATE_DIR": folder}
     made = compose(read_settings({}, {**environment, "HOME": folder, "PATH": "/usr/bin:/bin"}))
     made.mcp._tools = FixtureTools.around(made.mcp._tools, LISTED)
+    made.mcp._reader = FixtureReader.around(made.mcp._reader)
     add_to(made.mcp.server, made.mcp._bus)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp\n")

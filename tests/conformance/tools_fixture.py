@@ -23,6 +23,7 @@ from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.sanitize import as_json
 from kartra_mcp.ledger.records import Binding
 from kartra_mcp.server.mcp_server import PROGRESS
+from kartra_mcp.server.resource_reader import ResourceReader
 
 STATIC_TEXT = "test://static-text"
 TEMPLATE = "test://template/{id}/data"
@@ -82,13 +83,21 @@ class FixtureTools(Tools):
         result = await fixture.does(Asked(self, name, arguments, client))
         return responses.success(result, sandbox=self.settings.sandbox)
 
-    async def resource(self, uri: str) -> tuple[str, str]:
+
+class FixtureReader(ResourceReader):
+    """The shipped reader, and the suite's own resources."""
+
+    @classmethod
+    def around(cls, shipped: ResourceReader) -> FixtureReader:
+        return cls(shipped.settings, shipped.rules, shipped.account)
+
+    async def read(self, uri: str) -> tuple[str, str]:
         if uri == STATIC_TEXT:
             return "text/plain", "This is the content of the static text resource."
         if uri.startswith(_BEFORE_ID) and uri.endswith(_AFTER_ID):
             id_ = uri.removeprefix(_BEFORE_ID).removesuffix(_AFTER_ID)
             return "application/json", as_json({"id": id_, "templateTest": True})
-        return await super().resource(uri)
+        return await super().read(uri)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ class Report:
     def head(self, words: str) -> None:
         """Above the findings that follow, for a person."""
         if not self.as_json:
-            from kartra_mcp.core.terminal import say, tidy
+            from kartra_mcp.core.display import tidy
+            from kartra_mcp.core.terminal import say
 
             say(f"\n{tidy(words)}", "bold")
 
@@ -147,7 +148,8 @@ def _working() -> AbstractContextManager[Callable[[str], None]]:
 
 
 def _show(finding: Finding) -> None:
-    from kartra_mcp.core.terminal import say, tidy
+    from kartra_mcp.core.display import tidy
+    from kartra_mcp.core.terminal import say
 
     style = STYLES.get(finding.state, "")
     say(f"{finding.state:<9}{finding.step:<14}{tidy(finding.says)}", style)

@@ -15,7 +15,7 @@ from kartra_mcp.core.models import Connection, Gate, Risk
 from kartra_mcp.membrane.client import Program
 from kartra_mcp.onboarding.doctor import api_explanations
 from kartra_mcp.onboarding.doctor.findings import Finding, after, failed, ok, skipped, warning
-from kartra_mcp.policy import gates
+from kartra_mcp.policy import gates, risk
 from kartra_mcp.policy.gates import Rules
 
 OLDEST_NODE = 18
@@ -287,7 +287,7 @@ def _actions(way: Way, served: Served) -> list[Finding]:
 def harmless(entries: Iterable[Entry], rules: Rules) -> Entry | None:
     """A read that needs no argument and may run at once, if there is one."""
     able = [e for e in entries if _is_harmless(e, rules)]
-    order = {gates.action_command(e.action): e for e in reversed(able)}
+    order = {risk.action_command(e.action): e for e in reversed(able)}
     return next((order[command] for command in HARMLESS if command in order), None)
 
 

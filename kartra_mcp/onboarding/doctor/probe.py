@@ -16,18 +16,17 @@ from pathlib import Path
 import anyio
 
 from kartra_mcp.app.composition import Composed, compose
+from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import Client
-from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, where
 from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.membrane.client import Program
 from kartra_mcp.membrane.executable import PROGRAM
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.onboarding.doctor import explanations
 from kartra_mcp.onboarding.doctor.api_explanations import door
 from kartra_mcp.onboarding.doctor.explanations import Way
 from kartra_mcp.onboarding.doctor.findings import SERVER_STEPS, Finding, after, failed, ok, skipped
 from kartra_mcp.onboarding.doctor.node_check import idle_program, is_on_short_path, look_for_node
-from kartra_mcp.server.mcp_server import where
 from kartra_mcp.settings import Settings
 
 VERSION, LOOK, LOGIN, READ = 5.0, 20.0, 5.0, 10.0

@@ -9,8 +9,8 @@ from kartra_mcp.client_config import install as clients
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.entry import Entry
 from kartra_mcp.client_config.install import FoundClient
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.onboarding.setup.report import Setup
 from kartra_mcp.options import PREFIX
 

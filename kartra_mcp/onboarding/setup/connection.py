@@ -13,12 +13,12 @@ from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import alone
 from kartra_mcp.account.connect_steps import MOVING, next_step, settled
 from kartra_mcp.account.selection import choose, is_kartra
+from kartra_mcp.core.deadline import Deadline
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import KartraMCPError, Refused
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.state_dir import State
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.membrane.cli_client import CLI
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.login import headless
 from kartra_mcp.onboarding.setup.prompts import AGAIN

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kartra_mcp.core.deadline import Deadline
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.membrane import executable as program
 from kartra_mcp.membrane.cli_client import read_version
 from kartra_mcp.membrane.client import Program
-from kartra_mcp.membrane.limiter import Deadline
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
 from kartra_mcp.onboarding.setup.report import Setup

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kartra_mcp.account.selection import address_in
 from kartra_mcp.app import membrane_factory
+from kartra_mcp.core.deadline import Deadline
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.terminal import tidy
-from kartra_mcp.membrane.limiter import Deadline
+from kartra_mcp.membrane.connections import address_in
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
 from kartra_mcp.onboarding.setup.report import Setup

@@ -13,8 +13,8 @@ from pathlib import Path
 from kartra_mcp.client_config.command import check_name
 from kartra_mcp.client_config.entry import REAL, REHEARSAL
 from kartra_mcp.client_config.install import of_name
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.onboarding.setup import existing_entries
 from kartra_mcp.onboarding.setup.clients import set_clients

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.models import Risk
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.web.views.formatting import Fact, Moment, facts, lasting, money, tool_title, values
 

@@ -9,9 +9,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from kartra_mcp.core.terminal import tidy
-from kartra_mcp.ledger.records import Limits
+from kartra_mcp.core.display import tidy
 from kartra_mcp.ledger.statistics import Day, Figures
+from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views.error_labels import words_of
 from kartra_mcp.web.views.formatting import tool_title
 from kartra_mcp.web.views.history import OUTCOMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kartra_mcp.core.terminal import tidy
+from kartra_mcp.core.display import tidy
 from kartra_mcp.ledger.decision_log import Decision
 from kartra_mcp.web.views.formatting import Moment, label, tool_title
 

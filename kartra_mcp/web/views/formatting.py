@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.ledger.records import moment
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400

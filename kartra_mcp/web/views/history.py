@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Risk
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import CANCEL, MEANS, REFUND
 from kartra_mcp.web.views.error_labels import named

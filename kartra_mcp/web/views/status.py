@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kartra_mcp.core.display import tidy
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.terminal import tidy
 from kartra_mcp.web.views.formatting import Fact, Moment, label, lasting, parts, values
 
 _SECTIONS: tuple[tuple[str, str], ...] = (

@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kartra_mcp import __version__
-from kartra_mcp.core.terminal import tidy
+from kartra_mcp.core.display import tidy
 from kartra_mcp.web.views.formatting import label, lasting, parts
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def rendered(template: str, **told: Any) -> str:

@@ -1,0 +1,21 @@
+"""When a call is repeated: only if it certainly was not executed. Pure."""
+
+from __future__ import annotations
+
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Executed, Risk
+
+MOST_RETRIES = 3
+
+
+def retry_after(problem: KartraMCPError, risk: Risk, tries: int) -> float | None:
+    """Seconds after which a call is tried again, or None.
+
+    Only what says that it was not executed is repeated, an irreversible call not even then; and
+    a read once, when there was no readable answer.
+    """
+    turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
+    if turned_away and risk < Risk.IRREVERSIBLE and tries < MOST_RETRIES:
+        return 1.0
+    unread = risk is Risk.READ and not problem.answered and tries == 0
+    return 0.0 if unread else None

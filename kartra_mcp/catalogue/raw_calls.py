@@ -1,0 +1,42 @@
+"""Arguments of a raw-request tool to a `Call`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kartra_mcp.catalogue import catalogue, consent_arguments
+from kartra_mcp.catalogue.builtin_tools import PROXY_READ, OwnTool
+from kartra_mcp.catalogue.definitions import is_gated
+from kartra_mcp.core.models import Call, Risk, Said
+from kartra_mcp.policy import risk as policy_risk
+from kartra_mcp.policy.gates import Rules
+from kartra_mcp.schemas import arguments
+
+
+def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
+    """The guarded call of a raw request.
+
+    Raises:
+        Refused: what is hostile, not permitted here, or has another tool of its own.
+    """
+    from kartra_mcp.kartra import request_guard  # not on the way to the first list
+
+    own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
+    if is_gated(tool, rules):
+        own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
+    request = request_guard.read_request(own)
+    reads = tool is PROXY_READ
+    (request_guard.require_reads if reads else request_guard.require_own_tools)(request)
+    for command in request.commands:
+        catalogue.refuse_raw_amounts(command)
+    risk = policy_risk.request_risk(request)
+    return Call(
+        tool=tool.name,
+        title=tool.title,
+        operation=request,
+        risk=risk if reads else max(risk, Risk.WRITE),
+        names=frozenset({tool.name}),
+        commands=request.commands,
+        said=said,
+    )

@@ -1,0 +1,89 @@
+"""Kernel file locks between processes: exclusive, shared, and whether a file is locked.
+
+A lock belongs to an open file, not to a process: a program that inherits the descriptor holds the
+lock for as long as it lives, whatever becomes of the server. Nothing here words an error for the
+user: a wait that took too long is a `TimeoutError`, everything else the system's `OSError`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+POLL = 0.003
+"""Seconds between two attempts to take a lock."""
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(file: int, *, shared: bool) -> bool:
+        # Windows knows no shared lock of this kind, and lets nobody rename an open file anyway.
+        if shared:
+            return True
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def is_locked(file: int) -> bool:
+        return not try_lock(file, shared=False)
+else:
+    import fcntl
+
+    def try_lock(file: int, *, shared: bool) -> bool:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def is_locked(file: int) -> bool:
+        # Shared: two that only look never take each other for an owner.
+        return not try_lock(file, shared=True)
+
+
+@contextmanager
+def turn(path: Path, wait: float) -> Generator[None]:
+    """Hold an exclusive lock among all processes of this user.
+
+    Raises:
+        TimeoutError: another process held it for `wait` seconds.
+        OSError: the file cannot be opened.
+    """
+    file = _opened(path)
+    try:
+        until = time.monotonic() + wait
+        while not try_lock(file, shared=False):
+            if time.monotonic() >= until:
+                raise TimeoutError
+            time.sleep(POLL)
+        yield
+    finally:
+        os.close(file)
+
+
+def join(path: Path) -> int | None:
+    """Return a descriptor that holds a shared lock; None while another process holds it alone."""
+    return _held_open(path, shared=True)
+
+
+def alone(path: Path) -> int | None:
+    """Return a descriptor that holds an exclusive lock; None while another process holds any."""
+    return _held_open(path, shared=False)
+
+
+def _held_open(path: Path, *, shared: bool) -> int | None:
+    file = _opened(path)
+    if try_lock(file, shared=shared):
+        return file
+    os.close(file)
+    return None
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

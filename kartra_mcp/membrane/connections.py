@@ -1,0 +1,161 @@
+"""Parse the connection objects of Membrane. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Connection
+from kartra_mcp.core.sanitize import clean, cut, shown, without_ansi
+
+READY = "READY"
+
+
+_APP_PLACES = ("integration", "connector", "externalApp")
+
+
+_APP_KEYS = ("integrationKey", "connectorKey", "externalAppKey")
+
+
+def read_connection(entry: Any) -> Connection | None:
+    """One entry of `connection list`, or None for what has no id."""
+    if not is_object(entry) or not isinstance(entry.get("id"), str) or not entry["id"]:
+        return None
+    state = _state(entry.get("state"))
+    ended = entry.get("disconnected") is True or entry.get("connected") is False
+    defunct = entry.get("isDefunct") is True
+    archived = bool(entry.get("archivedAt")) or entry.get("isDeactivated") is True
+    over = {"ARCHIVED": archived, "DISCONNECTED": ended, "DEFUNCT": defunct}
+    return Connection(
+        id=entry["id"],
+        key=_text(entry.get("key")),
+        name=_text(entry.get("name")),
+        app=_app(entry),
+        state=next((known for known, is_so in over.items() if is_so), state or READY),
+        usable=state in ("", READY) and not any(over.values()),
+        created_at=_text(entry.get("createdAt")),
+        problem=_problem(entry),
+        opens=_opens(entry),
+        instructions=_instructions(entry),
+    )
+
+
+def read_started(value: Any, asked_for: str) -> Connection:
+    """What `connect` gave: a connection, or no more than its id or the address to open.
+
+    Args:
+        value: a connection, on its own or under `connection` or `output`.
+        asked_for: the id of the connection that was to be reconnected, "" for a new one.
+    """
+    inner = next((value[n] for n in ("connection", "output") if _holds(value, n)), value)
+    entry: Mapping[str, Any] = inner if is_object(inner) else {}
+    identity = entry.get("id") or entry.get("connectionId") or asked_for
+    found = read_connection({**entry, "id": identity})
+    if found is None:
+        return Connection(id="", state="UNKNOWN", usable=False, opens=_opens(entry))
+    said = bool(entry.get("state")) and found.usable
+    return replace(found, usable=said, state=found.state if entry.get("state") else "UNKNOWN")
+
+
+def _holds(value: Any, name: str) -> bool:
+    return is_object(value) and is_object(value.get(name))
+
+
+def connector_id(entry: Any) -> str | None:
+    """The id in one result of a search, if it is Kartra's connector."""
+    if not is_object(entry):
+        return None
+    element = entry.get("element")
+    found = element if is_object(element) else entry
+    kind = _text(entry.get("elementType")).lower()
+    name = f"{_text(found.get('name'))} {_text(found.get('key'))}".lower()
+    identity = found.get("id")
+    if kind in ("", "connector") and "kartra" in name and isinstance(identity, str):
+        return identity
+    return None
+
+
+def _state(value: Any) -> str:
+    """The state, in capitals; "" only where there is none: what cannot be read is not READY."""
+    return "" if value in (None, "") else _text(value).strip().upper() or "UNKNOWN"
+
+
+def _app(entry: Mapping[str, Any]) -> str:
+    """The app's own words: the key and name of its integration, connector or external app."""
+    parts = [_text(entry.get(key)) for key in _APP_KEYS]
+    for place in _APP_PLACES:
+        inner = entry.get(place)
+        if is_object(inner):
+            parts += [_text(inner.get("key")), _text(inner.get("name"))]
+    return " ".join(part for part in parts if part)
+
+
+def _problem(entry: Mapping[str, Any]) -> str:
+    action = entry.get("clientAction")
+    if is_object(action) and action.get("description"):
+        return shown(str(action["description"]), 200)
+    errors = entry.get("errors")
+    first = errors[0] if is_array(errors) and errors else entry.get("error")
+    message = first.get("message") if is_object(first) else first
+    return shown(message, 200) if isinstance(message, str) else ""
+
+
+_ADDRESSES = ("uiUrl", "url", "connectUrl", "link")
+
+
+_ADDRESS = re.compile(
+    r"https?://[!#-&(-;=?-\[\]-_a-~]+"
+)  # visible ASCII but for " ' < > ` and backslash
+
+
+_HOST = re.compile(r"[a-z0-9._-]+|::1")
+
+
+LONGEST_ADDRESS = 2_000
+
+
+def address(value: Any) -> str:
+    """An address that a person may be told to open, else "": https, or http on this machine."""
+    if not isinstance(value, str) or len(value) > LONGEST_ADDRESS:
+        return ""
+    if not _ADDRESS.fullmatch(value):
+        return ""
+    try:
+        parts = urlsplit(value)
+        host, named = parts.hostname, parts.username
+    except ValueError:
+        return ""
+    if not host or not _HOST.fullmatch(host) or named is not None:
+        return ""
+    here = host in ("localhost", "127.0.0.1", "::1")
+    return value if parts.scheme == "https" or here else ""
+
+
+def address_in(text: str) -> str:
+    """The first such address in what a program printed, else ""."""
+    found = (
+        address(match.group().rstrip(".,;:)]"))
+        for match in _ADDRESS.finditer(without_ansi(text[:20_000]))
+    )
+    return next((one for one in found if one), "")
+
+
+def _opens(entry: Mapping[str, Any]) -> str:
+    action = entry.get("clientAction")
+    places = [action, entry] if is_object(action) else [entry]
+    said = (address(place.get(name)) for place in places for name in _ADDRESSES)
+    return next((one for one in said if one), "")
+
+
+def _instructions(entry: Mapping[str, Any]) -> str:
+    action = entry.get("clientAction")
+    told = action.get("agentInstructions") if is_object(action) else None
+    return shown(told, 1000) if isinstance(told, str) else ""
+
+
+def _text(value: Any) -> str:
+    return cut(clean(value), 120) if isinstance(value, str) else ""

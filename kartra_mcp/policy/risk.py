@@ -1,0 +1,160 @@
+"""Risk of actions, commands and raw requests: ordered rules over tables, pure.
+
+Unknown is dangerous: a read needs a row in the table, or a reading type and a reading verb.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
+
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Action, Command, RawRequest, Risk
+from kartra_mcp.kartra import commands as kartra
+from kartra_mcp.kartra import fields as kartra_fields
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.fields import plain
+
+
+def action_names(tool: str, key: str, command: str) -> frozenset[str]:
+    """All the names that allow and deny may use for an action."""
+    spelled = re.sub(r"[^a-z0-9_]+", "_", key.lower())
+    keyed = {f"kartra_{key.lower()}", f"kartra_{spelled}"} if key else set[str]()
+    return frozenset({tool} | keyed | ({f"kartra_{command}"} if command else set[str]()))
+
+
+def command_names(command: str) -> frozenset[str]:
+    """The names of a Kartra command inside a raw request: its own and its action's."""
+    key = next((k for k, c in kartra.ACTION_COMMANDS.items() if c == command), command)
+    return frozenset({f"kartra_{command}", f"kartra_{key}", f"kartra_{key.replace('_', '-')}"})
+
+
+def action_command(action: Action) -> str:
+    """The Kartra command behind an action; where it has no key, by its name."""
+    return kartra.action_command(action.key or action.name)
+
+
+def action_risk(action: Action) -> Risk:
+    """The highest that the action can reach, whatever its arguments. For the list."""
+    command = action_command(action)
+    return _with_command(action, COMMANDS[command].risk if command else None)
+
+
+def least_risk(action: Action) -> Risk:
+    """The lowest that the action can reach: what hides it."""
+    command = action_command(action)
+    return _with_command(action, COMMANDS[command].lowest if command else None)
+
+
+def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
+    """The risk of the action with these arguments."""
+    command = action_command(action)
+    return _with_command(action, command_risk(Command(command, arguments)) if command else None)
+
+
+def _with_command(action: Action, risk: Risk | None) -> Risk:
+    """A key names its command; a name alone only adds to what is unknown."""
+    if risk is None:
+        return _unknown_action_risk(action)
+    if action.key:
+        return max(risk, *_declared(action, known=True))
+    return max(risk, _unknown_action_risk(action))
+
+
+def command_risk(command: Command) -> Risk:
+    """The risk of one Kartra command with its arguments."""
+    row = COMMANDS.get(command.name)
+    if row is None:
+        return max(Risk.DESTRUCTIVE, _by_words(command.name))
+    by_arguments = _BY_ARGUMENTS.get(command.name)
+    return by_arguments(command) if by_arguments else row.risk
+
+
+def request_risk(request: RawRequest) -> Risk:
+    """The highest risk of a raw request's commands; without any, a GET without a body reads."""
+    if request.commands:
+        by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
+        return max(by_method, *(command_risk(c) for c in request.commands))
+    reads = request.method == "GET" and request.body is None
+    return Risk.READ if reads else Risk.DESTRUCTIVE
+
+
+def _edit_lead_risk(command: Command) -> Risk:
+    """Changing the address changes who the lead is; an empty value erases."""
+    fields = [given for given in (command.lead, command.arguments) if given]
+    named = [(plain(name), value) for name, value in kartra_fields.named_in(fields)]
+    addresses = {name for name, _ in named if "mail" in name}
+    beside = len(addresses) > 1 or any(_names_the_lead(name, value) for name, value in named)
+    changes = any(name.startswith("new") for name in addresses) or (addresses and beside)
+    several = len({value.lower() for _, value in named if _is_address(value)}) > 1
+    return Risk.DESTRUCTIVE if changes or several or _empties(fields) else Risk.WRITE
+
+
+def _names_the_lead(name: str, value: Any) -> bool:
+    """Whether a field says who is meant by more than the address."""
+    alone = name in kartra_fields.LEADS and isinstance(value, str | int | float)
+    return alone or name in kartra_fields.LEAD_ID_NAMES
+
+
+def _is_address(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(r"\s*[^@\s]+@[^@\s]+\s*", value) is not None
+
+
+def _status_risk(command: Command) -> Risk:
+    """Only `pause` and `unpause` are known to be undoable; all else may be a cancellation."""
+    values = kartra_fields.find_values(
+        {**command.lead, **command.arguments},
+        frozenset({"subscriptionstatusmodification", "statusmodification", "status"}),
+    )
+    wanted = {value if isinstance(value, str) else "" for _, value in values}
+    undoable = bool(wanted) and wanted <= {"pause", "unpause"}
+    return Risk.DESTRUCTIVE if undoable else Risk.IRREVERSIBLE
+
+
+_BY_ARGUMENTS: Mapping[str, Callable[[Command], Risk]] = {
+    "edit_lead": _edit_lead_risk,
+    "modify_subscription_status": _status_risk,
+}
+
+
+def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
+    """What Membrane's type and method say, as lower bounds.
+
+    Kartra's reads are POSTs too, so for a known command POST says nothing.
+    """
+    by_type = kartra.TYPE_RISKS.get(action.type, Risk.READ)
+    method = action.method.upper()
+    says_nothing = known and method == "POST"
+    by_method = Risk.READ if says_nothing else kartra.METHOD_RISKS.get(method, Risk.READ)
+    return by_type, by_method
+
+
+def _unknown_action_risk(action: Action) -> Risk:
+    said = _by_words(f"{action.key} {action.name}")
+    if said > Risk.READ:
+        return said
+    verb = next(iter(kartra_fields.words(action.key or action.name)), "")
+    if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
+        return max(_declared(action, known=False))
+    declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
+    return max(declared, *_declared(action, known=False))
+
+
+def _by_words(name: str) -> Risk:
+    """What the words of an unknown name say, as a lower bound."""
+    words = kartra_fields.words(name)
+    if any(kartra_fields.holds_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
+        return Risk.IRREVERSIBLE
+    if any(word.startswith(kartra.IRREVERSIBLE_STARTS) for word in words):
+        return Risk.IRREVERSIBLE
+    destroys = any(word.startswith(kartra.DESTRUCTIVE_WORDS) for word in words)
+    return Risk.DESTRUCTIVE if destroys else Risk.READ
+
+
+def _empties(value: Any) -> bool:
+    if is_object(value):
+        return not value or any(_empties(inner) for inner in value.values())
+    if is_array(value):
+        return not value or any(_empties(inner) for inner in value)
+    return value is None or (isinstance(value, str) and not value.strip())

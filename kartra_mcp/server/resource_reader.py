@@ -1,0 +1,35 @@
+"""Instructions and resources for the served account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kartra_mcp.account.account import Account
+from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.policy.gates import Rules
+from kartra_mcp.server.instructions import instructions
+from kartra_mcp.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceReader:
+    """Texts that a client may read, under the user's policy."""
+
+    settings: Settings
+    rules: Rules
+    account: Account
+
+    def instructions(self) -> str:
+        """Return the server instructions; they name the account as far as known at the start."""
+        connection = None if self.settings.sandbox else self.account.served_last()
+        account = f"connection {connection}" if connection else "see kartra_status"
+        by_name = self.settings.expose != "all"
+        return instructions(account, self.rules, sandbox=self.settings.sandbox, by_name=by_name)
+
+    async def read(self, uri: str) -> tuple[str, str]:
+        """Return the MIME type and the text of a resource."""
+        from kartra_mcp.server.resources import limits_in, read_resource
+
+        listed = await self.account.listed()
+        own, limits = OWN_TOOLS.values(), limits_in(self.settings)
+        return read_resource(uri, listed, own, self.rules, limits)
