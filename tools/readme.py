@@ -168,17 +168,21 @@ def codes() -> str:
 
 def codes_in_use() -> set[str]:
     """Every code that stands in a file which the program imports, the list of all codes aside."""
-    texts = [path.read_text(encoding="utf-8") for path in imported() if path.name != "errors.py"]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in imported()
+        if path != PACKAGE / "core" / "errors.py"
+    ]
     return {word for text in texts for word in re.findall(r'"([a-z_]+)"', text)} & CODES
 
 
-def imported(start: str = "cli") -> set[Path]:
+def imported(start: str = "cli/main") -> set[Path]:
     """The core's files that this one imports, on the way or later, itself included."""
     found: set[Path] = set()
     left = [PACKAGE / f"{start}.py"]
     while left:
         path = left.pop()
-        if path in found or not path.is_file() or path.parent.name == "sandbox":
+        if path in found or not path.is_file() or PACKAGE / "sandbox" in path.parents:
             continue
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
