@@ -8,7 +8,6 @@ KartraMCPError
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 from typing import Any
 
 from kartra_mcp.core.models import Executed
@@ -101,5 +100,7 @@ def internal_error(executed: Executed) -> Failed:
 def where(slip: BaseException) -> str:
     """Which exception, in which file and line; never its text."""
     frames = traceback.extract_tb(slip.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return type(slip).__name__ + place
+    if not frames:
+        return type(slip).__name__
+    file = frames[-1].filename.replace("\\", "/").rpartition("/")[2]
+    return f"{type(slip).__name__} at {file}:{frames[-1].lineno}"
