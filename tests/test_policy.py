@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -187,6 +188,7 @@ EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
         WRITE,
     ),
     "two addresses": ({"email": "a@b.c", "changed_email": "d@e.f"}, DESTRUCTIVE),
+    "one address under two names": ({"email": "a@b.c", "mail": "a@b.c"}, DESTRUCTIVE),
     "an empty text": ({"id": 7, "phone": ""}, DESTRUCTIVE),
     "a blank text": ({"id": 7, "phone": "  "}, DESTRUCTIVE),
     "a null": ({"id": 7, "phone": None}, DESTRUCTIVE),
@@ -223,6 +225,15 @@ STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
         IRREVERSIBLE,
     ),
     "another name": ({"subscriptionStatusModification": "pause"}, DESTRUCTIVE),
+    "a short name": ({"statusModification": "pause"}, DESTRUCTIVE),
+    "two names that disagree": (
+        {"status_modification": "pause", "status": "cancel"},
+        IRREVERSIBLE,
+    ),
+    "two that can both be undone": (
+        {"subscription_status_modification": "pause", "status": "unpause"},
+        DESTRUCTIVE,
+    ),
 }
 
 
@@ -372,6 +383,22 @@ def test_a_gate_lets_run_asks_or_refuses(gate: Gate, risk: Risk):
     assert gates.hidden(risk, ["kartra_x"], rules) is hidden
 
 
+@pytest.mark.parametrize(("one", "other"), list(product(Gate, Gate)))
+def test_the_stricter_of_two_gates_does_not_depend_on_their_names(one: Gate, other: Gate):
+    order = [Gate.ALLOW, Gate.FLAG, Gate.PREVIEW, Gate.HUMAN, Gate.DENY]
+    assert gates.stricter(one, other) is order[max(order.index(one), order.index(other))]
+
+
+@pytest.mark.parametrize(("gate", "risk"), list(product(Gate, Risk)))
+def test_a_tool_takes_the_consent_arguments_if_its_risk_or_its_gate_requires_consent(
+    gate: Gate, risk: Risk
+):
+    names = {"kartra_x"}
+    expected = risk in (DESTRUCTIVE, IRREVERSIBLE) or gate is not Gate.ALLOW
+    assert gates.gated(risk, names, Rules({risk: gate})) is expected
+    assert gates.gated(risk, names, Rules(OPEN, tools=(("kartra_x", gate),))) is expected
+
+
 def test_a_risk_without_a_gate_is_refused():
     assert gates.judge(READ, ["kartra_x"], Rules()) is Verdict.NOT_ALLOWED
 
@@ -437,6 +464,44 @@ def test_deny_needs_no_prefix_but_allow_does(pattern: str):
     assert gates.judge(READ, CANCEL, Rules(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
 
 
+def test_deny_takes_a_wildcard_for_one_character():
+    rules = Rules(OPEN, deny=("kartra_refund?transaction",))
+    names = gates.command_names("refund_transaction")
+    assert gates.judge(IRREVERSIBLE, names, rules) is Verdict.NOT_ALLOWED
+
+
+def test_a_name_in_another_alphabet_matches_in_any_case():
+    names = policy_risk.action_names("kartra_get_thing_0a1b2c", "get-УДАЛИТЬ", "")
+    rules = Rules(OPEN, allow=("kartra_get-Удалить",))
+    assert gates.judge(READ, names, rules) is Verdict.RUN
+
+
+@pytest.mark.parametrize(
+    ("key", "command", "expected"),
+    [
+        ("", "", {"t"}),
+        ("Get.Thing v2", "", {"t", "kartra_get.thing v2", "kartra_get_thing_v2"}),
+        ("get-thing", "get_it", {"t", "kartra_get-thing", "kartra_get_thing", "kartra_get_it"}),
+    ],
+)
+def test_an_action_has_these_names_and_no_others(key: str, command: str, expected: set[str]):
+    assert policy_risk.action_names("t", key, command) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "cancel_transaction",
+            {"cancel_transaction", "cancel_subscription", "cancel-subscription"},
+        ),
+        ("assign_tag", {"assign_tag", "assign-tag"}),
+    ],
+)
+def test_a_command_has_its_own_names_and_those_of_its_action(command: str, expected: set[str]):
+    assert policy_risk.command_names(command) == {f"kartra_{name}" for name in expected}
+
+
 @pytest.mark.parametrize("command", ["refundSubscription", "Refund_Subscription", "refund_Sub_"])
 def test_deny_hits_a_raw_command_in_another_spelling(command: str):
     names = policy_risk.command_names(command)
@@ -470,6 +535,8 @@ def test_the_tools_that_always_stay_do(own: str):
     rules = Rules(OPEN, read_only=True, allow=("kartra_x",), deny=("*", own))
     assert gates.judge(READ, [own], rules) is Verdict.RUN
     assert gates.hidden(READ, [own], rules) is None
+    assert gates.listed((own,), rules)
+    assert gates.judge(READ, [own], Rules()) is Verdict.RUN
 
 
 @pytest.mark.parametrize("key", ["status", "read-more", "read_more", "Status"])
@@ -595,6 +662,97 @@ JUDGED: Mapping[str, tuple[Call, Rules, Verdict]] = {
 def test_of_a_raw_request_the_strictest_verdict_counts(case: str):
     call, rules, verdict = JUDGED[case]
     assert gates.judge_call(call, rules) is verdict
+
+
+def action_call(risk: Risk) -> Call:
+    return Call("kartra_x", "X", action("x"), risk, frozenset({"kartra_x"}))
+
+
+CALL_GATES: Mapping[str, tuple[Call, Rules, Gate]] = {
+    "an action by its risk": (action_call(WRITE), Rules({WRITE: Gate.FLAG}), Gate.FLAG),
+    "an action without a gate for its risk": (
+        action_call(WRITE),
+        Rules({READ: OPEN[READ]}),
+        Gate.DENY,
+    ),
+    "an action by its name": (
+        action_call(WRITE),
+        Rules(OPEN, tools=(("kartra_x", Gate.PREVIEW),)),
+        Gate.PREVIEW,
+    ),
+    "an action, not by a command of its name": (
+        replace(action_call(WRITE), commands=(UNTAG,)),
+        Rules(FLAGS),
+        Gate.ALLOW,
+    ),
+    "a raw request by a command's risk": (
+        raw_call(TAG, UNTAG),
+        Rules({**OPEN, DESTRUCTIVE: Gate.FLAG}),
+        Gate.FLAG,
+    ),
+    "a raw request by the gate of the lesser risk": (
+        raw_call(UNTAG, REFUND),
+        Rules({**OPEN, DESTRUCTIVE: Gate.HUMAN, IRREVERSIBLE: Gate.FLAG}),
+        Gate.HUMAN,
+    ),
+    "a raw request by a command's name": (
+        raw_call(TAG, UNTAG),
+        Rules(OPEN, tools=(("kartra_assign_tag", Gate.HUMAN),)),
+        Gate.HUMAN,
+    ),
+    "a raw request by its tool": (
+        raw_call(TAG),
+        Rules(OPEN, tools=(("kartra_proxy_write", Gate.PREVIEW),)),
+        Gate.PREVIEW,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CALL_GATES)
+def test_a_call_passes_the_strictest_gate_of_its_tool_and_commands(case: str):
+    call, rules, gate = CALL_GATES[case]
+    assert gates.call_gate(call, rules) is gate
+    assert gates.asks(call, rules) is (gate in (Gate.PREVIEW, Gate.HUMAN))
+
+
+def test_an_action_is_judged_by_its_risk_and_its_names():
+    assert gates.judge_call(action_call(WRITE), Rules({WRITE: Gate.ALLOW})) is Verdict.RUN
+    assert gates.judge_call(action_call(WRITE), Rules({WRITE: Gate.FLAG})) is Verdict.CONFIRM
+    assert gates.judge_call(action_call(WRITE), Rules(OPEN, read_only=True)) is Verdict.READ_ONLY
+    denied = Rules(OPEN, deny=("kartra_x",))
+    assert gates.judge_call(action_call(WRITE), denied) is Verdict.NOT_ALLOWED
+
+
+def test_the_gates_of_tools_are_listed_by_command_and_risk():
+    rules = Rules(FLAGS, tools=(("kartra_edit_lead", Gate.HUMAN), ("kartra_other", Gate.PREVIEW)))
+    assert gates.tool_gates(["kartra_edit_lead", "kartra_other"], rules) == {
+        "kartra_edit_lead (write)": Gate.HUMAN,
+        "kartra_edit_lead (destructive)": Gate.HUMAN,
+        **{f"kartra_other ({risk.word})": Gate.PREVIEW for risk in Risk},
+    }
+    closed = Rules({**FLAGS, WRITE: Gate.DENY}, tools=rules.tools)
+    assert gates.tool_gates(["kartra_edit_lead"], closed) == {
+        "kartra_edit_lead (write)": Gate.DENY,
+        "kartra_edit_lead (destructive)": Gate.HUMAN,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (Rules(OPEN), True),
+        (Rules(FLAGS, tools=(("kartra_x", Gate.HUMAN),)), True),
+        (Rules(), False),
+        (Rules({READ: Gate.ALLOW, WRITE: Gate.ALLOW, DESTRUCTIVE: Gate.ALLOW}), False),
+        (Rules({**OPEN, IRREVERSIBLE: Gate.DENY}), False),
+        (Rules(OPEN, tools=(("kartra_x", Gate.DENY),)), False),
+        (Rules(OPEN, read_only=True), False),
+        (Rules(OPEN, allow=("kartra_x",)), False),
+        (Rules(OPEN, deny=("kartra_x",)), False),
+    ],
+)
+def test_rules_that_hide_nothing_have_no_denial_and_no_list(rules: Rules, *, expected: bool):
+    assert gates.hides_nothing(rules) is expected
 
 
 @given(
