@@ -7,6 +7,9 @@ from door import action, call, connect, healthy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.calls.retry import retry_after
+from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.membrane.limiter import Pace
 
 TURNED_AWAY = {"out": {"type": "connection", "key": "rate_limit_exceeded", "message": "slow"}}
@@ -81,6 +84,43 @@ async def test_nothing_else_is_tried_again(  # noqa: PLR0917
 ):
     answer, started = await starts(either_stand_in, tool, steps, **arguments)
     assert (answer.code, answer.executed, started) == (code, executed, times)
+
+
+LIMITED = Failed("rate_limited", "m", "r", executed=Executed.NO)
+LIMITED_UNKNOWN = Failed("rate_limited", "m", "r")
+LIMITED_UNREAD = Failed("rate_limited", "m", "r", executed=Executed.NO, answered=False)
+UNREAD = Failed("membrane_error", "m", "r", answered=False)
+UNREAD_NOT_EXECUTED = Failed("membrane_error", "m", "r", executed=Executed.NO, answered=False)
+REFUSED = Refused("read_only", "m", "r")
+READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
+
+
+@pytest.mark.parametrize(
+    ("problem", "risk", "tries", "seconds"),
+    [
+        (LIMITED, READ, 0, 1.0),
+        (LIMITED, WRITE, 0, 1.0),
+        (LIMITED, DESTRUCTIVE, 0, 1.0),
+        (LIMITED, IRREVERSIBLE, 0, None),
+        (LIMITED, WRITE, 2, 1.0),
+        (LIMITED, WRITE, 3, None),
+        (LIMITED, READ, 3, None),
+        (LIMITED_UNKNOWN, WRITE, 0, None),
+        (LIMITED_UNKNOWN, READ, 0, None),
+        (LIMITED_UNREAD, READ, 0, 1.0),
+        (LIMITED_UNREAD, READ, 3, None),
+        (UNREAD, READ, 0, 0.0),
+        (UNREAD, READ, 1, None),
+        (UNREAD, WRITE, 0, None),
+        (UNREAD_NOT_EXECUTED, WRITE, 0, None),
+        (UNREAD_NOT_EXECUTED, IRREVERSIBLE, 0, None),
+        (REFUSED, READ, 0, None),
+    ],
+)
+def test_a_call_is_retried_only_if_it_was_certainly_not_executed(
+    problem: KartraMCPError, risk: Risk, tries: int, seconds: float | None
+):
+    assert retry_after(problem, risk, tries) == seconds
 
 
 def test_a_bucket_of_one_second_goes_at_once_and_the_rest_in_step():
