@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.records import Intent, Past, moment
 from kartra_mcp.ledger.rules import (
@@ -42,7 +43,7 @@ def refund(amount=None, remainder=None, **more: Any) -> Intent:
         "remainder": remainder,
         "known_amount": amount if amount is not None else remainder,
     }
-    return normalised(Intent(**{**said, **more}))
+    return Intent(**{**said, **more})
 
 
 def past(state, amount=None, remainder=None, operation="refund_transaction", age=60.0) -> Past:
@@ -52,7 +53,18 @@ def past(state, amount=None, remainder=None, operation="refund_transaction", age
 
 
 def code(refusal) -> str | None:
-    return None if refusal is None else refusal.code
+    if refusal is None:
+        return None
+    assert refusal.message.endswith("."), "a refusal is a sentence"
+    return refusal.code
+
+
+def repeated(wanted: Intent, done: list[Past]) -> Refused | None:
+    return repeats(normalised(wanted), done, NOW, 30)
+
+
+def capped(wanted: Intent, limits: Limits, today: list[Past], now: float = NOW) -> Refused | None:
+    return over_cap(normalised(wanted), limits, today, now)
 
 
 REFUNDS = [
@@ -86,6 +98,8 @@ REFUNDS = [
     ([past("succeeded", 20, 97)], refund(None, 77), None),
     ([past("succeeded", 20, 40)], refund(None, 20), "already_done"),
     ([past("succeeded", 97, age=29 * DAY)], refund(97), "already_done"),
+    ([past("succeeded", 97, age=30 * DAY)], refund(97), "already_done"),
+    ([past("succeeded", 97, age=30 * DAY + 1)], refund(97), None),
     ([past("succeeded", 97, age=31 * DAY)], refund(97), None),
     # no amount and nothing read equals every amount
     ([past("succeeded", 20)], refund(), "already_done"),
@@ -98,12 +112,12 @@ REFUNDS = [
 
 @pytest.mark.parametrize(("done", "wanted", "expected"), REFUNDS)
 def test_a_refund_runs_only_if_it_is_no_repeat(done, wanted, expected):
-    assert code(repeats(wanted, done, NOW, 30)) == expected
+    assert code(repeated(wanted, done)) == expected
 
 
 def test_what_was_already_done_tells_of_the_first():
     old = past("succeeded", "97.50")
-    refusal = repeats(refund("97.5"), [old, replace(old, id="int_later")], NOW, 30)
+    refusal = repeated(refund("97.5"), [old, replace(old, id="int_later")])
     assert refusal is not None
     assert refusal.as_dict()["first"] == {
         "intent": "int_old",
@@ -112,8 +126,27 @@ def test_what_was_already_done_tells_of_the_first():
     }
 
 
+def test_the_first_full_refund_is_reported_with_the_sum_that_was_left():
+    refusal = repeated(refund(), [past("succeeded", None, 97)])
+    assert refusal is not None
+    assert refusal.as_dict()["first"]["amount"] == "97.00"
+
+
+@pytest.mark.parametrize("state", ["running", "unknown"])
+def test_an_unsettled_call_is_named(state):
+    refusal = repeated(refund(97), [past(state, 97)])
+    assert refusal is not None
+    assert refusal.detail == {"intent": "int_old"}
+
+
+def test_a_normalized_intent_keeps_its_sums():
+    wanted = normalised(refund("97.00", "120.0", known_amount="9.7E1", target="0101"))
+    sums = [str(x) for x in (wanted.amount, wanted.remainder, wanted.known_amount)]
+    assert (wanted.target, sums) == ("101", ["97", "120", "97"])
+
+
 def test_a_repeat_without_a_fresh_consent_is_told_what_it_needs():
-    refusal = repeats(refund(97, repeat=True), [past("succeeded", 97)], NOW, 30)
+    refusal = repeated(refund(97, repeat=True), [past("succeeded", 97)])
     assert refusal is not None
     assert "fresh preview" in refusal.remedy
 
@@ -134,7 +167,7 @@ def test_a_repeat_without_a_fresh_consent_is_told_what_it_needs():
 )
 def test_other_operations(operation, risk, state, expected):
     wanted = refund(operation=operation, risk=risk, repeat=True, fresh=True)
-    assert code(repeats(wanted, [past(state, operation=operation)], NOW, 30)) == expected
+    assert code(repeated(wanted, [past(state, operation=operation)])) == expected
 
 
 @given(
@@ -146,7 +179,7 @@ def test_other_operations(operation, risk, state, expected):
 )
 def test_nothing_passes_an_unsettled_refund(state, amount, remainder, repeat, fresh):
     wanted = refund(amount, remainder, repeat=repeat, fresh=fresh)
-    assert repeats(wanted, [past(state, 5)], NOW, 30) is not None
+    assert repeated(wanted, [past(state, 5)]) is not None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +190,7 @@ def test_nothing_passes_an_unsettled_refund(state, amount, remainder, repeat, fr
         (" 0101 ", "101"),
         ("101.0", "101"),
         (101.0, "101"),
-        ("１０１", "101"),
+        pytest.param("１０１", "101", id="wide digits"),
         ("0", "0"),
         ("Ada@Example.com", "ada@example.com"),
         ("Gold  Level", "gold level"),
@@ -179,6 +212,11 @@ def test_amounts_in_one_spelling(said):
     assert str(normal_amount(said)) == "97"
 
 
+@pytest.mark.parametrize(("said", "meant"), [(0.1, "0.1"), (100, "100"), ("1E2", "100")])
+def test_an_amount_is_exact_and_written_out(said, meant):
+    assert str(normal_amount(said)) == meant
+
+
 @pytest.mark.parametrize("said", [None, True, "", "much", "NaN", float("inf"), [97]])
 def test_what_is_no_amount(said):
     assert normal_amount(said) is None
@@ -191,7 +229,7 @@ def test_a_decline_is_of_the_operation_and_target_whatever_the_amount():
 
 
 def test_what_cannot_be_undone_needs_a_target():
-    assert code(no_target(refund(5, target=" "))) == "invalid_arguments"
+    assert code(no_target(normalised(refund(5, target=" ")))) == "invalid_arguments"
     assert no_target(refund(5, target=None, risk=Risk.DESTRUCTIVE)) is None
 
 
@@ -210,11 +248,14 @@ CAPS = [
     ({"cap_day_amount": 100}, day((2, 60)), refund(41), ("DAY_AMOUNT", "40", 22)),
     ({"cap_day_amount": 100}, day((9, 30), (2, 60)), refund(41), ("DAY_AMOUNT", "10", 22)),
     ({"cap_day_amount": 100}, day((9, 60), (2, 30)), refund(41), ("DAY_AMOUNT", "10", 15)),
+    ({"cap_day_amount": 100}, day((9, 60), (2, 40)), refund(60), ("DAY_AMOUNT", "0", 15)),
     ({"cap_day_amount": 100}, day((2, 60)), refund(101), ("DAY_AMOUNT", "40", None)),
     ({"cap_day_amount": 100}, [], refund(), ("DAY_AMOUNT", "100", None)),
     ({"cap_day_amount": 100}, day((3, None)), refund(1), ("DAY_AMOUNT", "0", 21)),
     ({"cap_day_amount": 100}, day((25, 100)), refund(100), None),
     ({"cap_day_amount": 0}, [], refund(1), ("DAY_AMOUNT", "0", None)),
+    ({"cap_day_amount": 100}, day((24, 100)), refund(100), None),
+    ({"cap_day_count": 1}, day((24, 1)), refund(1), None),
     ({"cap_day_count": 2}, day((5, 1)), refund(1), None),
     ({"cap_day_count": 2}, day((5, 1), (4, 1)), refund(1), ("DAY_COUNT", "0", 19)),
     ({"cap_day_count": 2}, day((6, 1), (5, 1), (4, 1)), refund(1), ("DAY_COUNT", "0", 19)),
@@ -229,6 +270,14 @@ CAPS = [
         ("DAY_COUNT", "0", 23),
     ),
     ({"cap_refund": 1}, [], refund(5, operation="payout_now"), ("REFUND", "1", None)),
+    # any operation whose amount was read moves money
+    ({"cap_refund": 1}, [], refund(5, operation="edit_subscription"), ("REFUND", "1", None)),
+    (
+        {"cap_day_amount": 100},
+        [past("succeeded", 60, operation="edit_subscription", age=2 * 3600)],
+        refund(41),
+        ("DAY_AMOUNT", "40", 22),
+    ),
     # what can be undone is under no cap
     ({"cap_day_count": 0, "cap_refund": 0}, [], refund(5, risk=Risk.DESTRUCTIVE), None),
 ]
@@ -238,7 +287,7 @@ CAPS = [
 def test_caps(limits, today, wanted, expected):
     said: dict[str, Any] = {"cap_day_count": None}
     said |= {name: v if name == "cap_day_count" else Decimal(v) for name, v in limits.items()}
-    refusal = over_cap(wanted, Limits(**said), today, NOW)
+    refusal = capped(wanted, Limits(**said), today)
     if expected is None:
         assert refusal is None
         return
@@ -251,24 +300,37 @@ def test_caps(limits, today, wanted, expected):
     assert refusal.detail["frees_at"] == frees
 
 
-def test_the_amount_that_was_not_read_is_named():
-    refusal = over_cap(refund(), Limits(cap_refund=Decimal(5)), [], NOW)
+@pytest.mark.parametrize("cap", ["cap_refund", "cap_day_amount"])
+def test_an_amount_over_a_cap_is_reported_as_unread_only_if_it_was_not_read(cap):
+    limits = Limits(**{"cap_day_count": None, cap: Decimal(5)})
+    unread, over = capped(refund(), limits, []), capped(refund(6), limits, [])
+    assert unread is not None
+    assert over is not None
+    name = f"KARTRA_MCP_{cap.upper()}"
+    assert unread.message.startswith("The amount could not be read, which counts as over the cap. ")
+    assert over.message == (f"{name} is 5; 5 is left, and waiting does not help. Nothing was done.")
+    assert over.detail == {"cap": name, "limit": "5", "left": "5", "frees_at": None}
+
+
+def test_a_cap_reports_when_it_has_room_again():
+    limits = Limits(cap_day_count=1)
+    refusal = capped(refund(1), limits, day((1, 1)))
     assert refusal is not None
-    assert "could not be read" in refusal.message
+    assert f"room again at {moment(NOW + 23 * 3600)}" in refusal.message
 
 
 @given(st.lists(st.tuples(st.integers(0, 23), st.integers(1, 60) | st.none())), st.integers(1, 100))
 def test_a_cap_frees_exactly_when_it_says(rows, amount):
     today = sorted(day(*rows), key=attrgetter("at"))
     limits = Limits(cap_day_amount=Decimal(100), cap_day_count=None)
-    refusal = over_cap(refund(amount), limits, today, NOW)
+    refusal = capped(refund(amount), limits, today)
     ats = sorted({row.at for row in today})
     if refusal is None:
         assert sum(row.known_amount or 101 for row in today) + amount <= 100
         return
-    fits = [at for at in ats if over_cap(refund(amount), limits, today, at + DAY) is None]
+    fits = [at for at in ats if capped(refund(amount), limits, today, at + DAY) is None]
     assert refusal.detail["frees_at"] == moment(fits[0] + DAY)
-    assert over_cap(refund(amount), limits, today, fits[0] + DAY - 1) is not None
+    assert capped(refund(amount), limits, today, fits[0] + DAY - 1) is not None
 
 
 @pytest.mark.parametrize(
@@ -284,4 +346,8 @@ def test_a_cap_frees_exactly_when_it_says(rows, amount):
 )
 def test_mail_above_the_hourly_number_needs_a_person(consent, sent, mail, expected):
     wanted = refund(operation="assign_tag", risk=Risk.WRITE, consent=consent, mail=mail)
-    assert code(over_mail(wanted, Limits(), sent)) == expected
+    refusal = over_mail(wanted, Limits(), sent)
+    assert code(refusal) == expected
+    if refusal is not None:
+        name = "KARTRA_MCP_MAIL_PER_HOUR"
+        assert refusal.detail == {"cap": name, "limit": 100, "left": 0}

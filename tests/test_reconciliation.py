@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.calls.reconciliation import Finding, finding, logged
+from kartra_mcp.calls.reconciliation import finding, logged
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import Failed, Refused
 from kartra_mcp.core.models import Reply, Risk
@@ -153,21 +153,21 @@ def test_a_look_in_the_account_proves(name: str):
     assert (found.state, found.late_look) == (state, late_look)
 
 
-REASONS: dict[str, tuple[Finding, str]] = {
+REASONS: dict[str, tuple[Facts, str]] = {
     "the first thing that could not be read": (
-        finding(entry([]), refunds(unread=("the lead: no answer", "x")), NOW, 0),
+        refunds(unread=("the lead: no answer", "x")),
         "the lead: no answer",
     ),
-    "the refund of the sum": (finding(entry([]), refunds(OTHER, NEW), NOW, 0), NEW),
-    "the refund of another sum": (finding(entry([]), refunds(OTHER), NOW, 0), OTHER),
-    "the status": (finding(entry([]), CANCELLED, NOW, 0), "cancelled"),
+    "the refund of the sum": (refunds(OTHER, NEW), NEW),
+    "the refund of another sum": (refunds(OTHER), OTHER),
+    "the status": (CANCELLED, "cancelled"),
 }
 
 
 @pytest.mark.parametrize("name", REASONS)
 def test_the_reason_names(name: str):
-    found, text = REASONS[name]
-    assert text in found.why
+    facts, text = REASONS[name]
+    assert text in finding(entry([]), facts, NOW, 0).why
 
 
 DONE = RunLog("done", Reply({"status": "Success"}))
