@@ -249,6 +249,7 @@ CAPS = [
     ({"cap_day_amount": 100}, day((9, 30), (2, 60)), refund(41), ("DAY_AMOUNT", "10", 22)),
     ({"cap_day_amount": 100}, day((9, 60), (2, 30)), refund(41), ("DAY_AMOUNT", "10", 15)),
     ({"cap_day_amount": 100}, day((9, 60), (2, 40)), refund(60), ("DAY_AMOUNT", "0", 15)),
+    ({"cap_day_amount": 100}, day((9, 20), (5, 20), (2, 20)), refund(60), ("DAY_AMOUNT", "40", 15)),
     ({"cap_day_amount": 100}, day((2, 60)), refund(101), ("DAY_AMOUNT", "40", None)),
     ({"cap_day_amount": 100}, [], refund(), ("DAY_AMOUNT", "100", None)),
     ({"cap_day_amount": 100}, day((3, None)), refund(1), ("DAY_AMOUNT", "0", 21)),
