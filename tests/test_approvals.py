@@ -157,6 +157,95 @@ def test_approvals_end_after_a_day_which_is_recorded(ledger: Any, clock):
     assert ledger.approvals.request(ASKED) == 3
 
 
+def test_a_decision_on_something_else_than_what_was_shown_is_refused(ledger: Any):
+    number = ledger.approvals.request(ASKED)
+    decide = partial(ledger.approvals.decide, number, reason="", who="ada")
+    other: Any = ledger.approvals.get(
+        ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
+    )
+    for seen in ("", other.seen):
+        for approve in (True, False):
+            with pytest.raises(Refused, match=f"number {number} is not what was shown") as refused:
+                decide(approve=approve, seen=seen)
+            assert refused.value.code == "facts_changed"
+    assert ledger.approvals.get(number).state == "pending"
+    assert events(ledger) == ["approval_asked", "approval_asked"]
+
+
+def test_an_approval_keeps_who_asked_and_who_decided_and_when(ledger: Any, clock):
+    number = ledger.approvals.request(ASKED)
+    asked = ledger.approvals.get(number)
+    assert (asked.asked_by, asked.asked_at, asked.expires_at) == ("claude 1", START, START + DAY)
+    assert (asked.who, asked.reason, asked.decided_at, asked.used_by) == ("", "", None, None)
+    clock.at += 5
+    done = decided(ledger, number, approve=True, reason="fine", who="ada")
+    assert (done.state, done.who, done.reason, done.decided_at) == (
+        *("approved", "ada", "fine"),
+        START + 5,
+    )
+    assert ledger.approvals.get(number) == done
+    clock.at += 5
+    taken = ledger.approvals.withdraw(number, "eve")
+    assert (taken.state, taken.who, taken.decided_at) == ("withdrawn", "eve", START + 10)
+
+
+def test_the_ledger_records_each_step_of_an_approval(ledger: Any):
+    def latest() -> dict[str, Any]:
+        entry = ledger.newest("consent")
+        return {name: value for name, value in entry.items() if name != "at"}
+
+    number = ledger.approvals.request(ASKED)
+    common = {"number": number, "facts_digest": "facts1"}
+    assert latest() == {
+        **common,
+        "event": "approval_asked",
+        "tool": "kartra_refund_transaction",
+        "by": "claude 1",
+    }
+    decided(ledger, number, approve=True, reason="fine", who="ada")
+    assert latest() == {**common, "event": "approval_approved", "who": "ada", "reason": "fine"}
+    ledger.approvals.withdraw(number, "eve")
+    assert latest() == {**common, "event": "approval_withdrawn", "who": "eve"}
+
+
+@pytest.mark.parametrize(
+    ("number", "known"), [(9, "there is none"), (1, "it is pending"), (2, "it is declined")]
+)
+def test_what_cannot_be_taken_back_is_named_with_its_state(ledger: Any, number, known):
+    ledger.approvals.request(ASKED)
+    other = ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
+    decided(ledger, other, approve=False, reason="no", who="ada")
+    with pytest.raises(Refused, match=f"Number {number} .*: {known}"):
+        ledger.approvals.withdraw(number, "eve")
+
+
+def test_a_decline_is_found_by_its_call_for_ten_minutes(ledger: Any, clock):
+    first, other = ASKED, replace(ASKED, binding=replace(BINDING, arguments="other"))
+    assert ledger.approvals.declined(BINDING) is None
+    number = ledger.approvals.request(first)
+    assert ledger.approvals.waiting() == (number,)
+    decided(ledger, number, approve=False, reason="no", who="ada")
+    assert ledger.approvals.waiting() == ()
+    assert ledger.approvals.declined(other.binding) is None
+    clock.at += 599
+    assert ledger.approvals.declined(BINDING).number == number
+    assert ledger.approvals.declined(BINDING, 599.0) is None
+    clock.at += 1
+    assert ledger.approvals.declined(BINDING) is None
+
+
+def test_a_decline_stays_one_when_its_time_is_over(ledger: Any, clock):
+    number = ledger.approvals.request(ASKED)
+    waiting = ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
+    decided(ledger, number, approve=False, reason="no", who="ada")
+    clock.at += DAY - 1
+    assert ledger.approvals.waiting() == (waiting,)
+    clock.at += 1
+    assert ledger.approvals.get(number).state == "declined"
+    assert ledger.approvals.get(waiting).state == "expired"
+    assert ledger.approvals.waiting() == ()
+
+
 def test_facts_stay_out_of_the_lines(ledger: Any, tmp_path):
     approved(ledger)
     with ledger._file.reading() as transaction:

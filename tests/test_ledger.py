@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -259,7 +261,19 @@ def test_what_its_owner_let_go_of_is_unknown(ledger: Any):
     ledger.begin(wanted, LIMITS).close()
     assert ledger.settle() == [wanted.id]
     assert ledger.settle() == []
-    assert ledger.show(wanted.id)["state"] == "unknown"
+    shown = ledger.show(wanted.id)
+    assert (shown["state"], shown["executed"], shown["undo"]) == ("unknown", "unknown", "")
+    assert list(shown["detail"]) == ["settled"]
+
+
+def test_a_running_intent_is_not_reconciled(ledger: Any):
+    wanted = intent()
+    ledger.begin(wanted, LIMITS)
+    with pytest.raises(Refused, match=wanted.id) as refused:
+        ledger.reconcile(wanted.id, "failed", {})
+    assert refused.value.code == "in_progress"
+    assert code(lambda: ledger.require_ended(wanted.id)) == "in_progress"
+    assert ledger.show(wanted.id)["state"] == "running"
 
 
 def test_settling_is_kept_though_the_call_is_refused(ledger: Any):
@@ -746,6 +760,63 @@ def two_step(ledger: Any, **more: Any) -> Any:
     return intent(consent="two_step", confirmation_id=minted.id, fresh=True, **more)
 
 
+def test_an_intent_records_the_hash_of_its_confirmation(ledger: Any):
+    wanted = two_step(ledger)
+    ledger.begin(wanted, LIMITS, BINDING)
+    digest = hashlib.sha256(wanted.confirmation_id.encode()).hexdigest()
+    assert ledger.show(wanted.id)["confirmation"] == digest
+
+
+def test_a_confirmation_reports_when_it_ends(ledger: Any):
+    assert ledger.mint(BINDING, "Refund 97", "facts", ttl=60.0).expires_at == START + 60
+
+
+def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: Any, clock):
+    first = two_step(ledger)
+    assert two_step(ledger).confirmation_id != first.confirmation_id
+    ledger.begin(first, LIMITS, BINDING)
+    ledger.finish(first.id, "failed", executed=Executed.NO)
+
+    def check() -> str:
+        return code(lambda: ledger.check(first.confirmation_id, BINDING, "Refund 97"))
+
+    clock.at += 600 + 30 * 86_400
+    two_step(ledger)
+    assert check() == "confirmation_used"
+    clock.at += 1
+    two_step(ledger)
+    assert check() == "confirmation_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("minted", "checked", "words"),
+    [
+        ("two_step", "question", "belongs to a preview"),
+        ("question", "two_step", "belongs to a question to a person"),
+    ],
+)
+def test_a_confirmation_of_another_kind_is_named(ledger: Any, minted, checked, words):
+    id_ = ledger.mint(BINDING, "Refund 97", "facts", minted).id
+    with pytest.raises(Refused, match=words):
+        ledger.check(id_, BINDING, "Refund 97", checked)
+
+
+def test_a_question_answered_at_once_has_no_confirmation_id(ledger: Any):
+    ledger.begin(intent(consent="elicitation"), LIMITS)
+
+
+def test_voiding_all_confirmations_of_a_connection_leaves_those_of_others(ledger: Any):
+    ours = two_step(ledger)
+    other = replace(BINDING, connection="d")
+    kept = ledger.mint(other, "Refund 97", "facts")
+    used = two_step(ledger)
+    ledger.begin(used, LIMITS, BINDING)
+    ledger.finish(used.id, "failed", executed=Executed.NO)
+    ledger.void_all("c")
+    assert code(lambda: ledger.begin(ours, LIMITS, BINDING)) == "confirmation_used"
+    assert ledger.check(kept.id, other, "Refund 97") == "facts"
+
+
 def test_a_confirmation_counts_once(ledger: Any, folder):
     wanted = two_step(ledger)
     with closing(again(folder)) as restarted:
@@ -851,6 +922,20 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
     assert attempt(ledger, "7") == "dismissed"
 
 
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [("declined", "A person declined this."), ("dismissed", "A person dismissed the question")],
+)
+def test_a_block_reports_its_reason_and_the_minutes_that_are_left(ledger: Any, clock, why, words):
+    from kartra_mcp.ledger.rules import identity_key
+
+    ledger.block(identity_key(intent()), why)
+    for age, minutes in ((0, 11), (1, 10), (60, 10), (61, 9), (599, 1)):
+        clock.at = START + age
+        with pytest.raises(Refused, match=f"^{why}: {words}.* for {minutes} min"):
+            ledger.begin(intent(), LIMITS)
+
+
 def test_caps_hold_in_the_ledger(ledger: Any, clock):
     limits = Limits(cap_day_amount=Decimal(100), cap_day_count=3)
     ledger.begin(intent("1", 60), limits)
@@ -861,6 +946,29 @@ def test_caps_hold_in_the_ledger(ledger: Any, clock):
     assert code(lambda: ledger.begin(intent("5", 0), limits)) == "cap_reached"
     clock.at += 86_400
     assert code(lambda: ledger.begin(intent("5", 100), limits)) == "runs"
+
+
+def test_the_daily_amount_counts_every_write_of_the_day(ledger: Any):
+    """Without a cap on their number, too, whatever their number is."""
+    limits = Limits(cap_day_amount=Decimal(100), cap_day_count=None)
+    for target in "1234":
+        ledger.begin(intent(target, 25), limits)
+    assert code(lambda: ledger.begin(intent("5", 1), limits)) == "cap_reached"
+    few = Limits(cap_day_amount=Decimal(100), cap_day_count=9)
+    assert code(lambda: ledger.begin(intent("5", 1), few)) == "cap_reached"
+    assert code(lambda: ledger.begin(intent("5", 1), Limits(cap_day_count=4))) == "cap_reached"
+    assert code(lambda: ledger.begin(intent("5", 1), Limits(cap_day_count=5))) == "runs"
+
+
+def test_the_hourly_number_of_mails_holds_in_the_ledger(ledger: Any, clock):
+    limits = Limits(mail_per_hour=2)
+    tag: dict[str, Any] = {"operation": "assign_tag", "risk": Risk.WRITE, "mail": True}
+    ledger.begin(intent("1", **tag), limits)
+    assert code(lambda: ledger.begin(intent("2", **tag), limits)) == "runs"
+    assert code(lambda: ledger.begin(intent("3", **tag), limits)) == "cap_reached"
+    assert code(lambda: ledger.begin(intent("3", **{**tag, "mail": False}), limits)) == "runs"
+    clock.at += 3600
+    assert code(lambda: ledger.begin(intent("3", **tag), limits)) == "runs"
 
 
 def test_lines_are_canonical_json(ledger: Any, folder):

@@ -303,7 +303,8 @@ def test_caps(limits, today, wanted, expected):
 
 @pytest.mark.parametrize("cap", ["cap_refund", "cap_day_amount"])
 def test_an_amount_over_a_cap_is_reported_as_unread_only_if_it_was_not_read(cap):
-    limits = Limits(**{"cap_day_count": None, cap: Decimal(5)})
+    said: dict[str, Any] = {"cap_day_count": None, cap: Decimal(5)}
+    limits = Limits(**said)
     unread, over = capped(refund(), limits, []), capped(refund(6), limits, [])
     assert unread is not None
     assert over is not None
