@@ -1,4 +1,4 @@
-"""The door of `python -m kartra_mcp.sandbox`; only hands the arguments over and ends."""
+"""Entry point of `python -m kartra_mcp.sandbox`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The stand-in program: finds the verb, opens the account, prints what came and ends with a code.
+"""The stand-in program: parse the command line, open the account, run the verb, print the result.
 
-Exit codes: 0 done, 1 an error of Membrane's (its envelope is on stdout), 2 a wrong command line.
-The verbs that only the sandbox has are described in `arrangements.py`.
+Exit status: 0 done, 1 an error of Membrane (its envelope is on stdout), 2 wrong usage. The commands
+that only the sandbox has are in `program/admin_commands.py`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _unknown(line: Arguments) -> str:
 
 
 def _answer(account: Account, line: Arguments, name: str) -> int:
-    """Do it in one transaction; an error is answered, so what it left (a log) is kept."""
+    """Run the verb in one transaction. An error is a response, so its log entry is kept."""
     ended: ProgramEnd | None = None
     found: object = None
     code = 0
@@ -99,7 +99,7 @@ def _answer(account: Account, line: Arguments, name: str) -> int:
 
 
 def _late(account: Account) -> None:
-    """What a fault does to an answer whose deed is done."""
+    """Apply a fault that delays or loses the response after the effect."""
     kind, message = account.after or ("", "")
     if kind == fault_injection.SLOW:
         time.sleep(fault_injection.seconds(message))
@@ -123,7 +123,7 @@ def _show(found: object, line: Arguments) -> int:
 
 
 def _for_people(found: object) -> str:
-    """Short text, as the program prints it to a terminal."""
+    """Format a result as the program prints it to a terminal."""
     if not php_values.is_map(found):
         return str(found)
     if "url" in found:
@@ -145,7 +145,7 @@ def _line(one: object) -> str:
 
 
 def _end(kind: str) -> int:
-    """The ends that are no answers."""
+    """End without a response, as the fault requires."""
     if kind == "hang":
         time.sleep(3600)
     if kind == "killed":

@@ -1,4 +1,4 @@
-"""Actions over HTTP: listed, looked at, run; and `POST /act`, whose body may have nothing else."""
+"""Routes for actions: list, get, run; and `POST /act`, which describes one operation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ METHODS = {"GET", "POST", "PATCH", "PUT", "DELETE"}
 
 
 def listed(call: Call) -> Map:
-    """Without a connection an intent is passed over, as Membrane documents."""
+    """List actions. Without a connection the intent is ignored, as Membrane documents."""
     number, key = call.named("connectionId", "connectionKey")
     if not (number or key):
         return _listed(call, _named(call), searched=False)
@@ -49,7 +49,7 @@ def of_integration(call: Call) -> Map:
 
 
 def _named(call: Call) -> list[Any]:
-    """All actions, or those of the integration that is named: none, unless it is Kartra."""
+    """Return all actions, or those of the named integration: none unless it is Kartra."""
     named = {one for one in call.named("integrationId", "integrationKey") if one}
     return actions.load(call.account) if named <= {seed.INTEGRATION, "kartra"} else []
 
@@ -85,13 +85,13 @@ def got(call: Call) -> object:
 
 
 def _action(call: Call) -> Map:
-    """By the address, or by the query of the client's selectors that are objects."""
+    """Find the action by the path, or by the query of the client's object selectors."""
     selector = call.parts.get("action") or call.asked("id") or call.asked("key")
     return actions.find(call.account, selector)
 
 
 def ran(call: Call) -> Map:
-    """The deprecated way."""
+    """Run an action through the deprecated route."""
     given = call.given(_RUN)
     where = {name: call.asked(name) for name in _WHERE}
     connection = _resolved(call.account, where)
@@ -101,13 +101,13 @@ def ran(call: Call) -> Map:
 
 
 def ran_there(call: Call) -> Map:
-    """Of one connection: the vendor's client sends the input itself as the body."""
+    """Run an action of one connection. The vendor's client sends the input itself as the body."""
     connection = connections.usable(connections.find(call.account, call.part("connection")))
     return engine.run(call.account, _action(call), connection, call.json(), None)
 
 
 def acted(call: Call) -> Map:
-    """Exactly one way to say what is to be done; code is not run here."""
+    """Handle `POST /act`: the body must describe exactly one operation; code is not run."""
     given = call.given(_ACT, strict=True)
     ways = [name for name in WAYS if name in given]
     if len(ways) != 1:
@@ -123,7 +123,7 @@ def acted(call: Call) -> Map:
 
 
 def _resolved(account: Account, given: Map) -> Row:
-    """The connection named, else its integration's default, else silently the workspace's."""
+    """Return the named connection, else its integration's default, else the workspace's first."""
     number, key, integration, integration_key = (given.get(name, "") for name in _WHERE)
     if not (number or key) and (integration or integration_key):
         row = connection_updates.of_integration(account, integration or integration_key)
@@ -133,7 +133,10 @@ def _resolved(account: Account, given: Map) -> Row:
 
 
 def _api(given: Map) -> Map:
-    """A request under its documented names; `url` and `data` are aliases, the rest is dropped."""
+    """Return a request under its documented names.
+
+    `url` and `data` are aliases, the rest is dropped.
+    """
     api = checked(given, _API)
     path = api.get("path") or api.get("url")
     if api.get("method") not in METHODS or not path:

@@ -1,8 +1,8 @@
-"""Membrane's REST API as an ASGI application, in front of the engine that the program uses.
+"""Membrane's REST API as an ASGI application in front of the engine that the program uses.
 
-Each request is written into the journal, then done in one transaction, one after another on one
-open account: SQLite lets only one write at a time, and a request takes less than a thread would
-cost. Only waiting (for a body, for the seconds of a fault) lets others pass.
+Each request is journaled, then handled in one transaction, one at a time on one open account:
+SQLite allows one writer, and a request takes less time than a thread costs. Only waiting (for a
+body, for a delay fault) lets other requests pass.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _JSON = {"content-type": "application/json; charset=utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What is to be sent; what a fault does to it, as `(type, message)`; how long it took."""
+    """Response to send, the fault applied to it as `(type, message)`, and the time it took."""
 
     reply: Reply
     fault: tuple[str, str]
@@ -52,7 +52,7 @@ class Done:
 
 
 def application(account: Account) -> Starlette:
-    """The whole API on an open account."""
+    """Return the API on an open account."""
     routes: list[Route] = []
     for name, work in ROUTES.items():
         method, _, address = name.partition(" ")
@@ -80,7 +80,7 @@ def _endpoint(account: Account, name: str, work: Work) -> Callable[[Request], Aw
 
 
 async def _body(request: Request) -> bytes | None:
-    """The whole body; None where it is too large, once all of it has come."""
+    """Read the whole body; None if it is too large, once all of it has arrived."""
     found, length = bytearray(), 0
     async for chunk in request.stream():
         length += len(chunk)
@@ -116,7 +116,7 @@ def _done(call: Call, name: str, work: Work) -> Done:
 
 
 def _in_one(call: Call, name: str, work: Work) -> tuple[Reply, str]:
-    """Do it in one transaction; an error is answered, so what it left (a log) is kept."""
+    """Run in one transaction. An error is a response, so its log entry is kept."""
     account = call.account
     address = f"{call.path}?{call.question}" if call.question else call.path
     account.note([call.method, address, call.text()])
@@ -140,7 +140,7 @@ def _reply(found: object) -> Reply:
 
 
 def _refused(error: MembraneError) -> Reply:
-    """By the key of a bad request; whatever else failed is 400, but for an internal error."""
+    """Return the HTTP status of an error: by the key of a bad request, else 400 or 500."""
     status = STATUS.get(error.key, 400) if error.kind == "bad_request" else 400
     status = 500 if error.kind == "internal" else status
     return Reply(status, _JSON, json.dumps(error.envelope()).encode())

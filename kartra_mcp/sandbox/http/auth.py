@@ -1,8 +1,8 @@
-"""Who may ask: a bearer token of the one made-up workspace, as Membrane documents tokens.
+"""Authentication: a bearer token of the rehearsal workspace, as Membrane documents tokens.
 
-Taken are tokens that begin like `TOKEN`, and JWTs that the workspace's secret signs, with the
-claim names of the documentation (`workspaceKey`, `tenantKey`) or those that the vendor's
-JavaScript client still mints (`iss`, `id`). The values are fixed, printed and open nothing else.
+Accepted are tokens that begin with `TOKEN`, and JWTs signed with the workspace's secret, with the
+documented claim names (`workspaceKey`, `tenantKey`) or those of the vendor's JavaScript client
+(`iss`, `id`). The values are fixed and printed, and open nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ SIGNED = ["HS256", "HS384", "HS512"]
 
 
 def admit(account: Account, headers: Mapping[str, str]) -> None:
-    """Raise `not_authenticated` unless the request names this workspace and its tenant."""
+    """Authenticate a request.
+
+    Raises:
+        MembraneError: `not_authenticated`, unless the token names this workspace and its tenant.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise _unknown("Access token is not provided")

@@ -1,4 +1,4 @@
-"""What only a connection can do to an answer: never come, break off, be another's, be half."""
+"""Faults of the connection: no response, closed early, another's response, half of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>nginx</bod
 
 
 class Protocol(H11Protocol):
-    """Lets the door close the connection under an answer, which ASGI has no word for."""
+    """uvicorn protocol that can close the connection, which ASGI cannot express."""
 
     # uvicorn narrows the argument of asyncio's own method in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -25,7 +25,7 @@ class Protocol(H11Protocol):
 
 
 class Ended(Response):
-    """An answer that ends as a fault says: `hang`, `killed`, `cut`, `silent` or `garbage`."""
+    """Response that ends as a fault requires: `hang`, `killed`, `cut`, `silent` or `garbage`."""
 
     def __init__(self, kind: str, request: Request) -> None:
         status = {"garbage": 502, "silent": 500}.get(kind, 200)
@@ -57,7 +57,7 @@ class Ended(Response):
 
 
 def _head() -> dict[str, Any]:
-    """It promises more than will come."""
+    """Return headers that announce more bytes than will be sent."""
     length = str(2 * len(fault_injection.HALF)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", length)]
     return {"type": "http.response.start", "status": 200, "headers": headers}

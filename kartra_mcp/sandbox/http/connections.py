@@ -1,4 +1,4 @@
-"""Connections over HTTP: listed, looked at, made, mended, changed, archived."""
+"""Routes for connections: list, get, create, reconnect, update, archive."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _key(integration: str) -> str:
 
 
 def got(call: Call) -> Map:
-    """Wait, if asked to: somebody may have signed in meanwhile."""
+    """Return a connection; wait if requested, since the user may sign in meanwhile."""
     timeout = php_values.integer(call.asked("timeout") or "30")
     if timeout is None or not 1 <= timeout <= 60:
         raise invalid("timeout has to be from 1 to 60", "timeout")
@@ -52,7 +52,7 @@ def _found(call: Call) -> Row:
 
 
 def made(call: Call) -> Map:
-    """A person has to sign in to what is made; with an intent it is built first."""
+    """Create a connection. The user must sign in to it; with an intent it is built first."""
     given = call.given(_NEW)
     if given.get("intent"):
         row = connections.add(
@@ -66,7 +66,7 @@ def made(call: Call) -> Map:
 
 
 def _known(given: Map) -> None:
-    """What is to be connected has to be named, and to be Kartra."""
+    """Return the app to connect; it must be named and must be Kartra."""
     named = [given[name] for name in _WHICH if given.get(name)]
     if not named:
         raise invalid("An integration or a connector has to be named", *_WHICH)

@@ -1,4 +1,4 @@
-"""Run logs over HTTP: the newest first, filtered, by pages that later runs do not shift."""
+"""Routes for run logs: newest first, filtered, in pages that later runs do not shift."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _wanted(call: Call) -> tuple[str, list[Any]]:
 
 
 def _moment(name: str, text: str) -> str:
-    """A date and time as the logs write theirs; without a zone it is UTC."""
+    """Parse a date and time as the logs write it; without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError as error:

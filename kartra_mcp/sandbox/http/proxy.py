@@ -1,4 +1,4 @@
-"""Requests to Kartra through a connection: as a body that describes one, or passed on as it is."""
+"""Routes that send a request to Kartra: described in a body, or passed through."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REQUEST: Form = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that goes to the caller unchanged."""
+    """Response that is returned to the caller unchanged."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,7 +59,7 @@ def passed_on(call: Call) -> Reply:
 
 
 def _chosen(call: Call) -> Row:
-    """By a connection's id or key, else the default one of an integration."""
+    """Return the connection by id or key, else the default one of an integration."""
     selector = call.part("connection")
     try:
         return connections.find(call.account, selector)

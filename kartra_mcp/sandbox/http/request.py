@@ -1,4 +1,4 @@
-"""One request as the HTTP door hands it on, and how its query and its body are held to a form."""
+"""One request as the routes receive it, with validation of its query and body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGEST = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What was asked of which account."""
+    """Request and the account it is for."""
 
     account: Account
     method: str
@@ -49,7 +49,10 @@ class Call:
         return [self.asked(name) for name in names]
 
     def json(self) -> object:
-        """The body; what is not declared as JSON is not read, as the vendor's framework has it."""
+        """Return the parsed body.
+
+        A body not declared as JSON is ignored, as in the vendor's framework.
+        """
         if not self.body or "json" not in self.headers.get("content-type", ""):
             return {}
         try:
@@ -58,14 +61,14 @@ class Call:
             raise invalid("The body is not JSON", "body") from error
 
     def given(self, form: Form, *, strict: bool = False) -> Map:
-        """The body's known fields; a `strict` one may have no other."""
+        """Return the body's known fields; with `strict`, unknown ones are an error."""
         return checked(self.json(), form, strict=strict)
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
     def behind(self, mark: str) -> str:
-        """The rest of the address as it was sent, with its query."""
+        """Return the rest of the path as it was sent, with its query."""
         rest = self.path.partition(mark)[2]
         if unquote(rest[:12]).lower().startswith(("http://", "https://")):
             rest = unquote(rest)
@@ -91,5 +94,5 @@ def _is(value: object, kind: type) -> bool:
 
 
 def invalid(message: str, *fields: str) -> MembraneError:
-    """A request of the wrong form; nothing was done."""
+    """Return the error for a malformed request. Nothing was done."""
     return MembraneError(message, key="validation_error", data={"fields": list(fields)})

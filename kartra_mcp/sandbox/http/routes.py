@@ -1,4 +1,4 @@
-"""Every address of the HTTP door: what Membrane documents and what its JavaScript client asks."""
+"""Route table: the paths that Membrane documents and those its JavaScript client requests."""
 
 from __future__ import annotations
 

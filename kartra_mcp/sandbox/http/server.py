@@ -1,7 +1,7 @@
-"""`serve`: the sandbox as a web server on this machine alone, until it is told to end.
+"""`serve`: the sandbox as an HTTP server on loopback, until it is stopped.
 
-Once it listens it prints one line of JSON: `url`, and what a client signs in with. Starlette and
-uvicorn are imported here and below, so that the program's other verbs do not pay for them.
+Once it listens it prints one line of JSON: `url` and the credentials. Starlette and uvicorn are
+imported here and below, so that the program's other verbs start fast.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PATIENCE = 1
 
 
 class Serving(Server):
-    """Says where it listens, once it does."""
+    """uvicorn server that reports when it listens."""
 
     url = ""
 
@@ -36,7 +36,7 @@ class Serving(Server):
 
 
 def serve(account: Account, line: Arguments) -> int:
-    """Listen and answer; 0 once it was ended by SIGTERM or SIGINT."""
+    """Listen and respond; return 0 after SIGTERM or SIGINT."""
     listening = listen(line.get("host", HOST), line.number("port", 0))
     config = Config(
         application(account),
@@ -68,7 +68,7 @@ def introduction(url: str) -> dict[str, str]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address; no other is taken."""
+    """Open a listening socket on a loopback address; other addresses are refused."""
     number = HOST if host == "localhost" else host
     try:
         here = ipaddress.ip_address(number)

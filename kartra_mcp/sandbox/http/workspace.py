@@ -1,4 +1,4 @@
-"""The rest of the workspace over HTTP: who is asking, the one integration, and the search."""
+"""Routes for the rest of the workspace: the caller, the one integration, and search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TYPES = set(
 
 
 def self(call: Call) -> Map:
-    """The tenant; what was set is kept, its credentials are never shown."""
+    """Return the tenant; stored fields are kept, its credentials are never returned."""
     kept: Map = json.loads(call.account.setting("tenant") or "{}")
     own = {"id": seed.USER, "internalId": TENANT, "name": "Sandbox", "workspaceKey": WORKSPACE}
     return {**own, "fields": {}, "lastActiveAt": clock.iso(), **kept}
@@ -56,7 +56,7 @@ def integration(call: Call) -> Map:
 
 
 def _kartra(call: Call) -> Map:
-    """Kartra, with the connection that is used where none is named."""
+    """Return the Kartra integration with its default connection."""
     found = connections.integration("kartra")
     found |= {"connectorId": seed.CONNECTOR, "state": "READY"}
     own = connections.every(call.account, "kartra")

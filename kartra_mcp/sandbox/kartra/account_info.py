@@ -1,4 +1,4 @@
-"""What the account itself has: Kartra's commands that read it, and the one that adds a field."""
+"""Kartra's commands that read the account's own objects, and the one that adds a custom field."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Kartra's one endpoint on an account: a decoded body in, Kartra's envelope out.
 
-What the facts leave open is decided here so that a careless reader is caught: a chain goes on after
-a refused command, and the envelope around it says Success.
+Where the documentation is silent, the sandbox chooses the behavior that exposes a careless client:
+a chain continues after a rejected command, and the envelope around it reports Success.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ FIRST_ONLY = {"search_lead", "create_lead", "edit_lead"}
 
 
 def answer(account: Account, body: object) -> Map:
-    """Answer one request; the rate limit alone is raised, since it is no envelope."""
+    """Handle one request. Only the rate limit raises, since it has no envelope."""
     request = php_values.fields(body)
     try:
         if "get_lead" in request:
@@ -99,7 +99,7 @@ def _act(account: Account, request: Map) -> Map:
 
 
 def _actions(given: object) -> list[Map]:
-    """The commands in order; one that belongs to the front may stand only there."""
+    """Return the commands in order; a command that must be first is valid only there."""
     require(php_values.is_array(given) and php_values.values(given), "224")
     actions = [php_values.fields(one) for one in php_values.values(given)]
     require(all(not php_values.is_blank(action.get("cmd")) for action in actions), "254")
@@ -109,7 +109,7 @@ def _actions(given: object) -> list[Map]:
 
 
 def _one(account: Account, lead: Map, action: Map) -> tuple[str, Map, bool]:
-    """Run a command: its name, its answer, and whether that stands at the top of the envelope."""
+    """Run one command; return its name, its result, and whether that is at the top level."""
     cmd: str = action["cmd"]
     try:
         fault = _fault(account, cmd)
@@ -141,7 +141,7 @@ def _run(account: Account, lead: Map, action: Map, fault: tuple[KartraError, boo
 
 
 def _typed(cmd: str, refusal: Map) -> Map:
-    """One documented refusal carries its type as a bare number."""
+    """Return the error type; one documented refusal carries it as a bare number."""
     if cmd == "modify_subscription_status" and refusal["type"] == "274":
         return {**refusal, "type": 274}
     return refusal

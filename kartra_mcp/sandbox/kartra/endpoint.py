@@ -1,4 +1,4 @@
-"""Kartra's host as Membrane's proxy reaches it: a path, a body and their encodings; no rules."""
+"""Kartra's host as Membrane's proxy reaches it: path, body and encodings; no rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CREDENTIALS = {"app_id", "api_key", "api_password"}
 
 
 def request(account: Account, method: str, path: str, headers: Map, data: object) -> Map:
-    """Answer `{status, headers, body}`; an error of Kartra's is still a 200."""
+    """Return `{status, headers, body}`; an error of Kartra is still HTTP 200."""
     if not _is_api(path):
         return {"status": 404, "headers": _TEXT, "body": "<h1>404 Not Found</h1>"}
     body = decode(data, content_type(headers)) if method == "POST" else None
@@ -48,7 +48,7 @@ def content_type(headers: Map) -> str:
 
 
 def decode(data: object, kind: str) -> object:
-    """A body as PHP's side sees it: by its content type, else by what it looks like."""
+    """Decode a body as PHP would: by its content type, else by its form."""
     if not isinstance(data, str):
         return data if php_values.is_array(data) else {}
     if "json" in kind:
@@ -69,14 +69,14 @@ def _json(data: str) -> object:
 
 
 def without_credentials(body: object) -> Map:
-    """Membrane supplies Kartra's three credentials; those of a caller count for nothing."""
+    """Remove Kartra's credentials: Membrane supplies its own, those of a caller are ignored."""
     return {
         name: value for name, value in php_values.fields(body).items() if name not in CREDENTIALS
     }
 
 
 def commands(body: object) -> list[str]:
-    """The commands of a body, for the switches."""
+    """Return the commands of a body, for fault injection."""
     found = php_values.fields(body)
     names = ["get_lead"] if "get_lead" in found else []
     actions = php_values.values(found.get("actions"))
@@ -84,7 +84,7 @@ def commands(body: object) -> list[str]:
 
 
 def _is_api(path: str) -> bool:
-    """Paths mean what a web server makes of them: decoded, with dots resolved."""
+    """Return whether a path, decoded and with dots resolved, is the endpoint."""
     parts = urlsplit(path)
     if parts.netloc and parts.hostname != HOST:
         return False

@@ -1,4 +1,4 @@
-"""Kartra's error types and what each says; a table and the exception that carries one."""
+"""Kartra's error types with their messages, and the exception that carries one."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ ANYWHERE = frozenset(
 
 
 class KartraError(Exception):
-    """One refusal of Kartra; answered in an envelope, with HTTP 200."""
+    """Refusal by Kartra; returned in an envelope with HTTP 200."""
 
     def __init__(self, kind: str, message: str = "") -> None:
         super().__init__(kind)
@@ -112,7 +112,7 @@ class KartraError(Exception):
 
 
 class TooManyRequestsError(Exception):
-    """The rate limit: Kartra's one answer that is not HTTP 200."""
+    """Rate limit: the one response of Kartra that is not HTTP 200."""
 
 
 def require(condition: object, kind: str) -> None:

@@ -1,4 +1,7 @@
-"""Switches for what only the outside world can cause; kept in the account until used up."""
+"""Injected faults, for what only the outside world can cause.
+
+They are stored in the account until they are used up.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def put(
 
 
 def take(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") -> Row | None:
-    """The oldest switch for a command, counted down; `*` stands for every command."""
+    """Return the oldest fault for a command and count it down; `*` matches every command."""
     for row in account.rows("SELECT * FROM faults WHERE cmd IN (?, ?) ORDER BY id", cmd, every):
         if row["type"] in kinds:
             account.run("UPDATE faults SET times = times - 1 WHERE id = ?", row["id"])
@@ -45,7 +48,7 @@ def take(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") ->
 
 
 def inside() -> frozenset[str]:
-    """Types that refuse one command inside an answer."""
+    """Return the error types that reject one command inside a response."""
     return frozenset(MESSAGES) - ANYWHERE
 
 
@@ -56,17 +59,17 @@ def refuse(account: Account, cmd: str) -> None:
 
 
 def around(account: Account, cmd: str) -> Row | None:
-    """A switch that concerns Membrane or the program itself, not Kartra."""
+    """Return a fault of Membrane or the program itself."""
     return take(account, cmd, _AROUND)
 
 
 def at(account: Account, place: str) -> Row | None:
-    """A switch on an address of the HTTP door, such as `GET /connections`; `*` is none."""
+    """Return a fault on a route of the API, such as `GET /connections`; `*` does not match."""
     return take(account, place, _AROUND, place)
 
 
 def seconds(message: str) -> float:
-    """How late `slow` is; one second unless told."""
+    """Return the delay of `slow`; one second by default."""
     try:
         return min(max(float(message or 1), 0), 3600)
     except ValueError:
@@ -74,7 +77,7 @@ def seconds(message: str) -> float:
 
 
 def refuse_whole(account: Account, cmd: str) -> None:
-    """Raise what answers a request before any of its commands has run."""
+    """Raise the error that answers a request before any of its commands ran."""
     row = take(account, cmd, ANYWHERE)
     if row is None:
         return

@@ -1,4 +1,4 @@
-"""What a lead carries: Kartra's commands on tags, lists, sequences, points and calendar classes."""
+"""Kartra's commands on a lead's tags, lists, sequences, points and calendar classes."""
 
 from __future__ import annotations
 
@@ -116,7 +116,10 @@ def _class(account: Account, action: Map) -> int:
 
 
 def _starts(action: Map) -> str:
-    """Without date and hour the booking is open; with one of them it has to be a good moment."""
+    """Return the start of a booking.
+
+    Without date and hour it is open; with one of them both must be valid.
+    """
     date, hour = (
         php_values.text(action.get(name)).strip() for name in ("starting_date", "starting_hour")
     )

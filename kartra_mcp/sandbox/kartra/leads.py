@@ -1,4 +1,4 @@
-"""Leads: found, made, changed and printed; Kartra's lead commands and `get_lead`."""
+"""Leads: find, create, edit and print them; Kartra's lead commands and `get_lead`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_named(lead: dict[str, Any]) -> bool:
 
 
 def find(account: Account, lead: dict[str, Any], missing: str = "243") -> Row:
-    """The lead that is meant: its id wins over its e-mail."""
+    """Find the lead; its id takes precedence over its e-mail address."""
     if php_values.is_blank(lead.get("id")):
         email = php_values.text(lead.get("email")).strip()
         found = account.row("SELECT * FROM leads WHERE email = ?", email)
@@ -135,7 +135,10 @@ def get_lead(account: Account, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def details(account: Account, lead: Row) -> dict[str, Any]:
-    """A lead as `get_lead` prints it: ids and counts as text, zero dates, every custom field."""
+    """Return a lead as `get_lead` prints it.
+
+    Ids and counts are text, missing dates are zero dates, and every custom field is listed.
+    """
     number = lead["id"]
     return {
         "id": str(number),

@@ -1,4 +1,4 @@
-"""Granting and revoking memberships: inferred, since Kartra documents no command for either."""
+"""Grant and revoke memberships. Inferred: Kartra documents no command for either."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def answer(account: Account, cmd: str, flat: Map) -> Map:
 
 
 def _levels(account: Account, flat: Map) -> list[int]:
-    """The levels that are meant; no documented error type fits one that does not exist."""
+    """Return the requested levels; no documented error type fits a missing one."""
     name, level = (
         php_values.text(flat.get(key)).strip() for key in ("membership_name", "level_name")
     )

@@ -1,4 +1,4 @@
-"""Payments: Kartra's commands that find, print and give back a transaction."""
+"""Payments: Kartra's commands that find, print and refund a transaction."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _charge(account: Account, row: Row) -> Map:
 
 
 def remainder(account: Account, row: Row) -> int:
-    """What of a charge has not been given back yet, in cents."""
+    """Return the part of a charge that has not been refunded, in cents."""
     back = account.number(
         "SELECT sum(cents) FROM transactions WHERE parent_id = ?"
         " AND type IN ('refund', 'partial_refund', 'chargeback')",
@@ -120,7 +120,10 @@ def _in_period(account: Account, row: Row) -> bool:
 
 
 def _cents(amount: object, left: int) -> int:
-    """An amount that is left empty means everything that remains; 0 is not empty, but wrong."""
+    """Parse an amount in cents.
+
+    An empty amount is everything that remains; 0 is an error, not empty.
+    """
     if amount is None or (not isinstance(amount, bool) and php_values.is_blank(amount)):
         return left
     number = php_values.decimal(amount)
@@ -132,7 +135,7 @@ def _cents(amount: object, left: int) -> int:
 
 
 def add_row(account: Account, origin: Row, kind: str, cents: int) -> int:
-    """A further transaction that belongs to an earlier one."""
+    """Insert a further transaction that belongs to an earlier one."""
     return account.run(
         "INSERT INTO transactions (lead_id, lead_email, type, cents, quantity, product_id, point,"
         " at, parent_id, subscription_id, card, paypal) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",

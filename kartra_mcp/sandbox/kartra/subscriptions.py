@@ -1,4 +1,4 @@
-"""Recurring payments: Kartra's commands that find, print, pause, change and end a subscription."""
+"""Recurring payments: Kartra's commands that find, print, pause, change and cancel one."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _to_cancel(account: Account, action: Map) -> Row:
 
 
 def _cancel(account: Account, row: Row) -> None:
-    """End all future charges; access goes with it only where it is the product's own content."""
+    """Cancel all future charges. Access ends too only if it is the product's own content."""
     today = clock.in_days(0)
     account.run(
         "UPDATE subscriptions SET status = 'Cancelled', ends = ?, next_payment = ? WHERE id = ?",

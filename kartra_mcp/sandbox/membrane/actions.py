@@ -1,4 +1,4 @@
-"""The actions that are served: read from a file, found, searched and paged."""
+"""The actions that are served: loaded from a file, found, searched and paged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PAGE_OF_A_SEARCH = 10
 
 
 def load(account: Account) -> list[Any]:
-    """What is served; an entry may be anything, as a test of its reader wants it."""
+    """Load the served actions; an entry may be any JSON value, so that its reader can be tested."""
     return _read(*_file(account))
 
 
 def can_run(action: object) -> bool:
-    """Whether the sandbox knows what to do for an entry."""
+    """Return whether the sandbox can run an entry."""
     return php_values.is_map(action) and bool(php_values.fields(action.get(OURS)).get("cmd"))
 
 
@@ -39,7 +39,10 @@ def _file(account: Account) -> tuple[str, int, int]:
 
 @functools.lru_cache(maxsize=1)
 def _read(path: str, _at: int, _size: int) -> list[Any]:
-    """A file as it was then; a long list is read once by a process that serves many."""
+    """Read a file as it was at that time.
+
+    A process that serves many requests reads a long list once.
+    """
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             found = json.load(file)
@@ -60,7 +63,7 @@ def _no_list(path: str, why: str) -> MembraneError:
 
 @functools.lru_cache(maxsize=1)
 def _named(path: str, at: int, size: int) -> tuple[dict[str, list[Map]], dict[str, list[Map]]]:
-    """The actions of a file by their ids, and by their keys."""
+    """Return the actions of a file by id and by key."""
     ids: dict[str, list[Map]] = {}
     keys: dict[str, list[Map]] = {}
     for one in _read(path, at, size):
@@ -71,14 +74,14 @@ def _named(path: str, at: int, size: int) -> tuple[dict[str, list[Map]], dict[st
 
 
 def served(action: object) -> object:
-    """An entry without what is only for us."""
+    """Return an entry without the sandbox's own fields."""
     if not php_values.is_map(action):
         return action
     return {name: value for name, value in action.items() if name != OURS}
 
 
 def find(account: Account, selector: str) -> Map:
-    """By id, else by a key that only one action has."""
+    """Find an action by id, else by a key that only one action has."""
     ids, keys = _named(*_file(account))
     found = ids.get(selector) or keys.get(selector, [])
     if not selector or len(found) != 1:
@@ -87,7 +90,7 @@ def find(account: Account, selector: str) -> Map:
 
 
 def search(actions: list[Any], intent: str) -> list[Any]:
-    """The actions that share a word with the intent, the closest first."""
+    """Return the actions that share a word with the intent, best match first."""
     if len(intent) > 200:
         raise MembraneError("The intent is too long", key="validation_error")
     words = {_stem(word) for word in intent.lower().replace("-", " ").replace("_", " ").split()}
@@ -109,7 +112,7 @@ def _stem(word: str) -> str:
 
 
 def page_of(account: Account, items: list[Any], limit: str, cursor: str, *, searched: bool) -> Map:
-    """A page, or what an older program makes of limits and cursors (`actions paging`)."""
+    """Return a page, or what an older program makes of limits and cursors (`actions paging`)."""
     habit = account.setting("paging")
     if habit == "refuse" and (limit or cursor):
         raise UsageError("unknown option --limit or --cursor")
@@ -119,7 +122,7 @@ def page_of(account: Account, items: list[Any], limit: str, cursor: str, *, sear
 
 
 def page(items: list[Any], limit: str, cursor: str, *, searched: bool = False) -> Map:
-    """One page; the cursor says nothing to anybody else, and is absent on the last page."""
+    """Return one page; the cursor is opaque, and absent on the last page."""
     size = _size(limit, _PAGE_OF_A_SEARCH if searched else _PAGE)
     start = _start(cursor)
     found: Map = {"items": items[start : start + size]}

@@ -1,4 +1,4 @@
-"""Changes to connections that only Membrane's REST API offers: names, archive, find-or-create."""
+"""Updates of connections that only Membrane's REST API offers: names, archive, find-or-create."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _archived(account: Account, selector: str, at: str) -> Row:
 
 
 def disconnect(account: Account, selector: str) -> Row:
-    """Forget the credentials; only a person can bring them back."""
+    """Delete the credentials; only the user can sign in again."""
     row = connections.find(account, selector)
     return connections.set_state(account, row["id"], row["state"], disconnected=True)
 
 
 def rename(account: Account, selector: str, changes: Map) -> Row:
-    """Set the name and the key where they are given."""
+    """Set the name and the key if they are given."""
     row = connections.find(account, selector)
     name, key = changes.get("name") or row["name"], changes.get("key") or row["key"]
     taken = account.row("SELECT id FROM connections WHERE key = ? AND id <> ?", key, row["id"])
@@ -51,7 +51,7 @@ def rename(account: Account, selector: str, changes: Map) -> Row:
 
 
 def ensure(account: Account, address: str, name: str) -> Row:
-    """The connection to an app, made where there is none; an app that is new is built first."""
+    """Return the connection to an app, created if there is none; a new app is built first."""
     app = domain(address)
     integration = "kartra" if app == APP or app.endswith("." + APP) else app.split(".")[0]
     found = account.row(
@@ -65,7 +65,7 @@ def ensure(account: Account, address: str, name: str) -> Row:
 
 
 def domain(address: str) -> str:
-    """The host of an address or of a bare domain."""
+    """Return the host of a URL or of a bare domain."""
     whole = address if re.match(r"https?://", address, re.IGNORECASE) else f"https://{address}"
     try:
         host = (urlsplit(whole).hostname or "").removeprefix("www.")
@@ -79,7 +79,7 @@ def domain(address: str) -> str:
 
 
 def of_integration(account: Account, selector: str) -> Row:
-    """The default connection of an integration, by its id or key."""
+    """Return the default connection of an integration, by its id or key."""
     key = "kartra" if selector == seed.INTEGRATION else selector
     found = account.row(
         "SELECT * FROM connections WHERE integration = ? AND archived_at = '' ORDER BY n LIMIT 1",

@@ -1,4 +1,4 @@
-"""Membrane's connections to the account: listed, made, mended, and arranged for tests."""
+"""Membrane's connections to the account: list, create, reconnect, and set up for tests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def printed(row: Row) -> Map:
 
 
 def integration(key: str) -> Map:
-    """The vendor's client wants an address of a logo in every integration."""
+    """Return the integration; the vendor's client requires a logo URL in each."""
     logo = f"https://example.com/{key}.svg"
     return {"id": seed.INTEGRATION, "key": key, "name": key.capitalize(), "logoUri": logo}
 
@@ -64,7 +64,7 @@ def every(account: Account, integration: str = "", search: str = "") -> list[Map
 
 
 def find(account: Account, selector: str) -> Row:
-    """By id, else by key."""
+    """Find a connection by id, else by key."""
     found = account.row("SELECT * FROM connections WHERE id = ?", selector) or account.row(
         "SELECT * FROM connections WHERE key = ?", selector
     )
@@ -74,7 +74,7 @@ def find(account: Account, selector: str) -> Row:
 
 
 def chosen(account: Account, number: str, key: str) -> Row:
-    """The connection that is named; where none is, Membrane silently takes the first."""
+    """Return the named connection; without a name Membrane silently takes the first."""
     column, wanted = ("id", number) if number else ("key", key)
     found = (
         account.row(f"SELECT * FROM connections WHERE {column} = ? AND archived_at = ''", wanted)
@@ -126,7 +126,7 @@ def set_state(account: Account, selector: str, state: str, *, disconnected: bool
 
 
 def connect(account: Account, number: str, name: str, *, interactive: bool) -> Row:
-    """Make a connection, or mend one; without a person at hand it waits for one."""
+    """Create or reconnect a connection; without a user it waits for one to sign in."""
     state = "READY" if interactive else WAITING
     if number:
         return set_state(account, number, state)
@@ -134,7 +134,7 @@ def connect(account: Account, number: str, name: str, *, interactive: bool) -> R
 
 
 def settled(account: Account, row: Row) -> Row:
-    """Waiting for a connection: meanwhile somebody has opened the address, or it was built."""
+    """Advance a connection that was waited for: the user signed in meanwhile, or it was built."""
     fate = account.setting("address")
     if row["state"] not in {WAITING, "BUILDING"} or fate == "ignored":
         return row

@@ -1,9 +1,9 @@
-"""Membrane in front of the account: actions run, requests passed on, every run logged.
+"""Membrane in front of the account: run actions, pass requests through, log every run.
 
-The connector's schemas are not published, so those of `actions.json` are inferred from Kartra's
-commands. Kartra documents no command that grants or revokes a membership; these two are inferred
-as well, and are done on the account itself. An entry's `x-sandbox` says which command runs
-(`cmd`), how names of the input map to ours (`input`), and where the output goes (`output`).
+The connector's schemas are not published; those of `actions.json` are inferred from Kartra's
+commands. Kartra documents no command that grants or revokes a membership; these two are inferred as
+well and act on the account itself. An entry's `x-sandbox` says which command runs (`cmd`), how
+names of the input map to it (`input`), and where the output is put (`output`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OF_THE_LEAD = {"email", "new_email", "custom_fields", *TEXTS}
 
 
 def run(account: Account, action: Map, connection: Row, given: object, meta: object) -> Map:
-    """Run an action and log it; a refusal of Kartra's is a success here."""
+    """Run an action and log it; a refusal by Kartra is a successful run."""
     if connection["integration"] != "kartra":
         raise MembraneError(f'Action "{action.get("id")}" not found on this connection')
     if action.get("state", "READY") != "READY":
@@ -40,7 +40,7 @@ def run(account: Account, action: Map, connection: Row, given: object, meta: obj
 
 
 def pass_on(account: Account, connection: Row, api: Map, meta: object) -> Map:
-    """A request as `act --api` sends it: the body of the answer is the output."""
+    """Send a request as `act --api` does: the response body is the output."""
     what = {"api": api, "connectionId": connection["id"], "meta": meta}
     return _logged(account, "API request", what, lambda: _api(account, api))
 
@@ -109,7 +109,7 @@ def _command(account: Account, cmd: str, flat: Map) -> object:
 
 
 def body(cmd: str, flat: Map) -> Map:
-    """The request to Kartra that an action's input stands for."""
+    """Return the request to Kartra for an action's input."""
     lead = {name: value for name, value in flat.items() if name in _OF_THE_LEAD}
     if "lead_id" in flat:
         lead["id"] = flat["lead_id"]
@@ -120,7 +120,7 @@ def body(cmd: str, flat: Map) -> Map:
 
 
 def _flat(given: Map, names: Map) -> Map:
-    """An input under our own names; a dotted name reaches into nested parts."""
+    """Return an input under the sandbox's names; a dotted name addresses nested parts."""
     flat = {name: value for name, value in given.items() if name not in names}
     for path, name in names.items():
         value: object = given
@@ -132,7 +132,7 @@ def _flat(given: Map, names: Map) -> Map:
 
 
 def _around(account: Account, commands: list[str], go: Callable[[], Any]) -> Any:
-    """Let a switch of Membrane's or the program's act in place of an answer, or after it."""
+    """Apply a fault of Membrane or the program instead of the response, or after it."""
     found = [
         row for cmd in commands or [""] for row in [fault_injection.around(account, cmd)] if row
     ]
@@ -140,7 +140,7 @@ def _around(account: Account, commands: list[str], go: Callable[[], Any]) -> Any
 
 
 def under(account: Account, fault: Row | None, go: Callable[[], Any]) -> Any:
-    """Where a switch loses an answer after the deed, Membrane itself knows nothing of it."""
+    """Apply a fault. If it loses the response after the effect, Membrane itself does not notice."""
     if fault is None:
         return go()
     kind: str = fault["type"]

@@ -1,4 +1,4 @@
-"""Membrane's error envelope, and the ends that a program can come to without one."""
+"""Membrane's error envelope, and the ways a program ends without one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class MembraneError(Exception):
-    """An error as Membrane answers it."""
+    """Error as Membrane returns it."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class MembraneError(Exception):
 
 
 class ProgramEnd(Exception):
-    """The program does not answer: it hangs, dies, or prints what nobody can read."""
+    """End of the program without a response: it hangs, dies, or prints something unreadable."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -42,4 +42,4 @@ class ProgramEnd(Exception):
 
 
 class UsageError(Exception):
-    """The command line itself is wrong; exit code 2."""
+    """Wrong usage of the command line; exit status 2."""

@@ -1,4 +1,4 @@
-"""An input held against a schema as Membrane does it: the missing fails, the unknown goes."""
+"""Validation of an input as Membrane does it: missing fields fail, unknown ones are dropped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from kartra_mcp.sandbox.store import php_values
 
 
 def admitted(schema: object, given: object) -> dict[str, Any]:
-    """The input without its undeclared properties; nobody is told, so guards must look first."""
+    """Return the input without undeclared properties.
+
+    Nothing reports them, so callers must check first.
+    """
     if given is not None and not php_values.is_map(given):
         raise MembraneError("The input has to be an object", key="validation_error")
     missing: list[str] = []

@@ -1,6 +1,6 @@
-"""The sandbox's own verbs, with which people and tests arrange the account; Membrane has none.
+"""The sandbox's own commands, with which users and tests set up the account.
 
-What each takes stands in `usage.py`.
+Their arguments are described in `help_text.py`.
 """
 
 from __future__ import annotations

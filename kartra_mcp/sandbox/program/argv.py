@@ -1,4 +1,4 @@
-"""A command line as minimist splits it: positionals, `--flag=value`, `--flag value`, `-x value`."""
+"""Command line as minimist parses it: positionals, `--flag=value`, `--flag value`, `-x value`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORT = {"X": "method", "H": "header", "d": "data", "v": "version", "h": "help"}
 
 
 class Arguments:
-    """What stands on the line, by its kind."""
+    """Words of a command line, by kind."""
 
     def __init__(self, argv: list[str]) -> None:
         self.words: list[str] = []
@@ -50,7 +50,7 @@ class Arguments:
         self.flags.setdefault(name, []).append(value)
 
     def has(self, name: str) -> bool:
-        """A boolean flag that is on."""
+        """Return whether a boolean flag is on."""
         return self.flags.get(name, ["false"])[-1] != "false"
 
     def get(self, name: str, default: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What `--help` tells, and whether a line of the sandbox's own verbs is written as it tells."""
+"""Texts of `--help`, and the check that a line of the sandbox's own commands matches them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _LINE = "python -m kartra_mcp.sandbox [--account=FILE]"
 
 
 def told(words: list[str]) -> str:
-    """The usage of the verb that is named, of all that begin with its first word, or of all."""
+    """Return the usage of the named verb, of all that begin with its first word, or of all."""
     named = [verb for verb in (" ".join(words[:2]), *words[:1]) if verb in OWN]
     group = [verb for verb in OWN if words and verb.split()[0] == words[0]]
     chosen = named[:1] or group
@@ -62,7 +62,7 @@ def told(words: list[str]) -> str:
 
 
 def check(line: Arguments, verb: str) -> None:
-    """Raise unless the line of an own verb has no flag and no word too many."""
+    """Raise unless the line has only the flags and words of its usage."""
     follows = OWN[verb][0]
     flags = {*re.findall(r"--(\w+)", follows), *_ALWAYS}
     unknown = [name for name in line.flags if name not in flags]

@@ -1,4 +1,4 @@
-"""Membrane's login: in a browser before the person, or in two steps with a code."""
+"""Membrane's login: in a browser, or in two steps with a code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status(account: Account, _line: Arguments) -> Map:
 
 
 def login(account: Account, line: Arguments) -> Map:
-    """On a terminal it waits until somebody says that they have agreed."""
+    """Log in; on a terminal, wait until the user confirms."""
     if sys.stdin.isatty() and not line.has("non-interactive"):
         _wait_for_the_person()
     return _entered(account, line)
@@ -38,7 +38,7 @@ def start(account: Account, _line: Arguments) -> Map:
 
 
 def complete(account: Account, line: Arguments) -> Map:
-    """The code works once."""
+    """Complete a login; each code is valid once."""
     code = account.setting("login_code")
     if not code or line.word(2, "code") != code:
         raise MembraneError("The code is wrong or was used", key="not_authenticated")
@@ -52,12 +52,12 @@ def logout(account: Account, line: Arguments) -> Map:
 
 
 def code(account: Account, _line: Arguments) -> Map:
-    """What the page at the address would show."""
+    """Return the code that the page at the address would show."""
     return {"code": account.setting("login_code")}
 
 
 def refuse(account: Account, line: Arguments) -> Map:
-    """From now on nobody is let in; `login refuse off` lets them in again."""
+    """Refuse logins from now on; `login refuse off` allows them again."""
     account.set("login_refused", "no" if line.words[2:] == ["off"] else "yes")
     return {"refused": account.setting("login_refused")}
 

@@ -51,7 +51,7 @@ def search(_account: Account, line: Arguments) -> Map:
 
 
 def elements(query: str, kind: str) -> list[Map]:
-    """What a search of the workspace finds, of one type where a type is given."""
+    """Return what a search of the workspace finds, of one type if given."""
     known = [
         ("connector", {"id": seed.CONNECTOR, "name": "Kartra"}),
         ("integration", {"id": seed.INTEGRATION, "name": "Kartra", "key": "kartra"}),
@@ -64,7 +64,7 @@ def elements(query: str, kind: str) -> list[Map]:
 
 
 def actions(account: Account, line: Arguments) -> Map:
-    """Without a connection an intent is passed over, as Membrane documents."""
+    """List actions. Without a connection the intent is ignored, as Membrane documents."""
     number, key, intent = (line.get(name) for name in ("connectionId", "connectionKey", "intent"))
     found = action_list.load(account)
     named = bool(number or key)
@@ -87,7 +87,7 @@ def action_run(account: Account, line: Arguments) -> Map:
 
 
 def act(account: Account, line: Arguments) -> Map:
-    """Exactly one way to say what is to be done; code is not run here."""
+    """Run exactly one operation; code is not run."""
     named = [name for name in ("id", "key", "api", "code") if line.get(name)]
     if len(named) != 1:
         raise MembraneError("Give exactly one of id, key, api, code", key="validation_error")
@@ -138,7 +138,7 @@ def _pairs(line: Arguments, flag: str, mark: str) -> dict[str, str]:
 
 
 def _data(line: Arguments) -> object:
-    """A body is parsed where it is JSON, unless it is to go as it stands."""
+    """Parse a body if it is JSON, unless it is to be sent unchanged."""
     text = line.get("data")
     if line.has("rawData"):
         return text

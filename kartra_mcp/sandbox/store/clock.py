@@ -1,4 +1,4 @@
-"""Time as Kartra prints it: naive text in US Eastern Standard Time, all year round."""
+"""Time as Kartra prints it: text without a zone, in US Eastern Standard Time all year round."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def read(text: str) -> datetime:
 
 
 def iso() -> str:
-    """This moment as Membrane prints it."""
+    """Return the current time as Membrane prints it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moment(text: str) -> datetime | None:
-    """Read `YYYY-MM-DD HH:MM[:SS]`, the form in which payment dates are sent."""
+    """Parse `YYYY-MM-DD HH:MM[:SS]`, the format of payment dates."""
     shaped = len(text) in {10, 16, 19} and text[4:5] == "-" and text[10:11] in {"", " "}
     try:
         return datetime.fromisoformat(text) if shaped else None
@@ -53,7 +53,7 @@ def moment(text: str) -> datetime | None:
 
 
 def class_start(date: str, hour: str) -> datetime | None:
-    """Read `DD Mmm YYYY` and `HH:MM`, the form in which calendar classes start."""
+    """Parse `DD Mmm YYYY` and `HH:MM`, the format of calendar classes."""
     day, _, rest = date.partition(" ")
     month, _, year = rest.partition(" ")
     hours, _, minutes = hour.partition(":")

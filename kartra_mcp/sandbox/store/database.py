@@ -1,6 +1,6 @@
-"""The account in SQLite: one file, opened, made and changed here and only inside a transaction.
+"""The account in SQLite: one file, opened, created and changed only here and only in a transaction.
 
-`seed_billing.ANCHORS` lists the rows that demonstrations and tests may rely on.
+`seed_billing.ANCHORS` lists the rows that the demo and tests may rely on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WAIT_MS = 30_000
 
 
 class Account:
-    """A Kartra account with Membrane's own few tables beside it."""
+    """A Kartra account, with Membrane's own few tables."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class Account:
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
-        """All or nothing, and nobody else writes meanwhile."""
+        """Run all or nothing, as the only writer."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -55,7 +55,7 @@ class Account:
 
     @contextlib.contextmanager
     def attempt(self) -> Generator[None]:
-        """A part of a transaction that is undone alone when it is refused."""
+        """Run a part of a transaction that is rolled back alone if it is rejected."""
         self._db.execute("SAVEPOINT attempt")
         try:
             yield
@@ -69,7 +69,7 @@ class Account:
         self._db.close()
 
     def run(self, sql: str, *values: Any) -> int:
-        """Change something; the id of a row that was added."""
+        """Execute a statement; return the id of an inserted row."""
         return self._db.execute(sql, values).lastrowid or 0
 
     def changed(self, sql: str, *values: Any) -> int:
@@ -89,7 +89,7 @@ class Account:
         return [row[0] for row in self._db.execute(sql, values)]
 
     def note(self, argv: list[str]) -> None:
-        """Write an invocation down, before anything is done about it."""
+        """Journal an invocation before anything is done about it."""
         with self.transaction():
             self.run("INSERT INTO journal (at, argv) VALUES (?, ?)", clock.iso(), json.dumps(argv))
 
@@ -98,7 +98,7 @@ class Account:
         return [{"n": row["n"], "at": row["at"], "argv": json.loads(row["argv"])} for row in found]
 
     def reset(self) -> None:
-        """Make the account new; of the journal only the newest line stays, the reset itself."""
+        """Recreate the account; of the journal only the newest line remains, the reset itself."""
         with self.transaction():
             self.run("DELETE FROM journal WHERE n < (SELECT max(n) FROM journal)")
             for table in self.tables():
@@ -112,7 +112,7 @@ class Account:
         )
 
     def digest(self) -> str:
-        """One hash of all that Kartra keeps; equal means that nothing changed."""
+        """Return one hash of everything Kartra stores; equal means unchanged."""
         own = {"settings", "connections", "run_logs", "faults"}
         found = hashlib.sha256()
         for table in self.tables():

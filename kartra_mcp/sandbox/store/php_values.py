@@ -1,4 +1,4 @@
-"""Values and form bodies as PHP reads them; only reading, never meaning."""
+"""Values and form bodies as PHP parses them; only syntax, no meaning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
 
 
 def is_array(value: object) -> bool:
-    """PHP has one array: what JSON calls object and what it calls array."""
+    """Return whether PHP would call a value an array: a JSON object or a JSON array."""
     return is_map(value) or is_list(value)
 
 
@@ -38,7 +38,7 @@ def fields(array: object) -> dict[str, Any]:
 
 
 def text(value: object) -> str:
-    """A scalar as PHP would print it; arrays and null are nothing."""
+    """Return a scalar as PHP would print it; arrays and null are empty."""
     if value is None or value is False or is_array(value):
         return ""
     if value is True:
@@ -59,7 +59,7 @@ def integer(value: object) -> int | None:
 
 
 def decimal(value: object) -> float | None:
-    """Only plain decimal notation counts: no `nan`, no `1_000`, no hexadecimal."""
+    """Parse plain decimal notation only: no `nan`, no `1_000`, no hexadecimal."""
     number = text(value).strip()
     allowed = number.isascii() and set(number) <= set("0123456789.+-eE")
     try:
@@ -70,7 +70,7 @@ def decimal(value: object) -> float | None:
 
 
 def parse_form(body: str) -> dict[str, Any]:
-    """Fill an array from `a[b][]=c` text by the rules of PHP's own variable parser."""
+    """Parse `a[b][]=c` text into an array by the rules of PHP's variable parser."""
     found: dict[str, Any] = {}
     pairs = [pair for pair in body.split("&") if pair]
     for pair in pairs[:VARIABLES]:
@@ -82,7 +82,7 @@ def parse_form(body: str) -> dict[str, Any]:
 
 
 def _path(name: str) -> list[str | None]:
-    """Split a variable's name into keys; None stands for `[]`, and no key for an unusable name."""
+    """Split a variable's name into keys; None is `[]`; no key for an unusable name."""
     name = name.split("\0", 1)[0].lstrip(" ")
     head, bracket, rest = name.partition("[")
     head = _plain(head)

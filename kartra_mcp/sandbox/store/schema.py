@@ -1,4 +1,4 @@
-"""The tables of the account file as SQL; only names and shapes, never rows."""
+"""Tables of the account file as SQL; names and types, no rows."""
 
 VERSION = 2
 

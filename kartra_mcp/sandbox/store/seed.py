@@ -1,4 +1,4 @@
-"""A new account from the data files; only inserts, with dates counted back from this moment."""
+"""Insert a new account from the data files, with dates counted back from now."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What was sold, charged and given back; data only.
+"""Products, charges and refunds of the rehearsal account; data only.
 
-ANCHORS are the rows that demonstrations and tests may rely on; `reset` brings them back.
+ANCHORS are the rows that the demo and tests may rely on; `reset` restores them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The invented people of the account and what they hold; data only.
+"""Invented people of the account and what they hold; data only.
 
-All addresses are of the reserved example domains. Leads 48113 and 48121 are strangers who typed
-instructions, direction marks and false fences into an opt-in form.
+All addresses are in the reserved example domains. Leads 48113 and 48121 contain hostile input:
+instructions, direction marks and false fences typed into an opt-in form.
 """
 
 from __future__ import annotations
