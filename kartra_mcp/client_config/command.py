@@ -1,4 +1,4 @@
-"""The absolute command that starts this very kartra-mcp again."""
+"""The absolute command that starts this installation of kartra-mcp."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kartra_mcp.core.errors import Refused
 
 
 def own_command() -> tuple[str, ...]:
-    """The console script that runs now, else the one beside Python, else Python and the module.
+    """Return the running console script, else the one next to Python, else Python and the module.
 
-    Links are not followed: the link that pipx and uv make outlives an upgrade.
+    Links are not resolved: the link that pipx and uv create outlives an upgrade.
     """
     ending = ".exe" if sys.platform == "win32" else ""
     said = Path(os.path.abspath(sys.argv[0]))  # noqa: PTH100  links are not followed
@@ -34,15 +34,15 @@ def own_command() -> tuple[str, ...]:
 def own_entry(
     env: Mapping[str, str] | None = None, *, name: str | None = None, sandbox: bool = False
 ) -> Entry:
-    """The entry for this kartra-mcp.
+    """Return the entry for this installation.
 
     Args:
-        env: KARTRA_MCP_… variables that the person set.
+        env: KARTRA_MCP_… variables that the user set.
         name: instead of `kartra`, and of `kartra-rehearsal` for the sandbox.
         sandbox: serve the embedded account.
 
     Raises:
-        Refused: the name does not fit.
+        Refused: the name is not valid.
     """
     named = name if name is not None else (REHEARSAL if sandbox else REAL)
     check_name(named)

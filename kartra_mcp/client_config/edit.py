@@ -1,4 +1,4 @@
-"""Our entry into a configuration's text or out of it; each edit is read back before it counts."""
+"""Set or remove our entry in a configuration's text; each edit is parsed again before it counts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FORMS: Mapping[str, ModuleType] = {"json": jsonc_edit, "toml": toml_edit, "yaml
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A text and how it came about.
+    """New text and what changed.
 
-    `kept` names settings that stand there and were not given; `lost` what stood in an entry that
-    was replaced, and is gone.
+    `kept` names settings that were in the entry and not given; `lost` names what a replaced entry
+    had and the new one has not.
     """
 
     text: str
@@ -41,10 +41,10 @@ class LooserError(UnfitError):
 
 
 def entries(client: Client, text: str) -> dict[str, Any]:
-    """Every server in the text, by its name.
+    """Return every server in the text by name.
 
     Raises:
-        UnfitError: the text cannot be read, or servers stand there in another shape.
+        UnfitError: the text cannot be parsed, or its servers have another shape.
     """
     data = _FORMS[client.form].read(text)
     if not is_object(data):
@@ -58,7 +58,7 @@ def entries(client: Client, text: str) -> dict[str, Any]:
 
 
 def command_of(client: Client, entry: Any) -> tuple[str, tuple[str, ...]]:
-    """The command and arguments of a server; ("", ()) for one that is not started by a command."""
+    """Return command and arguments of a server; ("", ()) if it is not started by a command."""
     if not is_object(entry) or not isinstance(entry.get(client.command), str):
         return "", ()
     args: Any = entry.get("args")
@@ -67,7 +67,7 @@ def command_of(client: Client, entry: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def ours(client: Client, text: str) -> dict[str, Any]:
-    """Those of the servers that start kartra-mcp.
+    """Return the servers that start kartra-mcp.
 
     Raises:
         UnfitError: as `entries`.
@@ -76,12 +76,12 @@ def ours(client: Client, text: str) -> dict[str, Any]:
 
 
 def with_entry(client: Client, text: str, entry: Entry, *, replace: bool = False) -> Edited:
-    """The text with our entry; `replace` also takes the place of what is not ours.
+    """Return the text with our entry; with `replace`, also in place of an entry that is not ours.
 
     Raises:
         NotOursError: an entry of that name starts another program.
         LooserError: its flags would be lost.
-        UnfitError: the text cannot be read or edited.
+        UnfitError: the text cannot be parsed or edited.
     """
     there = entries(client, text)
     now = there.get(entry.name)
@@ -102,11 +102,11 @@ def with_entry(client: Client, text: str, entry: Entry, *, replace: bool = False
 
 
 def without_entry(client: Client, text: str, name: str) -> str:
-    """The text without our entry; the same text where it was not there.
+    """Return the text without our entry; unchanged if there was none.
 
     Raises:
         NotOursError: an entry of that name starts another program.
-        UnfitError: the text cannot be read or edited.
+        UnfitError: the text cannot be parsed or edited.
     """
     there = entries(client, text)
     if name not in there:
@@ -119,7 +119,7 @@ def without_entry(client: Client, text: str, name: str) -> str:
 
 
 def snippet(client: Client, entry: Entry) -> str:
-    """What stands in this client's file when there is nothing else."""
+    """Return the content of this client's file if it held only our entry."""
     return _FORMS[client.form].put("", (client.outer, entry.name), client.written(entry))
 
 
@@ -139,7 +139,7 @@ def _settings_kept(client: Client, kept: Mapping[str, Any] | None, entry: Entry)
 
 
 def _lost(client: Client, now: Any, value: Mapping[str, Any], entry: Entry) -> tuple[str, ...]:
-    """Names of what a replaced entry had and `value` has not: settings, fields, words."""
+    """Return names of settings, fields and arguments that only the replaced entry had."""
     if not is_object(now):
         return ()
     command, args = command_of(client, now)
@@ -165,7 +165,7 @@ def _put(
 
 
 def _agree(client: Client, before: str, after: str, servers: Mapping[str, Any]) -> None:
-    """The edited text must say what was meant, and all else as before."""
+    """Require that the edited text contains the entry, and everything else unchanged."""
     read = _FORMS[client.form].read
     meant = {**read(before), client.outer: dict(servers)}
     try:
@@ -177,7 +177,7 @@ def _agree(client: Client, before: str, after: str, servers: Mapping[str, Any]) 
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal as data; TOML and YAML know a number that is not equal to itself."""
+    """Compare data; TOML and YAML have a number (NaN) that is not equal to itself."""
     if one == other:
         return True
     if is_object(one) and is_object(other):

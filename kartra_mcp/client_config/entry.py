@@ -1,4 +1,4 @@
-"""One server as a client's configuration has it: its name, what starts it, its settings."""
+"""One server in a client's configuration: its name, command and settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENV_FILE = "--env-file"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a client is told: `command` is absolute, `env` holds KARTRA_MCP_… settings only."""
+    """Server entry: `command` is absolute, `env` has only KARTRA_MCP_… settings."""
 
     name: str
     command: str
@@ -33,7 +33,7 @@ class Entry:
 
 
 def is_ours(command: str, args: Sequence[str]) -> bool:
-    """Whether these words start kartra-mcp, by itself, by Python, or by uvx and its kin."""
+    """Return whether words start kartra-mcp, directly, by Python, or by uvx and similar."""
     if _program(command) == PROGRAM:
         return True
     packages = {re.split(r"[=<>@\[]", word)[0] for word in args}
@@ -41,10 +41,10 @@ def is_ours(command: str, args: Sequence[str]) -> bool:
 
 
 def lost_words(command: str, now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
-    """What stands in an entry of ours, may be a rule, and would not stand in `then`: names only.
+    """Return names of what an existing entry has, may restrict something, and is missing in `then`.
 
-    That is a launcher we do not know (`docker`, `env`: it may set or shut out anything), each
-    setting wherever it stands, a file of settings, and the server's own flags.
+    That is an unknown launcher (`docker`, `env`: it may set or hide anything), each setting
+    wherever it is, a settings file, and the server's own flags.
     """
     program = _program(command)
     launcher = () if _KNOWN.fullmatch(program) else (program,)
@@ -58,13 +58,16 @@ def lost_words(command: str, now: Sequence[str], then: Sequence[str]) -> tuple[s
 
 
 def _own(program: str, words: Sequence[str]) -> Sequence[str]:
-    """The words that reach the server: those behind the first that names it."""
+    """Return the arguments of the server: those after the first word that names it."""
     starts = [n for n, word in enumerate(words) if word in (PROGRAM, PACKAGE)]
     return words if program == PROGRAM or not starts else words[starts[0] + 1 :]
 
 
 def _wrapper(program: str, words: Sequence[str]) -> Sequence[str]:
-    """`python start.py kartra-mcp`: a program of the person's own may set anything too."""
+    """Return whether another program starts the server, as in `python start.py kartra-mcp`.
+
+    It may set anything too.
+    """
     front = words[: len(words) - len(_own(program, words))]
     return [w for w in front[:-1] if w.endswith(".py")]
 
@@ -74,5 +77,5 @@ def _program(command: str) -> str:
 
 
 def is_ephemeral(command: str) -> bool:
-    """Whether a command lies in a cache of uvx or `pipx run`, which is emptied some day."""
+    """Return whether a command is in a cache of uvx or `pipx run`, which may be emptied."""
     return _CACHES.search(command) is not None

@@ -1,7 +1,7 @@
-"""Why a configuration is not edited, in words of ours."""
+"""Reasons why a configuration is not edited."""
 
 from __future__ import annotations
 
 
 class UnfitError(Exception):
-    """The text cannot be read or edited; its message ends the sentence "FILE …"."""
+    """The text cannot be parsed or edited; its message completes the sentence "FILE …"."""

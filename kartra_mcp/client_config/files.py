@@ -1,4 +1,4 @@
-"""A client's configuration on the disk: found, read, and replaced as a whole or not at all."""
+"""A client's configuration file: located, read, and replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNWRITTEN = "Nothing was written."
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a client's configuration is, or would be; `present`: this client is on the machine."""
+    """Path of a client's configuration; `present`: the client is installed here."""
 
     file: Path
     present: bool
 
 
 def locate(client: Client, settings: Settings) -> Spot:
-    """The first of the client's places that exists, else where it would be made."""
+    """Return the first existing path of the client, else the path where it would be created."""
     home, env = settings.home, settings.environment
     places = client.places(Machine(settings.platform, str(home), env))
     for place in places:
@@ -40,7 +40,7 @@ def locate(client: Client, settings: Settings) -> Spot:
 
 
 def _existing(place: Place) -> Path | None:
-    """The file, or where it goes in a folder that exists."""
+    """Return the file, or its path in an existing folder."""
     files = _matching(place.file)
     if files:
         return files[0]
@@ -60,10 +60,10 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def read(file: Path) -> bytes | None:
-    """What is in the file, None where there is none.
+    """Return the content of the file, None if there is none.
 
     Raises:
-        Refused: it is a link to nothing, no regular file, too large, or cannot be read.
+        Refused: it is a broken link, not a regular file, too large, or unreadable.
     """
     try:
         _require_readable(file, file.stat())
@@ -77,7 +77,7 @@ def read(file: Path) -> bytes | None:
 
 
 def _require_readable(file: Path, found: os.stat_result) -> None:
-    """A pipe would be waited for, and a device has no end."""
+    """Refuse special files: reading a pipe would block, and a device has no end."""
     if not stat.S_ISREG(found.st_mode):
         raise refused(file, "cannot be read: it is no regular file")
     if found.st_size > LARGEST:
@@ -92,13 +92,13 @@ def text_of(file: Path, data: bytes) -> str:
 
 
 def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
-    """Put `after` in the place of `before`; the copy of `before` that stands beside it.
+    """Replace `before` by `after`; return the path of the backup of `before`.
 
-    What another program writes in the instant between the last look and the replacing is lost: no
-    system offers to replace a file only if it is unchanged.
+    A write of another program in the instant between the last check and the replacement is lost: no
+    system can replace a file only if it is unchanged.
 
     Raises:
-        Refused: it may not be written, or has changed since it was read. Nothing is written then.
+        Refused: the file is not writable or has changed since it was read. Nothing was written.
     """
     target = Path(os.path.realpath(file))
     _require_writable(file, target)
@@ -120,7 +120,7 @@ def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
 
 
 def _tidy_up(temporary: Path, backup: Path | None) -> None:
-    """Once the new file has gone to its place the copy of the old one is all that is left of it."""
+    """Restore the file if replacing failed: the backup may be all that is left of it."""
     if not temporary.exists():
         return
     if backup is not None:
@@ -142,7 +142,7 @@ def refused(file: Path, why: str, remedy: str = "") -> Refused:
 
 
 def _require_writable(file: Path, target: Path) -> None:
-    """Asked of the mode too: replacing a file needs only its folder, and root may do all."""
+    """Check the file's mode too: replacing it needs only its folder, and root may do anything."""
     if not target.exists():
         return
     writable = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -155,7 +155,7 @@ def _mode(target: Path) -> int:
 
 
 def _write(file: Path, data: bytes, mode: int, like: Path | None = None) -> None:
-    """A new file, on the disk when this returns, with the owner of `like`."""
+    """Write a new file, durable when this returns, with the owner of `like`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     handle = os.open(file, flags, 0o600)
     try:
@@ -182,7 +182,7 @@ def _own_as(file: Path, like: Path | None) -> None:
 
 
 def _backup(file: Path, data: bytes) -> Path:
-    """Readable by this user alone: such files hold other servers' keys."""
+    """Copy the file, readable by this user alone: such files contain other servers' keys."""
     name = f"{file.name}.kartra-mcp-backup-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     for number in range(2, 100):
         backup = file.with_name(name)
@@ -194,9 +194,9 @@ def _backup(file: Path, data: bytes) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a power cut does not bring the old name back.
+    """Sync the folder, so that a power failure does not restore the old name.
 
-    Windows has no such call, and some file systems refuse it: the file is in its place anyway.
+    Windows has no such call, and some file systems reject it: the file is in place anyway.
     """
     if os.name == "nt":
         return

@@ -1,4 +1,4 @@
-"""Our entry in the configurations of people's clients: put in, taken out, found and checked."""
+"""Install, uninstall, find and check our entry in the configurations of MCP clients."""
 
 from __future__ import annotations
 
@@ -40,11 +40,10 @@ State = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What was done: `how` is new, updated or same; `backup` is the file as it was before.
+    """Result of an installation: `how` is new, updated or same; `backup` is the previous file.
 
-    `kept` names settings that stood in the entry and were not given again, `lost` what stood in an
-    entry that was replaced and is gone; `then` says what the person does next; `notices` are
-    sentences to show.
+    `kept` names settings that were in the entry and not given again, `lost` what a replaced entry
+    had; `then` tells the user what to do next; `notices` are sentences to show.
     """
 
     client: str
@@ -61,7 +60,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was done; `removed` is False where the entry was not there."""
+    """Result of a removal; `removed` is False if there was no entry."""
 
     client: str
     title: str
@@ -74,7 +73,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class FoundClient:
-    """A client: whether it is on this machine (`exists`), and our entries in its file."""
+    """A client: whether it is installed (`exists`), and our entries in its file."""
 
     client: str
     title: str
@@ -86,9 +85,9 @@ class FoundClient:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One entry of a client that is on this machine, or that it has none; `remedy` mends it.
+    """One entry of an installed client, or that it has none; `remedy` fixes it.
 
-    `detail` is its command or what is wrong with the file; `args` and `env` as the client has them.
+    `detail` is its command or what is wrong with the file; `args` and `env` as in the file.
     """
 
     client: str
@@ -111,17 +110,17 @@ def install(
     replace: bool = False,
     create: bool = False,
 ) -> Installed:
-    """Put an entry into a client's configuration; again, and nothing changes.
+    """Set an entry in a client's configuration. Repeating it changes nothing.
 
     Args:
         client: one of `BY_NAME`.
         entry: see `own_entry`.
         settings: for the platform, the home folder and the environment.
-        replace: take the place of an entry that is not ours, or has flags that would be lost.
-        create: also where the client's folder is not there.
+        replace: replace an entry that is not ours, or has flags that would be lost.
+        create: even if the client's folder does not exist.
 
     Raises:
-        Refused: with nothing written; it says why and what to do.
+        Refused: nothing was written.
     """
     row = of_name(client)
     check_name(entry.name)
@@ -141,10 +140,10 @@ def install(
 
 
 def uninstall(client: str, name: str, settings: Settings) -> Removed:
-    """Take our entry out; all else stays.
+    """Remove our entry; everything else stays.
 
     Raises:
-        Refused: with nothing written: the entry is not ours, or the file cannot be edited.
+        Refused: nothing was written: the entry is not ours, or the file cannot be edited.
     """
     row = of_name(client)
     file = locate(row, settings).file
@@ -162,17 +161,17 @@ def uninstall(client: str, name: str, settings: Settings) -> Removed:
 
 
 def found(settings: Settings) -> list[FoundClient]:
-    """Every client that is known here, those that are not on this machine too."""
+    """Return every known client, including those that are not installed."""
     return [_found(row, settings) for row in CLIENTS]
 
 
 def check(settings: Settings) -> list[Checked]:
-    """Of each client on this machine: its entries of ours, or that it has none; for the doctor."""
+    """Check our entries in each installed client, for the doctor."""
     return [one for row in CLIENTS for one in _checked(row, settings)]
 
 
 def of_name(client: str) -> Client:
-    """The client's row.
+    """Return the client's row.
 
     Raises:
         Refused: there is none.
@@ -213,7 +212,7 @@ def _moves(command: str) -> str:
 
 
 def _entries(row: Client, settings: Settings) -> tuple[Path, bool, dict[str, Any]]:
-    """The file, whether the client is here, our entries. Raises Refused on a broken file."""
+    """Return the file, whether the client is installed, and our entries. Refuses a broken file."""
     spot = locate(row, settings)
     data = read(spot.file)
     if data is None:
@@ -260,12 +259,15 @@ def _env(row: Client, entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_disabled(entry: Mapping[str, Any]) -> bool:
-    """In the words of any client: Windsurf says the first; Goose, Codex CLI and Zed the second."""
+    """Return whether a client's flag disables an entry.
+
+    Windsurf uses the first; Goose, Codex CLI and Zed the second.
+    """
     return entry.get("disabled") is True or entry.get("enabled") is False
 
 
 def _state(command: str) -> State:
-    """A program with a short PATH starts it only by its whole path."""
+    """Return the state of an entry; a client with a short PATH needs an absolute command."""
     file = Path(command)
     if not file.is_absolute():
         return "command not absolute"

@@ -1,4 +1,4 @@
-"""JSON as clients write it, comments and trailing commas included, with the place of each part."""
+"""JSON as clients write it, with comments and trailing commas, and the position of each part."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One `"name": value` of an object; `comma` is the place of the comma behind it, if any."""
+    """One `"name": value` of an object; `comma` is the position of the comma after it, if any."""
 
     name: str
     start: int
@@ -36,10 +36,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value; `start` and `end` are its places in the text, `inner` the end of what is last in it.
+    """A value; `start` and `end` are its positions, `inner` the insertion point for a new member.
 
-    `inner` is the place behind the last member, comma or comment, or behind the opening brace:
-    there a new member goes. `members` is None for what is no object.
+    `inner` follows the last member, comma or comment, or the opening brace. `members` is None for a
+    value that is not an object.
     """
 
     start: int
@@ -51,11 +51,11 @@ class Node:
 
 @lru_cache(maxsize=2)
 def parse(text: str) -> Node:
-    """The whole text as one node; the last two are kept, for an edit reads each several times.
+    """Parse a whole text. The last two results are cached, since an edit parses each several times.
 
     Raises:
-        UnfitError: it is not JSON, not even with comments and trailing commas, or an object has a
-            name twice.
+        UnfitError: it is not JSON, even with comments and trailing commas, or an object has a
+            duplicate name.
     """
     reader = _Reader(text, len(text) - len(text.removeprefix("\ufeff")))
     reader.skip()
@@ -74,7 +74,7 @@ class _Reader:
     """The end of the last comment that was skipped."""
 
     def skip(self) -> None:
-        """Go over white space and comments."""
+        """Skip white space and comments."""
         while True:
             if found := _SPACE.match(self.text, self.at):
                 self.at = found.end()
@@ -143,13 +143,16 @@ class _Reader:
         return Member(name, start, value, comma)
 
     def skip_to_comma(self, back: int) -> None:
-        """Go to the comma; without one go back, so that a comment behind is seen as last."""
+        """Skip to the comma.
+
+        Without one go back, so that a comment after the member counts as last.
+        """
         self.skip()
         if not self.text.startswith(",", self.at):
             self.at = back
 
     def gap(self, behind: int) -> int:
-        """Skip, and return the end of what stands last before here."""
+        """Skip white space and comments; return the end of the last part before them."""
         self.last = behind
         self.skip()
         return self.last
@@ -173,10 +176,10 @@ class _Reader:
 
 
 def find(root: Node, path: Sequence[str]) -> Node | None:
-    """The node at `path`, or None where a name is missing.
+    """Return the node at `path`, or None if a name is missing.
 
     Raises:
-        UnfitError: something on the way is no object.
+        UnfitError: a parent is not an object.
     """
     node = root
     for depth, name in enumerate(path):
@@ -197,7 +200,7 @@ def members_of(node: Node, path: Sequence[str]) -> tuple[Member, ...]:
 
 
 def shown(value: Any, indent: str, unit: str, newline: str) -> str:
-    """JSON as it is written at this indentation; on one line where `newline` is empty."""
+    """Return a value as JSON at this indentation; on one line if `newline` is empty."""
     if not newline:
         return json.dumps(value, ensure_ascii=False)
     if is_object(value) and value:

@@ -1,4 +1,4 @@
-"""The smallest edits of a JSON text: what is not the edited member stays byte for byte."""
+"""Minimal edits of a JSON text: everything except the edited member stays byte for byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLANK = re.compile(r"\s*")
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """Of an object's members: line ending (empty: all on one line), indentation, one step of it."""
+    """Style of an object: line ending (empty: one line), indentation, indentation step."""
 
     newline: str
     indent: str
@@ -26,19 +26,19 @@ class _Style:
 
 
 def read(text: str) -> Any:
-    """The data; an empty text is an empty object.
+    """Parse the data; an empty text is an empty object.
 
     Raises:
-        UnfitError: it is no JSON.
+        UnfitError: it is not JSON.
     """
     return {} if _is_empty(text) else parse(text).value
 
 
 def put(text: str, path: Sequence[str], value: Any) -> str:
-    """Set the value at `path`; objects on the way that are missing are made.
+    """Set the value at `path`; missing parent objects are created.
 
     Raises:
-        UnfitError: it cannot be read, or what stands on the way is no object.
+        UnfitError: it cannot be parsed, or a parent is not an object.
     """
     text = text[: text.startswith("\ufeff")] + _NEW if _is_empty(text) else text
     root = parse(text)
@@ -54,10 +54,10 @@ def put(text: str, path: Sequence[str], value: Any) -> str:
 
 
 def drop(text: str, path: Sequence[str]) -> str:
-    """Remove the member at `path`; its comma and its own lines go with it.
+    """Remove the member at `path` with its comma and its own lines.
 
     Raises:
-        UnfitError: it cannot be read.
+        UnfitError: it cannot be parsed.
     """
     root = parse(text)
     parent = find(root, path[:-1])
@@ -80,7 +80,10 @@ def _is_empty(text: str) -> bool:
 
 
 def _span(text: str, parent: Node, members: Sequence[Member], place: int) -> tuple[int, int]:
-    """From the white space before a member to its comma; comments around it are kept."""
+    """Return the range from the white space before a member to its comma.
+
+    Comments around it stay.
+    """
     floor = _end(members[place - 1]) if place else parent.start + 1
     start, end = members[place].start, _end(members[place])
     above = floor + len(text[floor:start].rstrip())
@@ -97,7 +100,7 @@ def _end(member: Member) -> int:
 
 
 def _emptied(text: str, start: int, end: int) -> str:
-    """An object in which only white space is left is `{}` again."""
+    """Reduce an object with nothing but white space to `{}`."""
     inside = text[start + 1 : end - 1]
     return text if inside.strip() else text[: start + 1] + text[end - 1 :]
 
@@ -110,7 +113,7 @@ def _replaced(text: str, root: Node, path: Sequence[str], value: Any) -> str:
 
 
 def _inserted(text: str, root: Node, parent: Node, name: str, value: Any) -> str:
-    """Behind the last member, in the style of the others."""
+    """Insert after the last member, in the style of the others."""
     style = _style(text, root, parent)
     row = f"{json.dumps(name, ensure_ascii=False)}: {_written(value, style)}"
     last = parent.members[-1] if parent.members else None
@@ -146,7 +149,7 @@ def _style(text: str, root: Node, parent: Node) -> _Style:
 
 
 def _unit(text: str, root: Node) -> str:
-    """The indentation of the first member of the whole."""
+    """Return the indentation of the first member of the text."""
     first = root.members[0].start if root.members else root.start
     if "\n" not in text[root.start : first]:
         return UNIT
@@ -154,6 +157,6 @@ def _unit(text: str, root: Node) -> str:
 
 
 def _indent(text: str, at: int) -> str:
-    """The white space at the beginning of the line of this place."""
+    """Return the white space at the beginning of the line at this position."""
     found = _INDENT.match(text, text.rfind("\n", 0, at) + 1)
     return found[0] if found else ""

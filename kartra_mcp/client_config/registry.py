@@ -1,6 +1,6 @@
-"""Every client: where its configuration stands, and how an entry is shaped there.
+"""Supported clients: path of the configuration and shape of an entry.
 
-Sources: each client's own documentation; what was tried here stands in docs/clients.
+Sources: each client's own documentation; docs/clients has what was tried here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ START_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file, and the folder whose existence says that the client is installed.
+    """A file, and the folder whose existence means that the client is installed.
 
-    Both are absolute paths; `*` stands for any name.
+    Both are absolute paths; `*` matches any name.
     """
 
     file: str
@@ -33,14 +33,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What decides where files stand: `sys.platform`, the home folder, the environment."""
+    """Inputs that decide the paths: `sys.platform`, the home folder, the environment."""
 
     platform: str
     home: str
     env: Mapping[str, str]
 
     def given(self, variable: str, otherwise: str) -> str:
-        """An absolute path from the environment; clients pass over others, so do we."""
+        """Return an absolute path from the environment; like the clients, ignore relative ones."""
         said = self.env.get(variable, "")
         absolute = said.startswith(("/", "\\")) or said[1:2] == ":"
         return said if absolute else otherwise
@@ -55,12 +55,12 @@ class Machine:
 
     @property
     def config(self) -> str:
-        """XDG's folder, of programs that use it on macOS too."""
+        """Return XDG's configuration folder, for programs that use it on macOS too."""
         return self.given("XDG_CONFIG_HOME", f"{self.home}/.config")
 
     @property
     def application_data(self) -> str:
-        """Where programs built on Electron keep theirs."""
+        """Return the folder that programs built on Electron use."""
         if self.platform == "win32":
             return self.roaming
         support = f"{self.home}/Library/Application Support"
@@ -69,14 +69,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One row.
+    """One client.
 
     Attributes:
-        outer: the name under which servers stand.
-        places: the files, the first whose folder exists counts.
-        fixed: what an entry must also hold.
-        defaults: what a new entry gets and the person may change.
-        then: what the person does next, a sentence.
+        outer: the name of the object that holds the servers.
+        places: the files; the first whose folder exists counts.
+        fixed: fields that an entry must also have.
+        defaults: fields of a new entry that the user may change.
+        then: what the user does next, a sentence.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Client:
     named: bool = False
 
     def written(self, entry: Entry, now: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The entry as it stands in the file; what the person added to it (`now`) is kept."""
+        """Return the entry as written to the file; the user's additions (`now`) are kept."""
         had = now or {}
         own = {"name": entry.name} if self.named else {}
         own |= {**self.fixed, self.command: entry.command, "args": list(entry.args)}

@@ -1,7 +1,7 @@
-"""The smallest edits of a TOML text: our tables at its end, or out of it; the rest is not touched.
+"""Minimal edits of a TOML text: set our tables at its end, or remove them; the rest is untouched.
 
-A line that opens a table is told from one inside of a text or an array by reading what stands
-before it, from the last true one on: up to a true one all is whole.
+A line that opens a table is distinguished from one inside a string or array by parsing the text
+before it, from the last real header on: up to a real header the text is complete.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read(text: str) -> dict[str, Any]:
-    """The data.
+    """Parse the data.
 
     Raises:
-        UnfitError: it is no TOML.
+        UnfitError: it is not TOML.
     """
     try:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
@@ -35,10 +35,10 @@ def read(text: str) -> dict[str, Any]:
 
 
 def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
-    """Set the table at `path`: where it stood, else at the end.
+    """Set the table at `path`: in its place, else at the end.
 
     Raises:
-        UnfitError: it cannot be read.
+        UnfitError: it cannot be parsed.
     """
     spans = _joined(text, _spans(text, path))
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -54,7 +54,7 @@ def drop(text: str, path: Sequence[str]) -> str:
     """Remove the table at `path` and those below it.
 
     Raises:
-        UnfitError: it cannot be read.
+        UnfitError: it cannot be parsed.
     """
     spans = _joined(text, _spans(text, path))
     if not spans:
@@ -84,9 +84,9 @@ def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _spans(text: str, path: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Of every table at `path` or below: from its header to behind its last line that is not blank.
+    """Return the line ranges of every table at `path` or below: from its header to its last line.
 
-    Comments that stand before the next table belong to that one.
+    Comments before the next table belong to that table.
     """
     read(text)
     headers = list(_headers(text))
@@ -97,7 +97,7 @@ def _spans(text: str, path: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _joined(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans with nothing but blank lines between them are one."""
+    """Merge ranges with nothing but blank lines between them."""
     joined: list[tuple[int, int]] = []
     for start, end in spans:
         if joined and not text[joined[-1][1] : start].strip():
@@ -124,7 +124,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _name(line: str) -> tuple[str, ...] | None:
-    """`[a."b c"]` → ("a", "b c"); None where the line is part of a value."""
+    """Parse a header: `[a."b c"]` is ("a", "b c"); None if the line is part of a value."""
     try:
         data: Any = tomllib.loads(line.strip())
     except tomllib.TOMLDecodeError:
@@ -140,7 +140,7 @@ def _name(line: str) -> tuple[str, ...] | None:
 
 
 def _last_line(text: str, start: int, end: int) -> int:
-    """Behind the last line of a table: blank lines and comments at its end are the next one's."""
+    """Return the end of a table: blank lines and comments after it belong to the next one."""
     last = end
     lines = text[start:end].splitlines(keepends=True)
     while len(lines) > 1 and not lines[-1].split("#")[0].strip():
@@ -149,7 +149,7 @@ def _last_line(text: str, start: int, end: int) -> int:
 
 
 def _rows(path: Sequence[str], value: Mapping[str, Any]) -> Iterator[str]:
-    """A table and, below it, the tables inside of it."""
+    """Return a table as lines, followed by its inner tables."""
     yield "[" + ".".join(map(_key, path)) + "]"
     inner = {name: part for name, part in value.items() if is_object(part)}
     for name, part in value.items():

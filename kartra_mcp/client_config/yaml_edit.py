@@ -1,4 +1,4 @@
-"""The smallest edits of a YAML text: our block into a mapping, or out of it, as whole lines."""
+"""Minimal edits of a YAML text: our block inserted into a mapping or removed, as whole lines."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _WORDS = frozenset("y n yes no on off true false null".split())  # noqa: SIM905
 
 
 def read(text: str) -> Any:
-    """The data; an empty text is an empty mapping.
+    """Parse the data; an empty text is an empty mapping.
 
     Raises:
-        UnfitError: it is no YAML, is more than one document, or has a name twice.
+        UnfitError: it is not YAML, has more than one document, or a duplicate name.
     """
     data = _read(text, "load")
     return {} if data is None else data
 
 
 def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
-    """Set the mapping at `path` (OUTER, NAME): where it stood, else before its siblings.
+    """Set the mapping at `path` (OUTER, NAME): in its place, else before its siblings.
 
     Raises:
-        UnfitError: it cannot be read, or OUTER is not written as lines below its name.
+        UnfitError: it cannot be parsed, or OUTER is not written as lines below its name.
     """
     outer, name = path
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -54,10 +54,10 @@ def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
 
 
 def drop(text: str, path: Sequence[str]) -> str:
-    """Remove the mapping at `path` with its lines; comments around it are kept.
+    """Remove the mapping at `path` with its lines; comments around it stay.
 
     Raises:
-        UnfitError: it cannot be read.
+        UnfitError: it cannot be parsed.
     """
     place = _line_of(text, path)
     if place is None:
@@ -72,7 +72,7 @@ def drop(text: str, path: Sequence[str]) -> str:
 
 
 def _filled(text: str, found: Any, block: str, newline: str) -> str:
-    """`outer:`, `outer: {}` or `outer: null` with our block below."""
+    """Return `outer:`, `outer: {}` or `outer: null` with our block below."""
     name, inside = found
     at = text.index(":", name.end_mark.index) + 1
     empty = inside.start_mark.index < inside.end_mark.index
@@ -82,7 +82,7 @@ def _filled(text: str, found: Any, block: str, newline: str) -> str:
 
 
 def _line_of(text: str, path: Sequence[str]) -> tuple[int, int, str] | None:
-    """The lines of the entry at `path`: from its name to behind the last that says something."""
+    """Return the lines of the entry at `path`: from its name to its last line with content."""
     outer = _pair(_root(text), path[0])
     if outer is None or outer[1].id != "mapping":
         return None
@@ -97,7 +97,7 @@ def _line_of(text: str, path: Sequence[str]) -> tuple[int, int, str] | None:
 
 
 def _last(node: Any) -> int:
-    """Where the last thing of a node ends: a block's own end is behind the comments after it."""
+    """Return the end of a node's content: the parser's own end is behind the comments after it."""
     if node.id == "scalar":
         return node.end_mark.index
     if node.flow_style or not node.value:
@@ -118,7 +118,7 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _pair(node: Any, name: str) -> tuple[Any, Any] | None:
-    """The nodes of `name: value` in a mapping."""
+    """Return the nodes of `name: value` in a mapping."""
     if node is None:
         return None
     if node.id != "mapping":
@@ -160,7 +160,7 @@ def _rows(value: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    """A word as it is, all else as JSON, which is YAML too."""
+    """Return a word unquoted, everything else as JSON, which is YAML too."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     return json.dumps(value, ensure_ascii=True)

@@ -1,7 +1,7 @@
-"""What is known of Kartra, as tables: commands, their risk, effect and undo; names of targets.
+"""Kartra's commands as tables: risk, effect and undo. Pure.
 
 Source: Kartra's API articles as of 2026 (29 commands and `get_lead`) and the 20 actions that
-Membrane publishes. No IO, no decisions: `policy.py` judges with these tables.
+Membrane publishes. `policy/risk.py` decides with these tables.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from kartra_mcp.kartra.fields import plain
 class Row:
     """One Kartra command.
 
-    `risk` is the highest that the command can reach, `least` the lowest where its arguments
-    decide; `effect` and `undo` are sentences without a
-    full stop for previews and refusals; `mail` says that it can start mail or automations.
+    `risk` is the highest that the command can have, `least` the lowest if its arguments decide;
+    `effect` and `undo` are sentences without a full stop for previews and refusals; `mail`: it can
+    start mail or automations.
     """
 
     risk: Risk
@@ -204,7 +204,7 @@ CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
 
 
 def command_of(key: str) -> str:
-    """The Kartra command that a name reads as, or "" where it is none that is known.
+    """Return the Kartra command of a name, or "" if it is not a known one.
 
     `refund-transaction`, `refundTransaction` and `refund_transaction` are the same command.
     """
@@ -213,13 +213,16 @@ def command_of(key: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def action_command(key: str) -> str:
-    """The command behind an action's key; other letters in it may say what no table knows."""
+    """Return the command of an action's key.
+
+    Other characters in the key may mean something unknown.
+    """
     return command_of(key) if key.isascii() else ""
 
 
 @lru_cache(maxsize=4_096)
 def moves_money(name: str) -> bool:
-    """Whether every amount-like field of what is called so is a sum of money to be judged."""
+    """Return whether amount-like fields of an operation of this name are sums of money to check."""
     return "refund" in plain(name) or command_of(name) == "edit_subscription"
 
 

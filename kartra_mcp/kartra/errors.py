@@ -1,7 +1,7 @@
-"""Kartra's error types → meaning, remedy and whether anything was done; errors in answers. Pure.
+"""Kartra's error types: meaning, remedy and whether anything was done; errors in responses. Pure.
 
-Kartra answers errors with HTTP 200, at the top level or inside `actions[i].<cmd>`. Source: the
-error tables of its API articles (74 types). What is not listed here is unknown after a write.
+Kartra returns errors with HTTP 200, at the top level or inside `actions[i].<cmd>`. Source: the
+error tables of its API articles (74 types). A type that is not listed leaves a write unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kartra_mcp.kartra.commands import COMMANDS
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One error type: a sentence without a full stop each, and what it proves."""
+    """One error type: sentences without a full stop, and what it proves."""
 
     text: str
     remedy: str
@@ -131,7 +131,7 @@ _ANSWER = frozenset({"status", "type", "message", "cmd", "actions", "code"})
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The answer to one command: `type` is Kartra's number as text, "" where it has none."""
+    """Response to one command: `type` is Kartra's number as text, "" if it has none."""
 
     command: str
     failed: bool
@@ -140,7 +140,7 @@ class Part:
 
 
 def raise_for_error(result: Any, *, write: bool) -> None:
-    """Raise if a Kartra answer holds an error, wherever in it. A read is never executed.
+    """Raise if a Kartra response contains an error at any level. A read is never executed.
 
     Raises:
         Failed: `already_done` for types 251 and 252, else `kartra_error`.
@@ -154,7 +154,7 @@ def raise_for_error(result: Any, *, write: bool) -> None:
 
 
 def error_in(value: Any, *, write: bool) -> KartraMCPError | None:
-    """The Kartra error in a body that came with another error, or None."""
+    """Return the Kartra error in a body that came with another error, or None."""
     try:
         raise_for_error(value, write=write)
     except KartraMCPError as found:
@@ -163,7 +163,7 @@ def error_in(value: Any, *, write: bool) -> KartraMCPError | None:
 
 
 def _bodies(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """The answer itself, or what Membrane wrapped it in; an action may wrap it under any name."""
+    """Yield the response itself and what Membrane or an action wrapped it in, under any name."""
     if isinstance(value, str):
         value = _decoded(value)
     if is_array(value) and depth:
@@ -181,12 +181,12 @@ def _bodies(value: Any, depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _is_answer(value: Any) -> bool:
-    """Whether what stands in a list is an answer to a command, and no row of the account."""
+    """Return whether a list element is a response to a command and not a row of the account."""
     return is_object(value) and (value.keys() <= _ANSWER or not COMMANDS.keys().isdisjoint(value))
 
 
 def _decoded(text: str) -> Any:
-    """Kartra's body where Membrane passed it on as text."""
+    """Return Kartra's body if Membrane passed it on as text."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -215,7 +215,7 @@ def _command_parts(body: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _answers(value: Any) -> list[dict[str, Any]]:
-    """The answer to a command, or its answers where they came in a list."""
+    """Return the response to a command, or its responses if they came as a list."""
     found = [inner for inner in value if _is_answer(inner)] if is_array(value) else [value]
     return [inner for inner in found if is_object(inner)]
 
@@ -235,7 +235,10 @@ def _is_error(answer: Mapping[str, Any]) -> bool:
 
 
 def _error(failed: list[Part], write: bool) -> KartraMCPError:  # noqa: FBT001
-    """The error of parts that all failed; the gravest names it: `already_done` is the least."""
+    """Return the error of parts that all failed.
+
+    The most severe one wins, `already_done` the least.
+    """
     meanings = [MEANINGS.get(part.type) for part in failed]
     meaning = next((m for m in meanings if m is None or m.code != "already_done"), meanings[0])
     detail = {"kartra": [_detail(part) for part in failed]}
@@ -258,7 +261,7 @@ def _error(failed: list[Part], write: bool) -> KartraMCPError:  # noqa: FBT001
 
 
 def _chain_error(done: list[str], failed: list[Part], write: bool) -> KartraMCPError:  # noqa: FBT001
-    """Some commands of one request were done and some were not."""
+    """Return the error of a request in which some commands were executed and some were not."""
     unsure = [part for part in failed if _executed(part) is Executed.UNKNOWN]
     executed = Executed.UNKNOWN if unsure else Executed.YES
     return Failed(

@@ -74,19 +74,19 @@ TARGET_OF: Mapping[str, tuple[str, ...]] = {
 
 
 def plain(name: str) -> str:
-    """`transactionId`, `Transaction-ID` and `transaction_id` are one name: `transactionid`."""
+    """Normalize a name: `transactionId` and `Transaction-ID` become `transactionid`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @lru_cache(maxsize=4_096)
 def words(text: str) -> tuple[str, ...]:
-    """`refundLead`, `refund-lead` → refund, lead; `APIRefund` → api, refund."""
+    """Split a name: `refundLead`, `refund-lead` are refund, lead; `APIRefund` is api, refund."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return tuple(word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
 
 
 def holds_word(name: str, wanted: str) -> bool:
-    """Whether a word of the name has `wanted` in it: `autoRefund` and `autorefund` refund."""
+    """Return whether a word of the name contains `wanted`: `autoRefund` and `autorefund` do."""
     return any(wanted in word for word in words(name))
 
 
@@ -114,9 +114,9 @@ WHOM_NAMES = frozenset(
 
 
 def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """Every (name, value), nested too, whose name is one of the plain `names`.
+    """Yield every (name, value), nested too, whose normalized name is in `names`.
 
-    Of an amount that holds its number under `value`, that number.
+    An amount that has its number under `value` yields that number.
     """
     if is_object(arguments):
         for name, value in arguments.items():
@@ -129,21 +129,24 @@ def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, An
 
 
 def amount_names(arguments: Any, *, money: bool) -> frozenset[str]:
-    """The plain names of the amounts in these arguments; `money` as by `moves_money`."""
+    """Return the normalized names of the amounts in these arguments.
+
+    `money` as in `moves_money`.
+    """
     if not money:
         return AMOUNT_NAMES
     return AMOUNT_NAMES | {plain(name) for name, _ in named_in(arguments) if is_amount(name)}
 
 
 def find_amounts(arguments: Any, *, money: bool) -> Iterator[tuple[str, Any]]:
-    """Every (name, value) of an amount, nested too; a flag that is only called like one is none."""
+    """Yield every (name, value) of an amount, nested too; a flag with such a name is skipped."""
     for name, value in find_values(arguments, amount_names(arguments, money=money)):
         if plain(name) in AMOUNT_NAMES or not isinstance(value, bool):
             yield name, value
 
 
 def is_amount(name: str) -> bool:
-    """Whether a field of what moves money is an amount by its words."""
+    """Return whether a field of an operation that moves money is an amount by its words."""
     said = words(name)
     ends = said[-1:] and said[-1].endswith(tuple(AMOUNT_WORDS))
     return bool(ends or AMOUNT_WORDS.intersection(said)) and said[-1] not in NO_AMOUNT_ENDS
@@ -154,7 +157,7 @@ def in_cents(name: str) -> bool:
 
 
 def named_in(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every (name, value), nested too."""
+    """Yield every (name, value), nested too."""
     if is_object(value):
         for name, inner in value.items():
             yield str(name), inner
@@ -165,7 +168,7 @@ def named_in(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _number_of(name: str, value: Any) -> Any:
-    """The amount `{"value": 5, "currency": "USD"}` says 5, and so does one under `amount`."""
+    """Return the number of an amount, such as 5 for `{"value": 5, "currency": "USD"}`."""
     if not is_object(value) or not (plain(name) in AMOUNT_NAMES or is_amount(name)):
         return value
     return value.get("value", value.get("amount", value))

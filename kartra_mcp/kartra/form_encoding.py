@@ -1,7 +1,7 @@
-"""Kartra's form dialect: writing nested fields and reading names as PHP reads them.
+"""Kartra's form dialect: encode nested fields, and parse names as PHP does.
 
-Only this file knows how a form name such as `actions[0][cmd]` becomes a place in PHP's arrays, and
-how loosely a name may be spelt and still be read as another.
+Only this file defines how a form name such as `actions[0][cmd]` becomes a position in PHP's arrays,
+and how loosely a name may be spelled and still be parsed as another.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _CONTROL = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n\r
 
 
 class FormError(ValueError):
-    """Why a form cannot be written or read, in a sentence of ours, and the name it is about."""
+    """Reason why a form cannot be encoded or parsed, and the name it is about."""
 
     def __init__(self, what: str, name: str = "") -> None:
         super().__init__(what)
@@ -67,10 +67,10 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
 
 
 def write(fields: Mapping[str, Any]) -> str:
-    """Nested fields as the text of a form that PHP reads back as the same fields.
+    """Encode nested fields as a form that PHP parses back to the same fields.
 
-    Booleans become 1 and 0, null becomes empty, lists are numbered; an empty list or object writes
-    nothing, as PHP's own `http_build_query` does.
+    Booleans become 1 and 0, null becomes empty, lists are numbered; an empty list or object is left
+    out, as in PHP's own `http_build_query`.
     """
     pairs = [pair for name, value in fields.items() for pair in _pairs(_checked(name), value)]
     text = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in pairs)
@@ -80,14 +80,17 @@ def write(fields: Mapping[str, Any]) -> str:
 
 
 def read(text: str) -> dict[str, Any]:
-    """The arrays that PHP makes of the form, refusing whatever another parser reads differently."""
+    """Return the arrays that PHP makes of the form.
+
+    Refuse what another parser would read differently.
+    """
     if ";" in text:
         raise FormError("A form holds a bare `;`, which some parsers take for a separator")
     return build((read_name(name), value) for name, value in split(text))
 
 
 def split(text: str) -> list[tuple[str, str]]:
-    """The pairs of a form, each decoded exactly once."""
+    """Return the pairs of a form, each decoded exactly once."""
     pieces = [piece for piece in text.split("&") if piece]
     if len(pieces) > MAX_FIELDS:
         raise FormError(f"A form has more than {MAX_FIELDS} fields, of which PHP drops the rest")
@@ -95,7 +98,7 @@ def split(text: str) -> list[tuple[str, str]]:
 
 
 def read_name(name: str) -> Places:
-    """The way PHP goes for a name, e.g. `a.b[ 0][]` → `a_b`, ` 0`, next."""
+    """Return PHP's path of a name, e.g. `a.b[ 0][]` is `a_b`, ` 0`, next."""
     root, bracket, rest = name.split("\0", 1)[0].lstrip(" ").partition("[")
     places: list[str | None] = [root.translate(_MANGLED)]
     if not root:
@@ -112,7 +115,10 @@ def read_name(name: str) -> Places:
 
 
 def build(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
-    """The arrays of all fields. PHP lets the last of two win; here a repeated field is an error."""
+    """Return the arrays of all fields.
+
+    PHP lets the last of two win; here a repeated field is an error.
+    """
     tree: dict[str, Any] = {}
     for places, value in fields:
         _put(tree, places, value)
@@ -120,7 +126,7 @@ def build(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
 
 
 def as_read(value: Any) -> Any:
-    """What PHP has after reading the form of a value: arrays by name, and nothing but text."""
+    """Return what PHP has after parsing the form of a value: arrays by name, and only text."""
     if is_object(value):
         read_fields = {str(name): as_read(inner) for name, inner in value.items()}
         return {name: inner for name, inner in read_fields.items() if inner != {}}
@@ -130,7 +136,7 @@ def as_read(value: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    """A text as a lenient reader sees it: NFKC, one case, nothing invisible."""
+    """Return a text as a lenient parser compares it: NFKC, one case, nothing invisible."""
     if text.isascii():
         return text.lower().translate(_CONTROL)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -138,7 +144,7 @@ def visible(text: str) -> str:
 
 
 def read_as(name: str) -> str:
-    """The name that the most lenient reader takes a name for; `Actions ` reads as `actions`."""
+    """Return the name that the most lenient parser takes a name for; `Actions ` is `actions`."""
     return "".join(visible(name).split()).replace(".", "_")
 
 
@@ -152,9 +158,9 @@ def is_override(name: str) -> bool:
 
 
 def hides_command(text: str) -> bool:
-    """Whether a text, or a text encoded in it, names a command or a credential as a field.
+    """Return whether a text, or a text encoded in it, has a command or a credential as a field.
 
-    A text in so many layers of encoding that we stop looking counts as hiding one.
+    A text with more layers of encoding than are checked counts as hiding one.
     """
     readings = _decodings(text)
     unseen = _decode_any(readings[-1]) != readings[-1]
@@ -162,7 +168,7 @@ def hides_command(text: str) -> bool:
 
 
 def form_holds_command(text: str) -> bool:
-    """Whether any way of reading a text as a form finds a field that would count as a command."""
+    """Return whether any way of parsing a text as a form finds a field that would be a command."""
     return any(
         kartra_fields.plain(read_as(part)) in _COMMAND_NAMES or is_credential(part)
         for reading in _decodings(text)
@@ -172,7 +178,7 @@ def form_holds_command(text: str) -> bool:
 
 
 def _decodings(text: str) -> list[str]:
-    """A text, and what it decodes to, up to four times over."""
+    """Yield a text and what it decodes to, up to four times."""
     readings = [text]
     while len(readings) < 5 and (decoded := _decode_any(readings[-1])) != readings[-1]:  # noqa: PLR2004
         readings.append(decoded)
@@ -180,7 +186,7 @@ def _decodings(text: str) -> list[str]:
 
 
 def _decode_any(text: str) -> str:
-    """One layer of percent, HTML and JSON escapes less."""
+    """Remove one layer of percent, HTML and JSON escapes."""
     return _ESCAPE.sub(_escaped, html.unescape(unquote_plus(text)))
 
 
@@ -197,7 +203,7 @@ def check_depth(value: Any) -> None:
 
 
 def _inside(value: Any) -> list[Any]:
-    """The lists and objects directly inside a value."""
+    """Yield the lists and objects directly inside a value."""
     inner = value.values() if is_object(value) else value if is_list(value) else ()
     return [one for one in inner if isinstance(one, dict | list)]
 
@@ -266,7 +272,7 @@ def _decoded(text: str) -> str:
 
 
 def _unclosed(places: list[str | None], rest: str) -> Places:
-    """A `[` that never closes: PHP joins it to a top-level name and forgets it anywhere deeper."""
+    """Return whether a `[` never closes: PHP joins it to a top-level name and drops it deeper."""
     if len(places) == 1:
         return (f"{places[0]}_{rest.translate(_MANGLED)}",)
     return tuple(places)

@@ -1,7 +1,7 @@
-"""Judge the fields of a raw request: which Kartra commands stand in them, and where.
+"""Validate the fields of a raw request: which Kartra commands they contain, and where.
 
 Only this file decides what in a body or a query is a command. It refuses what one of the parsers on
-the way (the program, Membrane, PHP) could read as something else, and it starts nothing.
+the way (the program, Membrane, PHP) could read differently, and it starts nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[T]):
-    """One thing that may not be. `broken` tells whether it is, or where, in our own words."""
+    """One prohibition. `broken` returns whether it is violated, or where."""
 
     name: str
     broken: Callable[[T], bool | str]
@@ -54,7 +54,10 @@ class Rule(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One named place: `within` are the names above it; an entry of a list is named by number."""
+    """One named position: `within` are the names above it.
+
+    A list element is named by its number.
+    """
 
     within: tuple[str, ...]
     name: str
@@ -63,7 +66,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Fields as they will be read at the other end. `place` is where they stand: body or query."""
+    """Fields as the other end will parse them. `place` is body or query."""
 
     place: str
     root: Any
@@ -72,7 +75,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The exact text to send, and the tree that the same text is read as."""
+    """The exact text to send, and the tree that the same text is parsed as."""
 
     text: str
     content_type: str
@@ -80,7 +83,7 @@ class Body:
 
 
 def hold(rules: Iterable[Rule[T]], subject: T, place: str) -> None:
-    """Refuse the subject by the first rule that it breaks."""
+    """Refuse the subject by the first rule that it violates."""
     for rule in rules:
         broken = rule.broken(subject)
         if broken:
@@ -93,15 +96,15 @@ def forbid(what: str, remedy: str) -> NoReturn:
 
 
 def shown(name: str) -> str:
-    """A stranger's name as it may be shown: printable, short, nothing after `=` or `:`."""
+    """Return an untrusted name for display: printable, short, nothing after `=` or `:`."""
     clean = "".join(char for char in re.split("[=:]", name)[0] if char.isprintable())
     return clean if len(clean) <= 40 else f"{clean[:40]}…"  # noqa: PLR2004  a line's worth
 
 
 def read_body(kind: str, value: Any) -> Body:
-    """The body of one of `json`, `form` and `raw`, judged.
+    """Return the validated body of one of `json`, `form` and `raw`.
 
-    What is sent is always text of our own, and what is judged is always that text, read again.
+    The text that is sent is always encoded here, and that same text is parsed and validated.
     """
     try:
         body = _READERS[kind](value)
@@ -120,7 +123,7 @@ def judge(tree: Tree) -> None:
 
 
 def commands_in(tree: Tree) -> tuple[Command, ...]:
-    """Every command of a judged tree, with its own fields and the lead beside it."""
+    """Return every command of a validated tree, with its fields and the lead of the request."""
     if not is_object(tree.root):
         return ()
     lead = tree.root.get("lead", {})
@@ -180,7 +183,7 @@ def _dump(value: Any) -> str:
 
 
 def _parse(text: str) -> Any:
-    """The JSON value of a text, or None where it is not JSON."""
+    """Return the JSON value of a text, or None if it is not JSON."""
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except RecursionError:

@@ -1,7 +1,7 @@
-"""Parse and guard a raw request: pure, starts nothing.
+"""Parse and validate a raw request. Pure, starts nothing.
 
-Only this file makes a `RawRequest`. Kartra's API is one POST endpoint whose operations stand in the
-body, so the method says nothing: a request is judged by the commands in it (`bodies.py`).
+Only this file makes a `RawRequest`. Kartra's API is one POST endpoint whose operations are in the
+body, so the method decides nothing: a request is judged by its commands (`request_body.py`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ HARMLESS_STATUSES = ("pause", "unpause")
 
 
 def read_request(arguments: Mapping[str, Any]) -> RawRequest:
-    """The guarded request, or `Refused`: invalid_arguments, forbidden_request, input_too_large."""
+    """Return the validated request.
+
+    Raises:
+        Refused: invalid_arguments, forbidden_request, input_too_large.
+    """
     _check_shapes(arguments)
     path, method = arguments["path"], arguments.get("method", "GET")
     params = _read_path(path, arguments.get("path_params", {}))
@@ -78,7 +82,7 @@ def read_request(arguments: Mapping[str, Any]) -> RawRequest:
 
 
 def require_reads(request: RawRequest) -> None:
-    """Let the read tool pass what only reads: a GET without a body, a POST of known reads."""
+    """Refuse a request unless it only reads: a GET without a body, a POST of known reads."""
     if request.method not in {"GET", "POST"}:
         _not_a_read(f"method: {request.method} writes")
     if request.method == "GET" and request.body is not None:
@@ -91,7 +95,7 @@ def require_reads(request: RawRequest) -> None:
 
 
 def require_own_tools(request: RawRequest) -> None:
-    """Refuse refunds and cancellations, which the write tool never carries."""
+    """Refuse refunds and cancellations, which the write tool never sends."""
     for command in request.commands:
         own = _own_tool(command.name)
         if own and not _only_pauses(command):
@@ -100,7 +104,7 @@ def require_own_tools(request: RawRequest) -> None:
 
 
 def _own_tool(command: str) -> str:
-    """The tool that must be used instead, by the table or, of an unknown command, by its words."""
+    """Return the tool to use instead, by the table or, for an unknown command, by its words."""
     if command in kartra.COMMANDS:
         return OWN_TOOLS.get(command, "")
     held = (
@@ -125,7 +129,10 @@ def _only_pauses(command: Command) -> bool:
 
 
 def _commands(query: Tree, bodies: list[Body]) -> tuple[Command, ...]:
-    """Every command of the request. One place may speak to Kartra, since two could disagree."""
+    """Return every command of the request.
+
+    Only one part may contain commands, since two could disagree.
+    """
     if bodies and any(field.name in {"actions", "lead", "get_lead"} for field in query.fields):
         forbid("query: Kartra's fields stand there and a body is sent too", "Use only the body.")
     trees = (query, *(body.tree for body in bodies))
@@ -257,7 +264,7 @@ _PARAM_VALUE = re.compile(r"(?!.*\.\.)(?!\.$)[A-Za-z0-9._~,+-]{1,500}")
 
 
 def _named(place: str, odd: Callable[[str, Any], bool]) -> Callable[[Mapping[str, Any]], str]:
-    """Where the first field is whose name and value are odd."""
+    """Return the position of the first field whose name and value match."""
 
     def first(fields: Mapping[str, Any]) -> str:
         names = (name for name, value in fields.items() if odd(name, value))
@@ -267,7 +274,7 @@ def _named(place: str, odd: Callable[[str, Any], bool]) -> Callable[[Mapping[str
 
 
 def _login_name(fields: Mapping[str, Any]) -> bool:
-    """A credential, or a name that other APIs log in with."""
+    """Return a credential, or a name that other APIs use for login."""
     parts = (part for name in fields for part in re.split(r"[\[\]]", name))
     return any(
         is_credential(part) or kartra_fields.plain(read_as(part)) in _LOGINS for part in parts
@@ -290,7 +297,7 @@ PARAM_RULES: tuple[Rule[Mapping[str, str]], ...] = (
 
 
 def _read_path(path: str, params: Mapping[str, str]) -> Mapping[str, str]:
-    """The parameters, after judging them, the path, and the path with them put in."""
+    """Return the parameters, the validated path, and the path with them filled in."""
     hold(PATH_RULES, _readings(path), "path")
     hold(PARAM_RULES, params, "path_params")
     if set(_PLACEHOLDER.findall(path)) != set(params):

@@ -1,4 +1,4 @@
-"""The schemas of raw requests, apart from what reads one: they are always listed."""
+"""Input schemas of the raw-request tools, separate from the parser: they are always listed."""
 
 from __future__ import annotations
 

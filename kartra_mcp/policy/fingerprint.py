@@ -1,4 +1,4 @@
-"""The policy in force as data: its digest, and what became looser since another one. Pure."""
+"""The policy in force as data: its digest, and what was relaxed since another one. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour")
 
 
 def described(rules: Rules, limits: Limits, *, outside: bool) -> dict[str, Any]:
-    """All that decides what may run, as JSON."""
+    """Return everything that decides what may run, as JSON."""
     return {
         "gates": {risk.word: str(gate) for risk, gate in rules.gates.items()},
         "tools": {pattern: str(gate) for pattern, gate in rules.tools},
@@ -33,12 +33,12 @@ def digest(policy: Mapping[str, Any]) -> str:
 
 
 def loosened(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words, what may run now and might not before; [] where nothing became looser."""
+    """Return in words what may run now and might not before; [] if nothing was relaxed."""
     return [*_gates(before, now), *_names(before, now), *_limits(before, now)]
 
 
 def _gates(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """By risk, and by every tool that has or had a gate of its own."""
+    """Return the gates by risk, and by every tool that has or had its own."""
     was, is_now = _rules(before), _rules(now)
     patterns = [pattern for pattern, _ in (*was.tools, *is_now.tools)]
     for one, other in (

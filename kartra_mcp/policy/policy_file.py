@@ -1,4 +1,4 @@
-"""The policy file's text → gates and caps; what cannot be used becomes the strictest. Pure."""
+"""Policy file to gates and caps; a bad value becomes the strictest. Pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _WHOLE = frozenset({"day_count", "mail_per_hour"})
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """What the file says. `tools` are names or patterns with their gate, in the file's order.
+    """Content of the file. `tools` are names or patterns with their gate, in the file's order.
 
-    `faults` are (what it is not, what is used instead).
+    `faults` are pairs (what is wrong, what is used instead).
     """
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
@@ -41,7 +41,7 @@ _DENIED = "deny for all that writes"
 
 
 def read_policy_file(text: str | None) -> PolicyFile:
-    """What a file's text says; None is a file that could not be read."""
+    """Parse a policy file; None is a file that could not be read."""
     found = _parsed(text)
     if found is None:
         fault = ("a readable TOML file", _DENIED)
@@ -67,7 +67,7 @@ def _parsed(text: str | None) -> dict[str, Any] | None:
 
 
 def _unknown(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """A name that is not known may be a misspelt restriction."""
+    """Report an unknown name, which may be a misspelled restriction."""
     known = {"gates": _RISKS, "caps": _CAPS}
     for table, names in known.items():
         inner = found.get(table)

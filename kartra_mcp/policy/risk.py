@@ -18,43 +18,46 @@ from kartra_mcp.kartra.fields import plain
 
 
 def action_names(tool: str, key: str, command: str) -> frozenset[str]:
-    """All the names that allow and deny may use for an action."""
+    """Return all names under which allow and deny may refer to an action."""
     spelled = re.sub(r"[^a-z0-9_]+", "_", key.lower())
     keyed = {f"kartra_{key.lower()}", f"kartra_{spelled}"} if key else set[str]()
     return frozenset({tool} | keyed | ({f"kartra_{command}"} if command else set[str]()))
 
 
 def command_names(command: str) -> frozenset[str]:
-    """The names of a Kartra command inside a raw request: its own and its action's."""
+    """Return the names of a Kartra command inside a raw request: its own and its action's."""
     key = next((k for k, c in kartra.ACTION_COMMANDS.items() if c == command), command)
     return frozenset({f"kartra_{command}", f"kartra_{key}", f"kartra_{key.replace('_', '-')}"})
 
 
 def action_command(action: Action) -> str:
-    """The Kartra command behind an action; where it has no key, by its name."""
+    """Return the Kartra command behind an action; without a key, by its name."""
     return kartra.action_command(action.key or action.name)
 
 
 def action_risk(action: Action) -> Risk:
-    """The highest that the action can reach, whatever its arguments. For the list."""
+    """Return the highest risk of an action, whatever its arguments. For the list."""
     command = action_command(action)
     return _with_command(action, COMMANDS[command].risk if command else None)
 
 
 def least_risk(action: Action) -> Risk:
-    """The lowest that the action can reach: what hides it."""
+    """Return the lowest risk of an action; it decides whether the tool is hidden."""
     command = action_command(action)
     return _with_command(action, COMMANDS[command].lowest if command else None)
 
 
 def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
-    """The risk of the action with these arguments."""
+    """Return the risk of an action with these arguments."""
     command = action_command(action)
     return _with_command(action, command_risk(Command(command, arguments)) if command else None)
 
 
 def _with_command(action: Action, risk: Risk | None) -> Risk:
-    """A key names its command; a name alone only adds to what is unknown."""
+    """Return the risk by command.
+
+    A key identifies its command; a name alone only raises the risk.
+    """
     if risk is None:
         return _unknown_action_risk(action)
     if action.key:
@@ -63,7 +66,7 @@ def _with_command(action: Action, risk: Risk | None) -> Risk:
 
 
 def command_risk(command: Command) -> Risk:
-    """The risk of one Kartra command with its arguments."""
+    """Return the risk of one Kartra command with its arguments."""
     row = COMMANDS.get(command.name)
     if row is None:
         return max(Risk.DESTRUCTIVE, _by_words(command.name))
@@ -72,7 +75,10 @@ def command_risk(command: Command) -> Risk:
 
 
 def request_risk(request: RawRequest) -> Risk:
-    """The highest risk of a raw request's commands; without any, a GET without a body reads."""
+    """Return the highest risk of a raw request's commands.
+
+    Without any, a GET without a body reads.
+    """
     if request.commands:
         by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
         return max(by_method, *(command_risk(c) for c in request.commands))
@@ -81,7 +87,10 @@ def request_risk(request: RawRequest) -> Risk:
 
 
 def _edit_lead_risk(command: Command) -> Risk:
-    """Changing the address changes who the lead is; an empty value erases."""
+    """Return the risk of edit_lead.
+
+    A new address changes the lead's identity, an empty value erases.
+    """
     fields = [given for given in (command.lead, command.arguments) if given]
     named = [(plain(name), value) for name, value in kartra_fields.named_in(fields)]
     addresses = {name for name, _ in named if "mail" in name}
@@ -92,7 +101,7 @@ def _edit_lead_risk(command: Command) -> Risk:
 
 
 def _names_the_lead(name: str, value: Any) -> bool:
-    """Whether a field says who is meant by more than the address."""
+    """Return whether a field identifies the lead by more than the address."""
     alone = name in kartra_fields.LEADS and isinstance(value, str | int | float)
     return alone or name in kartra_fields.LEAD_ID_NAMES
 
@@ -102,7 +111,7 @@ def _is_address(value: Any) -> TypeGuard[str]:
 
 
 def _status_risk(command: Command) -> Risk:
-    """Only `pause` and `unpause` are known to be undoable; all else may be a cancellation."""
+    """Return the risk of a status change: only `pause` and `unpause` are known to be reversible."""
     values = kartra_fields.find_values(
         {**command.lead, **command.arguments},
         frozenset({"subscriptionstatusmodification", "statusmodification", "status"}),
@@ -119,9 +128,9 @@ _BY_ARGUMENTS: Mapping[str, Callable[[Command], Risk]] = {
 
 
 def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
-    """What Membrane's type and method say, as lower bounds.
+    """Return the risks of Membrane's type and method, as lower bounds.
 
-    Kartra's reads are POSTs too, so for a known command POST says nothing.
+    Kartra's reads are POST requests too, so for a known command POST is ignored.
     """
     by_type = kartra.TYPE_RISKS.get(action.type, Risk.READ)
     method = action.method.upper()
@@ -142,7 +151,7 @@ def _unknown_action_risk(action: Action) -> Risk:
 
 
 def _by_words(name: str) -> Risk:
-    """What the words of an unknown name say, as a lower bound."""
+    """Return the risk of the words of an unknown name, as a lower bound."""
     words = kartra_fields.words(name)
     if any(kartra_fields.holds_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
         return Risk.IRREVERSIBLE

@@ -1,8 +1,8 @@
-"""A program that was started: its output as it comes, and its end.
+"""A started program: its output as it arrives, and its exit.
 
-asyncio's own programs cost several times as much: a transport for each pipe, turns of the loop
-between start and end, and before Python 3.12 a thread for each program. Here the loop itself calls
-for what comes, and a task is woken by the end alone.
+asyncio's own subprocesses cost several times as much: a transport for each pipe, iterations of the
+loop between start and exit, and before Python 3.12 a thread for each program. Here the loop reads
+the pipes itself, and a task is woken only by the exit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Keep = Callable[[bytes], None]
 
 
 class Started(Protocol):
-    """What is needed of a `subprocess.Popen`."""
+    """Part of `subprocess.Popen` that is used."""
 
     pid: int
     stdout: IO[bytes] | None
@@ -37,7 +37,7 @@ class Started(Protocol):
 
 
 class Child:
-    """One running program on POSIX. `gone`: it ended. `over`: all that it wrote is read, too."""
+    """One running program on POSIX. `gone`: it exited. `over`: all its output was read too."""
 
     def __init__(self, started: Started) -> None:
         self._started = started
@@ -49,11 +49,11 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, negative for a signal; None until the end was seen."""
+        """Return the exit status, negative for a signal; None until the exit was seen."""
         return self._started.returncode
 
     def watch(self, out: Keep, err: Keep) -> None:
-        """Begin to read, and to look for the end."""
+        """Start reading, and watching for the exit."""
         for pipe, keep in ((self._started.stdout, out), (self._started.stderr, err)):
             assert pipe is not None  # noqa: S101  both were asked for as pipes
             self._pipes.add(pipe.fileno())
@@ -65,16 +65,16 @@ class Child:
             self._loop.add_reader(self._end, self._reap)
 
     def ended(self) -> bool:
-        """Whether it ended, also where nothing watches; it is no zombie then."""
+        """Return whether it exited, even if nothing watches; it is reaped then."""
         return self._started.poll() is not None
 
     def stop_reading(self) -> None:
-        """Leave what else it writes where it is."""
+        """Ignore further output."""
         for pipe in tuple(self._pipes):
             self._unwatch(pipe)
 
     def close(self) -> None:
-        """Give all descriptors back."""
+        """Close all descriptors."""
         self.stop_reading()
         for pipe in (self._started.stdout, self._started.stderr):
             if pipe is not None:
@@ -113,7 +113,7 @@ class Child:
 
 
 class Drained:
-    """The same of a program on Windows, where no loop watches a pipe: a task for each."""
+    """The same for a program on Windows, where no loop watches a pipe: a task for each."""
 
     def __init__(self, process: Process, tasks: TaskGroup, out: Keep, err: Keep) -> None:
         self._left = 3
@@ -141,7 +141,10 @@ class Drained:
 
 
 def _end_of(pid: int) -> int | None:
-    """A descriptor that is readable once the program is gone; None where Linux gives none."""
+    """Return a descriptor that becomes readable when the program exits.
+
+    None if Linux gives none.
+    """
     if not hasattr(os, "pidfd_open"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Programs of our own that outlive us, such as the page: begun apart, and told to end."""
+"""Programs of ours that outlive this process, such as the approval page: started and stopped."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if sys.platform == "win32":
 
 
 def start_apart(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Callable[[], bool]:
-    """Start a program of ours that outlives us; the answer tells whether it still runs.
+    """Start a detached program; return a function that reports whether it still runs.
 
-    It has a session of its own and inherits nothing: not the wire, and no lock of a running
-    intent, which would then seem to run for as long as it lives.
+    It has its own session and inherits nothing: not stdio, and no lock of a running intent, which
+    would keep that intent running for as long as it lives.
 
     Raises:
         Refused: nothing was started.
@@ -56,6 +56,6 @@ def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subp
 
 
 def end_apart(process: int) -> None:
-    """Tell a program of ours that outlives us to end; one that is gone needs no telling."""
+    """Stop a detached program; one that is gone is ignored."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(process, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Programs that a person uses through us: the terminal handed over, a browser opened."""
+"""Programs for the user: the terminal handed to one, a browser opened."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SEEN_BY_PEOPLE = frozenset(
 
 
 def person_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
-    """What a program sees that a person uses through us: also the terminal and the screen."""
+    """Return the environment of an interactive program, with terminal and display variables."""
     more = {name: value for name, value in environment.items() if name in SEEN_BY_PEOPLE}
     allowed = child_env(environment, platform)
     del allowed["NO_COLOR"]
@@ -40,20 +40,21 @@ def person_env(environment: Mapping[str, str], platform: str = sys.platform) -> 
 
 
 def npm_env(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of npm, for npm alone: they may hold a registry's token."""
+    """Return npm's settings, for npm only: they may contain a registry's token."""
     return {n: v for n, v in environment.items() if n.lower().startswith("npm_config_")}
 
 
 def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float) -> int:
-    """Give a program the person's terminal until it ends; its exit code, negative for a signal.
+    """Run a program on the user's terminal; return its exit status, negative for a signal.
 
-    It stays in our group: Ctrl-C and a closing terminal reach it as they reach us, and a browser
-    that it opened is left alone. Whatever stops us ends it, and the terminal is as it was.
+    It stays in our process group: Ctrl-C and a closed terminal reach it as they reach us, and a
+    browser that it opened is left alone. A signal that stops us ends it, and the terminal is
+    restored.
 
     Raises:
         Refused: nothing was started.
-        DeadlinePassed: it was ended after so many seconds.
-        KeyboardInterrupt: we were to stop; it was ended.
+        DeadlinePassed: it was ended after its time-out.
+        KeyboardInterrupt: a signal stopped us; it was ended.
     """
     refuse_unfit(command)
     with _terminal_kept(), _stops_noted() as stops:
@@ -73,7 +74,10 @@ def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seco
 
 
 def open_in_browser(address: str) -> bool:
-    """Whether a browser took the address; one that runs in the terminal is waited for."""
+    """Return whether a browser accepted the address.
+
+    One that runs in the terminal is waited for.
+    """
     import webbrowser
 
     try:
@@ -84,7 +88,7 @@ def open_in_browser(address: str) -> bool:
 
 @contextmanager
 def _terminal_kept() -> Generator[None]:
-    """A program that is ended may leave the terminal without echo."""
+    """Restore the terminal: a killed program may leave it without echo."""
     if sys.platform == "win32" or not sys.stdin.isatty():
         yield
         return
@@ -102,7 +106,10 @@ def _terminal_kept() -> Generator[None]:
 
 @contextmanager
 def _stops_noted() -> Generator[list[int]]:
-    """What would stop us, noted: raised, a second one would come amid the ending of the first."""
+    """Record signals that would stop us.
+
+    If raised, a second one would interrupt the ending of the program for the first.
+    """
     stops: list[int] = []
     before = {number: signal.getsignal(number) for number in STOPS}
     for number, was in before.items():
@@ -116,7 +123,7 @@ def _stops_noted() -> Generator[list[int]]:
 
 
 def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: float) -> bool:
-    """Whether it ended within so many seconds; a stop that comes ends the wait."""
+    """Return whether the program exited within the time-out; a signal ends the wait."""
     end, so_far = time.monotonic() + seconds, len(stops)
     while child.poll() is None and len(stops) == so_far and time.monotonic() < end:
         with suppress(subprocess.TimeoutExpired):
@@ -125,7 +132,10 @@ def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: f
 
 
 def _end_child(child: subprocess.Popen[bytes], stops: list[int]) -> None:
-    """Ctrl-C reached it too: it may end by itself first. Each further one only hurries us."""
+    """End the program: Ctrl-C reached it too, so it may exit by itself.
+
+    A further signal hurries us.
+    """
     for end, grace in ((lambda: None, TERM_GRACE), (child.terminate, TERM_GRACE), (child.kill, 5)):
         if child.poll() is not None:
             return
