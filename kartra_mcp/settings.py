@@ -7,28 +7,21 @@ strictest, and `problems` names it for `kartra_status`. Source of the names: the
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
+from kartra_mcp.core.display import os_user
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.membrane.credentials import Credentials, credentials_in
 from kartra_mcp.options import PREFIX, SETTINGS, Setting
 from kartra_mcp.policy.gates import stricter
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.policy.policy_file import PolicyFile, read_policy_file
-
-_PATTERN = re.compile(r"[\w.*?!\[\]-]+")
-
-FEWEST_CHARS = 1_000
-"""Below that not even an error would fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +124,13 @@ def read_settings(
         connection=None if sandbox else values["CONNECTION"],
         sandbox=sandbox,
         state_dir=state / "sandbox" if sandbox else state,
-        timeout=values["TIMEOUT"],
-        max_children=values["MAX_CHILDREN"],
-        rate=values["RATE"],
-        result_chars=values["RESULT_CHARS"],
-        read_only=values["READ_ONLY"],
-        allow=values["ALLOW"],
-        deny=values["DENY"],
+        **{s.field: values[s.name] for s in SETTINGS if s.field},
         gates=_gates(values, given, policy),
         tool_gates=policy.tools,
         limits=_limits(values, given, policy),
         outside=values["APPROVAL"] == "outside",
-        page=values["PAGE"],
         flags=_same_folder(sandbox, values["STATE_DIR"]),
-        actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or "unknown",
-        transport=values["TRANSPORT"],
-        expose=values["EXPOSE"],
-        expose_tokens=values["EXPOSE_TOKENS"],
+        actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or os_user(),
         api=api,
         api_lacks=api_lacks,
         problems=tuple(problems),
@@ -189,11 +172,10 @@ def _given(setting: Setting, flags: Mapping[str, str], env: Mapping[str, str]) -
 def _value(setting: Setting, said: str | None, problems: list[Problem]) -> Any:
     if said is None:
         return setting.default
-    wanted, read = _KINDS[setting.kind]
-    value = read(said)
+    value = setting.parser.read(said)
     if value is None:
-        used = setting.strictest
-        problems.append(Problem(setting.variable, wanted, _shown(used)))
+        used = setting.on_error
+        problems.append(Problem(setting.variable, setting.parser.wanted, _shown(used)))
         return used
     return value
 
@@ -202,85 +184,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in cast("tuple[Any, ...]", value))
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-
-
-def _switch(text: str) -> bool | None:
-    word = text.lower()
-    if word in {"1", "true", "on", "yes"}:
-        return True
-    return False if word in {"0", "false", "off", "no"} else None
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and 0 < value <= 3600 else None  # noqa: PLR2004
-
-
-def _rate(text: str) -> float | None:
-    return 0.0 if re.fullmatch(r"0+(?:\.0*)?", text) else _seconds(text)
-
-
-def _count(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) > 0 else None
-
-
-def _chars(text: str) -> int | None:
-    value = _number(text)
-    return value if value and value >= FEWEST_CHARS else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,7}", text) else None
-
-
-def _amount(text: str) -> Decimal | None:
-    return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,2})?", text) else None
-
-
-def _approval(text: str) -> str | None:
-    return text.lower() if text.lower() in {"client", "outside"} else None
-
-
-def _transport(text: str) -> str | None:
-    return text.lower() if text.lower() in {"cli", "api", "auto"} else None
-
-
-def _expose(text: str) -> str | None:
-    return text.lower() if text.lower() in {"all", "search", "auto"} else None
-
-
-def _patterns(text: str) -> tuple[str, ...] | None:
-    parts = tuple(part.strip() for part in text.split(",") if part.strip())
-    return parts if parts and all(_PATTERN.fullmatch(part) for part in parts) else None
-
-
-def _gate(text: str) -> Gate | None:
-    word = text.lower()
-    return Gate(word) if word in {str(gate) for gate in Gate} else None
-
-
-def _text(text: str) -> str:
-    return text
-
-
-_KINDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "text": ("text", _text),
-    "switch": ("on or off", _switch),
-    "seconds": ("a number of seconds up to 3600", _seconds),
-    "rate": ("a number of calls a second", _rate),
-    "count": ("a whole number from 1 to 9999999", _count),
-    "patterns": ("a list of names with commas between them", _patterns),
-    "gate": ("one of " + ", ".join(Gate), _gate),
-    "chars": (f"a whole number from {FEWEST_CHARS} to 9999999", _chars),
-    "number": ("a whole number from 0 to 9999999", _number),
-    "amount": ("a sum such as 250 or 250.00", _amount),
-    "approval": ("client or outside", _approval),
-    "transport": ("one of cli, api, auto", _transport),
-    "expose": ("one of all, search, auto", _expose),
-}
 
 
 def _gates(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> dict[Risk, Gate]:
@@ -297,21 +200,16 @@ def _gates(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> di
 def _limits(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> Limits:
     """The caps; said in both places, the lower one holds."""
     found: dict[str, Any] = {}
-    for setting, name in _CAPS.items():
+    for setting in SETTINGS:
+        name = setting.limit
+        if not name:
+            continue
         in_file = policy.caps.get(name)
-        said = [values[setting]] if setting in given or in_file is None else []
+        said = [values[setting.name]] if setting.name in given or in_file is None else []
         both = [cap for cap in (*said, in_file) if cap is not None]
         found[name] = min(both) if both else None
     window = values["REPEAT_WINDOW_DAYS"]
     return Limits(**found, repeat_window_days=window)
-
-
-_CAPS: Mapping[str, str] = {
-    "CAP_REFUND": "cap_refund",
-    "CAP_DAY_AMOUNT": "cap_day_amount",
-    "CAP_DAY_COUNT": "cap_day_count",
-    "MAIL_PER_HOUR": "mail_per_hour",
-}
 
 
 def _policy_file(said: str | None, problems: list[Problem]) -> PolicyFile:
@@ -356,26 +254,3 @@ def _state_dir(said: str | None, env: Mapping[str, str]) -> Path:
 def _home(env: Mapping[str, str]) -> Path:
     said = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
     return Path(said) if said else Path.home()
-
-
-def flags_of(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """`--timeout 5 --sandbox` → ({"TIMEOUT": "5", "SANDBOX": "on"}, words not understood)."""
-    by_flag = {setting.flag: setting for setting in SETTINGS}
-    flags: dict[str, str] = {}
-    left: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        flag, equals, value = word.partition("=")
-        setting = by_flag.get(flag)
-        if setting is None or setting.name in flags:
-            left.append(word)
-        elif equals:
-            flags[setting.name] = value
-        elif setting.kind == "switch":
-            flags[setting.name] = "on"
-        elif rest and not rest[0].startswith("--"):
-            flags[setting.name] = rest.pop(0)
-        else:
-            left.append(word)
-    return flags, left

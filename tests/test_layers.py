@@ -21,7 +21,7 @@ ARROWS = """
     processes:
     membrane: kartra processes
     ledger: policy
-    options:
+    options: kartra
     settings: membrane options policy
     catalogue: kartra policy schemas
     account: catalogue membrane
@@ -38,7 +38,7 @@ ARROWS = """
     onboarding/setup: account app client_config ledger membrane onboarding/doctor options
         processes settings
     cli: account app catalogue client_config consent ledger onboarding/doctor onboarding/setup
-        processes sandbox server settings web
+        options processes sandbox server settings web
 """
 
 # Decisions over data: no file, no clock, no process, no network.

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.core.display import os_user
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.options import NOTHING
+from kartra_mcp.options import NOTHING, flags_of
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.settings import (
     SETTINGS,
     Settings,
-    flags_of,
     read_settings,
     sandbox_account,
     sandbox_command,
@@ -80,7 +80,7 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
     "TRANSPORT": ("auto", "cli", "cli", "API", "api"),
     "PAGE": (True, "off", False, "on", True),
-    "ACTOR": ("unknown", "ann", "ann", "shop bot", "shop bot"),
+    "ACTOR": (os_user(), "ann", "ann", "shop bot", "shop bot"),
 }
 
 # Setting → values that cannot be used, and the strictest, which is used instead.
@@ -257,6 +257,12 @@ FLAGS: Mapping[str, tuple[list[str], dict[str, str], list[str]]] = {
         {"SANDBOX": "on"},
         ["--connection"],
     ),
+    "a switch with a value": (["--page", "off"], {"PAGE": "off"}, []),
+    "a switch with a value behind =": (["--page=off"], {"PAGE": "off"}, []),
+    "a switch turned off": (["--no-page", "--no-sandbox"], {"PAGE": "off", "SANDBOX": "off"}, []),
+    "a switch on and off": (["--page", "--no-page"], {"PAGE": "on"}, ["--no-page"]),
+    "a negation with a value": (["--no-page=off"], {}, ["--no-page=off"]),
+    "no switch turned off": (["--no-timeout"], {}, ["--no-timeout"]),
     "one given twice": (["--deny=a", "--deny=b"], {"DENY": "a"}, ["--deny=b"]),
 }
 
@@ -272,6 +278,11 @@ def test_every_setting_has_a_flag_of_its_name(setting: Any):
     flags, left = flags_of([f"{setting.flag}=x"])
     assert (flags, left) == ({setting.name: "x"}, [])
     assert setting.variable == "KARTRA_MCP_" + setting.flag[2:].replace("-", "_").upper()
+
+
+def test_the_actor_of_a_container_without_a_user_is_its_uid(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.getuid", lambda: 3_999_999_999)
+    assert read().actor == "uid 3999999999"
 
 
 # ── Whatever stands in the environment ──

@@ -60,7 +60,8 @@ def serves(words: Sequence[str]) -> bool:
 
 def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
     """Serve until the client is gone; wrong usage is told on stderr before anything starts."""
-    from kartra_mcp.settings import flags_of, read_settings
+    from kartra_mcp.options import flags_of
+    from kartra_mcp.settings import read_settings
 
     if claimed.on_terminal:
         print("Waiting for an MCP client; a person may like `kartra-mcp demo`.", file=sys.stderr)
@@ -148,8 +149,9 @@ def decided_or_read(name: str, words: Sequence[str]) -> int:
 
 def sandbox_reset(words: Sequence[str]) -> int:
     """Make the embedded account new."""
+    from kartra_mcp.options import flags_of
     from kartra_mcp.sandbox.cli import main as sandbox
-    from kartra_mcp.settings import flags_of, read_settings, sandbox_account
+    from kartra_mcp.settings import read_settings, sandbox_account
 
     flags, unknown = flags_of(words)
     if unknown:

@@ -15,9 +15,10 @@ from kartra_mcp.app.page_discovery import Held
 from kartra_mcp.cli.runner import DONE, FOUND, tell
 from kartra_mcp.core.errors import KartraMCPError, Refused
 from kartra_mcp.core.terminal import say, say_error
+from kartra_mcp.options import flags_of
 from kartra_mcp.processes.detached import end_apart
 from kartra_mcp.processes.interactive import open_in_browser
-from kartra_mcp.settings import Settings, flags_of, read_settings
+from kartra_mcp.settings import Settings, read_settings
 
 USAGE = 2
 ABOUT = """\

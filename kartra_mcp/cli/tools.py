@@ -17,7 +17,8 @@ from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
 from kartra_mcp.core.display import local_time
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.terminal import say, say_error, table
-from kartra_mcp.settings import Settings, flags_of, read_settings
+from kartra_mcp.options import flags_of
+from kartra_mcp.settings import Settings, read_settings
 
 USAGE = 2
 ABOUT = """\

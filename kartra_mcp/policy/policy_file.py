@@ -10,6 +10,7 @@ from typing import Any
 
 from kartra_mcp.core.json_types import is_number, is_object
 from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.kartra.values import amount
 
 _RISKS: Mapping[str, Risk] = {"destructive": Risk.DESTRUCTIVE, "irreversible": Risk.IRREVERSIBLE}
 _CAPS: Mapping[str, str] = {
@@ -108,7 +109,8 @@ def _cap(name: str, value: Any, faults: list[tuple[str, str]]) -> Any:
     text = str(value) if is_number(value) or isinstance(value, str) else ""
     if name in _WHOLE and re.fullmatch(r"[0-9]{1,7}", text):
         return int(text)
-    if name not in _WHOLE and re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,2})?", text):
-        return Decimal(text)
+    sum_of_money = None if name in _WHOLE else amount(text)
+    if sum_of_money is not None:
+        return sum_of_money
     faults.append((f"a limit at [caps] {name}", "0"))
     return 0 if name in _WHOLE else Decimal(0)

@@ -65,7 +65,8 @@ def doctor(words: Sequence[str]) -> int:
     here = python()
     if here.state == "failed":
         return _only(here, as_json="--json" in words)
-    from kartra_mcp.settings import flags_of, read_settings
+    from kartra_mcp.options import flags_of
+    from kartra_mcp.settings import read_settings
 
     flags, left = flags_of([word for word in words if word != "--json"])
     if left:

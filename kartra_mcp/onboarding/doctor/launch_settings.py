@@ -10,8 +10,8 @@ from kartra_mcp.client_config.entry import PACKAGE, PROGRAM, is_ours
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.onboarding.doctor.api_explanations import listed, to_hand_over
 from kartra_mcp.onboarding.doctor.findings import Finding, failed, warning
-from kartra_mcp.options import PREFIX
-from kartra_mcp.settings import Settings, flags_of, read_settings
+from kartra_mcp.options import PREFIX, flags_of
+from kartra_mcp.settings import Settings, read_settings
 
 MOST = 3
 """Walks: each may take a minute."""

@@ -13,7 +13,8 @@ from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.onboarding.doctor.launch_settings import own_words
-from kartra_mcp.settings import Settings, flags_of, read_settings, said_settings
+from kartra_mcp.options import flags_of
+from kartra_mcp.settings import Settings, read_settings, said_settings
 
 NO_LIMIT = float("inf")
 NUMBERS = frozenset({"MAIL_PER_HOUR", "REPEAT_WINDOW_DAYS", "MAX_CHILDREN", "RATE"})
