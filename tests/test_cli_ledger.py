@@ -308,10 +308,11 @@ async def test_the_embedded_account_has_a_ledger_of_its_own(sandbox: Sandbox):
         ("verify", "now"),
     ],
 )
-def test_wrong_usage_is_told_with_the_usage_line(folder, words):
+def test_wrong_usage_is_told_in_one_line_that_names_help(folder, words):
     done = run(folder, *words)
     assert done.returncode == 2
-    assert done.stderr.startswith("usage: kartra-mcp ledger")
+    assert done.stderr.count("\n") == 1
+    assert "--help`" in done.stderr
     assert not folder.exists()
 
 

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import ask_pin, set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, put_json, run, whole
 from kartra_mcp.consent.decisions import no_pin, no_reason, outcome, require_waiting, tidied
@@ -29,7 +30,7 @@ def approve(words: Sequence[str]) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = Parser(
         prog="kartra-mcp approve",
         usage=USAGE,
         description="Without a number: what waits. With one: see it whole, approve or decline it.",

@@ -42,12 +42,6 @@ GROUPS = {
     "destructive": "needs a flag where it overwrites or takes away",
     "irreversible": "shows the facts first, cannot be undone",
 }
-NEXT = (
-    ("Install Membrane's program", "npm install -g @membranehq/cli"),
-    ("Log in", "membrane login --tenant"),
-    ("Find Kartra's connector id", "membrane search kartra --elementType=connector --json"),
-    ("Connect your Kartra account", "membrane connect --connectorId=ID"),
-)
 
 
 class Otherwise(Exception):
@@ -410,11 +404,11 @@ def _close(screen: Console, seconds: float) -> None:
     screen.print(
         f"Every step was checked. All of it took {seconds:.1f} s, and nothing of it is left.\n"
     )
-    for what, command in NEXT:
-        screen.print(Text.assemble(f"{what}\n  ", (command, "cyan")), soft_wrap=True)
     program = _program()
-    screen.print("\nThen let your MCP client start this program (README.md: Clients):")
-    screen.print(Text(f"  {program}", style="cyan"), soft_wrap=True)
+    screen.print("One command installs Membrane's program, logs in, connects your Kartra account")
+    screen.print("and puts this server into your MCP client; it asks before each step:")
+    screen.print(Text("  kartra-mcp setup", style="cyan"), soft_wrap=True)
+    screen.print(Text(f"  ({program} setup, where that is not found)", style="dim"), soft_wrap=True)
     screen.print("Or go on rehearsing with it, on an account that stays:")
     screen.print(Text(f"  {program} serve --sandbox", style="cyan"), soft_wrap=True)
 

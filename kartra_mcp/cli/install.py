@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.edit import snippet
@@ -28,6 +29,7 @@ DID = {
 }
 USAGE = 2
 PATHS = ("STATE_DIR", "POLICY")
+_WORDS: dict[Any, str] = {True: "on", False: "off"}
 STOPPED = "\nStopped. The file is as it was, or changed as a whole with the old one beside it."
 ASK = "Then ask it for kartra_status."
 
@@ -43,7 +45,7 @@ def uninstall_command(words: Sequence[str]) -> int:
 
 
 def _install_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = Parser(
         prog="kartra-mcp install",
         description="Put this server into a client's configuration. Without CLIENT: list them.",
         epilog="Settings of `serve`, as flags, are written into the entry.",
@@ -59,7 +61,7 @@ def _install_parser() -> ArgumentParser:
 
 
 def _uninstall_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = Parser(
         prog="kartra-mcp uninstall",
         description="Take this server out of a client's configuration; all else stays.",
         allow_abbrev=False,
@@ -78,7 +80,7 @@ def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
 
 
 def _kind(setting: Setting) -> dict[str, Any]:
-    return {"action": "store_true"} if setting.kind == "switch" else {"metavar": "VALUE"}
+    return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
 def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
@@ -94,7 +96,7 @@ def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
 
 def _install(given: Namespace) -> int:
     settings = read_settings()
-    entry = own_entry(_env(given), name=given.name, sandbox=given.SANDBOX)
+    entry = own_entry(_env(given), name=given.name, sandbox=bool(given.SANDBOX))
     if given.print:
         return _print(given.client, entry)
     if given.client is None:
@@ -114,7 +116,7 @@ def _env(given: Namespace) -> dict[str, str]:
         Refused: a value that the server could not use.
     """
     said = {s.name: getattr(given, s.name) for s in SETTINGS if s.name != "SANDBOX"}
-    flags = {n: "on" if v is True else v for n, v in said.items() if v not in (None, False)}
+    flags = {n: _WORDS.get(v, str(v)) for n, v in said.items() if v is not None}
     for name in PATHS:
         if name in flags:
             flags[name] = str(Path(flags[name]).expanduser().absolute())

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.export import put, save
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, day, put_json, run, whole
 from kartra_mcp.core.display import local_time, tidy
@@ -29,7 +30,7 @@ def ledger(words: Sequence[str]) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = Parser(
         prog="kartra-mcp ledger",
         description="Every write through kartra-mcp, and how it ended.",
         allow_abbrev=False,
@@ -82,11 +83,17 @@ def _list(given: Namespace, place: Place) -> int:
     if given.json:
         put_json({"lines": found})
     elif not found:
-        say(f"No such write in the ledger of {place.folder}.")
+        say(_nothing(filters, place))
     else:
         table(("When", "What", "Amount", "Outcome", "Consent"), map(_row, found))
         _legend(found)
     return DONE
+
+
+def _nothing(filters: Filters, place: Place) -> str:
+    if filters == Filters() or not place.ledger.recent(1):
+        return f"The ledger of {place.folder} has no entries yet."
+    return f"No such write in the ledger of {place.folder}."
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:

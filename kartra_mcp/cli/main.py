@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 DONE, FOUND, USAGE = 0, 1, 2
 OF_A_PERSON = ("approve", "doctor", "install", "ledger", "page", "setup", "tools", "uninstall")
+COMMANDS = ("serve", "demo", "sandbox", *OF_A_PERSON)
 
 HELP = """\
 kartra-mcp [serve] [--sandbox] [--SETTING VALUE …]   serve on stdio (what an MCP client starts)
@@ -49,7 +51,38 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         claimed = stdio.claim()
         sys.exit(serve(claimed, words))
-    sys.exit(command(words))
+    sys.exit(until_unread(words))
+
+
+def until_unread(words: Sequence[str]) -> int:
+    """Run a command; where the reader of its output has gone (`| head`), end silently with 1."""
+    try:
+        ended = command(words)
+        sys.stdout.flush()
+    except SystemExit as end:
+        ended = end.code if isinstance(end.code, int) else DONE
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+            return ended
+    except BrokenPipeError:
+        ended = FOUND
+    else:
+        return ended
+    # Python writes what is left at its end: nobody reads it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FOUND
+
+
+def wrong_words(words: Sequence[str], prog: str = "kartra-mcp") -> int:
+    """Tell wrong usage in one line, with the nearest name of a command or a flag."""
+    from kartra_mcp.cli.arguments import nearest, not_understood
+    from kartra_mcp.options import SETTINGS
+
+    word = words[0].partition("=")[0]
+    flags = [flag for s in SETTINGS for flag in (s.flag, s.negation)[: 1 + s.is_switch]]
+    names = ("--help", "--version", *flags) if word.startswith("--") else COMMANDS
+    sys.stderr.write(not_understood(prog, " ".join(words), nearest(word, names)))
+    return USAGE
 
 
 def serves(words: Sequence[str]) -> bool:
@@ -67,8 +100,7 @@ def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
         print("Waiting for an MCP client; a person may like `kartra-mcp demo`.", file=sys.stderr)
     flags, unknown = flags_of([word for word in words if word != "serve"])
     if unknown:
-        print(f"kartra-mcp: not understood: {' '.join(unknown)}\n\n{help_text()}", file=sys.stderr)
-        return USAGE
+        return wrong_words(unknown)
     import anyio
 
     from kartra_mcp.app.composition import compose
@@ -100,10 +132,7 @@ def command(words: Sequence[str]) -> int:
             print(help_text())
             return DONE
         case _:
-            print(
-                f"kartra-mcp: not understood: {' '.join(words)}\n\n{help_text()}", file=sys.stderr
-            )
-            return USAGE
+            return wrong_words(words)
 
 
 def looked_into(name: str, words: Sequence[str]) -> int:
@@ -155,8 +184,7 @@ def sandbox_reset(words: Sequence[str]) -> int:
 
     flags, unknown = flags_of(words)
     if unknown:
-        print(f"kartra-mcp: not understood: {' '.join(unknown)}", file=sys.stderr)
-        return USAGE
+        return wrong_words(unknown)
     file = sandbox_account(read_settings({**flags, "SANDBOX": "on"}))
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import Held
+from kartra_mcp.cli.arguments import nearest, not_understood
 from kartra_mcp.cli.runner import DONE, FOUND, tell
 from kartra_mcp.core.errors import KartraMCPError, Refused
 from kartra_mcp.core.terminal import say, say_error
-from kartra_mcp.options import flags_of
+from kartra_mcp.options import SETTINGS, flags_of
 from kartra_mcp.processes.detached import end_apart
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings, read_settings
@@ -76,7 +77,10 @@ def page(words: Sequence[str]) -> int:
         return DONE
     given, flags, left = _read(words)
     if left or given is None:
-        say_error(f"kartra-mcp page: not understood: {' '.join(left or words)}\n\n{ABOUT}")
+        wrong = left or words
+        known = [name for setting in SETTINGS for name in (setting.flag, setting.negation)]
+        near = nearest(wrong[0], ["--no-browser", "--json", "--end", "--help", *known])
+        say_error(not_understood("kartra-mcp page", " ".join(wrong), near).rstrip())
         return USAGE
     try:
         settings = read_settings(flags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -36,7 +36,9 @@ Command = Callable[[Namespace, Place], int]
 
 def add_place(parser: ArgumentParser) -> None:
     """The flags that say whose ledger: the same as those of `serve`."""
-    parser.add_argument("--sandbox", action="store_true", help="that of the embedded account")
+    parser.add_argument(
+        "--sandbox", action=BooleanOptionalAction, help="that of the embedded account"
+    )
     parser.add_argument("--state-dir", metavar="DIR", help="that of this state folder")
 
 

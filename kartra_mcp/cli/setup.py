@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell, whole
 from kartra_mcp.client_config.registry import BY_NAME
@@ -43,7 +44,7 @@ def setup_command(words: Sequence[str]) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = Parser(
         prog="kartra-mcp setup",
         description="From nothing to a client that serves Kartra. Safe to run again.",
         epilog="What a flag answers is not asked; CAP_REFUND and CAP_DAY_AMOUNT also take none.",

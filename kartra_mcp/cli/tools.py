@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -13,17 +12,14 @@ from kartra_mcp.account.snapshot import Served, nothing_listed
 from kartra_mcp.app.composition import Composed, compose
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.overview import Row, rows
+from kartra_mcp.cli.arguments import Parser, add_settings, flags_in
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
 from kartra_mcp.core.display import local_time
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.terminal import say, say_error, table
-from kartra_mcp.options import flags_of
 from kartra_mcp.settings import Settings, read_settings
 
-USAGE = 2
 ABOUT = """\
-usage: kartra-mcp tools [--json] [--SETTING VALUE …]
-
 Every tool of this server: its risk, its gate, what a call needs, and why one is hidden.
 It takes the settings of `serve`, and shows the list that was kept last, else asks Membrane.
 Exit code: 0 shown, 1 there is no list, 2 wrong usage.
@@ -32,15 +28,12 @@ Exit code: 0 shown, 1 there is no list, 2 wrong usage.
 
 def tools(words: Sequence[str]) -> int:
     """0: shown. 1: there is no list, and why. 2: wrong usage."""
-    if {"--help", "-h"} & set(words):
-        sys.stdout.write(ABOUT)
-        return DONE
-    as_json = "--json" in words
-    flags, left = flags_of([word for word in words if word != "--json"])
-    if left:
-        say_error(f"kartra-mcp tools: not understood: {' '.join(left)}\n\n{ABOUT}")
-        return USAGE
-    settings = read_settings(flags)
+    parser = Parser(prog="kartra-mcp tools", description=ABOUT)
+    parser.add_argument("--json", action="store_true", help="for a program")
+    add_settings(parser)
+    given = parser.parse_args(words)
+    as_json = given.json
+    settings = read_settings(flags_in(given))
     try:
         made = compose(settings)
         served = anyio.run(partial(_listed, made))

@@ -70,7 +70,10 @@ def doctor(words: Sequence[str]) -> int:
 
     flags, left = flags_of([word for word in words if word != "--json"])
     if left:
-        sys.stderr.write(f"kartra-mcp doctor: not understood: {' '.join(left)}\n\n{ABOUT}")
+        sys.stderr.write(
+            f"kartra-mcp doctor: not understood: {' '.join(left)}. "
+            "Nothing was done. Help: `kartra-mcp doctor --help`\n"
+        )
         return USAGE
     report = Report("--json" in words)
     report.tell(here)
