@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,15 @@ def test_an_empty_ledger_says_that_it_has_no_entries_yet(
 ):
     assert command(["ledger", *how, "--state-dir", str(tmp_path / "state")]) == 0
     assert "has no entries yet" in capfd.readouterr().out
+
+
+def test_a_missing_ledger_is_listed_without_making_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "state"
+    assert command(["ledger", "list", "--json", "--state-dir", str(folder)]) == 0
+    assert json.loads(capfd.readouterr().out) == {"lines": []}
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,18 @@ def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for a program")
 
 
+def _is_missing(place: Place) -> bool:
+    """Return true where no ledger was ever begun: reading it must not make its files."""
+    return not any(place.folder.glob("ledger.*"))
+
+
 def _list(given: Namespace, place: Place) -> int:
+    if _is_missing(place):
+        if given.json:
+            put_json({"lines": []})
+        else:
+            say(f"The ledger of {place.folder} has no entries yet.")
+        return DONE
     place.ledger.settle()
     lead = place.ledger.lead_key(given.lead) if given.lead else None
     filters = Filters(given.tool, given.since, lead, given.target, given.state)
