@@ -1,4 +1,4 @@
-"""Membrane as typed verbs behind one small protocol, whatever carries them."""
+"""Protocol of a Membrane client: typed operations, independent of the transport."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kartra_mcp.membrane.responses import HTTPReply, RunLog
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What `--version` said: the version, "" where it could not be read.
+    """Result of `--version`: the version, "" if it could not be parsed.
 
-    `known`: it is Membrane's; None where the version alone does not tell.
+    `known`: whether it is Membrane's program; None if the version alone does not decide.
     """
 
     version: str = ""
@@ -25,7 +25,7 @@ class Program:
 
 
 class Membrane(Protocol):
-    """What is needed of Membrane, whatever carries it."""
+    """Operations of Membrane that are used, for any transport."""
 
     async def program(self, deadline: Deadline) -> Program: ...
     async def logged_in(self, deadline: Deadline) -> bool | None: ...
@@ -33,16 +33,16 @@ class Membrane(Protocol):
     async def connection(
         self, id_or_key: str, deadline: Deadline, wait: int = 0
     ) -> Connection | None:
-        """One connection; with `wait`, after so many seconds or as soon as it is settled."""
+        """Return one connection; with `wait`, after so many seconds or as soon as it is settled."""
         ...
 
     async def connect(
         self, deadline: Deadline, *, connection: str = "", connector: str = ""
     ) -> Connection:
-        """Reconnect a connection, or begin a new one of a connector; nobody is asked here.
+        """Reconnect a connection, or start a new one of a connector; the user is not asked here.
 
-        What it gives back waits for a person, who has to open its address. It is never repeated:
-        an answer that was lost is `unknown`, and the connection may be there.
+        The result waits for the user, who must open its address. It is never repeated: after a lost
+        response the outcome is `unknown`, and the connection may exist.
         """
         ...
 
@@ -56,49 +56,49 @@ class Membrane(Protocol):
     async def run_logs(
         self, connection: str, intent: str, since: float, deadline: Deadline
     ) -> tuple[RunLog, ...]:
-        """Membrane's own logs of the runs that carried this intent's mark.
+        """Return Membrane's run logs that carry this intent's id.
 
-        `since` is seconds since the epoch. That there are none proves nothing.
+        `since` is in seconds since the epoch. An empty result proves nothing.
         """
         ...
 
     def end_all(self) -> None:
-        """End also what was to be finished: the server itself ends."""
+        """End running calls, including shielded ones: the server ends."""
         ...
 
     async def close(self) -> None:
-        """Leave nothing open."""
+        """Close all connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A write that is on disk: its intent, and the descriptors that its program has to hold."""
+    """A write that is on disk: its intent, and the descriptors that its program must inherit."""
 
     intent: str
     descriptors: Sequence[int] = ()
 
 
 class Record(Protocol):
-    """What has to be on disk before a write is started."""
+    """The part of the ledger that a client calls around a write."""
 
     async def begin(self) -> Begun:
-        """Record that it is about to run."""
+        """Record the intent, before the write is started."""
         ...
 
     def started(self) -> None:
-        """From now on something may have been done."""
+        """Record that from now on something may have been executed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ToDo:
-    """How one start is to be treated.
+    """Options of one call.
 
-    `write`: a lost answer is unknown. `finish`: once started it is not ended by a cancellation.
-    `paced`: it counts for the throttle, as a call to the connection. `record`: told right before
-    the start, which may still be refused there, and right after it. `alone`: somebody agrees to
-    what it reads, so that nothing an earlier answer left behind may be taken for its own.
+    `write`: a lost response is unknown. `finish`: once started, a cancellation does not end it.
+    `paced`: it counts for the rate limit of the connection. `record`: called immediately before the
+    start, which it may still refuse, and after it. `alone`: the result is shown for approval, so do
+    not reuse a connection that may hold stale bytes.
     """
 
     deadline: Deadline

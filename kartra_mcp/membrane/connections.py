@@ -22,7 +22,7 @@ _APP_KEYS = ("integrationKey", "connectorKey", "externalAppKey")
 
 
 def read_connection(entry: Any) -> Connection | None:
-    """One entry of `connection list`, or None for what has no id."""
+    """Parse one entry of `connection list`; None if it has no id."""
     if not is_object(entry) or not isinstance(entry.get("id"), str) or not entry["id"]:
         return None
     state = _state(entry.get("state"))
@@ -45,11 +45,11 @@ def read_connection(entry: Any) -> Connection | None:
 
 
 def read_started(value: Any, asked_for: str) -> Connection:
-    """What `connect` gave: a connection, or no more than its id or the address to open.
+    """Parse the result of `connect`: a connection, or only its id or the address to open.
 
     Args:
         value: a connection, on its own or under `connection` or `output`.
-        asked_for: the id of the connection that was to be reconnected, "" for a new one.
+        asked_for: the id of the connection to reconnect, "" for a new one.
     """
     inner = next((value[n] for n in ("connection", "output") if _holds(value, n)), value)
     entry: Mapping[str, Any] = inner if is_object(inner) else {}
@@ -66,7 +66,7 @@ def _holds(value: Any, name: str) -> bool:
 
 
 def connector_id(entry: Any) -> str | None:
-    """The id in one result of a search, if it is Kartra's connector."""
+    """Return the id in one search result if it is Kartra's connector."""
     if not is_object(entry):
         return None
     element = entry.get("element")
@@ -80,12 +80,12 @@ def connector_id(entry: Any) -> str | None:
 
 
 def _state(value: Any) -> str:
-    """The state, in capitals; "" only where there is none: what cannot be read is not READY."""
+    """Return the state in capitals; "" only if there is none: an unreadable state is not READY."""
     return "" if value in (None, "") else _text(value).strip().upper() or "UNKNOWN"
 
 
 def _app(entry: Mapping[str, Any]) -> str:
-    """The app's own words: the key and name of its integration, connector or external app."""
+    """Return key and name of the integration, connector or external app."""
     parts = [_text(entry.get(key)) for key in _APP_KEYS]
     for place in _APP_PLACES:
         inner = entry.get(place)
@@ -119,7 +119,7 @@ LONGEST_ADDRESS = 2_000
 
 
 def address(value: Any) -> str:
-    """An address that a person may be told to open, else "": https, or http on this machine."""
+    """Return an address that the user may be told to open, else "": https, or http on loopback."""
     if not isinstance(value, str) or len(value) > LONGEST_ADDRESS:
         return ""
     if not _ADDRESS.fullmatch(value):
@@ -136,7 +136,7 @@ def address(value: Any) -> str:
 
 
 def address_in(text: str) -> str:
-    """The first such address in what a program printed, else ""."""
+    """Return the first such address in a program's output, else ""."""
     found = (
         address(match.group().rstrip(".,;:)]"))
         for match in _ADDRESS.finditer(without_ansi(text[:20_000]))

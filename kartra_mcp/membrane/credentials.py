@@ -1,7 +1,7 @@
-"""The credentials for Membrane's API: found among variables, and short-lived tokens of them. Pure.
+"""Credentials for Membrane's API, found in variables, and tokens minted from them. Pure.
 
-The variables are those that Membrane documents for its own tools. A secret is held so that no
-repr, log, error or answer shows it; its text is taken out only where it is sent or signs.
+The variables are those that Membrane documents for its own tools. A secret is wrapped so that no
+repr, log, error or answer contains it; it is unwrapped only to send it or to sign.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PATH = re.compile(r"(?:/[\w.~-]+)*")
 
 
 class Secret:
-    """A text that shows nowhere; `reveal` is for where it is sent or signs."""
+    """A text that is never displayed; `reveal` is for sending it and for signing."""
 
     __slots__ = ("_text",)
 
@@ -49,7 +49,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An address without its last slash, and a token; or what a token is minted from."""
+    """Address without its last slash, and a token or what a token is minted from."""
 
     address: str
     token: Secret | None = None
@@ -63,13 +63,13 @@ class Credentials:
 
     @property
     def is_here(self) -> bool:
-        """Whether the address is this machine's own."""
+        """Return whether the address is on this machine."""
         return urlsplit(self.address).hostname in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """A token and when it ends, in seconds since the epoch; 0 where that is not known."""
+    """A token and its expiry in seconds since the epoch; 0 if unknown."""
 
     token: Secret
     ends: float = 0.0
@@ -79,7 +79,10 @@ class Minted:
 
 
 def credentials_in(environment: Mapping[str, str]) -> tuple[Credentials | None, str]:
-    """The credentials, or None; and why what is there cannot be used, "" where nothing is."""
+    """Return the credentials, or None.
+
+    And why existing ones cannot be used, "" if there are none.
+    """
     token = _first(environment, TOKENS)
     workspace, secret = _first(environment, (WORKSPACE,)), _first(environment, (SECRET,))
     if not (token or workspace or secret):
@@ -98,7 +101,7 @@ def credentials_in(environment: Mapping[str, str]) -> tuple[Credentials | None, 
 
 
 def minted(credentials: Credentials, now: float) -> Minted:
-    """A token to send now: the one that was given, or a new one.
+    """Return a token to send now: the given one, or a new one.
 
     It is a JWT under HS256 with the claims that Membrane documents, valid for an hour.
     """
@@ -114,7 +117,10 @@ def minted(credentials: Credentials, now: float) -> Minted:
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
-    """The first that is set; what a client left unfilled counts as unset."""
+    """Return the first variable that is set.
+
+    A placeholder that a client left unfilled counts as unset.
+    """
     said = (environment.get(name, "").strip() for name in names)
     return next((text for text in said if text and not text.startswith("${")), "")
 
@@ -125,13 +131,13 @@ def _unset(values: Mapping[str, str]) -> str:
 
 
 def _unfit(values: Mapping[str, str]) -> str:
-    """A header or a signature would fail on it, or it would show in half of all texts."""
+    """Return why a secret is unusable: a header would fail, or it would match any text."""
     unfit = [name for name, text in values.items() if not _SECRET.fullmatch(text)]
     return f"{unfit[0]} is too short, or holds a blank or a letter beyond ASCII" if unfit else ""
 
 
 def _address(text: str) -> str | None:
-    """https, or http on this machine; nothing else gets a secret."""
+    """Return the address if it is https, or http on loopback; nothing else gets a secret."""
     try:
         parts = urlsplit(text)
         host, port, user = parts.hostname, parts.port, parts.username

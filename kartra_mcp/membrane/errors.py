@@ -1,7 +1,7 @@
-"""Membrane's errors, understood: the envelope inside a value, and our error for it. Pure.
+"""Membrane's errors: the envelope inside a value, and our error for it. Pure.
 
-Neither the stream, nor the shape, nor the exit code of an error is documented, so all are read
-tolerantly; what stays unclear after a write was started is `unknown`, never `no`.
+Neither stream nor shape nor exit status of an error is documented, so all are parsed tolerantly;
+what stays unclear after a write was started is `unknown`, never `no`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CLIENT_ERRORS, NO_STATUS = 400, 600
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A Membrane error key that says that nothing was executed."""
+    """A Membrane error key which proves that nothing was executed."""
 
     code: str
     message: str
@@ -94,7 +94,7 @@ _STACK = re.compile(
 
 
 def error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
-    """The error inside a value, or None: `{type, message, …}`, or under `error` or `errors`."""
+    """Return the error inside a value: `{type, message, …}`, or under `error` or `errors`."""
     if not is_object(value) or ("id" in value and "state" in value):
         return None  # an element of Membrane's may carry the errors of its own set-up
     run = {"actionRunId": value["actionRunId"]} if value.get("actionRunId") else {}
@@ -112,7 +112,7 @@ def error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
 
 
 def _first_of(error: Any) -> Mapping[str, Any]:
-    """One error as an envelope, of a list the first."""
+    """Return one error as an envelope, of a list the first."""
     first = error[0] if is_array(error) and error else error
     if is_object(first):
         return first
@@ -124,7 +124,7 @@ def _is_small(value: Mapping[str, Any]) -> bool:
 
 
 def _says_failed(value: Mapping[str, Any]) -> bool:
-    """Whether `success: false` or an HTTP status says so, in a run's answer or beside little."""
+    """Return whether `success: false` or an HTTP status reports a failure."""
     if value.get("success") is False or value.get("ok") is False:
         return _is_small(value) or "actionRunId" in value or "output" in value
     status = http_status(value)
@@ -148,14 +148,14 @@ def _is_envelope(value: Mapping[str, Any], exit_code: int) -> bool:
 
 
 def _is_kartras(value: Mapping[str, Any]) -> bool:
-    """Kartra's own answers carry a word as their status."""
+    """Return whether an envelope is Kartra's own: its status is a word."""
     return isinstance(value.get("status"), str) and http_status(value) is None
 
 
 def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
-    """Our error for Membrane's, judged down its `causedByError` chain.
+    """Return our error for Membrane's, judged down its `causedByError` chain.
 
-    What Kartra itself answered stands deepest and says most.
+    What Kartra itself returned is the deepest and most specific.
     """
     chain = list(_chain(envelope))
     kartra = next((found for found in map(_kartra_error, reversed(chain)) if found), None)
@@ -178,7 +178,7 @@ def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
 
 
 def logged_out(detail: dict[str, Any]) -> KartraMCPError:
-    """Words that tell of a lost login and prove nothing."""
+    """Return whether the words report a lost login; they prove nothing else."""
     return Failed(
         _LOGIN.code,
         _LOGIN.message,
@@ -189,7 +189,7 @@ def logged_out(detail: dict[str, Any]) -> KartraMCPError:
 
 
 def http_status(value: Mapping[str, Any]) -> int | None:
-    """The HTTP status of an answer, as a number or as the text of one."""
+    """Return the HTTP status of a response, given as a number or as text."""
     for name in ("status", "statusCode"):
         found = value.get(name)
         if isinstance(found, int) and not isinstance(found, bool) and 100 <= found < NO_STATUS:  # noqa: PLR2004
@@ -221,19 +221,22 @@ def _known(link: Mapping[str, Any]) -> Known | None:
 
 
 def _leaves_open(link: Mapping[str, Any]) -> bool:
-    """Whether a link is `internal` or a 5xx, which prove nothing whatever stands beside them."""
+    """Return whether a link is `internal` or a 5xx, which prove nothing."""
     return link.get("type") == "internal" or _response_status(link) >= SERVER_ERRORS
 
 
 def _response_status(link: Mapping[str, Any]) -> int:
-    """The HTTP status of the answer that an error is about, 0 where it tells none."""
+    """Return the HTTP status of the response that an error is about, 0 if it has none."""
     data = link.get("data")
     response = data.get("response") if is_object(data) else None
     return (http_status(response) or 0) if is_object(response) else 0
 
 
 def _tells_of_login(link: Mapping[str, Any]) -> bool:
-    """Whether it is about Membrane's login; a `connection` tells of the app behind it."""
+    """Return whether an error is about Membrane's login.
+
+    A `connection` is about the app behind it.
+    """
     if link.get("type") == "connection":
         return False
     message = link.get("message")
@@ -242,7 +245,7 @@ def _tells_of_login(link: Mapping[str, Any]) -> bool:
 
 
 def _kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
-    """The error in a body of Kartra's that Membrane passed on."""
+    """Return the error in a body of Kartra's that Membrane passed on."""
     data = link.get("data")
     response = data.get("response") if is_object(data) else None
     bodies = (response.get("data"), response.get("body")) if is_object(response) else ()
@@ -270,10 +273,10 @@ def _run_id(envelope: Mapping[str, Any]) -> str:
 
 
 def identity(value: Any) -> str:
-    """An id of Membrane's as it may be shown."""
+    """Return an id of Membrane's for display."""
     return cut(" ".join(clean(str(value)[:2000]).split()), 64)
 
 
 def without_stack(text: str, length: int = 500) -> str:
-    """A stranger's text without the stack traces of its program."""
+    """Return untrusted text without stack traces."""
     return shown(_STACK.sub("", text[:20_000]), length)

@@ -1,4 +1,4 @@
-"""Finds Membrane's program on this machine; it reads the file system and starts nothing."""
+"""Find Membrane's program on this machine; reads the file system and starts nothing."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ LAUNCH = re.compile(r'"(?P<here>%~?dp0%?\\)?(?P<file>[^"%]+)"\s+%\*', re.IGNOREC
 
 
 def resolve(setting: str | None, path: str, platform: str, home: Path) -> tuple[str, ...]:
-    """The absolute command that starts Membrane's program; its arguments come behind it.
+    """Return the absolute command that starts Membrane's program.
 
     Args:
         setting: KARTRA_MCP_MEMBRANE: an existing file, else a JSON array, else shell words.
         path: the value of PATH.
         platform: as in `sys.platform`.
-        home: the person's home folder.
+        home: the user's home folder.
     """
     machine = _Machine(path, platform, home)
     first, *rest = _words(setting, machine)
@@ -74,9 +74,9 @@ def resolve(setting: str | None, path: str, platform: str, home: Path) -> tuple[
 def path_with(
     command: Sequence[str], path: str, platform: str = sys.platform, home: Path | None = None
 ) -> str:
-    """The PATH that `command` needs: its own folder first, and a folder that has `node`.
+    """Return the PATH that `command` needs: its own folder first, and a folder that has `node`.
 
-    A desktop program's PATH is short, and `#!/usr/bin/env node` looks for node there.
+    A desktop program's PATH is short, and `#!/usr/bin/env node` searches it.
     """
     machine = _Machine(path, platform, home)
     own = Path(command[0]).parent
@@ -90,7 +90,7 @@ def path_with(
 
 
 def shim_target(text: str, folder: Path) -> Path | None:
-    """The file that a batch shim with this text, in this folder, gives its arguments to."""
+    """Return the file to which a batch shim with this text passes its arguments."""
     launches = list(LAUNCH.finditer(text))
     if not launches:
         return None
@@ -154,7 +154,7 @@ def _missing(message: str) -> Refused:
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """Where programs are on this machine. `home` None: only PATH and the system's folders."""
+    """Search locations of this machine. `home` None: only PATH and the system's folders."""
 
     path: str
     platform: str

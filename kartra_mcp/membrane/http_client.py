@@ -1,7 +1,7 @@
-"""Membrane through its REST API: one request a verb, on connections that are kept open.
+"""Client for Membrane's REST API: one request per operation, on kept connections.
 
-The connection is always named: without one Membrane picks a default account. No write is
-ever sent twice from here, and no redirect is followed.
+The connection is always named: without one Membrane picks a default account. No write is sent
+twice, and no redirect is followed.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ HIDDEN = b"(a secret)"
 
 @dataclass(slots=True)
 class API:
-    """Membrane through its API; one request a verb.
+    """Membrane through its API; one request per operation.
 
     Args:
-        credentials: what to sign in with, and where.
-        turns: who may send now.
-        clock: seconds since the epoch, for the end of tokens.
+        credentials: token or workspace, and address.
+        turns: concurrency and rate limits.
+        clock: seconds since the epoch, for the expiry of tokens.
     """
 
     credentials: Credentials
@@ -91,12 +91,12 @@ class API:
         self._http = HTTP(self.credentials.address, is_here=self.credentials.is_here)
 
     async def program(self, deadline: Deadline) -> Program:
-        """There is no program to be taken for another: the person gave the address, by TLS."""
+        """Return a known program: the user configured the address, and TLS authenticates it."""
         del deadline
         return Program(known=True)
 
     async def logged_in(self, deadline: Deadline) -> bool | None:
-        """Whether a list is given for these credentials; None where that cannot be told."""
+        """Return whether these credentials get a list; None if that cannot be decided."""
         try:
             await self._value(Question("GET", "/connections", {"limit": "1"}), ToDo(deadline))
         except KartraMCPError as problem:
@@ -118,9 +118,10 @@ class API:
     async def connect(
         self, deadline: Deadline, *, connection: str = "", connector: str = ""
     ) -> Connection:
-        """The vendor's texts name two addresses; the second is asked only where the first is not.
+        """Connect through one of the two documented paths.
 
-        A 404 is the server's word that nothing answers there; nothing at Kartra hangs on it.
+        The second is tried only after a 404, which means that the first route does not exist and
+        nothing was executed.
         """
         first, second = _reconnecting(connection) if connection else _beginning(connector)
         to_do = ToDo(deadline, write=True, finish=True)
@@ -130,7 +131,10 @@ class API:
         return read_started(read_answer(status, raw), connection)
 
     async def connector(self, deadline: Deadline) -> str | None:
-        """The id of Kartra's connector, from which a connection is made; None where not found."""
+        """Return the id of Kartra's connector, from which a connection is made.
+
+        None if not found.
+        """
         question = Question("GET", "/search", {"q": "kartra", "elementType": "connector"})
         entries = items(await self._value(question, ToDo(deadline)))
         return next((found for entry in entries if (found := connector_id(entry))), None)
@@ -139,7 +143,7 @@ class API:
         return await all_actions(self._ask("/actions", {"connectionId": connection}, deadline))
 
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]:
-        """The ids of the actions that fit a task in plain words, best first."""
+        """Return the ids of the actions that match a task in plain words, best first."""
         query = {"connectionId": connection, "intent": intent}
         value = await self._value(Question("GET", "/actions", query), ToDo(deadline))
         return [identity_of(entry) for entry in items(value)]
@@ -181,7 +185,7 @@ class API:
         await self._http.close()
 
     def _ask(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Ask:
-        """One page of a list."""
+        """Return a function that fetches one page of a list."""
 
         async def ask(parameters: Mapping[str, str]) -> Any:
             return await self._value(Question("GET", path, {**query, **parameters}), ToDo(deadline))
@@ -193,12 +197,12 @@ class API:
         return await _aside(partial(read_answer, status, raw), len(raw))
 
     async def _answer(self, question: Question, to_do: ToDo) -> tuple[int, bytes]:
-        """The status and the body, without the token, should it stand there."""
+        """Return status and body, with the token redacted."""
         status, raw, token = await self._sent(question, to_do)
         return status, await _aside(partial(without, raw, token, HIDDEN), len(raw))
 
     async def _sent(self, question: Question, to_do: ToDo) -> tuple[int, bytes, str]:
-        """The status, the body as it came, and the token that was sent."""
+        """Return the status, the body as received, and the token that was sent."""
         content = question.content()
         async with self.turns.take(to_do.deadline, write=to_do.write, paced=to_do.paced):
             if to_do.record:
@@ -240,13 +244,13 @@ class API:
 
 
 async def _aside(work: Callable[[], T], size: int) -> T:
-    """What is made of an answer; of a large one in a thread, so that the server goes on."""
+    """Process a response; a large one in a thread, so that the server stays responsive."""
     return work() if size <= LARGE else await anyio.to_thread.run_sync(work)
 
 
 @dataclass(slots=True)
 class _Sending:
-    """Whether the first byte of a request has gone out, told right before it does."""
+    """Whether the first byte of a request was sent; set immediately before it is."""
 
     to_do: ToDo
     has_begun: bool = False
@@ -270,7 +274,10 @@ def _beginning(connector: str) -> tuple[Question, Question]:
 
 
 def _is_of(entry: Any, connection: str, intent: str) -> TypeGuard[Mapping[str, Any]]:
-    """Whether a run's log carries exactly this mark; a log of another connection never does."""
+    """Return whether a run log carries exactly this intent.
+
+    One of another connection never does.
+    """
     if not is_object(entry):
         return False
     meta = entry.get("meta")

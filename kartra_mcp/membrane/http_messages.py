@@ -1,4 +1,4 @@
-"""What Membrane's API is asked and what it answered: bodies to send, a value or our error. Pure."""
+"""Requests to Membrane's API and parsing of its responses: a value or our error. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request. `takes_mark`: its body may carry the intent, so that its log can be found."""
+    """One request.
+
+    `takes_mark`: its body may carry the intent, so that its run log can be found.
+    """
 
     method: str
     path: str
@@ -49,10 +52,10 @@ class Question:
     takes_mark: bool = False
 
     def content(self, intent: str = "") -> bytes | None:
-        """The body to send, with the mark where an intent is given.
+        """Return the body to send, with the intent if one is given.
 
         Raises:
-            Refused: it is too large, or no JSON.
+            Refused: it is too large, or not JSON.
         """
         if self.body is None:
             return None
@@ -68,10 +71,10 @@ class Question:
 
 
 def part(identity: str) -> str:
-    """An id as one part of an address.
+    """Return an id as one path segment.
 
     Raises:
-        Refused: it is none, or would lead elsewhere.
+        Refused: it is not an id, or would change the path.
     """
     if not identity or set(identity) == {"."}:
         raise Refused(
@@ -83,9 +86,10 @@ def part(identity: str) -> str:
 
 
 def described(request: RawRequest) -> dict[str, Any]:
-    """A raw request as the API takes one: path, method, pathParameters, query, headers, data.
+    """Return a raw request as the API expects it.
 
-    The values of its `query` are single texts: a name that repeats has to go into the path.
+    Fields: path, method, pathParameters, query, headers, data. The values of `query` are single
+    strings: a repeated name must go into the path.
     """
     headers = dict(request.headers)
     said: dict[str, Any] = {"method": request.method, "path": request.path}
@@ -102,11 +106,11 @@ def described(request: RawRequest) -> dict[str, Any]:
 
 
 def read_answer(status: int, body: bytes) -> Any:
-    """The value of an answer.
+    """Return the value of a response.
 
     Raises:
-        Failed: an error envelope, a status that is no success, or nothing readable. `executed`
-            is `no` only where a listed key or the status 429 proves it, and never for a 5xx.
+        Failed: an error envelope, a failure status, or nothing readable. `executed` is `no` only
+            if a listed key or the status 429 proves it, and never for a 5xx.
     """
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff").strip()
     value = decoded(text)
@@ -121,9 +125,9 @@ def read_answer(status: int, body: bytes) -> Any:
 
 
 def without(body: bytes, secret: str, instead: bytes) -> bytes:
-    """A body in which a secret does not stand, nor in the spellings that JSON has for it.
+    """Return a body without a secret in any of its JSON spellings.
 
-    A server that escapes `/` or `=` sends back what no search for the secret itself finds.
+    A server that escapes `/` or `=` returns what a search for the secret itself does not find.
     """
     body = body.replace(secret.encode(), instead)
     return _spelt(secret).sub(instead, body) if b"\\" in body else body
@@ -167,7 +171,7 @@ def _bare(status: int, text: str, *, ran: bool) -> KartraMCPError:
 
 
 def _in_our_words(problem: KartraMCPError) -> KartraMCPError:
-    """There is no program whose login could have ended."""
+    """Return an error in words for the API, which has no program to log in to."""
     if problem.code == "not_logged_in":
         problem.message = "Membrane's API does not take these credentials, or no longer."
         look = " If this was a write, look in Kartra before repeating it."
@@ -179,7 +183,7 @@ def _in_our_words(problem: KartraMCPError) -> KartraMCPError:
 
 
 def not_sent(host: str, why: str) -> Failed:
-    """It ended before anything was sent, so that surely nothing was done."""
+    """Return the error for a request that ended before anything was sent: nothing was executed."""
     return Failed(
         "membrane_error",
         f"Membrane's API at {host} could not be reached; nothing was sent.",
@@ -191,7 +195,7 @@ def not_sent(host: str, why: str) -> Failed:
 
 
 def broken(why: str) -> Failed:
-    """It ended after the first byte was sent and before an answer was whole."""
+    """Return the error for a connection that broke after the first byte was sent."""
     return Failed(
         "membrane_error",
         "The connection to Membrane's API ended before an answer had come.",
@@ -202,7 +206,7 @@ def broken(why: str) -> Failed:
 
 
 def timed_out(*, write: bool) -> Failed:
-    """The time of the call was up; `write`: something of a write had been sent."""
+    """Return the error for a passed deadline; `write`: a part of a write had been sent."""
     return Failed(
         "timed_out",
         "Membrane's API did not answer in time.",

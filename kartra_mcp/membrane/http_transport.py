@@ -1,8 +1,8 @@
-"""One HTTP request and its answer, on connections that are kept open; only this file sends them.
+"""One HTTP request and its response, on kept connections; only this file sends them.
 
-Nothing is followed, no cookie is kept, and no write is ever sent twice: it goes over a connection
-of its own, as does what is read for a preview. On a kept one, what came too much after an earlier
-answer would be taken for its own.
+Redirects are not followed, cookies not stored, and no write is sent twice: it uses a connection of
+its own, as does a read for a preview. On a kept connection, surplus bytes after an earlier response
+would be taken for its own.
 """
 
 from __future__ import annotations
@@ -50,26 +50,26 @@ HEADERS = {
 
 
 class Unfit(Exception):
-    """A proxy or a file of certificates, which the environment names, cannot be used, and why."""
+    """A proxy or certificate file that the environment configures cannot be used."""
 
 
 class Broken(Exception):
-    """No whole answer came. Its text is the library's own, for `detail`."""
+    """No complete response. Its text is the library's own, for `detail`."""
 
 
 class _Unasked(Exception):
-    """Something came on a kept connection before it was asked anything."""
+    """Unsolicited data arrived on a kept connection."""
 
 
 class TooLarge(Exception):
-    """The answer is larger than `LARGEST`; the rest was not read."""
+    """The response is larger than `LARGEST`; the rest was not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. `fresh`: on a connection of its own, which is closed after it.
+    """Request to send. `fresh`: on its own connection, which is closed afterwards.
 
-    `on_sending` is called once, right before the first byte of it goes out.
+    `on_sending` is called once, immediately before the first byte is sent.
     """
 
     method: str
@@ -83,11 +83,11 @@ class Request:
 
 @dataclass(slots=True)
 class HTTP:
-    """The connections to one address.
+    """Connections to one address.
 
     Args:
         address: with its scheme, without its last slash.
-        is_here: it is this machine; its proxies and certificates then do not matter.
+        is_here: it is on this machine; proxies and certificates are not used.
     """
 
     address: str
@@ -97,10 +97,10 @@ class HTTP:
     )
 
     async def exchange(self, request: Request) -> tuple[int, bytes]:
-        """The status and the body of the answer, unpacked.
+        """Return status and decoded body of the response.
 
         Raises:
-            Unfit, Broken, TooLarge: `on_sending` has told whether anything was sent.
+            Unfit, Broken, TooLarge: `on_sending` has reported whether anything was sent.
         """
         if not self._sessions:
             # A fifth of a second, in which the first tools/list is to be answered.
@@ -143,7 +143,7 @@ class HTTP:
         return URL(f"{self.address}{request.path}{question}", encoded=True)
 
     def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
-        """Made when first asked, in the event loop that it will live in."""
+        """Return the session, created on first use in the event loop that it lives in."""
         if fresh not in self._sessions:
             self._sessions[fresh] = self._made(fresh=fresh)
         return self._sessions[fresh]
@@ -169,10 +169,10 @@ class HTTP:
 
 
 def proxy_for(address: str) -> str | None:
-    """The proxy that the environment names for an address, ALL_PROXY included.
+    """Return the proxy that the environment configures for an address, including ALL_PROXY.
 
     Raises:
-        Unfit: it is of a kind that is not spoken here, such as SOCKS.
+        Unfit: it is of an unsupported type, such as SOCKS.
     """
     place = urlsplit(address)
     named = getproxies()
@@ -191,7 +191,10 @@ def proxy_for(address: str) -> str | None:
 
 
 def _named(problem: Exception) -> str:
-    """What broke; of an answer of the proxy's own only its status: its address holds a password."""
+    """Return what broke.
+
+    For a proxy's response only its status, since its address has a password.
+    """
     from aiohttp import ClientHttpProxyError
 
     if isinstance(problem, ClientHttpProxyError):
@@ -200,7 +203,7 @@ def _named(problem: Exception) -> str:
 
 
 def _certificates() -> Any:
-    """The authorities that this machine or its environment names, else those that came along."""
+    """Return the authorities configured on this machine, else the bundled ones."""
     import httpx2
 
     try:
@@ -210,7 +213,7 @@ def _certificates() -> Any:
 
 
 def _asking() -> type[aiohttp.ClientRequest]:
-    """Sends nothing on a kept connection on which something came unasked."""
+    """Refuse to send on a kept connection that received unsolicited data."""
     from aiohttp import ClientRequest, ClientResponse
 
     class Asking(ClientRequest):
@@ -224,7 +227,7 @@ def _asking() -> type[aiohttp.ClientRequest]:
 
 
 def _tracing() -> aiohttp.TraceConfig:
-    """What says `headers_sent` right before they are; of a proxy's CONNECT it says nothing."""
+    """Return a trace that reports `headers_sent` immediately before; not for a proxy's CONNECT."""
     from aiohttp import TraceConfig
 
     async def sending(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:

@@ -1,4 +1,4 @@
-"""JSON in a text that another program wrote: found, decoded, and cut where it is too deep. Pure."""
+"""JSON in another program's output: found, decoded, and truncated where it is too deep. Pure."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ TOO_DEEP = "(nested too deeply to be read)"
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """The JSON values of an output; `broken` where one began and did not come to its end."""
+    """JSON values of an output; `broken` if one began and did not end."""
 
     values: list[Any]
     broken: bool = False
 
 
 def printed_json(text: str) -> Printed:
-    """Every JSON value that stands alone or begins a line, warning lines and ANSI codes aside.
+    """Return every JSON value that is alone or begins a line, without warning lines and ANSI codes.
 
-    What stands inside a value that broke off is a fragment of it and never an answer.
+    A value inside a broken one is a fragment and never a response.
     """
     whole = decoded(text.strip())
     if whole is not NOTHING:
@@ -56,7 +56,7 @@ _PLACE = re.compile(
 
 
 def _places(text: str) -> list[int]:
-    """Where a value may begin; of too many, the first and the last that no other can hold."""
+    """Return where a value may begin; of too many, the first ones and the last outermost ones."""
     places = [match.start(1) for match in _PLACE.finditer(text)]
     if len(places) <= MOST_ATTEMPTS:
         return places
@@ -66,7 +66,7 @@ def _places(text: str) -> list[int]:
 
 
 class _Nothing:
-    """No JSON here; None is a JSON value."""
+    """Marker for "no JSON"; None is a JSON value."""
 
 
 NOTHING = _Nothing()
@@ -81,14 +81,14 @@ def decoded(text: str) -> Any:
 
 
 def _shallow(value: Any, text: str) -> Any:
-    """What was read from a text, without what lies too deep; few brackets need no walk."""
+    """Return a parsed value without what is too deep; text with few brackets needs no walk."""
     if text.count("{") + text.count("[") <= DEEPEST or not _too_deep(value):
         return value
     return _pruned(value, DEEPEST)
 
 
 def _finite(text: str) -> float | str:
-    """1e999 is no number that JSON could carry on."""
+    """Return a number; 1e999 cannot be passed on as JSON."""
     number = float(text)
     return number if math.isfinite(number) else text
 
@@ -97,7 +97,7 @@ _DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite)
 
 
 def decoded_from(text: str, start: int) -> tuple[Any, int | None]:
-    """The value that begins there and where it ends; nothing, and no end, where it broke off."""
+    """Return the value that begins at a position and its end; nothing if it broke off."""
     part = text[start:]  # a slice: an error counts the lines before it, from the very beginning
     try:
         value, length = _DECODER.raw_decode(part)
@@ -112,14 +112,14 @@ _BEGUN = re.compile(r"[\[\s]*\{\s*\"(?:[^\"\\\n]|\\.)*\"\s*:")
 
 
 def _broke_off(part: str, problem: json.JSONDecodeError) -> bool:
-    """Whether this was the beginning of an answer, and not a line that only looks like one."""
+    """Return whether this was the beginning of a response, and not a line that looks like one."""
     at_end = problem.msg.startswith("Unterminated string") or not part[problem.pos :].strip()
     lists = part.startswith("[") and problem.lineno > 1
     return at_end or lists or _BEGUN.match(part) is not None
 
 
 def _pruned(value: Any, levels: int) -> Any:
-    """The same value with what lies too deep left out, so that one deep part costs no more."""
+    """Return a value without what is too deep, so that one deep part costs no more."""
     if levels == 0 and (is_object(value) or is_array(value)):
         return TOO_DEEP
     if is_object(value):

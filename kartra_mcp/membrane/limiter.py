@@ -1,4 +1,4 @@
-"""Who may start a program now: places and pace, in order, within the time of the call."""
+"""Concurrency and rate limits for Membrane calls, in order of arrival, bounded by the deadline."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kartra_mcp.core.errors import Refused
 
 @dataclass(slots=True)
 class Unfinished:
-    """What is under way; a part of it is finished even if its call is cancelled."""
+    """Running calls; some of them finish even if their caller is cancelled."""
 
     _scopes: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
 
     @contextmanager
     def kept(self, finish: bool) -> Generator[None]:  # noqa: FBT001
-        """Around one start. It is left early, and silently, where `end_all` ended it."""
+        """Track one call. The block is left early, without an error, if `end_all` ended it."""
         with anyio.CancelScope(shield=finish) as scope:
             self._scopes.add(scope)
             try:
@@ -34,10 +34,10 @@ class Unfinished:
 
 
 class Pace:
-    """So many calls a second, with a bucket of one second's worth, in the order of asking.
+    """Token bucket: so many calls a second, with a burst of one second, in order of arrival.
 
     Args:
-        rate: calls a second; 0 is no throttle.
+        rate: calls a second; 0 is no limit.
     """
 
     def __init__(self, rate: float) -> None:
@@ -46,17 +46,17 @@ class Pace:
         self._empty_at = 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds to wait before the next call, which is counted by asking."""
+        """Reserve the next call; return the seconds to wait for it."""
         self._empty_at = max(self._empty_at, now) + self._interval
         return max(0.0, self._empty_at - now - self._bucket)
 
     def give_back(self) -> None:
-        """Uncount a call that was not made."""
+        """Release a reservation that was not used."""
         self._empty_at -= self._interval
 
 
 class Turns:
-    """At most so many programs at once and so many calls a second; the rest wait in order."""
+    """Limits of concurrent programs and of calls a second; others wait in order."""
 
     def __init__(self, places: int, rate: float = 0.0) -> None:
         self._places = anyio.CapacityLimiter(places)
@@ -66,7 +66,11 @@ class Turns:
     async def take(
         self, deadline: Deadline, *, write: bool, paced: bool = False
     ) -> AsyncGenerator[None]:
-        """Hold a place; `paced` calls are throttled. `Refused`: nothing was started."""
+        """Hold a slot; `paced` calls are rate limited.
+
+        Raises:
+            Refused: nothing was started.
+        """
         token = object()
         held = False
         try:
@@ -80,7 +84,7 @@ class Turns:
                 self._places.release_on_behalf_of(token)
 
     async def _place(self, token: object, deadline: Deadline) -> bool:
-        """Whether there was a place in time; one that is free costs no turn of the loop."""
+        """Return whether a slot was free in time; a free one costs no iteration of the loop."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
             self._places.acquire_on_behalf_of_nowait(token)

@@ -1,7 +1,7 @@
-"""Lists of Membrane's read to their end, however whoever answers treats limit and cursor.
+"""Read Membrane's lists to their end, however the server treats limit and cursor.
 
-What carries the question is a function: it is given the parameters of one page, `{"limit": …,
-"cursor": …, "intent": …}` as text, and returns the value that came.
+The transport is a function: it takes the parameters of one page, `{"limit": …, "cursor": …,
+"intent": …}` as text, and returns the value that came.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ Ask = Callable[[Mapping[str, str]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ActionList:
-    """The entries of `action list` as they came; `complete` unless searches had to stand in.
+    """Entries of `action list` as received; `complete` unless searches replaced the list.
 
-    `lost`: a page or a search failed, so that actions may be missing which there are.
+    `lost`: a page or a search failed, so existing actions may be missing.
     """
 
     entries: tuple[Any, ...]
@@ -57,7 +57,7 @@ class ActionList:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the pages of a list brought; `whole` unless a page repeated or there was no end.
+    """Result of reading pages; `whole` unless a page repeated or there was no end.
 
     `lost`: a page after the first failed.
     """
@@ -68,7 +68,7 @@ class Pages:
 
 
 async def all_actions(ask: Ask) -> ActionList:
-    """All actions of a connection, however whoever answers pages.
+    """Return all actions of a connection, however the server pages.
 
     Raises:
         KartraMCPError: nothing could be listed.
@@ -89,7 +89,7 @@ async def all_actions(ask: Ask) -> ActionList:
 
 
 async def pages(ask: Ask, parameters: Mapping[str, str]) -> Pages:
-    """Every page of a list, until there is no cursor or a page brings nothing new."""
+    """Return every page of a list, until there is no cursor or a page has nothing new."""
     entries: list[Any] = []
     seen: set[str] = set()
     at: str | None = None
@@ -111,7 +111,7 @@ async def pages(ask: Ask, parameters: Mapping[str, str]) -> Pages:
 
 
 async def _unlimited(ask: Ask) -> Pages:
-    """The list of a program that refuses a limit; nothing where it also wants an intent."""
+    """Return the list of a program that rejects a limit; nothing if it also requires an intent."""
     try:
         return await pages(ask, {})
     except KartraMCPError as problem:
@@ -121,10 +121,10 @@ async def _unlimited(ask: Ask) -> Pages:
 
 
 async def _searched(ask: Ask, limit: Mapping[str, str], *, need: bool) -> Pages:
-    """The answers of all intents, asked in parallel; an intent that fails adds nothing.
+    """Return the results of all intents, requested in parallel; a failed intent adds nothing.
 
     Raises:
-        KartraMCPError: all failed, and nothing else brought any action (`need`).
+        KartraMCPError: all failed, and nothing else returned any action (`need`).
     """
     answers: list[Any] = []
     failures: list[KartraMCPError] = []
@@ -144,13 +144,13 @@ async def _searched(ask: Ask, limit: Mapping[str, str], *, need: bool) -> Pages:
 
 
 def joined(entries: Sequence[Any]) -> tuple[Any, ...]:
-    """The entries of several lists, each action once: as it came first."""
+    """Merge the entries of several lists, each action once: as it came first."""
     seen: set[str] = set()
     return tuple(entry for entry in entries if _is_new(entry, seen))
 
 
 def identity_of(entry: Any) -> str:
-    """The id of a listed element, else its key, else ""."""
+    """Return the id of a listed element, else its key, else ""."""
     return str(entry.get("id") or entry.get("key") or "") if is_object(entry) else ""
 
 

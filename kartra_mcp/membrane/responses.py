@@ -1,4 +1,4 @@
-"""The shapes of Membrane's answers, whatever carried them: lists, runs, replies, login. Pure."""
+"""Response types of Membrane, for any transport: lists, runs, proxy responses, login. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def unreadable(text: str) -> KartraMCPError:
 
 
 def items(value: Any) -> list[Any]:
-    """The items of a list verb: `{items}`, `{output: {items}}` or a bare list."""
+    """Return the items of a list: `{items}`, `{output: {items}}` or a bare list."""
     inner = value.get("output", value) if is_object(value) else value
     found = inner.get("items") if is_object(inner) else inner
     if not is_array(found):
@@ -43,17 +43,17 @@ def items(value: Any) -> list[Any]:
 
 
 def cursor(value: Any) -> str | None:
-    """The opaque cursor of a list's next page, None on the last."""
+    """Return the opaque cursor of a list's next page, None on the last."""
     inner = value.get("output", value) if is_object(value) else value
     found = inner.get("cursor") if is_object(inner) else None
     return found if isinstance(found, str) and found else None
 
 
 def run_reply(value: Any) -> Reply:
-    """The result of `action run`: `{output, actionRunId}` or a bare value.
+    """Return the result of `action run`: `{output, actionRunId}` or a bare value.
 
     Raises:
-        KartraMCPError: the output is the app's HTTP answer, headers and all, and no success.
+        KartraMCPError: the output is the app's HTTP response, with headers, and a failure.
     """
     for answer in _unwrapped(value):
         status = http_status(answer) if is_object(answer) and "headers" in answer else None
@@ -69,7 +69,7 @@ def run_reply(value: Any) -> Reply:
 
 
 def logged_in(value: Any) -> bool | None:
-    """What the verb `status` told of the login; None where it told nothing."""
+    """Return what `status` reports about the login; None if it reports nothing."""
     inner = value.get("output", value) if is_object(value) else value
     told = inner if is_object(inner) else {}
     flags = (told.get(name) for name in ("loggedIn", "isLoggedIn", "logged_in", "authenticated"))
@@ -84,7 +84,7 @@ def logged_in(value: Any) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class HTTPReply:
-    """What `request` gave: the body, and the status where the program told it."""
+    """Result of `request`: the body, and the status if the program reported it."""
 
     body: Any
     status: int | None = None
@@ -92,7 +92,7 @@ class HTTPReply:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """Membrane's log of one run: what it answered, or the error that it ended with, or neither."""
+    """Membrane's log of one run: its output, or the error that it ended with, or neither."""
 
     id: str
     reply: Reply | None = None
@@ -100,7 +100,7 @@ class RunLog:
 
 
 def read_run_log(entry: Mapping[str, Any]) -> RunLog:
-    """One entry of the run logs."""
+    """Parse one entry of the run logs."""
     number = identity(entry.get("id") or "")
     try:
         if entry.get("status") == "success" and "output" in entry:
@@ -115,7 +115,7 @@ def read_run_log(entry: Mapping[str, Any]) -> RunLog:
 
 
 def request_reply(value: Any) -> HTTPReply:
-    """`{status, headers, body|data}`, wrapped or not → its parts; else the body itself."""
+    """Parse `{status, headers, body|data}`, wrapped or not; else the value is the body itself."""
     for found in (value, *_unwrapped(value)):
         if is_object(found) and not found.keys().isdisjoint(("body", "data", "headers")):
             status = http_status(found)
@@ -141,7 +141,7 @@ TOO_MANY = 429
 
 
 def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
-    """Raise for an HTTP status that is no success; an error in the body says more."""
+    """Raise for an HTTP status that is a failure; an error in the body is more specific."""
     if answer.status is None or answer.status in OK:
         return
     if answer.status == TOO_MANY:

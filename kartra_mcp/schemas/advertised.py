@@ -1,4 +1,4 @@
-"""A cleaned schema → the copy that clients are shown; only here is anything left out for them."""
+"""Schema as advertised to clients, made from the converted one; only here is anything left out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _ANYTHING: Final[list[dict[str, Any]]] = [
 
 
 def anything(said: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Any value at all, spelled out: a bare `true` or `{}` costs some clients the whole server."""
+    """Return a schema that accepts any value.
+
+    It is spelled out: a bare `true` or `{}` breaks some clients.
+    """
     return {**remarks(said or {}), "anyOf": [dict(item) for item in _ANYTHING]}
 
 
@@ -40,7 +43,7 @@ def remarks(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The root as clients see it: an object with `properties`, and no combinator beside them."""
+    """Return the root as advertised: an object with `properties` and no combinator next to them."""
     showing = _Showing(names)
     properties = showing.members(folded(schema), 1)
     needed = [showing.name(name) for name in required_always(schema)]
@@ -52,7 +55,7 @@ def shown(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def folded(schema: dict[str, Any]) -> dict[str, Any]:
-    """The properties at the root, those that only a branch names among them."""
+    """Return the properties at the root, including those that only a branch names."""
     own = mapping(schema.get("properties"))
     return {
         name: own[name] if own.get(name) not in ({}, True, None) else _either(found)
@@ -75,13 +78,16 @@ def _wanted_sentence(schema: dict[str, Any], names: Mapping[str, str]) -> dict[s
 
 
 def sentence(key: str, found: list[Any], names: Mapping[str, str]) -> str:
-    """An `anyOf` or `oneOf` of required names in words, empty if it is about something else."""
+    """Return an `anyOf` or `oneOf` of required names in words.
+
+    Empty if it is about something else.
+    """
     words = combination(found, names)
     return f"Give {'exactly ' if key == 'oneOf' else ''}one of: {words}." if words else ""
 
 
 def combination(found: list[Any], names: Mapping[str, str]) -> str:
-    """The names that the branches require, e.g. `email; first_name and last_name`."""
+    """Return the names that the branches require, e.g. `email; first_name and last_name`."""
     each = [required_always(mapping(branch)) for branch in found]
     if not all(each):
         return ""
@@ -90,7 +96,7 @@ def combination(found: list[Any], names: Mapping[str, str]) -> str:
 
 
 class _Showing:
-    """The walk down one schema, with the names to show."""
+    """Walk down one schema, with the advertised names."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
@@ -119,7 +125,7 @@ class _Showing:
         }
 
     def open_part(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
-        """What is said of names that are not declared."""
+        """Return the advertised rule for undeclared names."""
         out: dict[str, Any] = {}
         rest = node.get("additionalProperties")
         if rest is not None:
@@ -217,7 +223,7 @@ class _Showing:
         return self.branch(mapping(value), depth + 1) if isinstance(value, dict) else None
 
     def branch(self, node: Any, depth: int) -> dict[str, Any]:
-        """A schema that refines another: one that only requires names stays just that."""
+        """Return a schema that refines another; one that only requires names stays that."""
         needed = listing(mapping(node).get("required"))
         if needed and mapping(node).keys() <= {"required", *REMARKS}:
             return {**remarks(node), "required": [self.name(name) for name in needed]}
@@ -235,7 +241,7 @@ def _cut(node: dict[str, Any], types: list[str]) -> dict[str, Any]:
 
 
 def _implied(node: dict[str, Any]) -> list[str]:
-    """The types of a schema that names none, from its values or from what else it says."""
+    """Return the types of a schema that names none, from its values or its keywords."""
     values = allowed(node)
     if values is not None:
         return list(dict.fromkeys(kind(value) for value in values))

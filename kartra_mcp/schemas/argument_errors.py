@@ -1,4 +1,4 @@
-"""What is wrong with arguments, in words; only here is a value of the caller quoted."""
+"""Validation errors in words; only here is a value of the caller quoted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _BOUNDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One bad field; `field` is empty where the arguments as a whole are meant."""
+    """One invalid field; `field` is empty for the arguments as a whole."""
 
     field: str
     text: str
@@ -60,20 +60,20 @@ class Fault:
 
 
 def short(text: str) -> str:
-    """Text on one line, without control characters, cut."""
+    """Return text on one line, without control characters, truncated."""
     kept = "".join(c for c in text if unicodedata.category(c)[0] != "C")
     return kept if len(kept) <= QUOTED else f"{kept[: QUOTED - 1]}…"
 
 
 def quoted(value: Any) -> str:
-    """A scalar as JSON, cut; a list or an object only by its kind."""
+    """Return a scalar as JSON, truncated; a list or an object only by its type."""
     if isinstance(value, dict | list):
         return _NOUNS[kind(value)]
     return short(json.dumps(value, ensure_ascii=False))
 
 
 def field(path: Iterable[str | int], names: Mapping[str, str]) -> str:
-    """A path as a caller writes it, e.g. `lead.tags[0]`."""
+    """Return a path as a caller writes it, e.g. `lead.tags[0]`."""
     out = ""
     for step in path:
         if isinstance(step, int):
@@ -84,7 +84,7 @@ def field(path: Iterable[str | int], names: Mapping[str, str]) -> str:
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """The sentence about a name that is not declared, with what was perhaps meant."""
+    """Return the sentence about an undeclared name, with the nearest names."""
     from difflib import get_close_matches
 
     all_known = sorted(known)
@@ -101,7 +101,7 @@ def listed(known: list[str]) -> str:
 
 
 def faults(portable: Portable, arguments: Any, names: Mapping[str, str]) -> Iterator[Fault]:
-    """Everything in which arguments do not fit a schema; `names`: own name → the one shown."""
+    """Yield every violation of a schema; `names` maps own names to advertised ones."""
     errors: Iterator[ValidationError] = _judge(portable).iter_errors(arguments)
     for _, error in zip(range(_ENOUGH), errors, strict=False):
         yield from _worded(error, names)
@@ -121,7 +121,7 @@ def _validator() -> Any:
 
 
 def _multiple(_validator: Any, step: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """In decimals: 19.99 is a multiple of 0.01, which binary fractions deny."""
+    """Check a multiple in decimals: 19.99 is a multiple of 0.01, which binary fractions deny."""
     from jsonschema.exceptions import ValidationError
 
     if kind(instance) not in {"integer", "number"}:
@@ -208,7 +208,7 @@ _MEMBERS: Final[dict[str, Callable[[ValidationError], Iterator[tuple[str, str]]]
 def _alternatives(
     error: ValidationError, path: list[str | int], names: Mapping[str, str]
 ) -> Iterator[Fault]:
-    """The faults of the branch that was plainly meant, else which branches there are."""
+    """Return the errors of the branch that was clearly meant, else list the branches."""
     branches = listing(error.validator_value)
     meant = [i for i, branch in enumerate(branches) if _meant(branch, error.instance)]
     inner = [e for e in error.context or [] if e.relative_schema_path[0] in meant[:1]]
@@ -220,7 +220,7 @@ def _alternatives(
 
 
 def _meant(branch: Any, instance: Any) -> bool:
-    """Whether a value is of the branch's type, and has all that the branch requires."""
+    """Return whether a value has the branch's type and everything that the branch requires."""
     found = mapping(branch)
     if not found:
         return False

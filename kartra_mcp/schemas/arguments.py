@@ -1,4 +1,7 @@
-"""Arguments of a call against the action's schema; only here is one accepted or refused by it."""
+"""Validation of a call's arguments against the action's schema.
+
+Nothing else accepts or refuses them.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,16 @@ def checked(
     strict: bool,
     extra: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The arguments under the action's own names, or `Refused`.
+    """Return the arguments under the action's own names.
 
     Args:
         portable: the action's schema.
-        arguments: what the caller sent, under shown or own names; None is no arguments.
-        strict: refuse every name that is not declared, in nested objects too.
-        extra: names at the top that are the server's own; accepted, and left out of the answer.
+        arguments: what the caller sent, under advertised or own names; None is no arguments.
+        strict: refuse every undeclared name, in nested objects too.
+        extra: top-level names of the server; accepted, and left out of the result.
+
+    Raises:
+        Refused: the arguments are invalid.
     """
     given = _json_object(arguments)
     shown = {name: shown_as for shown_as, name in portable.renames.items()}
@@ -59,7 +65,7 @@ def checked(
 
 
 def require_few(arguments: Any) -> None:
-    """Refuse more names than a call can mean, before anything looks at each of them."""
+    """Refuse more names than a call can use, before anything examines each of them."""
     found, left = 0, [arguments]
     while left and found <= MOST_NAMES:
         value = left.pop()
@@ -77,7 +83,7 @@ def require_few(arguments: Any) -> None:
 
 
 def _by_field(found: Iterator[Fault]) -> dict[str, Fault]:
-    """The first fault of each field; those of the whole each for itself."""
+    """Return the first error of each field, and all errors of the whole."""
     kept: dict[str, Fault] = {}
     for fault in found:
         kept.setdefault(fault.field or fault.text, fault)
@@ -116,7 +122,7 @@ def _not_json(fault: Fault) -> Refused:
 
 
 def _foreign(value: Any, path: Path) -> Iterator[Fault]:
-    """What is not JSON, or cannot be sent on."""
+    """Return what is not JSON or cannot be sent."""
     if len(path) > DEPTH:
         yield Fault(field_name(path[:3], {}), f"is nested deeper than {DEPTH} levels")
     elif isinstance(value, dict):
@@ -156,7 +162,7 @@ def _torn(value: str) -> bool:
 
 @dataclass(slots=True)
 class _Naming:
-    """The walk from a caller's names to the action's own, with the names that are neither."""
+    """Map a caller's names to the action's own, and collect the unknown ones."""
 
     portable: Portable
     shown: Mapping[str, str]
@@ -164,7 +170,7 @@ class _Naming:
     found: list[Fault] = field(default_factory=list[Fault])
 
     def stripped(self, given: dict[str, Any], extra: frozenset[str]) -> dict[str, Any]:
-        """Without what belongs to the server, and what a client is known to add by itself."""
+        """Remove the server's own arguments and those that a client is known to inject."""
         aside = extra | {ADDED_BY_CLIENTS}
         known = self.portable.declared
         return {

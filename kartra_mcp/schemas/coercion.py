@@ -1,4 +1,4 @@
-"""Ids and amounts, which may come as numbers or as text of one; only here is text read as one."""
+"""Coerce ids and amounts between numbers and numeric strings. No other module does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def normalised(
     ids: frozenset[str],
     amounts: frozenset[str],
 ) -> dict[str, Any]:
-    """The arguments with ids and amounts in the declared type; what is not clean is left alone."""
+    """Return the arguments with ids and amounts in the declared type.
+
+    Anything unclear is unchanged.
+    """
     reading = _Reading(portable.renames, _folded(ids), _folded(amounts))
     return reading.members(dict(arguments or {}), place(portable.enforced), 0)
 
@@ -56,7 +59,10 @@ class _Reading:
     def members(
         self, given: dict[str, Any], at: Place, depth: int, form: Form = None
     ) -> dict[str, Any]:
-        """`form` is that of the object's own name: what stands under `value` in it has it too."""
+        """Coerce an object's members.
+
+        `form` is that of its own name, which `value` inside inherits.
+        """
         return {name: self._member(name, value, at, depth, form) for name, value in given.items()}
 
     def _member(self, name: str, value: Any, at: Place, depth: int, form: Form) -> Any:
@@ -93,7 +99,7 @@ def _retyped(value: Any, form: re.Pattern[str], types: frozenset[str]) -> Any:
 
 
 def _written(value: Any) -> str | None:
-    """A number, or text, as digits: 101.0 is `101`, 97.5 is `97.5`."""
+    """Return a number, or a numeric string, as digits: 101.0 is `101`, 97.5 is `97.5`."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -108,7 +114,7 @@ def _digits(number: Decimal) -> str:
 
 
 def _number(value: Any, written: str, *, whole: bool) -> Any:
-    """The number that the digits say, exactly; else the value as it was."""
+    """Return the exact number of the digits; else the value unchanged."""
     exact = Decimal(written)
     if exact == exact.to_integral_value():
         keep = isinstance(value, float) and not whole
@@ -118,7 +124,10 @@ def _number(value: Any, written: str, *, whole: bool) -> Any:
 
 
 def amount_fault(value: Any, *, cents: bool = False) -> str | None:
-    """Why an amount (of whole cents, if so) cannot be used, in a sentence; None if it can."""
+    """Return why an amount (of whole cents, if so) is invalid, in a sentence.
+
+    None if it is valid.
+    """
     if value is None:
         return "The amount is null."
     if isinstance(value, bool):

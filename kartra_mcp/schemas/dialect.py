@@ -1,4 +1,4 @@
-"""Membrane's schema dialect → plain JSON Schema 2020-12; only here are `$ref`s followed."""
+"""Membrane's schema dialect to plain JSON Schema 2020-12; only here are `$ref`s resolved."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ _DEEPER: Final = "Goes on in the same way; any deeper content is accepted."
 
 
 def cleaned(raw: Any) -> dict[str, Any]:
-    """The schema in standard words, every local `$ref` inlined; `{}` where nothing was said.
+    """Return the schema in standard keywords, every local `$ref` inlined; `{}` if it was empty.
 
-    What cannot be read becomes permissive, never stricter. A place whose schema is out of reach
-    carries `additionalProperties: true`, which says that anything may be named there.
+    Whatever cannot be read becomes permissive, never stricter. A location whose schema is
+    unreachable gets `additionalProperties: true`: any name is allowed there.
     """
     found = _Cleaning(raw).schema(mapping(raw), 0, ("#",))
     return found if isinstance(found, dict) else {}
 
 
 class _Cleaning:
-    """One schema on its way: what is left of the budget, and how often something was loosened."""
+    """Conversion of one schema: remaining budget, and the number of loosened parts."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -143,7 +143,10 @@ class _Cleaning:
     def _single(
         self, node: dict[str, Any], key: str, depth: int, trail: tuple[str, ...]
     ) -> dict[str, Any]:
-        """One schema; a `not` or `if` that got looser would judge more strictly, so it goes."""
+        """Convert one schema.
+
+        A `not` or `if` that was loosened would be stricter, so it is dropped.
+        """
         before = self.losses
         if not isinstance(node.get(key), dict | bool):
             self.losses += key in node
@@ -154,7 +157,7 @@ class _Cleaning:
     def _branches(
         self, node: dict[str, Any], key: str, depth: int, trail: tuple[str, ...]
     ) -> dict[str, Any]:
-        """A list of schemas; a `oneOf` with a branch that got looser may only be an `anyOf`."""
+        """Convert a list of schemas; a `oneOf` with a loosened branch becomes an `anyOf`."""
         before = self.losses
         given: list[Any] = [
             item for item in listing(node.get(key)) if isinstance(item, dict | bool)
@@ -181,7 +184,7 @@ class _Cleaning:
 
 
 def joined(target: Any, beside: dict[str, Any]) -> Any:
-    """A referred schema and what stood beside the reference."""
+    """Merge a referred schema with the keywords next to the reference."""
     if not beside:
         return target
     if isinstance(target, dict) and beside.keys() <= ASIDE:
@@ -191,7 +194,7 @@ def joined(target: Any, beside: dict[str, Any]) -> Any:
 
 
 def pointed(root: Any, ref: Any) -> Any:
-    """What a local reference points at, or None."""
+    """Return the target of a local reference, or None."""
     if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
         return None
     found: Any = root

@@ -1,4 +1,4 @@
-"""The keywords of a schema, one at a time; only here is judged which value of one is sound."""
+"""Sanitize the keywords of a schema, one at a time; only here is a keyword's value judged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASIDE: Final = frozenset(
 
 
 class _Dropped:
-    """What a rule answers for a value that cannot be kept."""
+    """Marker for a value that cannot be kept."""
 
 
 DROPPED: Final = _Dropped()
@@ -35,17 +35,17 @@ NEVER: Final[dict[str, Any]] = {"not": {}}
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """The object, or an empty one for anything else."""
+    """Return the object, or an empty one for anything else."""
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
 def listing(value: Any) -> list[Any]:
-    """The list, or an empty one for anything else."""
+    """Return the list, or an empty one for anything else."""
     return cast(list[Any], value) if isinstance(value, list) else []
 
 
 def kind(value: Any) -> str:
-    """The JSON type of a value; a whole number is an integer."""
+    """Return the JSON type of a value; a whole number is an integer."""
     if value is None:
         return "null"
     for python, name in _PYTHON_TYPES:
@@ -64,13 +64,13 @@ _PYTHON_TYPES: Final = (
 
 
 def fits(value: Any, names: list[str]) -> bool:
-    """Whether a value is of one of the types."""
+    """Return whether a value has one of the types."""
     own = kind(value)
     return own in names or (own == "integer" and "number" in names)
 
 
 def types_of(schema: dict[str, Any]) -> list[str]:
-    """The types a schema names, as a list; trimmed, known ones only, each once."""
+    """Return the types of a schema as a list: trimmed, known ones only, without duplicates."""
     named = schema.get("type")
     wanted = listing(named) or [named]
     clean = [name.strip().lower() for name in wanted if isinstance(name, str)]
@@ -78,7 +78,7 @@ def types_of(schema: dict[str, Any]) -> list[str]:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A JSON value that survives the wire, or DROPPED: no NaN, no formula, no endless nesting."""
+    """Return a JSON value that can be sent, or DROPPED: no NaN, no formula, no endless nesting."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -108,7 +108,7 @@ def _plain_object(value: Any, depth: int) -> Any:
 
 
 def text(value: str) -> str:
-    """The text without halves of surrogate pairs, which no wire carries."""
+    """Return the text without unpaired surrogates, which cannot be encoded."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -145,7 +145,7 @@ def _examples(value: Any) -> Any:
 
 
 def pattern(value: Any) -> Any:
-    """The pattern, if Python's `re` reads it without a complaint."""
+    """Return the pattern if Python's `re` compiles it without a warning."""
     if not isinstance(value, str):
         return DROPPED
     try:
@@ -191,7 +191,7 @@ def typed(names: list[str]) -> dict[str, Any]:
 
 
 def retyped(value: Any, names: list[str]) -> Any:
-    """Membrane writes every enum value as text: `"1"` of an integer means 1."""
+    """Convert an enum value to its type: Membrane writes an integer 1 as `"1"`."""
     if isinstance(value, str) and names and not fits(value, names):
         if re.fullmatch(r"-?[0-9]{1,18}", value) and fits(1, names):
             return int(value)
@@ -201,7 +201,7 @@ def retyped(value: Any, names: list[str]) -> Any:
 
 
 def known_values(values: list[Any], description: str) -> dict[str, Any]:
-    """An enum that is open: its values named in the description."""
+    """Move an open enum's values to the description."""
     shown = [str(value) for value in values if isinstance(value, str | int | float)]
     if not shown:
         return {}
@@ -211,7 +211,7 @@ def known_values(values: list[Any], description: str) -> dict[str, Any]:
 
 
 def modernised(node: dict[str, Any]) -> dict[str, Any]:
-    """Older drafts' words for the same: tuple items, dependencies, boolean exclusive bounds."""
+    """Upgrade keywords of older drafts: tuple items, dependencies, boolean exclusive bounds."""
     out = dict(node)
     if isinstance(out.get("items"), list):
         out["prefixItems"] = out.pop("items")

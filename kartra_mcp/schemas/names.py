@@ -1,4 +1,4 @@
-"""Property names that every client takes; only here are names changed."""
+"""Property names that every client accepts; only here are names changed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONGEST: Final = 48
 
 
 def advertised_names(schema: Any) -> dict[str, str]:
-    """Own name → advertised name, for the names anywhere in a schema that must be changed.
+    """Return own name to advertised name, for the names at any depth that must be changed.
 
-    A name is changed in the same way wherever it stands, and never to one that stands elsewhere.
+    A name is changed the same way everywhere, and never to one that exists elsewhere.
     """
     own = frozenset(_declared(schema))
     odd = sorted(name for name in own if not _PLAIN.fullmatch(name))
@@ -43,7 +43,7 @@ def _suffixed(plain: str, name: str, taken: set[str]) -> str:
 
 
 def _declared(schema: Any) -> Iterator[str]:
-    """The names under `properties`, anywhere."""
+    """Yield the names under `properties` at any depth."""
     if not isinstance(schema, dict):
         return
     found = mapping(schema)

@@ -1,6 +1,6 @@
-"""An action's schema in two copies: one that clients are shown, one that arguments must fit.
+"""An action's schema in two copies: one advertised to clients, one that validates arguments.
 
-Only this file says how big the shown one may be.
+Only this file bounds the size of the advertised one.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _SHORT: Final = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portable:
-    """A schema that any client can take, and what is needed to judge arguments by it.
+    """A schema that any client accepts, and what is needed to validate arguments by it.
 
-    Known by itself, not by what it says: what is made of one is kept for it.
+    Compared by identity, not by content: what is derived from one is cached for it.
 
     Attributes:
-        advertised: what `tools/list` shows.
-        enforced: what arguments must fit, under the action's own names; whether a name that is
-            not declared at the top is welcome is not in it (see `open`).
-        renames: advertised name → own name, for every name that had to be changed, at any depth;
-            it holds only where the own name is declared.
-        declared: the action's own names at the top.
-        missing: there is no schema that says anything of an object.
-        open: names that are not declared are welcome at the top.
+        advertised: the schema in `tools/list`.
+        enforced: the schema for arguments under the action's own names; whether an undeclared
+            top-level name is allowed is not in it (see `open`).
+        renames: advertised name to own name, for every changed name at any depth; it applies only
+            where the own name is declared.
+        declared: the action's own top-level names.
+        missing: there is no schema that describes an object.
+        open: undeclared top-level names are allowed.
     """
 
     advertised: dict[str, Any]
@@ -66,13 +66,16 @@ def portable(raw: Any) -> Portable:
 
 
 def _unclosed(root: dict[str, Any]) -> dict[str, Any]:
-    """Names that are not declared are judged by `arguments.py`, which can say what was meant."""
+    """Remove closing keywords.
+
+    `arguments.py` refuses undeclared names itself and can suggest the right one.
+    """
     closed = root.get("additionalProperties") is False
     return {k: v for k, v in root.items() if not (closed and k == "additionalProperties")}
 
 
 def bounded(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema, made smaller step by step until it is no larger than a client should get."""
+    """Shrink the schema step by step until it is no larger than a client should get."""
     for smaller in (_whole, _shortened, _flattened, _listed, _counted):
         schema = smaller(schema)
         if _size(schema) <= LARGEST:
@@ -89,7 +92,7 @@ def _whole(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shortened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Descriptions cut, everywhere."""
+    """Truncate descriptions everywhere."""
     return mapping(_cut_descriptions(schema))
 
 
@@ -111,12 +114,12 @@ def cut(text: str, longest: int) -> str:
 
 
 def _flattened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Nested properties made permissive, the largest first, as few as it takes."""
+    """Make nested properties permissive, the largest first, as few as needed."""
     return _replaced(schema, _flat, _largest_first(schema))
 
 
 def _listed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Every property but for its type and a short description gone, the largest first."""
+    """Reduce properties to type and a short description, the largest first."""
     kept = {key: schema[key] for key in ("type", "properties", "required") if key in schema}
     kept["additionalProperties"] = schema.get("additionalProperties") is not False
     return _replaced(kept, _short, _largest_first(kept))
@@ -148,7 +151,7 @@ def _flat(node: Any) -> dict[str, Any]:
 
 
 def _short(node: Any, longest: int = _SHORT) -> dict[str, Any]:
-    """Only type and description."""
+    """Keep only type and description."""
     found = mapping(node)
     said = {k: cut(str(found[k]), longest) for k in ("title", "description") if found.get(k)}
     if found.get("type") == "array":
@@ -157,7 +160,7 @@ def _short(node: Any, longest: int = _SHORT) -> dict[str, Any]:
 
 
 def _counted(schema: dict[str, Any]) -> dict[str, Any]:
-    """As many properties as there is room for, the required ones first; the rest can be given."""
+    """Keep as many properties as fit, the required ones first; the others can still be given."""
     properties = mapping(schema["properties"])
     needed = [name for name in listing(schema.get("required")) if name in properties]
     order = dict.fromkeys([*needed, *properties])
