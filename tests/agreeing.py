@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import anyio
@@ -25,21 +20,9 @@ A_PERSON = 1.05
 """Seconds: a person's time is what is tested."""
 
 
-@cache
-def _fresh() -> Path:
-    """One account as `reset` makes it, copied for every test: making one takes a while."""
-    file = Path(mkdtemp()) / "account.db"
-    program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={file}", "reset"]
-    subprocess.run(program, check=True, capture_output=True)
-    return file
-
-
 def sandbox(folder: Path, **settings: str) -> Sandbox:
     """An account of its own, without a throttle."""
-    made = Sandbox(folder, {"RATE": "0", **settings})
-    made.file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_fresh(), made.file)
-    return made
+    return Sandbox(folder, {"RATE": "0", **settings}).arrange("reset")
 
 
 def ledger_folder(place: Sandbox | StandIn) -> Path:

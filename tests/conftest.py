@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from door import ERAS, APIStandIn, Sandbox, StandIn, sandbox_by
+from door import ERAS, APIStandIn, Programs, Sandbox, StandIn, sandbox_by
 from http_stand_in import serving
 
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -19,10 +19,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=ERAS)
-def era(request) -> str:
-    """Both protocol eras."""
-    return request.param
+@pytest.fixture
+def era() -> str:
+    """The newest protocol era; `door.both_eras` gives both."""
+    return ERAS[-1]
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def sandbox(tmp_path) -> Sandbox:
 def stand_in(tmp_path) -> StandIn:
     """The scripted program behind gate `flag`."""
     return StandIn(tmp_path / "stand-in", {"GATE_IRREVERSIBLE": "flag"})
+
+
+@pytest.fixture
+def real_processes(monkeypatch) -> None:
+    """Every start is a process: for tests whose subject that is."""
+    monkeypatch.setattr(Programs, "real", True)
 
 
 WAYS = ("cli", "api")

@@ -18,14 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import in_process
+import pytest
 from http_stand_in import words_of
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
 from kartra_mcp.app.composition import compose
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import read_settings
 
 ERAS = ("legacy", "2026-07-28")
+both_eras = pytest.mark.parametrize("era", ERAS)
+"""For what may differ between the protocol's eras: questions, list changes, errors, the wire."""
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
@@ -67,8 +72,8 @@ class Sandbox:
     def arrange(self, *words: str) -> Sandbox:
         """Arrange the account by the sandbox's own verbs; the account is made if it is not."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={self.file}"]
-        subprocess.run([*program, *words], check=True, capture_output=True)
+        done = in_process.sandbox(f"--account={self.file}", *words)
+        assert done.exit_code == 0, done
         return self
 
 
@@ -102,10 +107,12 @@ class StandIn:
     def pids(self) -> list[int]:
         children = self.folder / "children"
         left = children.read_text().split() if children.exists() else []
-        return [pid for pid, _ in self.log()] + [int(pid) for pid in left]
+        pids = [pid for pid, _ in self.log()] + [int(pid) for pid in left]
+        assert 0 not in pids, "some starts were no processes: use the fixture real_processes"
+        return pids
 
     def log(self) -> list[tuple[int, list[str]]]:
-        """Every start: its process id and its words."""
+        """Every start: its process id, 0 in this process, and its words."""
         log = self.folder / "log"
         lines = map(json.loads, log.read_text().splitlines()) if log.exists() else ()
         return [(line["pid"], line["words"]) for line in lines]
@@ -203,10 +210,20 @@ def api_environment(
     return {**environment(state, settings), **api}
 
 
+class Programs:
+    """Whether programs run as functions of this process; the fixture `real_processes` says no."""
+
+    real = False
+
+
+def run_program() -> runner.Run:
+    return runner.run if Programs.real else in_process.run
+
+
 @asynccontextmanager
 async def connect(place: Sandbox | StandIn, era: str, **client: Any) -> AsyncGenerator[Client]:
-    """A client on the real server in this process; the programs are real."""
-    made = compose(read_settings({}, place.environment))
+    """A client on the real server in this process, and so are the programs where they can be."""
+    made = compose(read_settings({}, place.environment), run_program=run_program())
     try:
         async with Client(made.mcp.server, mode=era, **client) as connected:
             yield connected

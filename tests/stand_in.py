@@ -18,21 +18,27 @@ import time
 from pathlib import Path
 
 
-def main():
-    folder, words = Path(sys.argv[1]), sys.argv[2:]
+def main(argv, out, err, pid):
+    """The exit status; what needs a process of its own (`hang`, `signal`…) ends this one."""
+    folder, words = Path(argv[0]), argv[1:]
     with (folder / "log").open("a") as log:
-        log.write(json.dumps({"pid": os.getpid(), "words": words}) + "\n")
-    play(folder, step(folder, words), words)
+        log.write(json.dumps({"pid": pid, "words": words}) + "\n")
+    return play(folder, step(folder, words), words, out, err)
 
 
-def step(folder, words):
+def planned(folder, words):
+    """The beginning that matches, and its steps."""
     plan = json.loads((folder / "plan.json").read_text())
     said = " ".join(words)
     matching = [begin for begin in plan if said.startswith(begin)]
     if not matching:
-        return {"err": f"Unknown command: {said}", "exit": 2}
+        return "", {"err": f"Unknown command: {said}", "exit": 2}
     begin = max(matching, key=len)
-    steps = plan[begin]
+    return begin, plan[begin]
+
+
+def step(folder, words):
+    begin, steps = planned(folder, words)
     if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
         return steps
     log = (folder / "log").read_text().splitlines()
@@ -40,24 +46,24 @@ def step(folder, words):
     return steps[min(played, len(steps)) - 1]
 
 
-def play(folder, now, words):
+def play(folder, now, words, out, err):
     if now.get("child"):
         leave_grandchild(folder)
     while now.get("gate") and not (folder / now["gate"]).exists():
         time.sleep(0.01)
     while now.get("hang"):
         time.sleep(60)
-    sys.stderr.write(now.get("err", ""))
-    out = now.get("out", "")
-    text = out if isinstance(out, str) else json.dumps(out)
-    sys.stdout.write(text.replace('"$words"', json.dumps(words)))
-    sys.stdout.write("x" * 40_000_000 if now.get("flood") else "")
-    sys.stdout.flush()
+    err.write(now.get("err", ""))
+    said = now.get("out", "")
+    text = said if isinstance(said, str) else json.dumps(said)
+    out.write(text.replace('"$words"', json.dumps(words)))
+    out.write("x" * 40_000_000 if now.get("flood") else "")
+    out.flush()
     if "signal" in now:
         os.kill(os.getpid(), now["signal"])
     if "done" in now:
         (folder / now["done"]).touch()
-    sys.exit(now.get("exit", 0))
+    return now.get("exit", 0)
 
 
 def leave_grandchild(folder):
@@ -69,4 +75,4 @@ def leave_grandchild(folder):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:], sys.stdout, sys.stderr, os.getpid()))

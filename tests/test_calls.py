@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from door import action, call, connect, healthy
+from door import action, both_eras, call, connect, healthy
 
 pytestmark = pytest.mark.anyio
 
 
+@both_eras
 async def test_a_lead_is_looked_up(either_sandbox, way, era):
     async with connect(either_sandbox, era) as client:
         answer = await call(client, "kartra_get_lead", email="ada@example.com")
@@ -16,6 +17,7 @@ async def test_a_lead_is_looked_up(either_sandbox, way, era):
     assert answer.structured["notice"].startswith("SANDBOX") == (way == "cli")
 
 
+@both_eras
 async def test_a_refund_without_its_flag_does_nothing(either_sandbox, era):
     async with connect(either_sandbox, era) as client:
         await client.list_tools()

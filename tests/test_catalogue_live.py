@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from door import CONNECTION, StandIn, action, call, connect, connect_stdio, healthy
+from door import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
 from mcp_types import ToolListChangedNotification
 from waiting import until
 
@@ -94,6 +94,7 @@ BOTH = {"in memory": connect, "over stdio": connect_stdio}
 
 
 @pytest.mark.parametrize("opened", BOTH.values(), ids=BOTH)
+@both_eras
 async def test_served_from_disk_refreshed_behind_and_announced(place, era, opened):
     saved = await save(place)
     place.plan(**listed("get-lead", "assign-tag", "create-lead"))
@@ -104,6 +105,7 @@ async def test_served_from_disk_refreshed_behind_and_announced(place, era, opene
     assert heard.count == 1
 
 
+@both_eras
 async def test_an_unchanged_list_is_not_announced(place, era):
     await save(place)
     async with listening(connect, place, era) as (client, heard):
@@ -114,6 +116,7 @@ async def test_an_unchanged_list_is_not_announced(place, era):
         assert heard.count == 0
 
 
+@both_eras
 async def test_a_first_list_is_not_followed_by_an_announcement_of_itself(place, era):
     """A client on mcp 1.30 that closes right after its first list died of it."""
     async with listening(connect, place, era) as (client, heard):

@@ -14,7 +14,7 @@ from clients import place, table, trace
 from clients.place import CALLS, WIRE, Place, Said
 from clients.record import Run
 from clients.roster import LIBRARIES, SMOKE
-from door import Sandbox, connect_stdio
+from door import Sandbox, both_eras, connect_stdio
 
 import kartra_mcp.sandbox
 
@@ -87,6 +87,7 @@ def test_the_account_decides_whether_a_write_was_done(tmp_path):
 
 
 @pytest.mark.anyio
+@both_eras
 async def test_the_wire_shows_revision_elicitation_starts_and_answers(tmp_path, era):
     sandbox, log = Sandbox(tmp_path / "state"), tmp_path / "wire.jsonl"
     async with connect_stdio(sandbox, era) as plain:

@@ -10,7 +10,17 @@ import anyio
 import mcp_types as types
 import pytest
 from agreeing import sandbox as fresh
-from door import CONNECTION, Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from door import (
+    CONNECTION,
+    Sandbox,
+    StandIn,
+    action,
+    both_eras,
+    call,
+    connect,
+    connect_stdio,
+    healthy,
+)
 from mcp.client.session import ClientSession
 from mcp_types import ElicitRequestURLParams, ElicitResult, ErrorData
 from test_catalogue_live import listening
@@ -152,6 +162,7 @@ async def names_of(client: Any) -> set[str]:
     return {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
 
 
+@both_eras
 async def test_from_nothing_to_the_first_answer(place, era):
     without(place)
     async with listening(connect, place, era) as (client, heard):
@@ -498,6 +509,7 @@ class Opens:
         return connect(self.place, era, elicitation_callback=self, message_handler=self.message)
 
 
+@both_eras
 async def test_one_call_is_enough_where_the_client_opens_addresses(place, era):
     person = Opens(without(place), really=True)
     async with person.client(era) as client:
@@ -512,6 +524,7 @@ async def test_one_call_is_enough_where_the_client_opens_addresses(place, era):
         assert person.complete == [asked.elicitation_id]
 
 
+@both_eras
 async def test_that_a_client_accepts_proves_nothing(place, era):
     place.settings["TIMEOUT"] = "5"
     person = Opens(without(place))
@@ -523,6 +536,7 @@ async def test_that_a_client_accepts_proves_nothing(place, era):
     assert person.complete == []
 
 
+@both_eras
 async def test_it_is_waited_for_where_the_person_takes_a_while(place, era):
     person = Opens(without(place))
 
@@ -539,6 +553,7 @@ async def test_it_is_waited_for_where_the_person_takes_a_while(place, era):
     ("action", "words"),
     [("decline", "declined"), ("cancel", "closed"), ("error", "Show the person")],
 )
+@both_eras
 async def test_where_the_person_does_not_open_it(place, era, action, words):
     if (action, era) == ("error", "2026-07-28"):
         action, words = "cancel", "closed"  # the newer era's client cannot answer with an error
@@ -563,6 +578,7 @@ def forms_only(monkeypatch):
 
 
 @pytest.mark.usefixtures("forms_only")
+@both_eras
 async def test_a_client_that_shows_only_forms_is_not_asked(place, era):
     person = Opens(without(place))
     async with person.client(era) as client:

@@ -23,7 +23,7 @@ from agreeing import (
     sandbox,
     story,
 )
-from door import Answer, Sandbox, call, connect, sandbox_by
+from door import Answer, Sandbox, both_eras, call, connect, sandbox_by
 from mcp import MCPError
 from mcp.client.session import ClientSession
 
@@ -208,6 +208,7 @@ def url_only(monkeypatch):
 
 
 @pytest.mark.parametrize(("gate", "way"), [*((gate, "cli") for gate in Gate), ("preview", "api")])
+@both_eras
 async def test_the_table(tmp_path: Path, era, gate, way, url_only):
     gate = Gate(gate)
     asks = gate in (Gate.PREVIEW, Gate.HUMAN)

@@ -25,7 +25,7 @@ from agreeing import (
     story,
     twice,
 )
-from door import CONNECTION, Answer, Sandbox, StandIn, action, call, connect, healthy
+from door import CONNECTION, Answer, Sandbox, StandIn, action, both_eras, call, connect, healthy
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult, TextContent
 
 pytestmark = pytest.mark.anyio
@@ -321,6 +321,7 @@ async def test_cancelled_already(place: Sandbox, era):
 # Questions of the older era.
 
 
+@both_eras
 async def test_the_account_changes_while_the_person_thinks(place: Sandbox, era):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
@@ -336,6 +337,7 @@ async def test_the_account_changes_while_the_person_thinks(place: Sandbox, era):
     assert refunds(place) == [5000, 1000, 3000]
 
 
+@both_eras
 async def test_an_account_that_keeps_changing(place: Sandbox, era):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
@@ -351,6 +353,7 @@ async def test_an_account_that_keeps_changing(place: Sandbox, era):
     assert story(place) == {}
 
 
+@both_eras
 async def test_refunded_while_the_person_thinks(place: Sandbox, era):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
@@ -387,6 +390,7 @@ async def test_the_amount_typed(tmp_path, typed):
     assert (place.dump() == before) == bool(TYPED[typed])
 
 
+@both_eras
 async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, era):
     """What remains changed while they typed: they are asked again, and declined nothing."""
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
@@ -405,6 +409,7 @@ async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, era
     assert refunds(place) == [5000, 1000, 19000]
 
 
+@both_eras
 async def test_the_host_blocks_nothing(place: Sandbox, era):
     host, person = Person(after=0), Person()
     async with connect(place, era, elicitation_callback=host) as client:
@@ -414,6 +419,7 @@ async def test_the_host_blocks_nothing(place: Sandbox, era):
     assert events(place) == ["answered_by_host"]
 
 
+@both_eras
 async def test_a_no_holds_for_ten_minutes_whoever_asks(place: Sandbox, era):
     async with connect(place, era) as client:
         preview = await call(client, REFUND, **SALE)

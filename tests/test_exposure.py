@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from agreeing import REFUND, confirmed, lines, sandbox, story
-from door import ERAS, StandIn, action, call, connect, healthy
+from door import StandIn, action, both_eras, call, connect, healthy
 from mcp_types import ToolListChangedNotification
 from waiting import until
 
@@ -20,11 +20,6 @@ LEAD = {"email": "vera.example@example.com"}
 REFUNDS = "SELECT cents FROM transactions WHERE parent_id = 101"
 VIP = "SELECT 1 FROM lead_tags JOIN tags ON id = tag_id WHERE lead_id = 48110 AND name = 'VIP'"
 OF_VIP = {"lead_id": 48110, "tag_name": "VIP"}
-
-
-@pytest.fixture(params=ERAS)
-def era(request):
-    return request.param
 
 
 @pytest.fixture
@@ -85,6 +80,7 @@ async def test_rules_hide_the_ways_to_an_action_too(tmp_path, era, row):
         assert set(await names_of(client)) == set(OWN_TOOLS) - hidden
 
 
+@both_eras
 async def test_find_describe_run(searched, era):
     async with connect(searched, era) as client:
         found = (await call(client, "kartra_search_actions", intent="look up a lead")).result
@@ -215,6 +211,7 @@ NOT_RUN = {
 
 
 @pytest.mark.parametrize("row", NOT_RUN)
+@both_eras
 async def test_what_is_not_run(searched, era, row):
     given, code, named = NOT_RUN[row]
     async with connect(searched, era) as client:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from agreeing import REFUND, Person, confirmed, events, lines, sandbox, twice
-from door import Sandbox, call, connect, sandbox_by
+from door import Sandbox, both_eras, call, connect, sandbox_by
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +111,7 @@ def tag(name: str) -> dict[str, Any]:
     return {"lead_id": 48129, "tag_name": name}
 
 
+@both_eras
 async def test_the_third_mail_of_an_hour_takes_a_person(made, era):
     place = made(MAIL_PER_HOUR="2")
     async with connect(place, era) as client:
@@ -207,6 +208,7 @@ async def test_a_full_refund_never_repeats(made, gate):
     assert place.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
 
 
+@both_eras
 async def test_a_person_may_repeat(made, era):
     place = made()
     async with connect(place, era, elicitation_callback=Person()) as client:

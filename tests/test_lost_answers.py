@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from door import CONNECTION, StandIn, action, call, connect, connect_stdio, healthy
+from door import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
 from waiting import PROMPTLY, gone, until
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +169,7 @@ def refund_of(step):
     return step
 
 
+@both_eras
 async def test_a_refund_of_which_kartra_does_not_know_is_unknown(place, era):
     failed = {"refund_transaction": {"status": "Error", "type": "266", "message": "failed"}}
     place.plan(action_run={"out": {"output": {"status": "Success", "actions": [failed]}}})
@@ -219,6 +220,7 @@ async def call_it(client, tool, arguments):
 
 @pytest.mark.parametrize("tool", [READ, WRITE])
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@both_eras
 async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opened):
     program.plan(action_run={"hang": True, "child": True})
     async with opened(program, era) as client:
@@ -231,6 +233,7 @@ async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opene
 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@both_eras
 async def test_a_cancelled_irreversible_call_that_has_started_finishes(program, era, opened):
     program.plan(action_run={"gate": "open", "child": True, "done": "done"})
     async with opened(program, era) as client, anyio.create_task_group() as tasks:
@@ -248,6 +251,7 @@ async def test_a_cancelled_irreversible_call_that_has_started_finishes(program, 
 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@both_eras
 async def test_a_call_that_is_cancelled_before_it_started_never_starts(program, era, opened):
     program.plan(connection_list={"gate": "open", "out": {"items": [CONNECTION]}})
     async with opened(program, era) as client, anyio.create_task_group() as tasks:

@@ -16,6 +16,7 @@ from door import (
     APIStandIn,
     StandIn,
     action,
+    both_eras,
     call,
     connect,
     connect_stdio,
@@ -628,6 +629,7 @@ async def call_in(scope, client, tool, **arguments):
 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@both_eras
 async def test_a_cancelled_read_closes_its_connection(front: APIStandIn, era, opened):
     front.plan(action_run={"hang": True})
     async with opened(front, era) as client, anyio.create_task_group() as tasks:
@@ -642,6 +644,7 @@ async def test_a_cancelled_read_closes_its_connection(front: APIStandIn, era, op
 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@both_eras
 async def test_a_cancelled_refund_that_was_sent_is_finished(front: APIStandIn, era, opened):
     front.plan(action_run={**DONE, "gate": "open", "done": "done"})
     lines: list[Any] = []

@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from door import CONNECTION, Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from door import (
+    CONNECTION,
+    Sandbox,
+    StandIn,
+    action,
+    both_eras,
+    call,
+    connect,
+    connect_stdio,
+    healthy,
+)
 from mcp import Client, StdioServerParameters
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +105,7 @@ trace.set_tracer_provider(Provider())
 """
 
 
+@both_eras
 async def test_a_request_leaves_no_trace_where_traces_are_collected(place, era, tmp_path):
     """An environment may bring a collector with it, as `opentelemetry-instrument` does."""
     spans = tmp_path / "spans"
@@ -110,6 +121,7 @@ async def test_a_request_leaves_no_trace_where_traces_are_collected(place, era, 
     assert set(spans.read_text().split()) == {"asked"}
 
 
+@both_eras
 async def test_a_damaged_saved_list(place, era):
     await seen(place, era)
     for file in state_of(place).glob("*.json"):
@@ -298,6 +310,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
+@both_eras
 async def test_arguments_of_monstrous_shape(place, era, name):
     async with connect(place, era) as client:
         for tool in CALLS:

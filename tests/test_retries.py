@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from door import action, call, connect, healthy
+from door import action, both_eras, call, connect, healthy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +149,7 @@ def test_no_second_holds_more_than_the_bucket_and_the_rate(rate, gaps):
 
 
 @pytest.mark.anyio
+@both_eras
 async def test_a_waiting_client_is_told_that_the_call_lives(either_stand_in, era):
     signs: list[float] = []
 

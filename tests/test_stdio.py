@@ -14,7 +14,7 @@ from subprocess import DEVNULL, PIPE
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
-from door import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from door import Sandbox, StandIn, action, both_eras, call, connect, connect_stdio, healthy
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
 from waiting import PROMPTLY, gone, until
 
@@ -46,6 +46,7 @@ def echo(stand_in: StandIn) -> StandIn:
     return stand_in.plan(**plan)
 
 
+@both_eras
 async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, era):
     dice = random.Random(SEED)
     numbers = iter(range(CALLS))
@@ -78,6 +79,7 @@ async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, era
     await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
 
 
+@both_eras
 async def test_one_real_process_does_the_work_of_the_account(sandbox: Sandbox, era):
     async with connect_stdio(sandbox, era) as client:
         assert (await call(client, "kartra_status")).result["account"] == "SANDBOX"
@@ -272,6 +274,7 @@ def left_in(folder):
     return list(Path(folder).glob("work-*"))
 
 
+@both_eras
 async def test_it_ends_while_the_first_list_waits(echo, era):
     echo.plan(action_list={"hang": True, "child": True})
     async with raw_server(echo) as server:
@@ -284,6 +287,7 @@ async def test_it_ends_while_the_first_list_waits(echo, era):
         await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
 
 
+@both_eras
 async def test_a_saved_list_is_there_before_any_program_answers(echo, era):
     async with connect(echo, "legacy") as client:
         await client.list_tools()

@@ -20,6 +20,7 @@ from kartra_mcp.catalogue.search import Finder
 from kartra_mcp.core.state_dir import State
 from kartra_mcp.membrane.client import Membrane
 from kartra_mcp.policy.gates import Rules
+from kartra_mcp.processes import runner
 from kartra_mcp.server.mcp_server import MCPServer
 from kartra_mcp.server.resource_reader import ResourceReader
 from kartra_mcp.settings import Settings
@@ -43,14 +44,19 @@ class Composed:
         self.state.close()
 
 
-def compose(settings: Settings, clock: Callable[[], float] = time.time) -> Composed:
+def compose(
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    *,
+    run_program: runner.Run = runner.run,
+) -> Composed:
     """All objects of one server. Starts no program, and reads nothing but the program's place.
 
-    `clock` is the ledger's: seconds since the epoch.
+    `clock` is the ledger's: seconds since the epoch. `run_program` runs Membrane's program.
     """
     state = State(settings.state_dir)
     rules = rules_of(settings)
-    membrane, shown = way(settings, state)
+    membrane, shown = way(settings, state, run_program)
     own = frozenset(OWN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own)
     gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))

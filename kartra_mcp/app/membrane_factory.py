@@ -12,7 +12,9 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, sandbox_command
 
 
-def way(settings: Settings, state: State) -> tuple[Membrane, str]:
+def way(
+    settings: Settings, state: State, run_program: runner.Run = runner.run
+) -> tuple[Membrane, str]:
     """What asks Membrane, and what it is called where that is shown."""
     turns = Turns(settings.max_children, settings.rate)
     if settings.by_api and settings.api:
@@ -20,7 +22,7 @@ def way(settings: Settings, state: State) -> tuple[Membrane, str]:
 
         return API(settings.api, turns), f"Membrane's API at {settings.api.host}"
     command = _no_way(settings) or find_program(settings)
-    cli = CLI(command, child_env(settings, command), state.work, turns)
+    cli = CLI(command, child_env(settings, command), state.work, turns, run_program)
     return cli, shown_program(settings, command)
 
 

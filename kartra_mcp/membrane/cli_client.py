@@ -51,12 +51,14 @@ class CLI:
     Args:
         command: the program, absolute, with its first arguments; or the refusal to raise where
             it was not found, so that a server without a program still starts.
+        run_program: argv in, finished process out.
     """
 
     command: tuple[str, ...] | KartraMCPError
     environment: Mapping[str, str]
     folder: Callable[[], Path]
     turns: Turns
+    run_program: runner.Run = runner.run
     _unfinished: Unfinished = field(default_factory=Unfinished)
 
     async def program(self, deadline: Deadline) -> Program:
@@ -180,7 +182,7 @@ class CLI:
 
         with self._unfinished.kept(to_do.finish):
             try:
-                return await runner.run(
+                return await self.run_program(
                     command,
                     env=self.environment,
                     cwd=self.folder(),

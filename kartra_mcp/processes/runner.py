@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 from anyio.abc import Process
@@ -69,6 +70,22 @@ class Finished:
     stdout: bytes
     stderr: bytes
     overflow: bool
+
+
+class Run(Protocol):
+    """Run a program to its end, as `run` does."""
+
+    async def __call__(  # noqa: PLR0913  what a program needs, each by its name
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        deadline: float,
+        limit: int = OUTPUT_LIMIT,
+        on_start: Callable[[], None] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Finished: ...
 
 
 async def run(  # noqa: PLR0913  what a program needs, each by its name

@@ -9,41 +9,43 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 import time
 
 from kartra_mcp.sandbox.kartra import fault_injection
 from kartra_mcp.sandbox.membrane.errors import MembraneError, ProgramEnd, UsageError
 from kartra_mcp.sandbox.program import admin_commands, help_text, verbs
 from kartra_mcp.sandbox.program.argv import Arguments
+from kartra_mcp.sandbox.program.surroundings import Surroundings
 from kartra_mcp.sandbox.store import php_values
 from kartra_mcp.sandbox.store.database import Account
 
-DEFAULT = "~/.kartra-mcp-sandbox.db"
+DEFAULT = ".kartra-mcp-sandbox.db"
 _OF_MEMBRANE = {**verbs.OPEN, **verbs.VERBS}
 _EVERY = {**_OF_MEMBRANE, **admin_commands.VERBS, **admin_commands.UNRECORDED}
 
 
-def main(argv: list[str]) -> int:
-    line = Arguments(argv)
+def main(argv: list[str], around: Surroundings | None = None) -> int:
+    """Do what a command line says; the exit code. Without `around`: those of this process."""
+    line = Arguments(argv, around)
+    out, err = line.around.stdout, line.around.stderr
     if line.has("help"):
-        print(help_text.told(line.words))
+        print(help_text.told(line.words), file=out)
         return 0
-    path = line.get("account") or os.path.expanduser(DEFAULT)  # noqa: PTH111
+    path = line.get("account") or os.path.join(line.around.home(), DEFAULT)  # noqa: PTH118
     try:
         account = Account(path)
     except (sqlite3.Error, OSError) as error:
-        return _fail(MembraneError(f"{path}: {error}", kind="internal", key="").envelope())
+        return _fail(MembraneError(f"{path}: {error}", kind="internal", key="").envelope(), line)
     try:
         return _obey(account, line, argv)
     except UsageError as error:
-        print(f"membrane (sandbox): {error}", file=sys.stderr)
+        print(f"membrane (sandbox): {error}", file=err)
         if _name(line) not in _OF_MEMBRANE:
-            print(f"\n{help_text.told(line.words)}", file=sys.stderr)
+            print(f"\n{help_text.told(line.words)}", file=err)
         return 2
     except ProgramEnd as end:
         account.close()
-        return _end(end.kind)
+        return _end(end.kind, line)
     finally:
         account.close()
 
@@ -53,7 +55,7 @@ def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
     if name not in admin_commands.UNRECORDED:
         account.note([word for word in argv if not word.startswith("--account=")])
     if line.has("version"):
-        print(verbs.NUMBER)
+        print(verbs.NUMBER, file=line.around.stdout)
         return 0
     if name in help_text.OWN:
         help_text.check(line, name)
@@ -95,7 +97,7 @@ def _answer(account: Account, line: Arguments, name: str) -> int:
     if ended:
         raise ended
     _late(account)
-    return _show(found, line) if code == 0 else _fail(found)
+    return _show(found, line) if code == 0 else _fail(found, line)
 
 
 def _late(account: Account) -> None:
@@ -112,13 +114,14 @@ def _need_login(account: Account, name: str) -> None:
         raise MembraneError("Not logged in", key="not_authenticated")
 
 
-def _fail(envelope: object) -> int:
-    print(json.dumps(envelope))
+def _fail(envelope: object, line: Arguments) -> int:
+    print(json.dumps(envelope), file=line.around.stdout)
     return 1
 
 
 def _show(found: object, line: Arguments) -> int:
-    print(json.dumps(found) if line.has("json") else _for_people(found))
+    told = json.dumps(found) if line.has("json") else _for_people(found)
+    print(told, file=line.around.stdout)
     return 0
 
 
@@ -144,16 +147,16 @@ def _line(one: object) -> str:
     return "  ".join(named) if named else json.dumps(one)
 
 
-def _end(kind: str) -> int:
+def _end(kind: str, line: Arguments) -> int:
     """End without a response, as the fault requires."""
     if kind == "hang":
         time.sleep(3600)
     if kind == "killed":
         os._exit(137)
     if kind == "garbage":
-        print("\x1b[31mfatal\x1b[0m <html><h1>502 Bad Gateway</h1>")
+        print("\x1b[31mfatal\x1b[0m <html><h1>502 Bad Gateway</h1>", file=line.around.stdout)
         return 0
     if kind == "cut":
-        print(fault_injection.HALF, end="")
+        print(fault_injection.HALF, end="", file=line.around.stdout)
         return 0
     return 1

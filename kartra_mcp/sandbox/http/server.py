@@ -10,6 +10,7 @@ import ipaddress
 import json
 import signal
 import socket
+from typing import TextIO
 
 from uvicorn import Config, Server
 
@@ -28,17 +29,27 @@ _PATIENCE = 1
 class Serving(Server):
     """uvicorn server that reports when it listens."""
 
-    url = ""
+    def __init__(self, account: Account, url: str, told: TextIO) -> None:
+        super().__init__(_config(account))
+        self._url, self._told = url, told
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(json.dumps(introduction(self.url)), flush=True)
+        print(json.dumps(introduction(self._url)), file=self._told, flush=True)
 
 
 def serve(account: Account, line: Arguments) -> int:
     """Listen and respond; return 0 after SIGTERM or SIGINT."""
     listening = listen(line.get("host", HOST), line.number("port", 0))
-    config = Config(
+    server = Serving(account, address(listening), line.around.stdout)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listening])
+    return 0
+
+
+def _config(account: Account) -> Config:
+    return Config(
         application(account),
         http=Protocol,
         ws="none",
@@ -49,12 +60,6 @@ def serve(account: Account, line: Arguments) -> int:
         timeout_keep_alive=120,
         timeout_graceful_shutdown=_PATIENCE,
     )
-    server = Serving(config)
-    server.url = address(listening)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)
-    server.run(sockets=[listening])
-    return 0
 
 
 def introduction(url: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kartra_mcp.sandbox.membrane.errors import UsageError
+from kartra_mcp.sandbox.program.surroundings import Surroundings, of_this_process
 
 BOOLEANS = {
     "json",
@@ -21,9 +22,10 @@ SHORT = {"X": "method", "H": "header", "d": "data", "v": "version", "h": "help"}
 
 
 class Arguments:
-    """Words of a command line, by kind."""
+    """Words of a command line, by kind, and the environment and streams it was given in."""
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], around: Surroundings | None = None) -> None:
+        self.around = around or of_this_process()
         self.words: list[str] = []
         self.flags: dict[str, list[str]] = {}
         self._read(argv)

@@ -8,6 +8,7 @@ from typing import Any
 
 from kartra_mcp.sandbox.membrane.errors import MembraneError
 from kartra_mcp.sandbox.program.argv import Arguments
+from kartra_mcp.sandbox.program.surroundings import Surroundings
 from kartra_mcp.sandbox.store.database import Account
 
 Map = dict[str, Any]
@@ -27,8 +28,8 @@ def status(account: Account, _line: Arguments) -> Map:
 
 def login(account: Account, line: Arguments) -> Map:
     """Log in; on a terminal, wait until the user confirms."""
-    if sys.stdin.isatty() and not line.has("non-interactive"):
-        _wait_for_the_person()
+    if line.around.stdin.isatty() and not line.has("non-interactive"):
+        _wait_for_the_person(line.around)
     return _entered(account, line)
 
 
@@ -69,11 +70,12 @@ def _entered(account: Account, line: Arguments) -> Map:
     return status(account, line)
 
 
-def _wait_for_the_person() -> None:
-    print(f"Open {ADDRESS} in a browser.", flush=True)
+def _wait_for_the_person(around: Surroundings) -> None:
+    print(f"Open {ADDRESS} in a browser.", file=around.stdout)
+    print("Press Enter when you have agreed there. ", end="", file=around.stdout, flush=True)
     try:
-        input("Press Enter when you have agreed there. ")
+        answer = around.stdin.readline()
     except KeyboardInterrupt:
         sys.exit(STOPPED)
-    except EOFError:
-        raise MembraneError("The login was stopped", key="not_authenticated") from None
+    if not answer:
+        raise MembraneError("The login was stopped", key="not_authenticated")

@@ -1,0 +1,28 @@
+"""What a start of the program sees besides its words: environment, standard streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Environment and streams of one start."""
+
+    environment: Mapping[str, str]
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+    def home(self) -> str:
+        """The person's home folder."""
+        name = "USERPROFILE" if os.name == "nt" else "HOME"
+        return self.environment.get(name) or os.path.expanduser("~")  # noqa: PTH111
+
+
+def of_this_process() -> Surroundings:
+    return Surroundings(os.environ, sys.stdin, sys.stdout, sys.stderr)

@@ -1,0 +1,147 @@
+"""A runner of programs that calls the sandbox and the stand-in as functions of this process.
+
+Argv in, finished process out, as `processes.runner.run`: same words, bytes and exit status, each
+start in a thread of its own. What only a process can do (hang, die, print without end, hold a
+gate) is given to the real runner, and so is every other program.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+import stand_in
+
+from kartra_mcp.processes import runner
+from kartra_mcp.processes.runner import DeadlinePassed, Finished
+from kartra_mcp.sandbox.cli import main as sandbox_main
+from kartra_mcp.sandbox.program.surroundings import Surroundings
+
+STAND_IN = Path(stand_in.__file__)
+PROCESS_FAULTS = ("hang", "killed", "slow")
+PROCESS_STEPS = frozenset({"hang", "child", "gate", "flood", "signal"})
+
+Main = Callable[[Surroundings], int]
+
+
+@dataclass
+class Streams:
+    """What a program printed, as bytes: UTF-8, as a process prints under the tests' locale."""
+
+    out: io.BytesIO = field(default_factory=io.BytesIO)
+    err: io.BytesIO = field(default_factory=io.BytesIO)
+
+    def run(self, main: Main, env: Mapping[str, str]) -> int:
+        stdin = io.StringIO()
+        stdout = io.TextIOWrapper(self.out, "utf-8", "surrogateescape")
+        stderr = io.TextIOWrapper(self.err, "utf-8", "backslashreplace")
+        try:
+            return main(Surroundings(env, stdin, stdout, stderr))
+        except Exception:  # noqa: BLE001  as the interpreter ends
+            traceback.print_exc(file=stderr)
+            return 1
+        finally:
+            for stream in (stdout, stderr):
+                stream.flush()
+                stream.detach()
+
+
+async def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    deadline: float,
+    limit: int = runner.OUTPUT_LIMIT,
+    on_start: Callable[[], None] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Finished:
+    """Run a program to its end, in this process where that tells no difference."""
+    main = function_of(command)
+    if main is None:
+        return await runner.run(
+            command,
+            env=env,
+            cwd=cwd,
+            deadline=deadline,
+            limit=limit,
+            on_start=on_start,
+            pass_fds=pass_fds,
+        )
+    runner.refuse_unfit(command)
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    if anyio.current_time() >= deadline:
+        raise DeadlinePassed
+    if on_start is not None:
+        on_start()
+    streams = Streams()
+    # Shielded: what was started is over when the call is, cancelled or not.
+    with anyio.CancelScope(deadline=deadline, shield=True) as waiting:
+        code = await anyio.to_thread.run_sync(
+            streams.run, main, dict(env), abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+        )
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        out, err = streams.out.getvalue(), streams.err.getvalue()[: runner.STDERR_LIMIT]
+        return Finished(code, out[:limit], err, overflow=len(out) > limit)
+    assert waiting.cancelled_caught
+    raise DeadlinePassed
+
+
+def function_of(command: Sequence[str]) -> Main | None:
+    """The `main` that does what the command would; None where a process has to."""
+    words = [*command]
+    if words[:4] == [sys.executable, "-P", "-m", "kartra_mcp.sandbox"]:
+        return _sandbox(words[4:])
+    if words[:2] == [sys.executable, str(STAND_IN)]:
+        return _stand_in(words[2:])
+    return None
+
+
+def _sandbox(argv: list[str]) -> Main | None:
+    account = argv[0].removeprefix("--account=")
+    if argv[1:2] == ["serve"] or _ends_oddly(account):
+        return None
+    return lambda around: sandbox_main(argv, around)
+
+
+def _ends_oddly(account: str) -> bool:
+    """An arranged fault would end or hold up the process that meets it."""
+    if not Path(account).exists():
+        return False
+    marks = ", ".join("?" * len(PROCESS_FAULTS))
+    sql = f"SELECT 1 FROM faults WHERE type IN ({marks})"
+    try:
+        with closing(sqlite3.connect(account, timeout=30)) as database:
+            return database.execute(sql, PROCESS_FAULTS).fetchone() is not None
+    except sqlite3.Error:
+        return True
+
+
+def _stand_in(argv: list[str]) -> Main | None:
+    planned = cast("Callable[[Path, list[str]], tuple[str, Any]]", stand_in.planned)
+    try:
+        _, steps = planned(Path(argv[0]), argv[1:])
+    except (OSError, json.JSONDecodeError):
+        return None
+    listed = cast("list[Any]", steps) if isinstance(steps, list) else [steps]
+    if any(PROCESS_STEPS & step.keys() for step in listed if isinstance(step, dict)):
+        return None
+    play = cast("Callable[..., int]", stand_in.main)
+    return lambda around: play(argv, around.stdout, around.stderr, 0)
+
+
+def sandbox(*argv: str) -> Finished:
+    """The sandbox's program on a command line, in this process."""
+    streams = Streams()
+    code = streams.run(lambda around: sandbox_main([*argv], around), {})
+    return Finished(code, streams.out.getvalue(), streams.err.getvalue(), overflow=False)
