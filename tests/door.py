@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import (
@@ -164,14 +163,8 @@ def _as_words(words: list[str]) -> list[str]:
 def sandbox_served(place: Sandbox) -> Generator[APISandbox]:
     """The account of a folder with `serve` in front of it."""
     place.file.parent.mkdir(parents=True, exist_ok=True)
-    program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={place.file}", "serve"]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = json.loads(process.stdout.readline())["url"]
-            yield APISandbox(place.folder, place.settings, address)
-        finally:
-            process.kill()
+    with in_process.served(place.file) as address:
+        yield APISandbox(place.folder, place.settings, address)
 
 
 def sandbox_by(way: str, place: Sandbox) -> AbstractContextManager[Sandbox]:

@@ -7,13 +7,16 @@ gate) is given to the real runner, and so is every other program.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import socket
 import sqlite3
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +28,9 @@ import stand_in
 from kartra_mcp.processes import runner
 from kartra_mcp.processes.runner import DeadlinePassed, Finished
 from kartra_mcp.sandbox.cli import main as sandbox_main
+from kartra_mcp.sandbox.http import server as http
 from kartra_mcp.sandbox.program.surroundings import Surroundings
+from kartra_mcp.sandbox.store.database import Account
 
 STAND_IN = Path(stand_in.__file__)
 PROCESS_FAULTS = ("hang", "killed", "slow")
@@ -145,3 +150,37 @@ def sandbox(*argv: str) -> Finished:
     streams = Streams()
     code = streams.run(lambda around: sandbox_main([*argv], around), {})
     return Finished(code, streams.out.getvalue(), streams.err.getvalue(), overflow=False)
+
+
+@contextmanager
+def served(file: Path) -> Generator[str]:
+    """The address of the sandbox's API on an account, served by a thread of this process."""
+    listening = http.listen(http.HOST, 0)
+    loop, ending = asyncio.new_event_loop(), asyncio.Event()
+
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_serve(file, listening, ending))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield http.address(listening)
+    finally:
+        loop.call_soon_threadsafe(ending.set)
+        thread.join()
+
+
+async def _serve(file: Path, listening: socket.socket, ending: asyncio.Event) -> None:
+    """Serve until `ending`, and end at once: uvicorn itself would look only ten times a second."""
+    with closing(Account(str(file))) as account:
+        server = http.Serving(account, http.address(listening), io.StringIO())
+        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        await ending.wait()
+        server.force_exit = True
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+        if server.started:
+            await server.shutdown(sockets=[listening])
+        listening.close()
