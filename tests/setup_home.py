@@ -155,7 +155,10 @@ class Home:
 
     def run_bare(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The same on a machine whose system folders hold neither node nor npm."""
-        bare = "from kartra_mcp import cli, program; program.POSIX_SYSTEM = (); cli.main()"
+        bare = (
+            "from kartra_mcp.cli.main import main; from kartra_mcp.membrane import executable; "
+            "executable.POSIX_SYSTEM = (); main()"
+        )
         return subprocess.run(
             [sys.executable, "-c", bare, "setup", *words],
             capture_output=True,

@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 SERVER = '''
-from kartra_mcp import wire as the_wire
+from kartra_mcp.server import stdio as the_wire
 wire = the_wire.claim()
 
 import atexit, os, subprocess, sys, threading
@@ -37,7 +37,7 @@ from pathlib import Path
 import anyio
 import mcp.types as t
 from mcp.server.lowlevel import Server
-from kartra_mcp import process
+from kartra_mcp.processes import runner
 
 folder = Path(sys.argv[1])
 the_wire.LINE_LIMIT = 1_000_000
@@ -61,7 +61,7 @@ async def call_tool(ctx, params):
     if params.name == "hang":
         command = [sys.executable, "-c", HANG, str(folder / "pids")]
         deadline = anyio.current_time() + 60
-        await process.run(command, env=dict(os.environ), cwd=folder, deadline=deadline)
+        await runner.run(command, env=dict(os.environ), cwd=folder, deadline=deadline)
     if params.name == "shielded":
         (folder / "pids").write_text(str(os.getpid()))
         with anyio.CancelScope(shield=True):

@@ -219,7 +219,7 @@ def _no_lock(problem: OSError) -> Refused:
     return Refused(
         "ledger_unavailable",
         f"The file {_LOCK} in the state folder cannot be locked "
-        f"({problem.strerror or type(problem).__name__}). Nothing was started.",
+        f"({problem.strerror or type(problem).__name__}). Nothing was done.",
         "Make the state folder writable, or set KARTRA_MCP_STATE_DIR to another folder.",
     )
 

@@ -96,7 +96,7 @@ def _answer(setup: Setup, name: str) -> str:
 
 def _sound(name: str, now: str | None) -> str | None:
     """A value that cannot be used counts as what the server takes instead."""
-    return _text(BY_NAME[name].strictest) if now and fault(name, now) else now
+    return _text(BY_NAME[name].on_error) if now and fault(name, now) else now
 
 
 def _asked(setup: Setup, name: str, now: str) -> str:
