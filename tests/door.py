@@ -191,8 +191,9 @@ def healthy(*actions: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(state: Path, settings: dict[str, str]) -> dict[str, str]:
-    # No test leaves a page behind that it did not ask for.
-    own = {f"KARTRA_MCP_{name}": value for name, value in {"PAGE": "off", **settings}.items()}
+    # No page is left behind, and no rate limit waited for, unless a test asks for it.
+    defaults = {"PAGE": "off", "RATE": "0"}
+    own = {f"KARTRA_MCP_{name}": value for name, value in {**defaults, **settings}.items()}
     return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
 
 
