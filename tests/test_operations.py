@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from kartra_mcp.kartra.operations import (
     arguments_digest,
     is_plain,
     money,
+    needs_target,
     normal_id,
     operation_of,
     target_of,
@@ -57,6 +59,26 @@ ACTS = {
         Act.CHANGE,
         "modify_subscription_status",
     ),
+    "a status that resumes": (
+        by_action("modify-subscription-status", subscription_status_modification="unpause"),
+        Act.CHANGE,
+        "modify_subscription_status",
+    ),
+    "a status by a shorter name": (
+        by_action("modify-subscription-status", status_modification="pause"),
+        Act.CHANGE,
+        "modify_subscription_status",
+    ),
+    "a status by the shortest name": (
+        by_action("modify-subscription-status", status="pause"),
+        Act.CHANGE,
+        "modify_subscription_status",
+    ),
+    "two statuses": (
+        by_action("modify-subscription-status", status="pause", status_modification="cancel"),
+        Act.CANCELLATION,
+        "cancel_transaction",
+    ),
     "no status": (by_action("modify-subscription-status"), Act.CANCELLATION, "cancel_transaction"),
     "a revocation": (
         by_action("revoke-membership-access"),
@@ -66,7 +88,19 @@ ACTS = {
     "a change": (by_action("edit-subscription"), Act.CHANGE, "edit_subscription"),
     "a tag": (by_action("unassign-tag"), Act.OTHER, "unassign_tag"),
     "unknown": (by_action("charge-card"), Act.OTHER, "charge-card"),
+    "unknown, by its name alone": (
+        Call("kartra_x", "X", Action("id", "", "Issue a refund"), Risk.IRREVERSIBLE, frozenset()),
+        Act.REFUND,
+        "refund_transaction",
+    ),
+    "unknown, with neither key nor known name": (
+        Call("kartra_x", "X", Action("id", "", "Do it"), Risk.IRREVERSIBLE, frozenset()),
+        Act.OTHER,
+        "id",
+    ),
     "the same, raw": (raw(Command("unassign_tag")), Act.OTHER, "unassign_tag"),
+    "raw, without a command": (raw(), Act.OTHER, "raw request"),
+    "raw, of a command that is not known": (raw(Command("charge_card")), Act.OTHER, "charge_card"),
     "the worst of many": (
         raw(Command("assign_tag"), Command("edit_subscription")),
         Act.CHANGE,
@@ -91,6 +125,8 @@ TARGETS: dict[str, tuple[Call, Target | None]] = {
     "an alias": (by_action(REFUND, sale_id="0101"), SALE),
     "a bare id": (by_action(REFUND, id=101), SALE),
     "an object": (by_action(REFUND, transaction={"id": 101}), SALE),
+    "an object among others": (by_action(REFUND, lead={"id": 7}, transaction={"id": 101}), SALE),
+    "a list of objects": (by_action(REFUND, lead={"id": 7}, transaction=[{"id": 101}]), SALE),
     "nested": (by_action(REFUND, data={"sale": {"transaction_id": "101"}}), SALE),
     "in a list": (by_action(REFUND, items=[{"transaction_id": 101}]), SALE),
     "the same twice": (by_action(REFUND, transaction_id=101, data={"transaction_id": "101"}), SALE),
@@ -110,6 +146,10 @@ TARGETS: dict[str, tuple[Call, Target | None]] = {
     "by both, which may disagree": (
         by_action(CANCEL, subscription_id=201, transaction_id=101),
         None,
+    ),
+    "by both, where that is no contradiction": (
+        by_action("unassign-tag", subscription_id=201, transaction_id=101),
+        SALE,
     ),
     "a lead": (
         by_action("revoke-membership-access", email="Ada@Example.com "),
@@ -151,6 +191,13 @@ AMOUNTS: dict[str, tuple[Call, Decimal | None, bool]] = {
         Decimal("97.00"),
         True,
     ),
+    "cents": (by_action(REFUND, transaction_id=1, amount_cents=550), Decimal("5.50"), True),
+    "cents that are the same amount": (
+        by_action(REFUND, transaction_id=1, amount_cents=550, amount="5.5"),
+        Decimal("5.50"),
+        True,
+    ),
+    "cents that are not read": (by_action(REFUND, transaction_id=1, amount_cents="x"), None, True),
     "two": (by_action(REFUND, transaction_id=1, amount=97, refund_amount=7), None, False),
     "two, one unreadable": (
         by_action(REFUND, transaction_id=1, amount="all", refund_amount=7),
@@ -218,6 +265,12 @@ def test_money(said, read):
     assert money(said) == (None if read is None else Decimal(read))
 
 
+@pytest.mark.parametrize("risk", Risk)
+def test_only_what_cannot_be_undone_needs_a_target(risk: Risk):
+    call = replace(by_action(REFUND), risk=risk)
+    assert needs_target(call) is (risk is Risk.IRREVERSIBLE)
+
+
 @pytest.mark.parametrize("spelled", [97, "97", "97.00", 97.0], ids=repr)
 def test_one_amount_in_many_spellings(spelled):
     one = by_action(REFUND, transaction_id=1, refund_amount=spelled)
@@ -225,3 +278,90 @@ def test_one_amount_in_many_spellings(spelled):
     assert arguments_digest(one) == arguments_digest(other)
     less = by_action(REFUND, transaction_id=1, refund_amount=96)
     assert arguments_digest(less) != arguments_digest(other)
+
+
+SAME_CALLS: dict[str, tuple[Call, Call]] = {
+    "the order of the names": (
+        by_action(REFUND, transaction_id=1, reason="x"),
+        by_action(REFUND, reason="x", transaction_id=1),
+    ),
+    "an id in a list": (
+        by_action("assign-tag", tags=[{"transaction_id": "07"}]),
+        by_action("assign-tag", tags=[{"transaction_id": 7}]),
+    ),
+    "ids in a list": (
+        by_action("assign-tag", transaction_id=["07", 8]),
+        by_action("assign-tag", transaction_id=[7, "8"]),
+    ),
+    "an amount in an object": (
+        by_action(REFUND, refund={"amount": "97"}),
+        by_action(REFUND, refund={"amount": 97.0}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME_CALLS)
+def test_the_digest_ignores(name):
+    one, other = SAME_CALLS[name]
+    assert arguments_digest(one) == arguments_digest(other)
+
+
+def raw_request(**instead: Any) -> Call:
+    said: dict[str, Any] = {"method": "POST", "path": "/api", "body": "{}", "query": (("a", "1"),)}
+    request = RawRequest(**{**said, **instead})
+    return Call("kartra_proxy_write", "Raw", request, Risk.IRREVERSIBLE, frozenset())
+
+
+OTHER_CALLS: dict[str, tuple[Call, Call]] = {
+    "the action": (by_action(REFUND, id=1), by_action(CANCEL, id=1)),
+    "an id": (by_action(REFUND, transaction_id=1), by_action(REFUND, transaction_id=2)),
+    "an id and none": (by_action(REFUND, transaction_id=None), by_action(REFUND)),
+    "null and its name": (
+        by_action(REFUND, transaction_id=None),
+        by_action(REFUND, transaction_id="None"),
+    ),
+    "an id in a list": (
+        by_action("assign-tag", tags=[{"transaction_id": 7}]),
+        by_action("assign-tag", tags=[{"transaction_id": 8}]),
+    ),
+    "an entry of a list": (
+        by_action("assign-tag", tags=["a", "b"]),
+        by_action("assign-tag", tags=["a", "c"]),
+    ),
+    "the spelling of a text": (
+        by_action("assign-tag", tag="07"),
+        by_action("assign-tag", tag="7"),
+    ),
+    "the type of a value that is no id": (
+        by_action("assign-tag", count=7),
+        by_action("assign-tag", count="7"),
+    ),
+    "a method": (raw_request(), raw_request(method="PUT")),
+    "a path": (raw_request(), raw_request(path="/api/x")),
+    "a body": (raw_request(), raw_request(body="[]")),
+    "a value of the query": (raw_request(), raw_request(query=(("a", "2"),))),
+    "a name of the query": (raw_request(), raw_request(query=(("b", "1"),))),
+    "the command": (raw(Command("assign_tag")), raw(Command("unassign_tag"))),
+    "the number of commands": (
+        raw(Command("assign_tag")),
+        raw(Command("assign_tag"), Command("assign_tag")),
+    ),
+    "the lead of a command": (
+        raw(Command("assign_tag", {}, {"id": 1})),
+        raw(Command("assign_tag", {}, {"id": 2})),
+    ),
+    "where a field of a command is": (
+        raw(Command("assign_tag", {"id": 1}, {})),
+        raw(Command("assign_tag", {}, {"id": 1})),
+    ),
+    "an argument of a command": (
+        raw(Command("assign_tag", {"tag_name": "a"})),
+        raw(Command("assign_tag", {"tag_name": "b"})),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CALLS)
+def test_the_digest_depends_on(name):
+    one, other = OTHER_CALLS[name]
+    assert arguments_digest(one) != arguments_digest(other)
