@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from kartra_mcp.kartra.form_encoding import (
     FormError,
     as_read,
+    form_holds_command,
+    hides_command,
+    is_override,
     read,
     read_as,
     read_name,
@@ -149,3 +154,89 @@ def test_what_cannot_be_read_back_is_not_written(fields):
 )
 def test_loose_spellings_read_as_one_name(name):
     assert read_as(name) == "cmd"
+
+
+FORMS_WITH_COMMANDS = {
+    "a cmd": "cmd=x",
+    "a cmd in brackets": "a[0][cmd]=x",
+    "a cmd behind an ampersand": "a=1&cmd=x",
+    "a cmd behind a semicolon": "a=1;cmd=x",
+    "a cmd behind a question mark": "https://x.example/?cmd=x",
+    "a cmd in capitals": "CMD=x",
+    "a cmd with an invisible character": "c\u200bmd=x",
+    "get_lead": "get_lead[id]=1",
+    "get_lead, as PHP reads it": "get.lead[id]=1",
+    "a credential": "api_key=x",
+    "a credential in brackets": "a[app_id]=x",
+    "a cmd encoded four times": "%25252563md=x",
+}
+FORMS_WITHOUT_COMMANDS = {
+    "a field": "a[0][b]=cmd",
+    "a value": "a=cmd",
+    "a word with cmd": "cmdx=1&xcmd=1",
+    "a text": "cmd and api_key are words",
+    "another key": "key=1",
+}
+
+
+@pytest.mark.parametrize("text", FORMS_WITH_COMMANDS.values(), ids=FORMS_WITH_COMMANDS)
+def test_a_command_in_a_form_is_found(text):
+    assert form_holds_command(text)
+
+
+@pytest.mark.parametrize("text", FORMS_WITHOUT_COMMANDS.values(), ids=FORMS_WITHOUT_COMMANDS)
+def test_a_form_without_a_command_passes(text):
+    assert not form_holds_command(text)
+
+
+def percent_encoded(text, times):
+    for _ in range(times):
+        text = quote(text, safe="").replace("c", "%63")
+    return text
+
+
+@pytest.mark.parametrize("times", range(7))
+def test_a_command_under_any_number_of_encodings_is_found(times):
+    assert hides_command(percent_encoded("cmd=x", times))
+
+
+@pytest.mark.parametrize(("times", "expected"), [(3, False), (4, False), (5, True)])
+def test_a_harmless_text_passes_under_up_to_four_encodings(times, expected):
+    assert hides_command(percent_encoded("cat", times)) is expected
+
+
+INVISIBLE = {
+    "control": "\x85",
+    "format": "\u200b",
+    "half a character": "\udc00",
+    "private use": "\ue000",
+    "unassigned": "\u0378",
+    "combining mark": "\u0334",
+    "enclosing mark": "\u20dd",
+}
+
+
+@pytest.mark.parametrize("char", INVISIBLE.values(), ids=INVISIBLE)
+def test_a_name_is_compared_without_what_cannot_be_seen(char):
+    assert read_as(f"c{char}md") == "cmd"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("C M\tD\n", "cmd"),
+        ("get.lead", "get_lead"),
+        ("a\u00a0b", "ab"),
+        ("\uff43md", "cmd"),
+        ("\u00e4\u00a0b", "\u00e4b"),
+    ],
+    ids=["spaces", "a dot", "a hard space", "full width", "a letter with an accent"],
+)
+def test_a_name_is_read_as_the_most_lenient_parser_reads_it(name, meant):
+    assert read_as(name) == meant
+
+
+@pytest.mark.parametrize("name", ["_method", "_Method", "X-HTTP-Method-Override", "xHttpMethod"])
+def test_a_method_override_is_known_in_any_spelling(name):
+    assert is_override(name)
+    assert not is_override(f"x{name}x")

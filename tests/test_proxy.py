@@ -8,7 +8,16 @@ import pytest
 
 from kartra_mcp.core.errors import Refused
 from kartra_mcp.core.models import Command
-from kartra_mcp.kartra.request_guard import read_request, require_own_tools, require_reads
+from kartra_mcp.kartra.request_body import TREE_RULES
+from kartra_mcp.kartra.request_guard import (
+    HEADER_RULES,
+    PARAM_RULES,
+    PATH_RULES,
+    QUERY_RULES,
+    read_request,
+    require_own_tools,
+    require_reads,
+)
 from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
 
 SECRET = "s3cr3t-v4lue"
@@ -91,6 +100,8 @@ HOSTILE = {
     "half a character in the path": (path("/\ud800"), NO),
     "a percent sign alone": (path("/api/%"), NO),
     "a path without end": (path("/" + "a" * 2000), NO),
+    "a letter encoded twice": (path("/api/%2541"), NO),
+    "a sign in the path": (path("/api/*"), NO),
     # substitution
     "a value that climbs": (path("/api/{a}", a=".."), NO),
     "a value with a slash": (path("/api/{a}", a="x/y"), NO),
@@ -112,6 +123,7 @@ HOSTILE = {
     "a header name with a second line": (header("Accept\r\nX-Evil", "1"), NO),
     "a header of another alphabet": (header("Accept", "\u0430"), NO),
     "a header without end": (header("Accept", "a" * 1001), NO),
+    "a header without a value": (header("Accept", ""), NO),
     "a method override header": (header("X-HTTP-Method-Override", "DELETE"), NO),
     "another method override header": (header("x-http-method", "DELETE"), NO),
     "a log-in header": (header("Authorization", f"Bearer {SECRET}"), NO),
@@ -135,6 +147,9 @@ HOSTILE = {
     "a command in a value of the query": (query(x="1&actions[0][cmd]=refund_transaction"), NO),
     "a command encoded in a value": (query(x="1%26actions[0][cmd]%3Drefund_transaction"), NO),
     "a command repeated in the query": (query(**{"actions[0][cmd]": ["search_lead", "x"]}), NO),
+    "a lead repeated in the query": (query(**{"lead[id]": ["1", "2"]}), NO),
+    "a get_lead repeated in the query": (query(**{"get_lead[id]": ["1", "2"]}), NO),
+    "more values in the query than PHP reads": (query(a=["x"] * 1001), NO),
     "a query key that holds a pair": (query(**{"a=1&actions[0][cmd]": "x"}), NO),
     "a query key like a flag": (query(**{"-X": "DELETE"}), NO),
     "a line break in the query": (query(a="x\r\ny"), NO),
@@ -142,6 +157,14 @@ HOSTILE = {
     "a query without end": (query(a="x" * 8001), NO),
     "Kartra's fields in query and body": (
         {**post(form={"actions": [SEARCH]}), "query": {"lead[id]": "7"}},
+        NO,
+    ),
+    "get_lead in the query beside a body": (
+        {**post(form={"actions": [SEARCH]}), "query": {"get_lead[id]": "7"}},
+        NO,
+    ),
+    "actions in the query beside a body": (
+        {**post(json={"a": 1}), "query": {"actions[0][cmd]": "search_lead"}},
         NO,
     ),
     # JSON
@@ -185,6 +208,8 @@ HOSTILE = {
     "an invisible character in cmd": (post(json={"actions": [{"c\u200bmd": "x"}]}), NO),
     "a Cyrillic letter in cmd": (post(json={"actions": [{**SEARCH, "\u0441md": "x"}]}), NO),
     "cmd with a NUL behind": (post(raw="actions[0][cmd]=search_lead&cmd%00x=refund"), NO),
+    "lead in capitals": (post(json={"Lead": {"id": 1}}), NO),
+    "get_lead in capitals, deeper": (post(json={"lead": {"x": {"Get_lead": {"id": 1}}}}), NO),
     "get_lead in capitals": (post(json={"Get_Lead": {"email": "a"}}), NO),
     # places
     "a cmd at the top": (post(json={"cmd": "refund_transaction"}), NO),
@@ -254,6 +279,7 @@ HOSTILE = {
     "an action under a word": (post(json={"actions": {"first": REFUND}}), NO),
     "an action under a padded number": (post(json={"actions": {"00": REFUND}}), NO),
     "51 actions": (post(json={"actions": [SEARCH] * 51}), NO),
+    "actions that are a number": (post(json={"actions": 5}), NO),
     "a lead that is a list": (post(json={"actions": [SEARCH], "lead": [1]}), NO),
     "a get_lead that is a text": (post(json={"get_lead": "a@b.c"}), NO),
     # forms
@@ -328,8 +354,44 @@ def test_refused_with_its_code_a_remedy_and_no_secret(arguments, code):
     assert len(error.message) < 500
 
 
+def test_every_rule_refuses_a_request_of_the_table():
+    tables = {
+        "path": PATH_RULES,
+        "path_params": PARAM_RULES,
+        "headers": HEADER_RULES,
+        "query": QUERY_RULES,
+        "body": TREE_RULES,
+    }
+    broken: set[tuple[str, str]] = set()
+    for arguments, _ in HOSTILE.values():
+        place, found, rule = refusal(arguments).message.partition(" breaks a rule: ")
+        if found:
+            broken.add((place.partition(".")[0], rule.removesuffix(". Nothing was sent.")))
+    assert {(place, rule.name) for place, table in tables.items() for rule in table} <= broken
+
+
+PLACES = {
+    "the path": (path("/api//x"), "path breaks"),
+    "the path after substitution": (
+        path("/{a}" * 5, a="x" * 500),
+        "path with path_params breaks",
+    ),
+    "a parameter": (path("/{a}", a="x/y"), "path_params.a breaks"),
+    "a header": (header("Host", "x"), "headers.Host breaks"),
+    "all headers": ({"path": "/api", "headers": {"Accept": "a", "accept": "b"}}, "headers breaks"),
+    "a field of the query": (query(**{"-X": "1"}), "query.-X breaks"),
+    "a field of the body": (post(json={"lead": {"cmd": "x"}}), "body.lead.cmd breaks"),
+    "an entry of a list": (post(json={"actions": [SEARCH, {}]}), "body.actions.1 breaks"),
+    "a key of raw JSON": (post(raw='{"a":{"b":1,"b":2}}'), "raw.b:"),
+    "a repeated field of a form": (post(raw="a[b][c]=1&a[b][c]=2"), "raw.a[b][c]:"),
+    "a repeated field in a numbered list": (post(raw="a[][c]=1&a[0][c]=2"), "raw.a[0][c]:"),
+}
 ACCEPTED = {
     "a GET without a body": (path("/api"), None, ()),
+    "the longest path": (path("/" + "a" * 1999), None, ()),
+    "the longest header": (header("Accept", "a" * 1000), None, ()),
+    "the longest query": (query(a="x" * 7997), None, ()),
+    "the largest number of values in the query": (query(a=["x"] * 1000), None, ()),
     "an object as JSON": (
         post(json={"actions": [{"cmd": "assign_tag", "tag_name": "VIP"}], "lead": {"id": 7}}),
         '{"actions":[{"cmd":"assign_tag","tag_name":"VIP"}],"lead":{"id":7}}',
@@ -386,6 +448,11 @@ ACCEPTED = {
 }
 
 
+@pytest.mark.parametrize(("arguments", "start"), PLACES.values(), ids=PLACES)
+def test_a_refusal_names_the_place(arguments, start):
+    assert refusal(arguments).message.startswith(start)
+
+
 @pytest.mark.parametrize(("arguments", "body", "commands"), ACCEPTED.values(), ids=ACCEPTED)
 def test_accepted_with_its_exact_body_and_commands(arguments, body, commands):
     request = read_request(arguments)
@@ -427,6 +494,10 @@ def test_the_first_five_wrong_fields_are_named_and_the_rest_counted():
     for name in ("method", "path", "query", "headers", "json"):
         assert f"{name}: expected" in error.message
     assert "and 2 more" in error.message
+    five = refusal({"path": 2, "query": 3, "headers": 4, "json": 5, "method": 1})
+    assert "more" not in five.message
+    six = refusal({"path": 2, "query": 3, "headers": 4, "json": 5, "method": 1, "x": 6})
+    assert "and 1 more" in six.message
 
 
 READS = {
