@@ -137,3 +137,54 @@ def test_an_amount_that_cannot_be_used_is_refused_in_a_sentence(value, word):
 @pytest.mark.parametrize("value", [9, 97.5, 0.01, 19.99, "97", "97.00", " 97.5 ", "97.500", 10**30])
 def test_a_good_amount_has_no_fault(value):
     assert amount_fault(value) is None
+
+
+def coerce(schema, arguments):
+    return normalised(portable(schema), arguments, IDS, AMOUNTS)
+
+
+AMOUNT_OBJECT = of(value=NUMBER, currency=TEXT)
+NESTED = {
+    "an amount's value": (of(amount=AMOUNT_OBJECT), {"amount": {"value": "5.5"}}, 5.5),
+    "the value of what is no amount": (of(other=AMOUNT_OBJECT), {"other": {"value": "5"}}, "5"),
+    "a value that an id contains": (of(id=of(value=WHOLE)), {"id": {"value": "7"}}, 7),
+    "an id below an undeclared name": (of(), {"x": {"id": "7"}}, "7"),
+    "any name that ends in id": (of(data=of(tag_id=WHOLE)), {"data": {"tag_id": "7"}}, 7),
+    "any name that ends in ids": (of(data=of(tagIds=WHOLE)), {"data": {"tagIds": "7"}}, 7),
+    "a name with hyphens": (of(**{"transaction-id": WHOLE}), {"transaction-id": "7"}, 7),
+    "a name without separators": (of(transactionid=WHOLE), {"transactionid": "7"}, 7),
+    "a name that only contains id": (of(idea=WHOLE), {"idea": "7"}, "7"),
+    "an amount is not cut": (of(amount=TEXT), {"amount": 97.5}, "97.5"),
+    "tens keep their zero": (of(amount=TEXT), {"amount": 100}, "100"),
+    "a fraction of an amount": (of(amount=NUMBER), {"amount": "0.1"}, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_what_is_coerced_inside(name):
+    schema, arguments, expected = NESTED[name]
+    found = coerce(schema, arguments)
+    while isinstance(found, dict):
+        (found,) = found.values()
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("value", "cents", "words"),
+    [
+        (1, True, None),
+        (100, True, None),
+        (0.5, True, "finer than a cent"),
+        (0.01, False, None),
+        (0.005, False, "finer than a cent"),
+        (0, True, "is 0"),
+        (0, False, "is 0"),
+        (-1, True, "is negative"),
+        (math.inf, True, "not finite"),
+        ("7", True, None),
+        ("1.5", True, "finer than a cent"),
+    ],
+)
+def test_an_amount_of_cents_is_whole(value, cents, words):
+    fault = amount_fault(value, cents=cents)
+    assert fault is None if words is None else words in (fault or "")

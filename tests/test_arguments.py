@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import Refused
-from kartra_mcp.schemas.arguments import checked
+from kartra_mcp.schemas.arguments import MOST_NAMES, checked, require_few
 from kartra_mcp.schemas.portable import portable
 
 
@@ -314,3 +314,49 @@ def test_shown_names_reach_the_action_under_its_own(values):
     shown: dict[str, str] = {own: shown_as for shown_as, own in made.renames.items()}
     sent = {shown.get(str(name), str(name)): value for name, value in values.items()}
     assert checked(made, sent, strict=True) == values
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda x: x, lambda x: {"a": x}, lambda x: [x, x]],
+    ids=["flat", "in an object", "in a list"],
+)
+def test_more_names_than_a_call_can_use_are_refused(wrap):
+    names = dict.fromkeys(map(str, range(MOST_NAMES)), 0)
+    more = names | {"more": 0}
+    with pytest.raises(Refused, match="more than 1,000 names") as caught:
+        require_few(wrap(more))
+    assert caught.value.code == "invalid_arguments"
+    assert caught.value.remedy
+
+
+def test_as_many_names_as_a_call_can_use_pass_in_any_shape():
+    half = dict.fromkeys(map(str, range(MOST_NAMES // 2)), 0)
+    require_few(dict.fromkeys(map(str, range(MOST_NAMES)), 0))
+    require_few([half, half])
+    with pytest.raises(Refused):
+        require_few([half, half, {"more": 0}])
+
+
+NUMBER_OR_OBJECT = {"anyOf": [NUMBER, of("a", a=TEXT)]}
+BRANCHES = {
+    "a whole number is a number": (
+        {"anyOf": [{"type": "number", "maximum": 3}, TEXT]},
+        5,
+        "x: at most 3 is expected, got 5",
+    ),
+    "the only object": (NUMBER_OR_OBJECT, {"a": 5}, "x.a: a string is expected, got 5"),
+    "an object without what the branch requires": (
+        NUMBER_OR_OBJECT,
+        {"b": 5},
+        "x: must fit one of 2 possible forms, got an object",
+    ),
+    "neither": (NUMBER_OR_OBJECT, "t", 'x: a number or an object is expected, got "t"'),
+    "a branch without a type": ({"oneOf": [True, TEXT]}, "t", "x: must fit exactly one of 2"),
+}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_of_several_forms_the_message_is_about_the_meant_one(name):
+    schema, value, words = BRANCHES[name]
+    assert refusal(of(x=schema), {"x": value}).startswith(words)
