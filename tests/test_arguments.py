@@ -316,16 +316,19 @@ def test_shown_names_reach_the_action_under_its_own(values):
     assert checked(made, sent, strict=True) == values
 
 
-@pytest.mark.parametrize(
-    "wrap",
-    [lambda x: x, lambda x: {"a": x}, lambda x: [x, x]],
-    ids=["flat", "in an object", "in a list"],
-)
-def test_more_names_than_a_call_can_use_are_refused(wrap):
-    names = dict.fromkeys(map(str, range(MOST_NAMES)), 0)
-    more = names | {"more": 0}
+MORE = dict.fromkeys(map(str, range(MOST_NAMES + 1)), 0)
+TOO_MANY = {
+    "flat": MORE,
+    "in an object": {"a": MORE},
+    "in a list": [MORE],
+    "in two lists": [[MORE]],
+}
+
+
+@pytest.mark.parametrize("shape", TOO_MANY)
+def test_more_names_than_a_call_can_use_are_refused(shape):
     with pytest.raises(Refused, match="more than 1,000 names") as caught:
-        require_few(wrap(more))
+        require_few(TOO_MANY[shape])
     assert caught.value.code == "invalid_arguments"
     assert caught.value.remedy
 

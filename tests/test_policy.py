@@ -723,6 +723,28 @@ def test_an_action_is_judged_by_its_risk_and_its_names():
     assert gates.judge_call(action_call(WRITE), denied) is Verdict.NOT_ALLOWED
 
 
+@pytest.mark.parametrize(
+    ("risk", "rules", "gate"),
+    [
+        (WRITE, Rules({WRITE: Gate.FLAG}), Gate.FLAG),
+        (WRITE, Rules({WRITE: Gate.ALLOW}), Gate.ALLOW),
+        (WRITE, Rules({READ: Gate.ALLOW}), Gate.DENY),
+        (WRITE, Rules(OPEN, tools=(("kartra_x", Gate.HUMAN),)), Gate.HUMAN),
+        (WRITE, Rules(OPEN, tools=(("kartra_y", Gate.HUMAN),)), Gate.ALLOW),
+        (WRITE, Rules(OPEN, read_only=True), Gate.DENY),
+        (READ, Rules(OPEN, read_only=True), Gate.ALLOW),
+        (WRITE, Rules(OPEN, deny=("kartra_x",)), Gate.DENY),
+        (WRITE, Rules(OPEN, allow=("kartra_y",)), Gate.DENY),
+    ],
+)
+def test_the_gate_in_force_is_that_of_the_rules_or_deny(risk: Risk, rules: Rules, gate: Gate):
+    assert gates.effective_gate(risk, iter(["kartra_x"]), rules) is gate
+
+
+def test_a_tool_that_is_always_allowed_is_allowed_without_a_gate():
+    assert gates.effective_gate(READ, ["kartra_status"], Rules()) is Gate.ALLOW
+
+
 def test_the_gates_of_tools_are_listed_by_command_and_risk():
     rules = Rules(FLAGS, tools=(("kartra_edit_lead", Gate.HUMAN), ("kartra_other", Gate.PREVIEW)))
     assert gates.tool_gates(["kartra_edit_lead", "kartra_other"], rules) == {
