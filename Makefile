@@ -19,7 +19,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix browser screenshots bench soak inspector vendor clients conformance manifest registry bundle dist clean
+.PHONY: help demo test check fix browser screenshots bench soak inspector vendor clients conformance mutants manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ clients: $(VENV)/ready ## Drive real clients and write docs/clients (CLIENTS="mc
 conformance: $(VENV)/ready ## Let the official conformance suite judge it (needs npm; SMOKE=1: one revision)
 	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke)
 
+mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1)
+	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(ONLY)
+
 manifest: ## Check the Claude Desktop bundle's manifest (needs Node.js)
 	@$(NPX) $(MCPB) validate manifest.json
 
@@ -103,6 +106,12 @@ $(VENV)/ready-dev: pyproject.toml $(VENV)/ready
 $(VENV)/ready-browser: pyproject.toml $(VENV)/ready-dev
 	@echo "Adding what drives a browser, once…"
 	@$(PIP) --group browser
+	@touch $@
+
+# What changes the code, to see whether the tests notice.
+$(VENV)/ready-mutants: pyproject.toml $(VENV)/ready-dev
+	@echo "Adding what makes mutants, once…"
+	@$(PIP) --group mutants
 	@touch $@
 
 # What builds and checks packages, apart from what the server needs.
