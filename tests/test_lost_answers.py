@@ -113,6 +113,7 @@ def planned(stand_in: StandIn) -> StandIn:
 
 
 @pytest.mark.parametrize("name", LOST)
+@pytest.mark.usefixtures("real_processes")
 async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(place, name):
     step, code = LOST[name]
     place.plan(action_run=step, request=step).settings = SHORT if "hang" in step else {}
@@ -133,6 +134,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(place, n
 
 
 @pytest.mark.parametrize("name", LOST)
+@pytest.mark.usefixtures("real_processes")
 async def test_a_read_whose_answer_is_lost_did_nothing(place, name):
     step, code = LOST[name]
     place.plan(action_run=step, request=step).settings = SHORT if "hang" in step else {}
@@ -221,6 +223,7 @@ async def call_it(client, tool, arguments):
 @pytest.mark.parametrize("tool", [READ, WRITE])
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
+@pytest.mark.usefixtures("real_processes")
 async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opened):
     program.plan(action_run={"hang": True, "child": True})
     async with opened(program, era) as client:
@@ -234,6 +237,7 @@ async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opene
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
+@pytest.mark.usefixtures("real_processes")
 async def test_a_cancelled_irreversible_call_that_has_started_finishes(program, era, opened):
     program.plan(action_run={"gate": "open", "child": True, "done": "done"})
     async with opened(program, era) as client, anyio.create_task_group() as tasks:

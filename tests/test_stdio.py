@@ -288,6 +288,7 @@ async def test_it_ends_while_the_first_list_waits(echo, era):
 
 
 @both_eras
+@pytest.mark.usefixtures("real_processes")
 async def test_a_saved_list_is_there_before_any_program_answers(echo, era):
     async with connect(echo, "legacy") as client:
         await client.list_tools()
