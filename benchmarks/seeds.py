@@ -115,7 +115,7 @@ def asked(number: int, **facts: Any) -> Request:
         "may_also": "start the account's automations for refunds, which may end access",
         "effect": f"pays {price} back to the buyer",
         "undo": "not possible",
-        "risk": Risk.IRREVERSIBLE.word,
+        "risk": Risk.IRREVERSIBLE.label,
         **facts,
     }
     return Request(

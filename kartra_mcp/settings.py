@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from kartra_mcp.core.display import os_user
+from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.membrane.credentials import Credentials, credentials_in
 from kartra_mcp.options import PREFIX, SETTINGS, Setting
@@ -130,7 +130,7 @@ def read_settings(
         limits=_limits(values, given, policy),
         outside=values["APPROVAL"] == "outside",
         flags=_same_folder(sandbox, values["STATE_DIR"]),
-        actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or os_user(),
+        actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or get_os_user(),
         api=api,
         api_lacks=api_lacks,
         problems=tuple(problems),

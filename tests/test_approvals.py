@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from agreeing import decided
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.approvals import Request
 from kartra_mcp.ledger.ledger import Ledger
@@ -71,7 +71,7 @@ def wanted(number, target="101") -> Intent:
 def code(of: Callable[[], object]) -> str:
     try:
         of()
-    except Refused as refused:
+    except RefusedError as refused:
         return refused.code
     return "runs"
 
@@ -111,7 +111,7 @@ def test_an_approval_is_for_one_run_of_exactly_this_call(ledger: Any, clock):
     assert (found.number, found.facts_digest, found.who) == (number, "facts1", "ada")
     other = replace(BINDING, arguments="other")
     assert ledger.approvals.approved(other) is None
-    with pytest.raises(Refused, match="other arguments"):
+    with pytest.raises(RefusedError, match="other arguments"):
         ledger.begin(wanted(number), LIMITS, other)
     clock.at += DAY - 1
     intent = wanted(number)
@@ -165,7 +165,9 @@ def test_a_decision_on_something_else_than_what_was_shown_is_refused(ledger: Any
     )
     for seen in ("", other.seen):
         for approve in (True, False):
-            with pytest.raises(Refused, match=f"number {number} is not what was shown") as refused:
+            with pytest.raises(
+                RefusedError, match=f"number {number} is not what was shown"
+            ) as refused:
                 decide(approve=approve, seen=seen)
             assert refused.value.code == "facts_changed"
     assert ledger.approvals.get(number).state == "pending"
@@ -215,7 +217,7 @@ def test_what_cannot_be_taken_back_is_named_with_its_state(ledger: Any, number, 
     ledger.approvals.request(ASKED)
     other = ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
     decided(ledger, other, approve=False, reason="no", who="ada")
-    with pytest.raises(Refused, match=f"Number {number} .*: {known}"):
+    with pytest.raises(RefusedError, match=f"Number {number} .*: {known}"):
         ledger.approvals.withdraw(number, "eve")
 
 

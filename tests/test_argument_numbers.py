@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.schemas.arguments import amount_fault, checked, normalised
 from kartra_mcp.schemas.portable import portable
 
@@ -54,7 +54,7 @@ def test_an_id_gets_the_declared_type(schema, value, expected):
 )
 def test_an_unclean_id_is_left_for_validation_to_refuse(value):
     assert one(WHOLE, value) is value
-    with pytest.raises(Refused, match="whole number is expected"):
+    with pytest.raises(RefusedError, match="whole number is expected"):
         checked(portable(of(id=WHOLE)), {"id": value}, strict=False)
 
 

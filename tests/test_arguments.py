@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.schemas.arguments import MOST_NAMES, checked, require_few
 from kartra_mcp.schemas.portable import portable
 
@@ -22,7 +22,7 @@ NUMBER = {"type": "number"}
 
 
 def refusal(schema, arguments, *, strict=False, extra=frozenset()):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         checked(portable(schema), arguments, strict=strict, extra=extra)
     assert caught.value.code == "invalid_arguments"
     assert caught.value.remedy.endswith("Nothing was done.")
@@ -37,7 +37,7 @@ STEP = of("step", email=TEXT, step=WHOLE)
 
 
 def test_the_message_names_each_field_and_what_was_expected():
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         checked(portable(STEP), {"email": 5}, strict=False)
     message = caught.value.message
     assert message.startswith("Invalid arguments for this tool: ")
@@ -327,7 +327,7 @@ TOO_MANY = {
 
 @pytest.mark.parametrize("shape", TOO_MANY)
 def test_more_names_than_a_call_can_use_are_refused(shape):
-    with pytest.raises(Refused, match="more than 1,000 names") as caught:
+    with pytest.raises(RefusedError, match="more than 1,000 names") as caught:
         require_few(TOO_MANY[shape])
     assert caught.value.code == "invalid_arguments"
     assert caught.value.remedy
@@ -337,7 +337,7 @@ def test_as_many_names_as_a_call_can_use_pass_in_any_shape():
     half = dict.fromkeys(map(str, range(MOST_NAMES // 2)), 0)
     require_few(dict.fromkeys(map(str, range(MOST_NAMES)), 0))
     require_few([half, half])
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         require_few([half, half, {"more": 0}])
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kartra_mcp.catalogue import catalogue, consent_arguments
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry, build, hints
 from kartra_mcp.consent import confirmation
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, Gate, Risk
 from kartra_mcp.kartra.operations import amount_of
 from kartra_mcp.policy.gates import Rules, Verdict, judge
@@ -56,8 +56,8 @@ def suffix(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:6]
 
 
-def refusal(entry: Entry, arguments: dict[str, Any]) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(entry: Entry, arguments: dict[str, Any]) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
         call_of(entry, arguments)
     assert caught.value.code == "invalid_arguments"
     assert str(caught.value.executed) == "no"
@@ -308,8 +308,8 @@ def test_a_tool_that_is_not_gated_has_no_flag(key: str):
 
 def test_the_flag_never_reaches_the_action():
     call = call_of(refund(), {"transaction_id": 5, "confirm": True})
-    assert call.said.confirm
-    assert call.said.confirm_as == "confirm"
+    assert call.consent.confirm
+    assert call.consent.confirm_name == "confirm"
     assert call.arguments == {"transaction_id": 5}
     assert call.commands == (Command("refund_transaction", {"transaction_id": 5}),)
 
@@ -318,7 +318,7 @@ def test_the_flag_never_reaches_the_action():
     "said", ["true", "yes", 1, 1.0, [True], {"confirm": True}, None, False, ""], ids=repr
 )
 def test_only_exactly_true_is_consent(said: Any):
-    assert call_of(refund(), {"transaction_id": 5, "confirm": said}).said.confirm is False
+    assert call_of(refund(), {"transaction_id": 5, "confirm": said}).consent.confirm is False
 
 
 # What the action has itself → what the flag is then called.
@@ -339,9 +339,13 @@ def test_the_flag_has_another_name_where_the_action_has(case: str):
     assert entry.schema(gated=True)["properties"][name] == consent_arguments.PROPERTIES["confirm"]
     arguments = dict.fromkeys(entry.fields, "yes")
     call = call_of(entry, {**arguments, name: True})
-    assert (call.said.confirm, call.said.confirm_as, call.arguments) == (True, name, arguments)
+    assert (call.consent.confirm, call.consent.confirm_name, call.arguments) == (
+        True,
+        name,
+        arguments,
+    )
     unasked = call_of(entry, arguments)
-    assert unasked.said.confirm is False
+    assert unasked.consent.confirm is False
     assert f" {name}: true" in confirmation.required(unasked).remedy
 
 
@@ -459,7 +463,7 @@ def test_a_call_is_as_dangerous_as_its_arguments():
 
     assert risk(id=7, city="Ghent").risk is Risk.WRITE
     assert risk(id=7, city="").risk is Risk.DESTRUCTIVE
-    assert not risk(id=7, city="").said.confirm
+    assert not risk(id=7, city="").consent.confirm
     assert risk(id=7, city="Ghent").writes
 
 

@@ -18,7 +18,7 @@ import pytest
 from door import Answer, Sandbox, call, connect
 from waiting import until
 
-from kartra_mcp.core.display import os_user
+from kartra_mcp.core.display import get_os_user
 from kartra_mcp.ledger.approvals import Request
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding
@@ -140,7 +140,7 @@ async def test_what_was_approved_goes_through_exactly_once(sandbox, ledger, spaw
     code, last = ended(child)
     assert (code, "Approved. Nothing has been done yet" in last) == (0, True)
     approved: Any = ledger.approvals.get(1)
-    assert (approved.state, approved.who, approved.reason) == ("approved", os_user(), "")
+    assert (approved.state, approved.who, approved.reason) == ("approved", get_os_user(), "")
     assert sandbox.dump() == before
     assert not (await refund(sandbox)).failed
     after = sandbox.dump()
@@ -196,7 +196,7 @@ async def test_what_was_declined_does_not_run(sandbox, ledger, spawn):
     code, last = ended(child)
     assert (code, "Declined." in last) == (0, True)
     declined: Any = ledger.approvals.get(1)
-    assert (declined.state, declined.who) == ("declined", os_user())
+    assert (declined.state, declined.who) == ("declined", get_os_user())
     assert declined.reason == "wrong sale, pin: [removed]"
     answer = await refund(sandbox)
     assert answer.failed

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Executed, Reply
+from kartra_mcp.core.models import ActionResult, Executed
 from kartra_mcp.membrane import errors, lenient_json, responses
 from kartra_mcp.membrane.cli_output import read_value
 from kartra_mcp.membrane.responses import HTTPReply, cursor, items, request_reply, run_reply
@@ -409,22 +409,22 @@ def test_a_cursor_that_is_no_text_ends_the_list(last: Any):
 @pytest.mark.parametrize(
     ("value", "reply"),
     [
-        (LEAD, Reply({"id": "7"}, "r1")),
-        ({"output": None, "actionRunId": "r1"}, Reply(None, "r1")),
-        ({"output": 0, "actionRunId": "r1"}, Reply(0, "r1")),
-        ({"output": {"id": 1}}, Reply({"id": 1})),
-        ({"actionRunId": "r1"}, Reply(None, "r1")),
-        ({"output": {"output": 1}, "actionRunId": "r1"}, Reply({"output": 1}, "r1")),
-        ({"status": "Success"}, Reply({"status": "Success"})),
-        (None, Reply(None)),
-        (False, Reply(False)),
-        (0, Reply(0)),
-        ("", Reply("")),
-        ([], Reply([])),
+        (LEAD, ActionResult({"id": "7"}, "r1")),
+        ({"output": None, "actionRunId": "r1"}, ActionResult(None, "r1")),
+        ({"output": 0, "actionRunId": "r1"}, ActionResult(0, "r1")),
+        ({"output": {"id": 1}}, ActionResult({"id": 1})),
+        ({"actionRunId": "r1"}, ActionResult(None, "r1")),
+        ({"output": {"output": 1}, "actionRunId": "r1"}, ActionResult({"output": 1}, "r1")),
+        ({"status": "Success"}, ActionResult({"status": "Success"})),
+        (None, ActionResult(None)),
+        (False, ActionResult(False)),
+        (0, ActionResult(0)),
+        ("", ActionResult("")),
+        ([], ActionResult([])),
     ],
     ids=repr,
 )
-def test_the_result_of_a_run(value: Any, reply: Reply):
+def test_the_result_of_a_run(value: Any, reply: ActionResult):
     assert run_reply(value) == reply
 
 

@@ -28,7 +28,7 @@ from waiting import until
 
 from kartra_mcp.account.connect_steps import next_step, pending
 from kartra_mcp.account.selection import to_connect
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.membrane.connections import read_connection
 
@@ -113,7 +113,7 @@ def test_which_connection_is_made_ready_where(case: str):
     try:
         found = to_connect(known, wanted, last)
         told = found.id if found else ""
-    except Refused as refused:
+    except RefusedError as refused:
         told = refused.code
     assert told == expected
 
@@ -126,7 +126,7 @@ def test_an_id_that_is_no_plain_word_is_not_put_into_a_command(identity: str):
 
 
 def test_an_address_of_an_attempt_that_failed_is_not_to_be_opened():
-    with pytest.raises(Refused) as told:
+    with pytest.raises(RefusedError) as told:
         pending(kartra(**{**waits(), "state": "SETUP_FAILED"}), "")
     assert told.value.code == "connection_not_ready"
 

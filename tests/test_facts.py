@@ -13,7 +13,7 @@ from agreeing import CANCEL, REFUND, sandbox
 from door import call, connect
 
 from kartra_mcp.consent.facts import MOST_READS, Facts, read_facts
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Action, Call, Command, Risk
 
 pytestmark = pytest.mark.anyio
@@ -167,7 +167,7 @@ async def test_answers_with_other_names():
     assert (facts.remaining, facts.lead) == (Decimal("97.00"), "ada@example.com")
 
 
-TIMED_OUT = Failed("timed_out", "Membrane did not answer in time.", "")
+TIMED_OUT = UpstreamError("timed_out", "Membrane did not answer in time.", "")
 MISSING: dict[str, tuple[Account, str]] = {
     "the sale": (
         account(get_transaction_details_101=TIMED_OUT),
@@ -248,8 +248,8 @@ async def test_nothing_at_all_in_the_answers():
 
 
 async def test_a_connection_that_is_not_ready_is_no_missing_fact():
-    gone = Refused("connection_not_ready", "It left READY.", "")
-    with pytest.raises(Refused, match="left READY"):
+    gone = RefusedError("connection_not_ready", "It left READY.", "")
+    with pytest.raises(RefusedError, match="left READY"):
         await refund(account(get_transaction_details_101=gone))
 
 

@@ -17,7 +17,7 @@ import pytest
 from agreeing import sandbox
 from door import CONNECTION, Sandbox, StandIn, action, healthy
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.processes import runner
 from kartra_mcp.processes.runner import DeadlinePassed, Finished, Run
 from kartra_mcp.sandbox.program import admin_commands, verbs
@@ -175,7 +175,7 @@ async def test_words_that_no_program_takes_are_refused(tmp_path: Path, word):
     place, refused = sandbox(tmp_path / "state"), []
     command = [sys.executable, "-P", "-m", "kartra_mcp.sandbox", f"--account={place.file}", word]
     for run in (runner.run, in_process.run):
-        with pytest.raises(Refused) as told:
+        with pytest.raises(RefusedError) as told:
             await finished(run, command, tmp_path)
         refused.append(str(told.value))
     assert refused[0] == refused[1]

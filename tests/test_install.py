@@ -25,7 +25,7 @@ from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.files import replace
 from kartra_mcp.client_config.install import check, found, install
 from kartra_mcp.client_config.registry import BY_NAME, Machine
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.settings import read_settings
 
 FILES = {
@@ -531,7 +531,7 @@ def _has_come(file: Path, moment: str, old: str) -> bool:
 
 def test_a_change_meanwhile_is_noticed_and_nothing_is_left(home: Home):
     file = home.file("cursor", "changed")
-    with pytest.raises(Refused, match="meanwhile"):
+    with pytest.raises(RefusedError, match="meanwhile"):
         replace(file, b"as it was read", b"new")
     assert home.all() == {FILES["cursor"]: b"changed"}
 
@@ -568,7 +568,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(home: Home, monkeypatch: pyte
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(Refused, match=r"No space left.*Nothing was written"):
+    with pytest.raises(RefusedError, match=r"No space left.*Nothing was written"):
         replace(file, b"old", b"new")
     assert home.all() == {FILES["cursor"]: b"old"}
     assert list(file.parent.iterdir()) == [file]
@@ -585,7 +585,7 @@ def test_a_large_file_is_read_once_before_and_once_after(home: Home):
 
 def test_a_message_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]):
     remedy = "Open \x1b]8;;https://evil.example\x07this\x1b[2J\nnow. " + "long " * 500 + "end"
-    tell(Refused("not_allowed", "c\x1b[31m1 \u202e is gone.", remedy), as_json=False)
+    tell(RefusedError("not_allowed", "c\x1b[31m1 \u202e is gone.", remedy), as_json=False)
     said = capsys.readouterr().err
     assert said.startswith("kartra-mcp: c1 is gone.\nOpen this now. long")
     assert said.rstrip().endswith("long end")
@@ -674,7 +674,7 @@ def test_a_cache_of_uvx_is_named(home: Home):
 
 def test_a_name_that_does_not_fit_is_refused(home: Home):
     entry = own_entry()
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         install("cursor", type(entry)("a b", entry.command), settings_of(home), create=True)
 
 

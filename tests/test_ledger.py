@@ -22,8 +22,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.file_locks import turn
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import projection
 from kartra_mcp.ledger.database import LINE
@@ -45,7 +45,7 @@ CHILD = """
 import os, signal, subprocess, sys
 from decimal import Decimal
 from pathlib import Path
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Intent, new_intent_id
 from kartra_mcp.policy.limits import Limits
@@ -122,7 +122,7 @@ def code(of: Callable[[], object]) -> str:
     """The code with which a call is refused, or "runs"."""
     try:
         of()
-    except Refused as refused:
+    except RefusedError as refused:
         return refused.code
     return "runs"
 
@@ -269,7 +269,7 @@ def test_what_its_owner_let_go_of_is_unknown(ledger: Any):
 def test_a_running_intent_is_not_reconciled(ledger: Any):
     wanted = intent()
     ledger.begin(wanted, LIMITS)
-    with pytest.raises(Refused, match=wanted.id) as refused:
+    with pytest.raises(RefusedError, match=wanted.id) as refused:
         ledger.reconcile(wanted.id, "failed", {})
     assert refused.value.code == "in_progress"
     assert code(lambda: ledger.require_ended(wanted.id)) == "in_progress"
@@ -350,7 +350,7 @@ for turn in range(20):
     wanted = intent(targets[turn % 4], forms[(turn + int(sys.argv[2])) % 5], remainder=Decimal(97))
     try:
         ledger.begin(wanted, limits)
-    except Refused as refused:
+    except RefusedError as refused:
         say(refused.code)
     else:
         say("runs")
@@ -404,14 +404,14 @@ def test_locked_by_a_stranger(ledger: Any, folder):
 
 def test_locked_by_another_process_of_ours(ledger: Any, folder):
     ledger.newest_at()
-    with turn(folder / "ledger.turn", 1):
+    with exclusive_lock(folder / "ledger.turn", 1):
         assert attempt(ledger) == "ledger_unavailable"
     assert attempt(ledger) == "runs"
 
 
 def test_a_file_stands_where_the_folder_should_be(tmp_path):
     (tmp_path / "state").write_text("")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         again(tmp_path / "state").begin(intent(), LIMITS)
     assert refused.value.code == "ledger_unavailable"
     assert "a file stands where" in refused.value.message
@@ -442,7 +442,7 @@ try:
         ledger.begin(wanted, limits)
         ran += 1
         ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
-except Refused as refused:
+except RefusedError as refused:
     say(refused.code, ran)
 limit(resource.RLIM_INFINITY)
 last = intent("last")
@@ -552,7 +552,7 @@ def test_a_ledger_of_another_version(folder):
     filled(folder)
     rewritten(folder, "PRAGMA user_version = 2")
     with closing(again(folder)) as ledger:
-        with pytest.raises(Refused, match="version 2") as refused:
+        with pytest.raises(RefusedError, match="version 2") as refused:
             ledger.begin(intent(), LIMITS)
         assert refused.value.code == "ledger_unavailable"
         assert code(ledger.new) == "ledger_unavailable"
@@ -797,7 +797,7 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
 )
 def test_a_confirmation_of_another_kind_is_named(ledger: Any, minted, checked, words):
     id_ = ledger.mint(BINDING, "Refund 97", "facts", minted).id
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(RefusedError, match=words):
         ledger.check(id_, BINDING, "Refund 97", checked)
 
 
@@ -887,7 +887,7 @@ def test_a_clock_that_went_back_makes_no_confirmation_younger(ledger: Any, clock
 def test_a_confirmation_for_something_else_says_what_differs(ledger: Any, field, words):
     wanted = two_step(ledger)
     told_ = {f: getattr(BINDING, f) for f in BINDING.__slots__} | {field: "else"}
-    with pytest.raises(Refused, match=words) as refused:
+    with pytest.raises(RefusedError, match=words) as refused:
         ledger.begin(wanted, LIMITS, Binding(**told_))
     assert refused.value.code == "confirmation_mismatch"
     ledger.begin(wanted, LIMITS, BINDING)
@@ -932,7 +932,7 @@ def test_a_block_reports_its_reason_and_the_minutes_that_are_left(ledger: Any, c
     ledger.block(identity_key(intent()), why)
     for age, minutes in ((0, 11), (1, 10), (60, 10), (61, 9), (599, 1)):
         clock.at = START + age
-        with pytest.raises(Refused, match=f"^{why}: {words}.* for {minutes} min"):
+        with pytest.raises(RefusedError, match=f"^{why}: {words}.* for {minutes} min"):
             ledger.begin(intent(), LIMITS)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.records import Intent, Past, moment
 from kartra_mcp.ledger.rules import (
@@ -59,11 +59,13 @@ def code(refusal) -> str | None:
     return refusal.code
 
 
-def repeated(wanted: Intent, done: list[Past]) -> Refused | None:
+def repeated(wanted: Intent, done: list[Past]) -> RefusedError | None:
     return repeats(normalised(wanted), done, NOW, 30)
 
 
-def capped(wanted: Intent, limits: Limits, today: list[Past], now: float = NOW) -> Refused | None:
+def capped(
+    wanted: Intent, limits: Limits, today: list[Past], now: float = NOW
+) -> RefusedError | None:
     return over_cap(normalised(wanted), limits, today, now)
 
 

@@ -14,8 +14,8 @@ import pytest
 from anyio import CancelScope
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.models import Action, Executed, RawRequest, Reply
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import Action, ActionResult, Executed, RawRequest
 from kartra_mcp.membrane import cli_output
 from kartra_mcp.membrane.cli_client import CLI, read_version, request_flags
 from kartra_mcp.membrane.client import ToDo
@@ -139,7 +139,7 @@ async def test_an_action_runs_with_its_input_in_one_word(program: Recorder):
     program.answers(say({"output": {"ok": 1}, "actionRunId": "r1"}))
     arguments = {"email": "a@b.c", "note": "--json 'é' \"q\"\n$HOME", "n": 97.5}
     reply = await program.cli.run(ACTION, arguments, "c1", ToDo(soon()))
-    assert reply == Reply({"ok": 1}, "r1")
+    assert reply == ActionResult({"ok": 1}, "r1")
     (words,) = program.starts
     assert words[:4] == ["action", "run", "650e12", "--connectionId=c1"]
     assert words[4].startswith("--input={")
@@ -200,21 +200,21 @@ def test_a_request_without_a_body_has_no_data_and_no_type():
 async def test_an_id_that_would_be_read_as_a_flag_is_refused_before_any_start(
     program: Recorder, word: str
 ):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         await program.cli.run(Action(id=word, key="", name=""), {}, "c1", ToDo(soon()))
     assert (caught.value.code, caught.value.executed) == ("invalid_arguments", Executed.NO)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         await program.cli.request(RawRequest("GET", "/api"), word, ToDo(soon()))
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         await program.cli.connection(word, soon())
     assert program.starts == []
 
 
 @anyio
 async def test_a_program_that_was_not_found_is_told_by_every_verb(tmp_path: Path):
-    missing = Refused("program_missing", "m", "r")
+    missing = RefusedError("program_missing", "m", "r")
     cli = CLI(missing, {}, lambda: tmp_path, Turns(1))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         await cli.connections(soon())
     assert caught.value is missing
 
@@ -424,7 +424,7 @@ async def test_a_large_output_is_read_beside_the_event_loop(
     monkeypatch.setattr(cli_output, "read_value", noted)
     program.answers(say({"output": "x" * size, "actionRunId": "r"}))
     reply = await program.cli.run(ACTION, {}, "c1", ToDo(soon()))
-    assert reply == Reply("x" * size, "r")
+    assert reply == ActionResult("x" * size, "r")
     assert readers == [size == 10]
 
 
@@ -453,7 +453,7 @@ async def test_a_write_that_was_started_and_brought_no_success_is_unknown(
 
 @anyio
 async def test_an_input_too_large_for_a_word_is_refused_before_any_start(program: Recorder):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         await program.cli.run(ACTION, {"note": "x" * 200_000}, "c1", ToDo(soon(), write=True))
     assert (caught.value.code, caught.value.executed) == ("input_too_large", Executed.NO)
     assert program.starts == []

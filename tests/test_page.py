@@ -36,8 +36,8 @@ from waiting import gone, until
 
 from kartra_mcp.app.page_discovery import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
 from kartra_mcp.app.page_launcher import Starter
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.sanitize import without_secrets
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.sanitize import redact_secrets
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.running_locks import RunningLocks
 from kartra_mcp.processes.detached import start_apart
@@ -166,7 +166,7 @@ async def test_the_address_is_told_and_recorded_nowhere(place):
     async with connect(place, "legacy") as client:
         address = (await refund(client)).error["confirmation"]["address"]
     _, token = at(address)
-    assert without_secrets(address) == address
+    assert redact_secrets(address) == address
     kept = [file for file in ledger_folder(place).rglob("*") if file.is_file()]
     assert [file.name for file in kept if token.encode() in file.read_bytes()] == []
 
@@ -529,7 +529,7 @@ def test_the_browser_is_opened_at_an_address_that_works(place, tmp_path):
 
 
 def _refused(work: Callable[[], Any]) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         work()
     return caught.value.code
 

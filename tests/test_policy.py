@@ -560,7 +560,7 @@ def raw_call(*commands: Command) -> Call:
         title="Raw Kartra write",
         operation=request,
         risk=max(WRITE, policy_risk.request_risk(request)),
-        names=frozenset({"kartra_proxy_write"}),
+        policy_names=frozenset({"kartra_proxy_write"}),
         commands=commands,
     )
 
@@ -750,7 +750,7 @@ def test_the_gates_of_tools_are_listed_by_command_and_risk():
     assert gates.tool_gates(["kartra_edit_lead", "kartra_other"], rules) == {
         "kartra_edit_lead (write)": Gate.HUMAN,
         "kartra_edit_lead (destructive)": Gate.HUMAN,
-        **{f"kartra_other ({risk.word})": Gate.PREVIEW for risk in Risk},
+        **{f"kartra_other ({risk.label})": Gate.PREVIEW for risk in Risk},
     }
     closed = Rules({**FLAGS, WRITE: Gate.DENY}, tools=rules.tools)
     assert gates.tool_gates(["kartra_edit_lead"], closed) == {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kartra_mcp.consent import preview as previews
 from kartra_mcp.consent.facts import Facts
-from kartra_mcp.core.elicitation import Answered, Question
+from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
 from kartra_mcp.kartra.operations import Act, Target
 
@@ -245,8 +245,8 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("action", "content", "seconds", "typed", "verdict"), ANSWERS)
 def test_answers(action, content, seconds, typed, verdict):
-    answered = Answered(action, content, seconds)
-    assert previews.read_answer(answered, Question("?", typed)) == verdict
+    answered = ElicitationResponse(action, content, seconds)
+    assert previews.read_answer(answered, FormElicitation("?", typed)) == verdict
 
 
 json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([True])
@@ -258,6 +258,8 @@ json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(
     st.floats(allow_nan=False),
 )
 def test_nothing_but_the_boolean_true_of_a_person_is_a_yes(action, content, seconds):
-    verdict = previews.read_answer(Answered(action, content, seconds), Question("?"))
+    verdict = previews.read_answer(
+        ElicitationResponse(action, content, seconds), FormElicitation("?")
+    )
     meant = action == "accept" and content.get("confirm") is True and seconds >= 1
     assert (verdict == "yes") == meant

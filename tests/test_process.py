@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.processes import runner
 from kartra_mcp.processes.child import Drained
 from kartra_mcp.processes.runner import DeadlinePassed, Finished, child_env, run, too_large
@@ -350,10 +350,10 @@ async def refusal(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     seconds: float = 10,
-) -> Refused:
+) -> RefusedError:
     """What `run` refuses with, and that it started nothing."""
     started: list[bool] = []
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         await run(
             command,
             env=env or ENV,

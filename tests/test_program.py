@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.membrane.executable import path_with, resolve, shim_target
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes")
@@ -21,8 +21,8 @@ def program(file: Path, mode: int = 0o755, text: str = "") -> Path:
     return file
 
 
-def refusal(setting: str | None, path: str, platform: str, home: Path) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(setting: str | None, path: str, platform: str, home: Path) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
         resolve(setting, path, platform, home)
     assert caught.value.code == "program_missing"
     assert "KARTRA_MCP_MEMBRANE" in caught.value.remedy

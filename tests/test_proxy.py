@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra.request_body import TREE_RULES
 from kartra_mcp.kartra.request_guard import (
@@ -336,7 +336,7 @@ def refusal(arguments, *judges):
         for judge in judges:
             judge(request)
 
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         judged()
     return caught.value
 

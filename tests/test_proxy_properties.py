@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote_plus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.request_guard import read_request, require_own_tools, require_reads
@@ -91,7 +91,7 @@ def passes(arguments, judge=require_reads):
     try:
         request = read_request(arguments)
         judge(request)
-    except Refused:
+    except RefusedError:
         return None
     return request
 

@@ -10,8 +10,8 @@ import pytest
 
 from kartra_mcp.calls.reconciliation import finding, logged
 from kartra_mcp.consent.facts import Facts
-from kartra_mcp.core.errors import Failed, Refused
-from kartra_mcp.core.models import Reply, Risk
+from kartra_mcp.core.errors import RefusedError, UpstreamError
+from kartra_mcp.core.models import ActionResult, Risk
 from kartra_mcp.kartra.operations import Act, Target
 from kartra_mcp.membrane.responses import RunLog
 
@@ -170,12 +170,12 @@ def test_the_reason_names(name: str):
     assert text in finding(entry([]), facts, NOW, 0).why
 
 
-DONE = RunLog("done", Reply({"status": "Success"}))
+DONE = RunLog("done", ActionResult({"status": "Success"}))
 EMPTY = RunLog("empty")
-TURNED_AWAY = RunLog("away", problem=Refused("rate_limited", "m", "r"))
-UNKNOWN = RunLog("lost", problem=Failed("timed_out", "m", "r"))
+TURNED_AWAY = RunLog("away", problem=RefusedError("rate_limited", "m", "r"))
+UNKNOWN = RunLog("lost", problem=UpstreamError("timed_out", "m", "r"))
 KARTRA_ERROR = {"status": "Error", "message": "no", "type": "206"}
-REFUSED_BY_KARTRA = RunLog("kartra", Reply(KARTRA_ERROR))
+REFUSED_BY_KARTRA = RunLog("kartra", ActionResult(KARTRA_ERROR))
 
 LOGS: dict[str, tuple[list[RunLog], Risk, tuple[str, str] | None]] = {
     "none": ([], Risk.IRREVERSIBLE, None),
@@ -204,10 +204,10 @@ LOGS: dict[str, tuple[list[RunLog], Risk, tuple[str, str] | None]] = {
 @pytest.mark.parametrize("name", LOGS)
 def test_the_logs_of_runs_prove(name: str):
     logs, risk, expected = LOGS[name]
-    found = logged(logs, risk.word)
+    found = logged(logs, risk.label)
     assert (None if found is None else (found.state, found.run)) == expected
 
 
 def test_an_undocumented_error_in_a_log_proves_nothing():
-    log = RunLog("odd", Reply({"status": "Error", "message": "no", "type": "99999"}))
-    assert logged([log], Risk.IRREVERSIBLE.word) is None
+    log = RunLog("odd", ActionResult({"status": "Error", "message": "no", "type": "99999"}))
+    assert logged([log], Risk.IRREVERSIBLE.label) is None

@@ -8,7 +8,7 @@ import pytest
 import kartra_mcp
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.catalogue import build
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Rules
 from kartra_mcp.server.guide import guide
@@ -163,7 +163,7 @@ def test_names_from_membrane_are_cleaned():
 
 @pytest.mark.parametrize("uri", ["", "kartra://", "kartra://guide/", "KARTRA://GUIDE", "file:///"])
 def test_any_other_uri_is_refused(uri):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         read_resource(uri, CATALOGUE, OWN, RULES, {})
 
     assert refused.value.code == "invalid_arguments"

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.calls.pagination import Page, at, first_page, read_on
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.sanitize import as_json
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.sanitize import dump_json
 
 
 def rows(number: int) -> list[dict[str, object]]:
@@ -30,7 +30,7 @@ def test_a_large_list_is_cut_at_whole_items_and_the_rest_of_the_result_stays():
     tags = page.shown["lead_details"]["tags"]
     assert tags == rows(500)[: len(tags)]
     assert (page.path, page.total, page.next_offset) == ("/lead_details/tags", 500, len(tags))
-    assert len(as_json(page.shown)) <= 2_000
+    assert len(dump_json(page.shown)) <= 2_000
 
 
 def test_reading_on_reaches_the_end_and_loses_nothing():
@@ -65,7 +65,7 @@ def test_a_long_text_is_read_in_parts():
 
 @pytest.mark.parametrize("path", ["/nothing", "/lead/9", "/lead/-1", "/lead/x", "/lead/0/a"])
 def test_a_path_to_nothing_is_refused(path):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         at({"lead": [1]}, path)
     assert refused.value.code == "invalid_arguments"
 
@@ -184,5 +184,5 @@ def test_an_item_of_the_account_that_looks_like_a_mark_is_none():
 
 @pytest.mark.parametrize("step", ["9" * 5_000, "00", "²", "٣", "-0", "1.0"])
 def test_an_index_that_is_no_plain_number_is_a_path_to_nothing(step):
-    with pytest.raises(Refused, match="nothing at this path"):
+    with pytest.raises(RefusedError, match="nothing at this path"):
         at({"lead": [1, 2, 3, 4]}, f"/lead/{step}")

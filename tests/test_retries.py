@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.calls.retry import retry_after
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.membrane.limiter import Pace
 
@@ -86,12 +86,14 @@ async def test_nothing_else_is_tried_again(  # noqa: PLR0917
     assert (answer.code, answer.executed, started) == (code, executed, times)
 
 
-LIMITED = Failed("rate_limited", "m", "r", executed=Executed.NO)
-LIMITED_UNKNOWN = Failed("rate_limited", "m", "r")
-LIMITED_UNREAD = Failed("rate_limited", "m", "r", executed=Executed.NO, answered=False)
-UNREAD = Failed("membrane_error", "m", "r", answered=False)
-UNREAD_NOT_EXECUTED = Failed("membrane_error", "m", "r", executed=Executed.NO, answered=False)
-REFUSED = Refused("read_only", "m", "r")
+LIMITED = UpstreamError("rate_limited", "m", "r", executed=Executed.NO)
+LIMITED_UNKNOWN = UpstreamError("rate_limited", "m", "r")
+LIMITED_UNREAD = UpstreamError("rate_limited", "m", "r", executed=Executed.NO, answered=False)
+UNREAD = UpstreamError("membrane_error", "m", "r", answered=False)
+UNREAD_NOT_EXECUTED = UpstreamError(
+    "membrane_error", "m", "r", executed=Executed.NO, answered=False
+)
+REFUSED = RefusedError("read_only", "m", "r")
 READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.core.display import os_user
+from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.options import NOTHING, flags_of
 from kartra_mcp.policy import gates as policy
@@ -80,7 +80,7 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
     "TRANSPORT": ("auto", "cli", "cli", "API", "api"),
     "PAGE": (True, "off", False, "on", True),
-    "ACTOR": (os_user(), "ann", "ann", "shop bot", "shop bot"),
+    "ACTOR": (get_os_user(), "ann", "ann", "shop bot", "shop bot"),
 }
 
 # Setting → values that cannot be used, and the strictest, which is used instead.

@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from kartra_mcp.consent.flow import Asked, Consent
-from kartra_mcp.core.deadline import Deadline, Patience
-from kartra_mcp.core.elicitation import Answered, Client, QuestionToReturn
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
+from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, InputRequired
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Action, Call, Command, Gate, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, Minted, new_intent_id
@@ -51,23 +51,25 @@ def draft(_: object) -> Intent:
     )
 
 
-async def agree(consent: Consent, client: Client) -> object:
+async def agree(consent: Consent, client: ClientContext) -> object:
     binding = Binding(CALL.tool, "d", "c", "", "a", "", "p")
-    patience = Patience(Deadline.after(50))
+    patience = ExtendableDeadline(Deadline.after(50))
     asked = Asked(CALL, Gate.PREVIEW, binding, read, client, draft, Limits(), patience)
     return await consent.agree(asked)
 
 
 async def question(consent: Consent) -> str:
-    with pytest.raises(QuestionToReturn) as asked:
-        await agree(consent, Client(can_ask=True))
+    with pytest.raises(InputRequired) as asked:
+        await agree(consent, ClientContext(supports_forms=True))
     return asked.value.state
 
 
-def yes(state: str) -> Client:
+def yes(state: str) -> ClientContext:
     """A host that answers now."""
-    answer = Answered("accept", {"confirm": True})
-    return Client(can_ask=True, answer=answer, state=state, arrived=time.time())
+    answer = ElicitationResponse("accept", {"confirm": True})
+    return ClientContext(
+        supports_forms=True, response=answer, request_state=state, received_at=time.time()
+    )
 
 
 @pytest.mark.anyio
@@ -77,7 +79,7 @@ async def test_a_slow_program_does_not_make_a_host_a_person(tmp_path):
         consent = Consent(ledger)
         at_once = yes(await question(consent))
         await anyio.sleep(SLOW)  # what a refresh of the list may take, after the answer came
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             await agree(consent, at_once)
     assert refused.value.code == "answered_by_host"
 
@@ -100,6 +102,6 @@ async def test_a_slow_ledger_does_not_make_a_host_a_person(tmp_path):
     with closing(Slow(tmp_path)) as ledger:
         consent = Consent(ledger)
         state = await question(consent)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             await agree(consent, yes(state))
     assert refused.value.code == "answered_by_host"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.state_dir import StateDir
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from kartra_mcp.core.state_dir import State
     ids=ascii,
 )
 def test_json_comes_back_as_it_was(tmp_path: Path, value: Any):
-    state = State(tmp_path / "new" / "folder")
+    state = StateDir(tmp_path / "new" / "folder")
     assert state.write("x.json", value)
     assert state.read("x.json") == value
     assert [file.name for file in state.folder.iterdir()] == ["x.json"]
@@ -29,24 +29,24 @@ def test_json_comes_back_as_it_was(tmp_path: Path, value: Any):
 )
 def test_what_is_damaged_is_as_if_it_were_not_there(tmp_path: Path, content: bytes):
     (tmp_path / "x.json").write_bytes(content)
-    assert State(tmp_path).read("x.json") is None
-    assert State(tmp_path).read("y.json") is None
+    assert StateDir(tmp_path).read("x.json") is None
+    assert StateDir(tmp_path).read("y.json") is None
 
 
 def test_a_folder_that_cannot_be_written_costs_no_call(tmp_path: Path):
     (tmp_path / "file").touch()
-    state = State(tmp_path / "file")
+    state = StateDir(tmp_path / "file")
     assert not state.write("x.json", {})
-    assert state.problem
-    assert state.work().is_dir()
+    assert state.error
+    assert state.work_dir().is_dir()
     state.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 def test_only_this_user_can_look(tmp_path: Path):
-    state = State(tmp_path / "state")
+    state = StateDir(tmp_path / "state")
     state.write("x.json", {})
-    work = state.work()
+    work = state.work_dir()
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (state.folder, work)}
     assert set(modes.values()) == {0o700}
     assert stat.S_IMODE((state.folder / "x.json").stat().st_mode) == 0o600

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.core.sanitize import (
-    as_json,
-    clean,
-    clean_json,
-    cleaned_with_line,
-    cut,
-    shown,
-    without_ansi,
-    without_secrets,
+    dump_json,
+    map_strings,
+    redact_secrets,
+    safe_excerpt,
+    sanitize_and_dump,
+    strip_ansi,
+    strip_control_chars,
+    truncate,
 )
 
 HIDDEN = {
@@ -46,7 +46,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("case", HIDDEN)
 def test_what_cannot_be_seen_is_removed(case: str):
-    assert clean(f"pay{HIDDEN[case]}ment") == "payment"
+    assert strip_control_chars(f"pay{HIDDEN[case]}ment") == "payment"
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_what_cannot_be_seen_is_removed(case: str):
     ids=lambda text: f"{text!r} stays",
 )
 def test_what_can_be_seen_stays(text: str):
-    assert clean(text) == text
+    assert strip_control_chars(text) == text
 
 
 def test_a_line_break_of_windows_is_a_line_break():
-    assert clean("a\r\nb") == "a\nb"
+    assert strip_control_chars("a\r\nb") == "a\nb"
 
 
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"])))
 def test_cleaning_twice_changes_nothing_and_leaves_nothing_hidden(text: str):
-    once = clean(text)
-    assert clean(once) == once
+    once = strip_control_chars(text)
+    assert strip_control_chars(once) == once
     hidden = {c for c in once if unicodedata.category(c) in {"Cc", "Cf", "Cs"}}
     assert hidden <= {"\n", "\t"}
 
@@ -73,7 +73,7 @@ def test_cleaning_twice_changes_nothing_and_leaves_nothing_hidden(text: str):
 @pytest.mark.parametrize("case", HIDDEN)
 def test_what_cannot_be_seen_is_removed_from_json_as_one_line(case: str):
     hidden = HIDDEN[case]
-    assert cleaned_with_line({f"p{hidden}ay": [f"me{hidden}nt"]}) == (
+    assert sanitize_and_dump({f"p{hidden}ay": [f"me{hidden}nt"]}) == (
         {"pay": ["ment"]},
         '{"pay":["ment"]}',
     )
@@ -88,13 +88,13 @@ ANY_JSON = st.recursive(
 
 @given(ANY_JSON)
 def test_what_is_cleaned_as_one_line_is_as_clean_as_each_string_by_itself(given_json: object):
-    each = clean_json(given_json)
-    assert cleaned_with_line(given_json) == (each, as_json(each))
+    each = map_strings(given_json)
+    assert sanitize_and_dump(given_json) == (each, dump_json(each))
 
 
 def test_json_is_cleaned_everywhere_and_loses_no_field():
     given_json = {"a\u200b": "x\u202ey", "a": [None, True, 1.5, {"b\0": ""}]}
-    assert clean_json(given_json) == {"a": "xy", "a (2)": [None, True, 1.5, {"b": ""}]}
+    assert map_strings(given_json) == {"a": "xy", "a (2)": [None, True, 1.5, {"b": ""}]}
 
 
 SECRETS = {
@@ -124,8 +124,8 @@ SECRETS = {
 @pytest.mark.parametrize("case", SECRETS)
 def test_a_secret_is_removed(case: str):
     text, secret = SECRETS[case]
-    assert secret not in without_secrets(text)
-    assert without_secrets(without_secrets(text)) == without_secrets(text)
+    assert secret not in redact_secrets(text)
+    assert redact_secrets(redact_secrets(text)) == redact_secrets(text)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_secret_is_removed(case: str):
     ids=["bare", "spaced", "dashed", "at the end of a sentence", "before a comma"],
 )
 def test_of_a_card_the_last_four_digits_stay(text: str, left: str):
-    assert without_secrets(text) == left
+    assert redact_secrets(text) == left
 
 
 @pytest.mark.parametrize(
@@ -166,22 +166,22 @@ def test_of_a_card_the_last_four_digits_stay(text: str, left: str):
     ],
 )
 def test_what_is_no_secret_stays(text: str):
-    assert without_secrets(text) == text
+    assert redact_secrets(text) == text
 
 
 def test_colours_and_links_of_a_terminal_are_removed():
-    assert without_ansi("\x1b[31mred\x1b[0m \x1b]8;;https://x\x07link\x1b]8;;\x07") == "red link"
+    assert strip_ansi("\x1b[31mred\x1b[0m \x1b]8;;https://x\x07link\x1b]8;;\x07") == "red link"
 
 
 @pytest.mark.parametrize(
     ("length", "left"), [(5, "12345"), (4, "123…"), (1, "…")], ids=["whole", "cut", "nothing"]
 )
 def test_cut_text_is_never_longer_than_asked(length: int, left: str):
-    assert cut("12345", length) == left
+    assert truncate("12345", length) == left
 
 
 def test_shown_text_is_clean_without_secrets_and_cut():
-    text = shown("\x1b[1m\u202eapi_key=s3cr3t " + "x" * 600)
+    text = safe_excerpt("\x1b[1m\u202eapi_key=s3cr3t " + "x" * 600)
     assert text.startswith("api_key=[removed] xxx")
     assert len(text) == 500
 
@@ -189,10 +189,10 @@ def test_shown_text_is_clean_without_secrets_and_cut():
 @pytest.mark.parametrize("piece", ["a-", "eyJ-", 'token:"\\', "\x1b]", "4 ", "http://"], ids=repr)
 def test_a_huge_text_is_shown_in_no_time(piece: str):
     began = time.monotonic()
-    assert len(shown(piece * 2_000_000)) <= 500
+    assert len(safe_excerpt(piece * 2_000_000)) <= 500
     assert time.monotonic() - began < 2
 
 
 @given(st.text(), st.integers(1, 50))
 def test_shown_text_is_never_longer_than_asked(text: str, length: int):
-    assert len(shown(text, length)) <= length
+    assert len(safe_excerpt(text, length)) <= length

@@ -227,7 +227,7 @@ def _action(key: str) -> tuple[Risk, str, Risk, str]:
 
 
 def _risk(most: Risk, least: Risk) -> str:
-    return most.word if most is least else f"{least.word} or {most.word}"
+    return most.label if most is least else f"{least.label} or {most.label}"
 
 
 def _gate(gates: Mapping[Risk, Gate], most: Risk, least: Risk) -> str:

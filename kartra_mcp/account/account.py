@@ -30,12 +30,12 @@ from kartra_mcp.account.snapshot import (
 from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Connection, Executed
-from kartra_mcp.core.sanitize import clean, cut
-from kartra_mcp.core.state_dir import State
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
+from kartra_mcp.core.state_dir import StateDir
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.membrane.client import Membrane, Program
 from kartra_mcp.membrane.pagination import ActionList, joined
 
@@ -71,7 +71,7 @@ class Account:
     """
 
     def __init__(
-        self, membrane: Membrane, state: State, *, wanted: str | None, own: frozenset[str]
+        self, membrane: Membrane, state: StateDir, *, wanted: str | None, own: frozenset[str]
     ) -> None:
         self._membrane = membrane
         self._state = state
@@ -124,7 +124,7 @@ class Account:
     async def _read(self) -> None:
         """What is on disk, however long, read without holding up other calls."""
         if self._served is None:
-            saved = await in_thread(self._saved)
+            saved = await run_in_thread(self._saved)
             self._served = self._served or saved
 
     async def entry(self, tool: str, deadline: Deadline) -> Entry:
@@ -229,7 +229,7 @@ class Account:
             raise wrong_program(served.program)
         if served.connection and served.confirmed_within(FRESH_FOR):
             return served.connection
-        raise Refused(
+        raise RefusedError(
             "not_enough_time" if write else "catalogue_unavailable",
             "Membrane did not answer in time which connection there is; nothing was started.",
             "Ask for kartra_status, then repeat the call.",
@@ -282,7 +282,7 @@ class Account:
             listed = await self._membrane.actions(connection.id, deadline)
         except KartraMCPError as problem:
             return met(found, problem) if connection.usable else found
-        return await in_thread(self._kept, found, connection, listed)
+        return await run_in_thread(self._kept, found, connection, listed)
 
     def _kept(self, found: Served, connection: Connection, listed: ActionList) -> Served:
         now = time.time()
@@ -338,7 +338,7 @@ class Account:
         known = await self._with_the_named(known, deadline)
         try:
             chosen = selection.choose(known, self._wanted, served_last)
-        except Refused as problem:
+        except RefusedError as problem:
             if problem.code == "no_connection" and not self._wanted:
                 raise selection.no_connection(await self._connector(deadline)) from None
             raise
@@ -389,9 +389,9 @@ class Account:
             return nothing_listed(served)
         near = difflib.get_close_matches(tool, served.catalogue.entries, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
-        return Refused(
+        return RefusedError(
             "unknown_tool",
-            f"There is no tool {cut(clean(tool), 60)!r}.{hint}",
+            f"There is no tool {truncate(strip_control_chars(tool), 60)!r}.{hint}",
             "List the tools again, or ask for kartra_status.",
         )
 
@@ -403,7 +403,7 @@ def _at_most(seconds: float, deadline: Deadline) -> Deadline:
 
 def _speaks_otherwise(program: Program, failure: KartraMCPError) -> bool:
     """Whether the program is another one: its version says so, or it says nothing readable."""
-    silent = not failure.answered and failure.code in ("membrane_error", "unreadable_answer")
+    silent = not failure.has_response and failure.code in ("membrane_error", "unreadable_answer")
     return program.known is False or (program.known is None and silent)
 
 

@@ -33,9 +33,14 @@ from kartra_mcp.account.connect_steps import (
 )
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.core import file_locks
-from kartra_mcp.core.deadline import Deadline, Patience
-from kartra_mcp.core.elicitation import PERSON_WAIT, Address, Client, QuestionToReturn
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
+from kartra_mcp.core.elicitation import (
+    ELICITATION_TIMEOUT,
+    ClientContext,
+    InputRequired,
+    UrlElicitation,
+)
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.membrane.client import Membrane
 
@@ -58,7 +63,7 @@ class Connecting:
     account: Account
     folder: Path
 
-    async def connect(self, deadline: Deadline, client: Client) -> dict[str, Any]:
+    async def connect(self, deadline: Deadline, client: ClientContext) -> dict[str, Any]:
         """What came of it, and what is next.
 
         Raises:
@@ -66,12 +71,12 @@ class Connecting:
                 `executed` is unknown where an answer of `connect` was lost.
             QuestionToReturn: the person is asked to open the address.
         """
-        patience = Patience(deadline)
+        patience = ExtendableDeadline(deadline)
         found = await self._found_or_begun(deadline)
         if next_step(found) == "wait":
             found = await self._waited(found, deadline, lambda now: now.state not in MOVING)
         said = ""
-        if not settled(found) and found.opens and client.can_open:
+        if not settled(found) and found.action_url and client.supports_urls:
             found, said = await self._opened(found, client, patience)
         if found.usable:
             return await self._ready(found, patience.deadline)
@@ -115,7 +120,7 @@ class Connecting:
             raise
         if found:
             return found
-        raise Refused(
+        raise RefusedError(
             "no_connection",
             "Membrane has no Kartra connection, and no connector for Kartra was found. Nothing was "
             "begun.",
@@ -125,7 +130,7 @@ class Connecting:
 
     async def _told_whole(self, begun: Connection, deadline: Deadline) -> Connection:
         """What `connect` left out of its answer: some programs print an id or an address alone."""
-        if begun.usable or (begun.id and begun.opens and begun.state != "UNKNOWN"):
+        if begun.usable or (begun.id and begun.action_url and begun.state != "UNKNOWN"):
             return begun
         try:
             found = (
@@ -138,33 +143,33 @@ class Connecting:
         return joined(found, begun) if found else begun
 
     async def _opened(
-        self, found: Connection, client: Client, patience: Patience
+        self, found: Connection, client: ClientContext, patience: ExtendableDeadline
     ) -> tuple[Connection, str]:
         """The person is asked to open the address; what was said, and the connection after it."""
-        address = Address(question(found), found.opens, secrets.token_hex(8))
-        if client.open:
+        address = UrlElicitation(question(found), found.action_url, secrets.token_hex(8))
+        if client.elicit_url:
             began = anyio.current_time()
             said = "nobody"
-            with anyio.move_on_after(PERSON_WAIT):
-                said = (await client.open(address)).action
+            with anyio.move_on_after(ELICITATION_TIMEOUT):
+                said = (await client.elicit_url(address)).action
             patience.extend(anyio.current_time() - began)
-        elif client.answer is None:
-            raise QuestionToReturn(address, found.id or "connect")
+        elif client.response is None:
+            raise InputRequired(address, found.id or "connect")
         else:
-            said = client.answer.action
+            said = client.response.action
         if said != "accept":
             return found, said
         found = await self._waited(found, patience.deadline, settled)
-        if found.usable and client.opened:
-            await client.opened(address)
+        if found.usable and client.notify_url_complete:
+            await client.notify_url_complete(address)
         return found, said
 
     async def _waited(
         self, found: Connection, deadline: Deadline, until: Callable[[Connection], bool]
     ) -> Connection:
         """The connection as Membrane tells it, once it is so or the call's time is nearly over."""
-        end = deadline.at - min(KEPT, deadline.total / 4)
-        end = min(end, anyio.current_time() + PERSON_WAIT)
+        end = deadline.at - min(KEPT, deadline.timeout / 4)
+        end = min(end, anyio.current_time() + ELICITATION_TIMEOUT)
         while not until(found) and found.id and end - anyio.current_time() >= 1:
             began = anyio.current_time()
             wait = min(ONE_WAIT, int(end - began))
@@ -199,7 +204,7 @@ async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
     """
     try:
         while (held := _held(folder)) is None:
-            if not deadline.allows(write=True, after=POLL):
+            if not deadline.allows_start(write=True, after=POLL):
                 raise _in_progress()
             await anyio.sleep(POLL)
     except OSError as problem:
@@ -212,11 +217,11 @@ async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
 
 def _held(folder: Path) -> int | None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return file_locks.alone(folder / _LOCK)
+    return file_locks.try_exclusive_lock(folder / _LOCK)
 
 
-def _no_lock(problem: OSError) -> Refused:
-    return Refused(
+def _no_lock(problem: OSError) -> RefusedError:
+    return RefusedError(
         "ledger_unavailable",
         f"The file {_LOCK} in the state folder cannot be locked "
         f"({problem.strerror or type(problem).__name__}). Nothing was done.",
@@ -224,8 +229,8 @@ def _no_lock(problem: OSError) -> Refused:
     )
 
 
-def _in_progress() -> Refused:
-    return Refused(
+def _in_progress() -> RefusedError:
+    return RefusedError(
         "in_progress",
         "Another call is beginning or mending the connection. Nothing was done by this one.",
         "Ask kartra_connect, or run `kartra-mcp setup`, again in a minute.",

@@ -31,7 +31,7 @@ def next_step(connection: Connection | None) -> Step:
         return "ready"
     if connection.state in MOVING:
         return "wait"
-    if connection.state == WAITS_FOR_A_PERSON and connection.opens:
+    if connection.state == WAITS_FOR_A_PERSON and connection.action_url:
         return "open"
     return "reconnect"
 
@@ -48,7 +48,7 @@ def pending(found: Connection, said: str) -> dict[str, Any]:
     """
     if found.state in FAILED:
         require_usable(found)  # an address that stands there still is of the attempt that failed
-    if found.opens:
+    if found.action_url:
         return answer("waiting", found, f"{_SAID.get(said, '')}{_SHOW}{_NO_SECRETS}")
     if found.state in MOVING:
         return answer("building", found, "Membrane is at work: ask kartra_connect in a minute.")
@@ -63,8 +63,8 @@ def answer(state: str, found: Connection, next_: str) -> dict[str, Any]:
 
     `open` is the address for a person, `host` where it leads; both are null where there is none.
     """
-    opens = found.opens if state == "waiting" else ""
-    words = "\n".join(part for part in (found.problem, found.instructions) if part)
+    opens = found.action_url if state == "waiting" else ""
+    words = "\n".join(part for part in (found.error, found.instructions) if part)
     quoted = {"from_membrane": {"note": _QUOTED, "text": words}} if words and opens else {}
     return {
         "state": state,
@@ -99,7 +99,7 @@ def _by_hand(found: Connection) -> str:
 
 
 def question(found: Connection) -> str:
-    host = urlsplit(found.opens).netloc
+    host = urlsplit(found.action_url).netloc
     return f"To connect Kartra, open this address of {host} and sign in. Did you ask for this?"
 
 
@@ -111,5 +111,5 @@ def joined(now: Connection, before: Connection) -> Connection:
     """As it is now; what is waited for keeps the address that was told before."""
     if now.usable or now.state in FAILED:
         return now
-    opens, words = now.opens or before.opens, now.instructions or before.instructions
-    return replace(now, opens=opens, instructions=words)
+    opens, words = now.action_url or before.action_url, now.instructions or before.instructions
+    return replace(now, action_url=opens, instructions=words)

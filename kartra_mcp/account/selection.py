@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Connection
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 
 
 def is_kartra(connection: Connection) -> bool:
@@ -66,7 +66,7 @@ def to_connect(
         return ours[0]
     chosen = choose(connections, wanted, served_last)
     if chosen.state == "ARCHIVED":
-        raise Refused(
+        raise RefusedError(
             "no_connection",
             "The connection that KARTRA_MCP_CONNECTION names is archived in Membrane.",
             "Set it to the id of another connection, or restore this one in Membrane.",
@@ -79,19 +79,19 @@ def require_usable(connection: Connection) -> None:
     """Raise `connection_not_ready` unless calls can go through the connection."""
     if connection.usable:
         return
-    raise Refused(
+    raise RefusedError(
         "connection_not_ready",
         f"The Kartra connection {connection.id!r} is in the state {connection.state!r}.",
         "Reconnect it, never make a new one: ask kartra_connect, where it is listed, or run "
         f"`kartra-mcp setup` or `membrane connect --connectionId={as_word(connection.id)}` in a "
         "terminal.",
-        detail={"connection": described(connection), "reason": connection.problem},
+        detail={"connection": described(connection), "reason": connection.error},
     )
 
 
 def as_word(identity: str) -> str:
     """An id as one word of a command that a person may paste into a shell."""
-    return shlex.quote(cut(clean(identity), 120))
+    return shlex.quote(truncate(strip_control_chars(identity), 120))
 
 
 def described(connection: Connection) -> dict[str, str]:
@@ -110,14 +110,14 @@ def _named(connections: Iterable[Connection], wanted: str) -> Connection:
     if len(found) > 1:
         raise _several(found, f"{len(found)} connections have the key {wanted!r}")
     if not found:
-        raise Refused(
+        raise RefusedError(
             "no_connection",
             "The connection that KARTRA_MCP_CONNECTION names does not exist.",
             "Set it to the id of a connection from `membrane connection list`.",
             detail={"connections": [described(c) for c in known if is_kartra(c)]},
         )
     if found[0].app and not is_kartra(found[0]):
-        raise Refused(
+        raise RefusedError(
             "no_connection",
             "The connection that KARTRA_MCP_CONNECTION names belongs to another app.",
             "Set it to the id of a Kartra connection.",
@@ -126,8 +126,8 @@ def _named(connections: Iterable[Connection], wanted: str) -> Connection:
     return found[0]
 
 
-def _several(connections: Iterable[Connection], what: str) -> Refused:
-    return Refused(
+def _several(connections: Iterable[Connection], what: str) -> RefusedError:
+    return RefusedError(
         "several_connections",
         f"{what}; this server never chooses between accounts.",
         "Set KARTRA_MCP_CONNECTION to the id of the one to serve, then restart the server.",
@@ -135,7 +135,7 @@ def _several(connections: Iterable[Connection], what: str) -> Refused:
     )
 
 
-def no_connection(connector: str | None = None) -> Refused:
+def no_connection(connector: str | None = None) -> RefusedError:
     """There is none yet; with the id of Kartra's connector, the command that makes one."""
     if connector and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", connector):
         by_hand = f"`membrane connect --connectorId={connector}`."
@@ -144,7 +144,7 @@ def no_connection(connector: str | None = None) -> Refused:
             "find the connector with `membrane search kartra --elementType=connector --json`, "
             "then `membrane connect --connectorId=ID`."
         )
-    return Refused(
+    return RefusedError(
         "no_connection",
         "Membrane has no Kartra connection.",
         "Ask kartra_connect, where it is listed, or run `kartra-mcp setup` in a terminal. "

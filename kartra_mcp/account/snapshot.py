@@ -10,7 +10,7 @@ from typing import Any
 from kartra_mcp.account import selection
 from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.membrane.client import Program
@@ -64,7 +64,7 @@ def nothing_listed(served: Served) -> KartraMCPError:
             selection.require_usable(served.connection)
     except KartraMCPError as problem:
         return problem
-    return Refused(
+    return RefusedError(
         "catalogue_unavailable",
         "The list of actions has not come from Membrane yet; nothing was started.",
         "Ask for kartra_status, then repeat the call.",
@@ -101,7 +101,7 @@ def file_of(connection_id: str) -> str:
 
 
 def slip() -> KartraMCPError:
-    return Refused(
+    return RefusedError(
         "internal_error",
         "The list of actions could not be read because of an error in this server.",
         "Please report it with the version that kartra_status shows.",
@@ -109,7 +109,7 @@ def slip() -> KartraMCPError:
 
 
 def wrong_program(program: Program | None) -> KartraMCPError:
-    return Refused(
+    return RefusedError(
         "wrong_program",
         "The program called `membrane` that was found is not known to be Membrane's.",
         "Install Membrane's with `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to "

@@ -17,7 +17,7 @@ from kartra_mcp.calls.result_store import Kept
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import Finder
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.client import Membrane
 from kartra_mcp.policy.gates import Rules
 from kartra_mcp.processes import runner
@@ -35,7 +35,7 @@ class Composed:
 
     mcp: MCPServer
     membrane: Membrane
-    state: State
+    state: StateDir
     tools: Tools
 
     async def end(self) -> None:
@@ -54,7 +54,7 @@ def compose(
 
     `clock` is the ledger's: seconds since the epoch. `run_program` runs Membrane's program.
     """
-    state = State(settings.state_dir)
+    state = StateDir(settings.state_dir)
     rules = rules_of(settings)
     membrane, shown = way(settings, state, run_program)
     own = frozenset(OWN_TOOLS)

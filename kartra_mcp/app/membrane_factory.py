@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.membrane.client import Membrane
@@ -13,7 +13,7 @@ from kartra_mcp.settings import Settings, sandbox_command
 
 
 def way(
-    settings: Settings, state: State, run_program: runner.Run = runner.run
+    settings: Settings, state: StateDir, run_program: runner.Run = runner.run
 ) -> tuple[Membrane, str]:
     """What asks Membrane, and what it is called where that is shown."""
     turns = Turns(settings.max_children, settings.rate)
@@ -22,22 +22,22 @@ def way(
 
         return API(settings.api, turns), f"Membrane's API at {settings.api.host}"
     command = _no_way(settings) or find_program(settings)
-    cli = CLI(command, child_env(settings, command), state.work, turns, run_program)
+    cli = CLI(command, child_env(settings, command), state.work_dir, turns, run_program)
     return cli, shown_program(settings, command)
 
 
-def _no_way(settings: Settings) -> Refused | None:
+def _no_way(settings: Settings) -> RefusedError | None:
     """Why Membrane is not asked at all: another way may lead to another account."""
     if settings.sandbox or settings.transport in {"cli", "auto"}:
         return None
     if settings.transport == "api":
-        return Refused(
+        return RefusedError(
             "not_logged_in",
             "KARTRA_MCP_TRANSPORT is api, but there are no credentials that can be used: "
             f"{settings.api_lacks or 'none are set'}. Nothing was sent.",
             "Set them (docs/api.md), or set KARTRA_MCP_TRANSPORT to cli; then restart the server.",
         )
-    return Refused(
+    return RefusedError(
         "program_missing",
         "KARTRA_MCP_TRANSPORT has a value that this server does not know, so that Membrane is not "
         "asked. Nothing was started.",

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kartra_mcp.core.file_locks import alone, turn
+from kartra_mcp.core.file_locks import exclusive_lock, try_exclusive_lock
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.state_dir import StateDir
 
 FILE, LOCK, TURN = "page.json", "page.lock", "page.turn"
 WAIT = 1.0
@@ -84,7 +84,7 @@ def found(folder: Path) -> Page | None:
     """The page that serves this folder, which now knows that somebody was sent to it."""
     if not (folder / FILE).exists():
         return None
-    with turn(folder / TURN, WAIT):
+    with exclusive_lock(folder / TURN, WAIT):
         if not _is_held(folder):
             return None
         page = _read(folder)
@@ -96,8 +96,8 @@ def found(folder: Path) -> Page | None:
 def claim(folder: Path) -> Held | None:
     """Become the one page of this folder; None: there is one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with turn(folder / TURN, WAIT):
-        descriptor = alone(folder / LOCK)
+    with exclusive_lock(folder / TURN, WAIT):
+        descriptor = try_exclusive_lock(folder / LOCK)
         if descriptor is None:
             return None
         (folder / FILE).unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def claim(folder: Path) -> Held | None:
 def announce(folder: Path, page: Page) -> bool:
     """Tell where it is, to this user alone."""
     told = {"pid": page.pid, "port": page.port, "secret": page.secret.hex()}
-    return State(folder).write(FILE, told)
+    return StateDir(folder).write(FILE, told)
 
 
 def is_replaced(folder: Path, page: Page) -> bool:
@@ -127,7 +127,7 @@ def withdraw(folder: Path, held: Held, unless_sent_within: float | None = None) 
 
     Done once, it does nothing more: what is announced by then is another page.
     """
-    with turn(folder / TURN, WAIT):
+    with exclusive_lock(folder / TURN, WAIT):
         if held.descriptor is None:
             return True
         if unless_sent_within is not None and _was_sent_within(folder, unless_sent_within):
@@ -145,14 +145,14 @@ def _was_sent_within(folder: Path, seconds: float) -> bool:
 
 
 def _is_held(folder: Path) -> bool:
-    held = alone(folder / LOCK)
+    held = try_exclusive_lock(folder / LOCK)
     if held is not None:
         os.close(held)
     return held is None
 
 
 def _read(folder: Path) -> Page | None:
-    told = State(folder).read(FILE)
+    told = StateDir(folder).read(FILE)
     if not is_object(told):
         return None
     pid, port, secret = told.get("pid"), told.get("port"), told.get("secret")

@@ -21,9 +21,9 @@ from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.raw_calls import raw_call
 from kartra_mcp.catalogue.search import Finder
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.elicitation import Client
-from kartra_mcp.core.models import Call, Reply
-from kartra_mcp.core.sanitize import cleaned_with_line, cut
+from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.models import ActionResult, Call
+from kartra_mcp.core.sanitize import sanitize_and_dump, truncate
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Rules, refuse
 from kartra_mcp.settings import Settings
@@ -58,7 +58,9 @@ class Tools:
             return self.exposure.definitions(EMPTY)
         return self.exposure.definitions(await self.account.listed())
 
-    async def call(self, name: str, given: Mapping[str, Any] | None, client: Client) -> Answer:
+    async def call(
+        self, name: str, given: Mapping[str, Any] | None, client: ClientContext
+    ) -> Answer:
         """A success.
 
         Raises:
@@ -75,7 +77,7 @@ class Tools:
         return self._answer(await self._own(own, given or {}, deadline, client))
 
     async def _own_name(
-        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: Client
+        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
     ) -> Done:
         def call(entry: Entry) -> Call:
             gated = gates.gated(entry.risk, entry.names, self.rules)
@@ -84,7 +86,7 @@ class Tools:
         return await self._action(name, call, deadline, client)
 
     async def _by_name(
-        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: Client
+        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
     ) -> Done:
         run = run_by_name.run_of(tool, given)
 
@@ -94,7 +96,7 @@ class Tools:
         return await self._action(run.action, call, deadline, client)
 
     async def _action(
-        self, name: str, call_of: Callable[[Entry], Call], deadline: Deadline, client: Client
+        self, name: str, call_of: Callable[[Entry], Call], deadline: Deadline, client: ClientContext
     ) -> Done:
         entry = await self.account.entry(name, deadline)
         refuse(self.exposure.hidden(entry))
@@ -107,9 +109,9 @@ class Tools:
         return await self.gateway.run(call, deadline, current, client)
 
     async def _own(
-        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: Client
+        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
     ) -> Done:
-        does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[Reply]]] = {
+        does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[ActionResult]]] = {
             builtin_tools.STATUS.name: self._status,
             builtin_tools.SEARCH.name: self._search,
             builtin_tools.DESCRIBE.name: self._describe,
@@ -120,7 +122,7 @@ class Tools:
             return Done(await does[tool.name](own_arguments(tool, given), deadline))
         if tool is builtin_tools.CONNECT:
             own_arguments(tool, given)
-            return Done(Reply(await self.connecting.connect(deadline, client)))
+            return Done(ActionResult(await self.connecting.connect(deadline, client)))
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
             return await self._by_name(tool, given, deadline, client)
         call = raw_call(tool, given, self.rules)
@@ -130,31 +132,31 @@ class Tools:
         """What `kartra_status` tells, after asking Membrane again."""
         served = await self.account.looked_at(deadline)
         state = self.kept.state
-        told = status(served, self.settings, self.program, state.problem)
+        told = status(served, self.settings, self.program, state.error)
         return {**told, "ledger": await self.gateway.writes().status()}
 
-    async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> Reply:
-        return Reply(await self.status(deadline))
+    async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
+        return ActionResult(await self.status(deadline))
 
-    async def _ledger(self, given: Mapping[str, Any], _: Deadline) -> Reply:
-        return Reply({"lines": await self.gateway.writes().recent(given)})
+    async def _ledger(self, given: Mapping[str, Any], _: Deadline) -> ActionResult:
+        return ActionResult({"lines": await self.gateway.writes().recent(given)})
 
-    async def _reconcile(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
-        return Reply(await self.gateway.reconcile(given["intent"], deadline))
+    async def _reconcile(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
+        return ActionResult(await self.gateway.reconcile(given["intent"], deadline))
 
-    async def _search(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+    async def _search(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
         intent = given["intent"]
         found = await self.gateway.search(intent, deadline)
         shown = [entry for entry in found if not self.exposure.hidden(entry)]
         if not shown:
             shown = await self.finder.find(intent, await self.account.listed(), FOUND)
-        return Reply({"tools": [one_line(entry) for entry in shown[:FOUND]]})
+        return ActionResult({"tools": [one_line(entry) for entry in shown[:FOUND]]})
 
-    async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> Reply:
+    async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.entry(run_by_name.action_named(given["action"]), deadline)
         refuse(self.exposure.hidden(entry))
-        return Reply(run_by_name.described(entry, self.rules))
+        return ActionResult(run_by_name.described(entry, self.rules))
 
     def _read_more(self, given: Mapping[str, Any] | None) -> Answer:
         wanted = own_arguments(builtin_tools.READ_MORE, given or {})
@@ -186,7 +188,7 @@ class Tools:
 
     def _shown(self, done: Done) -> Answer:
         """The first page of what came of it; a result that was cut is kept to be read on."""
-        whole, line = cleaned_with_line(done.reply.result)
+        whole, line = sanitize_and_dump(done.reply.result)
         page = pagination.first_page(whole, self.settings.result_chars, len(line))
         cut_off = None
         if page.goes_on:
@@ -204,7 +206,7 @@ class Tools:
 def one_line(entry: Entry) -> dict[str, str]:
     """One result of a search."""
     line = " ".join((entry.action.description or entry.title).split())
-    return {"tool": entry.tool, "does": cut(line, LINE), "risk": entry.risk.word}
+    return {"tool": entry.tool, "does": truncate(line, LINE), "risk": entry.risk.label}
 
 
 def truncated(page: pagination.Page, result_id: str) -> dict[str, Any]:

@@ -15,10 +15,19 @@ from kartra_mcp.calls import retry
 from kartra_mcp.calls.read_commands import ActionRead, how_to_read
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.consent import confirmation
-from kartra_mcp.core.deadline import Deadline, Patience
-from kartra_mcp.core.elicitation import Client
+from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
+from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Action, Call, Command, Connection, Executed, Gate, Reply, Risk
+from kartra_mcp.core.models import (
+    Action,
+    ActionResult,
+    Call,
+    Command,
+    Connection,
+    Executed,
+    Gate,
+    Risk,
+)
 from kartra_mcp.kartra.errors import raise_for_error
 from kartra_mcp.membrane.client import Membrane, Record, ToDo
 from kartra_mcp.membrane.responses import RunLog, raise_for_status
@@ -33,7 +42,7 @@ if TYPE_CHECKING:
 class Done:
     """What came of a call; a write's has a receipt."""
 
-    reply: Reply
+    reply: ActionResult
     receipt: dict[str, str] | None = None
 
 
@@ -47,7 +56,7 @@ class Gateway:
     writes: Callable[[], Writes]
 
     async def run(
-        self, call: Call, deadline: Deadline, current: Callable[[], Call], client: Client
+        self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
     ) -> Done:
         """What came of a call that may run and was agreed to.
 
@@ -122,9 +131,9 @@ class Gateway:
         return await self.writes().reconcile(intent_id, connection, read, run_logs)
 
     async def _write(
-        self, call: Call, connection: Connection, deadline: Deadline, client: Client
+        self, call: Call, connection: Connection, deadline: Deadline, client: ClientContext
     ) -> Done:
-        patience = Patience(deadline)
+        patience = ExtendableDeadline(deadline)
 
         async def read(command: Command) -> Any:
             try:
@@ -134,7 +143,7 @@ class Gateway:
                     await self._require_still_usable(patience.deadline)
                 raise
 
-        async def run_once(record: Record) -> Reply:
+        async def run_once(record: Record) -> ActionResult:
             return await self._tried(call, connection, patience.deadline, record)
 
         reply, receipt = await self.writes().run(call, connection, client, patience, read, run_once)
@@ -147,8 +156,8 @@ class Gateway:
             require_usable(found.connection)
 
     def _lacks_flag(self, call: Call) -> bool:
-        flagged = gates.call_gate(call, self.rules) is Gate.FLAG and not call.said.repeat
-        return flagged and not call.said.confirm
+        flagged = gates.call_gate(call, self.rules) is Gate.FLAG and not call.consent.repeat
+        return flagged and not call.consent.confirm
 
     async def _connection(self, call: Call, deadline: Deadline) -> Connection:
         wanted = self.account.for_write if call.writes else self.account.for_read
@@ -169,7 +178,7 @@ class Gateway:
         record: Record | None = None,
         *,
         alone: bool = False,
-    ) -> Reply:
+    ) -> ActionResult:
         """Once, and again only what surely was not executed."""
         finish = call.risk is Risk.IRREVERSIBLE
         to_do = ToDo(deadline, call.writes, finish, paced=True, record=record, alone=alone)
@@ -178,17 +187,17 @@ class Gateway:
                 return await self._once(call, connection, to_do)
             except KartraMCPError as problem:
                 wait = retry.retry_after(problem, call.risk, tries)
-                if wait is None or not deadline.allows(call.writes, after=wait):
+                if wait is None or not deadline.allows_start(call.writes, after=wait):
                     raise
                 await anyio.sleep(wait)
         raise AssertionError  # count() has no end
 
-    async def _once(self, call: Call, connection: Connection, to_do: ToDo) -> Reply:
+    async def _once(self, call: Call, connection: Connection, to_do: ToDo) -> ActionResult:
         if isinstance(call.operation, Action):
             reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
         else:
             answer = await self.membrane.request(call.operation, connection.id, to_do)
             raise_for_status(answer, write=call.writes)
-            reply = Reply(answer.body)
+            reply = ActionResult(answer.body)
         raise_for_error(reply.result, write=call.writes)
         return reply

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.sanitize import as_json
+from kartra_mcp.core.sanitize import dump_json
 
 MARK = 160
 """Characters that a mark in the place of an item too large to show may take."""
@@ -46,10 +46,10 @@ def first_page(result: Any, room: int, size: int | None = None) -> Page:
     What is cut is the largest list of it (else the largest object or text), the rest stays.
     `size` is that of its whole JSON, where it is known already.
     """
-    if (len(as_json(result)) if size is None else size) <= room:
+    if (len(dump_json(result)) if size is None else size) <= room:
         return Page(result)
     path, part = _largest(result)
-    rest = len(as_json(_with(result, path, _none_of(part))))
+    rest = len(dump_json(_with(result, path, _none_of(part))))
     if rest >= room - MARK and path:
         return _cut(result, "", room)
     page = _cut(part, path, room - rest)
@@ -86,7 +86,7 @@ def at(result: Any, path: str) -> Any:
         elif is_array(found) and _INDEX.fullmatch(step) and int(step) < len(found):
             found = found[int(step)]
         else:
-            raise Refused(
+            raise RefusedError(
                 "invalid_arguments",
                 "There is nothing at this path of the result.",
                 'Give a JSON Pointer such as "/lead_details/tags", or leave the path out.',
@@ -131,7 +131,7 @@ def _fitting(
     whole = room
     for number in range(offset, min(len(items), offset + (limit or len(items)))):
         name = names[number] if names else str(number)
-        item, size = items[number], len(as_json(items[number])) + (len(name) + 4 if names else 1)
+        item, size = items[number], len(dump_json(items[number])) + (len(name) + 4 if names else 1)
         too_large = size > whole
         if too_large:
             item, size = _mark(path, name, size), MARK
@@ -152,7 +152,7 @@ def _largest(result: Any) -> tuple[str, Any]:
     lists = [(path, part) for path, part in _places(result, "", 6) if is_array(part)]
     if not lists:
         return "", result
-    return lists[0] if len(lists) == 1 else max(lists, key=lambda found: len(as_json(found[1])))
+    return lists[0] if len(lists) == 1 else max(lists, key=lambda found: len(dump_json(found[1])))
 
 
 def _places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -72,7 +72,7 @@ def logged(logs: Sequence[RunLog], risk: str) -> Logged | None:
     if done:
         return Logged("succeeded", "Membrane's own log of the run says that it was done.", done.id)
     refused = [log for log, executed in told if executed is Executed.NO]
-    if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.word:
+    if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.label:
         why = "Membrane's own log of the run says that it was turned away."
         return Logged("failed", why, refused[0].id)
     return None

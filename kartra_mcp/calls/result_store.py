@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.state_dir import StateDir
 
 FOR_SECONDS = 15 * 60
 IN_ALL = 50 * 1024 * 1024
@@ -24,7 +24,7 @@ _ID_BYTES = 12
 class Kept:
     """The results on disk: 15 minutes each, 50 MB in all, the oldest going first."""
 
-    state: State
+    state: StateDir
     _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
 
     def keep(self, text: str, path: str) -> str:
@@ -48,7 +48,7 @@ class Kept:
         """
         found = self._fresh(identity)
         if found is None:
-            raise Refused(
+            raise RefusedError(
                 "result_expired",
                 "This result is no longer kept: results are kept for 15 minutes.",
                 "Call the tool that gave it again, if that was a read.",

@@ -17,5 +17,5 @@ def retry_after(problem: KartraMCPError, risk: Risk, tries: int) -> float | None
     turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
     if turned_away and risk < Risk.IRREVERSIBLE and tries < MOST_RETRIES:
         return 1.0
-    unread = risk is Risk.READ and not problem.answered and tries == 0
+    unread = risk is Risk.READ and not problem.has_response and tries == 0
     return 0.0 if unread else None

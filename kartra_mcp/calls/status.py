@@ -10,7 +10,7 @@ from typing import Any
 from kartra_mcp import __version__
 from kartra_mcp.account.selection import described, require_usable
 from kartra_mcp.account.snapshot import Served
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.settings import Settings
 
 
@@ -76,7 +76,7 @@ def _actions(served: Served) -> dict[str, Any]:
 
 def _rules(settings: Settings) -> dict[str, Any]:
     return {
-        "gates": {risk.word: str(gate) for risk, gate in settings.gates.items()},
+        "gates": {risk.label: str(gate) for risk, gate in settings.gates.items()},
         "tools": {pattern: str(gate) for pattern, gate in settings.tool_gates},
         "gates_of_tools": {name: str(gate) for name, gate in settings.tool_gates},
         "limits": {name: _text(value) for name, value in asdict(settings.limits).items()},
@@ -97,7 +97,7 @@ def _problems(served: Served) -> list[dict[str, Any]]:
     program = served.program
     if served.problem is None and program and not program.known:
         found.append(
-            Refused(
+            RefusedError(
                 "wrong_program",
                 "The program is not known to be Membrane's; writes are refused.",
                 "Set KARTRA_MCP_MEMBRANE to the full path of Membrane's program.",
@@ -109,7 +109,7 @@ def _problems(served: Served) -> list[dict[str, Any]]:
 def _unconfirmed(served: Served) -> KartraMCPError | None:
     if served.confirmed_at is not None or served.problem:
         return None
-    return Refused(
+    return RefusedError(
         "catalogue_unavailable",
         "Membrane has not answered in time; what is shown was not confirmed.",
         "Ask again in a minute, or raise KARTRA_MCP_TIMEOUT.",
@@ -119,7 +119,7 @@ def _unconfirmed(served: Served) -> KartraMCPError | None:
 def _lost(served: Served) -> KartraMCPError | None:
     if not served.lost:
         return None
-    return Refused(
+    return RefusedError(
         "catalogue_unavailable",
         "The list of actions could not be read whole; entries kept from before stand in.",
         "Ask again in a minute; if it stays, update the membrane program.",

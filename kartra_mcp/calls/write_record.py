@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Ending, Intent
 from kartra_mcp.ledger.running_locks import Running
@@ -28,7 +28,7 @@ class Recorded:
 
     async def begin(self) -> Begun:
         if self.running is None:
-            self.running = await in_thread(
+            self.running = await run_in_thread(
                 self.ledger.begin, self.intent, self.limits, self.binding
             )
         held = () if sys.platform == "win32" else (self.running.lock_fd,)
@@ -45,7 +45,7 @@ class Recorded:
             return ""
         detail = {"code": code} if code else {}
         try:
-            await in_thread(
+            await run_in_thread(
                 self.ledger.finish,
                 self.intent.id,
                 state,

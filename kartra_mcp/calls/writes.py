@@ -11,11 +11,11 @@ from kartra_mcp.calls.reconciliation import WHAT_TO_CHECK, Logged, finding, logg
 from kartra_mcp.calls.write_record import Recorded
 from kartra_mcp.consent.facts import Facts, Read, facts_of
 from kartra_mcp.consent.flow import Agreement, Asked, Consent, no_page
-from kartra_mcp.core.deadline import Patience
-from kartra_mcp.core.elicitation import Client
-from kartra_mcp.core.errors import KartraMCPError, Refused, internal_error
-from kartra_mcp.core.models import Action, Call, Connection, Executed, Gate, Reply, Risk
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.deadline import ExtendableDeadline
+from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
+from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Executed, Gate, Risk
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger.ledger import Ledger
@@ -41,7 +41,7 @@ KEPT_FACTS = (
 )
 """The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
 
-RunOnce = Callable[[Recorded], Awaitable[Reply]]
+RunOnce = Callable[[Recorded], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
 
@@ -81,20 +81,20 @@ class Writes:
     async def open(self) -> None:
         """Once: what died with another process is unknown now, and a looser policy is a line."""
         if not self.opened:
-            await in_thread(self._open)
+            await run_in_thread(self._open)
             self.opened = True
 
     async def void(self, connection: str) -> None:
         """The connection left READY: what was agreed to on it counts no more."""
         with suppress(KartraMCPError):  # without a ledger no id counts anyway
-            await in_thread(self.ledger.void_all, connection)
+            await run_in_thread(self.ledger.void_all, connection)
 
     async def status(self) -> dict[str, Any]:
         """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
         try:
             await self.open()
-            newest = await in_thread(self.ledger.newest, "policy") or {}
-            unknown = await in_thread(self.ledger.recent, 100, Filters(state="unknown"))
+            newest = await run_in_thread(self.ledger.newest, "policy") or {}
+            unknown = await run_in_thread(self.ledger.recent, 100, Filters(state="unknown"))
         except KartraMCPError as problem:
             return {"usable": False, "problem": problem.message, "remedy": problem.remedy}
         return {
@@ -108,15 +108,15 @@ class Writes:
     async def recent(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The newest lines, for a model: what was done and what is unknown."""
         await self.open()
-        await in_thread(self.ledger.settle)
+        await run_in_thread(self.ledger.settle)
         lead = wanted.get("lead")
         filters = Filters(
             tool=wanted.get("tool"),
             state=wanted.get("state"),
             target=self._unnamed(wanted["target"]) if "target" in wanted else None,
-            lead_hash=await in_thread(self.ledger.lead_key, lead) if lead else None,
+            lead_hash=await run_in_thread(self.ledger.lead_key, lead) if lead else None,
         )
-        lines = await in_thread(self.ledger.recent, wanted.get("count", 20), filters)
+        lines = await run_in_thread(self.ledger.recent, wanted.get("count", 20), filters)
         return [_for_a_model(line) for line in lines]
 
     async def reconcile(
@@ -127,9 +127,11 @@ class Writes:
         Membrane's own log of the run is asked first, then Kartra's account.
         """
         await self.open()
-        await in_thread(self.ledger.settle)
-        await in_thread(self.ledger.require_ended, intent_id)  # before the look, so that it counts
-        entry = await in_thread(self.ledger.show, intent_id)
+        await run_in_thread(self.ledger.settle)
+        await run_in_thread(
+            self.ledger.require_ended, intent_id
+        )  # before the look, so that it counts
+        entry = await run_in_thread(self.ledger.show, intent_id)
         if entry is None or entry["state"] != "unknown":
             raise _not_unknown(entry)
         if entry["connection"] != connection.id:
@@ -137,32 +139,32 @@ class Writes:
         proof = logged(await run_logs(float(entry["at"])), str(entry["risk"]))
         if proof:
             return await self._settled_by_log(intent_id, proof)
-        now = await in_thread(self.ledger.now)
+        now = await run_in_thread(self.ledger.now)
         facts = await facts_of(str(entry["operation"]), entry, read)
-        looks = await in_thread(self.ledger.looks, intent_id)
+        looks = await run_in_thread(self.ledger.looks, intent_id)
         found = finding(entry, facts, now, looks)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
         if found.state != "unknown":
-            await in_thread(self.ledger.reconcile, intent_id, found.state, seen)
+            await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)
         elif found.late_look:
-            await in_thread(self.ledger.note, "look", {"intent": intent_id, **seen})
+            await run_in_thread(self.ledger.note, "look", {"intent": intent_id, **seen})
         told = {"intent": intent_id, "state": found.state, "why": found.why}
         return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
 
     async def _settled_by_log(self, intent_id: str, proof: Logged) -> dict[str, Any]:
         seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
-        await in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
+        await run_in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
         return {"intent": intent_id, "state": proof.state, **seen}
 
     async def run(
         self,
         call: Call,
         connection: Connection,
-        client: Client,
-        patience: Patience,
+        client: ClientContext,
+        patience: ExtendableDeadline,
         read: Read,
         run_once: RunOnce,
-    ) -> tuple[Reply, Receipt]:
+    ) -> tuple[ActionResult, Receipt]:
         """The reply and the receipt.
 
         Raises:
@@ -187,7 +189,7 @@ class Writes:
 
     async def _recorded(
         self, recorded: Recorded, run_once: RunOnce, call: Call
-    ) -> tuple[Reply, Receipt]:
+    ) -> tuple[ActionResult, Receipt]:
         try:
             reply = await run_once(recorded)
         except KartraMCPError as problem:
@@ -206,7 +208,7 @@ class Writes:
         mails = _mails(call)
         if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
-        over = await in_thread(self.ledger.mails_last_hour) + mails > self.limits.mail_per_hour
+        over = await run_in_thread(self.ledger.mails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
     def _binding(self, call: Call, connection: Connection) -> Binding:
@@ -223,7 +225,7 @@ class Writes:
         )
 
     def _draft(
-        self, call: Call, connection: Connection, client: Client
+        self, call: Call, connection: Connection, client: ClientContext
     ) -> Callable[[Facts | None], Intent]:
         given = operations.amount_of(call)
 
@@ -243,7 +245,7 @@ class Writes:
                 known_amount=facts.moves if facts else given,
                 arguments_digest=operations.arguments_digest(call),
                 fresh=facts is not None,
-                repeat=call.said.repeat,
+                repeat=call.consent.repeat,
                 mail=_mails(call),
                 actor=self.actor,
                 client=client.name,
@@ -319,7 +321,7 @@ def _ending(problem: KartraMCPError) -> Ending:
         return "unknown"
     if problem.executed is Executed.YES:
         return "succeeded"  # a part of a chain was: what was done has to count
-    return "refused" if isinstance(problem, Refused) else "failed"
+    return "refused" if isinstance(problem, RefusedError) else "failed"
 
 
 def _receipt(intent: Intent, call: Call, missed: str) -> Receipt:
@@ -354,25 +356,25 @@ def _email(call: Call) -> str:
     return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
 
 
-def _not_unknown(entry: Mapping[str, Any] | None) -> Refused:
+def _not_unknown(entry: Mapping[str, Any] | None) -> RefusedError:
     what = f"is {entry['state']!r}, not unknown" if entry else "is not in the ledger"
-    return Refused(
+    return RefusedError(
         "invalid_arguments",
         f"This intent {what}; there is nothing to settle.",
         "Ask kartra_ledger for what is unknown.",
     )
 
 
-def _other_connection() -> Refused:
-    return Refused(
+def _other_connection() -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         "This intent belongs to another connection than the one being served.",
         "Serve that connection (KARTRA_MCP_CONNECTION), then try again.",
     )
 
 
-def _no_target() -> Refused:
-    return Refused(
+def _no_target() -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         "What this acts on cannot be found in the arguments, or it or the amount is named in two "
         "ways. Nothing was done.",

@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Any
 
 from kartra_mcp.catalogue import consent_arguments
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.models import Action, Call, Command, Risk, Said
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.models import Action, Call, Command, ConsentArguments, Risk
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands, fields
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
@@ -43,7 +43,7 @@ class Entry:
 
     @cached_property
     def title(self) -> str:
-        return cut(self.action.name or self.action.key or self.action.id, TITLE)
+        return truncate(self.action.name or self.action.key or self.action.id, TITLE)
 
     @cached_property
     def description(self) -> str:
@@ -151,7 +151,7 @@ def read_action(entry: Any) -> Action | str:
         id=identity,
         key=_text(entry.get("key")),
         name=_text(entry.get("name")),
-        description=clean(entry["description"]).strip()
+        description=strip_control_chars(entry["description"]).strip()
         if isinstance(entry.get("description"), str)
         else "",
         type=_text(entry.get("type")).strip(),
@@ -168,7 +168,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
         Refused: `invalid_arguments`, naming every bad field.
     """
     args.require_few(given)
-    own, said = dict(given or {}), Said()
+    own, said = dict(given or {}), ConsentArguments()
     if gated:
         own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
     money = commands.moves_money(entry.action.key or entry.action.name)
@@ -185,10 +185,10 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
         title=entry.title,
         operation=entry.action,
         risk=risk,
-        names=entry.names,
+        policy_names=entry.names,
         commands=(Command(command, checked),) if command else (),
         arguments=checked,
-        said=said,
+        consent=said,
     )
 
 
@@ -197,9 +197,9 @@ def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     for name, value in fields.find_amounts(arguments, money=money):
         fault = args.amount_fault(value, cents=fields.in_cents(name))
         if fault:
-            raise Refused(
+            raise RefusedError(
                 "invalid_arguments",
-                f"{cut(clean(name), 60)}: {fault}",
+                f"{truncate(strip_control_chars(name), 60)}: {fault}",
                 "Give a sum above 0 with at most two decimals, or leave it out where everything "
                 "is meant.",
             )
@@ -252,7 +252,7 @@ def _description(action: Action, title: str, command: str, risk: Risk, least: Ri
     notice = _notice(command, risk, least)
     stop = "." if notice and said[-1:].isalnum() else ""
     room = DESCRIPTION - len(notice) - 2
-    return f"{cut(said, room)}{stop} {notice}".strip()
+    return f"{truncate(said, room)}{stop} {notice}".strip()
 
 
 def _notice(command: str, risk: Risk, least: Risk) -> str:
@@ -263,7 +263,7 @@ def _notice(command: str, risk: Risk, least: Risk) -> str:
     effect = _sentence(row.effect) if row and row.effect else ""
     undo = f"Undo: {row.undo}." if row and risk is Risk.IRREVERSIBLE else ""
     when = "Asks for confirmation" if risk == least else "May ask for confirmation"
-    return " ".join(part for part in (effect, undo, f"{when} ({risk.word}).") if part)
+    return " ".join(part for part in (effect, undo, f"{when} ({risk.label}).") if part)
 
 
 def _ended(text: str) -> str:
@@ -286,4 +286,4 @@ def _method(config: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return clean(value).strip() if isinstance(value, str) else ""
+    return strip_control_chars(value).strip() if isinstance(value, str) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kartra_mcp.core.models import Said
+from kartra_mcp.core.models import ConsentArguments
 from kartra_mcp.kartra.fields import plain
 
 PROPERTIES: Mapping[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ def properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]
 
 def split(
     own: Iterable[str], given: Mapping[str, Any], *, refund: bool
-) -> tuple[dict[str, Any], Said]:
+) -> tuple[dict[str, Any], ConsentArguments]:
     """The action's own arguments, and what was said of consent.
 
     Only the boolean true is a yes; an id or a summary that is no text is none.
@@ -47,12 +47,12 @@ def split(
     names = {_name(name, taken): name for name in _offered(refund=refund)}
     rest = {name: value for name, value in given.items() if name not in names}
     said = {names[name]: value for name, value in given.items() if name in names}
-    return rest, Said(
+    return rest, ConsentArguments(
         confirm=said.get("confirm") is True,
         confirmation_id=_text(said.get("confirmation_id")),
         confirmation_summary=_text(said.get("confirmation_summary")),
         repeat=said.get("repeat") is True,
-        confirm_as=_name("confirm", taken),
+        confirm_name=_name("confirm", taken),
     )
 
 

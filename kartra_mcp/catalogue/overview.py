@@ -77,7 +77,7 @@ def _action(entry: Entry, rules: Rules, listed: Collection[str]) -> Row:
 def _needs(between: tuple[Risk, Risk], names: tuple[str, ...], rules: Rules) -> tuple[Need, ...]:
     risks = [risk for risk in Risk if between[0] <= risk <= between[1]]
     gates = [(risk, policy.effective_gate(risk, names, rules)) for risk in risks]
-    return tuple(Need(risk.word, str(gate), NEEDS[gate]) for risk, gate in gates)
+    return tuple(Need(risk.label, str(gate), NEEDS[gate]) for risk, gate in gates)
 
 
 def why_hidden(least: Risk, names: tuple[str, ...], rules: Rules) -> str:
@@ -88,7 +88,7 @@ def why_hidden(least: Risk, names: tuple[str, ...], rules: Rules) -> str:
     if verdict is Verdict.READ_ONLY:
         return "read-only: KARTRA_MCP_READ_ONLY"
     if policy.listed(names, rules):
-        return f"the gate of {least.word} tools, or its own, is deny"
+        return f"the gate of {least.label} tools, or its own, is deny"
     if policy.listed(names, Rules(deny=rules.deny)):
         return "not in KARTRA_MCP_ALLOW"
     return "in KARTRA_MCP_DENY"
@@ -97,8 +97,8 @@ def why_hidden(least: Risk, names: tuple[str, ...], rules: Rules) -> str:
 def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
     """The highest risk and its gate; the lowest too where the arguments decide."""
     named = tuple(names)
-    highest = {"risk": risk.word, "gate": str(policy.effective_gate(risk, named, rules))}
+    highest = {"risk": risk.label, "gate": str(policy.effective_gate(risk, named, rules))}
     if least is risk:
         return highest
     lowest = str(policy.effective_gate(least, named, rules))
-    return {**highest, "least_risk": least.word, "least_gate": lowest}
+    return {**highest, "least_risk": least.label, "least_gate": lowest}

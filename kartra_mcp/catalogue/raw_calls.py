@@ -8,7 +8,7 @@ from typing import Any
 from kartra_mcp.catalogue import catalogue, consent_arguments
 from kartra_mcp.catalogue.builtin_tools import PROXY_READ, OwnTool
 from kartra_mcp.catalogue.definitions import is_gated
-from kartra_mcp.core.models import Call, Risk, Said
+from kartra_mcp.core.models import Call, ConsentArguments, Risk
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.policy.gates import Rules
 from kartra_mcp.schemas import arguments
@@ -22,7 +22,10 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
     """
     from kartra_mcp.kartra import request_guard  # not on the way to the first list
 
-    own, said = {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS}, Said()
+    own, said = (
+        {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS},
+        ConsentArguments(),
+    )
     if is_gated(tool, rules):
         own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
     request = request_guard.read_request(own)
@@ -36,7 +39,7 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
         title=tool.title,
         operation=request,
         risk=risk if reads else max(risk, Risk.WRITE),
-        names=frozenset({tool.name}),
+        policy_names=frozenset({tool.name}),
         commands=request.commands,
-        said=said,
+        consent=said,
     )

@@ -13,9 +13,9 @@ from kartra_mcp.catalogue import catalogue, consent_arguments
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS, RUN_READ, RUN_WRITE, OwnTool
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.catalogue.definitions import own_arguments
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate, Risk
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy import risk
@@ -45,7 +45,9 @@ class Run:
         call = catalogue.call_of(
             entry, self._given(entry) if gated else self.arguments, gated=gated
         )
-        return replace(call, names=names, said=replace(call.said, confirm_as="confirm"))
+        return replace(
+            call, policy_names=names, consent=replace(call.consent, confirm_name="confirm")
+        )
 
     def _given(self, entry: Entry) -> dict[str, Any]:
         """The consent arguments among the action's own, called as on its own tool."""
@@ -67,7 +69,7 @@ def run_of(tool: OwnTool, given: Mapping[str, Any]) -> Run:
 def action_named(name: str) -> str:
     """The name of an action's tool; the server's own tools are called as they are."""
     if name in OWN_TOOLS:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             f"{name} is no action but a tool of this server. Nothing was done.",
             f"Call {name} itself.",
@@ -104,17 +106,17 @@ def _names(tool: OwnTool, entry: Entry, rules: Rules) -> frozenset[str]:
     return both if order.index(gates[1]) > order.index(gates[0]) else entry.names
 
 
-def _writes(entry: Entry) -> Refused:
-    return Refused(
+def _writes(entry: Entry) -> RefusedError:
+    return RefusedError(
         "forbidden_request",
-        f"{entry.tool} is no read ({entry.risk.word}); nothing was started.",
+        f"{entry.tool} is no read ({entry.risk.label}); nothing was started.",
         f"Use {RUN_WRITE.name} with the same action and arguments.",
     )
 
 
-def _twice(name: str) -> Refused:
-    shown = cut(clean(name), 60)
-    return Refused(
+def _twice(name: str) -> RefusedError:
+    shown = truncate(strip_control_chars(name), 60)
+    return RefusedError(
         "invalid_arguments",
         f"{shown} is given twice, with different values. Nothing was done.",
         "Give it once, beside `arguments`.",

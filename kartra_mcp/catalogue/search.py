@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry
 from kartra_mcp.catalogue.exposure import Exposure
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 
 if TYPE_CHECKING:
     from kartra_mcp.catalogue.ranking import Index
@@ -22,7 +22,7 @@ class Finder:
     async def find(self, intent: str, catalogue: Catalogue, most: int) -> list[Entry]:
         """At most so many, best first; the index of a long list is made off the event loop."""
         if self._made is None or self._made[0] is not catalogue:
-            self._made = (catalogue, await in_thread(self._index, catalogue))
+            self._made = (catalogue, await run_in_thread(self._index, catalogue))
         return self._made[1].ranked(intent, most)
 
     def _index(self, catalogue: Catalogue) -> Index:

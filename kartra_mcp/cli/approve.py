@@ -10,8 +10,15 @@ from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import ask_pin, set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, put_json, run, whole
 from kartra_mcp.consent.decisions import no_pin, no_reason, outcome, require_waiting, tidied
-from kartra_mcp.core.display import local_time, os_user, tidy
-from kartra_mcp.core.terminal import ask, pairs, require_real, say, say_error, table
+from kartra_mcp.core.display import display_value, format_local_time, get_os_user
+from kartra_mcp.core.terminal import (
+    print_error,
+    print_fields,
+    print_line,
+    print_table,
+    prompt,
+    require_interactive,
+)
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import moment
 
@@ -49,21 +56,21 @@ def _list(given: Namespace, place: Place) -> int:
         put_json({"waiting": [_told(asked) for asked in waiting]})
         return DONE
     if not waiting:
-        say(f"Nothing waits for approval in {place.folder}.")
+        print_line(f"Nothing waits for approval in {place.folder}.")
         return DONE
     titles = ("No.", "What", "Asked by", "Since", "Until")
-    table(titles, [_row(asked) for asked in waiting])
-    say(f"\nTo see one whole and decide: kartra-mcp approve NUMBER{place.flags}")
+    print_table(titles, [_row(asked) for asked in waiting])
+    print_line(f"\nTo see one whole and decide: kartra-mcp approve NUMBER{place.flags}")
     return DONE
 
 
 def _row(asked: Approval) -> tuple[str, ...]:
     return (
         str(asked.number),
-        tidy(asked.summary),
-        tidy(asked.asked_by, 60),
-        local_time(asked.asked_at),
-        local_time(asked.expires_at),
+        display_value(asked.summary),
+        display_value(asked.asked_by, 60),
+        format_local_time(asked.asked_at),
+        format_local_time(asked.expires_at),
     )
 
 
@@ -83,13 +90,13 @@ def _set_pin(_: Namespace, place: Place) -> int:
     try:
         set_pin(place.ledger.pins)
     except (KeyboardInterrupt, EOFError):
-        say_error("\nStopped. The PIN is as it was.")
+        print_error("\nStopped. The PIN is as it was.")
         return FOUND
     return DONE
 
 
 def _decide(given: Namespace, place: Place) -> int:
-    require_real("A decision is made")
+    require_interactive("A decision is made")
     approvals, pins = place.ledger.approvals, place.ledger.pins
     asked = require_waiting(approvals, given.number, f" in {place.folder}")
     if not pins.is_set():
@@ -100,12 +107,12 @@ def _decide(given: Namespace, place: Place) -> int:
         yes = _choice()
         reason = _reason(needed=not yes)
     except (KeyboardInterrupt, EOFError):
-        say_error("\nStopped. Nothing was decided.")
+        print_error("\nStopped. Nothing was decided.")
         return FOUND
     decided = approvals.decide(
-        given.number, approve=yes, reason=reason, who=os_user(), seen=asked.seen
+        given.number, approve=yes, reason=reason, who=get_os_user(), seen=asked.seen
     )
-    say(outcome(decided, local_time(decided.expires_at)), "bold")
+    print_line(outcome(decided, format_local_time(decided.expires_at)), "bold")
     return DONE
 
 
@@ -113,34 +120,34 @@ def _show(asked: Approval) -> None:
     """Everything that is agreed to: the summary, every fact, effect and undo, who asked, when."""
     facts = dict(asked.facts)
     effect, undo = facts.pop("effect", ""), facts.pop("undo", "")
-    say(f"\n{tidy(asked.summary)}\n", "bold")
-    pairs(sorted(facts.items()))
-    say("")
-    pairs(
+    print_line(f"\n{display_value(asked.summary)}\n", "bold")
+    print_fields(sorted(facts.items()))
+    print_line("")
+    print_fields(
         (
             ("effect", effect),
             ("undo", undo),
             ("tool", asked.binding.tool),
             ("asked by", asked.asked_by),
-            ("since", local_time(asked.asked_at)),
-            ("until", local_time(asked.expires_at)),
+            ("since", format_local_time(asked.asked_at)),
+            ("until", format_local_time(asked.expires_at)),
         )
     )
-    say("")
+    print_line("")
 
 
 def _choice() -> bool:
     while True:
-        word = ask("approve or decline? ").lower()
+        word = prompt("approve or decline? ").lower()
         if word in {"approve", "decline"}:
             return word == "approve"
-        say("Type the word approve or the word decline; Ctrl-C leaves it undecided.")
+        print_line("Type the word approve or the word decline; Ctrl-C leaves it undecided.")
 
 
 def _reason(*, needed: bool) -> str:
     question = "Why? " if needed else "Why? (Enter: no reason) "
     while True:
-        reason = tidied(ask(question))
+        reason = tidied(prompt(question))
         if reason or not needed:
             return reason
-        say(no_reason().message)
+        print_line(no_reason().message)

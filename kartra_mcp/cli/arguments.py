@@ -13,7 +13,7 @@ from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.options import SETTINGS, SWITCH
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -77,7 +77,7 @@ class Parser(ArgumentParser):
 def not_understood(prog: str, what: str, near: str) -> str:
     """One line: what was wrong, that nothing ran, the nearest name, and the way to help."""
     hint = f"; did you mean {near}?" if near else "."
-    said = tidy(what)
+    said = display_value(what)
     return f"{prog}: not understood: {said}{hint} Nothing was done. Help: `{prog} --help`\n"
 
 

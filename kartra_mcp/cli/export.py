@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 
 
 def put(text: str) -> None:
@@ -42,8 +42,8 @@ def save(file: Path, text: str, *, away_from: Path, force: bool) -> None:
         raise
 
 
-def _unwritable(file: Path, why: str) -> Refused:
-    return Refused(
+def _unwritable(file: Path, why: str) -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         f"{file} was not written: {why}.",
         "Name another file with --output.",

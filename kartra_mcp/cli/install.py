@@ -17,9 +17,9 @@ from kartra_mcp.client_config.edit import snippet
 from kartra_mcp.client_config.entry import REAL, REHEARSAL, Entry
 from kartra_mcp.client_config.install import Installed, found, install, of_name, uninstall
 from kartra_mcp.client_config.registry import BY_NAME
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.terminal import say, say_error, table
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.terminal import print_error, print_line, print_table
 from kartra_mcp.settings import SETTINGS, Setting, Settings, read_settings
 
 DID = {
@@ -90,7 +90,7 @@ def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
         tell(problem, as_json=given.json)
         return USAGE if problem.code == "invalid_arguments" else FOUND
     except KeyboardInterrupt:
-        say_error(STOPPED)
+        print_error(STOPPED)
     return FOUND
 
 
@@ -124,7 +124,7 @@ def _env(given: Namespace) -> dict[str, str]:
     if problems:
         told = "; ".join(f"{p.variable} is not {p.wanted}" for p in problems)
         remedy = "Mend the value; `kartra-mcp install --help` has all settings."
-        raise Refused("invalid_arguments", f"{told}. Nothing was written.", remedy)
+        raise RefusedError("invalid_arguments", f"{told}. Nothing was written.", remedy)
     return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}
 
 
@@ -148,21 +148,24 @@ def _list(settings: Settings, *, as_json: bool) -> int:
         (
             one.client,
             "yes" if one.exists else "no",
-            ", ".join(map(tidy, one.entries)) or ("cannot be read" if one.problem else "-"),
-            tidy(one.file),
+            ", ".join(map(display_value, one.entries))
+            or ("cannot be read" if one.problem else "-"),
+            display_value(one.file),
         )
         for one in here
     ]
-    table(("Client", "Found", "Installed as", "File"), rows)
+    print_table(("Client", "Found", "Installed as", "File"), rows)
     for one in here:
         if one.problem:
-            say(f"\n{tidy(one.problem)}")
-    say("\nkartra-mcp install CLIENT puts it in; any other client: kartra-mcp install --print")
+            print_line(f"\n{display_value(one.problem)}")
+    print_line(
+        "\nkartra-mcp install CLIENT puts it in; any other client: kartra-mcp install --print"
+    )
     return DONE
 
 
 def _tell(done: Installed, entry: Entry) -> None:
-    say(DID[done.how].format(name=done.name, title=done.title))
+    print_line(DID[done.how].format(name=done.name, title=done.title))
     rows: list[tuple[str, Any]] = [("file", done.file)]
     rows += [("before", done.backup)] if done.backup else []
     rows += [("starts", " ".join((entry.command, *entry.args)))]
@@ -171,14 +174,14 @@ def _tell(done: Installed, entry: Entry) -> None:
     rows += [("lost", name) for name in done.lost]
     _lines(rows)
     for notice in done.notices:
-        say(f"\n{tidy(notice)}")
-    say(f"\n{done.then} {ASK}")
+        print_line(f"\n{display_value(notice)}")
+    print_line(f"\n{done.then} {ASK}")
 
 
 def _lines(rows: Sequence[tuple[str, Any]]) -> None:
     """Names and values that a person copies: not wrapped, however long."""
     for name, value in rows:
-        say(f"  {name:<8} {tidy(value)}")
+        print_line(f"  {name:<8} {display_value(value)}")
 
 
 def _uninstall(given: Namespace) -> int:
@@ -188,10 +191,10 @@ def _uninstall(given: Namespace) -> int:
         put_json(asdict(gone) | {"file": str(gone.file), "backup": _path(gone.backup)})
         return DONE
     if not gone.removed:
-        say(f"{tidy(name)} was not there; nothing was changed.")
+        print_line(f"{display_value(name)} was not there; nothing was changed.")
         _lines([("file", gone.file)])
         return DONE
-    say(f"{tidy(name)} is taken out of {gone.title}.")
+    print_line(f"{display_value(name)} is taken out of {gone.title}.")
     _lines([("file", gone.file), ("before", gone.backup)])
     return DONE
 

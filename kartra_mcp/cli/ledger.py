@@ -11,9 +11,16 @@ from typing import Any, get_args
 from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.export import put, save
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, day, put_json, run, whole
-from kartra_mcp.core.display import local_time, tidy
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.terminal import ask, is_real, no_terminal, pairs, say, table
+from kartra_mcp.core.display import display_value, format_local_time
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.terminal import (
+    is_interactive,
+    not_interactive_error,
+    print_fields,
+    print_line,
+    print_table,
+    prompt,
+)
 from kartra_mcp.ledger.export import FORMATS, written
 from kartra_mcp.ledger.records import MEANS, Filters, State, Verified
 
@@ -85,7 +92,7 @@ def _list(given: Namespace, place: Place) -> int:
         if given.json:
             put_json({"lines": []})
         else:
-            say(f"The ledger of {place.folder} has no entries yet.")
+            print_line(f"The ledger of {place.folder} has no entries yet.")
         return DONE
     place.ledger.settle()
     lead = place.ledger.lead_key(given.lead) if given.lead else None
@@ -94,9 +101,9 @@ def _list(given: Namespace, place: Place) -> int:
     if given.json:
         put_json({"lines": found})
     elif not found:
-        say(_nothing(filters, place))
+        print_line(_nothing(filters, place))
     else:
-        table(("When", "What", "Amount", "Outcome", "Consent"), map(_row, found))
+        print_table(("When", "What", "Amount", "Outcome", "Consent"), map(_row, found))
         _legend(found)
     return DONE
 
@@ -109,43 +116,45 @@ def _nothing(filters: Filters, place: Place) -> str:
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     about = (
-        f"{tidy(entry['operation'])} {_target(entry)}".rstrip(" -"),
+        f"{display_value(entry['operation'])} {_target(entry)}".rstrip(" -"),
         f"{entry['intent']}",
-        f"undo: {tidy(entry['undo'])}",
+        f"undo: {display_value(entry['undo'])}",
     )
     return (
-        local_time(entry["at"]),
+        format_local_time(entry["at"]),
         "\n".join(about),
         _amount(entry),
-        tidy(entry["state"]),
-        tidy(entry["consent"]),
+        display_value(entry["state"]),
+        display_value(entry["consent"]),
     )
 
 
 def _legend(found: Sequence[Mapping[str, Any]]) -> None:
-    say("")
+    print_line("")
     named = sorted({str(entry["consent"]) for entry in found})
-    pairs((name, MEANS.get(name, "-")) for name in named)
+    print_fields((name, MEANS.get(name, "-")) for name in named)
     if any(entry["state"] == "unknown" for entry in found):
-        say("\nunknown: settle it by kartra_reconcile, which looks; never by repeating the call.")
+        print_line(
+            "\nunknown: settle it by kartra_reconcile, which looks; never by repeating the call."
+        )
 
 
 def _amount(entry: Mapping[str, Any]) -> str:
     """What moves, as far as it was known; Kartra does not name the currency."""
-    return tidy(entry["known_amount"] or entry["amount"] or entry["remainder"])
+    return display_value(entry["known_amount"] or entry["amount"] or entry["remainder"])
 
 
 def _target(entry: Mapping[str, Any]) -> str:
-    return tidy(f"{entry['target_kind']} {entry['target'] or ''}")
+    return display_value(f"{entry['target_kind']} {entry['target'] or ''}")
 
 
 def _show(given: Namespace, place: Place) -> int:
     place.ledger.settle()
     found = place.ledger.show(given.intent)
     if found is None:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
-            f"The intent {tidy(given.intent, 60)} is not in the ledger of {place.folder}.",
+            f"The intent {display_value(given.intent, 60)} is not in the ledger of {place.folder}.",
             "Run `kartra-mcp ledger list` for those that are.",
         )
     if given.json:
@@ -157,11 +166,11 @@ def _show(given: Namespace, place: Place) -> int:
 
 def _tell(entry: Mapping[str, Any]) -> None:
     consent = str(entry["consent"])
-    pairs(
+    print_fields(
         (
             ("intent", entry["intent"]),
-            ("begun", local_time(entry["at"])),
-            ("ended", local_time(entry["ended_at"])),
+            ("begun", format_local_time(entry["at"])),
+            ("ended", format_local_time(entry["ended_at"])),
             ("outcome", f"{entry['state']} (executed: {entry['executed']})"),
             ("still held", entry["held"]),
             ("tool", entry["tool"]),
@@ -185,11 +194,12 @@ def _tell(entry: Mapping[str, Any]) -> None:
             ("undo", entry["undo"]),
         )
     )
-    say("")
+    print_line("")
     lines = (
-        (str(x["n"]), local_time(x["at"]), x["kind"], x["hash"][:HASH]) for x in entry["lines"]
+        (str(x["n"]), format_local_time(x["at"]), x["kind"], x["hash"][:HASH])
+        for x in entry["lines"]
     )
-    table(("Line", "When", "Kind", "Hash"), lines)
+    print_table(("Line", "When", "Kind", "Hash"), lines)
 
 
 def _export(given: Namespace, place: Place) -> int:
@@ -200,7 +210,7 @@ def _export(given: Namespace, place: Place) -> int:
         put(text)
         return DONE
     save(given.output, text, away_from=place.folder, force=given.force)
-    say(f"{len(found)} writes are in {given.output}, for this user only.")
+    print_line(f"{len(found)} writes are in {given.output}, for this user only.")
     return DONE
 
 
@@ -209,29 +219,31 @@ def _verify(given: Namespace, place: Place) -> int:
     if given.json:
         put_json(asdict(report))
     elif report.ok:
-        say(f"The ledger of {place.folder} holds: {report.count} lines, each follows the last.")
+        print_line(
+            f"The ledger of {place.folder} holds: {report.count} lines, each follows the last."
+        )
     else:
-        say(_broken(report))
-        say("Irreversible calls are refused. Keep the file; then `kartra-mcp ledger new`.")
+        print_line(_broken(report))
+        print_line("Irreversible calls are refused. Keep the file; then `kartra-mcp ledger new`.")
     return DONE if report.ok else FOUND
 
 
 def _broken(report: Verified) -> str:
     where = f" at line {report.broken}" if report.broken is not None else ""
-    return f"The ledger is broken{where}: {tidy(report.why)}."
+    return f"The ledger is broken{where}: {display_value(report.why)}."
 
 
 def _new(given: Namespace, place: Place) -> int:
     report = place.ledger.verify()
     if not report.ok:
-        say(_broken(report))
-        say(_WHAT_NEW_DOES)
+        print_line(_broken(report))
+        print_line(_WHAT_NEW_DOES)
         if not given.yes and not _agreed():
-            say("Nothing was changed.")
+            print_line("Nothing was changed.")
             return FOUND
     made = place.ledger.new()  # refuses where it is sound
     kept = f"The old one is kept as {made.old_file}" if made.old_file else "There was no old file"
-    say(f"A new ledger has begun. {kept}.")
+    print_line(f"A new ledger has begun. {kept}.")
     return DONE
 
 
@@ -242,6 +254,6 @@ and the PIN. Look in Kartra for what was under way before you let anything be re
 
 
 def _agreed() -> bool:
-    if not is_real():
-        raise no_terminal("Without --yes this is agreed to")
-    return ask(f"Type the word {NEW} to go on: ") == NEW
+    if not is_interactive():
+        raise not_interactive_error("Without --yes this is agreed to")
+    return prompt(f"Type the word {NEW} to go on: ") == NEW

@@ -14,8 +14,8 @@ from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import Held
 from kartra_mcp.cli.arguments import nearest, not_understood
 from kartra_mcp.cli.runner import DONE, FOUND, tell
-from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.terminal import say, say_error
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.terminal import print_error, print_line
 from kartra_mcp.options import SETTINGS, flags_of
 from kartra_mcp.processes.detached import end_apart
 from kartra_mcp.processes.interactive import open_in_browser
@@ -62,12 +62,12 @@ class _Given:
         if self.as_json:
             sys.stdout.write(json.dumps({"address": link}) + "\n")
         else:
-            say(words)
+            print_line(words)
         sys.stdout.flush()
 
     def _open(self, link: str) -> None:
         if self.browser and not open_in_browser(link):
-            say_error(f"No browser could be opened; open it yourself: {link}")
+            print_error(f"No browser could be opened; open it yourself: {link}")
 
 
 def page(words: Sequence[str]) -> int:
@@ -80,17 +80,17 @@ def page(words: Sequence[str]) -> int:
         wrong = left or words
         known = [name for setting in SETTINGS for name in (setting.flag, setting.negation)]
         near = nearest(wrong[0], ["--no-browser", "--json", "--end", "--help", *known])
-        say_error(not_understood("kartra-mcp page", " ".join(wrong), near).rstrip())
+        print_error(not_understood("kartra-mcp page", " ".join(wrong), near).rstrip())
         return USAGE
     try:
         settings = read_settings(flags)
         for problem in settings.problems:
-            say_error(f"{problem}.")
+            print_error(f"{problem}.")
         return _run(given, settings)
     except KartraMCPError as problem:
         tell(problem, as_json=given.as_json)
     except KeyboardInterrupt:  # before it served
-        say_error("\nStopped.")
+        print_error("\nStopped.")
     return FOUND
 
 
@@ -127,16 +127,16 @@ def _end(settings: Settings) -> int:
     """End the page, and wait until it is gone: what it held is then free."""
     serving = page_discovery.found(settings.state_dir)
     if serving is None:
-        say(f"No page serves {settings.state_dir}.")
+        print_line(f"No page serves {settings.state_dir}.")
         return DONE
     end_apart(serving.pid)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if page_discovery.found(settings.state_dir) is None:
-            say(f"The page of {settings.state_dir} has ended.")
+            print_line(f"The page of {settings.state_dir} has ended.")
             return DONE
         time.sleep(POLL)
-    raise Refused(
+    raise RefusedError(
         "internal_error",
         f"The page of {settings.state_dir} (process {serving.pid}) does not end.",
         "Try again; if it stays, end that process.",
@@ -155,7 +155,7 @@ def _page(given: _Given, settings: Settings) -> int:
         if held is not None:
             return _serve(given, settings, held)
         time.sleep(POLL)
-    raise Refused(
+    raise RefusedError(
         "internal_error",
         "Another page holds the state folder, and does not say where it is.",
         "Try again; if it stays, end the other `kartra-mcp page`.",
@@ -179,8 +179,8 @@ def _serve(given: _Given, settings: Settings, held: Held) -> int:
     return DONE
 
 
-def _locked(settings: Settings) -> Refused:
-    return Refused(
+def _locked(settings: Settings) -> RefusedError:
+    return RefusedError(
         "internal_error",
         f"Another process has held page.turn in {settings.state_dir} for too long. "
         "Nothing was started.",
@@ -188,8 +188,8 @@ def _locked(settings: Settings) -> Refused:
     )
 
 
-def _unwritable(settings: Settings, why: str) -> Refused:
-    return Refused(
+def _unwritable(settings: Settings, why: str) -> RefusedError:
+    return RefusedError(
         "ledger_unavailable",
         f"The state folder {settings.state_dir} cannot be used ({why}).",
         "Make it writable, or name another one with --state-dir.",

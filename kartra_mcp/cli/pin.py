@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kartra_mcp.consent.decisions import require_pin
-from kartra_mcp.core.display import os_user
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.terminal import ask_secret, require_real, say
+from kartra_mcp.core.display import get_os_user
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.terminal import print_line, prompt_secret, require_interactive
 from kartra_mcp.ledger.pin import SHORTEST, Pins
 
 
@@ -15,16 +15,16 @@ def set_pin(pins: Pins) -> None:
     Raises:
         Refused: no real terminal, the old one was wrong, or the new one will not do.
     """
-    require_real("A PIN is chosen")
+    require_interactive("A PIN is chosen")
     if pins.is_set():
         ask_pin(pins, "The PIN as it is now: ")
-    chosen = ask_secret(f"The new PIN, at least {SHORTEST} characters: ")
+    chosen = prompt_secret(f"The new PIN, at least {SHORTEST} characters: ")
     if len(chosen) < SHORTEST:
         raise _unfit(f"It is shorter than {SHORTEST} characters")
-    if ask_secret("The new PIN again: ") != chosen:
+    if prompt_secret("The new PIN again: ") != chosen:
         raise _unfit("The two are not the same")
-    pins.set(chosen, os_user())
-    say("The PIN is set. Whoever knows it can approve.")
+    pins.set(chosen, get_os_user())
+    print_line("The PIN is set. Whoever knows it can approve.")
 
 
 def ask_pin(pins: Pins, question: str = "PIN: ") -> None:
@@ -33,8 +33,10 @@ def ask_pin(pins: Pins, question: str = "PIN: ") -> None:
     Raises:
         Refused: it is wrong, or locked.
     """
-    require_pin(pins, ask_secret(question))
+    require_pin(pins, prompt_secret(question))
 
 
-def _unfit(why: str) -> Refused:
-    return Refused("invalid_arguments", f"{why}.", "Nothing was changed. Run the command again.")
+def _unfit(why: str) -> RefusedError:
+    return RefusedError(
+        "invalid_arguments", f"{why}.", "Nothing was changed. Run the command again."
+    )

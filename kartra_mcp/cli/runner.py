@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.terminal import say_error
+from kartra_mcp.core.terminal import print_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
 
@@ -57,7 +57,7 @@ def run(given: Namespace, command: Command) -> int:
         except KartraMCPError as problem:
             tell(problem, as_json=getattr(given, "json", False))
         except (KeyboardInterrupt, EOFError):
-            say_error("\nStopped.")
+            print_error("\nStopped.")
     return FOUND
 
 
@@ -85,9 +85,9 @@ def tell(problem: KartraMCPError, *, as_json: bool) -> None:
     if as_json:
         put_json({"error": problem.as_dict()})
     else:
-        say_error(f"kartra-mcp: {_line(problem.message)}\n{_line(problem.remedy)}")
+        print_error(f"kartra-mcp: {_line(problem.message)}\n{_line(problem.remedy)}")
 
 
 def _line(text: str) -> str:
     """Whole, however long; ids and paths in it are strangers' and may not move the cursor."""
-    return tidy(text, len(text)) if text else ""
+    return display_value(text, len(text)) if text else ""

@@ -12,10 +12,10 @@ from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell, whole
 from kartra_mcp.client_config.registry import BY_NAME
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.terminal import is_real, say, say_error
+from kartra_mcp.core.terminal import is_interactive, print_error, print_line
 from kartra_mcp.onboarding.setup.prompts import Person
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, Given, Story
 from kartra_mcp.onboarding.setup.wizard import checked, setup
@@ -33,10 +33,10 @@ def setup_command(words: Sequence[str]) -> int:
     given = _given(parsed)
     try:
         checked(given)
-    except Refused as problem:
+    except RefusedError as problem:
         tell(problem, as_json=parsed.json)
         return USAGE
-    story = setup(given, Person(is_real(), parsed.yes, parsed.json), set_pin)
+    story = setup(given, Person(is_interactive(), parsed.yes, parsed.json), set_pin)
     # A terminal that was closed takes no words any more.
     with suppress(OSError):
         _end(story, as_json=parsed.json)
@@ -94,7 +94,7 @@ def _given(parsed: Namespace) -> Given:
 
 def _end(story: Story, *, as_json: bool) -> None:
     if story.stopped:
-        say_error(STOPPED)
+        print_error(STOPPED)
     elif story.problem and not as_json:
         _problem(story)
     if as_json:
@@ -110,25 +110,25 @@ def _problem(story: Story) -> None:
     told = problem.detail if is_object(problem.detail) else {}
     for name, value in told.items():
         for line in value if is_array(value) else [value]:
-            say_error(f"  {name}: {tidy(line)}")
+            print_error(f"  {name}: {display_value(line)}")
     if "`kartra-mcp setup" not in problem.remedy:
-        say_error(AGAIN)
+        print_error(AGAIN)
 
 
 def _summary(story: Story) -> None:
-    say("\nDone:" if story.whole else "\nDone, as far as it went:", "bold")
+    print_line("\nDone:" if story.whole else "\nDone, as far as it went:", "bold")
     for text in story.done:
-        say(f"  ✓ {text}")
+        print_line(f"  ✓ {text}")
     if story.left:
-        say("\nLeft to do:", "bold")
+        print_line("\nLeft to do:", "bold")
         for what, do in story.left:
-            say(f"  • {what}: {do}")
+            print_line(f"  • {what}: {do}")
     if story.snippet:
-        say("\n" + json.dumps(story.snippet, indent=2))
+        print_line("\n" + json.dumps(story.snippet, indent=2))
     if story.env:
-        say("\nSettings of the entry:", "bold")
+        print_line("\nSettings of the entry:", "bold")
         for name, value in story.env.items():
-            say(f"  {name}={tidy(value)}")
+            print_line(f"  {name}={display_value(value)}")
     for then in dict.fromkeys(client.then for client in story.clients):
-        say(f"\n{tidy(then)}")
-    say(f"\n{NEXT}", "bold")
+        print_line(f"\n{display_value(then)}")
+    print_line(f"\n{NEXT}", "bold")

@@ -14,9 +14,9 @@ from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.overview import Row, rows
 from kartra_mcp.cli.arguments import Parser, add_settings, flags_in
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
-from kartra_mcp.core.display import local_time
+from kartra_mcp.core.display import format_local_time
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.terminal import say, say_error, table
+from kartra_mcp.core.terminal import print_error, print_line, print_table
 from kartra_mcp.settings import Settings, read_settings
 
 ABOUT = """\
@@ -41,7 +41,7 @@ def tools(words: Sequence[str]) -> int:
         tell(problem, as_json=as_json)
         return FOUND
     except KeyboardInterrupt:
-        say_error("\nStopped.")
+        print_error("\nStopped.")
         return FOUND
     listed = {tool["name"] for tool in made.tools.exposure.definitions(served.catalogue)}
     entries = served.catalogue.entries.values()
@@ -83,16 +83,18 @@ def _put(found: Sequence[Row], served: Served, settings: Settings) -> None:
 
 def _show(found: Sequence[Row], served: Served, settings: Settings) -> None:
     shown = [row for row in found if not row.hidden]
-    table(("Tool", "Risk", "Gate", "A call needs"), map(_cells, shown))
+    print_table(("Tool", "Risk", "Gate", "A call needs"), map(_cells, shown))
     hidden = [row for row in found if row.hidden]
     if hidden:
-        say("\nNot listed:")
-        table(("Tool", "Risk", "Because"), [(r.tool, _lines(r, "risk"), r.hidden) for r in hidden])
+        print_line("\nNot listed:")
+        print_table(
+            ("Tool", "Risk", "Because"), [(r.tool, _lines(r, "risk"), r.hidden) for r in hidden]
+        )
     account = "the sandbox" if settings.sandbox else "the account"
-    at = local_time(served.fetched_at)
-    say(f"\n{len(shown)} tools of {account}, {len(hidden)} hidden; the list is of {at}.")
+    at = format_local_time(served.fetched_at)
+    print_line(f"\n{len(shown)} tools of {account}, {len(hidden)} hidden; the list is of {at}.")
     for problem in settings.problems:
-        say(f"{problem}.")
+        print_line(f"{problem}.")
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, Entry
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 
 
 def own_command() -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def own_command() -> tuple[str, ...]:
         if script is not None and script.is_absolute() and os.access(script, os.X_OK):
             return (str(script),)
     if not sys.executable:
-        raise Refused(
+        raise RefusedError(
             "program_missing",
             "It is not known which Python runs this. Nothing was written.",
             "Install kartra-mcp with `uv tool install kartra-mcp` or `pipx install kartra-mcp`.",
@@ -53,7 +53,7 @@ def own_entry(
 
 def check_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             f"{name[:60]!r} is no name for a server. Nothing was written.",
             "Use up to 20 letters, digits, `_` and `-`, a letter first.",

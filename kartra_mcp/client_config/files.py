@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kartra_mcp.client_config.registry import Client, Machine, Place
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.settings import Settings
 
 LARGEST = 64_000_000
@@ -133,8 +133,8 @@ def _require_unchanged(file: Path, before: bytes | None) -> None:
         raise refused(file, "was changed by another program meanwhile", "Run this again.")
 
 
-def refused(file: Path, why: str, remedy: str = "") -> Refused:
-    return Refused(
+def refused(file: Path, why: str, remedy: str = "") -> RefusedError:
+    return RefusedError(
         "not_allowed",
         f"{file} {why}. {UNWRITTEN}",
         remedy or "Mend or rename that file, or use --print and put the entry in by hand.",

@@ -24,7 +24,7 @@ from kartra_mcp.client_config.entry import Entry, is_ephemeral
 from kartra_mcp.client_config.errors import UnfitError
 from kartra_mcp.client_config.files import UNWRITTEN, locate, read, refused, replace, text_of
 from kartra_mcp.client_config.registry import BY_NAME, CLIENTS, Client
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.settings import Settings
 
@@ -127,7 +127,7 @@ def install(
     spot = locate(row, settings)
     before = read(spot.file)
     if before is None and not spot.present and not create:
-        raise Refused(
+        raise RefusedError(
             "not_allowed",
             f"{row.title} was not found: {spot.file.parent} is not there. {UNWRITTEN}",
             "Install and start it first, or say --create to make the file all the same.",
@@ -177,7 +177,7 @@ def of_name(client: str) -> Client:
         Refused: there is none.
     """
     if client not in BY_NAME:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             f"{client[:60]!r} is not a client that is known here. {UNWRITTEN}",
             f"Use one of {', '.join(BY_NAME)}; for any other: `kartra-mcp install --print`.",
@@ -226,7 +226,7 @@ def _entries(row: Client, settings: Settings) -> tuple[Path, bool, dict[str, Any
 def _found(row: Client, settings: Settings) -> FoundClient:
     try:
         file, present, entries = _entries(row, settings)
-    except Refused as problem:
+    except RefusedError as problem:
         file = locate(row, settings).file
         why = problem.message.removesuffix(UNWRITTEN).strip()
         return FoundClient(row.name, row.title, file, exists=True, problem=why)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, RawRequest
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.commands import COMMANDS
 
 SHOWN_VALUE = 60
 
 
-def required(call: Call) -> Refused:
+def required(call: Call) -> RefusedError:
     """`confirmation_required`: what would happen, to whom, and how to undo it."""
-    return Refused(
+    return RefusedError(
         "confirmation_required",
         sentence(call) + " Nothing was done.",
         "Show this to the person. Once they agree, repeat the call with the same arguments and "
-        f"{call.said.confirm_as}: true.",
+        f"{call.consent.confirm_name}: true.",
     )
 
 
@@ -59,4 +59,4 @@ def _quoted(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return cut(" ".join(clean(text).split()), SHOWN_VALUE)
+    return truncate(" ".join(strip_control_chars(text).split()), SHOWN_VALUE)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kartra_mcp.core.display import local_time, os_user, tidy
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.sanitize import shown
+from kartra_mcp.core.display import display_value, format_local_time, get_os_user
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger.approvals import Approval, Approvals, not_seen
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import LOCKED, Pins
@@ -29,7 +29,9 @@ def decide(
     if not approve and not why:
         raise no_reason()
     require_pin(ledger.pins, pin)
-    return ledger.approvals.decide(number, approve=approve, reason=why, who=os_user(), seen=seen)
+    return ledger.approvals.decide(
+        number, approve=approve, reason=why, who=get_os_user(), seen=seen
+    )
 
 
 def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
@@ -40,7 +42,7 @@ def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
     """
     require_unused(ledger.approvals, number)
     require_pin(ledger.pins, pin)
-    return ledger.approvals.withdraw(number, os_user())
+    return ledger.approvals.withdraw(number, get_os_user())
 
 
 def require_pin(pins: Pins, pin: str) -> None:
@@ -49,7 +51,7 @@ def require_pin(pins: Pins, pin: str) -> None:
     Raises:
         Refused: none was chosen, it is wrong, or locked.
     """
-    if not pins.check(pin, os_user()):
+    if not pins.check(pin, get_os_user()):
         raise _wrong(pins.left())
 
 
@@ -57,7 +59,7 @@ def require_waiting(approvals: Approvals, number: int, where: str = "") -> Appro
     """The approval, if it waits; else why it does not, in a sentence."""
     asked = approvals.get(number)
     if asked is None:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             f"Nothing waits under the number {number}{where}.",
             "Run `kartra-mcp approve` for what waits; --sandbox and --state-dir name the ledger.",
@@ -65,7 +67,7 @@ def require_waiting(approvals: Approvals, number: int, where: str = "") -> Appro
     if asked.state == "pending":
         return asked
     code = "confirmation_expired" if asked.decided_at is None else "confirmation_used"
-    raise Refused(
+    raise RefusedError(
         code,
         f"Number {number} waits no longer: {_ended(asked)}.",
         "If it is still wanted, let the call be made again: that asks anew.",
@@ -81,7 +83,7 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
         why = "there is no such number"
     else:
         why = "it still waits" if asked.state == "pending" else _ended(asked)
-    raise Refused(
+    raise RefusedError(
         "invalid_arguments" if asked is None or asked.state == "pending" else "confirmation_used",
         f"Number {number} cannot be taken back: {why}.",
         "Nothing was changed. Decline what still waits; Done shows what was done.",
@@ -90,7 +92,7 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
 
 def tidied(reason: str) -> str:
     """A reason as it stands in the ledger: one line, without secrets, not too long."""
-    return " ".join(shown(reason, REASON).split())
+    return " ".join(safe_excerpt(reason, REASON).split())
 
 
 def outcome(decided: Approval, until: str) -> str:
@@ -105,16 +107,16 @@ def outcome(decided: Approval, until: str) -> str:
     return "Declined. Nothing was done, and nothing runs by it."
 
 
-def no_pin(flags: str) -> Refused:
+def no_pin(flags: str) -> RefusedError:
     """`flags` name the ledger again."""
-    return Refused(
+    return RefusedError(
         "approval_required",
         "No PIN was chosen yet, so nobody can approve.",
         f"Choose one first, in a terminal: kartra-mcp approve --set-pin{flags}",
     )
 
 
-class ReasonMissing(Refused):
+class ReasonMissing(RefusedError):
     """What a decline lacks is the reason."""
 
 
@@ -130,20 +132,22 @@ def _ended(asked: Approval) -> str:
     if asked.state == "superseded":
         return "the account changed since, and the call asks under a newer number"
     if asked.state == "expired":
-        return f"it expired on {local_time(asked.expires_at)}"
-    decided = f"{asked.state} by {tidy(asked.who)} on {local_time(asked.decided_at)}"
-    why = f" ({tidy(asked.reason)})" if asked.reason else ""
+        return f"it expired on {format_local_time(asked.expires_at)}"
+    decided = (
+        f"{asked.state} by {display_value(asked.who)} on {format_local_time(asked.decided_at)}"
+    )
+    why = f" ({display_value(asked.reason)})" if asked.reason else ""
     used = f", and used by {asked.used_by}" if asked.used_by else ""
     return f"{decided}{why}{used}"
 
 
-def _wrong(left: int) -> Refused:
+def _wrong(left: int) -> RefusedError:
     if left:
         attempts = "1 attempt is" if left == 1 else f"{left} attempts are"
         what = f"{attempts} left before it is locked for {LOCKED / 60:.0f} minutes"
     else:
         what = f"It is locked for {LOCKED / 60:.0f} minutes now"
-    return Refused(
+    return RefusedError(
         "not_allowed",
         f"The PIN is wrong. {what}.",
         "Nothing was decided. Every attempt stands in the ledger.",

@@ -16,7 +16,7 @@ from typing import Any
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call, Command
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.fields import plain
 from kartra_mcp.kartra.operations import Act, Target, money, normal_id
@@ -385,7 +385,7 @@ def _buyer(found: Mapping[str, Any], email: str) -> str:
 
 def _text(value: Any) -> str:
     """A value of the account as one short line of clean text."""
-    return "" if value is None else cut(" ".join(clean(str(value)).split()), 120)
+    return "" if value is None else truncate(" ".join(strip_control_chars(str(value)).split()), 120)
 
 
 def _sum(amount: Decimal | None) -> str | None:

@@ -16,11 +16,17 @@ import anyio
 from kartra_mcp.consent import preview
 from kartra_mcp.consent.facts import Facts, Read, read_facts
 from kartra_mcp.consent.preview import Preview
-from kartra_mcp.core.deadline import Patience
-from kartra_mcp.core.elicitation import PERSON_WAIT, Answered, Client, Question, QuestionToReturn
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.deadline import ExtendableDeadline
+from kartra_mcp.core.elicitation import (
+    ELICITATION_TIMEOUT,
+    ClientContext,
+    ElicitationResponse,
+    FormElicitation,
+    InputRequired,
+)
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.approvals import Request as ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent
@@ -48,10 +54,10 @@ class Asked:
     gate: Gate
     binding: Binding
     read: Read
-    client: Client
+    client: ClientContext
     draft: Callable[[Facts], Intent]
     limits: Limits
-    patience: Patience
+    patience: ExtendableDeadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +98,21 @@ class Consent:
             Refused: it was not agreed to; nothing was done.
             QuestionToReturn: a person is asked first.
         """
-        gate = stricter(asked.gate, Gate.PREVIEW) if asked.call.said.repeat else asked.gate
+        gate = stricter(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
             return Agreement("none" if gate is Gate.ALLOW else "flag")
-        if asked.client.can_ask and not (gate is Gate.HUMAN and self.outside):
-            return await (self._asked if asked.client.ask else self._returned)(asked)
+        if asked.client.supports_forms and not (gate is Gate.HUMAN and self.outside):
+            return await (self._asked if asked.client.elicit_form else self._returned)(asked)
         return await (self._approved if gate is Gate.HUMAN else self._two_step)(asked)
 
     async def _two_step(self, asked: Asked) -> Agreement:
         """The caller repeats what the preview said; facts are read again before it counts."""
-        words = asked.call.said
+        words = asked.call.consent
         given = words.confirmation_id
         if not words.confirm or not given:
             return await self._preview("confirmation_required", asked, await self._facts(asked))
         summary = words.confirmation_summary or ""
-        digest = await in_thread(self.ledger.check, given, asked.binding, summary)
+        digest = await run_in_thread(self.ledger.check, given, asked.binding, summary)
         facts = await self._facts(asked)
         if facts.digest != digest:
             return await self._preview("facts_changed", asked, facts)
@@ -114,16 +120,16 @@ class Consent:
 
     async def _preview(self, code: str, asked: Asked, facts: Facts) -> NoReturn:
         shown = self._shown(asked, facts)
-        minted = await in_thread(self.ledger.mint, asked.binding, shown.summary, facts.digest)
+        minted = await run_in_thread(self.ledger.mint, asked.binding, shown.summary, facts.digest)
         raise preview.refusal(code, shown, minted)
 
     async def _asked(self, asked: Asked) -> Agreement:
         """The person answers within the call; asked again only if the facts changed meanwhile."""
-        assert asked.client.ask is not None  # noqa: S101  agree() looked
+        assert asked.client.elicit_form is not None  # noqa: S101  agree() looked
         facts = await self._facts(asked)
         for _ in range(MOST_QUESTIONS):
             question = preview.question(self._shown(asked, facts), facts, asked.gate)
-            answered = await self._answer(asked.client.ask, question)
+            answered = await self._answer(asked.client.elicit_form, question)
             asked.patience.extend(answered.seconds)
             await self._require_yes(asked, facts, answered, question)
             before, facts = facts, await self._facts(asked)
@@ -132,38 +138,40 @@ class Consent:
         raise _changing()
 
     async def _answer(
-        self, ask: Callable[[Question], Awaitable[Answered]], question: Question
-    ) -> Answered:
+        self,
+        ask: Callable[[FormElicitation], Awaitable[ElicitationResponse]],
+        question: FormElicitation,
+    ) -> ElicitationResponse:
         started = time.monotonic()
-        with anyio.move_on_after(PERSON_WAIT):
+        with anyio.move_on_after(ELICITATION_TIMEOUT):
             answered = await ask(question)
             seconds = time.monotonic() - started
-            return Answered(answered.action, answered.content, seconds)
+            return ElicitationResponse(answered.action, answered.content, seconds)
         raise _nobody_answered()
 
     async def _returned(self, asked: Asked) -> Agreement:
         """The question is the call's result; the answer comes with the same call, once."""
         client = asked.client
-        if client.state is None:
-            if client.answer is not None:
+        if client.request_state is None:
+            if client.response is not None:
                 raise _volunteered()
             return await self._put(asked, await self._facts(asked), 1)
-        kept = await in_thread(
-            self.ledger.check, client.state, asked.binding, _QUESTION, "question"
+        kept = await run_in_thread(
+            self.ledger.check, client.request_state, asked.binding, _QUESTION, "question"
         )
         digest, at, number, to_type = kept.split(" ", 3)
-        if client.answer is None:
+        if client.response is None:
             raise _volunteered()
         # From when the ledger had it to when the answer came, not when it is read: a slow ledger or
         # program must not make a host a person. Of another process's question only `at` is known.
-        seconds = client.arrived - float(at) - self.slowness.get(client.state, 0.0)
-        answered = Answered(client.answer.action, client.answer.content, seconds)
+        seconds = client.received_at - float(at) - self.slowness.get(client.request_state, 0.0)
+        answered = ElicitationResponse(client.response.action, client.response.content, seconds)
         facts = await read_facts(asked.call, asked.read)
-        await self._require_yes(asked, facts, answered, Question("", to_type))
+        await self._require_yes(asked, facts, answered, FormElicitation("", to_type))
         await self._require_possible(asked, facts)
         if facts.digest == digest:
-            return Agreement("elicitation", client.state, facts, fresh=True)
-        await in_thread(self.ledger.void, client.state)
+            return Agreement("elicitation", client.request_state, facts, fresh=True)
+        await run_in_thread(self.ledger.void, client.request_state)
         if int(number) >= MOST_QUESTIONS:
             raise _changing()
         return await self._put(asked, facts, int(number) + 1)
@@ -171,12 +179,12 @@ class Consent:
     async def _put(self, asked: Asked, facts: Facts, number: int) -> NoReturn:
         question = preview.question(self._shown(asked, facts), facts, asked.gate)
         at, started = time.time(), time.monotonic()
-        kept = f"{facts.digest} {at} {number} {question.to_type}"
-        minted = await in_thread(
-            self.ledger.mint, asked.binding, _QUESTION, kept, "question", PERSON_WAIT
+        kept = f"{facts.digest} {at} {number} {question.typed_confirmation}"
+        minted = await run_in_thread(
+            self.ledger.mint, asked.binding, _QUESTION, kept, "question", ELICITATION_TIMEOUT
         )
         self._remember(minted.id, time.monotonic() - started)
-        raise QuestionToReturn(question, minted.id)
+        raise InputRequired(question, minted.id)
 
     def _remember(self, state: str, seconds: float) -> None:
         while len(self.slowness) >= MOST_REMEMBERED:
@@ -184,45 +192,47 @@ class Consent:
         self.slowness[state] = seconds
 
     async def _require_yes(
-        self, asked: Asked, facts: Facts, answered: Answered, question: Question
+        self, asked: Asked, facts: Facts, answered: ElicitationResponse, question: FormElicitation
     ) -> None:
         verdict = preview.read_answer(answered, question)
         if verdict == "yes":
             return
-        if asked.client.state:
-            await in_thread(self.ledger.void, asked.client.state)
+        if asked.client.request_state:
+            await run_in_thread(self.ledger.void, asked.client.request_state)
         about = {
             "tool": asked.call.tool,
             "target": asked.draft(facts).target,
             "client": asked.client.name,
         }
         if verdict == "answered_by_host":
-            await in_thread(self.ledger.note, "consent", {"event": verdict, **about})
+            await run_in_thread(self.ledger.note, "consent", {"event": verdict, **about})
             raise preview.host_answered()
-        await in_thread(self.ledger.block, identity_key(asked.draft(facts)), verdict, about=about)
+        await run_in_thread(
+            self.ledger.block, identity_key(asked.draft(facts)), verdict, about=about
+        )
         raise preview.said_no(verdict)
 
     async def _approved(self, asked: Asked) -> Agreement:
         """A person with the PIN approves outside the client; then this call goes through once."""
-        declined = await in_thread(self.ledger.approvals.declined, asked.binding)
+        declined = await run_in_thread(self.ledger.approvals.declined, asked.binding)
         if declined is not None:
             raise preview.said_no("declined", declined.reason)
         facts = await self._facts(asked)
-        found = await in_thread(self.ledger.approvals.approved, asked.binding)
+        found = await run_in_thread(self.ledger.approvals.approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
             return Agreement("approval", str(found.number), facts, fresh=True)
         shown, draft = self._shown(asked, facts), asked.draft(facts)
         request = ApprovalRequest(
             asked.binding,
             shown.summary,
-            {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": draft.risk.word},
+            {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": draft.risk.label},
             facts.digest,
             f"{draft.actor}, through {asked.client.name}",
             identity_key(draft),
         )
-        number = await in_thread(self.ledger.approvals.request, request)
-        address = await in_thread(self.page, asked.patience.deadline.left - ANSWERING)
-        has_pin = await in_thread(self.ledger.pins.is_set)
+        number = await run_in_thread(self.ledger.approvals.request, request)
+        address = await run_in_thread(self.page, asked.patience.deadline.remaining - ANSWERING)
+        has_pin = await run_in_thread(self.ledger.pins.is_set)
         raise preview.approval_required(f"{number}{self.flags}", shown, address, has_pin=has_pin)
 
     async def _facts(self, asked: Asked) -> Facts:
@@ -234,32 +244,32 @@ class Consent:
     async def _require_possible(self, asked: Asked, facts: Facts) -> None:
         if facts.done:
             draft = asked.draft(facts)
-            raise preview.done_before(facts, await in_thread(self.ledger.first_done, draft))
-        await in_thread(self.ledger.foresee, asked.draft(facts), asked.limits)
+            raise preview.done_before(facts, await run_in_thread(self.ledger.first_done, draft))
+        await run_in_thread(self.ledger.foresee, asked.draft(facts), asked.limits)
 
     def _shown(self, asked: Asked, facts: Facts) -> Preview:
         return preview.preview(asked.call, facts, sandbox=self.sandbox)
 
 
-def _volunteered() -> Refused:
-    return Refused(
+def _volunteered() -> RefusedError:
+    return RefusedError(
         "confirmation_mismatch",
         "An answer came without its question, or a question without its answer. Nothing was done.",
         "Call the tool again without either; the person is then asked.",
     )
 
 
-def _changing() -> Refused:
-    return Refused(
+def _changing() -> RefusedError:
+    return RefusedError(
         "facts_changed",
         "The account changed again while the person was asked. Nothing was done.",
         "Look at the account first, then call the tool again.",
     )
 
 
-def _nobody_answered() -> Refused:
-    return Refused(
+def _nobody_answered() -> RefusedError:
+    return RefusedError(
         "dismissed",
-        f"Nobody answered within {PERSON_WAIT:.0f} seconds. Nothing was done.",
+        f"Nobody answered within {ELICITATION_TIMEOUT:.0f} seconds. Nothing was done.",
         "Call the tool again when the person is there.",
     )

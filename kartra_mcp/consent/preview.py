@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from kartra_mcp.consent.facts import Facts
-from kartra_mcp.core.elicitation import Answered, Question
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate, RawRequest
-from kartra_mcp.core.sanitize import clean, cut, without_secrets
+from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.operations import Act, money
@@ -63,7 +63,7 @@ def _effect(facts: Facts) -> str:
 def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
     """One ASCII line of at most 160 characters: verb, FULL or PARTIAL, amount and id first."""
     unread = f"NOT READ: {_short(facts.unread[0])}. " if facts.unread else ""
-    words = [_VERBS[facts.act], *(["AGAIN"] if call.said.repeat else [])]
+    words = [_VERBS[facts.act], *(["AGAIN"] if call.consent.repeat else [])]
     if facts.act is Act.REFUND:
         words.append(str(facts.shown.get("full_or_partial") or "AMOUNT"))
         words.append(str(facts.shown.get("this_refund", "")))
@@ -74,7 +74,7 @@ def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
     named = " ".join(f'{label} "{_short(value)}"' for label, value in _named(call, facts) if value)
     start = "SANDBOX " if sandbox else ""
     # As it will be shown: secrets leave every error, and what is repeated has to be the same.
-    line = without_secrets(f"{start}{unread}{told} {named}".strip())
+    line = redact_secrets(f"{start}{unread}{told} {named}".strip())
     return line[:SUMMARY].rstrip()
 
 
@@ -90,12 +90,12 @@ def confirmation(shown: Preview, minted: Minted) -> dict[str, Any]:
     }
 
 
-def question(shown: Preview, facts: Facts, gate: Gate) -> Question:
+def question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
     """The question to a person: the summary, every fact in a line, effect and undo."""
     lines = [shown.summary, ""]
     lines += [f"{name.replace('_', ' ')}: {_line(value)}" for name, value in shown.facts.items()]
     lines += ["", f"Effect: {shown.effect}.", f"Undo: {shown.undo}."]
-    return Question("\n".join(lines), to_type(facts) if gate is Gate.HUMAN else "")
+    return FormElicitation("\n".join(lines), to_type(facts) if gate is Gate.HUMAN else "")
 
 
 def to_type(facts: Facts) -> str:
@@ -105,14 +105,18 @@ def to_type(facts: Facts) -> str:
     return facts.target.id if facts.target else "yes"
 
 
-def read_answer(answered: Answered, asked: Question) -> Verdict:
+def read_answer(answered: ElicitationResponse, asked: FormElicitation) -> Verdict:
     """What an answer means. Only the boolean true is a yes, and nothing faster than a person."""
     if answered.seconds < FASTEST_PERSON:
         return "answered_by_host"
     if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
         return "dismissed"
     agreed = answered.action == "accept" and answered.content.get("confirm") is True
-    return "yes" if agreed and _typed(answered.content.get("amount"), asked.to_type) else "declined"
+    return (
+        "yes"
+        if agreed and _typed(answered.content.get("amount"), asked.typed_confirmation)
+        else "declined"
+    )
 
 
 def _typed(said: Any, wanted: str) -> bool:
@@ -124,13 +128,13 @@ def _typed(said: Any, wanted: str) -> bool:
     return text == wanted or same_sum or operations.normal_id(text) == wanted
 
 
-def refusal(code: str, shown: Preview, minted: Minted) -> Refused:
+def refusal(code: str, shown: Preview, minted: Minted) -> RefusedError:
     """`confirmation_required` or `facts_changed`, with a preview to be repeated."""
     message = {
         "confirmation_required": "This needs agreement to exactly what the preview shows.",
         "facts_changed": "The account changed since the preview; this is how it stands now.",
     }[code]
-    return Refused(
+    return RefusedError(
         code,
         message + " Nothing was done.",
         "Show the person the summary and the facts. If they agree, repeat the call with the same "
@@ -139,8 +143,8 @@ def refusal(code: str, shown: Preview, minted: Minted) -> Refused:
     )
 
 
-def host_answered() -> Refused:
-    return Refused(
+def host_answered() -> RefusedError:
+    return RefusedError(
         "answered_by_host",
         "The question was answered in under a second, so by the client and not by a person. "
         "Nothing was done, nothing is blocked.",
@@ -148,9 +152,9 @@ def host_answered() -> Refused:
     )
 
 
-def said_no(how: str, reason: str = "") -> Refused:
+def said_no(how: str, reason: str = "") -> RefusedError:
     declined = how == "declined"
-    return Refused(
+    return RefusedError(
         how,
         "The person said no." if declined else "The person closed the question unanswered.",
         "Nothing was done, and this operation is blocked for ten minutes. Ask the person what "
@@ -161,7 +165,7 @@ def said_no(how: str, reason: str = "") -> Refused:
 
 def approval_required(
     command: str, shown: Preview, address: str = "", *, has_pin: bool = True
-) -> Refused:
+) -> RefusedError:
     """What a person has to do, and the call then.
 
     `command` is what comes after `kartra-mcp approve`: the number, and where to look; `address`
@@ -176,7 +180,7 @@ def approval_required(
     )
     first = f"--set-pin{' ' * bool(flags)}{flags}"
     pin = "" if has_pin else f"first run `kartra-mcp approve {first}` in a terminal, then to "
-    return Refused(
+    return RefusedError(
         "approval_required",
         f"A person has to approve this outside the client, as number {number}. Nothing was done.",
         f"Ask the person to {pin}{page}run `kartra-mcp approve {command}` in a terminal, then "
@@ -192,8 +196,8 @@ def approval_required(
     )
 
 
-def done_before(facts: Facts, first: dict[str, Any] | None) -> Refused:
-    return Refused(
+def done_before(facts: Facts, first: dict[str, Any] | None) -> RefusedError:
+    return RefusedError(
         "already_done",
         "The account shows that this was done before. Nothing was done now.",
         "Nothing more is to be done; the detail has what was read.",
@@ -232,12 +236,12 @@ def _short(value: Any) -> str:
 
 def _plain(text: str) -> str:
     """One line of ASCII, made before anything is cut or quoted: letters may become many."""
-    return " ".join(_ascii(clean(text)).split())
+    return " ".join(_ascii(strip_control_chars(text)).split())
 
 
 def _line(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return cut(" ".join(clean(text).split()), 200)
+    return truncate(" ".join(strip_control_chars(text).split()), 200)
 
 
 def _ascii(text: str) -> str:

@@ -6,24 +6,27 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PERSON_WAIT = 240.0
+ELICITATION_TIMEOUT = 240.0
 """Seconds that a person has to answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a person is asked. `to_type` is what has to be typed under gate human, or ""."""
+class FormElicitation:
+    """What a person is asked.
+
+    `typed_confirmation` is what has to be typed under gate human, or "".
+    """
 
     text: str
-    to_type: str = ""
+    typed_confirmation: str = ""
 
     @property
     def schema(self) -> dict[str, Any]:
         """The form, of flat properties."""
         yes = {"type": "boolean", "title": "Yes, do exactly this", "default": False}
-        if not self.to_type:
+        if not self.typed_confirmation:
             return {"type": "object", "properties": {"confirm": yes}, "required": ["confirm"]}
-        typed = {"type": "string", "title": "To confirm, type " + self.to_type}
+        typed = {"type": "string", "title": "To confirm, type " + self.typed_confirmation}
         return {
             "type": "object",
             "properties": {"confirm": yes, "amount": typed},
@@ -32,7 +35,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class UrlElicitation:
     """An address that a person is asked to open in a browser; `id` is this asking's own."""
 
     text: str
@@ -41,7 +44,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ElicitationResponse:
     """What came back: the action, the form's content, and after how many seconds."""
 
     action: str
@@ -50,30 +53,31 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientContext:
     """Who calls, and how a person can be asked through it.
 
-    `ask` asks within the call (the older era). Without it, a client that `can_ask` gets the
-    question as the call's result and calls again with `answer` and `state` (the newer era).
-    `arrived` is when the call came, in seconds since the epoch. `can_open`, `open` are the same
-    for an address; `opened` tells that what it was opened for is done, where that can be told.
+    `elicit_form` asks within the call (the older era). Without it, a client that `supports_forms`
+    gets the question as the call's result and calls again with `response` and `request_state` (the
+    newer era). `received_at` is when the call came, in seconds since the epoch. `supports_urls`,
+    `elicit_url` are the same for an address; `notify_url_complete` tells that what it was opened
+    for is done, where that can be told.
     """
 
     name: str = ""
-    can_ask: bool = False
-    ask: Callable[[Question], Awaitable[Answered]] | None = None
-    answer: Answered | None = None
-    state: str | None = None
-    arrived: float = 0.0
-    can_open: bool = False
-    open: Callable[[Address], Awaitable[Answered]] | None = None
-    opened: Callable[[Address], Awaitable[None]] | None = None
+    supports_forms: bool = False
+    elicit_form: Callable[[FormElicitation], Awaitable[ElicitationResponse]] | None = None
+    response: ElicitationResponse | None = None
+    request_state: str | None = None
+    received_at: float = 0.0
+    supports_urls: bool = False
+    elicit_url: Callable[[UrlElicitation], Awaitable[ElicitationResponse]] | None = None
+    notify_url_complete: Callable[[UrlElicitation], Awaitable[None]] | None = None
 
 
-class QuestionToReturn(Exception):
+class InputRequired(Exception):
     """A question that goes back as the call's result; `state` must come with the answer."""
 
-    def __init__(self, question: Question | Address, state: str) -> None:
+    def __init__(self, question: FormElicitation | UrlElicitation, state: str) -> None:
         super().__init__("a question to a person")
         self.question = question
         self.state = state

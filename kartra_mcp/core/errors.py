@@ -59,15 +59,19 @@ class KartraMCPError(Exception):
         self.message = message
         self.remedy = remedy
         self.detail = detail
-        self.answered = answered
+        self.has_response = answered
         self.confirmation = confirmation
-        self.first = first
+        self.previous_call = first
         if executed is not None:
             self.executed = executed
 
     def as_dict(self) -> dict[str, Any]:
         """The contract's `{"code", "message", "remedy", "executed", "detail"?}`."""
-        more = {"detail": self.detail, "confirmation": self.confirmation, "first": self.first}
+        more = {
+            "detail": self.detail,
+            "confirmation": self.confirmation,
+            "first": self.previous_call,
+        }
         return {
             "code": self.code,
             "message": self.message,
@@ -77,19 +81,19 @@ class KartraMCPError(Exception):
         }
 
 
-class Refused(KartraMCPError):
+class RefusedError(KartraMCPError):
     """Refused before any program was started: nothing was done."""
 
 
-class Failed(KartraMCPError):
+class UpstreamError(KartraMCPError):
     """A program was started and did not bring a success; `executed` says what is known."""
 
     executed = Executed.UNKNOWN
 
 
-def internal_error(executed: Executed) -> Failed:
+def internal_error(executed: Executed) -> UpstreamError:
     """An error of this server's own; its text stays out of the answer."""
-    return Failed(
+    return UpstreamError(
         "internal_error",
         "An error in this server ended the call.",
         "If this was a write, look in Kartra before repeating it; please report the error.",
@@ -97,7 +101,7 @@ def internal_error(executed: Executed) -> Failed:
     )
 
 
-def where(slip: BaseException) -> str:
+def describe_exception(slip: BaseException) -> str:
     """Which exception, in which file and line; never its text."""
     frames = traceback.extract_tb(slip.__traceback__)
     if not frames:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-POLL = 0.003
+POLL_INTERVAL = 0.003
 """Seconds between two attempts to take a lock."""
 
 if sys.platform == "win32":
@@ -48,42 +48,42 @@ else:
 
 
 @contextmanager
-def turn(path: Path, wait: float) -> Generator[None]:
+def exclusive_lock(path: Path, wait: float) -> Generator[None]:
     """Hold an exclusive lock among all processes of this user.
 
     Raises:
         TimeoutError: another process held it for `wait` seconds.
         OSError: the file cannot be opened.
     """
-    file = _opened(path)
+    file = _open(path)
     try:
         until = time.monotonic() + wait
         while not try_lock(file, shared=False):
             if time.monotonic() >= until:
                 raise TimeoutError
-            time.sleep(POLL)
+            time.sleep(POLL_INTERVAL)
         yield
     finally:
         os.close(file)
 
 
-def join(path: Path) -> int | None:
+def try_shared_lock(path: Path) -> int | None:
     """Return a descriptor that holds a shared lock; None while another process holds it alone."""
-    return _held_open(path, shared=True)
+    return _open_locked(path, shared=True)
 
 
-def alone(path: Path) -> int | None:
+def try_exclusive_lock(path: Path) -> int | None:
     """Return a descriptor that holds an exclusive lock; None while another process holds any."""
-    return _held_open(path, shared=False)
+    return _open_locked(path, shared=False)
 
 
-def _held_open(path: Path, *, shared: bool) -> int | None:
-    file = _opened(path)
+def _open_locked(path: Path, *, shared: bool) -> int | None:
+    file = _open(path)
     if try_lock(file, shared=shared):
         return file
     os.close(file)
     return None
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -17,7 +17,7 @@ class Risk(IntEnum):
     IRREVERSIBLE = 3
 
     @property
-    def word(self) -> str:
+    def label(self) -> str:
         return self.name.lower()
 
 
@@ -90,8 +90,8 @@ class Command:
 class Connection:
     """One Membrane connection. `usable` says that it is READY and not disconnected.
 
-    Where it waits for a person, `opens` is the address to open and `instructions` are Membrane's
-    words to agents: a stranger's text.
+    Where it waits for a person, `action_url` is the address to open and `instructions` are
+    Membrane's words to agents: a stranger's text.
     """
 
     id: str
@@ -101,13 +101,13 @@ class Connection:
     state: str = ""
     usable: bool = True
     created_at: str = ""
-    problem: str = ""
-    opens: str = ""
+    error: str = ""
+    action_url: str = ""
     instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ActionResult:
     """What a verb of Membrane's gave back: the result and the run it belongs to."""
 
     result: Any
@@ -115,32 +115,32 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the caller said of consent; `confirm_as` is what the flag is called on this tool."""
+class ConsentArguments:
+    """What the caller said of consent; `confirm_name` is what the flag is called on this tool."""
 
     confirm: bool = False
     confirmation_id: str | None = None
     confirmation_summary: str | None = None
     repeat: bool = False
-    confirm_as: str = "confirm"
+    confirm_name: str = "confirm"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One tool call: the operation, its validated arguments, and what it may do at worst.
 
-    `arguments` stand under the action's own names; a raw request has none. `names` are all that
-    allow and deny may call it. `said` is what the caller said of consent.
+    `arguments` stand under the action's own names; a raw request has none. `policy_names` are all
+    that allow and deny may call it. `consent` is what the caller said of consent.
     """
 
     tool: str
     title: str
     operation: Action | RawRequest
     risk: Risk
-    names: frozenset[str]
+    policy_names: frozenset[str]
     commands: tuple[Command, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    said: Said = Said()
+    consent: ConsentArguments = ConsentArguments()
 
     @property
     def writes(self) -> bool:

@@ -48,18 +48,18 @@ _SEEN = 4_000
 """Characters of a long text that are looked at before it is cut: enough to know a secret whole."""
 
 
-def without_ansi(text: str) -> str:
+def strip_ansi(text: str) -> str:
     return _ANSI.sub("", text)
 
 
-def clean(text: str) -> str:
+def strip_control_chars(text: str) -> str:
     """Without invisible, bidirectional and control characters; line breaks and tabs stay."""
     if text.isprintable() and (text.isascii() or not _SEEMS_PRINTABLE.search(text)):
         return text
-    return "".join(c for c in text.replace("\r\n", "\n") if _visible(c))
+    return "".join(c for c in text.replace("\r\n", "\n") if _is_visible(c))
 
 
-def _visible(char: str) -> bool:
+def _is_visible(char: str) -> bool:
     if char in _KEPT or char.isalnum():
         return char not in _FILLERS
     return unicodedata.category(char) not in _HIDDEN and not _is_variation(char)
@@ -69,45 +69,45 @@ def _is_variation(char: str) -> bool:
     return char in _FILLERS or "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
 
 
-def clean_json(value: Any, mend: Callable[[str], str] = clean) -> Any:
+def map_strings(value: Any, mend: Callable[[str], str] = strip_control_chars) -> Any:
     """The same JSON with every string mended, names of fields too.
 
     Fields whose names become equal by that are told apart by a number, so that nothing is lost.
     """
-    return _Mending(mend).one(value)
+    return _StringMapper(mend).map_value(value)
 
 
 _ESCAPED = re.compile(r"\\[^nt\"\\]")
-"""What JSON writes with a backslash and `clean` would not keep."""
+"""What JSON writes with a backslash and `strip_control_chars` would not keep."""
 
 
-def cleaned_with_line(value: Any) -> tuple[Any, str]:
+def sanitize_and_dump(value: Any) -> tuple[Any, str]:
     """The same JSON (names are strings) with every string clean, and all of it as one line.
 
     A line that is clean as a whole has only clean strings in it: most are, and need no walk.
     """
-    line = as_json(value)
-    if clean(line) == line and not _ESCAPED.search(line):
+    line = dump_json(value)
+    if strip_control_chars(line) == line and not _ESCAPED.search(line):
         return value, line
-    mended = clean_json(value)
-    return mended, as_json(mended)
+    mended = map_strings(value)
+    return mended, dump_json(mended)
 
 
-class _Mending:
+class _StringMapper:
     """One walk; a name of a field is mended once, for the rows of a list share theirs."""
 
     def __init__(self, mend: Callable[[str], str]) -> None:
         self._mend = mend
         self._names: dict[str, str] = {}
 
-    def one(self, value: Any) -> Any:
+    def map_value(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._mend(value)
         if is_object(value):
-            return self._object(value)
-        return [self.one(inner) for inner in value] if is_array(value) else value
+            return self._map_object(value)
+        return [self.map_value(inner) for inner in value] if is_array(value) else value
 
-    def _object(self, value: dict[str, Any]) -> dict[str, Any]:
+    def _map_object(self, value: dict[str, Any]) -> dict[str, Any]:
         mended: dict[str, Any] = {}
         mend, names = self._mend, self._names
         for name, inner in value.items():
@@ -117,7 +117,7 @@ class _Mending:
             if free in mended:
                 free = _free(free, mended)
             # Not `self.one` for strings: this is the loop that a large result spends its time in.
-            mended[free] = mend(inner) if isinstance(inner, str) else self.one(inner)
+            mended[free] = mend(inner) if isinstance(inner, str) else self.map_value(inner)
         return mended
 
 
@@ -129,37 +129,37 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
     return free
 
 
-def cut(text: str, length: int) -> str:
+def truncate(text: str, length: int) -> str:
     """At most `length` characters, the last an ellipsis where something was cut."""
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
 
 
-def without_secrets(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """Tokens, keys, passwords and card digits beyond the last four removed."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
-    return _CARD.sub(_last_four, text)
+    return _CARD.sub(_mask_card, text)
 
 
-def _last_four(match: re.Match[str]) -> str:
+def _mask_card(match: re.Match[str]) -> str:
     digits = re.sub(r"\D", "", match.group())
-    return f"[card …{digits[-4:]}]" if _luhn(digits) else match.group()
+    return f"[card …{digits[-4:]}]" if _has_luhn_checksum(digits) else match.group()
 
 
-def _luhn(digits: str) -> bool:
+def _has_luhn_checksum(digits: str) -> bool:
     doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
     return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0  # noqa: PLR2004
 
 
-def shown(text: str, length: int = 500) -> str:
+def safe_excerpt(text: str, length: int = 500) -> str:
     """A stranger's text as it may stand in an error: cleaned, without secrets, cut."""
-    seen = without_ansi(text[: _SEEN + 10 * length])
-    return cut(without_secrets(clean(seen)).strip(), length)
+    seen = strip_ansi(text[: _SEEN + 10 * length])
+    return truncate(redact_secrets(strip_control_chars(seen)).strip(), length)
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def as_json(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """One line of JSON. Numbers that JSON does not know never get here (see `cli_output.py`)."""
     return _ENCODER.encode(value)

@@ -13,15 +13,15 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class State:
+class StateDir:
     """One folder, for this user only (0700; files 0600).
 
-    A folder that cannot be written costs the memory of the next start, never a call: `problem`
+    A folder that cannot be written costs the memory of the next start, never a call: `error`
     then says why, for `kartra_status`.
     """
 
     folder: Path
-    problem: str = ""
+    error: str = ""
     _work: Path | None = field(default=None)
 
     def read(self, name: str) -> Any:
@@ -48,19 +48,19 @@ class State:
                 Path(aside).unlink(missing_ok=True)
                 raise
         except OSError as problem:
-            self.problem = f"The state folder cannot be written ({problem.strerror})."
+            self.error = f"The state folder cannot be written ({problem.strerror})."
             return False
-        self.problem = ""
+        self.error = ""
         return True
 
-    def work(self) -> Path:
+    def work_dir(self) -> Path:
         """An empty folder for programs to run in, of this process alone, made when first asked.
 
         The real program reads configuration where it is started: a stranger's folder could
         redirect the account.
         """
         if self._work is None or not self._work.is_dir():
-            self._work = self._private()
+            self._work = self._make_private_dir()
         return self._work
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class State:
             shutil.rmtree(self._work, ignore_errors=True)
             self._work = None
 
-    def _private(self) -> Path:
+    def _make_private_dir(self) -> Path:
         with suppress(OSError):
             self._make()
             return Path(tempfile.mkdtemp(dir=self.folder, prefix="work-"))

@@ -15,14 +15,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import RefusedError
 
-UNBOUND = 120
+DEFAULT_WIDTH = 120
 """Columns where nothing tells how wide it is: a pipe, a file."""
 
 
-def screen(*, errors: bool = False) -> Console:
+def console(*, errors: bool = False) -> Console:
     """Where people read; bold and dim only on a terminal, and not under NO_COLOR."""
     stream = sys.stderr if errors else sys.stdout
     if isinstance(stream, io.TextIOWrapper):
@@ -31,45 +31,45 @@ def screen(*, errors: bool = False) -> Console:
     if made.no_color:
         made = Console(stderr=errors, color_system=None, markup=False, emoji=False)
     if not made.is_terminal:
-        made.width = max(made.width, UNBOUND)
+        made.width = max(made.width, DEFAULT_WIDTH)
     return made
 
 
-def say(text: str, style: str = "") -> None:
-    screen().print(Text(text, style), soft_wrap=True)
+def print_line(text: str, style: str = "") -> None:
+    console().print(Text(text, style), soft_wrap=True)
 
 
-def say_error(text: str) -> None:
-    screen(errors=True).print(Text(text), soft_wrap=True)
+def print_error(text: str) -> None:
+    console(errors=True).print(Text(text), soft_wrap=True)
 
 
-def pairs(rows: Iterable[tuple[str, Any]]) -> None:
+def print_fields(rows: Iterable[tuple[str, Any]]) -> None:
     """Names and values, one to a line; what wraps stays in the column of the values."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in rows:
-        grid.add_row(Text(tidy(name.replace("_", " "))), Text(tidy(value)))
-    screen().print(Padding(grid, (0, 2), expand=False))
+        grid.add_row(Text(display_value(name.replace("_", " "))), Text(display_value(value)))
+    console().print(Padding(grid, (0, 2), expand=False))
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table; the cells may hold several lines, each of them tidy already."""
     made = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
     for title in titles:
         made.add_column(Text(title), overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
-    screen().print(made)
+    console().print(made)
 
 
 @contextmanager
-def working(text: str, *, errors: bool = False) -> Generator[Callable[[str], None]]:
+def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], None]]:
     """Show that something takes its time; the text may change meanwhile.
 
     On a terminal it moves and is gone at the end; elsewhere its first text is one line.
     """
-    made = screen(errors=errors)
+    made = console(errors=errors)
     if not made.is_terminal:
         made.print(Text(text), soft_wrap=True)
         yield lambda _: None
@@ -78,43 +78,43 @@ def working(text: str, *, errors: bool = False) -> Generator[Callable[[str], Non
         yield lambda now: shown.update(Text(now))
 
 
-def is_real() -> bool:
+def is_interactive() -> bool:
     """Whether a person can be asked here: neither end is a pipe or a file."""
     return all(s is not None and not s.closed and s.isatty() for s in (sys.stdin, sys.stdout))  # pyright: ignore[reportUnnecessaryComparison]
 
 
-def require_real(what: str) -> None:
-    if not is_real():
-        raise no_terminal(what)
+def require_interactive(what: str) -> None:
+    if not is_interactive():
+        raise not_interactive_error(what)
 
 
-def ask(question: str) -> str:
+def prompt(question: str) -> str:
     """A typed line. Raises KeyboardInterrupt or EOFError where the person stops."""
     while True:
         try:
             return input(question).strip()
         except UnicodeDecodeError:
-            say("That was not text in this terminal's encoding.")
+            print_line("That was not text in this terminal's encoding.")
 
 
-def ask_secret(question: str) -> str:
+def prompt_secret(question: str) -> str:
     """A typed line that is not echoed; refused where echo cannot be turned off."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(question)
         except getpass.GetPassWarning:
-            raise no_terminal("A PIN is typed") from None
+            raise not_interactive_error("A PIN is typed") from None
         except UnicodeDecodeError:
-            raise Refused(
+            raise RefusedError(
                 "invalid_arguments",
                 "That was not text in this terminal's encoding.",
                 "Type it again, in a terminal of the right encoding.",
             ) from None
 
 
-def no_terminal(what: str) -> Refused:
-    return Refused(
+def not_interactive_error(what: str) -> RefusedError:
+    return RefusedError(
         "not_allowed",
         f"{what} only on a real terminal: this one's input or output is a pipe or a file.",
         "Run the command yourself, in a terminal window of your own.",

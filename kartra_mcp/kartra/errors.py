@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.sanitize import clean, cut, shown
+from kartra_mcp.core.sanitize import safe_excerpt, strip_control_chars, truncate
 from kartra_mcp.kartra.commands import COMMANDS
 
 
@@ -222,10 +222,10 @@ def _answers(value: Any) -> list[dict[str, Any]]:
 
 def _part(command: str, answer: Mapping[str, Any]) -> Part:
     return Part(
-        command=cut(clean(command), 60),
+        command=truncate(strip_control_chars(command), 60),
         failed=_is_error(answer),
-        type=shown(str(answer.get("type", "")), 12),
-        message=shown(str(answer.get("message", "")), 300),
+        type=safe_excerpt(str(answer.get("type", "")), 12),
+        message=safe_excerpt(str(answer.get("message", "")), 300),
     )
 
 
@@ -243,7 +243,7 @@ def _error(failed: list[Part], write: bool) -> KartraMCPError:  # noqa: FBT001
     meaning = next((m for m in meanings if m is None or m.code != "already_done"), meanings[0])
     detail = {"kartra": [_detail(part) for part in failed]}
     if meaning is None:
-        return Failed(
+        return UpstreamError(
             "kartra_error",
             "Kartra answered with an error that its documentation does not list.",
             "Read the detail; if this was a write, look in Kartra before repeating it.",
@@ -251,7 +251,7 @@ def _error(failed: list[Part], write: bool) -> KartraMCPError:  # noqa: FBT001
             detail=detail,
         )
     unsure = write and any(_executed(part) is Executed.UNKNOWN for part in failed)
-    return Failed(
+    return UpstreamError(
         meaning.code,
         meaning.text + ".",
         meaning.remedy + ".",
@@ -264,7 +264,7 @@ def _chain_error(done: list[str], failed: list[Part], write: bool) -> KartraMCPE
     """Return the error of a request in which some commands were executed and some were not."""
     unsure = [part for part in failed if _executed(part) is Executed.UNKNOWN]
     executed = Executed.UNKNOWN if unsure else Executed.YES
-    return Failed(
+    return UpstreamError(
         "kartra_error",
         f"{len(done)} of {len(done) + len(failed)} commands were done, the others were not.",
         "Do not repeat the whole request: correct and send only what was not done.",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra import commands
 from kartra_mcp.kartra import fields as kartra_fields
@@ -92,7 +92,7 @@ def hold(rules: Iterable[Rule[T]], subject: T, place: str) -> None:
 
 
 def forbid(what: str, remedy: str) -> NoReturn:
-    raise Refused("forbidden_request", f"{what}. Nothing was sent.", remedy)
+    raise RefusedError("forbidden_request", f"{what}. Nothing was sent.", remedy)
 
 
 def shown(name: str) -> str:
@@ -210,7 +210,7 @@ def _no_constant(_: str) -> NoReturn:
 def _check_size(text: str) -> None:
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_BYTES:
-        raise Refused(
+        raise RefusedError(
             "input_too_large",
             f"The body has {size:,} bytes as it would be sent; {MAX_BYTES:,} are allowed. "
             "Nothing was sent.",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Command, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
@@ -185,7 +185,7 @@ def _problem(name: str, value: Any) -> str:
 
 def _invalid(problems: list[str]) -> NoReturn:
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004
-    raise Refused(
+    raise RefusedError(
         "invalid_arguments",
         f"{'; '.join(problems[:5])}{more}. Nothing was sent.",
         f"Correct them. The arguments are {', '.join(SHAPES)}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approvals, confirmations, projection, rules
 from kartra_mcp.ledger.database import Transaction
@@ -14,7 +14,7 @@ from kartra_mcp.policy.limits import Limits
 
 def refusal(
     transaction: Transaction, intent: Intent, limits: Limits, burns: Binding | None
-) -> Refused | None:
+) -> RefusedError | None:
     """Why this may not run now, the most telling reason first; nothing is changed."""
     return (
         confirmations.unfounded(transaction, intent, burns)
@@ -25,7 +25,7 @@ def refusal(
     )
 
 
-def foreseen(transaction: Transaction, intent: Intent, limits: Limits) -> Refused | None:
+def foreseen(transaction: Transaction, intent: Intent, limits: Limits) -> RefusedError | None:
     """Why this would not run whoever agreed to it, so that nobody is asked in vain."""
     return confirmations.blocked(transaction, rules.identity_key(intent)) or _once_too_often(
         transaction, intent, limits
@@ -45,7 +45,9 @@ def record(transaction: Transaction, intent: Intent) -> None:
         confirmations.burn(transaction, id_, intent.id)
 
 
-def _once_too_often(transaction: Transaction, intent: Intent, limits: Limits) -> Refused | None:
+def _once_too_often(
+    transaction: Transaction, intent: Intent, limits: Limits
+) -> RefusedError | None:
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
     db, now = transaction.db, transaction.now
@@ -76,28 +78,28 @@ def lost(intent_id: str) -> dict[str, Any]:
 def must_be(transaction: Transaction, intent_id: str, state: str) -> None:
     found = projection.state_of(transaction.db, intent_id)
     if found != state:
-        raise Refused(
+        raise RefusedError(
             "internal_error",
             f"The intent {intent_id} is {found or 'not in the ledger'}, not {state}.",
             "Look at it with kartra_ledger; only kartra_reconcile changes an unknown outcome.",
         )
 
 
-def unreconcilable(transaction: Transaction, intent_id: str) -> Refused | None:
+def unreconcilable(transaction: Transaction, intent_id: str) -> RefusedError | None:
     state = projection.state_of(transaction.db, intent_id)
     if state == "unknown":
         return None
     if state == "running":
         return still_running(intent_id)
-    return Refused(
+    return RefusedError(
         "invalid_arguments",
         f"The intent {intent_id} is {state or 'not in the ledger'}: nothing is to be settled.",
         "Name an intent whose outcome is unknown; kartra_ledger lists them.",
     )
 
 
-def still_running(intent_id: str) -> Refused:
-    return Refused(
+def still_running(intent_id: str) -> RefusedError:
+    return RefusedError(
         "in_progress",
         f"The intent {intent_id} is still running, or its program is.",
         "Wait until it has ended, then reconcile.",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.confirmations import block, differences, of_row, used, written
 from kartra_mcp.ledger.database import LedgerFile, Transaction
 from kartra_mcp.ledger.hash_chain import canonical
@@ -183,7 +183,9 @@ def expire(transaction: Transaction) -> None:
         _end(transaction, row["number"], "expired")
 
 
-def unapproved(transaction: Transaction, intent: Intent, burns: Binding | None) -> Refused | None:
+def unapproved(
+    transaction: Transaction, intent: Intent, burns: Binding | None
+) -> RefusedError | None:
     """Why the approval that an intent rests on does not count; None if it does."""
     if intent.consent != "approval":
         return None
@@ -297,35 +299,35 @@ def _approval(row: Any, now: float) -> Approval:
     )
 
 
-def _undecidable(state: str | None, number: int) -> Refused | None:
+def _undecidable(state: str | None, number: int) -> RefusedError | None:
     if state == "pending":
         return None
     if state is None:
-        return Refused(
+        return RefusedError(
             "invalid_arguments",
             f"Nothing waits under the number {number}.",
             "Run `kartra-mcp approve` for the numbers that wait.",
         )
     code = "confirmation_expired" if state in {"expired", "superseded"} else "confirmation_used"
-    return Refused(
+    return RefusedError(
         code,
         f"Number {number} waits no longer: it is {state}.",
         "Let the call be made again: that asks anew.",
     )
 
 
-def not_seen(number: int) -> Refused:
-    return Refused(
+def not_seen(number: int) -> RefusedError:
+    return RefusedError(
         "facts_changed",
         f"What waits as number {number} is not what was shown. Nothing was decided.",
         "Look at it as it is now, then decide.",
     )
 
 
-def _unwithdrawable(row: Any, number: int) -> Refused | None:
+def _unwithdrawable(row: Any, number: int) -> RefusedError | None:
     """Why there is nothing to take back; None if there is."""
     if row is not None and row["used_by"] is not None:
-        return Refused(
+        return RefusedError(
             "confirmation_used",
             f"Number {number} cannot be taken back: its call was made already.",
             f"Look at what it did: {row['used_by']}.",
@@ -333,15 +335,15 @@ def _unwithdrawable(row: Any, number: int) -> Refused | None:
     if row is not None and row["state"] == "approved":
         return None
     known = "there is none" if row is None else f"it is {row['state']}"
-    return Refused(
+    return RefusedError(
         "invalid_arguments",
         f"Number {number} is no approval that could still be used: {known}.",
         "Nothing is to be taken back.",
     )
 
 
-def _required(what: str) -> Refused:
-    return Refused(
+def _required(what: str) -> RefusedError:
+    return RefusedError(
         "approval_required",
         f"{what}. Nothing was done.",
         "Make the call again for a number, and let a person run `kartra-mcp approve NUMBER`.",

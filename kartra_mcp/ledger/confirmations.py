@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.hash_chain import canonical
 from kartra_mcp.ledger.records import Binding, Intent, Minted
@@ -113,20 +113,22 @@ def block(transaction: Transaction, key: str, seconds: float, why: str) -> float
     return until
 
 
-def blocked(transaction: Transaction, key: str) -> Refused | None:
+def blocked(transaction: Transaction, key: str) -> RefusedError | None:
     row = transaction.one("SELECT why, until FROM blocks WHERE key = ?", hashed(key))
     if row is None or transaction.now >= row["until"]:
         return None
     minutes = int((row["until"] - transaction.now) // 60) + 1
     said = "declined this" if row["why"] == "declined" else "dismissed the question about this"
-    return Refused(
+    return RefusedError(
         row["why"],
         f"A person {said}. Nothing was done, and nothing like it runs for {minutes} min.",
         "Do not ask again on your own: tell the person, and wait for what they say.",
     )
 
 
-def unfounded(transaction: Transaction, intent: Intent, burns: Binding | None) -> Refused | None:
+def unfounded(
+    transaction: Transaction, intent: Intent, burns: Binding | None
+) -> RefusedError | None:
     """Why the confirmation that an intent rests on does not count; None if it does."""
     kind = KIND_OF.get(intent.consent)
     if kind is None:
@@ -137,7 +139,7 @@ def unfounded(transaction: Transaction, intent: Intent, burns: Binding | None) -
         return _mismatch("This confirmation_id belongs to nothing")
     try:
         check(transaction, intent.confirmation_id, burns, None, kind)
-    except Refused as refusal:
+    except RefusedError as refusal:
         return refusal
     return None
 
@@ -161,8 +163,8 @@ def written(binding: Binding) -> str:
     return canonical(asdict(binding))
 
 
-def used() -> Refused:
-    return Refused(
+def used() -> RefusedError:
+    return RefusedError(
         "confirmation_used",
         "This confirmation was already used; each counts once. Nothing was done.",
         "Look at what the first call did (kartra_ledger) before asking for a new preview.",
@@ -174,16 +176,16 @@ def _read(binding: str) -> Binding:
     return Binding(**told)
 
 
-def _expired() -> Refused:
-    return Refused(
+def _expired() -> RefusedError:
+    return RefusedError(
         "confirmation_expired",
         "This confirmation_id is no longer valid: it lasts only minutes. Nothing was done.",
         "Call again without it for a new preview, and show that to the person.",
     )
 
 
-def _mismatch(what: str) -> Refused:
-    return Refused(
+def _mismatch(what: str) -> RefusedError:
+    return RefusedError(
         "confirmation_mismatch",
         f"{what}. Nothing was done.",
         "Call without confirmation_id for a preview of exactly this call, and confirm that.",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp.core.file_locks import join, turn
+from kartra_mcp.core.file_locks import exclusive_lock, try_shared_lock
 from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.errors import Damaged, of_sqlite, of_system, unavailable
 from kartra_mcp.ledger.hash_chain import Head, Line, next_line, walk
@@ -163,7 +163,7 @@ class LedgerFile:
     def _turn(self) -> Generator[None]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with turn(self.folder / "ledger.turn", self._wait):
+            with exclusive_lock(self.folder / "ledger.turn", self._wait):
                 yield
         except TimeoutError:
             raise unavailable("another kartra-mcp has been writing to it for too long") from None
@@ -179,7 +179,7 @@ class LedgerFile:
         if self._db is not None and not self._moved():
             return self._db
         self.close()
-        self._member = join(self.open_lock)
+        self._member = try_shared_lock(self.open_lock)
         if self._member is None:
             raise unavailable("it is just being set aside")
         try:

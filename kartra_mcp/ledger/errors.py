@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 
 _FULL = "the disk is full, or a limit on the size of files was reached"
 _CLOSED = "its folder or file may not be written"
@@ -34,7 +34,7 @@ _OF_SQLITE = {
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-class Damaged(Refused):
+class Damaged(RefusedError):
     """The ledger was altered, cut or overwritten; only a person may set it aside."""
 
     def __init__(self, why: str) -> None:
@@ -47,28 +47,28 @@ class Damaged(Refused):
         self.why = why
 
 
-def unavailable(why: str) -> Refused:
-    return Refused(
+def unavailable(why: str) -> RefusedError:
+    return RefusedError(
         "ledger_unavailable",
         f"The ledger cannot be written: {why}. Nothing was done.",
         "Writes run only once the ledger can be written: see to that, then try again.",
     )
 
 
-def wrong_version(found: int, known: int) -> Refused:
-    return Refused(
+def wrong_version(found: int, known: int) -> RefusedError:
+    return RefusedError(
         "ledger_unavailable",
         f"The ledger is of version {found}; this program knows version {known}. Nothing was done.",
         "Use the newest kartra-mcp for every client on this machine.",
     )
 
 
-def of_system(problem: OSError) -> Refused:
+def of_system(problem: OSError) -> RefusedError:
     name = errno.errorcode.get(problem.errno or 0, "an unknown error")
     return unavailable(_OF_SYSTEM.get(problem.errno or 0, f"the system says {name}"))
 
 
-def of_sqlite(problem: sqlite3.Error) -> Refused:
+def of_sqlite(problem: sqlite3.Error) -> RefusedError:
     code = getattr(problem, "sqlite_errorcode", None)
     if code is None:  # text that is no UTF-8, a value of the wrong type
         return Damaged("it holds what was never written there")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.sanitize import clean
+from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.ledger.records import moment
 
 FORMATS = ("csv", "json")
@@ -68,5 +68,5 @@ def _cell(value: Any) -> str:
     else:
         compound = is_object(value) or is_array(value) or isinstance(value, bool)
         text = json.dumps(value) if compound else str(value)
-    text = " ".join(clean(text).split())
+    text = " ".join(strip_control_chars(text).split())
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,6 +1,6 @@
 """Durable intents and outcomes: what was done, what is unknown, and so what may run now.
 
-Synchronous: to be called from a worker thread. Every method raises `Refused` with the code
+Synchronous: to be called from a worker thread. Every method raises `RefusedError` with the code
 `ledger_unavailable` where the ledger cannot be used.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.ledger import (
     admission,
@@ -336,7 +336,7 @@ class Ledger:
         """Let go of what was never begun, and say so where its line got on disk all the same."""
         if running is None:
             return
-        with suppress(Refused):
+        with suppress(RefusedError):
             self.finish(running.intent_id, "refused", executed=Executed.NO)
         running.close()
         self._locks.remove(running.intent_id)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.database import LedgerFile, Transaction
 from kartra_mcp.ledger.records import moment
 
@@ -32,7 +32,7 @@ class Pins:
     def set(self, pin: str, who: str) -> None:
         """Choose the PIN; the caller has checked the old one."""
         if len(pin) < SHORTEST:
-            raise Refused(
+            raise RefusedError(
                 "invalid_arguments",
                 f"The PIN is shorter than {SHORTEST} characters.",
                 "Choose a longer one.",
@@ -105,16 +105,16 @@ def _slow(pin: str, salt: bytes, cost: dict[str, Any]) -> bytes:
     return hashlib.scrypt(told, salt=salt, n=cost["n"], r=cost["r"], p=cost["p"], dklen=32)
 
 
-def _not_set() -> Refused:
-    return Refused(
+def _not_set() -> RefusedError:
+    return RefusedError(
         "approval_required",
         "No PIN was chosen yet.",
         "Run `kartra-mcp approve --set-pin` in a terminal.",
     )
 
 
-def _locked(until: float) -> Refused:
-    return Refused(
+def _locked(until: float) -> RefusedError:
+    return RefusedError(
         "not_allowed",
         f"Too many attempts were wrong: the PIN is locked until {moment(until)}.",
         "Wait until then. Every attempt stands in the ledger.",

@@ -62,7 +62,7 @@ def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "intent": intent.id,
         "tool": intent.tool,
         "operation": intent.operation,
-        "risk": intent.risk.word,
+        "risk": intent.risk.label,
         "connection": intent.connection,
         "target_kind": intent.target_kind,
         "target": intent.target,

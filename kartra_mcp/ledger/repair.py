@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.file_locks import alone
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.file_locks import try_exclusive_lock
 from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.database import LINE, LedgerFile, connect
 from kartra_mcp.ledger.errors import Damaged, of_sqlite
@@ -51,14 +51,14 @@ def new(file: LedgerFile, locks: RunningLocks) -> NewChain:
     """
     report = verify(file)
     if report.ok:
-        raise Refused(
+        raise RefusedError(
             "not_allowed",
             "The ledger is sound: nothing was set aside.",
             "Keep it. Only a damaged ledger is set aside.",
         )
     with file.turn(), _alone(file):
         if locks.any_held():
-            raise Refused(
+            raise RefusedError(
                 "in_progress",
                 "A program that a call started is still running.",
                 "Wait until it has ended, then run `kartra-mcp ledger new` again.",
@@ -105,9 +105,9 @@ def _any_text(content: bytes) -> str:
 
 @contextmanager
 def _alone(file: LedgerFile) -> Generator[None]:
-    hold = alone(file.open_lock)
+    hold = try_exclusive_lock(file.open_lock)
     if hold is None:
-        raise Refused(
+        raise RefusedError(
             "in_progress",
             "Another kartra-mcp has the ledger open.",
             "Close the clients that run kartra-mcp, and its page (`kartra-mcp page --end`). "

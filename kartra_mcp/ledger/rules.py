@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, Past, moment
 from kartra_mcp.policy.limits import Limits
@@ -20,7 +20,7 @@ MONEY_WORDS = ("refund", "charge", "payout")
 _NUMBER = re.compile(r"\+?([0-9]+)(?:\.0+)?")
 
 
-class AlreadyDone(Refused):
+class AlreadyDone(RefusedError):
     """It was done before; `first` tells of the call that did it."""
 
     def __init__(self, message: str, remedy: str, first: Past) -> None:
@@ -71,17 +71,19 @@ def identity_key(intent: Intent) -> str:
     return f"{intent.connection} {intent.operation} {intent.target_kind} {target}"
 
 
-def no_target(intent: Intent) -> Refused | None:
+def no_target(intent: Intent) -> RefusedError | None:
     if intent.risk is not Risk.IRREVERSIBLE or intent.target is not None:
         return None
-    return Refused(
+    return RefusedError(
         "invalid_arguments",
         "What this would act on was not found in its arguments. Nothing was done.",
         "Name the id of the transaction or subscription, under the name that the tool describes.",
     )
 
 
-def repeats(intent: Intent, past: Sequence[Past], now: float, window_days: int) -> Refused | None:
+def repeats(
+    intent: Intent, past: Sequence[Past], now: float, window_days: int
+) -> RefusedError | None:
     """Why this must not run after what was done to the same target; None if it may.
 
     Args:
@@ -108,7 +110,9 @@ def repeats(intent: Intent, past: Sequence[Past], now: float, window_days: int) 
     return None
 
 
-def over_cap(intent: Intent, limits: Limits, day: Sequence[Past], now: float) -> Refused | None:
+def over_cap(
+    intent: Intent, limits: Limits, day: Sequence[Past], now: float
+) -> RefusedError | None:
     """Which cap forbids this irreversible intent; None if none does.
 
     `day` is what counts: running, succeeded and unknown of the last 24 hours, oldest first.
@@ -124,13 +128,13 @@ def over_cap(intent: Intent, limits: Limits, day: Sequence[Past], now: float) ->
     return _over_count(limits.cap_day_count, day, now)
 
 
-def over_mail(intent: Intent, limits: Limits, sent: int) -> Refused | None:
+def over_mail(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
     """Above the hourly number only what a person agreed to may start mail."""
     if not intent.mail or intent.consent in BY_A_PERSON:
         return None
     if sent + intent.mail <= limits.mail_per_hour:
         return None
-    return Refused(
+    return RefusedError(
         "cap_reached",
         f"{sent} writes of the last hour could start mail; KARTRA_MCP_MAIL_PER_HOUR is "
         f"{limits.mail_per_hour}. Nothing was done.",
@@ -139,10 +143,10 @@ def over_mail(intent: Intent, limits: Limits, sent: int) -> Refused | None:
     )
 
 
-def _unsettled(same: Sequence[Past]) -> Refused | None:
+def _unsettled(same: Sequence[Past]) -> RefusedError | None:
     for row in same:
         if row.state == "running":
-            return Refused(
+            return RefusedError(
                 "in_progress",
                 f"The same is running in another call ({row.id}). Nothing was done by this one.",
                 "Wait for that call to end; kartra_ledger shows how it went.",
@@ -150,7 +154,7 @@ def _unsettled(same: Sequence[Past]) -> Refused | None:
             )
     for row in same:
         if row.state == "unknown":
-            return Refused(
+            return RefusedError(
                 "outcome_unknown",
                 f"An earlier call ({row.id}) may have done this; its outcome is unknown. "
                 "Nothing was done by this one.",
@@ -160,7 +164,7 @@ def _unsettled(same: Sequence[Past]) -> Refused | None:
     return None
 
 
-def _refunded_in_full(done: Sequence[Past]) -> Refused | None:
+def _refunded_in_full(done: Sequence[Past]) -> RefusedError | None:
     for row in done:
         if row.amount is None or (row.remainder is not None and row.amount >= row.remainder):
             return AlreadyDone(
@@ -171,7 +175,7 @@ def _refunded_in_full(done: Sequence[Past]) -> Refused | None:
     return None
 
 
-def _equal_refund(intent: Intent, done: Sequence[Past], since: float) -> Refused | None:
+def _equal_refund(intent: Intent, done: Sequence[Past], since: float) -> RefusedError | None:
     wanted = intent.remainder if intent.amount is None else intent.amount
     equal = [row for row in done if row.at >= since and _equal(wanted, _moved(row))]
     if not equal or (intent.repeat and intent.fresh):
@@ -200,7 +204,7 @@ def _moves_money(operation: str, known: Decimal | None) -> bool:
     return known is not None or any(word in operation.lower() for word in MONEY_WORDS)
 
 
-def _over_one(amount: Decimal | None, cap: Decimal | None) -> Refused | None:
+def _over_one(amount: Decimal | None, cap: Decimal | None) -> RefusedError | None:
     if cap is None or (amount is not None and amount <= cap):
         return None
     return _reached("KARTRA_MCP_CAP_REFUND", cap, cap, None, unread=amount is None)
@@ -208,7 +212,7 @@ def _over_one(amount: Decimal | None, cap: Decimal | None) -> Refused | None:
 
 def _over_day(
     amount: Decimal | None, cap: Decimal | None, day: Sequence[Past], now: float
-) -> Refused | None:
+) -> RefusedError | None:
     if cap is None:
         return None
     name = "KARTRA_MCP_CAP_DAY_AMOUNT"
@@ -237,7 +241,7 @@ def _frees(room: Decimal, spent: Sequence[Past]) -> float | None:
     return None
 
 
-def _over_count(cap: int | None, day: Sequence[Past], now: float) -> Refused | None:
+def _over_count(cap: int | None, day: Sequence[Past], now: float) -> RefusedError | None:
     ats = [row.at for row in day if row.at > now - DAY]
     if cap is None or len(ats) < cap:
         return None
@@ -247,11 +251,11 @@ def _over_count(cap: int | None, day: Sequence[Past], now: float) -> Refused | N
 
 def _reached(
     name: str, cap: Decimal, left: Decimal, frees: float | None, *, unread: bool = False
-) -> Refused:
+) -> RefusedError:
     why = "The amount could not be read, which counts as over the cap." if unread else ""
     when = f"room again at {moment(frees)}" if frees is not None else "waiting does not help"
     text = f"{name} is {cap:f}; {left:f} is left, and {when}."
-    return Refused(
+    return RefusedError(
         "cap_reached",
         f"{why} {text} Nothing was done.".strip(),
         "This is a limit of this server, not of Kartra's. Ask the person who set it.",

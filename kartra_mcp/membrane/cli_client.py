@@ -18,9 +18,9 @@ import anyio
 import anyio.to_thread
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
-from kartra_mcp.core.models import Action, Connection, Executed, RawRequest, Reply
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
+from kartra_mcp.core.models import Action, ActionResult, Connection, Executed, RawRequest
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.membrane import cli_output
 from kartra_mcp.membrane.client import Program, ToDo
 from kartra_mcp.membrane.connections import address_in, connector_id, read_connection, read_started
@@ -118,7 +118,7 @@ class CLI:
 
     async def run(
         self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
-    ) -> Reply:
+    ) -> ActionResult:
         given = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         verb = ["action", "run", _word(action.id)]
         value = await self._value(
@@ -201,7 +201,7 @@ def read_version(exit_code: int, said: str) -> Program:
     At least three programs are called `membrane`; the CLI's versions are 1.x since 2026, the
     vendor's plugin of the same name is 0.1.x.
     """
-    text = cut(clean(said).strip(), 200)
+    text = truncate(strip_control_chars(said).strip(), 200)
     found = _VERSION.search(text)
     if _OTHER_PROGRAMS.search(text):
         return Program(found.group(0) if found else "", known=False, said=text)
@@ -225,9 +225,9 @@ def request_flags(request: RawRequest) -> list[str]:
     return flags
 
 
-def timed_out(*, write: bool) -> Failed:
+def timed_out(*, write: bool) -> UpstreamError:
     """The program was ended because its time was up."""
-    return Failed(
+    return UpstreamError(
         "timed_out",
         "The membrane program did not answer in time and was ended.",
         "It may have been done: look in Kartra, and do not simply repeat it."
@@ -241,7 +241,7 @@ def _word(text: str) -> str:
     """A value that becomes a word of its own may not look like a flag."""
     if text and not text.startswith("-"):
         return text
-    raise Refused(
+    raise RefusedError(
         "invalid_arguments",
         "An id that is empty or begins with a dash cannot be given to the program.",
         "Ask for kartra_status and use an id that is listed.",

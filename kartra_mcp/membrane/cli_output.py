@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.sanitize import without_ansi
+from kartra_mcp.core.sanitize import strip_ansi
 from kartra_mcp.kartra.errors import error_in
 from kartra_mcp.membrane.errors import (
     LOGGED_OUT,
@@ -75,7 +75,7 @@ def _answer(values: list[Any]) -> Any:
 
 
 def _text(raw: bytes) -> str:
-    return without_ansi(raw.decode("utf-8", errors="replace").lstrip("\ufeff"))
+    return strip_ansi(raw.decode("utf-8", errors="replace").lstrip("\ufeff"))
 
 
 def _no_json(text: str) -> KartraMCPError:
@@ -89,7 +89,7 @@ def _bare_exit(exit_code: int, out: str, err: str) -> KartraMCPError:
     detail = {"exit_code": exit_code, "output": without_stack(said)}
     if LOGGED_OUT.search(said[:2000]):
         return logged_out(detail)
-    return Failed(
+    return UpstreamError(
         "membrane_error",
         f"The membrane program ended with exit code {exit_code} and no readable error.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",

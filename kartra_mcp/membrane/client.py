@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.models import Action, Connection, RawRequest, Reply
+from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
 from kartra_mcp.membrane.pagination import ActionList
 from kartra_mcp.membrane.responses import HTTPReply, RunLog
 
@@ -51,7 +51,7 @@ class Membrane(Protocol):
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]: ...
     async def run(
         self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
-    ) -> Reply: ...
+    ) -> ActionResult: ...
     async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply: ...
     async def run_logs(
         self, connection: str, intent: str, since: float, deadline: Deadline

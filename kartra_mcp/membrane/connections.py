@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Connection
-from kartra_mcp.core.sanitize import clean, cut, shown, without_ansi
+from kartra_mcp.core.sanitize import safe_excerpt, strip_ansi, strip_control_chars, truncate
 
 READY = "READY"
 
@@ -38,8 +38,8 @@ def read_connection(entry: Any) -> Connection | None:
         state=next((known for known, is_so in over.items() if is_so), state or READY),
         usable=state in ("", READY) and not any(over.values()),
         created_at=_text(entry.get("createdAt")),
-        problem=_problem(entry),
-        opens=_opens(entry),
+        error=_problem(entry),
+        action_url=_opens(entry),
         instructions=_instructions(entry),
     )
 
@@ -56,7 +56,7 @@ def read_started(value: Any, asked_for: str) -> Connection:
     identity = entry.get("id") or entry.get("connectionId") or asked_for
     found = read_connection({**entry, "id": identity})
     if found is None:
-        return Connection(id="", state="UNKNOWN", usable=False, opens=_opens(entry))
+        return Connection(id="", state="UNKNOWN", usable=False, action_url=_opens(entry))
     said = bool(entry.get("state")) and found.usable
     return replace(found, usable=said, state=found.state if entry.get("state") else "UNKNOWN")
 
@@ -97,11 +97,11 @@ def _app(entry: Mapping[str, Any]) -> str:
 def _problem(entry: Mapping[str, Any]) -> str:
     action = entry.get("clientAction")
     if is_object(action) and action.get("description"):
-        return shown(str(action["description"]), 200)
+        return safe_excerpt(str(action["description"]), 200)
     errors = entry.get("errors")
     first = errors[0] if is_array(errors) and errors else entry.get("error")
     message = first.get("message") if is_object(first) else first
-    return shown(message, 200) if isinstance(message, str) else ""
+    return safe_excerpt(message, 200) if isinstance(message, str) else ""
 
 
 _ADDRESSES = ("uiUrl", "url", "connectUrl", "link")
@@ -139,7 +139,7 @@ def address_in(text: str) -> str:
     """Return the first such address in a program's output, else ""."""
     found = (
         address(match.group().rstrip(".,;:)]"))
-        for match in _ADDRESS.finditer(without_ansi(text[:20_000]))
+        for match in _ADDRESS.finditer(strip_ansi(text[:20_000]))
     )
     return next((one for one in found if one), "")
 
@@ -154,8 +154,8 @@ def _opens(entry: Mapping[str, Any]) -> str:
 def _instructions(entry: Mapping[str, Any]) -> str:
     action = entry.get("clientAction")
     told = action.get("agentInstructions") if is_object(action) else None
-    return shown(told, 1000) if isinstance(told, str) else ""
+    return safe_excerpt(told, 1000) if isinstance(told, str) else ""
 
 
 def _text(value: Any) -> str:
-    return cut(clean(value), 120) if isinstance(value, str) else ""
+    return truncate(strip_control_chars(value), 120) if isinstance(value, str) else ""

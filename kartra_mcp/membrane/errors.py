@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.sanitize import clean, cut, shown
+from kartra_mcp.core.sanitize import safe_excerpt, strip_control_chars, truncate
 from kartra_mcp.kartra.errors import error_in
 from kartra_mcp.membrane.lenient_json import text_or_json
 
@@ -164,12 +164,14 @@ def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
     detail: dict[str, Any] = {"membrane": [_said(link) for link in chain]}
     known = next((k for k in map(_known, chain) if k), None)
     if known and not any(map(_leaves_open, chain)):
-        return Failed(known.code, known.message, known.remedy, executed=Executed.NO, detail=detail)
+        return UpstreamError(
+            known.code, known.message, known.remedy, executed=Executed.NO, detail=detail
+        )
     if _run_id(envelope):
         detail["action_run_id"] = _run_id(envelope)
     if known is _LOGIN or any(map(_tells_of_login, chain)):
         return logged_out(detail)
-    return Failed(
+    return UpstreamError(
         "membrane_error",
         "Membrane reported an error.",
         "Read the detail; if this was a write, look in Kartra before repeating it.",
@@ -179,7 +181,7 @@ def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
 
 def logged_out(detail: dict[str, Any]) -> KartraMCPError:
     """Return whether the words report a lost login; they prove nothing else."""
-    return Failed(
+    return UpstreamError(
         _LOGIN.code,
         _LOGIN.message,
         "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal; if this was a write, "
@@ -274,9 +276,9 @@ def _run_id(envelope: Mapping[str, Any]) -> str:
 
 def identity(value: Any) -> str:
     """Return an id of Membrane's for display."""
-    return cut(" ".join(clean(str(value)[:2000]).split()), 64)
+    return truncate(" ".join(strip_control_chars(str(value)[:2000]).split()), 64)
 
 
 def without_stack(text: str, length: int = 500) -> str:
     """Return untrusted text without stack traces."""
-    return shown(_STACK.sub("", text[:20_000]), length)
+    return safe_excerpt(_STACK.sub("", text[:20_000]), length)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 
 PROGRAM = "membrane"
 REMEDY = (
@@ -148,8 +148,8 @@ def _is_path(word: str) -> bool:
     return "/" in word or "\\" in word
 
 
-def _missing(message: str) -> Refused:
-    return Refused("program_missing", message, REMEDY)
+def _missing(message: str) -> RefusedError:
+    return RefusedError("program_missing", message, REMEDY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ import anyio.to_thread
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.models import Action, Connection, RawRequest, Reply
-from kartra_mcp.core.sanitize import as_json
+from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
+from kartra_mcp.core.sanitize import dump_json
 from kartra_mcp.membrane.client import Program, ToDo
 from kartra_mcp.membrane.connections import connector_id, read_connection, read_started
 from kartra_mcp.membrane.credentials import Credentials, Minted, minted
@@ -150,12 +150,12 @@ class API:
 
     async def run(
         self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
-    ) -> Reply:
+    ) -> ActionResult:
         body = {"id": action.id, "connectionId": connection, "input": arguments}
         question = Question("POST", "/act", body=body, takes_mark=True)
         value = await self._value(question, to_do)
         if to_do.write and not (is_object(value) and value.keys() & {"output", "actionRunId"}):
-            raise unreadable(as_json(value)[:600])  # some other page: it tells of no run
+            raise unreadable(dump_json(value)[:600])  # some other page: it tells of no run
         return run_reply(value)
 
     async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply:

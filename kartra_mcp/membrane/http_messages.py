@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Executed, RawRequest
 from kartra_mcp.membrane.errors import (
@@ -77,7 +77,7 @@ def part(identity: str) -> str:
         Refused: it is not an id, or would change the path.
     """
     if not identity or set(identity) == {"."}:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             "An id that is empty or made of dots cannot be asked for.",
             "Ask for kartra_status and use an id that is listed.",
@@ -158,10 +158,12 @@ def _bare(status: int, text: str, *, ran: bool) -> KartraMCPError:
     detail = {"status": status, "output": without_stack(text) or "(nothing)"}
     if status == TOO_MANY and not ran:
         known = KEYS["rate_limit_exceeded"]
-        return Failed(known.code, known.message, known.remedy, executed=Executed.NO, detail=detail)
+        return UpstreamError(
+            known.code, known.message, known.remedy, executed=Executed.NO, detail=detail
+        )
     if status == UNAUTHORIZED or LOGGED_OUT.search(text[:2000]):
-        return Failed("not_logged_in", "", "", detail=detail)
-    return Failed(
+        return UpstreamError("not_logged_in", "", "", detail=detail)
+    return UpstreamError(
         "membrane_error",
         f"Membrane's API answered with the HTTP status {status} and no readable error.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
@@ -182,9 +184,9 @@ def _in_our_words(problem: KartraMCPError) -> KartraMCPError:
     return problem
 
 
-def not_sent(host: str, why: str) -> Failed:
+def not_sent(host: str, why: str) -> UpstreamError:
     """Return the error for a request that ended before anything was sent: nothing was executed."""
-    return Failed(
+    return UpstreamError(
         "membrane_error",
         f"Membrane's API at {host} could not be reached; nothing was sent.",
         "Check the network and MEMBRANE_API_URI, then repeat the call.",
@@ -194,9 +196,9 @@ def not_sent(host: str, why: str) -> Failed:
     )
 
 
-def broken(why: str) -> Failed:
+def broken(why: str) -> UpstreamError:
     """Return the error for a connection that broke after the first byte was sent."""
-    return Failed(
+    return UpstreamError(
         "membrane_error",
         "The connection to Membrane's API ended before an answer had come.",
         "If this was a write, look in Kartra before repeating it.",
@@ -205,9 +207,9 @@ def broken(why: str) -> Failed:
     )
 
 
-def timed_out(*, write: bool) -> Failed:
+def timed_out(*, write: bool) -> UpstreamError:
     """Return the error for a passed deadline; `write`: a part of a write had been sent."""
-    return Failed(
+    return UpstreamError(
         "timed_out",
         "Membrane's API did not answer in time.",
         "It may have been done: look in Kartra, and do not simply repeat it."
@@ -217,16 +219,16 @@ def timed_out(*, write: bool) -> Failed:
     )
 
 
-def _unfit() -> Refused:
-    return Refused(
+def _unfit() -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         "The arguments hold a number or a character that JSON does not have.",
         "Leave out NaN, infinities and broken Unicode.",
     )
 
 
-def _too_large() -> Refused:
-    return Refused(
+def _too_large() -> RefusedError:
+    return RefusedError(
         "input_too_large",
         "The arguments are larger than the 10 MB that Membrane takes.",
         "Send less at once; split the call.",

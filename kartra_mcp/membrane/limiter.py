@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Turns:
 
     async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
         wait = self._pace.wait(anyio.current_time()) if paced else 0.0
-        if not deadline.allows(write, after=wait):
+        if not deadline.allows_start(write, after=wait):
             if paced:
                 self._pace.give_back()
             raise _waited_too_long(write=write)
@@ -104,8 +104,8 @@ class Turns:
             await anyio.sleep(wait)
 
 
-def _waited_too_long(*, write: bool) -> Refused:
-    return Refused(
+def _waited_too_long(*, write: bool) -> RefusedError:
+    return RefusedError(
         "not_enough_time" if write else "timed_out",
         "Other calls were running until too little time was left; nothing was started.",
         "Repeat the call when fewer calls are running, or raise KARTRA_MCP_TIMEOUT.",

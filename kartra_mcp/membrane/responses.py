@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.models import Executed, Reply
+from kartra_mcp.core.models import ActionResult, Executed
 from kartra_mcp.kartra.errors import error_in
 from kartra_mcp.membrane.errors import (
     CLIENT_ERRORS,
@@ -24,7 +24,7 @@ from kartra_mcp.membrane.lenient_json import text_or_json
 
 
 def unreadable(text: str) -> KartraMCPError:
-    return Failed(
+    return UpstreamError(
         "unreadable_answer",
         "Membrane's answer could not be understood.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
@@ -49,7 +49,7 @@ def cursor(value: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def run_reply(value: Any) -> Reply:
+def run_reply(value: Any) -> ActionResult:
     """Return the result of `action run`: `{output, actionRunId}` or a bare value.
 
     Raises:
@@ -64,8 +64,8 @@ def run_reply(value: Any) -> Reply:
         run_id = value.get("actionRunId")
         rest = {k: v for k, v in value.items() if k != "actionRunId"}
         result = value.get("output", rest or None)
-        return Reply(result, identity(run_id) if run_id else None)
-    return Reply(value)
+        return ActionResult(result, identity(run_id) if run_id else None)
+    return ActionResult(value)
 
 
 def logged_in(value: Any) -> bool | None:
@@ -95,7 +95,7 @@ class RunLog:
     """Membrane's log of one run: its output, or the error that it ended with, or neither."""
 
     id: str
-    reply: Reply | None = None
+    reply: ActionResult | None = None
     problem: KartraMCPError | None = None
 
 
@@ -145,13 +145,13 @@ def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
     if answer.status is None or answer.status in OK:
         return
     if answer.status == TOO_MANY:
-        raise Failed(
+        raise UpstreamError(
             "rate_limited",
             "Kartra turned the request away because of too many calls; it was not executed.",
             "Wait a second, then repeat it.",
             executed=Executed.NO,
         )
-    raise error_in(answer.body, write=write) or Failed(
+    raise error_in(answer.body, write=write) or UpstreamError(
         "kartra_error",
         f"The request was answered with the HTTP status {answer.status}.",
         "Check the path; if this was a write, look in Kartra before repeating it.",

@@ -17,7 +17,7 @@ _LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour")
 def described(rules: Rules, limits: Limits, *, outside: bool) -> dict[str, Any]:
     """Return everything that decides what may run, as JSON."""
     return {
-        "gates": {risk.word: str(gate) for risk, gate in rules.gates.items()},
+        "gates": {risk.label: str(gate) for risk, gate in rules.gates.items()},
         "tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "read_only": rules.read_only,
         "allow": sorted(rules.allow),
@@ -56,13 +56,13 @@ def _rules(policy: Mapping[str, Any]) -> Rules:
     gates: Mapping[str, Any] = policy.get("gates", {})
     tools: Mapping[str, Any] = policy.get("tools", {})
     return Rules(
-        {risk: _gate(gates.get(risk.word)) for risk in Risk},
+        {risk: _gate(gates.get(risk.label)) for risk in Risk},
         tools=tuple((pattern, _gate(gate)) for pattern, gate in tools.items()),
     )
 
 
 def _by_risk(rules: Rules) -> dict[str, Gate]:
-    return {risk.word: gate for risk, gate in rules.gates.items()}
+    return {risk.label: gate for risk, gate in rules.gates.items()}
 
 
 def _gate(said: Any) -> Gate:

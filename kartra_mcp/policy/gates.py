@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import (
     Call,
     Gate,
@@ -110,15 +110,15 @@ def tool_gates(patterns: Iterable[str], rules: Rules) -> dict[str, Gate]:
         for command in commands:
             for risk in {COMMANDS[command].risk, COMMANDS[command].lowest}:
                 gate = gate_of(risk, command_names(command), rules)
-                found[f"kartra_{command} ({risk.word})"] = gate
+                found[f"kartra_{command} ({risk.label})"] = gate
         for risk in () if commands else Risk:
-            found[f"{pattern} ({risk.word})"] = gate_of(risk, (pattern,), rules)
+            found[f"{pattern} ({risk.label})"] = gate_of(risk, (pattern,), rules)
     return found
 
 
 def call_gate(call: Call, rules: Rules) -> Gate:
     """The gate that a call has to pass; of a raw request, the strictest of its commands."""
-    gates = [gate_of(call.risk, call.names, rules)]
+    gates = [gate_of(call.risk, call.policy_names, rules)]
     if isinstance(call.operation, RawRequest):
         gates += [gate_of(command_risk(c), command_names(c.name), rules) for c in call.commands]
     return stricter(*gates)
@@ -127,8 +127,8 @@ def call_gate(call: Call, rules: Rules) -> Gate:
 def judge_call(call: Call, rules: Rules) -> Verdict:
     """The verdict on a call; of a raw request, the strictest on the tool and on each command."""
     if not isinstance(call.operation, RawRequest):
-        return judge(call.risk, call.names, rules)
-    verdicts = {judge(call.risk, call.names, rules)}
+        return judge(call.risk, call.policy_names, rules)
+    verdicts = {judge(call.risk, call.policy_names, rules)}
     verdicts |= {judge(command_risk(c), command_names(c.name), rules) for c in call.commands}
     return next(verdict for verdict in _STRICTEST if verdict in verdicts)
 
@@ -187,16 +187,16 @@ def _plain_pattern(pattern: str) -> str:
     return re.sub(r"(\[[^]]+\])|[^a-z0-9*?]", r"\1", pattern.lower())
 
 
-def read_only() -> Refused:
-    return Refused(
+def read_only() -> RefusedError:
+    return RefusedError(
         "read_only",
         "This server is read-only: only reads are listed and run. Nothing was done.",
         "Ask the person who set KARTRA_MCP_READ_ONLY.",
     )
 
 
-def not_allowed() -> Refused:
-    return Refused(
+def not_allowed() -> RefusedError:
+    return RefusedError(
         "not_allowed",
         "The settings of this server do not allow this. Nothing was done.",
         "Ask the person who set the allow and deny lists and the gates; kartra_status has them.",

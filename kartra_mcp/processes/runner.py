@@ -19,7 +19,7 @@ from typing import Protocol
 import anyio
 from anyio.abc import Process
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.processes.child import Child, Drained
 
 OUTPUT_LIMIT, STDERR_LIMIT = 32 * 1024 * 1024, 1024 * 1024
@@ -166,7 +166,7 @@ class _Captured:
 def refuse_unfit(command: Sequence[str]) -> None:
     """Raise for words that the system would not take; nothing was started."""
     if not _is_text(command):
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             "The arguments hold a character that no program can be given.",
             "Leave out NUL characters and broken Unicode.",
@@ -175,8 +175,8 @@ def refuse_unfit(command: Sequence[str]) -> None:
         raise _input_too_large()
 
 
-def _input_too_large() -> Refused:
-    return Refused(
+def _input_too_large() -> RefusedError:
+    return RefusedError(
         "input_too_large",
         "The arguments are larger than the operating system lets a program take.",
         "Send less at once; split the call.",
@@ -237,18 +237,18 @@ def _shielded() -> Generator[None]:
         yield
 
 
-def not_started(problem: OSError, program: str, cwd: str) -> Refused:
+def not_started(problem: OSError, program: str, cwd: str) -> RefusedError:
     """Why a program was not started, as a person can mend it."""
     if problem.errno == errno.E2BIG:
         return _input_too_large()
     if problem.errno in NO_PROGRAM and problem.filename != cwd:
-        return Refused(
+        return RefusedError(
             "program_missing",
             f"The program {program} is not there, or may not be run.",
             "Install it (`npm install -g @membranehq/cli`) or set KARTRA_MCP_MEMBRANE to it.",
         )
     name = errno.errorcode.get(problem.errno or 0, "an unknown error")
-    return Refused(
+    return RefusedError(
         "internal_error",
         f"The operating system did not start the program ({name}).",
         "Try again; if it stays, restart the server.",

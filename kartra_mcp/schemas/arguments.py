@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.schemas.argument_errors import Fault, faults, listed, unknown
 from kartra_mcp.schemas.argument_errors import field as field_name
 from kartra_mcp.schemas.coercion import DEPTH, amount_fault, normalised
@@ -75,7 +75,7 @@ def require_few(arguments: Any) -> None:
         elif isinstance(value, list):
             left += listing(value)
     if found > MOST_NAMES:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             f"Invalid arguments for this tool: more than {MOST_NAMES:,} names.",
             "Send only the arguments that the tool names. Nothing was done.",
@@ -90,11 +90,11 @@ def _by_field(found: Iterator[Fault]) -> dict[str, Fault]:
     return kept
 
 
-def _refused(found: list[Fault], portable: Portable) -> Refused:
+def _refused(found: list[Fault], portable: Portable) -> RefusedError:
     named = "; ".join(str(fault) for fault in found[:NAMED])
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     known = listed(sorted(mapping(portable.advertised.get("properties"))))
-    return Refused(
+    return RefusedError(
         "invalid_arguments",
         f"Invalid arguments for this tool: {named}{more}.",
         f"Correct what is named and call the tool again ({known}). Nothing was done.",
@@ -113,8 +113,8 @@ def _json_object(arguments: Any) -> dict[str, Any]:
     return given
 
 
-def _not_json(fault: Fault) -> Refused:
-    return Refused(
+def _not_json(fault: Fault) -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         f"Invalid arguments for this tool: {fault}.",
         "Send the arguments as a plain JSON object. Nothing was done.",

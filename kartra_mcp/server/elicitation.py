@@ -9,8 +9,14 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from kartra_mcp.core.elicitation import Address, Answered, Client, Question, QuestionToReturn
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.elicitation import (
+    ClientContext,
+    ElicitationResponse,
+    FormElicitation,
+    InputRequired,
+    UrlElicitation,
+)
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 
 NEW_ERA = "2026-07-28"
 ADDRESSES_SINCE = "2025-11-25"
@@ -20,38 +26,38 @@ KEY = "consent"
 Context = ServerRequestContext[Any]
 
 
-def client_of(ctx: Context, params: types.CallToolRequestParams) -> Client:
+def client_of(ctx: Context, params: types.CallToolRequestParams) -> ClientContext:
     """Who calls, and how a person can be asked: only what the client declares counts."""
     newer = ctx.protocol_version == NEW_ERA
 
-    async def ask(question: Question) -> Answered:
+    async def ask(question: FormElicitation) -> ElicitationResponse:
         return await _elicit(ctx, question)
 
-    async def open_(address: Address) -> Answered:
+    async def open_(address: UrlElicitation) -> ElicitationResponse:
         return await _elicit_address(ctx, address)
 
-    async def opened(address: Address) -> None:
+    async def opened(address: UrlElicitation) -> None:
         await ctx.session.send_elicit_complete(address.id, ctx.request_id)
 
-    return Client(
+    return ClientContext(
         name=_name(ctx),
-        can_ask=_declares_forms(ctx),
-        ask=None if newer else ask,
-        answer=_answer(params) if newer else None,
-        state=params.request_state if newer else None,
-        arrived=time.time(),
-        can_open=_declares_addresses(ctx),
-        open=None if newer else open_,
-        opened=None if newer else opened,
+        supports_forms=_declares_forms(ctx),
+        elicit_form=None if newer else ask,
+        response=_answer(params) if newer else None,
+        request_state=params.request_state if newer else None,
+        received_at=time.time(),
+        supports_urls=_declares_addresses(ctx),
+        elicit_url=None if newer else open_,
+        notify_url_complete=None if newer else opened,
     )
 
 
-def input_required(asked: QuestionToReturn) -> types.InputRequiredResult:
+def input_required(asked: InputRequired) -> types.InputRequiredResult:
     """The newer era's question: the client asks, then repeats the call with answer and state."""
     question = asked.question
     params = (
         types.ElicitRequestURLParams(message=question.text, url=question.url)
-        if isinstance(question, Address)
+        if isinstance(question, UrlElicitation)
         else types.ElicitRequestFormParams(message=question.text, requested_schema=question.schema)
     )
     return types.InputRequiredResult(
@@ -59,35 +65,35 @@ def input_required(asked: QuestionToReturn) -> types.InputRequiredResult:
     )
 
 
-async def _elicit(ctx: Context, question: Question) -> Answered:
+async def _elicit(ctx: Context, question: FormElicitation) -> ElicitationResponse:
     """The older era's question, inside the call; a client that cannot show it dismisses it."""
     try:
         result = await ctx.session.elicit_form(
             question.text, question.schema, related_request_id=ctx.request_id
         )
     except MCPError:
-        return Answered("error")
-    return Answered(result.action, result.content or {})
+        return ElicitationResponse("error")
+    return ElicitationResponse(result.action, result.content or {})
 
 
-async def _elicit_address(ctx: Context, address: Address) -> Answered:
+async def _elicit_address(ctx: Context, address: UrlElicitation) -> ElicitationResponse:
     """The same for an address; that it is accepted says only that the client opens it."""
     try:
         result = await ctx.session.elicit_url(
             address.text, address.url, address.id, related_request_id=ctx.request_id
         )
     except MCPError:
-        return Answered("error")
-    return Answered(result.action)
+        return ElicitationResponse("error")
+    return ElicitationResponse(result.action)
 
 
-def _answer(params: types.CallToolRequestParams) -> Answered | None:
+def _answer(params: types.CallToolRequestParams) -> ElicitationResponse | None:
     if not params.input_responses:
         return None
     found = params.input_responses.get(KEY)
     if not isinstance(found, types.ElicitResult):
-        return Answered("error")
-    return Answered(found.action, found.content or {})
+        return ElicitationResponse("error")
+    return ElicitationResponse(found.action, found.content or {})
 
 
 def _declares_forms(ctx: Context) -> bool:
@@ -112,4 +118,4 @@ def _name(ctx: Context) -> str:
     params = ctx.session.client_params
     info = params.client_info if params else None
     told = f"{info.name} {info.version}" if info else "unknown client"
-    return cut(" ".join(clean(told).split()), 80)
+    return truncate(" ".join(strip_control_chars(told).split()), 80)

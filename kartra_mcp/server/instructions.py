@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.core.sanitize import clean, cut
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.policy.gates import Rules
 
 LONGEST = 1_900
@@ -101,7 +101,7 @@ def instructions(account: str, rules: Rules, *, sandbox: bool, by_name: bool = F
 
 
 def _which(account: str, *, sandbox: bool) -> str:
-    label = cut(" ".join(clean(account).replace('"', "'").split()), LABEL)
+    label = truncate(" ".join(strip_control_chars(account).replace('"', "'").split()), LABEL)
     named = f' "{label}"' if label else ""
     if sandbox:
         return f"SANDBOX{named}: a rehearsal {_HOLDS}. No real person, no real money."
@@ -120,7 +120,7 @@ def _gated(rules: Rules) -> str:
 
 
 def _named(risks: Iterable[Risk]) -> str:
-    words = [risk.word for risk in risks]
+    words = [risk.label for risk in risks]
     joined = ", ".join(words[:-1]) + " and " + words[-1] if words[1:] else words[0]
     return joined.capitalize() + " calls"
 

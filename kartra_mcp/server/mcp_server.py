@@ -26,8 +26,8 @@ from kartra_mcp.account.account import Account
 from kartra_mcp.calls import responses
 from kartra_mcp.calls.dispatcher import Tools
 from kartra_mcp.catalogue.catalogue import Catalogue
-from kartra_mcp.core.elicitation import Client, QuestionToReturn
-from kartra_mcp.core.errors import KartraMCPError, internal_error, where
+from kartra_mcp.core.elicitation import ClientContext, InputRequired
+from kartra_mcp.core.errors import KartraMCPError, describe_exception, internal_error
 from kartra_mcp.core.models import Executed
 from kartra_mcp.server.elicitation import NEW_ERA, client_of, input_required
 from kartra_mcp.server.resource_reader import ResourceReader
@@ -99,17 +99,17 @@ class MCPServer:
             return await self._answer(params, client_of(ctx, params))
 
     async def _answer(
-        self, params: types.CallToolRequestParams, client: Client
+        self, params: types.CallToolRequestParams, client: ClientContext
     ) -> dict[str, Any] | types.InputRequiredResult:
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
             return _result(answer.text, isError=False, structuredContent=answer.structured)
-        except QuestionToReturn as asked:
+        except InputRequired as asked:
             return input_required(asked)
         except KartraMCPError as problem:
             return self._failure(problem)
         except Exception as slip:  # noqa: BLE001  its text may hold anything: it stays here
-            log.error("%s in a call", where(slip))  # noqa: TRY400  no traceback either
+            log.error("%s in a call", describe_exception(slip))  # noqa: TRY400  no traceback either
             return self._failure(internal_error(Executed.NO))
 
     async def _read_resource(
@@ -185,7 +185,7 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
         words = f"{problem.message} {problem.remedy}"
         raise MCPError(code=types.INVALID_PARAMS, message=words, data=about) from None
     except Exception as slip:  # noqa: BLE001
-        log.error("%s in a request", where(slip))  # noqa: TRY400
+        log.error("%s in a request", describe_exception(slip))  # noqa: TRY400
         raise MCPError(code=types.INTERNAL_ERROR, message="An error in this server.") from None
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.sanitize import as_json, clean, cut
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.sanitize import dump_json, strip_control_chars, truncate
 from kartra_mcp.server import prompt_steps
 
 LONGEST_VALUE = 200
@@ -127,7 +127,7 @@ def prompt_messages(name: str, arguments: Mapping[str, Any] | None = None) -> li
     """
     prompt = _BY_NAME.get(name)
     if prompt is None:
-        raise Refused(
+        raise RefusedError(
             "invalid_arguments",
             "There is no prompt of this name.",
             f"The prompts are {', '.join(_BY_NAME)}.",
@@ -174,8 +174,8 @@ def _not_chosen(prompt: Prompt, values: dict[str, str]) -> list[str]:
     return problems
 
 
-def _invalid(prompt: Prompt, problems: list[str]) -> Refused:
-    return Refused(
+def _invalid(prompt: Prompt, problems: list[str]) -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         f"{'; '.join(problems[:5])}.",
         f"The arguments are {', '.join(argument.name for argument in prompt.arguments)}.",
@@ -201,7 +201,7 @@ def _text(prompt: Prompt, values: Mapping[str, str]) -> str:
 
 def quoted(values: Mapping[str, str]) -> str:
     """The values as one line of JSON inside a fence that no value can close."""
-    line = as_json(dict(values))
+    line = dump_json(dict(values))
     for char in "<>`":
         line = line.replace(char, f"\\u{ord(char):04x}")
     return "\n".join((FENCE[0], line, FENCE[1]))
@@ -209,8 +209,8 @@ def quoted(values: Mapping[str, str]) -> str:
 
 def one_line(text: str) -> str:
     """Without what cannot be seen, without line breaks, cut."""
-    return cut(" ".join(clean(text).split()), LONGEST_VALUE)
+    return truncate(" ".join(strip_control_chars(text).split()), LONGEST_VALUE)
 
 
 def _shown(name: str) -> str:
-    return cut(" ".join(clean(str(name)).split()), 40)
+    return truncate(" ".join(strip_control_chars(str(name)).split()), 40)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry
 from kartra_mcp.catalogue.overview import judged
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.core.sanitize import cleaned_with_line
+from kartra_mcp.core.sanitize import sanitize_and_dump
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Rules
 from kartra_mcp.server.guide import guide
@@ -119,10 +119,10 @@ def read_resource(
     if uri == GUIDE:
         return MARKDOWN, guide()
     if uri == CATALOGUE:
-        return JSON, cleaned_with_line(_catalogue(catalogue, own, rules))[1]
+        return JSON, sanitize_and_dump(_catalogue(catalogue, own, rules))[1]
     if uri == POLICY:
-        return JSON, cleaned_with_line(_policy(rules, limits))[1]
-    raise Refused(
+        return JSON, sanitize_and_dump(_policy(rules, limits))[1]
+    raise RefusedError(
         "invalid_arguments",
         "There is no resource of this address.",
         f"The resources are {', '.join(_TABLE)}.",
@@ -160,7 +160,7 @@ def _entry(entry: Entry, rules: Rules) -> dict[str, Any]:
 def _policy(rules: Rules, limits: Mapping[str, Any]) -> dict[str, Any]:
     unnamed = replace(rules, allow=())
     return {
-        "gates": {risk.word: str(gates.effective_gate(risk, (), unnamed)) for risk in Risk},
+        "gates": {risk.label: str(gates.effective_gate(risk, (), unnamed)) for risk in Risk},
         "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
         "read_only": rules.read_only,

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from kartra_mcp.consent.decisions import decide, no_pin, withdraw
-from kartra_mcp.core.errors import KartraMCPError, Refused
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Verified
 from kartra_mcp.web.backend import Beyond
@@ -51,14 +51,14 @@ class Changes:
         try:
             session.notice = of_look(await self.beyond.reconcile(intent))
         except KartraMCPError as problem:
-            if await in_thread(self.ledger.show, intent) is None:
+            if await run_in_thread(self.ledger.show, intent) is None:
                 raise
             session.refusal = Refusal(page, problem.with_traceback(None))
         return RedirectResponse(page, HTTPStatus.SEE_OTHER)
 
     async def verify(self, _: Request) -> Response:
         """Follow every line of the ledger."""
-        self.verified = await in_thread(self.ledger.verify)
+        self.verified = await run_in_thread(self.ledger.verify)
         return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
 
     async def _answered(
@@ -69,7 +69,7 @@ class Changes:
         session = session_of(request)
         session.refusal = None
         try:
-            session.notice = await in_thread(work, number, form)
+            session.notice = await run_in_thread(work, number, form)
         except KartraMCPError as problem:
             # Without its traceback, whose frames know the PIN.
             refused = problem.with_traceback(None)
@@ -127,8 +127,8 @@ def number_in(request: Request) -> int:
     return int(said)
 
 
-def _no_decision() -> Refused:
-    return Refused(
+def _no_decision() -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         "The form says neither approve nor decline. Nothing was decided.",
         "Use one of the two buttons.",

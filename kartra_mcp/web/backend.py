@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class Beyond:
     async def _composed(self) -> Composed:
         if self._made is not None:
             return self._made
-        compose = await in_thread(_imported)
+        compose = await run_in_thread(_imported)
         self._made = made = compose(self.settings)
         made.tools.account.start(self.tasks)
         # By these settings nothing is run: they are no policy that came into force.
-        (await in_thread(made.tools.gateway.writes)).opened = True
+        (await run_in_thread(made.tools.gateway.writes)).opened = True
         return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.web.sessions import Session
 
@@ -76,7 +76,7 @@ class Live:
 
     async def _look(self) -> None:
         try:
-            found = await in_thread(self.approvals.waiting)
+            found = await run_in_thread(self.approvals.waiting)
         except KartraMCPError:  # told where the page is asked for
             return
         if found != self._numbers:

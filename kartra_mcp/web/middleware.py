@@ -14,9 +14,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused, internal_error
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError, internal_error
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.web import peers, request_checks
 from kartra_mcp.web.request_checks import Asked
 from kartra_mcp.web.sessions import Session, Sessions
@@ -66,7 +66,7 @@ class Entrance:
             scope["session"] = session
             return None
         if session is None:
-            return HTMLResponse(await in_thread(self.views.stranger), HTTPStatus.UNAUTHORIZED)
+            return HTMLResponse(await run_in_thread(self.views.stranger), HTTPStatus.UNAUTHORIZED)
         self.used()
         scope["session"] = session
         return await self._change(asked, scope, receive) if asked.method == "POST" else None
@@ -83,12 +83,12 @@ class Entrance:
             scope["form"] = _required(form, scope["session"])
         except KartraMCPError as problem:
             status = status_of(problem)
-            return HTMLResponse(await in_thread(self.views.wrong, status, problem), status)
+            return HTMLResponse(await run_in_thread(self.views.wrong, status, problem), status)
         return None
 
     async def _slip(self) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return HTMLResponse(await in_thread(self.views.wrong, status, slipped()), status)
+        return HTMLResponse(await run_in_thread(self.views.wrong, status, slipped()), status)
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class _Leaving:
 
 def status_of(problem: KartraMCPError) -> int:
     """The HTTP status of a refusal."""
-    if isinstance(problem, Failed):
+    if isinstance(problem, UpstreamError):
         return HTTPStatus.BAD_GATEWAY
     return _STATUS.get(problem.code, HTTPStatus.CONFLICT)
 
@@ -166,36 +166,36 @@ def slipped() -> KartraMCPError:
     return problem
 
 
-def _too_large() -> Refused:
-    return Refused(
+def _too_large() -> RefusedError:
+    return RefusedError(
         "input_too_large",
         "More was sent than a form of this page holds. Nothing was done.",
         "Write less.",
     )
 
 
-def _too_slow() -> Refused:
-    return Refused(
+def _too_slow() -> RefusedError:
+    return RefusedError(
         "timed_out", "The form did not arrive in time. Nothing was done.", "Send it again."
     )
 
 
-def _cut_off() -> Refused:
-    return Refused(
+def _cut_off() -> RefusedError:
+    return RefusedError(
         "invalid_arguments", "The form did not arrive whole. Nothing was done.", "Send it again."
     )
 
 
-def _no_form() -> Refused:
-    return Refused(
+def _no_form() -> RefusedError:
+    return RefusedError(
         "invalid_arguments",
         "What was sent is not one of the forms of this page. Nothing was done.",
         "Use the buttons of the page.",
     )
 
 
-def _not_from_here() -> Refused:
-    return Refused(
+def _not_from_here() -> RefusedError:
+    return RefusedError(
         "forbidden_request",
         "The form is not one that this session was given. Nothing was done.",
         "Load the page again, then decide.",

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.web import request_checks
 from kartra_mcp.web.actions import Changes, number_in, session_of, shown_to, to_card
 from kartra_mcp.web.backend import Beyond
@@ -104,7 +104,7 @@ class Door:
             self.sessions.use(token, now)
         cookie = None if inside else self.sessions.enter(token, now)
         if cookie is None and not inside:
-            page = await in_thread(self.views.stranger)
+            page = await run_in_thread(self.views.stranger)
             return HTMLResponse(page, HTTPStatus.UNAUTHORIZED)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         if cookie is not None:
@@ -116,7 +116,9 @@ class Door:
     async def _waiting(self, request: Request) -> Response:
         refusal = session_of(request).refused_on("/")
         number = refusal.number if refusal else None
-        return HTMLResponse(await in_thread(self.views.waiting, shown_to(request, refusal), number))
+        return HTMLResponse(
+            await run_in_thread(self.views.waiting, shown_to(request, refusal), number)
+        )
 
     async def _card(self, request: Request) -> Response:
         """Where a decision was sent to: whoever loads that is shown what it was about."""
@@ -124,19 +126,19 @@ class Door:
 
     async def _cards(self, request: Request) -> Response:
         shown = Shown(session_of(request).csrf)
-        return HTMLResponse(await in_thread(self.views.cards, shown))
+        return HTMLResponse(await run_in_thread(self.views.cards, shown))
 
     async def _events(self, request: Request) -> Response:
         return _Stream(self.live, session_of(request))
 
     async def _done(self, request: Request) -> Response:
         query = dict(request.query_params)
-        return HTMLResponse(await in_thread(self.views.done, query, shown_to(request)))
+        return HTMLResponse(await run_in_thread(self.views.done, query, shown_to(request)))
 
     async def _story(self, request: Request) -> Response:
         intent = request.path_params["intent"]
         refusal = session_of(request).refused_on(f"/done/{intent}")
-        return _found(await in_thread(self.views.story, intent, shown_to(request, refusal)))
+        return _found(await run_in_thread(self.views.story, intent, shown_to(request, refusal)))
 
     async def _csv(self, request: Request) -> Response:
         return await self._export(request, "csv", "text/csv; charset=utf-8")
@@ -145,15 +147,15 @@ class Door:
         return await self._export(request, "json", "application/json")
 
     async def _export(self, request: Request, form: Literal["csv", "json"], kind: str) -> Response:
-        text = await in_thread(self.views.export, dict(request.query_params), form)
+        text = await run_in_thread(self.views.export, dict(request.query_params), form)
         named = {"content-disposition": f'attachment; filename="kartra-ledger.{form}"'}
         return Response(text, media_type=kind, headers=named)
 
     async def _charts(self, request: Request) -> Response:
-        return HTMLResponse(await in_thread(self.views.charts, shown_to(request)))
+        return HTMLResponse(await run_in_thread(self.views.charts, shown_to(request)))
 
     async def _chart(self, request: Request) -> Response:
-        picture = await in_thread(self.views.chart, request.path_params["name"])
+        picture = await run_in_thread(self.views.chart, request.path_params["name"])
         if picture is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return Response(picture, media_type=_TYPES[".svg"])
@@ -161,7 +163,7 @@ class Door:
     async def _status(self, request: Request) -> Response:
         told = await self.beyond.status()
         chain = self.changes.verified_now()
-        page = await in_thread(self.views.status, told, shown_to(request), chain)
+        page = await run_in_thread(self.views.status, told, shown_to(request), chain)
         return HTMLResponse(page)
 
     async def _static(self, request: Request) -> Response:
@@ -172,17 +174,17 @@ class Door:
 
     async def _missing(self, _: Request, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)  # noqa: S101  what it is registered for
-        page = await in_thread(self.views.wrong, problem.status_code, None)
+        page = await run_in_thread(self.views.wrong, problem.status_code, None)
         return HTMLResponse(page, problem.status_code, problem.headers)
 
     async def _refused(self, _: Request, problem: Exception) -> Response:
         assert isinstance(problem, KartraMCPError)  # noqa: S101  what it is registered for
         status = status_of(problem)
-        return HTMLResponse(await in_thread(self.views.wrong, status, problem), status)
+        return HTMLResponse(await run_in_thread(self.views.wrong, status, problem), status)
 
     async def _slipped(self, _: Request, __: Exception) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return HTMLResponse(await in_thread(self.views.wrong, status, slipped()), status)
+        return HTMLResponse(await run_in_thread(self.views.wrong, status, slipped()), status)
 
 
 def static_files() -> dict[str, Response]:

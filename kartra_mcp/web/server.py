@@ -19,7 +19,7 @@ from uvicorn import Config
 from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import Held, Page
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.threads import in_thread
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import Settings
 from kartra_mcp.web.actions import Changes
@@ -90,7 +90,7 @@ class _Serving:
             await anyio.sleep(min(LOOK, self.idle / 4))
             if live.listeners:
                 self.used()
-            if await in_thread(page_discovery.is_replaced, self.folder, self.page):
+            if await run_in_thread(page_discovery.is_replaced, self.folder, self.page):
                 self.over.set()  # the folder is gone, and with it all that could be shown
             elif time.monotonic() - self.used_at >= self.idle and not await self._waits():
                 await self._withdraw(self.idle)
@@ -101,14 +101,14 @@ class _Serving:
 
     async def _waits(self) -> bool:
         try:
-            return bool(await in_thread(self.ledger.approvals.waiting))
+            return bool(await run_in_thread(self.ledger.approvals.waiting))
         except KartraMCPError:
             return False
 
     async def _withdraw(self, unless_sent_within: float | None) -> None:
         """Let the next page begin, then end; where the turn is not to be had, end all the same."""
         try:
-            done = await in_thread(
+            done = await run_in_thread(
                 page_discovery.withdraw, self.folder, self.held, unless_sent_within
             )
         except OSError:

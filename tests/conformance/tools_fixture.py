@@ -18,9 +18,14 @@ from kartra_mcp.calls.dispatcher import Tools
 from kartra_mcp.catalogue.builtin_tools import OwnTool
 from kartra_mcp.catalogue.catalogue import EMPTY
 from kartra_mcp.catalogue.definitions import own_arguments, own_definition
-from kartra_mcp.core.elicitation import Answered, Client, Question, QuestionToReturn
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.sanitize import as_json
+from kartra_mcp.core.elicitation import (
+    ClientContext,
+    ElicitationResponse,
+    FormElicitation,
+    InputRequired,
+)
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.sanitize import dump_json
 from kartra_mcp.ledger.records import Binding
 from kartra_mcp.server.mcp_server import PROGRESS
 from kartra_mcp.server.resource_reader import ResourceReader
@@ -45,7 +50,7 @@ def tool(name: str, schema: Mapping[str, Any] | None = None) -> OwnTool:
     )
 
 
-class FormQuestion(Question):
+class FormQuestion(FormElicitation):
     """A question with a form of the suite's in place of ours."""
 
     def __init__(self, text: str, schema: dict[str, Any]) -> None:
@@ -74,7 +79,7 @@ class FixtureTools(Tools):
         return [*await super().definitions(), *added]
 
     async def call(
-        self, name: str, given: Mapping[str, Any] | None, client: Client
+        self, name: str, given: Mapping[str, Any] | None, client: ClientContext
     ) -> responses.Answer:
         fixture = FIXTURES.get(name)
         if fixture is None:
@@ -96,7 +101,7 @@ class FixtureReader(ResourceReader):
             return "text/plain", "This is the content of the static text resource."
         if uri.startswith(_BEFORE_ID) and uri.endswith(_AFTER_ID):
             id_ = uri.removeprefix(_BEFORE_ID).removesuffix(_AFTER_ID)
-            return "application/json", as_json({"id": id_, "templateTest": True})
+            return "application/json", dump_json({"id": id_, "templateTest": True})
         return await super().read(uri)
 
 
@@ -107,20 +112,20 @@ class Asked:
     tools: FixtureTools
     name: str
     arguments: Mapping[str, Any]
-    client: Client
+    client: ClientContext
 
-    async def person(self, question: Question) -> Answered:
+    async def person(self, question: FormElicitation) -> ElicitationResponse:
         """What the person said, asked in the way of the client's era."""
-        if not self.client.can_ask:
-            raise Refused(
+        if not self.client.supports_forms:
+            raise RefusedError(
                 "confirmation_required", "This client shows no questions.", "Use one that does."
             )
-        if self.client.ask:
-            return await self.client.ask(question)
-        if self.client.answer is None or self.client.state is None:
-            raise QuestionToReturn(question, self.mint("1"))
+        if self.client.elicit_form:
+            return await self.client.elicit_form(question)
+        if self.client.response is None or self.client.request_state is None:
+            raise InputRequired(question, self.mint("1"))
         self.kept()
-        return self.client.answer
+        return self.client.response
 
     def mint(self, kept: str) -> str:
         """A state as the shipped consent makes it: an id in the ledger, bound to the call."""
@@ -129,7 +134,7 @@ class Asked:
 
     def kept(self) -> str:
         """What was kept with the state that came back, which counts no more; or a refusal."""
-        ledger, state = self.tools.gateway.writes().ledger, self.client.state or ""
+        ledger, state = self.tools.gateway.writes().ledger, self.client.request_state or ""
         kept = ledger.check(state, self._binding(), _SUMMARY, "question")
         ledger.void(state)
         return kept
@@ -240,11 +245,11 @@ def _asks(text: str, schema: dict[str, Any]) -> Callable[[Asked], Awaitable[dict
 
 async def _two_rounds(asked: Asked) -> str:
     """A question, then another with a state of its own, then the end."""
-    if asked.client.state is None:
-        raise QuestionToReturn(FormQuestion("What is your name?", NAME), asked.mint("round 1"))
+    if asked.client.request_state is None:
+        raise InputRequired(FormQuestion("What is your name?", NAME), asked.mint("round 1"))
     if asked.kept() == "round 1":
         colour = FormQuestion("What is your favourite colour?", form(color=TEXT))
-        raise QuestionToReturn(colour, asked.mint("round 2"))
+        raise InputRequired(colour, asked.mint("round 2"))
     return "Both questions were answered."
 
 

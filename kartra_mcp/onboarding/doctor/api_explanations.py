@@ -77,7 +77,7 @@ def listed(names: Sequence[str]) -> str:
 def _turned_away(problem: KartraMCPError) -> bool:
     """Whether Membrane answered, and by a key that it documents."""
     known = problem.code == "membrane_error" and problem.executed is Executed.NO
-    return problem.code == "not_logged_in" or (known and problem.answered)
+    return problem.code == "not_logged_in" or (known and problem.has_response)
 
 
 def _secrets(settings: Settings) -> tuple[str, ...]:

@@ -47,10 +47,10 @@ class Report:
     def head(self, words: str) -> None:
         """Above the findings that follow, for a person."""
         if not self.as_json:
-            from kartra_mcp.core.display import tidy
-            from kartra_mcp.core.terminal import say
+            from kartra_mcp.core.display import display_value
+            from kartra_mcp.core.terminal import print_line
 
-            say(f"\n{tidy(words)}", "bold")
+            print_line(f"\n{display_value(words)}", "bold")
 
     def all(self, found: Sequence[Finding]) -> None:
         for finding in found:
@@ -144,23 +144,23 @@ def _look_at_folder(start: Start, report: Report) -> None:
 
 def _working() -> AbstractContextManager[Callable[[str], None]]:
     """Progress, on a terminal only."""
-    from kartra_mcp.core.terminal import screen, working
+    from kartra_mcp.core.terminal import console, spinner
 
-    if not screen(errors=True).is_terminal:
+    if not console(errors=True).is_terminal:
         return nullcontext(lambda _: None)
-    return working("Looking", errors=True)
+    return spinner("Looking", errors=True)
 
 
 def _show(finding: Finding) -> None:
-    from kartra_mcp.core.display import tidy
-    from kartra_mcp.core.terminal import say
+    from kartra_mcp.core.display import display_value
+    from kartra_mcp.core.terminal import print_line
 
     style = STYLES.get(finding.state, "")
-    say(f"{finding.state:<9}{finding.step:<14}{tidy(finding.says)}", style)
+    print_line(f"{finding.state:<9}{finding.step:<14}{display_value(finding.says)}", style)
     if finding.mend:
-        say(f"{INDENT}{tidy(finding.mend)}")
+        print_line(f"{INDENT}{display_value(finding.mend)}")
     if finding.detail:
-        say(f"{INDENT}said: {tidy(finding.detail)}")
+        print_line(f"{INDENT}said: {display_value(finding.detail)}")
 
 
 def _conclude(report: Report, settings: Settings, flags: dict[str, str]) -> None:
@@ -170,12 +170,12 @@ def _conclude(report: Report, settings: Settings, flags: dict[str, str]) -> None
         healthy = is_healthy(report.found)
         _put({"healthy": healthy, "findings": findings, "configuration": paste})
         return
-    from kartra_mcp.core.terminal import say
+    from kartra_mcp.core.terminal import print_line
 
     wrong = sum(finding.state == "failed" for finding in report.found)
-    say(f"\n{wrong} found; begin with the first." if wrong else "\nHealthy.", "bold")
+    print_line(f"\n{wrong} found; begin with the first." if wrong else "\nHealthy.", "bold")
     if paste:
-        say("\nFor a client's configuration:")
+        print_line("\nFor a client's configuration:")
         sys.stdout.write(json.dumps(paste, indent=2) + "\n")
 
 

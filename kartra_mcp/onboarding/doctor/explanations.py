@@ -252,11 +252,9 @@ def _not_ready(way: Way, connection: Connection, problem: KartraMCPError) -> Fin
     if connection.state == "BUILDING":
         mend = f"`membrane connection get {as_word(connection.id)} --wait --json`, then look again."
         says = f"Membrane is still building the Kartra connection {connection.id!r} (BUILDING)."
-        return failed(
-            "connection", says, way.mend(mend, api_explanations.AGAIN), connection.problem
-        )
+        return failed("connection", says, way.mend(mend, api_explanations.AGAIN), connection.error)
     mend = way.mend(problem.remedy, api_explanations.CONNECT)
-    return failed("connection", problem.message, mend, connection.problem)
+    return failed("connection", problem.message, mend, connection.error)
 
 
 def _actions(way: Way, served: Served) -> list[Finding]:

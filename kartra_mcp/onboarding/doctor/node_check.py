@@ -11,7 +11,7 @@ import anyio
 
 from kartra_mcp.app.membrane_factory import child_env, find_program
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.sanitize import clean
+from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.membrane import executable
 from kartra_mcp.onboarding.doctor.explanations import Node
 from kartra_mcp.processes import runner
@@ -99,4 +99,4 @@ async def _said(place: str, env: dict[str, str], folder: Path) -> str:
         done = await runner.run([place, "--version"], env=env, cwd=folder, deadline=deadline)
     except (KartraMCPError, runner.DeadlinePassed):
         return ""
-    return clean(done.stdout.decode(errors="replace"))[:200]
+    return strip_control_chars(done.stdout.decode(errors="replace"))[:200]

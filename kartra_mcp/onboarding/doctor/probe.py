@@ -17,8 +17,8 @@ import anyio
 
 from kartra_mcp.app.composition import Composed, compose
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.elicitation import Client
-from kartra_mcp.core.errors import KartraMCPError, where
+from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.errors import KartraMCPError, describe_exception
 from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.membrane.client import Program
 from kartra_mcp.membrane.executable import PROGRAM
@@ -117,7 +117,7 @@ async def _steps(settings: Settings, made: Composed, line: Line) -> None:
         line.all([failed("settings", command.message, command.remedy)])
         line.all(skipped(SERVER_STEPS, "settings"))
         return
-    node = await look_for_node(settings, command, made.state.work())
+    node = await look_for_node(settings, command, made.state.work_dir())
     if isinstance(command, KartraMCPError):
         found = explanations.node(node, settings.platform, program_runs=False)
         line.tell(found)
@@ -178,13 +178,15 @@ async def _read(made: Composed, way: Way) -> Finding:
         return explanations.no_read()
     started = time.monotonic()
     try:
-        await tools.call(entry.tool, {}, Client("kartra-mcp doctor", arrived=time.time()))
+        await tools.call(
+            entry.tool, {}, ClientContext("kartra-mcp doctor", received_at=time.time())
+        )
     except KartraMCPError as problem:
         served = tools.account.served.connection
         return explanations.read_failed(way, entry.tool, served.id if served else "", problem)
     except Exception as slip:  # noqa: BLE001  as the server would: its text may hold anything
         mend = "Please report it, with the version that `kartra-mcp --version` prints."
-        return failed("read", f"An error in this server: {where(slip)}.", mend)
+        return failed("read", f"An error in this server: {describe_exception(slip)}.", mend)
     return ok("read", f"{entry.tool} answered in {time.monotonic() - started:.1f} s.")
 
 

@@ -9,8 +9,8 @@ from kartra_mcp.client_config import install as clients
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.entry import Entry
 from kartra_mcp.client_config.install import FoundClient
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.onboarding.setup.report import Setup
 from kartra_mcp.options import PREFIX
 
@@ -41,7 +41,11 @@ def _chosen(setup: Setup) -> tuple[str, ...]:
 def _asked(setup: Setup, here: Sequence[FoundClient]) -> tuple[str, ...]:
     setup.person.tell("\nThe clients on this machine:")
     for number, one in enumerate(here, 1):
-        has = "has it already" if one.client in setup.entries else tidy(one.problem or one.file)
+        has = (
+            "has it already"
+            if one.client in setup.entries
+            else display_value(one.problem or one.file)
+        )
         setup.person.tell(f"  {number}  {one.client:<15} {has}")
     known = {str(n): one.client for n, one in enumerate(here, 1)}
     known |= {one.client: one.client for one in here}
@@ -76,15 +80,15 @@ def _write(setup: Setup, name: str, entry: Entry) -> None:
     env = {n: v for n, v in entry.env.items() if v or there.get(n.removeprefix(PREFIX))}
     try:
         done = clients.install(name, replace(entry, env=env), setup.settings)
-    except Refused as problem:
-        setup.person.tell(f"✗ {name}: {tidy(problem.message)}")
-        setup.story.left.append((tidy(problem.message), tidy(problem.remedy)))
+    except RefusedError as problem:
+        setup.person.tell(f"✗ {name}: {display_value(problem.message)}")
+        setup.story.left.append((display_value(problem.message), display_value(problem.remedy)))
         setup.story.refused = True
         return
     setup.story.clients.append(done)
-    setup.done(f"{done.title} {DID[done.how]}: {tidy(done.file)}")
+    setup.done(f"{done.title} {DID[done.how]}: {display_value(done.file)}")
     for notice in done.notices:
-        setup.person.tell(tidy(notice))
+        setup.person.tell(display_value(notice))
 
 
 def _by_hand(setup: Setup, entry: Entry) -> None:

@@ -14,10 +14,10 @@ from kartra_mcp.account.connect import alone
 from kartra_mcp.account.connect_steps import MOVING, next_step, settled
 from kartra_mcp.account.selection import choose, is_kartra
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Connection
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.login import headless
@@ -80,7 +80,7 @@ def _chosen(setup: Setup) -> Connection | None:
     if named is not None:
         return named
     if wanted and ours:
-        setup.person.tell(f"The connection {tidy(wanted)} that was served before is gone.")
+        setup.person.tell(f"The connection {display_value(wanted)} that was served before is gone.")
     if len(ours) == 1 and not wanted:
         return ours[0]
     return _picked(setup, ours) if ours else None
@@ -91,7 +91,7 @@ def _ours(known: Iterable[Connection]) -> list[Connection]:
 
 
 def _account(membrane: CLI, settings: Settings) -> Account:
-    return Account(membrane, State(settings.state_dir), wanted=None, own=frozenset())
+    return Account(membrane, StateDir(settings.state_dir), wanted=None, own=frozenset())
 
 
 def _begun_before(setup: Setup) -> list[Connection]:
@@ -105,22 +105,22 @@ def _begun_before(setup: Setup) -> list[Connection]:
 def _picked(setup: Setup, ours: Sequence[Connection]) -> Connection:
     options = [(one.id, _described(one)) for one in ours]
     question = "Which Kartra account is to be served?"
-    listed = ", ".join(f"{tidy(one.id)} ({_name(one)})" for one in ours)
+    listed = ", ".join(f"{display_value(one.id)} ({_name(one)})" for one in ours)
     try:
         identity = setup.person.picks(question, options, flag="--connection ID")
-    except Refused as nobody:
+    except RefusedError as nobody:
         nobody.message += f" There are: {listed}."
         raise
     return next(one for one in ours if one.id == identity)
 
 
 def _described(one: Connection) -> str:
-    made = f", made {tidy(one.created_at)[:10]}" if one.created_at else ""
-    return f"{_name(one)}, {tidy(one.state) if not one.usable else 'READY'}{made}"
+    made = f", made {display_value(one.created_at)[:10]}" if one.created_at else ""
+    return f"{_name(one)}, {display_value(one.state) if not one.usable else 'READY'}{made}"
 
 
 def _name(one: Connection) -> str:
-    return tidy(one.name or one.key or one.id, 60)
+    return display_value(one.name or one.key or one.id, 60)
 
 
 def _new(setup: Setup) -> Connection:
@@ -130,7 +130,7 @@ def _new(setup: Setup) -> Connection:
             setup.settings, lambda membrane: membrane.connector(Deadline.after(ANSWER))
         )
     if connector is None:
-        raise Refused(
+        raise RefusedError(
             "no_connection",
             "Membrane has no Kartra connection, and offers this workspace no Kartra connector.",
             "Look for Kartra in Membrane's console, or ask Membrane's support. "
@@ -146,7 +146,7 @@ def _new(setup: Setup) -> Connection:
     if begun is None:
         setup.person.tell("There is one by now; no other is begun.")
         return _mended(setup, there[0] if len(there) == 1 else _picked(setup, there))
-    _open(setup, begun.opens)
+    _open(setup, begun.action_url)
     return _waited(setup, begun if begun.id else _appeared(setup))
 
 
@@ -181,7 +181,7 @@ def _mended(setup: Setup, chosen: Connection) -> Connection:
             chosen = subprocesses.verb(
                 setup.settings, partial(_reconnected, settings=setup.settings, chosen=chosen)
             )
-    _open(setup, chosen.opens)
+    _open(setup, chosen.action_url)
     return _waited(setup, chosen)
 
 
@@ -219,7 +219,7 @@ def _appeared(setup: Setup) -> Connection:
     """The connection that `connect` began and did not name: there was none before."""
     new = _ours(_listed(setup))
     if len(new) != 1:
-        raise Refused(
+        raise RefusedError(
             "connection_not_ready",
             "Membrane has begun a connection and did not say which.",
             f"Finish it at the address above. {AGAIN}: it finds the connection.",
@@ -281,12 +281,12 @@ def _waiting(one: Connection, left: float) -> str:
 
 
 def _why(one: Connection) -> str:
-    words = IN_WORDS.get(one.state, f"its state is {tidy(one.state, 40)}")
-    return f"{words} (“{tidy(one.problem, 200)}”)" if one.problem else words
+    words = IN_WORDS.get(one.state, f"its state is {display_value(one.state, 40)}")
+    return f"{words} (“{display_value(one.error, 200)}”)" if one.error else words
 
 
-def _not_ready(one: Connection) -> Refused:
-    return Refused(
+def _not_ready(one: Connection) -> RefusedError:
+    return RefusedError(
         "connection_not_ready",
         f"The Kartra connection “{_name(one)}” is not READY: {_why(one)}.",
         f"{AGAIN}: it reconnects the same connection, and makes no other.",

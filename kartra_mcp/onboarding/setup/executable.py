@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.membrane import executable as program
 from kartra_mcp.membrane.cli_client import read_version
 from kartra_mcp.membrane.client import Program
@@ -46,14 +46,18 @@ def find(setup: Setup) -> Setup:
     settings = setup.settings
     seen = look(settings, settings.membrane)
     if not seen.right and settings.membrane and "MEMBRANE" not in setup.given.said:
-        setup.person.tell(f"The program that was set before is not usable: {tidy(seen.why)}")
+        setup.person.tell(
+            f"The program that was set before is not usable: {display_value(seen.why)}"
+        )
         seen = look(settings, None)
     while not seen.right:
         seen = _another(setup, seen)
     value = _value(settings, seen)
     if value or any("MEMBRANE" in entry for entry in setup.entries.values()):
         setup.story.env["KARTRA_MCP_MEMBRANE"] = value
-    setup.done(f"Membrane's program {seen.program.version} is here: {tidy(seen.command[-1])}")
+    setup.done(
+        f"Membrane's program {seen.program.version} is here: {display_value(seen.command[-1])}"
+    )
     return replace(setup, settings=replace(settings, membrane=seen.setting))
 
 
@@ -62,7 +66,7 @@ def look(settings: Settings, setting: str | None) -> Seen:
     path = settings.environment.get("PATH", "")
     try:
         command = program.resolve(setting, path, settings.platform, settings.home)
-    except Refused as missing:
+    except RefusedError as missing:
         return Seen(setting, why=missing.message)
     try:
         done = subprocesses.run(settings, command, ["--version"], LOOK)
@@ -72,7 +76,7 @@ def look(settings: Settings, setting: str | None) -> Seen:
     found = read_version(done.exit_code, said)
     if found.known is None and _speaks(replace(settings, membrane=setting)):
         found = replace(found, known=True)
-    told = tidy(found.said, 80) if found.said else "nothing"
+    told = display_value(found.said, 80) if found.said else "nothing"
     return Seen(setting, command, found, f"{command[-1]} says of its version: {told}.")
 
 
@@ -87,7 +91,7 @@ def _another(setup: Setup, seen: Seen) -> Seen:
     settings = setup.settings
     node = _found("node", settings)
     if not node and (not seen.command or seen.program.known is None):
-        raise Refused(
+        raise RefusedError(
             "program_missing",
             "Node.js, which runs Membrane's program, was not found. Nothing was installed.",
             "Install Node.js from https://nodejs.org or with your system's package manager. "
@@ -96,7 +100,7 @@ def _another(setup: Setup, seen: Seen) -> Seen:
     if not seen.command and not seen.setting:
         return install(setup)
     what = "is not Membrane's" if seen.command else "cannot be used"
-    setup.person.tell(f"The program called `membrane` {what}. {tidy(seen.why)}")
+    setup.person.tell(f"The program called `membrane` {what}. {display_value(seen.why)}")
     question = "Full path of Membrane's own program, or the word install"
     said = setup.person.types(question, _no_path, flag="--membrane PATH")
     return install(setup) if said == "install" else look(settings, said)
@@ -117,14 +121,14 @@ def install(setup: Setup) -> Seen:
     settings = setup.settings
     npm = _found("npm", settings)
     if not npm:
-        raise Refused(
+        raise RefusedError(
             "program_missing",
             "npm, which installs Membrane's program, was not found. Nothing was installed.",
             f"npm comes with Node.js: https://nodejs.org. {AGAIN}.",
         )
     prefix = _prefix(settings, npm)
     if not setup.person.agrees(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
-        raise Refused(
+        raise RefusedError(
             "program_missing",
             "Membrane's program is not here, and was not installed.",
             f"Install it with `{INSTALL}`. {AGAIN}.",
@@ -142,7 +146,7 @@ def _installed(settings: Settings, prefix: Path) -> Seen:
     seen = [look(settings, None), *([look(settings, str(own))] if own.exists() else [])]
     found = next((one for one in seen if one.right), None)
     if found is None:
-        raise Refused(
+        raise RefusedError(
             "program_missing",
             f"npm has installed {PACKAGE}, but Membrane's program was not found below {prefix}.",
             "Say where it is: `kartra-mcp setup --membrane PATH`.",
@@ -163,9 +167,10 @@ def _prefix(settings: Settings, npm: Sequence[str]) -> Path:
     prefix = Path(said[-1])
     if settings.platform == "win32" or all(map(_writable, (prefix / "lib", prefix / "bin"))):
         return prefix
-    raise Refused(
+    raise RefusedError(
         "not_allowed",
-        f"npm installs into {tidy(prefix)}, where you may not write. Nothing was installed.",
+        f"npm installs into {display_value(prefix)}, where you may not write. Nothing was "
+        "installed.",
         f"Give npm a folder of your own: `npm config set prefix ~/.npm-global`. {AGAIN}.",
     )
 
@@ -179,10 +184,10 @@ def _writable(folder: Path) -> bool:
     return False
 
 
-def _npm_failed(code: int, printed: bytes) -> Refused:
+def _npm_failed(code: int, printed: bytes) -> RefusedError:
     lines = printed.decode("utf-8", errors="replace").splitlines()
-    told = [tidy(line, 200) for line in lines if line.strip()][-LINES:]
-    return Refused(
+    told = [display_value(line, 200) for line in lines if line.strip()][-LINES:]
+    return RefusedError(
         "program_missing",
         f"npm did not install {PACKAGE}: it ended with exit code {code}.",
         f"Mend what it says, or try `{INSTALL}` yourself. {AGAIN}.",
@@ -194,7 +199,7 @@ def _found(name: str, settings: Settings, path: str | None = None) -> tuple[str,
     on_path = settings.environment.get("PATH", "") if path is None else path
     try:
         return program.resolve(name, on_path, settings.platform, settings.home)
-    except Refused:
+    except RefusedError:
         return ()
 
 

@@ -9,7 +9,7 @@ from kartra_mcp.client_config.edit import command_of, ours
 from kartra_mcp.client_config.errors import UnfitError
 from kartra_mcp.client_config.files import locate, read, text_of
 from kartra_mcp.client_config.registry import CLIENTS, Client
-from kartra_mcp.core.errors import Refused
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.onboarding.doctor.launch_settings import own_words
@@ -38,7 +38,7 @@ def _entry(client: Client, settings: Settings, name: str) -> dict[str, str] | No
         file = locate(client, settings).file
         data = read(file)
         entry = None if data is None else ours(client, text_of(file, data)).get(name)
-    except (Refused, UnfitError):
+    except (RefusedError, UnfitError):
         return None
     if not is_object(entry):
         return None

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from kartra_mcp.app import membrane_factory
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import Failed, KartraMCPError, Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.membrane.connections import address_in
 from kartra_mcp.onboarding.setup import subprocesses
@@ -43,7 +43,7 @@ def log_in(setup: Setup) -> None:
     else:
         _in_the_browser(setup)
     if not logged_in(setup.settings):
-        raise Refused(
+        raise RefusedError(
             "not_logged_in",
             "Membrane says that nobody is logged in.",
             f"{AGAIN}, or log in with `membrane login --tenant`.",
@@ -81,7 +81,7 @@ def _in_the_browser(setup: Setup) -> None:
         setup.settings, _program(setup.settings), ["login", "--tenant"], IN_THE_BROWSER
     )
     if code != 0:
-        raise Refused(
+        raise RefusedError(
             "not_logged_in",
             f"The login did not go through: membrane ended with exit code {code}.",
             f"{AGAIN}; on a machine without a browser: `kartra-mcp setup --headless`.",
@@ -97,7 +97,7 @@ def _with_code(setup: Setup) -> None:
         try:
             _complete(setup, _typed_code(setup, address))
             break
-        except Refused as problem:
+        except RefusedError as problem:
             if not left or problem.code != "not_logged_in":
                 raise
             setup.person.tell(f"{problem.message} Try again, or stop with Ctrl-C.")
@@ -107,7 +107,7 @@ def _typed_code(setup: Setup, address: str) -> str:
     question = "The code that it shows there (it stays hidden)"
     try:
         return setup.person.types_unseen(question, flag="--code CODE, with that code")
-    except Refused as nobody:
+    except RefusedError as nobody:
         nobody.detail = {"address": address} if nobody.code == "not_allowed" else None
         raise
 
@@ -121,7 +121,7 @@ def _address(setup: Setup) -> str:
         )
         if found:
             return found
-    raise Failed(
+    raise UpstreamError(
         "unreadable_answer",
         "membrane gave no address for the login.",
         "Log in with `membrane login --tenant` in a terminal, then run `kartra-mcp setup` again.",
@@ -138,8 +138,8 @@ def _complete(setup: Setup, code: str) -> None:
         raise _wrong_code("Membrane did not take the code", _told(done).replace(code, "[the code]"))
 
 
-def _wrong_code(what: str, told: str = "") -> Refused:
-    return Refused(
+def _wrong_code(what: str, told: str = "") -> RefusedError:
+    return RefusedError(
         "not_logged_in",
         f"{what}; you are not logged in.",
         f"A code works once and not for long. {AGAIN}: it shows a new address.",
@@ -159,7 +159,7 @@ def _program(settings: Settings) -> tuple[str, ...]:
 
 
 def _told(done: Finished) -> str:
-    return tidy((done.stdout + b" " + done.stderr).decode("utf-8", errors="replace"), 300)
+    return display_value((done.stdout + b" " + done.stderr).decode("utf-8", errors="replace"), 300)
 
 
 def _say_where_from(setup: Setup) -> None:
@@ -171,8 +171,8 @@ def _say_where_from(setup: Setup) -> None:
         )
 
 
-def _not_wanted() -> Refused:
-    return Refused(
+def _not_wanted() -> RefusedError:
+    return RefusedError(
         "not_logged_in",
         "You are not logged in to Membrane.",
         f"{AGAIN}, or log in with `membrane login --tenant`.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.setup.existing_entries import looser, strictest
 from kartra_mcp.onboarding.setup.report import Setup
@@ -171,7 +171,7 @@ def _chosen_pin(setup: Setup, ledger: Ledger) -> None:
     while True:
         try:
             return setup.choose_pin(ledger.pins)
-        except Refused as problem:
+        except RefusedError as problem:
             if problem.code != "invalid_arguments":
                 raise
             setup.person.tell(f"{problem.message} Ctrl-C stops.")

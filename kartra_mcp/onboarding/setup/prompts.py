@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from kartra_mcp.core.errors import Refused
-from kartra_mcp.core.terminal import ask, ask_secret, say, say_error, working
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.terminal import print_error, print_line, prompt, prompt_secret, spinner
 
 AGAIN = "Run `kartra-mcp setup` again to go on"
 
@@ -28,13 +28,13 @@ class Person:
 
     def tell(self, text: str, style: str = "") -> None:
         if self.aside:
-            say_error(text)
+            print_error(text)
         else:
-            say(text, style)
+            print_line(text, style)
 
     def waits(self, text: str) -> AbstractContextManager[Callable[[str], None]]:
         """Show that something takes its time."""
-        return working(text, errors=self.aside)
+        return spinner(text, errors=self.aside)
 
     def agrees(self, question: str, *, flag: str = "--yes", default: bool = True) -> bool:
         """Whether the person says yes."""
@@ -42,10 +42,10 @@ class Person:
             return default
         self._require(question, flag)
         while True:
-            word = ask(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
+            word = prompt(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
             if not word or word in {"y", "yes", "n", "no"}:
                 return default if not word else word[0] == "y"
-            say("Type y for yes or n for no.")
+            print_line("Type y for yes or n for no.")
 
     def picks(
         self, question: str, options: Sequence[tuple[str, str]], *, flag: str, default: str = ""
@@ -61,11 +61,11 @@ class Person:
         words = [word for word, _ in options]
         numbered = {str(number): word for number, word in enumerate(words, 1)}
         while True:
-            said = ask(f"Number or word{_shown(default)}: ") or default
+            said = prompt(f"Number or word{_shown(default)}: ") or default
             found = numbered.get(said) or next((w for w in words if w.lower() == said.lower()), "")
             if found:
                 return found
-            say(f"Type a number from 1 to {len(words)}, or the word beside it.")
+            print_line(f"Type a number from 1 to {len(words)}, or the word beside it.")
 
     def types(
         self, question: str, fault: Callable[[str], str], *, flag: str, default: str | None = None
@@ -75,20 +75,20 @@ class Person:
             return default
         self._require(question, flag)
         while True:
-            said = ask(f"{question}{_shown(default)}: ") or default or ""
+            said = prompt(f"{question}{_shown(default)}: ") or default or ""
             why = fault(said)
             if not why:
                 return said
-            say(why)
+            print_line(why)
 
     def types_unseen(self, question: str, *, flag: str) -> str:
         """A typed line that is not shown; what is typed wrong may be asked again."""
         self._require(question, flag)
-        return ask_secret(f"{question}: ").strip()
+        return prompt_secret(f"{question}: ").strip()
 
     def _require(self, question: str, flag: str) -> None:
         if not self.real:
-            raise Refused(
+            raise RefusedError(
                 "not_allowed",
                 f"Nobody can be asked here: “{question.strip()}”",
                 f"Run it in a terminal, or say {flag}.",

@@ -62,7 +62,12 @@ class Story:
             {"client": one.client, "name": one.name, "file": str(one.file), "how": one.how}
             for one in self.clients
         ]
-        connection = asdict(self.connection) if self.connection else None
+        printed = {"error": "problem", "action_url": "opens"}  # the keys of `setup --json`
+        connection = (
+            {printed.get(key, key): value for key, value in asdict(self.connection).items()}
+            if self.connection
+            else None
+        )
         return {
             "ok": self.whole,
             "stopped": self.stopped,

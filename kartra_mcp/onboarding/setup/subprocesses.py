@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 import anyio
 
 from kartra_mcp.app import membrane_factory
-from kartra_mcp.core.errors import Failed, KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.state_dir import State
+from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.membrane.limiter import Turns
@@ -110,15 +110,15 @@ def _env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def _folder(settings: Settings) -> Generator[Path]:
     """Programs read configuration where they are started, which strangers may have written."""
-    state = State(settings.state_dir)
+    state = StateDir(settings.state_dir)
     try:
-        yield state.work()
+        yield state.work_dir()
     finally:
         state.close()
 
 
-def _too_slow(name: str, seconds: float) -> Failed:
-    return Failed(
+def _too_slow(name: str, seconds: float) -> UpstreamError:
+    return UpstreamError(
         "timed_out",
         f"{Path(name).name} took longer than {seconds:.0f} seconds and was ended.",
         "Run `kartra-mcp setup` again; it goes on where this stopped.",

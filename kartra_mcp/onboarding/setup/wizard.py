@@ -13,8 +13,8 @@ from pathlib import Path
 from kartra_mcp.client_config.command import check_name
 from kartra_mcp.client_config.entry import REAL, REHEARSAL
 from kartra_mcp.client_config.install import of_name
-from kartra_mcp.core.display import tidy
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.display import display_value
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.onboarding.setup import existing_entries
 from kartra_mcp.onboarding.setup.clients import set_clients
@@ -63,7 +63,7 @@ def checked(given: Given) -> None:
         if why:
             variable = PREFIX + name
             remedy = "Mend the value; `kartra-mcp setup --help` has all settings."
-            raise Refused("invalid_arguments", f"{variable}: {why} Nothing was done.", remedy)
+            raise RefusedError("invalid_arguments", f"{variable}: {why} Nothing was done.", remedy)
 
 
 def _begin(given: Given, person: Person, choose_pin: Callable[[Pins], None], story: Story) -> Setup:
@@ -98,8 +98,8 @@ def _one_of(person: Person, name: str, there: Mapping[str, Mapping[str, str]]) -
         question = f"Your clients differ in {PREFIX}{name}. Which is to hold for those you choose?"
         picked = person.picks(question, options, flag=f"{flag} VALUE")
         return "" if picked == NO_LIMIT else picked
-    listed = "; ".join(f"{tidy(text, 200)} {where}" for text, where in options)
-    raise Refused(
+    listed = "; ".join(f"{display_value(text, 200)} {where}" for text, where in options)
+    raise RefusedError(
         "not_allowed",
         f"Your clients differ in {PREFIX}{name} ({listed}), and neither is the stricter. Nothing "
         "was done.",

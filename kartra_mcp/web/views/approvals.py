@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.web.views.formatting import Fact, Moment, facts, lasting, money, tool_title, values
@@ -32,8 +32,8 @@ def unused(approved: Approval, now: float) -> Unused:
     return Unused(
         number=approved.number,
         heading=_heading(approved.binding.tool, approved.facts),
-        summary=tidy(approved.summary),
-        who=tidy(approved.who, 80),
+        summary=display_value(approved.summary),
+        who=display_value(approved.who, 80),
         since=Moment(approved.decided_at or approved.asked_at),
         until=Moment(approved.expires_at),
         left=lasting(approved.expires_at - now),
@@ -61,7 +61,7 @@ class Card:
 
     @property
     def irreversible(self) -> bool:
-        return self.risk == Risk.IRREVERSIBLE.word
+        return self.risk == Risk.IRREVERSIBLE.label
 
 
 def card(asked: Approval, now: float) -> Card:
@@ -71,14 +71,14 @@ def card(asked: Approval, now: float) -> Card:
         number=asked.number,
         seen=asked.seen,
         heading=_heading(asked.binding.tool, told),
-        summary=tidy(asked.summary),
-        risk=tidy(told.get("risk") or "", 20),
+        summary=display_value(asked.summary),
+        risk=display_value(told.get("risk") or "", 20),
         facts=facts({name: value for name, value in told.items() if name not in _APART}),
         unread=values(unread) if unread else (),
-        effect=tidy(told.get("effect")),
-        undo=tidy(told.get("undo")),
-        tool=tidy(asked.binding.tool, 100),
-        asked_by=tidy(asked.asked_by, 160),
+        effect=display_value(told.get("effect")),
+        undo=display_value(told.get("undo")),
+        tool=display_value(asked.binding.tool, 100),
+        asked_by=display_value(asked.asked_by, 160),
         since=Moment(asked.asked_at),
         until=Moment(asked.expires_at),
         left=lasting(asked.expires_at - now),

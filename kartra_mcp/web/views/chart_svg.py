@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pygal
 from pygal.style import Style
 
-from kartra_mcp.core.sanitize import cut
+from kartra_mcp.core.sanitize import truncate
 from kartra_mcp.web.views.charts import Chart, Series
 
 ET.register_namespace("", "http://www.w3.org/2000/svg")
@@ -97,7 +97,7 @@ def _lying(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     """Names along the side, the first on top; pygal begins at the bottom."""
     length = NAME_NARROW if narrow else NAME
     return {
-        "x_labels": [cut(name, length) for name in chart.labels[::-1]],
+        "x_labels": [truncate(name, length) for name in chart.labels[::-1]],
         "y_labels": list(chart.steps),
         "y_labels_major": [_NOWHERE],
     }

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.ledger.statistics import Day, Figures
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views.error_labels import words_of
@@ -191,7 +191,7 @@ def _tools(found: Figures) -> Chart:
         ("Tool", "Calls", *(OUTCOMES[state] for state in states)),
         tuple(
             (
-                tidy(tool, 100),
+                display_value(tool, 100),
                 str(sum(found.tools[tool].values())),
                 *(str(found.tools[tool].get(state, 0)) for state in states),
             )
@@ -211,7 +211,7 @@ def _errors(found: Figures) -> Chart:
         tuple(words_of(code) for code in drawn),
         (Series("Errors", tuple(float(found.codes[code]) for code in drawn), "bad"),),
         ("What went wrong", "Code", "Writes"),
-        tuple((words_of(code), tidy(code, 60), str(found.codes[code])) for code in codes),
+        tuple((words_of(code), display_value(code, 60), str(found.codes[code])) for code in codes),
         lying=True,
     )
 
@@ -230,7 +230,7 @@ def _latency(found: Figures) -> Chart:
         ("Tool", "Calls", "Half within", "95 % within", "Slowest"),
         tuple(
             (
-                tidy(tool, 100),
+                display_value(tool, 100),
                 str(len(times)),
                 _seconds(_at(times, 0.5)),
                 _seconds(_at(times, 0.95)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.ledger.decision_log import Decision
 from kartra_mcp.web.views.formatting import Moment, label, tool_title
 
@@ -56,7 +56,7 @@ def row(told: Decision) -> Row:
         at=Moment(told.at),
         what=_EVENTS.get(told.event) or label(told.event),
         ink=_INKS.get(told.event, ""),
-        about=tidy(about, 120) if about else "",
-        by=tidy(told.who or told.by, 120),
-        reason=tidy(told.reason) if told.reason else "",
+        about=display_value(about, 120) if about else "",
+        by=display_value(told.who or told.by, 120),
+        reason=display_value(told.reason) if told.reason else "",
     )

@@ -28,7 +28,7 @@ LONGEST = 320
 
 STATES: tuple[State, ...] = get_args(State)
 CONSENTS: tuple[Consent, ...] = get_args(Consent)
-RISKS = tuple(risk.word for risk in Risk if risk is not Risk.READ)
+RISKS = tuple(risk.label for risk in Risk if risk is not Risk.READ)
 
 
 @dataclass(frozen=True, slots=True)

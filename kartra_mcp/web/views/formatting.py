@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.ledger.records import moment
 
@@ -115,7 +115,7 @@ def _part(text: str) -> str | Moment:
 
 def kartra_date(value: Any) -> str:
     """A date of Kartra's, which names no zone, as all dates are written; else as it came."""
-    text = tidy(value)
+    text = display_value(value)
     found = _OF_KARTRA.fullmatch(text)
     if found is None:
         return text
@@ -134,7 +134,7 @@ def _written(at: datetime) -> str:
 
 def money(value: Any) -> str:
     """A sum with its two decimals; what is no number, as it came."""
-    text = tidy(value, 40)
+    text = display_value(value, 40)
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -147,7 +147,7 @@ def label(name: str) -> str:
     known = LABELS.get(name)
     if known:
         return known
-    plain = tidy(name.replace("_", " "), 60)
+    plain = display_value(name.replace("_", " "), 60)
     return plain[:1].upper() + plain[1:]
 
 
@@ -155,7 +155,9 @@ def facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
     """The facts that we know in our order, then the others in theirs."""
     known = [name for name in LABELS if name in told]
     others = [name for name in told if name not in LABELS]
-    return tuple(Fact(tidy(name), label(name), _said(name, told)) for name in [*known, *others])
+    return tuple(
+        Fact(display_value(name), label(name), _said(name, told)) for name in [*known, *others]
+    )
 
 
 DATES = frozenset({"date", "next_payment"})
@@ -173,7 +175,7 @@ def _said(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
     if name in SUMS:
         return (money(value),)
     if name == "full_or_partial":
-        return (_how_much(tidy(value), told),)
+        return (_how_much(display_value(value), told),)
     return values(value)
 
 
@@ -187,8 +189,8 @@ def _how_much(said: str, told: Mapping[str, Any]) -> str:
 
 def values(value: Any) -> tuple[str, ...]:
     if is_array(value):
-        return tuple(tidy(inner) for inner in value) or ("-",)
-    return (tidy(value),)
+        return tuple(display_value(inner) for inner in value) or ("-",)
+    return (display_value(value),)
 
 
 def tool_title(tool: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.approvals import Approval
@@ -101,12 +101,12 @@ def row(entry: Mapping[str, Any]) -> Row:
         amount=_amount(entry),
         moved=_MOVED.get(state, ""),
         state=state,
-        outcome=OUTCOMES.get(state, tidy(state)),
+        outcome=OUTCOMES.get(state, display_value(state)),
         consent=consent,
         means=MEANS.get(consent, "-"),
-        risk=tidy(entry["risk"], 20),
-        irreversible=entry["risk"] == Risk.IRREVERSIBLE.word,
-        by=", through ".join(tidy(entry[x], 80) for x in ("actor", "client") if entry[x]),
+        risk=display_value(entry["risk"], 20),
+        irreversible=entry["risk"] == Risk.IRREVERSIBLE.label,
+        by=", through ".join(display_value(entry[x], 80) for x in ("actor", "client") if entry[x]),
     )
 
 
@@ -198,7 +198,7 @@ def _detail(detail: Any) -> str:
     code = told.pop("code", None)
     said = [named(str(code))] if code else []
     said += [_sentence(told.pop("settled"))] if "settled" in told else []
-    said += [f"{label(name)}: {tidy(value)}" for name, value in told.items()]
+    said += [f"{label(name)}: {display_value(value)}" for name, value in told.items()]
     return "; ".join(said)
 
 
@@ -263,7 +263,7 @@ def _of_a_line(name: str, value: Any) -> tuple[str, ...]:
         "executed": EXECUTED.get(said),
         "consent": f"{label(said)}: {MEANS.get(said, '-')}",
         "risk": label(said),
-        "detail": tidy(_detail(value)),
+        "detail": display_value(_detail(value)),
     }
     return values(words.get(name) or value)
 
@@ -273,10 +273,10 @@ def _evidence(value: Any) -> tuple[str, ...]:
     if not is_object(value):
         return values(value)
     rows: Any = value.get("evidence")
-    seen = [tidy(row) for row in rows] if is_array(rows) else []
+    seen = [display_value(row) for row in rows] if is_array(rows) else []
     run = value.get("action_run_id")
-    told = [tidy(value["why"])] if value.get("why") else []
-    told += [f"Action run {tidy(run)}"] if run else []
+    told = [display_value(value["why"])] if value.get("why") else []
+    told += [f"Action run {display_value(run)}"] if run else []
     return (*told, *seen) or ("-",)
 
 
@@ -296,7 +296,7 @@ def _target(entry: Mapping[str, Any]) -> str:
     if "@" in target:
         target = target.partition(" ")[0]  # the key that it is found by stands behind it
     is_named = target and kind and _what(entry).lower().endswith(kind.lower())
-    return tidy(target if is_named else f"{kind} {target}".strip(), 120)
+    return display_value(target if is_named else f"{kind} {target}".strip(), 120)
 
 
 def _amount(entry: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from kartra_mcp.consent.decisions import ReasonMissing
-from kartra_mcp.core.errors import KartraMCPError, Refused
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.export import written
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import MEANS, Filters, Verified
@@ -242,9 +242,9 @@ class Views:
         return replace(wanted.filters, lead_hash=self._ledger.lead_key(wanted.lead))
 
 
-def _not_understood(wrong: Mapping[str, str]) -> Refused:
+def _not_understood(wrong: Mapping[str, str]) -> RefusedError:
     said = " ".join(f"{asked.TITLES[name]}: {why}" for name, why in wrong.items())
-    return Refused(
+    return RefusedError(
         "invalid_arguments",
         f"A filter was not understood, so nothing was exported. {said}",
         "Correct the filter on Done, then export again.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.web.views.formatting import Fact, Moment, label, lasting, parts, values
 
@@ -172,7 +172,7 @@ def _rule(name: str, value: Any) -> Fact:
     kind, _, of = name.partition(" ")
     if of:
         gate = _gate(value) if value else "No gate of its own"
-        title = f"Gate of {of}" if kind == "gate" else f"Gate of the tool {tidy(of, 120)}"
+        title = f"Gate of {of}" if kind == "gate" else f"Gate of the tool {display_value(of, 120)}"
         return Fact(name, title, (gate,))
     return Fact(name, _NAMES.get(name) or label(name), _values(name, value))
 
@@ -180,14 +180,14 @@ def _rule(name: str, value: Any) -> Fact:
 def _gates(told: Mapping[str, Any], *, as_written: bool = False) -> tuple[Fact, ...]:
     """Risks by our words; tools and patterns stand as they are written in the policy."""
     return tuple(
-        Fact(name, tidy(name, 120) if as_written else label(name), (_gate(gate),))
+        Fact(name, display_value(name, 120) if as_written else label(name), (_gate(gate),))
         for name, gate in told.items()
     )
 
 
 def _gate(gate: Any) -> str:
     """`A person has to agree (human)`."""
-    word = tidy(gate, 40)
+    word = display_value(gate, 40)
     return f"{GATES[word]} ({word})" if word in GATES else word
 
 
@@ -197,7 +197,9 @@ def _problems(told: Mapping[str, Any]) -> tuple[Problem, ...]:
     ledger = _object(told.get("ledger"))
     if ledger.get("usable") is False:
         said.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
-    return tuple(Problem(tidy(x.get("message")), tidy(x.get("remedy") or "")) for x in said)
+    return tuple(
+        Problem(display_value(x.get("message")), display_value(x.get("remedy") or "")) for x in said
+    )
 
 
 def _facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:

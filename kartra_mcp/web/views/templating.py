@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kartra_mcp import __version__
-from kartra_mcp.core.display import tidy
+from kartra_mcp.core.display import display_value
 from kartra_mcp.web.views.formatting import label, lasting, parts
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -31,7 +31,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     shown: dict[str, Callable[..., Any]] = {
-        "tidy": tidy,
+        "tidy": display_value,
         "label": label,
         "lasting": lasting,
         "parts": parts,
