@@ -12,11 +12,11 @@ from typing import Any
 from kartra_mcp.core.models import Gate
 from kartra_mcp.kartra.values import amount
 
-PREFIX = "KARTRA_MCP_"
-NOTHING = ("(nothing)",)
+ENV_PREFIX = "KARTRA_MCP_"
+MATCHES_NOTHING = ("(nothing)",)
 """Names that match no tool."""
 
-FEWEST_CHARS = 1_000
+MIN_RESULT_CHARS = 1_000
 """Below that not even an error would fit."""
 
 _PATTERN = re.compile(r"[\w.*?!\[\]-]+")
@@ -32,7 +32,7 @@ class Parser:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Option:
     """One row of the README's table; `on_error` is the strictest value, used for a bad one.
 
     `field` is the field of `Settings` that takes the value as it is, `limit` that of `Limits`.
@@ -41,7 +41,7 @@ class Setting:
     name: str
     parser: Parser
     default: Any
-    meaning: str
+    help: str
     on_error: Any = None
     field: str = ""
     limit: str = ""
@@ -56,7 +56,7 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        return PREFIX + self.name
+        return ENV_PREFIX + self.name
 
     @property
     def flag(self) -> str:
@@ -68,14 +68,14 @@ class Setting:
         return "--no-" + self.flag[2:]
 
 
-def _switch(text: str) -> bool | None:
+def _parse_switch(text: str) -> bool | None:
     word = text.lower()
     if word in {"1", "true", "on", "yes"}:
         return True
     return False if word in {"0", "false", "off", "no"} else None
 
 
-def _seconds(text: str) -> float | None:
+def _parse_seconds(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
@@ -83,91 +83,91 @@ def _seconds(text: str) -> float | None:
     return value if math.isfinite(value) and 0 < value <= 3600 else None  # noqa: PLR2004
 
 
-def _rate(text: str) -> float | None:
-    return 0.0 if re.fullmatch(r"0+(?:\.0*)?", text) else _seconds(text)
+def _parse_rate(text: str) -> float | None:
+    return 0.0 if re.fullmatch(r"0+(?:\.0*)?", text) else _parse_seconds(text)
 
 
-def _count(text: str) -> int | None:
+def _parse_count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) > 0 else None
 
 
-def _chars(text: str) -> int | None:
-    value = _number(text)
-    return value if value and value >= FEWEST_CHARS else None
+def _parse_chars(text: str) -> int | None:
+    value = _parse_number(text)
+    return value if value and value >= MIN_RESULT_CHARS else None
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,7}", text) else None
 
 
-def _approval(text: str) -> str | None:
+def _parse_approval(text: str) -> str | None:
     return text.lower() if text.lower() in {"client", "outside"} else None
 
 
-def _transport(text: str) -> str | None:
+def _parse_transport(text: str) -> str | None:
     return text.lower() if text.lower() in {"cli", "api", "auto"} else None
 
 
-def _expose(text: str) -> str | None:
+def _parse_expose(text: str) -> str | None:
     return text.lower() if text.lower() in {"all", "search", "auto"} else None
 
 
-def _patterns(text: str) -> tuple[str, ...] | None:
+def _parse_patterns(text: str) -> tuple[str, ...] | None:
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     return parts if parts and all(_PATTERN.fullmatch(part) for part in parts) else None
 
 
-def _gate(text: str) -> Gate | None:
+def _parse_gate(text: str) -> Gate | None:
     word = text.lower()
     return Gate(word) if word in {str(gate) for gate in Gate} else None
 
 
-def _text(text: str) -> str:
+def _parse_text(text: str) -> str:
     return text
 
 
-TEXT = Parser("text", "text", _text)
-SWITCH = Parser("switch", "on or off", _switch)
-SECONDS = Parser("seconds", "a number of seconds up to 3600", _seconds)
-RATE = Parser("rate", "a number of calls a second", _rate)
-COUNT = Parser("count", "a whole number from 1 to 9999999", _count)
-PATTERNS = Parser("patterns", "a list of names with commas between them", _patterns)
-GATE = Parser("gate", "one of " + ", ".join(Gate), _gate)
-CHARS = Parser("chars", f"a whole number from {FEWEST_CHARS} to 9999999", _chars)
-NUMBER = Parser("number", "a whole number from 0 to 9999999", _number)
+TEXT = Parser("text", "text", _parse_text)
+SWITCH = Parser("switch", "on or off", _parse_switch)
+SECONDS = Parser("seconds", "a number of seconds up to 3600", _parse_seconds)
+RATE = Parser("rate", "a number of calls a second", _parse_rate)
+COUNT = Parser("count", "a whole number from 1 to 9999999", _parse_count)
+PATTERNS = Parser("patterns", "a list of names with commas between them", _parse_patterns)
+GATE = Parser("gate", "one of " + ", ".join(Gate), _parse_gate)
+CHARS = Parser("chars", f"a whole number from {MIN_RESULT_CHARS} to 9999999", _parse_chars)
+NUMBER = Parser("number", "a whole number from 0 to 9999999", _parse_number)
 AMOUNT = Parser("amount", "a sum such as 250 or 250.00", amount)
-APPROVAL = Parser("approval", "client or outside", _approval)
-TRANSPORT = Parser("transport", "one of cli, api, auto", _transport)
-EXPOSE = Parser("expose", "one of all, search, auto", _expose)
+APPROVAL = Parser("approval", "client or outside", _parse_approval)
+TRANSPORT = Parser("transport", "one of cli, api, auto", _parse_transport)
+EXPOSE = Parser("expose", "one of all, search, auto", _parse_expose)
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
+OPTIONS: tuple[Option, ...] = (
+    Option(
         "MEMBRANE",
         TEXT,
         None,
         "The `membrane` program: an existing file, else a JSON array, else shell words.",
     ),
-    Setting(
+    Option(
         "CONNECTION",
         TEXT,
         None,
         "Id or key of the connection. Unset: the one served last, else the only READY one.",
     ),
-    Setting(
+    Option(
         "SANDBOX",
         SWITCH,
         False,
         "Serve the embedded rehearsal account; a real connection set beside it is ignored.",
         on_error=True,
     ),
-    Setting(
+    Option(
         "STATE_DIR",
         TEXT,
         None,
         "Folder for the list, the ledger and the sandbox account. Unset: the platform's own.",
     ),
-    Setting(
+    Option(
         "TIMEOUT",
         SECONDS,
         50.0,
@@ -175,10 +175,8 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=50.0,
         field="timeout",
     ),
-    Setting(
-        "MAX_CHILDREN", COUNT, 4, "Programs running at once.", on_error=1, field="max_children"
-    ),
-    Setting(
+    Option("MAX_CHILDREN", COUNT, 4, "Programs running at once.", on_error=1, field="max_children"),
+    Option(
         "RATE",
         RATE,
         10.0,
@@ -186,7 +184,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=1.0,
         field="rate",
     ),
-    Setting(
+    Option(
         "RESULT_CHARS",
         CHARS,
         20_000,
@@ -194,7 +192,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=1_000,
         field="result_chars",
     ),
-    Setting(
+    Option(
         "READ_ONLY",
         SWITCH,
         False,
@@ -202,15 +200,15 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=True,
         field="read_only",
     ),
-    Setting(
+    Option(
         "ALLOW",
         PATTERNS,
         (),
         "Names or patterns that may be used, by tool name, `kartra_` + key or `kartra_` + command.",
-        on_error=NOTHING,
+        on_error=MATCHES_NOTHING,
         field="allow",
     ),
-    Setting(
+    Option(
         "DENY",
         PATTERNS,
         (),
@@ -218,21 +216,21 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=("*",),
         field="deny",
     ),
-    Setting(
+    Option(
         "GATE_DESTRUCTIVE",
         GATE,
         Gate.FLAG,
         "What destructive tools need: allow, flag, preview, human or deny.",
         on_error=Gate.DENY,
     ),
-    Setting(
+    Option(
         "GATE_IRREVERSIBLE",
         GATE,
         Gate.PREVIEW,
         "The same for irreversible tools.",
         on_error=Gate.DENY,
     ),
-    Setting(
+    Option(
         "CAP_REFUND",
         AMOUNT,
         None,
@@ -240,7 +238,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=Decimal(0),
         limit="cap_refund",
     ),
-    Setting(
+    Option(
         "CAP_DAY_AMOUNT",
         AMOUNT,
         None,
@@ -248,7 +246,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=Decimal(0),
         limit="cap_day_amount",
     ),
-    Setting(
+    Option(
         "CAP_DAY_COUNT",
         NUMBER,
         20,
@@ -256,7 +254,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=0,
         limit="cap_day_count",
     ),
-    Setting(
+    Option(
         "MAIL_PER_HOUR",
         NUMBER,
         100,
@@ -264,22 +262,22 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=0,
         limit="mail_per_hour",
     ),
-    Setting(
+    Option(
         "REPEAT_WINDOW_DAYS",
         COUNT,
         30,
         "Days for which an equal partial refund counts as a repeat.",
         on_error=3650,
     ),
-    Setting("POLICY", TEXT, None, 'A TOML file with `[gates]`, `[tools."kartra_…"]` and `[caps]`.'),
-    Setting(
+    Option("POLICY", TEXT, None, 'A TOML file with `[gates]`, `[tools."kartra_…"]` and `[caps]`.'),
+    Option(
         "APPROVAL",
         APPROVAL,
         "client",
         "Where a person answers under gate human: `client` if it can ask, or always `outside`.",
         on_error="outside",
     ),
-    Setting(
+    Option(
         "TRANSPORT",
         TRANSPORT,
         "auto",
@@ -288,7 +286,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error="none",
         field="transport",
     ),
-    Setting(
+    Option(
         "EXPOSE",
         EXPOSE,
         "auto",
@@ -297,7 +295,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error="auto",
         field="expose",
     ),
-    Setting(
+    Option(
         "EXPOSE_TOKENS",
         COUNT,
         10_000,
@@ -305,7 +303,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=10_000,
         field="expose_tokens",
     ),
-    Setting(
+    Option(
         "PAGE",
         SWITCH,
         True,
@@ -313,7 +311,7 @@ SETTINGS: tuple[Setting, ...] = (
         on_error=False,
         field="page",
     ),
-    Setting("ACTOR", TEXT, None, "Who is behind this server, for the ledger. Unset: the user."),
+    Option("ACTOR", TEXT, None, "Who is behind this server, for the ledger. Unset: the user."),
 )
 """Every setting, in the order of the README's table."""
 
@@ -321,13 +319,13 @@ SETTINGS: tuple[Setting, ...] = (
 _SWITCH_WORDS = frozenset({"1", "true", "on", "yes", "0", "false", "off", "no"})
 
 
-def flags_of(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def parse_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """`--timeout 5 --no-page` → ({"TIMEOUT": "5", "PAGE": "off"}, words not understood).
 
     Read without argparse, whose import the start of the server does not wait for.
     """
-    by_flag = {setting.flag: setting for setting in SETTINGS}
-    negations = {setting.negation: setting for setting in SETTINGS if setting.is_switch}
+    by_flag = {setting.flag: setting for setting in OPTIONS}
+    negations = {setting.negation: setting for setting in OPTIONS if setting.is_switch}
     flags: dict[str, str] = {}
     left: list[str] = []
     rest = list(words)
@@ -343,7 +341,7 @@ def flags_of(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return flags, left
 
 
-def _said(setting: Setting, word: str, rest: list[str]) -> str | None:
+def _said(setting: Option, word: str, rest: list[str]) -> str | None:
     """Return the value of a flag without `=`, taken from the words behind it where it has one."""
     following = rest[0] if rest else "--"
     if not setting.is_switch:

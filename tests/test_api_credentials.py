@@ -133,7 +133,7 @@ def test_a_secret_shows_nowhere_by_itself():
     settings = read_settings({}, {"HOME": "/home/ann", **WHOLE, "MEMBRANE_ACCESS_TOKEN": TOKEN})
     pair, _ = credentials_in(WHOLE)
     shown = [f"{x} {x!r}" for x in (settings, settings.api, pair, Secret(SECRET), vars_of(pair))]
-    assert settings.by_api
+    assert settings.uses_http_api
     assert not any(one in text for text in shown for one in (SECRET, TOKEN))
     for escape in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError):

@@ -18,7 +18,7 @@ from kartra_mcp.cli import main
 from kartra_mcp.core.errors import CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 from kartra_mcp.policy.policy_file import read_policy_file
-from kartra_mcp.settings import SETTINGS, Setting
+from kartra_mcp.settings import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,8 +86,8 @@ def test_every_code_in_use_has_a_line_and_no_other(generator: ModuleType) -> Non
     assert told == used
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_setting_is_documented(setting: Setting) -> None:
+@pytest.mark.parametrize("setting", OPTIONS, ids=lambda setting: setting.name)
+def test_every_setting_is_documented(setting: Option) -> None:
     assert f"| `{setting.variable}` |" in read("README.md")
 
 
@@ -150,8 +150,8 @@ def test_every_consent_is_named(consent: str) -> None:
 
 def test_the_manifest_offers_every_setting_with_its_default(manifest: dict[str, Any]) -> None:
     offered = manifest["user_config"]
-    assert set(offered) == {setting.name.lower() for setting in SETTINGS}
-    for setting in SETTINGS:
+    assert set(offered) == {setting.name.lower() for setting in OPTIONS}
+    for setting in OPTIONS:
         item = offered[setting.name.lower()]
         wanted = "" if setting.default in (None, ()) else setting.default
         assert item["default"] == wanted, setting.name
@@ -162,7 +162,7 @@ def test_the_manifest_offers_every_setting_with_its_default(manifest: dict[str, 
 
 def test_the_manifest_hands_every_setting_over(manifest: dict[str, Any]) -> None:
     assert manifest["server"]["mcp_config"]["env"] == {
-        setting.variable: f"${{user_config.{setting.name.lower()}}}" for setting in SETTINGS
+        setting.variable: f"${{user_config.{setting.name.lower()}}}" for setting in OPTIONS
     }
 
 

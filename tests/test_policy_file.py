@@ -120,7 +120,7 @@ def test_a_file_that_is_not_there(tmp_path):
     found = settings(tmp_path, None)
     assert {risk: found.gates[risk] for risk in NOTHING_WRITES} == NOTHING_WRITES
     assert found.gates[Risk.READ] is Gate.ALLOW
-    assert "KARTRA_MCP_POLICY" in str(found.problems[0])
+    assert "KARTRA_MCP_POLICY" in str(found.errors[0])
 
 
 # Gates of single tools, through the door.

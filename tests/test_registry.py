@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kartra_mcp.cli import main
-from kartra_mcp.settings import SETTINGS, Setting, read_settings
+from kartra_mcp.settings import OPTIONS, Option, read_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,7 +78,7 @@ def variables(server: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_it_has_every_setting_and_no_other(variables: dict[str, Any]) -> None:
-    assert list(variables) == [setting.variable for setting in SETTINGS]
+    assert list(variables) == [setting.variable for setting in OPTIONS]
 
 
 def test_none_is_asked_for_and_none_is_a_secret(variables: dict[str, Any]) -> None:
@@ -86,10 +86,10 @@ def test_none_is_asked_for_and_none_is_a_secret(variables: dict[str, Any]) -> No
     assert {item["isSecret"] for item in variables.values()} == {False}
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_a_setting_is_described(variables: dict[str, Any], setting: Setting) -> None:
+@pytest.mark.parametrize("setting", OPTIONS, ids=lambda setting: setting.name)
+def test_a_setting_is_described(variables: dict[str, Any], setting: Option) -> None:
     item = variables[setting.variable]
-    assert item["description"] == setting.meaning.replace("`", "")
+    assert item["description"] == setting.help.replace("`", "")
     assert item["format"] in {"string", "number", "boolean", "filepath"}
     assert ("default" in item) is (setting.default not in (None, ()))
 
@@ -101,7 +101,7 @@ def test_a_client_that_sets_every_default_changes_nothing(variables: dict[str, A
     given, plain = read_settings({}, home | defaults), read_settings({}, home)
     for name in ("timeout", "max_children", "rate", "gates", "limits", "read_only", "sandbox"):
         assert getattr(given, name) == getattr(plain, name), name
-    assert given.problems == ()
+    assert given.errors == ()
 
 
 def test_every_choice_is_understood(variables: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def test_every_choice_is_understood(variables: dict[str, Any]) -> None:
     for name, choices in offered.items():
         assert len(choices) > 1
         for choice in choices:
-            assert read_settings({}, {"HOME": "/", name: choice}).problems == (), (name, choice)
+            assert read_settings({}, {"HOME": "/", name: choice}).errors == (), (name, choice)
 
 
 # The README's links

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.options import NOTHING, flags_of
+from kartra_mcp.options import MATCHES_NOTHING, parse_flags
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.settings import (
-    SETTINGS,
+    OPTIONS,
     Settings,
+    make_sandbox_command,
     read_settings,
-    sandbox_account,
-    sandbox_command,
+    sandbox_db,
 )
 
 HOME = {"HOME": "/home/ann"}
@@ -37,7 +37,7 @@ def value_of(settings: Settings, name: str) -> Any:
     if name.startswith("GATE_"):
         return settings.gates[Risk[name.removeprefix("GATE_")]]
     if name == "APPROVAL":
-        return settings.outside
+        return settings.out_of_band_approval
     if hasattr(settings.limits, name.lower()):
         return getattr(settings.limits, name.lower())
     return getattr(settings, name.lower())
@@ -91,7 +91,10 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "RATE": (("fast", "-1", "nan", "inf", "1/s"), 1.0),
     "RESULT_CHARS": (("all", "0", "-5", "2e4", "20 000", "999"), 1_000),
     "READ_ONLY": (("maybe", "readonly", "{}"), True),
-    "ALLOW": ((",", " , ,", '["kartra_get_lead"]', "kartra_a kartra_b", "kartra_a;b"), NOTHING),
+    "ALLOW": (
+        (",", " , ,", '["kartra_get_lead"]', "kartra_a kartra_b", "kartra_a;b"),
+        MATCHES_NOTHING,
+    ),
     "DENY": ((",", '["kartra_x"]', "kartra_a kartra_b", "'kartra_x'"), ("*",)),
     "GATE_DESTRUCTIVE": (("ask", "previews", "humane", "allow,flag", "1"), Gate.DENY),
     "GATE_IRREVERSIBLE": (("ask", "person", "allowed", "none"), Gate.DENY),
@@ -110,8 +113,8 @@ UNSET = ("", "  ", "${user_config.x}", " ${user_config.sandbox} ")
 
 
 def test_every_setting_is_in_these_tables():
-    kinds_that_take_anything = {setting.name for setting in SETTINGS if setting.kind == "text"}
-    assert {setting.name for setting in SETTINGS} == {*GOOD, "POLICY"}  # test_policy_file has it
+    kinds_that_take_anything = {setting.name for setting in OPTIONS if setting.kind == "text"}
+    assert {setting.name for setting in OPTIONS} == {*GOOD, "POLICY"}  # test_policy_file has it
     assert set(BAD) == set(GOOD) - kinds_that_take_anything
 
 
@@ -119,7 +122,7 @@ def test_every_setting_is_in_these_tables():
 def test_a_setting_has_its_default(name: str):
     settings = read()
     assert value_of(settings, name) == GOOD[name][0]
-    assert settings.problems == ()
+    assert settings.errors == ()
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -128,7 +131,7 @@ def test_the_environment_sets_it(name: str):
     settings = read({name: said})
     found = value_of(settings, name)
     assert found == (wanted / "sandbox" if settings.sandbox and name == "STATE_DIR" else wanted)
-    assert settings.problems == ()
+    assert settings.errors == ()
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -143,7 +146,7 @@ def test_empty_and_unfilled_values_count_as_unset(name: str, unset: str):
     default, said, wanted, _, _ = GOOD[name]
     settings = read({name: unset})
     assert value_of(settings, name) == default
-    assert settings.problems == ()
+    assert settings.errors == ()
     assert value_of(read({name: said}, {name: unset}), name) == wanted
 
 
@@ -153,7 +156,7 @@ def test_empty_and_unfilled_values_count_as_unset(name: str, unset: str):
 def test_a_bad_value_becomes_the_strictest_and_is_named(name: str, bad: str):
     settings = read({name: bad})
     assert value_of(settings, name) == BAD[name][1]
-    (problem,) = settings.problems
+    (problem,) = settings.errors
     assert problem.variable == f"KARTRA_MCP_{name}"
     assert str(problem).startswith(f"KARTRA_MCP_{name} is not ")
     assert str(problem).endswith(" is used instead")
@@ -161,7 +164,7 @@ def test_a_bad_value_becomes_the_strictest_and_is_named(name: str, bad: str):
 
 def test_several_bad_values_are_each_named():
     settings = read({"TIMEOUT": "x", "GATE_DESTRUCTIVE": "x", "ALLOW": ","})
-    assert [problem.variable for problem in settings.problems] == [
+    assert [problem.variable for problem in settings.errors] == [
         "KARTRA_MCP_TIMEOUT",
         "KARTRA_MCP_ALLOW",
         "KARTRA_MCP_GATE_DESTRUCTIVE",
@@ -188,7 +191,7 @@ def test_words_that_switch_on(word: str):
 def test_words_that_switch_off(word: str):
     settings = read({"READ_ONLY": word})
     assert settings.read_only is False
-    assert settings.problems == ()
+    assert settings.errors == ()
 
 
 # ── The sandbox ──
@@ -204,8 +207,8 @@ def test_the_sandbox_ignores_a_real_program_and_connection():
 def test_the_sandbox_has_a_state_folder_of_its_own():
     settings = read({"SANDBOX": "on", "STATE_DIR": "/tmp/state"})
     assert settings.state_dir == Path("/tmp/state/sandbox")
-    assert sandbox_account(settings) == Path("/tmp/state/sandbox/account.db")
-    assert sandbox_command(settings)[1:] == (
+    assert sandbox_db(settings) == Path("/tmp/state/sandbox/account.db")
+    assert make_sandbox_command(settings)[1:] == (
         "-P",
         "-m",
         "kartra_mcp.sandbox",
@@ -270,12 +273,12 @@ FLAGS: Mapping[str, tuple[list[str], dict[str, str], list[str]]] = {
 @pytest.mark.parametrize("case", FLAGS)
 def test_flags_are_read_and_what_is_not_understood_is_told(case: str):
     words, flags, left = FLAGS[case]
-    assert flags_of(words) == (flags, left)
+    assert parse_flags(words) == (flags, left)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.flag)
+@pytest.mark.parametrize("setting", OPTIONS, ids=lambda setting: setting.flag)
 def test_every_setting_has_a_flag_of_its_name(setting: Any):
-    flags, left = flags_of([f"{setting.flag}=x"])
+    flags, left = parse_flags([f"{setting.flag}=x"])
     assert (flags, left) == ({setting.name: "x"}, [])
     assert setting.variable == "KARTRA_MCP_" + setting.flag[2:].replace("-", "_").upper()
 
@@ -290,7 +293,7 @@ def test_the_actor_of_a_container_without_a_user_is_its_uid(monkeypatch: pytest.
 ANYTHING = st.text(max_size=20) | st.text(string.ascii_letters + string.digits + " ,.*?[]-_~/")
 
 
-@given(st.dictionaries(st.sampled_from([s.variable for s in SETTINGS]), ANYTHING))
+@given(st.dictionaries(st.sampled_from([s.variable for s in OPTIONS]), ANYTHING))
 def test_no_environment_raises_or_widens(env: dict[str, str]):
     settings = read_settings({}, {**HOME, **env})
     order = list(Gate)
@@ -309,7 +312,7 @@ def test_no_environment_raises_or_widens(env: dict[str, str]):
         assert on or said in unset or said.startswith("${user_config")
     names = policy_risk.action_names("kartra_get_lead", "get-lead", "get_lead")
     policy.listed(tuple(names), policy.Rules(settings.gates, allow=settings.allow))
-    if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.problems:
+    if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.errors:
         assert settings.allow or "${user_config" in env["KARTRA_MCP_ALLOW"]
 
 
@@ -322,7 +325,7 @@ def test_no_environment_raises_or_widens(env: dict[str, str]):
     ],
 )
 def test_a_misspelt_setting_is_named(name: str, meant: str):
-    told = [str(problem) for problem in read_settings({}, {**HOME, name: "on"}).problems]
+    told = [str(problem) for problem in read_settings({}, {**HOME, name: "on"}).errors]
     assert len(told) == 1
     assert name in told[0]
     assert meant in told[0]

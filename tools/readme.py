@@ -17,7 +17,7 @@ from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.core.errors import CODES
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra import commands
-from kartra_mcp.settings import SETTINGS, Setting, read_settings
+from kartra_mcp.settings import OPTIONS, Option, read_settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "kartra_mcp"
@@ -156,7 +156,7 @@ def first_sentence(text: str) -> str:
 
 def settings() -> str:
     """Every setting."""
-    rows = [(f"`{s.variable}`", s.meaning, default(s)) for s in SETTINGS]
+    rows = [(f"`{s.variable}`", s.help, default(s)) for s in OPTIONS]
     return table(("Variable", "Meaning", "Default"), rows)
 
 
@@ -200,7 +200,7 @@ def _files(module: str, names: Iterable[str]) -> list[Path]:
     return [place.with_suffix(".py"), *(place / f"{name}.py" for name in names)]
 
 
-def default(setting: Setting) -> str:
+def default(setting: Option) -> str:
     """A setting's default, as the table says it."""
     match setting.default:
         case None | ():

@@ -14,7 +14,7 @@ from typing import Any
 
 from kartra_mcp import __version__
 from kartra_mcp.core.models import Gate
-from kartra_mcp.settings import SETTINGS, Setting
+from kartra_mcp.settings import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "server.json"
@@ -56,19 +56,19 @@ def written() -> str:
                 "version": __version__,
                 "runtimeHint": "uvx",
                 "transport": {"type": "stdio"},
-                "environmentVariables": [variable(setting) for setting in SETTINGS],
+                "environmentVariables": [variable(setting) for setting in OPTIONS],
             }
         ],
     }
     return json.dumps(server, indent=2, ensure_ascii=False) + "\n"
 
 
-def variable(setting: Setting) -> dict[str, Any]:
+def variable(setting: Option) -> dict[str, Any]:
     """One setting, as the registry describes a variable; none is required, none a secret."""
     format_ = "filepath" if setting.name in PATHS else FORMATS.get(setting.kind, "string")
     made = {
         "name": setting.variable,
-        "description": setting.meaning.replace("`", ""),
+        "description": setting.help.replace("`", ""),
         "format": format_,
         "isRequired": False,
         "isSecret": False,

@@ -87,7 +87,7 @@ def _writes(settings: Settings, rules: Rules, clock: Callable[[], float]) -> Wri
         limits=settings.limits,
         actor=settings.actor,
         sandbox=settings.sandbox,
-        outside=settings.outside,
-        flags=settings.flags,
+        outside=settings.out_of_band_approval,
+        flags=settings.cli_flags,
         page=Starter(settings).link,
     )

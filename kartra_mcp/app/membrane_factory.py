@@ -9,7 +9,7 @@ from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.membrane.client import Membrane
 from kartra_mcp.membrane.limiter import Turns
 from kartra_mcp.processes import runner
-from kartra_mcp.settings import Settings, sandbox_command
+from kartra_mcp.settings import Settings, make_sandbox_command
 
 
 def way(
@@ -17,7 +17,7 @@ def way(
 ) -> tuple[Membrane, str]:
     """What asks Membrane, and what it is called where that is shown."""
     turns = Turns(settings.max_children, settings.rate)
-    if settings.by_api and settings.api:
+    if settings.uses_http_api and settings.api:
         from kartra_mcp.membrane.http_client import API
 
         return API(settings.api, turns), f"Membrane's API at {settings.api.host}"
@@ -34,7 +34,7 @@ def _no_way(settings: Settings) -> RefusedError | None:
         return RefusedError(
             "not_logged_in",
             "KARTRA_MCP_TRANSPORT is api, but there are no credentials that can be used: "
-            f"{settings.api_lacks or 'none are set'}. Nothing was sent.",
+            f"{settings.api_error or 'none are set'}. Nothing was sent.",
             "Set them (docs/api.md), or set KARTRA_MCP_TRANSPORT to cli; then restart the server.",
         )
     return RefusedError(
@@ -48,7 +48,7 @@ def _no_way(settings: Settings) -> RefusedError | None:
 def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:
     """The command that runs Membrane; or why there is none, to be told by every call."""
     if settings.sandbox:
-        return sandbox_command(settings)
+        return make_sandbox_command(settings)
     path = settings.environment.get("PATH", "")
     try:
         return executable.resolve(settings.membrane, path, settings.platform, settings.home)

@@ -63,7 +63,7 @@ class Starter:
     def _start(self, until: float) -> Page | None:
         """With the same settings, as environment; where two begin at once both find the one."""
         command = (sys.executable, "-P", "-m", "kartra_mcp", "page", "--no-browser")
-        env = {**self.settings.environment, **self.settings.said}
+        env = {**self.settings.environment, **self.settings.explicit}
         runs = start_apart(command, env=env, cwd=self.settings.state_dir)
         while time.monotonic() < until:
             ended = not runs()

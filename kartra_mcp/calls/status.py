@@ -23,7 +23,7 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
         program: the command that runs Membrane, as it may be shown.
         state_problem: why the state folder cannot be written, or "".
     """
-    over = settings.api_passed_over
+    over = settings.ignored_api_notice
     problems = [*_problems(served), *([{"message": over[0], "remedy": over[1]}] if over else [])]
     return {
         "account": "SANDBOX" if settings.sandbox else "real",
@@ -33,10 +33,10 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
         "connection": described(served.connection) if served.connection else None,
         "actions": _actions(served),
         "rules": _rules(settings),
-        "settings_not_usable": [str(problem) for problem in settings.problems],
+        "settings_not_usable": [str(problem) for problem in settings.errors],
         "state_folder": str(settings.state_dir),
         "problems": [*problems, *([{"message": state_problem}] if state_problem else [])],
-        "healthy": not problems and not settings.problems and not state_problem,
+        "healthy": not problems and not settings.errors and not state_problem,
     }
 
 
@@ -44,10 +44,10 @@ def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]
     """What carries the calls; and why credentials for the API, where some are set, are not used."""
     found = served.program
     known = {True: "yes", False: "no", None: "not yet"}[found.known if found else None]
-    lacks = "" if settings.sandbox else settings.api_lacks
+    lacks = "" if settings.sandbox else settings.api_error
     return {
         "command": program,
-        "transport": "api" if settings.by_api else "cli",
+        "transport": "api" if settings.uses_http_api else "cli",
         **({"api_not_used": lacks} if lacks else {}),
         "version": found.version if found else "",
         "is_membrane": known,
@@ -80,7 +80,7 @@ def _rules(settings: Settings) -> dict[str, Any]:
         "tools": {pattern: str(gate) for pattern, gate in settings.tool_gates},
         "gates_of_tools": {name: str(gate) for name, gate in settings.tool_gates},
         "limits": {name: _text(value) for name, value in asdict(settings.limits).items()},
-        "approval": "outside" if settings.outside else "client",
+        "approval": "outside" if settings.out_of_band_approval else "client",
         "read_only": settings.read_only,
         "allow": list(settings.allow) or "all",
         "deny": list(settings.deny),

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from kartra_mcp.core.display import display_value
-from kartra_mcp.options import SETTINGS, SWITCH
+from kartra_mcp.options import OPTIONS, SWITCH
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-_SWITCHES = {setting.flag: setting for setting in SETTINGS if setting.is_switch}
+_SWITCHES = {setting.flag: setting for setting in OPTIONS if setting.is_switch}
 _DIGITS = {"0", "1"}
 
 
@@ -87,15 +87,15 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 def add_settings(parser: ArgumentParser) -> None:
     """Add every setting as a flag of its name, and every switch as `--no-NAME` too."""
-    for setting in SETTINGS:
+    for setting in OPTIONS:
         how: dict[str, Any] = {"metavar": "VALUE"}
         if setting.is_switch:
             how = {"action": BooleanOptionalAction}
-        parser.add_argument(setting.flag, dest=setting.name, help=setting.meaning, **how)
+        parser.add_argument(setting.flag, dest=setting.name, help=setting.help, **how)
 
 
 def flags_in(given: Namespace) -> dict[str, str]:
     """Return the settings that were given as flags, by name, as their text."""
-    found: dict[str, Any] = {setting.name: getattr(given, setting.name) for setting in SETTINGS}
+    found: dict[str, Any] = {setting.name: getattr(given, setting.name) for setting in OPTIONS}
     words: dict[Any, str] = {True: "on", False: "off"}
     return {name: words.get(said, str(said)) for name, said in found.items() if said is not None}

@@ -20,7 +20,7 @@ from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.terminal import print_error, print_line, print_table
-from kartra_mcp.settings import SETTINGS, Setting, Settings, read_settings
+from kartra_mcp.settings import OPTIONS, Option, Settings, read_settings
 
 DID = {
     "new": "{name} is installed in {title}.",
@@ -55,8 +55,8 @@ def _install_parser() -> ArgumentParser:
     parser.add_argument("--replace", action="store_true", help="take another entry's place")
     parser.add_argument("--create", action="store_true", help="where the client was not found too")
     parser.add_argument("--print", action="store_true", help="show the entry, write nothing")
-    for setting in SETTINGS:
-        parser.add_argument(setting.flag, dest=setting.name, help=setting.meaning, **_kind(setting))
+    for setting in OPTIONS:
+        parser.add_argument(setting.flag, dest=setting.name, help=setting.help, **_kind(setting))
     return parser
 
 
@@ -79,7 +79,7 @@ def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
     parser.add_argument("--json", action="store_true", help="for a program")
 
 
-def _kind(setting: Setting) -> dict[str, Any]:
+def _kind(setting: Option) -> dict[str, Any]:
     return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
@@ -115,14 +115,14 @@ def _env(given: Namespace) -> dict[str, str]:
     Raises:
         Refused: a value that the server could not use.
     """
-    said = {s.name: getattr(given, s.name) for s in SETTINGS if s.name != "SANDBOX"}
+    said = {s.name: getattr(given, s.name) for s in OPTIONS if s.name != "SANDBOX"}
     flags = {n: _WORDS.get(v, str(v)) for n, v in said.items() if v is not None}
     for name in PATHS:
         if name in flags:
             flags[name] = str(Path(flags[name]).expanduser().absolute())
-    problems = read_settings(flags, {}).problems
+    problems = read_settings(flags, {}).errors
     if problems:
-        told = "; ".join(f"{p.variable} is not {p.wanted}" for p in problems)
+        told = "; ".join(f"{p.variable} is not {p.expected}" for p in problems)
         remedy = "Mend the value; `kartra-mcp install --help` has all settings."
         raise RefusedError("invalid_arguments", f"{told}. Nothing was written.", remedy)
     return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}

@@ -76,10 +76,10 @@ def until_unread(words: Sequence[str]) -> int:
 def wrong_words(words: Sequence[str], prog: str = "kartra-mcp") -> int:
     """Tell wrong usage in one line, with the nearest name of a command or a flag."""
     from kartra_mcp.cli.arguments import nearest, not_understood
-    from kartra_mcp.options import SETTINGS
+    from kartra_mcp.options import OPTIONS
 
     word = words[0].partition("=")[0]
-    flags = [flag for s in SETTINGS for flag in (s.flag, s.negation)[: 1 + s.is_switch]]
+    flags = [flag for s in OPTIONS for flag in (s.flag, s.negation)[: 1 + s.is_switch]]
     names = ("--help", "--version", *flags) if word.startswith("--") else COMMANDS
     sys.stderr.write(not_understood(prog, " ".join(words), nearest(word, names)))
     return USAGE
@@ -93,12 +93,12 @@ def serves(words: Sequence[str]) -> bool:
 
 def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
     """Serve until the client is gone; wrong usage is told on stderr before anything starts."""
-    from kartra_mcp.options import flags_of
+    from kartra_mcp.options import parse_flags
     from kartra_mcp.settings import read_settings
 
     if claimed.on_terminal:
         print("Waiting for an MCP client; a person may like `kartra-mcp demo`.", file=sys.stderr)
-    flags, unknown = flags_of([word for word in words if word != "serve"])
+    flags, unknown = parse_flags([word for word in words if word != "serve"])
     if unknown:
         return wrong_words(unknown)
     import anyio
@@ -178,14 +178,14 @@ def decided_or_read(name: str, words: Sequence[str]) -> int:
 
 def sandbox_reset(words: Sequence[str]) -> int:
     """Make the embedded account new."""
-    from kartra_mcp.options import flags_of
+    from kartra_mcp.options import parse_flags
     from kartra_mcp.sandbox.cli import main as sandbox
-    from kartra_mcp.settings import read_settings, sandbox_account
+    from kartra_mcp.settings import read_settings, sandbox_db
 
-    flags, unknown = flags_of(words)
+    flags, unknown = parse_flags(words)
     if unknown:
         return wrong_words(unknown)
-    file = sandbox_account(read_settings({**flags, "SANDBOX": "on"}))
+    file = sandbox_db(read_settings({**flags, "SANDBOX": "on"}))
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.unlink(missing_ok=True)  # it may be damaged
@@ -200,7 +200,7 @@ def sandbox_reset(words: Sequence[str]) -> int:
 
 
 def help_text() -> str:
-    from kartra_mcp.settings import SETTINGS
+    from kartra_mcp.settings import OPTIONS
 
-    width = max(len(setting.flag) for setting in SETTINGS)
-    return HELP + "\n".join(f"  {s.flag:<{width}}  {s.meaning}" for s in SETTINGS)
+    width = max(len(setting.flag) for setting in OPTIONS)
+    return HELP + "\n".join(f"  {s.flag:<{width}}  {s.help}" for s in OPTIONS)

@@ -16,7 +16,7 @@ from kartra_mcp.cli.arguments import nearest, not_understood
 from kartra_mcp.cli.runner import DONE, FOUND, tell
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.terminal import print_error, print_line
-from kartra_mcp.options import SETTINGS, flags_of
+from kartra_mcp.options import OPTIONS, parse_flags
 from kartra_mcp.processes.detached import end_apart
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings, read_settings
@@ -78,13 +78,13 @@ def page(words: Sequence[str]) -> int:
     given, flags, left = _read(words)
     if left or given is None:
         wrong = left or words
-        known = [name for setting in SETTINGS for name in (setting.flag, setting.negation)]
+        known = [name for setting in OPTIONS for name in (setting.flag, setting.negation)]
         near = nearest(wrong[0], ["--no-browser", "--json", "--end", "--help", *known])
         print_error(not_understood("kartra-mcp page", " ".join(wrong), near).rstrip())
         return USAGE
     try:
         settings = read_settings(flags)
-        for problem in settings.problems:
+        for problem in settings.errors:
             print_error(f"{problem}.")
         return _run(given, settings)
     except KartraMCPError as problem:
@@ -110,7 +110,7 @@ def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str
         if idle is None:
             return None, {}, []
         del rest[place : place + 2]
-    flags, left = flags_of(rest)
+    flags, left = parse_flags(rest)
     browser = not {"--no-browser", "--json"} & set(words)
     return _Given(browser, "--json" in words, "--end" in words, idle), flags, left
 

@@ -19,7 +19,7 @@ from kartra_mcp.core.terminal import is_interactive, print_error, print_line
 from kartra_mcp.onboarding.setup.prompts import Person
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, Given, Story
 from kartra_mcp.onboarding.setup.wizard import checked, setup
-from kartra_mcp.settings import SETTINGS, Setting, said_settings
+from kartra_mcp.settings import OPTIONS, Option, explicit_settings
 
 USAGE = 2
 AGAIN = "Run `kartra-mcp setup` again to go on."
@@ -64,20 +64,20 @@ def _parser() -> ArgumentParser:
     add("--code", default="", help="the code of a login that was begun")
     add("--no-browser", dest="browser", action="store_false", help="only print addresses")
     add("--wait", type=whole, default=READY_WITHIN, metavar="SECONDS", help="for READY")
-    for setting in SETTINGS:
-        add(setting.flag, dest=setting.name, help=setting.meaning, **_kind(setting))
+    for setting in OPTIONS:
+        add(setting.flag, dest=setting.name, help=setting.help, **_kind(setting))
     return parser
 
 
-def _kind(setting: Setting) -> dict[str, Any]:
+def _kind(setting: Option) -> dict[str, Any]:
     return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
 def _given(parsed: Namespace) -> Given:
-    flags: dict[str, Any] = {s.name: getattr(parsed, s.name) for s in SETTINGS}
+    flags: dict[str, Any] = {s.name: getattr(parsed, s.name) for s in OPTIONS}
     words = {n: str(v) for n, v in flags.items() if v is not None}
     switched = {n: "on" if v else "off" for n, v in flags.items() if isinstance(v, bool)}
-    said = said_settings(words | switched)
+    said = explicit_settings(words | switched)
     return Given(
         said={name: value for name, value in said.items() if name != "SANDBOX"},
         sandbox=said.get("SANDBOX") == "on",

@@ -93,7 +93,7 @@ def _show(found: Sequence[Row], served: Served, settings: Settings) -> None:
     account = "the sandbox" if settings.sandbox else "the account"
     at = format_local_time(served.fetched_at)
     print_line(f"\n{len(shown)} tools of {account}, {len(hidden)} hidden; the list is of {at}.")
-    for problem in settings.problems:
+    for problem in settings.errors:
         print_line(f"{problem}.")
 
 

@@ -156,7 +156,7 @@ async def _end_streams(over: anyio.Event, live: Live) -> None:
 def _entrance(serving: _Serving, live: Live, beyond: Beyond) -> Entrance:
     views = Views(serving.ledger, serving.settings)
     sessions = Sessions(serving.page.secret)
-    changes = Changes(serving.ledger, beyond, serving.settings.flags)
+    changes = Changes(serving.ledger, beyond, serving.settings.cli_flags)
     port = serving.page.port
     door = Door(port, views, sessions, live, beyond, changes, static_files())
     return Entrance(door.app(), port, sessions, views, serving.used)

@@ -52,21 +52,21 @@ class Door:
 
 def door(settings: Settings) -> Door | None:
     """None where the API is not asked."""
-    if settings.api is None or not settings.by_api:
+    if settings.api is None or not settings.uses_http_api:
         return None
     return Door(settings.api.address, _secrets(settings))
 
 
 def to_hand_over(settings: Settings) -> tuple[str, ...]:
     """The variables that a client's entry needs for the API as this process has it; no values."""
-    if not settings.by_api:
+    if not settings.uses_http_api:
         return ()
     return (*_first(settings.environment, ADDRESSES), *_secrets(settings))
 
 
 def in_part(settings: Settings) -> list[Finding]:
     """Credentials that are there and not used: the program may be another account's."""
-    over = settings.api_passed_over
+    over = settings.ignored_api_notice
     return [warning("settings", *over)] if over else []
 
 

@@ -17,7 +17,7 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.doctor.api_explanations import in_part, listed
 from kartra_mcp.onboarding.doctor.findings import Finding, failed, ok, skipped, warning
-from kartra_mcp.settings import Problem, Settings
+from kartra_mcp.settings import SettingError, Settings
 
 LITTLE, TOO_LITTLE = 100 * 1024**2, 5 * 1024**2
 """Bytes free: below the first it will soon not do, below the second it does not."""
@@ -36,11 +36,11 @@ NOTHING_DONE = "Nothing was done."
 
 def settings(read: Settings) -> list[Finding]:
     """Each value that cannot be used, each name that no setting has, and half of credentials."""
-    found = [*(_unfit(problem) for problem in read.problems), *in_part(read)]
+    found = [*(_unfit(problem) for problem in read.errors), *in_part(read)]
     return found or [ok("settings", "Every setting can be used as it stands.")]
 
 
-def _unfit(problem: Problem) -> Finding:
+def _unfit(problem: SettingError) -> Finding:
     name = problem.variable
     where = f"`unset {name}`, or correct it where it is set: your shell or the client's entry."
     return failed("settings", f"{problem}.", where)
@@ -129,8 +129,8 @@ def _ledger(kept: Ledger, read: Settings) -> tuple[Finding, float | None]:
         where = "" if report.broken is None else f" at line {report.broken}"
         says = f"The ledger is damaged{where}: {report.why}. Writes are refused."
         mend = (
-            f"`kartra-mcp ledger verify{read.flags}`, keep the file, "
-            f"then `kartra-mcp ledger new{read.flags}`."
+            f"`kartra-mcp ledger verify{read.cli_flags}`, keep the file, "
+            f"then `kartra-mcp ledger new{read.cli_flags}`."
         )
         return failed("ledger", says, mend), None
     kept.require_writable()

@@ -65,10 +65,10 @@ def doctor(words: Sequence[str]) -> int:
     here = python()
     if here.state == "failed":
         return _only(here, as_json="--json" in words)
-    from kartra_mcp.options import flags_of
+    from kartra_mcp.options import parse_flags
     from kartra_mcp.settings import read_settings
 
-    flags, left = flags_of([word for word in words if word != "--json"])
+    flags, left = parse_flags([word for word in words if word != "--json"])
     if left:
         sys.stderr.write(
             f"kartra-mcp doctor: not understood: {' '.join(left)}. "
@@ -186,9 +186,9 @@ def _nowhere(report: Report) -> bool:
 
 def _to_paste(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
     from kartra_mcp.client_config.command import own_entry
-    from kartra_mcp.settings import said_settings
+    from kartra_mcp.settings import explicit_settings
 
-    said = said_settings(flags, settings.environment)
+    said = explicit_settings(flags, settings.environment)
     said.pop("SANDBOX", None)
     env = {f"KARTRA_MCP_{name}": value for name, value in said.items()}
     entry = own_entry(env, sandbox=settings.sandbox)

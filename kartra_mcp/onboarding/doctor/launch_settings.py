@@ -10,7 +10,7 @@ from kartra_mcp.client_config.entry import PACKAGE, PROGRAM, is_ours
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.onboarding.doctor.api_explanations import listed, to_hand_over
 from kartra_mcp.onboarding.doctor.findings import Finding, failed, warning
-from kartra_mcp.options import PREFIX, flags_of
+from kartra_mcp.options import ENV_PREFIX, parse_flags
 from kartra_mcp.settings import Settings, read_settings
 
 MOST = 3
@@ -45,7 +45,7 @@ class Start:
 def is_said(flags: Mapping[str, str], shell: Settings) -> bool:
     """Whether flags or variables say with what to walk."""
     env = shell.environment
-    return bool(flags) or any(n.startswith(PREFIX) and env[n].strip() for n in env)
+    return bool(flags) or any(n.startswith(ENV_PREFIX) and env[n].strip() for n in env)
 
 
 def starts(
@@ -67,7 +67,7 @@ def _set(entry: Checked) -> tuple[tuple[str, ...], Mapping[str, str]]:
 
 
 def _start(entry: Checked, shell: Settings) -> Start:
-    flags, unknown = flags_of(_words(entry))
+    flags, unknown = parse_flags(_words(entry))
     read = read_settings(flags, {**shell.environment, **entry.env})
     return Start(read, entry, tuple(unknown))
 

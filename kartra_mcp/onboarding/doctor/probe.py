@@ -197,7 +197,7 @@ def _within(seconds: float, settings: Settings) -> Deadline:
 def _way(settings: Settings, made: Composed) -> Way:
     """How Membrane is reached, and what a person types to reach it as the server does."""
     if settings.sandbox:
-        reset = f"`kartra-mcp sandbox reset{settings.flags.replace(' --sandbox', '')}`"
+        reset = f"`kartra-mcp sandbox reset{settings.cli_flags.replace(' --sandbox', '')}`"
         return Way("The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new.")
     membrane = made.membrane
     if not isinstance(membrane, CLI) or isinstance(membrane.command, KartraMCPError):

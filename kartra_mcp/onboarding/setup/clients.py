@@ -12,7 +12,7 @@ from kartra_mcp.client_config.install import FoundClient
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.onboarding.setup.report import Setup
-from kartra_mcp.options import PREFIX
+from kartra_mcp.options import ENV_PREFIX
 
 DID = {"new": "has it now", "updated": "is brought up to date", "same": "has it as it should be"}
 FLAG = "--client NAME, --all-clients or --no-client"
@@ -77,7 +77,7 @@ def _words(said: str) -> list[str]:
 def _write(setup: Setup, name: str, entry: Entry) -> None:
     there = setup.entries.get(name, {})
     # Empty is unset: it takes away what stands there, and has no place anywhere else.
-    env = {n: v for n, v in entry.env.items() if v or there.get(n.removeprefix(PREFIX))}
+    env = {n: v for n, v in entry.env.items() if v or there.get(n.removeprefix(ENV_PREFIX))}
     try:
         done = clients.install(name, replace(entry, env=env), setup.settings)
     except RefusedError as problem:

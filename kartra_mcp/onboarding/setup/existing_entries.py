@@ -13,8 +13,8 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.onboarding.doctor.launch_settings import own_words
-from kartra_mcp.options import flags_of
-from kartra_mcp.settings import Settings, read_settings, said_settings
+from kartra_mcp.options import parse_flags
+from kartra_mcp.settings import Settings, explicit_settings, read_settings
 
 NO_LIMIT = float("inf")
 NUMBERS = frozenset({"MAIL_PER_HOUR", "REPEAT_WINDOW_DAYS", "MAX_CHILDREN", "RATE"})
@@ -44,8 +44,8 @@ def _entry(client: Client, settings: Settings, name: str) -> dict[str, str] | No
         return None
     env: Any = entry.get(client.env)
     said: Mapping[str, Any] = env if is_object(env) else {}
-    flags, _ = flags_of(own_words(*command_of(client, entry)))
-    return said_settings(flags, {n: str(v) for n, v in said.items()})
+    flags, _ = parse_flags(own_words(*command_of(client, entry)))
+    return explicit_settings(flags, {n: str(v) for n, v in said.items()})
 
 
 def kept(name: str, there: Mapping[str, Mapping[str, str]]) -> str:
@@ -93,7 +93,7 @@ def strictness(name: str, text: str) -> float:
     if name in gates:
         return tuple(Gate).index(settings.gates[gates[name]])
     if name in ("READ_ONLY", "APPROVAL"):
-        return float(settings.read_only if name == "READ_ONLY" else settings.outside)
+        return float(settings.read_only if name == "READ_ONLY" else settings.out_of_band_approval)
     if name == "REPEAT_WINDOW_DAYS":
         return settings.limits.repeat_window_days
     if name in ("MAX_CHILDREN", "RATE"):

@@ -10,10 +10,10 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.setup.existing_entries import looser, strictest
 from kartra_mcp.onboarding.setup.report import Setup
-from kartra_mcp.options import PREFIX, Setting
-from kartra_mcp.settings import SETTINGS, read_settings
+from kartra_mcp.options import ENV_PREFIX, Option
+from kartra_mcp.settings import OPTIONS, read_settings
 
-BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+BY_NAME: Mapping[str, Option] = {setting.name: setting for setting in OPTIONS}
 NO_LIMIT = "none"
 MAY_BE_NONE = ("CAP_REFUND", "CAP_DAY_AMOUNT")
 RULES = (
@@ -65,8 +65,8 @@ def fault(name: str, text: str) -> str:
     """Why a value cannot be used, or ""."""
     if text.lower() == NO_LIMIT and name in MAY_BE_NONE:
         return ""
-    problems = read_settings({name: text}, {}).problems
-    return f"That is not {problems[0].wanted}." if problems else ""
+    problems = read_settings({name: text}, {}).errors
+    return f"That is not {problems[0].expected}." if problems else ""
 
 
 def usable(said: Mapping[str, str]) -> dict[str, str]:
@@ -121,7 +121,7 @@ def _unset(name: str, text: str) -> str:
 
 def _change(name: str, now: str, then: str) -> str:
     before = now or _text(BY_NAME[name].default) or NO_LIMIT
-    return f"{PREFIX}{name} {before} → {then or _text(BY_NAME[name].default) or NO_LIMIT}"
+    return f"{ENV_PREFIX}{name} {before} → {then or _text(BY_NAME[name].default) or NO_LIMIT}"
 
 
 def _text(default: Any) -> str:
@@ -136,7 +136,7 @@ def _keep(setup: Setup, values: Mapping[str, str]) -> None:
         stands = any(entry.get(name) for entry in setup.entries.values())
         quiet = name == "READ_ONLY" and text == "off"
         if (text and not quiet) or stands:
-            setup.story.env[PREFIX + name] = text
+            setup.story.env[ENV_PREFIX + name] = text
 
 
 def _in_words(rules: Mapping[str, str]) -> str:
@@ -151,7 +151,7 @@ def _in_words(rules: Mapping[str, str]) -> str:
 
 def _pin(setup: Setup) -> None:
     """Have a PIN, for whoever approves."""
-    command = f"kartra-mcp approve --set-pin{setup.settings.flags}"
+    command = f"kartra-mcp approve --set-pin{setup.settings.cli_flags}"
     with closing(Ledger(setup.settings.state_dir)) as ledger:
         try:
             if ledger.pins.is_set():

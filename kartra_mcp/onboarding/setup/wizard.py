@@ -25,8 +25,8 @@ from kartra_mcp.onboarding.setup.policy import BY_NAME, NO_LIMIT, RULES, fault, 
 from kartra_mcp.onboarding.setup.prompts import Person
 from kartra_mcp.onboarding.setup.report import Given, Setup, Story
 from kartra_mcp.onboarding.setup.subprocesses import stoppable
-from kartra_mcp.options import PREFIX
-from kartra_mcp.settings import SETTINGS, read_settings
+from kartra_mcp.options import ENV_PREFIX
+from kartra_mcp.settings import OPTIONS, read_settings
 
 PATHS = ("STATE_DIR", "POLICY")
 OF_MEMBRANE = ("MEMBRANE", "CONNECTION")
@@ -61,7 +61,7 @@ def checked(given: Given) -> None:
     for name, text in given.said.items():
         why = fault(name, text)
         if why:
-            variable = PREFIX + name
+            variable = ENV_PREFIX + name
             remedy = "Mend the value; `kartra-mcp setup --help` has all settings."
             raise RefusedError("invalid_arguments", f"{variable}: {why} Nothing was done.", remedy)
 
@@ -73,16 +73,16 @@ def _begin(given: Given, person: Person, choose_pin: Callable[[Pins], None], sto
     name = given.name or (REHEARSAL if given.sandbox else REAL)
     there = existing_entries.entries(read_settings(usable(said) | sandbox), name)
     asked = (*RULES, "SANDBOX")
-    kept = {s.name: existing_entries.kept(s.name, there) for s in SETTINGS if s.name not in asked}
+    kept = {s.name: existing_entries.kept(s.name, there) for s in OPTIONS if s.name not in asked}
     kept = {name: text for name, text in kept.items() if text}
     unlike = [name for name in existing_entries.UNLIKE if name not in said]
     kept |= {n: text for n in unlike if (text := _one_of(person, n, there)) is not None}
     settings = read_settings({**kept, **usable(said), **sandbox})
     # A further client is not to be wider than those that have the entry already.
-    story.env |= {PREFIX + name: text for name, text in {**kept, **usable(said)}.items()}
+    story.env |= {ENV_PREFIX + name: text for name, text in {**kept, **usable(said)}.items()}
     if given.sandbox:
         story.env = {
-            n: v for n, v in story.env.items() if n.removeprefix(PREFIX) not in OF_MEMBRANE
+            n: v for n, v in story.env.items() if n.removeprefix(ENV_PREFIX) not in OF_MEMBRANE
         }
     return Setup(replace(given, said=said), person, settings, story, choose_pin, there)
 
@@ -95,13 +95,16 @@ def _one_of(person: Person, name: str, there: Mapping[str, Mapping[str, str]]) -
     flag = BY_NAME[name].flag
     options = [(text or NO_LIMIT, "as in " + ", ".join(have)) for text, have in found.items()]
     if not person.yes:
-        question = f"Your clients differ in {PREFIX}{name}. Which is to hold for those you choose?"
+        question = (
+            f"Your clients differ in {ENV_PREFIX}{name}. Which is to hold for those you choose?"
+        )
         picked = person.picks(question, options, flag=f"{flag} VALUE")
         return "" if picked == NO_LIMIT else picked
     listed = "; ".join(f"{display_value(text, 200)} {where}" for text, where in options)
     raise RefusedError(
         "not_allowed",
-        f"Your clients differ in {PREFIX}{name} ({listed}), and neither is the stricter. Nothing "
+        f"Your clients differ in {ENV_PREFIX}{name} ({listed}), and neither is the "
+        "stricter. Nothing "
         "was done.",
         f"Say which is to hold with `{flag} VALUE`, or run `kartra-mcp setup` without --yes and "
         "choose.",

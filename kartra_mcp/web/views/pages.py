@@ -83,7 +83,7 @@ class Views:
             shown=shown,
             refused=None,
             field="",
-            flags=self._settings.flags,
+            flags=self._settings.cli_flags,
             **self._standing(),
         )
 
@@ -186,7 +186,7 @@ class Views:
             count=len(numbers),
             newest=max(numbers, default=0),
             sandbox=self._settings.sandbox,
-            flags=self._settings.flags,
+            flags=self._settings.cli_flags,
             now=Moment(self._ledger.now()),
             **told,
         )
