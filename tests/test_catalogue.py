@@ -17,7 +17,7 @@ from kartra_mcp.catalogue.catalogue import Catalogue, Entry, build, hints
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, Gate, Risk
-from kartra_mcp.kartra.operations import amount_of
+from kartra_mcp.kartra.operations import find_amount
 from kartra_mcp.policy.gates import Rules, Verdict, judge
 
 OWN = ("kartra_status", "kartra_proxy_read", "kartra_proxy_write")
@@ -516,7 +516,7 @@ TAKEN_AMOUNTS: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_an_amount_of_a_refund_is_taken_and_counted_by_any_name(case: str):
     schema, given_now, amount = TAKEN_AMOUNTS[case]
     call = call_of(refund(inputSchema=schema), {"transaction_id": 5, **given_now})
-    assert str(amount_of(call)) == amount
+    assert str(find_amount(call)) == amount
 
 
 def test_a_value_of_what_moves_no_money_is_no_amount():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
-from kartra_mcp.kartra.errors import MEANINGS, error_in, raise_for_error
+from kartra_mcp.kartra.errors import ERROR_TYPES, find_error, raise_for_error
 
 # Every published type, as the facts list them.
 TYPES = tuple(
@@ -32,14 +32,14 @@ def fault(kind: Any, message: str = "m", status: str = "Error") -> dict[str, Any
 
 
 def failure(answer: Any, *, write: bool = True) -> KartraMCPError:
-    found = error_in(answer, write=write)
+    found = find_error(answer, write=write)
     assert found is not None
     return found
 
 
 def test_the_74_published_types_and_no_others_have_a_meaning():
     assert len(TYPES) == len(set(TYPES)) == 74
-    assert MEANINGS.keys() == set(TYPES)
+    assert ERROR_TYPES.keys() == set(TYPES)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -217,7 +217,7 @@ JSON = st.recursive(
 
 @given(answer=JSON, write=st.booleans())
 def test_no_answer_raises_anything_but_one_of_our_errors(answer: Any, *, write: bool):
-    problem = error_in(answer, write=write)
+    problem = find_error(answer, write=write)
     if problem and not write:
         assert problem.executed is Executed.NO
 

@@ -10,26 +10,26 @@ import pytest
 
 from kartra_mcp.core.models import Action, Call, Command, RawRequest, Risk
 from kartra_mcp.kartra.operations import (
-    Act,
+    OperationKind,
     Target,
-    act_of,
-    amount_of,
-    arguments_digest,
-    is_plain,
-    money,
-    needs_target,
-    normal_id,
-    operation_of,
-    target_of,
+    digest_arguments,
+    find_amount,
+    find_target,
+    is_unambiguous,
+    normalize_id,
+    operation_kind,
+    operation_name,
+    parse_amount,
+    requires_target,
 )
 
 REFUND, CANCEL = "refund-transaction", "cancel-subscription"
 
 
 def by_action(key: str, **given: Any) -> Call:
-    from kartra_mcp.kartra.commands import action_command
+    from kartra_mcp.kartra.commands import find_action_command
 
-    command = action_command(key)
+    command = find_action_command(key)
     commands = (Command(command, given),) if command else ()
     operation = Action("id", key, key)
     return Call("kartra_x", key, operation, Risk.IRREVERSIBLE, frozenset(), commands, given)
@@ -41,69 +41,81 @@ def raw(*commands: Command) -> Call:
 
 
 ACTS = {
-    REFUND: (by_action(REFUND), Act.REFUND, "refund_transaction"),
-    "a refund by another name": (by_action("issueRefund"), Act.REFUND, "refund_transaction"),
-    CANCEL: (by_action(CANCEL), Act.CANCELLATION, "cancel_transaction"),
+    REFUND: (by_action(REFUND), OperationKind.REFUND, "refund_transaction"),
+    "a refund by another name": (
+        by_action("issueRefund"),
+        OperationKind.REFUND,
+        "refund_transaction",
+    ),
+    CANCEL: (by_action(CANCEL), OperationKind.CANCELLATION, "cancel_transaction"),
     "a cancellation by another name": (
         by_action("cancel-order"),
-        Act.CANCELLATION,
+        OperationKind.CANCELLATION,
         "cancel_transaction",
     ),
     "a status that cancels": (
         by_action("modify-subscription-status", subscription_status_modification="cancel"),
-        Act.CANCELLATION,
+        OperationKind.CANCELLATION,
         "cancel_transaction",
     ),
     "a status that pauses": (
         by_action("modify-subscription-status", subscription_status_modification="pause"),
-        Act.CHANGE,
+        OperationKind.CHANGE,
         "modify_subscription_status",
     ),
     "a status that resumes": (
         by_action("modify-subscription-status", subscription_status_modification="unpause"),
-        Act.CHANGE,
+        OperationKind.CHANGE,
         "modify_subscription_status",
     ),
     "a status by a shorter name": (
         by_action("modify-subscription-status", status_modification="pause"),
-        Act.CHANGE,
+        OperationKind.CHANGE,
         "modify_subscription_status",
     ),
     "a status by the shortest name": (
         by_action("modify-subscription-status", status="pause"),
-        Act.CHANGE,
+        OperationKind.CHANGE,
         "modify_subscription_status",
     ),
     "two statuses": (
         by_action("modify-subscription-status", status="pause", status_modification="cancel"),
-        Act.CANCELLATION,
+        OperationKind.CANCELLATION,
         "cancel_transaction",
     ),
-    "no status": (by_action("modify-subscription-status"), Act.CANCELLATION, "cancel_transaction"),
+    "no status": (
+        by_action("modify-subscription-status"),
+        OperationKind.CANCELLATION,
+        "cancel_transaction",
+    ),
     "a revocation": (
         by_action("revoke-membership-access"),
-        Act.REVOCATION,
+        OperationKind.REVOCATION,
         "revoke_membership_access",
     ),
-    "a change": (by_action("edit-subscription"), Act.CHANGE, "edit_subscription"),
-    "a tag": (by_action("unassign-tag"), Act.OTHER, "unassign_tag"),
-    "unknown": (by_action("charge-card"), Act.OTHER, "charge-card"),
+    "a change": (by_action("edit-subscription"), OperationKind.CHANGE, "edit_subscription"),
+    "a tag": (by_action("unassign-tag"), OperationKind.OTHER, "unassign_tag"),
+    "unknown": (by_action("charge-card"), OperationKind.OTHER, "charge-card"),
     "unknown, by its name alone": (
         Call("kartra_x", "X", Action("id", "", "Issue a refund"), Risk.IRREVERSIBLE, frozenset()),
-        Act.REFUND,
+        OperationKind.REFUND,
         "refund_transaction",
     ),
     "unknown, with neither key nor known name": (
         Call("kartra_x", "X", Action("id", "", "Do it"), Risk.IRREVERSIBLE, frozenset()),
-        Act.OTHER,
+        OperationKind.OTHER,
         "id",
     ),
-    "the same, raw": (raw(Command("unassign_tag")), Act.OTHER, "unassign_tag"),
-    "raw, without a command": (raw(), Act.OTHER, "raw request"),
-    "raw, of a command that is not known": (raw(Command("charge_card")), Act.OTHER, "charge_card"),
+    "the same, raw": (raw(Command("unassign_tag")), OperationKind.OTHER, "unassign_tag"),
+    "raw, without a command": (raw(), OperationKind.OTHER, "raw request"),
+    "raw, of a command that is not known": (
+        raw(Command("charge_card")),
+        OperationKind.OTHER,
+        "charge_card",
+    ),
     "the worst of many": (
         raw(Command("assign_tag"), Command("edit_subscription")),
-        Act.CHANGE,
+        OperationKind.CHANGE,
         "assign_tag+edit_subscription",
     ),
 }
@@ -112,7 +124,7 @@ ACTS = {
 @pytest.mark.parametrize("name", ACTS)
 def test_acts(name):
     made, act, operation = ACTS[name]
-    assert (act_of(made), operation_of(made)) == (act, operation)
+    assert (operation_kind(made), operation_name(made)) == (act, operation)
 
 
 SALE = Target("transaction", "101")
@@ -174,7 +186,7 @@ TARGETS: dict[str, tuple[Call, Target | None]] = {
 @pytest.mark.parametrize("name", TARGETS)
 def test_targets(name):
     made, target = TARGETS[name]
-    assert target_of(made) == target
+    assert find_target(made) == target
 
 
 AMOUNTS: dict[str, tuple[Call, Decimal | None, bool]] = {
@@ -218,14 +230,14 @@ AMOUNTS: dict[str, tuple[Call, Decimal | None, bool]] = {
 @pytest.mark.parametrize("name", AMOUNTS)
 def test_amounts(name):
     made, amount, plain = AMOUNTS[name]
-    assert (amount_of(made), is_plain(made)) == (amount, plain)
+    assert (find_amount(made), is_unambiguous(made)) == (amount, plain)
 
 
 @pytest.mark.parametrize("spelled", [101, "101", 101.0, " 0101 ", "000101"], ids=repr)
 def test_one_id_in_many_spellings(spelled):
-    assert normal_id(spelled) == "101"
+    assert normalize_id(spelled) == "101"
     one, other = (by_action(REFUND, transaction_id=x) for x in (spelled, 101))
-    assert arguments_digest(one) == arguments_digest(other)
+    assert digest_arguments(one) == digest_arguments(other)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +251,7 @@ def test_one_id_in_many_spellings(spelled):
     ],
 )
 def test_ids_that_are_no_numbers(spelled, read):
-    assert normal_id(spelled) == read
+    assert normalize_id(spelled) == read
 
 
 @pytest.mark.parametrize(
@@ -262,22 +274,22 @@ def test_ids_that_are_no_numbers(spelled, read):
     ids=repr,
 )
 def test_money(said, read):
-    assert money(said) == (None if read is None else Decimal(read))
+    assert parse_amount(said) == (None if read is None else Decimal(read))
 
 
 @pytest.mark.parametrize("risk", Risk)
 def test_only_what_cannot_be_undone_needs_a_target(risk: Risk):
     call = replace(by_action(REFUND), risk=risk)
-    assert needs_target(call) is (risk is Risk.IRREVERSIBLE)
+    assert requires_target(call) is (risk is Risk.IRREVERSIBLE)
 
 
 @pytest.mark.parametrize("spelled", [97, "97", "97.00", 97.0], ids=repr)
 def test_one_amount_in_many_spellings(spelled):
     one = by_action(REFUND, transaction_id=1, refund_amount=spelled)
     other = by_action(REFUND, transaction_id=1, refund_amount=97)
-    assert arguments_digest(one) == arguments_digest(other)
+    assert digest_arguments(one) == digest_arguments(other)
     less = by_action(REFUND, transaction_id=1, refund_amount=96)
-    assert arguments_digest(less) != arguments_digest(other)
+    assert digest_arguments(less) != digest_arguments(other)
 
 
 SAME_CALLS: dict[str, tuple[Call, Call]] = {
@@ -303,7 +315,7 @@ SAME_CALLS: dict[str, tuple[Call, Call]] = {
 @pytest.mark.parametrize("name", SAME_CALLS)
 def test_the_digest_ignores(name):
     one, other = SAME_CALLS[name]
-    assert arguments_digest(one) == arguments_digest(other)
+    assert digest_arguments(one) == digest_arguments(other)
 
 
 def raw_request(**instead: Any) -> Call:
@@ -364,4 +376,4 @@ OTHER_CALLS: dict[str, tuple[Call, Call]] = {
 @pytest.mark.parametrize("name", OTHER_CALLS)
 def test_the_digest_depends_on(name):
     one, other = OTHER_CALLS[name]
-    assert arguments_digest(one) != arguments_digest(other)
+    assert digest_arguments(one) != digest_arguments(other)

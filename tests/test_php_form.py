@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from kartra_mcp.kartra.form_encoding import (
     FormError,
-    as_read,
-    form_holds_command,
-    hides_command,
-    is_override,
-    read,
-    read_as,
+    contains_command,
+    encode_form,
+    is_method_override,
+    parse_form,
+    parses_to_command,
+    php_name,
+    php_value,
     read_name,
-    split,
-    write,
+    split_name,
 )
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,8}", fullmatch=True)
@@ -36,13 +36,13 @@ VALUES = st.recursive(
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_php_reads_back_what_was_written(fields):
-    assert read(write(fields)) == as_read(fields)
+    assert parse_form(encode_form(fields)) == php_value(fields)
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
-    text = write(fields)
+    text = encode_form(fields)
     assert text.isascii()
     assert not set(text) & set("+; []\"'<>\\")
 
@@ -51,8 +51,8 @@ def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text):
     try:
-        fields = read(text)
-        again = read(write(fields))
+        fields = parse_form(text)
+        again = parse_form(encode_form(fields))
     except FormError:
         return
     assert again == fields
@@ -74,7 +74,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("fields", "text"), WRITTEN.values(), ids=WRITTEN)
 def test_written_as_kartra_reads_it(fields, text):
-    assert write(fields) == text
+    assert encode_form(fields) == text
 
 
 READ_NAMES = {
@@ -99,11 +99,13 @@ def test_names_are_read_as_php_reads_them(name, places):
 
 
 def test_numbers_go_on_after_a_gap():
-    assert read("a[3]=x&a[]=y&a[k]=z&a[]=w") == {"a": {"3": "x", "4": "y", "k": "z", "5": "w"}}
+    assert parse_form("a[3]=x&a[]=y&a[k]=z&a[]=w") == {
+        "a": {"3": "x", "4": "y", "k": "z", "5": "w"}
+    }
 
 
 def test_names_and_values_are_decoded_exactly_once():
-    assert split("a%2562=1%2532+x") == [("a%62", "1%32 x")]
+    assert split_name("a%2562=1%2532+x") == [("a%62", "1%32 x")]
 
 
 UNREADABLE = {
@@ -127,7 +129,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_parsers_read_differently_is_not_read(text):
     with pytest.raises(FormError):
-        read(text)
+        parse_form(text)
 
 
 UNWRITABLE = {
@@ -146,14 +148,14 @@ UNWRITABLE = {
 @pytest.mark.parametrize("fields", UNWRITABLE.values(), ids=UNWRITABLE)
 def test_what_cannot_be_read_back_is_not_written(fields):
     with pytest.raises(FormError):
-        write(fields)
+        encode_form(fields)
 
 
 @pytest.mark.parametrize(
     "name", ["CMD", " cmd", "cmd\t", "ｃｍｄ", "c\u200bmd", "cmd\0", "ｃMd\u2060", "c\ufe0fmd"]
 )
 def test_loose_spellings_read_as_one_name(name):
-    assert read_as(name) == "cmd"
+    assert php_name(name) == "cmd"
 
 
 FORMS_WITH_COMMANDS = {
@@ -181,12 +183,12 @@ FORMS_WITHOUT_COMMANDS = {
 
 @pytest.mark.parametrize("text", FORMS_WITH_COMMANDS.values(), ids=FORMS_WITH_COMMANDS)
 def test_a_command_in_a_form_is_found(text):
-    assert form_holds_command(text)
+    assert parses_to_command(text)
 
 
 @pytest.mark.parametrize("text", FORMS_WITHOUT_COMMANDS.values(), ids=FORMS_WITHOUT_COMMANDS)
 def test_a_form_without_a_command_passes(text):
-    assert not form_holds_command(text)
+    assert not parses_to_command(text)
 
 
 def percent_encoded(text, times):
@@ -197,12 +199,12 @@ def percent_encoded(text, times):
 
 @pytest.mark.parametrize("times", range(7))
 def test_a_command_under_any_number_of_encodings_is_found(times):
-    assert hides_command(percent_encoded("cmd=x", times))
+    assert contains_command(percent_encoded("cmd=x", times))
 
 
 @pytest.mark.parametrize(("times", "expected"), [(3, False), (4, False), (5, True)])
 def test_a_harmless_text_passes_under_up_to_four_encodings(times, expected):
-    assert hides_command(percent_encoded("cat", times)) is expected
+    assert contains_command(percent_encoded("cat", times)) is expected
 
 
 INVISIBLE = {
@@ -218,7 +220,7 @@ INVISIBLE = {
 
 @pytest.mark.parametrize("char", INVISIBLE.values(), ids=INVISIBLE)
 def test_a_name_is_compared_without_what_cannot_be_seen(char):
-    assert read_as(f"c{char}md") == "cmd"
+    assert php_name(f"c{char}md") == "cmd"
 
 
 @pytest.mark.parametrize(
@@ -233,10 +235,10 @@ def test_a_name_is_compared_without_what_cannot_be_seen(char):
     ids=["spaces", "a dot", "a hard space", "full width", "a letter with an accent"],
 )
 def test_a_name_is_read_as_the_most_lenient_parser_reads_it(name, meant):
-    assert read_as(name) == meant
+    assert php_name(name) == meant
 
 
 @pytest.mark.parametrize("name", ["_method", "_Method", "X-HTTP-Method-Override", "xHttpMethod"])
 def test_a_method_override_is_known_in_any_spelling(name):
-    assert is_override(name)
-    assert not is_override(f"x{name}x")
+    assert is_method_override(name)
+    assert not is_method_override(f"x{name}x")

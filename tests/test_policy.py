@@ -136,8 +136,8 @@ def test_a_published_key_in_another_spelling_is_the_same_action(key: str, spell:
 
 
 def test_a_key_with_letters_that_are_no_ascii_is_never_a_known_one():
-    assert kartra.action_command("get-lead-удалить") == ""
-    assert kartra.command_of("refund_transactionя") == "refund_transaction"  # hidden in a request
+    assert kartra.find_action_command("get-lead-удалить") == ""
+    assert kartra.find_command("refund_transactionя") == "refund_transaction"  # hidden in a request
     assert policy_risk.action_risk(action("get-lead-удалить")) is DESTRUCTIVE
 
 

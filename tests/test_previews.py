@@ -13,7 +13,7 @@ from kartra_mcp.consent import preview as previews
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
-from kartra_mcp.kartra.operations import Act, Target
+from kartra_mcp.kartra.operations import OperationKind, Target
 
 SALE = Target("transaction", "101")
 RISK = Risk.IRREVERSIBLE
@@ -48,7 +48,7 @@ def refund(unread: tuple[str, ...] = (), **shown: Any) -> Facts:
         "buyer": "Ada Moreno <ada@example.com>",
         "date": "2026-11-18",
     }
-    return Facts(Act.REFUND, SALE, {**usual, **shown}, unread, moves=Decimal("97.00"))
+    return Facts(OperationKind.REFUND, SALE, {**usual, **shown}, unread, moves=Decimal("97.00"))
 
 
 def said(call: Call, facts: Facts, *, sandbox: bool = False) -> str:
@@ -74,7 +74,7 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
     "nothing could be read": (
         REFUND,
         Facts(
-            Act.REFUND,
+            OperationKind.REFUND,
             SALE,
             {"this_refund": "all that remains", "full_or_partial": "FULL"},
             ("the transaction: Membrane did not answer in time", "x"),
@@ -83,13 +83,17 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
     ),
     "a cancellation": (
         REFUND,
-        Facts(Act.CANCELLATION, Target("subscription", "201"), {"next_payment": "2026-12-20"}),
+        Facts(
+            OperationKind.CANCELLATION,
+            Target("subscription", "201"),
+            {"next_payment": "2026-12-20"},
+        ),
         'CANCEL subscription 201 next payment "2026-12-20"',
     ),
     "a revocation": (
         REFUND,
         Facts(
-            Act.REVOCATION,
+            OperationKind.REVOCATION,
             LEAD,
             {"lead": "Ada", "memberships": [{"membership": "Circle", "level": "Gold"}]},
         ),
@@ -97,22 +101,22 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
     ),
     "what has no facts of its own": (
         UNTAG,
-        Facts(Act.OTHER, LEAD, ON_LEAD),
+        Facts(OperationKind.OTHER, LEAD, ON_LEAD),
         'RUN "Unassign Tag" on lead 48110 tag name "VIP"',
     ),
     "without a target": (
         UNTAG,
-        Facts(Act.OTHER, None, unread=("what it acts on: not named in the arguments",)),
+        Facts(OperationKind.OTHER, None, unread=("what it acts on: not named in the arguments",)),
         'NOT READ: what it acts on: not named.... RUN "Unassign Tag" on what is not named',
     ),
     "a raw request": (
         raw(Command("unassign_tag"), Command("assign_tag")),
-        Facts(Act.OTHER, LEAD),
+        Facts(OperationKind.OTHER, LEAD),
         'RUN "unassign_tag, assign_tag" on lead 48110',
     ),
     "a raw request with more in it": (
         raw(Command("assign_tag"), Command("edit_subscription")),
-        Facts(Act.CHANGE, Target("subscription", "201")),
+        Facts(OperationKind.CHANGE, Target("subscription", "201")),
         'CHANGE subscription 201 in a request of "assign_tag, edit_subscription"',
     ),
 }
@@ -165,7 +169,7 @@ anything = st.text(max_size=80)
 @given(anything, anything, anything, anything)
 def test_any_text(product, buyer, identity, reason):
     facts = Facts(
-        Act.REFUND,
+        OperationKind.REFUND,
         Target("transaction", identity),
         {"this_refund": "97.00", "full_or_partial": "FULL", "product": product, "buyer": buyer},
         (reason,) if reason else (),
@@ -174,7 +178,7 @@ def test_any_text(product, buyer, identity, reason):
     preview = previews.preview(REFUND, facts, sandbox=True)
     asked = previews.question(preview, facts, Gate.PREVIEW)
     assert asked.text.splitlines()[0] == preview.summary
-    shown = Facts(Act.OTHER, None, {"arguments": {"tag_name": product}})
+    shown = Facts(OperationKind.OTHER, None, {"arguments": {"tag_name": product}})
     check(said(UNTAG, shown))
 
 
@@ -209,8 +213,8 @@ def test_facts_of_strangers_stay_in_their_line():
     ("facts", "typed"),
     [
         (refund(), "97.00"),
-        (Facts(Act.CANCELLATION, Target("subscription", "201")), "201"),
-        (Facts(Act.OTHER, None), "yes"),
+        (Facts(OperationKind.CANCELLATION, Target("subscription", "201")), "201"),
+        (Facts(OperationKind.OTHER, None), "yes"),
     ],
 )
 def test_what_has_to_be_typed(facts, typed):

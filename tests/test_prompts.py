@@ -13,7 +13,7 @@ from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.catalogue import build
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
-from kartra_mcp.kartra.request_guard import read_request, require_reads
+from kartra_mcp.kartra.request_guard import parse_request, require_read_only
 from kartra_mcp.server.prompts import (
     FENCE,
     LONGEST_VALUE,
@@ -168,7 +168,7 @@ def test_the_raw_requests_pass_the_read_tool(name):
 
     for body in bodies:
         filled = json.loads(body.replace('"email": …', '"email": "a@b.co"').replace("…", "301"))
-        require_reads(read_request({"method": "POST", "path": "/api", "json": filled}))
+        require_read_only(parse_request({"method": "POST", "path": "/api", "json": filled}))
     assert len(bodies) >= 2
 
 

@@ -14,9 +14,9 @@ from kartra_mcp.kartra.request_guard import (
     PARAM_RULES,
     PATH_RULES,
     QUERY_RULES,
-    read_request,
-    require_own_tools,
-    require_reads,
+    parse_request,
+    reject_dedicated_commands,
+    require_read_only,
 )
 from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
 
@@ -332,7 +332,7 @@ HOSTILE = {
 
 def refusal(arguments, *judges):
     def judged():
-        request = read_request(arguments)
+        request = parse_request(arguments)
         for judge in judges:
             judge(request)
 
@@ -455,14 +455,14 @@ def test_a_refusal_names_the_place(arguments, start):
 
 @pytest.mark.parametrize(("arguments", "body", "commands"), ACCEPTED.values(), ids=ACCEPTED)
 def test_accepted_with_its_exact_body_and_commands(arguments, body, commands):
-    request = read_request(arguments)
+    request = parse_request(arguments)
     assert request.commands == commands
     if body is not None:
         assert request.body == body
 
 
 def test_everything_membrane_offers_is_carried():
-    request = read_request(
+    request = parse_request(
         {
             "method": "PATCH",
             "path": "/v1/{kind}/{id}",
@@ -483,10 +483,10 @@ def test_everything_membrane_offers_is_carried():
 
 
 def test_the_content_type_is_that_of_the_body():
-    assert read_request(post(json={})).content_type == "application/json"
-    assert read_request(post(raw="{}")).content_type == "application/json"
-    assert read_request(post(raw="a=1")).content_type == "application/x-www-form-urlencoded"
-    assert not read_request(post()).content_type
+    assert parse_request(post(json={})).content_type == "application/json"
+    assert parse_request(post(raw="{}")).content_type == "application/json"
+    assert parse_request(post(raw="a=1")).content_type == "application/x-www-form-urlencoded"
+    assert not parse_request(post()).content_type
 
 
 def test_the_first_five_wrong_fields_are_named_and_the_rest_counted():
@@ -528,13 +528,13 @@ NO_READS = {
 
 @pytest.mark.parametrize("arguments", READS.values(), ids=READS)
 def test_the_read_tool_passes(arguments):
-    require_reads(read_request(arguments))
+    require_read_only(parse_request(arguments))
 
 
 @pytest.mark.parametrize("arguments", NO_READS.values(), ids=NO_READS)
 def test_the_read_tool_refuses(arguments):
-    read_request(arguments)
-    error = refusal(arguments, require_reads)
+    parse_request(arguments)
+    error = refusal(arguments, require_read_only)
     assert error.code == "forbidden_request"
     own = "kartra_refund_transaction" if "refund_" in str(arguments) else "kartra_proxy_write"
     assert own in error.remedy or "POST" in error.remedy
@@ -564,16 +564,16 @@ OWN = {
 @pytest.mark.parametrize(("action", "tool"), OWN.values(), ids=OWN)
 @pytest.mark.parametrize("kind", ["json", "form"])
 def test_the_write_tool_points_to_the_tool_that_asks(action, tool, kind):
-    error = refusal(post(**{kind: {"actions": [SEARCH, action]}}), require_own_tools)
+    error = refusal(post(**{kind: {"actions": [SEARCH, action]}}), reject_dedicated_commands)
     assert error.code == "forbidden_request"
     assert tool in error.remedy
 
 
 @pytest.mark.parametrize("word", ["pause", "unpause"])
 def test_the_write_tool_carries_what_can_be_taken_back(word):
-    require_own_tools(read_request(post(json={"actions": [status(word)]})))
-    require_own_tools(read_request(post(form={"actions": [{"cmd": "assign_tag"}]})))
-    require_own_tools(read_request(post(form={"actions": [{"cmd": "calendar_cancel"}]})))
+    reject_dedicated_commands(parse_request(post(json={"actions": [status(word)]})))
+    reject_dedicated_commands(parse_request(post(form={"actions": [{"cmd": "assign_tag"}]})))
+    reject_dedicated_commands(parse_request(post(form={"actions": [{"cmd": "calendar_cancel"}]})))
 
 
 def test_names_of_strangers_are_cut_and_cleaned():

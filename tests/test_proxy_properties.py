@@ -20,7 +20,11 @@ from hypothesis import strategies as st
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.request_guard import read_request, require_own_tools, require_reads
+from kartra_mcp.kartra.request_guard import (
+    parse_request,
+    reject_dedicated_commands,
+    require_read_only,
+)
 
 READS = frozenset(name for name, row in COMMANDS.items() if row.risk is Risk.READ)
 OTHERS = (*sorted(set(COMMANDS) - READS), "delete_lead", "frobnicate")
@@ -87,9 +91,9 @@ def sent(request):
     return [request.body or "", *([f"{name}={text}" for name, text in request.query])]
 
 
-def passes(arguments, judge=require_reads):
+def passes(arguments, judge=require_read_only):
     try:
-        request = read_request(arguments)
+        request = parse_request(arguments)
         judge(request)
     except RefusedError:
         return None
@@ -234,7 +238,7 @@ def test_no_request_that_holds_another_command_passes_as_a_read(arguments):
 @given(requests(st.sampled_from(OWN)))
 @settings(max_examples=500, deadline=None)
 def test_no_dress_brings_a_refund_past_the_write_tool(arguments):
-    request = passes(arguments, require_own_tools)
+    request = passes(arguments, reject_dedicated_commands)
     assert request is None or not dangers(sent(request))
 
 
@@ -355,4 +359,4 @@ def test_arbitrary_arguments_are_read_or_refused(arguments):
 @settings(max_examples=500, deadline=None)
 def test_arguments_of_the_right_shapes_are_read_or_refused(shaped, body):
     passes({**shaped, **body})
-    passes({"method": "POST", "path": "/api", **body}, require_own_tools)
+    passes({"method": "POST", "path": "/api", **body}, reject_dedicated_commands)

@@ -12,15 +12,17 @@ from kartra_mcp.calls.reconciliation import finding, logged
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import RefusedError, UpstreamError
 from kartra_mcp.core.models import ActionResult, Risk
-from kartra_mcp.kartra.operations import Act, Target
+from kartra_mcp.kartra.operations import OperationKind, Target
 from kartra_mcp.membrane.responses import RunLog
 
 NOW = 1_800_000_000.0
 QUARTER = 15 * 60.0
 OLD, NEW, OTHER = "r1 2026-01-01 97.00", "r2 2026-02-01 97.00", "r3 2026-02-01 5.00"
-REFUND = Facts(Act.REFUND, Target("transaction", "101"), remaining=Decimal("97.00"))
-CANCELLATION = Facts(Act.CANCELLATION, Target("subscription", "201"), {"status": "active"})
-CHANGE = replace(CANCELLATION, act=Act.CHANGE)
+REFUND = Facts(OperationKind.REFUND, Target("transaction", "101"), remaining=Decimal("97.00"))
+CANCELLATION = Facts(
+    OperationKind.CANCELLATION, Target("subscription", "201"), {"status": "active"}
+)
+CHANGE = replace(CANCELLATION, act=OperationKind.CHANGE)
 CANCELLED = replace(CANCELLATION, shown={"status": "cancelled"}, done=True, evidence=("cancelled",))
 
 

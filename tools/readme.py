@@ -221,9 +221,9 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _action(key: str) -> tuple[Risk, str, Risk, str]:
-    row = commands.COMMANDS[commands.command_of(key)]
+    row = commands.COMMANDS[commands.find_command(key)]
     undo = row.undo[:1].upper() + row.undo[1:]
-    return row.risk, "kartra_" + key.replace("-", "_"), row.lowest, undo
+    return row.risk, "kartra_" + key.replace("-", "_"), row.lowest_risk, undo
 
 
 def _risk(most: Risk, least: Risk) -> str:

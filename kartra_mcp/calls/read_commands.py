@@ -10,7 +10,7 @@ from typing import Any
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.core.models import Action, Command, RawRequest, Risk
 from kartra_mcp.kartra import commands, fields
-from kartra_mcp.kartra.fields import plain
+from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy import risk
 from kartra_mcp.schemas import arguments
 
@@ -28,7 +28,7 @@ class ActionRead:
 def how_to_read(command: Command, entries: Iterable[Entry]) -> ActionRead | RawRequest:
     """The action whose command it is and that has a field for everything given, else raw."""
     for entry in entries:
-        if commands.command_of(entry.action.key) == command.name and entry.risk is Risk.READ:
+        if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:
             given = _fields(entry, {**command.lead, **command.arguments})
             if given is not None:
                 return ActionRead(entry.action, given)
@@ -37,7 +37,7 @@ def how_to_read(command: Command, entries: Iterable[Entry]) -> ActionRead | RawR
 
 def _fields(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any] | None:
     """What is given under the action's own names; None where it has no field for something."""
-    declared = {plain(name): name for name in entry.portable.declared}
+    declared = {normalize_name(name): name for name in entry.portable.declared}
     found: dict[str, Any] = {}
     for name, value in given.items():
         own = next((declared[a] for a in _aliases(name, value) if a in declared), None)
@@ -51,8 +51,10 @@ def _aliases(name: str, value: Any) -> list[str]:
     """The plain names that a value may go by, its own first; an address never stands as an id."""
     kinds = [names for names in fields.TARGETS.values() if name in names or name == "id"]
     address = "@" in str(value)
-    others = [plain(alias) for names in kinds for alias in names if ("email" in alias) == address]
-    return [plain(name), *others, *([] if address else ["id"])]
+    others = [
+        normalize_name(alias) for names in kinds for alias in names if ("email" in alias) == address
+    ]
+    return [normalize_name(name), *others, *([] if address else ["id"])]
 
 
 def _raw(command: Command) -> RawRequest:

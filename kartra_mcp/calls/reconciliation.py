@@ -15,7 +15,7 @@ from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.kartra.errors import raise_for_error
-from kartra_mcp.kartra.operations import Act, money
+from kartra_mcp.kartra.operations import OperationKind, parse_amount
 from kartra_mcp.membrane.responses import RunLog
 
 SETTLED_AFTER = 15 * 60.0
@@ -44,7 +44,7 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
     seen: Sequence[str] | None = kept.get("seen")
     if facts.unread:
         return Finding("unknown", f"Not everything could be read: {facts.unread[0]}.")
-    if seen is None and (facts.done or (facts.act is Act.REFUND and facts.evidence)):
+    if seen is None and (facts.done or (facts.act is OperationKind.REFUND and facts.evidence)):
         return Finding("unknown", "Nothing was read before it ran, so nothing can be compared.")
     proof = _proof(facts, seen or (), _moved(entry))
     if proof is not None:
@@ -102,11 +102,11 @@ def _nothing_seen(entry: Mapping[str, Any], facts: Facts, now: float, late_looks
 def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding | None:
     """What is new since the preview; None where nothing is."""
     new = [row for row in facts.evidence if row not in seen]
-    if facts.act is Act.CANCELLATION and facts.done and new:
+    if facts.act is OperationKind.CANCELLATION and facts.done and new:
         return Finding("succeeded", f"The subscription's status changed to {new[0]}.")
-    if facts.act is not Act.REFUND or not new:
+    if facts.act is not OperationKind.REFUND or not new:
         return None
-    ours = [row for row in new if moved is None or money(row.rpartition(" ")[2]) == moved]
+    ours = [row for row in new if moved is None or parse_amount(row.rpartition(" ")[2]) == moved]
     if not ours:
         return Finding("unknown", f"There is a new refund of another sum: {new[0]}.")
     return Finding("succeeded", f"There is a refund that was not there before: {ours[0]}.")
@@ -114,14 +114,14 @@ def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding 
 
 def _fully_read(facts: Facts) -> bool:
     """Nothing is settled as not done without having seen how it stands."""
-    if facts.act is Act.REFUND:
+    if facts.act is OperationKind.REFUND:
         return facts.remaining is not None
     return bool(facts.shown.get("status"))
 
 
 def _moved(entry: Mapping[str, Any]) -> Decimal | None:
     found = entry.get("known_amount") or entry.get("amount")
-    return None if found is None else money(found)
+    return None if found is None else parse_amount(found)
 
 
 WHAT_TO_CHECK = (

@@ -172,7 +172,7 @@ class Writes:
             QuestionToReturn: a person is asked first.
         """
         await self.open()
-        if operations.needs_target(call) and not operations.is_plain(call):
+        if operations.requires_target(call) and not operations.is_unambiguous(call):
             raise _no_target()
         binding = self._binding(call, connection)
         draft = self._draft(call, connection, client)
@@ -216,7 +216,7 @@ class Writes:
         is_action = isinstance(operation, Action)
         return Binding(
             tool=call.tool,
-            arguments=operations.arguments_digest(call),
+            arguments=operations.digest_arguments(call),
             connection=connection.id,
             connection_created=connection.created_at,
             action=operation.id if is_action else "raw request",
@@ -227,15 +227,15 @@ class Writes:
     def _draft(
         self, call: Call, connection: Connection, client: ClientContext
     ) -> Callable[[Facts | None], Intent]:
-        given = operations.amount_of(call)
+        given = operations.find_amount(call)
 
         def draft(facts: Facts | None) -> Intent:
-            target = (facts.target if facts else None) or operations.target_of(call)
+            target = (facts.target if facts else None) or operations.find_target(call)
             email = facts.lead if facts and facts.lead else _email(call)
             return Intent(
                 id=new_intent_id(),
                 tool=call.tool,
-                operation=operations.operation_of(call),
+                operation=operations.operation_name(call),
                 risk=call.risk,
                 connection=connection.id,
                 target_kind=target.kind if target else "",
@@ -243,7 +243,7 @@ class Writes:
                 amount=given,
                 remainder=facts.remaining if facts else None,
                 known_amount=facts.moves if facts else given,
-                arguments_digest=operations.arguments_digest(call),
+                arguments_digest=operations.digest_arguments(call),
                 fresh=facts is not None,
                 repeat=call.consent.repeat,
                 mail=_mails(call),
@@ -325,7 +325,7 @@ def _ending(problem: KartraMCPError) -> Ending:
 
 
 def _receipt(intent: Intent, call: Call, missed: str) -> Receipt:
-    what = operations.act_of(call).value if call.risk is Risk.IRREVERSIBLE else call.title
+    what = operations.operation_kind(call).value if call.risk is Risk.IRREVERSIBLE else call.title
     target = f" of {intent.target_kind} {intent.target}" if intent.target else ""
     moved = intent.known_amount or intent.amount
     amount = f", {moved:.2f}" if moved is not None else ""
@@ -340,7 +340,7 @@ def _undo(call: Call) -> str:
 
 def _mails(call: Call) -> int:
     """How many of its commands can start mail."""
-    return sum(COMMANDS[c.name].mail for c in call.commands if c.name in COMMANDS)
+    return sum(COMMANDS[c.name].may_send_email for c in call.commands if c.name in COMMANDS)
 
 
 def _kept(facts: Facts | None) -> dict[str, Any]:
@@ -352,7 +352,7 @@ def _kept(facts: Facts | None) -> dict[str, Any]:
 
 
 def _email(call: Call) -> str:
-    found = fields.find_values(operations.arguments_of(call), frozenset({"email", "leademail"}))
+    found = fields.find_values(operations.call_arguments(call), frozenset({"email", "leademail"}))
     return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
 
 

@@ -171,8 +171,8 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     own, said = dict(given or {}), ConsentArguments()
     if gated:
         own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
-    money = commands.moves_money(entry.action.key or entry.action.name)
-    amounts = fields.amount_names(own, money=money)
+    money = commands.has_amount(entry.action.key or entry.action.name)
+    amounts = fields.find_amount_names(own, money=money)
     normal = args.normalised(entry.portable, own, fields.ID_NAMES, amounts)
     strict = entry.risk is Risk.IRREVERSIBLE
     checked = args.checked(entry.portable, normal, strict=strict)
@@ -195,7 +195,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
 def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
     for name, value in fields.find_amounts(arguments, money=money):
-        fault = args.amount_fault(value, cents=fields.in_cents(name))
+        fault = args.amount_fault(value, cents=fields.is_cents_field(name))
         if fault:
             raise RefusedError(
                 "invalid_arguments",
@@ -208,7 +208,7 @@ def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
 def refuse_raw_amounts(command: Command) -> None:
     """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
     if policy_risk.command_risk(command) is Risk.IRREVERSIBLE:
-        money = commands.moves_money(command.name)
+        money = commands.has_amount(command.name)
         for given in (command.lead, command.arguments):
             refuse_amounts(given, money=money)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kartra_mcp.core.models import ConsentArguments
-from kartra_mcp.kartra.fields import plain
+from kartra_mcp.kartra.fields import normalize_name
 
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {
@@ -66,7 +66,7 @@ def placed(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict
 
 
 def is_refund(key: str) -> bool:
-    return "refund" in plain(key)
+    return "refund" in normalize_name(key)
 
 
 def _offered(*, refund: bool) -> dict[str, dict[str, Any]]:

@@ -28,9 +28,9 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
     )
     if is_gated(tool, rules):
         own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
-    request = request_guard.read_request(own)
+    request = request_guard.parse_request(own)
     reads = tool is PROXY_READ
-    (request_guard.require_reads if reads else request_guard.require_own_tools)(request)
+    (request_guard.require_read_only if reads else request_guard.reject_dedicated_commands)(request)
     for command in request.commands:
         catalogue.refuse_raw_amounts(command)
     risk = policy_risk.request_risk(request)

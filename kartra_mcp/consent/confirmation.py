@@ -44,7 +44,7 @@ def _name(call: Call, command: Command) -> str:
 
 def _whom(command: Command) -> str:
     fields = {**command.lead, **command.arguments}
-    names = kartra_fields.ID_NAMES | kartra_fields.AMOUNT_NAMES | kartra_fields.WHOM_NAMES
+    names = kartra_fields.ID_NAMES | kartra_fields.AMOUNT_NAMES | kartra_fields.RECIPIENT_FIELDS
     found = [f"{_plain(name)} {_quoted(str(value))}" for name, value in _scalars(fields, names)]
     return f" ({', '.join(found[:5])})" if found else ""
 

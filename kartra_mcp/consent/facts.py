@@ -18,8 +18,8 @@ from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call, Command
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import fields, operations
-from kartra_mcp.kartra.fields import plain
-from kartra_mcp.kartra.operations import Act, Target, money, normal_id
+from kartra_mcp.kartra.fields import normalize_name
+from kartra_mcp.kartra.operations import OperationKind, Target, normalize_id, parse_amount
 
 MOST_READS = 10
 REFUND_ROWS = frozenset({"refund"})
@@ -39,7 +39,7 @@ class Facts:
     `moves` are sums (None: could not be read). `done`: the account shows that it was done before.
     """
 
-    act: Act
+    act: OperationKind
     target: Target | None
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unread: tuple[str, ...] = ()
@@ -94,19 +94,19 @@ class _Reader:
 
 async def read_facts(call: Call, read: Read) -> Facts:
     """Everything that a person needs to know before this call."""
-    act, target = operations.act_of(call), operations.target_of(call)
+    act, target = operations.operation_kind(call), operations.find_target(call)
     reader = _Reader(read)
     if target is None:
         unread = ("what it acts on: not named in the arguments",)
         return Facts(act, None, _given(call), unread=unread)
     match act:
-        case Act.REFUND:
-            return await _refund(target, operations.amount_of(call), reader)
-        case Act.CANCELLATION | Act.CHANGE:
+        case OperationKind.REFUND:
+            return await _refund(target, operations.find_amount(call), reader)
+        case OperationKind.CANCELLATION | OperationKind.CHANGE:
             return await _subscription(act, target, call, reader)
-        case Act.REVOCATION:
+        case OperationKind.REVOCATION:
             return await _membership(target, call, reader)
-        case Act.OTHER:
+        case OperationKind.OTHER:
             return Facts(act, target, {"acts_on": str(target), **_given(call)})
 
 
@@ -117,13 +117,13 @@ async def facts_of(operation: str, entry: Mapping[str, Any], read: Read) -> Fact
     if operation == "refund_transaction":
         return await _refund(target, None, reader)
     if operation == "cancel_transaction":
-        return await _subscription(Act.CANCELLATION, target, None, reader)
-    return Facts(Act.OTHER, target, unread=("what it does: only a person can look",))
+        return await _subscription(OperationKind.CANCELLATION, target, None, reader)
+    return Facts(OperationKind.OTHER, target, unread=("what it does: only a person can look",))
 
 
 async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Facts:
     sale = await _transaction(target.id, reader)
-    whole = money(_first(sale, "transaction_full_amount", "full_amount", "amount", "total"))
+    whole = parse_amount(_first(sale, "transaction_full_amount", "full_amount", "amount", "total"))
     email = _text(_first(sale, "lead_email", "buyer_email", "email"))
     rows = await _given_back(target.id, email, reader) if sale else ()
     refunded = _total(rows, REFUND_ROWS)
@@ -151,7 +151,7 @@ async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Fa
         "may_also": "start the account's automations for refunds, which may end access",
     }
     return Facts(
-        Act.REFUND,
+        OperationKind.REFUND,
         target,
         _said(shown),
         tuple(reader.unread),
@@ -174,7 +174,7 @@ async def _transaction(identity: str, reader: _Reader) -> Mapping[str, Any]:
         answer, "transaction_details", ("transaction_id", "transaction_full_amount")
     )
     told = _first(found, "transaction_id", "id")
-    if answer is not None and (not found or (told is not None and normal_id(told) != identity)):
+    if answer is not None and (not found or (told is not None and normalize_id(told) != identity)):
         reader.unread.append(f"transaction {identity}: {NOT_UNDERSTOOD}")
         return {}
     return found
@@ -199,7 +199,7 @@ async def _given_back(identity: str, email: str, reader: _Reader) -> tuple[_Back
 
 def _kind(row: Mapping[str, Any]) -> str:
     """Whether money went back, in whatever words the row says it."""
-    said = plain(_text(_first(row, "transaction_type", "type")))
+    said = normalize_name(_text(_first(row, "transaction_type", "type")))
     if "chargeback" in said:
         return "chargeback"
     return "refund" if "refund" in said else ""
@@ -208,13 +208,13 @@ def _kind(row: Mapping[str, Any]) -> str:
 async def _back_of(
     row: Mapping[str, Any], kind: str, identity: str, reader: _Reader
 ) -> _Back | None:
-    own = normal_id(_first(row, "transaction_id", "id") or "")
+    own = normalize_id(_first(row, "transaction_id", "id") or "")
     full = row if _parent(row) else await _transaction(own, reader)
     if full and not _parent(full):
         reader.unread.append(f"earlier refunds: which sale {own} belongs to")
     if not full or _parent(full) != identity:
         return None
-    paid = money(_first(full, "transaction_full_amount", "refund_amount", "amount"))
+    paid = parse_amount(_first(full, "transaction_full_amount", "refund_amount", "amount"))
     if paid is None:
         reader.unread.append(f"earlier refunds: the sum of {own}")
         return None
@@ -227,10 +227,12 @@ def _total(rows: Iterable[_Back], kinds: frozenset[str]) -> Decimal:
 
 def _parent(row: Mapping[str, Any]) -> str:
     found = _first(row, "transaction_parent_id", "parent_id", "original_id")
-    return "" if found in (None, "", 0, "0") else normal_id(found)
+    return "" if found in (None, "", 0, "0") else normalize_id(found)
 
 
-async def _subscription(act: Act, target: Target, call: Call | None, reader: _Reader) -> Facts:
+async def _subscription(
+    act: OperationKind, target: Target, call: Call | None, reader: _Reader
+) -> Facts:
     identity = target.id
     if target.kind == "transaction":
         sale = await _transaction(target.id, reader)
@@ -240,7 +242,7 @@ async def _subscription(act: Act, target: Target, call: Call | None, reader: _Re
             "subscription_id",
             "transaction_subscription_id",
         )
-        identity = normal_id(linked) if linked not in (None, "", 0, "0", "N/A") else ""
+        identity = normalize_id(linked) if linked not in (None, "", 0, "0", "N/A") else ""
         if sale and not identity:
             reader.unread.append("the subscription: the transaction names none")
     details: Mapping[str, Any] = {}
@@ -252,7 +254,7 @@ async def _subscription(act: Act, target: Target, call: Call | None, reader: _Re
         if answer is not None and not _text(_first(details, "subscription_status", "status")):
             reader.unread.append(f"subscription {identity}: {NOT_UNDERSTOOD}")
     status = _text(_first(details, "subscription_status", "status"))
-    changes = operations.arguments_of(call) if call and act is Act.CHANGE else None
+    changes = operations.call_arguments(call) if call and act is OperationKind.CHANGE else None
     shown = {
         "subscription_id": identity or None,
         "transaction_id": target.id if target.kind == "transaction" else None,
@@ -267,7 +269,11 @@ async def _subscription(act: Act, target: Target, call: Call | None, reader: _Re
         "otherwise an automation or a revocation ends it",
         "changes": changes,
     }
-    ended = act is Act.CANCELLATION and status.lower() in {"cancelled", "canceled", "terminated"}
+    ended = act is OperationKind.CANCELLATION and status.lower() in {
+        "cancelled",
+        "canceled",
+        "terminated",
+    }
     place = Target("subscription", identity) if identity else target
     return Facts(act, place, _said(shown), tuple(reader.unread), done=ended, evidence=(status,))
 
@@ -278,9 +284,9 @@ async def _membership(target: Target, call: Call, reader: _Reader) -> Facts:
     details = _object_with(answer, "lead_details", ("email", "id"))
     if answer is not None and not details:
         reader.unread.append(f"the lead: {NOT_UNDERSTOOD}")
-    given = operations.arguments_of(call)
-    wanted = {plain(str(v)) for n, v in given.items() if "membership" in n.lower()}
-    levels = {plain(str(v)) for n, v in given.items() if "level" in n.lower()}
+    given = operations.call_arguments(call)
+    wanted = {normalize_name(str(v)) for n, v in given.items() if "membership" in n.lower()}
+    levels = {normalize_name(str(v)) for n, v in given.items() if "level" in n.lower()}
     mine = [m for m in _rows(details, "memberships") if _is_meant(m, wanted, levels)]
     active = [m for m in mine if str(_first(m, "active")).lower() in {"1", "true"}]
     shown = {
@@ -299,7 +305,7 @@ async def _membership(target: Target, call: Call, reader: _Reader) -> Facts:
     }
     evidence = tuple(f"{_first(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
     return Facts(
-        Act.REVOCATION,
+        OperationKind.REVOCATION,
         target,
         _said(shown),
         tuple(reader.unread),
@@ -310,8 +316,8 @@ async def _membership(target: Target, call: Call, reader: _Reader) -> Facts:
 
 
 def _is_meant(membership: Mapping[str, Any], wanted: set[str], levels: set[str]) -> bool:
-    names = {plain(str(_first(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
-    level = {plain(str(_first(membership, *keys))) for keys in _LEVEL_KEYS}
+    names = {normalize_name(str(_first(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
+    level = {normalize_name(str(_first(membership, *keys))) for keys in _LEVEL_KEYS}
     return (not wanted or bool(wanted & names)) and (not levels or bool(levels & level))
 
 
@@ -321,7 +327,9 @@ _LEVEL_KEYS = (("level_name",), ("level_id",))
 
 def _object_with(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, Any]:
     """The object of this name, or that has one of these fields, wherever in the answer."""
-    named = next((v for _, v in fields.find_values(answer, frozenset({plain(name)}))), None)
+    named = next(
+        (v for _, v in fields.find_values(answer, frozenset({normalize_name(name)}))), None
+    )
     if is_object(named):
         return named
     found = (found for found in _objects(answer, 6) if any(m in found for m in marks))
@@ -331,7 +339,7 @@ def _object_with(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str,
 def _listed(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
     """The rows of a list; what is no list, or goes on elsewhere, was not read."""
     rows = _rows(answer, name)
-    empty = any(v == [] for _, v in fields.find_values(answer, frozenset({plain(name)})))
+    empty = any(v == [] for _, v in fields.find_values(answer, frozenset({normalize_name(name)})))
     if answer is not None and not rows and not empty and answer != []:
         reader.unread.append(f"{what}: {NOT_UNDERSTOOD}")
     if any(value for _, value in fields.find_values(answer, _NEXT_PAGE)):
@@ -344,7 +352,7 @@ _NEXT_PAGE = frozenset({"cursor", "nextcursor", "nextpage", "hasmore"})
 
 def _rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
     """The list of this name, else the first list of objects, wherever in the answer."""
-    names = frozenset({plain(name), plain(name).removesuffix("list") + "s"})
+    names = frozenset({normalize_name(name), normalize_name(name).removesuffix("list") + "s"})
     named = next((v for _, v in fields.find_values(answer, names)), None)
     found = named if is_array(named) else _first_list(answer, 6)
     if not found and is_object(named):
@@ -370,8 +378,11 @@ def _objects(value: Any, depth: int) -> list[dict[str, Any]]:
 
 def _first(found: Mapping[str, Any], *names: str) -> Any:
     """The first of these fields that is there, whatever its spelling."""
-    by_plain = {plain(name): value for name, value in found.items()}
-    return next((by_plain[plain(n)] for n in names if by_plain.get(plain(n)) is not None), None)
+    by_plain = {normalize_name(name): value for name, value in found.items()}
+    return next(
+        (by_plain[normalize_name(n)] for n in names if by_plain.get(normalize_name(n)) is not None),
+        None,
+    )
 
 
 def _buyer(found: Mapping[str, Any], email: str) -> str:
@@ -393,7 +404,7 @@ def _sum(amount: Decimal | None) -> str | None:
 
 
 def _given(call: Call) -> dict[str, Any]:
-    given = operations.arguments_of(call)
+    given = operations.call_arguments(call)
     commands = [command.name for command in call.commands if command.name]
     return _said({"does": commands, "arguments": given})
 

@@ -15,17 +15,17 @@ from kartra_mcp.core.models import Call, Gate, RawRequest
 from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.operations import Act, money
+from kartra_mcp.kartra.operations import OperationKind, parse_amount
 from kartra_mcp.ledger.records import Minted, moment
 
 SUMMARY = 160
 NAME = 30
-_VERBS: Mapping[Act, str] = {
-    Act.REFUND: "REFUND",
-    Act.CANCELLATION: "CANCEL",
-    Act.REVOCATION: "REVOKE",
-    Act.CHANGE: "CHANGE",
-    Act.OTHER: "RUN",
+_VERBS: Mapping[OperationKind, str] = {
+    OperationKind.REFUND: "REFUND",
+    OperationKind.CANCELLATION: "CANCEL",
+    OperationKind.REVOCATION: "REVOKE",
+    OperationKind.CHANGE: "CHANGE",
+    OperationKind.OTHER: "RUN",
 }
 Verdict = Literal["yes", "declined", "dismissed", "answered_by_host"]
 FASTEST_PERSON = 1.0
@@ -56,7 +56,7 @@ def preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
 
 def _effect(facts: Facts) -> str:
     """Of a refund, what this very call pays back."""
-    moves = facts.shown.get("this_refund") if facts.act is Act.REFUND else None
+    moves = facts.shown.get("this_refund") if facts.act is OperationKind.REFUND else None
     return f"pays {moves} back to the buyer" if moves else ""
 
 
@@ -64,10 +64,10 @@ def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
     """One ASCII line of at most 160 characters: verb, FULL or PARTIAL, amount and id first."""
     unread = f"NOT READ: {_short(facts.unread[0])}. " if facts.unread else ""
     words = [_VERBS[facts.act], *(["AGAIN"] if call.consent.repeat else [])]
-    if facts.act is Act.REFUND:
+    if facts.act is OperationKind.REFUND:
         words.append(str(facts.shown.get("full_or_partial") or "AMOUNT"))
         words.append(str(facts.shown.get("this_refund", "")))
-    if facts.act is Act.OTHER:
+    if facts.act is OperationKind.OTHER:
         words.append(f'"{_short(_what(call))}" on')
     words.append(_plain(str(facts.target)) if facts.target else "what is not named")
     told = " ".join(word for word in words if word)
@@ -123,9 +123,9 @@ def _typed(said: Any, wanted: str) -> bool:
     if not wanted:
         return True
     text = str(said or "").strip()
-    amount, meant = money(text), money(wanted)
+    amount, meant = parse_amount(text), parse_amount(wanted)
     same_sum = isinstance(amount, Decimal) and amount == meant
-    return text == wanted or same_sum or operations.normal_id(text) == wanted
+    return text == wanted or same_sum or operations.normalize_id(text) == wanted
 
 
 def refusal(code: str, shown: Preview, minted: Minted) -> RefusedError:
@@ -215,12 +215,15 @@ def _what(call: Call) -> str:
 
 def _named(call: Call, facts: Facts) -> list[tuple[str, Any]]:
     shown = facts.shown
-    given = fields.find_values(shown.get("arguments"), fields.WHOM_NAMES)
-    others = _what(call) if len(call.commands) > 1 and facts.act is not Act.OTHER else ""
+    given = fields.find_values(shown.get("arguments"), fields.RECIPIENT_FIELDS)
+    others = _what(call) if len(call.commands) > 1 and facts.act is not OperationKind.OTHER else ""
     memberships: list[dict[str, Any]] = shown.get("memberships") or [{}]
     return [
         ("of", shown.get("product") or memberships[0].get("membership")),
-        ("to" if facts.act is Act.REFUND else "of", shown.get("buyer") or shown.get("lead")),
+        (
+            "to" if facts.act is OperationKind.REFUND else "of",
+            shown.get("buyer") or shown.get("lead"),
+        ),
         ("dated", shown.get("date")),
         ("next payment", shown.get("next_payment")),
         ("in a request of", others),

@@ -11,33 +11,33 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kartra_mcp.core.models import Risk
-from kartra_mcp.kartra.fields import plain
+from kartra_mcp.kartra.fields import normalize_name
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CommandInfo:
     """One Kartra command.
 
-    `risk` is the highest that the command can have, `least` the lowest if its arguments decide;
-    `effect` and `undo` are sentences without a full stop for previews and refusals; `mail`: it can
-    start mail or automations.
+    `risk` is the highest that the command can have, `min_risk` the lowest if its arguments decide;
+    `effect` and `undo` are sentences without a full stop for previews and refusals;
+    `may_send_email`: it can start mail or automations.
     """
 
     risk: Risk
     effect: str = ""
     undo: str = ""
-    mail: bool = False
-    least: Risk | None = None
+    may_send_email: bool = False
+    min_risk: Risk | None = None
 
     @property
-    def lowest(self) -> Risk:
-        return self.risk if self.least is None else self.least
+    def lowest_risk(self) -> Risk:
+        return self.risk if self.min_risk is None else self.min_risk
 
 
-_READ = Row(Risk.READ)
+_READ = CommandInfo(Risk.READ)
 _TAGGED = "a tag can start mail and automations, which cannot be recalled"
 
-COMMANDS: Mapping[str, Row] = {
+COMMANDS: Mapping[str, CommandInfo] = {
     "get_lead": _READ,
     "search_lead": _READ,
     "retrieve_account_tags": _READ,
@@ -51,85 +51,93 @@ COMMANDS: Mapping[str, Row] = {
     "search_subscription": _READ,
     "get_subscription_details": _READ,
     "retrieve_subscriptions_from_lead": _READ,
-    "create_lead": Row(
+    "create_lead": CommandInfo(
         Risk.WRITE,
         "creates a lead",
         "not by the API, which has no command that deletes a lead",
     ),
-    "edit_lead": Row(
+    "edit_lead": CommandInfo(
         Risk.DESTRUCTIVE,
         "overwrites fields of the lead",
         "only by hand: the old values are kept nowhere, so read the lead first",
-        least=Risk.WRITE,
+        min_risk=Risk.WRITE,
     ),
-    "assign_tag": Row(
-        Risk.WRITE, f"adds a tag to the lead; {_TAGGED}", "unassign the tag", mail=True
+    "assign_tag": CommandInfo(
+        Risk.WRITE, f"adds a tag to the lead; {_TAGGED}", "unassign the tag", may_send_email=True
     ),
-    "unassign_tag": Row(
+    "unassign_tag": CommandInfo(
         Risk.DESTRUCTIVE,
         "removes a tag from the lead, which can start automations or end access",
         "assign the tag again",
-        mail=True,
+        may_send_email=True,
     ),
-    "subscribe_lead_to_list": Row(
-        Risk.WRITE, "subscribes the lead to a mailing list", "unsubscribe the lead", mail=True
+    "subscribe_lead_to_list": CommandInfo(
+        Risk.WRITE,
+        "subscribes the lead to a mailing list",
+        "unsubscribe the lead",
+        may_send_email=True,
     ),
-    "unsubscribe_lead_from_list": Row(
+    "unsubscribe_lead_from_list": CommandInfo(
         Risk.DESTRUCTIVE,
         "stops the list's mail to the lead",
         "subscribe the lead again, with the lead's consent",
     ),
-    "subscribe_lead_to_sequence_at_step": Row(
+    "subscribe_lead_to_sequence_at_step": CommandInfo(
         Risk.WRITE,
         "starts the sequence's mail to the lead",
         "unsubscribe the lead; mail already sent cannot be recalled",
-        mail=True,
+        may_send_email=True,
     ),
-    "unsubscribe_lead_from_sequence": Row(
+    "unsubscribe_lead_from_sequence": CommandInfo(
         Risk.DESTRUCTIVE,
         "ends the sequence for the lead, whose place in it is lost",
         "subscribe the lead again at the step that get_lead showed before",
     ),
-    "give_points_to_lead": Row(Risk.WRITE, "adds points", "remove the same number of points"),
-    "remove_points_from_lead": Row(
+    "give_points_to_lead": CommandInfo(
+        Risk.WRITE, "adds points", "remove the same number of points"
+    ),
+    "remove_points_from_lead": CommandInfo(
         Risk.DESTRUCTIVE, "takes points away", "give the same number of points"
     ),
-    "create_custom_field": Row(
+    "create_custom_field": CommandInfo(
         Risk.DESTRUCTIVE,
         "creates a custom field for the whole account",
         "not by the API, which has no command that deletes a custom field",
     ),
-    "calendar_subscribe": Row(
-        Risk.WRITE, "books the lead into a class", "cancel the booking", mail=True
+    "calendar_subscribe": CommandInfo(
+        Risk.WRITE, "books the lead into a class", "cancel the booking", may_send_email=True
     ),
-    "calendar_cancel": Row(
+    "calendar_cancel": CommandInfo(
         Risk.DESTRUCTIVE, "cancels the lead's booking", "book the lead again if the class has room"
     ),
-    "grant_membership_access": Row(
-        Risk.WRITE, "gives the lead access to a membership", "revoke the access", mail=True
+    "grant_membership_access": CommandInfo(
+        Risk.WRITE,
+        "gives the lead access to a membership",
+        "revoke the access",
+        may_send_email=True,
     ),
-    "revoke_membership_access": Row(
+    "revoke_membership_access": CommandInfo(
         Risk.DESTRUCTIVE,
         "ends the lead's access to the membership; charges go on",
         "grant the access again; what this does to the lead's progress is not documented",
     ),
-    "refund_transaction": Row(
+    "refund_transaction": CommandInfo(
         Risk.IRREVERSIBLE,
         "pays money back to the buyer, all that remains if no amount is given",
         "not possible",
     ),
-    "cancel_transaction": Row(
+    "cancel_transaction": CommandInfo(
         Risk.IRREVERSIBLE,
         "ends a recurring payment for good",
         "not possible: the customer must buy again",
     ),
-    "modify_subscription_status": Row(
+    "modify_subscription_status": CommandInfo(
         Risk.IRREVERSIBLE,
         "cancels, pauses or resumes a subscription",
         "pause and unpause undo each other; a cancellation cannot be undone",
-        least=Risk.DESTRUCTIVE,
+        min_risk=Risk.DESTRUCTIVE,
     ),
-    "edit_subscription": Row(
+    "edit_subscription": CommandInfo(
         Risk.IRREVERSIBLE,
         "changes what a customer will be charged",
         "only by hand: nothing keeps the old terms, so read the subscription first",
@@ -171,7 +179,7 @@ comes from here."""
 
 IRREVERSIBLE_WORDS = ("refund", "charge", "cancel", "payout")
 """Found inside a word too: `autorefund`, `recharge`."""
-IRREVERSIBLE_STARTS = ("void",)
+IRREVERSIBLE_PREFIXES = ("void",)
 """Found only where a word begins, for `avoid` is harmless."""
 DESTRUCTIVE_WORDS = ("delete", "remove", "revoke", "purge", "un")
 READ_VERBS = frozenset({"get", "list", "retrieve", "find", "search", "fetch", "read", "lookup"})
@@ -203,30 +211,30 @@ CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
 """Kartra's three credentials. Membrane adds them; nobody else may."""
 
 
-def command_of(key: str) -> str:
+def find_command(key: str) -> str:
     """Return the Kartra command of a name, or "" if it is not a known one.
 
     `refund-transaction`, `refundTransaction` and `refund_transaction` are the same command.
     """
-    return _BY_PLAIN.get(plain(key), "")
+    return _BY_PLAIN.get(normalize_name(key), "")
 
 
 @lru_cache(maxsize=4_096)
-def action_command(key: str) -> str:
+def find_action_command(key: str) -> str:
     """Return the command of an action's key.
 
     Other characters in the key may mean something unknown.
     """
-    return command_of(key) if key.isascii() else ""
+    return find_command(key) if key.isascii() else ""
 
 
 @lru_cache(maxsize=4_096)
-def moves_money(name: str) -> bool:
+def has_amount(name: str) -> bool:
     """Return whether amount-like fields of an operation of this name are sums of money to check."""
-    return "refund" in plain(name) or command_of(name) == "edit_subscription"
+    return "refund" in normalize_name(name) or find_command(name) == "edit_subscription"
 
 
 _BY_PLAIN: Mapping[str, str] = {
-    **{plain(command): command for command in COMMANDS},
-    **{plain(key): command for key, command in ACTION_COMMANDS.items()},
+    **{normalize_name(command): command for command in COMMANDS},
+    **{normalize_name(key): command for key, command in ACTION_COMMANDS.items()},
 }

@@ -53,13 +53,13 @@ AMOUNTS = (
 AMOUNT_WORDS = frozenset({"amount", "sum", "total", "value", "price", "cents"})
 
 
-NO_AMOUNT_ENDS = frozenset(
+NON_AMOUNT_SUFFIXES = frozenset(
     {"id", "ids", "count", "currency", "type", "flag", "unit", "name", "reason", "note"}
 )
 """Of what moves money, every field with one of these words is an amount, unless it ends so."""
 
 
-LEADS = ("lead", "contact", "customer", "subscriber", "person", "user", "member", "record")
+LEAD_ALIASES = ("lead", "contact", "customer", "subscriber", "person", "user", "member", "record")
 
 
 TARGET_OF: Mapping[str, tuple[str, ...]] = {
@@ -73,41 +73,41 @@ TARGET_OF: Mapping[str, tuple[str, ...]] = {
 """Which kind of target a command has; every other command's is the lead."""
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Normalize a name: `transactionId` and `Transaction-ID` become `transactionid`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @lru_cache(maxsize=4_096)
-def words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
     """Split a name: `refundLead`, `refund-lead` are refund, lead; `APIRefund` is api, refund."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return tuple(word for word in re.split(r"[^a-z0-9]+", split.lower()) if word)
 
 
-def holds_word(name: str, wanted: str) -> bool:
+def contains_word(name: str, wanted: str) -> bool:
     """Return whether a word of the name contains `wanted`: `autoRefund` and `autorefund` do."""
-    return any(wanted in word for word in words(name))
+    return any(wanted in word for word in split_words(name))
 
 
 ID_NAMES = frozenset(
-    plain(name)
+    normalize_name(name)
     for name in ("id", *(n for names in TARGETS.values() for n in names))
     if "email" not in name and "name" not in name
 )
 
 
-AMOUNT_NAMES = frozenset(plain(name) for name in AMOUNTS)
+AMOUNT_NAMES = frozenset(normalize_name(name) for name in AMOUNTS)
 
 
 LEAD_ID_NAMES = frozenset(
-    owner + end for owner in ("", *LEADS) for end in ("id", "identifier", "uid", "key")
+    owner + end for owner in ("", *LEAD_ALIASES) for end in ("id", "identifier", "uid", "key")
 )
 """Plain names that say which lead is meant, without its address."""
 
 
-WHOM_NAMES = frozenset(
-    plain(name)
+RECIPIENT_FIELDS = frozenset(
+    normalize_name(name)
     for name in ("email", "lead_email", "tag_name", "list_name", "sequence_name", "membership_name")
 )
 """Names that say to whom or to what something happens, beside ids and amounts."""
@@ -120,55 +120,57 @@ def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, An
     """
     if is_object(arguments):
         for name, value in arguments.items():
-            if plain(str(name)) in names:
-                yield str(name), _number_of(str(name), value)
+            if normalize_name(str(name)) in names:
+                yield str(name), _unwrap_number(str(name), value)
             yield from find_values(value, names)
     elif is_array(arguments):
         for value in arguments:
             yield from find_values(value, names)
 
 
-def amount_names(arguments: Any, *, money: bool) -> frozenset[str]:
+def find_amount_names(arguments: Any, *, money: bool) -> frozenset[str]:
     """Return the normalized names of the amounts in these arguments.
 
     `money` as in `moves_money`.
     """
     if not money:
         return AMOUNT_NAMES
-    return AMOUNT_NAMES | {plain(name) for name, _ in named_in(arguments) if is_amount(name)}
+    return AMOUNT_NAMES | {
+        normalize_name(name) for name, _ in iter_fields(arguments) if is_amount(name)
+    }
 
 
 def find_amounts(arguments: Any, *, money: bool) -> Iterator[tuple[str, Any]]:
     """Yield every (name, value) of an amount, nested too; a flag with such a name is skipped."""
-    for name, value in find_values(arguments, amount_names(arguments, money=money)):
-        if plain(name) in AMOUNT_NAMES or not isinstance(value, bool):
+    for name, value in find_values(arguments, find_amount_names(arguments, money=money)):
+        if normalize_name(name) in AMOUNT_NAMES or not isinstance(value, bool):
             yield name, value
 
 
 def is_amount(name: str) -> bool:
     """Return whether a field of an operation that moves money is an amount by its words."""
-    said = words(name)
+    said = split_words(name)
     ends = said[-1:] and said[-1].endswith(tuple(AMOUNT_WORDS))
-    return bool(ends or AMOUNT_WORDS.intersection(said)) and said[-1] not in NO_AMOUNT_ENDS
+    return bool(ends or AMOUNT_WORDS.intersection(said)) and said[-1] not in NON_AMOUNT_SUFFIXES
 
 
-def in_cents(name: str) -> bool:
-    return "cents" in words(name)
+def is_cents_field(name: str) -> bool:
+    return "cents" in split_words(name)
 
 
-def named_in(value: Any) -> Iterator[tuple[str, Any]]:
+def iter_fields(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield every (name, value), nested too."""
     if is_object(value):
         for name, inner in value.items():
             yield str(name), inner
-            yield from named_in(inner)
+            yield from iter_fields(inner)
     elif is_array(value):
         for inner in value:
-            yield from named_in(inner)
+            yield from iter_fields(inner)
 
 
-def _number_of(name: str, value: Any) -> Any:
+def _unwrap_number(name: str, value: Any) -> Any:
     """Return the number of an amount, such as 5 for `{"value": 5, "currency": "USD"}`."""
-    if not is_object(value) or not (plain(name) in AMOUNT_NAMES or is_amount(name)):
+    if not is_object(value) or not (normalize_name(name) in AMOUNT_NAMES or is_amount(name)):
         return value
     return value.get("value", value.get("amount", value))

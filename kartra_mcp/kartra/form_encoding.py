@@ -33,7 +33,7 @@ _MANGLED = str.maketrans(" .[", "___")
 _BLANK = frozenset(["", *" \t\n\v\f\r"])
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"""\\(?:u([0-9A-Fa-f]{4})|(["'\\/]))""")
-_CREDENTIALS = frozenset(kartra_fields.plain(name) for name in commands.CREDENTIALS)
+_CREDENTIALS = frozenset(kartra_fields.normalize_name(name) for name in commands.CREDENTIALS)
 _OVERRIDES = frozenset({"xhttpmethodoverride", "xhttpmethod", "xmethodoverride", "methodoverride"})
 _COMMAND_NAMES = frozenset({"cmd", "getlead"})
 _FIELD_IN_TEXT = re.compile(
@@ -66,35 +66,37 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def write(fields: Mapping[str, Any]) -> str:
+def encode_form(fields: Mapping[str, Any]) -> str:
     """Encode nested fields as a form that PHP parses back to the same fields.
 
     Booleans become 1 and 0, null becomes empty, lists are numbered; an empty list or object is left
     out, as in PHP's own `http_build_query`.
     """
-    pairs = [pair for name, value in fields.items() for pair in _pairs(_checked(name), value)]
-    text = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in pairs)
-    if read(text) != as_read(fields):
+    pairs = [
+        pair for name, value in fields.items() for pair in _iter_pairs(_check_name(name), value)
+    ]
+    text = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in pairs)
+    if parse_form(text) != php_value(fields):
         raise FormError("The form would not be read as it was given")
     return text
 
 
-def read(text: str) -> dict[str, Any]:
+def parse_form(text: str) -> dict[str, Any]:
     """Return the arrays that PHP makes of the form.
 
     Refuse what another parser would read differently.
     """
     if ";" in text:
         raise FormError("A form holds a bare `;`, which some parsers take for a separator")
-    return build((read_name(name), value) for name, value in split(text))
+    return unflatten((read_name(name), value) for name, value in split_name(text))
 
 
-def split(text: str) -> list[tuple[str, str]]:
+def split_name(text: str) -> list[tuple[str, str]]:
     """Return the pairs of a form, each decoded exactly once."""
     pieces = [piece for piece in text.split("&") if piece]
     if len(pieces) > MAX_FIELDS:
         raise FormError(f"A form has more than {MAX_FIELDS} fields, of which PHP drops the rest")
-    return [_pair(piece) for piece in pieces]
+    return [_split_pair(piece) for piece in pieces]
 
 
 def read_name(name: str) -> Places:
@@ -106,7 +108,7 @@ def read_name(name: str) -> Places:
     while bracket:
         index, closed, rest = rest.partition("]")
         if not closed:
-            return _unclosed(places, index)
+            return _join_unclosed(places, index)
         places.append(None if index in _BLANK else index)
         bracket, rest = rest[:1] == "[", rest[1:]
     if len(places) > MAX_DEPTH:
@@ -114,7 +116,7 @@ def read_name(name: str) -> Places:
     return tuple(places)
 
 
-def build(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
+def unflatten(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
     """Return the arrays of all fields.
 
     PHP lets the last of two win; here a repeated field is an error.
@@ -125,59 +127,59 @@ def build(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
     return tree
 
 
-def as_read(value: Any) -> Any:
+def php_value(value: Any) -> Any:
     """Return what PHP has after parsing the form of a value: arrays by name, and only text."""
     if is_object(value):
-        read_fields = {str(name): as_read(inner) for name, inner in value.items()}
+        read_fields = {str(name): php_value(inner) for name, inner in value.items()}
         return {name: inner for name, inner in read_fields.items() if inner != {}}
     if is_list(value):
-        return as_read({str(index): inner for index, inner in enumerate(value)})
-    return _text(value)
+        return php_value({str(index): inner for index, inner in enumerate(value)})
+    return _format_scalar(value)
 
 
-def visible(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return a text as a lenient parser compares it: NFKC, one case, nothing invisible."""
     if text.isascii():
         return text.lower().translate(_CONTROL)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(char for char in folded if not _invisible(char))
+    return "".join(char for char in folded if not _is_invisible(char))
 
 
-def read_as(name: str) -> str:
+def php_name(name: str) -> str:
     """Return the name that the most lenient parser takes a name for; `Actions ` is `actions`."""
-    return "".join(visible(name).split()).replace(".", "_")
+    return "".join(normalize_text(name).split()).replace(".", "_")
 
 
 def is_credential(name: str) -> bool:
-    return kartra_fields.plain(read_as(name)) in _CREDENTIALS
+    return kartra_fields.normalize_name(php_name(name)) in _CREDENTIALS
 
 
-def is_override(name: str) -> bool:
-    read = read_as(name)
-    return read == "_method" or kartra_fields.plain(read) in _OVERRIDES
+def is_method_override(name: str) -> bool:
+    read = php_name(name)
+    return read == "_method" or kartra_fields.normalize_name(read) in _OVERRIDES
 
 
-def hides_command(text: str) -> bool:
+def contains_command(text: str) -> bool:
     """Return whether a text, or a text encoded in it, has a command or a credential as a field.
 
     A text with more layers of encoding than are checked counts as hiding one.
     """
-    readings = _decodings(text)
+    readings = _iter_decodings(text)
     unseen = _decode_any(readings[-1]) != readings[-1]
-    return unseen or any(_FIELD_IN_TEXT.search(visible(reading)) for reading in readings)
+    return unseen or any(_FIELD_IN_TEXT.search(normalize_text(reading)) for reading in readings)
 
 
-def form_holds_command(text: str) -> bool:
+def parses_to_command(text: str) -> bool:
     """Return whether any way of parsing a text as a form finds a field that would be a command."""
     return any(
-        kartra_fields.plain(read_as(part)) in _COMMAND_NAMES or is_credential(part)
-        for reading in _decodings(text)
+        kartra_fields.normalize_name(php_name(part)) in _COMMAND_NAMES or is_credential(part)
+        for reading in _iter_decodings(text)
         for piece in re.split("[&;?]", reading)
         for part in re.split(r"[\[\]]", piece.partition("=")[0])
     )
 
 
-def _decodings(text: str) -> list[str]:
+def _iter_decodings(text: str) -> list[str]:
     """Yield a text and what it decodes to, up to four times."""
     readings = [text]
     while len(readings) < 5 and (decoded := _decode_any(readings[-1])) != readings[-1]:  # noqa: PLR2004
@@ -187,59 +189,59 @@ def _decodings(text: str) -> list[str]:
 
 def _decode_any(text: str) -> str:
     """Remove one layer of percent, HTML and JSON escapes."""
-    return _ESCAPE.sub(_escaped, html.unescape(unquote_plus(text)))
+    return _ESCAPE.sub(_decode_escape, html.unescape(unquote_plus(text)))
 
 
-def _escaped(escape: re.Match[str]) -> str:
+def _decode_escape(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16)) if escape[1] else escape[2]
 
 
 def check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _list_containers(outer)]
     if level:
         raise FormError(TOO_DEEP)
 
 
-def _inside(value: Any) -> list[Any]:
+def _list_containers(value: Any) -> list[Any]:
     """Yield the lists and objects directly inside a value."""
     inner = value.values() if is_object(value) else value if is_list(value) else ()
     return [one for one in inner if isinstance(one, dict | list)]
 
 
-def _invisible(char: str) -> bool:
+def _is_invisible(char: str) -> bool:
     if char in "\t\n\r":
         return False
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me"}
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise FormError("A name has other characters than letters, digits, `_` and `-`", name)
     return name
 
 
-def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def _iter_pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if is_object(value):
         for inner, deeper in value.items():
-            yield from _pairs(f"{name}[{_checked(inner)}]", deeper)
+            yield from _iter_pairs(f"{name}[{_check_name(inner)}]", deeper)
     elif is_list(value):
         for index, deeper in enumerate(value):
-            yield from _pairs(f"{name}[{index}]", deeper)
+            yield from _iter_pairs(f"{name}[{index}]", deeper)
     else:
-        yield name, _text(value)
+        yield name, _format_scalar(value)
 
 
-def _text(value: Any) -> str:
+def _format_scalar(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(int(value))
-    return _number(value) if isinstance(value, int | float) else str(value)
+    return _format_number(value) if isinstance(value, int | float) else str(value)
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise FormError("A number is not finite")
     try:
@@ -248,21 +250,21 @@ def _number(value: float) -> str:
         raise FormError("A number is too long to be written") from error
 
 
-def _encoded(text: str) -> str:
+def _encode(text: str) -> str:
     try:
         return quote(text, safe="")
     except UnicodeError as error:
         raise FormError("A text holds half a character") from error
 
 
-def _pair(piece: str) -> tuple[str, str]:
+def _split_pair(piece: str) -> tuple[str, str]:
     name, equals, value = piece.partition("=")
     if not equals:
         raise FormError("The text is neither JSON nor a form: a field has no `=`")
-    return _decoded(name), _decoded(value)
+    return _decode(name), _decode(value)
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     if _BROKEN_ESCAPE.search(text):
         raise FormError("A form holds a `%` without two hexadecimal digits")
     try:
@@ -271,7 +273,7 @@ def _decoded(text: str) -> str:
         raise FormError("A form holds bytes that are not UTF-8") from error
 
 
-def _unclosed(places: list[str | None], rest: str) -> Places:
+def _join_unclosed(places: list[str | None], rest: str) -> Places:
     """Return whether a `[` never closes: PHP joins it to a top-level name and drops it deeper."""
     if len(places) == 1:
         return (f"{places[0]}_{rest.translate(_MANGLED)}",)
@@ -281,15 +283,15 @@ def _unclosed(places: list[str | None], rest: str) -> Places:
 def _put(tree: dict[str, Any], places: Places, value: Any) -> None:
     *way, last = places
     for place in way:
-        tree = tree.setdefault(_key(tree, place), {})
+        tree = tree.setdefault(_next_key(tree, place), {})
         if not isinstance(tree, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise FormError("A field is both a value and a list", _name(places))
-    if _key(tree, last) in tree:
+    if _next_key(tree, last) in tree:
         raise FormError("A field is repeated", _name(places))
-    tree[_key(tree, last)] = value
+    tree[_next_key(tree, last)] = value
 
 
-def _key(tree: Mapping[str, Any], place: str | None) -> str:
+def _next_key(tree: Mapping[str, Any], place: str | None) -> str:
     if place is not None:
         return place
     return str(1 + max((int(key) for key in tree if re.fullmatch(r"\d{1,9}", key)), default=-1))

@@ -18,12 +18,12 @@ from typing import Any
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Action, Call, Command, Risk
 from kartra_mcp.kartra import fields
-from kartra_mcp.kartra.fields import plain
+from kartra_mcp.kartra.fields import normalize_name
 
 CENT = Decimal("0.01")
 
 
-class Act(StrEnum):
+class OperationKind(StrEnum):
     """Kinds of acts that share facts and identity, whatever their action is called."""
 
     REFUND = "refund"
@@ -44,53 +44,57 @@ class Target:
         return f"{self.kind} {self.id}"
 
 
-_BY_COMMAND: Mapping[str, Act] = {
-    "refund_transaction": Act.REFUND,
-    "cancel_transaction": Act.CANCELLATION,
-    "revoke_membership_access": Act.REVOCATION,
-    "edit_subscription": Act.CHANGE,
+_BY_COMMAND: Mapping[str, OperationKind] = {
+    "refund_transaction": OperationKind.REFUND,
+    "cancel_transaction": OperationKind.CANCELLATION,
+    "revoke_membership_access": OperationKind.REVOCATION,
+    "edit_subscription": OperationKind.CHANGE,
 }
-_BY_WORD: tuple[tuple[str, Act], ...] = (
-    ("refund", Act.REFUND),
-    ("cancel", Act.CANCELLATION),
-    ("revoke", Act.REVOCATION),
+_BY_WORD: tuple[tuple[str, OperationKind], ...] = (
+    ("refund", OperationKind.REFUND),
+    ("cancel", OperationKind.CANCELLATION),
+    ("revoke", OperationKind.REVOCATION),
 )
-_KINDS: Mapping[Act, tuple[str, ...]] = {
-    Act.REFUND: ("transaction",),
-    Act.CANCELLATION: ("subscription", "transaction"),
-    Act.CHANGE: ("subscription",),
-    Act.REVOCATION: ("lead",),
-    Act.OTHER: ("transaction", "subscription", "lead"),
+_KINDS: Mapping[OperationKind, tuple[str, ...]] = {
+    OperationKind.REFUND: ("transaction",),
+    OperationKind.CANCELLATION: ("subscription", "transaction"),
+    OperationKind.CHANGE: ("subscription",),
+    OperationKind.REVOCATION: ("lead",),
+    OperationKind.OTHER: ("transaction", "subscription", "lead"),
 }
 
 
-def act_of(call: Call) -> Act:
+def operation_kind(call: Call) -> OperationKind:
     """The kind of act; of a raw request, that of its most dangerous command."""
     if isinstance(call.operation, Action) and not call.commands:
-        key = plain(call.operation.key or call.operation.name)
-        return next((act for word, act in _BY_WORD if word in key), Act.OTHER)
-    acts = [command_act(command) for command in call.commands]
-    return next((act for act in Act if act in acts), Act.OTHER)
+        key = normalize_name(call.operation.key or call.operation.name)
+        return next((act for word, act in _BY_WORD if word in key), OperationKind.OTHER)
+    acts = [command_kind(command) for command in call.commands]
+    return next((act for act in OperationKind if act in acts), OperationKind.OTHER)
 
 
-def command_act(command: Command) -> Act:
+def command_kind(command: Command) -> OperationKind:
     if command.name == "modify_subscription_status":
-        return Act.CHANGE if _wanted(command) in {"pause", "unpause"} else Act.CANCELLATION
-    return _BY_COMMAND.get(command.name, Act.OTHER)
+        return (
+            OperationKind.CHANGE
+            if _find_status(command) in {"pause", "unpause"}
+            else OperationKind.CANCELLATION
+        )
+    return _BY_COMMAND.get(command.name, OperationKind.OTHER)
 
 
-def operation_of(call: Call) -> str:
+def operation_name(call: Call) -> str:
     """The name under which the ledger keeps it: the same for an action and its raw form."""
-    act = act_of(call)
-    if act in (Act.REFUND, Act.CANCELLATION):
-        return "refund_transaction" if act is Act.REFUND else "cancel_transaction"
+    act = operation_kind(call)
+    if act in (OperationKind.REFUND, OperationKind.CANCELLATION):
+        return "refund_transaction" if act is OperationKind.REFUND else "cancel_transaction"
     if call.commands:
         return "+".join(sorted({command.name for command in call.commands}))
     operation = call.operation
     return (operation.key or operation.id) if isinstance(operation, Action) else "raw request"
 
 
-def arguments_of(call: Call) -> dict[str, Any]:
+def call_arguments(call: Call) -> dict[str, Any]:
     """Everything that was given; of a raw request each command's fields, none over another's."""
     if isinstance(call.operation, Action):
         return dict(call.arguments)
@@ -98,44 +102,50 @@ def arguments_of(call: Call) -> dict[str, Any]:
     return given[0] if len(given) == 1 else {"commands": given}
 
 
-def target_of(call: Call) -> Target | None:
+def find_target(call: Call) -> Target | None:
     """What the call acts on; None where it cannot be found or is named in two ways."""
-    given = arguments_of(call)
-    act = act_of(call)
+    given = call_arguments(call)
+    act = operation_kind(call)
     kinds = _KINDS[act]
-    named = {kind: {normal_id(value) for value in _named(given, kind)} for kind in kinds}
+    named = {
+        kind: {normalize_id(value) for value in _find_named_values(given, kind)} for kind in kinds
+    }
     found = [Target(kind, id_) for kind, ids in named.items() for id_ in ids]
     if found:
         first = [target for target in found if target.kind == found[0].kind]
-        alone = found if act is Act.CANCELLATION else first
+        alone = found if act is OperationKind.CANCELLATION else first
         return found[0] if len(alone) == 1 else None
-    bare = {normal_id(value) for name, value in _scalars(given, "") if name == "id"}
+    bare = {normalize_id(value) for name, value in _iter_scalars(given, "") if name == "id"}
     return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
 
 
-def amount_of(call: Call) -> Decimal | None:
+def find_amount(call: Call) -> Decimal | None:
     """The amount that was given, None where everything is meant."""
-    amounts = _amounts(call)
+    amounts = _collect_amounts(call)
     return amounts.pop() if len(amounts) == 1 else None
 
 
-def is_plain(call: Call) -> bool:
+def is_unambiguous(call: Call) -> bool:
     """Whether what it acts on can be found, and no two amounts are named."""
-    return target_of(call) is not None and len(_amounts(call)) <= 1
+    return find_target(call) is not None and len(_collect_amounts(call)) <= 1
 
 
-def _amounts(call: Call) -> set[Decimal | None]:
-    judged = act_of(call) in (Act.REFUND, Act.CHANGE)
-    found = fields.find_amounts(arguments_of(call), money=judged)
-    return {_in_units(name, money(value)) for name, value in found}
+def _collect_amounts(call: Call) -> set[Decimal | None]:
+    judged = operation_kind(call) in (OperationKind.REFUND, OperationKind.CHANGE)
+    found = fields.find_amounts(call_arguments(call), money=judged)
+    return {_to_units(name, parse_amount(value)) for name, value in found}
 
 
-def _in_units(name: str, amount: Decimal | None) -> Decimal | None:
+def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
     """`amount_cents: 500` is 5.00."""
-    return (amount / 100).quantize(CENT) if amount is not None and fields.in_cents(name) else amount
+    return (
+        (amount / 100).quantize(CENT)
+        if amount is not None and fields.is_cents_field(name)
+        else amount
+    )
 
 
-def money(value: Any) -> Decimal | None:
+def parse_amount(value: Any) -> Decimal | None:
     """A sum of money with two decimals: 97, "97.0" and "97.00" are the same."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -146,7 +156,7 @@ def money(value: Any) -> Decimal | None:
         return None
 
 
-def normal_id(value: Any) -> str:
+def normalize_id(value: Any) -> str:
     """`101`, `"101"`, `" 0101 "` and `101.0` are one id; an address is compared in lower case."""
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     text = text.strip()
@@ -155,52 +165,52 @@ def normal_id(value: Any) -> str:
     return text.lower() if "@" in text else text
 
 
-def needs_target(call: Call) -> bool:
+def requires_target(call: Call) -> bool:
     """Whether the call may not run without knowing what it acts on."""
     return call.risk is Risk.IRREVERSIBLE
 
 
-def _wanted(command: Command) -> str:
+def _find_status(command: Command) -> str:
     names = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
     found = [v for _, v in fields.find_values(dict(command.arguments), names)]
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
-def _named(given: Mapping[str, Any], kind: str) -> list[Any]:
+def _find_named_values(given: Mapping[str, Any], kind: str) -> list[Any]:
     """The values that go by a kind's names, the most believed name first alone."""
     for alias in fields.TARGETS[kind]:
-        flat = plain(alias)
-        found = [value for name, value in _scalars(given, "") if name in (flat, flat + "id")]
+        flat = normalize_name(alias)
+        found = [value for name, value in _iter_scalars(given, "") if name in (flat, flat + "id")]
         if found:
             return found
     return []
 
 
-def _scalars(value: Any, parent: str) -> Iterator[tuple[str, Any]]:
+def _iter_scalars(value: Any, parent: str) -> Iterator[tuple[str, Any]]:
     """(plain name, value) of every text and number; `transaction: {id}` is `transactionid`."""
     if is_object(value):
         for name, inner in value.items():
-            yield from _scalars_at(plain(name), inner, parent)
+            yield from _iter_scalars_at(normalize_name(name), inner, parent)
     elif is_array(value):
         for inner in value:
-            yield from _scalars(inner, parent)
+            yield from _iter_scalars(inner, parent)
 
 
-def _scalars_at(name: str, value: Any, parent: str) -> Iterator[tuple[str, Any]]:
+def _iter_scalars_at(name: str, value: Any, parent: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         if str(value).strip():
             yield (parent + name if name == "id" and parent else name), value
     else:
-        yield from _scalars(value, name)
+        yield from _iter_scalars(value, name)
 
 
-def arguments_digest(call: Call) -> str:
+def digest_arguments(call: Call) -> str:
     """The same for every spelling of the same call: ids and amounts in normal form."""
     said = {
-        "operation": operation_of(call),
-        "arguments": _normal(arguments_of(call)),
+        "operation": operation_name(call),
+        "arguments": _normalize(call_arguments(call)),
         "commands": [
-            [c.name, _normal(dict(c.arguments)), _normal(dict(c.lead))] for c in call.commands
+            [c.name, _normalize(dict(c.arguments)), _normalize(dict(c.lead))] for c in call.commands
         ]
         if not isinstance(call.operation, Action)
         else [],
@@ -211,11 +221,11 @@ def arguments_digest(call: Call) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _normal(value: Any, name: str = "") -> Any:
+def _normalize(value: Any, name: str = "") -> Any:
     if is_object(value):
-        return {n: _normal(v, plain(n)) for n, v in value.items()}
+        return {n: _normalize(v, normalize_name(n)) for n, v in value.items()}
     if is_array(value):
-        return [_normal(v, name) for v in value]
+        return [_normalize(v, name) for v in value]
     if name in fields.AMOUNT_NAMES:
-        return str(money(value))
-    return normal_id(value) if name in fields.ID_NAMES and value is not None else value
+        return str(parse_amount(value))
+    return normalize_id(value) if name in fields.ID_NAMES and value is not None else value

@@ -21,22 +21,22 @@ from kartra_mcp.kartra.form_encoding import (
     TOO_DEEP,
     FormError,
     check_depth,
-    form_holds_command,
-    hides_command,
+    contains_command,
+    encode_form,
     is_credential,
     is_list,
+    is_method_override,
     is_object,
-    is_override,
-    read,
-    read_as,
-    write,
+    parse_form,
+    parses_to_command,
+    php_name,
 )
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 100_000
 MAX_ACTIONS = 50
-EXACT = 2**53
+MAX_SAFE_INTEGER = 2**53
 """The program is JavaScript: it reads larger whole numbers as a neighbour."""
 
 
@@ -45,27 +45,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[T]):
-    """One prohibition. `broken` returns whether it is violated, or where."""
+    """One prohibition. `violation` returns whether it is violated, or where."""
 
     name: str
-    broken: Callable[[T], bool | str]
+    violation: Callable[[T], bool | str]
     remedy: str
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One named position: `within` are the names above it.
+    """One named position: `parents` are the names above it.
 
     A list element is named by its number.
     """
 
-    within: tuple[str, ...]
+    parents: tuple[str, ...]
     name: str
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class FieldTree:
     """Fields as the other end will parse them. `place` is body or query."""
 
     place: str
@@ -79,29 +79,29 @@ class Body:
 
     text: str
     content_type: str
-    tree: Tree
+    tree: FieldTree
 
 
-def hold(rules: Iterable[Rule[T]], subject: T, place: str) -> None:
+def enforce(rules: Iterable[Rule[T]], subject: T, place: str) -> None:
     """Refuse the subject by the first rule that it violates."""
     for rule in rules:
-        broken = rule.broken(subject)
+        broken = rule.violation(subject)
         if broken:
             where = broken if isinstance(broken, str) else place
-            forbid(f"{where} breaks a rule: {rule.name}", rule.remedy)
+            reject(f"{where} breaks a rule: {rule.name}", rule.remedy)
 
 
-def forbid(what: str, remedy: str) -> NoReturn:
+def reject(what: str, remedy: str) -> NoReturn:
     raise RefusedError("forbidden_request", f"{what}. Nothing was sent.", remedy)
 
 
-def shown(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return an untrusted name for display: printable, short, nothing after `=` or `:`."""
     clean = "".join(char for char in re.split("[=:]", name)[0] if char.isprintable())
     return clean if len(clean) <= 40 else f"{clean[:40]}…"  # noqa: PLR2004  a line's worth
 
 
-def read_body(kind: str, value: Any) -> Body:
+def parse_body(kind: str, value: Any) -> Body:
     """Return the validated body of one of `json`, `form` and `raw`.
 
     The text that is sent is always encoded here, and that same text is parsed and validated.
@@ -109,30 +109,30 @@ def read_body(kind: str, value: Any) -> Body:
     try:
         body = _READERS[kind](value)
     except FormError as error:
-        forbid(f"{kind}{_about(error.name)}: {error.what}", _FORM_REMEDY)
-    judge(body.tree)
+        reject(f"{kind}{_format_suffix(error.name)}: {error.what}", _FORM_REMEDY)
+    validate_tree(body.tree)
     return body
 
 
-def read_tree(place: str, root: Any) -> Tree:
-    return Tree(place, root, tuple(_walk((), root)))
+def build_tree(place: str, root: Any) -> FieldTree:
+    return FieldTree(place, root, tuple(_walk((), root)))
 
 
-def judge(tree: Tree) -> None:
-    hold(TREE_RULES, tree, tree.place)
+def validate_tree(tree: FieldTree) -> None:
+    enforce(TREE_RULES, tree, tree.place)
 
 
-def commands_in(tree: Tree) -> tuple[Command, ...]:
+def extract_commands(tree: FieldTree) -> tuple[Command, ...]:
     """Return every command of a validated tree, with its fields and the lead of the request."""
     if not is_object(tree.root):
         return ()
     lead = tree.root.get("lead", {})
     got = tree.root.get("get_lead")
     first = () if got is None else (Command("get_lead", dict(got), lead),)
-    return first + tuple(_command(action.value, lead) for action in _actions(tree))
+    return first + tuple(_make_command(action.value, lead) for action in _list_actions(tree))
 
 
-def _command(action: Mapping[str, Any], lead: Mapping[str, Any]) -> Command:
+def _make_command(action: Mapping[str, Any], lead: Mapping[str, Any]) -> Command:
     arguments = {name: value for name, value in action.items() if name != "cmd"}
     return Command(action["cmd"], arguments, lead)
 
@@ -144,27 +144,27 @@ def _read_json(value: Any) -> Body:
     check_depth(value)
     text = _dump(value)
     _check_size(text)
-    if form_holds_command(text):
-        forbid("body: read as a form, this JSON would hold a command", _TEXT_REMEDY)
-    return Body(text, JSON_TYPE, read_tree("body", json.loads(text)))
+    if parses_to_command(text):
+        reject("body: read as a form, this JSON would hold a command", _TEXT_REMEDY)
+    return Body(text, JSON_TYPE, build_tree("body", json.loads(text)))
 
 
 def _read_form(value: Mapping[str, Any]) -> Body:
     check_depth(value)
-    text = write(value)
+    text = encode_form(value)
     if not text:
         raise FormError("The form is empty")
     _check_size(text)
-    return Body(text, FORM_TYPE, read_tree("body", read(text)))
+    return Body(text, FORM_TYPE, build_tree("body", parse_form(text)))
 
 
 def _read_raw(text: str) -> Body:
     _check_size(text)
     value = _parse(text)
     if not isinstance(value, dict | list):
-        return _read_form(read(text))
-    if form_holds_command(text):
-        forbid("raw: it is JSON, and read as a form it would hold a command", _TEXT_REMEDY)
+        return _read_form(parse_form(text))
+    if parses_to_command(text):
+        reject("raw: it is JSON, and read as a form it would hold a command", _TEXT_REMEDY)
     return _read_json(value)
 
 
@@ -185,7 +185,9 @@ def _dump(value: Any) -> str:
 def _parse(text: str) -> Any:
     """Return the JSON value of a text, or None if it is not JSON."""
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_reject_repeated_names, parse_constant=_reject_constant
+        )
     except RecursionError:
         raise FormError(TOO_DEEP) from None
     except FormError:
@@ -194,7 +196,7 @@ def _parse(text: str) -> Any:
         return None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
@@ -203,7 +205,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _no_constant(_: str) -> NoReturn:
+def _reject_constant(_: str) -> NoReturn:
     raise FormError("JSON has no NaN and no Infinity")
 
 
@@ -230,83 +232,87 @@ def _walk(within: tuple[str, ...], value: Any) -> Iterator[Field]:
 # ── The rules, each a question about a tree: where is it broken? ──
 
 
-def _unclean(tree: Tree) -> str:
-    return _first(tree, lambda f: bool(_UNCLEAN.search(f.name)) or _unclean_text(f.value))
+def _find_control_char(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: bool(_UNCLEAN.search(f.name)) or _has_control_char(f.value))
 
 
-def _unclean_text(value: Any) -> bool:
+def _has_control_char(value: Any) -> bool:
     return isinstance(value, str) and bool(_UNCLEAN.search(value))
 
 
-def _rounded(tree: Tree) -> str:
-    return _first(tree, lambda field: is_whole(field.value) and abs(field.value) > EXACT)
+def _find_rounded_number(tree: FieldTree) -> str:
+    return _find_first(
+        tree, lambda field: is_int(field.value) and abs(field.value) > MAX_SAFE_INTEGER
+    )
 
 
-def is_whole(value: Any) -> TypeGuard[int]:
+def is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int)
 
 
-def _credential(tree: Tree) -> str:
+def _find_credential(tree: FieldTree) -> str:
     found = any(is_credential(field.name) for field in tree.fields)
     return tree.place if found else ""
 
 
-def _override(tree: Tree) -> str:
-    return _first(tree, lambda f: not f.within and is_override(f.name))
+def _find_method_override(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: not f.parents and is_method_override(f.name))
 
 
-def _prototype(tree: Tree) -> str:
-    return _first(tree, lambda f: read_as(f.name) in PROTOTYPES)
+def _find_prototype_name(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: php_name(f.name) in PROTOTYPES)
 
 
-def _collision(tree: Tree) -> str:
+def _find_collision(tree: FieldTree) -> str:
     seen: set[tuple[tuple[str, ...], str]] = set()
     for field in tree.fields:
-        place = (field.within, read_as(field.name))
+        place = (field.parents, php_name(field.name))
         if place in seen:
-            return _label(tree, field)
+            return _format_location(tree, field)
         seen.add(place)
     return ""
 
 
-def _look_alike(tree: Tree) -> str:
-    return _first(tree, _looks_like_structure)
+def _look_alike(tree: FieldTree) -> str:
+    return _find_first(tree, _looks_like_structure)
 
 
 def _looks_like_structure(field: Field) -> bool:
-    real = _STRUCTURE.get(kartra_fields.plain(read_as(field.name)), field.name)
+    real = _STRUCTURE.get(kartra_fields.normalize_name(php_name(field.name)), field.name)
     anywhere = real in {"cmd", "get_lead"}
-    return field.name != real and (anywhere or not field.within)
+    return field.name != real and (anywhere or not field.parents)
 
 
-def _hidden(tree: Tree) -> str:
-    return _first(tree, lambda f: _is_command(f) and not _in_its_place(f))
+def _find_hidden_command(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: _is_command(f) and not _is_in_place(f))
 
 
 def _is_command(field: Field) -> bool:
     return field.name in {"cmd", "get_lead"}
 
 
-def _in_its_place(field: Field) -> bool:
+def _is_in_place(field: Field) -> bool:
     if field.name == "get_lead":
-        return not field.within
-    return len(field.within) == len(("actions", "0")) and field.within[0] == "actions"
+        return not field.parents
+    return len(field.parents) == len(("actions", "0")) and field.parents[0] == "actions"
 
 
-def _command_as_name(tree: Tree) -> str:
-    return _first(tree, lambda f: commands.command_of(read_as(f.name)) not in {"", "get_lead"})
+def _find_command_as_name(tree: FieldTree) -> str:
+    return _find_first(
+        tree, lambda f: commands.find_command(php_name(f.name)) not in {"", "get_lead"}
+    )
 
 
-def _hidden_in_text(tree: Tree) -> str:
-    return _first(tree, lambda f: isinstance(f.value, str) and hides_command(f.value))
+def _find_command_in_text(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: isinstance(f.value, str) and contains_command(f.value))
 
 
-def _odd_name(tree: Tree) -> str:
-    return _first(tree, lambda f: not NAME.fullmatch(f.name))
+def _find_odd_name(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: not NAME.fullmatch(f.name))
 
 
-def _shapeless(tree: Tree) -> str:
-    return _first(tree, lambda f: not f.within and not _has_shape(f))
+def _find_shapeless(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: not f.parents and not _has_shape(f))
 
 
 def _has_shape(field: Field) -> bool:
@@ -315,41 +321,41 @@ def _has_shape(field: Field) -> bool:
     return field.name not in {"lead", "get_lead"} or is_object(field.value)
 
 
-def _unnumbered(tree: Tree) -> str:
-    return _first(tree, lambda f: f.within == ("actions",) and not _NUMBER.fullmatch(f.name))
+def _find_unnumbered(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: f.parents == ("actions",) and not _NUMBER.fullmatch(f.name))
 
 
-def _too_many(tree: Tree) -> bool:
-    return len(_actions(tree)) > MAX_ACTIONS
+def _has_too_many_actions(tree: FieldTree) -> bool:
+    return len(_list_actions(tree)) > MAX_ACTIONS
 
 
-def _no_command(tree: Tree) -> str:
-    return _first(
+def _find_action_without_command(tree: FieldTree) -> str:
+    return _find_first(
         tree,
-        lambda f: f.within == ("actions",) and not (is_object(f.value) and "cmd" in f.value),
+        lambda f: f.parents == ("actions",) and not (is_object(f.value) and "cmd" in f.value),
     )
 
 
-def _no_text(tree: Tree) -> str:
-    return _first(tree, lambda f: f.name == "cmd" and not isinstance(f.value, str))
+def _find_command_not_text(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: f.name == "cmd" and not isinstance(f.value, str))
 
 
-def _misspelt(tree: Tree) -> str:
-    return _first(tree, lambda f: f.name == "cmd" and _is_misspelt(f.value))
+def _find_misspelt_command(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: f.name == "cmd" and _is_misspelt(f.value))
 
 
 def _is_misspelt(command: str) -> bool:
-    return command not in commands.COMMANDS and bool(commands.command_of(read_as(command)))
+    return command not in commands.COMMANDS and bool(commands.find_command(php_name(command)))
 
 
-def _no_name(tree: Tree) -> str:
-    return _first(tree, lambda f: f.name == "cmd" and not _COMMAND.fullmatch(f.value))
+def _find_invalid_command_name(tree: FieldTree) -> str:
+    return _find_first(tree, lambda f: f.name == "cmd" and not _COMMAND.fullmatch(f.value))
 
 
-def _beside(tree: Tree) -> str:
-    if not commands_in(tree):
+def _find_extra_field(tree: FieldTree) -> str:
+    if not extract_commands(tree):
         return ""
-    return _first(tree, lambda f: not f.within and f.name not in _TOP)
+    return _find_first(tree, lambda f: not f.parents and f.name not in _TOP)
 
 
 _FORM_REMEDY = "Use `form` or `json` with an object: it is written the way Kartra reads it."
@@ -359,52 +365,62 @@ _TEXT_REMEDY = "Put commands at actions[i].cmd, never inside a text."
 _LOGIN_REMEDY = "Leave credentials out: Membrane adds those of the connection."
 _SHAPE_REMEDY = 'Write {"actions": [{"cmd": …, …}], "lead": {…}}.'
 
-TREE_RULES: tuple[Rule[Tree], ...] = (
-    Rule("no control characters or half characters", _unclean, "Remove them from the text."),
-    Rule("no number that JavaScript rounds to another one", _rounded, "Write it as a text."),
-    Rule("no credential (app_id, api_key, api_password)", _credential, _LOGIN_REMEDY),
-    Rule("no other method than `method`", _override, "Set the argument `method`."),
-    Rule("no name that JavaScript keeps for itself", _prototype, _NAME_REMEDY),
-    Rule("no two names that read as one", _collision, _NAME_REMEDY),
+TREE_RULES: tuple[Rule[FieldTree], ...] = (
+    Rule(
+        "no control characters or half characters", _find_control_char, "Remove them from the text."
+    ),
+    Rule(
+        "no number that JavaScript rounds to another one",
+        _find_rounded_number,
+        "Write it as a text.",
+    ),
+    Rule("no credential (app_id, api_key, api_password)", _find_credential, _LOGIN_REMEDY),
+    Rule("no other method than `method`", _find_method_override, "Set the argument `method`."),
+    Rule("no name that JavaScript keeps for itself", _find_prototype_name, _NAME_REMEDY),
+    Rule("no two names that read as one", _find_collision, _NAME_REMEDY),
     Rule("no name that only looks like cmd, actions, lead, get_lead", _look_alike, _PLACE_REMEDY),
-    Rule("no command in an unexpected place", _hidden, _PLACE_REMEDY),
-    Rule("no command as the name of a field", _command_as_name, _PLACE_REMEDY),
-    Rule("no command or credential hidden in a text", _hidden_in_text, _TEXT_REMEDY),
-    Rule("no characters in names but letters, digits, `_`, `-`", _odd_name, _NAME_REMEDY),
-    Rule("actions is a list, lead and get_lead are objects", _shapeless, _SHAPE_REMEDY),
-    Rule("actions are numbered from 0", _unnumbered, _SHAPE_REMEDY),
-    Rule(f"at most {MAX_ACTIONS} actions", _too_many, "Split the request."),
-    Rule("every action has a cmd", _no_command, _SHAPE_REMEDY),
-    Rule("cmd is a text", _no_text, _SHAPE_REMEDY),
+    Rule("no command in an unexpected place", _find_hidden_command, _PLACE_REMEDY),
+    Rule("no command as the name of a field", _find_command_as_name, _PLACE_REMEDY),
+    Rule("no command or credential hidden in a text", _find_command_in_text, _TEXT_REMEDY),
+    Rule("no characters in names but letters, digits, `_`, `-`", _find_odd_name, _NAME_REMEDY),
+    Rule("actions is a list, lead and get_lead are objects", _find_shapeless, _SHAPE_REMEDY),
+    Rule("actions are numbered from 0", _find_unnumbered, _SHAPE_REMEDY),
+    Rule(f"at most {MAX_ACTIONS} actions", _has_too_many_actions, "Split the request."),
+    Rule("every action has a cmd", _find_action_without_command, _SHAPE_REMEDY),
+    Rule("cmd is a text", _find_command_not_text, _SHAPE_REMEDY),
     Rule(
         "a command is spelt exactly",
-        _misspelt,
+        _find_misspelt_command,
         "Write it in Kartra's own spelling, e.g. search_lead.",
     ),
-    Rule("a command is a word of letters, digits and `_`", _no_name, "Write the command's name."),
-    Rule("nothing beside actions, lead and get_lead", _beside, _SHAPE_REMEDY),
+    Rule(
+        "a command is a word of letters, digits and `_`",
+        _find_invalid_command_name,
+        "Write the command's name.",
+    ),
+    Rule("nothing beside actions, lead and get_lead", _find_extra_field, _SHAPE_REMEDY),
 )
 """In this order: what a later rule asks relies on the earlier ones."""
 
 PROTOTYPES = frozenset({"__proto__", "prototype", "constructor"})
 _TOP = ("actions", "lead", "get_lead")
-_STRUCTURE = {kartra_fields.plain(name): name for name in (*_TOP, "cmd")}
+_STRUCTURE = {kartra_fields.normalize_name(name): name for name in (*_TOP, "cmd")}
 _NUMBER = re.compile(r"0|[1-9]\d{0,5}", re.ASCII)
 _COMMAND = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _actions(tree: Tree) -> list[Field]:
-    return [field for field in tree.fields if field.within == ("actions",)]
+def _list_actions(tree: FieldTree) -> list[Field]:
+    return [field for field in tree.fields if field.parents == ("actions",)]
 
 
-def _first(tree: Tree, broken: Callable[[Field], bool]) -> str:
-    return next((_label(tree, field) for field in tree.fields if broken(field)), "")
+def _find_first(tree: FieldTree, broken: Callable[[Field], bool]) -> str:
+    return next((_format_location(tree, field) for field in tree.fields if broken(field)), "")
 
 
-def _label(tree: Tree, field: Field) -> str:
-    return ".".join([tree.place, *(shown(name) for name in (*field.within, field.name))])
+def _format_location(tree: FieldTree, field: Field) -> str:
+    return ".".join([tree.place, *(safe_name(name) for name in (*field.parents, field.name))])
 
 
-def _about(name: str) -> str:
-    return f".{shown(name)}" if name else ""
+def _format_suffix(name: str) -> str:
+    return f".{safe_name(name)}" if name else ""

@@ -19,27 +19,27 @@ from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.form_encoding import (
     MAX_FIELDS,
     FormError,
-    build,
-    hides_command,
+    contains_command,
     is_credential,
     is_list,
+    is_method_override,
     is_object,
-    is_override,
-    read_as,
+    php_name,
     read_name,
+    unflatten,
 )
 from kartra_mcp.kartra.request_body import (
     PROTOTYPES,
     Body,
+    FieldTree,
     Rule,
-    Tree,
-    commands_in,
-    forbid,
-    hold,
-    judge,
-    read_body,
-    read_tree,
-    shown,
+    build_tree,
+    enforce,
+    extract_commands,
+    parse_body,
+    reject,
+    safe_name,
+    validate_tree,
 )
 from kartra_mcp.kartra.request_schema import HEADERS, METHODS
 
@@ -48,14 +48,14 @@ MAX_PATH = 2000
 MAX_HEADER = 1000
 MAX_QUERY = 8000
 
-OWN_TOOLS: Mapping[str, str] = {
+DEDICATED_TOOLS: Mapping[str, str] = {
     "refund_transaction": "kartra_refund_transaction",
     "cancel_transaction": "kartra_cancel_subscription",
     "modify_subscription_status": "kartra_cancel_subscription",
 }
 """Commands that no raw request may carry, and the tool that asks what must be asked first."""
 
-OWN_TOOL_WORDS: Mapping[str, str] = {
+DEDICATED_TOOL_WORDS: Mapping[str, str] = {
     "refund": "kartra_refund_transaction",
     "cancel": "kartra_cancel_subscription",
 }
@@ -64,7 +64,7 @@ OWN_TOOL_WORDS: Mapping[str, str] = {
 HARMLESS_STATUSES = ("pause", "unpause")
 
 
-def read_request(arguments: Mapping[str, Any]) -> RawRequest:
+def parse_request(arguments: Mapping[str, Any]) -> RawRequest:
     """Return the validated request.
 
     Raises:
@@ -75,68 +75,70 @@ def read_request(arguments: Mapping[str, Any]) -> RawRequest:
     params = _read_path(path, arguments.get("path_params", {}))
     headers = _read_headers(arguments.get("headers", {}))
     pairs, query = _read_query(arguments.get("query", {}))
-    bodies = [read_body(kind, arguments[kind]) for kind in BODIES if kind in arguments]
-    commands = _commands(query, bodies)
+    bodies = [parse_body(kind, arguments[kind]) for kind in BODIES if kind in arguments]
+    commands = _extract_commands(query, bodies)
     text, kind = (bodies[0].text, bodies[0].content_type) if bodies else (None, "")
     return RawRequest(method, path, params, pairs, headers, text, kind, commands)
 
 
-def require_reads(request: RawRequest) -> None:
+def require_read_only(request: RawRequest) -> None:
     """Refuse a request unless it only reads: a GET without a body, a POST of known reads."""
     if request.method not in {"GET", "POST"}:
-        _not_a_read(f"method: {request.method} writes")
+        _reject_not_a_read(f"method: {request.method} writes")
     if request.method == "GET" and request.body is not None:
-        forbid("method: a GET carries no body", "Set method to POST.")
+        reject("method: a GET carries no body", "Set method to POST.")
     if request.method == "POST" and not request.commands:
-        _not_a_read("body: there is no Kartra command that could be known to read")
+        _reject_not_a_read("body: there is no Kartra command that could be known to read")
     for command in request.commands:
-        if not _reads(command):
-            _not_a_read(f"cmd: {shown(command.name)} is not a known read", command.name)
+        if not _is_read(command):
+            _reject_not_a_read(f"cmd: {safe_name(command.name)} is not a known read", command.name)
 
 
-def require_own_tools(request: RawRequest) -> None:
+def reject_dedicated_commands(request: RawRequest) -> None:
     """Refuse refunds and cancellations, which the write tool never sends."""
     for command in request.commands:
         own = _own_tool(command.name)
-        if own and not _only_pauses(command):
+        if own and not _is_pause(command):
             remedy = f"Use {own}; a raw status is exactly pause or unpause."
-            forbid(f"cmd: {shown(command.name)} is never sent as a raw request", remedy)
+            reject(f"cmd: {safe_name(command.name)} is never sent as a raw request", remedy)
 
 
 def _own_tool(command: str) -> str:
     """Return the tool to use instead, by the table or, for an unknown command, by its words."""
     if command in kartra.COMMANDS:
-        return OWN_TOOLS.get(command, "")
+        return DEDICATED_TOOLS.get(command, "")
     held = (
-        tool for word, tool in OWN_TOOL_WORDS.items() if kartra_fields.holds_word(command, word)
+        tool
+        for word, tool in DEDICATED_TOOL_WORDS.items()
+        if kartra_fields.contains_word(command, word)
     )
     return next(held, "")
 
 
-def _reads(command: Command) -> bool:
+def _is_read(command: Command) -> bool:
     row = kartra.COMMANDS.get(command.name)
     return row is not None and row.risk is Risk.READ
 
 
-def _not_a_read(what: str, command: str = "") -> NoReturn:
+def _reject_not_a_read(what: str, command: str = "") -> NoReturn:
     own = _own_tool(command) or "kartra_proxy_write, or better the action's own tool"
-    forbid(what, f"Use {own}.")
+    reject(what, f"Use {own}.")
 
 
-def _only_pauses(command: Command) -> bool:
+def _is_pause(command: Command) -> bool:
     status = command.arguments.get("subscription_status_modification")
     return command.name == "modify_subscription_status" and status in HARMLESS_STATUSES
 
 
-def _commands(query: Tree, bodies: list[Body]) -> tuple[Command, ...]:
+def _extract_commands(query: FieldTree, bodies: list[Body]) -> tuple[Command, ...]:
     """Return every command of the request.
 
     Only one part may contain commands, since two could disagree.
     """
     if bodies and any(field.name in {"actions", "lead", "get_lead"} for field in query.fields):
-        forbid("query: Kartra's fields stand there and a body is sent too", "Use only the body.")
+        reject("query: Kartra's fields stand there and a body is sent too", "Use only the body.")
     trees = (query, *(body.tree for body in bodies))
-    return tuple(command for tree in trees for command in commands_in(tree))
+    return tuple(command for tree in trees for command in extract_commands(tree))
 
 
 # ── Shapes ──
@@ -152,7 +154,7 @@ def _is_query(value: Any) -> bool:
     )
 
 
-SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+ARGUMENT_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "method": (lambda v: isinstance(v, str) and v in METHODS, f"one of {', '.join(METHODS)}"),
     "path": (lambda v: isinstance(v, str), "a text that begins with one /"),
     "path_params": (_is_texts, "an object of texts"),
@@ -166,39 +168,41 @@ SHAPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _check_shapes(arguments: Mapping[str, Any]) -> None:
-    problems = [problem for name in arguments if (problem := _problem(name, arguments[name]))]
+    problems = [
+        problem for name in arguments if (problem := _describe_problem(name, arguments[name]))
+    ]
     bodies = [name for name in BODIES if name in arguments]
     if "path" not in arguments:
         problems.append("path: it is required")
     if len(bodies) > 1:
         problems.append(f"{', '.join(bodies)}: only one of them can be the body")
     if problems:
-        _invalid(problems)
+        _raise_invalid(problems)
 
 
-def _problem(name: str, value: Any) -> str:
-    if name not in SHAPES:
-        return f"{shown(name)}: there is no such argument"
-    right, words = SHAPES[name]
+def _describe_problem(name: str, value: Any) -> str:
+    if name not in ARGUMENT_TYPES:
+        return f"{safe_name(name)}: there is no such argument"
+    right, words = ARGUMENT_TYPES[name]
     return "" if right(value) else f"{name}: expected {words}"
 
 
-def _invalid(problems: list[str]) -> NoReturn:
+def _raise_invalid(problems: list[str]) -> NoReturn:
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004
     raise RefusedError(
         "invalid_arguments",
         f"{'; '.join(problems[:5])}{more}. Nothing was sent.",
-        f"Correct them. The arguments are {', '.join(SHAPES)}.",
+        f"Correct them. The arguments are {', '.join(ARGUMENT_TYPES)}.",
     )
 
 
 # ── The path, each rule a question about every reading of it ──
 
-Readings = tuple[str, ...]
+DecodedForms = tuple[str, ...]
 """The text itself, then what it is after one, two and three decodings, and after NFKC."""
 
 
-def _readings(text: str) -> Readings:
+def _decode_forms(text: str) -> DecodedForms:
     once = unquote(text, errors="replace")
     twice = unquote(once, errors="replace")
     thrice = unquote(twice, errors="replace")
@@ -206,43 +210,43 @@ def _readings(text: str) -> Readings:
     return decoded + tuple(unicodedata.normalize("NFKC", reading) for reading in decoded)
 
 
-def _holds(pattern: str) -> Callable[[Readings], bool]:
+def _make_search(pattern: str) -> Callable[[DecodedForms], bool]:
     compiled = re.compile(pattern)
     return lambda readings: any(compiled.search(reading) for reading in readings)
 
 
-def _encoded_slash(readings: Readings) -> bool:
+def _has_encoded_slash(readings: DecodedForms) -> bool:
     return any(reading.count("/") != readings[0].count("/") for reading in readings)
 
 
-def _broken_escape(readings: Readings) -> bool:
+def _has_broken_escape(readings: DecodedForms) -> bool:
     whole = re.sub(r"%[0-9A-Fa-f]{2}", "", readings[0])
     return "%" in whole or "\ufffd" in readings[1]
 
 
-def _encoded_again(readings: Readings) -> bool:
+def _has_double_encoding(readings: DecodedForms) -> bool:
     return "%" in readings[1]
 
 
-def _too_long(readings: Readings) -> bool:
+def _is_too_long(readings: DecodedForms) -> bool:
     return len(readings[0]) > MAX_PATH
 
 
-_relative = _holds(r"^(?!/)")
-_control_or_space = _holds(r"[\x00-\x20\x7f-\xa0]")
-_dot_segment = _holds(r"(?:^|[/\\])\.+(?=$|[/\\;?#])")
-_double_slash = _holds(r"//")
-_backslash = _holds(r"\\")
-_host = _holds(r"[:@]")
-_query_or_fragment = _holds(r"[?#]")
-_matrix = _holds(r";")
-_not_ascii = _holds(r"[^\x00-\x7f]")
-_odd_character = _holds(r"[^A-Za-z0-9._~,+{}/%-]")
+_relative = _make_search(r"^(?!/)")
+_control_or_space = _make_search(r"[\x00-\x20\x7f-\xa0]")
+_dot_segment = _make_search(r"(?:^|[/\\])\.+(?=$|[/\\;?#])")
+_double_slash = _make_search(r"//")
+_backslash = _make_search(r"\\")
+_host = _make_search(r"[:@]")
+_query_or_fragment = _make_search(r"[?#]")
+_matrix = _make_search(r";")
+_not_ascii = _make_search(r"[^\x00-\x7f]")
+_odd_character = _make_search(r"[^A-Za-z0-9._~,+{}/%-]")
 
 _PATH_REMEDY = "Write the plain path, e.g. /api; put values into path_params or query."
 
-PATH_RULES: tuple[Rule[Readings], ...] = (
-    Rule(f"at most {MAX_PATH} characters", _too_long, _PATH_REMEDY),
+PATH_RULES: tuple[Rule[DecodedForms], ...] = (
+    Rule(f"at most {MAX_PATH} characters", _is_too_long, _PATH_REMEDY),
     Rule("it begins with a slash", _relative, _PATH_REMEDY),
     Rule("no control characters or white space", _control_or_space, _PATH_REMEDY),
     Rule("no `.` or `..` segment in any encoding", _dot_segment, _PATH_REMEDY),
@@ -251,9 +255,9 @@ PATH_RULES: tuple[Rule[Readings], ...] = (
     Rule("no scheme, host or user", _host, _PATH_REMEDY),
     Rule("no `?` or `#` in any encoding", _query_or_fragment, _PATH_REMEDY),
     Rule("no `;` parameters", _matrix, _PATH_REMEDY),
-    Rule("no encoded slash", _encoded_slash, _PATH_REMEDY),
-    Rule("percent sequences are whole and UTF-8", _broken_escape, _PATH_REMEDY),
-    Rule("nothing encoded twice", _encoded_again, _PATH_REMEDY),
+    Rule("no encoded slash", _has_encoded_slash, _PATH_REMEDY),
+    Rule("percent sequences are whole and UTF-8", _has_broken_escape, _PATH_REMEDY),
+    Rule("nothing encoded twice", _has_double_encoding, _PATH_REMEDY),
     Rule("only ASCII", _not_ascii, _PATH_REMEDY),
     Rule("only letters, digits and . _ ~ , + - in segments", _odd_character, _PATH_REMEDY),
 )
@@ -263,26 +267,31 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PARAM_VALUE = re.compile(r"(?!.*\.\.)(?!\.$)[A-Za-z0-9._~,+-]{1,500}")
 
 
-def _named(place: str, odd: Callable[[str, Any], bool]) -> Callable[[Mapping[str, Any]], str]:
+def _make_field_finder(
+    place: str, odd: Callable[[str, Any], bool]
+) -> Callable[[Mapping[str, Any]], str]:
     """Return the position of the first field whose name and value match."""
 
     def first(fields: Mapping[str, Any]) -> str:
         names = (name for name, value in fields.items() if odd(name, value))
-        return next((f"{place}.{shown(name)}" for name in names), "")
+        return next((f"{place}.{safe_name(name)}" for name in names), "")
 
     return first
 
 
-def _login_name(fields: Mapping[str, Any]) -> bool:
+def _is_login_name(fields: Mapping[str, Any]) -> bool:
     """Return a credential, or a name that other APIs use for login."""
     parts = (part for name in fields for part in re.split(r"[\[\]]", name))
     return any(
-        is_credential(part) or kartra_fields.plain(read_as(part)) in _LOGINS for part in parts
+        is_credential(part) or kartra_fields.normalize_name(php_name(part)) in _LOGINS
+        for part in parts
     )
 
 
-_odd_param_name = _named("path_params", lambda n, _: not _PARAM.fullmatch(n) or n in PROTOTYPES)
-_odd_param_value = _named("path_params", lambda _, v: not _PARAM_VALUE.fullmatch(v))
+_odd_param_name = _make_field_finder(
+    "path_params", lambda n, _: not _PARAM.fullmatch(n) or n in PROTOTYPES
+)
+_odd_param_value = _make_field_finder("path_params", lambda _, v: not _PARAM_VALUE.fullmatch(v))
 _LOGINS = frozenset(
     {"authorization", "proxyauthorization", "password", "accesstoken", "xapikey", "cookie"}
 )
@@ -290,7 +299,7 @@ _LOGIN_REMEDY = "Leave credentials out: Membrane adds those of the connection."
 _PARAM_REMEDY = "Use letters, digits and . _ ~ , + - in values; a slash belongs into the path."
 
 PARAM_RULES: tuple[Rule[Mapping[str, str]], ...] = (
-    Rule("no credential", _login_name, _LOGIN_REMEDY),
+    Rule("no credential", _is_login_name, _LOGIN_REMEDY),
     Rule("names are words of letters, digits and `_`", _odd_param_name, _PARAM_REMEDY),
     Rule("plain values: no slash, `..`, `%`, space or sign", _odd_param_value, _PARAM_REMEDY),
 )
@@ -298,53 +307,53 @@ PARAM_RULES: tuple[Rule[Mapping[str, str]], ...] = (
 
 def _read_path(path: str, params: Mapping[str, str]) -> Mapping[str, str]:
     """Return the parameters, the validated path, and the path with them filled in."""
-    hold(PATH_RULES, _readings(path), "path")
-    hold(PARAM_RULES, params, "path_params")
+    enforce(PATH_RULES, _decode_forms(path), "path")
+    enforce(PARAM_RULES, params, "path_params")
     if set(_PLACEHOLDER.findall(path)) != set(params):
-        forbid("path_params: they are not the {names} of the path", "Give each {name} one value.")
+        reject("path_params: they are not the {names} of the path", "Give each {name} one value.")
     whole = _PLACEHOLDER.sub(lambda match: params[match[1]], path)
     if "{" in whole or "}" in whole:
-        forbid("path: a brace stands alone", _PATH_REMEDY)
-    hold(PATH_RULES, _readings(whole), "path with path_params")
+        reject("path: a brace stands alone", _PATH_REMEDY)
+    enforce(PATH_RULES, _decode_forms(whole), "path with path_params")
     return dict(params)
 
 
 # ── Headers and query ──
 
 
-def _named_twice(headers: Mapping[str, str]) -> bool:
+def _has_repeated_header(headers: Mapping[str, str]) -> bool:
     return len({name.lower() for name in headers}) < len(headers)
 
 
-_override_header = _named("headers", lambda n, _: is_override(n))
-_content_header = _named("headers", lambda n, _: read_as(n).startswith("content"))
-_unlisted = _named("headers", lambda n, _: n.lower() not in _ALLOWED or not n.isascii())
-_odd_header_value = _named("headers", lambda _, v: not _HEADER_VALUE.fullmatch(v))
-_telling_value = _named("headers", lambda _, v: hides_command(v))
+_override_header = _make_field_finder("headers", lambda n, _: is_method_override(n))
+_content_header = _make_field_finder("headers", lambda n, _: php_name(n).startswith("content"))
+_unlisted = _make_field_finder("headers", lambda n, _: n.lower() not in _ALLOWED or not n.isascii())
+_odd_header_value = _make_field_finder("headers", lambda _, v: not _HEADER_VALUE.fullmatch(v))
+_telling_value = _make_field_finder("headers", lambda _, v: contains_command(v))
 _ALLOWED = {name.lower(): name for name in HEADERS}
 _HEADER_VALUE = re.compile(rf"[\x20-\x7e]{{1,{MAX_HEADER}}}")
 _HEADER_REMEDY = f"Send only {', '.join(HEADERS)}."
 
 HEADER_RULES: tuple[Rule[Mapping[str, str]], ...] = (
-    Rule("no credential", _login_name, _LOGIN_REMEDY),
+    Rule("no credential", _is_login_name, _LOGIN_REMEDY),
     Rule("no other method than `method`", _override_header, "Set the argument `method`."),
     Rule("the content type is set by this server", _content_header, "Leave it out."),
     Rule("only listed headers", _unlisted, _HEADER_REMEDY),
-    Rule("each header once", _named_twice, _HEADER_REMEDY),
+    Rule("each header once", _has_repeated_header, _HEADER_REMEDY),
     Rule(f"values of 1 to {MAX_HEADER} ASCII characters", _odd_header_value, _HEADER_REMEDY),
     Rule("no command or credential in a value", _telling_value, _HEADER_REMEDY),
 )
 
 
 def _read_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    hold(HEADER_RULES, headers, "headers")
+    enforce(HEADER_RULES, headers, "headers")
     return {_ALLOWED[name.lower()]: value for name, value in headers.items()}
 
 
 Query = Mapping[str, str | list[str]]
 
 
-def _pairs(query: Query) -> tuple[tuple[str, str], ...]:
+def _flatten_query(query: Query) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, text)
         for name, value in query.items()
@@ -352,44 +361,44 @@ def _pairs(query: Query) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _long_query(query: Query) -> bool:
-    return sum(len(name) + len(text) + 2 for name, text in _pairs(query)) > MAX_QUERY
+def _is_query_too_long(query: Query) -> bool:
+    return sum(len(name) + len(text) + 2 for name, text in _flatten_query(query)) > MAX_QUERY
 
 
-def _many_pairs(query: Query) -> bool:
-    return len(_pairs(query)) > MAX_FIELDS
+def _has_too_many_pairs(query: Query) -> bool:
+    return len(_flatten_query(query)) > MAX_FIELDS
 
 
-def _control(query: Query) -> bool:
-    return any(_CONTROL.search(name + text) for name, text in _pairs(query))
+def _has_control_char(query: Query) -> bool:
+    return any(_CONTROL.search(name + text) for name, text in _flatten_query(query))
 
 
-def _repeated_field(query: Query) -> bool:
+def _has_repeated_field(query: Query) -> bool:
     repeated = (name for name, value in query.items() if isinstance(value, list))
-    return any(read_as(name.split("[")[0]) in {"actions", "lead", "get_lead"} for name in repeated)
+    return any(php_name(name.split("[")[0]) in {"actions", "lead", "get_lead"} for name in repeated)
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _QUERY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\[(?:[A-Za-z0-9_][A-Za-z0-9_-]*)?\])*")
-_odd_query_name = _named("query", lambda n, _: not _QUERY.fullmatch(n))
+_odd_query_name = _make_field_finder("query", lambda n, _: not _QUERY.fullmatch(n))
 _QUERY_REMEDY = "Write names of letters, digits, `_`, `-`, with [names] after them; plain values."
 
 QUERY_RULES: tuple[Rule[Query], ...] = (
-    Rule(f"at most {MAX_QUERY} characters", _long_query, "Send it in the body."),
-    Rule(f"at most {MAX_FIELDS} fields", _many_pairs, "Send less."),
-    Rule("no control characters", _control, _QUERY_REMEDY),
-    Rule("no credential", _login_name, _LOGIN_REMEDY),
-    Rule("no field of Kartra's twice", _repeated_field, _QUERY_REMEDY),
+    Rule(f"at most {MAX_QUERY} characters", _is_query_too_long, "Send it in the body."),
+    Rule(f"at most {MAX_FIELDS} fields", _has_too_many_pairs, "Send less."),
+    Rule("no control characters", _has_control_char, _QUERY_REMEDY),
+    Rule("no credential", _is_login_name, _LOGIN_REMEDY),
+    Rule("no field of Kartra's twice", _has_repeated_field, _QUERY_REMEDY),
     Rule("plain names only", _odd_query_name, _QUERY_REMEDY),
 )
 
 
-def _read_query(query: Query) -> tuple[tuple[tuple[str, str], ...], Tree]:
-    hold(QUERY_RULES, query, "query")
+def _read_query(query: Query) -> tuple[tuple[tuple[str, str], ...], FieldTree]:
+    enforce(QUERY_RULES, query, "query")
     try:
-        fields = build((read_name(name), value) for name, value in query.items())
+        fields = unflatten((read_name(name), value) for name, value in query.items())
     except FormError as error:
-        forbid(f"query: {error.what}", _QUERY_REMEDY)
-    tree = read_tree("query", fields)
-    judge(tree)
-    return _pairs(query), tree
+        reject(f"query: {error.what}", _QUERY_REMEDY)
+    tree = build_tree("query", fields)
+    validate_tree(tree)
+    return _flatten_query(query), tree

@@ -11,7 +11,7 @@ HEADERS = ("Accept", "Accept-Language", "If-None-Match", "If-Modified-Since", "X
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
-def _schema(body: str) -> dict[str, Any]:
+def _make_schema(body: str) -> dict[str, Any]:
     objects = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
     properties: dict[str, Any] = {
         "method": {"type": "string", "enum": list(METHODS), "default": "GET"},
@@ -27,8 +27,8 @@ def _schema(body: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, **closed}
 
 
-READ_SCHEMA: Mapping[str, Any] = _schema("Body as Kartra's form, POST")
-WRITE_SCHEMA: Mapping[str, Any] = _schema(
+READ_SCHEMA: Mapping[str, Any] = _make_schema("Body as Kartra's form, POST")
+WRITE_SCHEMA: Mapping[str, Any] = _make_schema(
     'Body as Kartra\'s form, POST: {"lead": {"email": …}, '
     '"actions": [{"cmd": "assign_tag", "tag_name": …}]}'
 )

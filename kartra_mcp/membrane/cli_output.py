@@ -8,7 +8,7 @@ from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.sanitize import strip_ansi
-from kartra_mcp.kartra.errors import error_in
+from kartra_mcp.kartra.errors import find_error
 from kartra_mcp.membrane.errors import (
     LOGGED_OUT,
     error_envelope,
@@ -69,7 +69,7 @@ def _answer(values: list[Any]) -> Any:
     """Of several values the one that failed, else the last that has an answer's fields."""
     if len(values) == 1:
         return values[0]
-    failed = [value for value in values if error_in(value, write=True)]
+    failed = [value for value in values if find_error(value, write=True)]
     likely = [value for value in values if _is_answer(value)]
     return (failed or likely or values)[-1]
 

@@ -15,7 +15,7 @@ from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.sanitize import safe_excerpt, strip_control_chars, truncate
-from kartra_mcp.kartra.errors import error_in
+from kartra_mcp.kartra.errors import find_error
 from kartra_mcp.membrane.lenient_json import text_or_json
 
 ERROR_TYPES = frozenset(
@@ -255,7 +255,7 @@ def _kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
 
 
 def kartra_error_among(bodies: Iterable[Any]) -> KartraMCPError | None:
-    found = (error_in(body, write=True) for body in bodies)
+    found = (find_error(body, write=True) for body in bodies)
     return next((error for error in found if error), None)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import ActionResult, Executed
-from kartra_mcp.kartra.errors import error_in
+from kartra_mcp.kartra.errors import find_error
 from kartra_mcp.membrane.errors import (
     CLIENT_ERRORS,
     LOGGED_OUT,
@@ -151,7 +151,7 @@ def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
             "Wait a second, then repeat it.",
             executed=Executed.NO,
         )
-    raise error_in(answer.body, write=write) or UpstreamError(
+    raise find_error(answer.body, write=write) or UpstreamError(
         "kartra_error",
         f"The request was answered with the HTTP status {answer.status}.",
         "Check the path; if this was a write, look in Kartra before repeating it.",

@@ -19,7 +19,7 @@ from kartra_mcp.core.models import (
     Risk,
 )
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.fields import plain
+from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.risk import command_names, command_risk
 
 PREFIX = "kartra_"
@@ -108,7 +108,7 @@ def tool_gates(patterns: Iterable[str], rules: Rules) -> dict[str, Gate]:
     for pattern in patterns:
         commands = [c for c in COMMANDS if _matches(command_names(c), (pattern,))]
         for command in commands:
-            for risk in {COMMANDS[command].risk, COMMANDS[command].lowest}:
+            for risk in {COMMANDS[command].risk, COMMANDS[command].lowest_risk}:
                 gate = gate_of(risk, command_names(command), rules)
                 found[f"kartra_{command} ({risk.label})"] = gate
         for risk in () if commands else Risk:
@@ -179,7 +179,7 @@ def _is_worded(name: str) -> bool:
 
 
 def _alike(name: str, pattern: str) -> bool:
-    return fnmatchcase(plain(name), _plain_pattern(pattern))
+    return fnmatchcase(normalize_name(name), _plain_pattern(pattern))
 
 
 def _plain_pattern(pattern: str) -> str:

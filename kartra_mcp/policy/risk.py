@@ -14,7 +14,7 @@ from kartra_mcp.core.models import Action, Command, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.fields import plain
+from kartra_mcp.kartra.fields import normalize_name
 
 
 def action_names(tool: str, key: str, command: str) -> frozenset[str]:
@@ -32,7 +32,7 @@ def command_names(command: str) -> frozenset[str]:
 
 def action_command(action: Action) -> str:
     """Return the Kartra command behind an action; without a key, by its name."""
-    return kartra.action_command(action.key or action.name)
+    return kartra.find_action_command(action.key or action.name)
 
 
 def action_risk(action: Action) -> Risk:
@@ -44,7 +44,7 @@ def action_risk(action: Action) -> Risk:
 def least_risk(action: Action) -> Risk:
     """Return the lowest risk of an action; it decides whether the tool is hidden."""
     command = action_command(action)
-    return _with_command(action, COMMANDS[command].lowest if command else None)
+    return _with_command(action, COMMANDS[command].lowest_risk if command else None)
 
 
 def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
@@ -92,7 +92,7 @@ def _edit_lead_risk(command: Command) -> Risk:
     A new address changes the lead's identity, an empty value erases.
     """
     fields = [given for given in (command.lead, command.arguments) if given]
-    named = [(plain(name), value) for name, value in kartra_fields.named_in(fields)]
+    named = [(normalize_name(name), value) for name, value in kartra_fields.iter_fields(fields)]
     addresses = {name for name, _ in named if "mail" in name}
     beside = len(addresses) > 1 or any(_names_the_lead(name, value) for name, value in named)
     changes = any(name.startswith("new") for name in addresses) or (addresses and beside)
@@ -102,7 +102,7 @@ def _edit_lead_risk(command: Command) -> Risk:
 
 def _names_the_lead(name: str, value: Any) -> bool:
     """Return whether a field identifies the lead by more than the address."""
-    alone = name in kartra_fields.LEADS and isinstance(value, str | int | float)
+    alone = name in kartra_fields.LEAD_ALIASES and isinstance(value, str | int | float)
     return alone or name in kartra_fields.LEAD_ID_NAMES
 
 
@@ -143,7 +143,7 @@ def _unknown_action_risk(action: Action) -> Risk:
     said = _by_words(f"{action.key} {action.name}")
     if said > Risk.READ:
         return said
-    verb = next(iter(kartra_fields.words(action.key or action.name)), "")
+    verb = next(iter(kartra_fields.split_words(action.key or action.name)), "")
     if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
         return max(_declared(action, known=False))
     declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
@@ -152,10 +152,10 @@ def _unknown_action_risk(action: Action) -> Risk:
 
 def _by_words(name: str) -> Risk:
     """Return the risk of the words of an unknown name, as a lower bound."""
-    words = kartra_fields.words(name)
-    if any(kartra_fields.holds_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
+    words = kartra_fields.split_words(name)
+    if any(kartra_fields.contains_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
         return Risk.IRREVERSIBLE
-    if any(word.startswith(kartra.IRREVERSIBLE_STARTS) for word in words):
+    if any(word.startswith(kartra.IRREVERSIBLE_PREFIXES) for word in words):
         return Risk.IRREVERSIBLE
     destroys = any(word.startswith(kartra.DESTRUCTIVE_WORDS) for word in words)
     return Risk.DESTRUCTIVE if destroys else Risk.READ
