@@ -19,9 +19,9 @@ from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.membrane.credentials import Credentials, credentials_in
 from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option
-from kartra_mcp.policy.gates import stricter
+from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
-from kartra_mcp.policy.policy_file import PolicyFile, read_policy_file
+from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def _merge_gates(
         name = f"GATE_{risk.name}"
         in_file = policy.gates.get(risk)
         said = [values[name]] if name in given or in_file is None else []
-        gates[risk] = stricter(*said, *([in_file] if in_file else []))
+        gates[risk] = strictest(*said, *([in_file] if in_file else []))
     return gates
 
 
@@ -223,8 +223,8 @@ def _read_policy_file(said: str | None, problems: list[SettingError]) -> PolicyF
         text = Path(os.path.expanduser(said)).read_text(encoding="utf-8")  # noqa: PTH111
     except (OSError, UnicodeDecodeError, ValueError):
         text = None
-    found = read_policy_file(text)
-    problems += [SettingError("KARTRA_MCP_POLICY", why, used) for why, used in found.faults]
+    found = parse_policy_file(text)
+    problems += [SettingError("KARTRA_MCP_POLICY", why, used) for why, used in found.errors]
     return found
 
 

@@ -18,7 +18,7 @@ from kartra_mcp.consent import confirmation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, Gate, Risk
 from kartra_mcp.kartra.operations import find_amount
-from kartra_mcp.policy.gates import Rules, Verdict, judge
+from kartra_mcp.policy.gates import Policy, Verdict, evaluate
 
 OWN = ("kartra_status", "kartra_proxy_read", "kartra_proxy_write")
 PROPERTIES: dict[str, Any] = {
@@ -155,8 +155,8 @@ def test_allow_and_deny_match_a_suffixed_action_without_a_key_by_either_name(whi
     found = build([{"id": "1", "name": "Do Thing"}, {"id": "2", "name": "do thing"}], OWN).entries
     for tool, entry in found.items():
         name = "kartra_do_thing" if which == "base" else tool
-        rules = Rules(dict.fromkeys(Risk, Gate.ALLOW), deny=(name,))
-        assert judge(Risk.READ, entry.names, rules) is Verdict.NOT_ALLOWED
+        rules = Policy(dict.fromkeys(Risk, Gate.ALLOW), deny=(name,))
+        assert evaluate(Risk.READ, entry.names, rules) is Verdict.NOT_ALLOWED
 
 
 # ── Descriptions and hints ──

@@ -17,7 +17,7 @@ from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.cli import main
 from kartra_mcp.core.errors import CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
-from kartra_mcp.policy.policy_file import read_policy_file
+from kartra_mcp.policy.policy_file import parse_policy_file
 from kartra_mcp.settings import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
@@ -132,8 +132,8 @@ def test_every_linked_file_exists(name: str) -> None:
 
 def test_the_policy_file_that_is_shown_is_a_good_one() -> None:
     (shown,) = re.findall(r"```toml\n(.*?)```", read("docs/policy.md"), re.DOTALL)
-    found = read_policy_file(shown)
-    assert found.faults == ()
+    found = parse_policy_file(shown)
+    assert found.errors == ()
     assert found.gates
     assert found.tools
     assert set(found.caps) == {"cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour"}

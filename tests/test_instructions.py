@@ -7,7 +7,7 @@ import pytest
 
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.server.instructions import LABEL, LONGEST, instructions
 
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
@@ -21,13 +21,13 @@ SANE = {
 
 
 def text(account="Studio", rules=None, *, sandbox=False, by_name=False):
-    return instructions(account, rules or Rules(SANE), sandbox=sandbox, by_name=by_name)
+    return instructions(account, rules or Policy(SANE), sandbox=sandbox, by_name=by_name)
 
 
 def test_they_are_short_enough_under_all_rules_and_name_only_tools_that_exist():
     for gates in itertools.product(Gate, repeat=len(Risk)):
         for read_only, sandbox, by_name in itertools.product((False, True), repeat=3):
-            rules = Rules(
+            rules = Policy(
                 dict(zip(Risk, gates, strict=True)),
                 read_only=read_only,
                 allow=("x",),
@@ -57,7 +57,7 @@ def test_what_may_not_be_listed_is_found_and_run_by_name():
     said = text(by_name=True)
     order = ("kartra_search_actions", "kartra_run_read", "kartra_run_write", "Raw requests")
     assert sorted(order, key=said.index) == list(order)
-    assert "kartra_run_write" not in text(rules=Rules(SANE, read_only=True), by_name=True)
+    assert "kartra_run_write" not in text(rules=Policy(SANE, read_only=True), by_name=True)
     assert "kartra_run" not in text()
 
 
@@ -92,7 +92,7 @@ def test_every_trap_is_told(trap):
 def test_each_gate_is_told_for_the_risks_that_have_it_and_for_no_other(gate, says):
     others = Gate.DENY if gate is Gate.ALLOW else Gate.ALLOW
     gates = dict.fromkeys(Risk, others) | {Risk.DESTRUCTIVE: gate, Risk.IRREVERSIBLE: gate}
-    said = text(rules=Rules(gates))
+    said = text(rules=Policy(gates))
     phrase = said[said.index("Destructive and irreversible calls") :]
 
     assert says in phrase
@@ -101,14 +101,14 @@ def test_each_gate_is_told_for_the_risks_that_have_it_and_for_no_other(gate, say
 
 def test_a_risk_without_a_gate_is_refused_as_it_is_by_the_rules():
     assert "Write, destructive and irreversible calls are refused." in text(
-        rules=Rules({Risk.READ: Gate.ALLOW})
+        rules=Policy({Risk.READ: Gate.ALLOW})
     )
 
 
 def test_a_gate_of_a_tools_own_is_told_where_there_is_one():
     own = "Some tools have their own gate"
 
-    assert own in text(rules=Rules(SANE, tools=(("kartra_refund_*", Gate.HUMAN),)))
+    assert own in text(rules=Policy(SANE, tools=(("kartra_refund_*", Gate.HUMAN),)))
     assert own not in text()
 
 
@@ -120,14 +120,14 @@ def test_what_to_do_after_a_write_is_told(says):
 
 
 def test_under_read_only_nothing_is_said_of_writes():
-    said = text(rules=Rules(SANE, read_only=True))
+    said = text(rules=Policy(SANE, read_only=True))
 
     assert "Read-only" in said
     assert "confirm" not in said
     assert "kartra_proxy_write" not in said
 
 
-@pytest.mark.parametrize("rules", [Rules(SANE, allow=("a",)), Rules(SANE, deny=("a",))])
+@pytest.mark.parametrize("rules", [Policy(SANE, allow=("a",)), Policy(SANE, deny=("a",))])
 def test_what_is_switched_off_is_told(rules):
     assert "switched off" in text(rules=rules)
     assert "switched off" not in text()

@@ -15,7 +15,7 @@ from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
-from kartra_mcp.policy.gates import Rules, Verdict
+from kartra_mcp.policy.gates import Policy, Verdict
 
 READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
 
@@ -102,8 +102,8 @@ def action(key: str, *, name: str = "", kind: str = "", method: str = "") -> Act
 @pytest.mark.parametrize("key", PUBLISHED)
 def test_a_published_action_has_the_risks_of_its_row(key: str):
     highest, lowest = PUBLISHED[key]
-    assert policy_risk.action_risk(action(key)) is highest
-    assert policy_risk.least_risk(action(key)) is lowest
+    assert policy_risk.max_risk(action(key)) is highest
+    assert policy_risk.min_risk(action(key)) is lowest
 
 
 def test_the_published_keys_are_the_twenty_of_the_facts():
@@ -132,34 +132,34 @@ def camel(key: str) -> str:
 @pytest.mark.parametrize("spell", [str.upper, underscored, camel])
 @pytest.mark.parametrize("key", PUBLISHED)
 def test_a_published_key_in_another_spelling_is_the_same_action(key: str, spell: Any):
-    assert policy_risk.action_risk(action(spell(key))) is PUBLISHED[key][0]
+    assert policy_risk.max_risk(action(spell(key))) is PUBLISHED[key][0]
 
 
 def test_a_key_with_letters_that_are_no_ascii_is_never_a_known_one():
     assert kartra.find_action_command("get-lead-удалить") == ""
     assert kartra.find_command("refund_transactionя") == "refund_transaction"  # hidden in a request
-    assert policy_risk.action_risk(action("get-lead-удалить")) is DESTRUCTIVE
+    assert policy_risk.max_risk(action("get-lead-удалить")) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize(
     ("kind", "risk"), [("delete-data-record", DESTRUCTIVE), ("update-data-record", WRITE)]
 )
 def test_the_type_raises_even_a_known_read(kind: str, risk: Risk):
-    assert policy_risk.action_risk(action("get-lead", kind=kind)) is risk
-    assert policy_risk.least_risk(action("get-lead", kind=kind)) is risk
+    assert policy_risk.max_risk(action("get-lead", kind=kind)) is risk
+    assert policy_risk.min_risk(action("get-lead", kind=kind)) is risk
     assert policy_risk.call_risk(action("get-lead", kind=kind), {}) is risk
 
 
 @pytest.mark.parametrize("method", ["", "GET", "POST", "post"])
 def test_posting_says_nothing_of_a_known_read_as_kartra_posts_everything(method: str):
-    assert policy_risk.action_risk(action("get-lead", method=method)) is READ
+    assert policy_risk.max_risk(action("get-lead", method=method)) is READ
 
 
 @pytest.mark.parametrize(
     ("method", "risk"), [("PUT", WRITE), ("PATCH", WRITE), ("DELETE", DESTRUCTIVE)]
 )
 def test_another_method_raises_even_a_known_read(method: str, risk: Risk):
-    assert policy_risk.action_risk(action("get-lead", method=method)) is risk
+    assert policy_risk.max_risk(action("get-lead", method=method)) is risk
 
 
 EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
@@ -208,7 +208,7 @@ EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
 def test_editing_a_lead_is_as_dangerous_as_what_it_changes(case: str):
     arguments, risk = EDITS[case]
     assert policy_risk.call_risk(action("edit-lead"), arguments) is risk
-    assert policy_risk.command_risk(Command("edit_lead", {}, lead=arguments)) is risk
+    assert policy_risk.classify_command(Command("edit_lead", {}, lead=arguments)) is risk
 
 
 STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
@@ -240,29 +240,29 @@ STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
 @pytest.mark.parametrize("case", STATUSES)
 def test_only_pause_and_unpause_of_a_subscription_can_be_undone(case: str):
     arguments, risk = STATUSES[case]
-    assert policy_risk.command_risk(Command("modify_subscription_status", arguments)) is risk
+    assert policy_risk.classify_command(Command("modify_subscription_status", arguments)) is risk
 
 
 def test_a_command_that_is_not_known_is_destructive():
-    assert policy_risk.command_risk(Command("get_everything")) is DESTRUCTIVE
+    assert policy_risk.classify_command(Command("get_everything")) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize(
     "name", ["refund_subscription", "void_payment", "refund", "chargeLead", "autorefund", "payouts"]
 )
 def test_a_command_that_is_not_known_is_judged_by_its_words(name: str):
-    assert policy_risk.command_risk(Command(name)) is IRREVERSIBLE
+    assert policy_risk.classify_command(Command(name)) is IRREVERSIBLE
     assert policy_risk.request_risk(raw(Command(name))) is IRREVERSIBLE
 
 
 @pytest.mark.parametrize("name", ["delete_lead", "avoid_lead", "frobnicate"])
 def test_a_command_without_such_a_word_is_destructive(name: str):
-    assert policy_risk.command_risk(Command(name)) is DESTRUCTIVE
+    assert policy_risk.classify_command(Command(name)) is DESTRUCTIVE
 
 
 def test_the_lead_of_a_raw_request_and_another_address_in_the_command_change_it():
     command = Command("edit_lead", {"email": "new@b.c"}, lead={"email": "a@b.c"})
-    assert policy_risk.command_risk(command) is DESTRUCTIVE
+    assert policy_risk.classify_command(command) is DESTRUCTIVE
 
 
 # ── Actions that are not in the table ──
@@ -295,28 +295,26 @@ WORDS: Mapping[str, Risk] = {
 @pytest.mark.parametrize("kind", [*READ_TYPES, *SILENT_TYPES, "create-data-record"])
 @pytest.mark.parametrize("key", WORDS)
 def test_a_word_of_the_key_raises_whatever_the_type_says(key: str, kind: str):
-    assert policy_risk.action_risk(action(key, kind=kind)) is WORDS[key]
+    assert policy_risk.max_risk(action(key, kind=kind)) is WORDS[key]
 
 
 @pytest.mark.parametrize("verb", sorted(kartra.READ_VERBS))
 @pytest.mark.parametrize("kind", READ_TYPES)
 def test_a_read_type_with_a_read_verb_reads(kind: str, verb: str):
-    assert policy_risk.action_risk(action(f"{verb}-products", kind=kind)) is READ
-    assert policy_risk.action_risk(action(f"{verb}Products", kind=kind)) is READ
+    assert policy_risk.max_risk(action(f"{verb}-products", kind=kind)) is READ
+    assert policy_risk.max_risk(action(f"{verb}Products", kind=kind)) is READ
 
 
 @pytest.mark.parametrize("verb", ["", "create", "query", "run", "send", "export", "gets", "getter"])
 @pytest.mark.parametrize("kind", READ_TYPES)
 def test_a_read_type_without_a_read_verb_is_destructive(kind: str, verb: str):
-    assert policy_risk.action_risk(action(f"{verb}-products", kind=kind)) is DESTRUCTIVE
+    assert policy_risk.max_risk(action(f"{verb}-products", kind=kind)) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize("verb", ["get", "list", "retrieve", "search", "create", "products-get"])
 @pytest.mark.parametrize("kind", SILENT_TYPES)
 def test_a_verb_without_a_type_that_says_so_is_destructive(kind: str, verb: str):
-    assert (
-        policy_risk.action_risk(action(f"{verb}-products", kind=kind, method="GET")) is DESTRUCTIVE
-    )
+    assert policy_risk.max_risk(action(f"{verb}-products", kind=kind, method="GET")) is DESTRUCTIVE
 
 
 @pytest.mark.parametrize(
@@ -330,7 +328,7 @@ def test_a_verb_without_a_type_that_says_so_is_destructive(kind: str, verb: str)
 )
 @pytest.mark.parametrize("verb", ["get", "create", "do"])
 def test_a_type_that_says_what_it_does_is_believed_upwards(kind: str, risk: Risk, verb: str):
-    assert policy_risk.action_risk(action(f"{verb}-product", kind=kind)) is risk
+    assert policy_risk.max_risk(action(f"{verb}-product", kind=kind)) is risk
 
 
 @pytest.mark.parametrize(
@@ -345,7 +343,7 @@ def test_a_type_that_says_what_it_does_is_believed_upwards(kind: str, risk: Risk
     ],
 )
 def test_the_method_raises_what_type_and_verb_call_a_read(method: str, risk: Risk):
-    found = policy_risk.action_risk(
+    found = policy_risk.max_risk(
         action("get-product", kind="find-data-record-by-id", method=method)
     )
     assert found is risk
@@ -357,13 +355,13 @@ def test_the_method_raises_what_type_and_verb_call_a_read(method: str, risk: Ris
     st.sampled_from(["", "GET", "POST", "DELETE"]),
 )
 def test_nothing_unknown_without_a_read_type_is_a_read(key: str, kind: str, method: str):
-    assert policy_risk.action_risk(action(key, kind=kind, method=method)) > READ
+    assert policy_risk.max_risk(action(key, kind=kind, method=method)) > READ
 
 
 def test_an_action_without_a_key_is_judged_by_its_name():
-    assert policy_risk.action_risk(action("", name="Refund it")) is IRREVERSIBLE
-    assert policy_risk.action_risk(action("", name="Get it", kind="list-data-records")) is READ
-    assert policy_risk.action_risk(action("", name="Get lead")) is DESTRUCTIVE
+    assert policy_risk.max_risk(action("", name="Refund it")) is IRREVERSIBLE
+    assert policy_risk.max_risk(action("", name="Get it", kind="list-data-records")) is READ
+    assert policy_risk.max_risk(action("", name="Get lead")) is DESTRUCTIVE
 
 
 # ── Gates ──
@@ -377,16 +375,16 @@ GATED: Mapping[tuple[Gate, Risk], Verdict] = {
 
 @pytest.mark.parametrize(("gate", "risk"), list(product(Gate, Risk)))
 def test_a_gate_lets_run_asks_or_refuses(gate: Gate, risk: Risk):
-    rules = Rules({risk: gate})
-    assert gates.judge(risk, ["kartra_x"], rules) is GATED[gate, risk]
+    rules = Policy({risk: gate})
+    assert gates.evaluate(risk, ["kartra_x"], rules) is GATED[gate, risk]
     hidden = Verdict.NOT_ALLOWED if gate is Gate.DENY else None
-    assert gates.hidden(risk, ["kartra_x"], rules) is hidden
+    assert gates.hidden_reason(risk, ["kartra_x"], rules) is hidden
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(Gate, Gate)))
 def test_the_stricter_of_two_gates_does_not_depend_on_their_names(one: Gate, other: Gate):
     order = [Gate.ALLOW, Gate.FLAG, Gate.PREVIEW, Gate.HUMAN, Gate.DENY]
-    assert gates.stricter(one, other) is order[max(order.index(one), order.index(other))]
+    assert gates.strictest(one, other) is order[max(order.index(one), order.index(other))]
 
 
 @pytest.mark.parametrize(("gate", "risk"), list(product(Gate, Risk)))
@@ -395,12 +393,15 @@ def test_a_tool_takes_the_consent_arguments_if_its_risk_or_its_gate_requires_con
 ):
     names = {"kartra_x"}
     expected = risk in (DESTRUCTIVE, IRREVERSIBLE) or gate is not Gate.ALLOW
-    assert gates.gated(risk, names, Rules({risk: gate})) is expected
-    assert gates.gated(risk, names, Rules(OPEN, tools=(("kartra_x", gate),))) is expected
+    assert gates.takes_consent_arguments(risk, names, Policy({risk: gate})) is expected
+    assert (
+        gates.takes_consent_arguments(risk, names, Policy(OPEN, tools=(("kartra_x", gate),)))
+        is expected
+    )
 
 
 def test_a_risk_without_a_gate_is_refused():
-    assert gates.judge(READ, ["kartra_x"], Rules()) is Verdict.NOT_ALLOWED
+    assert gates.evaluate(READ, ["kartra_x"], Policy()) is Verdict.NOT_ALLOWED
 
 
 OPEN = dict.fromkeys(Risk, Gate.ALLOW)
@@ -408,25 +409,25 @@ OPEN = dict.fromkeys(Risk, Gate.ALLOW)
 
 @pytest.mark.parametrize("risk", Risk)
 def test_read_only_lets_reads_alone_run_and_be_listed(risk: Risk):
-    rules = Rules(OPEN, read_only=True)
+    rules = Policy(OPEN, read_only=True)
     verdict = Verdict.RUN if risk is READ else Verdict.READ_ONLY
-    assert gates.judge(risk, ["kartra_x"], rules) is verdict
-    assert gates.hidden(risk, ["kartra_x"], rules) is (None if risk is READ else verdict)
+    assert gates.evaluate(risk, ["kartra_x"], rules) is verdict
+    assert gates.hidden_reason(risk, ["kartra_x"], rules) is (None if risk is READ else verdict)
 
 
 def test_what_can_be_harmless_stays_listed_under_a_gate_of_deny():
-    rules = Rules({**OPEN, DESTRUCTIVE: Gate.DENY})
+    rules = Policy({**OPEN, DESTRUCTIVE: Gate.DENY})
     edit = action("edit-lead")
-    names = policy_risk.action_names("kartra_edit_lead", "edit-lead", "edit_lead")
-    assert gates.hidden(policy_risk.least_risk(edit), names, rules) is None
-    assert gates.judge(policy_risk.call_risk(edit, {"new_email": "x"}), names, rules) is (
+    names = policy_risk.policy_names_of_action("kartra_edit_lead", "edit-lead", "edit_lead")
+    assert gates.hidden_reason(policy_risk.min_risk(edit), names, rules) is None
+    assert gates.evaluate(policy_risk.call_risk(edit, {"new_email": "x"}), names, rules) is (
         Verdict.NOT_ALLOWED
     )
 
 
 # ── Allow and deny ──
 
-CANCEL = policy_risk.action_names(
+CANCEL = policy_risk.policy_names_of_action(
     "kartra_cancel_subscription", "cancel-subscription", "cancel_transaction"
 )
 NAMED = (
@@ -444,36 +445,36 @@ NOT_NAMED = ("kartra_cancel", "kartra_refund_transaction", "kartra_x*", "")
 
 @pytest.mark.parametrize("pattern", NAMED)
 def test_deny_takes_away_by_every_name_and_pattern(pattern: str):
-    assert gates.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
+    assert gates.evaluate(READ, CANCEL, Policy(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
 
 
 @pytest.mark.parametrize("pattern", NAMED)
 def test_allow_gives_by_every_name_and_pattern(pattern: str):
-    assert gates.judge(READ, CANCEL, Rules(OPEN, allow=("kartra_x", pattern))) is Verdict.RUN
+    assert gates.evaluate(READ, CANCEL, Policy(OPEN, allow=("kartra_x", pattern))) is Verdict.RUN
 
 
 @pytest.mark.parametrize("pattern", NOT_NAMED)
 def test_a_name_that_is_not_its_own_neither_gives_nor_takes(pattern: str):
-    assert gates.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.RUN
-    assert gates.judge(READ, CANCEL, Rules(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
+    assert gates.evaluate(READ, CANCEL, Policy(OPEN, deny=(pattern,))) is Verdict.RUN
+    assert gates.evaluate(READ, CANCEL, Policy(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
 
 
 @pytest.mark.parametrize("pattern", ["cancel_subscription", "cancelTransaction", "cancel*"])
 def test_deny_needs_no_prefix_but_allow_does(pattern: str):
-    assert gates.judge(READ, CANCEL, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
-    assert gates.judge(READ, CANCEL, Rules(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
+    assert gates.evaluate(READ, CANCEL, Policy(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
+    assert gates.evaluate(READ, CANCEL, Policy(OPEN, allow=(pattern,))) is Verdict.NOT_ALLOWED
 
 
 def test_deny_takes_a_wildcard_for_one_character():
-    rules = Rules(OPEN, deny=("kartra_refund?transaction",))
-    names = gates.command_names("refund_transaction")
-    assert gates.judge(IRREVERSIBLE, names, rules) is Verdict.NOT_ALLOWED
+    rules = Policy(OPEN, deny=("kartra_refund?transaction",))
+    names = gates.policy_names_of_command("refund_transaction")
+    assert gates.evaluate(IRREVERSIBLE, names, rules) is Verdict.NOT_ALLOWED
 
 
 def test_a_name_in_another_alphabet_matches_in_any_case():
-    names = policy_risk.action_names("kartra_get_thing_0a1b2c", "get-УДАЛИТЬ", "")
-    rules = Rules(OPEN, allow=("kartra_get-Удалить",))
-    assert gates.judge(READ, names, rules) is Verdict.RUN
+    names = policy_risk.policy_names_of_action("kartra_get_thing_0a1b2c", "get-УДАЛИТЬ", "")
+    rules = Policy(OPEN, allow=("kartra_get-Удалить",))
+    assert gates.evaluate(READ, names, rules) is Verdict.RUN
 
 
 @pytest.mark.parametrize(
@@ -485,7 +486,7 @@ def test_a_name_in_another_alphabet_matches_in_any_case():
     ],
 )
 def test_an_action_has_these_names_and_no_others(key: str, command: str, expected: set[str]):
-    assert policy_risk.action_names("t", key, command) == expected
+    assert policy_risk.policy_names_of_action("t", key, command) == expected
 
 
 @pytest.mark.parametrize(
@@ -499,51 +500,56 @@ def test_an_action_has_these_names_and_no_others(key: str, command: str, expecte
     ],
 )
 def test_a_command_has_its_own_names_and_those_of_its_action(command: str, expected: set[str]):
-    assert policy_risk.command_names(command) == {f"kartra_{name}" for name in expected}
+    assert policy_risk.policy_names_of_command(command) == {f"kartra_{name}" for name in expected}
 
 
 @pytest.mark.parametrize("command", ["refundSubscription", "Refund_Subscription", "refund_Sub_"])
 def test_deny_hits_a_raw_command_in_another_spelling(command: str):
-    names = policy_risk.command_names(command)
+    names = policy_risk.policy_names_of_command(command)
     for pattern in ("kartra_refund_sub*", "refund-sub*", "*refund_sub*"):
-        assert gates.judge(READ, names, Rules(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
+        assert gates.evaluate(READ, names, Policy(OPEN, deny=(pattern,))) is Verdict.NOT_ALLOWED
 
 
 def test_allow_and_gates_know_another_spelling_but_nothing_that_is_only_alike():
-    rules = Rules(OPEN, allow=("kartra_get_thing",))
-    assert gates.judge(READ, policy_risk.command_names("getThing"), rules) is Verdict.RUN
-    other = policy_risk.action_names("kartra_get_thing_", "get-thing-удалить", "")
-    assert gates.judge(READ, other, rules) is Verdict.NOT_ALLOWED
-    gated = Rules(OPEN, tools=(("kartra_get_thing", Gate.HUMAN),))
-    assert gates.gate_of(READ, policy_risk.command_names("getThing"), gated) is Gate.HUMAN
+    rules = Policy(OPEN, allow=("kartra_get_thing",))
+    assert (
+        gates.evaluate(READ, policy_risk.policy_names_of_command("getThing"), rules) is Verdict.RUN
+    )
+    other = policy_risk.policy_names_of_action("kartra_get_thing_", "get-thing-удалить", "")
+    assert gates.evaluate(READ, other, rules) is Verdict.NOT_ALLOWED
+    gated = Policy(OPEN, tools=(("kartra_get_thing", Gate.HUMAN),))
+    assert (
+        gates.resolve_gate(READ, policy_risk.policy_names_of_command("getThing"), gated)
+        is Gate.HUMAN
+    )
 
 
 @pytest.mark.parametrize(("allow", "deny"), list(product(NAMED, NAMED)))
 def test_deny_wins_over_allow(allow: str, deny: str):
-    rules = Rules(OPEN, allow=(allow,), deny=(deny,))
-    assert gates.judge(READ, CANCEL, rules) is Verdict.NOT_ALLOWED
+    rules = Policy(OPEN, allow=(allow,), deny=(deny,))
+    assert gates.evaluate(READ, CANCEL, rules) is Verdict.NOT_ALLOWED
 
 
 def test_an_action_whose_name_was_suffixed_is_denied_by_either_name():
-    names = policy_risk.action_names("kartra_get_thing_0a1b2c", "get-thing", "")
+    names = policy_risk.policy_names_of_action("kartra_get_thing_0a1b2c", "get-thing", "")
     for name in ("kartra_get_thing", "kartra_get-thing", "kartra_get_thing_0a1b2c"):
-        assert gates.judge(READ, names, Rules(OPEN, deny=(name,))) is Verdict.NOT_ALLOWED
+        assert gates.evaluate(READ, names, Policy(OPEN, deny=(name,))) is Verdict.NOT_ALLOWED
 
 
 @pytest.mark.parametrize("own", ["kartra_status", "kartra_read_more"])
 def test_the_tools_that_always_stay_do(own: str):
-    rules = Rules(OPEN, read_only=True, allow=("kartra_x",), deny=("*", own))
-    assert gates.judge(READ, [own], rules) is Verdict.RUN
-    assert gates.hidden(READ, [own], rules) is None
-    assert gates.listed((own,), rules)
-    assert gates.judge(READ, [own], Rules()) is Verdict.RUN
+    rules = Policy(OPEN, read_only=True, allow=("kartra_x",), deny=("*", own))
+    assert gates.evaluate(READ, [own], rules) is Verdict.RUN
+    assert gates.hidden_reason(READ, [own], rules) is None
+    assert gates.passes_allow_deny((own,), rules)
+    assert gates.evaluate(READ, [own], Policy()) is Verdict.RUN
 
 
 @pytest.mark.parametrize("key", ["status", "read-more", "read_more", "Status"])
 def test_an_action_that_is_called_like_them_does_not(key: str):
     spelled = f"kartra_{key.lower().replace('-', '_')}"
-    names = policy_risk.action_names(f"{spelled}_0a1b2c", key, "")
-    assert gates.judge(READ, names, Rules(OPEN, deny=("*",))) is Verdict.NOT_ALLOWED
+    names = policy_risk.policy_names_of_action(f"{spelled}_0a1b2c", key, "")
+    assert gates.evaluate(READ, names, Policy(OPEN, deny=("*",))) is Verdict.NOT_ALLOWED
 
 
 # ── Raw requests ──
@@ -593,66 +599,66 @@ def test_a_raw_request_is_as_dangerous_as_its_worst_command(case: str):
 
 TAG, UNTAG, REFUND = Command("assign_tag"), Command("unassign_tag"), Command("refund_transaction")
 FLAGS = {**OPEN, DESTRUCTIVE: Gate.FLAG, IRREVERSIBLE: Gate.FLAG}
-JUDGED: Mapping[str, tuple[Call, Rules, Verdict]] = {
-    "a write runs": (raw_call(TAG), Rules(FLAGS), Verdict.RUN),
+JUDGED: Mapping[str, tuple[Call, Policy, Verdict]] = {
+    "a write runs": (raw_call(TAG), Policy(FLAGS), Verdict.RUN),
     "a destructive command among writes asks": (
         raw_call(TAG, UNTAG),
-        Rules(FLAGS),
+        Policy(FLAGS),
         Verdict.CONFIRM,
     ),
     "the gate of the lesser risk still asks": (
         raw_call(UNTAG, REFUND),
-        Rules({**OPEN, DESTRUCTIVE: Gate.FLAG}),
+        Policy({**OPEN, DESTRUCTIVE: Gate.FLAG}),
         Verdict.CONFIRM,
     ),
     "the gate of the lesser risk still denies": (
         raw_call(UNTAG, REFUND),
-        Rules({**OPEN, DESTRUCTIVE: Gate.DENY}),
+        Policy({**OPEN, DESTRUCTIVE: Gate.DENY}),
         Verdict.NOT_ALLOWED,
     ),
     "a denied command among others": (
         raw_call(TAG, UNTAG),
-        Rules(OPEN, deny=("kartra_unassign_tag",)),
+        Policy(OPEN, deny=("kartra_unassign_tag",)),
         Verdict.NOT_ALLOWED,
     ),
     "a command denied by the key of its action": (
         raw_call(Command("subscribe_lead_to_sequence_at_step")),
-        Rules(OPEN, deny=("kartra_subscribe-lead-to-sequence",)),
+        Policy(OPEN, deny=("kartra_subscribe-lead-to-sequence",)),
         Verdict.NOT_ALLOWED,
     ),
     "a command denied by the tool of its action": (
         raw_call(Command("cancel_transaction")),
-        Rules(OPEN, deny=("kartra_cancel_subscription",)),
+        Policy(OPEN, deny=("kartra_cancel_subscription",)),
         Verdict.NOT_ALLOWED,
     ),
     "a command denied by a pattern": (
         raw_call(TAG),
-        Rules(OPEN, deny=("*tag*",)),
+        Policy(OPEN, deny=("*tag*",)),
         Verdict.NOT_ALLOWED,
     ),
     "the tool itself denied": (
         raw_call(TAG),
-        Rules(OPEN, deny=("kartra_proxy_write",)),
+        Policy(OPEN, deny=("kartra_proxy_write",)),
         Verdict.NOT_ALLOWED,
     ),
     "only the tool allowed": (
         raw_call(TAG),
-        Rules(OPEN, allow=("kartra_proxy_write",)),
+        Policy(OPEN, allow=("kartra_proxy_write",)),
         Verdict.NOT_ALLOWED,
     ),
     "the tool and the command allowed": (
         raw_call(TAG),
-        Rules(OPEN, allow=("kartra_proxy_*", "kartra_assign_tag")),
+        Policy(OPEN, allow=("kartra_proxy_*", "kartra_assign_tag")),
         Verdict.RUN,
     ),
     "a write of a read-only server": (
         raw_call(Command("get_lead"), TAG),
-        Rules(OPEN, read_only=True),
+        Policy(OPEN, read_only=True),
         Verdict.READ_ONLY,
     ),
     "a read under the write tool of a read-only server": (
         raw_call(Command("get_lead")),
-        Rules(OPEN, read_only=True),
+        Policy(OPEN, read_only=True),
         Verdict.READ_ONLY,
     ),
 }
@@ -661,48 +667,48 @@ JUDGED: Mapping[str, tuple[Call, Rules, Verdict]] = {
 @pytest.mark.parametrize("case", JUDGED)
 def test_of_a_raw_request_the_strictest_verdict_counts(case: str):
     call, rules, verdict = JUDGED[case]
-    assert gates.judge_call(call, rules) is verdict
+    assert gates.evaluate_call(call, rules) is verdict
 
 
 def action_call(risk: Risk) -> Call:
     return Call("kartra_x", "X", action("x"), risk, frozenset({"kartra_x"}))
 
 
-CALL_GATES: Mapping[str, tuple[Call, Rules, Gate]] = {
-    "an action by its risk": (action_call(WRITE), Rules({WRITE: Gate.FLAG}), Gate.FLAG),
+CALL_GATES: Mapping[str, tuple[Call, Policy, Gate]] = {
+    "an action by its risk": (action_call(WRITE), Policy({WRITE: Gate.FLAG}), Gate.FLAG),
     "an action without a gate for its risk": (
         action_call(WRITE),
-        Rules({READ: OPEN[READ]}),
+        Policy({READ: OPEN[READ]}),
         Gate.DENY,
     ),
     "an action by its name": (
         action_call(WRITE),
-        Rules(OPEN, tools=(("kartra_x", Gate.PREVIEW),)),
+        Policy(OPEN, tools=(("kartra_x", Gate.PREVIEW),)),
         Gate.PREVIEW,
     ),
     "an action, not by a command of its name": (
         replace(action_call(WRITE), commands=(UNTAG,)),
-        Rules(FLAGS),
+        Policy(FLAGS),
         Gate.ALLOW,
     ),
     "a raw request by a command's risk": (
         raw_call(TAG, UNTAG),
-        Rules({**OPEN, DESTRUCTIVE: Gate.FLAG}),
+        Policy({**OPEN, DESTRUCTIVE: Gate.FLAG}),
         Gate.FLAG,
     ),
     "a raw request by the gate of the lesser risk": (
         raw_call(UNTAG, REFUND),
-        Rules({**OPEN, DESTRUCTIVE: Gate.HUMAN, IRREVERSIBLE: Gate.FLAG}),
+        Policy({**OPEN, DESTRUCTIVE: Gate.HUMAN, IRREVERSIBLE: Gate.FLAG}),
         Gate.HUMAN,
     ),
     "a raw request by a command's name": (
         raw_call(TAG, UNTAG),
-        Rules(OPEN, tools=(("kartra_assign_tag", Gate.HUMAN),)),
+        Policy(OPEN, tools=(("kartra_assign_tag", Gate.HUMAN),)),
         Gate.HUMAN,
     ),
     "a raw request by its tool": (
         raw_call(TAG),
-        Rules(OPEN, tools=(("kartra_proxy_write", Gate.PREVIEW),)),
+        Policy(OPEN, tools=(("kartra_proxy_write", Gate.PREVIEW),)),
         Gate.PREVIEW,
     ),
 }
@@ -711,49 +717,51 @@ CALL_GATES: Mapping[str, tuple[Call, Rules, Gate]] = {
 @pytest.mark.parametrize("case", CALL_GATES)
 def test_a_call_passes_the_strictest_gate_of_its_tool_and_commands(case: str):
     call, rules, gate = CALL_GATES[case]
-    assert gates.call_gate(call, rules) is gate
-    assert gates.asks(call, rules) is (gate in (Gate.PREVIEW, Gate.HUMAN))
+    assert gates.resolve_call_gate(call, rules) is gate
+    assert gates.needs_consent_flow(call, rules) is (gate in (Gate.PREVIEW, Gate.HUMAN))
 
 
 def test_an_action_is_judged_by_its_risk_and_its_names():
-    assert gates.judge_call(action_call(WRITE), Rules({WRITE: Gate.ALLOW})) is Verdict.RUN
-    assert gates.judge_call(action_call(WRITE), Rules({WRITE: Gate.FLAG})) is Verdict.CONFIRM
-    assert gates.judge_call(action_call(WRITE), Rules(OPEN, read_only=True)) is Verdict.READ_ONLY
-    denied = Rules(OPEN, deny=("kartra_x",))
-    assert gates.judge_call(action_call(WRITE), denied) is Verdict.NOT_ALLOWED
+    assert gates.evaluate_call(action_call(WRITE), Policy({WRITE: Gate.ALLOW})) is Verdict.RUN
+    assert gates.evaluate_call(action_call(WRITE), Policy({WRITE: Gate.FLAG})) is Verdict.CONFIRM
+    assert (
+        gates.evaluate_call(action_call(WRITE), Policy(OPEN, read_only=True)) is Verdict.READ_ONLY
+    )
+    denied = Policy(OPEN, deny=("kartra_x",))
+    assert gates.evaluate_call(action_call(WRITE), denied) is Verdict.NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
     ("risk", "rules", "gate"),
     [
-        (WRITE, Rules({WRITE: Gate.FLAG}), Gate.FLAG),
-        (WRITE, Rules({WRITE: Gate.ALLOW}), Gate.ALLOW),
-        (WRITE, Rules({READ: Gate.ALLOW}), Gate.DENY),
-        (WRITE, Rules(OPEN, tools=(("kartra_x", Gate.HUMAN),)), Gate.HUMAN),
-        (WRITE, Rules(OPEN, tools=(("kartra_y", Gate.HUMAN),)), Gate.ALLOW),
-        (WRITE, Rules(OPEN, read_only=True), Gate.DENY),
-        (READ, Rules(OPEN, read_only=True), Gate.ALLOW),
-        (WRITE, Rules(OPEN, deny=("kartra_x",)), Gate.DENY),
-        (WRITE, Rules(OPEN, allow=("kartra_y",)), Gate.DENY),
+        (WRITE, Policy({WRITE: Gate.FLAG}), Gate.FLAG),
+        (WRITE, Policy({WRITE: Gate.ALLOW}), Gate.ALLOW),
+        (WRITE, Policy({READ: Gate.ALLOW}), Gate.DENY),
+        (WRITE, Policy(OPEN, tools=(("kartra_x", Gate.HUMAN),)), Gate.HUMAN),
+        (WRITE, Policy(OPEN, tools=(("kartra_y", Gate.HUMAN),)), Gate.ALLOW),
+        (WRITE, Policy(OPEN, read_only=True), Gate.DENY),
+        (READ, Policy(OPEN, read_only=True), Gate.ALLOW),
+        (WRITE, Policy(OPEN, deny=("kartra_x",)), Gate.DENY),
+        (WRITE, Policy(OPEN, allow=("kartra_y",)), Gate.DENY),
     ],
 )
-def test_the_gate_in_force_is_that_of_the_rules_or_deny(risk: Risk, rules: Rules, gate: Gate):
-    assert gates.effective_gate(risk, iter(["kartra_x"]), rules) is gate
+def test_the_gate_in_force_is_that_of_the_rules_or_deny(risk: Risk, rules: Policy, gate: Gate):
+    assert gates.resolve_effective_gate(risk, iter(["kartra_x"]), rules) is gate
 
 
 def test_a_tool_that_is_always_allowed_is_allowed_without_a_gate():
-    assert gates.effective_gate(READ, ["kartra_status"], Rules()) is Gate.ALLOW
+    assert gates.resolve_effective_gate(READ, ["kartra_status"], Policy()) is Gate.ALLOW
 
 
 def test_the_gates_of_tools_are_listed_by_command_and_risk():
-    rules = Rules(FLAGS, tools=(("kartra_edit_lead", Gate.HUMAN), ("kartra_other", Gate.PREVIEW)))
-    assert gates.tool_gates(["kartra_edit_lead", "kartra_other"], rules) == {
+    rules = Policy(FLAGS, tools=(("kartra_edit_lead", Gate.HUMAN), ("kartra_other", Gate.PREVIEW)))
+    assert gates.expand_tool_gates(["kartra_edit_lead", "kartra_other"], rules) == {
         "kartra_edit_lead (write)": Gate.HUMAN,
         "kartra_edit_lead (destructive)": Gate.HUMAN,
         **{f"kartra_other ({risk.label})": Gate.PREVIEW for risk in Risk},
     }
-    closed = Rules({**FLAGS, WRITE: Gate.DENY}, tools=rules.tools)
-    assert gates.tool_gates(["kartra_edit_lead"], closed) == {
+    closed = Policy({**FLAGS, WRITE: Gate.DENY}, tools=rules.tools)
+    assert gates.expand_tool_gates(["kartra_edit_lead"], closed) == {
         "kartra_edit_lead (write)": Gate.DENY,
         "kartra_edit_lead (destructive)": Gate.HUMAN,
     }
@@ -762,19 +770,19 @@ def test_the_gates_of_tools_are_listed_by_command_and_risk():
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        (Rules(OPEN), True),
-        (Rules(FLAGS, tools=(("kartra_x", Gate.HUMAN),)), True),
-        (Rules(), False),
-        (Rules({READ: Gate.ALLOW, WRITE: Gate.ALLOW, DESTRUCTIVE: Gate.ALLOW}), False),
-        (Rules({**OPEN, IRREVERSIBLE: Gate.DENY}), False),
-        (Rules(OPEN, tools=(("kartra_x", Gate.DENY),)), False),
-        (Rules(OPEN, read_only=True), False),
-        (Rules(OPEN, allow=("kartra_x",)), False),
-        (Rules(OPEN, deny=("kartra_x",)), False),
+        (Policy(OPEN), True),
+        (Policy(FLAGS, tools=(("kartra_x", Gate.HUMAN),)), True),
+        (Policy(), False),
+        (Policy({READ: Gate.ALLOW, WRITE: Gate.ALLOW, DESTRUCTIVE: Gate.ALLOW}), False),
+        (Policy({**OPEN, IRREVERSIBLE: Gate.DENY}), False),
+        (Policy(OPEN, tools=(("kartra_x", Gate.DENY),)), False),
+        (Policy(OPEN, read_only=True), False),
+        (Policy(OPEN, allow=("kartra_x",)), False),
+        (Policy(OPEN, deny=("kartra_x",)), False),
     ],
 )
-def test_rules_that_hide_nothing_have_no_denial_and_no_list(rules: Rules, *, expected: bool):
-    assert gates.hides_nothing(rules) is expected
+def test_rules_that_hide_nothing_have_no_denial_and_no_list(rules: Policy, *, expected: bool):
+    assert gates.is_unrestricted(rules) is expected
 
 
 @given(
@@ -786,9 +794,9 @@ def test_rules_that_hide_nothing_have_no_denial_and_no_list(rules: Rules, *, exp
 def test_no_command_gets_through_in_company_that_is_stopped_alone(
     names: list[str], *, destructive: Gate, irreversible: Gate, read_only: bool
 ):
-    rules = Rules({**OPEN, DESTRUCTIVE: destructive, IRREVERSIBLE: irreversible}, read_only)
-    together = gates.judge_call(raw_call(*map(Command, names)), rules)
+    rules = Policy({**OPEN, DESTRUCTIVE: destructive, IRREVERSIBLE: irreversible}, read_only)
+    together = gates.evaluate_call(raw_call(*map(Command, names)), rules)
     order = [Verdict.RUN, Verdict.CONFIRM, Verdict.NOT_ALLOWED, Verdict.READ_ONLY]
     for name in names:
-        alone = gates.judge_call(raw_call(Command(name)), rules)
+        alone = gates.evaluate_call(raw_call(Command(name)), rules)
         assert order.index(together) >= order.index(alone)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.policy.fingerprint import described, digest, loosened
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import Limits
-from kartra_mcp.policy.policy_file import read_policy_file
+from kartra_mcp.policy.policy_file import parse_policy_file
 from kartra_mcp.settings import read_settings
 
 WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk.WRITE, Risk.DESTRUCTIVE, Risk.IRREVERSIBLE
@@ -40,8 +40,8 @@ mail_per_hour = 20
 
 
 def test_a_good_file():
-    found = read_policy_file(GOOD)
-    assert found.faults == ()
+    found = parse_policy_file(GOOD)
+    assert found.errors == ()
     assert found.gates == {DESTRUCTIVE: Gate.PREVIEW, IRREVERSIBLE: Gate.HUMAN}
     assert dict(found.tools) == {
         "kartra_assign_tag": Gate.FLAG,
@@ -56,8 +56,8 @@ def test_a_good_file():
 
 
 def test_an_empty_file():
-    found = read_policy_file("")
-    assert (found.gates, found.tools, found.caps, found.faults) == ({}, (), {}, ())
+    found = parse_policy_file("")
+    assert (found.gates, found.tools, found.caps, found.errors) == ({}, (), {}, ())
 
 
 BAD = {
@@ -84,17 +84,17 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_the_strictest_and_named(name):
     text, named = BAD[name]
-    found = read_policy_file(text)
+    found = parse_policy_file(text)
     assert found.gates == NOTHING_WRITES
-    assert any(named in why for why, _ in found.faults), found.faults
+    assert any(named in why for why, _ in found.errors), found.errors
     assert all(gate is Gate.DENY for pattern, gate in found.tools if pattern == "kartra_x")
     assert all(value == 0 for value in found.caps.values())
 
 
 @given(st.text(max_size=200))
 def test_no_text_stops_it(text):
-    found = read_policy_file(text)
-    assert found.faults == () or found.gates == NOTHING_WRITES
+    found = parse_policy_file(text)
+    assert found.errors == () or found.gates == NOTHING_WRITES
 
 
 def settings(tmp_path, text: str | None, **more: str) -> Any:
@@ -231,8 +231,8 @@ def policy(limits: Limits | None = None, *, outside: bool = False, **rules: Any)
         **rules.pop("gates", {}),
     }
     tools = tuple((name, Gate(gate)) for name, gate in rules.pop("tools", {}).items())
-    made = Rules(gates, tools=tools, **rules)
-    return described(made, limits or Limits(), outside=outside)
+    made = Policy(gates, tools=tools, **rules)
+    return policy_as_dict(made, limits or Limits(), outside=outside)
 
 
 USUAL = policy()
@@ -291,23 +291,25 @@ LOOSER: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("name", LOOSER)
 def test_a_looser_policy(name):
     before, now, told = LOOSER[name]
-    assert loosened(before, now) == told
-    assert loosened(before, before) == loosened(now, now) == []
-    assert digest(before) != digest(now)
+    assert relaxations(before, now) == told
+    assert relaxations(before, before) == relaxations(now, now) == []
+    assert policy_digest(before) != policy_digest(now)
 
 
 @pytest.mark.parametrize("name", sorted(set(LOOSER) - {"a tool's gate is new, and looser"}))
 def test_a_stricter_policy_is_no_looser_one(name):
     before, now, _ = LOOSER[name]
     if name != "a tool that is not known":
-        assert loosened(now, before) == []
+        assert relaxations(now, before) == []
 
 
 def test_a_pattern_beside_a_name():
     """The strictest of those that fit holds, so a looser one beside it changes nothing."""
     before = policy(tools={"kartra_*": "human"})
-    assert loosened(before, policy(tools={"kartra_*": "human", "kartra_assign_tag": "flag"})) == []
-    fewer = loosened(before, policy(tools={"kartra_*_tag": "human"}))
+    assert (
+        relaxations(before, policy(tools={"kartra_*": "human", "kartra_assign_tag": "flag"})) == []
+    )
+    fewer = relaxations(before, policy(tools={"kartra_*_tag": "human"}))
     assert "gate of kartra_refund_transaction (irreversible): human to preview" in fewer
     assert not any("assign_tag" in line for line in fewer)
 

@@ -10,7 +10,7 @@ from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
 from kartra_mcp.catalogue.catalogue import build
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Rules
+from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Policy
 from kartra_mcp.server.guide import guide
 from kartra_mcp.server.resources import (
     CONSENT,
@@ -34,7 +34,7 @@ GATED = {
     Risk.DESTRUCTIVE: Gate.FLAG,
     Risk.IRREVERSIBLE: Gate.PREVIEW,
 }
-RULES = Rules(GATED)
+RULES = Policy(GATED)
 
 
 def read(uri, rules=RULES, limits=None):
@@ -85,7 +85,7 @@ def test_the_catalogue_has_every_tool_with_its_action_risk_and_gate():
 
 def test_the_catalogue_shows_the_gate_of_a_tools_own():
     own = (("kartra_refund_*", Gate.HUMAN), ("kartra_edit_lead", Gate.PREVIEW))
-    found = tools(Rules(GATED, tools=own))
+    found = tools(Policy(GATED, tools=own))
 
     assert found["kartra_refund_transaction"]["gate"] == "human"
     assert found["kartra_edit_lead"]["gate"] == "preview"
@@ -94,17 +94,17 @@ def test_the_catalogue_shows_the_gate_of_a_tools_own():
 
 
 def test_the_catalogue_leaves_out_what_the_rules_hide():
-    assert "kartra_assign_tag" not in tools(Rules(GATED, read_only=True))
-    assert "kartra_proxy_write" not in tools(Rules(GATED, read_only=True))
-    assert "kartra_refund_transaction" not in tools(Rules(GATED, deny=("*refund*",)))
-    assert "kartra_refund_transaction" not in tools(Rules({**GATED, Risk.IRREVERSIBLE: Gate.DENY}))
-    allowed = Rules(GATED, allow=("kartra_get_lead",))
+    assert "kartra_assign_tag" not in tools(Policy(GATED, read_only=True))
+    assert "kartra_proxy_write" not in tools(Policy(GATED, read_only=True))
+    assert "kartra_refund_transaction" not in tools(Policy(GATED, deny=("*refund*",)))
+    assert "kartra_refund_transaction" not in tools(Policy({**GATED, Risk.IRREVERSIBLE: Gate.DENY}))
+    allowed = Policy(GATED, allow=("kartra_get_lead",))
     assert set(tools(allowed)) == {"kartra_get_lead"} | ALWAYS_ALLOWED
 
 
 def test_the_policy_tells_rules_limits_and_what_consent_means():
     own = (("kartra_refund_*", Gate.HUMAN),)
-    rules = Rules(GATED, allow=("kartra_get_*",), deny=("*page*",), tools=own)
+    rules = Policy(GATED, allow=("kartra_get_*",), deny=("*page*",), tools=own)
     found = read("kartra://policy", rules, {"timeout": 50.0, "cap_refund": None})
 
     assert found == {
@@ -127,9 +127,9 @@ def test_the_policy_tells_rules_limits_and_what_consent_means():
 
 
 def test_a_risk_without_a_gate_and_writes_under_read_only_are_denied_in_the_policy():
-    assert read("kartra://policy", Rules())["gates"]["read"] == "deny"
+    assert read("kartra://policy", Policy())["gates"]["read"] == "deny"
     assert read("kartra://policy")["allow"] == "all"
-    gates = read("kartra://policy", Rules(GATED, read_only=True))["gates"]
+    gates = read("kartra://policy", Policy(GATED, read_only=True))["gates"]
     assert gates == {
         "read": "allow",
         "write": "deny",
@@ -156,7 +156,9 @@ def test_limits_are_those_that_the_settings_have_and_nothing_secret():
 
 
 def test_names_from_membrane_are_cleaned():
-    said = read_resource("kartra://policy", CATALOGUE, OWN, Rules(GATED, deny=("a\u202eb",)), {})[1]
+    said = read_resource("kartra://policy", CATALOGUE, OWN, Policy(GATED, deny=("a\u202eb",)), {})[
+        1
+    ]
 
     assert "\u202e" not in said
 

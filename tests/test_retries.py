@@ -7,7 +7,7 @@ from door import action, both_eras, call, connect, healthy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.calls.retry import retry_after
+from kartra_mcp.calls.retry import retry_delay
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.membrane.limiter import Pace
@@ -122,7 +122,7 @@ READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
 def test_a_call_is_retried_only_if_it_was_certainly_not_executed(
     problem: KartraMCPError, risk: Risk, tries: int, seconds: float | None
 ):
-    assert retry_after(problem, risk, tries) == seconds
+    assert retry_delay(problem, risk, tries) == seconds
 
 
 def test_a_bucket_of_one_second_goes_at_once_and_the_rest_in_step():

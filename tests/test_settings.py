@@ -172,9 +172,9 @@ def test_several_bad_values_are_each_named():
 
 
 def test_a_list_that_names_nothing_allows_nothing():
-    rules = policy.Rules(dict.fromkeys(Risk, Gate.ALLOW), allow=read({"ALLOW": ","}).allow)
-    names = policy_risk.action_names("kartra_get_lead", "get-lead", "get_lead")
-    assert policy.judge(Risk.READ, names, rules) is policy.Verdict.NOT_ALLOWED
+    rules = policy.Policy(dict.fromkeys(Risk, Gate.ALLOW), allow=read({"ALLOW": ","}).allow)
+    names = policy_risk.policy_names_of_action("kartra_get_lead", "get-lead", "get_lead")
+    assert policy.evaluate(Risk.READ, names, rules) is policy.Verdict.NOT_ALLOWED
 
 
 def test_reads_and_writes_always_run():
@@ -310,8 +310,8 @@ def test_no_environment_raises_or_widens(env: dict[str, str]):
     for name, on in (("READ_ONLY", settings.read_only), ("SANDBOX", settings.sandbox)):
         said = env.get(f"KARTRA_MCP_{name}", "").strip().lower()
         assert on or said in unset or said.startswith("${user_config")
-    names = policy_risk.action_names("kartra_get_lead", "get-lead", "get_lead")
-    policy.listed(tuple(names), policy.Rules(settings.gates, allow=settings.allow))
+    names = policy_risk.policy_names_of_action("kartra_get_lead", "get-lead", "get_lead")
+    policy.passes_allow_deny(tuple(names), policy.Policy(settings.gates, allow=settings.allow))
     if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.errors:
         assert settings.allow or "${user_config" in env["KARTRA_MCP_ALLOW"]
 

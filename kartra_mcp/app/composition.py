@@ -19,7 +19,7 @@ from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import Finder
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.client import Membrane
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.processes import runner
 from kartra_mcp.server.mcp_server import MCPServer
 from kartra_mcp.server.resource_reader import ResourceReader
@@ -69,13 +69,13 @@ def compose(
     return Composed(mcp, membrane, state, tools)
 
 
-def rules_of(settings: Settings) -> Rules:
-    return Rules(
+def rules_of(settings: Settings) -> Policy:
+    return Policy(
         settings.gates, settings.read_only, settings.allow, settings.deny, settings.tool_gates
     )
 
 
-def _writes(settings: Settings, rules: Rules, clock: Callable[[], float]) -> Writes:
+def _writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> Writes:
     """The writes on this folder's ledger; imported when first needed, not at the start."""
     from kartra_mcp.app.page_launcher import Starter
     from kartra_mcp.calls.writes import Writes

@@ -25,7 +25,7 @@ from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.models import ActionResult, Call
 from kartra_mcp.core.sanitize import sanitize_and_dump, truncate
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules, refuse
+from kartra_mcp.policy.gates import Policy, raise_for_verdict
 from kartra_mcp.settings import Settings
 
 FOUND = 10
@@ -42,7 +42,7 @@ class Tools:
     """
 
     settings: Settings
-    rules: Rules
+    rules: Policy
     exposure: Exposure
     finder: Finder
     account: Account
@@ -71,7 +71,7 @@ class Tools:
         own = OWN_TOOLS.get(name)
         if own is None:
             return self._answer(await self._own_name(name, given, deadline, client))
-        refuse(self.exposure.hidden_own(own, self.account.served.catalogue))
+        raise_for_verdict(self.exposure.hidden_own(own, self.account.served.catalogue))
         if own is builtin_tools.READ_MORE:
             return self._read_more(given)
         return self._answer(await self._own(own, given or {}, deadline, client))
@@ -80,7 +80,7 @@ class Tools:
         self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
     ) -> Done:
         def call(entry: Entry) -> Call:
-            gated = gates.gated(entry.risk, entry.names, self.rules)
+            gated = gates.takes_consent_arguments(entry.risk, entry.names, self.rules)
             return catalogue.call_of(entry, given, gated=gated)
 
         return await self._action(name, call, deadline, client)
@@ -99,7 +99,7 @@ class Tools:
         self, name: str, call_of: Callable[[Entry], Call], deadline: Deadline, client: ClientContext
     ) -> Done:
         entry = await self.account.entry(name, deadline)
-        refuse(self.exposure.hidden(entry))
+        raise_for_verdict(self.exposure.hidden(entry))
         call = call_of(entry)
 
         def current() -> Call:
@@ -155,7 +155,7 @@ class Tools:
 
     async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.entry(run_by_name.action_named(given["action"]), deadline)
-        refuse(self.exposure.hidden(entry))
+        raise_for_verdict(self.exposure.hidden(entry))
         return ActionResult(run_by_name.described(entry, self.rules))
 
     def _read_more(self, given: Mapping[str, Any] | None) -> Answer:

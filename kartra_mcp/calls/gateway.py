@@ -32,7 +32,7 @@ from kartra_mcp.kartra.errors import raise_for_error
 from kartra_mcp.membrane.client import Membrane, Record, ToDo
 from kartra_mcp.membrane.responses import RunLog, raise_for_status
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules, Verdict, not_allowed, read_only
+from kartra_mcp.policy.gates import Policy, Verdict, not_allowed_error, read_only
 
 if TYPE_CHECKING:
     from kartra_mcp.calls.writes import Writes
@@ -52,7 +52,7 @@ class Gateway:
 
     membrane: Membrane
     account: Account
-    rules: Rules
+    rules: Policy
     writes: Callable[[], Writes]
 
     async def run(
@@ -75,7 +75,7 @@ class Gateway:
             connection = await self._connection(call, deadline)
             call = current()
             self.permit(call)
-            if call.writes or gates.asks(call, self.rules):
+            if call.writes or gates.needs_consent_flow(call, self.rules):
                 return await self._write(call, connection, deadline, client)
             return Done(await self._tried(call, connection, deadline))
         except KartraMCPError as problem:
@@ -87,11 +87,11 @@ class Gateway:
 
     def permit(self, call: Call) -> None:
         """Raise unless policy lets the call run and, under gate flag, the flag is set."""
-        match gates.judge_call(call, self.rules):
+        match gates.evaluate_call(call, self.rules):
             case Verdict.READ_ONLY:
                 raise read_only()
             case Verdict.NOT_ALLOWED:
-                raise not_allowed()
+                raise not_allowed_error()
             case Verdict.CONFIRM if self._lacks_flag(call):
                 raise confirmation.required(call)
             case _:
@@ -156,7 +156,7 @@ class Gateway:
             require_usable(found.connection)
 
     def _lacks_flag(self, call: Call) -> bool:
-        flagged = gates.call_gate(call, self.rules) is Gate.FLAG and not call.consent.repeat
+        flagged = gates.resolve_call_gate(call, self.rules) is Gate.FLAG and not call.consent.repeat
         return flagged and not call.consent.confirm
 
     async def _connection(self, call: Call, deadline: Deadline) -> Connection:
@@ -186,7 +186,7 @@ class Gateway:
             try:
                 return await self._once(call, connection, to_do)
             except KartraMCPError as problem:
-                wait = retry.retry_after(problem, call.risk, tries)
+                wait = retry.retry_delay(problem, call.risk, tries)
                 if wait is None or not deadline.allows_start(call.writes, after=wait):
                     raise
                 await anyio.sleep(wait)

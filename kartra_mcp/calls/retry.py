@@ -5,17 +5,17 @@ from __future__ import annotations
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed, Risk
 
-MOST_RETRIES = 3
+MAX_RETRIES = 3
 
 
-def retry_after(problem: KartraMCPError, risk: Risk, tries: int) -> float | None:
+def retry_delay(problem: KartraMCPError, risk: Risk, tries: int) -> float | None:
     """Seconds after which a call is tried again, or None.
 
     Only what says that it was not executed is repeated, an irreversible call not even then; and
     a read once, when there was no readable answer.
     """
     turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
-    if turned_away and risk < Risk.IRREVERSIBLE and tries < MOST_RETRIES:
+    if turned_away and risk < Risk.IRREVERSIBLE and tries < MAX_RETRIES:
         return 1.0
     unread = risk is Risk.READ and not problem.has_response and tries == 0
     return 0.0 if unread else None

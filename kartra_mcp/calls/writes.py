@@ -23,8 +23,8 @@ from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, moment, new_intent_id
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy import gates as policy
-from kartra_mcp.policy.fingerprint import described, digest, loosened
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import Limits
 
 KEPT_FACTS = (
@@ -64,7 +64,7 @@ class Writes:
     """Every write of this server, on one ledger, under one policy."""
 
     ledger: Ledger
-    rules: Rules
+    rules: Policy
     limits: Limits
     actor: str
     sandbox: bool = False
@@ -76,7 +76,7 @@ class Writes:
 
     @property
     def policy(self) -> dict[str, Any]:
-        return described(self.rules, self.limits, outside=self.outside)
+        return policy_as_dict(self.rules, self.limits, outside=self.outside)
 
     async def open(self) -> None:
         """Once: what died with another process is unknown now, and a looser policy is a line."""
@@ -99,7 +99,7 @@ class Writes:
             return {"usable": False, "problem": problem.message, "remedy": problem.remedy}
         return {
             "usable": True,
-            "policy": digest(self.policy),
+            "policy": policy_digest(self.policy),
             "policy_since": moment(newest["at"]) if "at" in newest else None,
             "loosened": newest.get("loosened", []),
             "unknown": [line["intent"] for line in unknown],
@@ -204,7 +204,7 @@ class Writes:
         return reply, _receipt(recorded.intent, call, missed)
 
     async def _gate(self, call: Call) -> Gate:
-        gate = policy.call_gate(call, self.rules)
+        gate = policy.resolve_call_gate(call, self.rules)
         mails = _mails(call)
         if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
@@ -221,7 +221,7 @@ class Writes:
             connection_created=connection.created_at,
             action=operation.id if is_action else "raw request",
             revision=operation.revision if is_action else "",
-            policy=digest(self.policy),
+            policy=policy_digest(self.policy),
         )
 
     def _draft(
@@ -277,9 +277,11 @@ class Writes:
         self.ledger.lead_key("")  # its key is read once, here, off the event loop
         now = self.policy
         before = self.ledger.newest("policy")
-        if before is None or before.get("digest") != digest(now):
-            looser = loosened(before.get("policy", {}), now) if before else []
-            self.ledger.note("policy", {"digest": digest(now), "policy": now, "loosened": looser})
+        if before is None or before.get("digest") != policy_digest(now):
+            looser = relaxations(before.get("policy", {}), now) if before else []
+            self.ledger.note(
+                "policy", {"digest": policy_digest(now), "policy": now, "loosened": looser}
+            )
 
 
 SHOWN_TO_A_MODEL = (

@@ -52,22 +52,22 @@ class Entry:
     @cached_property
     def command(self) -> str:
         """The Kartra command behind it, or ""."""
-        return policy_risk.action_command(self.action)
+        return policy_risk.find_action_command(self.action)
 
     @cached_property
     def risk(self) -> Risk:
         """The highest that its arguments can make of it."""
-        return policy_risk.action_risk(self.action)
+        return policy_risk.max_risk(self.action)
 
     @cached_property
     def least(self) -> Risk:
         """The lowest: what hides it."""
-        return policy_risk.least_risk(self.action)
+        return policy_risk.min_risk(self.action)
 
     @cached_property
     def names(self) -> frozenset[str]:
         """All that allow, deny and gates may call it."""
-        own = policy_risk.action_names(self.tool, self.action.key, self.command)
+        own = policy_risk.policy_names_of_action(self.tool, self.action.key, self.command)
         return own | {tool_name(self.action)}
 
     @cached_property
@@ -179,7 +179,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     risk = policy_risk.call_risk(entry.action, checked)
     if risk is Risk.IRREVERSIBLE:
         refuse_amounts(checked, money=money)
-    command = policy_risk.action_command(entry.action)
+    command = policy_risk.find_action_command(entry.action)
     return Call(
         tool=entry.tool,
         title=entry.title,
@@ -207,7 +207,7 @@ def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
 
 def refuse_raw_amounts(command: Command) -> None:
     """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
-    if policy_risk.command_risk(command) is Risk.IRREVERSIBLE:
+    if policy_risk.classify_command(command) is Risk.IRREVERSIBLE:
         money = commands.has_amount(command.name)
         for given in (command.lead, command.arguments):
             refuse_amounts(given, money=money)

@@ -12,12 +12,12 @@ from kartra_mcp.catalogue.builtin_tools import PROXY_READ, RUN_READ, RUN_WRITE, 
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
 from kartra_mcp.schemas.portable import Portable, portable
 
 
-def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
+def own_definition(tool: OwnTool, rules: Policy) -> dict[str, Any]:
     """One of the server's own tools as MCP lists it."""
     schema = dict(tool.schema)
     if is_gated(tool, rules):
@@ -29,9 +29,9 @@ def own_definition(tool: OwnTool, rules: Rules) -> dict[str, Any]:
     return _definition(listed, asks=asks)
 
 
-def action_definition(entry: Entry, rules: Rules) -> dict[str, Any]:
+def action_definition(entry: Entry, rules: Policy) -> dict[str, Any]:
     """An action as MCP lists it."""
-    schema = entry.schema(gated=gates.gated(entry.risk, entry.names, rules))
+    schema = entry.schema(gated=gates.takes_consent_arguments(entry.risk, entry.names, rules))
     listed = Listed(entry.tool, entry.title, entry.description, schema, entry.risk)
     return _definition(listed, asks=_asks(entry.risk, entry.names, rules))
 
@@ -47,7 +47,7 @@ def _portable(tool: OwnTool) -> Portable:
     return portable(dict(tool.schema))
 
 
-def is_gated(tool: OwnTool, rules: Rules) -> bool:
+def is_gated(tool: OwnTool, rules: Policy) -> bool:
     """Whether it takes the consent arguments: what reads may be of any tool with a gate."""
     any_gate = any(gate is not Gate.ALLOW for _, gate in rules.tools)
     return tool.gated or (tool in (PROXY_READ, RUN_READ) and any_gate)
@@ -64,9 +64,9 @@ class Listed:
     risk: Risk
 
 
-def _asks(risk: Risk, names: Iterable[str], rules: Rules) -> bool:
+def _asks(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
     """Whether a person should see a call: Claude Code is told to stop even for an allowed tool."""
-    return gates.gate_of(risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
+    return gates.resolve_gate(risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 
 def _definition(tool: Listed, *, asks: bool) -> dict[str, Any]:

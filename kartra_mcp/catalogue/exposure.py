@@ -22,7 +22,7 @@ from kartra_mcp.catalogue.builtin_tools import (
 from kartra_mcp.catalogue.catalogue import Catalogue, Entry
 from kartra_mcp.catalogue.definitions import action_definition, own_definition
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules, Verdict
+from kartra_mcp.policy.gates import Policy, Verdict
 
 CHARS_PER_TOKEN = 3.75
 """Of a tool's JSON, in English; o200k_base is met within 15 % (tests/test_tokens.py)."""
@@ -40,7 +40,7 @@ class Exposure:
 
     wanted: str
     most: int
-    rules: Rules
+    rules: Policy
     _grown: bool = False
     _judged: Catalogue | None = field(default=None, repr=False)
     _listed: tuple[Catalogue, list[dict[str, Any]]] | None = field(default=None, repr=False)
@@ -74,15 +74,15 @@ class Exposure:
 
     def hidden(self, entry: Entry) -> Verdict | None:
         """Why an action is neither listed nor run, or None."""
-        if gates.hides_nothing(self.rules):
+        if gates.is_unrestricted(self.rules):
             return None
-        return gates.hidden(entry.least, entry.names, self.rules)
+        return gates.hidden_reason(entry.least, entry.names, self.rules)
 
     def hidden_own(self, tool: OwnTool, catalogue: Catalogue) -> Verdict | None:
         """The same of a tool of the server's own."""
         leads = tool in _TO_ACTIONS and (tool is not SEARCH or self.searches(catalogue))
         rules = replace(self.rules, allow=()) if leads else self.rules
-        return gates.hidden(tool.least, {tool.name}, rules)
+        return gates.hidden_reason(tool.least, {tool.name}, rules)
 
     def shown(self, catalogue: Catalogue) -> Iterable[Entry]:
         """The actions that the rules do not hide."""
@@ -92,7 +92,7 @@ class Exposure:
         """Counted only as far as it takes."""
         left = float(self.most)
         for tool in OWN_TOOLS.values():
-            if tool not in _TO_ACTIONS[1:] and not gates.hidden(
+            if tool not in _TO_ACTIONS[1:] and not gates.hidden_reason(
                 tool.least, {tool.name}, self.rules
             ):
                 left -= tokens(own_definition(tool, self.rules))

@@ -9,7 +9,7 @@ from kartra_mcp.catalogue.builtin_tools import OwnTool
 from kartra_mcp.catalogue.catalogue import Entry
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy import gates as policy
-from kartra_mcp.policy.gates import Rules, Verdict
+from kartra_mcp.policy.gates import Policy, Verdict
 
 BY_NAME = "run by its name: KARTRA_MCP_EXPOSE"
 NEEDS = {
@@ -45,7 +45,7 @@ class Row:
 
 
 def rows(
-    own: Iterable[OwnTool], entries: Iterable[Entry], rules: Rules, listed: Collection[str]
+    own: Iterable[OwnTool], entries: Iterable[Entry], rules: Policy, listed: Collection[str]
 ) -> list[Row]:
     """The server's own tools, then the actions in the order of their names.
 
@@ -56,7 +56,7 @@ def rows(
     ]
 
 
-def _own(tool: OwnTool, rules: Rules, listed: Collection[str]) -> Row:
+def _own(tool: OwnTool, rules: Policy, listed: Collection[str]) -> Row:
     names = (tool.name,)
     if tool.name in listed:
         needs = _needs((tool.least, tool.risk), names, replace(rules, allow=()))
@@ -65,7 +65,7 @@ def _own(tool: OwnTool, rules: Rules, listed: Collection[str]) -> Row:
     return Row(tool.name, True, tool.title, _needs((tool.least, tool.risk), names, rules), hidden)
 
 
-def _action(entry: Entry, rules: Rules, listed: Collection[str]) -> Row:
+def _action(entry: Entry, rules: Policy, listed: Collection[str]) -> Row:
     names = tuple(entry.names)
     needs = _needs((entry.least, entry.risk), names, rules)
     hidden = why_hidden(entry.least, names, rules)
@@ -74,31 +74,31 @@ def _action(entry: Entry, rules: Rules, listed: Collection[str]) -> Row:
     return Row(entry.tool, False, entry.title, needs, hidden)
 
 
-def _needs(between: tuple[Risk, Risk], names: tuple[str, ...], rules: Rules) -> tuple[Need, ...]:
+def _needs(between: tuple[Risk, Risk], names: tuple[str, ...], rules: Policy) -> tuple[Need, ...]:
     risks = [risk for risk in Risk if between[0] <= risk <= between[1]]
-    gates = [(risk, policy.effective_gate(risk, names, rules)) for risk in risks]
+    gates = [(risk, policy.resolve_effective_gate(risk, names, rules)) for risk in risks]
     return tuple(Need(risk.label, str(gate), NEEDS[gate]) for risk, gate in gates)
 
 
-def why_hidden(least: Risk, names: tuple[str, ...], rules: Rules) -> str:
+def why_hidden(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
     """Which of the person's rules keeps a tool off the list, or ""."""
-    verdict = policy.hidden(least, names, rules)
+    verdict = policy.hidden_reason(least, names, rules)
     if verdict is None:
         return ""
     if verdict is Verdict.READ_ONLY:
         return "read-only: KARTRA_MCP_READ_ONLY"
-    if policy.listed(names, rules):
+    if policy.passes_allow_deny(names, rules):
         return f"the gate of {least.label} tools, or its own, is deny"
-    if policy.listed(names, Rules(deny=rules.deny)):
+    if policy.passes_allow_deny(names, Policy(deny=rules.deny)):
         return "not in KARTRA_MCP_ALLOW"
     return "in KARTRA_MCP_DENY"
 
 
-def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Rules) -> dict[str, str]:
+def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Policy) -> dict[str, str]:
     """The highest risk and its gate; the lowest too where the arguments decide."""
     named = tuple(names)
-    highest = {"risk": risk.label, "gate": str(policy.effective_gate(risk, named, rules))}
+    highest = {"risk": risk.label, "gate": str(policy.resolve_effective_gate(risk, named, rules))}
     if least is risk:
         return highest
-    lowest = str(policy.effective_gate(least, named, rules))
+    lowest = str(policy.resolve_effective_gate(least, named, rules))
     return {**highest, "least_risk": least.label, "least_gate": lowest}

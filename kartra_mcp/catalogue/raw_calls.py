@@ -10,11 +10,11 @@ from kartra_mcp.catalogue.builtin_tools import PROXY_READ, OwnTool
 from kartra_mcp.catalogue.definitions import is_gated
 from kartra_mcp.core.models import Call, ConsentArguments, Risk
 from kartra_mcp.policy import risk as policy_risk
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
 
 
-def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Rules) -> Call:
+def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Policy) -> Call:
     """The guarded call of a raw request.
 
     Raises:

@@ -19,7 +19,7 @@ from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy import risk
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Run:
     arguments: Mapping[str, Any]
     consent: Mapping[str, Any]
 
-    def call(self, entry: Entry, rules: Rules) -> Call:
+    def call(self, entry: Entry, rules: Policy) -> Call:
         """The call of the action's own tool with these arguments.
 
         Raises:
@@ -41,7 +41,7 @@ class Run:
         if self.tool is RUN_READ and entry.risk > Risk.READ:
             raise _writes(entry)
         names = _names(self.tool, entry, rules)
-        gated = policy.gated(entry.risk, names, rules)
+        gated = policy.takes_consent_arguments(entry.risk, names, rules)
         call = catalogue.call_of(
             entry, self._given(entry) if gated else self.arguments, gated=gated
         )
@@ -77,14 +77,14 @@ def action_named(name: str) -> str:
     return name
 
 
-def described(entry: Entry, rules: Rules) -> dict[str, Any]:
+def described(entry: Entry, rules: Policy) -> dict[str, Any]:
     """What a model has to know of an action before it runs it."""
     from kartra_mcp.catalogue.overview import judged
 
     reads = entry.risk is Risk.READ
-    row = commands.COMMANDS.get(risk.action_command(entry.action))
+    row = commands.COMMANDS.get(risk.find_action_command(entry.action))
     undo = row.undo if row else "not known"
-    gated = policy.gated(entry.risk, entry.names, rules)
+    gated = policy.takes_consent_arguments(entry.risk, entry.names, rules)
     consent = consent_arguments.properties((), refund=entry.refunds) if gated else {}
     return {
         "tool": entry.tool,
@@ -98,11 +98,11 @@ def described(entry: Entry, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _names(tool: OwnTool, entry: Entry, rules: Rules) -> frozenset[str]:
+def _names(tool: OwnTool, entry: Entry, rules: Policy) -> frozenset[str]:
     """The action's names; the run tool's too where a gate of its own is the stricter one."""
     both = entry.names | {tool.name}
     order = tuple(Gate)
-    gates = [policy.gate_of(entry.risk, names, rules) for names in (entry.names, both)]
+    gates = [policy.resolve_gate(entry.risk, names, rules) for names in (entry.names, both)]
     return both if order.index(gates[1]) > order.index(gates[0]) else entry.names
 
 

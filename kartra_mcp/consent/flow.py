@@ -31,7 +31,7 @@ from kartra_mcp.ledger.approvals import Request as ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.rules import identity_key
-from kartra_mcp.policy.gates import stricter
+from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
 
 MOST_QUESTIONS = 2
@@ -98,7 +98,7 @@ class Consent:
             Refused: it was not agreed to; nothing was done.
             QuestionToReturn: a person is asked first.
         """
-        gate = stricter(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
+        gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
             return Agreement("none" if gate is Gate.ALLOW else "flag")
         if asked.client.supports_forms and not (gate is Gate.HUMAN and self.outside):

@@ -20,14 +20,14 @@ from kartra_mcp.core.models import (
 )
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
-from kartra_mcp.policy.risk import command_names, command_risk
+from kartra_mcp.policy.risk import classify_command, policy_names_of_command
 
 PREFIX = "kartra_"
 ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Policy:
     """What the person allows: read once, the same for tools, raw requests and the list."""
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
@@ -38,7 +38,7 @@ class Rules:
 
 
 class Verdict(Enum):
-    """What `judge` says: run, ask first, or why not."""
+    """What `evaluate` says: run, ask first, or why not."""
 
     RUN = "run"
     CONFIRM = "confirm"
@@ -49,37 +49,37 @@ class Verdict(Enum):
 _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.RUN)
 
 
-def judge(risk: Risk, names: Iterable[str], rules: Rules) -> Verdict:
+def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
     """Whether something of this risk and these names may run. The order is the order of safety."""
     named = tuple(names)
     if rules.read_only and risk > Risk.READ:
         return Verdict.READ_ONLY
     if _is_always_allowed(named):
         return Verdict.RUN
-    if not listed(named, rules):
+    if not passes_allow_deny(named, rules):
         return Verdict.NOT_ALLOWED
-    gate = gate_of(risk, named, rules)
+    gate = resolve_gate(risk, named, rules)
     if gate is Gate.DENY:
         return Verdict.NOT_ALLOWED
     return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
 
 
-def stricter(*gates: Gate) -> Gate:
+def strictest(*gates: Gate) -> Gate:
     """The strictest of these; at least one is given."""
     return max(gates, key=tuple(Gate).index)
 
 
-def gated(risk: Risk, names: Iterable[str], rules: Rules) -> bool:
+def takes_consent_arguments(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
     """Whether a tool takes the consent arguments."""
-    return risk >= Risk.DESTRUCTIVE or gate_of(risk, names, rules) is not Gate.ALLOW
+    return risk >= Risk.DESTRUCTIVE or resolve_gate(risk, names, rules) is not Gate.ALLOW
 
 
-def asks(call: Call, rules: Rules) -> bool:
+def needs_consent_flow(call: Call, rules: Policy) -> bool:
     """Whether more than the caller's flag is needed, of a read too."""
-    return call_gate(call, rules) in (Gate.PREVIEW, Gate.HUMAN)
+    return resolve_call_gate(call, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 
-def gate_of(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
+def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
     """The gate of a tool's own, the strictest where several fit, else that of its risk.
 
     Where the risk is denied, by choice or because a value was bad, no gate of its own widens it.
@@ -87,70 +87,75 @@ def gate_of(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
     named = tuple(names)
     own = [gate for pattern, gate in rules.tools if _matches(named, (pattern,))]
     of_risk = rules.gates.get(risk, Gate.DENY)
-    return stricter(*own) if own and of_risk is not Gate.DENY else of_risk
+    return strictest(*own) if own and of_risk is not Gate.DENY else of_risk
 
 
-def effective_gate(risk: Risk, names: Iterable[str], rules: Rules) -> Gate:
+def resolve_effective_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
     """Return the gate of a risk; `DENY` for whatever read-only or the lists refuse."""
     named = tuple(names)
-    verdict = judge(risk, named, rules)
+    verdict = evaluate(risk, named, rules)
     if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED):
         return Gate.DENY
-    return Gate.ALLOW if verdict is Verdict.RUN else gate_of(risk, named, rules)
+    return Gate.ALLOW if verdict is Verdict.RUN else resolve_gate(risk, named, rules)
 
 
-def tool_gates(patterns: Iterable[str], rules: Rules) -> dict[str, Gate]:
+def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]:
     """The gate of every known command that a pattern fits, and of what each other may stand for.
 
     By name and risk, because the gate of a command may depend on its arguments.
     """
     found: dict[str, Gate] = {}
     for pattern in patterns:
-        commands = [c for c in COMMANDS if _matches(command_names(c), (pattern,))]
+        commands = [c for c in COMMANDS if _matches(policy_names_of_command(c), (pattern,))]
         for command in commands:
             for risk in {COMMANDS[command].risk, COMMANDS[command].lowest_risk}:
-                gate = gate_of(risk, command_names(command), rules)
+                gate = resolve_gate(risk, policy_names_of_command(command), rules)
                 found[f"kartra_{command} ({risk.label})"] = gate
         for risk in () if commands else Risk:
-            found[f"{pattern} ({risk.label})"] = gate_of(risk, (pattern,), rules)
+            found[f"{pattern} ({risk.label})"] = resolve_gate(risk, (pattern,), rules)
     return found
 
 
-def call_gate(call: Call, rules: Rules) -> Gate:
+def resolve_call_gate(call: Call, rules: Policy) -> Gate:
     """The gate that a call has to pass; of a raw request, the strictest of its commands."""
-    gates = [gate_of(call.risk, call.policy_names, rules)]
+    gates = [resolve_gate(call.risk, call.policy_names, rules)]
     if isinstance(call.operation, RawRequest):
-        gates += [gate_of(command_risk(c), command_names(c.name), rules) for c in call.commands]
-    return stricter(*gates)
+        gates += [
+            resolve_gate(classify_command(c), policy_names_of_command(c.name), rules)
+            for c in call.commands
+        ]
+    return strictest(*gates)
 
 
-def judge_call(call: Call, rules: Rules) -> Verdict:
+def evaluate_call(call: Call, rules: Policy) -> Verdict:
     """The verdict on a call; of a raw request, the strictest on the tool and on each command."""
     if not isinstance(call.operation, RawRequest):
-        return judge(call.risk, call.policy_names, rules)
-    verdicts = {judge(call.risk, call.policy_names, rules)}
-    verdicts |= {judge(command_risk(c), command_names(c.name), rules) for c in call.commands}
+        return evaluate(call.risk, call.policy_names, rules)
+    verdicts = {evaluate(call.risk, call.policy_names, rules)}
+    verdicts |= {
+        evaluate(classify_command(c), policy_names_of_command(c.name), rules) for c in call.commands
+    }
     return next(verdict for verdict in _STRICTEST if verdict in verdicts)
 
 
-def hidden(least: Risk, names: Iterable[str], rules: Rules) -> Verdict | None:
+def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict | None:
     """Why something is not listed, or None. What is not listed cannot be called."""
-    verdict = judge(least, names, rules)
+    verdict = evaluate(least, names, rules)
     return verdict if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED) else None
 
 
-def hides_nothing(rules: Rules) -> bool:
+def is_unrestricted(rules: Policy) -> bool:
     """Whether everything is listed, whatever its risk and names."""
     gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
     of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
     return of_all and not (rules.read_only or rules.allow or rules.deny)
 
 
-def listed(names: tuple[str, ...], rules: Rules) -> bool:
+def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
     """What allow and deny say of something with these names; deny wins."""
     if _is_always_allowed(names):
         return True
-    if _denied(names, rules.deny):
+    if _matches_any_spelling(names, rules.deny):
         return False
     return not rules.allow or _matches(names, rules.allow)
 
@@ -162,27 +167,30 @@ def _is_always_allowed(names: tuple[str, ...]) -> bool:
 def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """By the letter, or but for `_`, `-` and capitals where a name has nothing else to lose."""
     return any(
-        fnmatchcase(name.lower(), pattern.lower()) or (_is_worded(name) and _alike(name, pattern))
+        fnmatchcase(name.lower(), pattern.lower())
+        or (_is_worded(name) and _matches_ignoring_style(name, pattern))
         for name in names
         for pattern in patterns
     )
 
 
-def _denied(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
+def _matches_any_spelling(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """As `_matches`, and in doubt yes: in any spelling, and without `kartra_` before it."""
     bare = {name for full in names for name in (full, full.lower().removeprefix(PREFIX))}
-    return _matches(bare, patterns) or any(_alike(n, p) for n in bare for p in patterns)
+    return _matches(bare, patterns) or any(
+        _matches_ignoring_style(n, p) for n in bare for p in patterns
+    )
 
 
 def _is_worded(name: str) -> bool:
     return re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name.lower()) is not None
 
 
-def _alike(name: str, pattern: str) -> bool:
-    return fnmatchcase(normalize_name(name), _plain_pattern(pattern))
+def _matches_ignoring_style(name: str, pattern: str) -> bool:
+    return fnmatchcase(normalize_name(name), _normalize_pattern(pattern))
 
 
-def _plain_pattern(pattern: str) -> str:
+def _normalize_pattern(pattern: str) -> str:
     """As `kartra.plain`, with what makes it a pattern."""
     return re.sub(r"(\[[^]]+\])|[^a-z0-9*?]", r"\1", pattern.lower())
 
@@ -195,7 +203,7 @@ def read_only() -> RefusedError:
     )
 
 
-def not_allowed() -> RefusedError:
+def not_allowed_error() -> RefusedError:
     return RefusedError(
         "not_allowed",
         "The settings of this server do not allow this. Nothing was done.",
@@ -203,9 +211,9 @@ def not_allowed() -> RefusedError:
     )
 
 
-def refuse(verdict: Verdict | None) -> None:
+def raise_for_verdict(verdict: Verdict | None) -> None:
     """Raise for what is hidden: what is not listed cannot be called."""
     if verdict is Verdict.READ_ONLY:
         raise read_only()
     if verdict is not None:
-        raise not_allowed()
+        raise not_allowed_error()

@@ -26,37 +26,40 @@ _WHOLE = frozenset({"day_count", "mail_per_hour"})
 class PolicyFile:
     """Content of the file. `tools` are names or patterns with their gate, in the file's order.
 
-    `faults` are pairs (what is wrong, what is used instead).
+    `errors` are pairs (what is wrong, what is used instead).
     """
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
     tools: tuple[tuple[str, Gate], ...] = ()
     caps: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    faults: tuple[tuple[str, str], ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
 
 
-STRICTEST = PolicyFile(dict.fromkeys((Risk.WRITE, *_RISKS.values()), Gate.DENY))
+DENY_ALL_WRITES = PolicyFile(dict.fromkeys((Risk.WRITE, *_RISKS.values()), Gate.DENY))
 """What cannot be read may have named any tool: nothing that writes runs."""
 
 _DENIED = "deny for all that writes"
 
 
-def read_policy_file(text: str | None) -> PolicyFile:
+def parse_policy_file(text: str | None) -> PolicyFile:
     """Parse a policy file; None is a file that could not be read."""
-    found = _parsed(text)
+    found = _parse_toml(text)
     if found is None:
         fault = ("a readable TOML file", _DENIED)
-        return PolicyFile(STRICTEST.gates, faults=(fault,))
-    faults = list(_unknown(found))
-    gates = {_RISKS[n]: _gate(v, f"[gates] {n}", faults) for n, v in _table(found, "gates", faults)}
-    tools = [(n, _tool(v, n, faults)) for n, v in _table(found, "tools", faults)]
-    caps = {_CAPS[n]: _cap(n, v, faults) for n, v in _table(found, "caps", faults)}
+        return PolicyFile(DENY_ALL_WRITES.gates, errors=(fault,))
+    faults = list(_iter_unknown_names(found))
+    gates = {
+        _RISKS[n]: _parse_gate(v, f"[gates] {n}", faults)
+        for n, v in _iter_table(found, "gates", faults)
+    }
+    tools = [(n, _parse_tool_gate(v, n, faults)) for n, v in _iter_table(found, "tools", faults)]
+    caps = {_CAPS[n]: _parse_cap(n, v, faults) for n, v in _iter_table(found, "caps", faults)}
     if faults:
-        gates |= STRICTEST.gates
+        gates |= DENY_ALL_WRITES.gates
     return PolicyFile(gates, tuple(tools), caps, tuple(faults))
 
 
-def _parsed(text: str | None) -> dict[str, Any] | None:
+def _parse_toml(text: str | None) -> dict[str, Any] | None:
     import tomllib
 
     if text is None:
@@ -67,7 +70,7 @@ def _parsed(text: str | None) -> dict[str, Any] | None:
         return None
 
 
-def _unknown(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _iter_unknown_names(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Report an unknown name, which may be a misspelled restriction."""
     known = {"gates": _RISKS, "caps": _CAPS}
     for table, names in known.items():
@@ -80,7 +83,7 @@ def _unknown(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"free of unknown names: {name}", _DENIED
 
 
-def _table(
+def _iter_table(
     found: Mapping[str, Any], name: str, faults: list[tuple[str, str]]
 ) -> Iterator[tuple[str, Any]]:
     inner = found.get(name, {})
@@ -91,21 +94,21 @@ def _table(
     yield from ((n, v) for n, v in inner.items() if known is None or n in known)
 
 
-def _tool(value: Any, name: str, faults: list[tuple[str, str]]) -> Gate:
+def _parse_tool_gate(value: Any, name: str, faults: list[tuple[str, str]]) -> Gate:
     if not name.lower().startswith(("kartra_", "*", "?", "[")):
         faults.append((f"free of names that no tool has: [tools] {name}", _DENIED))
     said = value.get("gate") if is_object(value) and set(value) == {"gate"} else value
-    return _gate(said, f"[tools] {name}", faults)
+    return _parse_gate(said, f"[tools] {name}", faults)
 
 
-def _gate(value: Any, where: str, faults: list[tuple[str, str]]) -> Gate:
+def _parse_gate(value: Any, where: str, faults: list[tuple[str, str]]) -> Gate:
     if isinstance(value, str) and value.lower() in set(map(str, Gate)):
         return Gate(value.lower())
     faults.append((f"a gate at {where}", "deny"))
     return Gate.DENY
 
 
-def _cap(name: str, value: Any, faults: list[tuple[str, str]]) -> Any:
+def _parse_cap(name: str, value: Any, faults: list[tuple[str, str]]) -> Any:
     text = str(value) if is_number(value) or isinstance(value, str) else ""
     if name in _WHOLE and re.fullmatch(r"[0-9]{1,7}", text):
         return int(text)

@@ -17,40 +17,40 @@ from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 
 
-def action_names(tool: str, key: str, command: str) -> frozenset[str]:
+def policy_names_of_action(tool: str, key: str, command: str) -> frozenset[str]:
     """Return all names under which allow and deny may refer to an action."""
     spelled = re.sub(r"[^a-z0-9_]+", "_", key.lower())
     keyed = {f"kartra_{key.lower()}", f"kartra_{spelled}"} if key else set[str]()
     return frozenset({tool} | keyed | ({f"kartra_{command}"} if command else set[str]()))
 
 
-def command_names(command: str) -> frozenset[str]:
+def policy_names_of_command(command: str) -> frozenset[str]:
     """Return the names of a Kartra command inside a raw request: its own and its action's."""
     key = next((k for k, c in kartra.ACTION_COMMANDS.items() if c == command), command)
     return frozenset({f"kartra_{command}", f"kartra_{key}", f"kartra_{key.replace('_', '-')}"})
 
 
-def action_command(action: Action) -> str:
+def find_action_command(action: Action) -> str:
     """Return the Kartra command behind an action; without a key, by its name."""
     return kartra.find_action_command(action.key or action.name)
 
 
-def action_risk(action: Action) -> Risk:
+def max_risk(action: Action) -> Risk:
     """Return the highest risk of an action, whatever its arguments. For the list."""
-    command = action_command(action)
+    command = find_action_command(action)
     return _with_command(action, COMMANDS[command].risk if command else None)
 
 
-def least_risk(action: Action) -> Risk:
+def min_risk(action: Action) -> Risk:
     """Return the lowest risk of an action; it decides whether the tool is hidden."""
-    command = action_command(action)
+    command = find_action_command(action)
     return _with_command(action, COMMANDS[command].lowest_risk if command else None)
 
 
 def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
     """Return the risk of an action with these arguments."""
-    command = action_command(action)
-    return _with_command(action, command_risk(Command(command, arguments)) if command else None)
+    command = find_action_command(action)
+    return _with_command(action, classify_command(Command(command, arguments)) if command else None)
 
 
 def _with_command(action: Action, risk: Risk | None) -> Risk:
@@ -59,17 +59,17 @@ def _with_command(action: Action, risk: Risk | None) -> Risk:
     A key identifies its command; a name alone only raises the risk.
     """
     if risk is None:
-        return _unknown_action_risk(action)
+        return _classify_unknown_action(action)
     if action.key:
-        return max(risk, *_declared(action, known=True))
-    return max(risk, _unknown_action_risk(action))
+        return max(risk, *_declared_risks(action, known=True))
+    return max(risk, _classify_unknown_action(action))
 
 
-def command_risk(command: Command) -> Risk:
+def classify_command(command: Command) -> Risk:
     """Return the risk of one Kartra command with its arguments."""
     row = COMMANDS.get(command.name)
     if row is None:
-        return max(Risk.DESTRUCTIVE, _by_words(command.name))
+        return max(Risk.DESTRUCTIVE, _classify_by_words(command.name))
     by_arguments = _BY_ARGUMENTS.get(command.name)
     return by_arguments(command) if by_arguments else row.risk
 
@@ -81,7 +81,7 @@ def request_risk(request: RawRequest) -> Risk:
     """
     if request.commands:
         by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
-        return max(by_method, *(command_risk(c) for c in request.commands))
+        return max(by_method, *(classify_command(c) for c in request.commands))
     reads = request.method == "GET" and request.body is None
     return Risk.READ if reads else Risk.DESTRUCTIVE
 
@@ -94,13 +94,13 @@ def _edit_lead_risk(command: Command) -> Risk:
     fields = [given for given in (command.lead, command.arguments) if given]
     named = [(normalize_name(name), value) for name, value in kartra_fields.iter_fields(fields)]
     addresses = {name for name, _ in named if "mail" in name}
-    beside = len(addresses) > 1 or any(_names_the_lead(name, value) for name, value in named)
+    beside = len(addresses) > 1 or any(_identifies_lead(name, value) for name, value in named)
     changes = any(name.startswith("new") for name in addresses) or (addresses and beside)
     several = len({value.lower() for _, value in named if _is_address(value)}) > 1
-    return Risk.DESTRUCTIVE if changes or several or _empties(fields) else Risk.WRITE
+    return Risk.DESTRUCTIVE if changes or several or _has_empty_value(fields) else Risk.WRITE
 
 
-def _names_the_lead(name: str, value: Any) -> bool:
+def _identifies_lead(name: str, value: Any) -> bool:
     """Return whether a field identifies the lead by more than the address."""
     alone = name in kartra_fields.LEAD_ALIASES and isinstance(value, str | int | float)
     return alone or name in kartra_fields.LEAD_ID_NAMES
@@ -110,7 +110,7 @@ def _is_address(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch(r"\s*[^@\s]+@[^@\s]+\s*", value) is not None
 
 
-def _status_risk(command: Command) -> Risk:
+def _classify_status(command: Command) -> Risk:
     """Return the risk of a status change: only `pause` and `unpause` are known to be reversible."""
     values = kartra_fields.find_values(
         {**command.lead, **command.arguments},
@@ -123,11 +123,11 @@ def _status_risk(command: Command) -> Risk:
 
 _BY_ARGUMENTS: Mapping[str, Callable[[Command], Risk]] = {
     "edit_lead": _edit_lead_risk,
-    "modify_subscription_status": _status_risk,
+    "modify_subscription_status": _classify_status,
 }
 
 
-def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
+def _declared_risks(action: Action, *, known: bool) -> tuple[Risk, ...]:
     """Return the risks of Membrane's type and method, as lower bounds.
 
     Kartra's reads are POST requests too, so for a known command POST is ignored.
@@ -139,18 +139,18 @@ def _declared(action: Action, *, known: bool) -> tuple[Risk, ...]:
     return by_type, by_method
 
 
-def _unknown_action_risk(action: Action) -> Risk:
-    said = _by_words(f"{action.key} {action.name}")
+def _classify_unknown_action(action: Action) -> Risk:
+    said = _classify_by_words(f"{action.key} {action.name}")
     if said > Risk.READ:
         return said
     verb = next(iter(kartra_fields.split_words(action.key or action.name)), "")
     if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
-        return max(_declared(action, known=False))
+        return max(_declared_risks(action, known=False))
     declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
-    return max(declared, *_declared(action, known=False))
+    return max(declared, *_declared_risks(action, known=False))
 
 
-def _by_words(name: str) -> Risk:
+def _classify_by_words(name: str) -> Risk:
     """Return the risk of the words of an unknown name, as a lower bound."""
     words = kartra_fields.split_words(name)
     if any(kartra_fields.contains_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
@@ -161,9 +161,9 @@ def _by_words(name: str) -> Risk:
     return Risk.DESTRUCTIVE if destroys else Risk.READ
 
 
-def _empties(value: Any) -> bool:
+def _has_empty_value(value: Any) -> bool:
     if is_object(value):
-        return not value or any(_empties(inner) for inner in value.values())
+        return not value or any(_has_empty_value(inner) for inner in value.values())
     if is_array(value):
-        return not value or any(_empties(inner) for inner in value)
+        return not value or any(_has_empty_value(inner) for inner in value)
     return value is None or (isinstance(value, str) and not value.strip())

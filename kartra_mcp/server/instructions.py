@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 
 LONGEST = 1_900
 LABEL = 48
@@ -78,7 +78,7 @@ _DATA = (
 )
 
 
-def instructions(account: str, rules: Rules, *, sandbox: bool, by_name: bool = False) -> str:
+def instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bool = False) -> str:
     """The server's instructions, at most `LONGEST` characters, the vital part first.
 
     Args:
@@ -108,7 +108,7 @@ def _which(account: str, *, sandbox: bool) -> str:
     return f"One real {_HOLDS}{named}: writes reach real people and real money."
 
 
-def _gated(rules: Rules) -> str:
+def _gated(rules: Policy) -> str:
     lists = (_SWITCHED_OFF,) if rules.allow or rules.deny else ()
     own = (_OWN_GATES,) if rules.tools else ()
     risks = (Risk.READ,) if rules.read_only else tuple(Risk)
@@ -125,5 +125,5 @@ def _named(risks: Iterable[Risk]) -> str:
     return joined.capitalize() + " calls"
 
 
-def _traps(rules: Rules) -> tuple[str, ...]:
+def _traps(rules: Policy) -> tuple[str, ...]:
     return _READ_TRAPS if rules.read_only else (*_WRITE_TRAPS, *_READ_TRAPS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.server.instructions import instructions
 from kartra_mcp.settings import Settings
 
@@ -16,7 +16,7 @@ class ResourceReader:
     """Texts that a client may read, under the user's policy."""
 
     settings: Settings
-    rules: Rules
+    rules: Policy
     account: Account
 
     def instructions(self) -> str:

@@ -13,7 +13,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.server.guide import guide
 
 GUIDE = "kartra://guide"
@@ -102,7 +102,7 @@ def resource_definitions() -> list[dict[str, str]]:
 
 
 def read_resource(
-    uri: str, catalogue: Catalogue, own: Iterable[Own], rules: Rules, limits: Mapping[str, Any]
+    uri: str, catalogue: Catalogue, own: Iterable[Own], rules: Policy, limits: Mapping[str, Any]
 ) -> tuple[str, str]:
     """The MIME type and the text of a resource.
 
@@ -140,27 +140,33 @@ def _shown(limit: Any) -> Any:
     return f"{limit:f}" if isinstance(limit, Decimal) else limit
 
 
-def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Rules) -> dict[str, Any]:
-    served = [_own(tool, rules) for tool in own if not gates.hidden(tool.least, {tool.name}, rules)]
+def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Policy) -> dict[str, Any]:
+    served = [
+        _own(tool, rules) for tool in own if not gates.hidden_reason(tool.least, {tool.name}, rules)
+    ]
     entries = catalogue.entries.values()
-    served += [_entry(e, rules) for e in entries if not gates.hidden(e.least, e.names, rules)]
+    served += [
+        _entry(e, rules) for e in entries if not gates.hidden_reason(e.least, e.names, rules)
+    ]
     return {"tools": served, "left_out": list(catalogue.left_out)}
 
 
-def _own(tool: Own, rules: Rules) -> dict[str, Any]:
+def _own(tool: Own, rules: Policy) -> dict[str, Any]:
     shown = {"tool": tool.name, "title": tool.title, "action": None}
     return {**shown, **judged(tool.risk, tool.least, {tool.name}, rules)}
 
 
-def _entry(entry: Entry, rules: Rules) -> dict[str, Any]:
+def _entry(entry: Entry, rules: Policy) -> dict[str, Any]:
     shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
     return {**shown, **judged(entry.risk, entry.least, entry.names, rules)}
 
 
-def _policy(rules: Rules, limits: Mapping[str, Any]) -> dict[str, Any]:
+def _policy(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
     unnamed = replace(rules, allow=())
     return {
-        "gates": {risk.label: str(gates.effective_gate(risk, (), unnamed)) for risk in Risk},
+        "gates": {
+            risk.label: str(gates.resolve_effective_gate(risk, (), unnamed)) for risk in Risk
+        },
         "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
         "read_only": rules.read_only,

@@ -16,7 +16,7 @@ from kartra_mcp.membrane.client import Program
 from kartra_mcp.onboarding.doctor import api_explanations
 from kartra_mcp.onboarding.doctor.findings import Finding, after, failed, ok, skipped, warning
 from kartra_mcp.policy import gates, risk
-from kartra_mcp.policy.gates import Rules
+from kartra_mcp.policy.gates import Policy
 
 OLDEST_NODE = 18
 """Older ones have no `fetch` and have not been mended since 2025; which one the program itself
@@ -282,17 +282,17 @@ def _actions(way: Way, served: Served) -> list[Finding]:
     return [found, *(skipped(after("actions"), "actions") if found.state == "failed" else [])]
 
 
-def harmless(entries: Iterable[Entry], rules: Rules) -> Entry | None:
+def harmless(entries: Iterable[Entry], rules: Policy) -> Entry | None:
     """A read that needs no argument and may run at once, if there is one."""
     able = [e for e in entries if _is_harmless(e, rules)]
-    order = {risk.action_command(e.action): e for e in reversed(able)}
+    order = {risk.find_action_command(e.action): e for e in reversed(able)}
     return next((order[command] for command in HARMLESS if command in order), None)
 
 
-def _is_harmless(entry: Entry, rules: Rules) -> bool:
+def _is_harmless(entry: Entry, rules: Policy) -> bool:
     reads = entry.risk is Risk.READ and not entry.portable.advertised.get("required")
-    allowed = gates.hidden(entry.least, entry.names, rules) is None
-    return reads and allowed and gates.gate_of(Risk.READ, entry.names, rules) is Gate.ALLOW
+    allowed = gates.hidden_reason(entry.least, entry.names, rules) is None
+    return reads and allowed and gates.resolve_gate(Risk.READ, entry.names, rules) is Gate.ALLOW
 
 
 def no_read() -> Finding:
