@@ -5,8 +5,8 @@ import math
 import pytest
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.schemas.arguments import amount_fault, checked, normalised
-from kartra_mcp.schemas.portable import portable
+from kartra_mcp.schemas.arguments import amount_error, coerce_numbers, validate
+from kartra_mcp.schemas.portable import make_portable
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
@@ -22,7 +22,7 @@ AMOUNTS = frozenset({"amount"})
 
 
 def one(schema, value, name="id"):
-    return normalised(portable(of(**{name: schema})), {name: value}, IDS, AMOUNTS)[name]
+    return coerce_numbers(make_portable(of(**{name: schema})), {name: value}, IDS, AMOUNTS)[name]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_an_id_gets_the_declared_type(schema, value, expected):
 def test_an_unclean_id_is_left_for_validation_to_refuse(value):
     assert one(WHOLE, value) is value
     with pytest.raises(RefusedError, match="whole number is expected"):
-        checked(portable(of(id=WHOLE)), {"id": value}, strict=False)
+        validate(make_portable(of(id=WHOLE)), {"id": value}, strict=False)
 
 
 @pytest.mark.parametrize("value", [True, 101.5, pytest.param(10**5000, id="huge")])
@@ -96,11 +96,11 @@ def test_names_are_compared_without_case_and_dashes_at_any_depth():
     )
     sent = {"transactionId": "1", "Transaction_ID": "2", "lead": {"ID": 3}, "note": 4}
     expected = {"transactionId": 1, "Transaction_ID": 2, "lead": {"ID": "3"}, "note": 4}
-    assert normalised(portable(schema), sent, IDS, AMOUNTS) == expected
+    assert coerce_numbers(make_portable(schema), sent, IDS, AMOUNTS) == expected
 
 
 def test_without_arguments_there_is_nothing_to_normalise():
-    assert normalised(portable(None), None, IDS, AMOUNTS) == {}
+    assert coerce_numbers(make_portable(None), None, IDS, AMOUNTS) == {}
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,16 @@ def test_without_arguments_there_is_nothing_to_normalise():
     ],
 )
 def test_an_amount_that_cannot_be_used_is_refused_in_a_sentence(value, word):
-    assert word in amount_fault(value)
+    assert word in amount_error(value)
 
 
 @pytest.mark.parametrize("value", [9, 97.5, 0.01, 19.99, "97", "97.00", " 97.5 ", "97.500", 10**30])
 def test_a_good_amount_has_no_fault(value):
-    assert amount_fault(value) is None
+    assert amount_error(value) is None
 
 
 def coerce(schema, arguments):
-    return normalised(portable(schema), arguments, IDS, AMOUNTS)
+    return coerce_numbers(make_portable(schema), arguments, IDS, AMOUNTS)
 
 
 AMOUNT_OBJECT = of(value=NUMBER, currency=TEXT)
@@ -186,5 +186,5 @@ def test_what_is_coerced_inside(name):
     ],
 )
 def test_an_amount_of_cents_is_whole(value, cents, words):
-    fault = amount_fault(value, cents=cents)
+    fault = amount_error(value, cents=cents)
     assert fault is None if words is None else words in (fault or "")

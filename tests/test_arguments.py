@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.schemas.arguments import MOST_NAMES, checked, require_few
-from kartra_mcp.schemas.portable import portable
+from kartra_mcp.schemas.arguments import MAX_NAMES, limit_names, validate
+from kartra_mcp.schemas.portable import make_portable
 
 
 def of(*required, **properties):
@@ -23,14 +23,14 @@ NUMBER = {"type": "number"}
 
 def refusal(schema, arguments, *, strict=False, extra=frozenset()):
     with pytest.raises(RefusedError) as caught:
-        checked(portable(schema), arguments, strict=strict, extra=extra)
+        validate(make_portable(schema), arguments, strict=strict, extra=extra)
     assert caught.value.code == "invalid_arguments"
     assert caught.value.remedy.endswith("Nothing was done.")
     return caught.value.message.removeprefix("Invalid arguments for this tool: ").removesuffix(".")
 
 
 def accepted(schema, arguments, *, strict=False, extra=frozenset()):
-    return checked(portable(schema), arguments, strict=strict, extra=extra)
+    return validate(make_portable(schema), arguments, strict=strict, extra=extra)
 
 
 STEP = of("step", email=TEXT, step=WHOLE)
@@ -38,7 +38,7 @@ STEP = of("step", email=TEXT, step=WHOLE)
 
 def test_the_message_names_each_field_and_what_was_expected():
     with pytest.raises(RefusedError) as caught:
-        checked(portable(STEP), {"email": 5}, strict=False)
+        validate(make_portable(STEP), {"email": 5}, strict=False)
     message = caught.value.message
     assert message.startswith("Invalid arguments for this tool: ")
     assert "email: a string is expected, got 5" in message
@@ -310,13 +310,13 @@ def test_what_is_valid_under_a_simple_schema_is_accepted_as_it_is(pair, strict):
 )
 def test_shown_names_reach_the_action_under_its_own(values):
     values.pop("wait_for_previous", None)
-    made = portable(of(**dict.fromkeys(values, WHOLE)))
+    made = make_portable(of(**dict.fromkeys(values, WHOLE)))
     shown: dict[str, str] = {own: shown_as for shown_as, own in made.renames.items()}
     sent = {shown.get(str(name), str(name)): value for name, value in values.items()}
-    assert checked(made, sent, strict=True) == values
+    assert validate(made, sent, strict=True) == values
 
 
-MORE = dict.fromkeys(map(str, range(MOST_NAMES + 1)), 0)
+MORE = dict.fromkeys(map(str, range(MAX_NAMES + 1)), 0)
 TOO_MANY = {
     "flat": MORE,
     "in an object": {"a": MORE},
@@ -328,17 +328,17 @@ TOO_MANY = {
 @pytest.mark.parametrize("shape", TOO_MANY)
 def test_more_names_than_a_call_can_use_are_refused(shape):
     with pytest.raises(RefusedError, match="more than 1,000 names") as caught:
-        require_few(TOO_MANY[shape])
+        limit_names(TOO_MANY[shape])
     assert caught.value.code == "invalid_arguments"
     assert caught.value.remedy
 
 
 def test_as_many_names_as_a_call_can_use_pass_in_any_shape():
-    half = dict.fromkeys(map(str, range(MOST_NAMES // 2)), 0)
-    require_few(dict.fromkeys(map(str, range(MOST_NAMES)), 0))
-    require_few([half, half])
+    half = dict.fromkeys(map(str, range(MAX_NAMES // 2)), 0)
+    limit_names(dict.fromkeys(map(str, range(MAX_NAMES)), 0))
+    limit_names([half, half])
     with pytest.raises(RefusedError):
-        require_few([half, half, {"more": 0}])
+        limit_names([half, half, {"more": 0}])
 
 
 NUMBER_OR_OBJECT = {"anyOf": [NUMBER, of("a", a=TEXT)]}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mcp_types.methods import serialize_server_result
 
-from kartra_mcp.schemas.advertised import anything
-from kartra_mcp.schemas.portable import LARGEST, portable
+from kartra_mcp.schemas.advertised import accepts_anything
+from kartra_mcp.schemas.portable import LARGEST, make_portable
 
 ROOT_COMBINATORS = {
     *("$ref", "anyOf", "oneOf", "allOf", "not", "if", "then", "else", "enum", "const"),
@@ -27,7 +27,7 @@ def of(**properties):
 
 def shown(schema):
     """What clients see of a property that Membrane describes with `schema`."""
-    return portable(of(field=schema)).advertised["properties"]["field"]
+    return make_portable(of(field=schema)).advertised["properties"]["field"]
 
 
 def schemas_in(node):
@@ -73,7 +73,7 @@ def assert_crosses_the_wire(schema):
     json.dumps(body, ensure_ascii=False).encode()
 
 
-ANY = anything()
+ANY = accepts_anything()
 
 
 def nested(levels):
@@ -152,7 +152,7 @@ AWKWARD = [
 @pytest.mark.parametrize("number", range(len(AWKWARD)))
 def test_an_awkward_schema_becomes_one_that_every_client_takes(number):
     raw = AWKWARD[number]
-    made = portable(raw)
+    made = make_portable(raw)
     assert_clean(made.advertised)
     Draft202012Validator.check_schema(made.enforced)
     list(Draft202012Validator(made.enforced).iter_errors({"a": {"b": [1]}, "first": {"p1": {}}}))
@@ -185,7 +185,7 @@ SCHEMA_LIKE = st.recursive(
 @settings(max_examples=400, deadline=None)
 @given(JSON | SCHEMA_LIKE)
 def test_no_json_makes_it_raise_and_what_it_makes_is_always_clean(raw):
-    made = portable(raw)
+    made = make_portable(raw)
     assert_clean(made.advertised)
     Draft202012Validator.check_schema(made.enforced)
     list(Draft202012Validator(made.enforced).iter_errors({"a": {"a": [{"a": 1}]}, "_a": "x"}))
@@ -194,8 +194,8 @@ def test_no_json_makes_it_raise_and_what_it_makes_is_always_clean(raw):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(max_size=60), unique=True, max_size=12))
 def test_renames_are_unique_stable_and_lead_back(names):
-    made = portable(of(**{name: {"type": "string"} for name in names}))
-    again = portable(of(**{name: {"type": "string"} for name in reversed(names)}))
+    made = make_portable(of(**{name: {"type": "string"} for name in names}))
+    again = make_portable(of(**{name: {"type": "string"} for name in reversed(names)}))
     assert made.renames == again.renames
     back = [made.renames.get(name, name) for name in made.advertised["properties"]]
     assert sorted(back) == sorted(names)
@@ -265,7 +265,7 @@ def test_a_property_is_shown_in_portable_words(raw, expected):
 
 
 def test_a_property_that_must_not_be_given_is_not_shown_but_enforced():
-    made = portable(of(a=False, b={"type": "string"}))
+    made = make_portable(of(a=False, b={"type": "string"}))
     assert list(made.advertised["properties"]) == ["b"]
     assert not Draft202012Validator(made.enforced).is_valid({"a": 1})
 
@@ -279,25 +279,25 @@ def test_a_foreign_reference_takes_any_value_and_says_so():
 def test_a_local_reference_is_inlined_with_what_stands_beside_it():
     raw = of(a={"$ref": "#/$defs/a~1b", "description": "Here."})
     raw["$defs"] = {"a/b": {"type": "string", "minLength": 2, "description": "There."}}
-    shown_a = portable(raw).advertised["properties"]["a"]
+    shown_a = make_portable(raw).advertised["properties"]["a"]
     assert shown_a == {"type": "string", "minLength": 2, "description": "Here."}
 
 
 def test_recursion_is_unrolled_twice_then_an_object_with_a_description():
     raw = of(tree={"$ref": "#/definitions/T"})
     raw["definitions"] = {"T": of(child={"$ref": "#/definitions/T"})}
-    once = portable(raw).advertised["properties"]["tree"]
+    once = make_portable(raw).advertised["properties"]["tree"]
     last = once["properties"]["child"]["properties"]["child"]
     assert last.keys() == {"type", "description", "additionalProperties"}
     assert last["type"] == "object"
 
 
 def test_mutual_recursion_costs_no_later_property():
-    assert set(portable(MUTUAL).advertised["properties"]) == {"first", "amount"}
+    assert set(make_portable(MUTUAL).advertised["properties"]) == {"first", "amount"}
 
 
 def test_root_branches_are_folded_into_optional_properties_and_still_enforced():
-    made = portable(
+    made = make_portable(
         {
             "type": "object",
             "properties": {"note": {"type": "string"}},
@@ -317,7 +317,7 @@ def test_root_branches_are_folded_into_optional_properties_and_still_enforced():
 
 def test_a_property_of_several_branches_shows_all_its_forms():
     raw = {"oneOf": [of(kind={"const": "a"}), of(kind={"const": "b"})]}
-    kinds = portable(raw).advertised["properties"]["kind"]["anyOf"]
+    kinds = make_portable(raw).advertised["properties"]["kind"]["anyOf"]
     assert [kind["enum"] for kind in kinds] == [["a"], ["b"]]
 
 
@@ -337,23 +337,23 @@ def test_a_property_of_several_branches_shows_all_its_forms():
     ],
 )
 def test_whether_a_schema_says_anything_and_lets_other_names_in(raw, missing, is_open):
-    made = portable(raw)
+    made = make_portable(raw)
     assert (made.missing, made.open) == (missing, is_open)
 
 
 def test_a_looser_branch_never_makes_one_of_stricter():
     raw = of(a={"oneOf": [{"$ref": "https://x"}, {"type": "string"}]})
-    assert Draft202012Validator(portable(raw).enforced).is_valid({"a": "text"})
+    assert Draft202012Validator(make_portable(raw).enforced).is_valid({"a": "text"})
 
 
 def test_a_looser_condition_never_makes_not_stricter():
     raw = of(a={"type": "string", "not": {"pattern": "["}})
-    assert Draft202012Validator(portable(raw).enforced).is_valid({"a": "text"})
+    assert Draft202012Validator(make_portable(raw).enforced).is_valid({"a": "text"})
 
 
 def test_names_are_changed_at_any_depth_and_required_with_them():
     inner = {**of(**{"e-mail": {"type": "string"}}), "required": ["e-mail"]}
-    made = portable(of(_lead=inner, lead={"type": "array", "items": inner}))
+    made = make_portable(of(_lead=inner, lead={"type": "array", "items": inner}))
     assert made.renames["e_mail"] == "e-mail"
     assert made.advertised["properties"]["lead"]["items"]["required"] == ["e_mail"]
     assert made.enforced["properties"]["lead"]["items"]["required"] == ["e-mail"]
@@ -362,7 +362,7 @@ def test_names_are_changed_at_any_depth_and_required_with_them():
 
 
 def test_deep_nesting_ends_in_a_permissive_object():
-    depth, node = 0, portable(DEEP).advertised
+    depth, node = 0, make_portable(DEEP).advertised
     while "properties" in node:
         depth, node = depth + 1, node["properties"]["in"]
     assert (depth, node["type"]) == (12, "object")
@@ -370,14 +370,14 @@ def test_deep_nesting_ends_in_a_permissive_object():
 
 def test_a_large_schema_loses_long_descriptions_before_anything_else():
     raw = of(**{f"p{i}": {"type": "string", "description": "d" * 900} for i in range(100)})
-    properties = portable(raw).advertised["properties"]
+    properties = make_portable(raw).advertised["properties"]
     assert all(len(item["description"]) == 200 for item in properties.values())
 
 
 def test_a_large_schema_keeps_the_nested_objects_it_has_room_for():
     small = of(q={"type": "string"})
     large = of(**{f"q{i}": {"type": "string", "title": "t" * 200} for i in range(400)})
-    properties = portable(of(small=small, large=large)).advertised["properties"]
+    properties = make_portable(of(small=small, large=large)).advertised["properties"]
     assert properties["small"] == small
     assert properties["large"] == {"type": "object"}
 
@@ -396,4 +396,4 @@ def test_a_schema_without_anything_odd_is_shown_as_it_is():
         "required": ["transaction_id"],
         "additionalProperties": False,
     }
-    assert portable(raw).advertised == raw
+    assert make_portable(raw).advertised == raw

@@ -44,7 +44,7 @@ def _fields(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any] | None:
         if own is None:
             return None
         found[own] = value
-    return arguments.normalised(entry.portable, found, fields.ID_NAMES, fields.AMOUNT_NAMES)
+    return arguments.coerce_numbers(entry.portable, found, fields.ID_NAMES, fields.AMOUNT_NAMES)
 
 
 def _aliases(name: str, value: Any) -> list[str]:

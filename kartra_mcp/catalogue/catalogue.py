@@ -22,7 +22,7 @@ from kartra_mcp.kartra import commands, fields
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
-from kartra_mcp.schemas.portable import Portable, portable
+from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
 NAME = 45
 NAME_BEFORE_SUFFIX = 38
@@ -71,8 +71,8 @@ class Entry:
         return own | {tool_name(self.action)}
 
     @cached_property
-    def portable(self) -> Portable:
-        return portable(self.action.schema)
+    def portable(self) -> PortableSchema:
+        return make_portable(self.action.schema)
 
     def schema(self, *, gated: bool) -> dict[str, Any]:
         """The advertised input schema, with the consent arguments where the tool is gated."""
@@ -167,15 +167,15 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     Raises:
         Refused: `invalid_arguments`, naming every bad field.
     """
-    args.require_few(given)
+    args.limit_names(given)
     own, said = dict(given or {}), ConsentArguments()
     if gated:
         own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
     money = commands.has_amount(entry.action.key or entry.action.name)
     amounts = fields.find_amount_names(own, money=money)
-    normal = args.normalised(entry.portable, own, fields.ID_NAMES, amounts)
+    normal = args.coerce_numbers(entry.portable, own, fields.ID_NAMES, amounts)
     strict = entry.risk is Risk.IRREVERSIBLE
-    checked = args.checked(entry.portable, normal, strict=strict)
+    checked = args.validate(entry.portable, normal, strict=strict)
     risk = policy_risk.call_risk(entry.action, checked)
     if risk is Risk.IRREVERSIBLE:
         refuse_amounts(checked, money=money)
@@ -195,7 +195,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
 def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
     for name, value in fields.find_amounts(arguments, money=money):
-        fault = args.amount_fault(value, cents=fields.is_cents_field(name))
+        fault = args.amount_error(value, cents=fields.is_cents_field(name))
         if fault:
             raise RefusedError(
                 "invalid_arguments",

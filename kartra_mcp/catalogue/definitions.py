@@ -14,7 +14,7 @@ from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
-from kartra_mcp.schemas.portable import Portable, portable
+from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
 
 def own_definition(tool: OwnTool, rules: Policy) -> dict[str, Any]:
@@ -38,13 +38,13 @@ def action_definition(entry: Entry, rules: Policy) -> dict[str, Any]:
 
 def own_arguments(tool: OwnTool, given: Mapping[str, Any]) -> dict[str, Any]:
     """The validated arguments of an own tool that is no raw request."""
-    arguments.require_few(given)
-    return arguments.checked(_portable(tool), given, strict=True)
+    arguments.limit_names(given)
+    return arguments.validate(_portable(tool), given, strict=True)
 
 
 @cache
-def _portable(tool: OwnTool) -> Portable:
-    return portable(dict(tool.schema))
+def _portable(tool: OwnTool) -> PortableSchema:
+    return make_portable(dict(tool.schema))
 
 
 def is_gated(tool: OwnTool, rules: Policy) -> bool:

@@ -23,7 +23,7 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Policy) -> Call:
     from kartra_mcp.kartra import request_guard  # not on the way to the first list
 
     own, said = (
-        {n: v for n, v in given.items() if n != arguments.ADDED_BY_CLIENTS},
+        {n: v for n, v in given.items() if n != arguments.CLIENT_INJECTED},
         ConsentArguments(),
     )
     if is_gated(tool, rules):

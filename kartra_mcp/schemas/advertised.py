@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import NEVER, fits, kind, listing, mapping, types_of
-from kartra_mcp.schemas.locations import allowed, alternatives, declared, place, required_always
+from kartra_mcp.schemas.keywords import (
+    FALSE_SCHEMA,
+    as_dict,
+    as_list,
+    json_type,
+    matches_type,
+    type_names,
+)
+from kartra_mcp.schemas.locations import (
+    allowed_values,
+    always_required_names,
+    iter_alternatives,
+    locate,
+    property_names,
+)
 
 DEPTH: Final = 12
 
@@ -30,72 +43,76 @@ _ANYTHING: Final[list[dict[str, Any]]] = [
 ]
 
 
-def anything(said: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def accepts_anything(said: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return a schema that accepts any value.
 
     It is spelled out: a bare `true` or `{}` breaks some clients.
     """
-    return {**remarks(said or {}), "anyOf": [dict(item) for item in _ANYTHING]}
+    return {**schema_annotations(said or {}), "anyOf": [dict(item) for item in _ANYTHING]}
 
 
-def remarks(schema: Mapping[str, Any]) -> dict[str, Any]:
+def schema_annotations(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: schema[key] for key in REMARKS if key in schema}
 
 
-def shown(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def advertise(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return the root as advertised: an object with `properties` and no combinator next to them."""
-    showing = _Showing(names)
-    properties = showing.members(folded(schema), 1)
-    needed = [showing.name(name) for name in required_always(schema)]
+    showing = _Advertiser(names)
+    properties = showing.advertise_members(fold_name(schema), 1)
+    needed = [showing.name(name) for name in always_required_names(schema)]
     needed = [name for name in needed if name in properties]
     out = {key: schema[key] for key in ("minProperties", "maxProperties") if key in schema}
-    out |= showing.open_part(schema, 1) | remarks(schema) | _wanted_sentence(schema, names)
+    out |= (
+        showing.open_part(schema, 1)
+        | schema_annotations(schema)
+        | _describe_alternatives(schema, names)
+    )
     out = {"type": "object", "properties": properties, **out}
     return {**out, "required": needed} if needed else out
 
 
-def folded(schema: dict[str, Any]) -> dict[str, Any]:
+def fold_name(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the properties at the root, including those that only a branch names."""
-    own = mapping(schema.get("properties"))
+    own = as_dict(schema.get("properties"))
     return {
-        name: own[name] if own.get(name) not in ({}, True, None) else _either(found)
-        for name, found in declared(place(schema)).items()
+        name: own[name] if own.get(name) not in ({}, True, None) else _any_of(found)
+        for name, found in property_names(locate(schema)).items()
     }
 
 
-def _either(schemas: list[Any]) -> Any:
+def _any_of(schemas: list[Any]) -> Any:
     distinct = [item for i, item in enumerate(schemas) if item not in schemas[:i]]
-    telling = [item for item in distinct if item not in ({}, True, NEVER)]
+    telling = [item for item in distinct if item not in ({}, True, FALSE_SCHEMA)]
     if len(telling) > 1:
         return {"anyOf": telling}
     return telling[0] if telling else distinct[0]
 
 
-def _wanted_sentence(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    said = [sentence(key, found, names) for key, found in alternatives(schema)]
+def _describe_alternatives(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    said = [as_sentence(key, found, names) for key, found in iter_alternatives(schema)]
     text = " ".join([str(schema.get("description", "")), *said]).strip()
     return {"description": text} if text else {}
 
 
-def sentence(key: str, found: list[Any], names: Mapping[str, str]) -> str:
+def as_sentence(key: str, found: list[Any], names: Mapping[str, str]) -> str:
     """Return an `anyOf` or `oneOf` of required names in words.
 
     Empty if it is about something else.
     """
-    words = combination(found, names)
+    words = describe_combinator(found, names)
     return f"Give {'exactly ' if key == 'oneOf' else ''}one of: {words}." if words else ""
 
 
-def combination(found: list[Any], names: Mapping[str, str]) -> str:
+def describe_combinator(found: list[Any], names: Mapping[str, str]) -> str:
     """Return the names that the branches require, e.g. `email; first_name and last_name`."""
-    each = [required_always(mapping(branch)) for branch in found]
+    each = [always_required_names(as_dict(branch)) for branch in found]
     if not all(each):
         return ""
     words = [" and ".join(names.get(name, name) for name in needed) for needed in each]
     return "; ".join(dict.fromkeys(words))
 
 
-class _Showing:
+class _Advertiser:
     """Walk down one schema, with the advertised names."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -104,24 +121,24 @@ class _Showing:
     def name(self, own: str) -> str:
         return self.names.get(own, own)
 
-    def schema(self, node: Any, depth: int) -> dict[str, Any]:
+    def advertise(self, node: Any, depth: int) -> dict[str, Any]:
         if not isinstance(node, dict):
-            return anything()
-        found = mapping(node)
-        types = types_of(found) or _implied(found)
+            return accepts_anything()
+        found = as_dict(node)
+        types = type_names(found) or _infer_types(found)
         if depth > DEPTH and not _is_scalar(types):
             return _cut(found, types)
         if len(types) > 1:
-            return self._several(found, types, depth)
+            return self._advertise_several(found, types, depth)
         if not types:
-            return self._untyped(found, depth)
-        return self._single(found, types[0], depth)
+            return self._advertise_untyped(found, depth)
+        return self._advertise_single(found, types[0], depth)
 
-    def members(self, properties: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def advertise_members(self, properties: Mapping[str, Any], depth: int) -> dict[str, Any]:
         return {
-            self.name(own): self.schema(schema, depth + 1)
+            self.name(own): self.advertise(schema, depth + 1)
             for own, schema in properties.items()
-            if schema != NEVER
+            if schema != FALSE_SCHEMA
         }
 
     def open_part(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
@@ -129,105 +146,111 @@ class _Showing:
         out: dict[str, Any] = {}
         rest = node.get("additionalProperties")
         if rest is not None:
-            out["additionalProperties"] = self._rest(rest, depth)
-        patterns = mapping(node.get("patternProperties"))
+            out["additionalProperties"] = self._advertise_rest(rest, depth)
+        patterns = as_dict(node.get("patternProperties"))
         if patterns:
             out["patternProperties"] = {
-                key: self.schema(schema, depth + 1)
+                key: self.advertise(schema, depth + 1)
                 for key, schema in patterns.items()
-                if schema != NEVER
+                if schema != FALSE_SCHEMA
             }
         return out
 
-    def _rest(self, rest: Any, depth: int) -> Any:
+    def _advertise_rest(self, rest: Any, depth: int) -> Any:
         if isinstance(rest, bool) or not rest:
             return rest is not False
-        return self.schema(rest, depth + 1)
+        return self.advertise(rest, depth + 1)
 
-    def _single(self, node: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
-        out = {**remarks(node), "type": name}
-        values = _values(node, [name])
+    def _advertise_single(self, node: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
+        out = {**schema_annotations(node), "type": name}
+        values = _allowed_values(node, [name])
         if values is not None:
             out["enum"] = values
-        out |= self._of_type(node, name, depth)
-        return out | self._combined(node, depth)
+        out |= self._advertise_type(node, name, depth)
+        return out | self._advertise_combinators(node, depth)
 
-    def _several(self, node: dict[str, Any], types: list[str], depth: int) -> dict[str, Any]:
-        each = [self._branch(node, name, depth) for name in types if _values(node, [name]) != []]
-        combined = self._combined(node, depth)
+    def _advertise_several(
+        self, node: dict[str, Any], types: list[str], depth: int
+    ) -> dict[str, Any]:
+        each = [
+            self._make_branch(node, name, depth)
+            for name in types
+            if _allowed_values(node, [name]) != []
+        ]
+        combined = self._advertise_combinators(node, depth)
         if "anyOf" in combined:
             combined["allOf"] = [*combined.get("allOf", []), {"anyOf": combined.pop("anyOf")}]
-        return {**remarks(node), "anyOf": each, **combined}
+        return {**schema_annotations(node), "anyOf": each, **combined}
 
-    def _branch(self, node: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
-        values = _values(node, [name])
+    def _make_branch(self, node: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
+        values = _allowed_values(node, [name])
         listed = {} if values is None or name == "null" else {"enum": values}
-        return {"type": name, **listed, **self._of_type(node, name, depth)}
+        return {"type": name, **listed, **self._advertise_type(node, name, depth)}
 
-    def _untyped(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
-        combined = self._combined(node, depth)
+    def _advertise_untyped(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
+        combined = self._advertise_combinators(node, depth)
         if combined.keys() & {"anyOf", "oneOf", "allOf"}:
-            return {**remarks(node), **combined}
-        return {**anything(node), **combined}
+            return {**schema_annotations(node), **combined}
+        return {**accepts_anything(node), **combined}
 
-    def _of_type(self, node: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
+    def _advertise_type(self, node: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
         if name == "object":
-            return self._object(node, depth)
+            return self._advertise_object(node, depth)
         if name == "array":
-            return self._array(node, depth)
+            return self._advertise_array(node, depth)
         return {key: node[key] for key in _OF_TYPE.get(name, ()) if key in node}
 
-    def _object(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _advertise_object(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
         out = {key: node[key] for key in ("minProperties", "maxProperties") if key in node}
         out |= self.open_part(node, depth)
         if "propertyNames" in node and not self.names:
-            out["propertyNames"] = self.schema(node["propertyNames"], depth + 1)
-        properties = self.members(mapping(node.get("properties")), depth)
+            out["propertyNames"] = self.advertise(node["propertyNames"], depth + 1)
+        properties = self.advertise_members(as_dict(node.get("properties")), depth)
         if properties:
             out["properties"] = properties
-        needed = [self.name(name) for name in listing(node.get("required"))]
+        needed = [self.name(name) for name in as_list(node.get("required"))]
         needed = [name for name in needed if name in properties]
         return {**out, "required": needed} if needed else out
 
-    def _array(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _advertise_array(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
         counts = ("minItems", "maxItems", "uniqueItems", "minContains", "maxContains")
         out = {key: node[key] for key in counts if key in node}
-        first = [self.schema(item, depth + 1) for item in listing(node.get("prefixItems"))]
+        first = [self.advertise(item, depth + 1) for item in as_list(node.get("prefixItems"))]
         if first:
             out["prefixItems"] = first
         if isinstance(node.get("contains"), dict):
-            out["contains"] = self.schema(node["contains"], depth + 1)
+            out["contains"] = self.advertise(node["contains"], depth + 1)
         if node.get("items") is False:
             out["maxItems"] = min(len(first), out.get("maxItems", len(first)))
-        out["items"] = self.schema(node.get("items"), depth + 1)
+        out["items"] = self.advertise(node.get("items"), depth + 1)
         return out
 
-    def _combined(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _advertise_combinators(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for key in _COMBINATORS:
-            found = self._combinator(key, node.get(key), depth)
+            found = self._advertise_combinator(key, node.get(key), depth)
             if found:
                 out[key] = found
         return out
 
-    def _combinator(self, key: str, value: Any, depth: int) -> Any:
+    def _advertise_combinator(self, key: str, value: Any, depth: int) -> Any:
         if isinstance(value, list):
-            kept = [item for item in listing(value) if item is not False]
-            return [self.branch(item, depth + 1) for item in kept]
+            kept = [item for item in as_list(value) if item is not False]
+            return [self.advertise_branch(item, depth + 1) for item in kept]
         if key == "dependentRequired":
-            found = mapping(value).items()
+            found = as_dict(value).items()
             return {self.name(name): [self.name(n) for n in needed] for name, needed in found}
         if key == "dependentSchemas":
-            found = mapping(value).items()
-            return {self.name(name): self.branch(item, depth + 1) for name, item in found}
-        return self.branch(mapping(value), depth + 1) if isinstance(value, dict) else None
+            found = as_dict(value).items()
+            return {self.name(name): self.advertise_branch(item, depth + 1) for name, item in found}
+        return self.advertise_branch(as_dict(value), depth + 1) if isinstance(value, dict) else None
 
-    def branch(self, node: Any, depth: int) -> dict[str, Any]:
+    def advertise_branch(self, node: Any, depth: int) -> dict[str, Any]:
         """Return a schema that refines another; one that only requires names stays that."""
-        needed = listing(mapping(node).get("required"))
-        if needed and mapping(node).keys() <= {"required", *REMARKS}:
-            return {**remarks(node), "required": [self.name(name) for name in needed]}
-        return self.schema(node, depth)
+        needed = as_list(as_dict(node).get("required"))
+        if needed and as_dict(node).keys() <= {"required", *REMARKS}:
+            return {**schema_annotations(node), "required": [self.name(name) for name in needed]}
+        return self.advertise(node, depth)
 
 
 def _is_scalar(types: list[str]) -> bool:
@@ -236,15 +259,19 @@ def _is_scalar(types: list[str]) -> bool:
 
 def _cut(node: dict[str, Any], types: list[str]) -> dict[str, Any]:
     if types == ["array"]:
-        return {**remarks(node), "type": "array", "items": anything()}
-    return {**remarks(node), "type": "object"} if types == ["object"] else anything(node)
+        return {**schema_annotations(node), "type": "array", "items": accepts_anything()}
+    return (
+        {**schema_annotations(node), "type": "object"}
+        if types == ["object"]
+        else accepts_anything(node)
+    )
 
 
-def _implied(node: dict[str, Any]) -> list[str]:
+def _infer_types(node: dict[str, Any]) -> list[str]:
     """Return the types of a schema that names none, from its values or its keywords."""
-    values = allowed(node)
+    values = allowed_values(node)
     if values is not None:
-        return list(dict.fromkeys(kind(value) for value in values))
+        return list(dict.fromkeys(json_type(value) for value in values))
     if node.keys() & {"properties", "required", "patternProperties"}:
         return ["object"]
     if node.keys() & {"items", "prefixItems"}:
@@ -254,6 +281,6 @@ def _implied(node: dict[str, Any]) -> list[str]:
     return ["number"] if node.keys() & set(_OF_TYPE["number"]) else []
 
 
-def _values(node: dict[str, Any], types: list[str]) -> list[Any] | None:
-    values = allowed(node)
-    return None if values is None else [value for value in values if fits(value, types)]
+def _allowed_values(node: dict[str, Any], types: list[str]) -> list[Any] | None:
+    values = allowed_values(node)
+    return None if values is None else [value for value in values if matches_type(value, types)]

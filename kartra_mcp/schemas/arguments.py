@@ -11,20 +11,32 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.schemas.argument_errors import Fault, faults, listed, unknown
-from kartra_mcp.schemas.argument_errors import field as field_name
-from kartra_mcp.schemas.coercion import DEPTH, amount_fault, normalised
-from kartra_mcp.schemas.keywords import listing, mapping, text
-from kartra_mcp.schemas.locations import Place, declared, demanded, elements, matched, member
-from kartra_mcp.schemas.locations import place as place_of
-from kartra_mcp.schemas.portable import Portable
+from kartra_mcp.schemas.argument_errors import (
+    ArgumentError,
+    format_names,
+    iter_errors,
+    unknown_argument,
+)
+from kartra_mcp.schemas.argument_errors import format_path as field_name
+from kartra_mcp.schemas.coercion import DEPTH, amount_error, coerce_numbers
+from kartra_mcp.schemas.keywords import as_dict, as_list, replace_surrogates
+from kartra_mcp.schemas.locations import (
+    Location,
+    at_items,
+    at_property,
+    matches_pattern,
+    property_names,
+    required_names,
+)
+from kartra_mcp.schemas.locations import locate as place_of
+from kartra_mcp.schemas.portable import PortableSchema
 
-__all__ = ["amount_fault", "checked", "normalised", "require_few"]
+__all__ = ["amount_error", "coerce_numbers", "limit_names", "validate"]
 
-NAMED: Final = 5
-MOST_NAMES: Final = 1_000
+MAX_ERRORS: Final = 5
+MAX_NAMES: Final = 1_000
 """In one call, at all depths together; PHP, which Kartra runs on, reads no more of a form."""
-ADDED_BY_CLIENTS: Final = "wait_for_previous"
+CLIENT_INJECTED: Final = "wait_for_previous"
 """Gemini CLI adds it to every tool, and sends it."""
 _LARGEST: Final = 2**53
 """Programs in JavaScript, Membrane's among them, round whole numbers beyond it to another one."""
@@ -34,8 +46,8 @@ _NAMING: Final = ("properties", "patternProperties")
 Path = tuple[str | int, ...]
 
 
-def checked(
-    portable: Portable,
+def validate(
+    portable: PortableSchema,
     arguments: Mapping[str, Any] | None,
     *,
     strict: bool,
@@ -52,48 +64,50 @@ def checked(
     Raises:
         Refused: the arguments are invalid.
     """
-    given = _json_object(arguments)
+    given = _as_json_object(arguments)
     shown = {name: shown_as for shown_as, name in portable.renames.items()}
-    naming = _Naming(portable, shown, strict)
-    own = naming.members(naming.stripped(given, extra), place_of(portable.enforced), ())
-    found = _by_field(faults(portable, own, shown))
+    naming = _NameMapper(portable, shown, strict)
+    own = naming.map_members(
+        naming.strip_server_arguments(given, extra), place_of(portable.enforced), ()
+    )
+    found = _group_by_field(iter_errors(portable, own, shown))
     for fault in naming.found:
         found[fault.field] = fault
     if found:
-        raise _refused(list(found.values()), portable)
+        raise _invalid_arguments_error(list(found.values()), portable)
     return own
 
 
-def require_few(arguments: Any) -> None:
+def limit_names(arguments: Any) -> None:
     """Refuse more names than a call can use, before anything examines each of them."""
     found, left = 0, [arguments]
-    while left and found <= MOST_NAMES:
+    while left and found <= MAX_NAMES:
         value = left.pop()
         if isinstance(value, dict):
-            found += len(mapping(value))
-            left += mapping(value).values()
+            found += len(as_dict(value))
+            left += as_dict(value).values()
         elif isinstance(value, list):
-            left += listing(value)
-    if found > MOST_NAMES:
+            left += as_list(value)
+    if found > MAX_NAMES:
         raise RefusedError(
             "invalid_arguments",
-            f"Invalid arguments for this tool: more than {MOST_NAMES:,} names.",
+            f"Invalid arguments for this tool: more than {MAX_NAMES:,} names.",
             "Send only the arguments that the tool names. Nothing was done.",
         )
 
 
-def _by_field(found: Iterator[Fault]) -> dict[str, Fault]:
+def _group_by_field(found: Iterator[ArgumentError]) -> dict[str, ArgumentError]:
     """Return the first error of each field, and all errors of the whole."""
-    kept: dict[str, Fault] = {}
+    kept: dict[str, ArgumentError] = {}
     for fault in found:
         kept.setdefault(fault.field or fault.text, fault)
     return kept
 
 
-def _refused(found: list[Fault], portable: Portable) -> RefusedError:
-    named = "; ".join(str(fault) for fault in found[:NAMED])
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    known = listed(sorted(mapping(portable.advertised.get("properties"))))
+def _invalid_arguments_error(found: list[ArgumentError], portable: PortableSchema) -> RefusedError:
+    named = "; ".join(str(fault) for fault in found[:MAX_ERRORS])
+    more = f" and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
+    known = format_names(sorted(as_dict(portable.advertised.get("properties"))))
     return RefusedError(
         "invalid_arguments",
         f"Invalid arguments for this tool: {named}{more}.",
@@ -101,19 +115,19 @@ def _refused(found: list[Fault], portable: Portable) -> RefusedError:
     )
 
 
-def _json_object(arguments: Any) -> dict[str, Any]:
+def _as_json_object(arguments: Any) -> dict[str, Any]:
     if arguments is None:
         return {}
     if not isinstance(arguments, Mapping):
-        raise _not_json(Fault("", "an object is expected"))
+        raise _not_json_error(ArgumentError("", "an object is expected"))
     given = dict(cast(Mapping[str, Any], arguments))
-    fault = next(_foreign(given, ()), None)
+    fault = next(_iter_non_json(given, ()), None)
     if fault is not None:
-        raise _not_json(fault)
+        raise _not_json_error(fault)
     return given
 
 
-def _not_json(fault: Fault) -> RefusedError:
+def _not_json_error(fault: ArgumentError) -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         f"Invalid arguments for this tool: {fault}.",
@@ -121,30 +135,30 @@ def _not_json(fault: Fault) -> RefusedError:
     )
 
 
-def _foreign(value: Any, path: Path) -> Iterator[Fault]:
+def _iter_non_json(value: Any, path: Path) -> Iterator[ArgumentError]:
     """Return what is not JSON or cannot be sent."""
     if len(path) > DEPTH:
-        yield Fault(field_name(path[:3], {}), f"is nested deeper than {DEPTH} levels")
+        yield ArgumentError(field_name(path[:3], {}), f"is nested deeper than {DEPTH} levels")
     elif isinstance(value, dict):
-        yield from _foreign_members(cast(dict[Any, Any], value), path)
+        yield from _iter_non_json_members(cast(dict[Any, Any], value), path)
     elif isinstance(value, list):
-        for index, item in enumerate(listing(value)):
-            yield from _foreign(item, (*path, index))
+        for index, item in enumerate(as_list(value)):
+            yield from _iter_non_json(item, (*path, index))
     else:
-        problem = _scalar_problem(value)
+        problem = _describe_scalar_problem(value)
         if problem:
-            yield Fault(field_name(path, {}), problem)
+            yield ArgumentError(field_name(path, {}), problem)
 
 
-def _foreign_members(value: dict[Any, Any], path: Path) -> Iterator[Fault]:
+def _iter_non_json_members(value: dict[Any, Any], path: Path) -> Iterator[ArgumentError]:
     for name, item in value.items():
-        if not isinstance(name, str) or _torn(name):
-            yield Fault(field_name(path, {}), "every name in an object must be text")
+        if not isinstance(name, str) or _has_lone_surrogate(name):
+            yield ArgumentError(field_name(path, {}), "every name in an object must be text")
         else:
-            yield from _foreign(item, (*path, name))
+            yield from _iter_non_json(item, (*path, name))
 
 
-def _scalar_problem(value: Any) -> str:
+def _describe_scalar_problem(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number is expected"
     if value is None or isinstance(value, bool | float):
@@ -152,26 +166,28 @@ def _scalar_problem(value: Any) -> str:
     if isinstance(value, int):
         return "" if abs(value) < _LARGEST else "a number below 2^53 is expected"
     if isinstance(value, str):
-        return "text in whole characters is expected" if _torn(value) else ""
+        return "text in whole characters is expected" if _has_lone_surrogate(value) else ""
     return "a JSON value is expected"
 
 
-def _torn(value: str) -> bool:
-    return text(value) != value
+def _has_lone_surrogate(value: str) -> bool:
+    return replace_surrogates(value) != value
 
 
 @dataclass(slots=True)
-class _Naming:
+class _NameMapper:
     """Map a caller's names to the action's own, and collect the unknown ones."""
 
-    portable: Portable
+    portable: PortableSchema
     shown: Mapping[str, str]
     strict: bool
-    found: list[Fault] = field(default_factory=list[Fault])
+    found: list[ArgumentError] = field(default_factory=list[ArgumentError])
 
-    def stripped(self, given: dict[str, Any], extra: frozenset[str]) -> dict[str, Any]:
+    def strip_server_arguments(
+        self, given: dict[str, Any], extra: frozenset[str]
+    ) -> dict[str, Any]:
         """Remove the server's own arguments and those that a client is known to inject."""
-        aside = extra | {ADDED_BY_CLIENTS}
+        aside = extra | {CLIENT_INJECTED}
         known = self.portable.declared
         return {
             name: value
@@ -179,40 +195,48 @@ class _Naming:
             if name not in aside or self.portable.renames.get(name, name) in known
         }
 
-    def members(self, given: dict[str, Any], at: Place, path: Path) -> dict[str, Any]:
-        known = declared(at).keys() | (self.portable.declared if not path else demanded(at))
+    def map_members(self, given: dict[str, Any], at: Location, path: Path) -> dict[str, Any]:
+        known = property_names(at).keys() | (
+            self.portable.declared if not path else required_names(at)
+        )
         out: dict[str, Any] = {}
         for name, value in given.items():
-            own = self._own(name, known)
-            if own not in known and not self._welcome(name, at, path):
-                self._fault((*path, name), unknown(name, {self.shown.get(n, n) for n in known}))
-            if own in given and own != name and not _same(given[own], value):
-                self._fault((*path, own), f"is given twice, as {name} too, with different values")
-            out[own] = self._value(value, member(at, own), (*path, own))
+            own = self._own_name(name, known)
+            if own not in known and not self._is_allowed(name, at, path):
+                self._add_error(
+                    (*path, name), unknown_argument(name, {self.shown.get(n, n) for n in known})
+                )
+            if own in given and own != name and not _is_same(given[own], value):
+                self._add_error(
+                    (*path, own), f"is given twice, as {name} too, with different values"
+                )
+            out[own] = self._map_value(value, at_property(at, own), (*path, own))
         return out
 
-    def _own(self, name: str, known: frozenset[str] | set[str]) -> str:
+    def _own_name(self, name: str, known: frozenset[str] | set[str]) -> str:
         renamed = self.portable.renames.get(name, name)
         return renamed if name not in known and renamed in known else name
 
-    def _welcome(self, name: str, at: Place, path: Path) -> bool:
+    def _is_allowed(self, name: str, at: Location, path: Path) -> bool:
         if self.strict:
             return bool(path) and not any(
-                mapping(view.get(word)) for view in at for word in _NAMING
+                as_dict(view.get(word)) for view in at for word in _NAMING
             )
-        return bool(path or matched(at, name) or self.portable.missing or self.portable.open)
+        return bool(
+            path or matches_pattern(at, name) or self.portable.missing or self.portable.open
+        )
 
-    def _fault(self, path: Path, text: str) -> None:
-        self.found.append(Fault(field_name(path, self.shown), text))
+    def _add_error(self, path: Path, text: str) -> None:
+        self.found.append(ArgumentError(field_name(path, self.shown), text))
 
-    def _value(self, value: Any, at: Place, path: Path) -> Any:
+    def _map_value(self, value: Any, at: Location, path: Path) -> Any:
         if isinstance(value, dict):
-            return self.members(mapping(value), at, path)
+            return self.map_members(as_dict(value), at, path)
         if isinstance(value, list):
-            inner = elements(at)
-            return [self._value(v, inner, (*path, i)) for i, v in enumerate(listing(value))]
+            inner = at_items(at)
+            return [self._map_value(v, inner, (*path, i)) for i, v in enumerate(as_list(value))]
         return value
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other

@@ -9,9 +9,16 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import listing, mapping
-from kartra_mcp.schemas.locations import Place, declared, elements, member, place, types_at
-from kartra_mcp.schemas.portable import Portable
+from kartra_mcp.schemas.keywords import as_dict, as_list
+from kartra_mcp.schemas.locations import (
+    Location,
+    at_items,
+    at_property,
+    declared_types,
+    locate,
+    property_names,
+)
+from kartra_mcp.schemas.portable import PortableSchema
 
 DEPTH: Final = 64
 _WHOLE: Final = re.compile(r"[0-9]{1,40}")
@@ -19,12 +26,12 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 _SIGNED: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _CENTS: Final = 100
 
-Form = re.Pattern[str] | None
+NumberPattern = re.Pattern[str] | None
 """How the text of an id or an amount is written; None for what is neither."""
 
 
-def normalised(
-    portable: Portable,
+def coerce_numbers(
+    portable: PortableSchema,
     arguments: Mapping[str, Any] | None,
     ids: frozenset[str],
     amounts: frozenset[str],
@@ -33,12 +40,12 @@ def normalised(
 
     Anything unclear is unchanged.
     """
-    reading = _Reading(portable.renames, _folded(ids), _folded(amounts))
-    return reading.members(dict(arguments or {}), place(portable.enforced), 0)
+    reading = _Coercer(portable.renames, _fold_names(ids), _fold_names(amounts))
+    return reading.coerce_members(dict(arguments or {}), locate(portable.enforced), 0)
 
 
 @cache
-def _folded(names: frozenset[str]) -> frozenset[str]:
+def _fold_names(names: frozenset[str]) -> frozenset[str]:
     return frozenset(_fold(name) for name in names)
 
 
@@ -51,69 +58,75 @@ def _is_id(folded: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _Coercer:
     renames: Mapping[str, str]
     ids: frozenset[str]
     amounts: frozenset[str]
 
-    def members(
-        self, given: dict[str, Any], at: Place, depth: int, form: Form = None
+    def coerce_members(
+        self, given: dict[str, Any], at: Location, depth: int, form: NumberPattern = None
     ) -> dict[str, Any]:
         """Coerce an object's members.
 
         `form` is that of its own name, which `value` inside inherits.
         """
-        return {name: self._member(name, value, at, depth, form) for name, value in given.items()}
+        return {
+            name: self._coerce_member(name, value, at, depth, form) for name, value in given.items()
+        }
 
-    def _member(self, name: str, value: Any, at: Place, depth: int, form: Form) -> Any:
-        known = declared(at)
+    def _coerce_member(
+        self, name: str, value: Any, at: Location, depth: int, form: NumberPattern
+    ) -> Any:
+        known = property_names(at)
         own = name if name in known else self.renames.get(name, name)
         if own not in known:
-            return self._value(value, member(at, name), None, depth)
-        found = form if own == "value" else self._form({_fold(name), _fold(own)})
-        return self._value(value, member(at, own), found, depth)
+            return self._coerce_value(value, at_property(at, name), None, depth)
+        found = form if own == "value" else self._pick_pattern({_fold(name), _fold(own)})
+        return self._coerce_value(value, at_property(at, own), found, depth)
 
-    def _form(self, folded: set[str]) -> Form:
+    def _pick_pattern(self, folded: set[str]) -> NumberPattern:
         if folded & self.amounts:
             return _DECIMAL
         return _WHOLE if folded & self.ids or any(map(_is_id, folded)) else None
 
-    def _value(self, value: Any, at: Place, form: Form, depth: int) -> Any:
+    def _coerce_value(self, value: Any, at: Location, form: NumberPattern, depth: int) -> Any:
         if depth >= DEPTH:
             return value
         if isinstance(value, dict):
-            return self.members(mapping(value), at, depth + 1, form)
+            return self.coerce_members(as_dict(value), at, depth + 1, form)
         if isinstance(value, list):
-            return [self._value(item, elements(at), form, depth + 1) for item in listing(value)]
-        return value if form is None else _retyped(value, form, types_at(at))
+            return [
+                self._coerce_value(item, at_items(at), form, depth + 1) for item in as_list(value)
+            ]
+        return value if form is None else _retype(value, form, declared_types(at))
 
 
-def _retyped(value: Any, form: re.Pattern[str], types: frozenset[str]) -> Any:
+def _retype(value: Any, form: re.Pattern[str], types: frozenset[str]) -> Any:
     numeric = types & {"integer", "number"}
-    written = _written(value)
+    written = _format_number(value)
     if written is None or bool(numeric) == ("string" in types) or not form.fullmatch(written):
         return value
     if not numeric:
         return written
-    return _number(value, written, whole="number" not in numeric)
+    return _parse_number(value, written, whole="number" not in numeric)
 
 
-def _written(value: Any) -> str | None:
+def _format_number(value: Any) -> str | None:
     """Return a number, or a numeric string, as digits: 101.0 is `101`, 97.5 is `97.5`."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    return _digits(number) if number.is_finite() else None
+    return _format_digits(number) if number.is_finite() else None
 
 
-def _digits(number: Decimal) -> str:
+def _format_digits(number: Decimal) -> str:
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _number(value: Any, written: str, *, whole: bool) -> Any:
+def _parse_number(value: Any, written: str, *, whole: bool) -> Any:
     """Return the exact number of the digits; else the value unchanged."""
     exact = Decimal(written)
     if exact == exact.to_integral_value():
@@ -123,7 +136,7 @@ def _number(value: Any, written: str, *, whole: bool) -> Any:
     return found if not whole and Decimal(repr(found)) == exact else value
 
 
-def amount_fault(value: Any, *, cents: bool = False) -> str | None:
+def amount_error(value: Any, *, cents: bool = False) -> str | None:
     """Return why an amount (of whole cents, if so) is invalid, in a sentence.
 
     None if it is valid.
@@ -134,13 +147,13 @@ def amount_fault(value: Any, *, cents: bool = False) -> str | None:
         return "The amount is true or false, not a number."
     if isinstance(value, str) and not value.strip():
         return "The amount is empty."
-    number = _amount(value)
+    number = _parse_amount(value)
     if number is None:
         return "The amount is not a number."
-    return _number_fault(number / _CENTS if cents and number.is_finite() else number)
+    return _number_error(number / _CENTS if cents and number.is_finite() else number)
 
 
-def _amount(value: Any) -> Decimal | None:
+def _parse_amount(value: Any) -> Decimal | None:
     if isinstance(value, str):
         written = value.strip()
         return Decimal(written) if _SIGNED.fullmatch(written) else None
@@ -149,7 +162,7 @@ def _amount(value: Any) -> Decimal | None:
     return Decimal(value) if isinstance(value, int | Decimal) else None
 
 
-def _number_fault(number: Decimal) -> str | None:
+def _number_error(number: Decimal) -> str | None:
     if not number.is_finite():
         return "The amount is not finite."
     if number == 0:

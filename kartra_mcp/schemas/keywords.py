@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 TYPE_NAMES: Final = ("string", "integer", "number", "boolean", "object", "array", "null")
-LISTED: Final = 100
+MAX_ENUM_VALUES: Final = 100
 _VALUE_DEPTH: Final = 24
 _LARGEST: Final = 10**300
 
@@ -19,7 +19,7 @@ _FORMATS: Final = {
     "datetime": "date-time",
     "url": "uri",
 }
-ASIDE: Final = frozenset(
+ANNOTATION_KEYWORDS: Final = frozenset(
     "title description default examples deprecated readOnly writeOnly format".split()  # noqa: SIM905
 )
 """Keywords that no value is judged by."""
@@ -30,21 +30,21 @@ class _Dropped:
 
 
 DROPPED: Final = _Dropped()
-NEVER: Final[dict[str, Any]] = {"not": {}}
+FALSE_SCHEMA: Final[dict[str, Any]] = {"not": {}}
 """What `false` is for a property: unlike it, it keeps the place of its fault."""
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def as_dict(value: Any) -> dict[str, Any]:
     """Return the object, or an empty one for anything else."""
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
-def listing(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Return the list, or an empty one for anything else."""
     return cast(list[Any], value) if isinstance(value, list) else []
 
 
-def kind(value: Any) -> str:
+def json_type(value: Any) -> str:
     """Return the JSON type of a value; a whole number is an integer."""
     if value is None:
         return "null"
@@ -63,88 +63,92 @@ _PYTHON_TYPES: Final = (
 )
 
 
-def fits(value: Any, names: list[str]) -> bool:
+def matches_type(value: Any, names: list[str]) -> bool:
     """Return whether a value has one of the types."""
-    own = kind(value)
+    own = json_type(value)
     return own in names or (own == "integer" and "number" in names)
 
 
-def types_of(schema: dict[str, Any]) -> list[str]:
+def type_names(schema: dict[str, Any]) -> list[str]:
     """Return the types of a schema as a list: trimmed, known ones only, without duplicates."""
     named = schema.get("type")
-    wanted = listing(named) or [named]
+    wanted = as_list(named) or [named]
     clean = [name.strip().lower() for name in wanted if isinstance(name, str)]
     return [name for name in dict.fromkeys(clean) if name in TYPE_NAMES]
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def sanitize_value(value: Any, depth: int = 0) -> Any:
     """Return a JSON value that can be sent, or DROPPED: no NaN, no formula, no endless nesting."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return text(value)
+        return replace_surrogates(value)
     if isinstance(value, int | float):
-        return value if _sound(value) else DROPPED
+        return value if _is_sound(value) else DROPPED
     if depth >= _VALUE_DEPTH:
         return DROPPED
-    return _plain_list(value, depth) if isinstance(value, list) else _plain_object(value, depth)
+    return (
+        _sanitize_list(value, depth) if isinstance(value, list) else _sanitize_object(value, depth)
+    )
 
 
-def _sound(number: float) -> bool:
+def _is_sound(number: float) -> bool:
     return math.isfinite(number) if isinstance(number, float) else abs(number) < _LARGEST
 
 
-def _plain_list(value: Any, depth: int) -> Any:
-    kept = [plain(item, depth + 1) for item in listing(value)]
+def _sanitize_list(value: Any, depth: int) -> Any:
+    kept = [sanitize_value(item, depth + 1) for item in as_list(value)]
     return DROPPED if any(item is DROPPED for item in kept) else kept
 
 
-def _plain_object(value: Any, depth: int) -> Any:
-    found = mapping(value)
+def _sanitize_object(value: Any, depth: int) -> Any:
+    found = as_dict(value)
     if not isinstance(value, dict) or any(str(key).startswith("$") for key in found):
         return DROPPED
-    kept = {text(str(key)): plain(item, depth + 1) for key, item in found.items()}
+    kept = {
+        replace_surrogates(str(key)): sanitize_value(item, depth + 1) for key, item in found.items()
+    }
     return DROPPED if any(item is DROPPED for item in kept.values()) else kept
 
 
-def text(value: str) -> str:
+def replace_surrogates(value: str) -> str:
     """Return the text without unpaired surrogates, which cannot be encoded."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _text(value: Any) -> Any:
-    return text(value) if isinstance(value, str) else DROPPED
+def _text_or_dropped(value: Any) -> Any:
+    return replace_surrogates(value) if isinstance(value, str) else DROPPED
 
 
-def _flag(value: Any) -> Any:
+def _flag_or_dropped(value: Any) -> Any:
     return value if isinstance(value, bool) else DROPPED
 
 
-def _number(value: Any) -> Any:
-    ok = isinstance(value, int | float) and not isinstance(value, bool) and _sound(value)
+def _number_or_dropped(value: Any) -> Any:
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and _is_sound(value)
     return value if ok else DROPPED
 
 
-def _positive(value: Any) -> Any:
-    number = _number(value)
+def _positive_or_dropped(value: Any) -> Any:
+    number = _number_or_dropped(value)
     return number if number is not DROPPED and number > 0 else DROPPED
 
 
-def _count(value: Any) -> Any:
-    number = _number(value)
+def _count_or_dropped(value: Any) -> Any:
+    number = _number_or_dropped(value)
     return int(number) if number is not DROPPED and number >= 0 and number % 1 == 0 else DROPPED
 
 
-def _format(value: Any) -> Any:
+def _format_or_dropped(value: Any) -> Any:
     return _FORMATS.get(value.strip().lower(), DROPPED) if isinstance(value, str) else DROPPED
 
 
-def _examples(value: Any) -> Any:
-    kept = [plain(item) for item in (listing(value) or [value])]
+def _sanitize_examples(value: Any) -> Any:
+    kept = [sanitize_value(item) for item in (as_list(value) or [value])]
     return [item for item in kept if item is not DROPPED] or DROPPED
 
 
-def pattern(value: Any) -> Any:
+def pattern_or_dropped(value: Any) -> Any:
     """Return the pattern if Python's `re` compiles it without a warning."""
     if not isinstance(value, str):
         return DROPPED
@@ -154,63 +158,67 @@ def pattern(value: Any) -> Any:
             re.compile(value)
     except (re.error, OverflowError, RecursionError, Warning):
         return DROPPED
-    return value if text(value) == value else DROPPED
+    return value if replace_surrogates(value) == value else DROPPED
 
 
-def _names(value: Any) -> Any:
-    names = list(dict.fromkeys(name for name in listing(value) if isinstance(name, str)))
+def _names_or_dropped(value: Any) -> Any:
+    names = list(dict.fromkeys(name for name in as_list(value) if isinstance(name, str)))
     return names or DROPPED
 
 
-def _dependents(value: Any) -> Any:
-    kept = {key: _names(names) for key, names in mapping(value).items()}
+def _sanitize_dependents(value: Any) -> Any:
+    kept = {key: _names_or_dropped(names) for key, names in as_dict(value).items()}
     return {key: names for key, names in kept.items() if names is not DROPPED} or DROPPED
 
 
 RULES: Final[dict[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(("title", "description"), _text),
-    **dict.fromkeys(("deprecated", "readOnly", "writeOnly", "uniqueItems"), _flag),
-    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), _count),
-    **dict.fromkeys(("minProperties", "maxProperties", "minContains", "maxContains"), _count),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _number),
-    "multipleOf": _positive,
-    "format": _format,
-    "pattern": pattern,
-    "default": plain,
-    "const": plain,
-    "examples": _examples,
-    "required": _names,
-    "dependentRequired": _dependents,
+    **dict.fromkeys(("title", "description"), _text_or_dropped),
+    **dict.fromkeys(("deprecated", "readOnly", "writeOnly", "uniqueItems"), _flag_or_dropped),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), _count_or_dropped),
+    **dict.fromkeys(
+        ("minProperties", "maxProperties", "minContains", "maxContains"), _count_or_dropped
+    ),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _number_or_dropped
+    ),
+    "multipleOf": _positive_or_dropped,
+    "format": _format_or_dropped,
+    "pattern": pattern_or_dropped,
+    "default": sanitize_value,
+    "const": sanitize_value,
+    "examples": _sanitize_examples,
+    "required": _names_or_dropped,
+    "dependentRequired": _sanitize_dependents,
 }
 
 
-def typed(names: list[str]) -> dict[str, Any]:
+def type_keyword(names: list[str]) -> dict[str, Any]:
     if not names:
         return {}
     return {"type": names[0] if len(names) == 1 else names}
 
 
-def retyped(value: Any, names: list[str]) -> Any:
+def coerce_enum_value(value: Any, names: list[str]) -> Any:
     """Convert an enum value to its type: Membrane writes an integer 1 as `"1"`."""
-    if isinstance(value, str) and names and not fits(value, names):
-        if re.fullmatch(r"-?[0-9]{1,18}", value) and fits(1, names):
+    if isinstance(value, str) and names and not matches_type(value, names):
+        if re.fullmatch(r"-?[0-9]{1,18}", value) and matches_type(1, names):
             return int(value)
         if value in {"true", "false"} and "boolean" in names:
             return value == "true"
     return value
 
 
-def known_values(values: list[Any], description: str) -> dict[str, Any]:
+def describe_open_enum(values: list[Any], description: str) -> dict[str, Any]:
     """Move an open enum's values to the description."""
     shown = [str(value) for value in values if isinstance(value, str | int | float)]
     if not shown:
         return {}
-    more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
-    listed = f"Known values: {', '.join(shown[:LISTED])}{more}"
+    more = f" and {len(shown) - MAX_ENUM_VALUES} more" if len(shown) > MAX_ENUM_VALUES else ""
+    listed = f"Known values: {', '.join(shown[:MAX_ENUM_VALUES])}{more}"
     return {"description": f"{description} {listed}".strip()}
 
 
-def modernised(node: dict[str, Any]) -> dict[str, Any]:
+def upgrade_draft(node: dict[str, Any]) -> dict[str, Any]:
     """Upgrade keywords of older drafts: tuple items, dependencies, boolean exclusive bounds."""
     out = dict(node)
     if isinstance(out.get("items"), list):
@@ -222,15 +230,15 @@ def modernised(node: dict[str, Any]) -> dict[str, Any]:
             exclusive = out.pop(f"exclusive{bound}")
             if exclusive and bound.lower() in out:
                 out[f"exclusive{bound}"] = out.pop(bound.lower())
-    return _undepended(out)
+    return _split_dependencies(out)
 
 
-def _undepended(out: dict[str, Any]) -> dict[str, Any]:
-    old = mapping(out.pop("dependencies", None))
+def _split_dependencies(out: dict[str, Any]) -> dict[str, Any]:
+    old = as_dict(out.pop("dependencies", None))
     for key, kinds in (("dependentRequired", list), ("dependentSchemas", dict)):
         found: dict[str, Any] = {
             name: item for name, item in old.items() if isinstance(item, kinds)
         }
         if found:
-            out[key] = {**found, **mapping(out.get(key))}
+            out[key] = {**found, **as_dict(out.get(key))}
     return out

@@ -9,102 +9,108 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import kind, listing, mapping, types_of
+from kartra_mcp.schemas.keywords import as_dict, as_list, json_type, type_names
 
-Place = tuple[dict[str, Any], ...]
+Location = tuple[dict[str, Any], ...]
 """Every schema that may speak of one value: its own and those of its branches."""
 
 _BRANCHES: Final = ("anyOf", "oneOf", "allOf")
 _CONDITIONS: Final = ("if", "then", "else")
 
 
-def place(schema: Any) -> Place:
+def locate(schema: Any) -> Location:
     """Return the schema and all its branches, itself first."""
-    return tuple(_opened(schema))
+    return tuple(_iter_views(schema))
 
 
-def _opened(schema: Any) -> Iterator[dict[str, Any]]:
+def _iter_views(schema: Any) -> Iterator[dict[str, Any]]:
     if not isinstance(schema, dict):
         return
-    found = mapping(schema)
+    found = as_dict(schema)
     yield found
-    for branch in branches(found):
-        yield from _opened(branch)
+    for branch in iter_branches(found):
+        yield from _iter_views(branch)
 
 
-def branches(schema: dict[str, Any]) -> Iterator[Any]:
+def iter_branches(schema: dict[str, Any]) -> Iterator[Any]:
     """Return the schemas for the same value, one level down."""
     for key in _BRANCHES:
-        yield from listing(schema.get(key))
+        yield from as_list(schema.get(key))
     yield from (schema[key] for key in _CONDITIONS if key in schema)
-    yield from mapping(schema.get("dependentSchemas")).values()
+    yield from as_dict(schema.get("dependentSchemas")).values()
 
 
-def _joined(schemas: Iterable[Any]) -> Place:
-    return tuple(view for schema in schemas for view in place(schema))
+def _join_locations(schemas: Iterable[Any]) -> Location:
+    return tuple(view for schema in schemas for view in locate(schema))
 
 
-def declared(at: Place) -> dict[str, list[Any]]:
+def property_names(at: Location) -> dict[str, list[Any]]:
     """Return the properties named at a location, each with every schema given for it."""
     found: dict[str, list[Any]] = {}
     for view in at:
-        for name, schema in mapping(view.get("properties")).items():
+        for name, schema in as_dict(view.get("properties")).items():
             found.setdefault(name, []).append(schema)
     return found
 
 
-def demanded(at: Place) -> frozenset[str]:
+def required_names(at: Location) -> frozenset[str]:
     """Return the names that some branch requires, declared or not."""
-    return frozenset(name for view in at for name in listing(view.get("required")))
+    return frozenset(name for view in at for name in as_list(view.get("required")))
 
 
-def opened(at: Place) -> bool:
+def is_open(at: Location) -> bool:
     """Return whether undeclared names are allowed: `additionalProperties` is true or a schema."""
     rest = (view.get("additionalProperties", False) for view in at)
     return any(schema is not False for schema in rest)
 
 
-def matched(at: Place, name: str) -> list[Any]:
+def matches_pattern(at: Location, name: str) -> list[Any]:
     """Return the schemas of `patternProperties` that match a name."""
-    patterns = [item for view in at for item in mapping(view.get("patternProperties")).items()]
+    patterns = [item for view in at for item in as_dict(view.get("patternProperties")).items()]
     return [schema for pattern, schema in patterns if re.search(pattern, name)]
 
 
-def member(at: Place, name: str) -> Place:
+def at_property(at: Location, name: str) -> Location:
     """Return the schemas of the value under a name."""
-    found = [*declared(at).get(name, []), *matched(at, name)]
-    return _joined(found or [view.get("additionalProperties") for view in at])
+    found = [*property_names(at).get(name, []), *matches_pattern(at, name)]
+    return _join_locations(found or [view.get("additionalProperties") for view in at])
 
 
-def elements(at: Place) -> Place:
+def at_items(at: Location) -> Location:
     """Return the schemas of a list's elements, at any index."""
     single = [view.get(key) for view in at for key in ("items", "contains")]
-    return _joined([*single, *(item for view in at for item in listing(view.get("prefixItems")))])
+    return _join_locations(
+        [*single, *(item for view in at for item in as_list(view.get("prefixItems")))]
+    )
 
 
-def types_at(at: Place) -> frozenset[str]:
+def declared_types(at: Location) -> frozenset[str]:
     """Return the declared types of a value; those of its enum if there is none."""
-    named = frozenset(name for view in at for name in types_of(view))
-    return named or frozenset(kind(value) for view in at for value in allowed(view) or [])
+    named = frozenset(name for view in at for name in type_names(view))
+    return named or frozenset(
+        json_type(value) for view in at for value in allowed_values(view) or []
+    )
 
 
-def allowed(schema: dict[str, Any]) -> list[Any] | None:
+def allowed_values(schema: dict[str, Any]) -> list[Any] | None:
     """Return the only values that a schema allows, if it lists them."""
     if "const" in schema:
         return [schema["const"]]
-    return listing(schema["enum"]) if "enum" in schema else None
+    return as_list(schema["enum"]) if "enum" in schema else None
 
 
-def alternatives(schema: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+def iter_alternatives(schema: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
     """Return the `anyOf`s and `oneOf`s at a location, including those inside `allOf`."""
-    yield from ((key, listing(schema[key])) for key in ("anyOf", "oneOf") if key in schema)
-    for branch in listing(schema.get("allOf")):
-        yield from alternatives(mapping(branch))
+    yield from ((key, as_list(schema[key])) for key in ("anyOf", "oneOf") if key in schema)
+    for branch in as_list(schema.get("allOf")):
+        yield from iter_alternatives(as_dict(branch))
 
 
-def required_always(schema: dict[str, Any]) -> list[str]:
+def always_required_names(schema: dict[str, Any]) -> list[str]:
     """Return the names that every branch requires."""
     inner = [
-        name for item in listing(schema.get("allOf")) for name in required_always(mapping(item))
+        name
+        for item in as_list(schema.get("allOf"))
+        for name in always_required_names(as_dict(item))
     ]
-    return list(dict.fromkeys([*listing(schema.get("required")), *inner]))
+    return list(dict.fromkeys([*as_list(schema.get("required")), *inner]))

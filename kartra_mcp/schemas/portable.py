@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kartra_mcp.schemas.advertised import REMARKS, anything, remarks, shown
-from kartra_mcp.schemas.dialect import cleaned
-from kartra_mcp.schemas.keywords import listing, mapping, types_of
-from kartra_mcp.schemas.locations import declared, demanded, opened, place
-from kartra_mcp.schemas.names import advertised_names
+from kartra_mcp.schemas.advertised import REMARKS, accepts_anything, advertise, schema_annotations
+from kartra_mcp.schemas.dialect import to_json_schema
+from kartra_mcp.schemas.keywords import as_dict, as_list, type_names
+from kartra_mcp.schemas.locations import is_open, locate, property_names, required_names
+from kartra_mcp.schemas.names import map_advertised_names
 
 LARGEST: Final = 60_000
 _DESCRIPTION: Final = 200
@@ -22,7 +22,7 @@ _SHORT: Final = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Portable:
+class PortableSchema:
     """A schema that any client accepts, and what is needed to validate arguments by it.
 
     Compared by identity, not by content: what is derived from one is cached for it.
@@ -46,26 +46,26 @@ class Portable:
     open: bool
 
 
-def portable(raw: Any) -> Portable:
+def make_portable(raw: Any) -> PortableSchema:
     """Make the two copies of a schema. Never raises, whatever JSON `raw` is."""
-    found = cleaned(raw)
-    types = types_of(found)
+    found = to_json_schema(raw)
+    types = type_names(found)
     missing = not found.keys() - set(REMARKS) or (bool(types) and "object" not in types)
-    root = {**remarks(found), "additionalProperties": True} if missing else found
+    root = {**schema_annotations(found), "additionalProperties": True} if missing else found
     root = {**root, "type": "object"}
-    at = place(root)
-    names = advertised_names(root)
-    return Portable(
-        advertised=bounded(shown(root, names)),
-        enforced=_unclosed(root),
+    at = locate(root)
+    names = map_advertised_names(root)
+    return PortableSchema(
+        advertised=limit_size(advertise(root, names)),
+        enforced=_open_undeclared(root),
         renames={shown_as: own for own, shown_as in names.items()},
-        declared=frozenset(declared(at)) | demanded(at),
+        declared=frozenset(property_names(at)) | required_names(at),
         missing=missing,
-        open=opened(at),
+        open=is_open(at),
     )
 
 
-def _unclosed(root: dict[str, Any]) -> dict[str, Any]:
+def _open_undeclared(root: dict[str, Any]) -> dict[str, Any]:
     """Remove closing keywords.
 
     `arguments.py` refuses undeclared names itself and can suggest the right one.
@@ -74,97 +74,105 @@ def _unclosed(root: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in root.items() if not (closed and k == "additionalProperties")}
 
 
-def bounded(schema: dict[str, Any]) -> dict[str, Any]:
+def limit_size(schema: dict[str, Any]) -> dict[str, Any]:
     """Shrink the schema step by step until it is no larger than a client should get."""
-    for smaller in (_whole, _shortened, _flattened, _listed, _counted):
+    for smaller in (
+        _keep_whole,
+        _shorten_descriptions,
+        _flatten_nested,
+        _reduce_to_types,
+        _drop_optional,
+    ):
         schema = smaller(schema)
-        if _size(schema) <= LARGEST:
+        if _json_size(schema) <= LARGEST:
             break
     return schema
 
 
-def _size(schema: Any) -> int:
+def _json_size(schema: Any) -> int:
     return len(json.dumps(schema))
 
 
-def _whole(schema: dict[str, Any]) -> dict[str, Any]:
+def _keep_whole(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _shortened(schema: dict[str, Any]) -> dict[str, Any]:
+def _shorten_descriptions(schema: dict[str, Any]) -> dict[str, Any]:
     """Truncate descriptions everywhere."""
-    return mapping(_cut_descriptions(schema))
+    return as_dict(_cut_descriptions(schema))
 
 
 def _cut_descriptions(node: Any) -> Any:
     if isinstance(node, list):
-        return [_cut_descriptions(item) for item in listing(node)]
+        return [_cut_descriptions(item) for item in as_list(node)]
     if not isinstance(node, dict):
         return node
     return {
-        key: cut(value, _DESCRIPTION)
+        key: truncate_schema(value, _DESCRIPTION)
         if key == "description" and isinstance(value, str)
         else _cut_descriptions(value)
-        for key, value in mapping(node).items()
+        for key, value in as_dict(node).items()
     }
 
 
-def cut(text: str, longest: int) -> str:
+def truncate_schema(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _flattened(schema: dict[str, Any]) -> dict[str, Any]:
+def _flatten_nested(schema: dict[str, Any]) -> dict[str, Any]:
     """Make nested properties permissive, the largest first, as few as needed."""
-    return _replaced(schema, _flat, _largest_first(schema))
+    return _replace_largest(schema, _flatten, _sort_by_size(schema))
 
 
-def _listed(schema: dict[str, Any]) -> dict[str, Any]:
+def _reduce_to_types(schema: dict[str, Any]) -> dict[str, Any]:
     """Reduce properties to type and a short description, the largest first."""
     kept = {key: schema[key] for key in ("type", "properties", "required") if key in schema}
     kept["additionalProperties"] = schema.get("additionalProperties") is not False
-    return _replaced(kept, _short, _largest_first(kept))
+    return _replace_largest(kept, _shorten, _sort_by_size(kept))
 
 
-def _replaced(
+def _replace_largest(
     schema: dict[str, Any], smaller: Callable[[Any], dict[str, Any]], order: list[str]
 ) -> dict[str, Any]:
-    properties = dict(mapping(schema["properties"]))
-    excess = _size(schema) - LARGEST
+    properties = dict(as_dict(schema["properties"]))
+    excess = _json_size(schema) - LARGEST
     for name in order:
         if excess <= 0:
             break
-        before = _size(properties[name])
+        before = _json_size(properties[name])
         properties[name] = smaller(properties[name])
-        excess -= before - _size(properties[name])
+        excess -= before - _json_size(properties[name])
     return {**schema, "properties": properties}
 
 
-def _largest_first(schema: dict[str, Any]) -> list[str]:
-    properties = mapping(schema["properties"])
-    return sorted(properties, key=lambda name: -_size(properties[name]))
+def _sort_by_size(schema: dict[str, Any]) -> list[str]:
+    properties = as_dict(schema["properties"])
+    return sorted(properties, key=lambda name: -_json_size(properties[name]))
 
 
-def _flat(node: Any) -> dict[str, Any]:
-    found = mapping(node)
+def _flatten(node: Any) -> dict[str, Any]:
+    found = as_dict(node)
     nested = found.keys() & {"properties", "items", "anyOf", "oneOf", "allOf"}
-    return _short(found, _DESCRIPTION) if nested else found
+    return _shorten(found, _DESCRIPTION) if nested else found
 
 
-def _short(node: Any, longest: int = _SHORT) -> dict[str, Any]:
+def _shorten(node: Any, longest: int = _SHORT) -> dict[str, Any]:
     """Keep only type and description."""
-    found = mapping(node)
-    said = {k: cut(str(found[k]), longest) for k in ("title", "description") if found.get(k)}
+    found = as_dict(node)
+    said = {
+        k: truncate_schema(str(found[k]), longest) for k in ("title", "description") if found.get(k)
+    }
     if found.get("type") == "array":
-        return {**said, "type": "array", "items": anything()}
-    return {**said, "type": found["type"]} if "type" in found else anything(said)
+        return {**said, "type": "array", "items": accepts_anything()}
+    return {**said, "type": found["type"]} if "type" in found else accepts_anything(said)
 
 
-def _counted(schema: dict[str, Any]) -> dict[str, Any]:
+def _drop_optional(schema: dict[str, Any]) -> dict[str, Any]:
     """Keep as many properties as fit, the required ones first; the others can still be given."""
-    properties = mapping(schema["properties"])
-    needed = [name for name in listing(schema.get("required")) if name in properties]
+    properties = as_dict(schema["properties"])
+    needed = [name for name in as_list(schema.get("required")) if name in properties]
     order = dict.fromkeys([*needed, *properties])
-    kept = dict(_fitting((name, properties[name]) for name in order))
+    kept = dict(_iter_fitting((name, properties[name]) for name in order))
     required = [name for name in needed if name in kept]
     return {
         "type": "object",
@@ -175,10 +183,10 @@ def _counted(schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fitting(members: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _iter_fitting(members: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     room = LARGEST // 2
     for name, schema in members:
-        room -= _size(schema) + 2 * len(name)
+        room -= _json_size(schema) + 2 * len(name)
         if room < 0:
             return
         yield name, schema
