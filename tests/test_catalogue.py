@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
-from kartra_mcp.catalogue.catalogue import Catalogue, Entry, build, hints
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue, build_catalogue, tool_annotations
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, Gate, Risk
@@ -38,17 +38,17 @@ REFUND: dict[str, Any] = {
 }
 
 
-def one(raw: Mapping[str, Any]) -> Entry:
-    (entry,) = build([{"id": "a1", **raw}], OWN).entries.values()
+def one(raw: Mapping[str, Any]) -> ActionTool:
+    (entry,) = build_catalogue([{"id": "a1", **raw}], OWN).entries.values()
     return entry
 
 
-def call_of(entry: Entry, arguments: dict[str, Any] | None) -> Call:
+def call_of(entry: ActionTool, arguments: dict[str, Any] | None) -> Call:
     """The call as the door makes it: what is destructive takes the consent arguments."""
-    return catalogue.call_of(entry, arguments, gated=entry.risk >= Risk.DESTRUCTIVE)
+    return catalogue.make_call(entry, arguments, gated=entry.risk >= Risk.DESTRUCTIVE)
 
 
-def refund(**fields: Any) -> Entry:
+def refund(**fields: Any) -> ActionTool:
     return one({**REFUND, **fields})
 
 
@@ -56,7 +56,7 @@ def suffix(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:6]
 
 
-def refusal(entry: Entry, arguments: dict[str, Any]) -> RefusedError:
+def refusal(entry: ActionTool, arguments: dict[str, Any]) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
         call_of(entry, arguments)
     assert caught.value.code == "invalid_arguments"
@@ -98,23 +98,23 @@ COLLISIONS: Mapping[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("case", COLLISIONS)
 def test_names_that_collide_are_both_suffixed_whatever_the_order(case: str):
     raw = COLLISIONS[case]
-    found = [build(order, OWN) for order in itertools.permutations(raw)]
+    found = [build_catalogue(order, OWN) for order in itertools.permutations(raw)]
     assert all(list(one.entries) == list(found[0].entries) for one in found)
     by_id = {entry.action.id: tool for tool, entry in found[0].entries.items()}
-    base = catalogue.tool_name(found[0].entries[by_id[raw[0]["id"]]].action)
+    base = catalogue.make_tool_name(found[0].entries[by_id[raw[0]["id"]]].action)
     assert by_id == {a["id"]: f"{base[:38]}_{suffix(a['id'])}" for a in raw}
 
 
 def test_a_name_does_not_depend_on_actions_that_do_not_collide():
-    alone = build([{"id": "1", "key": "get-lead"}], OWN)
-    among = build([{"id": "2", "key": "assign-tag"}, {"id": "1", "key": "get-lead"}], OWN)
+    alone = build_catalogue([{"id": "1", "key": "get-lead"}], OWN)
+    among = build_catalogue([{"id": "2", "key": "assign-tag"}, {"id": "1", "key": "get-lead"}], OWN)
     assert set(alone.entries) < set(among.entries)
 
 
 @pytest.mark.parametrize("own", [*OWN, "kartra_read_more"])
 def test_the_servers_own_names_are_taken(own: str):
     key = own.removeprefix("kartra_")
-    (tool,) = build([{"id": "1", "key": key}], OWN).entries
+    (tool,) = build_catalogue([{"id": "1", "key": key}], OWN).entries
     assert tool == f"{own}_{suffix('1')}"
 
 
@@ -125,7 +125,7 @@ def test_an_action_that_is_called_like_a_suffixed_one_is_suffixed_too():
         {"id": "2", "key": "Get-Lead"},
         {"id": "3", "key": taken},
     ]
-    found = build(raw, OWN).entries
+    found = build_catalogue(raw, OWN).entries
     assert len(found) == 3
     assert f"kartra_get_lead_{suffix('1')}_{suffix('3')}" in found
 
@@ -140,19 +140,21 @@ def test_an_action_that_is_called_like_a_suffixed_one_is_suffixed_too():
     )
 )
 def test_every_name_is_portable_and_every_action_has_one(raw: list[dict[str, Any]]):
-    found = build(raw, OWN)
+    found = build_catalogue(raw, OWN)
     assert {entry.action.id for entry in found.entries.values()} == {one["id"] for one in raw}
     assert all(re.fullmatch(r"kartra_[a-z0-9_]{0,38}", tool) for tool in found.entries)
     assert list(found.entries) == sorted(found.entries)
     unique = {one["id"]: one for one in reversed(raw)}
-    assert set(build(unique.values(), OWN).entries) == set(build(reversed(raw), OWN).entries) or (
-        len(unique) < len(raw)
-    )
+    assert set(build_catalogue(unique.values(), OWN).entries) == set(
+        build_catalogue(reversed(raw), OWN).entries
+    ) or (len(unique) < len(raw))
 
 
 @pytest.mark.parametrize("which", ["base", "suffixed"])
 def test_allow_and_deny_match_a_suffixed_action_without_a_key_by_either_name(which: str):
-    found = build([{"id": "1", "name": "Do Thing"}, {"id": "2", "name": "do thing"}], OWN).entries
+    found = build_catalogue(
+        [{"id": "1", "name": "Do Thing"}, {"id": "2", "name": "do thing"}], OWN
+    ).entries
     for tool, entry in found.items():
         name = "kartra_do_thing" if which == "base" else tool
         rules = Policy(dict.fromkeys(Risk, Gate.ALLOW), deny=(name,))
@@ -214,7 +216,7 @@ def test_a_title_is(raw: dict[str, Any], title: str):
     ],
 )
 def test_hints_follow_from_risk(risk: Risk, *, read: bool, destructive: bool):
-    assert hints("T", risk) == {
+    assert tool_annotations("T", risk) == {
         "title": "T",
         "readOnlyHint": read,
         "destructiveHint": destructive,
@@ -257,7 +259,7 @@ BAD: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_entry_is_left_out_and_never_costs_the_list(case: str):
-    found = build([BAD[case], REFUND], OWN)
+    found = build_catalogue([BAD[case], REFUND], OWN)
     assert list(found.entries) == ["kartra_refund_transaction"]
     (reason,) = found.left_out
     assert reason.startswith("entry 1: ")
@@ -279,30 +281,30 @@ SCHEMAS: Mapping[str, Any] = {
 @pytest.mark.parametrize("case", SCHEMAS)
 def test_an_odd_schema_still_makes_a_tool(case: str):
     entry = one({"key": "get-lead", "inputSchema": SCHEMAS[case]})
-    assert entry.schema(gated=False)["type"] == "object"
+    assert entry.input_schema(gated=False)["type"] == "object"
     assert call_of(entry, None).arguments == {}
 
 
 def test_an_entry_that_is_listed_twice_is_one_tool():
-    assert len(build([REFUND, REFUND], OWN).entries) == 1
+    assert len(build_catalogue([REFUND, REFUND], OWN).entries) == 1
 
 
 def test_an_empty_list_is_an_empty_catalogue():
-    assert build([], OWN) == Catalogue({})
+    assert build_catalogue([], OWN) == Catalogue({})
 
 
 # ── Consent ──
 
 
 def test_a_gated_tool_has_the_flag_and_does_not_require_it():
-    schema = refund().schema(gated=True)
+    schema = refund().input_schema(gated=True)
     assert schema["properties"]["confirm"]["type"] == "boolean"
     assert schema["required"] == ["transaction_id"]
 
 
 @pytest.mark.parametrize("key", ["get-lead", "assign-tag"])
 def test_a_tool_that_is_not_gated_has_no_flag(key: str):
-    schema = one({"key": key, "inputSchema": REFUND["inputSchema"]}).schema(gated=False)
+    schema = one({"key": key, "inputSchema": REFUND["inputSchema"]}).input_schema(gated=False)
     assert schema["properties"].keys() == PROPERTIES.keys()
 
 
@@ -336,8 +338,11 @@ OWN_CONFIRM: Mapping[str, tuple[dict[str, Any], str]] = {
 def test_the_flag_has_another_name_where_the_action_has(case: str):
     own, name = OWN_CONFIRM[case]
     entry = refund(inputSchema={"type": "object", **own})
-    assert entry.schema(gated=True)["properties"][name] == consent_arguments.PROPERTIES["confirm"]
-    arguments = dict.fromkeys(entry.fields, "yes")
+    assert (
+        entry.input_schema(gated=True)["properties"][name]
+        == consent_arguments.PROPERTIES["confirm"]
+    )
+    arguments = dict.fromkeys(entry.own_names, "yes")
     call = call_of(entry, {**arguments, name: True})
     assert (call.consent.confirm, call.consent.confirm_name, call.arguments) == (
         True,
@@ -456,7 +461,7 @@ def test_an_id_is_taken_as_a_number_or_as_text_of_one(said: Any, declared: str, 
 
 def test_a_call_is_as_dangerous_as_its_arguments():
     entry = one({"key": "edit-lead", "inputSchema": None})
-    assert (entry.risk, entry.least) == (Risk.DESTRUCTIVE, Risk.WRITE)
+    assert (entry.risk, entry.min_risk) == (Risk.DESTRUCTIVE, Risk.WRITE)
 
     def risk(**arguments: Any) -> Call:
         return call_of(entry, arguments)

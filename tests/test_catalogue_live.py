@@ -13,7 +13,7 @@ from mcp_types import ToolListChangedNotification
 from waiting import until
 
 from kartra_mcp.account import account
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ async def names_of(client):
     """The names of the actions' tools, on the one page that there is, as they are listed."""
     page = await client.list_tools(cache_mode="bypass")
     assert page.next_cursor is None
-    return [tool.name for tool in page.tools if tool.name not in OWN_TOOLS]
+    return [tool.name for tool in page.tools if tool.name not in BUILTIN_TOOLS]
 
 
 def keys(*names):

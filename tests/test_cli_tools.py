@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from door import Sandbox, StandIn, action, connect_stdio, healthy
 
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 
 
 def run(place: Sandbox | StandIn, *words: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +48,7 @@ async def test_what_is_not_hidden_is_what_a_client_is_given(
         given = [tool.name for tool in (await client.list_tools()).tools]
     rows = told(sandbox)
     assert [name for name, row in rows.items() if not row["hidden"]] == given
-    assert list(rows)[: len(OWN_TOOLS)] == list(OWN_TOOLS)
+    assert list(rows)[: len(BUILTIN_TOOLS)] == list(BUILTIN_TOOLS)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.cli import main
 from kartra_mcp.core.errors import CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
@@ -96,7 +96,7 @@ def test_every_published_action_is_documented(key: str) -> None:
     assert f"| `kartra_{key.replace('-', '_')}` |" in read("README.md")
 
 
-@pytest.mark.parametrize("tool", sorted(OWN_TOOLS))
+@pytest.mark.parametrize("tool", sorted(BUILTIN_TOOLS))
 def test_every_own_tool_is_documented(tool: str) -> None:
     assert f"| `{tool}` |" in read("README.md")
     assert f"`{tool}`" in read("CHANGELOG.md")
@@ -175,7 +175,7 @@ def test_the_manifest_starts_what_exists(manifest: dict[str, Any]) -> None:
 
 def test_the_manifest_names_only_tools_that_are_always_there(manifest: dict[str, Any]) -> None:
     assert manifest["tools_generated"] is True
-    assert {tool["name"] for tool in manifest["tools"]} <= set(OWN_TOOLS)
+    assert {tool["name"] for tool in manifest["tools"]} <= set(BUILTIN_TOOLS)
 
 
 # Decisions, the house

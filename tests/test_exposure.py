@@ -9,7 +9,7 @@ from mcp_types import ToolListChangedNotification
 from waiting import until
 
 from kartra_mcp.account import account
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def test_what_is_listed(tmp_path, era, row):
     assert (set(BY_NAME) <= set(names)) is searches
     assert (GET_LEAD not in names) is searches
     if searches:
-        assert names == list(OWN_TOOLS)
+        assert names == list(BUILTIN_TOOLS)
 
 
 SEARCH_RULES = {
@@ -67,7 +67,8 @@ SEARCH_RULES = {
     "denied by name": ({"DENY": "kartra_run_*"}, {READ, WRITE}),
     "allowed actions": (
         {"ALLOW": "kartra_get_lead"},
-        set(OWN_TOOLS) - {"kartra_status", "kartra_read_more", "kartra_search_actions", *BY_NAME},
+        set(BUILTIN_TOOLS)
+        - {"kartra_status", "kartra_read_more", "kartra_search_actions", *BY_NAME},
     ),
 }
 
@@ -77,7 +78,7 @@ async def test_rules_hide_the_ways_to_an_action_too(tmp_path, era, row):
     settings, hidden = SEARCH_RULES[row]
     place = sandbox(tmp_path / "state", EXPOSE="search", **settings)
     async with connect(place, era) as client:
-        assert set(await names_of(client)) == set(OWN_TOOLS) - hidden
+        assert set(await names_of(client)) == set(BUILTIN_TOOLS) - hidden
 
 
 @both_eras
@@ -328,19 +329,19 @@ async def test_a_list_that_grows_changes_over_once_and_stays(stand_in, monkeypat
         stand_in.plan(action_list={"out": {"items": many(2_000)}})
         assert await names_of(client)
         await until(lambda: len(told) > before)
-        assert await names_of(client) == list(OWN_TOOLS)
+        assert await names_of(client) == list(BUILTIN_TOOLS)
         stand_in.plan(action_list={"out": {"items": many(4)}})
         status = (await call(client, "kartra_status")).result
         while status["actions"]["number"] != 4:
             status = (await call(client, "kartra_status")).result
-        assert await names_of(client) == list(OWN_TOOLS)
+        assert await names_of(client) == list(BUILTIN_TOOLS)
         assert len(told) == before + 1
 
 
 async def test_two_thousand_actions_stay_usable(stand_in, era):
     stand_in.plan(action_list={"out": {"items": many(2_000)}})
     async with connect(stand_in, era) as client:
-        assert await names_of(client) == list(OWN_TOOLS)
+        assert await names_of(client) == list(BUILTIN_TOOLS)
         found = await call(client, "kartra_search_actions", intent="thing 1234")
         assert len(found.result["tools"]) == 10
         told = await call(client, DESCRIBE, action="kartra_get_thing_1234")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
-from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.kartra.commands import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
 from kartra_mcp.server.guide import areas, guide
 from kartra_mcp.server.guide_areas import AREAS, Reach
@@ -35,8 +35,8 @@ Statistics · Subscribers · Transactions · Trials · Views · Visits · Workfl
 ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
-CATALOGUE = build(ACTIONS, OWN_TOOLS)
-TOOLS = set(CATALOGUE.entries) | set(OWN_TOOLS)
+CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS)
+TOOLS = set(CATALOGUE.entries) | set(BUILTIN_TOOLS)
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
 PUBLISHED = {"kartra_" + key.replace("-", "_") for key in PUBLISHED_KEYS}
 BY_ACTION = {ACTION_COMMANDS.get(k, k) for k in (key.replace("-", "_") for key in PUBLISHED_KEYS)}

@@ -18,7 +18,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from ruamel.yaml import YAML
 
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.cli.runner import tell
 from kartra_mcp.client_config import jsonc
 from kartra_mcp.client_config.command import own_entry
@@ -625,7 +625,7 @@ async def test_what_is_written_starts_as_the_client_would_start_it(home: Home, c
     async with Client(stdio_client(server)) as connected:
         names = {tool.name for tool in (await connected.list_tools()).tools}
     assert "kartra_status" in names
-    assert len(names) > len(OWN_TOOLS)
+    assert len(names) > len(BUILTIN_TOOLS)
     assert state.exists()
 
 

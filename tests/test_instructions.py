@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.server.instructions import LABEL, LONGEST, instructions
@@ -36,7 +36,7 @@ def test_they_are_short_enough_under_all_rules_and_name_only_tools_that_exist():
             )
             said = text("ẞ" * 500, rules, sandbox=sandbox, by_name=by_name)
             assert len(said) <= LONGEST == 1_900
-            assert set(re.findall(r"\bkartra_\w+", said)) <= set(OWN_TOOLS)
+            assert set(re.findall(r"\bkartra_\w+", said)) <= set(BUILTIN_TOOLS)
             assert not NOT_USED.search(said)
 
 

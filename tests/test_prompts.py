@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kartra_mcp
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
-from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.request_guard import parse_request, require_read_only
@@ -25,8 +25,8 @@ from kartra_mcp.server.prompts import (
 ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
-CATALOGUE = build(ACTIONS, OWN_TOOLS)
-TOOLS = set(CATALOGUE.entries) | set(OWN_TOOLS)
+CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS)
+TOOLS = set(CATALOGUE.entries) | set(BUILTIN_TOOLS)
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
 FULL = {
     "refund_request": {"email": "a@b.co", "transaction": "101", "reason": "broken", "amount": "5"},

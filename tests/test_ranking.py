@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
-from kartra_mcp.catalogue.catalogue import build
-from kartra_mcp.catalogue.ranking import ranked
+from kartra_mcp.catalogue.catalogue import build_catalogue
+from kartra_mcp.catalogue.ranking import rank_tools
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 
 ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
-ENTRIES = tuple(build(ACTIONS).entries.values())
+ENTRIES = tuple(build_catalogue(ACTIONS).entries.values())
 
 INTENTS = {
     "give the customer their money back": ["refund-transaction"],
@@ -51,7 +51,7 @@ INTENTS = {
 
 
 def keys(intent, **limits):
-    return [entry.action.key for entry in ranked(intent, ENTRIES, **limits)]
+    return [entry.action.key for entry in rank_tools(intent, ENTRIES, **limits)]
 
 
 @pytest.mark.parametrize(("intent", "wanted"), INTENTS.items())
@@ -65,7 +65,7 @@ def test_the_intents_cover_all_published_actions():
 
 def test_the_order_of_the_entries_does_not_matter():
     for intent in INTENTS:
-        backwards = [entry.action.key for entry in ranked(intent, reversed(ENTRIES))]
+        backwards = [entry.action.key for entry in rank_tools(intent, reversed(ENTRIES))]
         assert backwards == keys(intent)
 
 
@@ -87,14 +87,14 @@ def test_words_that_no_table_knows_are_looked_for_as_they_are():
         {"id": "1", "key": "getWeatherReport", "name": "Weather"},
         {"id": "2", "key": "send-fax", "name": "Fax", "description": "Sends a weather fax"},
     ]
-    found = ranked("weather please", build(raw).entries.values())
+    found = rank_tools("weather please", build_catalogue(raw).entries.values())
 
     assert [entry.action.id for entry in found] == ["1", "2"]
 
 
 def test_ten_thousand_entries_and_a_hostile_intent_are_ranked():
     raw = [{"id": str(n), "key": f"do-thing-{n}", "name": f"Thing {n}"} for n in range(10_000)]
-    entries = list(build(raw).entries.values())
+    entries = list(build_catalogue(raw).entries.values())
 
-    assert [e.action.id for e in ranked("thing 77", entries, limit=1)] == ["77"]
-    assert len(ranked("thing " + "take " * 100_000, entries)) == 10
+    assert [e.action.id for e in rank_tools("thing 77", entries, limit=1)] == ["77"]
+    assert len(rank_tools("thing " + "take " * 100_000, entries)) == 10

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
-from kartra_mcp.catalogue.catalogue import build
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Policy
@@ -26,8 +26,8 @@ from kartra_mcp.settings import read_settings
 ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
-CATALOGUE = build(ACTIONS, OWN_TOOLS)
-OWN = tuple(OWN_TOOLS.values())
+CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS)
+OWN = tuple(BUILTIN_TOOLS.values())
 GATED = {
     Risk.READ: Gate.ALLOW,
     Risk.WRITE: Gate.ALLOW,
@@ -63,7 +63,7 @@ def test_the_guide_is_markdown():
 def test_the_catalogue_has_every_tool_with_its_action_risk_and_gate():
     found = tools()
 
-    assert set(found) == set(CATALOGUE.entries) | set(OWN_TOOLS)
+    assert set(found) == set(CATALOGUE.entries) | set(BUILTIN_TOOLS)
     assert found["kartra_refund_transaction"] == {
         "tool": "kartra_refund_transaction",
         "title": "Refund Transaction",

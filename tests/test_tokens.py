@@ -9,8 +9,8 @@ import pytest
 import tiktoken
 from door import StandIn, action, call, connect, healthy
 
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
-from kartra_mcp.catalogue.exposure import tokens as estimated
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.exposure import estimate_tokens as estimated
 
 MOST = 7_500
 SEARCHED = 2_500
@@ -58,7 +58,7 @@ async def test_search_stays_under_its_budget_with_a_gate_on_every_tool(tmp_path)
 async def test_the_estimate_is_near_the_count(sandbox):
     shown = await shown_by(sandbox)
     assert sum(map(estimated, shown)) == pytest.approx(counted(shown), rel=WITHIN)
-    own = [tool for tool in shown if tool["name"] in OWN_TOOLS]
+    own = [tool for tool in shown if tool["name"] in BUILTIN_TOOLS]
     assert sum(map(estimated, own)) == pytest.approx(counted(own), rel=WITHIN)
 
 

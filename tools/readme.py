@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.core.errors import CODES
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra import commands
@@ -144,8 +144,8 @@ def actions() -> str:
 def own_tools() -> str:
     """The server's own tools, each with the first sentence of its description."""
     rows = [
-        (f"`{tool.name}`", _risk(tool.risk, tool.least), first_sentence(tool.description))
-        for tool in OWN_TOOLS.values()
+        (f"`{tool.name}`", _risk(tool.risk, tool.min_risk), first_sentence(tool.description))
+        for tool in BUILTIN_TOOLS.values()
     ]
     return table(("Tool", "Risk", "What it does"), rows)
 

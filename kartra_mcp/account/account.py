@@ -28,7 +28,7 @@ from kartra_mcp.account.snapshot import (
     wrong_program,
 )
 from kartra_mcp.catalogue import catalogue
-from kartra_mcp.catalogue.catalogue import Catalogue, Entry
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import is_object
@@ -127,7 +127,7 @@ class Account:
             saved = await run_in_thread(self._saved)
             self._served = self._served or saved
 
-    async def entry(self, tool: str, deadline: Deadline) -> Entry:
+    async def entry(self, tool: str, deadline: Deadline) -> ActionTool:
         """The entry of a tool's name.
 
         Raises:
@@ -140,7 +140,7 @@ class Account:
                 await self._refreshed()
         return found or self.listed_entry(tool)
 
-    def listed_entry(self, tool: str) -> Entry:
+    def listed_entry(self, tool: str) -> ActionTool:
         """The entry of a tool's name as the list stands now, or `unknown_tool`."""
         found = self.served.catalogue.entries.get(tool)
         if found is None:
@@ -292,7 +292,7 @@ class Account:
             entries = joined([*entries, *kept_entries(self._state.read(file))])
         served = replace(
             found,
-            catalogue=catalogue.build(entries, self._own),
+            catalogue=catalogue.build_catalogue(entries, self._own),
             fetched_at=now,
             complete=listed.complete,
             lost=listed.lost,

@@ -86,7 +86,7 @@ def read_kept(kept: Any, own: frozenset[str]) -> Served | None:
         fetched_at, complete = float(kept["fetched_at"]), bool(kept["complete"])
     except (KeyError, TypeError, ValueError):
         return None
-    entries = catalogue.build(kept["entries"], own)
+    entries = catalogue.build_catalogue(kept["entries"], own)
     lost = kept.get("lost") is True
     return Served(connection, entries, fetched_at=fetched_at, complete=complete, lost=lost)
 

@@ -14,9 +14,9 @@ from kartra_mcp.app.membrane_factory import way
 from kartra_mcp.calls.dispatcher import Tools
 from kartra_mcp.calls.gateway import Gateway
 from kartra_mcp.calls.result_store import Kept
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
-from kartra_mcp.catalogue.search import Finder
+from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.client import Membrane
 from kartra_mcp.policy.gates import Policy
@@ -57,12 +57,12 @@ def compose(
     state = StateDir(settings.state_dir)
     rules = rules_of(settings)
     membrane, shown = way(settings, state, run_program)
-    own = frozenset(OWN_TOOLS)
+    own = frozenset(BUILTIN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own)
     gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))
     connecting = Connecting(membrane, account, settings.state_dir)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
-    finder, kept = Finder(exposure), Kept(state)
+    finder, kept = ToolSearch(exposure), Kept(state)
     tools = Tools(settings, rules, exposure, finder, account, gateway, connecting, kept, shown)
     reader = ResourceReader(settings, rules, account)
     mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox)

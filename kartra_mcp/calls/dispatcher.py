@@ -14,12 +14,12 @@ from kartra_mcp.calls.responses import Answer
 from kartra_mcp.calls.result_store import Kept
 from kartra_mcp.calls.status import status
 from kartra_mcp.catalogue import builtin_tools, catalogue, run_by_name
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS, OwnTool
-from kartra_mcp.catalogue.catalogue import EMPTY, Entry
-from kartra_mcp.catalogue.definitions import own_arguments
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
+from kartra_mcp.catalogue.catalogue import EMPTY, ActionTool
+from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.catalogue.exposure import Exposure
-from kartra_mcp.catalogue.raw_calls import raw_call
-from kartra_mcp.catalogue.search import Finder
+from kartra_mcp.catalogue.raw_calls import make_raw_call
+from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.models import ActionResult, Call
@@ -44,7 +44,7 @@ class Tools:
     settings: Settings
     rules: Policy
     exposure: Exposure
-    finder: Finder
+    finder: ToolSearch
     account: Account
     gateway: Gateway
     connecting: Connecting
@@ -53,10 +53,10 @@ class Tools:
 
     async def definitions(self) -> list[dict[str, Any]]:
         """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
-        if self.exposure.wanted == "search":
+        if self.exposure.mode == "search":
             self.account.list_behind()
-            return self.exposure.definitions(EMPTY)
-        return self.exposure.definitions(await self.account.listed())
+            return self.exposure.list_definitions(EMPTY)
+        return self.exposure.list_definitions(await self.account.listed())
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: ClientContext
@@ -68,10 +68,10 @@ class Tools:
             QuestionToReturn: a person is asked first.
         """
         deadline = Deadline.after(self.settings.timeout)
-        own = OWN_TOOLS.get(name)
+        own = BUILTIN_TOOLS.get(name)
         if own is None:
             return self._answer(await self._own_name(name, given, deadline, client))
-        raise_for_verdict(self.exposure.hidden_own(own, self.account.served.catalogue))
+        raise_for_verdict(self.exposure.builtin_hidden_reason(own, self.account.served.catalogue))
         if own is builtin_tools.READ_MORE:
             return self._read_more(given)
         return self._answer(await self._own(own, given or {}, deadline, client))
@@ -79,27 +79,31 @@ class Tools:
     async def _own_name(
         self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
     ) -> Done:
-        def call(entry: Entry) -> Call:
+        def call(entry: ActionTool) -> Call:
             gated = gates.takes_consent_arguments(entry.risk, entry.names, self.rules)
-            return catalogue.call_of(entry, given, gated=gated)
+            return catalogue.make_call(entry, given, gated=gated)
 
         return await self._action(name, call, deadline, client)
 
     async def _by_name(
-        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
+        self, tool: BuiltinTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
     ) -> Done:
-        run = run_by_name.run_of(tool, given)
+        run = run_by_name.parse_run_request(tool, given)
 
-        def call(entry: Entry) -> Call:
+        def call(entry: ActionTool) -> Call:
             return run.call(entry, self.rules)
 
         return await self._action(run.action, call, deadline, client)
 
     async def _action(
-        self, name: str, call_of: Callable[[Entry], Call], deadline: Deadline, client: ClientContext
+        self,
+        name: str,
+        call_of: Callable[[ActionTool], Call],
+        deadline: Deadline,
+        client: ClientContext,
     ) -> Done:
         entry = await self.account.entry(name, deadline)
-        raise_for_verdict(self.exposure.hidden(entry))
+        raise_for_verdict(self.exposure.hidden_reason(entry))
         call = call_of(entry)
 
         def current() -> Call:
@@ -109,7 +113,7 @@ class Tools:
         return await self.gateway.run(call, deadline, current, client)
 
     async def _own(
-        self, tool: OwnTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
+        self, tool: BuiltinTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
     ) -> Done:
         does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[ActionResult]]] = {
             builtin_tools.STATUS.name: self._status,
@@ -119,13 +123,13 @@ class Tools:
             builtin_tools.RECONCILE.name: self._reconcile,
         }
         if tool.name in does:
-            return Done(await does[tool.name](own_arguments(tool, given), deadline))
+            return Done(await does[tool.name](validate_builtin_arguments(tool, given), deadline))
         if tool is builtin_tools.CONNECT:
-            own_arguments(tool, given)
+            validate_builtin_arguments(tool, given)
             return Done(ActionResult(await self.connecting.connect(deadline, client)))
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
             return await self._by_name(tool, given, deadline, client)
-        call = raw_call(tool, given, self.rules)
+        call = make_raw_call(tool, given, self.rules)
         return await self.gateway.run(call, deadline, lambda: call, client)
 
     async def status(self, deadline: Deadline) -> dict[str, Any]:
@@ -148,18 +152,18 @@ class Tools:
         """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
         intent = given["intent"]
         found = await self.gateway.search(intent, deadline)
-        shown = [entry for entry in found if not self.exposure.hidden(entry)]
+        shown = [entry for entry in found if not self.exposure.hidden_reason(entry)]
         if not shown:
             shown = await self.finder.find(intent, await self.account.listed(), FOUND)
         return ActionResult({"tools": [one_line(entry) for entry in shown[:FOUND]]})
 
     async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
-        entry = await self.account.entry(run_by_name.action_named(given["action"]), deadline)
-        raise_for_verdict(self.exposure.hidden(entry))
-        return ActionResult(run_by_name.described(entry, self.rules))
+        entry = await self.account.entry(run_by_name.require_action(given["action"]), deadline)
+        raise_for_verdict(self.exposure.hidden_reason(entry))
+        return ActionResult(run_by_name.describe_action(entry, self.rules))
 
     def _read_more(self, given: Mapping[str, Any] | None) -> Answer:
-        wanted = own_arguments(builtin_tools.READ_MORE, given or {})
+        wanted = validate_builtin_arguments(builtin_tools.READ_MORE, given or {})
         result, path = self.kept.read(wanted["result_id"])
         page = pagination.read_on(
             result,
@@ -203,7 +207,7 @@ class Tools:
         )
 
 
-def one_line(entry: Entry) -> dict[str, str]:
+def one_line(entry: ActionTool) -> dict[str, str]:
     """One result of a search."""
     line = " ".join((entry.action.description or entry.title).split())
     return {"tool": entry.tool, "does": truncate(line, LINE), "risk": entry.risk.label}

@@ -13,7 +13,7 @@ from kartra_mcp.account.account import Account
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.calls import retry
 from kartra_mcp.calls.read_commands import ActionRead, how_to_read
-from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
@@ -97,7 +97,7 @@ class Gateway:
             case _:
                 pass
 
-    async def search(self, intent: str, deadline: Deadline) -> list[Entry]:
+    async def search(self, intent: str, deadline: Deadline) -> list[ActionTool]:
         """The entries that Membrane's own search finds; none where it cannot be asked."""
         try:
             connection = await self.account.for_read(deadline)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.models import Action, Command, RawRequest, Risk
 from kartra_mcp.kartra import commands, fields
 from kartra_mcp.kartra.fields import normalize_name
@@ -25,7 +25,7 @@ class ActionRead:
     arguments: Mapping[str, Any]
 
 
-def how_to_read(command: Command, entries: Iterable[Entry]) -> ActionRead | RawRequest:
+def how_to_read(command: Command, entries: Iterable[ActionTool]) -> ActionRead | RawRequest:
     """The action whose command it is and that has a field for everything given, else raw."""
     for entry in entries:
         if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:
@@ -35,7 +35,7 @@ def how_to_read(command: Command, entries: Iterable[Entry]) -> ActionRead | RawR
     return _raw(command)
 
 
-def _fields(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any] | None:
+def _fields(entry: ActionTool, given: Mapping[str, Any]) -> dict[str, Any] | None:
     """What is given under the action's own names; None where it has no field for something."""
     declared = {normalize_name(name): name for name in entry.portable.declared}
     found: dict[str, Any] = {}

@@ -11,10 +11,10 @@ from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OwnTool:
+class BuiltinTool:
     """A tool that is no action; each is the only one of its kind.
 
-    `risk` is the highest it can reach, `least` what hides it.
+    `risk` is the highest it can reach, `min_risk` what hides it.
     """
 
     name: str
@@ -22,38 +22,38 @@ class OwnTool:
     description: str
     schema: Mapping[str, Any]
     risk: Risk = Risk.READ
-    least: Risk = Risk.READ
+    min_risk: Risk = Risk.READ
 
     @property
     def gated(self) -> bool:
         return self.risk >= Risk.DESTRUCTIVE
 
 
-def _object(required: list[str], **properties: Any) -> dict[str, Any]:
+def _object_schema(required: list[str], **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required}
 
 
-STATUS = OwnTool(
+STATUS = BuiltinTool(
     "kartra_status",
     "Kartra status",
     "What this server serves: account, connection, program, login, actions, gates, and the remedy "
     "for whatever is wrong. Ask this first when something fails.",
     {"type": "object", "properties": {}},
 )
-CONNECT = OwnTool(
+CONNECT = BuiltinTool(
     "kartra_connect",
     "Connect Kartra",
     "Find, reconnect or begin the Kartra connection: gives the address for the person to open, or "
     "that it is ready. Takes no key, password or code.",
     {"type": "object", "properties": {}},
     risk=Risk.WRITE,
-    least=Risk.WRITE,
+    min_risk=Risk.WRITE,
 )
-SEARCH = OwnTool(
+SEARCH = BuiltinTool(
     "kartra_search_actions",
     "Search Kartra actions",
     "Find the tool for a task in plain words: tool names, one line each, and their risk.",
-    _object(
+    _object_schema(
         ["intent"],
         intent={
             "type": "string",
@@ -63,11 +63,11 @@ SEARCH = OwnTool(
         },
     ),
 )
-READ_MORE = OwnTool(
+READ_MORE = BuiltinTool(
     "kartra_read_more",
     "Read more of a result",
     "Continue a result that was cut (`truncated` in an answer). Kept for 15 minutes.",
-    _object(
+    _object_schema(
         ["result_id"],
         result_id={"type": "string", "description": "From `truncated`"},
         offset={"type": "integer", "minimum": 0, "description": "First item, default 0"},
@@ -83,7 +83,7 @@ READ_MORE = OwnTool(
         },
     ),
 )
-PROXY_READ = OwnTool(
+PROXY_READ = BuiltinTool(
     "kartra_proxy_read",
     "Raw Kartra read",
     "Send a raw request to Kartra's API, for reads that no other tool covers. Kartra's API is "
@@ -91,7 +91,7 @@ PROXY_READ = OwnTool(
     "Passes only if every command in it is a known read.",
     READ_SCHEMA,
 )
-PROXY_WRITE = OwnTool(
+PROXY_WRITE = BuiltinTool(
     "kartra_proxy_write",
     "Raw Kartra write",
     "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by the "
@@ -99,14 +99,14 @@ PROXY_WRITE = OwnTool(
     "May ask for confirmation.",
     WRITE_SCHEMA,
     risk=Risk.IRREVERSIBLE,
-    least=Risk.WRITE,
+    min_risk=Risk.WRITE,
 )
-LEDGER = OwnTool(
+LEDGER = BuiltinTool(
     "kartra_ledger",
     "Kartra ledger",
     "The newest writes through this server: what was done, refused or is unknown, by whose "
     "consent, and how to undo it.",
-    _object(
+    _object_schema(
         [],
         count={"type": "integer", "minimum": 1, "maximum": 100, "description": "Default 20"},
         state={
@@ -118,39 +118,41 @@ LEDGER = OwnTool(
         target={"type": "string", "description": "Id of a transaction or subscription"},
     ),
 )
-RECONCILE = OwnTool(
+RECONCILE = BuiltinTool(
     "kartra_reconcile",
     "Settle an unknown write",
     "Look in the account whether a write with an unknown outcome was done. Changes only the "
     "ledger, never repeats the write.",
-    _object(["intent"], intent={"type": "string", "description": "Its id, from kartra_ledger"}),
+    _object_schema(
+        ["intent"], intent={"type": "string", "description": "Its id, from kartra_ledger"}
+    ),
 )
-DESCRIBE = OwnTool(
+DESCRIBE = BuiltinTool(
     "kartra_describe_action",
     "Describe a Kartra action",
     "One action found by kartra_search_actions: arguments, risk, gate, undo, what runs it.",
-    _object(["action"], action={"type": "string", "description": "Its tool name"}),
+    _object_schema(["action"], action={"type": "string", "description": "Its tool name"}),
 )
 _TO_RUN: Mapping[str, Any] = {
     "action": {"type": "string", "description": "Its tool name"},
     "arguments": {"type": "object", "description": "As kartra_describe_action says"},
 }
-RUN_READ = OwnTool(
+RUN_READ = BuiltinTool(
     "kartra_run_read",
     "Run a Kartra read",
     "Run an action of risk read by its tool name.",
-    _object(["action"], **_TO_RUN),
+    _object_schema(["action"], **_TO_RUN),
 )
-RUN_WRITE = OwnTool(
+RUN_WRITE = BuiltinTool(
     "kartra_run_write",
     "Run a Kartra write",
     "Run any action by its tool name, under the same rules as its own tool. May ask for "
     "confirmation.",
-    _object(["action"], **_TO_RUN),
+    _object_schema(["action"], **_TO_RUN),
     risk=Risk.IRREVERSIBLE,
-    least=Risk.WRITE,
+    min_risk=Risk.WRITE,
 )
-OWN_TOOLS: Mapping[str, OwnTool] = {
+BUILTIN_TOOLS: Mapping[str, BuiltinTool] = {
     tool.name: tool
     for tool in (
         *(STATUS, CONNECT, SEARCH, DESCRIBE, RUN_READ, RUN_WRITE),

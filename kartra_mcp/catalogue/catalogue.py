@@ -24,7 +24,7 @@ from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
 from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
-NAME = 45
+MAX_NAME = 45
 NAME_BEFORE_SUFFIX = 38
 DESCRIPTION = 1_900
 TITLE = 80
@@ -32,7 +32,7 @@ _RUNNABLE_STATES = ("", "READY")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ActionTool:
     """One action as a tool; all but its name is worked out when first asked for.
 
     Of thousands few are ever shown or called.
@@ -47,7 +47,7 @@ class Entry:
 
     @cached_property
     def description(self) -> str:
-        return _description(self.action, self.title, self.command, self.risk, self.least)
+        return _make_description(self.action, self.title, self.command, self.risk, self.min_risk)
 
     @cached_property
     def command(self) -> str:
@@ -60,7 +60,7 @@ class Entry:
         return policy_risk.max_risk(self.action)
 
     @cached_property
-    def least(self) -> Risk:
+    def min_risk(self) -> Risk:
         """The lowest: what hides it."""
         return policy_risk.min_risk(self.action)
 
@@ -68,34 +68,34 @@ class Entry:
     def names(self) -> frozenset[str]:
         """All that allow, deny and gates may call it."""
         own = policy_risk.policy_names_of_action(self.tool, self.action.key, self.command)
-        return own | {tool_name(self.action)}
+        return own | {make_tool_name(self.action)}
 
     @cached_property
     def portable(self) -> PortableSchema:
         return make_portable(self.action.schema)
 
-    def schema(self, *, gated: bool) -> dict[str, Any]:
+    def input_schema(self, *, gated: bool) -> dict[str, Any]:
         """The advertised input schema, with the consent arguments where the tool is gated."""
         if not gated:
             return self.portable.advertised
         own = self.portable.advertised.get("properties", {})
-        added = consent_arguments.properties(self.fields, refund=self.refunds)
+        added = consent_arguments.consent_properties(self.own_names, refund=self.is_refund)
         return {**self.portable.advertised, "properties": {**own, **added}}
 
-    def reads_as(self, other: Entry) -> bool:
+    def same_definition(self, other: ActionTool) -> bool:
         """Whether a client would be shown the same; most schemas are not even looked at."""
         mine = (self.title, self.description, self.risk)
         if mine != (other.title, other.description, other.risk):
             return False
         same = self.action.schema == other.action.schema
-        return same or self.schema(gated=True) == other.schema(gated=True)
+        return same or self.input_schema(gated=True) == other.input_schema(gated=True)
 
     @property
-    def refunds(self) -> bool:
+    def is_refund(self) -> bool:
         return consent_arguments.is_refund(self.action.key or self.action.name)
 
     @property
-    def fields(self) -> frozenset[str]:
+    def own_names(self) -> frozenset[str]:
         """The action's own names at the top, as shown and as they are."""
         return frozenset(self.portable.advertised.get("properties", {})) | self.portable.declared
 
@@ -104,19 +104,21 @@ class Entry:
 class Catalogue:
     """All entries of one connection, in the order of their names; `left_out` says what is not."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, ActionTool]
     left_out: tuple[str, ...] = ()
 
-    def reads_as(self, other: Catalogue) -> bool:
+    def same_definitions(self, other: Catalogue) -> bool:
         """Whether a client would be shown the same tools."""
         mine, others = self.entries, other.entries
-        return mine.keys() == others.keys() and all(e.reads_as(others[n]) for n, e in mine.items())
+        return mine.keys() == others.keys() and all(
+            e.same_definition(others[n]) for n, e in mine.items()
+        )
 
 
 EMPTY = Catalogue({})
 
 
-def build(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
+def build_catalogue(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
     """The catalogue of what `action list` returned.
 
     Args:
@@ -126,17 +128,17 @@ def build(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
     actions: dict[str, Action] = {}
     left_out: list[str] = []
     for number, entry in enumerate(raw):
-        action = read_action(entry)
+        action = parse_action(entry)
         if isinstance(action, str):
             left_out.append(f"entry {number + 1}: {action}")
         else:
             actions.setdefault(action.id, action)
-    named = _named(actions.values(), gates.ALWAYS_ALLOWED.union(own))
-    entries = {tool: Entry(tool, named[tool]) for tool in sorted(named)}
+    named = _assign_names(actions.values(), gates.ALWAYS_ALLOWED.union(own))
+    entries = {tool: ActionTool(tool, named[tool]) for tool in sorted(named)}
     return Catalogue(entries, tuple(left_out))
 
 
-def read_action(entry: Any) -> Action | str:
+def parse_action(entry: Any) -> Action | str:
     """One entry of `action list`; or the reason why it cannot be a tool."""
     if not is_object(entry):
         return "not an object"
@@ -145,23 +147,23 @@ def read_action(entry: Any) -> Action | str:
         return "no usable id"
     if entry.get("archivedAt") or entry.get("isDeactivated") is True:
         return "archived or deactivated"
-    if _text(entry.get("state")).upper() not in _RUNNABLE_STATES:
-        return f"in the state {_text(entry.get('state'))!r}"
+    if _clean_text(entry.get("state")).upper() not in _RUNNABLE_STATES:
+        return f"in the state {_clean_text(entry.get('state'))!r}"
     return Action(
         id=identity,
-        key=_text(entry.get("key")),
-        name=_text(entry.get("name")),
+        key=_clean_text(entry.get("key")),
+        name=_clean_text(entry.get("name")),
         description=strip_control_chars(entry["description"]).strip()
         if isinstance(entry.get("description"), str)
         else "",
-        type=_text(entry.get("type")).strip(),
-        method=_method(entry.get("config")),
+        type=_clean_text(entry.get("type")).strip(),
+        method=_get_method(entry.get("config")),
         schema=entry.get("inputSchema"),
         revision=str(entry.get("revision") or ""),
     )
 
 
-def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Call:
+def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool) -> Call:
     """The validated call of an entry; where it is gated, with what was said of consent.
 
     Raises:
@@ -170,7 +172,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     args.limit_names(given)
     own, said = dict(given or {}), ConsentArguments()
     if gated:
-        own, said = consent_arguments.split(entry.fields, own, refund=entry.refunds)
+        own, said = consent_arguments.split_consent(entry.own_names, own, refund=entry.is_refund)
     money = commands.has_amount(entry.action.key or entry.action.name)
     amounts = fields.find_amount_names(own, money=money)
     normal = args.coerce_numbers(entry.portable, own, fields.ID_NAMES, amounts)
@@ -178,7 +180,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     checked = args.validate(entry.portable, normal, strict=strict)
     risk = policy_risk.call_risk(entry.action, checked)
     if risk is Risk.IRREVERSIBLE:
-        refuse_amounts(checked, money=money)
+        check_amounts(checked, money=money)
     command = policy_risk.find_action_command(entry.action)
     return Call(
         tool=entry.tool,
@@ -192,7 +194,7 @@ def call_of(entry: Entry, given: Mapping[str, Any] | None, *, gated: bool) -> Ca
     )
 
 
-def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
+def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
     for name, value in fields.find_amounts(arguments, money=money):
         fault = args.amount_error(value, cents=fields.is_cents_field(name))
@@ -205,21 +207,21 @@ def refuse_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
             )
 
 
-def refuse_raw_amounts(command: Command) -> None:
+def check_raw_amounts(command: Command) -> None:
     """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
     if policy_risk.classify_command(command) is Risk.IRREVERSIBLE:
         money = commands.has_amount(command.name)
         for given in (command.lead, command.arguments):
-            refuse_amounts(given, money=money)
+            check_amounts(given, money=money)
 
 
-def tool_name(action: Action) -> str:
+def make_tool_name(action: Action) -> str:
     """`kartra_` + the key (else the name, else the id): letters, digits and `_`, at most 45."""
     words = (action.key or action.name or action.id).lower()
-    return ("kartra_" + re.sub(r"[^a-z0-9_]+", "_", words))[:NAME]
+    return ("kartra_" + re.sub(r"[^a-z0-9_]+", "_", words))[:MAX_NAME]
 
 
-def hints(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]:
+def tool_annotations(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]:
     """MCP's hints, derived from risk alone."""
     return {
         "title": title,
@@ -230,47 +232,47 @@ def hints(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]
     }
 
 
-def _named(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
+def _assign_names(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
     """Every action under a name of its own, whatever the order of the list."""
-    known = [(tool_name(a), a) for a in sorted(actions, key=lambda action: action.id)]
+    known = [(make_tool_name(a), a) for a in sorted(actions, key=lambda action: action.id)]
     count = Counter(name for name, _ in known)
     meets = [(name, action) for name, action in known if count[name] > 1 or name in own]
-    taken = {name for name, _ in meets} | {_suffixed(action) for _, action in meets}
+    taken = {name for name, _ in meets} | {_add_suffix(action) for _, action in meets}
     named: dict[str, Action] = {}
     for name, action in known:
-        named.setdefault(_suffixed(action) if name in taken else name, action)
+        named.setdefault(_add_suffix(action) if name in taken else name, action)
     return named
 
 
-def _suffixed(action: Action) -> str:
+def _add_suffix(action: Action) -> str:
     digest = hashlib.sha256(action.id.encode()).hexdigest()[:6]
-    return f"{tool_name(action)[:NAME_BEFORE_SUFFIX]}_{digest}"
+    return f"{make_tool_name(action)[:NAME_BEFORE_SUFFIX]}_{digest}"
 
 
-def _description(action: Action, title: str, command: str, risk: Risk, least: Risk) -> str:
-    said = _ended(action.description or title)
-    notice = _notice(command, risk, least)
+def _make_description(action: Action, title: str, command: str, risk: Risk, least: Risk) -> str:
+    said = _end_sentence(action.description or title)
+    notice = _make_notice(command, risk, least)
     stop = "." if notice and said[-1:].isalnum() else ""
     room = DESCRIPTION - len(notice) - 2
     return f"{truncate(said, room)}{stop} {notice}".strip()
 
 
-def _notice(command: str, risk: Risk, least: Risk) -> str:
+def _make_notice(command: str, risk: Risk, least: Risk) -> str:
     """One sentence on effect and confirmation, where it matters."""
     row = commands.COMMANDS.get(command)
     if risk < Risk.DESTRUCTIVE:
         return ""
-    effect = _sentence(row.effect) if row and row.effect else ""
+    effect = _as_sentence(row.effect) if row and row.effect else ""
     undo = f"Undo: {row.undo}." if row and risk is Risk.IRREVERSIBLE else ""
     when = "Asks for confirmation" if risk == least else "May ask for confirmation"
     return " ".join(part for part in (effect, undo, f"{when} ({risk.label}).") if part)
 
 
-def _ended(text: str) -> str:
+def _end_sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
-def _sentence(text: str) -> str:
+def _as_sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
@@ -279,11 +281,11 @@ def _is_word(identity: str) -> bool:
     return bool(identity) and identity.isprintable() and not identity.startswith("-")
 
 
-def _method(config: Any) -> str:
+def _get_method(config: Any) -> str:
     request = config.get("request") if is_object(config) else None
     method = request.get("method") if is_object(request) else None
     return method.strip().upper() if isinstance(method, str) else ""
 
 
-def _text(value: Any) -> str:
+def _clean_text(value: Any) -> str:
     return strip_control_chars(value).strip() if isinstance(value, str) else ""

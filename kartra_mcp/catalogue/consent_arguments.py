@@ -27,16 +27,19 @@ REPEAT: Mapping[str, dict[str, Any]] = {
 ALL = PROPERTIES.keys() | REPEAT.keys()
 
 
-def properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]:
+def consent_properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]:
     """The consent arguments, each with `kartra_` before it where the action has such a field.
 
     None is required, so that a first call gets its preview and not a schema error.
     """
     taken = frozenset(own)
-    return {_name(name, taken): schema for name, schema in _offered(refund=refund).items()}
+    return {
+        _free_name(name, taken): schema
+        for name, schema in _offered_properties(refund=refund).items()
+    }
 
 
-def split(
+def split_consent(
     own: Iterable[str], given: Mapping[str, Any], *, refund: bool
 ) -> tuple[dict[str, Any], ConsentArguments]:
     """The action's own arguments, and what was said of consent.
@@ -44,38 +47,38 @@ def split(
     Only the boolean true is a yes; an id or a summary that is no text is none.
     """
     taken = frozenset(own)
-    names = {_name(name, taken): name for name in _offered(refund=refund)}
+    names = {_free_name(name, taken): name for name in _offered_properties(refund=refund)}
     rest = {name: value for name, value in given.items() if name not in names}
     said = {names[name]: value for name, value in given.items() if name in names}
     return rest, ConsentArguments(
         confirm=said.get("confirm") is True,
-        confirmation_id=_text(said.get("confirmation_id")),
-        confirmation_summary=_text(said.get("confirmation_summary")),
+        confirmation_id=_text_or_none(said.get("confirmation_id")),
+        confirmation_summary=_text_or_none(said.get("confirmation_summary")),
         repeat=said.get("repeat") is True,
-        confirm_name=_name("confirm", taken),
+        confirm_name=_free_name("confirm", taken),
     )
 
 
-def placed(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict[str, Any]:
-    """What was said beside an action's own arguments, under the names that `split` knows.
+def merge_consent(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict[str, Any]:
+    """What was said beside an action's own arguments, under the names that `split_consent` knows.
 
     What its tool does not take is left out.
     """
     taken = frozenset(own)
-    return {_name(n, taken): said[n] for n in _offered(refund=refund) if n in said}
+    return {_free_name(n, taken): said[n] for n in _offered_properties(refund=refund) if n in said}
 
 
 def is_refund(key: str) -> bool:
     return "refund" in normalize_name(key)
 
 
-def _offered(*, refund: bool) -> dict[str, dict[str, Any]]:
+def _offered_properties(*, refund: bool) -> dict[str, dict[str, Any]]:
     return {**PROPERTIES, **REPEAT} if refund else dict(PROPERTIES)
 
 
-def _name(name: str, taken: frozenset[str]) -> str:
-    return _name(f"kartra_{name}", taken) if name in taken else name
+def _free_name(name: str, taken: frozenset[str]) -> str:
+    return _free_name(f"kartra_{name}", taken) if name in taken else name
 
 
-def _text(value: Any) -> str | None:
+def _text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kartra_mcp.catalogue.builtin_tools import (
+    BUILTIN_TOOLS,
     DESCRIBE,
-    OWN_TOOLS,
     RUN_READ,
     RUN_WRITE,
     SEARCH,
-    OwnTool,
+    BuiltinTool,
 )
-from kartra_mcp.catalogue.catalogue import Catalogue, Entry
-from kartra_mcp.catalogue.definitions import action_definition, own_definition
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
+from kartra_mcp.catalogue.definitions import builtin_definition, make_action_definition
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, Verdict
 
@@ -35,74 +35,78 @@ _TO_ACTIONS = (SEARCH, DESCRIBE, RUN_READ, RUN_WRITE)
 class Exposure:
     """Which tools are listed, under the person's rules.
 
-    `wanted` is all, search or auto; `most` the tokens above which auto changes over.
+    `mode` is all, search or auto; `token_budget` the tokens above which auto changes over.
     """
 
-    wanted: str
-    most: int
+    mode: str
+    token_budget: int
     rules: Policy
     _grown: bool = False
-    _judged: Catalogue | None = field(default=None, repr=False)
+    _evaluated: Catalogue | None = field(default=None, repr=False)
     _listed: tuple[Catalogue, list[dict[str, Any]]] | None = field(default=None, repr=False)
 
-    def searches(self, catalogue: Catalogue) -> bool:
+    def is_search_mode(self, catalogue: Catalogue) -> bool:
         """Whether only the server's own tools are listed, to find and run the others."""
-        if self.wanted != "auto":
-            return self.wanted != "all"
-        if not self._grown and catalogue is not self._judged:
-            self._judged = catalogue
-            self._grown = self._too_large(catalogue)
+        if self.mode != "auto":
+            return self.mode != "all"
+        if not self._grown and catalogue is not self._evaluated:
+            self._evaluated = catalogue
+            self._grown = self._is_too_large(catalogue)
         return self._grown
 
-    def definitions(self, catalogue: Catalogue) -> list[dict[str, Any]]:
+    def list_definitions(self, catalogue: Catalogue) -> list[dict[str, Any]]:
         """Every listed tool as MCP's `Tool`, the server's own first, in a stable order."""
         if self._listed is None or self._listed[0] is not catalogue:
-            self._listed = (catalogue, self._definitions(catalogue))
+            self._listed = (catalogue, self._iter_definitions(catalogue))
         return self._listed[1]
 
-    def _definitions(self, catalogue: Catalogue) -> list[dict[str, Any]]:
-        searches = self.searches(catalogue)
-        own = [tool for tool in OWN_TOOLS.values() if searches or tool not in _TO_ACTIONS[1:]]
-        listed = [own_definition(t, self.rules) for t in own if not self.hidden_own(t, catalogue)]
-        actions = () if searches else self.shown(catalogue)
-        return listed + [action_definition(entry, self.rules) for entry in actions]
+    def _iter_definitions(self, catalogue: Catalogue) -> list[dict[str, Any]]:
+        searches = self.is_search_mode(catalogue)
+        own = [tool for tool in BUILTIN_TOOLS.values() if searches or tool not in _TO_ACTIONS[1:]]
+        listed = [
+            builtin_definition(t, self.rules)
+            for t in own
+            if not self.builtin_hidden_reason(t, catalogue)
+        ]
+        actions = () if searches else self.visible(catalogue)
+        return listed + [make_action_definition(entry, self.rules) for entry in actions]
 
-    def changed(self, before: Catalogue, after: Catalogue) -> bool:
+    def has_changed(self, before: Catalogue, after: Catalogue) -> bool:
         """Whether `tools/list` reads otherwise after a refresh."""
-        was, searches = self.searches(before), self.searches(after)
-        return was != searches or not (searches or before.reads_as(after))
+        was, searches = self.is_search_mode(before), self.is_search_mode(after)
+        return was != searches or not (searches or before.same_definitions(after))
 
-    def hidden(self, entry: Entry) -> Verdict | None:
+    def hidden_reason(self, entry: ActionTool) -> Verdict | None:
         """Why an action is neither listed nor run, or None."""
         if gates.is_unrestricted(self.rules):
             return None
-        return gates.hidden_reason(entry.least, entry.names, self.rules)
+        return gates.hidden_reason(entry.min_risk, entry.names, self.rules)
 
-    def hidden_own(self, tool: OwnTool, catalogue: Catalogue) -> Verdict | None:
+    def builtin_hidden_reason(self, tool: BuiltinTool, catalogue: Catalogue) -> Verdict | None:
         """The same of a tool of the server's own."""
-        leads = tool in _TO_ACTIONS and (tool is not SEARCH or self.searches(catalogue))
+        leads = tool in _TO_ACTIONS and (tool is not SEARCH or self.is_search_mode(catalogue))
         rules = replace(self.rules, allow=()) if leads else self.rules
-        return gates.hidden_reason(tool.least, {tool.name}, rules)
+        return gates.hidden_reason(tool.min_risk, {tool.name}, rules)
 
-    def shown(self, catalogue: Catalogue) -> Iterable[Entry]:
+    def visible(self, catalogue: Catalogue) -> Iterable[ActionTool]:
         """The actions that the rules do not hide."""
-        return (entry for entry in catalogue.entries.values() if not self.hidden(entry))
+        return (entry for entry in catalogue.entries.values() if not self.hidden_reason(entry))
 
-    def _too_large(self, catalogue: Catalogue) -> bool:
+    def _is_too_large(self, catalogue: Catalogue) -> bool:
         """Counted only as far as it takes."""
-        left = float(self.most)
-        for tool in OWN_TOOLS.values():
+        left = float(self.token_budget)
+        for tool in BUILTIN_TOOLS.values():
             if tool not in _TO_ACTIONS[1:] and not gates.hidden_reason(
-                tool.least, {tool.name}, self.rules
+                tool.min_risk, {tool.name}, self.rules
             ):
-                left -= tokens(own_definition(tool, self.rules))
-        for entry in self.shown(catalogue):
-            left -= tokens(action_definition(entry, self.rules))
+                left -= estimate_tokens(builtin_definition(tool, self.rules))
+        for entry in self.visible(catalogue):
+            left -= estimate_tokens(make_action_definition(entry, self.rules))
             if left < 0:
                 return True
         return False
 
 
-def tokens(definition: dict[str, Any]) -> float:
+def estimate_tokens(definition: dict[str, Any]) -> float:
     """About how many tokens a listed tool costs a model."""
     return len(json.dumps(definition, ensure_ascii=False)) / CHARS_PER_TOKEN

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from kartra_mcp.catalogue.builtin_tools import OwnTool
-from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.catalogue.builtin_tools import BuiltinTool
+from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.gates import Policy, Verdict
 
 BY_NAME = "run by its name: KARTRA_MCP_EXPOSE"
-NEEDS = {
+GATE_REQUIREMENTS = {
     Gate.ALLOW: "nothing",
     Gate.FLAG: "confirm: true",
     Gate.PREVIEW: "a preview first",
@@ -22,7 +22,7 @@ NEEDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Requirement:
     """What a call of this risk needs, by its gate."""
 
     risk: str
@@ -31,7 +31,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ToolRow:
     """One tool. `calls` has a line for each risk that its arguments can make of it, least first.
 
     `hidden` says why it is not listed, "" where it is.
@@ -40,47 +40,60 @@ class Row:
     tool: str
     own: bool
     does: str
-    calls: tuple[Need, ...]
+    calls: tuple[Requirement, ...]
     hidden: str = ""
 
 
-def rows(
-    own: Iterable[OwnTool], entries: Iterable[Entry], rules: Policy, listed: Collection[str]
-) -> list[Row]:
+def tool_rows(
+    own: Iterable[BuiltinTool],
+    entries: Iterable[ActionTool],
+    rules: Policy,
+    listed: Collection[str],
+) -> list[ToolRow]:
     """The server's own tools, then the actions in the order of their names.
 
     `listed` are the names that `tools/list` holds.
     """
-    return [_own(tool, rules, listed) for tool in own] + [
-        _action(entry, rules, listed) for entry in entries
+    return [_builtin_row(tool, rules, listed) for tool in own] + [
+        _action_row(entry, rules, listed) for entry in entries
     ]
 
 
-def _own(tool: OwnTool, rules: Policy, listed: Collection[str]) -> Row:
+def _builtin_row(tool: BuiltinTool, rules: Policy, listed: Collection[str]) -> ToolRow:
     names = (tool.name,)
     if tool.name in listed:
-        needs = _needs((tool.least, tool.risk), names, replace(rules, allow=()))
-        return Row(tool.name, True, tool.title, needs)
-    hidden = why_hidden(tool.least, names, rules) or "only where KARTRA_MCP_EXPOSE is search"
-    return Row(tool.name, True, tool.title, _needs((tool.least, tool.risk), names, rules), hidden)
+        needs = _list_requirements((tool.min_risk, tool.risk), names, replace(rules, allow=()))
+        return ToolRow(tool.name, True, tool.title, needs)
+    hidden = hidden_text(tool.min_risk, names, rules) or "only where KARTRA_MCP_EXPOSE is search"
+    return ToolRow(
+        tool.name,
+        True,
+        tool.title,
+        _list_requirements((tool.min_risk, tool.risk), names, rules),
+        hidden,
+    )
 
 
-def _action(entry: Entry, rules: Policy, listed: Collection[str]) -> Row:
+def _action_row(entry: ActionTool, rules: Policy, listed: Collection[str]) -> ToolRow:
     names = tuple(entry.names)
-    needs = _needs((entry.least, entry.risk), names, rules)
-    hidden = why_hidden(entry.least, names, rules)
+    needs = _list_requirements((entry.min_risk, entry.risk), names, rules)
+    hidden = hidden_text(entry.min_risk, names, rules)
     if not hidden and entry.tool not in listed:
         hidden = BY_NAME
-    return Row(entry.tool, False, entry.title, needs, hidden)
+    return ToolRow(entry.tool, False, entry.title, needs, hidden)
 
 
-def _needs(between: tuple[Risk, Risk], names: tuple[str, ...], rules: Policy) -> tuple[Need, ...]:
+def _list_requirements(
+    between: tuple[Risk, Risk], names: tuple[str, ...], rules: Policy
+) -> tuple[Requirement, ...]:
     risks = [risk for risk in Risk if between[0] <= risk <= between[1]]
     gates = [(risk, policy.resolve_effective_gate(risk, names, rules)) for risk in risks]
-    return tuple(Need(risk.label, str(gate), NEEDS[gate]) for risk, gate in gates)
+    return tuple(
+        Requirement(risk.label, str(gate), GATE_REQUIREMENTS[gate]) for risk, gate in gates
+    )
 
 
-def why_hidden(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
+def hidden_text(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
     """Which of the person's rules keeps a tool off the list, or ""."""
     verdict = policy.hidden_reason(least, names, rules)
     if verdict is None:
@@ -94,7 +107,7 @@ def why_hidden(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
     return "in KARTRA_MCP_DENY"
 
 
-def judged(risk: Risk, least: Risk, names: Iterable[str], rules: Policy) -> dict[str, str]:
+def risk_and_gate(risk: Risk, least: Risk, names: Iterable[str], rules: Policy) -> dict[str, str]:
     """The highest risk and its gate; the lowest too where the arguments decide."""
     named = tuple(names)
     highest = {"risk": risk.label, "gate": str(policy.resolve_effective_gate(risk, named, rules))}

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.catalogue.catalogue import ActionTool
 
 IN_NAME = 3.0
 IN_DESCRIPTION = 1.0
-LONGEST_TEXT = 1_000
+MAX_TEXT_CHARS = 1_000
 
 _PHRASES: tuple[tuple[str, str], ...] = (
     (r"\b(?:money|pay\w*|paid|cash) back\b", "refund"),
@@ -64,12 +64,12 @@ _STOP = frozenset(
 )
 
 _SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "s")
-_SHORTEST = 3
+_MIN_STEM = 3
 
-Meanings = frozenset[str]
+Concepts = frozenset[str]
 
 
-def ranked(intent: str, entries: Iterable[Entry], limit: int = 10) -> list[Entry]:
+def rank_tools(intent: str, entries: Iterable[ActionTool], limit: int = 10) -> list[ActionTool]:
     """The entries that fit the intent, best first; none where no word fits.
 
     Args:
@@ -77,7 +77,7 @@ def ranked(intent: str, entries: Iterable[Entry], limit: int = 10) -> list[Entry
         entries: of a catalogue, in any order.
         limit: how many at most.
     """
-    return Index.of(entries).ranked(intent, limit)
+    return Index.build(entries).search(intent, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +87,36 @@ class Index:
     `places` is meaning → the numbers of the entries that have it.
     """
 
-    known: tuple[tuple[Entry, Meanings, Meanings], ...]
+    known: tuple[tuple[ActionTool, Concepts, Concepts], ...]
     weights: Mapping[str, float]
     places: Mapping[str, tuple[int, ...]]
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Index:
-        known = tuple((entry, *_meant(entry)) for entry in entries)
+    def build(cls, entries: Iterable[ActionTool]) -> Index:
+        known = tuple((entry, *_entry_concepts(entry)) for entry in entries)
         places: dict[str, list[int]] = {}
         for number, (_, named, described) in enumerate(known):
             for meaning in named | described:
                 places.setdefault(meaning, []).append(number)
-        return cls(known, _weights(known), {m: tuple(found) for m, found in places.items()})
+        return cls(known, _compute_weights(known), {m: tuple(found) for m, found in places.items()})
 
-    def ranked(self, intent: str, limit: int = 10) -> list[Entry]:
+    def search(self, intent: str, limit: int = 10) -> list[ActionTool]:
         """As the function of this name; only entries that share a meaning are looked at."""
-        wanted = sorted(_wanted(intent), key=sorted)
+        wanted = sorted(_concepts_by_word(intent), key=sorted)
         meanings = frozenset[str]().union(*wanted)
         near = sorted({n for meaning in meanings for n in self.places.get(meaning, ())})
-        scored = [self._scored(number, wanted) for number in near]
+        scored = [self._score(number, wanted) for number in near]
         best = heapq.nsmallest(max(limit, 0), (s for s in scored if s[0] < 0))
         return [self.known[number][0] for *_, number in best]
 
-    def _scored(self, number: int, wanted: list[Meanings]) -> tuple[float, int, str, int]:
+    def _score(self, number: int, wanted: list[Concepts]) -> tuple[float, int, str, int]:
         entry, named, described = self.known[number]
-        score = sum(_best(word, named, described, self.weights) for word in wanted)
+        score = sum(_best_weight(word, named, described, self.weights) for word in wanted)
         return -round(score, 6), len(named.difference(*wanted)), entry.tool, number
 
 
-def _best(
-    word: Meanings, named: Meanings, described: Meanings, weights: Mapping[str, float]
+def _best_weight(
+    word: Concepts, named: Concepts, described: Concepts, weights: Mapping[str, float]
 ) -> float:
     """What the best meaning of one word is worth in an entry."""
     in_name = max((weights[m] for m in word & named), default=0.0) * IN_NAME
@@ -124,7 +124,7 @@ def _best(
     return max(in_name, in_description)
 
 
-def _weights(known: Iterable[tuple[Entry, Meanings, Meanings]]) -> Mapping[str, float]:
+def _compute_weights(known: Iterable[tuple[ActionTool, Concepts, Concepts]]) -> Mapping[str, float]:
     """A meaning is worth more the fewer entries have it."""
     counted: Counter[str] = Counter()
     number = 0
@@ -134,53 +134,55 @@ def _weights(known: Iterable[tuple[Entry, Meanings, Meanings]]) -> Mapping[str, 
     return {meaning: math.log(1 + number / count) for meaning, count in counted.items()}
 
 
-def _meant(entry: Entry) -> tuple[Meanings, Meanings]:
+def _entry_concepts(entry: ActionTool) -> tuple[Concepts, Concepts]:
     """What the key and name mean, and what the description means."""
     action = entry.action
-    named = _flat(action.key or entry.tool) | _flat(action.name)
-    return named, _flat(action.description)
+    named = _flatten_concepts(action.key or entry.tool) | _flatten_concepts(action.name)
+    return named, _flatten_concepts(action.description)
 
 
 @lru_cache(maxsize=32_768)
-def _flat(text: str) -> Meanings:
-    return frozenset[str]().union(*_wanted(text))
+def _flatten_concepts(text: str) -> Concepts:
+    return frozenset[str]().union(*_concepts_by_word(text))
 
 
-def _wanted(text: str) -> frozenset[Meanings]:
+def _concepts_by_word(text: str) -> frozenset[Concepts]:
     """Every word of a text as the set of what it can mean."""
-    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text[:LONGEST_TEXT])
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text[:MAX_TEXT_CHARS])
     spaced = re.sub(r"[-_]+", " ", spaced.lower().replace("e-mail", "email"))
     for pattern, instead in _PHRASES:
         spaced = re.sub(pattern, instead, spaced)
     words = [word for word in re.findall(r"\w+", spaced) if word not in _STOP]
-    return frozenset(_MEANINGS.get(stem, frozenset({stem})) for stem in map(_stem, words))
+    return frozenset(
+        _CONCEPTS_BY_STEM.get(stem, frozenset({stem})) for stem in map(_stem_word, words)
+    )
 
 
-def _stem(word: str) -> str:
+def _stem_word(word: str) -> str:
     """`cancelled`, `cancels`, `cancellation` → cancel; by endings only, so never perfect."""
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and not word.endswith("ss"):
             shorter = word[: -len(suffix)]
-            if len(shorter) >= _SHORTEST:
-                return _single(shorter + ("y" if suffix in {"ies", "ied"} else ""))
-    return _single(word)
+            if len(shorter) >= _MIN_STEM:
+                return _strip_doubled(shorter + ("y" if suffix in {"ies", "ied"} else ""))
+    return _strip_doubled(word)
 
 
-def _single(word: str) -> str:
+def _strip_doubled(word: str) -> str:
     """Without an e or a doubled consonant at the end: `tagg`, of tagged, is `tag`."""
-    word = word[:-1] if word.endswith("e") and len(word) > _SHORTEST else word
-    doubled = len(word) > _SHORTEST and word[-1] == word[-2] and word[-1] not in "aeious"
+    word = word[:-1] if word.endswith("e") and len(word) > _MIN_STEM else word
+    doubled = len(word) > _MIN_STEM and word[-1] == word[-2] and word[-1] not in "aeious"
     return word[:-1] if doubled else word
 
 
-def _by_stem() -> Mapping[str, Meanings]:
-    meanings: dict[str, Meanings] = {}
+def _concepts_by_stem() -> Mapping[str, Concepts]:
+    meanings: dict[str, Concepts] = {}
     for meaning, words in _CONCEPTS.items():
         for word in words.split():
-            stem = _stem(word)
+            stem = _stem_word(word)
             meanings[stem] = meanings.get(stem, frozenset()) | {meaning}
     return meanings
 
 
-_MEANINGS = _by_stem()
+_CONCEPTS_BY_STEM = _concepts_by_stem()
 """Every stem of the table → what it can mean."""

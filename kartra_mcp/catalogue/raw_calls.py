@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
-from kartra_mcp.catalogue.builtin_tools import PROXY_READ, OwnTool
+from kartra_mcp.catalogue.builtin_tools import PROXY_READ, BuiltinTool
 from kartra_mcp.catalogue.definitions import is_gated
 from kartra_mcp.core.models import Call, ConsentArguments, Risk
 from kartra_mcp.policy import risk as policy_risk
@@ -14,7 +14,7 @@ from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
 
 
-def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Policy) -> Call:
+def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) -> Call:
     """The guarded call of a raw request.
 
     Raises:
@@ -27,12 +27,12 @@ def raw_call(tool: OwnTool, given: Mapping[str, Any], rules: Policy) -> Call:
         ConsentArguments(),
     )
     if is_gated(tool, rules):
-        own, said = consent_arguments.split(tool.schema["properties"], own, refund=False)
+        own, said = consent_arguments.split_consent(tool.schema["properties"], own, refund=False)
     request = request_guard.parse_request(own)
     reads = tool is PROXY_READ
     (request_guard.require_read_only if reads else request_guard.reject_dedicated_commands)(request)
     for command in request.commands:
-        catalogue.refuse_raw_amounts(command)
+        catalogue.check_raw_amounts(command)
     risk = policy_risk.request_risk(request)
     return Call(
         tool=tool.name,

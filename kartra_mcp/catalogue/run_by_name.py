@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS, RUN_READ, RUN_WRITE, OwnTool
-from kartra_mcp.catalogue.catalogue import Entry
-from kartra_mcp.catalogue.definitions import own_arguments
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, RUN_READ, RUN_WRITE, BuiltinTool
+from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
@@ -23,15 +23,15 @@ from kartra_mcp.policy.gates import Policy
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunRequest:
     """What was asked of a run tool; `consent` stood beside the action's own `arguments`."""
 
-    tool: OwnTool
+    tool: BuiltinTool
     action: str
     arguments: Mapping[str, Any]
     consent: Mapping[str, Any]
 
-    def call(self, entry: Entry, rules: Policy) -> Call:
+    def call(self, entry: ActionTool, rules: Policy) -> Call:
         """The call of the action's own tool with these arguments.
 
         Raises:
@@ -39,36 +39,38 @@ class Run:
                 `invalid_arguments`.
         """
         if self.tool is RUN_READ and entry.risk > Risk.READ:
-            raise _writes(entry)
-        names = _names(self.tool, entry, rules)
+            raise _not_a_read_error(entry)
+        names = _combine_names(self.tool, entry, rules)
         gated = policy.takes_consent_arguments(entry.risk, names, rules)
-        call = catalogue.call_of(
-            entry, self._given(entry) if gated else self.arguments, gated=gated
+        call = catalogue.make_call(
+            entry, self._consent_arguments(entry) if gated else self.arguments, gated=gated
         )
         return replace(
             call, policy_names=names, consent=replace(call.consent, confirm_name="confirm")
         )
 
-    def _given(self, entry: Entry) -> dict[str, Any]:
+    def _consent_arguments(self, entry: ActionTool) -> dict[str, Any]:
         """The consent arguments among the action's own, called as on its own tool."""
-        placed = consent_arguments.placed(entry.fields, self.consent, refund=entry.refunds)
+        placed = consent_arguments.merge_consent(
+            entry.own_names, self.consent, refund=entry.is_refund
+        )
         for name, value in placed.items():
             if name in self.arguments and self.arguments[name] is not value:
-                raise _twice(name)
+                raise _given_twice_error(name)
         return {**self.arguments, **placed}
 
 
-def run_of(tool: OwnTool, given: Mapping[str, Any]) -> Run:
+def parse_run_request(tool: BuiltinTool, given: Mapping[str, Any]) -> RunRequest:
     """What was asked of a run tool; `invalid_arguments` where it is not said which action."""
     consent = {n: v for n, v in given.items() if n in consent_arguments.ALL}
     rest = {n: v for n, v in given.items() if n not in consent_arguments.ALL}
-    wanted = own_arguments(tool, rest)
-    return Run(tool, action_named(wanted["action"]), wanted.get("arguments", {}), consent)
+    wanted = validate_builtin_arguments(tool, rest)
+    return RunRequest(tool, require_action(wanted["action"]), wanted.get("arguments", {}), consent)
 
 
-def action_named(name: str) -> str:
+def require_action(name: str) -> str:
     """The name of an action's tool; the server's own tools are called as they are."""
-    if name in OWN_TOOLS:
+    if name in BUILTIN_TOOLS:
         raise RefusedError(
             "invalid_arguments",
             f"{name} is no action but a tool of this server. Nothing was done.",
@@ -77,28 +79,28 @@ def action_named(name: str) -> str:
     return name
 
 
-def described(entry: Entry, rules: Policy) -> dict[str, Any]:
+def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
     """What a model has to know of an action before it runs it."""
-    from kartra_mcp.catalogue.overview import judged
+    from kartra_mcp.catalogue.overview import risk_and_gate
 
     reads = entry.risk is Risk.READ
     row = commands.COMMANDS.get(risk.find_action_command(entry.action))
     undo = row.undo if row else "not known"
     gated = policy.takes_consent_arguments(entry.risk, entry.names, rules)
-    consent = consent_arguments.properties((), refund=entry.refunds) if gated else {}
+    consent = consent_arguments.consent_properties((), refund=entry.is_refund) if gated else {}
     return {
         "tool": entry.tool,
         "title": entry.title,
         "description": entry.description,
-        **judged(entry.risk, entry.least, entry.names, rules),
+        **risk_and_gate(entry.risk, entry.min_risk, entry.names, rules),
         **({} if reads else {"undo": undo}),
         "run_with": (RUN_READ if reads else RUN_WRITE).name,
-        "arguments": entry.schema(gated=False),
+        "arguments": entry.input_schema(gated=False),
         **({"beside_arguments": consent} if consent else {}),
     }
 
 
-def _names(tool: OwnTool, entry: Entry, rules: Policy) -> frozenset[str]:
+def _combine_names(tool: BuiltinTool, entry: ActionTool, rules: Policy) -> frozenset[str]:
     """The action's names; the run tool's too where a gate of its own is the stricter one."""
     both = entry.names | {tool.name}
     order = tuple(Gate)
@@ -106,7 +108,7 @@ def _names(tool: OwnTool, entry: Entry, rules: Policy) -> frozenset[str]:
     return both if order.index(gates[1]) > order.index(gates[0]) else entry.names
 
 
-def _writes(entry: Entry) -> RefusedError:
+def _not_a_read_error(entry: ActionTool) -> RefusedError:
     return RefusedError(
         "forbidden_request",
         f"{entry.tool} is no read ({entry.risk.label}); nothing was started.",
@@ -114,7 +116,7 @@ def _writes(entry: Entry) -> RefusedError:
     )
 
 
-def _twice(name: str) -> RefusedError:
+def _given_twice_error(name: str) -> RefusedError:
     shown = truncate(strip_control_chars(name), 60)
     return RefusedError(
         "invalid_arguments",

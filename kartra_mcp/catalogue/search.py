@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kartra_mcp.catalogue.catalogue import Catalogue, Entry
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.core.threads import run_in_thread
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from kartra_mcp.catalogue.ranking import Index
 
 
-class Finder:
+class ToolSearch:
     """Finds actions by what a person wants, among those that the rules do not hide."""
 
     def __init__(self, exposure: Exposure) -> None:
         self._exposure = exposure
-        self._made: tuple[Catalogue, Index] | None = None
+        self._cached: tuple[Catalogue, Index] | None = None
 
-    async def find(self, intent: str, catalogue: Catalogue, most: int) -> list[Entry]:
+    async def find(self, intent: str, catalogue: Catalogue, most: int) -> list[ActionTool]:
         """At most so many, best first; the index of a long list is made off the event loop."""
-        if self._made is None or self._made[0] is not catalogue:
-            self._made = (catalogue, await run_in_thread(self._index, catalogue))
-        return self._made[1].ranked(intent, most)
+        if self._cached is None or self._cached[0] is not catalogue:
+            self._cached = (catalogue, await run_in_thread(self._get_index, catalogue))
+        return self._cached[1].search(intent, most)
 
-    def _index(self, catalogue: Catalogue) -> Index:
+    def _get_index(self, catalogue: Catalogue) -> Index:
         from kartra_mcp.catalogue.ranking import Index
 
-        return Index.of(self._exposure.shown(catalogue))
+        return Index.build(self._exposure.visible(catalogue))

@@ -10,8 +10,8 @@ import anyio
 
 from kartra_mcp.account.snapshot import Served, nothing_listed
 from kartra_mcp.app.composition import Composed, compose
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
-from kartra_mcp.catalogue.overview import Row, rows
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.overview import ToolRow, tool_rows
 from kartra_mcp.cli.arguments import Parser, add_settings, flags_in
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
 from kartra_mcp.core.display import format_local_time
@@ -43,9 +43,9 @@ def tools(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print_error("\nStopped.")
         return FOUND
-    listed = {tool["name"] for tool in made.tools.exposure.definitions(served.catalogue)}
+    listed = {tool["name"] for tool in made.tools.exposure.list_definitions(served.catalogue)}
     entries = served.catalogue.entries.values()
-    found = rows(OWN_TOOLS.values(), entries, made.tools.rules, listed)
+    found = tool_rows(BUILTIN_TOOLS.values(), entries, made.tools.rules, listed)
     _put(found, served, settings) if as_json else _show(found, served, settings)
     return DONE
 
@@ -70,7 +70,7 @@ async def _listed(made: Composed) -> Served:
         await made.end()
 
 
-def _put(found: Sequence[Row], served: Served, settings: Settings) -> None:
+def _put(found: Sequence[ToolRow], served: Served, settings: Settings) -> None:
     put_json(
         {
             "account": "SANDBOX" if settings.sandbox else "real",
@@ -81,7 +81,7 @@ def _put(found: Sequence[Row], served: Served, settings: Settings) -> None:
     )
 
 
-def _show(found: Sequence[Row], served: Served, settings: Settings) -> None:
+def _show(found: Sequence[ToolRow], served: Served, settings: Settings) -> None:
     shown = [row for row in found if not row.hidden]
     print_table(("Tool", "Risk", "Gate", "A call needs"), map(_cells, shown))
     hidden = [row for row in found if row.hidden]
@@ -97,10 +97,10 @@ def _show(found: Sequence[Row], served: Served, settings: Settings) -> None:
         print_line(f"{problem}.")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ToolRow) -> tuple[str, ...]:
     return row.tool, _lines(row, "risk"), _lines(row, "gate"), _lines(row, "needs")
 
 
-def _lines(row: Row, name: str) -> str:
+def _lines(row: ToolRow, name: str) -> str:
     """One line for each risk that a call can have."""
     return "\n".join(getattr(need, name) for need in row.calls)

@@ -136,7 +136,7 @@ class MCPServer:
         return known[1]
 
     async def _refreshed(self, before: Catalogue, after: Catalogue) -> None:
-        if self._tools.exposure.changed(before, after):
+        if self._tools.exposure.has_changed(before, after):
             await self._announce()
 
     async def _announce(self) -> None:

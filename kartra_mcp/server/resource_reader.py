@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kartra_mcp.account.account import Account
-from kartra_mcp.catalogue.builtin_tools import OWN_TOOLS
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.server.instructions import instructions
 from kartra_mcp.settings import Settings
@@ -31,5 +31,5 @@ class ResourceReader:
         from kartra_mcp.server.resources import limits_in, read_resource
 
         listed = await self.account.listed()
-        own, limits = OWN_TOOLS.values(), limits_in(self.settings)
+        own, limits = BUILTIN_TOOLS.values(), limits_in(self.settings)
         return read_resource(uri, listed, own, self.rules, limits)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from kartra_mcp.catalogue.catalogue import Catalogue, Entry
-from kartra_mcp.catalogue.overview import judged
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
+from kartra_mcp.catalogue.overview import risk_and_gate
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
@@ -90,7 +90,7 @@ class Own(Protocol):
     @property
     def risk(self) -> Risk: ...
     @property
-    def least(self) -> Risk: ...
+    def min_risk(self) -> Risk: ...
 
 
 def resource_definitions() -> list[dict[str, str]]:
@@ -142,23 +142,25 @@ def _shown(limit: Any) -> Any:
 
 def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Policy) -> dict[str, Any]:
     served = [
-        _own(tool, rules) for tool in own if not gates.hidden_reason(tool.least, {tool.name}, rules)
+        _own(tool, rules)
+        for tool in own
+        if not gates.hidden_reason(tool.min_risk, {tool.name}, rules)
     ]
     entries = catalogue.entries.values()
     served += [
-        _entry(e, rules) for e in entries if not gates.hidden_reason(e.least, e.names, rules)
+        _entry(e, rules) for e in entries if not gates.hidden_reason(e.min_risk, e.names, rules)
     ]
     return {"tools": served, "left_out": list(catalogue.left_out)}
 
 
 def _own(tool: Own, rules: Policy) -> dict[str, Any]:
     shown = {"tool": tool.name, "title": tool.title, "action": None}
-    return {**shown, **judged(tool.risk, tool.least, {tool.name}, rules)}
+    return {**shown, **risk_and_gate(tool.risk, tool.min_risk, {tool.name}, rules)}
 
 
-def _entry(entry: Entry, rules: Policy) -> dict[str, Any]:
+def _entry(entry: ActionTool, rules: Policy) -> dict[str, Any]:
     shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
-    return {**shown, **judged(entry.risk, entry.least, entry.names, rules)}
+    return {**shown, **risk_and_gate(entry.risk, entry.min_risk, entry.names, rules)}
 
 
 def _policy(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:

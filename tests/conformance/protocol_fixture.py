@@ -23,7 +23,7 @@ from conformance.content_fixture import CONTENT, text
 from conformance.prompts_fixture import BINARY, BLOB, PROMPTS, RESOURCES, TEMPLATES
 from conformance.questions_fixture import WANTED, input_prompt, input_tool
 from conformance.tools_fixture import TEXT, form, tool
-from kartra_mcp.catalogue.builtin_tools import OwnTool
+from kartra_mcp.catalogue.builtin_tools import BuiltinTool
 
 Context = ServerRequestContext[Any]
 Handler = Callable[[Context, Any], Awaitable[Any]]
@@ -191,7 +191,7 @@ CALLS: Mapping[str, Handler] = {
 
 _SCHEMAS = {"test_sampling": form(prompt=TEXT)}
 
-LISTED: tuple[OwnTool, ...] = tuple(
+LISTED: tuple[BuiltinTool, ...] = tuple(
     tool(name, _SCHEMAS.get(name)) for name in (*CALLS, "test_trigger_prompt_change")
 )
 """Their rows; the shipped server lists them."""

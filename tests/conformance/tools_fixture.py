@@ -15,9 +15,9 @@ import anyio
 
 from kartra_mcp.calls import responses
 from kartra_mcp.calls.dispatcher import Tools
-from kartra_mcp.catalogue.builtin_tools import OwnTool
+from kartra_mcp.catalogue.builtin_tools import BuiltinTool
 from kartra_mcp.catalogue.catalogue import EMPTY
-from kartra_mcp.catalogue.definitions import own_arguments, own_definition
+from kartra_mcp.catalogue.definitions import builtin_definition, validate_builtin_arguments
 from kartra_mcp.core.elicitation import (
     ClientContext,
     ElicitationResponse,
@@ -42,10 +42,10 @@ def form(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def tool(name: str, schema: Mapping[str, Any] | None = None) -> OwnTool:
+def tool(name: str, schema: Mapping[str, Any] | None = None) -> BuiltinTool:
     """A fixture as a row like the server's own tools."""
     title = name.replace("_", " ").capitalize()
-    return OwnTool(
+    return BuiltinTool(
         name, title, f"{title}, for the conformance suite.", schema or {"type": "object"}
     )
 
@@ -65,17 +65,17 @@ class FormQuestion(FormElicitation):
 class FixtureTools(Tools):
     """The shipped tools, and the suite's beside them; `also` are listed and answered elsewhere."""
 
-    also: tuple[OwnTool, ...]
+    also: tuple[BuiltinTool, ...]
 
     @classmethod
-    def around(cls, shipped: Tools, also: tuple[OwnTool, ...]) -> FixtureTools:
+    def around(cls, shipped: Tools, also: tuple[BuiltinTool, ...]) -> FixtureTools:
         made = cls(*(getattr(shipped, field.name) for field in fields(Tools)))
         object.__setattr__(made, "also", also)
         return made
 
     async def definitions(self) -> list[dict[str, Any]]:
         rows = [fixture.tool for fixture in FIXTURES.values()]
-        added = [own_definition(row, self.rules) for row in (*rows, *self.also)]
+        added = [builtin_definition(row, self.rules) for row in (*rows, *self.also)]
         return [*await super().definitions(), *added]
 
     async def call(
@@ -84,7 +84,7 @@ class FixtureTools(Tools):
         fixture = FIXTURES.get(name)
         if fixture is None:
             return await super().call(name, given, client)
-        arguments = own_arguments(fixture.tool, given or {})
+        arguments = validate_builtin_arguments(fixture.tool, given or {})
         result = await fixture.does(Asked(self, name, arguments, client))
         return responses.success(result, sandbox=self.settings.sandbox)
 
@@ -147,7 +147,7 @@ class Asked:
 class Fixture:
     """A row for the list, and what a call of it does."""
 
-    tool: OwnTool
+    tool: BuiltinTool
     does: Callable[[Asked], Awaitable[Any]]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kartra_mcp.account.selection import as_word, require_usable
 from kartra_mcp.account.snapshot import Served
-from kartra_mcp.catalogue.catalogue import Entry
+from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection, Gate, Risk
 from kartra_mcp.membrane.client import Program
@@ -282,16 +282,16 @@ def _actions(way: Way, served: Served) -> list[Finding]:
     return [found, *(skipped(after("actions"), "actions") if found.state == "failed" else [])]
 
 
-def harmless(entries: Iterable[Entry], rules: Policy) -> Entry | None:
+def harmless(entries: Iterable[ActionTool], rules: Policy) -> ActionTool | None:
     """A read that needs no argument and may run at once, if there is one."""
     able = [e for e in entries if _is_harmless(e, rules)]
     order = {risk.find_action_command(e.action): e for e in reversed(able)}
     return next((order[command] for command in HARMLESS if command in order), None)
 
 
-def _is_harmless(entry: Entry, rules: Policy) -> bool:
+def _is_harmless(entry: ActionTool, rules: Policy) -> bool:
     reads = entry.risk is Risk.READ and not entry.portable.advertised.get("required")
-    allowed = gates.hidden_reason(entry.least, entry.names, rules) is None
+    allowed = gates.hidden_reason(entry.min_risk, entry.names, rules) is None
     return reads and allowed and gates.resolve_gate(Risk.READ, entry.names, rules) is Gate.ALLOW
 
 
