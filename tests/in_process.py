@@ -26,7 +26,7 @@ import anyio.to_thread
 import stand_in
 
 from kartra_mcp.processes import runner
-from kartra_mcp.processes.runner import DeadlinePassed, Finished
+from kartra_mcp.processes.runner import CompletedProcess, ProcessTimeout
 from kartra_mcp.sandbox.cli import main as sandbox_main
 from kartra_mcp.sandbox.http import server as http
 from kartra_mcp.sandbox.program.surroundings import Surroundings
@@ -70,7 +70,7 @@ async def run(
     limit: int = runner.OUTPUT_LIMIT,
     on_start: Callable[[], None] | None = None,
     pass_fds: Sequence[int] = (),
-) -> Finished:
+) -> CompletedProcess:
     """Run a program to its end, in this process where that tells no difference."""
     main = function_of(command)
     if main is None:
@@ -83,10 +83,10 @@ async def run(
             on_start=on_start,
             pass_fds=pass_fds,
         )
-    runner.refuse_unfit(command)
+    runner.validate_command(command)
     await anyio.lowlevel.checkpoint_if_cancelled()
     if anyio.current_time() >= deadline:
-        raise DeadlinePassed
+        raise ProcessTimeout
     if on_start is not None:
         on_start()
     streams = Streams()
@@ -97,9 +97,9 @@ async def run(
         )
         await anyio.lowlevel.checkpoint_if_cancelled()
         out, err = streams.out.getvalue(), streams.err.getvalue()[: runner.STDERR_LIMIT]
-        return Finished(code, out[:limit], err, overflow=len(out) > limit)
+        return CompletedProcess(code, out[:limit], err, overflow=len(out) > limit)
     assert waiting.cancelled_caught
-    raise DeadlinePassed
+    raise ProcessTimeout
 
 
 def function_of(command: Sequence[str]) -> Main | None:
@@ -145,11 +145,11 @@ def _stand_in(argv: list[str]) -> Main | None:
     return lambda around: play(argv, around.stdout, around.stderr, 0)
 
 
-def sandbox(*argv: str) -> Finished:
+def sandbox(*argv: str) -> CompletedProcess:
     """The sandbox's program on a command line, in this process."""
     streams = Streams()
     code = streams.run(lambda around: sandbox_main([*argv], around), {})
-    return Finished(code, streams.out.getvalue(), streams.err.getvalue(), overflow=False)
+    return CompletedProcess(code, streams.out.getvalue(), streams.err.getvalue(), overflow=False)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from door import CONNECTION, Sandbox, StandIn, action, healthy
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.processes import runner
-from kartra_mcp.processes.runner import DeadlinePassed, Finished, Run
+from kartra_mcp.processes.runner import CompletedProcess, ProcessTimeout, Run
 from kartra_mcp.sandbox.program import admin_commands, verbs
 from kartra_mcp.sandbox.store import seed
 
@@ -95,12 +95,12 @@ OWN_TO_A_START = re.compile(
 """What no two starts have alike: ids, moments, how long it took."""
 
 
-def alike(done: Finished) -> tuple[int, bytes, bytes, bool]:
+def alike(done: CompletedProcess) -> tuple[int, bytes, bytes, bool]:
     out, err = (OWN_TO_A_START.sub(b"*", text) for text in (done.stdout, done.stderr))
     return done.exit_code, out, err, done.overflow
 
 
-async def finished(run: Run, command: Sequence[str], folder: Path) -> Finished:
+async def finished(run: Run, command: Sequence[str], folder: Path) -> CompletedProcess:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
     return await run(command, env=env, cwd=folder, deadline=anyio.current_time() + 60)
 
@@ -162,7 +162,7 @@ async def test_the_stand_in_tells_the_same(tmp_path, name):
     assert told[0] == told[1]
 
 
-def without_place(done: Finished) -> Any:
+def without_place(done: CompletedProcess) -> Any:
     """Of a traceback only its last line: the frames differ."""
     err = done.stderr
     if b"Traceback" in err:
@@ -195,10 +195,10 @@ async def test_nothing_starts_after_the_deadline_and_none_is_waited_for_longer(t
             on_start=lambda: started.append(seconds),
         )
 
-    with pytest.raises(DeadlinePassed):
+    with pytest.raises(ProcessTimeout):
         await start(0)
     assert (started, place.started()) == ([], [["reset"]])
-    with locked(place), pytest.raises(DeadlinePassed):
+    with locked(place), pytest.raises(ProcessTimeout):
         await start(0.2)
     assert started == [0.2]
 

@@ -40,7 +40,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import redact_secrets
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.running_locks import RunningLocks
-from kartra_mcp.processes.detached import start_apart
+from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import read_settings
 
 pytestmark = pytest.mark.anyio
@@ -140,7 +140,7 @@ async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(
     os.set_inheritable(running.lock_fd, True)
     ready = tmp_path / "ready"
     line = f"import pathlib, signal; pathlib.Path({str(ready)!r}).touch(); signal.pause()"
-    runs = start_apart([sys.executable, "-c", line], env=dict(os.environ), cwd=tmp_path)
+    runs = start_detached([sys.executable, "-c", line], env=dict(os.environ), cwd=tmp_path)
     try:
         await until(ready.exists)
         assert locks.held("int_1")

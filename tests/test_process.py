@@ -17,8 +17,14 @@ import pytest
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.processes import runner
-from kartra_mcp.processes.child import Drained
-from kartra_mcp.processes.runner import DeadlinePassed, Finished, child_env, run, too_large
+from kartra_mcp.processes.child import WindowsChild
+from kartra_mcp.processes.runner import (
+    CompletedProcess,
+    ProcessTimeout,
+    is_too_large,
+    make_child_env,
+    run,
+)
 from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [
@@ -53,7 +59,7 @@ async def python(
     cwd: Path,
     seconds: float = 20,
     **more: Any,
-) -> Finished:
+) -> CompletedProcess:
     command = [sys.executable, "-c", code, *arguments]
     more = {"env": ENV, **more}
     return await run(command, cwd=cwd, deadline=anyio.current_time() + seconds, **more)
@@ -86,7 +92,7 @@ async def test_a_program_gives_its_output_its_errors_and_its_exit_code(tmp_path:
 
     finished = await python(code, cwd=tmp_path)
 
-    assert finished == Finished(3, b"out\n", b"err\n", overflow=False)
+    assert finished == CompletedProcess(3, b"out\n", b"err\n", overflow=False)
 
 
 async def test_bytes_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -135,7 +141,7 @@ async def test_a_child_sees_only_the_allowed_environment(tmp_path: Path) -> None
     }
     code = "import json, os; print(json.dumps(dict(os.environ)))"
 
-    finished = await python(code, cwd=tmp_path, env=child_env(ours, "linux"))
+    finished = await python(code, cwd=tmp_path, env=make_child_env(ours, "linux"))
 
     seen = json.loads(finished.stdout)
     seen.pop("LC_CTYPE", None)  # Python's own, for the C locale
@@ -150,9 +156,9 @@ async def test_a_child_sees_only_the_allowed_environment(tmp_path: Path) -> None
 
 
 def test_on_windows_names_of_variables_have_no_case() -> None:
-    shown = child_env({"SystemRoot": "C:\\Windows", "Path": "C:\\x", "Secret": "s"}, "win32")
+    shown = make_child_env({"SystemRoot": "C:\\Windows", "Path": "C:\\x", "Secret": "s"}, "win32")
 
-    assert shown == {"SystemRoot": "C:\\Windows", "Path": "C:\\x", **runner.ALWAYS}
+    assert shown == {"SystemRoot": "C:\\Windows", "Path": "C:\\x", **runner.EXTRA_ENV}
 
 
 @pytest.mark.parametrize("noise", ["quiet", "holds the pipes"])
@@ -161,7 +167,7 @@ async def test_the_deadline_ends_grandchildren_that_ignore_sigterm(
 ) -> None:
     file = tmp_path / "pids"
 
-    with pytest.raises(DeadlinePassed):
+    with pytest.raises(ProcessTimeout):
         await python(STUBBORN, str(file), noise, "stay", cwd=tmp_path, seconds=4)
 
     assert all(gone(pid) for pid in await pids(file))
@@ -210,7 +216,7 @@ async def test_an_answer_read_just_before_the_deadline_is_not_lost(
     file = tmp_path / "pids"
     code = STUBBORN + "\nprint('answer', flush=True)"
 
-    async def leave_at(deadline: float) -> Finished:
+    async def leave_at(deadline: float) -> CompletedProcess:
         command = [sys.executable, "-c", code, str(file), "holds the pipes", "leave"]
         return await run(command, env=ENV, cwd=tmp_path, deadline=deadline)
 
@@ -237,10 +243,10 @@ async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
     file = tmp_path / "pids"
 
     finished = await python("import sys; print('out'); sys.exit(3)", cwd=tmp_path)
-    with pytest.raises(DeadlinePassed):
+    with pytest.raises(ProcessTimeout):
         await python(STUBBORN, str(file), "quiet", "stay", cwd=tmp_path, seconds=4)
 
-    assert finished == Finished(3, b"out\n", b"", overflow=False)
+    assert finished == CompletedProcess(3, b"out\n", b"", overflow=False)
     assert all(gone(pid) for pid in await pids(file))
 
 
@@ -269,9 +275,9 @@ async def test_where_no_loop_watches_pipes_a_task_for_each_does(tmp_path: Path) 
     program = await anyio.open_process([sys.executable, "-c", code], env=ENV, cwd=tmp_path)
 
     async with program, anyio.create_task_group() as tasks:
-        drained = Drained(program, tasks, out.extend, err.extend)
-        await drained.gone.wait()
-        await drained.over.wait()
+        drained = WindowsChild(program, tasks, out.extend, err.extend)
+        await drained.exited.wait()
+        await drained.drained.wait()
 
     assert (program.returncode, bytes(out), bytes(err)) == (3, b"out\n", b"err\n")
 
@@ -284,9 +290,9 @@ async def test_a_grandchild_that_holds_the_pipes_is_not_waited_for_by_tasks_eith
     program = await anyio.open_process(command, env=ENV, cwd=tmp_path)
 
     async with anyio.create_task_group() as tasks:
-        drained = Drained(program, tasks, bytearray().extend, bytearray().extend)
-        await drained.gone.wait()
-        assert not drained.over.is_set()
+        drained = WindowsChild(program, tasks, bytearray().extend, bytearray().extend)
+        await drained.exited.wait()
+        assert not drained.drained.is_set()
         tasks.cancel_scope.cancel()
 
     os.kill((await pids(file))[1], signal.SIGKILL)
@@ -306,7 +312,7 @@ async def test_output_over_the_bound_ends_the_program(tmp_path: Path) -> None:
 async def test_output_of_exactly_the_bound_is_whole(tmp_path: Path) -> None:
     finished = await python("print('x' * 9)", cwd=tmp_path, limit=10)
 
-    assert finished == Finished(0, b"xxxxxxxxx\n", b"", overflow=False)
+    assert finished == CompletedProcess(0, b"xxxxxxxxx\n", b"", overflow=False)
 
 
 async def test_errors_over_their_bound_are_cut_and_the_program_goes_on(tmp_path: Path) -> None:
@@ -414,7 +420,7 @@ async def test_what_no_argument_can_hold_is_refused(tmp_path: Path, word: str) -
 async def test_nothing_is_started_after_the_deadline(tmp_path: Path) -> None:
     file = tmp_path / "ran"
 
-    with pytest.raises(DeadlinePassed):
+    with pytest.raises(ProcessTimeout):
         await python(f"open({str(file)!r}, 'w')", cwd=tmp_path, seconds=-1)
 
     assert not file.exists()
@@ -444,4 +450,4 @@ async def test_nothing_is_started_for_a_cancelled_call(tmp_path: Path) -> None:
 def test_what_fits_depends_on_the_system(
     platform: str, *, largest: bool, command: list[str]
 ) -> None:
-    assert too_large(command, platform) is not largest
+    assert is_too_large(command, platform) is not largest

@@ -58,7 +58,7 @@ def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:
 
 def child_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> dict[str, str]:
     """The allow-listed environment; node must be found by a program in a folder of npm's."""
-    allowed = runner.child_env(settings.environment, settings.platform)
+    allowed = runner.make_child_env(settings.environment, settings.platform)
     if isinstance(command, KartraMCPError):
         return allowed
     path = executable.path_with(

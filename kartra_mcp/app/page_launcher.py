@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from kartra_mcp.app.page_discovery import Page, found
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.processes.detached import start_apart
+from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import Settings
 
 PATIENCE, POLL = 15.0, 0.05
@@ -64,7 +64,7 @@ class Starter:
         """With the same settings, as environment; where two begin at once both find the one."""
         command = (sys.executable, "-P", "-m", "kartra_mcp", "page", "--no-browser")
         env = {**self.settings.environment, **self.settings.explicit}
-        runs = start_apart(command, env=env, cwd=self.settings.state_dir)
+        runs = start_detached(command, env=env, cwd=self.settings.state_dir)
         while time.monotonic() < until:
             ended = not runs()
             page = found(self.settings.state_dir)

@@ -17,7 +17,7 @@ from kartra_mcp.cli.runner import DONE, FOUND, tell
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.terminal import print_error, print_line
 from kartra_mcp.options import OPTIONS, parse_flags
-from kartra_mcp.processes.detached import end_apart
+from kartra_mcp.processes.detached import stop_detached
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings, read_settings
 
@@ -129,7 +129,7 @@ def _end(settings: Settings) -> int:
     if serving is None:
         print_line(f"No page serves {settings.state_dir}.")
         return DONE
-    end_apart(serving.pid)
+    stop_detached(serving.pid)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if page_discovery.found(settings.state_dir) is None:

@@ -161,7 +161,7 @@ class CLI:
             return cli_output.read_value(*printed)
         return await anyio.to_thread.run_sync(cli_output.read_value, *printed)
 
-    async def _finished(self, words: Sequence[str], to_do: ToDo) -> runner.Finished:
+    async def _finished(self, words: Sequence[str], to_do: ToDo) -> runner.CompletedProcess:
         if isinstance(self.command, KartraMCPError):
             raise self.command.with_traceback(None)
         paced, write = to_do.paced, to_do.write
@@ -172,7 +172,7 @@ class CLI:
 
     async def _start(
         self, command: tuple[str, ...], to_do: ToDo, held: Sequence[int]
-    ) -> runner.Finished:
+    ) -> runner.CompletedProcess:
         started: list[bool] = []
 
         def on_start() -> None:
@@ -190,7 +190,7 @@ class CLI:
                     on_start=on_start,
                     pass_fds=held,
                 )
-            except runner.DeadlinePassed:
+            except runner.ProcessTimeout:
                 raise timed_out(write=to_do.write and bool(started)) from None
         raise timed_out(write=to_do.write and bool(started))
 

@@ -19,11 +19,11 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
 CHUNK = 256 * 1024
 
-Keep = Callable[[bytes], None]
+ChunkSink = Callable[[bytes], None]
 """Takes what was read."""
 
 
-class Started(Protocol):
+class PopenLike(Protocol):
     """Part of `subprocess.Popen` that is used."""
 
     pid: int
@@ -37,22 +37,22 @@ class Started(Protocol):
 
 
 class Child:
-    """One running program on POSIX. `gone`: it exited. `over`: all its output was read too."""
+    """One running program on POSIX. `exited`: it exited. `drained`: all its output was read too."""
 
-    def __init__(self, started: Started) -> None:
+    def __init__(self, started: PopenLike) -> None:
         self._started = started
         self._loop = asyncio.get_running_loop()
         self._pipes: set[int] = set()
         self._end: int | None = None
         self.pid = started.pid
-        self.gone, self.over = anyio.Event(), anyio.Event()
+        self.exited, self.drained = anyio.Event(), anyio.Event()
 
     @property
     def returncode(self) -> int | None:
         """Return the exit status, negative for a signal; None until the exit was seen."""
         return self._started.returncode
 
-    def watch(self, out: Keep, err: Keep) -> None:
+    def start_reading(self, out: ChunkSink, err: ChunkSink) -> None:
         """Start reading, and watching for the exit."""
         for pipe, keep in ((self._started.stdout, out), (self._started.stderr, err)):
             assert pipe is not None  # noqa: S101  both were asked for as pipes
@@ -64,14 +64,14 @@ class Child:
         else:
             self._loop.add_reader(self._end, self._reap)
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether it exited, even if nothing watches; it is reaped then."""
         return self._started.poll() is not None
 
     def stop_reading(self) -> None:
         """Ignore further output."""
         for pipe in tuple(self._pipes):
-            self._unwatch(pipe)
+            self._stop_watching(pipe)
 
     def close(self) -> None:
         """Close all descriptors."""
@@ -84,13 +84,13 @@ class Child:
             os.close(self._end)
             self._end = None
 
-    def _read(self, pipe: int, keep: Keep) -> None:
+    def _read(self, pipe: int, keep: ChunkSink) -> None:
         if chunk := os.read(pipe, CHUNK):
             keep(chunk)
         else:
-            self._unwatch(pipe)
+            self._stop_watching(pipe)
 
-    def _unwatch(self, pipe: int) -> None:
+    def _stop_watching(self, pipe: int) -> None:
         self._loop.remove_reader(pipe)
         self._pipes.discard(pipe)
         self._look()
@@ -104,25 +104,25 @@ class Child:
         self._started.wait()  # it is no zombie then
         if self._end is not None:
             self._loop.remove_reader(self._end)
-        self.gone.set()
+        self.exited.set()
         self._look()
 
     def _look(self) -> None:
-        if self.gone.is_set() and not self._pipes:
-            self.over.set()
+        if self.exited.is_set() and not self._pipes:
+            self.drained.set()
 
 
-class Drained:
+class WindowsChild:
     """The same for a program on Windows, where no loop watches a pipe: a task for each."""
 
-    def __init__(self, process: Process, tasks: TaskGroup, out: Keep, err: Keep) -> None:
+    def __init__(self, process: Process, tasks: TaskGroup, out: ChunkSink, err: ChunkSink) -> None:
         self._left = 3
-        self.gone, self.over = anyio.Event(), anyio.Event()
+        self.exited, self.drained = anyio.Event(), anyio.Event()
         tasks.start_soon(self._drain, process.stdout, out)
         tasks.start_soon(self._drain, process.stderr, err)
         tasks.start_soon(self._reap, process)
 
-    async def _drain(self, pipe: ByteReceiveStream | None, keep: Keep) -> None:
+    async def _drain(self, pipe: ByteReceiveStream | None, keep: ChunkSink) -> None:
         assert pipe is not None  # noqa: S101  both were asked for as pipes
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for chunk in pipe:
@@ -131,13 +131,13 @@ class Drained:
 
     async def _reap(self, process: Process) -> None:
         await process.wait()
-        self.gone.set()
+        self.exited.set()
         self._count()
 
     def _count(self) -> None:
         self._left -= 1
         if not self._left:
-            self.over.set()
+            self.drained.set()
 
 
 def _end_of(pid: int) -> int | None:

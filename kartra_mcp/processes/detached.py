@@ -12,13 +12,15 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from kartra_mcp.processes.runner import not_started
+from kartra_mcp.processes.runner import start_error
 
 if sys.platform == "win32":
-    APART = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+    DETACHED_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
 
 
-def start_apart(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Callable[[], bool]:
+def start_detached(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path
+) -> Callable[[], bool]:
     """Start a detached program; return a function that reports whether it still runs.
 
     It has its own session and inherits nothing: not stdio, and no lock of a running intent, which
@@ -28,15 +30,17 @@ def start_apart(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) ->
         Refused: nothing was started.
     """
     try:
-        child = _popen_apart(command, dict(env), cwd)
+        child = _popen_detached(command, dict(env), cwd)
     except OSError as problem:
-        raise not_started(problem, command[0], "") from problem
+        raise start_error(problem, command[0], "") from problem
     # Waited for aside: nobody else would, and a dead child would stay a zombie.
     threading.Thread(target=child.wait, daemon=True).start()
     return lambda: child.poll() is None
 
 
-def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:
+def _popen_detached(
+    command: Sequence[str], env: dict[str, str], cwd: Path
+) -> subprocess.Popen[bytes]:
     silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     start = partial(
         subprocess.Popen[bytes],
@@ -50,12 +54,12 @@ def _popen_apart(command: Sequence[str], env: dict[str, str], cwd: Path) -> subp
     if sys.platform != "win32":
         return start(start_new_session=True)
     try:  # out of the job in which a client may hold us, where that is allowed
-        return start(creationflags=APART | subprocess.CREATE_BREAKAWAY_FROM_JOB)
+        return start(creationflags=DETACHED_FLAGS | subprocess.CREATE_BREAKAWAY_FROM_JOB)
     except OSError:
-        return start(creationflags=APART)
+        return start(creationflags=DETACHED_FLAGS)
 
 
-def end_apart(process: int) -> None:
+def stop_detached(process: int) -> None:
     """Stop a detached program; one that is gone is ignored."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(process, signal.SIGTERM)

@@ -13,16 +13,18 @@ from pathlib import Path
 from kartra_mcp.processes.runner import (
     POLL,
     TERM_GRACE,
-    DeadlinePassed,
-    child_env,
-    not_started,
-    refuse_unfit,
+    ProcessTimeout,
+    make_child_env,
+    start_error,
+    validate_command,
 )
 
-STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+TERMINATION_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 """What stops a person's command."""
 
-SEEN_BY_PEOPLE = frozenset(
+INTERACTIVE_ENV_VARS = frozenset(
     """
     TERM COLORTERM NO_COLOR DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR XDG_CURRENT_DESKTOP
     DBUS_SESSION_BUS_ADDRESS BROWSER
@@ -31,20 +33,22 @@ SEEN_BY_PEOPLE = frozenset(
 """What a program that a person uses through us sees besides."""
 
 
-def person_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
+def interactive_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
     """Return the environment of an interactive program, with terminal and display variables."""
-    more = {name: value for name, value in environment.items() if name in SEEN_BY_PEOPLE}
-    allowed = child_env(environment, platform)
+    more = {name: value for name, value in environment.items() if name in INTERACTIVE_ENV_VARS}
+    allowed = make_child_env(environment, platform)
     del allowed["NO_COLOR"]
     return {**allowed, **more}
 
 
-def npm_env(environment: Mapping[str, str]) -> dict[str, str]:
+def filter_npm_env(environment: Mapping[str, str]) -> dict[str, str]:
     """Return npm's settings, for npm only: they may contain a registry's token."""
     return {n: v for n, v in environment.items() if n.lower().startswith("npm_config_")}
 
 
-def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float) -> int:
+def run_interactive(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seconds: float
+) -> int:
     """Run a program on the user's terminal; return its exit status, negative for a signal.
 
     It stays in our process group: Ctrl-C and a closed terminal reach it as they reach us, and a
@@ -56,12 +60,12 @@ def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seco
         DeadlinePassed: it was ended after its time-out.
         KeyboardInterrupt: a signal stopped us; it was ended.
     """
-    refuse_unfit(command)
-    with _terminal_kept(), _stops_noted() as stops:
+    validate_command(command)
+    with _restore_terminal(), _record_signals() as stops:
         try:
             child = subprocess.Popen(command, env=env, cwd=str(cwd))  # noqa: S603  ours to start
         except OSError as problem:
-            raise not_started(problem, command[0], str(cwd)) from problem
+            raise start_error(problem, command[0], str(cwd)) from problem
         try:
             in_time = _wait_for_child(child, stops, seconds) or bool(stops)
         finally:
@@ -69,7 +73,7 @@ def hand_over(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, seco
     if stops:
         raise KeyboardInterrupt
     if not in_time:
-        raise DeadlinePassed
+        raise ProcessTimeout
     return child.returncode
 
 
@@ -87,7 +91,7 @@ def open_in_browser(address: str) -> bool:
 
 
 @contextmanager
-def _terminal_kept() -> Generator[None]:
+def _restore_terminal() -> Generator[None]:
     """Restore the terminal: a killed program may leave it without echo."""
     if sys.platform == "win32" or not sys.stdin.isatty():
         yield
@@ -105,13 +109,13 @@ def _terminal_kept() -> Generator[None]:
 
 
 @contextmanager
-def _stops_noted() -> Generator[list[int]]:
+def _record_signals() -> Generator[list[int]]:
     """Record signals that would stop us.
 
     If raised, a second one would interrupt the ending of the program for the first.
     """
     stops: list[int] = []
-    before = {number: signal.getsignal(number) for number in STOPS}
+    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     for number, was in before.items():
         if was is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: stops.append(number))

@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import Process
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.processes.child import Child, Drained
+from kartra_mcp.processes.child import Child, WindowsChild
 
 OUTPUT_LIMIT, STDERR_LIMIT = 32 * 1024 * 1024, 1024 * 1024
 TERM_GRACE, KILL_GRACE, EOF_GRACE, POLL = 0.7, 0.5, 0.5, 0.02
@@ -55,15 +55,15 @@ ALLOWED_ON_WINDOWS = frozenset(
 
 
 # No FORCE_COLOR beside it: Node then warns on stderr that the two contradict each other.
-ALWAYS = {"NO_COLOR": "1", "NO_UPDATE_NOTIFIER": "1"}
+EXTRA_ENV = {"NO_COLOR": "1", "NO_UPDATE_NOTIFIER": "1"}
 
 
-class DeadlinePassed(TimeoutError):
+class ProcessTimeout(TimeoutError):
     """The deadline passed; if the program had started, its group is gone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CompletedProcess:
     """How a program ended. `overflow`: stdout went over the bound and the program was ended."""
 
     exit_code: int
@@ -85,7 +85,7 @@ class Run(Protocol):
         limit: int = OUTPUT_LIMIT,
         on_start: Callable[[], None] | None = None,
         pass_fds: Sequence[int] = (),
-    ) -> Finished: ...
+    ) -> CompletedProcess: ...
 
 
 async def run(  # noqa: PLR0913  what a program needs, each by its name
@@ -97,22 +97,22 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
     limit: int = OUTPUT_LIMIT,
     on_start: Callable[[], None] | None = None,
     pass_fds: Sequence[int] = (),
-) -> Finished:
+) -> CompletedProcess:
     """Run a program to its end; no process of its group outlives this call.
 
     `deadline` is a value of `anyio.current_time()`, `limit` the bytes of stdout that end the
     program. `on_start` is called once it has really started: before that nothing can have been
-    done, whatever is raised; after it only a `Finished` tells how it went.
+    done, whatever is raised; after it only a `CompletedProcess` tells how it went.
 
     Raises:
         Refused: nothing was started.
         DeadlinePassed: the program, if it had started, was ended.
     """
-    refuse_unfit(command)
+    validate_command(command)
     await anyio.lowlevel.checkpoint_if_cancelled()
     if anyio.current_time() >= deadline:
-        raise DeadlinePassed
-    out, err = _Captured(limit), _Captured(STDERR_LIMIT)
+        raise ProcessTimeout
+    out, err = _OutputBuffer(limit), _OutputBuffer(STDERR_LIMIT)
     if sys.platform == "win32":
         process = await _start_on_windows(command, env, cwd)
     else:
@@ -124,30 +124,30 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
     finally:
         await _end(process, env)
     exit_code = -1 if process.returncode is None else process.returncode
-    return Finished(exit_code, bytes(out.kept), bytes(err.kept), out.over)
+    return CompletedProcess(exit_code, bytes(out.kept), bytes(err.kept), out.over)
 
 
-def too_large(command: Sequence[str], platform: str = sys.platform) -> bool:
+def is_too_large(command: Sequence[str], platform: str = sys.platform) -> bool:
     """Whether the operating system would not take this command line."""
     if platform == "win32":
         return len(subprocess.list2cmdline(command)) > WINDOWS_COMMAND
-    sizes = [len(word) + 1 for word in _encoded(command)]
+    sizes = [len(word) + 1 for word in _encode(command)]
     if platform == "linux":
         return max(sizes) > LINUX_ARGUMENT
     return sum(sizes) > POSIX_COMMAND
 
 
-def child_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
+def make_child_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
     """The part of `environment` that a child may see, and what each child is told."""
     if platform == "win32":
         shown = {k: v for k, v in environment.items() if k.upper() in ALLOWED_ON_WINDOWS}
     else:
         shown = {k: v for k, v in environment.items() if k in ALLOWED}
-    return {**shown, **ALWAYS}
+    return {**shown, **EXTRA_ENV}
 
 
 @dataclass(slots=True)
-class _Captured:
+class _OutputBuffer:
     """The first `limit` bytes of a stream; `on_over` is called once when there are more."""
 
     limit: int
@@ -163,7 +163,7 @@ class _Captured:
             self.on_over()
 
 
-def refuse_unfit(command: Sequence[str]) -> None:
+def validate_command(command: Sequence[str]) -> None:
     """Raise for words that the system would not take; nothing was started."""
     if not _is_text(command):
         raise RefusedError(
@@ -171,11 +171,11 @@ def refuse_unfit(command: Sequence[str]) -> None:
             "The arguments hold a character that no program can be given.",
             "Leave out NUL characters and broken Unicode.",
         )
-    if too_large(command):
-        raise _input_too_large()
+    if is_too_large(command):
+        raise _input_too_large_error()
 
 
-def _input_too_large() -> RefusedError:
+def _input_too_large_error() -> RefusedError:
     return RefusedError(
         "input_too_large",
         "The arguments are larger than the operating system lets a program take.",
@@ -185,12 +185,12 @@ def _input_too_large() -> RefusedError:
 
 def _is_text(command: Sequence[str]) -> bool:
     try:
-        return not any(b"\0" in word for word in _encoded(command))
+        return not any(b"\0" in word for word in _encode(command))
     except UnicodeEncodeError:
         return False
 
 
-def _encoded(command: Sequence[str]) -> list[bytes]:
+def _encode(command: Sequence[str]) -> list[bytes]:
     # UTF-8 whatever the locale says: Node reads its arguments as UTF-8 everywhere.
     return [word.encode("utf-8", "surrogateescape") for word in command]
 
@@ -200,7 +200,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603  ours to start
-            _encoded(command),
+            _encode(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -211,7 +211,7 @@ def _start(
             bufsize=0,
         )
     except OSError as problem:
-        raise not_started(problem, command[0], str(cwd)) from problem
+        raise start_error(problem, command[0], str(cwd)) from problem
 
 
 async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Process:
@@ -228,7 +228,7 @@ async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd:
                 creationflags=CREATION_FLAGS,
             )
         except OSError as problem:
-            raise not_started(problem, command[0], str(cwd)) from problem
+            raise start_error(problem, command[0], str(cwd)) from problem
 
 
 @contextmanager
@@ -237,10 +237,10 @@ def _shielded() -> Generator[None]:
         yield
 
 
-def not_started(problem: OSError, program: str, cwd: str) -> RefusedError:
+def start_error(problem: OSError, program: str, cwd: str) -> RefusedError:
     """Why a program was not started, as a person can mend it."""
     if problem.errno == errno.E2BIG:
-        return _input_too_large()
+        return _input_too_large_error()
     if problem.errno in NO_PROGRAM and problem.filename != cwd:
         return RefusedError(
             "program_missing",
@@ -255,33 +255,39 @@ def not_started(problem: OSError, program: str, cwd: str) -> RefusedError:
     )
 
 
-async def _wait(process: Process | Child, out: _Captured, err: _Captured, deadline: float) -> None:
+async def _wait(
+    process: Process | Child, out: _OutputBuffer, err: _OutputBuffer, deadline: float
+) -> None:
     """Until the leader is gone and what it wrote is read, or it has to be ended."""
     if isinstance(process, Child):
-        process.watch(out.keep, err.keep)
-        await _until_over(process, out, deadline)
+        process.start_reading(out.keep, err.keep)
+        await _wait_for_end(process, out, deadline)
     else:
         async with anyio.create_task_group() as tasks:
-            drained = Drained(process, tasks, out.keep, err.keep)
-            await _until_over(drained, out, deadline)
+            drained = WindowsChild(process, tasks, out.keep, err.keep)
+            await _wait_for_end(drained, out, deadline)
             tasks.cancel_scope.cancel()
     if process.returncode is None and not out.over:
-        raise DeadlinePassed
+        raise ProcessTimeout
 
 
-async def _until_over(child: Child | Drained, out: _Captured, deadline: float) -> None:
+async def _wait_for_end(child: Child | WindowsChild, out: _OutputBuffer, deadline: float) -> None:
     with anyio.CancelScope(deadline=deadline) as waiting:
         out.on_over = waiting.cancel
-        await child.gone.wait()
+        await child.exited.wait()
     # Bounded: a grandchild may hold the pipes for as long as it likes.
-    if child.gone.is_set() and not child.over.is_set():
+    if child.exited.is_set() and not child.drained.is_set():
         with anyio.move_on_after(EOF_GRACE):
-            await child.over.wait()
+            await child.drained.wait()
 
 
 async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
     """End whatever is left of the program's group, whoever else was cancelled meanwhile."""
-    if isinstance(process, Child) and process.over.is_set() and not _signal_group(process.pid, 0):
+    if (
+        isinstance(process, Child)
+        and process.drained.is_set()
+        and not _signal_group(process.pid, 0)
+    ):
         process.close()  # as nearly always: nothing is left, and nothing to be waited for
         return
     with _shielded():
@@ -294,9 +300,9 @@ async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
 async def _end_child(child: Child) -> None:
     child.stop_reading()
     await _end_group(child.pid)
-    if not child.ended():
+    if not child.has_ended():
         with anyio.move_on_after(KILL_GRACE):
-            await child.gone.wait()
+            await child.exited.wait()
     child.close()
 
 
@@ -305,7 +311,7 @@ async def _end_group(group: int) -> None:
         if not _signal_group(group, number):
             return
         with anyio.move_on_after(grace):
-            while _runs(group):  # noqa: ASYNC110  nothing else tells of a group's end
+            while _is_group_running(group):  # noqa: ASYNC110  nothing else tells of a group's end
                 await anyio.sleep(POLL)
 
 
@@ -318,15 +324,15 @@ def _signal_group(group: int, number: int) -> bool:
     return True
 
 
-def _runs(group: int) -> bool:
+def _is_group_running(group: int) -> bool:
     """Whether anything of the group still runs: zombies, slowly reaped in containers, do not."""
     if not _signal_group(group, 0):
         return False
     stats = list(Path("/proc").glob("[0-9]*/stat"))
-    return not stats or any(_runs_in(group, stat) for stat in stats)
+    return not stats or any(_is_running_in(group, stat) for stat in stats)
 
 
-def _runs_in(group: int, stat: Path) -> bool:
+def _is_running_in(group: int, stat: Path) -> bool:
     try:
         state, _, its_group = stat.read_bytes().rpartition(b")")[2].split()[:3]
     except OSError:

@@ -97,6 +97,6 @@ async def _said(place: str, env: dict[str, str], folder: Path) -> str:
     deadline = anyio.current_time() + SECONDS
     try:
         done = await runner.run([place, "--version"], env=env, cwd=folder, deadline=deadline)
-    except (KartraMCPError, runner.DeadlinePassed):
+    except (KartraMCPError, runner.ProcessTimeout):
         return ""
     return strip_control_chars(done.stdout.decode(errors="replace"))[:200]

@@ -14,7 +14,7 @@ from kartra_mcp.membrane.connections import address_in
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
 from kartra_mcp.onboarding.setup.report import Setup
-from kartra_mcp.processes.runner import Finished
+from kartra_mcp.processes.runner import CompletedProcess
 from kartra_mcp.settings import Settings
 
 LOOK, IN_THE_BROWSER = 30.0, 900.0
@@ -147,7 +147,7 @@ def _wrong_code(what: str, told: str = "") -> RefusedError:
     )
 
 
-def _run(settings: Settings, words: Sequence[str]) -> Finished:
+def _run(settings: Settings, words: Sequence[str]) -> CompletedProcess:
     return subprocesses.run(settings, _program(settings), words, LOOK)
 
 
@@ -158,7 +158,7 @@ def _program(settings: Settings) -> tuple[str, ...]:
     return command
 
 
-def _told(done: Finished) -> str:
+def _told(done: CompletedProcess) -> str:
     return display_value((done.stdout + b" " + done.stderr).decode("utf-8", errors="replace"), 300)
 
 

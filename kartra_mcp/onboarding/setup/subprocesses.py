@@ -21,7 +21,7 @@ from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CLI
 from kartra_mcp.membrane.limiter import Turns
 from kartra_mcp.processes import interactive, runner
-from kartra_mcp.processes.interactive import STOPS
+from kartra_mcp.processes.interactive import TERMINATION_SIGNALS
 from kartra_mcp.settings import Settings
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 @contextmanager
 def stoppable() -> Generator[None]:
     """Let SIGTERM and a closed terminal stop the person's command as Ctrl-C does."""
-    before = {number: signal.getsignal(number) for number in STOPS}
+    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     _arm()
     try:
         yield
@@ -55,7 +55,7 @@ def verb(settings: Settings, ask: Callable[[CLI], Awaitable[T]]) -> T:
 
 def run(
     settings: Settings, command: Sequence[str], words: Sequence[str], seconds: float
-) -> runner.Finished:
+) -> runner.CompletedProcess:
     """A program that a person would run, to its end, unseen.
 
     Raises:
@@ -68,24 +68,24 @@ def run(
 
 def run_npm(
     settings: Settings, npm: Sequence[str], words: Sequence[str], seconds: float
-) -> runner.Finished:
+) -> runner.CompletedProcess:
     """The same for npm, which alone is given its own settings."""
-    env = {**interactive.npm_env(settings.environment), **_env(settings, npm)}
+    env = {**interactive.filter_npm_env(settings.environment), **_env(settings, npm)}
     return _run(settings, [*npm, *words], seconds, env)
 
 
 def _run(
     settings: Settings, command: Sequence[str], seconds: float, env: Mapping[str, str]
-) -> runner.Finished:
+) -> runner.CompletedProcess:
     with _folder(settings) as folder:
 
-        async def started() -> runner.Finished:
+        async def started() -> runner.CompletedProcess:
             deadline = anyio.current_time() + seconds
             return await runner.run(command, env=env, cwd=folder, deadline=deadline)
 
         try:
             return _awaited(started)
-        except runner.DeadlinePassed:
+        except runner.ProcessTimeout:
             raise _too_slow(command[0], seconds) from None
 
 
@@ -96,15 +96,17 @@ def hand_over(
     env = _env(settings, command)
     with _folder(settings) as folder:
         try:
-            return interactive.hand_over([*command, *words], env=env, cwd=folder, seconds=seconds)
-        except runner.DeadlinePassed:
+            return interactive.run_interactive(
+                [*command, *words], env=env, cwd=folder, seconds=seconds
+            )
+        except runner.ProcessTimeout:
             raise _too_slow(command[0], seconds) from None
 
 
 def _env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
     path = settings.environment.get("PATH", "")
     needed = executable.path_with(command, path, settings.platform, settings.home)
-    return {**interactive.person_env(settings.environment, settings.platform), "PATH": needed}
+    return {**interactive.interactive_env(settings.environment, settings.platform), "PATH": needed}
 
 
 @contextmanager
@@ -151,7 +153,11 @@ async def _unless_stopped(
     work: Callable[[], Awaitable[T]], stop: Callable[[], None], outcome: _Outcome[T]
 ) -> None:
     async def watch() -> None:
-        awake = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+        awake = [
+            number
+            for number in TERMINATION_SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
         with anyio.open_signal_receiver(*awake) as signals:
             async for _ in signals:
                 outcome.stopped = True
@@ -163,13 +169,13 @@ async def _unless_stopped(
             tasks.start_soon(watch)
         try:
             outcome.value.append(await work())
-        except (KartraMCPError, runner.DeadlinePassed) as problem:
+        except (KartraMCPError, runner.ProcessTimeout) as problem:
             outcome.problem = problem
         tasks.cancel_scope.cancel()
 
 
 def _arm() -> None:
-    for number in STOPS:
+    for number in TERMINATION_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 
