@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.membrane.credentials import Credentials, credentials_in
+from kartra_mcp.membrane.credentials import Credentials, credentials_from_env
 from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
@@ -118,7 +118,7 @@ def read_settings(
     policy = _read_policy_file(values["POLICY"], problems)
     sandbox = bool(values["SANDBOX"])
     state = _resolve_state_dir(values["STATE_DIR"], env)
-    api, api_lacks = credentials_in(env)
+    api, api_lacks = credentials_from_env(env)
     return Settings(
         membrane=None if sandbox else values["MEMBRANE"],
         connection=None if sandbox else values["CONNECTION"],

@@ -41,7 +41,7 @@ from kartra_mcp.ledger import admission, head_file
 from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.membrane import http_transport
-from kartra_mcp.membrane.http_messages import MARK
+from kartra_mcp.membrane.http_messages import INTENT_META_KEY
 from kartra_mcp.processes import runner
 from kartra_mcp.server import mcp_server
 
@@ -106,7 +106,7 @@ def install(fault: Fault) -> None:
     wrap(os, "fsync", lambda real: before(fault, "fsync", real))
     wrap(runner, "run", lambda real: running(fault, real))
     wrap(runner, "_start", lambda real: starting(fault, real))
-    wrap(http_transport.HTTP, "exchange", lambda real: exchanging(fault, real))
+    wrap(http_transport.HttpTransport, "exchange", lambda real: exchanging(fault, real))
     wrap(mcp_server.MCPServer, "_answer", lambda real: answering(fault, real))
 
 
@@ -191,8 +191,8 @@ def running(fault: Fault, real: Any) -> Any:
 
 
 def exchanging(fault: Fault, real: Any) -> Any:
-    async def wrapped(self: Any, request: http_transport.Request) -> Any:
-        if MARK.encode() not in (request.content or b""):  # it carries no intent: a read
+    async def wrapped(self: Any, request: http_transport.HttpRequest) -> Any:
+        if INTENT_META_KEY.encode() not in (request.content or b""):  # it carries no intent: a read
             return await real(self, request)
 
         def on_sending() -> None:

@@ -12,16 +12,16 @@ import jwt
 import pytest
 
 from kartra_mcp.app.composition import compose
-from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.credentials import (
     ADDRESS,
+    AccessToken,
     Credentials,
-    Minted,
     Secret,
-    credentials_in,
-    minted,
+    access_token,
+    credentials_from_env,
 )
-from kartra_mcp.membrane.http_client import API
+from kartra_mcp.membrane.http_client import HttpClient
 from kartra_mcp.settings import read_settings
 
 TOKEN, SECRET = "pat-0123456789", "s3cret-of-a-workspace-of-the-tests"
@@ -91,7 +91,7 @@ LACKING: Mapping[str, tuple[dict[str, str], str]] = {
 @pytest.mark.parametrize("name", FOUND)
 def test_what_can_be_used(name: str):
     environment, address = FOUND[name]
-    found, lacks = credentials_in(environment)
+    found, lacks = credentials_from_env(environment)
     assert found is not None
     assert (found.address, lacks) == (address, "")
 
@@ -99,7 +99,7 @@ def test_what_can_be_used(name: str):
 @pytest.mark.parametrize("name", LACKING)
 def test_what_cannot_be_used_says_why_and_shows_no_value(name: str):
     environment, why = LACKING[name]
-    found, lacks = credentials_in(environment)
+    found, lacks = credentials_from_env(environment)
     assert found is None
     assert why in lacks
     assert bool(why) == bool(lacks)
@@ -107,16 +107,16 @@ def test_what_cannot_be_used_says_why_and_shows_no_value(name: str):
 
 
 def test_a_token_that_was_given_is_sent_as_it_is():
-    found, _ = credentials_in({**WHOLE, "MEMBRANE_ACCESS_TOKEN": TOKEN})
+    found, _ = credentials_from_env({**WHOLE, "MEMBRANE_ACCESS_TOKEN": TOKEN})
     assert found is not None
-    assert minted(found, 5.0).token.reveal() == TOKEN
-    assert minted(found, 5.0).good(1e12)
+    assert access_token(found, 5.0).token.reveal() == TOKEN
+    assert access_token(found, 5.0).is_valid(1e12)
 
 
 def test_a_token_is_minted_as_membrane_documents():
-    found, _ = credentials_in(WHOLE)
+    found, _ = credentials_from_env(WHOLE)
     assert found is not None
-    made = minted(found, 1_800_000_000.9)
+    made = access_token(found, 1_800_000_000.9)
     claims = jwt.decode(
         made.token.reveal(), SECRET, algorithms=["HS256"], options={"verify_exp": False}
     )
@@ -126,12 +126,12 @@ def test_a_token_is_minted_as_membrane_documents():
 
 @pytest.mark.parametrize(("left", "good"), [(61.0, True), (60.0, False), (0.0, False), (-9, False)])
 def test_the_next_token_is_minted_a_minute_before(left: float, good: bool):  # noqa: FBT001
-    assert Minted(Secret(TOKEN), 5_000.0).good(5_000.0 - left) is good
+    assert AccessToken(Secret(TOKEN), 5_000.0).is_valid(5_000.0 - left) is good
 
 
 def test_a_secret_shows_nowhere_by_itself():
     settings = read_settings({}, {"HOME": "/home/ann", **WHOLE, "MEMBRANE_ACCESS_TOKEN": TOKEN})
-    pair, _ = credentials_in(WHOLE)
+    pair, _ = credentials_from_env(WHOLE)
     shown = [f"{x} {x!r}" for x in (settings, settings.api, pair, Secret(SECRET), vars_of(pair))]
     assert settings.uses_http_api
     assert not any(one in text for text in shown for one in (SECRET, TOKEN))
@@ -147,12 +147,12 @@ def vars_of(found: Credentials | None) -> dict[str, Any]:
 
 # KARTRA_MCP_TRANSPORT, variables → what asks Membrane, or the code of every call.
 WAYS: Mapping[str, tuple[str, dict[str, str], type | str]] = {
-    "auto with credentials": ("auto", WHOLE, API),
-    "auto without": ("auto", {}, CLI),
-    "auto with a part of them": ("auto", PAIR, CLI),
-    "nothing said": ("", WHOLE, API),
-    "cli with credentials": ("cli", WHOLE, CLI),
-    "api with credentials": ("API", WHOLE, API),
+    "auto with credentials": ("auto", WHOLE, HttpClient),
+    "auto without": ("auto", {}, CliClient),
+    "auto with a part of them": ("auto", PAIR, CliClient),
+    "nothing said": ("", WHOLE, HttpClient),
+    "cli with credentials": ("cli", WHOLE, CliClient),
+    "api with credentials": ("API", WHOLE, HttpClient),
     "api without": ("api", {}, "not_logged_in"),
     "api with a part of them": ("api", PAIR, "not_logged_in"),
     "a bad value with credentials": ("http", WHOLE, "program_missing"),

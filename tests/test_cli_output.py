@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import ActionResult, Executed
 from kartra_mcp.membrane import errors, lenient_json, responses
-from kartra_mcp.membrane.cli_output import read_value
-from kartra_mcp.membrane.responses import HTTPReply, cursor, items, request_reply, run_reply
+from kartra_mcp.membrane.cli_output import parse_output
+from kartra_mcp.membrane.responses import (
+    ProxyResponse,
+    get_cursor,
+    list_items,
+    parse_proxy_response,
+    parse_run,
+)
 
 LEAD = {"output": {"id": "7"}, "actionRunId": "r1"}
 PRETTY = json.dumps(LEAD, indent=2).encode()
@@ -22,7 +28,7 @@ PRETTY = json.dumps(LEAD, indent=2).encode()
 
 def failed(exit_code: int, stdout: bytes, stderr: bytes = b"") -> KartraMCPError:
     with pytest.raises(KartraMCPError) as caught:
-        read_value(exit_code, stdout, stderr)
+        parse_output(exit_code, stdout, stderr)
     return caught.value
 
 
@@ -46,12 +52,12 @@ READABLE: Mapping[str, bytes] = {
 
 @pytest.mark.parametrize("case", READABLE)
 def test_an_answer_is_found_in(case: str):
-    assert read_value(0, READABLE[case], b"") == LEAD
+    assert parse_output(0, READABLE[case], b"") == LEAD
 
 
 @pytest.mark.parametrize("value", [None, False, True, 0, 1.5, "", "text", [], [1], {}], ids=repr)
 def test_a_bare_value_is_an_answer(value: Any):
-    assert read_value(0, json.dumps(value).encode() + b"\n", b"a warning") == value
+    assert parse_output(0, json.dumps(value).encode() + b"\n", b"a warning") == value
 
 
 def test_what_stands_on_stderr_is_no_answer():
@@ -59,14 +65,14 @@ def test_what_stands_on_stderr_is_no_answer():
 
 
 def test_a_value_that_is_not_utf_8_is_read_with_marks():
-    assert read_value(0, b'{"name": "caf\xe9"}', b"") == {"name": "caf�"}
+    assert parse_output(0, b'{"name": "caf\xe9"}', b"") == {"name": "caf�"}
 
 
 @pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"], ids=lambda text: text
 )
 def test_a_number_that_json_does_not_know_becomes_text(number: str):
-    value = read_value(0, f'{{"output": [{number}, 97.5, 1e3]}}'.encode(), b"")
+    value = parse_output(0, f'{{"output": [{number}, 97.5, 1e3]}}'.encode(), b"")
     assert value == {"output": [number, 97.5, 1000.0]}
     json.dumps(value, allow_nan=False)
 
@@ -87,14 +93,14 @@ def test_what_is_nested_beyond_reading_is_unreadable_and_not_a_crash(opening: st
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_a_part_that_is_nested_too_deep_is_left_out_and_the_rest_is_read(opening: str, depth: int):
     text = f'{{"items": [{{"id": "a"}}, {nested(opening, depth)}]}}'
-    first, second = read_value(0, text.encode(), b"")["items"]
+    first, second = parse_output(0, text.encode(), b"")["items"]
     assert first == {"id": "a"}
     assert "nested too deeply" in json.dumps(second)
 
 
 def test_what_is_nested_as_deep_as_an_account_can_be_is_read():
     text = "[" * 60 + "]" * 60
-    assert read_value(0, text.encode(), b"") == json.loads(text)
+    assert parse_output(0, text.encode(), b"") == json.loads(text)
 
 
 # ── Errors ──
@@ -163,7 +169,7 @@ def test_an_error_of_any_form_is_no_success(value: Any):
     ],
 )
 def test_data_that_looks_like_an_error_is_no_error_of_membranes(value: Any):
-    assert read_value(0, json.dumps(value).encode(), b"") == value
+    assert parse_output(0, json.dumps(value).encode(), b"") == value
 
 
 # Envelope → code, executed. `no` only on the keys that the contract lists.
@@ -365,7 +371,7 @@ def test_no_json_raises_anything_else(exit_code: int, out: Any, err: Any, before
 
 def _read(exit_code: int, out: bytes, err: bytes) -> None:
     try:
-        value = read_value(exit_code, out, err)
+        value = parse_output(exit_code, out, err)
     except KartraMCPError:
         return
     assert exit_code == 0
@@ -385,8 +391,8 @@ LISTS: Mapping[str, Any] = {
 @pytest.mark.parametrize("case", LISTS)
 def test_a_list_is_read_as(case: str):
     value = LISTS[case]
-    assert items(value) == [1, 2]
-    assert cursor(value) == ("c" if "items" in case else None)
+    assert list_items(value) == [1, 2]
+    assert get_cursor(value) == ("c" if "items" in case else None)
 
 
 @pytest.mark.parametrize(
@@ -396,14 +402,14 @@ def test_a_list_is_read_as(case: str):
 )
 def test_what_is_no_list_is_unreadable(value: Any):
     with pytest.raises(KartraMCPError) as caught:
-        items(value)
+        list_items(value)
     assert caught.value.code == "unreadable_answer"
-    assert cursor(value) is None
+    assert get_cursor(value) is None
 
 
 @pytest.mark.parametrize("last", [None, "", 0, 5, []], ids=repr)
 def test_a_cursor_that_is_no_text_ends_the_list(last: Any):
-    assert cursor({"items": [], "cursor": last}) is None
+    assert get_cursor({"items": [], "cursor": last}) is None
 
 
 @pytest.mark.parametrize(
@@ -425,7 +431,7 @@ def test_a_cursor_that_is_no_text_ends_the_list(last: Any):
     ids=repr,
 )
 def test_the_result_of_a_run(value: Any, reply: ActionResult):
-    assert run_reply(value) == reply
+    assert parse_run(value) == reply
 
 
 BODY = {"status": "Success", "account_tags": ["Gold"]}
@@ -434,17 +440,17 @@ BODY = {"status": "Success", "account_tags": ["Gold"]}
 @pytest.mark.parametrize(
     ("value", "reply"),
     [
-        ({"status": 200, "headers": {}, "body": BODY}, HTTPReply(BODY, 200)),
-        ({"status": 200, "headers": {}, "data": BODY}, HTTPReply(BODY, 200)),
-        ({"statusCode": 502, "headers": {"a": "b"}, "body": "x"}, HTTPReply("x", 502)),
-        ({"status": 204, "headers": {}}, HTTPReply(None, 204)),
-        ({"status": 200, "headers": {}, "body": json.dumps(BODY)}, HTTPReply(BODY, 200)),
-        (BODY, HTTPReply(BODY)),
-        (json.dumps(BODY), HTTPReply(BODY)),
-        ({"status": "Success", "headers": {}}, HTTPReply({"status": "Success", "headers": {}})),
-        ("{not json", HTTPReply("{not json")),
-        ("text", HTTPReply("text")),
-        (None, HTTPReply(None)),
+        ({"status": 200, "headers": {}, "body": BODY}, ProxyResponse(BODY, 200)),
+        ({"status": 200, "headers": {}, "data": BODY}, ProxyResponse(BODY, 200)),
+        ({"statusCode": 502, "headers": {"a": "b"}, "body": "x"}, ProxyResponse("x", 502)),
+        ({"status": 204, "headers": {}}, ProxyResponse(None, 204)),
+        ({"status": 200, "headers": {}, "body": json.dumps(BODY)}, ProxyResponse(BODY, 200)),
+        (BODY, ProxyResponse(BODY)),
+        (json.dumps(BODY), ProxyResponse(BODY)),
+        ({"status": "Success", "headers": {}}, ProxyResponse({"status": "Success", "headers": {}})),
+        ("{not json", ProxyResponse("{not json")),
+        ("text", ProxyResponse("text")),
+        (None, ProxyResponse(None)),
     ],
     ids=[
         "an envelope with a body",
@@ -460,8 +466,8 @@ BODY = {"status": "Success", "account_tags": ["Gold"]}
         "nothing",
     ],
 )
-def test_the_answer_to_a_raw_request(value: Any, reply: HTTPReply):
-    assert request_reply(value) == reply
+def test_the_answer_to_a_raw_request(value: Any, reply: ProxyResponse):
+    assert parse_proxy_response(value) == reply
 
 
 def test_the_error_types_are_those_of_the_facts():
@@ -534,7 +540,7 @@ def test_a_listed_key_without_a_type_is_an_error():
     ids=repr,
 )
 def test_data_of_an_unusual_form_is_no_error(value: Any):
-    assert read_value(0, lines(value), b"") == value
+    assert parse_output(0, lines(value), b"") == value
 
 
 @pytest.mark.parametrize("answer", [LEAD, {"items": []}, {"status": 200, "headers": {}}, REFUSED])
@@ -542,36 +548,36 @@ def test_data_of_an_unusual_form_is_no_error(value: Any):
     "log", [LOG, {"level": "warn", "error": "slow", "time": 1}, {"progress": 5}], ids=repr
 )
 def test_a_json_line_of_a_log_is_never_the_answer(answer: Any, log: Any):
-    assert read_value(0, lines(answer, log), b"") == answer
-    assert read_value(0, lines(log, answer), b"") == answer
+    assert parse_output(0, lines(answer, log), b"") == answer
+    assert parse_output(0, lines(log, answer), b"") == answer
 
 
 def test_of_several_answers_the_one_that_failed_counts():
-    assert read_value(0, lines(REFUSED, LEAD), b"") == REFUSED
-    assert read_value(0, lines({"status": "Error", "type": "250"}, LEAD), b"")["type"] == "250"
+    assert parse_output(0, lines(REFUSED, LEAD), b"") == REFUSED
+    assert parse_output(0, lines({"status": "Error", "type": "250"}, LEAD), b"")["type"] == "250"
 
 
 @pytest.mark.parametrize(
     ("value", "reply"),
     [
-        ({"status": 500, "body": "oops"}, HTTPReply("oops", 500)),
-        ({"status": 429, "data": "x"}, HTTPReply("x", 429)),
-        ({"status": 500, "headers": None, "data": "x"}, HTTPReply("x", 500)),
-        ({"status": "500", "headers": {}, "body": "x"}, HTTPReply("x", 500)),
-        ({"output": {"status": 500, "headers": {}, "body": "x"}}, HTTPReply("x", 500)),
-        ({"output": {"statusCode": 502, "body": "x"}, "actionRunId": "r"}, HTTPReply("x", 502)),
-        ({"status": 7, "data": "x"}, HTTPReply({"status": 7, "data": "x"})),
-        ({"status": "Success", "data": 1}, HTTPReply({"status": "Success", "data": 1})),
+        ({"status": 500, "body": "oops"}, ProxyResponse("oops", 500)),
+        ({"status": 429, "data": "x"}, ProxyResponse("x", 429)),
+        ({"status": 500, "headers": None, "data": "x"}, ProxyResponse("x", 500)),
+        ({"status": "500", "headers": {}, "body": "x"}, ProxyResponse("x", 500)),
+        ({"output": {"status": 500, "headers": {}, "body": "x"}}, ProxyResponse("x", 500)),
+        ({"output": {"statusCode": 502, "body": "x"}, "actionRunId": "r"}, ProxyResponse("x", 502)),
+        ({"status": 7, "data": "x"}, ProxyResponse({"status": 7, "data": "x"})),
+        ({"status": "Success", "data": 1}, ProxyResponse({"status": "Success", "data": 1})),
     ],
     ids=repr,
 )
-def test_an_http_status_is_seen_in_any_spelling(value: Any, reply: HTTPReply):
-    assert request_reply(value) == reply
+def test_an_http_status_is_seen_in_any_spelling(value: Any, reply: ProxyResponse):
+    assert parse_proxy_response(value) == reply
 
 
 def test_a_run_whose_output_is_a_failed_http_answer_is_no_success():
     with pytest.raises(KartraMCPError) as caught:
-        run_reply({"output": {"status": 500, "headers": {}, "data": "oops"}, "actionRunId": "r"})
+        parse_run({"output": {"status": 500, "headers": {}, "data": "oops"}, "actionRunId": "r"})
     assert (caught.value.code, caught.value.executed) == ("membrane_error", Executed.UNKNOWN)
     assert caught.value.detail["action_run_id"] == "r"
 
@@ -597,7 +603,7 @@ def test_four_megabytes_of_lines_of_a_log_cost_few_attempts(
     counting = Counting()
     monkeypatch.setattr(lenient_json, "_DECODER", counting)
     noise = line * (4_000_000 // len(line))
-    assert read_value(0, noise.encode() + PRETTY + b"\n", b"") == LEAD
+    assert parse_output(0, noise.encode() + PRETTY + b"\n", b"") == LEAD
     assert counting.attempts <= most
 
 
@@ -657,7 +663,7 @@ def test_a_stack_trace_in_a_message_is_cut(trace: str, left: str):
 
 
 def test_the_id_of_a_run_is_clean_and_short():
-    reply = run_reply({"output": 1, "actionRunId": "r\u202e1\n" + "x" * 500})
+    reply = parse_run({"output": 1, "actionRunId": "r\u202e1\n" + "x" * 500})
     assert reply.action_run_id is not None
     assert reply.action_run_id.startswith("r1 x")
     assert len(reply.action_run_id) == 64
@@ -677,4 +683,4 @@ def test_the_id_of_a_run_is_clean_and_short():
     ids=repr,
 )
 def test_what_status_tells_of_the_login(value: Any, told: bool | None):  # noqa: FBT001
-    assert responses.logged_in(value) is told
+    assert responses.parse_login(value) is told

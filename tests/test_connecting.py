@@ -30,7 +30,7 @@ from kartra_mcp.account.connect_steps import next_step, pending
 from kartra_mcp.account.selection import to_connect
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Connection
-from kartra_mcp.membrane.connections import read_connection
+from kartra_mcp.membrane.connections import parse_connection
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ OPEN_IT = "https://ui.example.com/connect/abc?session=1"
 
 
 def kartra(identity: str = "c1", **entry: Any) -> Connection:
-    found = read_connection({**CONNECTION, "id": identity, **entry})
+    found = parse_connection({**CONNECTION, "id": identity, **entry})
     assert found is not None
     return found
 

@@ -12,11 +12,11 @@ from kartra_mcp.account.selection import choose, is_kartra, require_usable
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.sanitize import strip_control_chars
-from kartra_mcp.membrane.connections import address_in, read_connection
+from kartra_mcp.membrane.connections import find_url, parse_connection
 
 
 def connection(entry: Mapping[str, Any]) -> Connection:
-    found = read_connection({"id": "c1", "name": "Mine", **entry})
+    found = parse_connection({"id": "c1", "name": "Mine", **entry})
     assert found is not None
     return found
 
@@ -62,7 +62,7 @@ def test_a_connection_is_not_kartras_with(case: str):
     "entry", [None, "c1", [], {}, {"name": "Kartra"}, {"id": ""}, {"id": 7}, {"id": None}], ids=repr
 )
 def test_an_entry_without_an_id_is_no_connection(entry: Any):
-    assert read_connection(entry) is None
+    assert parse_connection(entry) is None
 
 
 # Entry → usable, the state that is shown.
@@ -235,6 +235,6 @@ def test_an_id_in_a_command_to_paste_is_one_word_of_a_shell():
 
 
 def test_colours_around_an_address_are_no_part_of_it():
-    assert address_in("Open \x1b[1;36mhttps://x.example.com/a?b=c\x1b[0m now.") == (
+    assert find_url("Open \x1b[1;36mhttps://x.example.com/a?b=c\x1b[0m now.") == (
         "https://x.example.com/a?b=c"
     )

@@ -17,10 +17,10 @@ from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Action, ActionResult, Executed, RawRequest
 from kartra_mcp.membrane import cli_output
-from kartra_mcp.membrane.cli_client import CLI, read_version, request_flags
-from kartra_mcp.membrane.client import ToDo
-from kartra_mcp.membrane.limiter import Turns
-from kartra_mcp.membrane.pagination import INTENTS
+from kartra_mcp.membrane.cli_client import CliClient, parse_version, request_flags
+from kartra_mcp.membrane.client import CallOptions
+from kartra_mcp.membrane.limiter import CallLimiter
+from kartra_mcp.membrane.pagination import FALLBACK_SEARCHES
 
 PROGRAM = '''
 """Logs its words and answers with the first step of the plan whose words it was started with."""
@@ -48,7 +48,7 @@ class Recorder:
     """A real program in a folder of its own, and the verbs that start it."""
 
     folder: Path
-    cli: CLI
+    cli: CliClient
 
     def answers(self, *steps: Mapping[str, Any]) -> None:
         (self.folder / "plan.json").write_text(json.dumps(steps))
@@ -64,7 +64,7 @@ def program(tmp_path: Path) -> Recorder:
     script = tmp_path / "membrane.py"
     script.write_text(PROGRAM)
     command = (sys.executable, "-S", "-E", str(script))
-    return Recorder(tmp_path, CLI(command, {}, lambda: tmp_path, Turns(4)))
+    return Recorder(tmp_path, CliClient(command, {}, lambda: tmp_path, CallLimiter(4)))
 
 
 def soon() -> Deadline:
@@ -99,21 +99,21 @@ anyio = pytest.mark.anyio
 @anyio
 async def test_the_version_is_asked_for_without_json(program: Recorder):
     program.answers(say("1.18.3\n"))
-    assert (await program.cli.program(soon())).version == "1.18.3"
+    assert (await program.cli.get_program(soon())).version == "1.18.3"
     assert program.starts == [["--version"]]
 
 
 @anyio
 async def test_the_connections_are_listed(program: Recorder):
     program.answers(say({"items": [{"id": "c1"}, {"name": "without an id"}]}))
-    assert [one.id for one in await program.cli.connections(soon())] == ["c1"]
+    assert [one.id for one in await program.cli.list_connections(soon())] == ["c1"]
     assert program.starts == [["connection", "list", "--json"]]
 
 
 @anyio
 async def test_one_connection_is_read(program: Recorder):
     program.answers(say({"id": "c1", "state": "BUILDING"}))
-    found = await program.cli.connection("my-kartra", soon())
+    found = await program.cli.get_connection("my-kartra", soon())
     assert found is not None
     assert found.state == "BUILDING"
     assert program.starts == [["connection", "get", "my-kartra", "--json"]]
@@ -122,7 +122,7 @@ async def test_one_connection_is_read(program: Recorder):
 @anyio
 async def test_the_actions_of_a_connection_are_listed(program: Recorder):
     program.answers(say({"items": rows(1, 2)}))
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert (ids(listed.entries), listed.complete) == (["1", "2"], True)
     assert program.starts == [[*LIST, "--limit=1000", "--json"]]
 
@@ -138,7 +138,7 @@ async def test_actions_are_searched_by_intent(program: Recorder):
 async def test_an_action_runs_with_its_input_in_one_word(program: Recorder):
     program.answers(say({"output": {"ok": 1}, "actionRunId": "r1"}))
     arguments = {"email": "a@b.c", "note": "--json 'é' \"q\"\n$HOME", "n": 97.5}
-    reply = await program.cli.run(ACTION, arguments, "c1", ToDo(soon()))
+    reply = await program.cli.run(ACTION, arguments, "c1", CallOptions(soon()))
     assert reply == ActionResult({"ok": 1}, "r1")
     (words,) = program.starts
     assert words[:4] == ["action", "run", "650e12", "--connectionId=c1"]
@@ -159,7 +159,7 @@ async def test_a_raw_request_has_every_value_in_one_word_with_its_flag(program: 
         body='{"get_lead":{"email":"a@b.c"}}',
         content_type="application/json",
     )
-    reply = await program.cli.request(request, "c1", ToDo(soon()))
+    reply = await program.cli.request(request, "c1", CallOptions(soon()))
     assert (reply.status, reply.body) == (200, {"status": "Success"})
     assert program.starts == [
         [
@@ -201,21 +201,21 @@ async def test_an_id_that_would_be_read_as_a_flag_is_refused_before_any_start(
     program: Recorder, word: str
 ):
     with pytest.raises(RefusedError) as caught:
-        await program.cli.run(Action(id=word, key="", name=""), {}, "c1", ToDo(soon()))
+        await program.cli.run(Action(id=word, key="", name=""), {}, "c1", CallOptions(soon()))
     assert (caught.value.code, caught.value.executed) == ("invalid_arguments", Executed.NO)
     with pytest.raises(RefusedError):
-        await program.cli.request(RawRequest("GET", "/api"), word, ToDo(soon()))
+        await program.cli.request(RawRequest("GET", "/api"), word, CallOptions(soon()))
     with pytest.raises(RefusedError):
-        await program.cli.connection(word, soon())
+        await program.cli.get_connection(word, soon())
     assert program.starts == []
 
 
 @anyio
 async def test_a_program_that_was_not_found_is_told_by_every_verb(tmp_path: Path):
     missing = RefusedError("program_missing", "m", "r")
-    cli = CLI(missing, {}, lambda: tmp_path, Turns(1))
+    cli = CliClient(missing, {}, lambda: tmp_path, CallLimiter(1))
     with pytest.raises(RefusedError) as caught:
-        await cli.connections(soon())
+        await cli.list_connections(soon())
     assert caught.value is missing
 
 
@@ -229,7 +229,7 @@ async def test_a_cursor_is_followed_to_the_last_page(program: Recorder):
         say({"items": rows(3), "cursor": "p 3"}, "--cursor=p2"),
         say({"items": rows(1, 2), "cursor": "p2"}),
     )
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert (ids(listed.entries), listed.complete) == (["1", "2", "3", "4"], True)
     assert program.starts == [
         [*LIST, "--limit=1000", "--json"],
@@ -243,7 +243,7 @@ async def test_the_pages_of_connections_are_followed_too(program: Recorder):
     program.answers(
         say({"items": rows("b")}, "--cursor=2"), say({"items": rows("a"), "cursor": "2"})
     )
-    assert [one.id for one in await program.cli.connections(soon())] == ["a", "b"]
+    assert [one.id for one in await program.cli.list_connections(soon())] == ["a", "b"]
 
 
 def intents(starts: list[list[str]]) -> list[str]:
@@ -256,16 +256,16 @@ async def test_a_page_that_repeats_means_that_the_cursor_was_ignored(program: Re
     program.answers(
         say({"items": rows(2, 3)}, "--intent="), say({"items": rows(1, 2), "cursor": "again"})
     )
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert (ids(listed.entries), listed.complete) == (["1", "2", "3"], False)
-    assert sorted(intents(program.starts)) == sorted(INTENTS)
+    assert sorted(intents(program.starts)) == sorted(FALLBACK_SEARCHES)
     assert len(program.starts) == 2 + 12
 
 
 @anyio
 async def test_exactly_ten_without_a_cursor_means_that_the_limit_was_ignored(program: Recorder):
     program.answers(say({"items": rows(10, 11)}, "--intent="), say({"items": rows(*range(1, 11))}))
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert ids(listed.entries) == [str(number) for number in range(1, 12)]
     assert not listed.complete
     assert len(intents(program.starts)) == 12
@@ -275,14 +275,14 @@ async def test_exactly_ten_without_a_cursor_means_that_the_limit_was_ignored(pro
 @anyio
 async def test_another_number_without_a_cursor_is_the_whole_list(program: Recorder, number: int):
     program.answers(say({"items": rows(*range(number))}))
-    assert (await program.cli.actions("c1", soon())).complete
+    assert (await program.cli.list_actions("c1", soon())).complete
     assert len(program.starts) == 1
 
 
 @anyio
 async def test_a_program_that_refuses_the_limit_is_asked_without(program: Recorder):
     program.answers(refuse("--limit"), say({"items": rows(1, 2)}))
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert (ids(listed.entries), listed.complete) == (["1", "2"], True)
     assert program.starts == [[*LIST, "--limit=1000", "--json"], [*LIST, "--json"]]
 
@@ -295,17 +295,17 @@ async def test_a_program_that_wants_an_intent_is_searched_in_parallel(program: R
         say({"items": rows("lead", "both")}, "--intent=", company=6),
         refuse("action"),
     )
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert sorted(ids(listed.entries)) == ["both", "lead", "refund"]
     assert not listed.complete
     assert program.starts[:2] == [[*LIST, "--limit=1000", "--json"], [*LIST, "--json"]]
     assert all(start[:3] == LIST and start[-1] == "--json" for start in program.starts)
-    assert sorted(intents(program.starts)) == sorted(INTENTS)
+    assert sorted(intents(program.starts)) == sorted(FALLBACK_SEARCHES)
 
 
 def test_there_are_at_most_12_intents_and_each_fits():
-    assert len(INTENTS) == len(set(INTENTS)) <= 12
-    assert all(0 < len(intent) <= 200 for intent in INTENTS)
+    assert len(FALLBACK_SEARCHES) == len(set(FALLBACK_SEARCHES)) <= 12
+    assert all(0 < len(intent) <= 200 for intent in FALLBACK_SEARCHES)
 
 
 @anyio
@@ -313,13 +313,13 @@ async def test_a_search_that_fails_costs_no_other(program: Recorder):
     program.answers(
         refuse("--intent=refund"), say({"items": rows(1)}, "--intent="), refuse("action")
     )
-    assert ids((await program.cli.actions("c1", soon())).entries) == ["1"]
+    assert ids((await program.cli.list_actions("c1", soon())).entries) == ["1"]
 
 
 @anyio
 async def test_searches_that_all_fail_leave_what_the_pages_brought(program: Recorder):
     program.answers(refuse("--intent="), say({"items": rows(*range(10))}))
-    listed = await program.cli.actions("c1", soon())
+    listed = await program.cli.list_actions("c1", soon())
     assert (len(listed.entries), listed.complete) == (10, False)
 
 
@@ -327,7 +327,7 @@ async def test_searches_that_all_fail_leave_what_the_pages_brought(program: Reco
 async def test_where_nothing_can_be_listed_the_cause_is_told(program: Recorder):
     program.answers(refuse("action"))
     with pytest.raises(KartraMCPError) as caught:
-        await program.cli.actions("c1", soon())
+        await program.cli.list_actions("c1", soon())
     assert caught.value.code == "membrane_error"
 
 
@@ -336,7 +336,7 @@ async def test_a_lost_login_is_not_asked_again(program: Recorder):
     envelope = {"error": {"type": "bad_request", "key": "not_authenticated", "message": "m"}}
     program.answers(say(envelope, "action", exit=1))
     with pytest.raises(KartraMCPError) as caught:
-        await program.cli.actions("c1", soon())
+        await program.cli.list_actions("c1", soon())
     assert caught.value.code == "not_logged_in"
     assert len(program.starts) == 1
 
@@ -349,7 +349,7 @@ async def test_a_lost_login_is_not_asked_again(program: Recorder):
 @anyio
 async def test_a_list_is_read_in_every_form(program: Recorder, listing: Any):
     program.answers(say("DEPRECATED: x\n" + json.dumps(listing)))
-    assert ids((await program.cli.actions("c1", soon())).entries) == ["1"]
+    assert ids((await program.cli.list_actions("c1", soon())).entries) == ["1"]
 
 
 @anyio
@@ -360,10 +360,10 @@ async def test_a_cursor_that_is_refused_costs_no_page_that_came(program: Recorde
         say({"items": rows(1, 2), "cursor": "p2"}, "action"),
         say({"items": rows("a"), "cursor": "p2"}, "connection"),
     )
-    listed = await program.cli.actions("c1", soon())
-    assert (ids(listed.entries), listed.complete, listed.lost) == (["1", "2", "3"], False, True)
-    assert sorted(intents(program.starts)) == sorted(INTENTS)
-    assert [one.id for one in await program.cli.connections(soon())] == ["a"]
+    listed = await program.cli.list_actions("c1", soon())
+    assert (ids(listed.entries), listed.complete, listed.partial) == (["1", "2", "3"], False, True)
+    assert sorted(intents(program.starts)) == sorted(FALLBACK_SEARCHES)
+    assert [one.id for one in await program.cli.list_connections(soon())] == ["a"]
 
 
 @anyio
@@ -372,7 +372,7 @@ async def test_a_login_lost_between_two_pages_is_told(program: Recorder):
         say("Not logged in", "--cursor", exit=1), say({"items": rows(1), "cursor": "p2"})
     )
     with pytest.raises(KartraMCPError) as caught:
-        await program.cli.actions("c1", soon())
+        await program.cli.list_actions("c1", soon())
     assert caught.value.code == "not_logged_in"
 
 
@@ -383,7 +383,7 @@ async def test_a_list_whose_searches_failed_says_that_it_may_lack_some(
 ):
     failing = [refuse("--intent=refund")] if fails else []
     program.answers(*failing, say({"items": rows(1)}, "--intent="), refuse("action"))
-    assert (await program.cli.actions("c1", soon())).lost is fails
+    assert (await program.cli.list_actions("c1", soon())).partial is fails
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ async def test_the_status_tells_of_the_login(
     told: bool | None,  # noqa: FBT001
 ):
     program.answers({"when": [], **step})
-    assert await program.cli.logged_in(soon()) is told
+    assert await program.cli.is_logged_in(soon()) is told
     assert program.starts == [["status", "--json"]]
 
 
@@ -415,15 +415,15 @@ async def test_a_large_output_is_read_beside_the_event_loop(
     program: Recorder, monkeypatch: pytest.MonkeyPatch, size: int
 ):
     readers: list[bool] = []
-    read = cli_output.read_value
+    read = cli_output.parse_output
 
     def noted(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
         readers.append(threading.current_thread() is threading.main_thread())
         return read(exit_code, stdout, stderr)
 
-    monkeypatch.setattr(cli_output, "read_value", noted)
+    monkeypatch.setattr(cli_output, "parse_output", noted)
     program.answers(say({"output": "x" * size, "actionRunId": "r"}))
-    reply = await program.cli.run(ACTION, {}, "c1", ToDo(soon()))
+    reply = await program.cli.run(ACTION, {}, "c1", CallOptions(soon()))
     assert reply == ActionResult("x" * size, "r")
     assert readers == [size == 10]
 
@@ -447,14 +447,16 @@ async def test_a_write_that_was_started_and_brought_no_success_is_unknown(
 ):
     program.answers({"when": [], **step})
     with pytest.raises(KartraMCPError) as caught:
-        await program.cli.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+        await program.cli.run(ACTION, {}, "c1", CallOptions(soon(), write=True))
     assert (caught.value.code, caught.value.executed) == (code, Executed.UNKNOWN)
 
 
 @anyio
 async def test_an_input_too_large_for_a_word_is_refused_before_any_start(program: Recorder):
     with pytest.raises(RefusedError) as caught:
-        await program.cli.run(ACTION, {"note": "x" * 200_000}, "c1", ToDo(soon(), write=True))
+        await program.cli.run(
+            ACTION, {"note": "x" * 200_000}, "c1", CallOptions(soon(), write=True)
+        )
     assert (caught.value.code, caught.value.executed) == ("input_too_large", Executed.NO)
     assert program.starts == []
 
@@ -462,7 +464,7 @@ async def test_an_input_too_large_for_a_word_is_refused_before_any_start(program
 @anyio
 async def test_without_time_nothing_is_started(program: Recorder):
     with pytest.raises(KartraMCPError) as caught:
-        await program.cli.run(ACTION, {}, "c1", ToDo(Deadline.after(0), write=True))
+        await program.cli.run(ACTION, {}, "c1", CallOptions(Deadline.after(0), write=True))
     assert (caught.value.code, caught.value.executed) == ("not_enough_time", Executed.NO)
     assert program.starts == []
 
@@ -498,8 +500,8 @@ VERSIONS: Mapping[str, tuple[str, int, bool | None, str]] = {
 @pytest.mark.parametrize("case", VERSIONS)
 def test_the_program_is_known_by(case: str):
     said, exit_code, known, version = VERSIONS[case]
-    found = read_version(exit_code, said)
-    assert found.known is known
+    found = parse_version(exit_code, said)
+    assert found.is_membrane is known
     assert found.version.removeprefix("v") == version
 
 
@@ -509,6 +511,6 @@ async def test_a_cancelled_call_takes_no_place():
     taken: list[str] = []
     with CancelScope() as scope:
         scope.cancel()
-        async with Turns(1).take(Deadline.after(5), write=True):
+        async with CallLimiter(1).slot(Deadline.after(5), write=True):
             taken.append("a place")
     assert taken == []

@@ -29,12 +29,12 @@ from waiting import until
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Action, RawRequest
-from kartra_mcp.membrane.client import Begun, ToDo
-from kartra_mcp.membrane.credentials import Credentials, Secret, credentials_in
-from kartra_mcp.membrane.http_client import API
-from kartra_mcp.membrane.limiter import Turns
-from kartra_mcp.membrane.pagination import INTENTS
-from kartra_mcp.membrane.responses import read_run_log
+from kartra_mcp.membrane.client import CallOptions, StartedIntent
+from kartra_mcp.membrane.credentials import Credentials, Secret, credentials_from_env
+from kartra_mcp.membrane.http_client import HttpClient
+from kartra_mcp.membrane.limiter import CallLimiter
+from kartra_mcp.membrane.pagination import FALLBACK_SEARCHES
+from kartra_mcp.membrane.responses import parse_run_log
 from kartra_mcp.sandbox.http import auth
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ def place(stand_in):
 
 @pytest.fixture
 async def api(place: APIStandIn):
-    made = API(Credentials(place.address, Secret(TOKEN)), Turns(4))
+    made = HttpClient(Credentials(place.address, Secret(TOKEN)), CallLimiter(4))
     yield made
     await made.close()
 
@@ -70,9 +70,9 @@ class Noted:
         self.place = place
         self.told: list[tuple[str, int]] = []
 
-    async def begin(self) -> Begun:
+    async def begin(self) -> StartedIntent:
         self._note("begin")
-        return Begun("int_0123456789abcdef")
+        return StartedIntent("int_0123456789abcdef")
 
     def started(self) -> None:
         self._note("started")
@@ -81,7 +81,7 @@ class Noted:
         self.told.append((word, len(self.place.lines("asked")) if self.place else 0))
 
 
-async def failed(api: API, to_do: ToDo) -> tuple[str, str]:
+async def failed(api: HttpClient, to_do: CallOptions) -> tuple[str, str]:
     with pytest.raises(KartraMCPError) as caught:
         await api.run(ACTION, {}, "c1", to_do)
     assert caught.value.remedy
@@ -91,16 +91,16 @@ async def failed(api: API, to_do: ToDo) -> tuple[str, str]:
 # ── The requests of each verb ──
 
 
-async def test_the_lists(place: APIStandIn, api: API):
+async def test_the_lists(place: APIStandIn, api: HttpClient):
     place.plan(
         connection_list={"out": {"items": [CONNECTION]}},
         action_list={"out": {"items": [{"id": "2"}, {"id": "1"}]}},
         search={"out": {"items": [{"element": {"id": "k", "name": "Kartra"}}]}},
     )
-    assert [one.id for one in await api.connections(soon())] == ["c1"]
-    assert len((await api.actions("c 1", soon())).entries) == 2
+    assert [one.id for one in await api.list_connections(soon())] == ["c1"]
+    assert len((await api.list_actions("c 1", soon())).entries) == 2
     assert await api.search("-5 % off & more", "c1", soon()) == ["2", "1"]
-    assert await api.connector(soon()) == "k"
+    assert await api.find_connector(soon()) == "k"
     assert place.lines("asked") == [
         "GET /connections",
         "GET /actions?connectionId=c+1&limit=1000",
@@ -111,25 +111,25 @@ async def test_the_lists(place: APIStandIn, api: API):
 
 
 async def test_a_list_is_read_to_its_end_and_ten_without_a_cursor_are_searched(
-    place: APIStandIn, api: API
+    place: APIStandIn, api: HttpClient
 ):
     first = [{"id": str(number)} for number in range(10)]
     place.plan(
         action_list=[{"out": {"items": first, "cursor": "p 2"}}, {"out": {"items": [{"id": "x"}]}}]
     )
-    assert len((await api.actions("c1", soon())).entries) == 11
+    assert len((await api.list_actions("c1", soon())).entries) == 11
     assert place.lines("asked")[1] == "GET /actions?connectionId=c1&limit=1000&cursor=p+2"
     place.plan(action_list={"out": {"items": first}})
-    assert not (await api.actions("c1", soon())).complete
-    assert len(place.lines("asked")) == 2 + 1 + len(INTENTS)
+    assert not (await api.list_actions("c1", soon())).complete
+    assert len(place.lines("asked")) == 2 + 1 + len(FALLBACK_SEARCHES)
 
 
-async def test_one_connection_is_read_and_waited_for(place: APIStandIn, api: API):
+async def test_one_connection_is_read_and_waited_for(place: APIStandIn, api: HttpClient):
     place.plan(**{"connection get": {"out": {"id": "c1", "state": "BUILDING"}}})
-    found = await api.connection("../a/b?c", soon())
+    found = await api.get_connection("../a/b?c", soon())
     assert found is not None
     assert found.state == "BUILDING"
-    await api.connection("c1", soon(), wait=20)
+    await api.get_connection("c1", soon(), wait=20)
     assert place.lines("asked") == [
         "GET /connections/..%2Fa%2Fb%3Fc",
         "GET /connections/c1?wait=true&timeout=20",
@@ -138,11 +138,11 @@ async def test_one_connection_is_read_and_waited_for(place: APIStandIn, api: API
 
 @pytest.mark.parametrize("identity", ["", ".", ".."])
 async def test_an_id_that_would_lead_elsewhere_is_not_sent(
-    place: APIStandIn, api: API, identity: str
+    place: APIStandIn, api: HttpClient, identity: str
 ):
     for ask in (
-        api.connection(identity, soon()),
-        api.request(RawRequest("GET", "/api"), identity, ToDo(soon())),
+        api.get_connection(identity, soon()),
+        api.request(RawRequest("GET", "/api"), identity, CallOptions(soon())),
     ):
         with pytest.raises(KartraMCPError) as caught:
             await ask
@@ -150,13 +150,15 @@ async def test_an_id_that_would_lead_elsewhere_is_not_sent(
     assert place.lines("asked") == []
 
 
-async def test_a_run_names_its_connection_and_a_write_its_intent(place: APIStandIn, api: API):
+async def test_a_run_names_its_connection_and_a_write_its_intent(
+    place: APIStandIn, api: HttpClient
+):
     place.plan(action_run=DONE)
     arguments = {"email": "a@b.c", "note": 'é "q"\n', "n": 97.5}
-    reply = await api.run(ACTION, arguments, "c1", ToDo(soon()))
+    reply = await api.run(ACTION, arguments, "c1", CallOptions(soon()))
     assert (reply.result, reply.action_run_id) == ({"ok": 1}, "r1")
     noted = Noted(place)
-    await api.run(ACTION, {}, "c1", ToDo(soon(), write=True, record=noted))
+    await api.run(ACTION, {}, "c1", CallOptions(soon(), write=True, write_record=noted))
     read, write = map(json.loads, place.lines("bodies"))
     assert read == {"id": "650e12", "connectionId": "c1", "input": arguments}
     mark = {"kartra_mcp_intent": "int_0123456789abcdef"}
@@ -165,7 +167,7 @@ async def test_a_run_names_its_connection_and_a_write_its_intent(place: APIStand
     assert noted.told == [("begin", 1), ("started", 1)]
 
 
-async def test_a_raw_request_is_described(place: APIStandIn, api: API):
+async def test_a_raw_request_is_described(place: APIStandIn, api: HttpClient):
     place.plan(request={"out": {"status": 200, "headers": {}, "body": {"status": "Success"}}})
     request = RawRequest(
         "POST",
@@ -176,13 +178,13 @@ async def test_a_raw_request_is_described(place: APIStandIn, api: API):
         body='{"get_lead":{"email":"a@b.c"}}',
         content_type="application/json",
     )
-    reply = await api.request(request, "c1", ToDo(soon(), record=Noted()))
+    reply = await api.request(request, "c1", CallOptions(soon(), write_record=Noted()))
     assert (reply.status, reply.body) == (200, {"status": "Success"})
     form = RawRequest(
         "POST", "/api", query=(("a", "1"), ("a", "&")), body="a=b", content_type="x/y"
     )
-    await api.request(form, "c1", ToDo(soon()))
-    await api.request(RawRequest("GET", "/api"), "c1", ToDo(soon()))
+    await api.request(form, "c1", CallOptions(soon()))
+    await api.request(RawRequest("GET", "/api"), "c1", CallOptions(soon()))
     assert [json.loads(body) for body in place.lines("bodies")] == [
         {
             "method": "POST",
@@ -207,7 +209,7 @@ WAITS = {"id": "c1", "state": "CLIENT_ACTION_REQUIRED"}
 
 
 async def test_a_connection_is_mended_or_begun_by_whichever_address_there_is(
-    place: APIStandIn, api: API
+    place: APIStandIn, api: HttpClient
 ):
     nowhere = {"http": 404, "out": "<h1>Cannot POST</h1>"}
     place.plan(reconnect={"out": WAITS}, connect={"out": WAITS})
@@ -228,7 +230,7 @@ async def test_a_connection_is_mended_or_begun_by_whichever_address_there_is(
     assert json.loads(place.lines("bodies")[-1]) == {"connectorId": "k1"}
 
 
-async def test_a_connect_whose_answer_is_lost_is_not_sent_again(place: APIStandIn, api: API):
+async def test_a_connect_whose_answer_is_lost_is_not_sent_again(place: APIStandIn, api: HttpClient):
     place.plan(reconnect={"signal": 9}, connect={"out": WAITS})
     with pytest.raises(KartraMCPError) as caught:
         await api.connect(soon(), connection="c1")
@@ -251,12 +253,12 @@ NO_LOGIN = {"type": "bad_request", "key": "not_authenticated", "message": "m"}
 )
 async def test_whether_the_credentials_are_taken(
     place: APIStandIn,
-    api: API,
+    api: HttpClient,
     step: dict[str, Any],
     told: bool | None,  # noqa: FBT001
 ):
     place.plan(connection_list=step)
-    assert await api.logged_in(soon()) is told
+    assert await api.is_logged_in(soon()) is told
 
 
 # ── What an answer proves ──
@@ -315,16 +317,16 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_what_an_answer_proves_of_a_write(place: APIStandIn, api: API, name: str):
+async def test_what_an_answer_proves_of_a_write(place: APIStandIn, api: HttpClient, name: str):
     step, code, executed = ANSWERS[name]
     place.plan(action_run=[step, DONE])
     deadline = Deadline.after(3 if code == "timed_out" else 20)
     noted = Noted(place)
-    to_do = ToDo(deadline, write=True, record=noted)
+    to_do = CallOptions(deadline, write=True, write_record=noted)
     assert await failed(api, to_do) == (code, executed)
     assert [word for word, _ in noted.told] == ["begin", "started"]
     assert place.lines("asked") == ["POST /act"]
-    assert (await api.run(ACTION, {}, "c1", ToDo(soon()))).action_run_id == "r1"
+    assert (await api.run(ACTION, {}, "c1", CallOptions(soon()))).action_run_id == "r1"
 
 
 # ── Before the first byte ──
@@ -335,7 +337,7 @@ async def test_nothing_was_sent_where_there_is_no_connection(place: APIStandIn, 
     """Nobody listens; or who listens speaks no TLS."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    found, _ = credentials_in(
+    found, _ = credentials_from_env(
         {
             "MEMBRANE_TOKEN": TOKEN,
             "MEMBRANE_API_URI": f"http://127.0.0.1:{port}"
@@ -344,8 +346,8 @@ async def test_nothing_was_sent_where_there_is_no_connection(place: APIStandIn, 
         }
     )
     assert found is not None
-    api, noted = API(found, Turns(1)), Noted()
-    to_do = ToDo(soon(), write=True, record=noted)
+    api, noted = HttpClient(found, CallLimiter(1)), Noted()
+    to_do = CallOptions(soon(), write=True, write_record=noted)
     assert await failed(api, to_do) == ("membrane_error", "no")
     assert [word for word, _ in noted.told] == ["begin"]
     assert place.lines("asked") == []
@@ -354,10 +356,10 @@ async def test_nothing_was_sent_where_there_is_no_connection(place: APIStandIn, 
 
 @pytest.mark.parametrize("seconds", [0, -1])
 async def test_without_time_nothing_is_recorded_or_sent(
-    place: APIStandIn, api: API, seconds: float
+    place: APIStandIn, api: HttpClient, seconds: float
 ):
     noted = Noted()
-    to_do = ToDo(Deadline.after(seconds), write=True, record=noted)
+    to_do = CallOptions(Deadline.after(seconds), write=True, write_record=noted)
     assert (await failed(api, to_do))[1] == "no"
     assert noted.told == place.lines("asked") == []
 
@@ -372,11 +374,13 @@ async def test_without_time_nothing_is_recorded_or_sent(
     ids=["10 MB", "no number", "half a letter"],
 )
 async def test_what_cannot_be_sent_is_not_recorded(
-    place: APIStandIn, api: API, value: Any, code: str
+    place: APIStandIn, api: HttpClient, value: Any, code: str
 ):
     noted = Noted()
     with pytest.raises(KartraMCPError) as caught:
-        await api.run(ACTION, {"x": value}, "c1", ToDo(soon(), write=True, record=noted))
+        await api.run(
+            ACTION, {"x": value}, "c1", CallOptions(soon(), write=True, write_record=noted)
+        )
     assert (caught.value.code, str(caught.value.executed)) == (code, "no")
     assert noted.told == place.lines("asked") == []
 
@@ -385,53 +389,55 @@ async def test_what_cannot_be_sent_is_not_recorded(
 
 
 async def test_reads_share_a_connection_and_a_closed_one_is_not_sent_to(
-    place: APIStandIn, api: API
+    place: APIStandIn, api: HttpClient
 ):
     place.plan(action_run=[DONE, DONE, {**DONE, "shut": True}, DONE])
     for _ in range(3):
-        await api.run(ACTION, {}, "c1", ToDo(soon()))
+        await api.run(ACTION, {}, "c1", CallOptions(soon()))
     assert len(set(place.lines("ports"))) == 1
     await until(lambda: bool(place.lines("shut")))
     await anyio.wait_all_tasks_blocked()
-    await api.run(ACTION, {}, "c1", ToDo(soon()))
+    await api.run(ACTION, {}, "c1", CallOptions(soon()))
     assert len(set(place.lines("ports"))) == 2
 
 
 async def test_what_came_unasked_on_a_kept_connection_is_nobodys_answer(
-    place: APIStandIn, api: API
+    place: APIStandIn, api: HttpClient
 ):
     """The next read once took it for its own answer."""
     place.plan(action_run=[{**DONE, "after": EVIL}, DONE])
-    await api.run(ACTION, {}, "c1", ToDo(soon()))
+    await api.run(ACTION, {}, "c1", CallOptions(soon()))
     (place.folder / "read").touch()
     await until((place.folder / "after").exists)
     await anyio.wait_all_tasks_blocked()
-    assert (await api.run(ACTION, {}, "c1", ToDo(soon()))).action_run_id == "r1"
+    assert (await api.run(ACTION, {}, "c1", CallOptions(soon()))).action_run_id == "r1"
     assert len(set(place.lines("ports"))) == 2
 
 
-async def test_what_is_read_for_a_preview_has_a_connection_of_its_own(place: APIStandIn, api: API):
+async def test_what_is_read_for_a_preview_has_a_connection_of_its_own(
+    place: APIStandIn, api: HttpClient
+):
     place.plan(action_run=DONE)
     for _ in range(2):
-        await api.run(ACTION, {}, "c1", ToDo(soon(), alone=True))
+        await api.run(ACTION, {}, "c1", CallOptions(soon(), fresh_connection=True))
     assert len(set(place.lines("ports"))) == 2
 
 
-async def test_a_write_has_a_connection_of_its_own(place: APIStandIn, api: API):
+async def test_a_write_has_a_connection_of_its_own(place: APIStandIn, api: HttpClient):
     """What came too much after a read was once taken for the answer to the write after it."""
     place.plan(action_run=[DONE, DONE, DONE])
-    await api.run(ACTION, {}, "c1", ToDo(soon()))
+    await api.run(ACTION, {}, "c1", CallOptions(soon()))
     for _ in range(2):
-        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+        await api.run(ACTION, {}, "c1", CallOptions(soon(), write=True))
     assert len(set(place.lines("ports"))) == 3
 
 
 async def test_a_write_on_a_connection_that_breaks_is_unknown_and_not_sent_again(
-    place: APIStandIn, api: API
+    place: APIStandIn, api: HttpClient
 ):
     place.plan(action_run=[DONE, {"signal": 9}, DONE])
-    await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
-    assert await failed(api, ToDo(soon(), write=True)) == ("membrane_error", "unknown")
+    await api.run(ACTION, {}, "c1", CallOptions(soon(), write=True))
+    assert await failed(api, CallOptions(soon(), write=True)) == ("membrane_error", "unknown")
     assert len(place.lines("asked")) == 2
 
 
@@ -439,10 +445,10 @@ async def test_a_write_on_a_connection_that_breaks_is_unknown_and_not_sent_again
     "page", [None, {}, [], True, "maintenance", {"loginUrl": "https://example.com"}], ids=str
 )
 async def test_a_page_that_tells_of_no_run_is_no_success_of_a_write(
-    place: APIStandIn, api: API, page: Any
+    place: APIStandIn, api: HttpClient, page: Any
 ):
     place.plan(action_run={"out": page if page != "maintenance" else json.dumps(page)})
-    assert await failed(api, ToDo(soon(), write=True)) == ("unreadable_answer", "unknown")
+    assert await failed(api, CallOptions(soon(), write=True)) == ("unreadable_answer", "unknown")
 
 
 def php(token: str) -> str:
@@ -463,11 +469,11 @@ async def test_a_token_that_comes_back_is_not_shown_however_it_is_spelt(
     place: APIStandIn, spelt: Any, status: int
 ):
     token = "mbr/Zm9v+YmFy/x=y="
-    api = API(Credentials(place.address, Secret(token)), Turns(2))
+    api = HttpClient(Credentials(place.address, Secret(token)), CallLimiter(2))
     said = f'{{"output": {{"x": "{spelt(token)}", "kept": "a\\/b"}}, "actionRunId": "r1"}}'
     place.plan(action_run={"http": status, "out": said})
     try:
-        shown = str(await api.run(ACTION, {}, "c1", ToDo(soon())))
+        shown = str(await api.run(ACTION, {}, "c1", CallOptions(soon())))
     except KartraMCPError as problem:
         shown = str(problem.as_dict())
     assert "(a secret)" in shown
@@ -477,23 +483,23 @@ async def test_a_token_that_comes_back_is_not_shown_however_it_is_spelt(
     await api.close()
 
 
-async def test_too_many_with_a_run_beside_it_is_no_proof(place: APIStandIn, api: API):
+async def test_too_many_with_a_run_beside_it_is_no_proof(place: APIStandIn, api: HttpClient):
     place.plan(action_run={"http": 429, "out": {"actionRunId": "r1", "output": {}}})
-    _, executed = await failed(api, ToDo(soon(), write=True))
+    _, executed = await failed(api, CallOptions(soon(), write=True))
     assert executed == "unknown"
 
 
 def test_a_log_that_leaves_its_output_out_settles_nothing():
     """It was once taken for an output of null, and so for a success."""
-    told = read_run_log({"id": "r1", "status": "success"})
-    assert (told.reply, told.problem) == (None, None)
+    told = parse_run_log({"id": "r1", "status": "success"})
+    assert (told.reply, told.error) == (None, None)
 
 
 async def test_a_proxy_that_cannot_be_used_is_named_and_nothing_is_sent(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "ht!tp://user:pa55word@x")
-    api = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2))
+    api = HttpClient(Credentials("https://api.example.com", Secret(TOKEN)), CallLimiter(2))
     with pytest.raises(KartraMCPError) as caught:
-        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True))
+        await api.run(ACTION, {}, "c1", CallOptions(soon(), write=True))
     assert caught.value.executed == "no"
     assert "HTTPS_PROXY" in str(caught.value.detail)
     assert "pa55word" not in str(caught.value.as_dict())
@@ -505,9 +511,12 @@ async def test_a_proxy_that_turns_us_away_is_not_the_api_and_its_password_is_not
     monkeypatch, place: APIStandIn, name: str
 ):
     monkeypatch.setenv(name, place.address.replace("://", "://user:pa55word@"))
-    api, noted = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2)), Noted()
+    api, noted = (
+        HttpClient(Credentials("https://api.example.com", Secret(TOKEN)), CallLimiter(2)),
+        Noted(),
+    )
     with pytest.raises(KartraMCPError) as caught:
-        await api.run(ACTION, {}, "c1", ToDo(soon(), write=True, record=noted))
+        await api.run(ACTION, {}, "c1", CallOptions(soon(), write=True, write_record=noted))
     assert (caught.value.code, str(caught.value.executed)) == ("membrane_error", "no")
     assert "proxy answered with the HTTP status 501" in str(caught.value.detail)
     assert "pa55word" not in str(caught.value.as_dict())
@@ -520,8 +529,11 @@ async def test_a_proxy_that_is_not_spoken_is_named_and_not_spoken_to(
     monkeypatch, place: APIStandIn, scheme: str
 ):
     monkeypatch.setenv("ALL_PROXY", place.address.replace("http://", f"{scheme}://user:pa55word@"))
-    api, noted = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2)), Noted()
-    to_do = ToDo(soon(), write=True, record=noted)
+    api, noted = (
+        HttpClient(Credentials("https://api.example.com", Secret(TOKEN)), CallLimiter(2)),
+        Noted(),
+    )
+    to_do = CallOptions(soon(), write=True, write_record=noted)
     with pytest.raises(KartraMCPError) as caught:
         await api.run(ACTION, {}, "c1", to_do)
     assert (caught.value.code, str(caught.value.executed)) == ("membrane_error", "no")
@@ -533,27 +545,27 @@ async def test_a_proxy_that_is_not_spoken_is_named_and_not_spoken_to(
 
 async def test_a_proxy_may_be_named_without_its_scheme(monkeypatch, place: APIStandIn):
     monkeypatch.setenv("HTTPS_PROXY", place.address.removeprefix("http://"))
-    api = API(Credentials("https://api.example.com", Secret(TOKEN)), Turns(2))
+    api = HttpClient(Credentials("https://api.example.com", Secret(TOKEN)), CallLimiter(2))
     with pytest.raises(KartraMCPError) as caught:
-        await api.run(ACTION, {}, "c1", ToDo(soon()))
+        await api.run(ACTION, {}, "c1", CallOptions(soon()))
     assert "proxy answered with the HTTP status 501" in str(caught.value.detail)
     await api.close()
 
 
 async def test_an_address_of_this_machine_is_asked_without_a_proxy(monkeypatch, place: APIStandIn):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    api = API(Credentials(place.address, Secret(TOKEN)), Turns(2))
+    api = HttpClient(Credentials(place.address, Secret(TOKEN)), CallLimiter(2))
     place.plan(action_run=DONE)
-    assert (await api.run(ACTION, {}, "c1", ToDo(soon()))).action_run_id == "r1"
+    assert (await api.run(ACTION, {}, "c1", CallOptions(soon()))).action_run_id == "r1"
     await api.close()
 
 
 async def test_no_more_are_under_way_at_once_than_there_are_places(place: APIStandIn):
-    api = API(Credentials(place.address, Secret(TOKEN)), Turns(2))
+    api = HttpClient(Credentials(place.address, Secret(TOKEN)), CallLimiter(2))
     place.plan(action_run={**DONE, "gate": "open"})
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
-            tasks.start_soon(api.run, ACTION, {}, "c1", ToDo(soon()))
+            tasks.start_soon(api.run, ACTION, {}, "c1", CallOptions(soon()))
         await until(lambda: len(place.lines("asked")) == 2)
         await anyio.wait_all_tasks_blocked()
         assert len(place.lines("asked")) == 2
@@ -568,14 +580,14 @@ async def test_no_more_are_under_way_at_once_than_there_are_places(place: APISta
 async def test_a_token_is_minted_anew_before_it_ends_or_when_it_was_turned_away(place: APIStandIn):
     now = [1_800_000_000.0]
     made = Credentials(place.address, None, "workspace", Secret("a-secret-of-the-tests"), "tenant")
-    api = API(made, Turns(4), lambda: now[0])
+    api = HttpClient(made, CallLimiter(4), lambda: now[0])
     place.plan(action_run=[DONE, DONE, DONE, {"http": 401, "out": NO_LOGIN}, DONE])
     for ahead in (0, 3539, 3541):
         now[0] = 1_800_000_000.0 + ahead
-        await api.run(ACTION, {}, "c1", ToDo(soon()))
+        await api.run(ACTION, {}, "c1", CallOptions(soon()))
     now[0] += 1
-    assert await failed(api, ToDo(soon(), write=True)) == ("not_logged_in", "no")
-    await api.run(ACTION, {}, "c1", ToDo(soon()))
+    assert await failed(api, CallOptions(soon(), write=True)) == ("not_logged_in", "no")
+    await api.run(ACTION, {}, "c1", CallOptions(soon()))
     first, second, third, fourth, fifth = place.lines("tokens")
     assert first == second
     assert third == fourth
@@ -663,17 +675,19 @@ async def test_a_cancelled_refund_that_was_sent_is_finished(front: APIStandIn, e
     assert (lines[0]["state"], front.lines("left"), len(front.runs())) == ("succeeded", [], 1)
 
 
-async def test_the_end_of_the_server_ends_what_was_to_be_finished(place: APIStandIn, api: API):
+async def test_the_end_of_the_server_ends_what_was_to_be_finished(
+    place: APIStandIn, api: HttpClient
+):
     place.plan(action_run={"hang": True})
     ended: list[tuple[str, str]] = []
 
     async def run() -> None:
-        ended.append(await failed(api, ToDo(soon(), write=True, finish=True)))
+        ended.append(await failed(api, CallOptions(soon(), write=True, shielded=True)))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
         await until(lambda: bool(place.runs()))
-        api.end_all()
+        api.cancel_all()
     assert ended == [("timed_out", "unknown")]
 
 

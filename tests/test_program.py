@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.membrane.executable import path_with, resolve, shim_target
+from kartra_mcp.membrane.executable import find_executable, find_shim_target, search_path
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 
@@ -23,7 +23,7 @@ def program(file: Path, mode: int = 0o755, text: str = "") -> Path:
 
 def refusal(setting: str | None, path: str, platform: str, home: Path) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
-        resolve(setting, path, platform, home)
+        find_executable(setting, path, platform, home)
     assert caught.value.code == "program_missing"
     assert "KARTRA_MCP_MEMBRANE" in caught.value.remedy
     return caught.value
@@ -72,7 +72,7 @@ class TestWithoutASetting:
 
         path = f"{tmp_path / 'a'}:{tmp_path / 'b'}"
 
-        assert resolve(None, path, "linux", tmp_path) == (str(found),)
+        assert find_executable(None, path, "linux", tmp_path) == (str(found),)
 
     def test_a_relative_entry_of_the_path_is_passed_over(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +99,7 @@ class TestWithoutASetting:
     def test_the_usual_places_of_npm_are_looked_into(self, tmp_path: Path, place: str) -> None:
         found = program(tmp_path / place / "membrane")
 
-        assert resolve(None, "", "linux", tmp_path) == (str(found),)
+        assert find_executable(None, "", "linux", tmp_path) == (str(found),)
 
     def test_of_several_versions_of_node_the_newest_is_taken(self, tmp_path: Path) -> None:
         versions = tmp_path / ".nvm/versions/node"
@@ -108,7 +108,7 @@ class TestWithoutASetting:
 
         newest = versions / "v22.10.0" / "bin" / "membrane"
 
-        assert resolve("", "", "linux", tmp_path) == (str(newest),)
+        assert find_executable("", "", "linux", tmp_path) == (str(newest),)
 
     def test_a_missing_program_says_what_to_install(self, tmp_path: Path) -> None:
         refused = refusal(None, str(tmp_path), "linux", tmp_path)
@@ -121,32 +121,32 @@ class TestTheSetting:
     def test_an_existing_file_is_one_word_even_with_spaces(self, tmp_path: Path) -> None:
         found = program(tmp_path / "my programs" / "membrane")
 
-        assert resolve(str(found), "", "linux", tmp_path) == (str(found),)
+        assert find_executable(str(found), "", "linux", tmp_path) == (str(found),)
 
     def test_a_tilde_is_the_home_folder(self, tmp_path: Path) -> None:
         found = program(tmp_path / "x" / "membrane")
 
-        assert resolve("~/x/membrane", "", "linux", tmp_path) == (str(found),)
+        assert find_executable("~/x/membrane", "", "linux", tmp_path) == (str(found),)
 
     def test_a_json_array_is_taken_word_by_word(self, tmp_path: Path) -> None:
         npx = program(tmp_path / "npx")
         setting = json.dumps(["npx", "-y", "@membranehq/cli@1.18.3", "a b"])
 
-        command = resolve(setting, str(tmp_path), "linux", tmp_path)
+        command = find_executable(setting, str(tmp_path), "linux", tmp_path)
 
         assert command == (str(npx), "-y", "@membranehq/cli@1.18.3", "a b")
 
     def test_else_it_is_shell_words(self, tmp_path: Path) -> None:
         npx = program(tmp_path / "npx")
 
-        command = resolve("npx -y 'a b'", str(tmp_path), "linux", tmp_path)
+        command = find_executable("npx -y 'a b'", str(tmp_path), "linux", tmp_path)
 
         assert command == (str(npx), "-y", "a b")
 
     def test_backslashes_live_on_windows(self, tmp_path: Path) -> None:
         npx = program(tmp_path / "npx.exe")
 
-        command = resolve('npx "C:\\a b\\c.js" D:\\e', str(tmp_path), "win32", tmp_path)
+        command = find_executable('npx "C:\\a b\\c.js" D:\\e', str(tmp_path), "win32", tmp_path)
 
         assert command == (str(npx), "C:\\a b\\c.js", "D:\\e")
 
@@ -167,14 +167,14 @@ class TestTheSetting:
         node = program(tmp_path / "bin" / "node")
         script = program(tmp_path / f"cli{ending}", mode=0o644)
 
-        command = resolve(str(script), str(node.parent), "linux", tmp_path)
+        command = find_executable(str(script), str(node.parent), "linux", tmp_path)
 
         assert command == (str(node), str(script))
 
     def test_a_script_of_python_is_run_by_our_python(self, tmp_path: Path) -> None:
         script = program(tmp_path / "cli.py", mode=0o644)
 
-        assert resolve(str(script), "", "linux", tmp_path) == (sys.executable, str(script))
+        assert find_executable(str(script), "", "linux", tmp_path) == (sys.executable, str(script))
 
     def test_another_file_that_cannot_be_run_is_refused(self, tmp_path: Path) -> None:
         refused = refusal(str(program(tmp_path / "notes.txt", mode=0o644)), "", "linux", tmp_path)
@@ -193,18 +193,18 @@ class TestBatchShims:
         ids=["npm", "pnpm", "yarn"],
     )
     def test_a_shim_says_which_file_it_runs(self, tmp_path: Path, text: str, expected: str) -> None:
-        assert shim_target(text, tmp_path / "shims") == tmp_path / expected
+        assert find_shim_target(text, tmp_path / "shims") == tmp_path / expected
 
     @pytest.mark.parametrize("text", ["", VOLTA, '"%_prog%" %*', '"node_modules\\x.js" %*'])
     def test_another_text_says_nothing(self, tmp_path: Path, text: str) -> None:
-        assert shim_target(text, tmp_path) is None
+        assert find_shim_target(text, tmp_path) is None
 
     def test_a_shim_becomes_node_and_its_script(self, tmp_path: Path) -> None:
         node = program(tmp_path / "node.exe")
         program(tmp_path / "membrane.cmd", text=NPM)
         program(tmp_path / "membrane", text="#!/bin/sh")
 
-        command = resolve(None, str(tmp_path), "win32", tmp_path)
+        command = find_executable(None, str(tmp_path), "win32", tmp_path)
 
         script = tmp_path / "node_modules" / "@membranehq" / "cli" / "dist" / "index.js"
         assert command == (str(node), str(script))
@@ -216,7 +216,7 @@ class TestBatchShims:
         program(bin_folder / "membrane.cmd", text='@"%~dp0\\..\\cli\\cli.js"   %*')
 
         path = f"{tmp_path / 'bin'};{node.parent}"
-        command = resolve(None, path, "win32", tmp_path)
+        command = find_executable(None, path, "win32", tmp_path)
 
         assert command == (str(node), str(tmp_path / "Data/global/node_modules/cli/cli.js"))
 
@@ -240,7 +240,7 @@ class TestBatchShims:
     def test_the_usual_places_of_windows_are_looked_into(self, tmp_path: Path) -> None:
         found = program(tmp_path / "AppData" / "Roaming" / "npm" / "membrane.exe")
 
-        assert resolve(None, "", "win32", tmp_path) == (str(found),)
+        assert find_executable(None, "", "win32", tmp_path) == (str(found),)
 
 
 @posix
@@ -248,7 +248,7 @@ class TestThePathOfTheChild:
     def test_the_programs_folder_comes_first(self, tmp_path: Path) -> None:
         node = program(tmp_path / "nvm" / "node")
 
-        path = path_with((str(node.with_name("membrane")),), "/usr/bin:/bin", "linux")
+        path = search_path((str(node.with_name("membrane")),), "/usr/bin:/bin", "linux")
 
         assert path.split(":")[:3] == [str(node.parent), "/usr/bin", "/bin"]
 
@@ -257,12 +257,12 @@ class TestThePathOfTheChild:
 
         path = f"{first.parent}:{second.parent}"
 
-        assert path_with((str(second),), path, "linux") == path
+        assert search_path((str(second),), path, "linux") == path
 
     def test_node_is_added_from_its_usual_place(self, tmp_path: Path) -> None:
         node = program(tmp_path / ".volta" / "bin" / "node")
         membrane = program(tmp_path / ".npm-global" / "bin" / "membrane")
 
-        path = path_with((str(membrane),), "", "linux", tmp_path)
+        path = search_path((str(membrane),), "", "linux", tmp_path)
 
         assert path == f"{membrane.parent}:{node.parent}"

@@ -174,8 +174,8 @@ def test_the_reason_names(name: str):
 
 DONE = RunLog("done", ActionResult({"status": "Success"}))
 EMPTY = RunLog("empty")
-TURNED_AWAY = RunLog("away", problem=RefusedError("rate_limited", "m", "r"))
-UNKNOWN = RunLog("lost", problem=UpstreamError("timed_out", "m", "r"))
+TURNED_AWAY = RunLog("away", error=RefusedError("rate_limited", "m", "r"))
+UNKNOWN = RunLog("lost", error=UpstreamError("timed_out", "m", "r"))
 KARTRA_ERROR = {"status": "Error", "message": "no", "type": "206"}
 REFUSED_BY_KARTRA = RunLog("kartra", ActionResult(KARTRA_ERROR))
 

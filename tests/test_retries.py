@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kartra_mcp.calls.retry import retry_delay
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.membrane.limiter import Pace
+from kartra_mcp.membrane.limiter import TokenBucket
 
 TURNED_AWAY = {"out": {"type": "connection", "key": "rate_limit_exceeded", "message": "slow"}}
 SUCCESS = {"out": {"output": {"status": "Success"}, "actionRunId": "r"}}
@@ -126,13 +126,13 @@ def test_a_call_is_retried_only_if_it_was_certainly_not_executed(
 
 
 def test_a_bucket_of_one_second_goes_at_once_and_the_rest_in_step():
-    pace = Pace(4)
-    assert [round(pace.wait(0.0), 6) for _ in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1.0]
+    pace = TokenBucket(4)
+    assert [round(pace.reserve(0.0), 6) for _ in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1.0]
 
 
 def test_without_a_rate_nothing_waits():
-    pace = Pace(0)
-    assert [pace.wait(0.0) for _ in range(50)] == [0.0] * 50
+    pace = TokenBucket(0)
+    assert [pace.reserve(0.0) for _ in range(50)] == [0.0] * 50
 
 
 @given(
@@ -140,10 +140,10 @@ def test_without_a_rate_nothing_waits():
     st.lists(st.floats(0, 3), min_size=1, max_size=60),
 )
 def test_no_second_holds_more_than_the_bucket_and_the_rate(rate, gaps):
-    pace, now, starts = Pace(rate), 0.0, []
+    pace, now, starts = TokenBucket(rate), 0.0, []
     for gap in gaps:
         now += gap
-        starts.append(now + pace.wait(now))
+        starts.append(now + pace.reserve(now))
     assert starts == sorted(starts)
     for first in starts:
         within = [at for at in starts if first <= at < first + 1 - 1e-6]

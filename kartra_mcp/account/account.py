@@ -36,8 +36,8 @@ from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.membrane.client import Membrane, Program
-from kartra_mcp.membrane.pagination import ActionList, joined
+from kartra_mcp.membrane.client import MembraneClient, ProgramInfo
+from kartra_mcp.membrane.pagination import ActionList, deduplicate
 
 FIRST_LIST = 20.0
 """Seconds that a first `tools/list` waits for Membrane."""
@@ -71,7 +71,7 @@ class Account:
     """
 
     def __init__(
-        self, membrane: Membrane, state: StateDir, *, wanted: str | None, own: frozenset[str]
+        self, membrane: MembraneClient, state: StateDir, *, wanted: str | None, own: frozenset[str]
     ) -> None:
         self._membrane = membrane
         self._state = state
@@ -160,7 +160,7 @@ class Account:
         """The connection for a write, confirmed by Membrane, of a program known to be its own."""
         connection = await self._confirmed(deadline, write=True)
         program = self.served.program
-        if program is None or not program.known:
+        if program is None or not program.is_membrane:
             raise wrong_program(program)
         return connection
 
@@ -172,7 +172,7 @@ class Account:
         told = problem is not None and problem.code in _NO_USE_ASKING_THE_LOGIN
         if told or self.served.confirmed_at is not None:
             return self.served
-        login = await self._membrane.logged_in(_at_most(ASIDE, deadline))
+        login = await self._membrane.is_logged_in(_at_most(ASIDE, deadline))
         return replace(self.served, login=login)
 
     async def renewed(self, deadline: Deadline) -> Served | None:
@@ -194,7 +194,7 @@ class Account:
         """
         try:
             program, known = await self._program_and_connections(self.served, deadline)
-            if not program.known:
+            if not program.is_membrane:
                 raise wrong_program(program)
             known = await self._with_the_named(known, deadline)
             found = selection.to_connect(known, self._wanted, self._serves())
@@ -225,7 +225,7 @@ class Account:
             raise served.problem.with_traceback(None)
         if served.connection:
             selection.require_usable(served.connection)
-        if write and served.program and served.program.known is False:
+        if write and served.program and served.program.is_membrane is False:
             raise wrong_program(served.program)
         if served.connection and served.confirmed_within(FRESH_FOR):
             return served.connection
@@ -279,7 +279,7 @@ class Account:
             confirmed_at=time.monotonic(),
         )
         try:
-            listed = await self._membrane.actions(connection.id, deadline)
+            listed = await self._membrane.list_actions(connection.id, deadline)
         except KartraMCPError as problem:
             return met(found, problem) if connection.usable else found
         return await run_in_thread(self._kept, found, connection, listed)
@@ -288,20 +288,20 @@ class Account:
         now = time.time()
         file = file_of(connection.id)
         entries = listed.entries
-        if listed.lost:
-            entries = joined([*entries, *kept_entries(self._state.read(file))])
+        if listed.partial:
+            entries = deduplicate([*entries, *kept_entries(self._state.read(file))])
         served = replace(
             found,
             catalogue=catalogue.build_catalogue(entries, self._own),
             fetched_at=now,
             complete=listed.complete,
-            lost=listed.lost,
+            lost=listed.partial,
         )
         kept = {
             "connection": asdict(connection),
             "fetched_at": now,
             "complete": listed.complete,
-            "lost": listed.lost,
+            "lost": listed.partial,
             "entries": list(entries),
         }
         self._state.write(file, kept)
@@ -309,26 +309,26 @@ class Account:
 
     async def _program_and_connections(
         self, before: Served, deadline: Deadline
-    ) -> tuple[Program, tuple[Connection, ...]]:
+    ) -> tuple[ProgramInfo, tuple[Connection, ...]]:
         """Asked at once; that it lists connections proves a program whose version says nothing."""
-        program = before.program if before.program and before.program.known else None
+        program = before.program if before.program and before.program.is_membrane else None
         failure: KartraMCPError | None = None
         known: tuple[Connection, ...] = ()
 
         async def ask() -> None:
             nonlocal program
             try:
-                program = program or await self._membrane.program(_at_most(ASIDE, deadline))
+                program = program or await self._membrane.get_program(_at_most(ASIDE, deadline))
             except KartraMCPError:
-                program = Program()
+                program = ProgramInfo()
 
         async with anyio.create_task_group() as asking:
             asking.start_soon(ask)
             try:
-                known = await self._membrane.connections(deadline)
+                known = await self._membrane.list_connections(deadline)
             except KartraMCPError as problem:
                 failure = problem
-        program = program or Program()
+        program = program or ProgramInfo()
         if failure:
             raise wrong_program(program) if _speaks_otherwise(program, failure) else failure
         return _proven(program, known), known
@@ -360,13 +360,13 @@ class Account:
 
     async def _connector(self, deadline: Deadline) -> str | None:
         try:
-            return await self._membrane.connector(deadline)
+            return await self._membrane.find_connector(deadline)
         except KartraMCPError:
             return None
 
     async def _by_name(self, wanted: str, deadline: Deadline) -> tuple[Connection, ...]:
         try:
-            found = await self._membrane.connection(wanted, deadline)
+            found = await self._membrane.get_connection(wanted, deadline)
         except KartraMCPError:
             return ()
         return (found,) if found else ()
@@ -401,11 +401,11 @@ def _at_most(seconds: float, deadline: Deadline) -> Deadline:
     return short if short.at < deadline.at else deadline
 
 
-def _speaks_otherwise(program: Program, failure: KartraMCPError) -> bool:
+def _speaks_otherwise(program: ProgramInfo, failure: KartraMCPError) -> bool:
     """Whether the program is another one: its version says so, or it says nothing readable."""
     silent = not failure.has_response and failure.code in ("membrane_error", "unreadable_answer")
-    return program.known is False or (program.known is None and silent)
+    return program.is_membrane is False or (program.is_membrane is None and silent)
 
 
-def _proven(program: Program, known: tuple[Connection, ...]) -> Program:
-    return replace(program, known=True) if program.known is None and known else program
+def _proven(program: ProgramInfo, known: tuple[Connection, ...]) -> ProgramInfo:
+    return replace(program, is_membrane=True) if program.is_membrane is None and known else program

@@ -42,7 +42,7 @@ from kartra_mcp.core.elicitation import (
 )
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Connection, Executed
-from kartra_mcp.membrane.client import Membrane
+from kartra_mcp.membrane.client import MembraneClient
 
 ONE_WAIT, PAUSE = 30, 2.0
 """Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
@@ -59,7 +59,7 @@ _LOCK = "connect.lock"
 class Connecting:
     """`kartra_connect`; `folder` is the state folder, on which its servers take turns."""
 
-    membrane: Membrane
+    membrane: MembraneClient
     account: Account
     folder: Path
 
@@ -114,7 +114,7 @@ class Connecting:
 
     async def _connector(self, deadline: Deadline) -> str:
         try:
-            found = await self.membrane.connector(deadline)
+            found = await self.membrane.find_connector(deadline)
         except KartraMCPError as problem:
             problem.executed = Executed.NO
             raise
@@ -134,7 +134,7 @@ class Connecting:
             return begun
         try:
             found = (
-                await self.membrane.connection(begun.id, deadline)
+                await self.membrane.get_connection(begun.id, deadline)
                 if begun.id
                 else await self.account.to_connect(deadline)
             )
@@ -174,7 +174,7 @@ class Connecting:
             began = anyio.current_time()
             wait = min(ONE_WAIT, int(end - began))
             try:
-                now = await self.membrane.connection(found.id, deadline, wait=wait)
+                now = await self.membrane.get_connection(found.id, deadline, wait=wait)
             except KartraMCPError:
                 return found
             found = joined(now, found) if now else found

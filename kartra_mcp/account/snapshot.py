@@ -13,7 +13,7 @@ from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Connection, Executed
-from kartra_mcp.membrane.client import Program
+from kartra_mcp.membrane.client import ProgramInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Served:
     fetched_at: float = 0.0
     complete: bool = True
     confirmed_at: float | None = None
-    program: Program | None = None
+    program: ProgramInfo | None = None
     problem: KartraMCPError | None = None
     lost: bool = False
     login: bool | None = None
@@ -43,7 +43,7 @@ class Served:
     def sound(self) -> bool:
         """Whether nothing is wrong that may be mended meanwhile; what is not is asked again."""
         usable = self.connection is None or self.connection.usable
-        known = self.program is None or self.program.known is not False
+        known = self.program is None or self.program.is_membrane is not False
         return usable and known and self.problem is None
 
     def confirmed_within(self, seconds: float) -> bool:
@@ -108,11 +108,11 @@ def slip() -> KartraMCPError:
     )
 
 
-def wrong_program(program: Program | None) -> KartraMCPError:
+def wrong_program(program: ProgramInfo | None) -> KartraMCPError:
     return RefusedError(
         "wrong_program",
         "The program called `membrane` that was found is not known to be Membrane's.",
         "Install Membrane's with `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to "
         "its full path.",
-        detail={"version": program.said} if program and program.said else None,
+        detail={"version": program.output} if program and program.output else None,
     )

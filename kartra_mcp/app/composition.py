@@ -18,7 +18,7 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.state_dir import StateDir
-from kartra_mcp.membrane.client import Membrane
+from kartra_mcp.membrane.client import MembraneClient
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.processes import runner
 from kartra_mcp.server.mcp_server import MCPServer
@@ -34,7 +34,7 @@ class Composed:
     """One server and what has to be tidied up behind it."""
 
     mcp: MCPServer
-    membrane: Membrane
+    membrane: MembraneClient
     state: StateDir
     tools: Tools
 

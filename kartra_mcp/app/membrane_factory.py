@@ -5,24 +5,24 @@ from __future__ import annotations
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
-from kartra_mcp.membrane.cli_client import CLI
-from kartra_mcp.membrane.client import Membrane
-from kartra_mcp.membrane.limiter import Turns
+from kartra_mcp.membrane.cli_client import CliClient
+from kartra_mcp.membrane.client import MembraneClient
+from kartra_mcp.membrane.limiter import CallLimiter
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, make_sandbox_command
 
 
 def way(
     settings: Settings, state: StateDir, run_program: runner.Run = runner.run
-) -> tuple[Membrane, str]:
+) -> tuple[MembraneClient, str]:
     """What asks Membrane, and what it is called where that is shown."""
-    turns = Turns(settings.max_children, settings.rate)
+    turns = CallLimiter(settings.max_children, settings.rate)
     if settings.uses_http_api and settings.api:
-        from kartra_mcp.membrane.http_client import API
+        from kartra_mcp.membrane.http_client import HttpClient
 
-        return API(settings.api, turns), f"Membrane's API at {settings.api.host}"
+        return HttpClient(settings.api, turns), f"Membrane's API at {settings.api.host}"
     command = _no_way(settings) or find_program(settings)
-    cli = CLI(command, child_env(settings, command), state.work_dir, turns, run_program)
+    cli = CliClient(command, child_env(settings, command), state.work_dir, turns, run_program)
     return cli, shown_program(settings, command)
 
 
@@ -51,7 +51,7 @@ def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:
         return make_sandbox_command(settings)
     path = settings.environment.get("PATH", "")
     try:
-        return executable.resolve(settings.membrane, path, settings.platform, settings.home)
+        return executable.find_executable(settings.membrane, path, settings.platform, settings.home)
     except KartraMCPError as missing:
         return missing
 
@@ -61,7 +61,7 @@ def child_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> 
     allowed = runner.make_child_env(settings.environment, settings.platform)
     if isinstance(command, KartraMCPError):
         return allowed
-    path = executable.path_with(
+    path = executable.search_path(
         command, settings.environment.get("PATH", ""), settings.platform, settings.home
     )
     return {**allowed, "PATH": path}

@@ -29,7 +29,7 @@ from kartra_mcp.core.models import (
     Risk,
 )
 from kartra_mcp.kartra.errors import raise_for_error
-from kartra_mcp.membrane.client import Membrane, Record, ToDo
+from kartra_mcp.membrane.client import CallOptions, MembraneClient, Record
 from kartra_mcp.membrane.responses import RunLog, raise_for_status
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, Verdict, not_allowed_error, read_only
@@ -50,7 +50,7 @@ class Done:
 class Gateway:
     """The only way from a validated call to Membrane; `writes` are made when first asked."""
 
-    membrane: Membrane
+    membrane: MembraneClient
     account: Account
     rules: Policy
     writes: Callable[[], Writes]
@@ -181,7 +181,14 @@ class Gateway:
     ) -> ActionResult:
         """Once, and again only what surely was not executed."""
         finish = call.risk is Risk.IRREVERSIBLE
-        to_do = ToDo(deadline, call.writes, finish, paced=True, record=record, alone=alone)
+        to_do = CallOptions(
+            deadline,
+            call.writes,
+            finish,
+            rate_limited=True,
+            write_record=record,
+            fresh_connection=alone,
+        )
         for tries in count():
             try:
                 return await self._once(call, connection, to_do)
@@ -192,7 +199,7 @@ class Gateway:
                 await anyio.sleep(wait)
         raise AssertionError  # count() has no end
 
-    async def _once(self, call: Call, connection: Connection, to_do: ToDo) -> ActionResult:
+    async def _once(self, call: Call, connection: Connection, to_do: CallOptions) -> ActionResult:
         if isinstance(call.operation, Action):
             reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
         else:

@@ -80,7 +80,7 @@ def logged(logs: Sequence[RunLog], risk: str) -> Logged | None:
 
 def _executed(log: RunLog) -> Executed:
     if log.reply is None:
-        return log.problem.executed if log.problem else Executed.UNKNOWN
+        return log.error.executed if log.error else Executed.UNKNOWN
     try:
         raise_for_error(log.reply.result, write=True)
     except KartraMCPError as problem:

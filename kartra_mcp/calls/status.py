@@ -43,7 +43,7 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
 def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]:
     """What carries the calls; and why credentials for the API, where some are set, are not used."""
     found = served.program
-    known = {True: "yes", False: "no", None: "not yet"}[found.known if found else None]
+    known = {True: "yes", False: "no", None: "not yet"}[found.is_membrane if found else None]
     lacks = "" if settings.sandbox else settings.api_error
     return {
         "command": program,
@@ -95,7 +95,7 @@ def _problems(served: Served) -> list[dict[str, Any]]:
     problems = (served.problem, _unusable(served), _unconfirmed(served), _lost(served))
     found = [problem for problem in problems if problem]
     program = served.program
-    if served.problem is None and program and not program.known:
+    if served.problem is None and program and not program.is_membrane:
         found.append(
             RefusedError(
                 "wrong_program",

@@ -11,7 +11,7 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Ending, Intent
 from kartra_mcp.ledger.running_locks import Running
-from kartra_mcp.membrane.client import Begun
+from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.policy.limits import Limits
 
 
@@ -26,13 +26,13 @@ class Recorded:
     running: Running | None = None
     has_started: bool = False
 
-    async def begin(self) -> Begun:
+    async def begin(self) -> StartedIntent:
         if self.running is None:
             self.running = await run_in_thread(
                 self.ledger.begin, self.intent, self.limits, self.binding
             )
         held = () if sys.platform == "win32" else (self.running.lock_fd,)
-        return Begun(self.intent.id, held)
+        return StartedIntent(self.intent.id, held)
 
     def started(self) -> None:
         self.has_started = True

@@ -108,7 +108,7 @@ def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
 
     made = compose(read_settings(flags))
     server = made.mcp
-    ends = {"on_stop": made.membrane.end_all, "on_end": made.end}
+    ends = {"on_stop": made.membrane.cancel_all, "on_end": made.end}
     anyio.run(partial(stdio.serve, claimed, server.server, server.options(), **ends))
     return DONE
 

@@ -22,22 +22,33 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Action, ActionResult, Connection, Executed, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.membrane import cli_output
-from kartra_mcp.membrane.client import Program, ToDo
-from kartra_mcp.membrane.connections import address_in, connector_id, read_connection, read_started
-from kartra_mcp.membrane.limiter import Turns, Unfinished
-from kartra_mcp.membrane.pagination import ActionList, Ask, all_actions, identity_of, pages
+from kartra_mcp.membrane.client import CallOptions, ProgramInfo
+from kartra_mcp.membrane.connections import (
+    find_url,
+    get_connector_id,
+    parse_connect,
+    parse_connection,
+)
+from kartra_mcp.membrane.limiter import CallLimiter, RunningCalls
+from kartra_mcp.membrane.pagination import (
+    ActionList,
+    FetchPage,
+    element_id,
+    list_actions,
+    read_pages,
+)
 from kartra_mcp.membrane.responses import (
-    HTTPReply,
+    ProxyResponse,
     RunLog,
-    items,
-    logged_in,
-    request_reply,
-    run_reply,
-    unreadable,
+    invalid_response_error,
+    list_items,
+    parse_login,
+    parse_proxy_response,
+    parse_run,
 )
 from kartra_mcp.processes import runner
 
-LARGE = 256 * 1024
+THREAD_PARSE_BYTES = 256 * 1024
 """Bytes of output beyond which it is read in a thread, so that the server goes on meanwhile."""
 
 _OTHER_PROGRAMS = re.compile(r"(?i)\b(?:agency|plugin|mctl|ads|catalog)\b")
@@ -45,7 +56,7 @@ _VERSION = re.compile(r"(?<![\d.])v?(\d+)\.(\d+)\.(\d+)(?!\.?\d)(?:-[\w.]+)?")
 
 
 @dataclass(slots=True)
-class CLI:
+class CliClient:
     """Membrane through its program; one start a verb.
 
     Args:
@@ -57,78 +68,80 @@ class CLI:
     command: tuple[str, ...] | KartraMCPError
     environment: Mapping[str, str]
     folder: Callable[[], Path]
-    turns: Turns
+    turns: CallLimiter
     run_program: runner.Run = runner.run
-    _unfinished: Unfinished = field(default_factory=Unfinished)
+    _unfinished: RunningCalls = field(default_factory=RunningCalls)
 
-    async def program(self, deadline: Deadline) -> Program:
-        done = await self._finished(["--version"], ToDo(deadline))
+    async def get_program(self, deadline: Deadline) -> ProgramInfo:
+        done = await self._run(["--version"], CallOptions(deadline))
         said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
-        return read_version(done.exit_code, said)
+        return parse_version(done.exit_code, said)
 
-    async def logged_in(self, deadline: Deadline) -> bool | None:
+    async def is_logged_in(self, deadline: Deadline) -> bool | None:
         """What `status` says of the login; None where that cannot be told."""
         try:
-            return logged_in(await self._value(["status"], ToDo(deadline)))
+            return parse_login(await self._run_json(["status"], CallOptions(deadline)))
         except KartraMCPError as problem:
             return False if problem.code == "not_logged_in" else None
 
-    async def connections(self, deadline: Deadline) -> tuple[Connection, ...]:
-        found = await pages(self._ask(["connection", "list"], deadline), {})
-        listed = (read_connection(entry) for entry in found.entries)
+    async def list_connections(self, deadline: Deadline) -> tuple[Connection, ...]:
+        found = await read_pages(self._ask(["connection", "list"], deadline), {})
+        listed = (parse_connection(entry) for entry in found.entries)
         return tuple(connection for connection in listed if connection)
 
-    async def connection(
+    async def get_connection(
         self, id_or_key: str, deadline: Deadline, wait: int = 0
     ) -> Connection | None:
         waiting = ["--wait", f"--timeout={wait}"] if wait else []
-        verb = ["connection", "get", _word(id_or_key), *waiting]
-        return read_connection(await self._value(verb, ToDo(deadline)))
+        verb = ["connection", "get", _positional(id_or_key), *waiting]
+        return parse_connection(await self._run_json(verb, CallOptions(deadline)))
 
     async def connect(
         self, deadline: Deadline, *, connection: str = "", connector: str = ""
     ) -> Connection:
         what = f"--connectionId={connection}" if connection else f"--connectorId={connector}"
         words = ["connect", what, "--non-interactive", "--json"]
-        done = await self._finished(words, ToDo(deadline, write=True, finish=True))
+        done = await self._run(words, CallOptions(deadline, write=True, shielded=True))
         try:
-            value = cli_output.read_value(done.exit_code, done.stdout, done.stderr)
+            value = cli_output.parse_output(done.exit_code, done.stdout, done.stderr)
         except KartraMCPError as problem:
             said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
-            if problem.code != "unreadable_answer" or not address_in(said):
+            if problem.code != "unreadable_answer" or not find_url(said):
                 raise
-            value = {"uiUrl": address_in(said)}
-        return read_started(value, connection)
+            value = {"uiUrl": find_url(said)}
+        return parse_connect(value, connection)
 
-    async def connector(self, deadline: Deadline) -> str | None:
+    async def find_connector(self, deadline: Deadline) -> str | None:
         """The id of Kartra's connector, from which a connection is made; None where not found."""
         verb = ["search", "kartra", "--elementType=connector"]
-        entries = items(await self._value(verb, ToDo(deadline)))
-        return next((found for entry in entries if (found := connector_id(entry))), None)
+        entries = list_items(await self._run_json(verb, CallOptions(deadline)))
+        return next((found for entry in entries if (found := get_connector_id(entry))), None)
 
-    async def actions(self, connection: str, deadline: Deadline) -> ActionList:
+    async def list_actions(self, connection: str, deadline: Deadline) -> ActionList:
         listing = ["action", "list", f"--connectionId={connection}"]
-        return await all_actions(self._ask(listing, deadline))
+        return await list_actions(self._ask(listing, deadline))
 
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]:
         """The ids of the actions that fit a task in plain words, best first."""
         flags = [f"--connectionId={connection}", f"--intent={intent}"]
-        value = await self._value(["action", "list", *flags], ToDo(deadline))
-        return [identity_of(entry) for entry in items(value)]
+        value = await self._run_json(["action", "list", *flags], CallOptions(deadline))
+        return [element_id(entry) for entry in list_items(value)]
 
     async def run(
-        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
+        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: CallOptions
     ) -> ActionResult:
         given = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        verb = ["action", "run", _word(action.id)]
-        value = await self._value(
+        verb = ["action", "run", _positional(action.id)]
+        value = await self._run_json(
             [*verb, f"--connectionId={connection}", f"--input={given}"], to_do
         )
-        return run_reply(value)
+        return parse_run(value)
 
-    async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply:
-        words = ["request", _word(connection), request.path, *request_flags(request)]
-        return request_reply(await self._value(words, to_do))
+    async def request(
+        self, request: RawRequest, connection: str, to_do: CallOptions
+    ) -> ProxyResponse:
+        words = ["request", _positional(connection), request.path, *request_flags(request)]
+        return parse_proxy_response(await self._run_json(words, to_do))
 
     async def run_logs(
         self, connection: str, intent: str, since: float, deadline: Deadline
@@ -137,50 +150,50 @@ class CLI:
         del connection, intent, since, deadline
         return ()
 
-    def end_all(self) -> None:
-        self._unfinished.end_all()
+    def cancel_all(self) -> None:
+        self._unfinished.cancel_all()
 
     async def close(self) -> None:
         """Nothing stays open between two starts."""
 
-    def _ask(self, verb: list[str], deadline: Deadline) -> Ask:
+    def _ask(self, verb: list[str], deadline: Deadline) -> FetchPage:
         """One page of a list verb."""
 
         async def ask(parameters: Mapping[str, str]) -> Any:
             flags = [f"--{name}={value}" for name, value in parameters.items()]
-            return await self._value([*verb, *flags], ToDo(deadline))
+            return await self._run_json([*verb, *flags], CallOptions(deadline))
 
         return ask
 
-    async def _value(self, words: Sequence[str], to_do: ToDo) -> Any:
-        done = await self._finished([*words, "--json"], to_do)
+    async def _run_json(self, words: Sequence[str], to_do: CallOptions) -> Any:
+        done = await self._run([*words, "--json"], to_do)
         if done.overflow:
-            raise unreadable("(more than 32 MB were printed; the program was ended)")
+            raise invalid_response_error("(more than 32 MB were printed; the program was ended)")
         printed = (done.exit_code, done.stdout, done.stderr)
-        if len(done.stdout) + len(done.stderr) <= LARGE:
-            return cli_output.read_value(*printed)
-        return await anyio.to_thread.run_sync(cli_output.read_value, *printed)
+        if len(done.stdout) + len(done.stderr) <= THREAD_PARSE_BYTES:
+            return cli_output.parse_output(*printed)
+        return await anyio.to_thread.run_sync(cli_output.parse_output, *printed)
 
-    async def _finished(self, words: Sequence[str], to_do: ToDo) -> runner.CompletedProcess:
+    async def _run(self, words: Sequence[str], to_do: CallOptions) -> runner.CompletedProcess:
         if isinstance(self.command, KartraMCPError):
             raise self.command.with_traceback(None)
-        paced, write = to_do.paced, to_do.write
-        async with self.turns.take(to_do.deadline, write=write, paced=paced):
-            begun = await to_do.record.begin() if to_do.record else None
-            held = begun.descriptors if begun else ()
+        paced, write = to_do.rate_limited, to_do.write
+        async with self.turns.slot(to_do.deadline, write=write, paced=paced):
+            begun = await to_do.write_record.begin() if to_do.write_record else None
+            held = begun.inherit_fds if begun else ()
             return await self._start((*self.command, *words), to_do, held)
 
     async def _start(
-        self, command: tuple[str, ...], to_do: ToDo, held: Sequence[int]
+        self, command: tuple[str, ...], to_do: CallOptions, held: Sequence[int]
     ) -> runner.CompletedProcess:
         started: list[bool] = []
 
         def on_start() -> None:
             started.append(True)
-            if to_do.record:
-                to_do.record.started()
+            if to_do.write_record:
+                to_do.write_record.started()
 
-        with self._unfinished.kept(to_do.finish):
+        with self._unfinished.track(to_do.shielded):
             try:
                 return await self.run_program(
                     command,
@@ -191,11 +204,11 @@ class CLI:
                     pass_fds=held,
                 )
             except runner.ProcessTimeout:
-                raise timed_out(write=to_do.write and bool(started)) from None
-        raise timed_out(write=to_do.write and bool(started))
+                raise timed_out_error(write=to_do.write and bool(started)) from None
+        raise timed_out_error(write=to_do.write and bool(started))
 
 
-def read_version(exit_code: int, said: str) -> Program:
+def parse_version(exit_code: int, said: str) -> ProgramInfo:
     """Whether the program is Membrane's CLI, by what `--version` says.
 
     At least three programs are called `membrane`; the CLI's versions are 1.x since 2026, the
@@ -204,10 +217,10 @@ def read_version(exit_code: int, said: str) -> Program:
     text = truncate(strip_control_chars(said).strip(), 200)
     found = _VERSION.search(text)
     if _OTHER_PROGRAMS.search(text):
-        return Program(found.group(0) if found else "", known=False, said=text)
+        return ProgramInfo(found.group(0) if found else "", is_membrane=False, output=text)
     if exit_code != 0 or found is None:
-        return Program(said=text)
-    return Program(found.group(0), known=int(found.group(1)) >= 1, said=text)
+        return ProgramInfo(output=text)
+    return ProgramInfo(found.group(0), is_membrane=int(found.group(1)) >= 1, output=text)
 
 
 def request_flags(request: RawRequest) -> list[str]:
@@ -225,7 +238,7 @@ def request_flags(request: RawRequest) -> list[str]:
     return flags
 
 
-def timed_out(*, write: bool) -> UpstreamError:
+def timed_out_error(*, write: bool) -> UpstreamError:
     """The program was ended because its time was up."""
     return UpstreamError(
         "timed_out",
@@ -237,7 +250,7 @@ def timed_out(*, write: bool) -> UpstreamError:
     )
 
 
-def _word(text: str) -> str:
+def _positional(text: str) -> str:
     """A value that becomes a word of its own may not look like a flag."""
     if text and not text.startswith("-"):
         return text

@@ -10,41 +10,43 @@ from kartra_mcp.core.models import Executed
 from kartra_mcp.core.sanitize import strip_ansi
 from kartra_mcp.kartra.errors import find_error
 from kartra_mcp.membrane.errors import (
-    LOGGED_OUT,
-    error_envelope,
-    kartra_error_among,
-    logged_out,
-    membrane_error,
-    without_stack,
+    LOGGED_OUT_PATTERN,
+    find_error_envelope,
+    find_kartra_error,
+    logged_out_error,
+    make_membrane_error,
+    strip_stack_trace,
 )
-from kartra_mcp.membrane.lenient_json import printed_json
-from kartra_mcp.membrane.responses import unreadable
+from kartra_mcp.membrane.lenient_json import extract_json
+from kartra_mcp.membrane.responses import invalid_response_error
 
 
-def read_value(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
+def parse_output(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
     """The JSON value that the program printed as its answer.
 
     Raises:
         Failed: an error envelope on either stream, a non-zero exit, or nothing readable.
             `executed` is `no` only where the envelope's key proves it.
     """
-    out, err = _text(stdout), _text(stderr)
-    printed, told = printed_json(out), printed_json(err)
+    out, err = _decode_text(stdout), _decode_text(stderr)
+    printed, told = extract_json(out), extract_json(err)
     values, others = _without_logs(printed.values), _without_logs(told.values)
-    envelopes = [e for v in reversed(values) if (e := error_envelope(v, exit_code)) is not None]
+    envelopes = [
+        e for v in reversed(values) if (e := find_error_envelope(v, exit_code)) is not None
+    ]
     if envelopes:
-        raise membrane_error(envelopes[0])
-    envelopes = [e for v in others if (e := error_envelope(v, exit_code)) is not None]
+        raise make_membrane_error(envelopes[0])
+    envelopes = [e for v in others if (e := find_error_envelope(v, exit_code)) is not None]
     if envelopes:
-        problem = membrane_error(envelopes[0])
+        problem = make_membrane_error(envelopes[0])
         if exit_code == 0 and values:
             problem.executed = Executed.UNKNOWN  # a success beside it: the two contradict
         raise problem
     if exit_code != 0:
-        raise kartra_error_among([*values, *others]) or _bare_exit(exit_code, out, err)
+        raise find_kartra_error([*values, *others]) or _exit_error(exit_code, out, err)
     if printed.broken or not values:
-        raise _no_json(out or err)
-    return _answer(values)
+        raise _no_json_error(out or err)
+    return _pick_answer(values)
 
 
 def _without_logs(values: list[Any]) -> list[Any]:
@@ -65,7 +67,7 @@ def _is_answer(value: Any) -> bool:
     return known or ("status" in value and "headers" in value)
 
 
-def _answer(values: list[Any]) -> Any:
+def _pick_answer(values: list[Any]) -> Any:
     """Of several values the one that failed, else the last that has an answer's fields."""
     if len(values) == 1:
         return values[0]
@@ -74,21 +76,21 @@ def _answer(values: list[Any]) -> Any:
     return (failed or likely or values)[-1]
 
 
-def _text(raw: bytes) -> str:
+def _decode_text(raw: bytes) -> str:
     return strip_ansi(raw.decode("utf-8", errors="replace").lstrip("\ufeff"))
 
 
-def _no_json(text: str) -> KartraMCPError:
-    if LOGGED_OUT.search(text[:2000]):
-        return logged_out({"output": without_stack(text)})
-    return unreadable(text)
+def _no_json_error(text: str) -> KartraMCPError:
+    if LOGGED_OUT_PATTERN.search(text[:2000]):
+        return logged_out_error({"output": strip_stack_trace(text)})
+    return invalid_response_error(text)
 
 
-def _bare_exit(exit_code: int, out: str, err: str) -> KartraMCPError:
+def _exit_error(exit_code: int, out: str, err: str) -> KartraMCPError:
     said = err or out
-    detail = {"exit_code": exit_code, "output": without_stack(said)}
-    if LOGGED_OUT.search(said[:2000]):
-        return logged_out(detail)
+    detail = {"exit_code": exit_code, "output": strip_stack_trace(said)}
+    if LOGGED_OUT_PATTERN.search(said[:2000]):
+        return logged_out_error(detail)
     return UpstreamError(
         "membrane_error",
         f"The membrane program ended with exit code {exit_code} and no readable error.",

@@ -9,28 +9,28 @@ from typing import Any, Protocol
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
 from kartra_mcp.membrane.pagination import ActionList
-from kartra_mcp.membrane.responses import HTTPReply, RunLog
+from kartra_mcp.membrane.responses import ProxyResponse, RunLog
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ProgramInfo:
     """Result of `--version`: the version, "" if it could not be parsed.
 
-    `known`: whether it is Membrane's program; None if the version alone does not decide.
+    `is_membrane`: whether it is Membrane's program; None if the version alone does not decide.
     """
 
     version: str = ""
-    known: bool | None = None
-    said: str = ""
+    is_membrane: bool | None = None
+    output: str = ""
 
 
-class Membrane(Protocol):
+class MembraneClient(Protocol):
     """Operations of Membrane that are used, for any transport."""
 
-    async def program(self, deadline: Deadline) -> Program: ...
-    async def logged_in(self, deadline: Deadline) -> bool | None: ...
-    async def connections(self, deadline: Deadline) -> tuple[Connection, ...]: ...
-    async def connection(
+    async def get_program(self, deadline: Deadline) -> ProgramInfo: ...
+    async def is_logged_in(self, deadline: Deadline) -> bool | None: ...
+    async def list_connections(self, deadline: Deadline) -> tuple[Connection, ...]: ...
+    async def get_connection(
         self, id_or_key: str, deadline: Deadline, wait: int = 0
     ) -> Connection | None:
         """Return one connection; with `wait`, after so many seconds or as soon as it is settled."""
@@ -46,13 +46,15 @@ class Membrane(Protocol):
         """
         ...
 
-    async def connector(self, deadline: Deadline) -> str | None: ...
-    async def actions(self, connection: str, deadline: Deadline) -> ActionList: ...
+    async def find_connector(self, deadline: Deadline) -> str | None: ...
+    async def list_actions(self, connection: str, deadline: Deadline) -> ActionList: ...
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]: ...
     async def run(
-        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
+        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: CallOptions
     ) -> ActionResult: ...
-    async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply: ...
+    async def request(
+        self, request: RawRequest, connection: str, to_do: CallOptions
+    ) -> ProxyResponse: ...
     async def run_logs(
         self, connection: str, intent: str, since: float, deadline: Deadline
     ) -> tuple[RunLog, ...]:
@@ -62,7 +64,7 @@ class Membrane(Protocol):
         """
         ...
 
-    def end_all(self) -> None:
+    def cancel_all(self) -> None:
         """End running calls, including shielded ones: the server ends."""
         ...
 
@@ -72,17 +74,17 @@ class Membrane(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedIntent:
     """A write that is on disk: its intent, and the descriptors that its program must inherit."""
 
     intent: str
-    descriptors: Sequence[int] = ()
+    inherit_fds: Sequence[int] = ()
 
 
 class Record(Protocol):
     """The part of the ledger that a client calls around a write."""
 
-    async def begin(self) -> Begun:
+    async def begin(self) -> StartedIntent:
         """Record the intent, before the write is started."""
         ...
 
@@ -92,18 +94,18 @@ class Record(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ToDo:
+class CallOptions:
     """Options of one call.
 
-    `write`: a lost response is unknown. `finish`: once started, a cancellation does not end it.
-    `paced`: it counts for the rate limit of the connection. `record`: called immediately before the
-    start, which it may still refuse, and after it. `alone`: the result is shown for approval, so do
-    not reuse a connection that may hold stale bytes.
+    `write`: a lost response is unknown. `shielded`: once started, a cancellation does not end it.
+    `rate_limited`: it counts for the rate limit of the connection. `write_record`: called
+    immediately before the start, which it may still refuse, and after it. `fresh_connection`: the
+    result is shown for approval, so do not reuse a connection that may hold stale bytes.
     """
 
     deadline: Deadline
     write: bool = False
-    finish: bool = False
-    paced: bool = False
-    record: Record | None = None
-    alone: bool = False
+    shielded: bool = False
+    rate_limited: bool = False
+    write_record: Record | None = None
+    fresh_connection: bool = False

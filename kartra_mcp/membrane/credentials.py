@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 ADDRESS = "https://api.getmembrane.com"
-LIFETIME, LEFT = 3600, 60
+LIFETIME, REFRESH_MARGIN = 3600, 60
 """Seconds that a minted token lives, and how many are left when the next one is minted."""
 
 TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN")
@@ -62,35 +62,37 @@ class Credentials:
         return urlsplit(self.address).netloc
 
     @property
-    def is_here(self) -> bool:
+    def is_loopback(self) -> bool:
         """Return whether the address is on this machine."""
         return urlsplit(self.address).hostname in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
+class AccessToken:
     """A token and its expiry in seconds since the epoch; 0 if unknown."""
 
     token: Secret
     ends: float = 0.0
 
-    def good(self, now: float) -> bool:
-        return not self.ends or self.ends - now > LEFT
+    def is_valid(self, now: float) -> bool:
+        return not self.ends or self.ends - now > REFRESH_MARGIN
 
 
-def credentials_in(environment: Mapping[str, str]) -> tuple[Credentials | None, str]:
+def credentials_from_env(environment: Mapping[str, str]) -> tuple[Credentials | None, str]:
     """Return the credentials, or None.
 
     And why existing ones cannot be used, "" if there are none.
     """
-    token = _first(environment, TOKENS)
-    workspace, secret = _first(environment, (WORKSPACE,)), _first(environment, (SECRET,))
+    token = _first_set(environment, TOKENS)
+    workspace, secret = _first_set(environment, (WORKSPACE,)), _first_set(environment, (SECRET,))
     if not (token or workspace or secret):
         return None, ""
-    tenant = _first(environment, TENANTS)
-    address = _address(_first(environment, ADDRESSES) or ADDRESS)
-    wrong = _unset({} if token else {WORKSPACE: workspace, SECRET: secret, TENANTS[0]: tenant})
-    wrong = wrong or _unfit({TOKENS[0]: token} if token else {SECRET: secret})
+    tenant = _first_set(environment, TENANTS)
+    address = _parse_address(_first_set(environment, ADDRESSES) or ADDRESS)
+    wrong = _describe_missing(
+        {} if token else {WORKSPACE: workspace, SECRET: secret, TENANTS[0]: tenant}
+    )
+    wrong = wrong or _find_unfit({TOKENS[0]: token} if token else {SECRET: secret})
     if not wrong and address is None:
         wrong = f"{ADDRESSES[0]} is no https address"
     if wrong or address is None:
@@ -100,23 +102,23 @@ def credentials_in(environment: Mapping[str, str]) -> tuple[Credentials | None, 
     return Credentials(address, None, workspace, Secret(secret), tenant), ""
 
 
-def minted(credentials: Credentials, now: float) -> Minted:
+def access_token(credentials: Credentials, now: float) -> AccessToken:
     """Return a token to send now: the given one, or a new one.
 
     It is a JWT under HS256 with the claims that Membrane documents, valid for an hour.
     """
     if credentials.token is not None:
-        return Minted(credentials.token)
+        return AccessToken(credentials.token)
     assert credentials.secret is not None  # noqa: S101  one of the two is always there
     ends = int(now) + LIFETIME
     claims = {"workspaceKey": credentials.workspace, "tenantKey": credentials.tenant, "exp": ends}
-    said = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
+    said = f"{_encode_part({'alg': 'HS256', 'typ': 'JWT'})}.{_encode_part(claims)}"
     key = credentials.secret.reveal().encode()
     signature = hmac.digest(key, said.encode(), hashlib.sha256)
-    return Minted(Secret(f"{said}.{_base64(signature)}"), ends)
+    return AccessToken(Secret(f"{said}.{_encode_base64(signature)}"), ends)
 
 
-def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
+def _first_set(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
     """Return the first variable that is set.
 
     A placeholder that a client left unfilled counts as unset.
@@ -125,18 +127,18 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((text for text in said if text and not text.startswith("${")), "")
 
 
-def _unset(values: Mapping[str, str]) -> str:
+def _describe_missing(values: Mapping[str, str]) -> str:
     missing = [name for name, text in values.items() if not text]
     return f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not set" * bool(missing)
 
 
-def _unfit(values: Mapping[str, str]) -> str:
+def _find_unfit(values: Mapping[str, str]) -> str:
     """Return why a secret is unusable: a header would fail, or it would match any text."""
     unfit = [name for name, text in values.items() if not _SECRET.fullmatch(text)]
     return f"{unfit[0]} is too short, or holds a blank or a letter beyond ASCII" if unfit else ""
 
 
-def _address(text: str) -> str | None:
+def _parse_address(text: str) -> str | None:
     """Return the address if it is https, or http on loopback; nothing else gets a secret."""
     try:
         parts = urlsplit(text)
@@ -151,9 +153,9 @@ def _address(text: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def _part(value: Mapping[str, object]) -> str:
-    return _base64(json.dumps(value, separators=(",", ":")).encode())
+def _encode_part(value: Mapping[str, object]) -> str:
+    return _encode_base64(json.dumps(value, separators=(",", ":")).encode())
 
 
-def _base64(raw: bytes) -> str:
+def _encode_base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -16,7 +16,7 @@ from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.sanitize import safe_excerpt, strip_control_chars, truncate
 from kartra_mcp.kartra.errors import find_error
-from kartra_mcp.membrane.lenient_json import text_or_json
+from kartra_mcp.membrane.lenient_json import decode_if_json
 
 ERROR_TYPES = frozenset(
     """
@@ -32,7 +32,7 @@ CLIENT_ERRORS, NO_STATUS = 400, 600
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownError:
     """A Membrane error key which proves that nothing was executed."""
 
     code: str
@@ -40,30 +40,30 @@ class Known:
     remedy: str
 
 
-_LOGIN = Known(
+_LOGIN = KnownError(
     "not_logged_in",
     "The membrane program is not logged in, or its login has expired.",
     "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal, then repeat the call.",
 )
-KEYS: Mapping[str, Known] = {
+KNOWN_ERRORS: Mapping[str, KnownError] = {
     "not_authenticated": _LOGIN,
-    "access_denied": Known(
+    "access_denied": KnownError(
         "membrane_error",
         "Membrane denied access to this connection or action.",
         "Check with `membrane status` that the right workspace is logged in.",
     ),
-    "not_found": Known(
+    "not_found": KnownError(
         "membrane_error",
         "Membrane does not know this action, connection or path.",
         "Ask for kartra_status; the list of actions may have changed.",
     ),
-    "rate_limit_exceeded": Known(
+    "rate_limit_exceeded": KnownError(
         "rate_limited",
         "Too many calls: the request was turned away before it was executed.",
         "Wait a few seconds, then repeat the call.",
     ),
 }
-_INVALID = Known(
+_INVALID = KnownError(
     "membrane_error",
     "Membrane refused the input before running the action.",
     "Correct the arguments named in the detail, then repeat the call.",
@@ -74,7 +74,7 @@ _INVALID_KEY = re.compile(
 _OTHER_KEYS = frozenset(
     {"already_exists", "connection_is_defunct", "access_token_expired", "lock_timeout"}
 )
-LOGGED_OUT = re.compile(
+LOGGED_OUT_PATTERN = re.compile(
     r"(?im)^(?:error: *)?unauthorized\.?\s*$|\bnot (?:logged in|authenticated)\b"
     r"|\bplease log ?in\b|\blogin required\b"
     r"|\b401 unauthorized\b|\bstatus(?: code)?:? 401\b|\brun [`'\"]?membrane login\b"
@@ -93,7 +93,7 @@ _STACK = re.compile(
 )
 
 
-def error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
+def find_error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
     """Return the error inside a value: `{type, message, …}`, or under `error` or `errors`."""
     if not is_object(value) or ("id" in value and "state" in value):
         return None  # an element of Membrane's may carry the errors of its own set-up
@@ -103,15 +103,15 @@ def error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
         return {**run, **inner}
     if value.get("output") in (None, "", {}, []):
         if inner:
-            return {**_first_of(inner), **value}
+            return {**_first_envelope(inner), **value}
         if value.get("errors") and _is_small(value):
-            return {**value, **_first_of(value["errors"])}
-        if _says_failed(value):
+            return {**value, **_first_envelope(value["errors"])}
+        if _is_failure(value):
             return value
     return value if _is_envelope(value, exit_code) else None
 
 
-def _first_of(error: Any) -> Mapping[str, Any]:
+def _first_envelope(error: Any) -> Mapping[str, Any]:
     """Return one error as an envelope, of a list the first."""
     first = error[0] if is_array(error) and error else error
     if is_object(first):
@@ -123,11 +123,11 @@ def _is_small(value: Mapping[str, Any]) -> bool:
     return value.keys() <= _ENVELOPE
 
 
-def _says_failed(value: Mapping[str, Any]) -> bool:
+def _is_failure(value: Mapping[str, Any]) -> bool:
     """Return whether `success: false` or an HTTP status reports a failure."""
     if value.get("success") is False or value.get("ok") is False:
         return _is_small(value) or "actionRunId" in value or "output" in value
-    status = http_status(value)
+    status = parse_http_status(value)
     is_http = status is not None and status >= CLIENT_ERRORS
     return is_http and _is_small(value) and isinstance(value.get("message"), str)
 
@@ -140,7 +140,9 @@ def _is_envelope(value: Mapping[str, Any], exit_code: int) -> bool:
         return True
     if "output" in value or not _is_small(value) or _is_kartras(value):
         return False
-    if isinstance(key, str) and (key in KEYS or key in _OTHER_KEYS or _INVALID_KEY.match(key)):
+    if isinstance(key, str) and (
+        key in KNOWN_ERRORS or key in _OTHER_KEYS or _INVALID_KEY.match(key)
+    ):
         return True
     return isinstance(kind, str) and (
         isinstance(key, str) or exit_code != 0 or bool(value.get("actionRunId"))
@@ -149,28 +151,28 @@ def _is_envelope(value: Mapping[str, Any], exit_code: int) -> bool:
 
 def _is_kartras(value: Mapping[str, Any]) -> bool:
     """Return whether an envelope is Kartra's own: its status is a word."""
-    return isinstance(value.get("status"), str) and http_status(value) is None
+    return isinstance(value.get("status"), str) and parse_http_status(value) is None
 
 
-def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
+def make_membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
     """Return our error for Membrane's, judged down its `causedByError` chain.
 
     What Kartra itself returned is the deepest and most specific.
     """
-    chain = list(_chain(envelope))
-    kartra = next((found for found in map(_kartra_error, reversed(chain)) if found), None)
+    chain = list(_iter_chain(envelope))
+    kartra = next((found for found in map(_parse_kartra_error, reversed(chain)) if found), None)
     if kartra:
         return kartra
-    detail: dict[str, Any] = {"membrane": [_said(link) for link in chain]}
-    known = next((k for k in map(_known, chain) if k), None)
-    if known and not any(map(_leaves_open, chain)):
+    detail: dict[str, Any] = {"membrane": [_describe_link(link) for link in chain]}
+    known = next((k for k in map(_find_known_error, chain) if k), None)
+    if known and not any(map(_is_inconclusive, chain)):
         return UpstreamError(
             known.code, known.message, known.remedy, executed=Executed.NO, detail=detail
         )
-    if _run_id(envelope):
-        detail["action_run_id"] = _run_id(envelope)
-    if known is _LOGIN or any(map(_tells_of_login, chain)):
-        return logged_out(detail)
+    if _get_run_id(envelope):
+        detail["action_run_id"] = _get_run_id(envelope)
+    if known is _LOGIN or any(map(_is_about_login, chain)):
+        return logged_out_error(detail)
     return UpstreamError(
         "membrane_error",
         "Membrane reported an error.",
@@ -179,7 +181,7 @@ def membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
     )
 
 
-def logged_out(detail: dict[str, Any]) -> KartraMCPError:
+def logged_out_error(detail: dict[str, Any]) -> KartraMCPError:
     """Return whether the words report a lost login; they prove nothing else."""
     return UpstreamError(
         _LOGIN.code,
@@ -190,7 +192,7 @@ def logged_out(detail: dict[str, Any]) -> KartraMCPError:
     )
 
 
-def http_status(value: Mapping[str, Any]) -> int | None:
+def parse_http_status(value: Mapping[str, Any]) -> int | None:
     """Return the HTTP status of a response, given as a number or as text."""
     for name in ("status", "statusCode"):
         found = value.get(name)
@@ -201,7 +203,7 @@ def http_status(value: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _chain(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _iter_chain(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     link: Any = envelope
     for _ in range(10):
         if not is_object(link):
@@ -210,31 +212,31 @@ def _chain(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         link = link.get("causedByError")
 
 
-def _known(link: Mapping[str, Any]) -> Known | None:
+def _find_known_error(link: Mapping[str, Any]) -> KnownError | None:
     for name in (link.get("key"), link.get("code"), link.get("type")):
-        if isinstance(name, str) and name in KEYS:
-            return KEYS[name]
-    if _response_status(link) == TOO_MANY:
-        return KEYS["rate_limit_exceeded"]
+        if isinstance(name, str) and name in KNOWN_ERRORS:
+            return KNOWN_ERRORS[name]
+    if _get_response_status(link) == TOO_MANY:
+        return KNOWN_ERRORS["rate_limit_exceeded"]
     key = link.get("key")
     if link.get("type") == "bad_request" and isinstance(key, str) and _INVALID_KEY.match(key):
         return _INVALID
     return None
 
 
-def _leaves_open(link: Mapping[str, Any]) -> bool:
+def _is_inconclusive(link: Mapping[str, Any]) -> bool:
     """Return whether a link is `internal` or a 5xx, which prove nothing."""
-    return link.get("type") == "internal" or _response_status(link) >= SERVER_ERRORS
+    return link.get("type") == "internal" or _get_response_status(link) >= SERVER_ERRORS
 
 
-def _response_status(link: Mapping[str, Any]) -> int:
+def _get_response_status(link: Mapping[str, Any]) -> int:
     """Return the HTTP status of the response that an error is about, 0 if it has none."""
     data = link.get("data")
     response = data.get("response") if is_object(data) else None
-    return (http_status(response) or 0) if is_object(response) else 0
+    return (parse_http_status(response) or 0) if is_object(response) else 0
 
 
-def _tells_of_login(link: Mapping[str, Any]) -> bool:
+def _is_about_login(link: Mapping[str, Any]) -> bool:
     """Return whether an error is about Membrane's login.
 
     A `connection` is about the app behind it.
@@ -243,42 +245,42 @@ def _tells_of_login(link: Mapping[str, Any]) -> bool:
         return False
     message = link.get("message")
     said = message[:2000] if isinstance(message, str) else ""
-    return _response_status(link) == UNAUTHORIZED or LOGGED_OUT.search(said) is not None
+    return _get_response_status(link) == UNAUTHORIZED or LOGGED_OUT_PATTERN.search(said) is not None
 
 
-def _kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
+def _parse_kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
     """Return the error in a body of Kartra's that Membrane passed on."""
     data = link.get("data")
     response = data.get("response") if is_object(data) else None
     bodies = (response.get("data"), response.get("body")) if is_object(response) else ()
-    return kartra_error_among([text_or_json(body) for body in (*bodies, data)])
+    return find_kartra_error([decode_if_json(body) for body in (*bodies, data)])
 
 
-def kartra_error_among(bodies: Iterable[Any]) -> KartraMCPError | None:
+def find_kartra_error(bodies: Iterable[Any]) -> KartraMCPError | None:
     found = (find_error(body, write=True) for body in bodies)
     return next((error for error in found if error), None)
 
 
-def _said(link: Mapping[str, Any]) -> dict[str, str]:
+def _describe_link(link: Mapping[str, Any]) -> dict[str, str]:
     return {
-        name: without_stack(str(link[name]), 300)
+        name: strip_stack_trace(str(link[name]), 300)
         for name in ("type", "key", "message")
         if link.get(name) not in (None, "")
     }
 
 
-def _run_id(envelope: Mapping[str, Any]) -> str:
+def _get_run_id(envelope: Mapping[str, Any]) -> str:
     data = envelope.get("data")
     places = [envelope, data if is_object(data) else {}]
     found = next((p["actionRunId"] for p in places if p.get("actionRunId")), "")
-    return identity(found)
+    return safe_id(found)
 
 
-def identity(value: Any) -> str:
+def safe_id(value: Any) -> str:
     """Return an id of Membrane's for display."""
     return truncate(" ".join(strip_control_chars(str(value)[:2000]).split()), 64)
 
 
-def without_stack(text: str, length: int = 500) -> str:
+def strip_stack_trace(text: str, length: int = 500) -> str:
     """Return untrusted text without stack traces."""
     return safe_excerpt(_STACK.sub("", text[:20_000]), length)

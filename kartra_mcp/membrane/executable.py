@@ -57,7 +57,7 @@ SHIM_DEPTH = 3
 LAUNCH = re.compile(r'"(?P<here>%~?dp0%?\\)?(?P<file>[^"%]+)"\s+%\*', re.IGNORECASE)
 
 
-def resolve(setting: str | None, path: str, platform: str, home: Path) -> tuple[str, ...]:
+def find_executable(setting: str | None, path: str, platform: str, home: Path) -> tuple[str, ...]:
     """Return the absolute command that starts Membrane's program.
 
     Args:
@@ -66,19 +66,19 @@ def resolve(setting: str | None, path: str, platform: str, home: Path) -> tuple[
         platform: as in `sys.platform`.
         home: the user's home folder.
     """
-    machine = _Machine(path, platform, home)
-    first, *rest = _words(setting, machine)
-    return (*machine.runnable(machine.locate(first)), *rest)
+    machine = _Platform(path, platform, home)
+    first, *rest = _split_setting(setting, machine)
+    return (*machine.make_command(machine.locate(first)), *rest)
 
 
-def path_with(
+def search_path(
     command: Sequence[str], path: str, platform: str = sys.platform, home: Path | None = None
 ) -> str:
     """Return the PATH that `command` needs: its own folder first, and a folder that has `node`.
 
     A desktop program's PATH is short, and `#!/usr/bin/env node` searches it.
     """
-    machine = _Machine(path, platform, home)
+    machine = _Platform(path, platform, home)
     own = Path(command[0]).parent
     folders = list(machine.on_path())
     if own not in folders:
@@ -89,7 +89,7 @@ def path_with(
     return machine.separator.join(map(str, folders))
 
 
-def shim_target(text: str, folder: Path) -> Path | None:
+def find_shim_target(text: str, folder: Path) -> Path | None:
     """Return the file to which a batch shim with this text passes its arguments."""
     launches = list(LAUNCH.finditer(text))
     if not launches:
@@ -106,19 +106,19 @@ def _walk(folder: Path, relative: PureWindowsPath) -> Path:
     return folder
 
 
-def _words(setting: str | None, machine: _Machine) -> list[str]:
+def _split_setting(setting: str | None, machine: _Platform) -> list[str]:
     text = (setting or "").strip()
     if not text:
         return [PROGRAM]
-    if _is_path(text) and machine.given(text) is not None:
+    if _is_path(text) and machine.resolve_path(text) is not None:
         return [text]
-    words = _json_words(text) or _shell_words(text, machine.platform)
+    words = _parse_json_words(text) or _split_shell_words(text, machine.platform)
     if not words:
-        raise _missing("KARTRA_MCP_MEMBRANE cannot be read as a command.")
+        raise _missing_error("KARTRA_MCP_MEMBRANE cannot be read as a command.")
     return words
 
 
-def _json_words(text: str) -> list[str]:
+def _parse_json_words(text: str) -> list[str]:
     try:
         value: Any = json.loads(text)
     except ValueError:
@@ -130,16 +130,16 @@ def _json_words(text: str) -> list[str]:
     return words if len(words) == len(items) else []
 
 
-def _shell_words(text: str, platform: str) -> list[str]:
+def _split_shell_words(text: str, platform: str) -> list[str]:
     windows = platform == "win32"
     try:
         words = shlex.split(text, posix=not windows)
     except ValueError:
         return []
-    return [_unquoted(word) for word in words] if windows else words
+    return [_unquote(word) for word in words] if windows else words
 
 
-def _unquoted(word: str) -> str:
+def _unquote(word: str) -> str:
     quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "\"'"
     return word[1:-1] if quoted else word
 
@@ -148,12 +148,12 @@ def _is_path(word: str) -> bool:
     return "/" in word or "\\" in word
 
 
-def _missing(message: str) -> RefusedError:
+def _missing_error(message: str) -> RefusedError:
     return RefusedError("program_missing", message, REMEDY)
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class _Platform:
     """Search locations of this machine. `home` None: only PATH and the system's folders."""
 
     path: str
@@ -174,14 +174,14 @@ class _Machine:
         return Path(word).absolute()
 
     def locate(self, word: str) -> Path:
-        found = self.given(word) if _is_path(word) else self.find(word)
+        found = self.resolve_path(word) if _is_path(word) else self.find(word)
         if found is None:
-            raise _missing(f"The program {word} was not found on this machine.")
+            raise _missing_error(f"The program {word} was not found on this machine.")
         return found
 
     def find(self, name: str) -> Path | None:
-        for folder in (*self.on_path(), *self._usual_places()):
-            for file in self._spellings(folder / name):
+        for folder in (*self.on_path(), *self._iter_usual_places()):
+            for file in self._list_spellings(folder / name):
                 if _is_file(file) and (self.windows or os.access(file, os.X_OK)):
                     return file
         return None
@@ -191,58 +191,60 @@ class _Machine:
         folders = (Path(entry.strip('"')) for entry in self.path.split(self.separator) if entry)
         return (folder for folder in folders if folder.is_absolute())
 
-    def runnable(self, file: Path, depth: int = SHIM_DEPTH) -> tuple[str, ...]:
+    def make_command(self, file: Path, depth: int = SHIM_DEPTH) -> tuple[str, ...]:
         ending = file.suffix.lower()
         if self.windows and ending in SHIMS:
-            return self._behind_shim(file, depth)
+            return self._resolve_shim(file, depth)
         if not self.windows and os.access(file, os.X_OK):
             return (str(file),)
         if ending in NODE_SCRIPTS:
-            return (str(self._node(file)), str(file))
+            return (str(self._find_node(file)), str(file))
         if ending == ".py":
             return (sys.executable, str(file))
         if self.windows and ending in WINDOWS_ENDINGS:
             return (str(file),)
-        raise _missing(f"The file {file} is not a program that can be run.")
+        raise _missing_error(f"The file {file} is not a program that can be run.")
 
-    def given(self, word: str) -> Path | None:
+    def resolve_path(self, word: str) -> Path | None:
         file = self._expand(word)
-        return next((spelling for spelling in self._spellings(file) if _is_file(spelling)), None)
+        return next(
+            (spelling for spelling in self._list_spellings(file) if _is_file(spelling)), None
+        )
 
-    def _spellings(self, file: Path) -> tuple[Path, ...]:
+    def _list_spellings(self, file: Path) -> tuple[Path, ...]:
         if not self.windows:
             return (file,)
         # npm puts a shell script of the bare name beside `membrane.cmd`; Windows cannot run it.
         more = tuple(file.with_name(file.name + ending) for ending in WINDOWS_ENDINGS)
         return (file, *more) if file.suffix else more
 
-    def _usual_places(self) -> Iterator[Path]:
+    def _iter_usual_places(self) -> Iterator[Path]:
         below, system = (
             (WINDOWS_HOME, WINDOWS_SYSTEM) if self.windows else (POSIX_HOME, POSIX_SYSTEM)
         )
         if self.home is not None:
             for place in below:
-                yield from _newest_first(self.home, place)
+                yield from _sort_newest_first(self.home, place)
         yield from map(Path, system)
 
-    def _behind_shim(self, shim: Path, depth: int) -> tuple[str, ...]:
-        file = shim_target(_text(shim), shim.parent)
+    def _resolve_shim(self, shim: Path, depth: int) -> tuple[str, ...]:
+        file = find_shim_target(_read_text(shim), shim.parent)
         if file is None or depth == 0:
-            raise _missing(f"The batch file {shim} does not say which script it runs.")
+            raise _missing_error(f"The batch file {shim} does not say which script it runs.")
         if file.suffix.lower() in WINDOWS_ENDINGS:
-            return self.runnable(file, depth - 1)
-        return (str(self._node(shim)), str(file))
+            return self.make_command(file, depth - 1)
+        return (str(self._find_node(shim)), str(file))
 
-    def _node(self, beside: Path) -> Path:
+    def _find_node(self, beside: Path) -> Path:
         name = "node.exe" if self.windows else "node"
         own = beside.with_name(name)
         node = own if _is_file(own) else self.find(name)
         if node is None:
-            raise _missing("Node.js, which runs Membrane's program, was not found.")
+            raise _missing_error("Node.js, which runs Membrane's program, was not found.")
         return node
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -254,14 +256,14 @@ def _is_file(file: Path) -> bool:
     return os.path.isfile(file)  # noqa: PTH113
 
 
-def _newest_first(home: Path, place: str) -> list[Path]:
+def _sort_newest_first(home: Path, place: str) -> list[Path]:
     if "*" not in place:
         return [home / place]
     before, _, after = place.partition("/*/")
     versions = (home / before).glob("*")
-    return [folder / after for folder in sorted(versions, key=_version, reverse=True)]
+    return [folder / after for folder in sorted(versions, key=_parse_version, reverse=True)]
 
 
-def _version(folder: Path) -> tuple[int, ...]:
+def _parse_version(folder: Path) -> tuple[int, ...]:
     parts = folder.name.removeprefix("v").split(".")
     return tuple(int(part) if part.isdecimal() else -1 for part in parts)

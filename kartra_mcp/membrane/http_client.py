@@ -21,57 +21,63 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
 from kartra_mcp.core.sanitize import dump_json
-from kartra_mcp.membrane.client import Program, ToDo
-from kartra_mcp.membrane.connections import connector_id, read_connection, read_started
-from kartra_mcp.membrane.credentials import Credentials, Minted, minted
+from kartra_mcp.membrane.client import CallOptions, ProgramInfo
+from kartra_mcp.membrane.connections import get_connector_id, parse_connect, parse_connection
+from kartra_mcp.membrane.credentials import AccessToken, Credentials, access_token
 from kartra_mcp.membrane.errors import UNAUTHORIZED
 from kartra_mcp.membrane.http_messages import (
-    MARK,
+    INTENT_META_KEY,
     NOT_FOUND,
-    Question,
-    broken,
-    described,
-    not_sent,
-    part,
-    read_answer,
-    timed_out,
-    without,
+    ApiRequest,
+    connection_lost_error,
+    not_sent_error,
+    parse_response,
+    path_segment,
+    redact,
+    request_payload,
+    timed_out_error,
 )
-from kartra_mcp.membrane.http_transport import HTTP, Broken, Request, TooLarge, Unfit
-from kartra_mcp.membrane.limiter import Turns, Unfinished
+from kartra_mcp.membrane.http_transport import (
+    HttpRequest,
+    HttpTransport,
+    ResponseTooLargeError,
+    TransportConfigError,
+    TransportError,
+)
+from kartra_mcp.membrane.limiter import CallLimiter, RunningCalls
 from kartra_mcp.membrane.pagination import (
-    MOST_PAGES,
+    MAX_PAGES,
     ActionList,
-    Ask,
-    all_actions,
-    identity_of,
-    pages,
+    FetchPage,
+    element_id,
+    list_actions,
+    read_pages,
 )
 from kartra_mcp.membrane.responses import (
-    HTTPReply,
+    ProxyResponse,
     RunLog,
-    cursor,
-    items,
-    read_run_log,
-    request_reply,
-    run_reply,
-    unreadable,
+    get_cursor,
+    invalid_response_error,
+    list_items,
+    parse_proxy_response,
+    parse_run,
+    parse_run_log,
 )
 
-LARGE = 256 * 1024
+THREAD_PARSE_BYTES = 256 * 1024
 """Bytes of an answer beyond which it is read in a thread, so that the server goes on meanwhile."""
 
-CLOCKS = timedelta(minutes=15)
+CLOCK_SKEW = timedelta(minutes=15)
 """How far our clock and Membrane's may be apart."""
 
 T = TypeVar("T")
 
 LOGS = "100"
-HIDDEN = b"(a secret)"
+REDACTED = b"(a secret)"
 
 
 @dataclass(slots=True)
-class API:
+class HttpClient:
     """Membrane through its API; one request per operation.
 
     Args:
@@ -81,39 +87,41 @@ class API:
     """
 
     credentials: Credentials
-    turns: Turns
+    turns: CallLimiter
     clock: Callable[[], float] = time.time
-    _unfinished: Unfinished = field(default_factory=Unfinished)
-    _minted: Minted | None = None
-    _http: HTTP = field(init=False)
+    _unfinished: RunningCalls = field(default_factory=RunningCalls)
+    _minted: AccessToken | None = None
+    _http: HttpTransport = field(init=False)
 
     def __post_init__(self) -> None:
-        self._http = HTTP(self.credentials.address, is_here=self.credentials.is_here)
+        self._http = HttpTransport(self.credentials.address, is_here=self.credentials.is_loopback)
 
-    async def program(self, deadline: Deadline) -> Program:
+    async def get_program(self, deadline: Deadline) -> ProgramInfo:
         """Return a known program: the user configured the address, and TLS authenticates it."""
         del deadline
-        return Program(known=True)
+        return ProgramInfo(is_membrane=True)
 
-    async def logged_in(self, deadline: Deadline) -> bool | None:
+    async def is_logged_in(self, deadline: Deadline) -> bool | None:
         """Return whether these credentials get a list; None if that cannot be decided."""
         try:
-            await self._value(Question("GET", "/connections", {"limit": "1"}), ToDo(deadline))
+            await self._request_json(
+                ApiRequest("GET", "/connections", {"limit": "1"}), CallOptions(deadline)
+            )
         except KartraMCPError as problem:
             return False if problem.code == "not_logged_in" else None
         return True
 
-    async def connections(self, deadline: Deadline) -> tuple[Connection, ...]:
-        found = await pages(self._ask("/connections", {}, deadline), {})
-        listed = (read_connection(entry) for entry in found.entries)
+    async def list_connections(self, deadline: Deadline) -> tuple[Connection, ...]:
+        found = await read_pages(self._ask("/connections", {}, deadline), {})
+        listed = (parse_connection(entry) for entry in found.entries)
         return tuple(connection for connection in listed if connection)
 
-    async def connection(
+    async def get_connection(
         self, id_or_key: str, deadline: Deadline, wait: int = 0
     ) -> Connection | None:
         waiting = {"wait": "true", "timeout": str(wait)} if wait else {}
-        question = Question("GET", f"/connections/{part(id_or_key)}", waiting)
-        return read_connection(await self._value(question, ToDo(deadline)))
+        question = ApiRequest("GET", f"/connections/{path_segment(id_or_key)}", waiting)
+        return parse_connection(await self._request_json(question, CallOptions(deadline)))
 
     async def connect(
         self, deadline: Deadline, *, connection: str = "", connector: str = ""
@@ -123,154 +131,168 @@ class API:
         The second is tried only after a 404, which means that the first route does not exist and
         nothing was executed.
         """
-        first, second = _reconnecting(connection) if connection else _beginning(connector)
-        to_do = ToDo(deadline, write=True, finish=True)
-        status, raw = await self._answer(first, to_do)
+        first, second = (
+            _reconnect_requests(connection) if connection else _connect_requests(connector)
+        )
+        to_do = CallOptions(deadline, write=True, shielded=True)
+        status, raw = await self._request(first, to_do)
         if status == NOT_FOUND:
-            status, raw = await self._answer(second, to_do)
-        return read_started(read_answer(status, raw), connection)
+            status, raw = await self._request(second, to_do)
+        return parse_connect(parse_response(status, raw), connection)
 
-    async def connector(self, deadline: Deadline) -> str | None:
+    async def find_connector(self, deadline: Deadline) -> str | None:
         """Return the id of Kartra's connector, from which a connection is made.
 
         None if not found.
         """
-        question = Question("GET", "/search", {"q": "kartra", "elementType": "connector"})
-        entries = items(await self._value(question, ToDo(deadline)))
-        return next((found for entry in entries if (found := connector_id(entry))), None)
+        question = ApiRequest("GET", "/search", {"q": "kartra", "elementType": "connector"})
+        entries = list_items(await self._request_json(question, CallOptions(deadline)))
+        return next((found for entry in entries if (found := get_connector_id(entry))), None)
 
-    async def actions(self, connection: str, deadline: Deadline) -> ActionList:
-        return await all_actions(self._ask("/actions", {"connectionId": connection}, deadline))
+    async def list_actions(self, connection: str, deadline: Deadline) -> ActionList:
+        return await list_actions(self._ask("/actions", {"connectionId": connection}, deadline))
 
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]:
         """Return the ids of the actions that match a task in plain words, best first."""
         query = {"connectionId": connection, "intent": intent}
-        value = await self._value(Question("GET", "/actions", query), ToDo(deadline))
-        return [identity_of(entry) for entry in items(value)]
+        value = await self._request_json(
+            ApiRequest("GET", "/actions", query), CallOptions(deadline)
+        )
+        return [element_id(entry) for entry in list_items(value)]
 
     async def run(
-        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: ToDo
+        self, action: Action, arguments: Mapping[str, Any], connection: str, to_do: CallOptions
     ) -> ActionResult:
         body = {"id": action.id, "connectionId": connection, "input": arguments}
-        question = Question("POST", "/act", body=body, takes_mark=True)
-        value = await self._value(question, to_do)
+        question = ApiRequest("POST", "/act", body=body, takes_mark=True)
+        value = await self._request_json(question, to_do)
         if to_do.write and not (is_object(value) and value.keys() & {"output", "actionRunId"}):
-            raise unreadable(dump_json(value)[:600])  # some other page: it tells of no run
-        return run_reply(value)
+            raise invalid_response_error(
+                dump_json(value)[:600]
+            )  # some other page: it tells of no run
+        return parse_run(value)
 
-    async def request(self, request: RawRequest, connection: str, to_do: ToDo) -> HTTPReply:
-        path = f"/connections/{part(connection)}/request"
-        question = Question("POST", path, body=described(request))
-        return request_reply(await self._value(question, to_do))
+    async def request(
+        self, request: RawRequest, connection: str, to_do: CallOptions
+    ) -> ProxyResponse:
+        path = f"/connections/{path_segment(connection)}/request"
+        question = ApiRequest("POST", path, body=request_payload(request))
+        return parse_proxy_response(await self._request_json(question, to_do))
 
     async def run_logs(
         self, connection: str, intent: str, since: float, deadline: Deadline
     ) -> tuple[RunLog, ...]:
-        began = datetime.fromtimestamp(since, UTC) - CLOCKS
+        began = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
         query = {"from": began.isoformat(timespec="seconds").replace("+00:00", "Z"), "limit": LOGS}
         found: list[RunLog] = []
-        for _ in range(MOST_PAGES):
-            value = await self._value(Question("GET", "/action-run-logs", query), ToDo(deadline))
-            found += [read_run_log(log) for log in items(value) if _is_of(log, connection, intent)]
-            at = cursor(value)
+        for _ in range(MAX_PAGES):
+            value = await self._request_json(
+                ApiRequest("GET", "/action-run-logs", query), CallOptions(deadline)
+            )
+            found += [
+                parse_run_log(log) for log in list_items(value) if _is_of(log, connection, intent)
+            ]
+            at = get_cursor(value)
             if at is None:
                 break
             query = {**query, "cursor": at}
         return tuple(found)
 
-    def end_all(self) -> None:
-        self._unfinished.end_all()
+    def cancel_all(self) -> None:
+        self._unfinished.cancel_all()
 
     async def close(self) -> None:
         await self._http.close()
 
-    def _ask(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Ask:
+    def _ask(self, path: str, query: Mapping[str, str], deadline: Deadline) -> FetchPage:
         """Return a function that fetches one page of a list."""
 
         async def ask(parameters: Mapping[str, str]) -> Any:
-            return await self._value(Question("GET", path, {**query, **parameters}), ToDo(deadline))
+            return await self._request_json(
+                ApiRequest("GET", path, {**query, **parameters}), CallOptions(deadline)
+            )
 
         return ask
 
-    async def _value(self, question: Question, to_do: ToDo) -> Any:
-        status, raw = await self._answer(question, to_do)
-        return await _aside(partial(read_answer, status, raw), len(raw))
+    async def _request_json(self, question: ApiRequest, to_do: CallOptions) -> Any:
+        status, raw = await self._request(question, to_do)
+        return await _off_loop(partial(parse_response, status, raw), len(raw))
 
-    async def _answer(self, question: Question, to_do: ToDo) -> tuple[int, bytes]:
+    async def _request(self, question: ApiRequest, to_do: CallOptions) -> tuple[int, bytes]:
         """Return status and body, with the token redacted."""
-        status, raw, token = await self._sent(question, to_do)
-        return status, await _aside(partial(without, raw, token, HIDDEN), len(raw))
+        status, raw, token = await self._send(question, to_do)
+        return status, await _off_loop(partial(redact, raw, token, REDACTED), len(raw))
 
-    async def _sent(self, question: Question, to_do: ToDo) -> tuple[int, bytes, str]:
+    async def _send(self, question: ApiRequest, to_do: CallOptions) -> tuple[int, bytes, str]:
         """Return the status, the body as received, and the token that was sent."""
-        content = question.content()
-        async with self.turns.take(to_do.deadline, write=to_do.write, paced=to_do.paced):
-            if to_do.record:
-                content = question.content((await to_do.record.begin()).intent)
-            token = self._token()
-            sending = _Sending(to_do)
+        content = question.encode_content()
+        async with self.turns.slot(to_do.deadline, write=to_do.write, paced=to_do.rate_limited):
+            if to_do.write_record:
+                content = question.encode_content((await to_do.write_record.begin()).intent)
+            token = self._get_token()
+            sending = _SendState(to_do)
             with (
-                self._unfinished.kept(to_do.finish),
+                self._unfinished.track(to_do.shielded),
                 anyio.CancelScope(deadline=to_do.deadline.at),
             ):
-                status, raw = await self._exchanged(question, content, token, sending)
+                status, raw = await self._exchange(question, content, token, sending)
                 if status == UNAUTHORIZED:
                     self._minted = None
                 return status, raw, token
-        raise timed_out(write=to_do.write and sending.has_begun)
+        raise timed_out_error(write=to_do.write and sending.has_begun)
 
-    async def _exchanged(
-        self, question: Question, content: bytes | None, token: str, sending: _Sending
+    async def _exchange(
+        self, question: ApiRequest, content: bytes | None, token: str, sending: _SendState
     ) -> tuple[int, bytes]:
-        alone = sending.to_do.write or sending.to_do.alone
-        request = Request(
+        alone = sending.to_do.write or sending.to_do.fresh_connection
+        request = HttpRequest(
             question.method, question.path, question.query, content, token, alone, sending.begin
         )
         try:
             return await self._http.exchange(request)
-        except TooLarge:
-            raise unreadable("(more than 32 MB came; the rest was not read)") from None
-        except (Unfit, Broken) as problem:
-            why = str(problem).replace(token, HIDDEN.decode())
+        except ResponseTooLargeError:
+            raise invalid_response_error("(more than 32 MB came; the rest was not read)") from None
+        except (TransportConfigError, TransportError) as problem:
+            why = str(problem).replace(token, REDACTED.decode())
             if sending.has_begun:
-                raise broken(why) from None
-            raise not_sent(self.credentials.host, why) from None
+                raise connection_lost_error(why) from None
+            raise not_sent_error(self.credentials.host, why) from None
 
-    def _token(self) -> str:
+    def _get_token(self) -> str:
         now = self.clock()
-        if self._minted is None or not self._minted.good(now):
-            self._minted = minted(self.credentials, now)
+        if self._minted is None or not self._minted.is_valid(now):
+            self._minted = access_token(self.credentials, now)
         return self._minted.token.reveal()
 
 
-async def _aside(work: Callable[[], T], size: int) -> T:
+async def _off_loop(work: Callable[[], T], size: int) -> T:
     """Process a response; a large one in a thread, so that the server stays responsive."""
-    return work() if size <= LARGE else await anyio.to_thread.run_sync(work)
+    return work() if size <= THREAD_PARSE_BYTES else await anyio.to_thread.run_sync(work)
 
 
 @dataclass(slots=True)
-class _Sending:
+class _SendState:
     """Whether the first byte of a request was sent; set immediately before it is."""
 
-    to_do: ToDo
+    to_do: CallOptions
     has_begun: bool = False
 
     def begin(self) -> None:
         self.has_begun = True
-        if self.to_do.record:
-            self.to_do.record.started()
+        if self.to_do.write_record:
+            self.to_do.write_record.started()
 
 
-def _reconnecting(connection: str) -> tuple[Question, Question]:
+def _reconnect_requests(connection: str) -> tuple[ApiRequest, ApiRequest]:
     return (
-        Question("POST", f"/connections/{part(connection)}/reconnect", body={}),
-        Question("POST", "/connect", body={"connectionId": connection}),
+        ApiRequest("POST", f"/connections/{path_segment(connection)}/reconnect", body={}),
+        ApiRequest("POST", "/connect", body={"connectionId": connection}),
     )
 
 
-def _beginning(connector: str) -> tuple[Question, Question]:
+def _connect_requests(connector: str) -> tuple[ApiRequest, ApiRequest]:
     body = {"connectorId": connector}
-    return Question("POST", "/connect", body=body), Question("POST", "/connections", body=body)
+    return ApiRequest("POST", "/connect", body=body), ApiRequest("POST", "/connections", body=body)
 
 
 def _is_of(entry: Any, connection: str, intent: str) -> TypeGuard[Mapping[str, Any]]:
@@ -281,5 +303,5 @@ def _is_of(entry: Any, connection: str, intent: str) -> TypeGuard[Mapping[str, A
     if not is_object(entry):
         return False
     meta = entry.get("meta")
-    marked = is_object(meta) and meta.get(MARK) == intent
+    marked = is_object(meta) and meta.get(INTENT_META_KEY) == intent
     return marked and entry.get("connectionId") in (None, connection)

@@ -14,23 +14,23 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Executed, RawRequest
 from kartra_mcp.membrane.errors import (
-    KEYS,
-    LOGGED_OUT,
+    KNOWN_ERRORS,
+    LOGGED_OUT_PATTERN,
     SERVER_ERRORS,
     TOO_MANY,
     UNAUTHORIZED,
-    error_envelope,
-    kartra_error_among,
-    membrane_error,
-    without_stack,
+    find_error_envelope,
+    find_kartra_error,
+    make_membrane_error,
+    strip_stack_trace,
 )
-from kartra_mcp.membrane.lenient_json import NOTHING, decoded, text_or_json
-from kartra_mcp.membrane.responses import unreadable
+from kartra_mcp.membrane.lenient_json import NO_JSON, decode, decode_if_json
+from kartra_mcp.membrane.responses import invalid_response_error
 
-MARK = "kartra_mcp_intent"
+INTENT_META_KEY = "kartra_mcp_intent"
 """The name in a run's `meta` under which its intent stands."""
 
-LARGEST_REQUEST = 10_000_000
+MAX_REQUEST_BYTES = 10_000_000
 """Bytes; Membrane documents 10 MB."""
 
 ROOM_FOR_THE_MARK = 1_000
@@ -39,7 +39,7 @@ NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ApiRequest:
     """One request.
 
     `takes_mark`: its body may carry the intent, so that its run log can be found.
@@ -51,7 +51,7 @@ class Question:
     body: Mapping[str, Any] | None = None
     takes_mark: bool = False
 
-    def content(self, intent: str = "") -> bytes | None:
+    def encode_content(self, intent: str = "") -> bytes | None:
         """Return the body to send, with the intent if one is given.
 
         Raises:
@@ -59,18 +59,18 @@ class Question:
         """
         if self.body is None:
             return None
-        marked = {"meta": {MARK: intent}} if intent and self.takes_mark else {}
+        marked = {"meta": {INTENT_META_KEY: intent}} if intent and self.takes_mark else {}
         try:
             text = json.dumps({**self.body, **marked}, ensure_ascii=False, allow_nan=False)
             raw = text.encode()
         except ValueError:
-            raise _unfit() from None
-        if len(raw) + ROOM_FOR_THE_MARK > LARGEST_REQUEST:
-            raise _too_large()
+            raise _not_json_error() from None
+        if len(raw) + ROOM_FOR_THE_MARK > MAX_REQUEST_BYTES:
+            raise _too_large_error()
         return raw
 
 
-def part(identity: str) -> str:
+def path_segment(identity: str) -> str:
     """Return an id as one path segment.
 
     Raises:
@@ -85,7 +85,7 @@ def part(identity: str) -> str:
     return quote(identity, safe="")
 
 
-def described(request: RawRequest) -> dict[str, Any]:
+def request_payload(request: RawRequest) -> dict[str, Any]:
     """Return a raw request as the API expects it.
 
     Fields: path, method, pathParameters, query, headers, data. The values of `query` are single
@@ -99,13 +99,13 @@ def described(request: RawRequest) -> dict[str, Any]:
         said["path"] += f"?{urlencode(request.query)}"
     if request.body is not None:
         is_json = request.content_type.startswith("application/json")
-        said["data"] = text_or_json(request.body) if is_json else request.body
+        said["data"] = decode_if_json(request.body) if is_json else request.body
         headers |= {"Content-Type": request.content_type} if request.content_type else {}
     more = {"headers": headers, "pathParameters": dict(request.path_params)}
     return {name: value for name, value in (said | more).items() if value != {}}
 
 
-def read_answer(status: int, body: bytes) -> Any:
+def parse_response(status: int, body: bytes) -> Any:
     """Return the value of a response.
 
     Raises:
@@ -113,28 +113,28 @@ def read_answer(status: int, body: bytes) -> Any:
             if a listed key or the status 429 proves it, and never for a 5xx.
     """
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff").strip()
-    value = decoded(text)
+    value = decode(text)
     if status not in OK:
-        raise _failed(status, text, value)
-    if value is NOTHING:
-        raise unreadable(text)
-    envelope = error_envelope(value)
+        raise _make_error(status, text, value)
+    if value is NO_JSON:
+        raise invalid_response_error(text)
+    envelope = find_error_envelope(value)
     if envelope is not None:
-        raise _in_our_words(membrane_error(envelope))
+        raise _reword_login_error(make_membrane_error(envelope))
     return value
 
 
-def without(body: bytes, secret: str, instead: bytes) -> bytes:
+def redact(body: bytes, secret: str, instead: bytes) -> bytes:
     """Return a body without a secret in any of its JSON spellings.
 
     A server that escapes `/` or `=` returns what a search for the secret itself does not find.
     """
     body = body.replace(secret.encode(), instead)
-    return _spelt(secret).sub(instead, body) if b"\\" in body else body
+    return _secret_pattern(secret).sub(instead, body) if b"\\" in body else body
 
 
 @lru_cache(maxsize=1)
-def _spelt(secret: str) -> re.Pattern[bytes]:
+def _secret_pattern(secret: str) -> re.Pattern[bytes]:
     letters = (
         rf"(?:{re.escape(letter)}|\\u(?i:{ord(letter):04x})|\\{re.escape(letter)})"
         for letter in secret
@@ -142,26 +142,28 @@ def _spelt(secret: str) -> re.Pattern[bytes]:
     return re.compile("".join(letters).encode())
 
 
-def _failed(status: int, text: str, value: Any) -> KartraMCPError:
-    envelope = None if value is NOTHING else error_envelope(value, exit_code=1)
+def _make_error(status: int, text: str, value: Any) -> KartraMCPError:
+    envelope = None if value is NO_JSON else find_error_envelope(value, exit_code=1)
     if envelope is None:
         ran = is_object(value) and bool(value.keys() & {"output", "actionRunId"})
-        return _in_our_words(kartra_error_among([value]) or _bare(status, text, ran=ran))
+        return _reword_login_error(
+            find_kartra_error([value]) or _make_bare_error(status, text, ran=ran)
+        )
     if status >= SERVER_ERRORS:
         # Whatever key stands in it, a server that failed proves nothing.
         failed = {"type": "internal", "message": f"HTTP status {status}"}
         envelope = {**failed, "causedByError": envelope}
-    return _in_our_words(membrane_error(envelope))
+    return _reword_login_error(make_membrane_error(envelope))
 
 
-def _bare(status: int, text: str, *, ran: bool) -> KartraMCPError:
-    detail = {"status": status, "output": without_stack(text) or "(nothing)"}
+def _make_bare_error(status: int, text: str, *, ran: bool) -> KartraMCPError:
+    detail = {"status": status, "output": strip_stack_trace(text) or "(nothing)"}
     if status == TOO_MANY and not ran:
-        known = KEYS["rate_limit_exceeded"]
+        known = KNOWN_ERRORS["rate_limit_exceeded"]
         return UpstreamError(
             known.code, known.message, known.remedy, executed=Executed.NO, detail=detail
         )
-    if status == UNAUTHORIZED or LOGGED_OUT.search(text[:2000]):
+    if status == UNAUTHORIZED or LOGGED_OUT_PATTERN.search(text[:2000]):
         return UpstreamError("not_logged_in", "", "", detail=detail)
     return UpstreamError(
         "membrane_error",
@@ -172,7 +174,7 @@ def _bare(status: int, text: str, *, ran: bool) -> KartraMCPError:
     )
 
 
-def _in_our_words(problem: KartraMCPError) -> KartraMCPError:
+def _reword_login_error(problem: KartraMCPError) -> KartraMCPError:
     """Return an error in words for the API, which has no program to log in to."""
     if problem.code == "not_logged_in":
         problem.message = "Membrane's API does not take these credentials, or no longer."
@@ -184,30 +186,30 @@ def _in_our_words(problem: KartraMCPError) -> KartraMCPError:
     return problem
 
 
-def not_sent(host: str, why: str) -> UpstreamError:
+def not_sent_error(host: str, why: str) -> UpstreamError:
     """Return the error for a request that ended before anything was sent: nothing was executed."""
     return UpstreamError(
         "membrane_error",
         f"Membrane's API at {host} could not be reached; nothing was sent.",
         "Check the network and MEMBRANE_API_URI, then repeat the call.",
         executed=Executed.NO,
-        detail={"reason": without_stack(why, 200)},
+        detail={"reason": strip_stack_trace(why, 200)},
         answered=False,
     )
 
 
-def broken(why: str) -> UpstreamError:
+def connection_lost_error(why: str) -> UpstreamError:
     """Return the error for a connection that broke after the first byte was sent."""
     return UpstreamError(
         "membrane_error",
         "The connection to Membrane's API ended before an answer had come.",
         "If this was a write, look in Kartra before repeating it.",
-        detail={"reason": without_stack(why, 200)},
+        detail={"reason": strip_stack_trace(why, 200)},
         answered=False,
     )
 
 
-def timed_out(*, write: bool) -> UpstreamError:
+def timed_out_error(*, write: bool) -> UpstreamError:
     """Return the error for a passed deadline; `write`: a part of a write had been sent."""
     return UpstreamError(
         "timed_out",
@@ -219,7 +221,7 @@ def timed_out(*, write: bool) -> UpstreamError:
     )
 
 
-def _unfit() -> RefusedError:
+def _not_json_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         "The arguments hold a number or a character that JSON does not have.",
@@ -227,7 +229,7 @@ def _unfit() -> RefusedError:
     )
 
 
-def _too_large() -> RefusedError:
+def _too_large_error() -> RefusedError:
     return RefusedError(
         "input_too_large",
         "The arguments are larger than the 10 MB that Membrane takes.",

@@ -23,16 +23,16 @@ from kartra_mcp import __version__
 if TYPE_CHECKING:
     import aiohttp
 
-LARGEST = 32 * 1024 * 1024
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """Bytes of an answer, unpacked, beyond which it is given up; Membrane documents 30 MB."""
 
-KEPT_OPEN = 4.0
+KEEPALIVE_SECONDS = 4.0
 """Seconds that an idle connection is kept. Servers on Node close theirs after 5."""
 
 _TRIES = 5
 """Connections that are tried where something came unasked: what greets does so on each."""
 
-LONGEST_LINE = 64 * 1024
+MAX_LINE_BYTES = 64 * 1024
 """Bytes of one header of an answer."""
 
 UNUSABLE = (
@@ -49,24 +49,24 @@ HEADERS = {
 }
 
 
-class Unfit(Exception):
+class TransportConfigError(Exception):
     """A proxy or certificate file that the environment configures cannot be used."""
 
 
-class Broken(Exception):
+class TransportError(Exception):
     """No complete response. Its text is the library's own, for `detail`."""
 
 
-class _Unasked(Exception):
+class _UnsolicitedData(Exception):
     """Unsolicited data arrived on a kept connection."""
 
 
-class TooLarge(Exception):
-    """The response is larger than `LARGEST`; the rest was not read."""
+class ResponseTooLargeError(Exception):
+    """The response is larger than `MAX_RESPONSE_BYTES`; the rest was not read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """Request to send. `fresh`: on its own connection, which is closed afterwards.
 
     `on_sending` is called once, immediately before the first byte is sent.
@@ -82,7 +82,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class HTTP:
+class HttpTransport:
     """Connections to one address.
 
     Args:
@@ -96,7 +96,7 @@ class HTTP:
         default_factory=dict[bool, "aiohttp.ClientSession"]
     )
 
-    async def exchange(self, request: Request) -> tuple[int, bytes]:
+    async def exchange(self, request: HttpRequest) -> tuple[int, bytes]:
         """Return status and decoded body of the response.
 
         Raises:
@@ -106,69 +106,71 @@ class HTTP:
             # A fifth of a second, in which the first tools/list is to be answered.
             await anyio.to_thread.run_sync(import_module, "aiohttp")
         for _ in range(_TRIES):
-            with suppress(_Unasked):  # nothing was sent, and that connection is gone
-                return await self._exchanged(request)
-        raise Broken("what came on every connection was not asked for: this is no HTTP server")
+            with suppress(_UnsolicitedData):  # nothing was sent, and that connection is gone
+                return await self._exchange(request)
+        raise TransportError(
+            "what came on every connection was not asked for: this is no HTTP server"
+        )
 
-    async def _exchanged(self, request: Request) -> tuple[int, bytes]:
+    async def _exchange(self, request: HttpRequest) -> tuple[int, bytes]:
         from aiohttp import ClientConnectorCertificateError, ClientError
 
         try:
-            sent = self._session(fresh=request.fresh).request(
+            sent = self._get_session(fresh=request.fresh).request(
                 request.method,
-                self._url(request),
+                self._make_url(request),
                 data=request.content,
                 headers={"Authorization": f"Bearer {request.token}"},
                 allow_redirects=False,
-                proxy=None if self.is_here else proxy_for(self.address),
+                proxy=None if self.is_here else find_proxy(self.address),
                 trace_request_ctx=request.on_sending,
             )
             async with sent as answer:
-                return answer.status, await _whole(answer)
+                return answer.status, await _read_body(answer)
         except ClientConnectorCertificateError as problem:  # a ValueError too
-            raise Broken(_named(problem)) from None
+            raise TransportError(_describe_cause(problem)) from None
         except ValueError as problem:  # also aiohttp's InvalidURL: the proxy's address is none
-            raise Unfit(f"{type(problem).__name__}: {UNUSABLE}") from None
+            raise TransportConfigError(f"{type(problem).__name__}: {UNUSABLE}") from None
         except (ClientError, OSError) as problem:
-            raise Broken(_named(problem)) from None
+            raise TransportError(_describe_cause(problem)) from None
 
     async def close(self) -> None:
         for session in self._sessions.values():
             await session.close()
 
-    def _url(self, request: Request) -> Any:
+    def _make_url(self, request: HttpRequest) -> Any:
         from yarl import URL
 
         question = f"?{urlencode(request.query)}" if request.query else ""
         return URL(f"{self.address}{request.path}{question}", encoded=True)
 
-    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
+    def _get_session(self, *, fresh: bool) -> aiohttp.ClientSession:
         """Return the session, created on first use in the event loop that it lives in."""
         if fresh not in self._sessions:
-            self._sessions[fresh] = self._made(fresh=fresh)
+            self._sessions[fresh] = self._make_session(fresh=fresh)
         return self._sessions[fresh]
 
-    def _made(self, *, fresh: bool) -> aiohttp.ClientSession:
+    def _make_session(self, *, fresh: bool) -> aiohttp.ClientSession:
         import aiohttp
 
         return aiohttp.ClientSession(
-            request_class=_asking(),
+            request_class=_request_class(),
             connector=aiohttp.TCPConnector(
                 limit=0,  # `turns` says how many at once
-                ssl=True if self.is_here else _certificates(),
+                ssl=True if self.is_here else _load_certificates(),
                 force_close=fresh,
-                keepalive_timeout=None if fresh else KEPT_OPEN,
+                keepalive_timeout=None if fresh else KEEPALIVE_SECONDS,
             ),
             headers=HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the call has its own
-            trace_configs=[_tracing()],
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
+            trace_configs=[_trace_config()],
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
         )
 
 
-def proxy_for(address: str) -> str | None:
+def find_proxy(address: str) -> str | None:
     """Return the proxy that the environment configures for an address, including ALL_PROXY.
 
     Raises:
@@ -184,13 +186,13 @@ def proxy_for(address: str) -> str | None:
         return f"http://{found}"
     if scheme.lower() not in {"http", "https"}:
         known = scheme if scheme.isalnum() else "that"
-        raise Unfit(
+        raise TransportConfigError(
             f"a proxy by {known} (HTTPS_PROXY, ALL_PROXY) is not spoken; http and https are"
         )
     return found
 
 
-def _named(problem: Exception) -> str:
+def _describe_cause(problem: Exception) -> str:
     """Return what broke.
 
     For a proxy's response only its status, since its address has a password.
@@ -202,17 +204,17 @@ def _named(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
-def _certificates() -> Any:
+def _load_certificates() -> Any:
     """Return the authorities configured on this machine, else the bundled ones."""
     import httpx2
 
     try:
         return httpx2.create_ssl_context()
     except Exception as problem:  # noqa: BLE001  whatever stands in SSL_CERT_FILE
-        raise Unfit(f"{type(problem).__name__}: {UNUSABLE}") from None
+        raise TransportConfigError(f"{type(problem).__name__}: {UNUSABLE}") from None
 
 
-def _asking() -> type[aiohttp.ClientRequest]:
+def _request_class() -> type[aiohttp.ClientRequest]:
     """Refuse to send on a kept connection that received unsolicited data."""
     from aiohttp import ClientRequest, ClientResponse
 
@@ -220,13 +222,13 @@ def _asking() -> type[aiohttp.ClientRequest]:
         async def send(self, conn: Any) -> ClientResponse:
             if conn.protocol is None or conn.protocol.should_close:
                 conn.close()
-                raise _Unasked
+                raise _UnsolicitedData
             return await super().send(conn)
 
     return Asking
 
 
-def _tracing() -> aiohttp.TraceConfig:
+def _trace_config() -> aiohttp.TraceConfig:
     """Return a trace that reports `headers_sent` immediately before; not for a proxy's CONNECT."""
     from aiohttp import TraceConfig
 
@@ -238,10 +240,10 @@ def _tracing() -> aiohttp.TraceConfig:
     return tracing
 
 
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
-        if len(body) > LARGEST:
-            raise TooLarge
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise ResponseTooLargeError
     return bytes(body)

@@ -13,14 +13,14 @@ from kartra_mcp.core.errors import RefusedError
 
 
 @dataclass(slots=True)
-class Unfinished:
+class RunningCalls:
     """Running calls; some of them finish even if their caller is cancelled."""
 
     _scopes: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
 
     @contextmanager
-    def kept(self, finish: bool) -> Generator[None]:  # noqa: FBT001
-        """Track one call. The block is left early, without an error, if `end_all` ended it."""
+    def track(self, finish: bool) -> Generator[None]:  # noqa: FBT001
+        """Track one call. The block is left early, without an error, if `cancel_all` ended it."""
         with anyio.CancelScope(shield=finish) as scope:
             self._scopes.add(scope)
             try:
@@ -28,12 +28,12 @@ class Unfinished:
             finally:
                 self._scopes.discard(scope)
 
-    def end_all(self) -> None:
+    def cancel_all(self) -> None:
         for scope in tuple(self._scopes):
             scope.cancel()
 
 
-class Pace:
+class TokenBucket:
     """Token bucket: so many calls a second, with a burst of one second, in order of arrival.
 
     Args:
@@ -45,25 +45,25 @@ class Pace:
         self._bucket = max(rate, 1.0) * self._interval
         self._empty_at = 0.0
 
-    def wait(self, now: float) -> float:
+    def reserve(self, now: float) -> float:
         """Reserve the next call; return the seconds to wait for it."""
         self._empty_at = max(self._empty_at, now) + self._interval
         return max(0.0, self._empty_at - now - self._bucket)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release a reservation that was not used."""
         self._empty_at -= self._interval
 
 
-class Turns:
+class CallLimiter:
     """Limits of concurrent programs and of calls a second; others wait in order."""
 
     def __init__(self, places: int, rate: float = 0.0) -> None:
         self._places = anyio.CapacityLimiter(places)
-        self._pace = Pace(rate)
+        self._pace = TokenBucket(rate)
 
     @asynccontextmanager
-    async def take(
+    async def slot(
         self, deadline: Deadline, *, write: bool, paced: bool = False
     ) -> AsyncGenerator[None]:
         """Hold a slot; `paced` calls are rate limited.
@@ -74,16 +74,16 @@ class Turns:
         token = object()
         held = False
         try:
-            held = await self._place(token, deadline)
+            held = await self._acquire_slot(token, deadline)
             if not held:
-                raise _waited_too_long(write=write)
+                raise _no_slot_error(write=write)
             await self._throttle(deadline, write=write, paced=paced)
             yield
         finally:
             if held:
                 self._places.release_on_behalf_of(token)
 
-    async def _place(self, token: object, deadline: Deadline) -> bool:
+    async def _acquire_slot(self, token: object, deadline: Deadline) -> bool:
         """Return whether a slot was free in time; a free one costs no iteration of the loop."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
@@ -95,16 +95,16 @@ class Turns:
         return True
 
     async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
-        wait = self._pace.wait(anyio.current_time()) if paced else 0.0
+        wait = self._pace.reserve(anyio.current_time()) if paced else 0.0
         if not deadline.allows_start(write, after=wait):
             if paced:
-                self._pace.give_back()
-            raise _waited_too_long(write=write)
+                self._pace.release()
+            raise _no_slot_error(write=write)
         if wait:
             await anyio.sleep(wait)
 
 
-def _waited_too_long(*, write: bool) -> RefusedError:
+def _no_slot_error(*, write: bool) -> RefusedError:
     return RefusedError(
         "not_enough_time" if write else "timed_out",
         "Other calls were running until too little time was left; nothing was started.",

@@ -14,12 +14,12 @@ import anyio
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.membrane.responses import cursor, items
+from kartra_mcp.membrane.responses import get_cursor, list_items
 
 PAGE = 1000
-MOST_PAGES = 50
-IGNORED_PAGE = 10
-INTENTS = (
+MAX_PAGES = 50
+DEFAULT_PAGE_SIZE = 10
+FALLBACK_SEARCHES = (
     "get lead details",
     "create or edit a lead",
     "assign or remove a tag",
@@ -40,34 +40,34 @@ _NO_USE_ASKING_AGAIN = frozenset(
 )
 _NO_MORE_PAGES = frozenset({"not_logged_in", "program_missing"})
 
-Ask = Callable[[Mapping[str, str]], Awaitable[Any]]
+FetchPage = Callable[[Mapping[str, str]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class ActionList:
     """Entries of `action list` as received; `complete` unless searches replaced the list.
 
-    `lost`: a page or a search failed, so existing actions may be missing.
+    `partial`: a page or a search failed, so existing actions may be missing.
     """
 
     entries: tuple[Any, ...]
     complete: bool = True
-    lost: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Result of reading pages; `whole` unless a page repeated or there was no end.
+    """Result of reading pages; `complete` unless a page repeated or there was no end.
 
-    `lost`: a page after the first failed.
+    `partial`: a page after the first failed.
     """
 
     entries: tuple[Any, ...]
-    whole: bool = False
-    lost: bool = False
+    complete: bool = False
+    partial: bool = False
 
 
-async def all_actions(ask: Ask) -> ActionList:
+async def list_actions(ask: FetchPage) -> ActionList:
     """Return all actions of a connection, however the server pages.
 
     Raises:
@@ -75,52 +75,54 @@ async def all_actions(ask: Ask) -> ActionList:
     """
     limit = {"limit": str(PAGE)}
     try:
-        found = await pages(ask, limit)
+        found = await read_pages(ask, limit)
     except KartraMCPError as problem:
         if problem.code in _NO_USE_ASKING_AGAIN:
             raise
         limit = {}
-        found = await _unlimited(ask)
-    if found.whole and len(found.entries) != IGNORED_PAGE:
+        found = await _list_without_limit(ask)
+    if found.complete and len(found.entries) != DEFAULT_PAGE_SIZE:
         return ActionList(found.entries)
-    searched = await _searched(ask, limit, need=not found.entries)
-    lost = found.lost or searched.lost
-    return ActionList(joined([*found.entries, *searched.entries]), complete=False, lost=lost)
+    searched = await _search_all(ask, limit, need=not found.entries)
+    lost = found.partial or searched.partial
+    return ActionList(
+        deduplicate([*found.entries, *searched.entries]), complete=False, partial=lost
+    )
 
 
-async def pages(ask: Ask, parameters: Mapping[str, str]) -> Pages:
+async def read_pages(ask: FetchPage, parameters: Mapping[str, str]) -> Pages:
     """Return every page of a list, until there is no cursor or a page has nothing new."""
     entries: list[Any] = []
     seen: set[str] = set()
     at: str | None = None
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         try:
             value = await ask({**parameters, **({"cursor": at} if at else {})})
-            fresh = [entry for entry in items(value) if _is_new(entry, seen)]
+            fresh = [entry for entry in list_items(value) if _is_new(entry, seen)]
         except KartraMCPError as problem:
             if at is None or problem.code in _NO_MORE_PAGES:
                 raise
-            return Pages(tuple(entries), lost=True)
+            return Pages(tuple(entries), partial=True)
         entries += fresh
-        at = cursor(value)
+        at = get_cursor(value)
         if at is None:
-            return Pages(tuple(entries), whole=True)
+            return Pages(tuple(entries), complete=True)
         if not fresh:
             break
     return Pages(tuple(entries))
 
 
-async def _unlimited(ask: Ask) -> Pages:
+async def _list_without_limit(ask: FetchPage) -> Pages:
     """Return the list of a program that rejects a limit; nothing if it also requires an intent."""
     try:
-        return await pages(ask, {})
+        return await read_pages(ask, {})
     except KartraMCPError as problem:
         if problem.code in _NO_USE_ASKING_AGAIN:
             raise
         return Pages(())
 
 
-async def _searched(ask: Ask, limit: Mapping[str, str], *, need: bool) -> Pages:
+async def _search_all(ask: FetchPage, limit: Mapping[str, str], *, need: bool) -> Pages:
     """Return the results of all intents, requested in parallel; a failed intent adds nothing.
 
     Raises:
@@ -131,31 +133,31 @@ async def _searched(ask: Ask, limit: Mapping[str, str], *, need: bool) -> Pages:
 
     async def search(intent: str) -> None:
         try:
-            answers.extend(items(await ask({**limit, "intent": intent})))
+            answers.extend(list_items(await ask({**limit, "intent": intent})))
         except KartraMCPError as problem:
             failures.append(problem)
 
     async with anyio.create_task_group() as asking:
-        for intent in INTENTS:
+        for intent in FALLBACK_SEARCHES:
             asking.start_soon(search, intent)
-    if need and len(failures) == len(INTENTS):
+    if need and len(failures) == len(FALLBACK_SEARCHES):
         raise failures[0]
-    return Pages(tuple(answers), lost=bool(failures))
+    return Pages(tuple(answers), partial=bool(failures))
 
 
-def joined(entries: Sequence[Any]) -> tuple[Any, ...]:
+def deduplicate(entries: Sequence[Any]) -> tuple[Any, ...]:
     """Merge the entries of several lists, each action once: as it came first."""
     seen: set[str] = set()
     return tuple(entry for entry in entries if _is_new(entry, seen))
 
 
-def identity_of(entry: Any) -> str:
+def element_id(entry: Any) -> str:
     """Return the id of a listed element, else its key, else ""."""
     return str(entry.get("id") or entry.get("key") or "") if is_object(entry) else ""
 
 
 def _is_new(entry: Any, seen: set[str]) -> bool:
-    identity = identity_of(entry)
+    identity = element_id(entry)
     if identity and identity in seen:
         return False
     seen.add(identity)

@@ -14,61 +14,61 @@ from kartra_mcp.core.models import ActionResult, Executed
 from kartra_mcp.kartra.errors import find_error
 from kartra_mcp.membrane.errors import (
     CLIENT_ERRORS,
-    LOGGED_OUT,
-    http_status,
-    identity,
-    membrane_error,
-    without_stack,
+    LOGGED_OUT_PATTERN,
+    make_membrane_error,
+    parse_http_status,
+    safe_id,
+    strip_stack_trace,
 )
-from kartra_mcp.membrane.lenient_json import text_or_json
+from kartra_mcp.membrane.lenient_json import decode_if_json
 
 
-def unreadable(text: str) -> KartraMCPError:
+def invalid_response_error(text: str) -> KartraMCPError:
     return UpstreamError(
         "unreadable_answer",
         "Membrane's answer could not be understood.",
         "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
-        detail={"output": without_stack(text) or "(nothing was printed)"},
+        detail={"output": strip_stack_trace(text) or "(nothing was printed)"},
         answered=False,
     )
 
 
-def items(value: Any) -> list[Any]:
+def list_items(value: Any) -> list[Any]:
     """Return the items of a list: `{items}`, `{output: {items}}` or a bare list."""
     inner = value.get("output", value) if is_object(value) else value
     found = inner.get("items") if is_object(inner) else inner
     if not is_array(found):
-        raise unreadable(json.dumps(value)[:600])
+        raise invalid_response_error(json.dumps(value)[:600])
     return found
 
 
-def cursor(value: Any) -> str | None:
+def get_cursor(value: Any) -> str | None:
     """Return the opaque cursor of a list's next page, None on the last."""
     inner = value.get("output", value) if is_object(value) else value
     found = inner.get("cursor") if is_object(inner) else None
     return found if isinstance(found, str) and found else None
 
 
-def run_reply(value: Any) -> ActionResult:
+def parse_run(value: Any) -> ActionResult:
     """Return the result of `action run`: `{output, actionRunId}` or a bare value.
 
     Raises:
         KartraMCPError: the output is the app's HTTP response, with headers, and a failure.
     """
-    for answer in _unwrapped(value):
-        status = http_status(answer) if is_object(answer) and "headers" in answer else None
+    for answer in _unwrap(value):
+        status = parse_http_status(answer) if is_object(answer) and "headers" in answer else None
         if status is not None and status >= CLIENT_ERRORS:
             link = {"type": "connection", "message": f"HTTP status {status}"}
-            raise membrane_error({**value, **link, "data": {"response": answer}})
+            raise make_membrane_error({**value, **link, "data": {"response": answer}})
     if is_object(value) and ("actionRunId" in value or set(value) == {"output"}):
         run_id = value.get("actionRunId")
         rest = {k: v for k, v in value.items() if k != "actionRunId"}
         result = value.get("output", rest or None)
-        return ActionResult(result, identity(run_id) if run_id else None)
+        return ActionResult(result, safe_id(run_id) if run_id else None)
     return ActionResult(value)
 
 
-def logged_in(value: Any) -> bool | None:
+def parse_login(value: Any) -> bool | None:
     """Return what `status` reports about the login; None if it reports nothing."""
     inner = value.get("output", value) if is_object(value) else value
     told = inner if is_object(inner) else {}
@@ -77,13 +77,13 @@ def logged_in(value: Any) -> bool | None:
     if found is not None:
         return found
     said = next((t for t in (inner, told.get("status"), told.get("login")) if _is_text(t)), "")
-    if LOGGED_OUT.search(said):
+    if LOGGED_OUT_PATTERN.search(said):
         return False
     return True if re.search(r"(?i)\blogged in\b", said) else None
 
 
 @dataclass(frozen=True, slots=True)
-class HTTPReply:
+class ProxyResponse:
     """Result of `request`: the body, and the status if the program reported it."""
 
     body: Any
@@ -96,35 +96,35 @@ class RunLog:
 
     id: str
     reply: ActionResult | None = None
-    problem: KartraMCPError | None = None
+    error: KartraMCPError | None = None
 
 
-def read_run_log(entry: Mapping[str, Any]) -> RunLog:
+def parse_run_log(entry: Mapping[str, Any]) -> RunLog:
     """Parse one entry of the run logs."""
-    number = identity(entry.get("id") or "")
+    number = safe_id(entry.get("id") or "")
     try:
         if entry.get("status") == "success" and "output" in entry:
             answer = {"output": entry["output"], "actionRunId": number}
-            return RunLog(number, run_reply(answer))
+            return RunLog(number, parse_run(answer))
     except KartraMCPError as problem:
-        return RunLog(number, problem=problem)
+        return RunLog(number, error=problem)
     error = entry.get("error")
     if entry.get("status") == "error" and is_object(error):
-        return RunLog(number, problem=membrane_error(error))
+        return RunLog(number, error=make_membrane_error(error))
     return RunLog(number)
 
 
-def request_reply(value: Any) -> HTTPReply:
+def parse_proxy_response(value: Any) -> ProxyResponse:
     """Parse `{status, headers, body|data}`, wrapped or not; else the value is the body itself."""
-    for found in (value, *_unwrapped(value)):
+    for found in (value, *_unwrap(value)):
         if is_object(found) and not found.keys().isdisjoint(("body", "data", "headers")):
-            status = http_status(found)
+            status = parse_http_status(found)
             if status is not None:
-                return HTTPReply(text_or_json(found.get("body", found.get("data"))), status)
-    return HTTPReply(text_or_json(value))
+                return ProxyResponse(decode_if_json(found.get("body", found.get("data"))), status)
+    return ProxyResponse(decode_if_json(value))
 
 
-def _unwrapped(value: Any) -> list[Any]:
+def _unwrap(value: Any) -> list[Any]:
     if not is_object(value) or len(value.keys() - {"actionRunId"}) != 1:
         return []
     return [value[name] for name in ("output", "response") if name in value]
@@ -140,7 +140,7 @@ OK = range(200, 300)
 TOO_MANY = 429
 
 
-def raise_for_status(answer: HTTPReply, *, write: bool) -> None:
+def raise_for_status(answer: ProxyResponse, *, write: bool) -> None:
     """Raise for an HTTP status that is a failure; an error in the body is more specific."""
     if answer.status is None or answer.status in OK:
         return

@@ -12,7 +12,7 @@ from kartra_mcp.account.snapshot import Served
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection, Gate, Risk
-from kartra_mcp.membrane.client import Program
+from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.onboarding.doctor import api_explanations
 from kartra_mcp.onboarding.doctor.findings import Finding, after, failed, ok, skipped, warning
 from kartra_mcp.policy import gates, risk
@@ -104,21 +104,21 @@ def no_program(problem: KartraMCPError, idle: str) -> Finding:
     return failed("program", problem.message, problem.remedy)
 
 
-def program(way: Way, said: Program | KartraMCPError, *, on_short_path: bool) -> Finding | None:
+def program(way: Way, said: ProgramInfo | KartraMCPError, *, on_short_path: bool) -> Finding | None:
     """What `--version` proves; None where only the next step tells."""
     if isinstance(said, KartraMCPError):
         if said.code in ("program_missing", "internal_error"):
             return failed("program", said.message, said.remedy)
         return None
-    if said.known is None:
+    if said.is_membrane is None:
         return None
-    if not said.known:
+    if not said.is_membrane:
         return _wrong(way, said)
     return _right(way, said, on_short_path=on_short_path)
 
 
 def program_then(
-    way: Way, said: Program | KartraMCPError, served: Served, *, on_short_path: bool
+    way: Way, said: ProgramInfo | KartraMCPError, served: Served, *, on_short_path: bool
 ) -> Finding:
     """The same, after it was asked for the connections."""
     problem = served.problem
@@ -126,20 +126,20 @@ def program_then(
     if problem and problem.code == "program_missing":
         return failed("program", problem.message, problem.remedy)
     if problem and problem.code == "wrong_program":
-        return _wrong(way, Program() if slow else said)
+        return _wrong(way, ProgramInfo() if slow else said)
     if slow and (problem is None or problem.code == "timed_out") and served.confirmed_at is None:
         return failed(
             "program",
             f"The program {way.command} does not answer: it hangs, even at `--version`.",
             way.mend("Run `membrane --version` in a terminal to see what it waits for."),
         )
-    if served.program and served.program.known:
+    if served.program and served.program.is_membrane:
         return _right(way, served.program, on_short_path=on_short_path)
     says = f"{way.command} answers, but not with a version: whether it is Membrane's is open."
     return warning("program", says, "`npm install -g @membranehq/cli` installs the newest.")
 
 
-def _right(way: Way, said: Program, *, on_short_path: bool) -> Finding:
+def _right(way: Way, said: ProgramInfo, *, on_short_path: bool) -> Finding:
     if way.door:
         return ok("program", f"None is needed: {way.command} is asked.")
     says = f"{way.command}, version {said.version or 'not told'}"
@@ -152,13 +152,13 @@ def _right(way: Way, said: Program, *, on_short_path: bool) -> Finding:
     )
 
 
-def _wrong(way: Way, said: Program) -> Finding:
+def _wrong(way: Way, said: ProgramInfo) -> Finding:
     version = f", version {said.version}" if said.version else ""
     return failed(
         "program",
         f"{way.command} is called membrane{version}, but is not Membrane's command line.",
         way.mend("`npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to its full path."),
-        said.said,
+        said.output,
     )
 
 

@@ -55,7 +55,9 @@ def is_on_short_path(settings: Settings) -> bool:
     if settings.sandbox or settings.platform == "win32":
         return True
     try:
-        found = executable.resolve(settings.membrane, SHORT_PATH, settings.platform, settings.home)
+        found = executable.find_executable(
+            settings.membrane, SHORT_PATH, settings.platform, settings.home
+        )
     except KartraMCPError:
         return False
     return found == find_program(settings)
@@ -74,7 +76,7 @@ def idle_program(settings: Settings) -> str:
 def _node_on(path: str, settings: Settings) -> str | None:
     """Node in a folder of this PATH, or in a usual one."""
     here = (sys.executable,)
-    return shutil.which("node", path=executable.path_with(here, path, home=settings.home))
+    return shutil.which("node", path=executable.search_path(here, path, home=settings.home))
 
 
 def _needs_node(command: tuple[str, ...]) -> bool:

@@ -19,8 +19,8 @@ from kartra_mcp.app.composition import Composed, compose
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, describe_exception
-from kartra_mcp.membrane.cli_client import CLI
-from kartra_mcp.membrane.client import Program
+from kartra_mcp.membrane.cli_client import CliClient
+from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.membrane.executable import PROGRAM
 from kartra_mcp.onboarding.doctor import explanations
 from kartra_mcp.onboarding.doctor.api_explanations import door
@@ -108,7 +108,7 @@ def _copied(settings: Settings) -> Generator[Settings]:
 async def _steps(settings: Settings, made: Composed, line: Line) -> None:
     line.busy("Looking for Node.js and Membrane's program")
     membrane = made.membrane
-    if not isinstance(membrane, CLI):
+    if not isinstance(membrane, CliClient):
         line.tell(ok("node", "Node.js is not needed: Membrane is asked by its API."))
         await _program_and_on(settings, made, line, await _version(settings, made))
         return
@@ -128,7 +128,7 @@ async def _steps(settings: Settings, made: Composed, line: Line) -> None:
         line.all(skipped(after("program"), "program"))
         return
     said = await _version(settings, made)
-    runs = not isinstance(said, KartraMCPError) and said.known is True
+    runs = not isinstance(said, KartraMCPError) and said.is_membrane is True
     found = explanations.node(node, settings.platform, program_runs=runs)
     line.tell(found)
     if found.state == "failed":
@@ -138,7 +138,7 @@ async def _steps(settings: Settings, made: Composed, line: Line) -> None:
 
 
 async def _program_and_on(
-    settings: Settings, made: Composed, line: Line, said: Program | KartraMCPError
+    settings: Settings, made: Composed, line: Line, said: ProgramInfo | KartraMCPError
 ) -> None:
     way = _way(settings, made)
     short = way.door is not None or is_on_short_path(settings)
@@ -155,7 +155,7 @@ async def _program_and_on(
         return
     asked = served.login
     if served.confirmed_at is None and asked is None:
-        asked = await made.membrane.logged_in(_within(LOGIN, settings))
+        asked = await made.membrane.is_logged_in(_within(LOGIN, settings))
     found = explanations.login_and_on(way, served, asked=asked)
     line.all(found)
     if not any(finding.step == "read" for finding in found):
@@ -163,9 +163,9 @@ async def _program_and_on(
         line.tell(await _read(made, way))
 
 
-async def _version(settings: Settings, made: Composed) -> Program | KartraMCPError:
+async def _version(settings: Settings, made: Composed) -> ProgramInfo | KartraMCPError:
     try:
-        return await made.membrane.program(_within(VERSION, settings))
+        return await made.membrane.get_program(_within(VERSION, settings))
     except KartraMCPError as problem:
         return problem
 
@@ -200,7 +200,7 @@ def _way(settings: Settings, made: Composed) -> Way:
         reset = f"`kartra-mcp sandbox reset{settings.cli_flags.replace(' --sandbox', '')}`"
         return Way("The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new.")
     membrane = made.membrane
-    if not isinstance(membrane, CLI) or isinstance(membrane.command, KartraMCPError):
+    if not isinstance(membrane, CliClient) or isinstance(membrane.command, KartraMCPError):
         return Way(made.tools.program, PROGRAM, door=door(settings))
     typed = shutil.which(PROGRAM, path=settings.environment.get("PATH", ""))
     command = shlex.join(membrane.command)

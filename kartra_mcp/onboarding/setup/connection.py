@@ -18,7 +18,7 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.state_dir import StateDir
-from kartra_mcp.membrane.cli_client import CLI
+from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.login import headless
 from kartra_mcp.onboarding.setup.prompts import AGAIN
@@ -62,7 +62,7 @@ def connect(setup: Setup) -> None:
 def _listed(setup: Setup) -> tuple[Connection, ...]:
     with setup.person.waits("Looking for your Kartra connections …"):
         return subprocesses.verb(
-            setup.settings, lambda membrane: membrane.connections(Deadline.after(ANSWER))
+            setup.settings, lambda membrane: membrane.list_connections(Deadline.after(ANSWER))
         )
 
 
@@ -90,7 +90,7 @@ def _ours(known: Iterable[Connection]) -> list[Connection]:
     return [c for c in known if is_kartra(c) and c.state != "ARCHIVED"]
 
 
-def _account(membrane: CLI, settings: Settings) -> Account:
+def _account(membrane: CliClient, settings: Settings) -> Account:
     return Account(membrane, StateDir(settings.state_dir), wanted=None, own=frozenset())
 
 
@@ -127,7 +127,7 @@ def _new(setup: Setup) -> Connection:
     """Begin a connection of Kartra's connector."""
     with setup.person.waits("Looking for Kartra's connector …"):
         connector = subprocesses.verb(
-            setup.settings, lambda membrane: membrane.connector(Deadline.after(ANSWER))
+            setup.settings, lambda membrane: membrane.find_connector(Deadline.after(ANSWER))
         )
     if connector is None:
         raise RefusedError(
@@ -151,12 +151,12 @@ def _new(setup: Setup) -> Connection:
 
 
 async def _found_or_begun(
-    membrane: CLI, *, settings: Settings, connector: str
+    membrane: CliClient, *, settings: Settings, connector: str
 ) -> tuple[list[Connection], Connection | None]:
     """Kartra connections that are there after all; a new one only where there is none."""
     account = _account(membrane, settings)
     async with alone(settings.state_dir, Deadline.after(ANSWER)):
-        there = _ours(await membrane.connections(Deadline.after(ANSWER)))
+        there = _ours(await membrane.list_connections(Deadline.after(ANSWER)))
         before = None if there else await account.begun(Deadline.after(ANSWER))
         if there or before:
             return [before] if before else there, None
@@ -193,10 +193,12 @@ def _mended_once_still(setup: Setup, chosen: Connection) -> Connection:
     return _mended(setup, found)
 
 
-async def _reconnected(membrane: CLI, *, settings: Settings, chosen: Connection) -> Connection:
+async def _reconnected(
+    membrane: CliClient, *, settings: Settings, chosen: Connection
+) -> Connection:
     """Reconnected; but as it is now where somebody else has seen to it."""
     async with alone(settings.state_dir, Deadline.after(ANSWER)):
-        now = await membrane.connection(chosen.id, Deadline.after(ANSWER)) or chosen
+        now = await membrane.get_connection(chosen.id, Deadline.after(ANSWER)) or chosen
         if next_step(now) != "reconnect":
             return now
         return await membrane.connect(Deadline.after(ANSWER), connection=chosen.id)
@@ -249,7 +251,7 @@ def _looked(setup: Setup, chosen: Connection, until: Until) -> Connection:
 
 
 async def _awaited(
-    membrane: CLI, *, chosen: Connection, until: Until, seconds: float, told: Told
+    membrane: CliClient, *, chosen: Connection, until: Until, seconds: float, told: Told
 ) -> Connection:
     """The connection when it is so, else as it is after so many seconds."""
     end = anyio.current_time() + seconds
@@ -264,10 +266,10 @@ async def _awaited(
     return found
 
 
-async def _looked_at(membrane: CLI, chosen: Connection, wait: int) -> Connection:
+async def _looked_at(membrane: CliClient, chosen: Connection, wait: int) -> Connection:
     """As it is now; an answer that does not come is asked for again."""
     try:
-        found = await membrane.connection(chosen.id, Deadline.after(wait + ANSWER), wait=wait)
+        found = await membrane.get_connection(chosen.id, Deadline.after(wait + ANSWER), wait=wait)
     except KartraMCPError as problem:
         if problem.code not in ("timed_out", "rate_limited", "membrane_error"):
             raise

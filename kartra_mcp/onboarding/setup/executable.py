@@ -13,8 +13,8 @@ from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.membrane import executable as program
-from kartra_mcp.membrane.cli_client import read_version
-from kartra_mcp.membrane.client import Program
+from kartra_mcp.membrane.cli_client import parse_version
+from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
 from kartra_mcp.onboarding.setup.report import Setup
@@ -33,12 +33,12 @@ class Seen:
 
     setting: str | None
     command: tuple[str, ...] = ()
-    program: Program = field(default_factory=Program)
+    program: ProgramInfo = field(default_factory=ProgramInfo)
     why: str = ""
 
     @property
     def right(self) -> bool:
-        return self.program.known is True
+        return self.program.is_membrane is True
 
 
 def find(setup: Setup) -> Setup:
@@ -65,7 +65,7 @@ def look(settings: Settings, setting: str | None) -> Seen:
     """What is there, and whether it is Membrane's."""
     path = settings.environment.get("PATH", "")
     try:
-        command = program.resolve(setting, path, settings.platform, settings.home)
+        command = program.find_executable(setting, path, settings.platform, settings.home)
     except RefusedError as missing:
         return Seen(setting, why=missing.message)
     try:
@@ -73,16 +73,18 @@ def look(settings: Settings, setting: str | None) -> Seen:
     except KartraMCPError as problem:
         return Seen(setting, command, why=problem.message)
     said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
-    found = read_version(done.exit_code, said)
-    if found.known is None and _speaks(replace(settings, membrane=setting)):
-        found = replace(found, known=True)
-    told = display_value(found.said, 80) if found.said else "nothing"
+    found = parse_version(done.exit_code, said)
+    if found.is_membrane is None and _speaks(replace(settings, membrane=setting)):
+        found = replace(found, is_membrane=True)
+    told = display_value(found.output, 80) if found.output else "nothing"
     return Seen(setting, command, found, f"{command[-1]} says of its version: {told}.")
 
 
 def _speaks(settings: Settings) -> bool:
     """Whether a program of an unknown version knows what a login is."""
-    login = subprocesses.verb(settings, lambda membrane: membrane.logged_in(Deadline.after(LOOK)))
+    login = subprocesses.verb(
+        settings, lambda membrane: membrane.is_logged_in(Deadline.after(LOOK))
+    )
     return login is not None
 
 
@@ -90,7 +92,7 @@ def _another(setup: Setup, seen: Seen) -> Seen:
     """The next one to look at: the person names it, or has it installed."""
     settings = setup.settings
     node = _found("node", settings)
-    if not node and (not seen.command or seen.program.known is None):
+    if not node and (not seen.command or seen.program.is_membrane is None):
         raise RefusedError(
             "program_missing",
             "Node.js, which runs Membrane's program, was not found. Nothing was installed.",
@@ -198,7 +200,7 @@ def _npm_failed(code: int, printed: bytes) -> RefusedError:
 def _found(name: str, settings: Settings, path: str | None = None) -> tuple[str, ...]:
     on_path = settings.environment.get("PATH", "") if path is None else path
     try:
-        return program.resolve(name, on_path, settings.platform, settings.home)
+        return program.find_executable(name, on_path, settings.platform, settings.home)
     except RefusedError:
         return ()
 

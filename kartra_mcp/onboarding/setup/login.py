@@ -10,7 +10,7 @@ from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Executed
-from kartra_mcp.membrane.connections import address_in
+from kartra_mcp.membrane.connections import find_url
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
 from kartra_mcp.onboarding.setup.report import Setup
@@ -53,11 +53,11 @@ def log_in(setup: Setup) -> None:
 
 def logged_in(settings: Settings) -> bool:
     """What `status` says; where it says nothing readable, whether connections are listed."""
-    said = subprocesses.verb(settings, lambda m: m.logged_in(Deadline.after(LOOK)))
+    said = subprocesses.verb(settings, lambda m: m.is_logged_in(Deadline.after(LOOK)))
     if said is not None:
         return said
     try:
-        subprocesses.verb(settings, lambda m: m.connections(Deadline.after(LOOK)))
+        subprocesses.verb(settings, lambda m: m.list_connections(Deadline.after(LOOK)))
     except KartraMCPError as problem:
         if problem.code == "not_logged_in":
             return False
@@ -116,7 +116,7 @@ def _address(setup: Setup) -> str:
     """The address that `login start` prints, whatever stands around it."""
     for words in (["login", "start", "--json"], ["login", "start"]):
         done = _run(setup.settings, words)
-        found = address_in(done.stdout.decode("utf-8", errors="replace")) or address_in(
+        found = find_url(done.stdout.decode("utf-8", errors="replace")) or find_url(
             done.stderr.decode("utf-8", errors="replace")
         )
         if found:

@@ -18,8 +18,8 @@ from kartra_mcp.core.errors import KartraMCPError, UpstreamError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
-from kartra_mcp.membrane.cli_client import CLI
-from kartra_mcp.membrane.limiter import Turns
+from kartra_mcp.membrane.cli_client import CliClient
+from kartra_mcp.membrane.limiter import CallLimiter
 from kartra_mcp.processes import interactive, runner
 from kartra_mcp.processes.interactive import TERMINATION_SIGNALS
 from kartra_mcp.settings import Settings
@@ -39,7 +39,7 @@ def stoppable() -> Generator[None]:
             signal.signal(number, was)
 
 
-def verb(settings: Settings, ask: Callable[[CLI], Awaitable[T]]) -> T:
+def verb(settings: Settings, ask: Callable[[CliClient], Awaitable[T]]) -> T:
     """What one or more verbs of Membrane's brought.
 
     Raises:
@@ -49,8 +49,8 @@ def verb(settings: Settings, ask: Callable[[CLI], Awaitable[T]]) -> T:
     command = membrane_factory.find_program(settings)
     env = membrane_factory.child_env(settings, command)
     with _folder(settings) as folder:
-        membrane = CLI(command, env, lambda: folder, Turns(settings.max_children))
-        return _awaited(lambda: ask(membrane), membrane.end_all)
+        membrane = CliClient(command, env, lambda: folder, CallLimiter(settings.max_children))
+        return _awaited(lambda: ask(membrane), membrane.cancel_all)
 
 
 def run(
@@ -105,7 +105,7 @@ def hand_over(
 
 def _env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
     path = settings.environment.get("PATH", "")
-    needed = executable.path_with(command, path, settings.platform, settings.home)
+    needed = executable.search_path(command, path, settings.platform, settings.home)
     return {**interactive.interactive_env(settings.environment, settings.platform), "PATH": needed}
 
 
