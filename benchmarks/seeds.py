@@ -15,12 +15,12 @@ from random import Random
 from typing import Any
 
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger.approvals import Request
-from kartra_mcp.ledger.database import LedgerFile, Transaction
+from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.database import LedgerDatabase, Transaction
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.projection import body_of
+from kartra_mcp.ledger.projection import intent_payload
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Binding, Consent, Ending, Intent
+from kartra_mcp.ledger.records import Binding, Consent, FinalState, Intent
 
 PIN = "correct horse"
 CLIENT, ACTOR = "Claude Desktop 1.2", "ada"
@@ -76,9 +76,9 @@ KINDS = (
     ),
 )
 WEIGHTS = (40, 25, 12, 18, 5)
-ENDINGS: Mapping[Ending, int] = {"succeeded": 930, "failed": 50, "refused": 14, "unknown": 6}
+ENDINGS: Mapping[FinalState, int] = {"succeeded": 930, "failed": 50, "refused": 14, "unknown": 6}
 FAULTS = ("kartra_error", "rate_limited", "timed_out", "not_allowed", "membrane_error")
-EXECUTED: Mapping[Ending, Executed] = {
+EXECUTED: Mapping[FinalState, Executed] = {
     "succeeded": Executed.YES,
     "failed": Executed.NO,
     "refused": Executed.NO,
@@ -96,7 +96,7 @@ def ledger_of(folder: Path, *, waiting: int = 0, lines: int = 0, pin: str = PIN)
             ledger.approvals.request(asked(number))
 
 
-def asked(number: int, **facts: Any) -> Request:
+def asked(number: int, **facts: Any) -> ApprovalRequest:
     """A refund that waits; each number is another transaction."""
     buyer = PEOPLE[number % len(PEOPLE)]
     product, price = list(PRODUCTS.items())[number % len(PRODUCTS)]
@@ -118,7 +118,7 @@ def asked(number: int, **facts: Any) -> Request:
         "risk": Risk.IRREVERSIBLE.label,
         **facts,
     }
-    return Request(
+    return ApprovalRequest(
         Binding("kartra_refund_transaction", f"arguments {number}", "c", "2026", "a", "r1", "p"),
         f'REFUND FULL {price} transaction {1_000 + number} of "{shown["product"]}"',
         shown,
@@ -132,14 +132,14 @@ def history(folder: Path, lines: int) -> None:
     """Half as many writes as lines, each with its outcome, spread over the last three months."""
     now, writes = time.time(), lines // 2
     story = _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
-    with closing(LedgerFile(folder, time.time)) as file:
+    with closing(LedgerDatabase(folder, time.time)) as file:
         for _ in range(0, writes, MOST_AT_ONCE // 2):
-            with file.writing() as transaction:
+            with file.write_transaction() as transaction:
                 for _, write in zip(range(MOST_AT_ONCE // 2), story, strict=False):
                     _written(transaction, *write)
 
 
-Write = tuple[Intent, float, float, Ending, str]
+Write = tuple[Intent, float, float, FinalState, str]
 """A write, when it began and ended, and how: the state and the code of the error."""
 
 
@@ -185,10 +185,10 @@ def _intent(kind: Kind, number: int, chance: Random) -> Intent:
 
 
 def _written(
-    transaction: Transaction, intent: Intent, at: float, ended: float, state: Ending, code: str
+    transaction: Transaction, intent: Intent, at: float, ended: float, state: FinalState, code: str
 ) -> None:
     transaction.now = round(at, 3)
-    transaction.append("intent", body_of(intent, None))
+    transaction.append("intent", intent_payload(intent, None))
     said = {
         "intent": intent.id,
         "state": state,

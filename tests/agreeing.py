@@ -62,7 +62,7 @@ def events(place: Sandbox | StandIn) -> list[str]:
 def decided(ledger: Ledger, number: int, **words: Any) -> Approval:
     """A decision on what waits under a number now."""
     shown = ledger.approvals.get(number)
-    return ledger.approvals.decide(number, **words, seen=shown.seen if shown else "")
+    return ledger.approvals.decide(number, **words, seen=shown.fingerprint if shown else "")
 
 
 def confirmed(preview: Answer, **instead: Any) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
 
 def install(fault: Fault) -> None:
     wrap(flow, "read_facts", lambda real: before(fault, "preview", real))
-    wrap(Ledger, "mint", lambda real: after(fault, "minted", real))
+    wrap(Ledger, "issue_confirmation", lambda real: after(fault, "minted", real))
     wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))
     wrap(Ledger, "finish", lambda real: phased(fault, "finish", ("", "finished"), real))
     wrap(admission, "record", lambda real: after(fault, "begin_uncommitted", real))
@@ -165,10 +165,10 @@ def writing_head(fault: Fault, real: Any) -> Any:
 
 def torn(file: Any, newest: Any) -> None:
     """Half of the newest head, in the slot where all of it would stand."""
-    slots = [-1 if slot is None else slot.count for slot in file._slots() or (None, None)]
+    slots = [-1 if slot is None else slot.count for slot in file._read_slots() or (None, None)]
     with file.path.open("r+b") as opened:
         opened.seek(slots.index(min(slots)) * head_file.SLOT)
-        opened.write(head_file._encoded(newest)[: head_file.SLOT // 2])
+        opened.write(head_file._encode(newest)[: head_file.SLOT // 2])
 
 
 def running(fault: Fault, real: Any) -> Any:

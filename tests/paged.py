@@ -22,7 +22,7 @@ from door import Sandbox
 from waiting import gone
 
 from kartra_mcp.app.page_discovery import FILE
-from kartra_mcp.ledger.approvals import Request
+from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.records import Binding
 
 ROOT = Path(__file__).parent.parent
@@ -208,8 +208,8 @@ def pages(place: Sandbox) -> list[int]:
     return found
 
 
-def asked(facts: Mapping[str, Any] = FACTS, of: str = "101", summary: str = "") -> Request:
+def asked(facts: Mapping[str, Any] = FACTS, of: str = "101", summary: str = "") -> ApprovalRequest:
     """A request that waits, of a call that nobody makes."""
     binding = Binding("kartra_refund_transaction", f"digest {of}", "c", "2026", "a", "r1", "p")
     words = summary or f"REFUND FULL 97.00 transaction {of}"
-    return Request(binding, words, facts, f"facts {of}", "a chat 1.0", f"refund {of}")
+    return ApprovalRequest(binding, words, facts, f"facts {of}", "a chat 1.0", f"refund {of}")

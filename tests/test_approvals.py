@@ -15,17 +15,17 @@ from agreeing import decided
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger.approvals import Request
+from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, new_intent_id
-from kartra_mcp.ledger.rules import identity_key
+from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
+from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.limits import Limits
 
 START = 1_800_000_000.0
 DAY = 86_400
 LIMITS = Limits()
 BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
-ASKED = Request(BINDING, "Refund 97", {"buyer": "Ada"}, "facts1", "claude 1")
+ASKED = ApprovalRequest(BINDING, "Refund 97", {"buyer": "Ada"}, "facts1", "claude 1")
 
 
 class Clock:
@@ -55,7 +55,7 @@ def approved(ledger: Any, asked=ASKED) -> int:
 
 def wanted(number, target="101") -> Intent:
     return Intent(
-        id=new_intent_id(),
+        id=make_intent_id(),
         tool="kartra_refund_transaction",
         operation="refund_transaction",
         risk=Risk.IRREVERSIBLE,
@@ -77,8 +77,8 @@ def code(of: Callable[[], object]) -> str:
 
 
 def events(ledger: Any) -> list[str]:
-    with ledger._file.reading() as transaction:
-        rows = transaction.all("SELECT json_extract(body, '$.event') FROM lines ORDER BY n")
+    with ledger._file.read_transaction() as transaction:
+        rows = transaction.fetch_all("SELECT json_extract(body, '$.event') FROM lines ORDER BY n")
         return [row[0] for row in rows if row[0]]
 
 
@@ -88,7 +88,7 @@ def test_the_same_call_waits_under_one_number(ledger: Any):
     assert ledger.approvals.request(ASKED) == number
     other = replace(ASKED, binding=replace(BINDING, arguments="other"))
     assert ledger.approvals.request(other) == 2
-    assert [a.number for a in ledger.approvals.pending()] == [1, 2]
+    assert [a.number for a in ledger.approvals.list_pending()] == [1, 2]
     shown = ledger.approvals.get(number)
     assert (shown.state, shown.summary, shown.facts) == ("pending", "Refund 97", {"buyer": "Ada"})
     assert ledger.approvals.get(9) is None
@@ -99,29 +99,29 @@ def test_other_facts_are_asked_anew(ledger: Any):
     first = ledger.approvals.request(ASKED)
     second = ledger.approvals.request(replace(ASKED, facts_digest="facts2"))
     assert second != first
-    assert [a.number for a in ledger.approvals.pending()] == [second]
+    assert [a.number for a in ledger.approvals.list_pending()] == [second]
     decide = code(lambda: decided(ledger, first, approve=True, reason="", who="ada"))
     assert decide == "confirmation_expired"
 
 
 def test_an_approval_is_for_one_run_of_exactly_this_call(ledger: Any, clock):
-    assert ledger.approvals.approved(BINDING) is None
+    assert ledger.approvals.find_approved(BINDING) is None
     number = approved(ledger)
-    found = ledger.approvals.approved(BINDING)
+    found = ledger.approvals.find_approved(BINDING)
     assert (found.number, found.facts_digest, found.who) == (number, "facts1", "ada")
     other = replace(BINDING, arguments="other")
-    assert ledger.approvals.approved(other) is None
+    assert ledger.approvals.find_approved(other) is None
     with pytest.raises(RefusedError, match="other arguments"):
         ledger.begin(wanted(number), LIMITS, other)
     clock.at += DAY - 1
     intent = wanted(number)
     ledger.begin(intent, LIMITS, BINDING)
     ledger.finish(intent.id, "failed", executed=Executed.NO)
-    assert ledger.approvals.approved(BINDING) is None
+    assert ledger.approvals.find_approved(BINDING) is None
     assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "confirmation_used"
     used = ledger.approvals.get(number)
     assert (used.used_by, used.facts) == (intent.id, {})
-    assert ledger.show(intent.id)["confirmation"] == f"approval {number}"
+    assert ledger.get(intent.id)["confirmation"] == f"approval {number}"
 
 
 def test_what_was_not_approved_does_not_run(ledger: Any):
@@ -138,7 +138,7 @@ def test_what_was_not_approved_does_not_run(ledger: Any):
     unknown = code(lambda: decided(ledger, 9, approve=True, reason="", who="eve"))
     assert unknown == "invalid_arguments"
     assert events(ledger) == ["approval_asked", "approval_declined"]
-    assert ledger.newest("consent")["reason"] == "wrong sale"
+    assert ledger.latest("consent")["reason"] == "wrong sale"
 
 
 def test_approvals_end_after_a_day_which_is_recorded(ledger: Any, clock):
@@ -147,9 +147,9 @@ def test_approvals_end_after_a_day_which_is_recorded(ledger: Any, clock):
     clock.at += 10
     number = approved(ledger, other)
     clock.at += DAY
-    assert ledger.approvals.pending() == []
+    assert ledger.approvals.list_pending() == []
     assert ledger.approvals.get(pending).state == "expired"
-    assert ledger.approvals.approved(other.binding) is None
+    assert ledger.approvals.find_approved(other.binding) is None
     assert code(lambda: ledger.begin(wanted(number), LIMITS, other.binding)) == "approval_required"
     decide = code(lambda: decided(ledger, pending, approve=True, reason="", who="ada"))
     assert decide == "confirmation_expired"
@@ -163,7 +163,7 @@ def test_a_decision_on_something_else_than_what_was_shown_is_refused(ledger: Any
     other: Any = ledger.approvals.get(
         ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
     )
-    for seen in ("", other.seen):
+    for seen in ("", other.fingerprint):
         for approve in (True, False):
             with pytest.raises(
                 RefusedError, match=f"number {number} is not what was shown"
@@ -193,7 +193,7 @@ def test_an_approval_keeps_who_asked_and_who_decided_and_when(ledger: Any, clock
 
 def test_the_ledger_records_each_step_of_an_approval(ledger: Any):
     def latest() -> dict[str, Any]:
-        entry = ledger.newest("consent")
+        entry = ledger.latest("consent")
         return {name: value for name, value in entry.items() if name != "at"}
 
     number = ledger.approvals.request(ASKED)
@@ -223,17 +223,17 @@ def test_what_cannot_be_taken_back_is_named_with_its_state(ledger: Any, number, 
 
 def test_a_decline_is_found_by_its_call_for_ten_minutes(ledger: Any, clock):
     first, other = ASKED, replace(ASKED, binding=replace(BINDING, arguments="other"))
-    assert ledger.approvals.declined(BINDING) is None
+    assert ledger.approvals.find_declined(BINDING) is None
     number = ledger.approvals.request(first)
-    assert ledger.approvals.waiting() == (number,)
+    assert ledger.approvals.pending_numbers() == (number,)
     decided(ledger, number, approve=False, reason="no", who="ada")
-    assert ledger.approvals.waiting() == ()
-    assert ledger.approvals.declined(other.binding) is None
+    assert ledger.approvals.pending_numbers() == ()
+    assert ledger.approvals.find_declined(other.binding) is None
     clock.at += 599
-    assert ledger.approvals.declined(BINDING).number == number
-    assert ledger.approvals.declined(BINDING, 599.0) is None
+    assert ledger.approvals.find_declined(BINDING).number == number
+    assert ledger.approvals.find_declined(BINDING, 599.0) is None
     clock.at += 1
-    assert ledger.approvals.declined(BINDING) is None
+    assert ledger.approvals.find_declined(BINDING) is None
 
 
 def test_a_decline_stays_one_when_its_time_is_over(ledger: Any, clock):
@@ -241,17 +241,17 @@ def test_a_decline_stays_one_when_its_time_is_over(ledger: Any, clock):
     waiting = ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
     decided(ledger, number, approve=False, reason="no", who="ada")
     clock.at += DAY - 1
-    assert ledger.approvals.waiting() == (waiting,)
+    assert ledger.approvals.pending_numbers() == (waiting,)
     clock.at += 1
     assert ledger.approvals.get(number).state == "declined"
     assert ledger.approvals.get(waiting).state == "expired"
-    assert ledger.approvals.waiting() == ()
+    assert ledger.approvals.pending_numbers() == ()
 
 
 def test_facts_stay_out_of_the_lines(ledger: Any, tmp_path):
     approved(ledger)
-    with ledger._file.reading() as transaction:
-        assert not any("Ada" in row[0] for row in transaction.all("SELECT body FROM lines"))
+    with ledger._file.read_transaction() as transaction:
+        assert not any("Ada" in row[0] for row in transaction.fetch_all("SELECT body FROM lines"))
 
 
 def test_the_pin(ledger: Any, clock, tmp_path):
@@ -296,28 +296,26 @@ def test_slow_attempts_do_not_lock_it(ledger: Any, clock):
 def test_a_decline_blocks_the_operation_whatever_the_amount(ledger: Any):
     """Bug: a refund of 20.01 could be asked for right after one of 20.00 was declined."""
     other = wanted(0)
-    key = identity_key(other)
+    key = make_identity_key(other)
     number = ledger.approvals.request(replace(ASKED, key=key))
-    assert code(lambda: ledger.foresee(other, LIMITS)) == "runs"
+    assert code(lambda: ledger.preflight(other, LIMITS)) == "runs"
     decided(ledger, number, approve=False, reason="no", who="ada")
-    assert code(lambda: ledger.foresee(other, LIMITS)) == "declined"
-    assert code(lambda: ledger.foresee(wanted(0, target="102"), LIMITS)) == "runs"
+    assert code(lambda: ledger.preflight(other, LIMITS)) == "declined"
+    assert code(lambda: ledger.preflight(wanted(0, target="102"), LIMITS)) == "runs"
 
 
 def test_what_was_approved_can_be_taken_back_until_it_is_used(ledger: Any, clock):
     """Bug: what was approved was shown nowhere, and nobody could take it back."""
     number = approved(ledger)
     ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
-    assert [(a.number, a.facts) for a in ledger.approvals.approved_unused()] == [
-        (number, {"buyer": "Ada"})
-    ]
+    assert [(a.number, a.facts) for a in ledger.approvals.unused()] == [(number, {"buyer": "Ada"})]
     taken = ledger.approvals.withdraw(number, "eve")
     assert (taken.state, taken.who, taken.facts) == ("withdrawn", "eve", {})
-    assert ledger.approvals.approved_unused() == []
-    assert ledger.approvals.approved(BINDING) is None
+    assert ledger.approvals.unused() == []
+    assert ledger.approvals.find_approved(BINDING) is None
     assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "approval_required"
     assert events(ledger)[-1] == "approval_withdrawn"
-    assert ledger.newest("consent")["who"] == "eve"
+    assert ledger.latest("consent")["who"] == "eve"
     for again in (number, 2, 9):
         assert code(lambda n=again: ledger.approvals.withdraw(n, "eve")) == "invalid_arguments"
     assert ledger.approvals.request(ASKED) == 3
@@ -328,11 +326,11 @@ def test_what_was_used_or_has_ended_cannot_be_taken_back(ledger: Any, clock):
     intent = wanted(number)
     ledger.begin(intent, LIMITS, BINDING)
     ledger.finish(intent.id, "failed", executed=Executed.NO)
-    assert ledger.approvals.approved_unused() == []
+    assert ledger.approvals.unused() == []
     assert code(lambda: ledger.approvals.withdraw(number, "eve")) == "confirmation_used"
     other = approved(ledger, replace(ASKED, facts_digest="facts2"))
     clock.at += DAY
-    assert ledger.approvals.approved_unused() == []
+    assert ledger.approvals.unused() == []
     assert code(lambda: ledger.approvals.withdraw(other, "eve")) == "invalid_arguments"
     assert events(ledger)[-1] == "approval_expired"
 
@@ -357,7 +355,7 @@ def test_of_taking_back_and_using_at_once_exactly_one_wins(tmp_path):
             assert said.count("runs") == 1
             found: Any = person.approvals.get(number)
             assert (found.state == "withdrawn") is (found.used_by is None) is (said[0] == "runs")
-            assert (person.show(call.id) is None) is (found.used_by is None)
+            assert (person.get(call.id) is None) is (found.used_by is None)
 
 
 def _withdrawn(go: Barrier, ledger: Ledger, number: int) -> None:
@@ -377,7 +375,7 @@ def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):
     decided(ledger, number, approve=False, reason="wrong sale", who="ada")
     about = {"tool": "kartra_cancel", "target": "7", "client": "a chat 1.0"}
     ledger.block("key", "dismissed", about=about)
-    told = ledger.decisions(9)
+    told = ledger.list_decisions(9)
     assert [x.event for x in told] == [
         *("dismissed", "approval_declined", "pin_wrong", "approval_asked", "pin_set")
     ]
@@ -387,7 +385,7 @@ def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):
     assert declined.reason == "wrong sale"
     assert (wrong.number, wrong.who) == (None, "eve")
     assert (asked.by, asked.at) == ("claude 1", START)
-    assert [x.line for x in ledger.decisions(2)] == [5, 4]
+    assert [x.line for x in ledger.list_decisions(2)] == [5, 4]
     assert "key" not in repr(told)
 
 

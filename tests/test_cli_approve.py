@@ -19,7 +19,7 @@ from door import Answer, Sandbox, call, connect
 from waiting import until
 
 from kartra_mcp.core.display import get_os_user
-from kartra_mcp.ledger.approvals import Request
+from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding
 
@@ -148,7 +148,7 @@ async def test_what_was_approved_goes_through_exactly_once(sandbox, ledger, spaw
     again = await refund(sandbox)
     assert (again.code, again.executed) == ("already_done", "no")
     assert sandbox.dump() == after
-    lines = ledger.recent(9)
+    lines = ledger.list_recent(9)
     assert [(line["state"], line["consent"]) for line in lines] == [("succeeded", "approval")]
     code, said = ended(spawn("1"))
     assert code == 1
@@ -201,7 +201,7 @@ async def test_what_was_declined_does_not_run(sandbox, ledger, spawn):
     answer = await refund(sandbox)
     assert answer.failed
     assert answer.executed == "no"
-    assert ledger.recent(9) == []
+    assert ledger.list_recent(9) == []
     assert sandbox.dump() == before
     code, said = ended(spawn("1"))
     assert code == 1
@@ -339,8 +339,8 @@ BINDING = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
 def test_what_waits_no_longer_says_why(folder, ledger, spawn):
     begun = time.time() - DAY - 60
     with closing(Ledger(folder, lambda: begun)) as earlier:
-        earlier.approvals.request(Request(BINDING, "Refund 97", {}, "facts1", "claude 1"))
-        earlier.approvals.request(Request(BINDING, "Refund 97", {}, "facts2", "claude 1"))
+        earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts1", "claude 1"))
+        earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts2", "claude 1"))
     for number, why in (
         ("1", "asks under a newer number"),
         ("2", "it expired on 20"),
@@ -359,7 +359,9 @@ def test_what_strangers_wrote_cannot_pose_as_something_else(ledger, spawn):
         "product": " ".join(["this refund 1.00"] * 30),
         "seen": None,
     }
-    request = Request(BINDING, "REFUND \x1b[31m97\r\n", facts, "facts", "evil\x1b[1A\x08\nx")
+    request = ApprovalRequest(
+        BINDING, "REFUND \x1b[31m97\r\n", facts, "facts", "evil\x1b[1A\x08\nx"
+    )
     ledger.approvals.request(request)
     child = spawn("1")
     child.expect("PIN: ")

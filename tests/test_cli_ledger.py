@@ -23,7 +23,7 @@ from door import Sandbox, call, connect
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Intent, new_intent_id
+from kartra_mcp.ledger.records import Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def ids(folder) -> list[str]:
     """Three writes on three days: a refund by two steps, an unknown one, a tag that failed."""
     clock = Clock()
     refund = Intent(
-        id=new_intent_id(),
+        id=make_intent_id(),
         tool="kartra_refund_transaction",
         operation="refund_transaction",
         risk=Risk.IRREVERSIBLE,
@@ -66,9 +66,9 @@ def ids(folder) -> list[str]:
         undo="none: money is paid back",
     )
     with closing(Ledger(folder, clock)) as ledger:
-        refund = replace(refund, lead_hash=ledger.lead_key(LEAD))
-        second = replace(refund, id=new_intent_id(), target="102", lead_hash="", consent="none")
-        tag = replace(second, id=new_intent_id(), tool="kartra_assign_tag", operation="assign_tag")
+        refund = replace(refund, lead_hash=ledger.lead_hash(LEAD))
+        second = replace(refund, id=make_intent_id(), target="102", lead_hash="", consent="none")
+        tag = replace(second, id=make_intent_id(), tool="kartra_assign_tag", operation="assign_tag")
         tag = replace(tag, risk=Risk.WRITE, target_kind="lead", target="7", known_amount=None)
         states: tuple[Any, ...] = ("succeeded", "unknown", "failed")
         for intent, state in zip((refund, second, tag), states, strict=True):
@@ -144,7 +144,7 @@ def test_what_lost_its_owner_is_settled_before_it_is_listed(folder, ids):
 def left_running(folder: str) -> None:
     """Begin a write and end without an outcome."""
     wanted = Intent(
-        id=new_intent_id(),
+        id=make_intent_id(),
         tool="t",
         operation="o",
         risk=Risk.WRITE,

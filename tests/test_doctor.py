@@ -120,7 +120,7 @@ class Machine:
         """A ledger with so many lines, written by a clock that is ahead."""
         with closing(Ledger(self.state, lambda: time.time() + ahead)) as ledger:
             for number in range(lines):
-                ledger.note("start", {"number": number})
+                ledger.append_note("start", {"number": number})
         return self.state / "ledger.db"
 
     def everything(self) -> dict[str, tuple[int, bytes]]:

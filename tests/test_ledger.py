@@ -27,11 +27,11 @@ from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import projection
 from kartra_mcp.ledger.database import LINE
-from kartra_mcp.ledger.hash_chain import Head, Line, next_line, walk
+from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import SLOT, HeadFile
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, new_intent_id
+from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from tests.waiting import gone, until
 
@@ -47,12 +47,12 @@ from decimal import Decimal
 from pathlib import Path
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Intent, new_intent_id
+from kartra_mcp.ledger.records import Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.core.models import Executed, Risk
 
 def intent(target="101", amount=Decimal(97), **more):
-    return Intent(id=new_intent_id(), tool="kartra_refund_transaction",
+    return Intent(id=make_intent_id(), tool="kartra_refund_transaction",
         operation="refund_transaction", risk=Risk.IRREVERSIBLE, connection="c",
         target_kind="transaction", target=target, amount=amount, known_amount=amount, **more)
 
@@ -95,7 +95,7 @@ def again(folder: Path, clock: Clock | None = None) -> Ledger:
 def intent(target: Any = "101", amount: Any = 97, **more: Any) -> Intent:
     read = None if amount is None else Decimal(amount)
     said: dict[str, Any] = {
-        "id": new_intent_id(),
+        "id": make_intent_id(),
         "tool": "kartra_refund_transaction",
         "operation": "refund_transaction",
         "risk": Risk.IRREVERSIBLE,
@@ -111,7 +111,7 @@ def intent(target: Any = "101", amount: Any = 97, **more: Any) -> Intent:
     return Intent(**{**said, **more})
 
 
-def run(ledger: Ledger, wanted: Intent, state: Ending = "succeeded", **more: Any) -> str:
+def run(ledger: Ledger, wanted: Intent, state: FinalState = "succeeded", **more: Any) -> str:
     ledger.begin(wanted, LIMITS)
     executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
     ledger.finish(wanted.id, state, executed=executed, **more)
@@ -155,12 +155,12 @@ def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, c
     wanted = intent("0101", "97.00", lead="a**@e******.com", lead_hash="ab", undo="none")
     running = ledger.begin(wanted, LIMITS)
     with closing(again(folder, clock)) as other:
-        shown = other.show(wanted.id)
+        shown = other.get(wanted.id)
     assert shown is not None
     assert (shown["state"], shown["held"], shown["target"]) == ("running", True, "101")
     clock.at += 2
     ledger.finish(wanted.id, "succeeded", executed=Executed.YES, action_run_id="r1", undo="none")
-    shown = ledger.show(wanted.id)
+    shown = ledger.get(wanted.id)
     assert (shown["state"], shown["executed"], shown["held"]) == ("succeeded", "yes", False)
     assert (shown["amount"], shown["action_run_id"], shown["ended_at"]) == ("97", "r1", clock.at)
     assert [line["kind"] for line in shown["lines"]] == ["intent", "outcome"]
@@ -174,7 +174,7 @@ def test_a_second_outcome_is_refused(ledger: Any):
     again_ = code(lambda: ledger.finish(done, "failed", executed=Executed.NO))
     assert again_ == "internal_error"
     assert code(lambda: ledger.finish("int_0", "failed", executed=Executed.NO)) == "internal_error"
-    assert ledger.show(done)["state"] == "succeeded"
+    assert ledger.get(done)["state"] == "succeeded"
 
 
 def test_a_refused_call_leaves_nothing(ledger: Any, folder):
@@ -187,7 +187,7 @@ def test_a_refused_call_leaves_nothing(ledger: Any, folder):
 
 def test_everything_is_for_this_user_only(ledger: Any, folder):
     run(ledger, intent())
-    ledger.lead_key("ada@example.com")
+    ledger.lead_hash("ada@example.com")
     if sys.platform != "win32":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.is_file()}
@@ -198,8 +198,8 @@ def test_reads_are_filtered_newest_first(ledger: Any, clock):
     first = run(ledger, intent("1", lead_hash="ab"))
     clock.at += 10
     second = run(ledger, intent("2"), "unknown")
-    assert [e["intent"] for e in ledger.recent(5)] == [second, first]
-    assert [e["intent"] for e in ledger.recent(1)] == [second]
+    assert [e["intent"] for e in ledger.list_recent(5)] == [second, first]
+    assert [e["intent"] for e in ledger.list_recent(1)] == [second]
     assert [e["intent"] for e in ledger.export()] == [first, second]
     for filters, found in (
         (Filters(tool="kartra_refund_transaction"), [second, first]),
@@ -209,29 +209,29 @@ def test_reads_are_filtered_newest_first(ledger: Any, clock):
         (Filters(target="002"), [second]),
         (Filters(state="unknown"), [second]),
     ):
-        assert [e["intent"] for e in ledger.recent(5, filters)] == found
-    assert ledger.show("int_nothing") is None
-    assert ledger.newest_at() == START + 10
+        assert [e["intent"] for e in ledger.list_recent(5, filters)] == found
+    assert ledger.get("int_nothing") is None
+    assert ledger.latest_at() == START + 10
 
 
 def test_notes_and_mails(ledger: Any, clock):
-    assert ledger.newest("policy") is None
-    ledger.note("policy", {"digest": "d1", "loosened": False})
-    ledger.note("policy", {"digest": "d2", "loosened": True})
-    assert ledger.newest("policy") == {"digest": "d2", "loosened": True, "at": START}
+    assert ledger.latest("policy") is None
+    ledger.append_note("policy", {"digest": "d1", "loosened": False})
+    ledger.append_note("policy", {"digest": "d2", "loosened": True})
+    assert ledger.latest("policy") == {"digest": "d2", "loosened": True, "at": START}
     tag = {"operation": "assign_tag", "risk": Risk.WRITE, "mail": True}
     for state in ("succeeded", "unknown", "failed"):
         run(ledger, intent("1", **tag), state)
-    assert ledger.mails_last_hour() == 2
+    assert ledger.emails_last_hour() == 2
     clock.at += 3600
-    assert ledger.mails_last_hour() == 0
+    assert ledger.emails_last_hour() == 0
 
 
 def test_leads_are_found_without_their_address(ledger: Any, folder):
-    key = ledger.lead_key("Ada@Example.com ")
+    key = ledger.lead_hash("Ada@Example.com ")
     with closing(again(folder)) as other:
-        assert other.lead_key("ada@example.com") == key
-    assert ledger.lead_key("eve@example.com") != key
+        assert other.lead_hash("ada@example.com") == key
+    assert ledger.lead_hash("eve@example.com") != key
     assert mask_email("ada@example.com") == "a**@e******.com"
     assert mask_email("ádám@bücher.de") == "***@b******.de"
     assert mask_email("nonsense").isascii()
@@ -245,7 +245,7 @@ def test_unknown_blocks_until_it_is_reconciled(ledger: Any):
     assert attempt(ledger, amount=5) == "outcome_unknown"
     assert code(lambda: ledger.reconcile("int_0", "failed", {})) == "invalid_arguments"
     ledger.reconcile(lost, "failed", {"run_log": "not started"})
-    shown = ledger.show(lost)
+    shown = ledger.get(lost)
     assert (shown["state"], shown["executed"]) == ("failed", "no")
     assert shown["evidence"] == {"run_log": "not started"}
     assert [line["kind"] for line in shown["lines"]] == ["intent", "outcome", "reconcile"]
@@ -259,9 +259,9 @@ def test_unknown_blocks_until_it_is_reconciled(ledger: Any):
 def test_what_its_owner_let_go_of_is_unknown(ledger: Any):
     wanted = intent()
     ledger.begin(wanted, LIMITS).close()
-    assert ledger.settle() == [wanted.id]
-    assert ledger.settle() == []
-    shown = ledger.show(wanted.id)
+    assert ledger.mark_orphans_unknown() == [wanted.id]
+    assert ledger.mark_orphans_unknown() == []
+    shown = ledger.get(wanted.id)
     assert (shown["state"], shown["executed"], shown["undo"]) == ("unknown", "unknown", "")
     assert list(shown["detail"]) == ["settled"]
 
@@ -273,14 +273,14 @@ def test_a_running_intent_is_not_reconciled(ledger: Any):
         ledger.reconcile(wanted.id, "failed", {})
     assert refused.value.code == "in_progress"
     assert code(lambda: ledger.require_ended(wanted.id)) == "in_progress"
-    assert ledger.show(wanted.id)["state"] == "running"
+    assert ledger.get(wanted.id)["state"] == "running"
 
 
 def test_settling_is_kept_though_the_call_is_refused(ledger: Any):
     wanted = intent()
     ledger.begin(wanted, LIMITS).close()
     assert attempt(ledger) == "outcome_unknown"
-    assert ledger.recent(1)[0]["state"] == "unknown"
+    assert ledger.list_recent(1)[0]["state"] == "unknown"
 
 
 @posix
@@ -313,12 +313,12 @@ signal.pause()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert attempt(ledger) == "in_progress"
-    assert ledger.held(intent_id)
+    assert ledger.is_running(intent_id)
     assert code(lambda: ledger.reconcile(intent_id, "succeeded", {})) == "in_progress"
     process.stdin.close()
     await until(lambda: gone(int(pid)))
     process.stdout.close()
-    assert not ledger.held(intent_id)
+    assert not ledger.is_running(intent_id)
     assert attempt(ledger) == "outcome_unknown"
 
 
@@ -331,11 +331,11 @@ def test_unknown_is_not_called_undone_while_its_program_lives(ledger: Any):
         [sys.executable, "-c", code_], stdin=subprocess.PIPE, pass_fds=[running.lock_fd]
     )
     ledger.finish(wanted.id, "unknown", executed=Executed.UNKNOWN)
-    assert ledger.held(wanted.id)
+    assert ledger.is_running(wanted.id)
     assert code(lambda: ledger.reconcile(wanted.id, "failed", {})) == "in_progress"
     program.communicate()
     ledger.reconcile(wanted.id, "failed", {})
-    assert not ledger.held(wanted.id)
+    assert not ledger.is_running(wanted.id)
 
 
 # Many processes
@@ -395,7 +395,7 @@ for turn in range(5):
 
 
 def test_locked_by_a_stranger(ledger: Any, folder):
-    ledger.newest_at()
+    ledger.latest_at()
     with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
         assert attempt(ledger) == "ledger_unavailable"
@@ -403,7 +403,7 @@ def test_locked_by_a_stranger(ledger: Any, folder):
 
 
 def test_locked_by_another_process_of_ours(ledger: Any, folder):
-    ledger.newest_at()
+    ledger.latest_at()
     with exclusive_lock(folder / "ledger.turn", 1):
         assert attempt(ledger) == "ledger_unavailable"
     assert attempt(ledger) == "runs"
@@ -555,7 +555,7 @@ def test_a_ledger_of_another_version(folder):
         with pytest.raises(RefusedError, match="version 2") as refused:
             ledger.begin(intent(), LIMITS)
         assert refused.value.code == "ledger_unavailable"
-        assert code(ledger.new) == "ledger_unavailable"
+        assert code(ledger.replace_damaged) == "ledger_unavailable"
 
 
 @pytest.mark.parametrize("how", ["gone", "empty", "text", "short", "zeroed", "head"])
@@ -614,10 +614,10 @@ def test_a_crash_between_commit_and_head_is_mended(folder):
 
 def test_a_crash_before_the_first_head(folder):
     with closing(again(folder)) as ledger:
-        ledger.note("start", {})
+        ledger.append_note("start", {})
     (folder / "ledger.head").unlink()
     with closing(again(folder)) as ledger:
-        ledger.note("start", {})
+        ledger.append_note("start", {})
         assert ledger.verify().ok
     (folder / "ledger.head").unlink()
     assert refused_as_damaged(folder)
@@ -629,15 +629,15 @@ def test_a_new_chain_names_the_old_one(folder, clock):
     rewritten(folder, "DELETE FROM lines WHERE n = 6")
     damaged = (folder / "ledger.db").read_bytes()
     with closing(again(folder, clock)) as ledger:
-        done = ledger.new()
+        done = ledger.replace_damaged()
         assert done.old_hash == known.hash
         assert done.old_file == "ledger-20270115T080000Z.db"
-        said: Any = ledger.newest("start")
+        said: Any = ledger.latest("start")
         assert said["after"]["file"] == done.old_file
         assert (said["after"]["count"], said["after"]["hash"]) == (6, known.hash)
         assert attempt(ledger) == "runs"
         assert ledger.verify().ok
-        assert code(ledger.new) == "not_allowed"
+        assert code(ledger.replace_damaged) == "not_allowed"
     assert (folder / done.old_file).read_bytes() == damaged
 
 
@@ -651,7 +651,7 @@ def test_a_new_chain_after_any_damage(folder, how):
     else:
         rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
     with closing(again(folder)) as ledger:
-        ledger.new()
+        ledger.replace_damaged()
         assert ledger.verify().ok
         assert attempt(ledger) == "runs"
 
@@ -662,11 +662,11 @@ def test_nothing_is_set_aside_while_it_is_in_use(folder):
     rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
     with closing(again(folder)) as user, closing(again(folder)) as ledger:
         running = user.begin(intent("900"), LIMITS)
-        assert code(ledger.new) == "in_progress"
+        assert code(ledger.replace_damaged) == "in_progress"
         user.close()
-        assert code(ledger.new) == "in_progress"
+        assert code(ledger.replace_damaged) == "in_progress"
         running.close()
-        assert ledger.new().old_file is not None
+        assert ledger.replace_damaged().old_file is not None
 
 
 def test_a_rebuilt_index_is_the_same(ledger: Any, folder, clock):
@@ -675,11 +675,11 @@ def test_a_rebuilt_index_is_the_same(ledger: Any, folder, clock):
         run(ledger, intent(str(number), None if number % 2 else "5.10", mail=True), state)
     ledger.reconcile(run(ledger, intent("9"), "unknown"), "failed", {})
     ledger.begin(intent("10"), LIMITS)
-    ledger.note("start", {})
+    ledger.append_note("start", {})
     with raw(folder) as db:
-        lines = [Line(*row) for row in db.execute(LINE + "ORDER BY n")]
-        assert projection.rebuilt(lines) == projection.rows(db)
-        assert len(projection.rows(db)) == 6
+        lines = [LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n")]
+        assert projection.rebuild(lines) == projection.list_rows(db)
+        assert len(projection.list_rows(db)) == 6
 
 
 # The chain and the head
@@ -690,10 +690,10 @@ bodies = st.lists(
 )
 
 
-def chain(said) -> list[Line]:
+def chain(said) -> list[LedgerEntry]:
     lines, head = [], Head()
     for number, body in enumerate(said):
-        lines.append(next_line(head, START + number, "outcome", body))
+        lines.append(make_entry(head, START + number, "outcome", body))
         head = Head(lines[-1].n, lines[-1].hash)
     return lines
 
@@ -701,8 +701,8 @@ def chain(said) -> list[Line]:
 @given(bodies)
 def test_a_chain_holds(said):
     lines = chain(said)
-    assert walk(lines).head == Head(len(lines), lines[-1].hash)
-    assert walk(lines).broken is None
+    assert verify_chain(lines).head == Head(len(lines), lines[-1].hash)
+    assert verify_chain(lines).broken is None
 
 
 @given(bodies, st.data())
@@ -716,8 +716,8 @@ def test_any_flipped_byte_is_found(said, data):
     content[place] ^= data.draw(st.integers(1, 255))
     changed = {f: getattr(line, f) for f in ("n", "at", "kind", "body", "prev", "hash")}
     changed[field] = content.decode("utf-8", "surrogateescape")
-    lines[at] = Line(**changed)
-    assert walk(lines).broken == at + 1
+    lines[at] = LedgerEntry(**changed)
+    assert verify_chain(lines).broken == at + 1
 
 
 @given(bodies, st.data())
@@ -726,9 +726,9 @@ def test_a_removed_line_is_found(said, data):
     at = data.draw(st.integers(0, len(lines) - 1))
     rest = lines[:at] + lines[at + 1 :]
     if at == len(lines) - 1:
-        assert walk(rest).head != Head(len(lines), lines[-1].hash)
+        assert verify_chain(rest).head != Head(len(lines), lines[-1].hash)
     else:
-        assert walk(rest).broken == at + 2
+        assert verify_chain(rest).broken == at + 2
 
 
 @settings(deadline=None)  # it waits for the disk
@@ -749,14 +749,14 @@ def test_a_torn_head_is_at_most_one_commit_behind(tmp_path_factory, count, place
 def test_time_never_runs_behind_the_newest_line(ledger: Any, clock):
     run(ledger, intent("1"))
     clock.at -= 10_000
-    assert ledger.now() == START
+    assert ledger.current_time() == START
     done = run(ledger, intent("2"))
-    assert ledger.show(done)["at"] == START
+    assert ledger.get(done)["at"] == START
     assert ledger.verify().ok
 
 
 def two_step(ledger: Any, **more: Any) -> Any:
-    minted = ledger.mint(BINDING, "Refund 97", "facts")
+    minted = ledger.issue_confirmation(BINDING, "Refund 97", "facts")
     return intent(consent="two_step", confirmation_id=minted.id, fresh=True, **more)
 
 
@@ -764,11 +764,13 @@ def test_an_intent_records_the_hash_of_its_confirmation(ledger: Any):
     wanted = two_step(ledger)
     ledger.begin(wanted, LIMITS, BINDING)
     digest = hashlib.sha256(wanted.confirmation_id.encode()).hexdigest()
-    assert ledger.show(wanted.id)["confirmation"] == digest
+    assert ledger.get(wanted.id)["confirmation"] == digest
 
 
 def test_a_confirmation_reports_when_it_ends(ledger: Any):
-    assert ledger.mint(BINDING, "Refund 97", "facts", ttl=60.0).expires_at == START + 60
+    assert (
+        ledger.issue_confirmation(BINDING, "Refund 97", "facts", ttl=60.0).expires_at == START + 60
+    )
 
 
 def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: Any, clock):
@@ -778,7 +780,9 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
     ledger.finish(first.id, "failed", executed=Executed.NO)
 
     def check() -> str:
-        return code(lambda: ledger.check(first.confirmation_id, BINDING, "Refund 97"))
+        return code(
+            lambda: ledger.validate_confirmation(first.confirmation_id, BINDING, "Refund 97")
+        )
 
     clock.at += 600 + 30 * 86_400
     two_step(ledger)
@@ -796,9 +800,9 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
     ],
 )
 def test_a_confirmation_of_another_kind_is_named(ledger: Any, minted, checked, words):
-    id_ = ledger.mint(BINDING, "Refund 97", "facts", minted).id
+    id_ = ledger.issue_confirmation(BINDING, "Refund 97", "facts", minted).id
     with pytest.raises(RefusedError, match=words):
-        ledger.check(id_, BINDING, "Refund 97", checked)
+        ledger.validate_confirmation(id_, BINDING, "Refund 97", checked)
 
 
 def test_a_question_answered_at_once_has_no_confirmation_id(ledger: Any):
@@ -808,24 +812,27 @@ def test_a_question_answered_at_once_has_no_confirmation_id(ledger: Any):
 def test_voiding_all_confirmations_of_a_connection_leaves_those_of_others(ledger: Any):
     ours = two_step(ledger)
     other = replace(BINDING, connection="d")
-    kept = ledger.mint(other, "Refund 97", "facts")
+    kept = ledger.issue_confirmation(other, "Refund 97", "facts")
     used = two_step(ledger)
     ledger.begin(used, LIMITS, BINDING)
     ledger.finish(used.id, "failed", executed=Executed.NO)
-    ledger.void_all("c")
+    ledger.revoke_all("c")
     assert code(lambda: ledger.begin(ours, LIMITS, BINDING)) == "confirmation_used"
-    assert ledger.check(kept.id, other, "Refund 97") == "facts"
+    assert ledger.validate_confirmation(kept.id, other, "Refund 97") == "facts"
 
 
 def test_a_confirmation_counts_once(ledger: Any, folder):
     wanted = two_step(ledger)
     with closing(again(folder)) as restarted:
-        assert restarted.check(wanted.confirmation_id, BINDING, " Refund\n97") == "facts"
+        assert (
+            restarted.validate_confirmation(wanted.confirmation_id, BINDING, " Refund\n97")
+            == "facts"
+        )
         restarted.begin(wanted, LIMITS, BINDING)
         restarted.finish(wanted.id, "failed", executed=Executed.NO)
     second = intent(consent="two_step", confirmation_id=wanted.confirmation_id)
     assert code(lambda: ledger.begin(second, LIMITS, BINDING)) == "confirmation_used"
-    check = code(lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 97"))
+    check = code(lambda: ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 97"))
     assert check == "confirmation_used"
 
 
@@ -840,8 +847,8 @@ def test_only_the_hash_of_a_confirmation_is_kept(ledger: Any, folder):
 
 def test_a_voided_confirmation_counts_no_more(ledger: Any):
     wanted = two_step(ledger)
-    ledger.void(wanted.confirmation_id)
-    ledger.void("made-up")
+    ledger.revoke_confirmation(wanted.confirmation_id)
+    ledger.revoke_confirmation("made-up")
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_used"
 
 
@@ -855,9 +862,9 @@ def test_a_refused_call_does_not_burn_its_confirmation(ledger: Any):
 def test_a_confirmation_ends(ledger: Any, clock):
     wanted = two_step(ledger)
     clock.at += 599
-    assert ledger.check(wanted.confirmation_id, BINDING, "Refund 97") == "facts"
+    assert ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 97") == "facts"
     clock.at += 1
-    check = code(lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 97"))
+    check = code(lambda: ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 97"))
     assert check == "confirmation_expired"
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
 
@@ -867,7 +874,7 @@ def test_a_clock_that_went_back_makes_no_confirmation_younger(ledger: Any, clock
     clock.at -= 3600
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
     clock.at += 3600 + 700
-    ledger.note("start", {})
+    ledger.append_note("start", {})
     clock.at -= 700
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
 
@@ -896,9 +903,11 @@ def test_a_confirmation_for_something_else_says_what_differs(ledger: Any, field,
 def test_other_confirmations_that_do_not_count(ledger: Any):
     wanted = two_step(ledger)
     for check in (
-        lambda: ledger.check("made-up", BINDING, "Refund 97"),
-        lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 98"),
-        lambda: ledger.check(wanted.confirmation_id, BINDING, "Refund 97", "question"),
+        lambda: ledger.validate_confirmation("made-up", BINDING, "Refund 97"),
+        lambda: ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 98"),
+        lambda: ledger.validate_confirmation(
+            wanted.confirmation_id, BINDING, "Refund 97", "question"
+        ),
         lambda: ledger.begin(wanted, LIMITS),
         lambda: ledger.begin(intent(consent="two_step"), LIMITS, BINDING),
     ):
@@ -907,18 +916,20 @@ def test_other_confirmations_that_do_not_count(ledger: Any):
 
 
 def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
-    from kartra_mcp.ledger.rules import identity_key
+    from kartra_mcp.ledger.rules import make_identity_key
 
-    ledger.block(identity_key(intent()), "declined", about={"tool": "kartra_refund_transaction"})
-    assert ledger.newest("consent")["event"] == "declined"
+    ledger.block(
+        make_identity_key(intent()), "declined", about={"tool": "kartra_refund_transaction"}
+    )
+    assert ledger.latest("consent")["event"] == "declined"
     clock.at += 599
     assert attempt(ledger, amount=5) == "declined"
     assert attempt(ledger, "102") == "runs"
     with closing(again(folder, clock)) as other:
-        assert code(lambda: other.require_unblocked(identity_key(intent()))) == "declined"
+        assert code(lambda: other.require_unblocked(make_identity_key(intent()))) == "declined"
     clock.at += 1
     assert attempt(ledger, amount=5) == "runs"
-    ledger.block(identity_key(intent("7")), "dismissed")
+    ledger.block(make_identity_key(intent("7")), "dismissed")
     assert attempt(ledger, "7") == "dismissed"
 
 
@@ -927,9 +938,9 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
     [("declined", "A person declined this."), ("dismissed", "A person dismissed the question")],
 )
 def test_a_block_reports_its_reason_and_the_minutes_that_are_left(ledger: Any, clock, why, words):
-    from kartra_mcp.ledger.rules import identity_key
+    from kartra_mcp.ledger.rules import make_identity_key
 
-    ledger.block(identity_key(intent()), why)
+    ledger.block(make_identity_key(intent()), why)
     for age, minutes in ((0, 11), (1, 10), (60, 10), (61, 9), (599, 1)):
         clock.at = START + age
         with pytest.raises(RefusedError, match=f"^{why}: {words}.* for {minutes} min"):

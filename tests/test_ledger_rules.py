@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.records import Intent, Past, moment
+from kartra_mcp.ledger.records import Intent, PriorIntent, format_utc
 from kartra_mcp.ledger.rules import (
     DAY,
-    identity_key,
-    no_target,
-    normal_amount,
-    normal_target,
-    normalised,
-    over_cap,
-    over_mail,
-    repeats,
+    cap_refusal,
+    duplicate_refusal,
+    email_cap_refusal,
+    make_identity_key,
+    no_target_refusal,
+    normalize_amount,
+    normalize_intent,
+    normalize_target,
 )
 from kartra_mcp.policy.limits import Limits
 
@@ -46,10 +46,12 @@ def refund(amount=None, remainder=None, **more: Any) -> Intent:
     return Intent(**{**said, **more})
 
 
-def past(state, amount=None, remainder=None, operation="refund_transaction", age=60.0) -> Past:
+def past(
+    state, amount=None, remainder=None, operation="refund_transaction", age=60.0
+) -> PriorIntent:
     read = [None if x is None else Decimal(x) for x in (amount, remainder)]
     known = read[0] if read[0] is not None else read[1]
-    return Past("int_old", NOW - age, operation, state, read[0], read[1], known)
+    return PriorIntent("int_old", NOW - age, operation, state, read[0], read[1], known)
 
 
 def code(refusal) -> str | None:
@@ -59,14 +61,14 @@ def code(refusal) -> str | None:
     return refusal.code
 
 
-def repeated(wanted: Intent, done: list[Past]) -> RefusedError | None:
-    return repeats(normalised(wanted), done, NOW, 30)
+def repeated(wanted: Intent, done: list[PriorIntent]) -> RefusedError | None:
+    return duplicate_refusal(normalize_intent(wanted), done, NOW, 30)
 
 
 def capped(
-    wanted: Intent, limits: Limits, today: list[Past], now: float = NOW
+    wanted: Intent, limits: Limits, today: list[PriorIntent], now: float = NOW
 ) -> RefusedError | None:
-    return over_cap(normalised(wanted), limits, today, now)
+    return cap_refusal(normalize_intent(wanted), limits, today, now)
 
 
 REFUNDS = [
@@ -142,7 +144,7 @@ def test_an_unsettled_call_is_named(state):
 
 
 def test_a_normalized_intent_keeps_its_sums():
-    wanted = normalised(refund("97.00", "120.0", known_amount="9.7E1", target="0101"))
+    wanted = normalize_intent(refund("97.00", "120.0", known_amount="9.7E1", target="0101"))
     sums = [str(x) for x in (wanted.amount, wanted.remainder, wanted.known_amount)]
     assert (wanted.target, sums) == ("101", ["97", "120", "97"])
 
@@ -204,38 +206,38 @@ def test_nothing_passes_an_unsettled_refund(state, amount, remainder, repeat, fr
     ids=repr,
 )
 def test_targets_in_one_spelling(said, meant):
-    assert normal_target(said) == meant
+    assert normalize_target(said) == meant
 
 
 @pytest.mark.parametrize(
     "said", [97, 97.0, "97", "97.00", " 97.0 ", "9.7E1", Decimal("97.000")], ids=repr
 )
 def test_amounts_in_one_spelling(said):
-    assert str(normal_amount(said)) == "97"
+    assert str(normalize_amount(said)) == "97"
 
 
 @pytest.mark.parametrize(("said", "meant"), [(0.1, "0.1"), (100, "100"), ("1E2", "100")])
 def test_an_amount_is_exact_and_written_out(said, meant):
-    assert str(normal_amount(said)) == meant
+    assert str(normalize_amount(said)) == meant
 
 
 @pytest.mark.parametrize("said", [None, True, "", "much", "NaN", float("inf"), [97]])
 def test_what_is_no_amount(said):
-    assert normal_amount(said) is None
+    assert normalize_amount(said) is None
 
 
 def test_a_decline_is_of_the_operation_and_target_whatever_the_amount():
-    assert identity_key(refund(5)) == identity_key(refund(97, target="0101"))
-    assert identity_key(refund(5)) != identity_key(refund(5, target="102"))
-    assert identity_key(refund(5)) != identity_key(refund(5, connection="d"))
+    assert make_identity_key(refund(5)) == make_identity_key(refund(97, target="0101"))
+    assert make_identity_key(refund(5)) != make_identity_key(refund(5, target="102"))
+    assert make_identity_key(refund(5)) != make_identity_key(refund(5, connection="d"))
 
 
 def test_what_cannot_be_undone_needs_a_target():
-    assert code(no_target(normalised(refund(5, target=" ")))) == "invalid_arguments"
-    assert no_target(refund(5, target=None, risk=Risk.DESTRUCTIVE)) is None
+    assert code(no_target_refusal(normalize_intent(refund(5, target=" ")))) == "invalid_arguments"
+    assert no_target_refusal(refund(5, target=None, risk=Risk.DESTRUCTIVE)) is None
 
 
-def day(*rows) -> list[Past]:
+def day(*rows) -> list[PriorIntent]:
     """Rows as (hours ago, known amount), oldest first."""
     return [past("succeeded", amount, age=hours * 3600) for hours, amount in rows]
 
@@ -299,7 +301,7 @@ def test_caps(limits, today, wanted, expected):
     name, left, hours = expected
     assert refusal.detail["cap"] == f"KARTRA_MCP_CAP_{name}"
     assert refusal.detail["left"] == left
-    frees = None if hours is None else moment(NOW + hours * 3600)
+    frees = None if hours is None else format_utc(NOW + hours * 3600)
     assert refusal.detail["frees_at"] == frees
 
 
@@ -320,7 +322,7 @@ def test_a_cap_reports_when_it_has_room_again():
     limits = Limits(cap_day_count=1)
     refusal = capped(refund(1), limits, day((1, 1)))
     assert refusal is not None
-    assert f"room again at {moment(NOW + 23 * 3600)}" in refusal.message
+    assert f"room again at {format_utc(NOW + 23 * 3600)}" in refusal.message
 
 
 @given(st.lists(st.tuples(st.integers(0, 23), st.integers(1, 60) | st.none())), st.integers(1, 100))
@@ -333,7 +335,7 @@ def test_a_cap_frees_exactly_when_it_says(rows, amount):
         assert sum(row.known_amount or 101 for row in today) + amount <= 100
         return
     fits = [at for at in ats if capped(refund(amount), limits, today, at + DAY) is None]
-    assert refusal.detail["frees_at"] == moment(fits[0] + DAY)
+    assert refusal.detail["frees_at"] == format_utc(fits[0] + DAY)
     assert capped(refund(amount), limits, today, fits[0] + DAY - 1) is not None
 
 
@@ -350,7 +352,7 @@ def test_a_cap_frees_exactly_when_it_says(rows, amount):
 )
 def test_mail_above_the_hourly_number_needs_a_person(consent, sent, mail, expected):
     wanted = refund(operation="assign_tag", risk=Risk.WRITE, consent=consent, mail=mail)
-    refusal = over_mail(wanted, Limits(), sent)
+    refusal = email_cap_refusal(wanted, Limits(), sent)
     assert code(refusal) == expected
     if refusal is not None:
         name = "KARTRA_MCP_MAIL_PER_HOUR"

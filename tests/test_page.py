@@ -39,7 +39,7 @@ from kartra_mcp.app.page_launcher import Starter
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import redact_secrets
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.running_locks import RunningLocks
+from kartra_mcp.ledger.running_locks import IntentLocks
 from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import read_settings
 
@@ -135,7 +135,7 @@ def _opened_by(process: int) -> dict[int, str]:
 
 
 async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(tmp_path):
-    locks = RunningLocks(tmp_path)
+    locks = IntentLocks(tmp_path)
     running = locks.hold("int_1")
     os.set_inheritable(running.lock_fd, True)
     ready = tmp_path / "ready"
@@ -143,9 +143,9 @@ async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(
     runs = start_detached([sys.executable, "-c", line], env=dict(os.environ), cwd=tmp_path)
     try:
         await until(ready.exists)
-        assert locks.held("int_1")
+        assert locks.is_held("int_1")
         running.close()
-        assert not locks.held("int_1")
+        assert not locks.is_held("int_1")
         assert runs()
     finally:
         for process in _started_with(line):

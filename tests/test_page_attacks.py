@@ -66,8 +66,8 @@ def untouched(place):
     yield
     assert events(place) == before
     with closing(Ledger(ledger_folder(place))) as ledger:
-        assert ledger.approvals.waiting() == (1, 2)
-        assert ledger.pins.left() == 5
+        assert ledger.approvals.pending_numbers() == (1, 2)
+        assert ledger.pins.attempts_left() == 5
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +285,7 @@ def test_a_form_that_was_cut_off_does_nothing(tmp_path):
                 wire.shutdown(socket.SHUT_WR)
                 while wire.recv(1024):
                     pass
-        assert ledger.approvals.pending()[0].number == number
+        assert ledger.approvals.list_pending()[0].number == number
     assert "pin_right" not in events(place)
 
 
@@ -309,9 +309,9 @@ def test_a_card_of_a_ledger_that_was_set_aside_approves_nothing(tmp_path):
             for seen in (before, "", "x"):
                 fields = {"decision": "approve", "pin": PIN, "reason": "", "seen": seen}
                 visitor.post(f"/approvals/{number}", **fields)
-                assert len(ledger.approvals.pending()) == 1
+                assert len(ledger.approvals.list_pending()) == 1
             assert visitor.decide(number, "approve").status == 303
-            assert ledger.approvals.pending() == []
+            assert ledger.approvals.list_pending() == []
 
 
 def test_that_a_chain_holds_is_told_only_where_it_was_just_followed(visitor):

@@ -22,7 +22,7 @@ from paged import PIN, Visitor, asked, served
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, new_intent_id
+from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views import templating
 
@@ -132,7 +132,7 @@ def write(ledger) -> Callable[..., str]:
     """Record one write and how it ended; its intent's id."""
 
     def recorded(state: Any = "succeeded", detail: Any = None, **more: Any) -> str:
-        said: dict[str, Any] = {**PLAIN, "id": new_intent_id(), **more}
+        said: dict[str, Any] = {**PLAIN, "id": make_intent_id(), **more}
         intent = Intent(**said)
         ledger.begin(intent, Limits(cap_day_count=None))
         executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
@@ -153,7 +153,7 @@ def story(write, ledger) -> dict[str, str]:
         "undo": "not possible",
     }
     money = {"known_amount": Decimal("97.00"), **refund}
-    lead = ledger.lead_key("ada@example.com")
+    lead = ledger.lead_hash("ada@example.com")
     lost = {"code": "timed_out"}
     return {
         "tag": write(lead="a**@e******.com", lead_hash=lead),
@@ -354,10 +354,10 @@ def test_many_writes_come_in_pages_and_each_once(visitor, write):
 def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
     binding = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
     number = ledger.approvals.request(asked(FACTS, "digest"))
-    binding = next(x.binding for x in ledger.approvals.pending() if x.number == number)
+    binding = next(x.binding for x in ledger.approvals.list_pending() if x.number == number)
     decided(ledger, number, approve=True, reason="agreed by telephone", who="ada")
     intent = Intent(
-        id=new_intent_id(),
+        id=make_intent_id(),
         tool=REFUND,
         operation="refund_transaction",
         risk=Risk.IRREVERSIBLE,
@@ -388,7 +388,7 @@ def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
     )
     assert asked_for < decision < begun < ended
     assert "agreed by telephone" in steps
-    hashes = [line["hash"][:16] for line in (ledger.show(intent.id) or {})["lines"]]
+    hashes = [line["hash"][:16] for line in (ledger.get(intent.id) or {})["lines"]]
     assert len(hashes) == 2
     assert all(hash_ in steps for hash_ in hashes)
     assert page.found("form", method="post") == []
@@ -462,7 +462,7 @@ async def test_a_card_says_who_asked_and_what_it_would_do(tmp_path):
         refused = await call(client, REFUND, transaction_id=101)
     assert refused.code == "approval_required"
     with closing(Ledger(ledger_folder(place))) as ledger:
-        (waits,) = ledger.approvals.pending()
+        (waits,) = ledger.approvals.list_pending()
     assert re.fullmatch(r"grace, through mcp \d.*", waits.asked_by)
     with served(place) as page:
         card = card_of(page.visitor(), 1)
@@ -532,7 +532,7 @@ def test_an_unknown_write_moved_nothing_that_is_known_and_says_what_a_look_can_t
     assert "2 looks that find nothing, and they count from" in told
     assert "No answer came in time (timed_out)" in told
     why = "Nothing is to be seen; one more look decides."
-    ledger.note("look", {"intent": story["unknown"], "why": why, "evidence": []})
+    ledger.append_note("look", {"intent": story["unknown"], "why": why, "evidence": []})
     told = read(visitor, f"/done/{story['unknown']}").found("main")[0][1]
     assert why in told
     assert "one more look that find" in told
@@ -580,7 +580,7 @@ def test_status_is_not_well_while_nobody_can_approve_and_tells_a_servers_other_r
         assert "As this page was started" in told.found("main")[0][1]
         assert told.found("section", aria_labelledby="recorded") == []
         policy = {"gates": {"irreversible": "preview"}, "allow": ["kartra_assign_tag"]}
-        ledger.note("policy", {"digest": "d", "policy": policy, "loosened": []})
+        ledger.append_note("policy", {"digest": "d", "policy": policy, "loosened": []})
         (differs,) = read(visitor, "/status").found("section", aria_labelledby="recorded")
         assert "Gate of irreversible" in differs[1]
         assert "(preview)" in differs[1]

@@ -14,7 +14,7 @@ from mcp import Client
 from waiting import gone, until
 
 from kartra_mcp.app.composition import compose
-from kartra_mcp.ledger.running_locks import RunningLocks
+from kartra_mcp.ledger.running_locks import IntentLocks
 from kartra_mcp.settings import read_settings
 
 pytestmark = pytest.mark.anyio
@@ -185,7 +185,7 @@ async def test_an_earlier_refund_that_was_seen_proves_nothing(account, clock):
 async def test_nothing_is_settled_while_its_program_lives(account, clock):
     async with opened(account, clock) as client:
         intent = await lost(client, account, REFUND, "silent", "--effect", **SALE)
-        held = RunningLocks(account.folder / "sandbox" / "locks").hold(intent)
+        held = IntentLocks(account.folder / "sandbox" / "locks").hold(intent)
         for ahead in (0.0, LATE, LATE, LATE):
             clock.ahead = ahead
             answer = await reconcile(client, account, intent)
@@ -198,7 +198,7 @@ async def test_looks_while_its_program_lives_do_not_count(account, clock):
     async with opened(account, clock) as client:
         intent = await lost(client, account, REFUND, **SALE)
         clock.ahead = LATE
-        held = RunningLocks(account.folder / "sandbox" / "locks").hold(intent)
+        held = IntentLocks(account.folder / "sandbox" / "locks").hold(intent)
         for _ in range(3):
             assert (await reconcile(client, account, intent)).code == "in_progress"
         held.close()

@@ -15,7 +15,7 @@ from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, Inpu
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Action, Call, Command, Gate, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, Minted, new_intent_id
+from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, make_intent_id
 from kartra_mcp.policy.limits import Limits
 
 SLOW = 1.2
@@ -41,7 +41,7 @@ async def read(command: Command) -> object:
 
 def draft(_: object) -> Intent:
     return Intent(
-        id=new_intent_id(),
+        id=make_intent_id(),
         tool=CALL.tool,
         operation="refund_transaction",
         risk=CALL.risk,
@@ -90,8 +90,8 @@ class Slow(Ledger):
     It sleeps because a length of time is what is judged here, not to wait for something to happen.
     """
 
-    def mint(self, *told: Any, **more: Any) -> Minted:
-        minted = super().mint(*told, **more)
+    def issue_confirmation(self, *told: Any, **more: Any) -> IssuedConfirmation:
+        minted = super().issue_confirmation(*told, **more)
         time.sleep(SLOW)
         return minted
 

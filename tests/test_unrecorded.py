@@ -16,7 +16,7 @@ from mcp import Client, StdioServerParameters
 
 from kartra_mcp.calls import pagination
 from kartra_mcp.ledger import head_file
-from kartra_mcp.ledger.errors import unavailable
+from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.anyio
@@ -106,7 +106,7 @@ async def test_a_full_disk(place, room):
         assert not (await call(client, READ, lead_id=1)).failed
     assert len(place.runs()) == done + 1
     with closing(Ledger(state_of(place))) as ledger:
-        ledger.settle()
+        ledger.mark_orphans_unknown()
         states = [e["state"] for e in ledger.export()]
         assert ledger.verify().ok
     assert sum(s in {"succeeded", "unknown"} for s in states) >= done
@@ -150,7 +150,7 @@ async def test_a_damaged_ledger_stops_every_write_until_a_person_begins_anew(
     async with connect_stdio(place, "legacy") as client:
         assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
     with closing(Ledger(state_of(place))) as used:
-        used.settle()
+        used.mark_orphans_unknown()
     damage(ledger)
     for _ in range(2):
         async with connect_stdio(place, "2026-07-28") as client:
@@ -161,12 +161,12 @@ async def test_a_damaged_ledger_stops_every_write_until_a_person_begins_anew(
             assert "ledger new" in told["remedy"]
             assert not (await call(client, READ, lead_id=1)).failed
     with closing(Ledger(state_of(place))) as ended:
-        ended.new()
+        ended.replace_damaged()
     async with connect_stdio(place, "legacy") as client:
         assert not (await call(client, REFUND, transaction_id=8, confirm=True)).failed
 
 
-@pytest.mark.parametrize("problem", [unavailable("the disk is full"), RuntimeError("boom")])
+@pytest.mark.parametrize("problem", [unavailable_error("the disk is full"), RuntimeError("boom")])
 async def test_a_success_whose_end_cannot_be_recorded_is_a_success(
     sandbox: Sandbox, era, monkeypatch, problem
 ):

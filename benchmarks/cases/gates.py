@@ -50,9 +50,9 @@ class Asked:
     def approve(self) -> None:
         """As a person does with `kartra-mcp approve`, on the same file."""
         with closing(Ledger(self.ledger)) as ledger:
-            (waiting,) = ledger.approvals.pending()
+            (waiting,) = ledger.approvals.list_pending()
             ledger.approvals.decide(
-                waiting.number, approve=True, reason="", who="benchmarks", seen=waiting.seen
+                waiting.number, approve=True, reason="", who="benchmarks", seen=waiting.fingerprint
             )
 
     def act(self) -> None:

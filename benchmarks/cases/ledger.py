@@ -14,7 +14,7 @@ from benchmarks import accounts
 from benchmarks.numbers import Row, in_turn, repeated
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, new_intent_id
+from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 
 TITLE = "The ledger at 10,000 lines"
@@ -58,8 +58,8 @@ def plain(ledger: Ledger) -> None:
 
 def with_preview(ledger: Ledger) -> None:
     """All that the ledger does for a call that was previewed and agreed to."""
-    minted = ledger.mint(BINDING, SUMMARY, "facts")
-    ledger.check(minted.id, BINDING, SUMMARY)
+    minted = ledger.issue_confirmation(BINDING, SUMMARY, "facts")
+    ledger.validate_confirmation(minted.id, BINDING, SUMMARY)
     done(ledger, intent(consent="two_step", confirmation_id=minted.id), BINDING)
 
 
@@ -70,7 +70,7 @@ def done(ledger: Ledger, wanted: Intent, burns: Binding | None = None) -> None:
 
 def intent(**more: Any) -> Intent:
     return Intent(
-        id=new_intent_id(),
+        id=make_intent_id(),
         tool="kartra_refund_transaction",
         operation="refund_transaction",
         risk=Risk.IRREVERSIBLE,

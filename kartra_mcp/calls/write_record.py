@@ -9,8 +9,8 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Ending, Intent
-from kartra_mcp.ledger.running_locks import Running
+from kartra_mcp.ledger.records import Binding, FinalState, Intent
+from kartra_mcp.ledger.running_locks import RunningIntent
 from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.policy.limits import Limits
 
@@ -23,7 +23,7 @@ class Recorded:
     intent: Intent
     limits: Limits
     binding: Binding | None
-    running: Running | None = None
+    running: RunningIntent | None = None
     has_started: bool = False
 
     async def begin(self) -> StartedIntent:
@@ -38,7 +38,7 @@ class Recorded:
         self.has_started = True
 
     async def end(
-        self, state: Ending, executed: Executed, run_id: str | None = None, code: str = ""
+        self, state: FinalState, executed: Executed, run_id: str | None = None, code: str = ""
     ) -> str:
         """Record the outcome; why that could not be done, or ""."""
         if self.running is None:

@@ -20,7 +20,14 @@ from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, moment, new_intent_id
+from kartra_mcp.ledger.records import (
+    Binding,
+    Filters,
+    FinalState,
+    Intent,
+    format_utc,
+    make_intent_id,
+)
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
@@ -87,20 +94,20 @@ class Writes:
     async def void(self, connection: str) -> None:
         """The connection left READY: what was agreed to on it counts no more."""
         with suppress(KartraMCPError):  # without a ledger no id counts anyway
-            await run_in_thread(self.ledger.void_all, connection)
+            await run_in_thread(self.ledger.revoke_all, connection)
 
     async def status(self) -> dict[str, Any]:
         """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
         try:
             await self.open()
-            newest = await run_in_thread(self.ledger.newest, "policy") or {}
-            unknown = await run_in_thread(self.ledger.recent, 100, Filters(state="unknown"))
+            newest = await run_in_thread(self.ledger.latest, "policy") or {}
+            unknown = await run_in_thread(self.ledger.list_recent, 100, Filters(state="unknown"))
         except KartraMCPError as problem:
             return {"usable": False, "problem": problem.message, "remedy": problem.remedy}
         return {
             "usable": True,
             "policy": policy_digest(self.policy),
-            "policy_since": moment(newest["at"]) if "at" in newest else None,
+            "policy_since": format_utc(newest["at"]) if "at" in newest else None,
             "loosened": newest.get("loosened", []),
             "unknown": [line["intent"] for line in unknown],
         }
@@ -108,15 +115,15 @@ class Writes:
     async def recent(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The newest lines, for a model: what was done and what is unknown."""
         await self.open()
-        await run_in_thread(self.ledger.settle)
+        await run_in_thread(self.ledger.mark_orphans_unknown)
         lead = wanted.get("lead")
         filters = Filters(
             tool=wanted.get("tool"),
             state=wanted.get("state"),
             target=self._unnamed(wanted["target"]) if "target" in wanted else None,
-            lead_hash=await run_in_thread(self.ledger.lead_key, lead) if lead else None,
+            lead_hash=await run_in_thread(self.ledger.lead_hash, lead) if lead else None,
         )
-        lines = await run_in_thread(self.ledger.recent, wanted.get("count", 20), filters)
+        lines = await run_in_thread(self.ledger.list_recent, wanted.get("count", 20), filters)
         return [_for_a_model(line) for line in lines]
 
     async def reconcile(
@@ -127,11 +134,11 @@ class Writes:
         Membrane's own log of the run is asked first, then Kartra's account.
         """
         await self.open()
-        await run_in_thread(self.ledger.settle)
+        await run_in_thread(self.ledger.mark_orphans_unknown)
         await run_in_thread(
             self.ledger.require_ended, intent_id
         )  # before the look, so that it counts
-        entry = await run_in_thread(self.ledger.show, intent_id)
+        entry = await run_in_thread(self.ledger.get, intent_id)
         if entry is None or entry["state"] != "unknown":
             raise _not_unknown(entry)
         if entry["connection"] != connection.id:
@@ -139,15 +146,15 @@ class Writes:
         proof = logged(await run_logs(float(entry["at"])), str(entry["risk"]))
         if proof:
             return await self._settled_by_log(intent_id, proof)
-        now = await run_in_thread(self.ledger.now)
+        now = await run_in_thread(self.ledger.current_time)
         facts = await facts_of(str(entry["operation"]), entry, read)
-        looks = await run_in_thread(self.ledger.looks, intent_id)
+        looks = await run_in_thread(self.ledger.late_look_count, intent_id)
         found = finding(entry, facts, now, looks)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
         if found.state != "unknown":
             await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)
         elif found.late_look:
-            await run_in_thread(self.ledger.note, "look", {"intent": intent_id, **seen})
+            await run_in_thread(self.ledger.append_note, "look", {"intent": intent_id, **seen})
         told = {"intent": intent_id, "state": found.state, "why": found.why}
         return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
 
@@ -208,7 +215,7 @@ class Writes:
         mails = _mails(call)
         if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
-        over = await run_in_thread(self.ledger.mails_last_hour) + mails > self.limits.mail_per_hour
+        over = await run_in_thread(self.ledger.emails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
     def _binding(self, call: Call, connection: Connection) -> Binding:
@@ -233,7 +240,7 @@ class Writes:
             target = (facts.target if facts else None) or operations.find_target(call)
             email = facts.lead if facts and facts.lead else _email(call)
             return Intent(
-                id=new_intent_id(),
+                id=make_intent_id(),
                 tool=call.tool,
                 operation=operations.operation_name(call),
                 risk=call.risk,
@@ -251,7 +258,7 @@ class Writes:
                 client=client.name,
                 facts=_kept(facts),
                 lead=mask_email(email) if email else "",
-                lead_hash=self.ledger.lead_key(email) if email else "",
+                lead_hash=self.ledger.lead_hash(email) if email else "",
                 undo=_undo(call),
             )
 
@@ -261,7 +268,7 @@ class Writes:
         """A target as the ledger keeps it: of an address, the mask and its keyed hash."""
         if "@" not in target:
             return target
-        return f"{mask_email(target)} {self.ledger.lead_key(target)[:16]}"
+        return f"{mask_email(target)} {self.ledger.lead_hash(target)[:16]}"
 
     def _intent(self, draft: Callable[[Facts | None], Intent], agreement: Agreement) -> Intent:
         """The intent as it is recorded: with its consent."""
@@ -273,13 +280,13 @@ class Writes:
         )
 
     def _open(self) -> None:
-        self.ledger.settle()
-        self.ledger.lead_key("")  # its key is read once, here, off the event loop
+        self.ledger.mark_orphans_unknown()
+        self.ledger.lead_hash("")  # its key is read once, here, off the event loop
         now = self.policy
-        before = self.ledger.newest("policy")
+        before = self.ledger.latest("policy")
         if before is None or before.get("digest") != policy_digest(now):
             looser = relaxations(before.get("policy", {}), now) if before else []
-            self.ledger.note(
+            self.ledger.append_note(
                 "policy", {"digest": policy_digest(now), "policy": now, "loosened": looser}
             )
 
@@ -318,7 +325,7 @@ def _settled_by(problem: KartraMCPError, recorded: Recorded) -> KartraMCPError:
     return problem
 
 
-def _ending(problem: KartraMCPError) -> Ending:
+def _ending(problem: KartraMCPError) -> FinalState:
     if problem.executed is Executed.UNKNOWN:
         return "unknown"
     if problem.executed is Executed.YES:

@@ -20,7 +20,7 @@ from kartra_mcp.core.terminal import (
     require_interactive,
 )
 from kartra_mcp.ledger.approvals import Approval
-from kartra_mcp.ledger.records import moment
+from kartra_mcp.ledger.records import format_utc
 
 USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
 
@@ -51,7 +51,7 @@ def _parser() -> ArgumentParser:
 
 
 def _list(given: Namespace, place: Place) -> int:
-    waiting = place.ledger.approvals.pending()
+    waiting = place.ledger.approvals.list_pending()
     if given.json:
         put_json({"waiting": [_told(asked) for asked in waiting]})
         return DONE
@@ -81,8 +81,8 @@ def _told(asked: Approval) -> dict[str, Any]:
         "summary": asked.summary,
         "facts": dict(asked.facts),
         "asked_by": asked.asked_by,
-        "asked_at": moment(asked.asked_at),
-        "expires_at": moment(asked.expires_at),
+        "asked_at": format_utc(asked.asked_at),
+        "expires_at": format_utc(asked.expires_at),
     }
 
 
@@ -110,7 +110,7 @@ def _decide(given: Namespace, place: Place) -> int:
         print_error("\nStopped. Nothing was decided.")
         return FOUND
     decided = approvals.decide(
-        given.number, approve=yes, reason=reason, who=get_os_user(), seen=asked.seen
+        given.number, approve=yes, reason=reason, who=get_os_user(), seen=asked.fingerprint
     )
     print_line(outcome(decided, format_local_time(decided.expires_at)), "bold")
     return DONE

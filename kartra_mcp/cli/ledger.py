@@ -21,8 +21,8 @@ from kartra_mcp.core.terminal import (
     print_table,
     prompt,
 )
-from kartra_mcp.ledger.export import FORMATS, written
-from kartra_mcp.ledger.records import MEANS, Filters, State, Verified
+from kartra_mcp.ledger.export import FORMATS, render_entries
+from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, State, VerificationReport
 
 COUNT = 20
 NEW = "new"
@@ -94,10 +94,10 @@ def _list(given: Namespace, place: Place) -> int:
         else:
             print_line(f"The ledger of {place.folder} has no entries yet.")
         return DONE
-    place.ledger.settle()
-    lead = place.ledger.lead_key(given.lead) if given.lead else None
+    place.ledger.mark_orphans_unknown()
+    lead = place.ledger.lead_hash(given.lead) if given.lead else None
     filters = Filters(given.tool, given.since, lead, given.target, given.state)
-    found = place.ledger.recent(given.count, filters)
+    found = place.ledger.list_recent(given.count, filters)
     if given.json:
         put_json({"lines": found})
     elif not found:
@@ -109,7 +109,7 @@ def _list(given: Namespace, place: Place) -> int:
 
 
 def _nothing(filters: Filters, place: Place) -> str:
-    if filters == Filters() or not place.ledger.recent(1):
+    if filters == Filters() or not place.ledger.list_recent(1):
         return f"The ledger of {place.folder} has no entries yet."
     return f"No such write in the ledger of {place.folder}."
 
@@ -132,7 +132,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
 def _legend(found: Sequence[Mapping[str, Any]]) -> None:
     print_line("")
     named = sorted({str(entry["consent"]) for entry in found})
-    print_fields((name, MEANS.get(name, "-")) for name in named)
+    print_fields((name, CONSENT_MEANINGS.get(name, "-")) for name in named)
     if any(entry["state"] == "unknown" for entry in found):
         print_line(
             "\nunknown: settle it by kartra_reconcile, which looks; never by repeating the call."
@@ -149,8 +149,8 @@ def _target(entry: Mapping[str, Any]) -> str:
 
 
 def _show(given: Namespace, place: Place) -> int:
-    place.ledger.settle()
-    found = place.ledger.show(given.intent)
+    place.ledger.mark_orphans_unknown()
+    found = place.ledger.get(given.intent)
     if found is None:
         raise RefusedError(
             "invalid_arguments",
@@ -179,7 +179,7 @@ def _tell(entry: Mapping[str, Any]) -> None:
             ("amount given", entry["amount"]),
             ("amount moved", entry["known_amount"]),
             ("remainder before", entry["remainder"]),
-            ("consent", f"{consent}: {MEANS.get(consent, '-')}"),
+            ("consent", f"{consent}: {CONSENT_MEANINGS.get(consent, '-')}"),
             ("confirmation", entry["confirmation"]),
             ("meant as a repeat", entry["repeat"]),
             ("can start mail", entry["mail"]),
@@ -203,9 +203,9 @@ def _tell(entry: Mapping[str, Any]) -> None:
 
 
 def _export(given: Namespace, place: Place) -> int:
-    place.ledger.settle()
+    place.ledger.mark_orphans_unknown()
     found = place.ledger.export()
-    text = written(found, given.format)
+    text = render_entries(found, given.format)
     if given.output is None:
         put(text)
         return DONE
@@ -228,7 +228,7 @@ def _verify(given: Namespace, place: Place) -> int:
     return DONE if report.ok else FOUND
 
 
-def _broken(report: Verified) -> str:
+def _broken(report: VerificationReport) -> str:
     where = f" at line {report.broken}" if report.broken is not None else ""
     return f"The ledger is broken{where}: {display_value(report.why)}."
 
@@ -241,7 +241,7 @@ def _new(given: Namespace, place: Place) -> int:
         if not given.yes and not _agreed():
             print_line("Nothing was changed.")
             return FOUND
-    made = place.ledger.new()  # refuses where it is sound
+    made = place.ledger.replace_damaged()  # refuses where it is sound
     kept = f"The old one is kept as {made.old_file}" if made.old_file else "There was no old file"
     print_line(f"A new ledger has begun. {kept}.")
     return DONE

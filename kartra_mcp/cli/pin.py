@@ -6,7 +6,7 @@ from kartra_mcp.consent.decisions import require_pin
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.terminal import print_line, prompt_secret, require_interactive
-from kartra_mcp.ledger.pin import SHORTEST, Pins
+from kartra_mcp.ledger.pin import MIN_LENGTH, Pins
 
 
 def set_pin(pins: Pins) -> None:
@@ -18,9 +18,9 @@ def set_pin(pins: Pins) -> None:
     require_interactive("A PIN is chosen")
     if pins.is_set():
         ask_pin(pins, "The PIN as it is now: ")
-    chosen = prompt_secret(f"The new PIN, at least {SHORTEST} characters: ")
-    if len(chosen) < SHORTEST:
-        raise _unfit(f"It is shorter than {SHORTEST} characters")
+    chosen = prompt_secret(f"The new PIN, at least {MIN_LENGTH} characters: ")
+    if len(chosen) < MIN_LENGTH:
+        raise _unfit(f"It is shorter than {MIN_LENGTH} characters")
     if prompt_secret("The new PIN again: ") != chosen:
         raise _unfit("The two are not the same")
     pins.set(chosen, get_os_user())

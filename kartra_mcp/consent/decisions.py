@@ -5,7 +5,7 @@ from __future__ import annotations
 from kartra_mcp.core.display import display_value, format_local_time, get_os_user
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import safe_excerpt
-from kartra_mcp.ledger.approvals import Approval, Approvals, not_seen
+from kartra_mcp.ledger.approvals import Approval, Approvals, stale_view_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import LOCKED, Pins
 
@@ -17,14 +17,14 @@ def decide(
 ) -> Approval:
     """Decide it as this user. The PIN is looked at last: nothing else costs an attempt.
 
-    `seen` is `Approval.seen` of what was shown: only that is decided.
+    `seen` is `Approval.fingerprint` of what was shown: only that is decided.
 
     Raises:
         Refused: it does not wait, or is not what was seen; a decline has no reason; the PIN is
             wrong or locked.
     """
-    if require_waiting(ledger.approvals, number).seen != seen:
-        raise not_seen(number)
+    if require_waiting(ledger.approvals, number).fingerprint != seen:
+        raise stale_view_error(number)
     why = tidied(reason)
     if not approve and not why:
         raise no_reason()
@@ -52,7 +52,7 @@ def require_pin(pins: Pins, pin: str) -> None:
         Refused: none was chosen, it is wrong, or locked.
     """
     if not pins.check(pin, get_os_user()):
-        raise _wrong(pins.left())
+        raise _wrong(pins.attempts_left())
 
 
 def require_waiting(approvals: Approvals, number: int, where: str = "") -> Approval:

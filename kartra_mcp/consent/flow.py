@@ -27,10 +27,10 @@ from kartra_mcp.core.elicitation import (
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.ledger.approvals import Request as ApprovalRequest
+from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent
-from kartra_mcp.ledger.rules import identity_key
+from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
 
@@ -112,7 +112,9 @@ class Consent:
         if not words.confirm or not given:
             return await self._preview("confirmation_required", asked, await self._facts(asked))
         summary = words.confirmation_summary or ""
-        digest = await run_in_thread(self.ledger.check, given, asked.binding, summary)
+        digest = await run_in_thread(
+            self.ledger.validate_confirmation, given, asked.binding, summary
+        )
         facts = await self._facts(asked)
         if facts.digest != digest:
             return await self._preview("facts_changed", asked, facts)
@@ -120,7 +122,9 @@ class Consent:
 
     async def _preview(self, code: str, asked: Asked, facts: Facts) -> NoReturn:
         shown = self._shown(asked, facts)
-        minted = await run_in_thread(self.ledger.mint, asked.binding, shown.summary, facts.digest)
+        minted = await run_in_thread(
+            self.ledger.issue_confirmation, asked.binding, shown.summary, facts.digest
+        )
         raise preview.refusal(code, shown, minted)
 
     async def _asked(self, asked: Asked) -> Agreement:
@@ -157,7 +161,11 @@ class Consent:
                 raise _volunteered()
             return await self._put(asked, await self._facts(asked), 1)
         kept = await run_in_thread(
-            self.ledger.check, client.request_state, asked.binding, _QUESTION, "question"
+            self.ledger.validate_confirmation,
+            client.request_state,
+            asked.binding,
+            _QUESTION,
+            "question",
         )
         digest, at, number, to_type = kept.split(" ", 3)
         if client.response is None:
@@ -171,7 +179,7 @@ class Consent:
         await self._require_possible(asked, facts)
         if facts.digest == digest:
             return Agreement("elicitation", client.request_state, facts, fresh=True)
-        await run_in_thread(self.ledger.void, client.request_state)
+        await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
         if int(number) >= MOST_QUESTIONS:
             raise _changing()
         return await self._put(asked, facts, int(number) + 1)
@@ -181,7 +189,12 @@ class Consent:
         at, started = time.time(), time.monotonic()
         kept = f"{facts.digest} {at} {number} {question.typed_confirmation}"
         minted = await run_in_thread(
-            self.ledger.mint, asked.binding, _QUESTION, kept, "question", ELICITATION_TIMEOUT
+            self.ledger.issue_confirmation,
+            asked.binding,
+            _QUESTION,
+            kept,
+            "question",
+            ELICITATION_TIMEOUT,
         )
         self._remember(minted.id, time.monotonic() - started)
         raise InputRequired(question, minted.id)
@@ -198,27 +211,27 @@ class Consent:
         if verdict == "yes":
             return
         if asked.client.request_state:
-            await run_in_thread(self.ledger.void, asked.client.request_state)
+            await run_in_thread(self.ledger.revoke_confirmation, asked.client.request_state)
         about = {
             "tool": asked.call.tool,
             "target": asked.draft(facts).target,
             "client": asked.client.name,
         }
         if verdict == "answered_by_host":
-            await run_in_thread(self.ledger.note, "consent", {"event": verdict, **about})
+            await run_in_thread(self.ledger.append_note, "consent", {"event": verdict, **about})
             raise preview.host_answered()
         await run_in_thread(
-            self.ledger.block, identity_key(asked.draft(facts)), verdict, about=about
+            self.ledger.block, make_identity_key(asked.draft(facts)), verdict, about=about
         )
         raise preview.said_no(verdict)
 
     async def _approved(self, asked: Asked) -> Agreement:
         """A person with the PIN approves outside the client; then this call goes through once."""
-        declined = await run_in_thread(self.ledger.approvals.declined, asked.binding)
+        declined = await run_in_thread(self.ledger.approvals.find_declined, asked.binding)
         if declined is not None:
             raise preview.said_no("declined", declined.reason)
         facts = await self._facts(asked)
-        found = await run_in_thread(self.ledger.approvals.approved, asked.binding)
+        found = await run_in_thread(self.ledger.approvals.find_approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
             return Agreement("approval", str(found.number), facts, fresh=True)
         shown, draft = self._shown(asked, facts), asked.draft(facts)
@@ -228,7 +241,7 @@ class Consent:
             {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": draft.risk.label},
             facts.digest,
             f"{draft.actor}, through {asked.client.name}",
-            identity_key(draft),
+            make_identity_key(draft),
         )
         number = await run_in_thread(self.ledger.approvals.request, request)
         address = await run_in_thread(self.page, asked.patience.deadline.remaining - ANSWERING)
@@ -244,8 +257,8 @@ class Consent:
     async def _require_possible(self, asked: Asked, facts: Facts) -> None:
         if facts.done:
             draft = asked.draft(facts)
-            raise preview.done_before(facts, await run_in_thread(self.ledger.first_done, draft))
-        await run_in_thread(self.ledger.foresee, asked.draft(facts), asked.limits)
+            raise preview.done_before(facts, await run_in_thread(self.ledger.first_success, draft))
+        await run_in_thread(self.ledger.preflight, asked.draft(facts), asked.limits)
 
     def _shown(self, asked: Asked, facts: Facts) -> Preview:
         return preview.preview(asked.call, facts, sandbox=self.sandbox)

@@ -16,7 +16,7 @@ from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, trunca
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.operations import OperationKind, parse_amount
-from kartra_mcp.ledger.records import Minted, moment
+from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
 SUMMARY = 160
 NAME = 30
@@ -78,7 +78,7 @@ def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
     return line[:SUMMARY].rstrip()
 
 
-def confirmation(shown: Preview, minted: Minted) -> dict[str, Any]:
+def confirmation(shown: Preview, minted: IssuedConfirmation) -> dict[str, Any]:
     """The contract's `error.confirmation`."""
     return {
         "id": minted.id,
@@ -86,7 +86,7 @@ def confirmation(shown: Preview, minted: Minted) -> dict[str, Any]:
         "facts": dict(shown.facts),
         "effect": shown.effect,
         "undo": shown.undo,
-        "expires_at": moment(minted.expires_at),
+        "expires_at": format_utc(minted.expires_at),
     }
 
 
@@ -128,7 +128,7 @@ def _typed(said: Any, wanted: str) -> bool:
     return text == wanted or same_sum or operations.normalize_id(text) == wanted
 
 
-def refusal(code: str, shown: Preview, minted: Minted) -> RefusedError:
+def refusal(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:
     """`confirmation_required` or `facts_changed`, with a preview to be repeated."""
     message = {
         "confirmation_required": "This needs agreement to exactly what the preview shows.",

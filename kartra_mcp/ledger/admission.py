@@ -12,59 +12,65 @@ from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.policy.limits import Limits
 
 
-def refusal(
+def admission_refusal(
     transaction: Transaction, intent: Intent, limits: Limits, burns: Binding | None
 ) -> RefusedError | None:
     """Why this may not run now, the most telling reason first; nothing is changed."""
     return (
-        confirmations.unfounded(transaction, intent, burns)
-        or approvals.unapproved(transaction, intent, burns)
-        or confirmations.blocked(transaction, rules.identity_key(intent))
-        or _once_too_often(transaction, intent, limits)
-        or rules.over_mail(intent, limits, mails(transaction) if intent.mail else 0)
+        confirmations.invalid_reason(transaction, intent, burns)
+        or approvals.approval_refusal(transaction, intent, burns)
+        or confirmations.block_refusal(transaction, rules.make_identity_key(intent))
+        or _duplicate_or_capped(transaction, intent, limits)
+        or rules.email_cap_refusal(
+            intent, limits, count_recent_emails(transaction) if intent.mail else 0
+        )
     )
 
 
-def foreseen(transaction: Transaction, intent: Intent, limits: Limits) -> RefusedError | None:
+def preflight_refusal(
+    transaction: Transaction, intent: Intent, limits: Limits
+) -> RefusedError | None:
     """Why this would not run whoever agreed to it, so that nobody is asked in vain."""
-    return confirmations.blocked(transaction, rules.identity_key(intent)) or _once_too_often(
-        transaction, intent, limits
-    )
+    return confirmations.block_refusal(
+        transaction, rules.make_identity_key(intent)
+    ) or _duplicate_or_capped(transaction, intent, limits)
 
 
 def record(transaction: Transaction, intent: Intent) -> None:
     """The line, and the consent burnt."""
     id_ = intent.confirmation_id
     if id_ is None:
-        transaction.append("intent", projection.body_of(intent, None))
+        transaction.append("intent", projection.intent_payload(intent, None))
     elif intent.consent == "approval":
-        transaction.append("intent", projection.body_of(intent, f"approval {id_}"))
-        approvals.burn(transaction, id_, intent.id)
+        transaction.append("intent", projection.intent_payload(intent, f"approval {id_}"))
+        approvals.consume(transaction, id_, intent.id)
     else:
-        transaction.append("intent", projection.body_of(intent, confirmations.hashed(id_)))
-        confirmations.burn(transaction, id_, intent.id)
+        transaction.append(
+            "intent", projection.intent_payload(intent, confirmations.hash_text(id_))
+        )
+        confirmations.consume(transaction, id_, intent.id)
 
 
-def _once_too_often(
+def _duplicate_or_capped(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
     db, now = transaction.db, transaction.now
-    past = projection.same_target(db, intent)
+    past = projection.list_same_target(db, intent)
     every = limits.cap_day_amount is not None
     needed = -1 if every else limits.cap_day_count or 0
-    day = projection.irreversible_since(db, now - rules.DAY, needed)
-    return rules.repeats(intent, past, now, limits.repeat_window_days) or rules.over_cap(
-        intent, limits, day, now
-    )
+    day = projection.list_irreversible_since(db, now - rules.DAY, needed)
+    return rules.duplicate_refusal(
+        intent, past, now, limits.repeat_window_days
+    ) or rules.cap_refusal(intent, limits, day, now)
 
 
-def mails(transaction: Transaction) -> int:
-    return projection.mails_since(transaction.db, transaction.now - rules.HOUR)
+def count_recent_emails(transaction: Transaction) -> int:
+    return projection.count_emails_since(transaction.db, transaction.now - rules.HOUR)
 
 
-def lost(intent_id: str) -> dict[str, Any]:
+def lost_outcome(intent_id: str) -> dict[str, Any]:
     return {
         "intent": intent_id,
         "state": "unknown",
@@ -75,8 +81,8 @@ def lost(intent_id: str) -> dict[str, Any]:
     }
 
 
-def must_be(transaction: Transaction, intent_id: str, state: str) -> None:
-    found = projection.state_of(transaction.db, intent_id)
+def require_state(transaction: Transaction, intent_id: str, state: str) -> None:
+    found = projection.get_state(transaction.db, intent_id)
     if found != state:
         raise RefusedError(
             "internal_error",
@@ -85,12 +91,12 @@ def must_be(transaction: Transaction, intent_id: str, state: str) -> None:
         )
 
 
-def unreconcilable(transaction: Transaction, intent_id: str) -> RefusedError | None:
-    state = projection.state_of(transaction.db, intent_id)
+def reconcile_refusal(transaction: Transaction, intent_id: str) -> RefusedError | None:
+    state = projection.get_state(transaction.db, intent_id)
     if state == "unknown":
         return None
     if state == "running":
-        return still_running(intent_id)
+        return still_running_error(intent_id)
     return RefusedError(
         "invalid_arguments",
         f"The intent {intent_id} is {state or 'not in the ledger'}: nothing is to be settled.",
@@ -98,7 +104,7 @@ def unreconcilable(transaction: Transaction, intent_id: str) -> RefusedError | N
     )
 
 
-def still_running(intent_id: str) -> RefusedError:
+def still_running_error(intent_id: str) -> RefusedError:
     return RefusedError(
         "in_progress",
         f"The intent {intent_id} is still running, or its program is.",

@@ -9,15 +9,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.confirmations import block, differences, of_row, used, written
-from kartra_mcp.ledger.database import LedgerFile, Transaction
-from kartra_mcp.ledger.hash_chain import canonical
+from kartra_mcp.ledger.confirmations import (
+    already_used_error,
+    binding_of_row,
+    block,
+    describe_differences,
+    serialize_binding,
+)
+from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 
 LIFETIME = 86_400.0
 DECLINE_HOLDS = 600.0
 
-Standing = Literal["pending", "approved", "declined", "expired", "superseded", "withdrawn"]
+ApprovalState = Literal["pending", "approved", "declined", "expired", "superseded", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Approval:
     """One approval as it stands. `facts` are kept only while they can matter."""
 
     number: int
-    state: Standing
+    state: ApprovalState
     binding: Binding
     summary: str
     facts: Mapping[str, Any]
@@ -39,14 +45,14 @@ class Approval:
     used_by: str | None = None
 
     @property
-    def seen(self) -> str:
+    def fingerprint(self) -> str:
         """What a decision is about: of this request alone, in this ledger and any other."""
         told = [self.number, asdict(self.binding), self.facts_digest, self.asked_at]
-        return hashlib.sha256(canonical(told).encode()).hexdigest()[:32]
+        return hashlib.sha256(dump_canonical(told).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ApprovalRequest:
     """What a person is asked to approve: shown to them whole, bound to one call.
 
     `key` names the operation and its target: a decline blocks those, whatever the amount.
@@ -64,64 +70,64 @@ class Request:
 class Approvals:
     """The approvals of one ledger."""
 
-    file: LedgerFile
+    file: LedgerDatabase
 
-    def request(self, asked: Request) -> int:
+    def request(self, asked: ApprovalRequest) -> int:
         """The number to approve; the same as long as the same is asked and nobody decided.
 
         Other facts than before make a new number: nobody approves what is no longer so.
         """
-        with self.file.writing() as transaction:
+        with self.file.write_transaction() as transaction:
             expire(transaction)
-            for row in _bound(transaction, asked.binding, "pending"):
+            for row in _rows_of_binding(transaction, asked.binding, "pending"):
                 if row["facts_digest"] == asked.facts_digest:
                     return row["number"]
                 _end(transaction, row["number"], "superseded")
             return _ask(transaction, asked)
 
     def get(self, number: int) -> Approval | None:
-        with self.file.reading() as transaction:
-            row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
-            return None if row is None else _approval(row, transaction.now)
+        with self.file.read_transaction() as transaction:
+            row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
+            return None if row is None else _make_approval(row, transaction.now)
 
-    def pending(self) -> list[Approval]:
+    def list_pending(self) -> list[Approval]:
         """What waits for a person, oldest first."""
         sql = "SELECT * FROM approvals WHERE state = 'pending' AND expires_at > ? ORDER BY number"
-        with self.file.reading() as transaction:
-            found = transaction.all(sql, transaction.now)
-            return [_approval(row, transaction.now) for row in found]
+        with self.file.read_transaction() as transaction:
+            found = transaction.fetch_all(sql, transaction.now)
+            return [_make_approval(row, transaction.now) for row in found]
 
-    def waiting(self) -> tuple[int, ...]:
+    def pending_numbers(self) -> tuple[int, ...]:
         """The numbers of what waits, oldest first: cheap enough to be asked all the time."""
         sql = (
             "SELECT number FROM approvals WHERE state = 'pending' AND expires_at > ?"
             " ORDER BY number"
         )
-        with self.file.reading() as transaction:
-            return tuple(row["number"] for row in transaction.all(sql, transaction.now))
+        with self.file.read_transaction() as transaction:
+            return tuple(row["number"] for row in transaction.fetch_all(sql, transaction.now))
 
-    def approved(self, binding: Binding) -> Approval | None:
+    def find_approved(self, binding: Binding) -> Approval | None:
         """The newest approval that exactly this call may use; compare its `facts_digest`."""
-        with self.file.reading() as transaction:
-            rows = _bound(transaction, binding, "approved")
-            found = [_approval(row, transaction.now) for row in rows if row["used_by"] is None]
+        with self.file.read_transaction() as transaction:
+            rows = _rows_of_binding(transaction, binding, "approved")
+            found = [_make_approval(row, transaction.now) for row in rows if row["used_by"] is None]
             return next((a for a in found if a.state == "approved"), None)
 
-    def approved_unused(self) -> list[Approval]:
+    def unused(self) -> list[Approval]:
         """What a person approved and no call used yet, oldest first; until it ends, it can run."""
         sql = (
             "SELECT * FROM approvals WHERE state = 'approved' AND expires_at > ?"
             " AND used_by IS NULL ORDER BY number"
         )
-        with self.file.reading() as transaction:
-            found = transaction.all(sql, transaction.now)
-            return [_approval(row, transaction.now) for row in found]
+        with self.file.read_transaction() as transaction:
+            found = transaction.fetch_all(sql, transaction.now)
+            return [_make_approval(row, transaction.now) for row in found]
 
-    def declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
+    def find_declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
         """The newest decline of exactly this call, while it still holds."""
-        with self.file.reading() as transaction:
-            rows = _bound(transaction, binding, "declined")
-            found = _approval(rows[0], transaction.now) if rows else None
+        with self.file.read_transaction() as transaction:
+            rows = _rows_of_binding(transaction, binding, "declined")
+            found = _make_approval(rows[0], transaction.now) if rows else None
             holds = found is not None and transaction.now - (found.decided_at or 0) < seconds
         return found if holds else None
 
@@ -133,25 +139,25 @@ class Approvals:
             approve: else it is declined.
             reason: why.
             who: the person.
-            seen: `Approval.seen` of what the person was shown.
+            seen: `Approval.fingerprint` of what the person was shown.
 
         Raises:
             Refused: there is no such number, it is not what was seen, was decided before, or
                 expired.
         """
-        with self.file.writing() as transaction:
+        with self.file.write_transaction() as transaction:
             expire(transaction)
-            row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
-            refusal = _undecidable(None if row is None else row["state"], number)
-            if refusal is None and seen != _approval(row, transaction.now).seen:
-                refusal = not_seen(number)
+            row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
+            refusal = _decision_refusal(None if row is None else row["state"], number)
+            if refusal is None and seen != _make_approval(row, transaction.now).fingerprint:
+                refusal = stale_view_error(number)
             if refusal is None:
                 _decide(transaction, number, approve=approve, reason=reason, who=who)
-                row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+                row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
         if refusal is not None:
             raise refusal
         assert row is not None  # noqa: S101  or it was refused
-        return _approval(row, row["decided_at"])
+        return _make_approval(row, row["decided_at"])
 
     def withdraw(self, number: int, who: str) -> Approval:
         """Take an approval back before a call used it; the caller has checked the PIN.
@@ -159,22 +165,22 @@ class Approvals:
         Raises:
             Refused: it is not approved, or no longer, or a call used it.
         """
-        with self.file.writing() as transaction:
+        with self.file.write_transaction() as transaction:
             expire(transaction)
-            row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
-            refusal = _unwithdrawable(row, number)
+            row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
+            refusal = _withdrawal_refusal(row, number)
             if refusal is None:
                 _withdraw(transaction, number, who)
-                row = transaction.one("SELECT * FROM approvals WHERE number = ?", number)
+                row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
         if refusal is not None:
             raise refusal
         assert row is not None  # noqa: S101  or it was refused
-        return _approval(row, row["decided_at"])
+        return _make_approval(row, row["decided_at"])
 
 
 def expire(transaction: Transaction) -> None:
     """Record what a day has ended."""
-    due = transaction.all(
+    due = transaction.fetch_all(
         "SELECT number FROM approvals WHERE state IN ('pending', 'approved')"
         " AND expires_at <= ? AND used_by IS NULL",
         transaction.now,
@@ -183,7 +189,7 @@ def expire(transaction: Transaction) -> None:
         _end(transaction, row["number"], "expired")
 
 
-def unapproved(
+def approval_refusal(
     transaction: Transaction, intent: Intent, burns: Binding | None
 ) -> RefusedError | None:
     """Why the approval that an intent rests on does not count; None if it does."""
@@ -192,18 +198,22 @@ def unapproved(
     number = intent.confirmation_id or ""
     row = None
     if burns is not None and number.isascii() and number.isdecimal():
-        row = transaction.one("SELECT * FROM approvals WHERE number = ?", int(number))
+        row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", int(number))
     if row is None or burns is None:
-        return _required("There is no such approval")
+        return _approval_required_error("There is no such approval")
     if row["used_by"] is not None:
-        return used()
-    if _approval(row, transaction.now).state != "approved":
-        return _required("It is not approved, or no longer")
-    differs = differences(of_row(row), burns)
-    return _required(f"The approval is for {' and '.join(differs)}") if differs else None
+        return already_used_error()
+    if _make_approval(row, transaction.now).state != "approved":
+        return _approval_required_error("It is not approved, or no longer")
+    differs = describe_differences(binding_of_row(row), burns)
+    return (
+        _approval_required_error(f"The approval is for {' and '.join(differs)}")
+        if differs
+        else None
+    )
 
 
-def burn(transaction: Transaction, number: str, intent_id: str) -> None:
+def consume(transaction: Transaction, number: str, intent_id: str) -> None:
     transaction.run(
         "UPDATE approvals SET used_by = ?, facts = NULL, summary = '' WHERE number = ?",
         intent_id,
@@ -211,16 +221,16 @@ def burn(transaction: Transaction, number: str, intent_id: str) -> None:
     )
 
 
-def _ask(transaction: Transaction, asked: Request) -> int:
-    newest = transaction.one("SELECT COALESCE(MAX(number), 0) AS number FROM approvals")
+def _ask(transaction: Transaction, asked: ApprovalRequest) -> int:
+    newest = transaction.fetch_one("SELECT COALESCE(MAX(number), 0) AS number FROM approvals")
     number = 1 + (newest["number"] if newest else 0)
     transaction.run(
         "INSERT INTO approvals (number, binding, summary, facts, facts_digest, asked_at,"
         " expires_at, asked_by, key, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
         number,
-        written(asked.binding),
+        serialize_binding(asked.binding),
         asked.summary,
-        canonical(dict(asked.facts)),
+        dump_canonical(dict(asked.facts)),
         asked.facts_digest,
         transaction.now,
         transaction.now + LIFETIME,
@@ -242,7 +252,7 @@ def _decide(transaction: Transaction, number: int, *, approve: bool, reason: str
         number,
     )
     if not approve:
-        row = transaction.one("SELECT key FROM approvals WHERE number = ?", number)
+        row = transaction.fetch_one("SELECT key FROM approvals WHERE number = ?", number)
         if row is not None and row["key"]:
             block(transaction, row["key"], DECLINE_HOLDS, "declined")
         sql = "UPDATE approvals SET facts = NULL, summary = '' WHERE number = ?"
@@ -261,7 +271,7 @@ def _withdraw(transaction: Transaction, number: int, who: str) -> None:
     _tell(transaction, number, "withdrawn", who=who)
 
 
-def _end(transaction: Transaction, number: int, state: Standing) -> None:
+def _end(transaction: Transaction, number: int, state: ApprovalState) -> None:
     transaction.run(
         "UPDATE approvals SET state = ?, facts = NULL, summary = '' WHERE number = ?", state, number
     )
@@ -269,23 +279,23 @@ def _end(transaction: Transaction, number: int, state: Standing) -> None:
 
 
 def _tell(transaction: Transaction, number: int, state: str, **more: str) -> None:
-    row = transaction.one("SELECT facts_digest FROM approvals WHERE number = ?", number)
+    row = transaction.fetch_one("SELECT facts_digest FROM approvals WHERE number = ?", number)
     facts = row["facts_digest"] if row else ""
     body = {"event": f"approval_{state}", "number": number, "facts_digest": facts, **more}
     transaction.append("consent", body)
 
 
-def _bound(transaction: Transaction, binding: Binding, state: Standing) -> list[Any]:
+def _rows_of_binding(transaction: Transaction, binding: Binding, state: ApprovalState) -> list[Any]:
     sql = "SELECT * FROM approvals WHERE binding = ? AND state = ? ORDER BY number DESC"
-    return transaction.all(sql, written(binding), state)
+    return transaction.fetch_all(sql, serialize_binding(binding), state)
 
 
-def _approval(row: Any, now: float) -> Approval:
+def _make_approval(row: Any, now: float) -> Approval:
     open_ = row["state"] in {"pending", "approved"} and row["used_by"] is None
     return Approval(
         number=row["number"],
         state="expired" if open_ and now >= row["expires_at"] else row["state"],
-        binding=of_row(row),
+        binding=binding_of_row(row),
         summary=row["summary"],
         facts=json.loads(row["facts"]) if row["facts"] else {},
         facts_digest=row["facts_digest"],
@@ -299,7 +309,7 @@ def _approval(row: Any, now: float) -> Approval:
     )
 
 
-def _undecidable(state: str | None, number: int) -> RefusedError | None:
+def _decision_refusal(state: str | None, number: int) -> RefusedError | None:
     if state == "pending":
         return None
     if state is None:
@@ -316,7 +326,7 @@ def _undecidable(state: str | None, number: int) -> RefusedError | None:
     )
 
 
-def not_seen(number: int) -> RefusedError:
+def stale_view_error(number: int) -> RefusedError:
     return RefusedError(
         "facts_changed",
         f"What waits as number {number} is not what was shown. Nothing was decided.",
@@ -324,7 +334,7 @@ def not_seen(number: int) -> RefusedError:
     )
 
 
-def _unwithdrawable(row: Any, number: int) -> RefusedError | None:
+def _withdrawal_refusal(row: Any, number: int) -> RefusedError | None:
     """Why there is nothing to take back; None if there is."""
     if row is not None and row["used_by"] is not None:
         return RefusedError(
@@ -342,7 +352,7 @@ def _unwithdrawable(row: Any, number: int) -> RefusedError | None:
     )
 
 
-def _required(what: str) -> RefusedError:
+def _approval_required_error(what: str) -> RefusedError:
     return RefusedError(
         "approval_required",
         f"{what}. Nothing was done.",

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.database import Transaction
-from kartra_mcp.ledger.hash_chain import canonical
-from kartra_mcp.ledger.records import Binding, Intent, Minted
+from kartra_mcp.ledger.hash_chain import dump_canonical
+from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation
 
 Kind = Literal["two_step", "question"]
 
 LIFETIME = 600.0
-KEPT = 30 * 86_400.0
+RETENTION = 30 * 86_400.0
 KIND_OF: Mapping[str, Kind] = {"two_step": "two_step", "elicitation": "question"}
 DECLINED = frozenset({"declined", "dismissed"})
 
@@ -34,32 +34,32 @@ _DIFFERENCES = {
 }
 
 
-def mint(
+def issue(
     transaction: Transaction,
     binding: Binding,
     summary: str,
     facts_digest: str,
     kind: Kind,
     ttl: float,
-) -> Minted:
+) -> IssuedConfirmation:
     """A new id, of which only the hash is kept."""
     id_ = secrets.token_urlsafe(18)
     now = transaction.now
-    transaction.run("DELETE FROM confirmations WHERE expires_at < ?", now - KEPT)
+    transaction.run("DELETE FROM confirmations WHERE expires_at < ?", now - RETENTION)
     transaction.run(
         "INSERT INTO confirmations VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-        hashed(id_),
+        hash_text(id_),
         kind,
-        written(binding),
-        hashed(folded(summary)),
+        serialize_binding(binding),
+        hash_text(normalize_summary(summary)),
         facts_digest,
         now,
         now + ttl,
     )
-    return Minted(id_, now + ttl)
+    return IssuedConfirmation(id_, now + ttl)
 
 
-def check(
+def validate(
     transaction: Transaction, id_: str, binding: Binding, summary: str | None, kind: Kind
 ) -> str:
     """The digest of the facts that were shown with this id; `summary` None was checked before.
@@ -67,36 +67,36 @@ def check(
     Raises:
         Refused: confirmation_used, confirmation_expired or confirmation_mismatch.
     """
-    row = transaction.one("SELECT * FROM confirmations WHERE hash = ?", hashed(id_))
+    row = transaction.fetch_one("SELECT * FROM confirmations WHERE hash = ?", hash_text(id_))
     if row is None:
-        raise _mismatch("This confirmation_id was never given out here")
+        raise _mismatch_error("This confirmation_id was never given out here")
     if row["used_by"] is not None:
-        raise used()
+        raise already_used_error()
     # An id from the future means that the clock went back: how old it is, nobody knows.
     if not row["made_at"] <= transaction.now < row["expires_at"]:
-        raise _expired()
-    differs = differences(_read(row["binding"]), binding)
+        raise _expired_error()
+    differs = describe_differences(_read(row["binding"]), binding)
     if row["kind"] != kind:
         differs = ["a question to a person" if row["kind"] == "question" else "a preview", *differs]
     if differs:
-        raise _mismatch(f"This confirmation_id belongs to {' and '.join(differs)}")
-    if summary is not None and row["summary"] != hashed(folded(summary)):
-        raise _mismatch("The confirmation_summary is not the one that was shown")
+        raise _mismatch_error(f"This confirmation_id belongs to {' and '.join(differs)}")
+    if summary is not None and row["summary"] != hash_text(normalize_summary(summary)):
+        raise _mismatch_error("The confirmation_summary is not the one that was shown")
     return row["facts"]
 
 
-def burn(transaction: Transaction, id_: str, intent_id: str) -> None:
+def consume(transaction: Transaction, id_: str, intent_id: str) -> None:
     sql = "UPDATE confirmations SET used_by = ? WHERE hash = ?"
-    transaction.run(sql, intent_id, hashed(id_))
+    transaction.run(sql, intent_id, hash_text(id_))
 
 
-def void(transaction: Transaction, id_: str) -> None:
+def revoke(transaction: Transaction, id_: str) -> None:
     """Used up, by no intent."""
     sql = "UPDATE confirmations SET used_by = 'void' WHERE hash = ? AND used_by IS NULL"
-    transaction.run(sql, hashed(id_))
+    transaction.run(sql, hash_text(id_))
 
 
-def void_all(transaction: Transaction, connection: str) -> None:
+def revoke_all(transaction: Transaction, connection: str) -> None:
     """Used up, all that are for this connection."""
     sql = (
         "UPDATE confirmations SET used_by = 'void' WHERE used_by IS NULL"
@@ -109,12 +109,12 @@ def block(transaction: Transaction, key: str, seconds: float, why: str) -> float
     """Nothing with this identity runs until then."""
     assert why in DECLINED, why  # noqa: S101  a slip of ours
     until = transaction.now + seconds
-    transaction.run("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", hashed(key), why, until)
+    transaction.run("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", hash_text(key), why, until)
     return until
 
 
-def blocked(transaction: Transaction, key: str) -> RefusedError | None:
-    row = transaction.one("SELECT why, until FROM blocks WHERE key = ?", hashed(key))
+def block_refusal(transaction: Transaction, key: str) -> RefusedError | None:
+    row = transaction.fetch_one("SELECT why, until FROM blocks WHERE key = ?", hash_text(key))
     if row is None or transaction.now >= row["until"]:
         return None
     minutes = int((row["until"] - transaction.now) // 60) + 1
@@ -126,7 +126,7 @@ def blocked(transaction: Transaction, key: str) -> RefusedError | None:
     )
 
 
-def unfounded(
+def invalid_reason(
     transaction: Transaction, intent: Intent, burns: Binding | None
 ) -> RefusedError | None:
     """Why the confirmation that an intent rests on does not count; None if it does."""
@@ -134,36 +134,36 @@ def unfounded(
     if kind is None:
         return None
     if intent.confirmation_id is None:
-        return None if kind == "question" else _mismatch("A confirmation_id is missing")
+        return None if kind == "question" else _mismatch_error("A confirmation_id is missing")
     if burns is None:
-        return _mismatch("This confirmation_id belongs to nothing")
+        return _mismatch_error("This confirmation_id belongs to nothing")
     try:
-        check(transaction, intent.confirmation_id, burns, None, kind)
+        validate(transaction, intent.confirmation_id, burns, None, kind)
     except RefusedError as refusal:
         return refusal
     return None
 
 
-def differences(one: Binding, other: Binding) -> list[str]:
+def describe_differences(one: Binding, other: Binding) -> list[str]:
     """In words, what differs; of what was the binding made for, seen from the call."""
     ours, theirs = asdict(one), asdict(other)
     return [words for name, words in _DIFFERENCES.items() if ours[name] != theirs[name]]
 
 
-def folded(summary: str) -> str:
+def normalize_summary(summary: str) -> str:
     """A summary as it is compared: NFC, white space as single spaces."""
     return " ".join(unicodedata.normalize("NFC", summary).split())
 
 
-def hashed(text: str) -> str:
+def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def written(binding: Binding) -> str:
-    return canonical(asdict(binding))
+def serialize_binding(binding: Binding) -> str:
+    return dump_canonical(asdict(binding))
 
 
-def used() -> RefusedError:
+def already_used_error() -> RefusedError:
     return RefusedError(
         "confirmation_used",
         "This confirmation was already used; each counts once. Nothing was done.",
@@ -176,7 +176,7 @@ def _read(binding: str) -> Binding:
     return Binding(**told)
 
 
-def _expired() -> RefusedError:
+def _expired_error() -> RefusedError:
     return RefusedError(
         "confirmation_expired",
         "This confirmation_id is no longer valid: it lasts only minutes. Nothing was done.",
@@ -184,7 +184,7 @@ def _expired() -> RefusedError:
     )
 
 
-def _mismatch(what: str) -> RefusedError:
+def _mismatch_error(what: str) -> RefusedError:
     return RefusedError(
         "confirmation_mismatch",
         f"{what}. Nothing was done.",
@@ -192,5 +192,5 @@ def _mismatch(what: str) -> RefusedError:
     )
 
 
-def of_row(row: sqlite3.Row) -> Binding:
+def binding_of_row(row: sqlite3.Row) -> Binding:
     return _read(row["binding"])

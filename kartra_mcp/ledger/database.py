@@ -18,15 +18,20 @@ from typing import Any
 
 from kartra_mcp.core.file_locks import exclusive_lock, try_shared_lock
 from kartra_mcp.ledger import projection, schema
-from kartra_mcp.ledger.errors import Damaged, of_sqlite, of_system, unavailable
-from kartra_mcp.ledger.hash_chain import Head, Line, next_line, walk
+from kartra_mcp.ledger.errors import (
+    LedgerDamagedError,
+    from_os_error,
+    from_sqlite_error,
+    unavailable_error,
+)
+from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import HeadFile, keep_names
 
 NAME = "ledger.db"
 WAIT = 3.5
 """Seconds for the turn; SQLite itself waits a second more for a program of somebody else's."""
 
-CHECKED = 64
+TAIL_CHECK = 64
 """How many of the newest lines are followed when the file is opened; `verify` follows all."""
 
 LINE = "SELECT n, at, kind, body, prev, hash FROM lines "
@@ -41,8 +46,8 @@ class Transaction:
     head: Head
     added: int = 0
 
-    def append(self, kind: str, body: Mapping[str, Any]) -> Line:
-        line = next_line(self.head, self.now, kind, body)
+    def append(self, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
+        line = make_entry(self.head, self.now, kind, body)
         self.db.execute(
             "INSERT INTO lines (n, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
             (line.n, line.at, line.kind, line.body, line.prev, line.hash),
@@ -52,24 +57,24 @@ class Transaction:
         self.added += 1
         return line
 
-    def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
+    def fetch_one(self, sql: str, *values: Any) -> sqlite3.Row | None:
         return self.db.execute(sql, values).fetchone()
 
-    def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+    def fetch_all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         return self.db.execute(sql, values).fetchall()
 
     def run(self, sql: str, *values: Any) -> None:
         self.db.execute(sql, values)
 
     def meta(self, key: str) -> str | None:
-        row = self.one("SELECT value FROM meta WHERE key = ?", key)
+        row = self.fetch_one("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else row[0]
 
     def set_meta(self, key: str, value: str) -> None:
         self.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key, value)
 
 
-class LedgerFile:
+class LedgerDatabase:
     """The file, of whichever process; opened when first needed, and again after a fault.
 
     Args:
@@ -91,11 +96,11 @@ class LedgerFile:
         self._file: tuple[int, int] | None = None
 
     @contextmanager
-    def writing(self) -> Generator[Transaction]:
+    def write_transaction(self) -> Generator[Transaction]:
         """One commit, all or nothing, alone; then the head."""
-        with self._thread, self._told(), self._turn():
-            db = self._connected()
-            transaction = self._begun(db, "BEGIN IMMEDIATE")
+        with self._thread, self._translate_errors(), self._take_write_lock():
+            db = self._connect()
+            transaction = self._begin(db, "BEGIN IMMEDIATE")
             before = transaction.head
             try:
                 self._agree(db, before)
@@ -110,26 +115,26 @@ class LedgerFile:
                 self.head.write(transaction.head)
 
     @contextmanager
-    def reading(self) -> Generator[Transaction]:
+    def read_transaction(self) -> Generator[Transaction]:
         """One consistent view."""
-        with self._thread, self._told():
-            if self._db is None or self._moved():
-                with self._turn():
-                    self._connected()
-            db = self._connected()
+        with self._thread, self._translate_errors():
+            if self._db is None or self._has_moved():
+                with self._take_write_lock():
+                    self._connect()
+            db = self._connect()
             try:
-                yield self._begun(db, "BEGIN")
+                yield self._begin(db, "BEGIN")
             finally:
                 _roll_back(db)
 
     @contextmanager
-    def turn(self) -> Generator[None]:
+    def write_lock(self) -> Generator[None]:
         """The turn to write, with the file closed: for setting a damaged one aside."""
-        with self._thread, self._told(), self._turn():
+        with self._thread, self._translate_errors(), self._take_write_lock():
             self.close()
             yield
 
-    def now(self) -> float:
+    def current_time(self) -> float:
         return round(self._clock(), 3)
 
     def close(self) -> None:
@@ -143,7 +148,7 @@ class LedgerFile:
                 self._member = None
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _translate_errors(self) -> Generator[None]:
         """Faults of SQLite and the system in our words; after one, the file is opened anew."""
         try:
             yield
@@ -151,45 +156,47 @@ class LedgerFile:
             raise
         except sqlite3.Error as problem:
             self.close()
-            raise of_sqlite(problem) from problem
+            raise from_sqlite_error(problem) from problem
         except OSError as problem:
             self.close()
-            raise of_system(problem) from problem
-        except Damaged:
+            raise from_os_error(problem) from problem
+        except LedgerDamagedError:
             self.close()
             raise
 
     @contextmanager
-    def _turn(self) -> Generator[None]:
+    def _take_write_lock(self) -> Generator[None]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             with exclusive_lock(self.folder / "ledger.turn", self._wait):
                 yield
         except TimeoutError:
-            raise unavailable("another kartra-mcp has been writing to it for too long") from None
+            raise unavailable_error(
+                "another kartra-mcp has been writing to it for too long"
+            ) from None
 
-    def _begun(self, db: sqlite3.Connection, how: str) -> Transaction:
+    def _begin(self, db: sqlite3.Connection, how: str) -> Transaction:
         db.execute(how)
         row = db.execute("SELECT n, hash, at FROM lines ORDER BY n DESC LIMIT 1").fetchone()
         if row is None:
-            return Transaction(db, self.now(), Head())
-        return Transaction(db, max(self.now(), row[2]), Head(row[0], row[1]))
+            return Transaction(db, self.current_time(), Head())
+        return Transaction(db, max(self.current_time(), row[2]), Head(row[0], row[1]))
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._db is not None and not self._moved():
+    def _connect(self) -> sqlite3.Connection:
+        if self._db is not None and not self._has_moved():
             return self._db
         self.close()
         self._member = try_shared_lock(self.open_lock)
         if self._member is None:
-            raise unavailable("it is just being set aside")
+            raise unavailable_error("it is just being set aside")
         try:
-            self._db = self._opened()
+            self._db = self._open()
         except BaseException:
             self.close()
             raise
         return self._db
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         with suppress(OSError):
             self.folder.chmod(0o700)
         self._create()
@@ -202,7 +209,7 @@ class LedgerFile:
         except BaseException:
             db.close()
             raise
-        self._file = self._identity()
+        self._file = self._file_identity()
         return db
 
     def _create(self) -> None:
@@ -211,13 +218,13 @@ class LedgerFile:
             return
         head = self.head.read()
         if head is not None and head.count:
-            raise Damaged(f"{NAME} is gone, and held {head.count} lines")
+            raise LedgerDamagedError(f"{NAME} is gone, and held {head.count} lines")
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def _make(self, db: sqlite3.Connection) -> None:
         head = self.head.read()
         if head is not None and head.count:
-            raise Damaged(f"{NAME} is empty, and held {head.count} lines")
+            raise LedgerDamagedError(f"{NAME} is empty, and held {head.count} lines")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("BEGIN IMMEDIATE")
         schema.make(db)
@@ -228,16 +235,18 @@ class LedgerFile:
     def _check(self, db: sqlite3.Connection) -> None:
         """Whether the ledger is whole, as far as a short look tells."""
         if not schema.is_whole(db):
-            raise Damaged("its tables are not as they were made")
+            raise LedgerDamagedError("its tables are not as they were made")
         # 9 ms at 10,000 lines, once a start.
         if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise Damaged("bytes of the file were overwritten or cut away")
-        newest = [Line(*row) for row in db.execute(LINE + "ORDER BY n DESC LIMIT ?", (CHECKED,))]
+            raise LedgerDamagedError("bytes of the file were overwritten or cut away")
+        newest = [
+            LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n DESC LIMIT ?", (TAIL_CHECK,))
+        ]
         newest.reverse()
         start = Head(newest[0].n - 1, newest[0].prev) if newest else Head()
-        walked = walk(newest, start)
+        walked = verify_chain(newest, start)
         if walked.broken is not None:
-            raise Damaged(walked.why)
+            raise LedgerDamagedError(walked.why)
         self._agree(db, walked.head)
 
     def _agree(self, db: sqlite3.Connection, newest: Head) -> None:
@@ -249,18 +258,18 @@ class LedgerFile:
         known = Head(*json.loads(before[0])) if before else Head()
         if (head or Head()) != known:
             count = head.count if head else 0
-            raise Damaged(f"it ends at line {newest.count}, its head at line {count}")
+            raise LedgerDamagedError(f"it ends at line {newest.count}, its head at line {count}")
         self.head.write(newest)
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _file_identity(self) -> tuple[int, int] | None:
         try:
             found = self.path.stat()
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
 
-    def _moved(self) -> bool:
-        return self._file is None or self._identity() != self._file
+    def _has_moved(self) -> bool:
+        return self._file is None or self._file_identity() != self._file
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.ledger.database import Transaction
-from kartra_mcp.ledger.projection import said
+from kartra_mcp.ledger.projection import parse_payload
 
 _NEWEST = """
 SELECT l.n, l.at, l.body, json_extract(a.binding, '$.tool') AS tool
@@ -35,12 +35,12 @@ class Decision:
     reason: str
 
 
-def newest(transaction: Transaction, count: int) -> list[Decision]:
-    return [_decision(row) for row in transaction.all(_NEWEST, max(count, 0))]
+def latest(transaction: Transaction, count: int) -> list[Decision]:
+    return [_make_decision(row) for row in transaction.fetch_all(_NEWEST, max(count, 0))]
 
 
-def _decision(row: Any) -> Decision:
-    told = said(row["body"])
+def _make_decision(row: Any) -> Decision:
+    told = parse_payload(row["body"])
 
     def text(*names: str) -> str:
         return next((str(told[name]) for name in names if told.get(name)), "")

@@ -34,7 +34,7 @@ _OF_SQLITE = {
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-class Damaged(RefusedError):
+class LedgerDamagedError(RefusedError):
     """The ledger was altered, cut or overwritten; only a person may set it aside."""
 
     def __init__(self, why: str) -> None:
@@ -47,7 +47,7 @@ class Damaged(RefusedError):
         self.why = why
 
 
-def unavailable(why: str) -> RefusedError:
+def unavailable_error(why: str) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
         f"The ledger cannot be written: {why}. Nothing was done.",
@@ -55,7 +55,7 @@ def unavailable(why: str) -> RefusedError:
     )
 
 
-def wrong_version(found: int, known: int) -> RefusedError:
+def wrong_version_error(found: int, known: int) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
         f"The ledger is of version {found}; this program knows version {known}. Nothing was done.",
@@ -63,19 +63,19 @@ def wrong_version(found: int, known: int) -> RefusedError:
     )
 
 
-def of_system(problem: OSError) -> RefusedError:
+def from_os_error(problem: OSError) -> RefusedError:
     name = errno.errorcode.get(problem.errno or 0, "an unknown error")
-    return unavailable(_OF_SYSTEM.get(problem.errno or 0, f"the system says {name}"))
+    return unavailable_error(_OF_SYSTEM.get(problem.errno or 0, f"the system says {name}"))
 
 
-def of_sqlite(problem: sqlite3.Error) -> RefusedError:
+def from_sqlite_error(problem: sqlite3.Error) -> RefusedError:
     code = getattr(problem, "sqlite_errorcode", None)
     if code is None:  # text that is no UTF-8, a value of the wrong type
-        return Damaged("it holds what was never written there")
+        return LedgerDamagedError("it holds what was never written there")
     primary = code & _LOW_BYTE
     if primary in _BROKEN:
-        return Damaged("bytes of the file were overwritten or cut away")
+        return LedgerDamagedError("bytes of the file were overwritten or cut away")
     why = _OF_SQLITE.get(primary)
     if why is None:
-        return Damaged("its tables are not as they were made")
-    return unavailable(why)
+        return LedgerDamagedError("its tables are not as they were made")
+    return unavailable_error(why)

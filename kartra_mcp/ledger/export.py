@@ -10,7 +10,7 @@ from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.sanitize import strip_control_chars
-from kartra_mcp.ledger.records import moment
+from kartra_mcp.ledger.records import format_utc
 
 FORMATS = ("csv", "json")
 COLUMNS = (
@@ -45,23 +45,23 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # wide ones count in some languages
 
 
-def written(entries: Sequence[Mapping[str, Any]], form: str) -> str:
+def render_entries(entries: Sequence[Mapping[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps({"lines": list(entries)}, indent=2) + "\n"
     text = io.StringIO()
     rows = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     rows.writerow(COLUMNS)
-    rows.writerows([_cell(value) for value in _values(entry)] for entry in entries)
+    rows.writerows([_format_cell(value) for value in _list_values(entry)] for entry in entries)
     return text.getvalue()
 
 
-def _values(entry: Mapping[str, Any]) -> list[Any]:
+def _list_values(entry: Mapping[str, Any]) -> list[Any]:
     ended = entry["ended_at"]
-    told = {**entry, "ended": None if ended is None else moment(ended)}
+    told = {**entry, "ended": None if ended is None else format_utc(ended)}
     return [told[name] for name in COLUMNS]
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     """Text in one line; what a spreadsheet would take for a formula begins with an apostrophe."""
     if value is None or isinstance(value, str):
         text = value or ""

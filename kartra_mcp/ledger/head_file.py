@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.ledger.errors import Damaged
+from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import Head
 
 SLOT = 128
@@ -33,17 +33,17 @@ class HeadFile:
         Raises:
             Damaged: there is a file, but no head in it.
         """
-        slots = self._slots()
+        slots = self._read_slots()
         if slots is None:
             return None
         known = [head for head in slots if head is not None]
         if not known:
-            raise Damaged(f"{self.path.name} does not hold what was written there")
+            raise LedgerDamagedError(f"{self.path.name} does not hold what was written there")
         return max(known, key=_count)
 
     def write(self, head: Head) -> None:
         """Durably, into the slot that does not hold the newest head."""
-        slots = self._slots()
+        slots = self._read_slots()
         if slots is None:
             self.replace(head)
             return
@@ -52,7 +52,7 @@ class HeadFile:
         file = os.open(self.path, os.O_RDWR | _BINARY)
         try:
             os.lseek(file, at, os.SEEK_SET)
-            os.write(file, _encoded(head))
+            os.write(file, _encode(head))
             os.fsync(file)
         finally:
             os.close(file)
@@ -62,7 +62,7 @@ class HeadFile:
         handle, aside = tempfile.mkstemp(dir=self.path.parent, prefix=".head.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_encoded(head) + b" " * (SLOT - 1) + b"\n")
+                file.write(_encode(head) + b" " * (SLOT - 1) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(aside).replace(self.path)
@@ -71,12 +71,12 @@ class HeadFile:
             raise
         keep_names(self.path.parent)
 
-    def _slots(self) -> list[Head | None] | None:
+    def _read_slots(self) -> list[Head | None] | None:
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return None
-        return [_decoded(content[at : at + SLOT]) for at in (0, SLOT)]
+        return [_decode(content[at : at + SLOT]) for at in (0, SLOT)]
 
 
 def keep_names(folder: Path) -> None:
@@ -98,12 +98,12 @@ def _check(head: Head) -> str:
     return sha256(f"{head.count} {head.hash}".encode()).hexdigest()[:8]
 
 
-def _encoded(head: Head) -> bytes:
+def _encode(head: Head) -> bytes:
     text = json.dumps({"count": head.count, "hash": head.hash, "check": _check(head)})
     return text.ljust(SLOT - 1).encode() + b"\n"
 
 
-def _decoded(slot: bytes) -> Head | None:
+def _decode(slot: bytes) -> Head | None:
     try:
         told = json.loads(slot)
     except ValueError:

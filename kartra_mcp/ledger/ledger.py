@@ -29,14 +29,22 @@ from kartra_mcp.ledger import (
     statistics as figures,
 )
 from kartra_mcp.ledger.approvals import Approvals
-from kartra_mcp.ledger.database import WAIT, LedgerFile, Transaction
+from kartra_mcp.ledger.database import WAIT, LedgerDatabase, Transaction
 from kartra_mcp.ledger.pin import Pins
-from kartra_mcp.ledger.pseudonyms import keyed, read_or_make_key
-from kartra_mcp.ledger.records import Binding, Ending, Filters, Intent, Minted, NewChain, Verified
-from kartra_mcp.ledger.running_locks import Running, RunningLocks
+from kartra_mcp.ledger.pseudonyms import hash_email, load_or_create_key
+from kartra_mcp.ledger.records import (
+    Binding,
+    Filters,
+    FinalState,
+    Intent,
+    IssuedConfirmation,
+    ReplacedLedger,
+    VerificationReport,
+)
+from kartra_mcp.ledger.running_locks import IntentLocks, RunningIntent
 from kartra_mcp.policy.limits import Limits
 
-Noted = Literal["start", "policy", "consent", "look"]
+NoteKind = Literal["start", "policy", "consent", "look"]
 
 
 class Ledger:
@@ -51,14 +59,14 @@ class Ledger:
     def __init__(
         self, folder: Path, clock: Callable[[], float] = time.time, wait: float = WAIT
     ) -> None:
-        self._file = LedgerFile(folder, clock, wait)
-        self._locks = RunningLocks(folder / "locks")
-        self._running: dict[str, Running] = {}
+        self._file = LedgerDatabase(folder, clock, wait)
+        self._locks = IntentLocks(folder / "locks")
+        self._running: dict[str, RunningIntent] = {}
         self._key: bytes | None = None
         self.approvals = Approvals(self._file)
         self.pins = Pins(self._file)
 
-    def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> Running:
+    def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> RunningIntent:
         """Record that this is about to run, if it may; consent is burnt in the same commit.
 
         Args:
@@ -69,13 +77,13 @@ class Ledger:
         Raises:
             Refused: it may not, or it could not be written.
         """
-        intent = rules.normalised(intent)
-        refusal = rules.no_target(intent)
-        running: Running | None = None
+        intent = rules.normalize_intent(intent)
+        refusal = rules.no_target_refusal(intent)
+        running: RunningIntent | None = None
         try:
-            with self._file.writing() as transaction:
+            with self._file.write_transaction() as transaction:
                 self._settle(transaction)
-                refusal = refusal or admission.refusal(transaction, intent, limits, burns)
+                refusal = refusal or admission.admission_refusal(transaction, intent, limits, burns)
                 if refusal is None:
                     running = self._locks.hold(intent.id)
                     admission.record(transaction, intent)
@@ -88,20 +96,20 @@ class Ledger:
         self._running[intent.id] = running
         return running
 
-    def foresee(self, intent: Intent, limits: Limits) -> None:
+    def preflight(self, intent: Intent, limits: Limits) -> None:
         """Raise what `begin` would refuse whoever agreed, so that nobody is asked in vain."""
-        intent = rules.normalised(intent)
-        with self._file.writing() as transaction:
+        intent = rules.normalize_intent(intent)
+        with self._file.write_transaction() as transaction:
             self._settle(transaction)
-        with self._file.reading() as transaction:
-            refusal = admission.foreseen(transaction, intent, limits)
+        with self._file.read_transaction() as transaction:
+            refusal = admission.preflight_refusal(transaction, intent, limits)
         if refusal is not None:
             raise refusal
 
     def finish(
         self,
         intent_id: str,
-        state: Ending,
+        state: FinalState,
         *,
         executed: Executed,
         detail: Mapping[str, Any] | None = None,
@@ -117,36 +125,36 @@ class Ledger:
             "action_run_id": action_run_id,
             "undo": undo,
         }
-        with self._file.writing() as transaction:
-            admission.must_be(transaction, intent_id, "running")
+        with self._file.write_transaction() as transaction:
+            admission.require_state(transaction, intent_id, "running")
             transaction.append("outcome", said)
         self._release(intent_id, keep=state == "unknown")
 
-    def settle(self) -> list[str]:
+    def mark_orphans_unknown(self) -> list[str]:
         """The intents found to have lost both owner and program: they are unknown from now on."""
-        with self._file.writing() as transaction:
+        with self._file.write_transaction() as transaction:
             return self._settle(transaction)
 
-    def held(self, intent_id: str) -> bool:
+    def is_running(self, intent_id: str) -> bool:
         """Whether the owner of this intent or the program that it started still lives."""
-        with self._file.reading() as transaction:
-            known = projection.state_of(transaction.db, intent_id) is not None
-        return known and self._locks.held(intent_id)
+        with self._file.read_transaction() as transaction:
+            known = projection.get_state(transaction.db, intent_id) is not None
+        return known and self._locks.is_held(intent_id)
 
     def require_ended(self, intent_id: str) -> None:
         """Raise `in_progress` while its owner or its program lives: nothing is settled then."""
-        if self.held(intent_id):
-            raise admission.still_running(intent_id)
+        if self.is_running(intent_id):
+            raise admission.still_running_error(intent_id)
 
     def reconcile(
         self, intent_id: str, to: Literal["succeeded", "failed"], evidence: Mapping[str, Any]
     ) -> None:
         """Settle an unknown outcome by what was seen; `failed` says that nothing was executed."""
-        with self._file.writing() as transaction:
+        with self._file.write_transaction() as transaction:
             self._settle(transaction)
-            refusal = admission.unreconcilable(transaction, intent_id)
-            if refusal is None and self._locks.held(intent_id):
-                refusal = admission.still_running(intent_id)
+            refusal = admission.reconcile_refusal(transaction, intent_id)
+            if refusal is None and self._locks.is_held(intent_id):
+                refusal = admission.still_running_error(intent_id)
             if refusal is None:
                 executed = Executed.YES if to == "succeeded" else Executed.NO
                 body = {"intent": intent_id, "state": to, "executed": str(executed)}
@@ -155,34 +163,34 @@ class Ledger:
             raise refusal
         self._release(intent_id, keep=False)
 
-    def mint(
+    def issue_confirmation(
         self,
         binding: Binding,
         summary: str,
         facts_digest: str,
         kind: confirmations.Kind = "two_step",
         ttl: float = confirmations.LIFETIME,
-    ) -> Minted:
+    ) -> IssuedConfirmation:
         """A confirmation id for exactly this call and summary, shown whole, usable once."""
-        with self._file.writing() as transaction:
-            return confirmations.mint(transaction, binding, summary, facts_digest, kind, ttl)
+        with self._file.write_transaction() as transaction:
+            return confirmations.issue(transaction, binding, summary, facts_digest, kind, ttl)
 
-    def check(
+    def validate_confirmation(
         self, id_: str, binding: Binding, summary: str, kind: confirmations.Kind = "two_step"
     ) -> str:
         """The digest of the facts shown with this id. Nothing is burnt: `begin` does that."""
-        with self._file.reading() as transaction:
-            return confirmations.check(transaction, id_, binding, summary, kind)
+        with self._file.read_transaction() as transaction:
+            return confirmations.validate(transaction, id_, binding, summary, kind)
 
-    def void(self, id_: str) -> None:
+    def revoke_confirmation(self, id_: str) -> None:
         """This id counts no more: its question was answered, and nothing ran on it."""
-        with self._file.writing() as transaction:
-            confirmations.void(transaction, id_)
+        with self._file.write_transaction() as transaction:
+            confirmations.revoke(transaction, id_)
 
-    def void_all(self, connection: str) -> None:
+    def revoke_all(self, connection: str) -> None:
         """No id that was given out on this connection counts any more."""
-        with self._file.writing() as transaction:
-            confirmations.void_all(transaction, connection)
+        with self._file.write_transaction() as transaction:
+            confirmations.revoke_all(transaction, connection)
 
     def block(
         self,
@@ -195,132 +203,136 @@ class Ledger:
 
         `about` stands in the line of the decline: tool, target, actor, client.
         """
-        with self._file.writing() as transaction:
+        with self._file.write_transaction() as transaction:
             until = confirmations.block(transaction, key, seconds, why)
             body = {
                 **(about or {}),
                 "event": why,
-                "key": confirmations.hashed(key),
+                "key": confirmations.hash_text(key),
                 "until": until,
             }
             transaction.append("consent", body)
 
     def require_unblocked(self, key: str) -> None:
         """Raise `declined` or `dismissed` while a person's no is in force."""
-        with self._file.reading() as transaction:
-            refusal = confirmations.blocked(transaction, key)
+        with self._file.read_transaction() as transaction:
+            refusal = confirmations.block_refusal(transaction, key)
         if refusal is not None:
             raise refusal
 
-    def note(self, kind: Noted, body: Mapping[str, Any]) -> None:
+    def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
         """A line that belongs to no intent: a start, a policy, an answer of the host's own."""
-        with self._file.writing() as transaction:
+        with self._file.write_transaction() as transaction:
             transaction.append(kind, body)
 
-    def newest(self, kind: Noted) -> dict[str, Any] | None:
+    def latest(self, kind: NoteKind) -> dict[str, Any] | None:
         """What the newest line of this kind says, with its `at`."""
         sql = "SELECT at, body FROM lines WHERE kind = ? ORDER BY n DESC LIMIT 1"
-        with self._file.reading() as transaction:
-            row = transaction.one(sql, kind)
-            return None if row is None else {**projection.said(row["body"]), "at": row["at"]}
+        with self._file.read_transaction() as transaction:
+            row = transaction.fetch_one(sql, kind)
+            return (
+                None if row is None else {**projection.parse_payload(row["body"]), "at": row["at"]}
+            )
 
-    def decisions(self, count: int) -> list[decisions.Decision]:
+    def list_decisions(self, count: int) -> list[decisions.Decision]:
         """What persons decided and tried to, newest first."""
-        with self._file.reading() as transaction:
-            return decisions.newest(transaction, count)
+        with self._file.read_transaction() as transaction:
+            return decisions.latest(transaction, count)
 
-    def first_done(self, intent: Intent) -> dict[str, Any] | None:
+    def first_success(self, intent: Intent) -> dict[str, Any] | None:
         """The first intent of this operation on this target that succeeded, if it was ours."""
-        intent = rules.normalised(intent)
-        with self._file.reading() as transaction:
-            past = projection.same_target(transaction.db, intent)
+        intent = rules.normalize_intent(intent)
+        with self._file.read_transaction() as transaction:
+            past = projection.list_same_target(transaction.db, intent)
         same = (p for p in past if p.operation == intent.operation and p.state == "succeeded")
         found = next(same, None)
-        return rules.told(found) if found else None
+        return rules.prior_summary(found) if found else None
 
-    def looks(self, intent_id: str) -> int:
+    def late_look_count(self, intent_id: str) -> int:
         """How many looks at an unknown intent found nothing, late enough to count."""
         sql = "SELECT body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
-        with self._file.reading() as transaction:
-            told = [projection.said(row["body"]) for row in transaction.all(sql)]
+        with self._file.read_transaction() as transaction:
+            told = [projection.parse_payload(row["body"]) for row in transaction.fetch_all(sql)]
         return sum(line.get("intent") == intent_id for line in told)
 
-    def mails_last_hour(self) -> int:
-        with self._file.reading() as transaction:
-            return admission.mails(transaction)
+    def emails_last_hour(self) -> int:
+        with self._file.read_transaction() as transaction:
+            return admission.count_recent_emails(transaction)
 
-    def recent(self, count: int, filters: Filters | None = None) -> list[dict[str, Any]]:
+    def list_recent(self, count: int, filters: Filters | None = None) -> list[dict[str, Any]]:
         """Intents with their outcomes, newest first."""
-        with self._file.reading() as transaction:
-            return projection.entries(transaction.db, max(count, 0), _sought(filters))
+        with self._file.read_transaction() as transaction:
+            return projection.list_entries(
+                transaction.db, max(count, 0), _normalize_filters(filters)
+            )
 
     def export(self, filters: Filters | None = None) -> list[dict[str, Any]]:
         """All of them, oldest first."""
-        with self._file.reading() as transaction:
-            return projection.entries(transaction.db, -1, _sought(filters))[::-1]
+        with self._file.read_transaction() as transaction:
+            return projection.list_entries(transaction.db, -1, _normalize_filters(filters))[::-1]
 
-    def show(self, intent_id: str) -> dict[str, Any] | None:
-        """One intent's whole story: as in `recent`, with its `lines` and whether it is `held`."""
-        with self._file.reading() as transaction:
-            found = projection.entry(transaction.db, intent_id)
+    def get(self, intent_id: str) -> dict[str, Any] | None:
+        """Return one intent as `list_recent` does, with its `lines` and whether it is `held`."""
+        with self._file.read_transaction() as transaction:
+            found = projection.get_entry(transaction.db, intent_id)
             if found is None:
                 return None
-            lines = projection.lines_of(transaction.db, intent_id)
-        told = [{"n": x.n, "at": x.at, "kind": x.kind, **x.said, "hash": x.hash} for x in lines]
-        return {**found, "lines": told, "held": self._locks.held(intent_id)}
+            lines = projection.list_chain_entries(transaction.db, intent_id)
+        told = [{"n": x.n, "at": x.at, "kind": x.kind, **x.payload, "hash": x.hash} for x in lines]
+        return {**found, "lines": told, "held": self._locks.is_held(intent_id)}
 
-    def figures(self, since: float) -> figures.Figures:
+    def compute_statistics(self, since: float) -> figures.Statistics:
         """What was done since then, in numbers."""
-        with self._file.reading() as transaction:
-            return figures.figures(transaction.db, since)
+        with self._file.read_transaction() as transaction:
+            return figures.compute_statistics(transaction.db, since)
 
-    def tools(self) -> list[str]:
+    def tool_names(self) -> list[str]:
         """Every tool that ever wrote, by name."""
-        with self._file.reading() as transaction:
-            return projection.tools(transaction.db)
+        with self._file.read_transaction() as transaction:
+            return projection.list_tools(transaction.db)
 
-    def length(self) -> int:
+    def entry_count(self) -> int:
         """How many lines it has; only ever more."""
-        with self._file.reading() as transaction:
+        with self._file.read_transaction() as transaction:
             return transaction.head.count
 
-    def newest_at(self) -> float | None:
-        with self._file.reading() as transaction:
-            row = transaction.one("SELECT at FROM lines ORDER BY n DESC LIMIT 1")
+    def latest_at(self) -> float | None:
+        with self._file.read_transaction() as transaction:
+            row = transaction.fetch_one("SELECT at FROM lines ORDER BY n DESC LIMIT 1")
             return None if row is None else row["at"]
 
-    def now(self) -> float:
+    def current_time(self) -> float:
         """The ledger's time: the clock's, but never behind the newest line."""
-        with self._file.reading() as transaction:
+        with self._file.read_transaction() as transaction:
             return transaction.now
 
-    def lead_key(self, email: str) -> str:
+    def lead_hash(self, email: str) -> str:
         """The keyed hash that a lead is found by."""
         if self._key is None:
-            with self._file.writing():
-                self._key = read_or_make_key(self._file.folder)
-        return keyed(self._key, email)
+            with self._file.write_transaction():
+                self._key = load_or_create_key(self._file.folder)
+        return hash_email(self._key, email)
 
     def require_writable(self) -> None:
         """Take the turn and begin a commit, with nothing in it; refused where a write would be."""
-        with self._file.writing():
+        with self._file.write_transaction():
             pass
 
-    def verify(self) -> Verified:
+    def verify(self) -> VerificationReport:
         return repair.verify(self._file)
 
-    def new(self) -> NewChain:
+    def replace_damaged(self) -> ReplacedLedger:
         """Set a damaged ledger aside, for a person who ran `ledger new`."""
-        return repair.new(self._file, self._locks)
+        return repair.replace_damaged(self._file, self._locks)
 
     def close(self) -> None:
-        """Close the file. What still runs stays held until its `Running` is closed."""
+        """Close the file. What still runs stays held until its `RunningIntent` is closed."""
         self._file.close()
 
     def _settle(self, transaction: Transaction) -> list[str]:
-        dead = [x for x in projection.running(transaction.db) if not self._locks.held(x)]
+        dead = [x for x in projection.list_running(transaction.db) if not self._locks.is_held(x)]
         for intent_id in dead:
-            transaction.append("outcome", admission.lost(intent_id))
+            transaction.append("outcome", admission.lost_outcome(intent_id))
             self._locks.remove(intent_id)
         return dead
 
@@ -329,10 +341,10 @@ class Ledger:
         running = self._running.pop(intent_id, None)
         if running is not None:
             running.close()
-        if not keep or not self._locks.held(intent_id):
+        if not keep or not self._locks.is_held(intent_id):
             self._locks.remove(intent_id)
 
-    def _drop(self, running: Running | None) -> None:
+    def _drop(self, running: RunningIntent | None) -> None:
         """Let go of what was never begun, and say so where its line got on disk all the same."""
         if running is None:
             return
@@ -342,7 +354,7 @@ class Ledger:
         self._locks.remove(running.intent_id)
 
 
-def _sought(filters: Filters | None) -> Filters:
+def _normalize_filters(filters: Filters | None) -> Filters:
     if filters is None:
         return Filters()
-    return replace(filters, target=rules.normal_target(filters.target))
+    return replace(filters, target=rules.normalize_target(filters.target))

@@ -11,50 +11,54 @@ from itertools import takewhile
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.database import LedgerFile, Transaction
-from kartra_mcp.ledger.records import moment
+from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.records import format_utc
 
-SHORTEST = 6
+MIN_LENGTH = 6
 ATTEMPTS, WINDOW, LOCKED = 5, 900.0, 900.0
-COST = {"n": 2**14, "r": 8, "p": 1}
+SCRYPT_PARAMS = {"n": 2**14, "r": 8, "p": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
     """The one PIN of one ledger."""
 
-    file: LedgerFile
+    file: LedgerDatabase
 
     def is_set(self) -> bool:
-        with self.file.reading() as transaction:
+        with self.file.read_transaction() as transaction:
             return transaction.meta("pin") is not None
 
     def set(self, pin: str, who: str) -> None:
         """Choose the PIN; the caller has checked the old one."""
-        if len(pin) < SHORTEST:
+        if len(pin) < MIN_LENGTH:
             raise RefusedError(
                 "invalid_arguments",
-                f"The PIN is shorter than {SHORTEST} characters.",
+                f"The PIN is shorter than {MIN_LENGTH} characters.",
                 "Choose a longer one.",
             )
         salt = secrets.token_bytes(16)
-        kept = {"salt": salt.hex(), **COST, "hash": _slow(pin, salt, COST).hex()}
-        with self.file.writing() as transaction:
+        kept = {
+            "salt": salt.hex(),
+            **SCRYPT_PARAMS,
+            "hash": _hash_slowly(pin, salt, SCRYPT_PARAMS).hex(),
+        }
+        with self.file.write_transaction() as transaction:
             transaction.set_meta("pin", json.dumps(kept))
             transaction.append("consent", {"event": "pin_set", "who": who})
 
-    def left(self) -> int:
+    def attempts_left(self) -> int:
         """How many wrong PINs from now lock it; 0: it is locked."""
         sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
-        with self.file.reading() as transaction:
+        with self.file.read_transaction() as transaction:
             since = transaction.now - WINDOW
-            newest = transaction.all(sql, ATTEMPTS)
+            newest = transaction.fetch_all(sql, ATTEMPTS)
         wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
         return ATTEMPTS - sum(1 for _ in wrong)
 
     def locked_until(self) -> float | None:
         """When a PIN is looked at again; None where one is looked at now."""
-        with self.file.reading() as transaction:
+        with self.file.read_transaction() as transaction:
             return _locked_until(transaction)
 
     def check(self, pin: str, who: str) -> bool:
@@ -63,7 +67,7 @@ class Pins:
         Raises:
             Refused: none was set, or too many attempts were wrong.
         """
-        with self.file.writing() as transaction:
+        with self.file.write_transaction() as transaction:
             kept = transaction.meta("pin")
             until = _locked_until(transaction)
             right = False
@@ -72,9 +76,9 @@ class Pins:
                 right = until is None and _is(pin, json.loads(kept))
                 _record(transaction, who, right=right, locked=until is not None)
         if kept is None:
-            raise _not_set()
+            raise _not_set_error()
         if until is not None:
-            raise _locked(until)
+            raise _locked_error(until)
         return right
 
 
@@ -87,7 +91,7 @@ def _record(transaction: Transaction, who: str, *, right: bool, locked: bool) ->
 
 def _locked_until(transaction: Transaction) -> float | None:
     sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
-    newest = transaction.all(sql, ATTEMPTS)
+    newest = transaction.fetch_all(sql, ATTEMPTS)
     if len(newest) < ATTEMPTS or any(row["correct"] for row in newest):
         return None
     last, first = newest[0]["at"], newest[-1]["at"]
@@ -96,16 +100,16 @@ def _locked_until(transaction: Transaction) -> float | None:
 
 
 def _is(pin: str, kept: dict[str, Any]) -> bool:
-    found = _slow(pin, bytes.fromhex(kept["salt"]), kept)
+    found = _hash_slowly(pin, bytes.fromhex(kept["salt"]), kept)
     return hmac.compare_digest(found, bytes.fromhex(kept["hash"]))
 
 
-def _slow(pin: str, salt: bytes, cost: dict[str, Any]) -> bytes:
+def _hash_slowly(pin: str, salt: bytes, cost: dict[str, Any]) -> bytes:
     told = pin.encode("utf-8", "surrogatepass")
     return hashlib.scrypt(told, salt=salt, n=cost["n"], r=cost["r"], p=cost["p"], dklen=32)
 
 
-def _not_set() -> RefusedError:
+def _not_set_error() -> RefusedError:
     return RefusedError(
         "approval_required",
         "No PIN was chosen yet.",
@@ -113,9 +117,9 @@ def _not_set() -> RefusedError:
     )
 
 
-def _locked(until: float) -> RefusedError:
+def _locked_error(until: float) -> RefusedError:
     return RefusedError(
         "not_allowed",
-        f"Too many attempts were wrong: the PIN is locked until {moment(until)}.",
+        f"Too many attempts were wrong: the PIN is locked until {format_utc(until)}.",
         "Wait until then. Every attempt stands in the ledger.",
     )

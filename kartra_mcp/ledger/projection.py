@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.errors import Damaged
-from kartra_mcp.ledger.hash_chain import Line
-from kartra_mcp.ledger.records import COUNTED, Filters, Intent, Past, moment
+from kartra_mcp.ledger.errors import LedgerDamagedError
+from kartra_mcp.ledger.hash_chain import LedgerEntry
+from kartra_mcp.ledger.records import CAPPED_STATES, Filters, Intent, PriorIntent, format_utc
 from kartra_mcp.ledger.schema import make_intents
 
 _ADDED = (
@@ -53,10 +53,10 @@ _SOUGHT: Mapping[str, str] = {
 }
 """Each filter by its name. Only those that are set are said, so that SQLite takes an index."""
 _NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
-_COUNTS = f"state IN {COUNTED}"
+_COUNTS = f"state IN {CAPPED_STATES}"
 
 
-def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:
+def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
     """What the line of an intent says; the confirmation id only as its hash."""
     return {
         "intent": intent.id,
@@ -66,9 +66,9 @@ def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "connection": intent.connection,
         "target_kind": intent.target_kind,
         "target": intent.target,
-        "amount": _written(intent.amount),
-        "remainder": _written(intent.remainder),
-        "known_amount": _written(intent.known_amount),
+        "amount": _format_amount(intent.amount),
+        "remainder": _format_amount(intent.remainder),
+        "known_amount": _format_amount(intent.known_amount),
         "arguments_digest": intent.arguments_digest,
         "consent": intent.consent,
         "confirmation": confirmation,
@@ -84,55 +84,55 @@ def body_of(intent: Intent, confirmation: str | None) -> dict[str, Any]:
     }
 
 
-def apply(db: sqlite3.Connection, line: Line) -> None:
+def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
     """Bring the table up to this line; the same while writing and while rebuilding."""
     if line.kind == "intent":
-        _add(db, line, line.said)
+        _add(db, line, line.payload)
     elif line.kind == "outcome":
-        db.execute(_ENDED, {**line.said, "at": line.at, "n": line.n})
+        db.execute(_ENDED, {**line.payload, "at": line.at, "n": line.n})
     elif line.kind == "reconcile":
-        db.execute(_SETTLED, {**line.said, "n": line.n})
+        db.execute(_SETTLED, {**line.payload, "n": line.n})
 
 
-def rebuilt(lines: Iterable[Line]) -> list[tuple[Any, ...]]:
+def rebuild(lines: Iterable[LedgerEntry]) -> list[tuple[Any, ...]]:
     """The rows that the lines make, by themselves."""
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
         make_intents(aside)
         for line in lines:
             apply(aside, line)
-        return rows(aside)
+        return list_rows(aside)
     finally:
         aside.close()
 
 
-def rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def list_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in db.execute("SELECT * FROM intents ORDER BY id")]
 
 
-def running(db: sqlite3.Connection) -> list[str]:
+def list_running(db: sqlite3.Connection) -> list[str]:
     found = db.execute("SELECT id FROM intents WHERE state = 'running' ORDER BY line")
     return [row[0] for row in found]
 
 
-def state_of(db: sqlite3.Connection, intent_id: str) -> str | None:
+def get_state(db: sqlite3.Connection, intent_id: str) -> str | None:
     row = db.execute("SELECT state FROM intents WHERE id = ?", (intent_id,)).fetchone()
     return None if row is None else row[0]
 
 
-def same_target(db: sqlite3.Connection, intent: Intent) -> list[Past]:
+def list_same_target(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
     """All that was ever done, or may have been, to what this intent acts on. Oldest first."""
     where = "WHERE connection = ? AND target_kind = ? AND target IS ? ORDER BY line"
-    return _past(db, where, intent.connection, intent.target_kind, intent.target)
+    return _list_prior(db, where, intent.connection, intent.target_kind, intent.target)
 
 
-def irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[Past]:
+def list_irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[PriorIntent]:
     """The newest of what counts for the caps of a day, oldest first; `count` < 0 is all."""
     where = f"WHERE risk = 3 AND at > ? AND {_COUNTS} ORDER BY at DESC, line DESC LIMIT ?"
-    return _past(db, where, since, count)[::-1]
+    return _list_prior(db, where, since, count)[::-1]
 
 
-def mails_since(db: sqlite3.Connection, since: float) -> int:
+def count_emails_since(db: sqlite3.Connection, since: float) -> int:
     found = db.execute(
         f"SELECT COALESCE(SUM(mail), 0) FROM intents WHERE mail > 0 AND at > ? AND {_COUNTS}",  # noqa: S608
         (since,),
@@ -140,25 +140,25 @@ def mails_since(db: sqlite3.Connection, since: float) -> int:
     return found.fetchone()[0]
 
 
-def entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[dict[str, Any]]:
+def list_entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[dict[str, Any]]:
     """Intents with their outcomes, newest first, flat; `count` < 0 is all."""
     values = {name: value for name, value in asdict(filters).items() if value is not None}
     where = " AND ".join(_SOUGHT[name] for name in values)
     sql = _ALL + (f"WHERE {where}" if where else "") + _NEWEST_FIRST
-    return [_entry(row) for row in db.execute(sql, {**values, "count": count})]
+    return [_make_entry(row) for row in db.execute(sql, {**values, "count": count})]
 
 
-def tools(db: sqlite3.Connection) -> list[str]:
+def list_tools(db: sqlite3.Connection) -> list[str]:
     """Every tool that ever wrote."""
     return [row[0] for row in db.execute("SELECT DISTINCT tool FROM intents ORDER BY tool")]
 
 
-def entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
+def get_entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
     row = db.execute(_ALL + "WHERE i.id = ?", (intent_id,)).fetchone()
-    return None if row is None else _entry(row)
+    return None if row is None else _make_entry(row)
 
 
-def lines_of(db: sqlite3.Connection, intent_id: str) -> list[Line]:
+def list_chain_entries(db: sqlite3.Connection, intent_id: str) -> list[LedgerEntry]:
     """Every line of one intent's story, the looks that found nothing among them."""
     found = db.execute(
         "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
@@ -167,41 +167,41 @@ def lines_of(db: sqlite3.Connection, intent_id: str) -> list[Line]:
         " WHERE kind = 'look' AND json_extract(body, '$.intent') = :id ORDER BY n",
         {"id": intent_id},
     )
-    return [Line(*row) for row in found]
+    return [LedgerEntry(*row) for row in found]
 
 
-def _add(db: sqlite3.Connection, line: Line, said: dict[str, Any]) -> None:
+def _add(db: sqlite3.Connection, line: LedgerEntry, said: dict[str, Any]) -> None:
     rank = int(Risk[said["risk"].upper()])
     values = {name: said[name] for name in _TAKEN}
     db.execute(_ADDED, {**values, "n": line.n, "at": line.at, "rank": rank})
 
 
-def _past(db: sqlite3.Connection, where: str, *values: Any) -> list[Past]:
+def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorIntent]:
     found = db.execute(_PAST + where, values)
     return [
-        Past(id_, at, operation, state, _read(amount), _read(remainder), _read(known))
+        PriorIntent(id_, at, operation, state, _read(amount), _read(remainder), _read(known))
         for id_, at, operation, state, amount, remainder, known in found
     ]
 
 
-def _entry(row: sqlite3.Row) -> dict[str, Any]:
-    body, outcome = said(row["body"]), said(row["outcome"])
+def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
+    body, outcome = parse_payload(row["body"]), parse_payload(row["outcome"])
     return {
         **body,
         "line": row["line"],
         "at": row["at"],
-        "time": moment(row["at"]),
+        "time": format_utc(row["at"]),
         "state": row["state"],
         "executed": row["executed"],
         "ended_at": row["ended_at"],
         "action_run_id": row["action_run_id"],
         "detail": outcome.get("detail"),
         "undo": outcome.get("undo") or body.get("undo"),
-        "evidence": said(row["reconciled"]).get("evidence"),
+        "evidence": parse_payload(row["reconciled"]).get("evidence"),
     }
 
 
-def _written(amount: Decimal | None) -> str | None:
+def _format_amount(amount: Decimal | None) -> str | None:
     return None if amount is None else format(amount, "f")
 
 
@@ -209,11 +209,11 @@ def _read(amount: str | None) -> Decimal | None:
     try:
         return None if amount is None else Decimal(amount)
     except ArithmeticError as problem:
-        raise Damaged("an amount is not what was written there") from problem
+        raise LedgerDamagedError("an amount is not what was written there") from problem
 
 
-def said(body: str | None) -> dict[str, Any]:
+def parse_payload(body: str | None) -> dict[str, Any]:
     try:
         return {} if body is None else json.loads(body)
     except ValueError as problem:
-        raise Damaged("a line is not what was written there") from problem
+        raise LedgerDamagedError("a line is not what was written there") from problem

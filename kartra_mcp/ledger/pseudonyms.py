@@ -10,7 +10,7 @@ import tempfile
 import unicodedata
 from pathlib import Path
 
-from kartra_mcp.ledger.errors import Damaged
+from kartra_mcp.ledger.errors import LedgerDamagedError
 
 KEY_NAME = "ledger.key"
 KEY_SIZE = 32
@@ -21,16 +21,16 @@ def mask_email(email: str) -> str:
     name, _, domain = email.strip().rpartition("@")
     host, dot, top = domain.rpartition(".")
     end = f".{top.lower()}" if dot and top.isascii() and top.isalnum() else ""
-    return f"{_first(name)}**@{_first(host if end else domain)}******{end}"
+    return f"{_first_letter(name)}**@{_first_letter(host if end else domain)}******{end}"
 
 
-def keyed(key: bytes, email: str) -> str:
+def hash_email(key: bytes, email: str) -> str:
     """The same for every spelling of an address; without the key nobody can try addresses."""
     told = unicodedata.normalize("NFKC", email).strip().casefold()
     return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
-def read_or_make_key(folder: Path) -> bytes:
+def load_or_create_key(folder: Path) -> bytes:
     """The key of this folder, made once. Called while the ledger's turn is held."""
     path = folder / KEY_NAME
     try:
@@ -38,7 +38,7 @@ def read_or_make_key(folder: Path) -> bytes:
     except FileNotFoundError:
         return _make(path)
     if len(key) != KEY_SIZE:
-        raise Damaged(f"{KEY_NAME} does not hold what was written there")
+        raise LedgerDamagedError(f"{KEY_NAME} does not hold what was written there")
     return key
 
 
@@ -53,5 +53,5 @@ def _make(path: Path) -> bytes:
     return key
 
 
-def _first(text: str) -> str:
+def _first_letter(text: str) -> str:
     return text[0].lower() if text and text[0].isascii() and text[0].isalnum() else "*"

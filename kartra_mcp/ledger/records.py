@@ -13,9 +13,9 @@ from kartra_mcp.core.models import Risk
 
 Consent = Literal["none", "flag", "two_step", "elicitation", "approval"]
 State = Literal["running", "succeeded", "failed", "refused", "unknown"]
-Ending = Literal["succeeded", "failed", "refused", "unknown"]
+FinalState = Literal["succeeded", "failed", "refused", "unknown"]
 
-MEANS: Mapping[str, str] = {
+CONSENT_MEANINGS: Mapping[str, str] = {
     "none": "the gate lets it run",
     "flag": "the caller set a flag",
     "two_step": "the caller repeated what the preview said",
@@ -24,7 +24,7 @@ MEANS: Mapping[str, str] = {
 }
 """Consent by its name in the contract; `two_step` is never called a person's."""
 
-COUNTED: tuple[State, ...] = ("running", "succeeded", "unknown")
+CAPPED_STATES: tuple[State, ...] = ("running", "succeeded", "unknown")
 """What the caps count: an unknown one may have been done."""
 
 REFUND = "refund_transaction"
@@ -75,7 +75,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PriorIntent:
     """An earlier intent, as far as the rules look at it."""
 
     id: str
@@ -101,7 +101,7 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
+class IssuedConfirmation:
     """A confirmation id, whole: only its hash is kept."""
 
     id: str
@@ -127,7 +127,7 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerificationReport:
     """What `verify` found: `broken` is the first broken line's number, where it is a line."""
 
     count: int
@@ -137,7 +137,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class NewChain:
+class ReplacedLedger:
     """What `new` did: the name that the old file stands under now, if there was one."""
 
     old_file: str | None
@@ -145,10 +145,10 @@ class NewChain:
     why: str
 
 
-def new_intent_id() -> str:
+def make_intent_id() -> str:
     return "int_" + secrets.token_hex(8)
 
 
-def moment(at: float) -> str:
+def format_utc(at: float) -> str:
     """`2026-11-23T17:06:00Z`."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

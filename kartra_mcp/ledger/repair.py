@@ -13,37 +13,39 @@ from pathlib import Path
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import try_exclusive_lock
 from kartra_mcp.ledger import projection, schema
-from kartra_mcp.ledger.database import LINE, LedgerFile, connect
-from kartra_mcp.ledger.errors import Damaged, of_sqlite
-from kartra_mcp.ledger.hash_chain import FIRST, Head, Line, next_line, walk
+from kartra_mcp.ledger.database import LINE, LedgerDatabase, connect
+from kartra_mcp.ledger.errors import LedgerDamagedError, from_sqlite_error
+from kartra_mcp.ledger.hash_chain import GENESIS_HASH, Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import keep_names
-from kartra_mcp.ledger.records import NewChain, Verified
-from kartra_mcp.ledger.running_locks import RunningLocks
+from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
+from kartra_mcp.ledger.running_locks import IntentLocks
 
 _BESIDE = ("", "-wal", "-shm")
 
 
-def verify(file: LedgerFile) -> Verified:
+def verify(file: LedgerDatabase) -> VerificationReport:
     """Follow every line to the head, and make the table of intents again to compare it.
 
     Raises:
         Refused: the ledger cannot be read, for another reason than damage.
     """
     try:
-        with file.reading():
+        with file.read_transaction():
             pass
         why = ""
-    except Damaged as problem:
+    except LedgerDamagedError as problem:
         why = problem.why
     if not file.path.exists():
-        return Verified(0, False, None, why)
-    found = _followed(file.path)
+        return VerificationReport(0, False, None, why)
+    found = _verify_file(file.path)
     if found.ok and why:
-        return Verified(found.count, False, found.count + 1, why)
-    return found if found.why or not why else Verified(found.count, False, found.broken, why)
+        return VerificationReport(found.count, False, found.count + 1, why)
+    return (
+        found if found.why or not why else VerificationReport(found.count, False, found.broken, why)
+    )
 
 
-def new(file: LedgerFile, locks: RunningLocks) -> NewChain:
+def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
     """Set a damaged ledger aside under a dated name and begin a new one that names it.
 
     Raises:
@@ -56,8 +58,8 @@ def new(file: LedgerFile, locks: RunningLocks) -> NewChain:
             "The ledger is sound: nothing was set aside.",
             "Keep it. Only a damaged ledger is set aside.",
         )
-    with file.turn(), _alone(file):
-        if locks.any_held():
+    with file.write_lock(), _lock_alone(file):
+        if locks.is_any_held():
             raise RefusedError(
                 "in_progress",
                 "A program that a call started is still running.",
@@ -66,45 +68,45 @@ def new(file: LedgerFile, locks: RunningLocks) -> NewChain:
         return _set_aside(file, report)
 
 
-def _followed(path: Path) -> Verified:
+def _verify_file(path: Path) -> VerificationReport:
     try:
         with closing(connect(path)) as db:
             # Bytes that are no text must reach the chain, which says in which line they stand.
-            db.text_factory = _any_text
+            db.text_factory = _decode_any_text
             db.execute("BEGIN")
-            return _walked(db)
+            return _verify_entries(db)
     except sqlite3.Error as problem:
-        fault = of_sqlite(problem)
-        if isinstance(fault, Damaged):
-            return Verified(0, False, None, fault.why)
+        fault = from_sqlite_error(problem)
+        if isinstance(fault, LedgerDamagedError):
+            return VerificationReport(0, False, None, fault.why)
         raise fault from problem
 
 
-def _walked(db: sqlite3.Connection) -> Verified:
+def _verify_entries(db: sqlite3.Connection) -> VerificationReport:
     count = db.execute("SELECT COUNT(*) FROM lines").fetchone()[0]
-    walked = walk(Line(*row) for row in db.execute(LINE + "ORDER BY n"))
-    why = walked.why or _beside(db)
-    return Verified(count, not why, walked.broken, why)
+    walked = verify_chain(LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n"))
+    why = walked.why or _find_extra_fault(db)
+    return VerificationReport(count, not why, walked.broken, why)
 
 
-def _beside(db: sqlite3.Connection) -> str:
+def _find_extra_fault(db: sqlite3.Connection) -> str:
     """What is wrong around lines that are right."""
     if not schema.is_whole(db):
         return "its tables are not as they were made"
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
         return "bytes of the file were overwritten or cut away"
-    lines = (Line(*row) for row in db.execute(LINE + "ORDER BY n"))
-    if projection.rebuilt(lines) != projection.rows(db):
+    lines = (LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n"))
+    if projection.rebuild(lines) != projection.list_rows(db):
         return "the table of intents does not say what the lines say"
     return ""
 
 
-def _any_text(content: bytes) -> str:
+def _decode_any_text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
 @contextmanager
-def _alone(file: LedgerFile) -> Generator[None]:
+def _lock_alone(file: LedgerDatabase) -> Generator[None]:
     hold = try_exclusive_lock(file.open_lock)
     if hold is None:
         raise RefusedError(
@@ -119,13 +121,13 @@ def _alone(file: LedgerFile) -> Generator[None]:
         os.close(hold)
 
 
-def _set_aside(file: LedgerFile, report: Verified) -> NewChain:
+def _set_aside(file: LedgerDatabase, report: VerificationReport) -> ReplacedLedger:
     """In an order in which a crash leaves a ledger that is still damaged, never a new one."""
-    stamp = datetime.fromtimestamp(file.now(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.fromtimestamp(file.current_time(), UTC).strftime("%Y%m%dT%H%M%SZ")
     old = _free(file.folder, stamp) if file.path.exists() else None
-    known = _last_known(file)
+    known = _read_last_head(file)
     coming = file.folder / "ledger.coming"
-    head = _begin(coming, file.now(), old, known, report)
+    head = _begin(coming, file.current_time(), old, known, report)
     if file.head.path.exists():
         shutil.copy2(file.head.path, file.folder / f"ledger-{stamp}.head")
     if old is not None:
@@ -134,7 +136,7 @@ def _set_aside(file: LedgerFile, report: Verified) -> NewChain:
     coming.replace(file.path)
     keep_names(file.folder)
     file.head.replace(head)
-    return NewChain(old, known.hash, report.why)
+    return ReplacedLedger(old, known.hash, report.why)
 
 
 def _free(folder: Path, stamp: str) -> str:
@@ -142,31 +144,31 @@ def _free(folder: Path, stamp: str) -> str:
     return next(name for name in names if not (folder / name).exists())
 
 
-def _last_known(file: LedgerFile) -> Head:
+def _read_last_head(file: LedgerDatabase) -> Head:
     try:
         return file.head.read() or Head(0, "")
-    except Damaged:
+    except LedgerDamagedError:
         return Head(0, "")
 
 
-def _begin(path: Path, at: float, old: str | None, known: Head, report: Verified) -> Head:
+def _begin(path: Path, at: float, old: str | None, known: Head, report: VerificationReport) -> Head:
     """A ledger whose first line names the old one."""
     for end in _BESIDE:
         Path(f"{path}{end}").unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     after = {"file": old, "count": known.count, "hash": known.hash, "why": report.why}
-    line = next_line(Head(), at, "start", {"after": after})
+    line = make_entry(Head(), at, "start", {"after": after})
     with closing(connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("BEGIN IMMEDIATE")
         schema.make(db)
-        db.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", _values(line))
-        db.execute("INSERT INTO meta VALUES ('before', ?)", (f'[-1,"{FIRST}"]',))
+        db.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", _entry_values(line))
+        db.execute("INSERT INTO meta VALUES ('before', ?)", (f'[-1,"{GENESIS_HASH}"]',))
         db.execute("COMMIT")
     return Head(line.n, line.hash)
 
 
-def _values(line: Line) -> tuple[int, float, str, str, str, str]:
+def _entry_values(line: LedgerEntry) -> tuple[int, float, str, str, str, str]:
     return line.n, line.at, line.kind, line.body, line.prev, line.hash
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, Past, moment
+from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
 from kartra_mcp.policy.limits import Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
@@ -20,21 +20,21 @@ MONEY_WORDS = ("refund", "charge", "payout")
 _NUMBER = re.compile(r"\+?([0-9]+)(?:\.0+)?")
 
 
-class AlreadyDone(RefusedError):
+class AlreadyDoneError(RefusedError):
     """It was done before; `first` tells of the call that did it."""
 
-    def __init__(self, message: str, remedy: str, first: Past) -> None:
-        super().__init__("already_done", message, remedy, first=told(first))
+    def __init__(self, message: str, remedy: str, first: PriorIntent) -> None:
+        super().__init__("already_done", message, remedy, first=prior_summary(first))
 
 
-def told(past: Past) -> dict[str, Any]:
+def prior_summary(past: PriorIntent) -> dict[str, Any]:
     """The call that did it, as an answer tells of it."""
-    moved = _moved(past)
+    moved = _amount_moved(past)
     amount = None if moved is None else f"{moved:.2f}"
-    return {"intent": past.id, "at": moment(past.at), "amount": amount}
+    return {"intent": past.id, "at": format_utc(past.at), "amount": amount}
 
 
-def normal_target(value: object) -> str | None:
+def normalize_target(value: object) -> str | None:
     """101, "101", "0101" and "101.0" are one target, and so are names in any case."""
     if value is None or isinstance(value, bool):
         return None
@@ -43,7 +43,7 @@ def normal_target(value: object) -> str | None:
     return (number[1].lstrip("0") or "0") if number else text or None
 
 
-def normal_amount(value: object) -> Decimal | None:
+def normalize_amount(value: object) -> Decimal | None:
     """97, 97.0, "97.00" and "9.7E1" are one amount; None for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
@@ -54,24 +54,24 @@ def normal_amount(value: object) -> Decimal | None:
         return None
 
 
-def normalised(intent: Intent) -> Intent:
+def normalize_intent(intent: Intent) -> Intent:
     """The intent in the one spelling that identity, index and ledger share."""
     return replace(
         intent,
-        target=normal_target(intent.target),
-        amount=normal_amount(intent.amount),
-        remainder=normal_amount(intent.remainder),
-        known_amount=normal_amount(intent.known_amount),
+        target=normalize_target(intent.target),
+        amount=normalize_amount(intent.amount),
+        remainder=normalize_amount(intent.remainder),
+        known_amount=normalize_amount(intent.known_amount),
     )
 
 
-def identity_key(intent: Intent) -> str:
+def make_identity_key(intent: Intent) -> str:
     """What a person declines: this operation on this target, whatever the amount."""
-    target = normal_target(intent.target) or f"arguments {intent.arguments_digest}"
+    target = normalize_target(intent.target) or f"arguments {intent.arguments_digest}"
     return f"{intent.connection} {intent.operation} {intent.target_kind} {target}"
 
 
-def no_target(intent: Intent) -> RefusedError | None:
+def no_target_refusal(intent: Intent) -> RefusedError | None:
     if intent.risk is not Risk.IRREVERSIBLE or intent.target is not None:
         return None
     return RefusedError(
@@ -81,8 +81,8 @@ def no_target(intent: Intent) -> RefusedError | None:
     )
 
 
-def repeats(
-    intent: Intent, past: Sequence[Past], now: float, window_days: int
+def duplicate_refusal(
+    intent: Intent, past: Sequence[PriorIntent], now: float, window_days: int
 ) -> RefusedError | None:
     """Why this must not run after what was done to the same target; None if it may.
 
@@ -95,23 +95,25 @@ def repeats(
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
     same = [row for row in past if row.operation == intent.operation]
-    unsettled = _unsettled(same)
+    unsettled = _unsettled_refusal(same)
     if unsettled is not None:
         return unsettled
     done = [row for row in same if row.state == "succeeded"]
     if intent.operation == CANCEL and done:
-        return AlreadyDone(
+        return AlreadyDoneError(
             "This was already cancelled through this server. Nothing was done.",
             "Nothing is left to do. Look at the subscription to see how it stands.",
             done[0],
         )
     if intent.operation == REFUND:
-        return _refunded_in_full(done) or _equal_refund(intent, done, now - window_days * DAY)
+        return _fully_refunded_refusal(done) or _equal_refund_refusal(
+            intent, done, now - window_days * DAY
+        )
     return None
 
 
-def over_cap(
-    intent: Intent, limits: Limits, day: Sequence[Past], now: float
+def cap_refusal(
+    intent: Intent, limits: Limits, day: Sequence[PriorIntent], now: float
 ) -> RefusedError | None:
     """Which cap forbids this irreversible intent; None if none does.
 
@@ -121,14 +123,14 @@ def over_cap(
         return None
     if _moves_money(intent.operation, intent.known_amount):
         amount = intent.known_amount
-        found = _over_one(amount, limits.cap_refund)
-        found = found or _over_day(amount, limits.cap_day_amount, day, now)
+        found = _single_cap_refusal(amount, limits.cap_refund)
+        found = found or _day_cap_refusal(amount, limits.cap_day_amount, day, now)
         if found is not None:
             return found
-    return _over_count(limits.cap_day_count, day, now)
+    return _count_cap_refusal(limits.cap_day_count, day, now)
 
 
-def over_mail(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
+def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
     """Above the hourly number only what a person agreed to may start mail."""
     if not intent.mail or intent.consent in BY_A_PERSON:
         return None
@@ -143,7 +145,7 @@ def over_mail(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
     )
 
 
-def _unsettled(same: Sequence[Past]) -> RefusedError | None:
+def _unsettled_refusal(same: Sequence[PriorIntent]) -> RefusedError | None:
     for row in same:
         if row.state == "running":
             return RefusedError(
@@ -164,10 +166,10 @@ def _unsettled(same: Sequence[Past]) -> RefusedError | None:
     return None
 
 
-def _refunded_in_full(done: Sequence[Past]) -> RefusedError | None:
+def _fully_refunded_refusal(done: Sequence[PriorIntent]) -> RefusedError | None:
     for row in done:
         if row.amount is None or (row.remainder is not None and row.amount >= row.remainder):
-            return AlreadyDone(
+            return AlreadyDoneError(
                 "This transaction was already refunded in full. Nothing was done.",
                 "Nothing is left to refund. Look at the transaction to see how it stands.",
                 row,
@@ -175,9 +177,11 @@ def _refunded_in_full(done: Sequence[Past]) -> RefusedError | None:
     return None
 
 
-def _equal_refund(intent: Intent, done: Sequence[Past], since: float) -> RefusedError | None:
+def _equal_refund_refusal(
+    intent: Intent, done: Sequence[PriorIntent], since: float
+) -> RefusedError | None:
     wanted = intent.remainder if intent.amount is None else intent.amount
-    equal = [row for row in done if row.at >= since and _equal(wanted, _moved(row))]
+    equal = [row for row in done if row.at >= since and _may_be_equal(wanted, _amount_moved(row))]
     if not equal or (intent.repeat and intent.fresh):
         return None
     message = "An equal refund of this transaction was already paid. Nothing was done."
@@ -188,15 +192,15 @@ def _equal_refund(intent: Intent, done: Sequence[Past], since: float) -> Refused
         )
     else:
         remedy = "If a second refund is meant, ask the person, and preview it with repeat: true."
-    return AlreadyDone(message, remedy, equal[0])
+    return AlreadyDoneError(message, remedy, equal[0])
 
 
-def _moved(row: Past) -> Decimal | None:
+def _amount_moved(row: PriorIntent) -> Decimal | None:
     """The amount of a refund; None where neither said nor read, which equals every amount."""
     return row.remainder if row.amount is None else row.amount
 
 
-def _equal(one: Decimal | None, other: Decimal | None) -> bool:
+def _may_be_equal(one: Decimal | None, other: Decimal | None) -> bool:
     return one is None or other is None or one == other
 
 
@@ -204,14 +208,14 @@ def _moves_money(operation: str, known: Decimal | None) -> bool:
     return known is not None or any(word in operation.lower() for word in MONEY_WORDS)
 
 
-def _over_one(amount: Decimal | None, cap: Decimal | None) -> RefusedError | None:
+def _single_cap_refusal(amount: Decimal | None, cap: Decimal | None) -> RefusedError | None:
     if cap is None or (amount is not None and amount <= cap):
         return None
-    return _reached("KARTRA_MCP_CAP_REFUND", cap, cap, None, unread=amount is None)
+    return _cap_error("KARTRA_MCP_CAP_REFUND", cap, cap, None, unread=amount is None)
 
 
-def _over_day(
-    amount: Decimal | None, cap: Decimal | None, day: Sequence[Past], now: float
+def _day_cap_refusal(
+    amount: Decimal | None, cap: Decimal | None, day: Sequence[PriorIntent], now: float
 ) -> RefusedError | None:
     if cap is None:
         return None
@@ -219,19 +223,23 @@ def _over_day(
     spent = [
         row for row in day if row.at > now - DAY and _moves_money(row.operation, row.known_amount)
     ]
-    left = _left(cap, spent)
+    left = _remaining_cap(cap, spent)
     if amount is None or amount > cap:
-        return _reached(name, cap, left, None, unread=amount is None)
-    return None if amount <= left else _reached(name, cap, left, _frees(cap - amount, spent))
+        return _cap_error(name, cap, left, None, unread=amount is None)
+    return (
+        None
+        if amount <= left
+        else _cap_error(name, cap, left, _time_until_room(cap - amount, spent))
+    )
 
 
-def _left(cap: Decimal, spent: Sequence[Past]) -> Decimal:
+def _remaining_cap(cap: Decimal, spent: Sequence[PriorIntent]) -> Decimal:
     """What the cap still allows; an amount that was not read leaves nothing."""
     known = [row.known_amount for row in spent if row.known_amount is not None]
     return max(cap - sum(known, Decimal(0)), Decimal(0)) if len(known) == len(spent) else Decimal(0)
 
 
-def _frees(room: Decimal, spent: Sequence[Past]) -> float | None:
+def _time_until_room(room: Decimal, spent: Sequence[PriorIntent]) -> float | None:
     """When so much has become a day old, oldest first, that what is left of it fits the room."""
     total = Decimal(0)
     for row in reversed(spent):
@@ -241,19 +249,21 @@ def _frees(room: Decimal, spent: Sequence[Past]) -> float | None:
     return None
 
 
-def _over_count(cap: int | None, day: Sequence[Past], now: float) -> RefusedError | None:
+def _count_cap_refusal(
+    cap: int | None, day: Sequence[PriorIntent], now: float
+) -> RefusedError | None:
     ats = [row.at for row in day if row.at > now - DAY]
     if cap is None or len(ats) < cap:
         return None
     frees = ats[len(ats) - cap] + DAY if cap > 0 else None
-    return _reached("KARTRA_MCP_CAP_DAY_COUNT", Decimal(cap), Decimal(0), frees)
+    return _cap_error("KARTRA_MCP_CAP_DAY_COUNT", Decimal(cap), Decimal(0), frees)
 
 
-def _reached(
+def _cap_error(
     name: str, cap: Decimal, left: Decimal, frees: float | None, *, unread: bool = False
 ) -> RefusedError:
     why = "The amount could not be read, which counts as over the cap." if unread else ""
-    when = f"room again at {moment(frees)}" if frees is not None else "waiting does not help"
+    when = f"room again at {format_utc(frees)}" if frees is not None else "waiting does not help"
     text = f"{name} is {cap:f}; {left:f} is left, and {when}."
     return RefusedError(
         "cap_reached",
@@ -263,6 +273,6 @@ def _reached(
             "cap": name,
             "limit": f"{cap:f}",
             "left": f"{left:f}",
-            "frees_at": None if frees is None else moment(frees),
+            "frees_at": None if frees is None else format_utc(frees),
         },
     )

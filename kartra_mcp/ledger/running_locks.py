@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kartra_mcp.core.file_locks import is_locked, try_lock
-from kartra_mcp.ledger.errors import unavailable
+from kartra_mcp.ledger.errors import unavailable_error
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 @dataclass(slots=True)
-class Running:
+class RunningIntent:
     """An intent that runs. Hand `lock_fd` to its program; close it in a `finally`."""
 
     intent_id: str
@@ -29,24 +29,24 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningLocks:
+class IntentLocks:
     """The folder of lock files. Settled only while the ledger's turn is held."""
 
     folder: Path
 
-    def hold(self, intent_id: str) -> Running:
+    def hold(self, intent_id: str) -> RunningIntent:
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._path(intent_id)
+        path = self._lock_path(intent_id)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         if not try_lock(file, shared=False):
             os.close(file)
-            raise unavailable("the system gives no file locks in its folder")
-        return Running(intent_id, file)
+            raise unavailable_error("the system gives no file locks in its folder")
+        return RunningIntent(intent_id, file)
 
-    def held(self, intent_id: str) -> bool:
+    def is_held(self, intent_id: str) -> bool:
         """Whether the owner of this intent or its program still lives."""
         try:
-            file = os.open(self._path(intent_id), os.O_RDWR)
+            file = os.open(self._lock_path(intent_id), os.O_RDWR)
         except FileNotFoundError:
             return False
         try:
@@ -56,11 +56,11 @@ class RunningLocks:
 
     def remove(self, intent_id: str) -> None:
         with suppress(OSError):
-            self._path(intent_id).unlink(missing_ok=True)
+            self._lock_path(intent_id).unlink(missing_ok=True)
 
-    def any_held(self) -> bool:
-        return any(self.held(path.stem) for path in self.folder.glob("*.lock"))
+    def is_any_held(self) -> bool:
+        return any(self.is_held(path.stem) for path in self.folder.glob("*.lock"))
 
-    def _path(self, intent_id: str) -> Path:
+    def _lock_path(self, intent_id: str) -> Path:
         assert _NAME.fullmatch(intent_id), intent_id  # noqa: S101  made by `new_intent_id`
         return self.folder / f"{intent_id}.lock"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from kartra_mcp.ledger.errors import Damaged, wrong_version
+from kartra_mcp.ledger.errors import LedgerDamagedError, wrong_version_error
 
 VERSION = 1
 APPLICATION = 0x4B4D4350
 """`KMCP`, in the header of the file."""
 
-LINES = """
+ENTRIES_DDL = """
 CREATE TABLE lines (
   n INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
   prev TEXT NOT NULL, hash TEXT NOT NULL);
@@ -65,14 +65,14 @@ _STATED = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite
 
 def make(db: sqlite3.Connection) -> None:
     """All tables, inside the caller's transaction."""
-    for statement in _statements(LINES + INTENTS + BESIDE):
+    for statement in _split_statements(ENTRIES_DDL + INTENTS + BESIDE):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION}")
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def make_intents(db: sqlite3.Connection) -> None:
-    for statement in _statements(INTENTS):
+    for statement in _split_statements(INTENTS):
         db.execute(statement)
 
 
@@ -83,31 +83,31 @@ def is_empty(db: sqlite3.Connection) -> bool:
 def must_be_ours(db: sqlite3.Connection) -> None:
     """Raise unless the file is a ledger of this version."""
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-        raise Damaged("the file is not a ledger")
+        raise LedgerDamagedError("the file is not a ledger")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
-        raise wrong_version(version, VERSION)
+        raise wrong_version_error(version, VERSION)
 
 
 def is_whole(db: sqlite3.Connection) -> bool:
     """Whether tables, indexes and triggers are exactly those that `make` makes."""
-    return _stated(db) == _expected()
+    return _list_objects(db) == _list_expected_objects()
 
 
-def _stated(db: sqlite3.Connection) -> list[tuple[str, str, str]]:
+def _list_objects(db: sqlite3.Connection) -> list[tuple[str, str, str]]:
     return [(kind, name, sql) for kind, name, sql in db.execute(_STATED)]
 
 
-def _expected() -> list[tuple[str, str, str]]:
+def _list_expected_objects() -> list[tuple[str, str, str]]:
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
         make(aside)
-        return _stated(aside)
+        return _list_objects(aside)
     finally:
         aside.close()
 
 
-def _statements(script: str) -> list[str]:
+def _split_statements(script: str) -> list[str]:
     """The statements of a script; a trigger's own end stands behind its `END`."""
     found: list[str] = []
     rest = ""

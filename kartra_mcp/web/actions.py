@@ -14,7 +14,7 @@ from kartra_mcp.consent.decisions import decide, no_pin, withdraw
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Verified
+from kartra_mcp.ledger.records import VerificationReport
 from kartra_mcp.web.backend import Beyond
 from kartra_mcp.web.sessions import Refusal, Session
 from kartra_mcp.web.views.flash import Notice, of_decision, of_look
@@ -34,7 +34,7 @@ class Changes:
     ledger: Ledger
     beyond: Beyond
     flags: str = ""
-    verified: Verified | None = None
+    verified: VerificationReport | None = None
 
     async def decide(self, request: Request) -> Response:
         """Approve or decline, with the PIN. What was typed as a reason is kept where it fails."""
@@ -51,7 +51,7 @@ class Changes:
         try:
             session.notice = of_look(await self.beyond.reconcile(intent))
         except KartraMCPError as problem:
-            if await run_in_thread(self.ledger.show, intent) is None:
+            if await run_in_thread(self.ledger.get, intent) is None:
                 raise
             session.refusal = Refusal(page, problem.with_traceback(None))
         return RedirectResponse(page, HTTPStatus.SEE_OTHER)
@@ -77,7 +77,7 @@ class Changes:
             return to_card(number)
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
-    def verified_now(self) -> Verified | None:
+    def verified_now(self) -> VerificationReport | None:
         found, self.verified = self.verified, None
         return found
 

@@ -76,7 +76,7 @@ class Live:
 
     async def _look(self) -> None:
         try:
-            found = await run_in_thread(self.approvals.waiting)
+            found = await run_in_thread(self.approvals.pending_numbers)
         except KartraMCPError:  # told where the page is asked for
             return
         if found != self._numbers:

@@ -101,7 +101,7 @@ class _Serving:
 
     async def _waits(self) -> bool:
         try:
-            return bool(await run_in_thread(self.ledger.approvals.waiting))
+            return bool(await run_in_thread(self.ledger.approvals.pending_numbers))
         except KartraMCPError:
             return False
 

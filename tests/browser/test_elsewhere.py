@@ -68,7 +68,7 @@ def test_it_decides_nothing(elsewhere, served, ledger, number):
         )
     assert refused.value.status == 403
     assert ledger.approvals.get(number).state == "pending"
-    assert ledger.pins.left() == 5
+    assert ledger.pins.attempts_left() == 5
 
 
 READS = {

@@ -47,7 +47,7 @@ def test_what_expires_leaves_the_page(place, served, ledger, visit):
     number = ledger.approvals.request(asked(1))
     person = visit(served.address)
     expect(person.card(number)).to_have_count(1)
-    changed(place, "UPDATE approvals SET expires_at = ?", ledger.now() + 1)
+    changed(place, "UPDATE approvals SET expires_at = ?", ledger.current_time() + 1)
     expect(person.card(number)).to_have_count(0)
     expect(person.page.locator("#cards")).to_contain_text("Nothing is waiting")
 

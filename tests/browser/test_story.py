@@ -66,7 +66,7 @@ def test_a_decline_needs_a_reason(place, chat, ledger, visit):
     expect(person.page.get_by_role("alert").first).to_contain_text("reason")
     expect(person.card(waiting["number"]).locator("[name=reason]")).to_be_focused()
     assert "POST" not in sent, "it is asked for before anything is sent"
-    assert [asked.number for asked in ledger.approvals.pending()] == [waiting["number"]]
+    assert [asked.number for asked in ledger.approvals.list_pending()] == [waiting["number"]]
 
 
 def test_a_decline_needs_a_reason_without_javascript_too(place, chat, ledger, visit):
@@ -74,7 +74,7 @@ def test_a_decline_needs_a_reason_without_javascript_too(place, chat, ledger, vi
     person = visit(waiting["address"], java_script_enabled=False)
     person.decide(waiting["number"], "decline")
     expect(person.page.get_by_role("alert").first).to_contain_text("reason")
-    assert [asked.number for asked in ledger.approvals.pending()] == [waiting["number"]]
+    assert [asked.number for asked in ledger.approvals.list_pending()] == [waiting["number"]]
 
 
 def test_enter_in_a_field_decides_nothing(place, chat, ledger, visit):

@@ -130,13 +130,13 @@ class Asked:
     def mint(self, kept: str) -> str:
         """A state as the shipped consent makes it: an id in the ledger, bound to the call."""
         ledger = self.tools.gateway.writes().ledger
-        return ledger.mint(self._binding(), _SUMMARY, kept, "question").id
+        return ledger.issue_confirmation(self._binding(), _SUMMARY, kept, "question").id
 
     def kept(self) -> str:
         """What was kept with the state that came back, which counts no more; or a refusal."""
         ledger, state = self.tools.gateway.writes().ledger, self.client.request_state or ""
-        kept = ledger.check(state, self._binding(), _SUMMARY, "question")
-        ledger.void(state)
+        kept = ledger.validate_confirmation(state, self._binding(), _SUMMARY, "question")
+        ledger.revoke_confirmation(state)
         return kept
 
     def _binding(self) -> Binding:

@@ -134,7 +134,7 @@ def _ledger(kept: Ledger, read: Settings) -> tuple[Finding, float | None]:
         )
         return failed("ledger", says, mend), None
     kept.require_writable()
-    return ok("ledger", f"All {report.count} lines hold, and it can be written."), kept.newest_at()
+    return ok("ledger", f"All {report.count} lines hold, and it can be written."), kept.latest_at()
 
 
 def _shut(problem: KartraMCPError, read: Settings) -> Finding:

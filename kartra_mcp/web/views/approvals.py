@@ -69,7 +69,7 @@ def card(asked: Approval, now: float) -> Card:
     unread = told.get("could_not_be_read")
     return Card(
         number=asked.number,
-        seen=asked.seen,
+        seen=asked.fingerprint,
         heading=_heading(asked.binding.tool, told),
         summary=display_value(asked.summary),
         risk=display_value(told.get("risk") or "", 20),

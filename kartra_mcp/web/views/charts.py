@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from kartra_mcp.core.display import display_value
-from kartra_mcp.ledger.statistics import Day, Figures
+from kartra_mcp.ledger.statistics import DayTotals, Statistics
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views.error_labels import words_of
 from kartra_mcp.web.views.formatting import tool_title
@@ -83,7 +83,7 @@ def first_day(today: date) -> float:
     return datetime(first.year, first.month, first.day).astimezone().timestamp()
 
 
-def charts(found: Figures, limits: Limits, today: date) -> tuple[Chart, ...]:
+def charts(found: Statistics, limits: Limits, today: date) -> tuple[Chart, ...]:
     days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     return (
         _refunds(found, limits, days),
@@ -95,9 +95,9 @@ def charts(found: Figures, limits: Limits, today: date) -> tuple[Chart, ...]:
     )
 
 
-def _refunds(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
+def _refunds(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
     """Sums of different currencies are one number here: Kartra names none."""
-    told = [found.days.get(day, Day()) for day in days]
+    told = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_amount
     one = f" One refund may be {limits.cap_refund:.2f} at most." if limits.cap_refund else ""
     about = f"The cap is {cap:.2f} in any 24 hours." if cap is not None else "No cap is set."
@@ -126,8 +126,8 @@ def _refunds(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
     )
 
 
-def _acts(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
-    told = [found.days.get(day, Day()) for day in days]
+def _acts(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
+    told = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_count
     return Chart(
         "acts",
@@ -144,7 +144,7 @@ def _acts(found: Figures, limits: Limits, days: Sequence[date]) -> Chart:
     )
 
 
-def _outcomes(found: Figures) -> Chart:
+def _outcomes(found: Statistics) -> Chart:
     states = [state for state in OUTCOMES if found.outcomes.get(state)]
     counts = [found.outcomes[state] for state in states]
     each = tuple(
@@ -171,7 +171,7 @@ def _outcomes(found: Figures) -> Chart:
     )
 
 
-def _tools(found: Figures) -> Chart:
+def _tools(found: Statistics) -> Chart:
     tools = sorted(found.tools, key=lambda tool: (-sum(found.tools[tool].values()), tool))
     drawn = tools[:MOST_BARS]
     states = [state for state in OUTCOMES if any(found.tools[tool].get(state) for tool in drawn)]
@@ -201,7 +201,7 @@ def _tools(found: Figures) -> Chart:
     )
 
 
-def _errors(found: Figures) -> Chart:
+def _errors(found: Statistics) -> Chart:
     codes = sorted(found.codes, key=lambda code: (-found.codes[code], code))
     drawn = codes[:MOST_BARS]
     return Chart(
@@ -216,7 +216,7 @@ def _errors(found: Figures) -> Chart:
     )
 
 
-def _latency(found: Figures) -> Chart:
+def _latency(found: Statistics) -> Chart:
     every = sorted(took for times in found.seconds.values() for took in times)
     ends = [*UP_TO, math.inf]
     below = [sum(took < end for took in every) for end in ends]
@@ -241,7 +241,9 @@ def _latency(found: Figures) -> Chart:
     )
 
 
-def _with_something(days: Sequence[date], told: Sequence[Day]) -> list[tuple[date, Day]]:
+def _with_something(
+    days: Sequence[date], told: Sequence[DayTotals]
+) -> list[tuple[date, DayTotals]]:
     """Newest first, and without the days on which nothing happened."""
     both = zip(reversed(days), reversed(told), strict=True)
     return [(day, one) for day, one in both if one.irreversible]

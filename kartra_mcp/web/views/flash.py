@@ -11,7 +11,7 @@ from typing import Any
 
 from kartra_mcp.consent.decisions import outcome
 from kartra_mcp.ledger.approvals import Approval
-from kartra_mcp.ledger.records import moment
+from kartra_mcp.ledger.records import format_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ SILENCE = Notice()
 
 def of_decision(decided: Approval) -> Notice:
     """What a decision means from now on."""
-    return Notice(f"Number {decided.number}: {outcome(decided, moment(decided.expires_at))}")
+    return Notice(f"Number {decided.number}: {outcome(decided, format_utc(decided.expires_at))}")
 
 
 def of_look(told: Mapping[str, Any]) -> Notice:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.ledger.records import moment
+from kartra_mcp.ledger.records import format_utc
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -73,7 +73,7 @@ class Moment:
 
     @property
     def iso(self) -> str:
-        return moment(self.at)
+        return format_utc(self.at)
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.approvals import Approval
-from kartra_mcp.ledger.records import CANCEL, MEANS, REFUND
+from kartra_mcp.ledger.records import CANCEL, CONSENT_MEANINGS, REFUND
 from kartra_mcp.web.views.error_labels import named
 from kartra_mcp.web.views.formatting import Fact, Moment, facts, label, money, tool_title, values
 
@@ -103,7 +103,7 @@ def row(entry: Mapping[str, Any]) -> Row:
         state=state,
         outcome=OUTCOMES.get(state, display_value(state)),
         consent=consent,
-        means=MEANS.get(consent, "-"),
+        means=CONSENT_MEANINGS.get(consent, "-"),
         risk=display_value(entry["risk"], 20),
         irreversible=entry["risk"] == Risk.IRREVERSIBLE.label,
         by=", through ".join(display_value(entry[x], 80) for x in ("actor", "client") if entry[x]),
@@ -144,7 +144,7 @@ def _receipt(entry: Mapping[str, Any]) -> tuple[Fact, ...]:
         "Was it done?": EXECUTED.get(str(entry["executed"]), entry["executed"]),
         "In Kartra now": _made(entry),
         "Why": _detail(entry["detail"]),
-        "Consent": f"{label(consent)}: {MEANS.get(consent, '-')}",
+        "Consent": f"{label(consent)}: {CONSENT_MEANINGS.get(consent, '-')}",
         "How to undo": entry["undo"],
     }
     return _told(told)
@@ -261,7 +261,7 @@ def _of_a_line(name: str, value: Any) -> tuple[str, ...]:
     words: Mapping[str, str | None] = {
         "state": OUTCOMES.get(said),
         "executed": EXECUTED.get(said),
-        "consent": f"{label(said)}: {MEANS.get(said, '-')}",
+        "consent": f"{label(said)}: {CONSENT_MEANINGS.get(said, '-')}",
         "risk": label(said),
         "detail": display_value(_detail(value)),
     }

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from kartra_mcp.consent.decisions import ReasonMissing
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.ledger.export import written
+from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import MEANS, Filters, Verified
-from kartra_mcp.ledger.statistics import Figures
+from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, VerificationReport
+from kartra_mcp.ledger.statistics import Statistics
 from kartra_mcp.settings import Settings
 from kartra_mcp.web.views import (
     approvals as waiting,
@@ -57,7 +57,7 @@ class Views:
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._figures: tuple[tuple[int, date], Figures] | None = None
+        self._figures: tuple[tuple[int, date], Statistics] | None = None
 
     def waiting(self, shown: Shown, number: int | None = None) -> str:
         """What waits; `number` is the card whose decision was refused."""
@@ -89,9 +89,9 @@ class Views:
 
     def done(self, query: Mapping[str, str], shown: Shown) -> str:
         """The ledger, newest first, fifty at a time."""
-        self._ledger.settle()
+        self._ledger.mark_orphans_unknown()
         wanted = asked.read(query)
-        found = [] if wanted.wrong else self._ledger.recent(ROWS + 1, self._filters(wanted))
+        found = [] if wanted.wrong else self._ledger.list_recent(ROWS + 1, self._filters(wanted))
         older = wanted.address("/done", before=found[ROWS - 1]["line"]) if found[ROWS:] else ""
         return self._page(
             "done.html",
@@ -102,17 +102,19 @@ class Views:
             older=older,
             later=wanted.filters.before is not None,
             choices=self._choices(),
-            means=MEANS,
+            means=CONSENT_MEANINGS,
             unknown=self._unknown(),
             titles=asked.TITLES,
             most=decisions.SHOWN,
-            decisions=[decisions.row(told) for told in self._ledger.decisions(decisions.SHOWN)],
+            decisions=[
+                decisions.row(told) for told in self._ledger.list_decisions(decisions.SHOWN)
+            ],
         )
 
     def story(self, intent: str, shown: Shown) -> str | None:
         """One write from the question to the end; None if there is none of this name."""
-        self._ledger.settle()
-        entry = self._ledger.show(intent)
+        self._ledger.mark_orphans_unknown()
+        entry = self._ledger.get(intent)
         if entry is None:
             return None
         number = done.approval_number(entry)
@@ -122,7 +124,9 @@ class Views:
             "Done",
             shown,
             story=done.story(entry, approval),
-            settling=reconcile.told(entry, self._ledger.looks(intent), self._ledger.now()),
+            settling=reconcile.told(
+                entry, self._ledger.late_look_count(intent), self._ledger.current_time()
+            ),
         )
 
     def export(self, query: Mapping[str, str], form: Literal["csv", "json"]) -> str:
@@ -131,12 +135,12 @@ class Views:
         Raises:
             Refused: a filter cannot be understood; less than all must not look like all.
         """
-        self._ledger.settle()
+        self._ledger.mark_orphans_unknown()
         wanted = asked.read(query)
         if wanted.wrong:
             raise _not_understood(wanted.wrong)
         filters = replace(self._filters(wanted), before=None)
-        return written(self._ledger.export(filters), form)
+        return render_entries(self._ledger.export(filters), form)
 
     def charts(self, shown: Shown) -> str:
         found = self._charts()
@@ -151,7 +155,7 @@ class Views:
         return None if found is None else chart_svg.svg(found, narrow=name != plain)
 
     def status(
-        self, told: Mapping[str, Any] | None, shown: Shown, chain: Verified | None = None
+        self, told: Mapping[str, Any] | None, shown: Shown, chain: VerificationReport | None = None
     ) -> str:
         """What is served and by what rules; `told` is what `kartra_status` tells."""
         return self._page(
@@ -159,11 +163,11 @@ class Views:
             "Status",
             shown,
             status=status.read(told) if told else None,
-            recorded=status.recorded(self._ledger.newest("policy"), told) if told else None,
+            recorded=status.recorded(self._ledger.latest("policy"), told) if told else None,
             unknown=self._unknown(),
             many=ROWS,
             chain=chain,
-            length=self._ledger.length(),
+            length=self._ledger.entry_count(),
             folder=str(self._settings.state_dir),
             has_pin=self._has_pin(),
         )
@@ -187,51 +191,54 @@ class Views:
             newest=max(numbers, default=0),
             sandbox=self._settings.sandbox,
             flags=self._settings.cli_flags,
-            now=Moment(self._ledger.now()),
+            now=Moment(self._ledger.current_time()),
             **told,
         )
 
     def _numbers(self, cards: list[waiting.Card] | None) -> tuple[int, ...]:
         if cards is None:
-            return self._ledger.approvals.waiting()
+            return self._ledger.approvals.pending_numbers()
         return tuple(card.number for card in cards)
 
     def _cards(self) -> list[waiting.Card]:
-        now = self._ledger.now()
-        return [waiting.card(asked_, now) for asked_ in self._ledger.approvals.pending()]
+        now = self._ledger.current_time()
+        return [waiting.card(asked_, now) for asked_ in self._ledger.approvals.list_pending()]
 
     def _standing(self) -> dict[str, Any]:
         """What a person has to know besides the cards."""
-        now, until = self._ledger.now(), self._ledger.pins.locked_until()
+        now, until = self._ledger.current_time(), self._ledger.pins.locked_until()
         return {
             "has_pin": self._has_pin(),
             "locked": None if until is None else Moment(until),
-            "unused": [waiting.unused(x, now) for x in self._ledger.approvals.approved_unused()],
+            "unused": [waiting.unused(x, now) for x in self._ledger.approvals.unused()],
         }
 
     def _unknown(self) -> int:
         """Writes of unknown outcome, as far as anybody counts."""
-        return len(self._ledger.recent(ROWS, Filters(state="unknown")))
+        return len(self._ledger.list_recent(ROWS, Filters(state="unknown")))
 
     def _choices(self) -> dict[str, list[tuple[str, str]]]:
         """What each filter can be: its value, and its words."""
         return {
-            "tools": [(tool, tool_title(tool)) for tool in self._ledger.tools()],
+            "tools": [(tool, tool_title(tool)) for tool in self._ledger.tool_names()],
             "risks": [(risk, label(risk)) for risk in reversed(asked.RISKS)],
             "outcomes": list(done.OUTCOMES.items()),
-            "consents": [(consent, f"{label(consent)}: {MEANS[consent]}") for consent in MEANS],
+            "consents": [
+                (consent, f"{label(consent)}: {CONSENT_MEANINGS[consent]}")
+                for consent in CONSENT_MEANINGS
+            ],
         }
 
     def _charts(self) -> tuple[charts.Chart, ...]:
         """Of the figures as they are; counted again only after another line, or on another day."""
         today = self._today()
-        as_of = (self._ledger.length(), today)
+        as_of = (self._ledger.entry_count(), today)
         if self._figures is None or self._figures[0] != as_of:
-            self._figures = (as_of, self._ledger.figures(charts.first_day(today)))
+            self._figures = (as_of, self._ledger.compute_statistics(charts.first_day(today)))
         return charts.charts(self._figures[1], self._settings.limits, today)
 
     def _today(self) -> date:
-        return datetime.fromtimestamp(self._ledger.now()).astimezone().date()
+        return datetime.fromtimestamp(self._ledger.current_time()).astimezone().date()
 
     def _has_pin(self) -> bool:
         return self._ledger.pins.is_set()
@@ -239,7 +246,7 @@ class Views:
     def _filters(self, wanted: asked.Asked) -> Filters:
         if not wanted.lead:
             return wanted.filters
-        return replace(wanted.filters, lead_hash=self._ledger.lead_key(wanted.lead))
+        return replace(wanted.filters, lead_hash=self._ledger.lead_hash(wanted.lead))
 
 
 def _not_understood(wrong: Mapping[str, str]) -> RefusedError:
