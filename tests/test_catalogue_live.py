@@ -401,8 +401,8 @@ async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, er
 
 
 async def test_a_list_that_comes_after_the_first_wait_is_still_served(place, era, monkeypatch):
-    assert account.FIRST_LIST < account.REFRESH
-    monkeypatch.setattr(account, "FIRST_LIST", 0.2)
+    assert account.FIRST_LIST_TIMEOUT < account.REFRESH_TIMEOUT
+    monkeypatch.setattr(account, "FIRST_LIST_TIMEOUT", 0.2)
     place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
     async with listening(connect, place, era) as (client, heard):
         assert await names_of(client) == []
@@ -412,7 +412,7 @@ async def test_a_list_that_comes_after_the_first_wait_is_still_served(place, era
 
 
 async def test_a_version_that_hangs_does_not_prevent_the_list(place, era, monkeypatch):
-    monkeypatch.setattr(account, "ASIDE", 0.5)
+    monkeypatch.setattr(account, "PROBE_TIMEOUT", 0.5)
     place.plan(**{"--version": {"hang": True}})
     async with connect(place, era) as client:
         assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]
@@ -425,7 +425,9 @@ async def test_a_version_that_hangs_does_not_prevent_the_list(place, era, monkey
 async def test_while_nothing_was_listed_a_call_says_so_and_not_unknown_tool(
     place, era, verb, monkeypatch
 ):
-    monkeypatch.setattr(account, "FIRST_LIST", 0.2)  # the client lists before its first call
+    monkeypatch.setattr(
+        account, "FIRST_LIST_TIMEOUT", 0.2
+    )  # the client lists before its first call
     place.settings = {"TIMEOUT": "1"}
     place.plan(**{verb: {"hang": True}})
     async with connect(place, era) as client:

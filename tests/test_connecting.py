@@ -26,8 +26,8 @@ from mcp_types import ElicitRequestURLParams, ElicitResult, ErrorData
 from test_catalogue_live import listening
 from waiting import until
 
-from kartra_mcp.account.connect_steps import next_step, pending
-from kartra_mcp.account.selection import to_connect
+from kartra_mcp.account.connect_steps import next_step, pending_result
+from kartra_mcp.account.selection import connection_to_fix
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.membrane.connections import parse_connection
@@ -111,7 +111,7 @@ CHOSEN: Mapping[str, tuple[list[Connection], str | None, str | None, str]] = {
 def test_which_connection_is_made_ready_where(case: str):
     known, wanted, last, expected = CHOSEN[case]
     try:
-        found = to_connect(known, wanted, last)
+        found = connection_to_fix(known, wanted, last)
         told = found.id if found else ""
     except RefusedError as refused:
         told = refused.code
@@ -120,14 +120,14 @@ def test_which_connection_is_made_ready_where(case: str):
 
 @pytest.mark.parametrize("identity", ["c1; rm -rf ~", "`id`", "x" * 65])
 def test_an_id_that_is_no_plain_word_is_not_put_into_a_command(identity: str):
-    told = pending(kartra(identity, state="CLIENT_ACTION_REQUIRED"), "")
+    told = pending_result(kartra(identity, state="CLIENT_ACTION_REQUIRED"), "")
     assert identity not in told["next"]
     assert "kartra-mcp setup" in told["next"]
 
 
 def test_an_address_of_an_attempt_that_failed_is_not_to_be_opened():
     with pytest.raises(RefusedError) as told:
-        pending(kartra(**{**waits(), "state": "SETUP_FAILED"}), "")
+        pending_result(kartra(**{**waits(), "state": "SETUP_FAILED"}), "")
     assert told.value.code == "connection_not_ready"
 
 

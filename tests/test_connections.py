@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.account.selection import choose, is_kartra, require_usable
+from kartra_mcp.account.selection import is_kartra, require_usable, select_connection
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.sanitize import strip_control_chars
@@ -200,7 +200,7 @@ CHOICES: Mapping[str, tuple[list[Connection], str | None, str | None, str]] = {
 def test_the_connection_where(case: str, turn: int):
     known, wanted, served_last, expected = CHOICES[case]
     try:
-        found = choose(known[::turn], wanted, served_last).id
+        found = select_connection(known[::turn], wanted, served_last).id
     except RefusedError as refused:
         found = refused.code
     assert found == expected
@@ -208,14 +208,14 @@ def test_the_connection_where(case: str, turn: int):
 
 def test_two_are_told_apart_by_id_key_name_and_state():
     with pytest.raises(RefusedError) as caught:
-        choose([A, B], None, None)
+        select_connection([A, B], None, None)
     assert [told["id"] for told in caught.value.detail["connections"]] == ["a", "b"]
     assert "KARTRA_MCP_CONNECTION" in caught.value.remedy
 
 
 def test_without_any_the_two_commands_that_make_one_are_told():
     with pytest.raises(RefusedError) as caught:
-        choose([], None, None)
+        select_connection([], None, None)
     assert "membrane search kartra --elementType=connector" in caught.value.remedy
     assert "membrane connect --connectorId=" in caught.value.remedy
 

@@ -314,7 +314,7 @@ def stand_in(tmp_path):
 
 
 async def test_a_list_that_grows_changes_over_once_and_stays(stand_in, monkeypatch):
-    monkeypatch.setattr(account, "FRESH_FOR", 0.0)
+    monkeypatch.setattr(account, "MAX_AGE", 0.0)
     told = []
 
     async def note(message):

@@ -17,15 +17,15 @@ from anyio.abc import TaskGroup
 
 from kartra_mcp.account import selection
 from kartra_mcp.account.snapshot import (
-    Served,
-    file_of,
-    kept_entries,
-    listed_before,
-    met,
-    nothing_listed,
-    read_kept,
-    slip,
-    wrong_program,
+    AccountSnapshot,
+    no_catalogue_error,
+    parse_snapshot,
+    previous_listing,
+    refresh_internal_error,
+    snapshot_filename,
+    stored_entries,
+    with_refresh_error,
+    wrong_program_error,
 )
 from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
@@ -39,19 +39,19 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.membrane.client import MembraneClient, ProgramInfo
 from kartra_mcp.membrane.pagination import ActionList, deduplicate
 
-FIRST_LIST = 20.0
+FIRST_LIST_TIMEOUT = 20.0
 """Seconds that a first `tools/list` waits for Membrane."""
 
-REFRESH = 60.0
+REFRESH_TIMEOUT = 60.0
 """Seconds that one refresh may take behind the answers."""
 
-ASIDE = 5.0
+PROBE_TIMEOUT = 5.0
 """Seconds for what is only asked besides: the program's version, whether it is logged in."""
 
-FRESH_FOR = 600.0
+MAX_AGE = 600.0
 """Seconds after which a write wants the connection and the list confirmed again."""
 
-BEHIND = 0.25
+BACKGROUND_DELAY = 0.25
 """Seconds between an answer from disk and its refresh, so that they do not compete."""
 
 SERVED = "served.json"
@@ -77,7 +77,7 @@ class Account:
         self._state = state
         self._wanted = wanted
         self._own = own
-        self._served: Served | None = None
+        self._served: AccountSnapshot | None = None
         self._refreshing: anyio.Event | None = None
         self._tasks: TaskGroup | None = None
         self._was_listed = False
@@ -88,103 +88,103 @@ class Account:
         self._tasks = tasks
 
     @property
-    def served(self) -> Served:
+    def snapshot(self) -> AccountSnapshot:
         """What is served now; read from disk when first asked."""
         if self._served is None:
-            self._served = self._saved()
+            self._served = self._load_snapshot()
         return self._served
 
-    def served_last(self) -> str | None:
+    def last_connection_id(self) -> str | None:
         """The id of the connection that was served last from this state folder."""
         last = self._state.read(SERVED)
         identity = last.get("id") if is_object(last) else None
         return identity if isinstance(identity, str) else None
 
-    async def listed(self) -> Catalogue:
+    async def catalogue(self) -> Catalogue:
         """The catalogue for `tools/list`: from disk, else after waiting for Membrane."""
         await self._read()
-        if self.served.fetched_at:
-            if not self.served.confirmed_within(FRESH_FOR):
+        if self.snapshot.fetched_at:
+            if not self.snapshot.is_fresh(MAX_AGE):
                 self._refresh_behind()
-        elif not self.served.confirmed_within(FRESH_FOR):
-            with anyio.move_on_after(FIRST_LIST):
-                await self._refreshed()
+        elif not self.snapshot.is_fresh(MAX_AGE):
+            with anyio.move_on_after(FIRST_LIST_TIMEOUT):
+                await self._await_refresh()
         self._was_listed = True  # before it nobody knows another list, and none has changed
-        return self.served.catalogue
+        return self.snapshot.catalogue
 
-    def list_behind(self) -> None:
+    def list_in_background(self) -> None:
         """Begin to read and refresh the list where nobody waits for it."""
         if self._tasks is not None and self._served is None:
-            self._tasks.start_soon(self._listed_behind)
+            self._tasks.start_soon(self._list_after_delay)
 
-    async def _listed_behind(self) -> None:
-        await anyio.sleep(BEHIND)
-        await self.listed()
+    async def _list_after_delay(self) -> None:
+        await anyio.sleep(BACKGROUND_DELAY)
+        await self.catalogue()
 
     async def _read(self) -> None:
         """What is on disk, however long, read without holding up other calls."""
         if self._served is None:
-            saved = await run_in_thread(self._saved)
+            saved = await run_in_thread(self._load_snapshot)
             self._served = self._served or saved
 
-    async def entry(self, tool: str, deadline: Deadline) -> ActionTool:
+    async def find_tool(self, tool: str, deadline: Deadline) -> ActionTool:
         """The entry of a tool's name.
 
         Raises:
             KartraMCPError: `unknown_tool`; without any list, the code of the cause.
         """
         await self._read()
-        found = self.served.catalogue.entries.get(tool)
-        if found is None and not self.served.confirmed_within(FRESH_FOR):
+        found = self.snapshot.catalogue.entries.get(tool)
+        if found is None and not self.snapshot.is_fresh(MAX_AGE):
             with anyio.move_on_at(deadline.at):
-                await self._refreshed()
-        return found or self.listed_entry(tool)
+                await self._await_refresh()
+        return found or self.require_tool(tool)
 
-    def listed_entry(self, tool: str) -> ActionTool:
+    def require_tool(self, tool: str) -> ActionTool:
         """The entry of a tool's name as the list stands now, or `unknown_tool`."""
-        found = self.served.catalogue.entries.get(tool)
+        found = self.snapshot.catalogue.entries.get(tool)
         if found is None:
-            raise self._unknown(tool)
+            raise self._unknown_tool_error(tool)
         return found
 
-    async def for_read(self, deadline: Deadline) -> Connection:
+    async def connection_for_read(self, deadline: Deadline) -> Connection:
         """The connection for a read: the saved one at once, if there is one."""
-        problem, saved = self.served.problem, self.served.connection
+        problem, saved = self.snapshot.error, self.snapshot.connection
         if saved and saved.usable and not (problem and problem.code in _ABOUT_THE_ACCOUNT):
-            if not self.served.confirmed_within(FRESH_FOR):
+            if not self.snapshot.is_fresh(MAX_AGE):
                 self._refresh_behind()
             return saved
-        return await self._confirmed(deadline, write=False)
+        return await self._confirm_connection(deadline, write=False)
 
-    async def for_write(self, deadline: Deadline) -> Connection:
+    async def connection_for_write(self, deadline: Deadline) -> Connection:
         """The connection for a write, confirmed by Membrane, of a program known to be its own."""
-        connection = await self._confirmed(deadline, write=True)
-        program = self.served.program
+        connection = await self._confirm_connection(deadline, write=True)
+        program = self.snapshot.program
         if program is None or not program.is_membrane:
-            raise wrong_program(program)
+            raise wrong_program_error(program)
         return connection
 
-    async def looked_at(self, deadline: Deadline) -> Served:
+    async def refresh_now(self, deadline: Deadline) -> AccountSnapshot:
         """What is served, after asking Membrane again; for `kartra_status`."""
         with anyio.move_on_at(deadline.at):
-            await self._refreshed()
-        problem = self.served.problem
+            await self._await_refresh()
+        problem = self.snapshot.error
         told = problem is not None and problem.code in _NO_USE_ASKING_THE_LOGIN
-        if told or self.served.confirmed_at is not None:
-            return self.served
-        login = await self._membrane.is_logged_in(_at_most(ASIDE, deadline))
-        return replace(self.served, login=login)
+        if told or self.snapshot.confirmed_at is not None:
+            return self.snapshot
+        login = await self._membrane.is_logged_in(_limit_deadline(PROBE_TIMEOUT, deadline))
+        return replace(self.snapshot, login=login)
 
-    async def renewed(self, deadline: Deadline) -> Served | None:
+    async def wait_for_refresh(self, deadline: Deadline) -> AccountSnapshot | None:
         """What a refresh brought that began after now; None where it did not come in time."""
         with anyio.move_on_at(deadline.at):
             if self._refreshing is not None:
                 await self._refreshing.wait()
-            await self._refreshed()
-            return self.served
+            await self._await_refresh()
+            return self.snapshot
         return None
 
-    async def to_connect(self, deadline: Deadline) -> Connection | None:
+    async def connection_to_fix(self, deadline: Deadline) -> Connection | None:
         """The connection that a person is to have ready, as Membrane lists it now.
 
         None: there is none at all, and a new one may be begun.
@@ -193,41 +193,41 @@ class Account:
             KartraMCPError: which it is cannot be told; nothing was done.
         """
         try:
-            program, known = await self._program_and_connections(self.served, deadline)
+            program, known = await self._fetch_program_and_connections(self.snapshot, deadline)
             if not program.is_membrane:
-                raise wrong_program(program)
+                raise wrong_program_error(program)
             known = await self._with_the_named(known, deadline)
-            found = selection.to_connect(known, self._wanted, self._serves())
-            return found or await self.begun(deadline)
+            found = selection.connection_to_fix(known, self._wanted, self._served_connection_id())
+            return found or await self.pending_connection(deadline)
         except KartraMCPError as problem:
             problem.executed = Executed.NO
             raise
 
-    def has_begun(self, connection: Connection) -> None:
+    def remember_pending(self, connection: Connection) -> None:
         """Keep in mind what was begun, for where Membrane lists it only later."""
         self._state.write(BEGUN, {"id": connection.id})
 
-    async def begun(self, deadline: Deadline) -> Connection | None:
+    async def pending_connection(self, deadline: Deadline) -> Connection | None:
         """What was begun from this state folder, where Membrane still has it."""
         kept = self._state.read(BEGUN)
         identity = kept.get("id") if is_object(kept) else None
         if not isinstance(identity, str):
             return None
-        found = await self._by_name(identity, deadline)
+        found = await self._find_by_name(identity, deadline)
         return next((one for one in found if one.state != "ARCHIVED"), None)
 
-    async def _confirmed(self, deadline: Deadline, *, write: bool) -> Connection:
-        if not self.served.confirmed_within(FRESH_FOR):
+    async def _confirm_connection(self, deadline: Deadline, *, write: bool) -> Connection:
+        if not self.snapshot.is_fresh(MAX_AGE):
             with anyio.move_on_at(deadline.at):
-                await self._refreshed()
-        served = self.served
-        if served.problem:
-            raise served.problem.with_traceback(None)
+                await self._await_refresh()
+        served = self.snapshot
+        if served.error:
+            raise served.error.with_traceback(None)
         if served.connection:
             selection.require_usable(served.connection)
         if write and served.program and served.program.is_membrane is False:
-            raise wrong_program(served.program)
-        if served.connection and served.confirmed_within(FRESH_FOR):
+            raise wrong_program_error(served.program)
+        if served.connection and served.is_fresh(MAX_AGE):
             return served.connection
         raise RefusedError(
             "not_enough_time" if write else "catalogue_unavailable",
@@ -237,9 +237,9 @@ class Account:
 
     def _refresh_behind(self) -> None:
         if self._tasks is not None and self._refreshing is None:
-            self._begin(BEHIND)
+            self._begin(BACKGROUND_DELAY)
 
-    async def _refreshed(self) -> None:
+    async def _await_refresh(self) -> None:
         """Wait for a refresh: the running one, else a new one."""
         running = self._refreshing or self._begin(0.0)
         await running.wait()
@@ -251,51 +251,53 @@ class Account:
         return self._refreshing
 
     async def _refresh(self, done: anyio.Event, after: float) -> None:
-        before = self.served
+        before = self.snapshot
         try:
             await anyio.sleep(after)
-            self._served = await self._looked_up(before)
+            self._served = await self._fetch_snapshot(before)
         except KartraMCPError as problem:
-            self._served = met(before, problem)
+            self._served = with_refresh_error(before, problem)
         except Exception:  # noqa: BLE001  a slip here must not end the server
-            self._served = met(before, slip())
+            self._served = with_refresh_error(before, refresh_internal_error())
         finally:
             self._refreshing = None
             done.set()
-        changed = self._was_listed and self.served.catalogue is not before.catalogue
+        changed = self._was_listed and self.snapshot.catalogue is not before.catalogue
         if self.on_change and changed:
-            await self.on_change(before.catalogue, self.served.catalogue)
+            await self.on_change(before.catalogue, self.snapshot.catalogue)
 
-    async def _looked_up(self, before: Served) -> Served:
+    async def _fetch_snapshot(self, before: AccountSnapshot) -> AccountSnapshot:
         """What Membrane says now: the program, the connection, its actions."""
-        deadline = Deadline.after(REFRESH)
-        program, known = await self._program_and_connections(before, deadline)
-        connection = await self._chosen(known, deadline)
+        deadline = Deadline.after(REFRESH_TIMEOUT)
+        program, known = await self._fetch_program_and_connections(before, deadline)
+        connection = await self._select_connection(known, deadline)
         found = replace(
-            listed_before(before, connection),
+            previous_listing(before, connection),
             connection=connection,
             program=program,
-            problem=None,
+            error=None,
             confirmed_at=time.monotonic(),
         )
         try:
             listed = await self._membrane.list_actions(connection.id, deadline)
         except KartraMCPError as problem:
-            return met(found, problem) if connection.usable else found
-        return await run_in_thread(self._kept, found, connection, listed)
+            return with_refresh_error(found, problem) if connection.usable else found
+        return await run_in_thread(self._store_snapshot, found, connection, listed)
 
-    def _kept(self, found: Served, connection: Connection, listed: ActionList) -> Served:
+    def _store_snapshot(
+        self, found: AccountSnapshot, connection: Connection, listed: ActionList
+    ) -> AccountSnapshot:
         now = time.time()
-        file = file_of(connection.id)
+        file = snapshot_filename(connection.id)
         entries = listed.entries
         if listed.partial:
-            entries = deduplicate([*entries, *kept_entries(self._state.read(file))])
+            entries = deduplicate([*entries, *stored_entries(self._state.read(file))])
         served = replace(
             found,
             catalogue=catalogue.build_catalogue(entries, self._own),
             fetched_at=now,
             complete=listed.complete,
-            lost=listed.partial,
+            partial=listed.partial,
         )
         kept = {
             "connection": asdict(connection),
@@ -307,8 +309,8 @@ class Account:
         self._state.write(file, kept)
         return served
 
-    async def _program_and_connections(
-        self, before: Served, deadline: Deadline
+    async def _fetch_program_and_connections(
+        self, before: AccountSnapshot, deadline: Deadline
     ) -> tuple[ProgramInfo, tuple[Connection, ...]]:
         """Asked at once; that it lists connections proves a program whose version says nothing."""
         program = before.program if before.program and before.program.is_membrane else None
@@ -318,7 +320,9 @@ class Account:
         async def ask() -> None:
             nonlocal program
             try:
-                program = program or await self._membrane.get_program(_at_most(ASIDE, deadline))
+                program = program or await self._membrane.get_program(
+                    _limit_deadline(PROBE_TIMEOUT, deadline)
+                )
             except KartraMCPError:
                 program = ProgramInfo()
 
@@ -330,63 +334,65 @@ class Account:
                 failure = problem
         program = program or ProgramInfo()
         if failure:
-            raise wrong_program(program) if _speaks_otherwise(program, failure) else failure
-        return _proven(program, known), known
+            raise wrong_program_error(program) if _is_another_program(program, failure) else failure
+        return _mark_proven(program, known), known
 
-    async def _chosen(self, known: tuple[Connection, ...], deadline: Deadline) -> Connection:
-        served_last = self._serves()
+    async def _select_connection(
+        self, known: tuple[Connection, ...], deadline: Deadline
+    ) -> Connection:
+        served_last = self._served_connection_id()
         known = await self._with_the_named(known, deadline)
         try:
-            chosen = selection.choose(known, self._wanted, served_last)
+            chosen = selection.select_connection(known, self._wanted, served_last)
         except RefusedError as problem:
             if problem.code == "no_connection" and not self._wanted:
-                raise selection.no_connection(await self._connector(deadline)) from None
+                raise selection.no_connection_error(await self._find_connector(deadline)) from None
             raise
         if chosen.usable and chosen.id != served_last:
             self._state.write(SERVED, {"id": chosen.id, "key": chosen.key})
         return chosen
 
-    def _serves(self) -> str | None:
+    def _served_connection_id(self) -> str | None:
         # What this process serves it goes on serving, whatever another one on this folder chose.
-        serving = self.served.connection
-        return serving.id if serving else self.served_last()
+        serving = self.snapshot.connection
+        return serving.id if serving else self.last_connection_id()
 
     async def _with_the_named(
         self, known: tuple[Connection, ...], deadline: Deadline
     ) -> tuple[Connection, ...]:
         if self._wanted and not any(self._wanted in (c.id, c.key) for c in known):
-            return (*known, *await self._by_name(self._wanted, deadline))
+            return (*known, *await self._find_by_name(self._wanted, deadline))
         return known
 
-    async def _connector(self, deadline: Deadline) -> str | None:
+    async def _find_connector(self, deadline: Deadline) -> str | None:
         try:
             return await self._membrane.find_connector(deadline)
         except KartraMCPError:
             return None
 
-    async def _by_name(self, wanted: str, deadline: Deadline) -> tuple[Connection, ...]:
+    async def _find_by_name(self, wanted: str, deadline: Deadline) -> tuple[Connection, ...]:
         try:
             found = await self._membrane.get_connection(wanted, deadline)
         except KartraMCPError:
             return ()
         return (found,) if found else ()
 
-    def _saved(self) -> Served:
+    def _load_snapshot(self) -> AccountSnapshot:
         """What the last process kept on disk for the connection that is wanted, if anything."""
         last = self._state.read(SERVED)
         remembered: Mapping[str, Any] = last if is_object(last) else {}
         wanted = self._wanted
         if wanted is None or wanted in (remembered.get("id"), remembered.get("key")):
             wanted = remembered.get("id")
-        kept = self._state.read(file_of(wanted)) if isinstance(wanted, str) else None
-        return read_kept(kept, self._own) or Served()
+        kept = self._state.read(snapshot_filename(wanted)) if isinstance(wanted, str) else None
+        return parse_snapshot(kept, self._own) or AccountSnapshot()
 
-    def _unknown(self, tool: str) -> KartraMCPError:
-        served = self.served
-        if served.problem and not served.catalogue.entries:
-            return served.problem
+    def _unknown_tool_error(self, tool: str) -> KartraMCPError:
+        served = self.snapshot
+        if served.error and not served.catalogue.entries:
+            return served.error
         if not served.fetched_at:
-            return nothing_listed(served)
+            return no_catalogue_error(served)
         near = difflib.get_close_matches(tool, served.catalogue.entries, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         return RefusedError(
@@ -396,16 +402,16 @@ class Account:
         )
 
 
-def _at_most(seconds: float, deadline: Deadline) -> Deadline:
+def _limit_deadline(seconds: float, deadline: Deadline) -> Deadline:
     short = Deadline.after(seconds)
     return short if short.at < deadline.at else deadline
 
 
-def _speaks_otherwise(program: ProgramInfo, failure: KartraMCPError) -> bool:
+def _is_another_program(program: ProgramInfo, failure: KartraMCPError) -> bool:
     """Whether the program is another one: its version says so, or it says nothing readable."""
     silent = not failure.has_response and failure.code in ("membrane_error", "unreadable_answer")
     return program.is_membrane is False or (program.is_membrane is None and silent)
 
 
-def _proven(program: ProgramInfo, known: tuple[Connection, ...]) -> ProgramInfo:
+def _mark_proven(program: ProgramInfo, known: tuple[Connection, ...]) -> ProgramInfo:
     return replace(program, is_membrane=True) if program.is_membrane is None and known else program

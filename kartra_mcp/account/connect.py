@@ -23,13 +23,13 @@ import anyio
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect_steps import (
-    MOVING,
-    answer,
-    joined,
+    TRANSITIONAL_STATES,
+    connect_question,
+    connect_result,
+    is_final,
+    merge,
     next_step,
-    pending,
-    question,
-    settled,
+    pending_result,
 )
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.core import file_locks
@@ -47,7 +47,7 @@ from kartra_mcp.membrane.client import MembraneClient
 ONE_WAIT, PAUSE = 30, 2.0
 """Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
 
-KEPT = 10.0
+PENDING_TTL = 10.0
 """Seconds of a call that are kept for the list of actions; a quarter of a short call."""
 
 POLL = 0.05
@@ -56,7 +56,7 @@ _LOCK = "connect.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Connecting:
+class ConnectFlow:
     """`kartra_connect`; `folder` is the state folder, on which its servers take turns."""
 
     membrane: MembraneClient
@@ -72,32 +72,34 @@ class Connecting:
             QuestionToReturn: the person is asked to open the address.
         """
         patience = ExtendableDeadline(deadline)
-        found = await self._found_or_begun(deadline)
+        found = await self._find_or_begin(deadline)
         if next_step(found) == "wait":
-            found = await self._waited(found, deadline, lambda now: now.state not in MOVING)
+            found = await self._wait_until_settled(
+                found, deadline, lambda now: now.state not in TRANSITIONAL_STATES
+            )
         said = ""
-        if not settled(found) and found.action_url and client.supports_urls:
-            found, said = await self._opened(found, client, patience)
+        if not is_final(found) and found.action_url and client.supports_urls:
+            found, said = await self._ask_to_open(found, client, patience)
         if found.usable:
-            return await self._ready(found, patience.deadline)
-        return pending(found, said)
+            return await self._finish_ready(found, patience.deadline)
+        return pending_result(found, said)
 
-    async def _found_or_begun(self, deadline: Deadline) -> Connection:
-        found = await self.account.to_connect(deadline)
+    async def _find_or_begin(self, deadline: Deadline) -> Connection:
+        found = await self.account.connection_to_fix(deadline)
         if found is not None and next_step(found) != "reconnect":
             return found
-        async with alone(self.folder, deadline):
-            found = await self.account.to_connect(deadline)
+        async with connect_lock(self.folder, deadline):
+            found = await self.account.connection_to_fix(deadline)
             match next_step(found):
                 case "begin" | "reconnect":
-                    return await self._begun(found, deadline)
+                    return await self._begin_once(found, deadline)
                 case _:
                     assert found is not None  # noqa: S101  or it would be begun
                     return found
 
-    async def _begun(self, known: Connection | None, deadline: Deadline) -> Connection:
+    async def _begin_once(self, known: Connection | None, deadline: Deadline) -> Connection:
         """Reconnect the one that is known, or begin a new one; asked of Membrane once."""
-        connector = "" if known else await self._connector(deadline)
+        connector = "" if known else await self._find_connector(deadline)
         try:
             begun = await self.membrane.connect(
                 deadline, connection=known.id if known else "", connector=connector
@@ -109,10 +111,10 @@ class Connecting:
                 )
             raise
         if begun.id and known is None:
-            self.account.has_begun(begun)
-        return await self._told_whole(begun, deadline)
+            self.account.remember_pending(begun)
+        return await self._complete_connection(begun, deadline)
 
-    async def _connector(self, deadline: Deadline) -> str:
+    async def _find_connector(self, deadline: Deadline) -> str:
         try:
             found = await self.membrane.find_connector(deadline)
         except KartraMCPError as problem:
@@ -128,7 +130,7 @@ class Connecting:
             "again.",
         )
 
-    async def _told_whole(self, begun: Connection, deadline: Deadline) -> Connection:
+    async def _complete_connection(self, begun: Connection, deadline: Deadline) -> Connection:
         """What `connect` left out of its answer: some programs print an id or an address alone."""
         if begun.usable or (begun.id and begun.action_url and begun.state != "UNKNOWN"):
             return begun
@@ -136,17 +138,17 @@ class Connecting:
             found = (
                 await self.membrane.get_connection(begun.id, deadline)
                 if begun.id
-                else await self.account.to_connect(deadline)
+                else await self.account.connection_to_fix(deadline)
             )
         except KartraMCPError:
             return begun
-        return joined(found, begun) if found else begun
+        return merge(found, begun) if found else begun
 
-    async def _opened(
+    async def _ask_to_open(
         self, found: Connection, client: ClientContext, patience: ExtendableDeadline
     ) -> tuple[Connection, str]:
         """The person is asked to open the address; what was said, and the connection after it."""
-        address = UrlElicitation(question(found), found.action_url, secrets.token_hex(8))
+        address = UrlElicitation(connect_question(found), found.action_url, secrets.token_hex(8))
         if client.elicit_url:
             began = anyio.current_time()
             said = "nobody"
@@ -159,16 +161,16 @@ class Connecting:
             said = client.response.action
         if said != "accept":
             return found, said
-        found = await self._waited(found, patience.deadline, settled)
+        found = await self._wait_until_settled(found, patience.deadline, is_final)
         if found.usable and client.notify_url_complete:
             await client.notify_url_complete(address)
         return found, said
 
-    async def _waited(
+    async def _wait_until_settled(
         self, found: Connection, deadline: Deadline, until: Callable[[Connection], bool]
     ) -> Connection:
         """The connection as Membrane tells it, once it is so or the call's time is nearly over."""
-        end = deadline.at - min(KEPT, deadline.timeout / 4)
+        end = deadline.at - min(PENDING_TTL, deadline.timeout / 4)
         end = min(end, anyio.current_time() + ELICITATION_TIMEOUT)
         while not until(found) and found.id and end - anyio.current_time() >= 1:
             began = anyio.current_time()
@@ -177,50 +179,55 @@ class Connecting:
                 now = await self.membrane.get_connection(found.id, deadline, wait=wait)
             except KartraMCPError:
                 return found
-            found = joined(now, found) if now else found
+            found = merge(now, found) if now else found
             if not until(found):
                 await anyio.sleep_until(min(end, began + PAUSE))
         return found
 
-    async def _ready(self, found: Connection, deadline: Deadline) -> dict[str, Any]:
+    async def _finish_ready(self, found: Connection, deadline: Deadline) -> dict[str, Any]:
         """READY, and the tools listed anew, which tells the client that they changed."""
-        served = await self.account.renewed(deadline)
+        served = await self.account.wait_for_refresh(deadline)
         if served is None:
-            return answer("ready", found, "The list of tools is still read: see kartra_status.")
-        if served.problem:
-            raise served.problem.with_traceback(None)
+            return connect_result(
+                "ready", found, "The list of tools is still read: see kartra_status."
+            )
+        if served.error:
+            raise served.error.with_traceback(None)
         if served.connection:
             require_usable(served.connection)
         tools = len(served.catalogue.entries)
-        return {**answer("ready", found, "Kartra is connected: list the tools."), "actions": tools}
+        return {
+            **connect_result("ready", found, "Kartra is connected: list the tools."),
+            "actions": tools,
+        }
 
 
 @asynccontextmanager
-async def alone(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
+async def connect_lock(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
     """The turn to connect among all on this state folder; it ends with the process at the latest.
 
     Raises:
         Refused: in_progress, ledger_unavailable; nothing was started.
     """
     try:
-        while (held := _held(folder)) is None:
+        while (held := _try_lock(folder)) is None:
             if not deadline.allows_start(write=True, after=POLL):
-                raise _in_progress()
+                raise _in_progress_error()
             await anyio.sleep(POLL)
     except OSError as problem:
-        raise _no_lock(problem) from None
+        raise _lock_error(problem) from None
     try:
         yield
     finally:
         os.close(held)
 
 
-def _held(folder: Path) -> int | None:
+def _try_lock(folder: Path) -> int | None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return file_locks.try_exclusive_lock(folder / _LOCK)
 
 
-def _no_lock(problem: OSError) -> RefusedError:
+def _lock_error(problem: OSError) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
         f"The file {_LOCK} in the state folder cannot be locked "
@@ -229,7 +236,7 @@ def _no_lock(problem: OSError) -> RefusedError:
     )
 
 
-def _in_progress() -> RefusedError:
+def _in_progress_error() -> RefusedError:
     return RefusedError(
         "in_progress",
         "Another call is beginning or mending the connection. Nothing was done by this one.",

@@ -18,7 +18,7 @@ def is_kartra(connection: Connection) -> bool:
     return "kartra" in connection.key.lower() or "kartra" in connection.name.lower()
 
 
-def choose(
+def select_connection(
     connections: Sequence[Connection], wanted: str | None, served_last: str | None
 ) -> Connection:
     """The connection to serve.
@@ -32,25 +32,27 @@ def choose(
         Refused: no_connection, several_connections; what to do is in the remedy.
     """
     if wanted:
-        return _named(connections, wanted)
+        return _find_named(connections, wanted)
     ours = [c for c in connections if is_kartra(c) and c.state != "ARCHIVED"]
     last = next((c for c in ours if c.id == served_last), None)
     if last:
         return last
     ready = [c for c in ours if c.usable]
     if served_last and ours:
-        raise _several(ours, "The connection that was served last is gone")
+        raise _ambiguous_error(ours, "The connection that was served last is gone")
     if len(ready) == 1 or (not ready and len(ours) == 1):
         return (ready or ours)[0]
     if ours:
-        raise _several(ours, f"There are {len(ours)} Kartra connections")
-    raise no_connection()
+        raise _ambiguous_error(ours, f"There are {len(ours)} Kartra connections")
+    raise no_connection_error()
 
 
-def to_connect(
+def connection_to_fix(
     connections: Sequence[Connection], wanted: str | None, served_last: str | None
 ) -> Connection | None:
-    """The connection that a person is to have ready; the arguments are those of `choose`.
+    """The connection that a person is to have ready.
+
+    The arguments are those of `select_connection`.
 
     None: Membrane lists no Kartra connection and none is named, so that a new one may be begun.
     One that is not the one served last may be made ready all the same; to serve it is a choice
@@ -64,13 +66,13 @@ def to_connect(
         return None
     if not wanted and len(ours) == 1 and not ours[0].usable:
         return ours[0]
-    chosen = choose(connections, wanted, served_last)
+    chosen = select_connection(connections, wanted, served_last)
     if chosen.state == "ARCHIVED":
         raise RefusedError(
             "no_connection",
             "The connection that KARTRA_MCP_CONNECTION names is archived in Membrane.",
             "Set it to the id of another connection, or restore this one in Membrane.",
-            detail={"connection": described(chosen)},
+            detail={"connection": connection_summary(chosen)},
         )
     return chosen
 
@@ -83,18 +85,19 @@ def require_usable(connection: Connection) -> None:
         "connection_not_ready",
         f"The Kartra connection {connection.id!r} is in the state {connection.state!r}.",
         "Reconnect it, never make a new one: ask kartra_connect, where it is listed, or run "
-        f"`kartra-mcp setup` or `membrane connect --connectionId={as_word(connection.id)}` in a "
+        "`kartra-mcp setup` or `membrane connect "
+        f"--connectionId={shell_quote_id(connection.id)}` in a "
         "terminal.",
-        detail={"connection": described(connection), "reason": connection.error},
+        detail={"connection": connection_summary(connection), "reason": connection.error},
     )
 
 
-def as_word(identity: str) -> str:
+def shell_quote_id(identity: str) -> str:
     """An id as one word of a command that a person may paste into a shell."""
     return shlex.quote(truncate(strip_control_chars(identity), 120))
 
 
-def described(connection: Connection) -> dict[str, str]:
+def connection_summary(connection: Connection) -> dict[str, str]:
     """What may be shown of a connection; names were typed by people."""
     return {
         "id": connection.id,
@@ -104,38 +107,38 @@ def described(connection: Connection) -> dict[str, str]:
     }
 
 
-def _named(connections: Iterable[Connection], wanted: str) -> Connection:
+def _find_named(connections: Iterable[Connection], wanted: str) -> Connection:
     known = tuple(connections)
     found = [c for c in known if c.id == wanted] or [c for c in known if c.key == wanted]
     if len(found) > 1:
-        raise _several(found, f"{len(found)} connections have the key {wanted!r}")
+        raise _ambiguous_error(found, f"{len(found)} connections have the key {wanted!r}")
     if not found:
         raise RefusedError(
             "no_connection",
             "The connection that KARTRA_MCP_CONNECTION names does not exist.",
             "Set it to the id of a connection from `membrane connection list`.",
-            detail={"connections": [described(c) for c in known if is_kartra(c)]},
+            detail={"connections": [connection_summary(c) for c in known if is_kartra(c)]},
         )
     if found[0].app and not is_kartra(found[0]):
         raise RefusedError(
             "no_connection",
             "The connection that KARTRA_MCP_CONNECTION names belongs to another app.",
             "Set it to the id of a Kartra connection.",
-            detail={"connection": described(found[0])},
+            detail={"connection": connection_summary(found[0])},
         )
     return found[0]
 
 
-def _several(connections: Iterable[Connection], what: str) -> RefusedError:
+def _ambiguous_error(connections: Iterable[Connection], what: str) -> RefusedError:
     return RefusedError(
         "several_connections",
         f"{what}; this server never chooses between accounts.",
         "Set KARTRA_MCP_CONNECTION to the id of the one to serve, then restart the server.",
-        detail={"connections": [described(c) for c in connections]},
+        detail={"connections": [connection_summary(c) for c in connections]},
     )
 
 
-def no_connection(connector: str | None = None) -> RefusedError:
+def no_connection_error(connector: str | None = None) -> RefusedError:
     """There is none yet; with the id of Kartra's connector, the command that makes one."""
     if connector and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", connector):
         by_hand = f"`membrane connect --connectorId={connector}`."

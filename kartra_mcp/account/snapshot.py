@@ -17,11 +17,11 @@ from kartra_mcp.membrane.client import ProgramInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class AccountSnapshot:
     """What is served now. `fetched_at` is seconds since the epoch, 0 where nothing was listed.
 
     `confirmed_at` is on the monotonic clock, None until Membrane confirmed it in this process.
-    `problem` is what the last refresh met. `lost`: it could not read the whole list, so that
+    `error` is what the last refresh met. `partial`: it could not read the whole list, so that
     entries kept from before stand in. `login` is what the program says where nothing else tells.
     """
 
@@ -31,33 +31,33 @@ class Served:
     complete: bool = True
     confirmed_at: float | None = None
     program: ProgramInfo | None = None
-    problem: KartraMCPError | None = None
-    lost: bool = False
+    error: KartraMCPError | None = None
+    partial: bool = False
     login: bool | None = None
 
     @property
     def stale(self) -> bool:
-        return self.confirmed_at is None or self.problem is not None
+        return self.confirmed_at is None or self.error is not None
 
     @property
-    def sound(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether nothing is wrong that may be mended meanwhile; what is not is asked again."""
         usable = self.connection is None or self.connection.usable
         known = self.program is None or self.program.is_membrane is not False
-        return usable and known and self.problem is None
+        return usable and known and self.error is None
 
-    def confirmed_within(self, seconds: float) -> bool:
+    def is_fresh(self, seconds: float) -> bool:
         at = self.confirmed_at
-        return at is not None and self.sound and time.monotonic() - at < seconds
+        return at is not None and self.is_healthy and time.monotonic() - at < seconds
 
 
-def met(served: Served, problem: KartraMCPError) -> Served:
+def with_refresh_error(served: AccountSnapshot, problem: KartraMCPError) -> AccountSnapshot:
     """A refresh executes nothing at Kartra, whatever the call that waits for it would have done."""
     problem.executed = Executed.NO
-    return replace(served, problem=problem)
+    return replace(served, error=problem)
 
 
-def nothing_listed(served: Served) -> KartraMCPError:
+def no_catalogue_error(served: AccountSnapshot) -> KartraMCPError:
     """Why no tool is known yet: the connection, or that nothing has come in time."""
     try:
         if served.connection:
@@ -71,13 +71,13 @@ def nothing_listed(served: Served) -> KartraMCPError:
     )
 
 
-def listed_before(before: Served, connection: Connection) -> Served:
+def previous_listing(before: AccountSnapshot, connection: Connection) -> AccountSnapshot:
     """The list that is there already, if it is this connection's."""
     same = before.connection is not None and before.connection.id == connection.id
-    return before if same else Served()
+    return before if same else AccountSnapshot()
 
 
-def read_kept(kept: Any, own: frozenset[str]) -> Served | None:
+def parse_snapshot(kept: Any, own: frozenset[str]) -> AccountSnapshot | None:
     """What was kept on disk; None for what is damaged or of another version."""
     if not is_object(kept) or not is_array(kept.get("entries")):
         return None
@@ -88,19 +88,21 @@ def read_kept(kept: Any, own: frozenset[str]) -> Served | None:
         return None
     entries = catalogue.build_catalogue(kept["entries"], own)
     lost = kept.get("lost") is True
-    return Served(connection, entries, fetched_at=fetched_at, complete=complete, lost=lost)
+    return AccountSnapshot(
+        connection, entries, fetched_at=fetched_at, complete=complete, partial=lost
+    )
 
 
-def kept_entries(kept: Any) -> list[Any]:
+def stored_entries(kept: Any) -> list[Any]:
     entries = kept.get("entries") if is_object(kept) else None
     return entries if is_array(entries) else []
 
 
-def file_of(connection_id: str) -> str:
+def snapshot_filename(connection_id: str) -> str:
     return f"actions-{hashlib.sha256(connection_id.encode()).hexdigest()[:12]}.json"
 
 
-def slip() -> KartraMCPError:
+def refresh_internal_error() -> KartraMCPError:
     return RefusedError(
         "internal_error",
         "The list of actions could not be read because of an error in this server.",
@@ -108,7 +110,7 @@ def slip() -> KartraMCPError:
     )
 
 
-def wrong_program(program: ProgramInfo | None) -> KartraMCPError:
+def wrong_program_error(program: ProgramInfo | None) -> KartraMCPError:
     return RefusedError(
         "wrong_program",
         "The program called `membrane` that was found is not known to be Membrane's.",

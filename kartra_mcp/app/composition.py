@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from kartra_mcp.account.account import Account
-from kartra_mcp.account.connect import Connecting
+from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.app.membrane_factory import way
 from kartra_mcp.calls.dispatcher import Tools
 from kartra_mcp.calls.gateway import Gateway
@@ -60,7 +60,7 @@ def compose(
     own = frozenset(BUILTIN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own)
     gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))
-    connecting = Connecting(membrane, account, settings.state_dir)
+    connecting = ConnectFlow(membrane, account, settings.state_dir)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = ToolSearch(exposure), Kept(state)
     tools = Tools(settings, rules, exposure, finder, account, gateway, connecting, kept, shown)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.account.account import Account
-from kartra_mcp.account.connect import Connecting
+from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.calls import pagination, responses
 from kartra_mcp.calls.gateway import Done, Gateway
 from kartra_mcp.calls.responses import Answer
@@ -47,16 +47,16 @@ class Tools:
     finder: ToolSearch
     account: Account
     gateway: Gateway
-    connecting: Connecting
+    connecting: ConnectFlow
     kept: Kept
     program: str
 
     async def definitions(self) -> list[dict[str, Any]]:
         """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
         if self.exposure.mode == "search":
-            self.account.list_behind()
+            self.account.list_in_background()
             return self.exposure.list_definitions(EMPTY)
-        return self.exposure.list_definitions(await self.account.listed())
+        return self.exposure.list_definitions(await self.account.catalogue())
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: ClientContext
@@ -71,7 +71,7 @@ class Tools:
         own = BUILTIN_TOOLS.get(name)
         if own is None:
             return self._answer(await self._own_name(name, given, deadline, client))
-        raise_for_verdict(self.exposure.builtin_hidden_reason(own, self.account.served.catalogue))
+        raise_for_verdict(self.exposure.builtin_hidden_reason(own, self.account.snapshot.catalogue))
         if own is builtin_tools.READ_MORE:
             return self._read_more(given)
         return self._answer(await self._own(own, given or {}, deadline, client))
@@ -102,12 +102,12 @@ class Tools:
         deadline: Deadline,
         client: ClientContext,
     ) -> Done:
-        entry = await self.account.entry(name, deadline)
+        entry = await self.account.find_tool(name, deadline)
         raise_for_verdict(self.exposure.hidden_reason(entry))
         call = call_of(entry)
 
         def current() -> Call:
-            now = self.account.listed_entry(name)
+            now = self.account.require_tool(name)
             return call if now is entry else call_of(now)
 
         return await self.gateway.run(call, deadline, current, client)
@@ -134,7 +134,7 @@ class Tools:
 
     async def status(self, deadline: Deadline) -> dict[str, Any]:
         """What `kartra_status` tells, after asking Membrane again."""
-        served = await self.account.looked_at(deadline)
+        served = await self.account.refresh_now(deadline)
         state = self.kept.state
         told = status(served, self.settings, self.program, state.error)
         return {**told, "ledger": await self.gateway.writes().status()}
@@ -154,11 +154,11 @@ class Tools:
         found = await self.gateway.search(intent, deadline)
         shown = [entry for entry in found if not self.exposure.hidden_reason(entry)]
         if not shown:
-            shown = await self.finder.find(intent, await self.account.listed(), FOUND)
+            shown = await self.finder.find(intent, await self.account.catalogue(), FOUND)
         return ActionResult({"tools": [one_line(entry) for entry in shown[:FOUND]]})
 
     async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
-        entry = await self.account.entry(run_by_name.require_action(given["action"]), deadline)
+        entry = await self.account.find_tool(run_by_name.require_action(given["action"]), deadline)
         raise_for_verdict(self.exposure.hidden_reason(entry))
         return ActionResult(run_by_name.describe_action(entry, self.rules))
 

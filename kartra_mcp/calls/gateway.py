@@ -81,8 +81,8 @@ class Gateway:
         except KartraMCPError as problem:
             if not call.writes:
                 problem.executed = Executed.NO
-            elif problem.code == "connection_not_ready" and self.account.served.connection:
-                await self.writes().void(self.account.served.connection.id)
+            elif problem.code == "connection_not_ready" and self.account.snapshot.connection:
+                await self.writes().void(self.account.snapshot.connection.id)
             raise
 
     def permit(self, call: Call) -> None:
@@ -100,16 +100,16 @@ class Gateway:
     async def search(self, intent: str, deadline: Deadline) -> list[ActionTool]:
         """The entries that Membrane's own search finds; none where it cannot be asked."""
         try:
-            connection = await self.account.for_read(deadline)
+            connection = await self.account.connection_for_read(deadline)
             found = await self.membrane.search(intent, connection.id, deadline)
         except KartraMCPError:
             return []
-        by_id = {e.action.id: e for e in self.account.served.catalogue.entries.values()}
+        by_id = {e.action.id: e for e in self.account.snapshot.catalogue.entries.values()}
         return [by_id[identity] for identity in found if identity in by_id]
 
     async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:
         """Kartra's answer to one read command, for facts: by its action, else raw."""
-        how = how_to_read(command, self.account.served.catalogue.entries.values())
+        how = how_to_read(command, self.account.snapshot.catalogue.entries.values())
         operation = how.action if isinstance(how, ActionRead) else how
         given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
         call = Call("", "", operation, Risk.READ, frozenset(), (command,), given)
@@ -117,7 +117,7 @@ class Gateway:
 
     async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
         """Settle an unknown write by looking in the account; the write is never repeated."""
-        connection = await self._usable(self.account.for_read, deadline)
+        connection = await self._usable(self.account.connection_for_read, deadline)
 
         async def read(command: Command) -> Any:
             return await self.read(command, connection, deadline)
@@ -151,7 +151,7 @@ class Gateway:
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
         """Ask again: a connection that left READY meanwhile is not a missing fact."""
-        found = await self.account.looked_at(deadline)
+        found = await self.account.refresh_now(deadline)
         if found.connection is not None:
             require_usable(found.connection)
 
@@ -160,7 +160,9 @@ class Gateway:
         return flagged and not call.consent.confirm
 
     async def _connection(self, call: Call, deadline: Deadline) -> Connection:
-        wanted = self.account.for_write if call.writes else self.account.for_read
+        wanted = (
+            self.account.connection_for_write if call.writes else self.account.connection_for_read
+        )
         return await self._usable(wanted, deadline)
 
     async def _usable(

@@ -8,13 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp import __version__
-from kartra_mcp.account.selection import described, require_usable
-from kartra_mcp.account.snapshot import Served
+from kartra_mcp.account.selection import connection_summary, require_usable
+from kartra_mcp.account.snapshot import AccountSnapshot
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.settings import Settings
 
 
-def status(served: Served, settings: Settings, program: str, state_problem: str) -> dict[str, Any]:
+def status(
+    served: AccountSnapshot, settings: Settings, program: str, state_problem: str
+) -> dict[str, Any]:
     """The whole answer.
 
     Args:
@@ -30,7 +32,7 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
         "server": f"kartra-mcp {__version__}",
         "program": _program(served, settings, program),
         "login": _login(served),
-        "connection": described(served.connection) if served.connection else None,
+        "connection": connection_summary(served.connection) if served.connection else None,
         "actions": _actions(served),
         "rules": _rules(settings),
         "settings_not_usable": [str(problem) for problem in settings.errors],
@@ -40,7 +42,7 @@ def status(served: Served, settings: Settings, program: str, state_problem: str)
     }
 
 
-def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]:
+def _program(served: AccountSnapshot, settings: Settings, program: str) -> dict[str, Any]:
     """What carries the calls; and why credentials for the API, where some are set, are not used."""
     found = served.program
     known = {True: "yes", False: "no", None: "not yet"}[found.is_membrane if found else None]
@@ -54,15 +56,15 @@ def _program(served: Served, settings: Settings, program: str) -> dict[str, Any]
     }
 
 
-def _login(served: Served) -> str:
-    if served.problem and served.problem.code == "not_logged_in":
+def _login(served: AccountSnapshot) -> str:
+    if served.error and served.error.code == "not_logged_in":
         return "no"
     if served.confirmed_at is not None:
         return "yes"
     return {True: "yes", False: "no", None: "unknown"}[served.login]
 
 
-def _actions(served: Served) -> dict[str, Any]:
+def _actions(served: AccountSnapshot) -> dict[str, Any]:
     listed = served.fetched_at > 0
     age = max(0, round(time.time() - served.fetched_at)) if listed else None
     return {
@@ -91,11 +93,11 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def _problems(served: Served) -> list[dict[str, Any]]:
-    problems = (served.problem, _unusable(served), _unconfirmed(served), _lost(served))
+def _problems(served: AccountSnapshot) -> list[dict[str, Any]]:
+    problems = (served.error, _unusable(served), _unconfirmed(served), _lost(served))
     found = [problem for problem in problems if problem]
     program = served.program
-    if served.problem is None and program and not program.is_membrane:
+    if served.error is None and program and not program.is_membrane:
         found.append(
             RefusedError(
                 "wrong_program",
@@ -106,8 +108,8 @@ def _problems(served: Served) -> list[dict[str, Any]]:
     return [_shown(problem) for problem in found]
 
 
-def _unconfirmed(served: Served) -> KartraMCPError | None:
-    if served.confirmed_at is not None or served.problem:
+def _unconfirmed(served: AccountSnapshot) -> KartraMCPError | None:
+    if served.confirmed_at is not None or served.error:
         return None
     return RefusedError(
         "catalogue_unavailable",
@@ -116,8 +118,8 @@ def _unconfirmed(served: Served) -> KartraMCPError | None:
     )
 
 
-def _lost(served: Served) -> KartraMCPError | None:
-    if not served.lost:
+def _lost(served: AccountSnapshot) -> KartraMCPError | None:
+    if not served.partial:
         return None
     return RefusedError(
         "catalogue_unavailable",
@@ -126,7 +128,7 @@ def _lost(served: Served) -> KartraMCPError | None:
     )
 
 
-def _unusable(served: Served) -> KartraMCPError | None:
+def _unusable(served: AccountSnapshot) -> KartraMCPError | None:
     if served.connection is None:
         return None
     try:

@@ -8,7 +8,7 @@ from functools import partial
 
 import anyio
 
-from kartra_mcp.account.snapshot import Served, nothing_listed
+from kartra_mcp.account.snapshot import AccountSnapshot, no_catalogue_error
 from kartra_mcp.app.composition import Composed, compose
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.overview import ToolRow, tool_rows
@@ -50,7 +50,7 @@ def tools(words: Sequence[str]) -> int:
     return DONE
 
 
-async def _listed(made: Composed) -> Served:
+async def _listed(made: Composed) -> AccountSnapshot:
     """The list that was kept, at once; without one, what Membrane says.
 
     Raises:
@@ -58,19 +58,19 @@ async def _listed(made: Composed) -> Served:
     """
     account = made.tools.account
     try:
-        if not account.served.fetched_at:
+        if not account.snapshot.fetched_at:
             async with anyio.create_task_group() as tasks:
                 account.start(tasks)
-                await account.listed()
+                await account.catalogue()
                 tasks.cancel_scope.cancel()
-        if not account.served.fetched_at:
-            raise account.served.problem or nothing_listed(account.served)
-        return account.served
+        if not account.snapshot.fetched_at:
+            raise account.snapshot.error or no_catalogue_error(account.snapshot)
+        return account.snapshot
     finally:
         await made.end()
 
 
-def _put(found: Sequence[ToolRow], served: Served, settings: Settings) -> None:
+def _put(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:
     put_json(
         {
             "account": "SANDBOX" if settings.sandbox else "real",
@@ -81,7 +81,7 @@ def _put(found: Sequence[ToolRow], served: Served, settings: Settings) -> None:
     )
 
 
-def _show(found: Sequence[ToolRow], served: Served, settings: Settings) -> None:
+def _show(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:
     shown = [row for row in found if not row.hidden]
     print_table(("Tool", "Risk", "Gate", "A call needs"), map(_cells, shown))
     hidden = [row for row in found if row.hidden]

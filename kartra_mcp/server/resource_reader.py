@@ -21,7 +21,7 @@ class ResourceReader:
 
     def instructions(self) -> str:
         """Return the server instructions; they name the account as far as known at the start."""
-        connection = None if self.settings.sandbox else self.account.served_last()
+        connection = None if self.settings.sandbox else self.account.last_connection_id()
         account = f"connection {connection}" if connection else "see kartra_status"
         by_name = self.settings.expose != "all"
         return instructions(account, self.rules, sandbox=self.settings.sandbox, by_name=by_name)
@@ -30,6 +30,6 @@ class ResourceReader:
         """Return the MIME type and the text of a resource."""
         from kartra_mcp.server.resources import limits_in, read_resource
 
-        listed = await self.account.listed()
+        listed = await self.account.catalogue()
         own, limits = BUILTIN_TOOLS.values(), limits_in(self.settings)
         return read_resource(uri, listed, own, self.rules, limits)

@@ -230,7 +230,7 @@ async def _changes_tools(asked: Asked) -> str:
     """What the account does when the list of actions has changed."""
     on_change = asked.tools.account.on_change
     assert on_change is not None
-    await on_change(EMPTY, asked.tools.account.served.catalogue)
+    await on_change(EMPTY, asked.tools.account.snapshot.catalogue)
     return "The client was told."
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.account.selection import as_word, require_usable
-from kartra_mcp.account.snapshot import Served
+from kartra_mcp.account.selection import require_usable, shell_quote_id
+from kartra_mcp.account.snapshot import AccountSnapshot
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection, Gate, Risk
@@ -118,10 +118,10 @@ def program(way: Way, said: ProgramInfo | KartraMCPError, *, on_short_path: bool
 
 
 def program_then(
-    way: Way, said: ProgramInfo | KartraMCPError, served: Served, *, on_short_path: bool
+    way: Way, said: ProgramInfo | KartraMCPError, served: AccountSnapshot, *, on_short_path: bool
 ) -> Finding:
     """The same, after it was asked for the connections."""
-    problem = served.problem
+    problem = served.error
     slow = isinstance(said, KartraMCPError)
     if problem and problem.code == "program_missing":
         return failed("program", problem.message, problem.remedy)
@@ -162,7 +162,7 @@ def _wrong(way: Way, said: ProgramInfo) -> Finding:
     )
 
 
-def login_and_on(way: Way, served: Served, *, asked: bool | None) -> list[Finding]:
+def login_and_on(way: Way, served: AccountSnapshot, *, asked: bool | None) -> list[Finding]:
     """Login, connection and actions, by what the refresh met.
 
     Args:
@@ -170,7 +170,7 @@ def login_and_on(way: Way, served: Served, *, asked: bool | None) -> list[Findin
         served: after Membrane was asked again.
         asked: what the program says of the login, where the refresh did not tell.
     """
-    problem, confirmed = served.problem, served.confirmed_at is not None
+    problem, confirmed = served.error, served.confirmed_at is not None
     out = problem is not None and problem.code == "not_logged_in"
     if out or (not confirmed and asked is False):
         return [_logged_out(way, problem if out else None), *skipped(after("login"), "login")]
@@ -236,7 +236,7 @@ def _at(way: Way, problem: KartraMCPError | None) -> str:
     return way.door.mend(problem) if way.door else ""
 
 
-def _connection(way: Way, served: Served) -> list[Finding]:
+def _connection(way: Way, served: AccountSnapshot) -> list[Finding]:
     connection = served.connection
     assert connection is not None  # noqa: S101  it was confirmed
     try:
@@ -250,27 +250,30 @@ def _connection(way: Way, served: Served) -> list[Finding]:
 
 def _not_ready(way: Way, connection: Connection, problem: KartraMCPError) -> Finding:
     if connection.state == "BUILDING":
-        mend = f"`membrane connection get {as_word(connection.id)} --wait --json`, then look again."
+        mend = (
+            f"`membrane connection get {shell_quote_id(connection.id)} --wait --json`, then "
+            "look again."
+        )
         says = f"Membrane is still building the Kartra connection {connection.id!r} (BUILDING)."
         return failed("connection", says, way.mend(mend, api_explanations.AGAIN), connection.error)
     mend = way.mend(problem.remedy, api_explanations.CONNECT)
     return failed("connection", problem.message, mend, connection.error)
 
 
-def _actions(way: Way, served: Served) -> list[Finding]:
+def _actions(way: Way, served: AccountSnapshot) -> list[Finding]:
     connection = served.connection.id if served.connection else ""
-    listed = f"`membrane action list --connectionId={as_word(connection)} --json`"
+    listed = f"`membrane action list --connectionId={shell_quote_id(connection)} --json`"
     shown = f"{listed} shows them."
     mend = way.mend(shown, api_explanations.CONSOLE)
     number, left = len(served.catalogue.entries), served.catalogue.left_out
-    if served.problem:
-        says = f"The list of actions could not be read: {served.problem.message}"
+    if served.error:
+        says = f"The list of actions could not be read: {served.error.message}"
         mend = way.mend(shown, api_explanations.AGAIN)
-        found = failed("actions", says, mend, quoted(served.problem.detail))
+        found = failed("actions", says, mend, quoted(served.error.detail))
     elif not number:
         says = "Membrane lists no action for this connection that can be a tool."
         found = failed("actions", says, mend, "; ".join(left[:3]))
-    elif served.lost or not served.complete:
+    elif served.partial or not served.complete:
         says = f"{number} actions, but the list could not be read whole."
         newest = "`npm install -g @membranehq/cli` installs the newest."
         found = warning("actions", says, way.mend(newest, api_explanations.AGAIN))
@@ -303,7 +306,7 @@ def no_read() -> Finding:
 def read_failed(way: Way, tool: str, connection: str, problem: KartraMCPError) -> Finding:
     """A read through `tool` that brought an error."""
     says = f"{tool} failed: {problem.message}"
-    reconnect = f"`membrane connect --connectionId={as_word(connection)}` reconnects."
+    reconnect = f"`membrane connect --connectionId={shell_quote_id(connection)}` reconnects."
     mend = f"{problem.remedy} {reconnect}"
     if problem.code == "rate_limited":
         mend = api_explanations.AGAIN

@@ -147,7 +147,7 @@ async def _program_and_on(
         line.all([proven, *skipped(after("program"), "program")])
         return
     line.busy("Asking Membrane for the login, the connection and its actions")
-    served = await made.tools.account.looked_at(_within(LOOK, settings))
+    served = await made.tools.account.refresh_now(_within(LOOK, settings))
     shown = proven or explanations.program_then(way, said, served, on_short_path=short)
     line.tell(shown)
     if shown.state == "failed":
@@ -173,7 +173,7 @@ async def _version(settings: Settings, made: Composed) -> ProgramInfo | KartraMC
 async def _read(made: Composed, way: Way) -> Finding:
     """As a client would: by the tool's name, under the person's rules."""
     tools = made.tools
-    entry = explanations.harmless((await tools.account.listed()).entries.values(), tools.rules)
+    entry = explanations.harmless((await tools.account.catalogue()).entries.values(), tools.rules)
     if entry is None:
         return explanations.no_read()
     started = time.monotonic()
@@ -182,7 +182,7 @@ async def _read(made: Composed, way: Way) -> Finding:
             entry.tool, {}, ClientContext("kartra-mcp doctor", received_at=time.time())
         )
     except KartraMCPError as problem:
-        served = tools.account.served.connection
+        served = tools.account.snapshot.connection
         return explanations.read_failed(way, entry.tool, served.id if served else "", problem)
     except Exception as slip:  # noqa: BLE001  as the server would: its text may hold anything
         mend = "Please report it, with the version that `kartra-mcp --version` prints."

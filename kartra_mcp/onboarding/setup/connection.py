@@ -10,9 +10,9 @@ import anyio
 
 from kartra_mcp.account import selection
 from kartra_mcp.account.account import Account
-from kartra_mcp.account.connect import alone
-from kartra_mcp.account.connect_steps import MOVING, next_step, settled
-from kartra_mcp.account.selection import choose, is_kartra
+from kartra_mcp.account.connect import connect_lock
+from kartra_mcp.account.connect_steps import TRANSITIONAL_STATES, is_final, next_step
+from kartra_mcp.account.selection import is_kartra, select_connection
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -74,7 +74,7 @@ def _chosen(setup: Setup) -> Connection | None:
     known = _listed(setup)
     wanted = setup.settings.connection
     if "CONNECTION" in setup.given.said:
-        return choose(known, wanted, None)
+        return select_connection(known, wanted, None)
     ours = _ours(known) or _begun_before(setup)
     named = next((c for c in ours if wanted and wanted in (c.id, c.key)), None)
     if named is not None:
@@ -97,7 +97,8 @@ def _account(membrane: CliClient, settings: Settings) -> Account:
 def _begun_before(setup: Setup) -> list[Connection]:
     """What was begun here and Membrane lists only later."""
     found = subprocesses.verb(
-        setup.settings, lambda m: _account(m, setup.settings).begun(Deadline.after(ANSWER))
+        setup.settings,
+        lambda m: _account(m, setup.settings).pending_connection(Deadline.after(ANSWER)),
     )
     return [found] if found else []
 
@@ -137,7 +138,7 @@ def _new(setup: Setup) -> Connection:
             f"{AGAIN} when it is there.",
         )
     if not setup.person.agrees("Membrane has no Kartra connection yet. Connect Kartra now?"):
-        raise selection.no_connection(connector)
+        raise selection.no_connection_error(connector)
     with setup.person.waits(PREPARES):
         there, begun = subprocesses.verb(
             setup.settings,
@@ -155,14 +156,14 @@ async def _found_or_begun(
 ) -> tuple[list[Connection], Connection | None]:
     """Kartra connections that are there after all; a new one only where there is none."""
     account = _account(membrane, settings)
-    async with alone(settings.state_dir, Deadline.after(ANSWER)):
+    async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
         there = _ours(await membrane.list_connections(Deadline.after(ANSWER)))
-        before = None if there else await account.begun(Deadline.after(ANSWER))
+        before = None if there else await account.pending_connection(Deadline.after(ANSWER))
         if there or before:
             return [before] if before else there, None
         begun = await membrane.connect(Deadline.after(ANSWER), connector=connector)
         if begun.id:
-            account.has_begun(begun)
+            account.remember_pending(begun)
         return [], begun
 
 
@@ -187,8 +188,8 @@ def _mended(setup: Setup, chosen: Connection) -> Connection:
 
 def _mended_once_still(setup: Setup, chosen: Connection) -> Connection:
     """What Membrane is at work on is not touched; what it is after that decides."""
-    found = _looked(setup, chosen, lambda now: now.usable or now.state not in MOVING)
-    if not found.usable and found.state in MOVING:
+    found = _looked(setup, chosen, lambda now: now.usable or now.state not in TRANSITIONAL_STATES)
+    if not found.usable and found.state in TRANSITIONAL_STATES:
         raise _not_ready(found)
     return _mended(setup, found)
 
@@ -197,7 +198,7 @@ async def _reconnected(
     membrane: CliClient, *, settings: Settings, chosen: Connection
 ) -> Connection:
     """Reconnected; but as it is now where somebody else has seen to it."""
-    async with alone(settings.state_dir, Deadline.after(ANSWER)):
+    async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
         now = await membrane.get_connection(chosen.id, Deadline.after(ANSWER)) or chosen
         if next_step(now) != "reconnect":
             return now
@@ -235,7 +236,7 @@ def _waited(setup: Setup, chosen: Connection) -> Connection:
     Raises:
         Refused: the time is over, or Membrane has given it up.
     """
-    found = chosen if chosen.usable else _looked(setup, chosen, settled)
+    found = chosen if chosen.usable else _looked(setup, chosen, is_final)
     if not found.usable:
         raise _not_ready(found)
     return found
@@ -292,5 +293,5 @@ def _not_ready(one: Connection) -> RefusedError:
         "connection_not_ready",
         f"The Kartra connection “{_name(one)}” is not READY: {_why(one)}.",
         f"{AGAIN}: it reconnects the same connection, and makes no other.",
-        detail={"connection": selection.described(one)},
+        detail={"connection": selection.connection_summary(one)},
     )
