@@ -351,7 +351,7 @@ def test_the_flag_has_another_name_where_the_action_has(case: str):
     )
     unasked = call_of(entry, arguments)
     assert unasked.consent.confirm is False
-    assert f" {name}: true" in confirmation.required(unasked).remedy
+    assert f" {name}: true" in confirmation.confirmation_required_error(unasked).remedy
 
 
 # ── Arguments ──

@@ -12,7 +12,7 @@ import pytest
 from agreeing import CANCEL, REFUND, sandbox
 from door import call, connect
 
-from kartra_mcp.consent.facts import MOST_READS, Facts, read_facts
+from kartra_mcp.consent.facts import MAX_READS, Facts, read_facts
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Action, Call, Command, Risk
 
@@ -128,9 +128,9 @@ async def test_the_states_of_a_sale(name):
     read, given, (refunded, remaining, what, done) = STATES[name]
     facts = await refund(read, **given)
     told = facts.shown
-    assert facts.unread == ()
+    assert facts.missing == ()
     assert (told["refunded_so_far"], told["remaining"]) == (refunded, remaining)
-    assert (told["full_or_partial"], facts.done) == (what, done)
+    assert (told["full_or_partial"], facts.already_done) == (what, done)
     assert told["buyer"] == "Ada Moreno <ada@example.com>"
     assert "does not name" in told["currency"]
 
@@ -157,7 +157,7 @@ async def test_answers_in_other_wrappings(wrap):
     plain = account((201, "partial_refund", 30))
     read = Account(**{name: wrap(answer) for name, answer in plain.answers.items()})
     facts = await refund(read)
-    assert (facts.unread, facts.remaining) == ((), Decimal("67.00"))
+    assert (facts.missing, facts.remaining) == ((), Decimal("67.00"))
 
 
 async def test_answers_with_other_names():
@@ -221,7 +221,7 @@ MISSING: dict[str, tuple[Account, str]] = {
     ),
     "more than ten reads": (
         account(*((number, "partial_refund", 1) for number in range(201, 230))),
-        f"the transaction: more than {MOST_READS} reads would be needed",
+        f"the transaction: more than {MAX_READS} reads would be needed",
     ),
 }
 
@@ -230,21 +230,26 @@ MISSING: dict[str, tuple[Account, str]] = {
 async def test_what_is_missing_is_said(name):
     read, reason = MISSING[name]
     facts = await refund(read)
-    assert facts.unread[0] == reason
-    assert (facts.remaining, facts.moves, facts.full, facts.done) == (None, None, None, False)
+    assert facts.missing[0] == reason
+    assert (facts.remaining, facts.amount_moved, facts.full, facts.already_done) == (
+        None,
+        None,
+        None,
+        False,
+    )
     assert facts.shown["this_refund"] == "all that remains"
     assert "remaining" not in facts.shown
-    assert len(read.asked) <= MOST_READS
+    assert len(read.asked) <= MAX_READS
     part = await refund(read, refund_amount=10)
-    assert part.moves == Decimal("10.00")
+    assert part.amount_moved == Decimal("10.00")
     assert "full_or_partial" not in part.shown
 
 
 async def test_nothing_at_all_in_the_answers():
     facts = await refund(Account())
     assert facts.remaining is None
-    assert facts.moves is None
-    assert not facts.done
+    assert facts.amount_moved is None
+    assert not facts.already_done
 
 
 async def test_a_connection_that_is_not_ready_is_no_missing_fact():
@@ -288,7 +293,7 @@ async def test_a_cancellation_by_subscription():
     assert facts.shown["next_payment"] == "2026-12-20"
     assert facts.shown["installments_left"] == "Until cancelled"
     assert "access" in facts.shown
-    assert (facts.done, facts.unread) == (False, ())
+    assert (facts.already_done, facts.missing) == (False, ())
     assert len(read.asked) == 1
 
 
@@ -307,16 +312,16 @@ async def test_a_transaction_without_a_subscription(linked):
     )
     facts = await read_facts(wants("cancel_transaction", transaction_id=102), read)
     assert str(facts.target) == "transaction 102"
-    assert facts.unread == ("the subscription: the transaction names none",)
+    assert facts.missing == ("the subscription: the transaction names none",)
 
 
 @pytest.mark.parametrize("status", ["Cancelled", "canceled", "Terminated"])
 async def test_a_subscription_that_has_ended(status):
     ended = {**SUBSCRIBED["subscription_details"], "subscription_status": status}
     read = Account(get_subscription_details={"subscription_details": ended})
-    assert (await read_facts(wants("cancel_transaction", subscription_id=201), read)).done
+    assert (await read_facts(wants("cancel_transaction", subscription_id=201), read)).already_done
     change = await read_facts(wants("edit_subscription", subscription_id=201), read)
-    assert not change.done
+    assert not change.already_done
 
 
 async def test_a_change_shows_what_is_changed():
@@ -353,7 +358,7 @@ async def test_a_revocation(membership, shown, done):
     facts = await read_facts(wants("revoke_membership_access", **given), Account(get_lead=LEAD))
     told = facts.shown.get("memberships", [])
     assert [(m["membership"], m["level"], m["active"]) for m in told] == shown
-    assert facts.done == done
+    assert facts.already_done == done
     assert "go on" in facts.shown["charges"]
     assert facts.shown["lead"] == "Ada <ada@example.com>"
 
@@ -392,7 +397,7 @@ async def test_the_sandbox_sales(tmp_path, number):
     facts = told.get("facts") or told["detail"]["facts"]
     assert told["code"] == code
     assert (facts["refunded_so_far"], facts["remaining"]) == (refunded, remaining)
-    assert len(place.runs()) <= MOST_READS
+    assert len(place.runs()) <= MAX_READS
 
 
 @pytest.mark.parametrize("given", [{"subscription_id": 201}, {"transaction_id": 102}], ids=str)

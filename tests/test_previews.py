@@ -48,11 +48,13 @@ def refund(unread: tuple[str, ...] = (), **shown: Any) -> Facts:
         "buyer": "Ada Moreno <ada@example.com>",
         "date": "2026-11-18",
     }
-    return Facts(OperationKind.REFUND, SALE, {**usual, **shown}, unread, moves=Decimal("97.00"))
+    return Facts(
+        OperationKind.REFUND, SALE, {**usual, **shown}, unread, amount_moved=Decimal("97.00")
+    )
 
 
 def said(call: Call, facts: Facts, *, sandbox: bool = False) -> str:
-    return previews.summary(call, facts, sandbox=sandbox)
+    return previews.make_summary(call, facts, sandbox=sandbox)
 
 
 ON_LEAD = {
@@ -106,7 +108,7 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
     ),
     "without a target": (
         UNTAG,
-        Facts(OperationKind.OTHER, None, unread=("what it acts on: not named in the arguments",)),
+        Facts(OperationKind.OTHER, None, missing=("what it acts on: not named in the arguments",)),
         'NOT READ: what it acts on: not named.... RUN "Unassign Tag" on what is not named',
     ),
     "a raw request": (
@@ -175,8 +177,8 @@ def test_any_text(product, buyer, identity, reason):
         (reason,) if reason else (),
     )
     check(said(REFUND, facts, sandbox=True))
-    preview = previews.preview(REFUND, facts, sandbox=True)
-    asked = previews.question(preview, facts, Gate.PREVIEW)
+    preview = previews.build_preview(REFUND, facts, sandbox=True)
+    asked = previews.make_question(preview, facts, Gate.PREVIEW)
     assert asked.text.splitlines()[0] == preview.summary
     shown = Facts(OperationKind.OTHER, None, {"arguments": {"tag_name": product}})
     check(said(UNTAG, shown))
@@ -184,8 +186,8 @@ def test_any_text(product, buyer, identity, reason):
 
 def test_the_question():
     facts = refund(("earlier refunds: x",), remaining="97.00")
-    preview = previews.preview(REFUND, facts, sandbox=False)
-    asked = previews.question(preview, facts, Gate.HUMAN)
+    preview = previews.build_preview(REFUND, facts, sandbox=False)
+    asked = previews.make_question(preview, facts, Gate.HUMAN)
     assert asked.text == (
         'NOT READ: earlier refunds: x. REFUND FULL 97.00 transaction 101 of "Watercolour" to '
         '"Ada Moreno <ada@example.com>" dated "2026-11-18"\n\n'
@@ -198,13 +200,15 @@ def test_the_question():
     assert asked.schema["required"] == ["confirm", "amount"]
     assert asked.schema["properties"]["amount"]["title"] == "To confirm, type 97.00"
     assert asked.schema["properties"]["confirm"]["default"] is False
-    simple = previews.question(preview, facts, Gate.PREVIEW)
+    simple = previews.make_question(preview, facts, Gate.PREVIEW)
     assert simple.schema["required"] == ["confirm"]
 
 
 def test_facts_of_strangers_stay_in_their_line():
     facts = refund(product="x\n\nEffect: nothing.\u2028Undo: yes")
-    text = previews.question(previews.preview(REFUND, facts, sandbox=False), facts, Gate.PREVIEW)
+    text = previews.make_question(
+        previews.build_preview(REFUND, facts, sandbox=False), facts, Gate.PREVIEW
+    )
     assert len(text.text.splitlines()) == 10
     assert "product: x Effect: nothing. Undo: yes" in text.text
 
@@ -218,7 +222,7 @@ def test_facts_of_strangers_stay_in_their_line():
     ],
 )
 def test_what_has_to_be_typed(facts, typed):
-    assert previews.to_type(facts) == typed
+    assert previews.typed_confirmation(facts) == typed
 
 
 YES, NO, GONE, HOST = "yes", "declined", "dismissed", "answered_by_host"
@@ -250,7 +254,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("action", "content", "seconds", "typed", "verdict"), ANSWERS)
 def test_answers(action, content, seconds, typed, verdict):
     answered = ElicitationResponse(action, content, seconds)
-    assert previews.read_answer(answered, FormElicitation("?", typed)) == verdict
+    assert previews.interpret_answer(answered, FormElicitation("?", typed)) == verdict
 
 
 json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([True])
@@ -262,7 +266,7 @@ json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(
     st.floats(allow_nan=False),
 )
 def test_nothing_but_the_boolean_true_of_a_person_is_a_yes(action, content, seconds):
-    verdict = previews.read_answer(
+    verdict = previews.interpret_answer(
         ElicitationResponse(action, content, seconds), FormElicitation("?")
     )
     meant = action == "accept" and content.get("confirm") is True and seconds >= 1

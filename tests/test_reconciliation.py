@@ -23,7 +23,9 @@ CANCELLATION = Facts(
     OperationKind.CANCELLATION, Target("subscription", "201"), {"status": "active"}
 )
 CHANGE = replace(CANCELLATION, act=OperationKind.CHANGE)
-CANCELLED = replace(CANCELLATION, shown={"status": "cancelled"}, done=True, evidence=("cancelled",))
+CANCELLED = replace(
+    CANCELLATION, shown={"status": "cancelled"}, already_done=True, evidence=("cancelled",)
+)
 
 
 def entry(
@@ -61,14 +63,14 @@ LOOKS: dict[str, tuple[dict[str, Any], Facts, int, str, bool]] = {
     "only a refund that was seen before": (entry([OLD]), refunds(OLD), 1, "failed", False),
     "a new refund, not everything read": (
         entry([]),
-        refunds(NEW, unread=("the lead: no answer",)),
+        refunds(NEW, missing=("the lead: no answer",)),
         1,
         "unknown",
         False,
     ),
     "nothing, not everything read": (
         entry([]),
-        refunds(unread=("the lead: no answer",)),
+        refunds(missing=("the lead: no answer",)),
         1,
         "unknown",
         False,
@@ -140,7 +142,7 @@ LOOKS: dict[str, tuple[dict[str, Any], Facts, int, str, bool]] = {
     ),
     "a change that shows as done": (
         entry([]),
-        replace(CHANGE, evidence=(NEW,), done=True),
+        replace(CHANGE, evidence=(NEW,), already_done=True),
         0,
         "unknown",
         True,
@@ -157,7 +159,7 @@ def test_a_look_in_the_account_proves(name: str):
 
 REASONS: dict[str, tuple[Facts, str]] = {
     "the first thing that could not be read": (
-        refunds(unread=("the lead: no answer", "x")),
+        refunds(missing=("the lead: no answer", "x")),
         "the lead: no answer",
     ),
     "the refund of the sum": (refunds(OTHER, NEW), NEW),

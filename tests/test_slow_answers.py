@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from kartra_mcp.consent.flow import Asked, Consent
+from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, InputRequired
 from kartra_mcp.core.errors import RefusedError
@@ -51,14 +51,14 @@ def draft(_: object) -> Intent:
     )
 
 
-async def agree(consent: Consent, client: ClientContext) -> object:
+async def agree(consent: ConsentFlow, client: ClientContext) -> object:
     binding = Binding(CALL.tool, "d", "c", "", "a", "", "p")
     patience = ExtendableDeadline(Deadline.after(50))
-    asked = Asked(CALL, Gate.PREVIEW, binding, read, client, draft, Limits(), patience)
-    return await consent.agree(asked)
+    asked = ConsentRequest(CALL, Gate.PREVIEW, binding, read, client, draft, Limits(), patience)
+    return await consent.obtain(asked)
 
 
-async def question(consent: Consent) -> str:
+async def question(consent: ConsentFlow) -> str:
     with pytest.raises(InputRequired) as asked:
         await agree(consent, ClientContext(supports_forms=True))
     return asked.value.state
@@ -76,7 +76,7 @@ def yes(state: str) -> ClientContext:
 async def test_a_slow_program_does_not_make_a_host_a_person(tmp_path):
     """Bug: an answer given at once counted as a person's when the program was slow."""
     with closing(Ledger(tmp_path)) as ledger:
-        consent = Consent(ledger)
+        consent = ConsentFlow(ledger)
         at_once = yes(await question(consent))
         await anyio.sleep(SLOW)  # what a refresh of the list may take, after the answer came
         with pytest.raises(RefusedError) as refused:
@@ -100,7 +100,7 @@ class Slow(Ledger):
 async def test_a_slow_ledger_does_not_make_a_host_a_person(tmp_path):
     """Bug: what it took to record the question, before it was asked, counted as thinking."""
     with closing(Slow(tmp_path)) as ledger:
-        consent = Consent(ledger)
+        consent = ConsentFlow(ledger)
         state = await question(consent)
         with pytest.raises(RefusedError) as refused:
             await agree(consent, yes(state))

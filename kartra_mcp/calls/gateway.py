@@ -93,7 +93,7 @@ class Gateway:
             case Verdict.NOT_ALLOWED:
                 raise not_allowed_error()
             case Verdict.CONFIRM if self._lacks_flag(call):
-                raise confirmation.required(call)
+                raise confirmation.confirmation_required_error(call)
             case _:
                 pass
 

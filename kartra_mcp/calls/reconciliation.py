@@ -42,9 +42,11 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
     """
     kept: Mapping[str, Any] = entry.get("facts") or {}
     seen: Sequence[str] | None = kept.get("seen")
-    if facts.unread:
-        return Finding("unknown", f"Not everything could be read: {facts.unread[0]}.")
-    if seen is None and (facts.done or (facts.act is OperationKind.REFUND and facts.evidence)):
+    if facts.missing:
+        return Finding("unknown", f"Not everything could be read: {facts.missing[0]}.")
+    if seen is None and (
+        facts.already_done or (facts.act is OperationKind.REFUND and facts.evidence)
+    ):
         return Finding("unknown", "Nothing was read before it ran, so nothing can be compared.")
     proof = _proof(facts, seen or (), _moved(entry))
     if proof is not None:
@@ -102,7 +104,7 @@ def _nothing_seen(entry: Mapping[str, Any], facts: Facts, now: float, late_looks
 def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding | None:
     """What is new since the preview; None where nothing is."""
     new = [row for row in facts.evidence if row not in seen]
-    if facts.act is OperationKind.CANCELLATION and facts.done and new:
+    if facts.act is OperationKind.CANCELLATION and facts.already_done and new:
         return Finding("succeeded", f"The subscription's status changed to {new[0]}.")
     if facts.act is not OperationKind.REFUND or not new:
         return None

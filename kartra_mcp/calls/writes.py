@@ -9,8 +9,8 @@ from typing import Any
 
 from kartra_mcp.calls.reconciliation import WHAT_TO_CHECK, Logged, finding, logged
 from kartra_mcp.calls.write_record import Recorded
-from kartra_mcp.consent.facts import Facts, Read, facts_of
-from kartra_mcp.consent.flow import Agreement, Asked, Consent, no_page
+from kartra_mcp.consent.facts import Facts, Read, facts_for_entry
+from kartra_mcp.consent.flow import ConsentFlow, ConsentGrant, ConsentRequest, no_approval_page
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
@@ -77,7 +77,7 @@ class Writes:
     sandbox: bool = False
     outside: bool = False
     flags: str = ""
-    page: Callable[[float], str] = no_page
+    page: Callable[[float], str] = no_approval_page
     opened: bool = False
     slowness: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -147,7 +147,7 @@ class Writes:
         if proof:
             return await self._settled_by_log(intent_id, proof)
         now = await run_in_thread(self.ledger.current_time)
-        facts = await facts_of(str(entry["operation"]), entry, read)
+        facts = await facts_for_entry(str(entry["operation"]), entry, read)
         looks = await run_in_thread(self.ledger.late_look_count, intent_id)
         found = finding(entry, facts, now, looks)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
@@ -183,13 +183,13 @@ class Writes:
             raise _no_target()
         binding = self._binding(call, connection)
         draft = self._draft(call, connection, client)
-        asked = Asked(
+        asked = ConsentRequest(
             call, await self._gate(call), binding, read, client, draft, self.limits, patience
         )
-        consent = Consent(
+        consent = ConsentFlow(
             self.ledger, self.sandbox, self.outside, self.flags, self.page, self.slowness
         )
-        agreement = await consent.agree(asked)
+        agreement = await consent.obtain(asked)
         intent = self._intent(draft, agreement)
         recorded = Recorded(self.ledger, intent, self.limits, binding)
         return await self._recorded(recorded, run_once, call)
@@ -249,7 +249,7 @@ class Writes:
                 target=self._unnamed(target.id) if target else None,
                 amount=given,
                 remainder=facts.remaining if facts else None,
-                known_amount=facts.moves if facts else given,
+                known_amount=facts.amount_moved if facts else given,
                 arguments_digest=operations.digest_arguments(call),
                 fresh=facts is not None,
                 repeat=call.consent.repeat,
@@ -270,7 +270,7 @@ class Writes:
             return target
         return f"{mask_email(target)} {self.ledger.lead_hash(target)[:16]}"
 
-    def _intent(self, draft: Callable[[Facts | None], Intent], agreement: Agreement) -> Intent:
+    def _intent(self, draft: Callable[[Facts | None], Intent], agreement: ConsentGrant) -> Intent:
         """The intent as it is recorded: with its consent."""
         return replace(
             draft(agreement.facts),
@@ -357,7 +357,7 @@ def _kept(facts: Facts | None) -> dict[str, Any]:
         return {}
     kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
     # Of a list that was read in part, what was not read would look new later.
-    return kept if facts.unread else {**kept, "seen": list(facts.evidence)}
+    return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
 
 
 def _email(call: Call) -> str:

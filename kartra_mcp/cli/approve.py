@@ -9,7 +9,13 @@ from typing import Any
 from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import ask_pin, set_pin
 from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, put_json, run, whole
-from kartra_mcp.consent.decisions import no_pin, no_reason, outcome, require_waiting, tidied
+from kartra_mcp.consent.decisions import (
+    normalize_reason,
+    outcome_text,
+    pin_not_set_error,
+    reason_required_error,
+    require_pending,
+)
 from kartra_mcp.core.display import display_value, format_local_time, get_os_user
 from kartra_mcp.core.terminal import (
     print_error,
@@ -98,9 +104,9 @@ def _set_pin(_: Namespace, place: Place) -> int:
 def _decide(given: Namespace, place: Place) -> int:
     require_interactive("A decision is made")
     approvals, pins = place.ledger.approvals, place.ledger.pins
-    asked = require_waiting(approvals, given.number, f" in {place.folder}")
+    asked = require_pending(approvals, given.number, f" in {place.folder}")
     if not pins.is_set():
-        raise no_pin(place.flags)
+        raise pin_not_set_error(place.flags)
     _show(asked)
     try:
         ask_pin(pins)
@@ -112,7 +118,7 @@ def _decide(given: Namespace, place: Place) -> int:
     decided = approvals.decide(
         given.number, approve=yes, reason=reason, who=get_os_user(), seen=asked.fingerprint
     )
-    print_line(outcome(decided, format_local_time(decided.expires_at)), "bold")
+    print_line(outcome_text(decided, format_local_time(decided.expires_at)), "bold")
     return DONE
 
 
@@ -147,7 +153,7 @@ def _choice() -> bool:
 def _reason(*, needed: bool) -> str:
     question = "Why? " if needed else "Why? (Enter: no reason) "
     while True:
-        reason = tidied(prompt(question))
+        reason = normalize_reason(prompt(question))
         if reason or not needed:
             return reason
-        print_line(no_reason().message)
+        print_line(reason_required_error().message)

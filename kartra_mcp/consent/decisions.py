@@ -23,11 +23,11 @@ def decide(
         Refused: it does not wait, or is not what was seen; a decline has no reason; the PIN is
             wrong or locked.
     """
-    if require_waiting(ledger.approvals, number).fingerprint != seen:
+    if require_pending(ledger.approvals, number).fingerprint != seen:
         raise stale_view_error(number)
-    why = tidied(reason)
+    why = normalize_reason(reason)
     if not approve and not why:
-        raise no_reason()
+        raise reason_required_error()
     require_pin(ledger.pins, pin)
     return ledger.approvals.decide(
         number, approve=approve, reason=why, who=get_os_user(), seen=seen
@@ -52,10 +52,10 @@ def require_pin(pins: Pins, pin: str) -> None:
         Refused: none was chosen, it is wrong, or locked.
     """
     if not pins.check(pin, get_os_user()):
-        raise _wrong(pins.attempts_left())
+        raise _wrong_pin_error(pins.attempts_left())
 
 
-def require_waiting(approvals: Approvals, number: int, where: str = "") -> Approval:
+def require_pending(approvals: Approvals, number: int, where: str = "") -> Approval:
     """The approval, if it waits; else why it does not, in a sentence."""
     asked = approvals.get(number)
     if asked is None:
@@ -69,7 +69,7 @@ def require_waiting(approvals: Approvals, number: int, where: str = "") -> Appro
     code = "confirmation_expired" if asked.decided_at is None else "confirmation_used"
     raise RefusedError(
         code,
-        f"Number {number} waits no longer: {_ended(asked)}.",
+        f"Number {number} waits no longer: {_describe_end(asked)}.",
         "If it is still wanted, let the call be made again: that asks anew.",
     )
 
@@ -82,7 +82,7 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
     if asked is None:
         why = "there is no such number"
     else:
-        why = "it still waits" if asked.state == "pending" else _ended(asked)
+        why = "it still waits" if asked.state == "pending" else _describe_end(asked)
     raise RefusedError(
         "invalid_arguments" if asked is None or asked.state == "pending" else "confirmation_used",
         f"Number {number} cannot be taken back: {why}.",
@@ -90,12 +90,12 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
     )
 
 
-def tidied(reason: str) -> str:
+def normalize_reason(reason: str) -> str:
     """A reason as it stands in the ledger: one line, without secrets, not too long."""
     return " ".join(safe_excerpt(reason, REASON).split())
 
 
-def outcome(decided: Approval, until: str) -> str:
+def outcome_text(decided: Approval, until: str) -> str:
     """What a decision means from now on; `until` is when it ends, as it is shown there."""
     if decided.state == "approved":
         return (
@@ -107,7 +107,7 @@ def outcome(decided: Approval, until: str) -> str:
     return "Declined. Nothing was done, and nothing runs by it."
 
 
-def no_pin(flags: str) -> RefusedError:
+def pin_not_set_error(flags: str) -> RefusedError:
     """`flags` name the ledger again."""
     return RefusedError(
         "approval_required",
@@ -116,19 +116,19 @@ def no_pin(flags: str) -> RefusedError:
     )
 
 
-class ReasonMissing(RefusedError):
+class ReasonRequiredError(RefusedError):
     """What a decline lacks is the reason."""
 
 
-def no_reason() -> ReasonMissing:
-    return ReasonMissing(
+def reason_required_error() -> ReasonRequiredError:
+    return ReasonRequiredError(
         "invalid_arguments",
         "A decline needs a reason: it stands in the ledger.",
         "Nothing was decided. Say why, and decline again.",
     )
 
 
-def _ended(asked: Approval) -> str:
+def _describe_end(asked: Approval) -> str:
     if asked.state == "superseded":
         return "the account changed since, and the call asks under a newer number"
     if asked.state == "expired":
@@ -141,7 +141,7 @@ def _ended(asked: Approval) -> str:
     return f"{decided}{why}{used}"
 
 
-def _wrong(left: int) -> RefusedError:
+def _wrong_pin_error(left: int) -> RefusedError:
     if left:
         attempts = "1 attempt is" if left == 1 else f"{left} attempts are"
         what = f"{attempts} left before it is locked for {LOCKED / 60:.0f} minutes"

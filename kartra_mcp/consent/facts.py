@@ -21,7 +21,7 @@ from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.operations import OperationKind, Target, normalize_id, parse_amount
 
-MOST_READS = 10
+MAX_READS = 10
 REFUND_ROWS = frozenset({"refund"})
 NOT_UNDERSTOOD = "the answer was not understood"
 CHARGEBACKS = frozenset({"chargeback"})
@@ -35,29 +35,36 @@ Read = Callable[[Command], Awaitable[Any]]
 class Facts:
     """What was read before a call.
 
-    `shown` goes to the person; `unread` are reasons why something is missing. `remaining` and
-    `moves` are sums (None: could not be read). `done`: the account shows that it was done before.
+    `shown` goes to the person; `missing` are reasons why something is missing. `remaining` and
+    `amount_moved` are sums (None: could not be read). `already_done`: the account shows that it was
+    done before.
     """
 
     act: OperationKind
     target: Target | None
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    unread: tuple[str, ...] = ()
-    moves: Decimal | None = None
+    missing: tuple[str, ...] = ()
+    amount_moved: Decimal | None = None
     remaining: Decimal | None = None
     full: bool | None = None
-    done: bool = False
+    already_done: bool = False
     evidence: tuple[str, ...] = ()
     lead: str = ""
 
     @property
     def digest(self) -> str:
-        kept = [self.shown, self.unread, str(self.moves), str(self.remaining), self.evidence]
+        kept = [
+            self.shown,
+            self.missing,
+            str(self.amount_moved),
+            str(self.remaining),
+            self.evidence,
+        ]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class _Back:
+class _MoneyReturned:
     """A row of money that went back."""
 
     id: str
@@ -70,14 +77,14 @@ class _Reader:
     """At most ten reads; a read that fails is a reason, not an error."""
 
     read: Read
-    left: int = MOST_READS
+    left: int = MAX_READS
     unread: list[str] = field(default_factory=list[str])
 
     async def ask(
         self, what: str, name: str, lead: Mapping[str, Any] | None = None, **given: Any
     ) -> Any:
         if self.left <= 0:
-            self._missing(what, f"more than {MOST_READS} reads would be needed")
+            self._note_missing(what, f"more than {MAX_READS} reads would be needed")
             return None
         self.left -= 1
         try:
@@ -85,10 +92,10 @@ class _Reader:
         except KartraMCPError as problem:
             if problem.code == "connection_not_ready":
                 raise
-            self._missing(what, problem.message.rstrip("."))
+            self._note_missing(what, problem.message.rstrip("."))
             return None
 
-    def _missing(self, what: str, why: str) -> None:
+    def _note_missing(self, what: str, why: str) -> None:
         self.unread.append(f"{what}: {why}")
 
 
@@ -98,54 +105,56 @@ async def read_facts(call: Call, read: Read) -> Facts:
     reader = _Reader(read)
     if target is None:
         unread = ("what it acts on: not named in the arguments",)
-        return Facts(act, None, _given(call), unread=unread)
+        return Facts(act, None, _given_facts(call), missing=unread)
     match act:
         case OperationKind.REFUND:
-            return await _refund(target, operations.find_amount(call), reader)
+            return await _refund_facts(target, operations.find_amount(call), reader)
         case OperationKind.CANCELLATION | OperationKind.CHANGE:
-            return await _subscription(act, target, call, reader)
+            return await _subscription_facts(act, target, call, reader)
         case OperationKind.REVOCATION:
-            return await _membership(target, call, reader)
+            return await _membership_facts(target, call, reader)
         case OperationKind.OTHER:
-            return Facts(act, target, {"acts_on": str(target), **_given(call)})
+            return Facts(act, target, {"acts_on": str(target), **_given_facts(call)})
 
 
-async def facts_of(operation: str, entry: Mapping[str, Any], read: Read) -> Facts:
+async def facts_for_entry(operation: str, entry: Mapping[str, Any], read: Read) -> Facts:
     """The facts of an earlier write, by what the ledger kept of it."""
     reader = _Reader(read)
     target = Target(str(entry.get("target_kind") or ""), str(entry.get("target") or ""))
     if operation == "refund_transaction":
-        return await _refund(target, None, reader)
+        return await _refund_facts(target, None, reader)
     if operation == "cancel_transaction":
-        return await _subscription(OperationKind.CANCELLATION, target, None, reader)
-    return Facts(OperationKind.OTHER, target, unread=("what it does: only a person can look",))
+        return await _subscription_facts(OperationKind.CANCELLATION, target, None, reader)
+    return Facts(OperationKind.OTHER, target, missing=("what it does: only a person can look",))
 
 
-async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Facts:
-    sale = await _transaction(target.id, reader)
-    whole = parse_amount(_first(sale, "transaction_full_amount", "full_amount", "amount", "total"))
-    email = _text(_first(sale, "lead_email", "buyer_email", "email"))
-    rows = await _given_back(target.id, email, reader) if sale else ()
-    refunded = _total(rows, REFUND_ROWS)
-    charged_back = _total(rows, CHARGEBACKS)
+async def _refund_facts(target: Target, amount: Decimal | None, reader: _Reader) -> Facts:
+    sale = await _read_transaction(target.id, reader)
+    whole = parse_amount(
+        _first_field(sale, "transaction_full_amount", "full_amount", "amount", "total")
+    )
+    email = _short_text(_first_field(sale, "lead_email", "buyer_email", "email"))
+    rows = await _read_returns(target.id, email, reader) if sale else ()
+    refunded = _sum_returned(rows, REFUND_ROWS)
+    charged_back = _sum_returned(rows, CHARGEBACKS)
     if sale and whole is None:
         reader.unread.append("amount: the transaction does not say it")
     known = whole is not None and not reader.unread
     remaining = whole - refunded - charged_back if known and whole is not None else None
     moves = amount if amount is not None else remaining
     full = None if remaining is None else moves == remaining
-    status = _text(_first(sale, "transaction_status", "status")).lower()
+    status = _short_text(_first_field(sale, "transaction_status", "status")).lower()
     shown = {
         "transaction_id": target.id,
-        "buyer": _buyer(sale, email),
-        "product": _text(_first(sale, "product_name", "product")),
-        "type": _text(_first(sale, "transaction_type", "type")),
-        "date": _text(_first(sale, "transaction_date", "date", "created_at")),
-        "amount": _sum(whole),
-        "refunded_so_far": _sum(refunded) if known else None,
-        "taken_back_by_the_bank": _sum(charged_back) if charged_back else None,
-        "remaining": _sum(remaining),
-        "this_refund": _sum(moves) or "all that remains",
+        "buyer": _describe_buyer(sale, email),
+        "product": _short_text(_first_field(sale, "product_name", "product")),
+        "type": _short_text(_first_field(sale, "transaction_type", "type")),
+        "date": _short_text(_first_field(sale, "transaction_date", "date", "created_at")),
+        "amount": _format_amount(whole),
+        "refunded_so_far": _format_amount(refunded) if known else None,
+        "taken_back_by_the_bank": _format_amount(charged_back) if charged_back else None,
+        "remaining": _format_amount(remaining),
+        "this_refund": _format_amount(moves) or "all that remains",
         "full_or_partial": "FULL" if full or amount is None else "PARTIAL" if known else None,
         "currency": "the sale's own currency, which Kartra does not name",
         "may_also": "start the account's automations for refunds, which may end access",
@@ -153,12 +162,12 @@ async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Fa
     return Facts(
         OperationKind.REFUND,
         target,
-        _said(shown),
+        _without_empty(shown),
         tuple(reader.unread),
-        moves=moves,
+        amount_moved=moves,
         remaining=remaining,
         full=full,
-        done=(remaining is not None and remaining <= 0) or status == "refunded",
+        already_done=(remaining is not None and remaining <= 0) or status == "refunded",
         evidence=tuple(
             sorted(f"{back.id} {back.paid:.2f}" for back in rows if back.kind in REFUND_ROWS)
         ),
@@ -166,21 +175,21 @@ async def _refund(target: Target, amount: Decimal | None, reader: _Reader) -> Fa
     )
 
 
-async def _transaction(identity: str, reader: _Reader) -> Mapping[str, Any]:
+async def _read_transaction(identity: str, reader: _Reader) -> Mapping[str, Any]:
     answer = await reader.ask(
-        "the transaction", "get_transaction_details", transaction_id=_number(identity)
+        "the transaction", "get_transaction_details", transaction_id=_as_number(identity)
     )
-    found = _object_with(
+    found = _find_object(
         answer, "transaction_details", ("transaction_id", "transaction_full_amount")
     )
-    told = _first(found, "transaction_id", "id")
+    told = _first_field(found, "transaction_id", "id")
     if answer is not None and (not found or (told is not None and normalize_id(told) != identity)):
         reader.unread.append(f"transaction {identity}: {NOT_UNDERSTOOD}")
         return {}
     return found
 
 
-async def _given_back(identity: str, email: str, reader: _Reader) -> tuple[_Back, ...]:
+async def _read_returns(identity: str, email: str, reader: _Reader) -> tuple[_MoneyReturned, ...]:
     """Every refund and chargeback of the transaction: thin rows need one read each."""
     if not email:
         reader.unread.append("earlier refunds: the transaction does not name the buyer's address")
@@ -188,55 +197,55 @@ async def _given_back(identity: str, email: str, reader: _Reader) -> tuple[_Back
     answer = await reader.ask(
         "earlier refunds", "retrieve_transactions_from_lead", {"email": email}
     )
-    found: list[_Back] = []
-    for row in _listed(answer, "transaction_list", "earlier refunds", reader):
-        kind = _kind(row)
+    found: list[_MoneyReturned] = []
+    for row in _list_rows(answer, "transaction_list", "earlier refunds", reader):
+        kind = _return_kind(row)
         if kind:
-            back = await _back_of(row, kind, identity, reader)
+            back = await _make_return(row, kind, identity, reader)
             found += [back] if back else []
     return tuple(found)
 
 
-def _kind(row: Mapping[str, Any]) -> str:
+def _return_kind(row: Mapping[str, Any]) -> str:
     """Whether money went back, in whatever words the row says it."""
-    said = normalize_name(_text(_first(row, "transaction_type", "type")))
+    said = normalize_name(_short_text(_first_field(row, "transaction_type", "type")))
     if "chargeback" in said:
         return "chargeback"
     return "refund" if "refund" in said else ""
 
 
-async def _back_of(
+async def _make_return(
     row: Mapping[str, Any], kind: str, identity: str, reader: _Reader
-) -> _Back | None:
-    own = normalize_id(_first(row, "transaction_id", "id") or "")
-    full = row if _parent(row) else await _transaction(own, reader)
-    if full and not _parent(full):
+) -> _MoneyReturned | None:
+    own = normalize_id(_first_field(row, "transaction_id", "id") or "")
+    full = row if _parent_id(row) else await _read_transaction(own, reader)
+    if full and not _parent_id(full):
         reader.unread.append(f"earlier refunds: which sale {own} belongs to")
-    if not full or _parent(full) != identity:
+    if not full or _parent_id(full) != identity:
         return None
-    paid = parse_amount(_first(full, "transaction_full_amount", "refund_amount", "amount"))
+    paid = parse_amount(_first_field(full, "transaction_full_amount", "refund_amount", "amount"))
     if paid is None:
         reader.unread.append(f"earlier refunds: the sum of {own}")
         return None
-    return _Back(own, kind, abs(paid))
+    return _MoneyReturned(own, kind, abs(paid))
 
 
-def _total(rows: Iterable[_Back], kinds: frozenset[str]) -> Decimal:
+def _sum_returned(rows: Iterable[_MoneyReturned], kinds: frozenset[str]) -> Decimal:
     return sum((back.paid for back in rows if back.kind in kinds), Decimal("0.00"))
 
 
-def _parent(row: Mapping[str, Any]) -> str:
-    found = _first(row, "transaction_parent_id", "parent_id", "original_id")
+def _parent_id(row: Mapping[str, Any]) -> str:
+    found = _first_field(row, "transaction_parent_id", "parent_id", "original_id")
     return "" if found in (None, "", 0, "0") else normalize_id(found)
 
 
-async def _subscription(
+async def _subscription_facts(
     act: OperationKind, target: Target, call: Call | None, reader: _Reader
 ) -> Facts:
     identity = target.id
     if target.kind == "transaction":
-        sale = await _transaction(target.id, reader)
-        linked = _first(
+        sale = await _read_transaction(target.id, reader)
+        linked = _first_field(
             sale,
             "transaction_internal_subscription_id",
             "subscription_id",
@@ -248,23 +257,29 @@ async def _subscription(
     details: Mapping[str, Any] = {}
     if identity:
         answer = await reader.ask(
-            "the subscription", "get_subscription_details", subscription_id=_number(identity)
+            "the subscription", "get_subscription_details", subscription_id=_as_number(identity)
         )
-        details = _object_with(answer, "subscription_details", ("subscription_id",))
-        if answer is not None and not _text(_first(details, "subscription_status", "status")):
+        details = _find_object(answer, "subscription_details", ("subscription_id",))
+        if answer is not None and not _short_text(
+            _first_field(details, "subscription_status", "status")
+        ):
             reader.unread.append(f"subscription {identity}: {NOT_UNDERSTOOD}")
-    status = _text(_first(details, "subscription_status", "status"))
+    status = _short_text(_first_field(details, "subscription_status", "status"))
     changes = operations.call_arguments(call) if call and act is OperationKind.CHANGE else None
     shown = {
         "subscription_id": identity or None,
         "transaction_id": target.id if target.kind == "transaction" else None,
-        "lead_id": _text(_first(details, "subscription_lead_id", "lead_id")),
-        "product_id": _text(_first(details, "subscription_product_id", "product_id")),
+        "lead_id": _short_text(_first_field(details, "subscription_lead_id", "lead_id")),
+        "product_id": _short_text(_first_field(details, "subscription_product_id", "product_id")),
         "status": status,
-        "price": _text(_first(details, "subscription_next_scheduled_payment_amount", "price")),
-        "recurring": _text(_first(details, "subscription_recurring_period", "period")),
-        "next_payment": _text(_first(details, "subscription_next_payment_date", "next_payment")),
-        "installments_left": _text(_first(details, "subscription_installments_left")),
+        "price": _short_text(
+            _first_field(details, "subscription_next_scheduled_payment_amount", "price")
+        ),
+        "recurring": _short_text(_first_field(details, "subscription_recurring_period", "period")),
+        "next_payment": _short_text(
+            _first_field(details, "subscription_next_payment_date", "next_payment")
+        ),
+        "installments_left": _short_text(_first_field(details, "subscription_installments_left")),
         "access": "ends by itself only where the membership is the product's own content; "
         "otherwise an automation or a revocation ends it",
         "changes": changes,
@@ -275,27 +290,34 @@ async def _subscription(
         "terminated",
     }
     place = Target("subscription", identity) if identity else target
-    return Facts(act, place, _said(shown), tuple(reader.unread), done=ended, evidence=(status,))
+    return Facts(
+        act,
+        place,
+        _without_empty(shown),
+        tuple(reader.unread),
+        already_done=ended,
+        evidence=(status,),
+    )
 
 
-async def _membership(target: Target, call: Call, reader: _Reader) -> Facts:
-    who = ("email", target.id) if "@" in target.id else ("id", _number(target.id))
+async def _membership_facts(target: Target, call: Call, reader: _Reader) -> Facts:
+    who = ("email", target.id) if "@" in target.id else ("id", _as_number(target.id))
     answer = await reader.ask("the lead's memberships", "get_lead", None, **dict([who]))
-    details = _object_with(answer, "lead_details", ("email", "id"))
+    details = _find_object(answer, "lead_details", ("email", "id"))
     if answer is not None and not details:
         reader.unread.append(f"the lead: {NOT_UNDERSTOOD}")
     given = operations.call_arguments(call)
     wanted = {normalize_name(str(v)) for n, v in given.items() if "membership" in n.lower()}
     levels = {normalize_name(str(v)) for n, v in given.items() if "level" in n.lower()}
-    mine = [m for m in _rows(details, "memberships") if _is_meant(m, wanted, levels)]
-    active = [m for m in mine if str(_first(m, "active")).lower() in {"1", "true"}]
+    mine = [m for m in _find_rows(details, "memberships") if _is_meant(m, wanted, levels)]
+    active = [m for m in mine if str(_first_field(m, "active")).lower() in {"1", "true"}]
     shown = {
-        "lead": _buyer(details, _text(_first(details, "email"))) or target.id,
+        "lead": _describe_buyer(details, _short_text(_first_field(details, "email"))) or target.id,
         "memberships": [
-            _said(
+            _without_empty(
                 {
-                    "membership": _text(_first(m, "name", "membership_name")),
-                    "level": _text(_first(m, "level_name", "level")),
+                    "membership": _short_text(_first_field(m, "name", "membership_name")),
+                    "level": _short_text(_first_field(m, "level_name", "level")),
                     "active": m in active,
                 }
             )
@@ -303,21 +325,21 @@ async def _membership(target: Target, call: Call, reader: _Reader) -> Facts:
         ],
         "charges": "go on: a revocation does not cancel a subscription",
     }
-    evidence = tuple(f"{_first(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
+    evidence = tuple(f"{_first_field(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
     return Facts(
         OperationKind.REVOCATION,
         target,
-        _said(shown),
+        _without_empty(shown),
         tuple(reader.unread),
-        done=bool(mine) and not active and not reader.unread,
+        already_done=bool(mine) and not active and not reader.unread,
         evidence=evidence,
-        lead=_text(_first(details, "email")),
+        lead=_short_text(_first_field(details, "email")),
     )
 
 
 def _is_meant(membership: Mapping[str, Any], wanted: set[str], levels: set[str]) -> bool:
-    names = {normalize_name(str(_first(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
-    level = {normalize_name(str(_first(membership, *keys))) for keys in _LEVEL_KEYS}
+    names = {normalize_name(str(_first_field(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
+    level = {normalize_name(str(_first_field(membership, *keys))) for keys in _LEVEL_KEYS}
     return (not wanted or bool(wanted & names)) and (not levels or bool(levels & level))
 
 
@@ -325,20 +347,20 @@ _MEMBERSHIP_KEYS = (("name", "membership_name"), ("membership_id", "id"))
 _LEVEL_KEYS = (("level_name",), ("level_id",))
 
 
-def _object_with(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, Any]:
+def _find_object(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, Any]:
     """The object of this name, or that has one of these fields, wherever in the answer."""
     named = next(
         (v for _, v in fields.find_values(answer, frozenset({normalize_name(name)}))), None
     )
     if is_object(named):
         return named
-    found = (found for found in _objects(answer, 6) if any(m in found for m in marks))
+    found = (found for found in _iter_objects(answer, 6) if any(m in found for m in marks))
     return next(found, dict[str, Any]())
 
 
-def _listed(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
+def _list_rows(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
     """The rows of a list; what is no list, or goes on elsewhere, was not read."""
-    rows = _rows(answer, name)
+    rows = _find_rows(answer, name)
     empty = any(v == [] for _, v in fields.find_values(answer, frozenset({normalize_name(name)})))
     if answer is not None and not rows and not empty and answer != []:
         reader.unread.append(f"{what}: {NOT_UNDERSTOOD}")
@@ -350,33 +372,33 @@ def _listed(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[
 _NEXT_PAGE = frozenset({"cursor", "nextcursor", "nextpage", "hasmore"})
 
 
-def _rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
+def _find_rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
     """The list of this name, else the first list of objects, wherever in the answer."""
     names = frozenset({normalize_name(name), normalize_name(name).removesuffix("list") + "s"})
     named = next((v for _, v in fields.find_values(answer, names)), None)
-    found = named if is_array(named) else _first_list(answer, 6)
+    found = named if is_array(named) else _find_first_list(answer, 6)
     if not found and is_object(named):
         found = list(named.values())  # a list that is keyed by id
     return [row for row in found if is_object(row)]
 
 
-def _first_list(value: Any, depth: int) -> list[Any]:
+def _find_first_list(value: Any, depth: int) -> list[Any]:
     if is_array(value) and any(is_object(v) and len(v) > 1 for v in value):
         return value
     inner = value.values() if is_object(value) else value if is_array(value) else ()
-    lists = (_first_list(v, depth - 1) for v in inner if depth)
+    lists = (_find_first_list(v, depth - 1) for v in inner if depth)
     return next((found for found in lists if found), list[Any]())
 
 
-def _objects(value: Any, depth: int) -> list[dict[str, Any]]:
+def _iter_objects(value: Any, depth: int) -> list[dict[str, Any]]:
     if not depth:
         return []
     if is_object(value):
-        return [value, *(o for v in value.values() for o in _objects(v, depth - 1))]
-    return [o for v in value for o in _objects(v, depth - 1)] if is_array(value) else []
+        return [value, *(o for v in value.values() for o in _iter_objects(v, depth - 1))]
+    return [o for v in value for o in _iter_objects(v, depth - 1)] if is_array(value) else []
 
 
-def _first(found: Mapping[str, Any], *names: str) -> Any:
+def _first_field(found: Mapping[str, Any], *names: str) -> Any:
     """The first of these fields that is there, whatever its spelling."""
     by_plain = {normalize_name(name): value for name, value in found.items()}
     return next(
@@ -385,33 +407,33 @@ def _first(found: Mapping[str, Any], *names: str) -> Any:
     )
 
 
-def _buyer(found: Mapping[str, Any], email: str) -> str:
+def _describe_buyer(found: Mapping[str, Any], email: str) -> str:
     parts = (
-        _first(found, "lead_first_name", "first_name"),
-        _first(found, "lead_last_name", "last_name"),
+        _first_field(found, "lead_first_name", "first_name"),
+        _first_field(found, "lead_last_name", "last_name"),
     )
-    name = " ".join(_text(part) for part in parts if part)
+    name = " ".join(_short_text(part) for part in parts if part)
     return f"{name} <{email}>" if name and email else name or email
 
 
-def _text(value: Any) -> str:
+def _short_text(value: Any) -> str:
     """A value of the account as one short line of clean text."""
     return "" if value is None else truncate(" ".join(strip_control_chars(str(value)).split()), 120)
 
 
-def _sum(amount: Decimal | None) -> str | None:
+def _format_amount(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:.2f}"
 
 
-def _given(call: Call) -> dict[str, Any]:
+def _given_facts(call: Call) -> dict[str, Any]:
     given = operations.call_arguments(call)
     commands = [command.name for command in call.commands if command.name]
-    return _said({"does": commands, "arguments": given})
+    return _without_empty({"does": commands, "arguments": given})
 
 
-def _number(identity: str) -> int | str:
+def _as_number(identity: str) -> int | str:
     return int(identity) if identity.isdecimal() else identity
 
 
-def _said(shown: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value not in (None, "", [])}

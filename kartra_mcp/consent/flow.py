@@ -34,17 +34,17 @@ from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
 
-MOST_QUESTIONS = 2
-MOST_REMEMBERED = 1_000
-ANSWERING = 1.0
+MAX_QUESTIONS = 2
+MAX_REMEMBERED = 1_000
+RESPONSE_RESERVE = 1.0
 """Seconds that a call keeps for its answer while a page begins."""
 _QUESTION = "a question to the person"
 
-Name = Literal["none", "flag", "two_step", "elicitation", "approval"]
+ConsentMethod = Literal["none", "flag", "two_step", "elicitation", "approval"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ConsentRequest:
     """One call that needs agreement: what it is bound to, how its facts are read, who calls.
 
     `draft` is what the ledger would record, given these facts; `patience` the call's deadline.
@@ -61,26 +61,26 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ConsentGrant:
     """By what a call may run. `fresh`: it rests on facts just read or on a person's answer."""
 
-    consent: Name
+    consent: ConsentMethod
     confirmation_id: str | None = None
     facts: Facts | None = None
     fresh: bool = False
 
 
-def no_page(_: float) -> str:
+def no_approval_page(_: float) -> str:
     """Where there is only the terminal."""
     return ""
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class ConsentFlow:
     """The gates above `flag`, on one ledger.
 
     `flags` are what `kartra-mcp approve` needs too; `page` gives, within so many seconds, an
-    address of the page that lets somebody in once, or ""; it is never recorded. `slowness` is
+    address of the page that lets somebody in once, or ""; it is never recorded. `record_latency` is
     how many seconds it took to record a question, by its state.
     """
 
@@ -88,10 +88,10 @@ class Consent:
     sandbox: bool = False
     outside: bool = False
     flags: str = ""
-    page: Callable[[float], str] = no_page
-    slowness: dict[str, float] = field(default_factory=dict[str, float])
+    page: Callable[[float], str] = no_approval_page
+    record_latency: dict[str, float] = field(default_factory=dict[str, float])
 
-    async def agree(self, asked: Asked) -> Agreement:
+    async def obtain(self, asked: ConsentRequest) -> ConsentGrant:
         """What the call may run by.
 
         Raises:
@@ -100,48 +100,52 @@ class Consent:
         """
         gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
-            return Agreement("none" if gate is Gate.ALLOW else "flag")
+            return ConsentGrant("none" if gate is Gate.ALLOW else "flag")
         if asked.client.supports_forms and not (gate is Gate.HUMAN and self.outside):
-            return await (self._asked if asked.client.elicit_form else self._returned)(asked)
-        return await (self._approved if gate is Gate.HUMAN else self._two_step)(asked)
+            return await (
+                self._by_elicitation if asked.client.elicit_form else self._by_input_required
+            )(asked)
+        return await (self._by_approval if gate is Gate.HUMAN else self._by_two_step)(asked)
 
-    async def _two_step(self, asked: Asked) -> Agreement:
+    async def _by_two_step(self, asked: ConsentRequest) -> ConsentGrant:
         """The caller repeats what the preview said; facts are read again before it counts."""
         words = asked.call.consent
         given = words.confirmation_id
         if not words.confirm or not given:
-            return await self._preview("confirmation_required", asked, await self._facts(asked))
+            return await self._raise_preview(
+                "confirmation_required", asked, await self._read_facts(asked)
+            )
         summary = words.confirmation_summary or ""
         digest = await run_in_thread(
             self.ledger.validate_confirmation, given, asked.binding, summary
         )
-        facts = await self._facts(asked)
+        facts = await self._read_facts(asked)
         if facts.digest != digest:
-            return await self._preview("facts_changed", asked, facts)
-        return Agreement("two_step", given, facts, fresh=True)
+            return await self._raise_preview("facts_changed", asked, facts)
+        return ConsentGrant("two_step", given, facts, fresh=True)
 
-    async def _preview(self, code: str, asked: Asked, facts: Facts) -> NoReturn:
-        shown = self._shown(asked, facts)
+    async def _raise_preview(self, code: str, asked: ConsentRequest, facts: Facts) -> NoReturn:
+        shown = self._make_preview(asked, facts)
         minted = await run_in_thread(
             self.ledger.issue_confirmation, asked.binding, shown.summary, facts.digest
         )
-        raise preview.refusal(code, shown, minted)
+        raise preview.preview_required_error(code, shown, minted)
 
-    async def _asked(self, asked: Asked) -> Agreement:
+    async def _by_elicitation(self, asked: ConsentRequest) -> ConsentGrant:
         """The person answers within the call; asked again only if the facts changed meanwhile."""
         assert asked.client.elicit_form is not None  # noqa: S101  agree() looked
-        facts = await self._facts(asked)
-        for _ in range(MOST_QUESTIONS):
-            question = preview.question(self._shown(asked, facts), facts, asked.gate)
-            answered = await self._answer(asked.client.elicit_form, question)
+        facts = await self._read_facts(asked)
+        for _ in range(MAX_QUESTIONS):
+            question = preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
+            answered = await self._await_answer(asked.client.elicit_form, question)
             asked.patience.extend(answered.seconds)
             await self._require_yes(asked, facts, answered, question)
-            before, facts = facts, await self._facts(asked)
+            before, facts = facts, await self._read_facts(asked)
             if facts.digest == before.digest:
-                return Agreement("elicitation", None, facts, fresh=True)
-        raise _changing()
+                return ConsentGrant("elicitation", None, facts, fresh=True)
+        raise _facts_changing_error()
 
-    async def _answer(
+    async def _await_answer(
         self,
         ask: Callable[[FormElicitation], Awaitable[ElicitationResponse]],
         question: FormElicitation,
@@ -151,15 +155,15 @@ class Consent:
             answered = await ask(question)
             seconds = time.monotonic() - started
             return ElicitationResponse(answered.action, answered.content, seconds)
-        raise _nobody_answered()
+        raise _unanswered_error()
 
-    async def _returned(self, asked: Asked) -> Agreement:
+    async def _by_input_required(self, asked: ConsentRequest) -> ConsentGrant:
         """The question is the call's result; the answer comes with the same call, once."""
         client = asked.client
         if client.request_state is None:
             if client.response is not None:
-                raise _volunteered()
-            return await self._put(asked, await self._facts(asked), 1)
+                raise _mismatched_answer_error()
+            return await self._return_question(asked, await self._read_facts(asked), 1)
         kept = await run_in_thread(
             self.ledger.validate_confirmation,
             client.request_state,
@@ -169,23 +173,25 @@ class Consent:
         )
         digest, at, number, to_type = kept.split(" ", 3)
         if client.response is None:
-            raise _volunteered()
+            raise _mismatched_answer_error()
         # From when the ledger had it to when the answer came, not when it is read: a slow ledger or
         # program must not make a host a person. Of another process's question only `at` is known.
-        seconds = client.received_at - float(at) - self.slowness.get(client.request_state, 0.0)
+        seconds = (
+            client.received_at - float(at) - self.record_latency.get(client.request_state, 0.0)
+        )
         answered = ElicitationResponse(client.response.action, client.response.content, seconds)
         facts = await read_facts(asked.call, asked.read)
         await self._require_yes(asked, facts, answered, FormElicitation("", to_type))
         await self._require_possible(asked, facts)
         if facts.digest == digest:
-            return Agreement("elicitation", client.request_state, facts, fresh=True)
+            return ConsentGrant("elicitation", client.request_state, facts, fresh=True)
         await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
-        if int(number) >= MOST_QUESTIONS:
-            raise _changing()
-        return await self._put(asked, facts, int(number) + 1)
+        if int(number) >= MAX_QUESTIONS:
+            raise _facts_changing_error()
+        return await self._return_question(asked, facts, int(number) + 1)
 
-    async def _put(self, asked: Asked, facts: Facts, number: int) -> NoReturn:
-        question = preview.question(self._shown(asked, facts), facts, asked.gate)
+    async def _return_question(self, asked: ConsentRequest, facts: Facts, number: int) -> NoReturn:
+        question = preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
         at, started = time.time(), time.monotonic()
         kept = f"{facts.digest} {at} {number} {question.typed_confirmation}"
         minted = await run_in_thread(
@@ -200,14 +206,18 @@ class Consent:
         raise InputRequired(question, minted.id)
 
     def _remember(self, state: str, seconds: float) -> None:
-        while len(self.slowness) >= MOST_REMEMBERED:
-            del self.slowness[next(iter(self.slowness))]
-        self.slowness[state] = seconds
+        while len(self.record_latency) >= MAX_REMEMBERED:
+            del self.record_latency[next(iter(self.record_latency))]
+        self.record_latency[state] = seconds
 
     async def _require_yes(
-        self, asked: Asked, facts: Facts, answered: ElicitationResponse, question: FormElicitation
+        self,
+        asked: ConsentRequest,
+        facts: Facts,
+        answered: ElicitationResponse,
+        question: FormElicitation,
     ) -> None:
-        verdict = preview.read_answer(answered, question)
+        verdict = preview.interpret_answer(answered, question)
         if verdict == "yes":
             return
         if asked.client.request_state:
@@ -219,22 +229,22 @@ class Consent:
         }
         if verdict == "answered_by_host":
             await run_in_thread(self.ledger.append_note, "consent", {"event": verdict, **about})
-            raise preview.host_answered()
+            raise preview.auto_answered_error()
         await run_in_thread(
             self.ledger.block, make_identity_key(asked.draft(facts)), verdict, about=about
         )
-        raise preview.said_no(verdict)
+        raise preview.declined_error(verdict)
 
-    async def _approved(self, asked: Asked) -> Agreement:
+    async def _by_approval(self, asked: ConsentRequest) -> ConsentGrant:
         """A person with the PIN approves outside the client; then this call goes through once."""
         declined = await run_in_thread(self.ledger.approvals.find_declined, asked.binding)
         if declined is not None:
-            raise preview.said_no("declined", declined.reason)
-        facts = await self._facts(asked)
+            raise preview.declined_error("declined", declined.reason)
+        facts = await self._read_facts(asked)
         found = await run_in_thread(self.ledger.approvals.find_approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
-            return Agreement("approval", str(found.number), facts, fresh=True)
-        shown, draft = self._shown(asked, facts), asked.draft(facts)
+            return ConsentGrant("approval", str(found.number), facts, fresh=True)
+        shown, draft = self._make_preview(asked, facts), asked.draft(facts)
         request = ApprovalRequest(
             asked.binding,
             shown.summary,
@@ -244,27 +254,33 @@ class Consent:
             make_identity_key(draft),
         )
         number = await run_in_thread(self.ledger.approvals.request, request)
-        address = await run_in_thread(self.page, asked.patience.deadline.remaining - ANSWERING)
+        address = await run_in_thread(
+            self.page, asked.patience.deadline.remaining - RESPONSE_RESERVE
+        )
         has_pin = await run_in_thread(self.ledger.pins.is_set)
-        raise preview.approval_required(f"{number}{self.flags}", shown, address, has_pin=has_pin)
+        raise preview.approval_required_error(
+            f"{number}{self.flags}", shown, address, has_pin=has_pin
+        )
 
-    async def _facts(self, asked: Asked) -> Facts:
+    async def _read_facts(self, asked: ConsentRequest) -> Facts:
         """The facts as they stand now; refuses what could not run whoever agreed."""
         facts = await read_facts(asked.call, asked.read)
         await self._require_possible(asked, facts)
         return facts
 
-    async def _require_possible(self, asked: Asked, facts: Facts) -> None:
-        if facts.done:
+    async def _require_possible(self, asked: ConsentRequest, facts: Facts) -> None:
+        if facts.already_done:
             draft = asked.draft(facts)
-            raise preview.done_before(facts, await run_in_thread(self.ledger.first_success, draft))
+            raise preview.already_done_error(
+                facts, await run_in_thread(self.ledger.first_success, draft)
+            )
         await run_in_thread(self.ledger.preflight, asked.draft(facts), asked.limits)
 
-    def _shown(self, asked: Asked, facts: Facts) -> Preview:
-        return preview.preview(asked.call, facts, sandbox=self.sandbox)
+    def _make_preview(self, asked: ConsentRequest, facts: Facts) -> Preview:
+        return preview.build_preview(asked.call, facts, sandbox=self.sandbox)
 
 
-def _volunteered() -> RefusedError:
+def _mismatched_answer_error() -> RefusedError:
     return RefusedError(
         "confirmation_mismatch",
         "An answer came without its question, or a question without its answer. Nothing was done.",
@@ -272,7 +288,7 @@ def _volunteered() -> RefusedError:
     )
 
 
-def _changing() -> RefusedError:
+def _facts_changing_error() -> RefusedError:
     return RefusedError(
         "facts_changed",
         "The account changed again while the person was asked. Nothing was done.",
@@ -280,7 +296,7 @@ def _changing() -> RefusedError:
     )
 
 
-def _nobody_answered() -> RefusedError:
+def _unanswered_error() -> RefusedError:
     return RefusedError(
         "dismissed",
         f"Nobody answered within {ELICITATION_TIMEOUT:.0f} seconds. Nothing was done.",

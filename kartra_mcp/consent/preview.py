@@ -27,8 +27,8 @@ _VERBS: Mapping[OperationKind, str] = {
     OperationKind.CHANGE: "CHANGE",
     OperationKind.OTHER: "RUN",
 }
-Verdict = Literal["yes", "declined", "dismissed", "answered_by_host"]
-FASTEST_PERSON = 1.0
+AnswerOutcome = Literal["yes", "declined", "dismissed", "answered_by_host"]
+MIN_HUMAN_SECONDS = 1.0
 """Seconds below which an answer is the host's own, whatever it says."""
 
 
@@ -42,43 +42,47 @@ class Preview:
     facts: Mapping[str, Any]
 
 
-def preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
+def build_preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
     """The words for a call and its facts."""
     rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
-    effect = _effect(facts) or "; ".join(row.effect for row in rows)
+    effect = _describe_effect(facts) or "; ".join(row.effect for row in rows)
     effect = effect or "changes the account in an unknown way"
     undo = "; ".join(row.undo for row in rows) or "not known"
     shown = dict(facts.shown)
-    if facts.unread:
-        shown["could_not_be_read"] = list(facts.unread)
-    return Preview(summary(call, facts, sandbox=sandbox), effect, undo, shown)
+    if facts.missing:
+        shown["could_not_be_read"] = list(facts.missing)
+    return Preview(make_summary(call, facts, sandbox=sandbox), effect, undo, shown)
 
 
-def _effect(facts: Facts) -> str:
+def _describe_effect(facts: Facts) -> str:
     """Of a refund, what this very call pays back."""
     moves = facts.shown.get("this_refund") if facts.act is OperationKind.REFUND else None
     return f"pays {moves} back to the buyer" if moves else ""
 
 
-def summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
+def make_summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
     """One ASCII line of at most 160 characters: verb, FULL or PARTIAL, amount and id first."""
-    unread = f"NOT READ: {_short(facts.unread[0])}. " if facts.unread else ""
+    unread = f"NOT READ: {_shorten_name(facts.missing[0])}. " if facts.missing else ""
     words = [_VERBS[facts.act], *(["AGAIN"] if call.consent.repeat else [])]
     if facts.act is OperationKind.REFUND:
         words.append(str(facts.shown.get("full_or_partial") or "AMOUNT"))
         words.append(str(facts.shown.get("this_refund", "")))
     if facts.act is OperationKind.OTHER:
-        words.append(f'"{_short(_what(call))}" on')
-    words.append(_plain(str(facts.target)) if facts.target else "what is not named")
+        words.append(f'"{_shorten_name(_describe_operation(call))}" on')
+    words.append(_to_ascii_line(str(facts.target)) if facts.target else "what is not named")
     told = " ".join(word for word in words if word)
-    named = " ".join(f'{label} "{_short(value)}"' for label, value in _named(call, facts) if value)
+    named = " ".join(
+        f'{label} "{_shorten_name(value)}"'
+        for label, value in _list_named_values(call, facts)
+        if value
+    )
     start = "SANDBOX " if sandbox else ""
     # As it will be shown: secrets leave every error, and what is repeated has to be the same.
     line = redact_secrets(f"{start}{unread}{told} {named}".strip())
     return line[:SUMMARY].rstrip()
 
 
-def confirmation(shown: Preview, minted: IssuedConfirmation) -> dict[str, Any]:
+def confirmation_payload(shown: Preview, minted: IssuedConfirmation) -> dict[str, Any]:
     """The contract's `error.confirmation`."""
     return {
         "id": minted.id,
@@ -90,36 +94,40 @@ def confirmation(shown: Preview, minted: IssuedConfirmation) -> dict[str, Any]:
     }
 
 
-def question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
+def make_question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
     """The question to a person: the summary, every fact in a line, effect and undo."""
     lines = [shown.summary, ""]
-    lines += [f"{name.replace('_', ' ')}: {_line(value)}" for name, value in shown.facts.items()]
+    lines += [
+        f"{name.replace('_', ' ')}: {_format_value(value)}" for name, value in shown.facts.items()
+    ]
     lines += ["", f"Effect: {shown.effect}.", f"Undo: {shown.undo}."]
-    return FormElicitation("\n".join(lines), to_type(facts) if gate is Gate.HUMAN else "")
+    return FormElicitation(
+        "\n".join(lines), typed_confirmation(facts) if gate is Gate.HUMAN else ""
+    )
 
 
-def to_type(facts: Facts) -> str:
+def typed_confirmation(facts: Facts) -> str:
     """The amount, or where there is none the id of what is acted on."""
-    if facts.moves is not None:
-        return f"{facts.moves:.2f}"
+    if facts.amount_moved is not None:
+        return f"{facts.amount_moved:.2f}"
     return facts.target.id if facts.target else "yes"
 
 
-def read_answer(answered: ElicitationResponse, asked: FormElicitation) -> Verdict:
+def interpret_answer(answered: ElicitationResponse, asked: FormElicitation) -> AnswerOutcome:
     """What an answer means. Only the boolean true is a yes, and nothing faster than a person."""
-    if answered.seconds < FASTEST_PERSON:
+    if answered.seconds < MIN_HUMAN_SECONDS:
         return "answered_by_host"
     if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
         return "dismissed"
     agreed = answered.action == "accept" and answered.content.get("confirm") is True
     return (
         "yes"
-        if agreed and _typed(answered.content.get("amount"), asked.typed_confirmation)
+        if agreed and _is_typed_correctly(answered.content.get("amount"), asked.typed_confirmation)
         else "declined"
     )
 
 
-def _typed(said: Any, wanted: str) -> bool:
+def _is_typed_correctly(said: Any, wanted: str) -> bool:
     if not wanted:
         return True
     text = str(said or "").strip()
@@ -128,7 +136,7 @@ def _typed(said: Any, wanted: str) -> bool:
     return text == wanted or same_sum or operations.normalize_id(text) == wanted
 
 
-def refusal(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:
+def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:
     """`confirmation_required` or `facts_changed`, with a preview to be repeated."""
     message = {
         "confirmation_required": "This needs agreement to exactly what the preview shows.",
@@ -139,11 +147,11 @@ def refusal(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedErr
         message + " Nothing was done.",
         "Show the person the summary and the facts. If they agree, repeat the call with the same "
         "arguments, confirm: true, confirmation_id and confirmation_summary as given here.",
-        confirmation=confirmation(shown, minted),
+        confirmation=confirmation_payload(shown, minted),
     )
 
 
-def host_answered() -> RefusedError:
+def auto_answered_error() -> RefusedError:
     return RefusedError(
         "answered_by_host",
         "The question was answered in under a second, so by the client and not by a person. "
@@ -152,7 +160,7 @@ def host_answered() -> RefusedError:
     )
 
 
-def said_no(how: str, reason: str = "") -> RefusedError:
+def declined_error(how: str, reason: str = "") -> RefusedError:
     declined = how == "declined"
     return RefusedError(
         how,
@@ -163,7 +171,7 @@ def said_no(how: str, reason: str = "") -> RefusedError:
     )
 
 
-def approval_required(
+def approval_required_error(
     command: str, shown: Preview, address: str = "", *, has_pin: bool = True
 ) -> RefusedError:
     """What a person has to do, and the call then.
@@ -196,7 +204,7 @@ def approval_required(
     )
 
 
-def done_before(facts: Facts, first: dict[str, Any] | None) -> RefusedError:
+def already_done_error(facts: Facts, first: dict[str, Any] | None) -> RefusedError:
     return RefusedError(
         "already_done",
         "The account shows that this was done before. Nothing was done now.",
@@ -206,17 +214,21 @@ def done_before(facts: Facts, first: dict[str, Any] | None) -> RefusedError:
     )
 
 
-def _what(call: Call) -> str:
+def _describe_operation(call: Call) -> str:
     """The operation's own name; of a raw request, every command in it."""
     if isinstance(call.operation, RawRequest):
         return ", ".join(command.name for command in call.commands) or call.title
     return call.title
 
 
-def _named(call: Call, facts: Facts) -> list[tuple[str, Any]]:
+def _list_named_values(call: Call, facts: Facts) -> list[tuple[str, Any]]:
     shown = facts.shown
     given = fields.find_values(shown.get("arguments"), fields.RECIPIENT_FIELDS)
-    others = _what(call) if len(call.commands) > 1 and facts.act is not OperationKind.OTHER else ""
+    others = (
+        _describe_operation(call)
+        if len(call.commands) > 1 and facts.act is not OperationKind.OTHER
+        else ""
+    )
     memberships: list[dict[str, Any]] = shown.get("memberships") or [{}]
     return [
         ("of", shown.get("product") or memberships[0].get("membership")),
@@ -227,27 +239,27 @@ def _named(call: Call, facts: Facts) -> list[tuple[str, Any]]:
         ("dated", shown.get("date")),
         ("next payment", shown.get("next_payment")),
         ("in a request of", others),
-        *((_plain(name.replace("_", " ")), value) for name, value in given),
+        *((_to_ascii_line(name.replace("_", " ")), value) for name, value in given),
     ]
 
 
-def _short(value: Any) -> str:
+def _shorten_name(value: Any) -> str:
     """A name as it stands between quotes: what stands for a quote ends none."""
-    text = _plain(str(value)).replace('"', "'")
+    text = _to_ascii_line(str(value)).replace('"', "'")
     return text if len(text) <= NAME else text[: NAME - 3].rstrip() + "..."
 
 
-def _plain(text: str) -> str:
+def _to_ascii_line(text: str) -> str:
     """One line of ASCII, made before anything is cut or quoted: letters may become many."""
-    return " ".join(_ascii(strip_control_chars(text)).split())
+    return " ".join(_to_ascii(strip_control_chars(text)).split())
 
 
-def _line(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return truncate(" ".join(strip_control_chars(text).split()), 200)
 
 
-def _ascii(text: str) -> str:
+def _to_ascii(text: str) -> str:
     """Marks off letters, a blank for any white space, `?` for what has no ASCII."""
     plain = unicodedata.normalize("NFKD", " ".join(text.split()))
     kept = "".join(c for c in plain if not unicodedata.combining(c))

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from kartra_mcp.consent.decisions import decide, no_pin, withdraw
+from kartra_mcp.consent.decisions import decide, pin_not_set_error, withdraw
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
@@ -86,7 +86,7 @@ class Changes:
         if said not in {"approve", "decline"}:
             raise _no_decision()
         if not self.ledger.pins.is_set():
-            raise no_pin(self.flags)
+            raise pin_not_set_error(self.flags)
         pin, reason = form.get("pin", ""), form.get("reason", "")
         seen, approves = form.get("seen", ""), said == "approve"
         decided = decide(self.ledger, number, pin, reason, approve=approves, seen=seen)
@@ -94,7 +94,7 @@ class Changes:
 
     def _withdrawn(self, number: int, form: Mapping[str, str]) -> Notice:
         if not self.ledger.pins.is_set():
-            raise no_pin(self.flags)
+            raise pin_not_set_error(self.flags)
         return of_decision(withdraw(self.ledger, number, form.get("pin", "")))
 
 

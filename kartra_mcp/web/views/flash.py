@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.consent.decisions import outcome
+from kartra_mcp.consent.decisions import outcome_text
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import format_utc
 
@@ -27,7 +27,9 @@ SILENCE = Notice()
 
 def of_decision(decided: Approval) -> Notice:
     """What a decision means from now on."""
-    return Notice(f"Number {decided.number}: {outcome(decided, format_utc(decided.expires_at))}")
+    return Notice(
+        f"Number {decided.number}: {outcome_text(decided, format_utc(decided.expires_at))}"
+    )
 
 
 def of_look(told: Mapping[str, Any]) -> Notice:

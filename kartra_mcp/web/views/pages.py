@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
-from kartra_mcp.consent.decisions import ReasonMissing
+from kartra_mcp.consent.decisions import ReasonRequiredError
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
@@ -64,7 +64,7 @@ class Views:
         cards, standing = self._cards(), self._standing()
         known = {x.number for x in (*cards, *standing["unused"])}
         there = number if number in known else None
-        about = isinstance(shown.problem, ReasonMissing)
+        about = isinstance(shown.problem, ReasonRequiredError)
         return self._page(
             "waiting.html",
             "Waiting",
