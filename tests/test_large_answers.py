@@ -165,7 +165,7 @@ async def test_a_result_larger_than_the_bound_gets_no_id_that_is_dead_at_once(
     stand_in, era, monkeypatch
 ):
     listing(stand_in, {"rows": ROWS})
-    monkeypatch.setattr(result_store, "IN_ALL", 100_000)
+    monkeypatch.setattr(result_store, "MAX_TOTAL_BYTES", 100_000)
     async with connect(stand_in, era) as client:
         answer = await call(client, "kartra_retrieve_account_lists")
     cut = content(answer)["truncated"]
@@ -218,7 +218,7 @@ async def test_a_slip_in_paging_after_a_write_is_a_success_with_its_receipt(
     stand_in.plan(**healthy(action("assign-tag")))
     async with connect(stand_in, era) as client:
         await call(client, "kartra_status")
-        monkeypatch.setattr(pagination, "first_page", failing)
+        monkeypatch.setattr(pagination, "make_first_page", failing)
         answer = await call(client, "kartra_assign_tag", confirm=True)
     assert not answer.failed, answer.text
     assert answer.result is None

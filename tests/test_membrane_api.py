@@ -74,7 +74,7 @@ class Noted:
         self._note("begin")
         return StartedIntent("int_0123456789abcdef")
 
-    def started(self) -> None:
+    def mark_started(self) -> None:
         self._note("started")
 
     def _note(self, word: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.calls.reconciliation import finding, logged
+from kartra_mcp.calls.reconciliation import evaluate_evidence, evaluate_run_logs
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import RefusedError, UpstreamError
 from kartra_mcp.core.models import ActionResult, Risk
@@ -153,7 +153,7 @@ LOOKS: dict[str, tuple[dict[str, Any], Facts, int, str, bool]] = {
 @pytest.mark.parametrize("name", LOOKS)
 def test_a_look_in_the_account_proves(name: str):
     kept, facts, late_looks, state, late_look = LOOKS[name]
-    found = finding(kept, facts, NOW, late_looks)
+    found = evaluate_evidence(kept, facts, NOW, late_looks)
     assert (found.state, found.late_look) == (state, late_look)
 
 
@@ -171,7 +171,7 @@ REASONS: dict[str, tuple[Facts, str]] = {
 @pytest.mark.parametrize("name", REASONS)
 def test_the_reason_names(name: str):
     facts, text = REASONS[name]
-    assert text in finding(entry([]), facts, NOW, 0).why
+    assert text in evaluate_evidence(entry([]), facts, NOW, 0).why
 
 
 DONE = RunLog("done", ActionResult({"status": "Success"}))
@@ -208,10 +208,10 @@ LOGS: dict[str, tuple[list[RunLog], Risk, tuple[str, str] | None]] = {
 @pytest.mark.parametrize("name", LOGS)
 def test_the_logs_of_runs_prove(name: str):
     logs, risk, expected = LOGS[name]
-    found = logged(logs, risk.label)
+    found = evaluate_run_logs(logs, risk.label)
     assert (None if found is None else (found.state, found.run)) == expected
 
 
 def test_an_undocumented_error_in_a_log_proves_nothing():
     log = RunLog("odd", ActionResult({"status": "Error", "message": "no", "type": "99999"}))
-    assert logged([log], Risk.IRREVERSIBLE.label) is None
+    assert evaluate_run_logs([log], Risk.IRREVERSIBLE.label) is None

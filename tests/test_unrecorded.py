@@ -197,7 +197,7 @@ async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, era, monkey
 
 
 async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era, monkeypatch):
-    real = pagination.first_page
+    real = pagination.make_first_page
 
     def failing(result, *more):
         if result is not None:
@@ -207,7 +207,7 @@ async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era
     async with connect(sandbox, era) as client:
         await client.list_tools()
         with monkeypatch.context() as patched:
-            patched.setattr(pagination, "first_page", failing)
+            patched.setattr(pagination, "make_first_page", failing)
             answer = await call(client, REFUND, transaction_id=101, confirm=True)
         assert answer.result is None
         assert answer.structured is not None

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.app.membrane_factory import way
-from kartra_mcp.calls.dispatcher import Tools
+from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.calls.gateway import Gateway
-from kartra_mcp.calls.result_store import Kept
+from kartra_mcp.calls.result_store import ResultStore
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import ToolSearch
@@ -26,7 +26,7 @@ from kartra_mcp.server.resource_reader import ResourceReader
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from kartra_mcp.calls.writes import Writes
+    from kartra_mcp.calls.writes import GuardedWrites
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Composed:
     mcp: MCPServer
     membrane: MembraneClient
     state: StateDir
-    tools: Tools
+    tools: ToolDispatcher
 
     async def end(self) -> None:
         """Leave no folder behind and no connection open."""
@@ -62,8 +62,10 @@ def compose(
     gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))
     connecting = ConnectFlow(membrane, account, settings.state_dir)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
-    finder, kept = ToolSearch(exposure), Kept(state)
-    tools = Tools(settings, rules, exposure, finder, account, gateway, connecting, kept, shown)
+    finder, kept = ToolSearch(exposure), ResultStore(state)
+    tools = ToolDispatcher(
+        settings, rules, exposure, finder, account, gateway, connecting, kept, shown
+    )
     reader = ResourceReader(settings, rules, account)
     mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox)
     return Composed(mcp, membrane, state, tools)
@@ -75,19 +77,19 @@ def rules_of(settings: Settings) -> Policy:
     )
 
 
-def _writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> Writes:
+def _writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> GuardedWrites:
     """The writes on this folder's ledger; imported when first needed, not at the start."""
     from kartra_mcp.app.page_launcher import Starter
-    from kartra_mcp.calls.writes import Writes
+    from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.ledger.ledger import Ledger
 
-    return Writes(
+    return GuardedWrites(
         ledger=Ledger(settings.state_dir, clock),
         rules=rules,
         limits=settings.limits,
         actor=settings.actor,
         sandbox=settings.sandbox,
-        outside=settings.out_of_band_approval,
-        flags=settings.cli_flags,
+        out_of_band_approval=settings.out_of_band_approval,
+        cli_flags=settings.cli_flags,
         page=Starter(settings).link,
     )

@@ -9,10 +9,10 @@ from typing import Any
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.calls import pagination, responses
-from kartra_mcp.calls.gateway import Done, Gateway
-from kartra_mcp.calls.responses import Answer
-from kartra_mcp.calls.result_store import Kept
-from kartra_mcp.calls.status import status
+from kartra_mcp.calls.gateway import CallResult, Gateway
+from kartra_mcp.calls.responses import ToolResponse
+from kartra_mcp.calls.result_store import ResultStore
+from kartra_mcp.calls.status import build_status
 from kartra_mcp.catalogue import builtin_tools, catalogue, run_by_name
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
 from kartra_mcp.catalogue.catalogue import EMPTY, ActionTool
@@ -28,14 +28,14 @@ from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, raise_for_verdict
 from kartra_mcp.settings import Settings
 
-FOUND = 10
+MAX_SEARCH_RESULTS = 10
 LINE = 120
 NOT_KEPT = "The rest cannot be read: too large to be kept, or the state folder is not writable."
 NOT_SHOWN = "It was done, but what Kartra answered could not be shown."
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ToolDispatcher:
     """The tools that a client may list and call, under the person's rules.
 
     `program` is the command that runs Membrane, as it may be shown.
@@ -48,10 +48,10 @@ class Tools:
     account: Account
     gateway: Gateway
     connecting: ConnectFlow
-    kept: Kept
+    kept: ResultStore
     program: str
 
-    async def definitions(self) -> list[dict[str, Any]]:
+    async def list_definitions(self) -> list[dict[str, Any]]:
         """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
         if self.exposure.mode == "search":
             self.account.list_in_background()
@@ -60,7 +60,7 @@ class Tools:
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: ClientContext
-    ) -> Answer:
+    ) -> ToolResponse:
         """A success.
 
         Raises:
@@ -70,38 +70,38 @@ class Tools:
         deadline = Deadline.after(self.settings.timeout)
         own = BUILTIN_TOOLS.get(name)
         if own is None:
-            return self._answer(await self._own_name(name, given, deadline, client))
+            return self._make_response(await self._call_action(name, given, deadline, client))
         raise_for_verdict(self.exposure.builtin_hidden_reason(own, self.account.snapshot.catalogue))
         if own is builtin_tools.READ_MORE:
-            return self._read_more(given)
-        return self._answer(await self._own(own, given or {}, deadline, client))
+            return self._run_read_more(given)
+        return self._make_response(await self._call_builtin(own, given or {}, deadline, client))
 
-    async def _own_name(
+    async def _call_action(
         self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
-    ) -> Done:
+    ) -> CallResult:
         def call(entry: ActionTool) -> Call:
             gated = gates.takes_consent_arguments(entry.risk, entry.names, self.rules)
             return catalogue.make_call(entry, given, gated=gated)
 
-        return await self._action(name, call, deadline, client)
+        return await self._execute_action(name, call, deadline, client)
 
-    async def _by_name(
+    async def _call_by_name(
         self, tool: BuiltinTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
-    ) -> Done:
+    ) -> CallResult:
         run = run_by_name.parse_run_request(tool, given)
 
         def call(entry: ActionTool) -> Call:
             return run.call(entry, self.rules)
 
-        return await self._action(run.action, call, deadline, client)
+        return await self._execute_action(run.action, call, deadline, client)
 
-    async def _action(
+    async def _execute_action(
         self,
         name: str,
         call_of: Callable[[ActionTool], Call],
         deadline: Deadline,
         client: ClientContext,
-    ) -> Done:
+    ) -> CallResult:
         entry = await self.account.find_tool(name, deadline)
         raise_for_verdict(self.exposure.hidden_reason(entry))
         call = call_of(entry)
@@ -110,62 +110,68 @@ class Tools:
             now = self.account.require_tool(name)
             return call if now is entry else call_of(now)
 
-        return await self.gateway.run(call, deadline, current, client)
+        return await self.gateway.execute(call, deadline, current, client)
 
-    async def _own(
+    async def _call_builtin(
         self, tool: BuiltinTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
-    ) -> Done:
+    ) -> CallResult:
         does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[ActionResult]]] = {
-            builtin_tools.STATUS.name: self._status,
-            builtin_tools.SEARCH.name: self._search,
-            builtin_tools.DESCRIBE.name: self._describe,
-            builtin_tools.LEDGER.name: self._ledger,
-            builtin_tools.RECONCILE.name: self._reconcile,
+            builtin_tools.STATUS.name: self._run_status,
+            builtin_tools.SEARCH.name: self._run_search,
+            builtin_tools.DESCRIBE.name: self._run_describe,
+            builtin_tools.LEDGER.name: self._run_ledger,
+            builtin_tools.RECONCILE.name: self._run_reconcile,
         }
         if tool.name in does:
-            return Done(await does[tool.name](validate_builtin_arguments(tool, given), deadline))
+            return CallResult(
+                await does[tool.name](validate_builtin_arguments(tool, given), deadline)
+            )
         if tool is builtin_tools.CONNECT:
             validate_builtin_arguments(tool, given)
-            return Done(ActionResult(await self.connecting.connect(deadline, client)))
+            return CallResult(ActionResult(await self.connecting.connect(deadline, client)))
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
-            return await self._by_name(tool, given, deadline, client)
+            return await self._call_by_name(tool, given, deadline, client)
         call = make_raw_call(tool, given, self.rules)
-        return await self.gateway.run(call, deadline, lambda: call, client)
+        return await self.gateway.execute(call, deadline, lambda: call, client)
 
-    async def status(self, deadline: Deadline) -> dict[str, Any]:
+    async def get_status(self, deadline: Deadline) -> dict[str, Any]:
         """What `kartra_status` tells, after asking Membrane again."""
         served = await self.account.refresh_now(deadline)
         state = self.kept.state
-        told = status(served, self.settings, self.program, state.error)
-        return {**told, "ledger": await self.gateway.writes().status()}
+        told = build_status(served, self.settings, self.program, state.error)
+        return {**told, "ledger": await self.gateway.writes().get_status()}
 
-    async def _status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
-        return ActionResult(await self.status(deadline))
+    async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
+        return ActionResult(await self.get_status(deadline))
 
-    async def _ledger(self, given: Mapping[str, Any], _: Deadline) -> ActionResult:
-        return ActionResult({"lines": await self.gateway.writes().recent(given)})
+    async def _run_ledger(self, given: Mapping[str, Any], _: Deadline) -> ActionResult:
+        return ActionResult({"lines": await self.gateway.writes().recent_entries(given)})
 
-    async def _reconcile(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
+    async def _run_reconcile(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         return ActionResult(await self.gateway.reconcile(given["intent"], deadline))
 
-    async def _search(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
+    async def _run_search(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
         intent = given["intent"]
         found = await self.gateway.search(intent, deadline)
         shown = [entry for entry in found if not self.exposure.hidden_reason(entry)]
         if not shown:
-            shown = await self.finder.find(intent, await self.account.catalogue(), FOUND)
-        return ActionResult({"tools": [one_line(entry) for entry in shown[:FOUND]]})
+            shown = await self.finder.find(
+                intent, await self.account.catalogue(), MAX_SEARCH_RESULTS
+            )
+        return ActionResult(
+            {"tools": [search_result(entry) for entry in shown[:MAX_SEARCH_RESULTS]]}
+        )
 
-    async def _describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
+    async def _run_describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.find_tool(run_by_name.require_action(given["action"]), deadline)
         raise_for_verdict(self.exposure.hidden_reason(entry))
         return ActionResult(run_by_name.describe_action(entry, self.rules))
 
-    def _read_more(self, given: Mapping[str, Any] | None) -> Answer:
+    def _run_read_more(self, given: Mapping[str, Any] | None) -> ToolResponse:
         wanted = validate_builtin_arguments(builtin_tools.READ_MORE, given or {})
         result, path = self.kept.read(wanted["result_id"])
-        page = pagination.read_on(
+        page = pagination.read_page(
             result,
             self.settings.result_chars,
             path=wanted.get("path", path),
@@ -173,31 +179,33 @@ class Tools:
             limit=int(wanted["limit"]) if "limit" in wanted else None,
             fields=wanted.get("fields", ()),
         )
-        cut_off = truncated(page, wanted["result_id"]) if page.goes_on else None
-        return responses.success(page.shown, sandbox=self.settings.sandbox, truncated=cut_off)
+        cut_off = truncation_notice(page, wanted["result_id"]) if page.has_more else None
+        return responses.success_response(
+            page.shown, sandbox=self.settings.sandbox, truncated=cut_off
+        )
 
-    def _answer(self, done: Done) -> Answer:
+    def _make_response(self, done: CallResult) -> ToolResponse:
         """The answer to what was done; that a write was done is told whatever Kartra answered."""
         try:
-            return self._shown(done)
+            return self._paginate(done)
         except Exception:
             if done.receipt is None:
                 raise
-            return responses.success(
+            return responses.success_response(
                 None,
                 done.reply.action_run_id,
                 sandbox=self.settings.sandbox,
                 receipt={**done.receipt, "note": NOT_SHOWN},
             )
 
-    def _shown(self, done: Done) -> Answer:
+    def _paginate(self, done: CallResult) -> ToolResponse:
         """The first page of what came of it; a result that was cut is kept to be read on."""
         whole, line = sanitize_and_dump(done.reply.result)
-        page = pagination.first_page(whole, self.settings.result_chars, len(line))
+        page = pagination.make_first_page(whole, self.settings.result_chars, len(line))
         cut_off = None
-        if page.goes_on:
-            cut_off = truncated(page, self.kept.keep(line, page.path))
-        return responses.success(
+        if page.has_more:
+            cut_off = truncation_notice(page, self.kept.save(line, page.path))
+        return responses.success_response(
             page.shown,
             done.reply.action_run_id,
             sandbox=self.settings.sandbox,
@@ -207,13 +215,13 @@ class Tools:
         )
 
 
-def one_line(entry: ActionTool) -> dict[str, str]:
+def search_result(entry: ActionTool) -> dict[str, str]:
     """One result of a search."""
     line = " ".join((entry.action.description or entry.title).split())
     return {"tool": entry.tool, "does": truncate(line, LINE), "risk": entry.risk.label}
 
 
-def truncated(page: pagination.Page, result_id: str) -> dict[str, Any]:
+def truncation_notice(page: pagination.ResultPage, result_id: str) -> dict[str, Any]:
     """What an answer says of a result that goes on."""
     place = {"path": page.path} if page.path else {}
     note = {} if result_id else {"note": NOT_KEPT}

@@ -12,7 +12,7 @@ import anyio
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.calls import retry
-from kartra_mcp.calls.read_commands import ActionRead, how_to_read
+from kartra_mcp.calls.read_commands import ActionRead, plan_read
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
@@ -35,11 +35,11 @@ from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, Verdict, not_allowed_error, read_only
 
 if TYPE_CHECKING:
-    from kartra_mcp.calls.writes import Writes
+    from kartra_mcp.calls.writes import GuardedWrites
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CallResult:
     """What came of a call; a write's has a receipt."""
 
     reply: ActionResult
@@ -53,11 +53,11 @@ class Gateway:
     membrane: MembraneClient
     account: Account
     rules: Policy
-    writes: Callable[[], Writes]
+    writes: Callable[[], GuardedWrites]
 
-    async def run(
+    async def execute(
         self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
-    ) -> Done:
+    ) -> CallResult:
         """What came of a call that may run and was agreed to.
 
         Args:
@@ -70,22 +70,22 @@ class Gateway:
             KartraMCPError: with `executed` as far as is known; for a read it is always no.
             QuestionToReturn: a person is asked first.
         """
-        self.permit(call)
+        self.authorize(call)
         try:
-            connection = await self._connection(call, deadline)
+            connection = await self._pick_connection(call, deadline)
             call = current()
-            self.permit(call)
+            self.authorize(call)
             if call.writes or gates.needs_consent_flow(call, self.rules):
                 return await self._write(call, connection, deadline, client)
-            return Done(await self._tried(call, connection, deadline))
+            return CallResult(await self._call_with_retry(call, connection, deadline))
         except KartraMCPError as problem:
             if not call.writes:
                 problem.executed = Executed.NO
             elif problem.code == "connection_not_ready" and self.account.snapshot.connection:
-                await self.writes().void(self.account.snapshot.connection.id)
+                await self.writes().revoke_confirmations(self.account.snapshot.connection.id)
             raise
 
-    def permit(self, call: Call) -> None:
+    def authorize(self, call: Call) -> None:
         """Raise unless policy lets the call run and, under gate flag, the flag is set."""
         match gates.evaluate_call(call, self.rules):
             case Verdict.READ_ONLY:
@@ -109,15 +109,15 @@ class Gateway:
 
     async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:
         """Kartra's answer to one read command, for facts: by its action, else raw."""
-        how = how_to_read(command, self.account.snapshot.catalogue.entries.values())
+        how = plan_read(command, self.account.snapshot.catalogue.entries.values())
         operation = how.action if isinstance(how, ActionRead) else how
         given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
         call = Call("", "", operation, Risk.READ, frozenset(), (command,), given)
-        return (await self._tried(call, connection, deadline, alone=True)).result
+        return (await self._call_with_retry(call, connection, deadline, alone=True)).result
 
     async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
         """Settle an unknown write by looking in the account; the write is never repeated."""
-        connection = await self._usable(self.account.connection_for_read, deadline)
+        connection = await self._require_usable(self.account.connection_for_read, deadline)
 
         async def read(command: Command) -> Any:
             return await self.read(command, connection, deadline)
@@ -132,7 +132,7 @@ class Gateway:
 
     async def _write(
         self, call: Call, connection: Connection, deadline: Deadline, client: ClientContext
-    ) -> Done:
+    ) -> CallResult:
         patience = ExtendableDeadline(deadline)
 
         async def read(command: Command) -> Any:
@@ -144,10 +144,12 @@ class Gateway:
                 raise
 
         async def run_once(record: Record) -> ActionResult:
-            return await self._tried(call, connection, patience.deadline, record)
+            return await self._call_with_retry(call, connection, patience.deadline, record)
 
-        reply, receipt = await self.writes().run(call, connection, client, patience, read, run_once)
-        return Done(reply, receipt.as_dict())
+        reply, receipt = await self.writes().execute(
+            call, connection, client, patience, read, run_once
+        )
+        return CallResult(reply, receipt.as_dict())
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
         """Ask again: a connection that left READY meanwhile is not a missing fact."""
@@ -159,20 +161,20 @@ class Gateway:
         flagged = gates.resolve_call_gate(call, self.rules) is Gate.FLAG and not call.consent.repeat
         return flagged and not call.consent.confirm
 
-    async def _connection(self, call: Call, deadline: Deadline) -> Connection:
+    async def _pick_connection(self, call: Call, deadline: Deadline) -> Connection:
         wanted = (
             self.account.connection_for_write if call.writes else self.account.connection_for_read
         )
-        return await self._usable(wanted, deadline)
+        return await self._require_usable(wanted, deadline)
 
-    async def _usable(
+    async def _require_usable(
         self, wanted: Callable[[Deadline], Awaitable[Connection]], deadline: Deadline
     ) -> Connection:
         connection = await wanted(deadline)
         require_usable(connection)
         return connection
 
-    async def _tried(
+    async def _call_with_retry(
         self,
         call: Call,
         connection: Connection,
@@ -193,7 +195,7 @@ class Gateway:
         )
         for tries in count():
             try:
-                return await self._once(call, connection, to_do)
+                return await self._call_once(call, connection, to_do)
             except KartraMCPError as problem:
                 wait = retry.retry_delay(problem, call.risk, tries)
                 if wait is None or not deadline.allows_start(call.writes, after=wait):
@@ -201,7 +203,9 @@ class Gateway:
                 await anyio.sleep(wait)
         raise AssertionError  # count() has no end
 
-    async def _once(self, call: Call, connection: Connection, to_do: CallOptions) -> ActionResult:
+    async def _call_once(
+        self, call: Call, connection: Connection, to_do: CallOptions
+    ) -> ActionResult:
         if isinstance(call.operation, Action):
             reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
         else:

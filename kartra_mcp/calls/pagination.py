@@ -21,42 +21,42 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ResultPage:
     """A part of a result. `next_offset` is None on the last page.
 
     `path` is the place that was cut, `total` how many items (or characters) it has in all;
-    `marked` says that a mark stands in the place of an item.
+    `has_placeholder` says that a mark stands in the place of an item.
     """
 
     shown: Any
     path: str = ""
     total: int = 0
     next_offset: int | None = None
-    marked: bool = False
+    has_placeholder: bool = False
 
     @property
-    def goes_on(self) -> bool:
+    def has_more(self) -> bool:
         """Whether there is more to read than is shown."""
-        return self.next_offset is not None or self.marked
+        return self.next_offset is not None or self.has_placeholder
 
 
-def first_page(result: Any, room: int, size: int | None = None) -> Page:
+def make_first_page(result: Any, room: int, size: int | None = None) -> ResultPage:
     """The whole result if its JSON fits in `room` characters, else as many whole items as fit.
 
     What is cut is the largest list of it (else the largest object or text), the rest stays.
     `size` is that of its whole JSON, where it is known already.
     """
     if (len(dump_json(result)) if size is None else size) <= room:
-        return Page(result)
-    path, part = _largest(result)
-    rest = len(dump_json(_with(result, path, _none_of(part))))
+        return ResultPage(result)
+    path, part = _find_largest(result)
+    rest = len(dump_json(_with(result, path, _empty_like(part))))
     if rest >= room - MARK and path:
         return _cut(result, "", room)
     page = _cut(part, path, room - rest)
     return replace(page, shown=_with(result, path, page.shown))
 
 
-def read_on(
+def read_page(
     result: Any,
     room: int,
     *,
@@ -64,15 +64,15 @@ def read_on(
     offset: int,
     limit: int | None = None,
     fields: Sequence[str] = (),
-) -> Page:
+) -> ResultPage:
     """A later page of the place `path`: items from `offset` on, of objects only `fields`."""
-    part = at(result, path)
+    part = resolve_pointer(result, path)
     if fields:
-        part = _only(part, fields)
+        part = _pick_fields(part, fields)
     return _cut(part, path, room, offset, limit)
 
 
-def at(result: Any, path: str) -> Any:
+def resolve_pointer(result: Any, path: str) -> Any:
     """What stands at a place; a lone `/` is taken for the whole where there is no empty name.
 
     Raises:
@@ -80,7 +80,7 @@ def at(result: Any, path: str) -> Any:
     """
     found = result
     root = path == "/" and not (is_object(result) and "" in result)
-    for step in () if root else _steps(path):
+    for step in () if root else _iter_steps(path):
         if is_object(found) and step in found:
             found = found[step]
         elif is_array(found) and _INDEX.fullmatch(step) and int(step) < len(found):
@@ -94,27 +94,27 @@ def at(result: Any, path: str) -> Any:
     return found
 
 
-def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = None) -> Page:
+def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = None) -> ResultPage:
     if is_array(part):
-        taken, marked = _fitting(part, path, room, offset, limit)
-        return _page(taken, path, len(part), offset + len(taken), marked=marked)
+        taken, marked = _take_fitting(part, path, room, offset, limit)
+        return _make_page(taken, path, len(part), offset + len(taken), marked=marked)
     if is_object(part):
         names = list(part)
         values = [part[name] for name in names]
-        taken, marked = _fitting(values, path, room, offset, limit, names)
+        taken, marked = _take_fitting(values, path, room, offset, limit, names)
         shown = dict(zip(names[offset:], taken, strict=False))
-        return _page(shown, path, len(names), offset + len(taken), marked=marked)
+        return _make_page(shown, path, len(names), offset + len(taken), marked=marked)
     if isinstance(part, str):
         end = offset + min(max(room // 2, 1), limit or room)
-        return _page(part[offset:end], path, len(part), end)
-    return Page(part, path, 1)
+        return _make_page(part[offset:end], path, len(part), end)
+    return ResultPage(part, path, 1)
 
 
-def _page(shown: Any, path: str, total: int, end: int, *, marked: bool = False) -> Page:
-    return Page(shown, path, total, end if end < total else None, marked)
+def _make_page(shown: Any, path: str, total: int, end: int, *, marked: bool = False) -> ResultPage:
+    return ResultPage(shown, path, total, end if end < total else None, marked)
 
 
-def _fitting(
+def _take_fitting(
     items: Sequence[Any],
     path: str,
     room: int,
@@ -144,46 +144,46 @@ def _fitting(
 
 
 def _mark(path: str, step: str, size: int) -> dict[str, Any]:
-    return {"too_large_to_show": True, "characters": size, "path": f"{path}/{_escaped(step)}"}
+    return {"too_large_to_show": True, "characters": size, "path": f"{path}/{_escape(step)}"}
 
 
-def _largest(result: Any) -> tuple[str, Any]:
+def _find_largest(result: Any) -> tuple[str, Any]:
     """The place of the largest list; without one the whole."""
-    lists = [(path, part) for path, part in _places(result, "", 6) if is_array(part)]
+    lists = [(path, part) for path, part in _iter_places(result, "", 6) if is_array(part)]
     if not lists:
         return "", result
     return lists[0] if len(lists) == 1 else max(lists, key=lambda found: len(dump_json(found[1])))
 
 
-def _places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+def _iter_places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     yield path, value
     if is_object(value) and depth:
         for name, inner in value.items():
-            yield from _places(inner, f"{path}/{_escaped(name)}", depth - 1)
+            yield from _iter_places(inner, f"{path}/{_escape(name)}", depth - 1)
 
 
 def _with(result: Any, path: str, part: Any) -> Any:
     """The result with another part at a place; nothing that was given is changed."""
-    steps = list(_steps(path))
+    steps = list(_iter_steps(path))
     if not steps:
         return part
-    first, rest = steps[0], "/".join(["", *map(_escaped, steps[1:])])
+    first, rest = steps[0], "/".join(["", *map(_escape, steps[1:])])
     return {**result, first: _with(result[first], rest, part)}
 
 
-def _none_of(part: Any) -> Any:
+def _empty_like(part: Any) -> Any:
     return [] if is_array(part) else {} if is_object(part) else ""
 
 
-def _only(part: Any, fields: Sequence[str]) -> Any:
+def _pick_fields(part: Any, fields: Sequence[str]) -> Any:
     if is_array(part):
-        return [_only(item, fields) for item in part]
+        return [_pick_fields(item, fields) for item in part]
     if is_object(part):
         return {name: part[name] for name in fields if name in part}
     return part
 
 
-def _steps(path: str) -> Iterator[str]:
+def _iter_steps(path: str) -> Iterator[str]:
     if not path:
         return
     if not path.startswith("/"):
@@ -192,5 +192,5 @@ def _steps(path: str) -> Iterator[str]:
         yield step.replace("~1", "/").replace("~0", "~")
 
 
-def _escaped(step: str) -> str:
+def _escape(step: str) -> str:
     return step.replace("~", "~0").replace("/", "~1")

@@ -25,29 +25,29 @@ class ActionRead:
     arguments: Mapping[str, Any]
 
 
-def how_to_read(command: Command, entries: Iterable[ActionTool]) -> ActionRead | RawRequest:
+def plan_read(command: Command, entries: Iterable[ActionTool]) -> ActionRead | RawRequest:
     """The action whose command it is and that has a field for everything given, else raw."""
     for entry in entries:
         if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:
-            given = _fields(entry, {**command.lead, **command.arguments})
+            given = _map_fields(entry, {**command.lead, **command.arguments})
             if given is not None:
                 return ActionRead(entry.action, given)
-    return _raw(command)
+    return _make_raw_request(command)
 
 
-def _fields(entry: ActionTool, given: Mapping[str, Any]) -> dict[str, Any] | None:
+def _map_fields(entry: ActionTool, given: Mapping[str, Any]) -> dict[str, Any] | None:
     """What is given under the action's own names; None where it has no field for something."""
     declared = {normalize_name(name): name for name in entry.portable.declared}
     found: dict[str, Any] = {}
     for name, value in given.items():
-        own = next((declared[a] for a in _aliases(name, value) if a in declared), None)
+        own = next((declared[a] for a in _list_aliases(name, value) if a in declared), None)
         if own is None:
             return None
         found[own] = value
     return arguments.coerce_numbers(entry.portable, found, fields.ID_NAMES, fields.AMOUNT_NAMES)
 
 
-def _aliases(name: str, value: Any) -> list[str]:
+def _list_aliases(name: str, value: Any) -> list[str]:
     """The plain names that a value may go by, its own first; an address never stands as an id."""
     kinds = [names for names in fields.TARGETS.values() if name in names or name == "id"]
     address = "@" in str(value)
@@ -57,7 +57,7 @@ def _aliases(name: str, value: Any) -> list[str]:
     return [normalize_name(name), *others, *([] if address else ["id"])]
 
 
-def _raw(command: Command) -> RawRequest:
+def _make_raw_request(command: Command) -> RawRequest:
     if command.name == "get_lead":
         body: dict[str, Any] = {"get_lead": dict(command.arguments)}
     else:

@@ -18,12 +18,12 @@ from kartra_mcp.kartra.errors import raise_for_error
 from kartra_mcp.kartra.operations import OperationKind, parse_amount
 from kartra_mcp.membrane.responses import RunLog
 
-SETTLED_AFTER = 15 * 60.0
-LOOKS = 2
+LATE_LOOK_DELAY = 15 * 60.0
+REQUIRED_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReconcileFinding:
     """What a look found. `late_look`: nothing was seen, late enough to count."""
 
     state: Literal["succeeded", "failed", "unknown"]
@@ -31,7 +31,9 @@ class Finding:
     late_look: bool = False
 
 
-def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:
+def evaluate_evidence(
+    entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
+) -> ReconcileFinding:
     """The finding of one more look.
 
     Args:
@@ -43,19 +45,21 @@ def finding(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int)
     kept: Mapping[str, Any] = entry.get("facts") or {}
     seen: Sequence[str] | None = kept.get("seen")
     if facts.missing:
-        return Finding("unknown", f"Not everything could be read: {facts.missing[0]}.")
+        return ReconcileFinding("unknown", f"Not everything could be read: {facts.missing[0]}.")
     if seen is None and (
         facts.already_done or (facts.act is OperationKind.REFUND and facts.evidence)
     ):
-        return Finding("unknown", "Nothing was read before it ran, so nothing can be compared.")
-    proof = _proof(facts, seen or (), _moved(entry))
+        return ReconcileFinding(
+            "unknown", "Nothing was read before it ran, so nothing can be compared."
+        )
+    proof = _find_proof(facts, seen or (), _amount_moved(entry))
     if proof is not None:
         return proof
-    return _nothing_seen(entry, facts, now, late_looks)
+    return _evaluate_absence(entry, facts, now, late_looks)
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class RunLogProof:
     """What Membrane's own log of a run proves, by the rules for an answer."""
 
     state: Literal["succeeded", "failed"]
@@ -63,24 +67,26 @@ class Logged:
     run: str
 
 
-def logged(logs: Sequence[RunLog], risk: str) -> Logged | None:
+def evaluate_run_logs(logs: Sequence[RunLog], risk: str) -> RunLogProof | None:
     """What the logs of one write's runs prove together; None where nothing.
 
     That a run has no log proves nothing. So only what is never tried again is known as not done
     by the one log that says so; of anything else a later run may have left none.
     """
-    told = [(log, _executed(log)) for log in logs]
+    told = [(log, _get_executed(log)) for log in logs]
     done = next((log for log, executed in told if executed is Executed.YES), None)
     if done:
-        return Logged("succeeded", "Membrane's own log of the run says that it was done.", done.id)
+        return RunLogProof(
+            "succeeded", "Membrane's own log of the run says that it was done.", done.id
+        )
     refused = [log for log, executed in told if executed is Executed.NO]
     if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.label:
         why = "Membrane's own log of the run says that it was turned away."
-        return Logged("failed", why, refused[0].id)
+        return RunLogProof("failed", why, refused[0].id)
     return None
 
 
-def _executed(log: RunLog) -> Executed:
+def _get_executed(log: RunLog) -> Executed:
     if log.reply is None:
         return log.error.executed if log.error else Executed.UNKNOWN
     try:
@@ -90,38 +96,48 @@ def _executed(log: RunLog) -> Executed:
     return Executed.YES
 
 
-def _nothing_seen(entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int) -> Finding:
+def _evaluate_absence(
+    entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
+) -> ReconcileFinding:
     """Nothing new is there; whether that proves that nothing was done."""
-    if not _fully_read(facts):
-        return Finding("unknown", "What was read does not tell how it stands.")
-    if now - float(entry.get("at") or now) < SETTLED_AFTER:
-        return Finding("unknown", "Nothing is to be seen yet; Kartra applies some writes later.")
-    if late_looks + 1 < LOOKS:
-        return Finding("unknown", "Nothing is to be seen; one more look decides.", late_look=True)
-    return Finding("failed", "Nothing was seen in two looks, 15 minutes and more after it.")
+    if not _is_fully_read(facts):
+        return ReconcileFinding("unknown", "What was read does not tell how it stands.")
+    if now - float(entry.get("at") or now) < LATE_LOOK_DELAY:
+        return ReconcileFinding(
+            "unknown", "Nothing is to be seen yet; Kartra applies some writes later."
+        )
+    if late_looks + 1 < REQUIRED_LOOKS:
+        return ReconcileFinding(
+            "unknown", "Nothing is to be seen; one more look decides.", late_look=True
+        )
+    return ReconcileFinding(
+        "failed", "Nothing was seen in two looks, 15 minutes and more after it."
+    )
 
 
-def _proof(facts: Facts, seen: Sequence[str], moved: Decimal | None) -> Finding | None:
+def _find_proof(
+    facts: Facts, seen: Sequence[str], moved: Decimal | None
+) -> ReconcileFinding | None:
     """What is new since the preview; None where nothing is."""
     new = [row for row in facts.evidence if row not in seen]
     if facts.act is OperationKind.CANCELLATION and facts.already_done and new:
-        return Finding("succeeded", f"The subscription's status changed to {new[0]}.")
+        return ReconcileFinding("succeeded", f"The subscription's status changed to {new[0]}.")
     if facts.act is not OperationKind.REFUND or not new:
         return None
     ours = [row for row in new if moved is None or parse_amount(row.rpartition(" ")[2]) == moved]
     if not ours:
-        return Finding("unknown", f"There is a new refund of another sum: {new[0]}.")
-    return Finding("succeeded", f"There is a refund that was not there before: {ours[0]}.")
+        return ReconcileFinding("unknown", f"There is a new refund of another sum: {new[0]}.")
+    return ReconcileFinding("succeeded", f"There is a refund that was not there before: {ours[0]}.")
 
 
-def _fully_read(facts: Facts) -> bool:
+def _is_fully_read(facts: Facts) -> bool:
     """Nothing is settled as not done without having seen how it stands."""
     if facts.act is OperationKind.REFUND:
         return facts.remaining is not None
     return bool(facts.shown.get("status"))
 
 
-def _moved(entry: Mapping[str, Any]) -> Decimal | None:
+def _amount_moved(entry: Mapping[str, Any]) -> Decimal | None:
     found = entry.get("known_amount") or entry.get("amount")
     return None if found is None else parse_amount(found)
 

@@ -15,28 +15,28 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.state_dir import StateDir
 
-FOR_SECONDS = 15 * 60
-IN_ALL = 50 * 1024 * 1024
+TTL = 15 * 60
+MAX_TOTAL_BYTES = 50 * 1024 * 1024
 _ID_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ResultStore:
     """The results on disk: 15 minutes each, 50 MB in all, the oldest going first."""
 
     state: StateDir
     _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
 
-    def keep(self, text: str, path: str) -> str:
+    def save(self, text: str, path: str) -> str:
         """Keep a result's JSON and the place that was cut; its id, or "" where it cannot be.
 
         What is larger than the bound is not kept: it would be the first to go.
         """
         identity = secrets.token_urlsafe(_ID_BYTES)
         kept = f'{{"path":{json.dumps(path)},"result":{text}}}'
-        if len(kept.encode()) > IN_ALL:
+        if len(kept.encode()) > MAX_TOTAL_BYTES:
             return ""
-        written = self.state.write_text(_file(identity), kept)
+        written = self.state.write_text(_file_name(identity), kept)
         self._tidy()
         return identity if written else ""
 
@@ -46,7 +46,7 @@ class Kept:
         Raises:
             Refused: `result_expired`.
         """
-        found = self._fresh(identity)
+        found = self._load_fresh(identity)
         if found is None:
             raise RefusedError(
                 "result_expired",
@@ -55,22 +55,22 @@ class Kept:
             )
         return found["result"], str(found["path"])
 
-    def _fresh(self, identity: str) -> dict[str, Any] | None:
+    def _load_fresh(self, identity: str) -> dict[str, Any] | None:
         if not _is_id(identity):
             return None
-        file = self.state.folder / _file(identity)
+        file = self.state.folder / _file_name(identity)
         try:
             written_at = file.stat().st_mtime
-            if time.time() - written_at > FOR_SECONDS:
+            if time.time() - written_at > TTL:
                 self._newest.clear()
                 file.unlink(missing_ok=True)
                 return None
-            found = self._parsed(file, written_at)
+            found = self._parse_cached(file, written_at)
         except (OSError, ValueError):
             return None
         return found if is_object(found) and "result" in found and "path" in found else None
 
-    def _parsed(self, file: Path, written_at: float) -> Any:
+    def _parse_cached(self, file: Path, written_at: float) -> Any:
         """Parsed once while it is being read on: a large one takes a while."""
         key = (file.name, written_at)
         if key not in self._newest:
@@ -80,16 +80,16 @@ class Kept:
 
     def _tidy(self) -> None:
         """Remove what is old, and the oldest beyond the bound."""
-        files = sorted(_files(self.state.folder), key=lambda found: found[1], reverse=True)
+        files = sorted(_list_files(self.state.folder), key=lambda found: found[1], reverse=True)
         total = 0
         for file, at, size in files:
             total += size
-            if total > IN_ALL or time.time() - at > FOR_SECONDS:
+            if total > MAX_TOTAL_BYTES or time.time() - at > TTL:
                 with suppress(OSError):
                     file.unlink()
 
 
-def _files(folder: Path) -> list[tuple[Path, float, int]]:
+def _list_files(folder: Path) -> list[tuple[Path, float, int]]:
     found: list[tuple[Path, float, int]] = []
     for file in folder.glob("result-*.json"):
         with suppress(OSError):
@@ -98,7 +98,7 @@ def _files(folder: Path) -> list[tuple[Path, float, int]]:
     return found
 
 
-def _file(identity: str) -> str:
+def _file_name(identity: str) -> str:
     return f"result-{identity}.json"
 
 

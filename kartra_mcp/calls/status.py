@@ -14,7 +14,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.settings import Settings
 
 
-def status(
+def build_status(
     served: AccountSnapshot, settings: Settings, program: str, state_problem: str
 ) -> dict[str, Any]:
     """The whole answer.
@@ -26,15 +26,18 @@ def status(
         state_problem: why the state folder cannot be written, or "".
     """
     over = settings.ignored_api_notice
-    problems = [*_problems(served), *([{"message": over[0], "remedy": over[1]}] if over else [])]
+    problems = [
+        *_list_problems(served),
+        *([{"message": over[0], "remedy": over[1]}] if over else []),
+    ]
     return {
         "account": "SANDBOX" if settings.sandbox else "real",
         "server": f"kartra-mcp {__version__}",
-        "program": _program(served, settings, program),
-        "login": _login(served),
+        "program": _program_status(served, settings, program),
+        "login": _login_status(served),
         "connection": connection_summary(served.connection) if served.connection else None,
-        "actions": _actions(served),
-        "rules": _rules(settings),
+        "actions": _actions_status(served),
+        "rules": _rules_status(settings),
         "settings_not_usable": [str(problem) for problem in settings.errors],
         "state_folder": str(settings.state_dir),
         "problems": [*problems, *([{"message": state_problem}] if state_problem else [])],
@@ -42,7 +45,7 @@ def status(
     }
 
 
-def _program(served: AccountSnapshot, settings: Settings, program: str) -> dict[str, Any]:
+def _program_status(served: AccountSnapshot, settings: Settings, program: str) -> dict[str, Any]:
     """What carries the calls; and why credentials for the API, where some are set, are not used."""
     found = served.program
     known = {True: "yes", False: "no", None: "not yet"}[found.is_membrane if found else None]
@@ -56,7 +59,7 @@ def _program(served: AccountSnapshot, settings: Settings, program: str) -> dict[
     }
 
 
-def _login(served: AccountSnapshot) -> str:
+def _login_status(served: AccountSnapshot) -> str:
     if served.error and served.error.code == "not_logged_in":
         return "no"
     if served.confirmed_at is not None:
@@ -64,7 +67,7 @@ def _login(served: AccountSnapshot) -> str:
     return {True: "yes", False: "no", None: "unknown"}[served.login]
 
 
-def _actions(served: AccountSnapshot) -> dict[str, Any]:
+def _actions_status(served: AccountSnapshot) -> dict[str, Any]:
     listed = served.fetched_at > 0
     age = max(0, round(time.time() - served.fetched_at)) if listed else None
     return {
@@ -76,12 +79,14 @@ def _actions(served: AccountSnapshot) -> dict[str, Any]:
     }
 
 
-def _rules(settings: Settings) -> dict[str, Any]:
+def _rules_status(settings: Settings) -> dict[str, Any]:
     return {
         "gates": {risk.label: str(gate) for risk, gate in settings.gates.items()},
         "tools": {pattern: str(gate) for pattern, gate in settings.tool_gates},
         "gates_of_tools": {name: str(gate) for name, gate in settings.tool_gates},
-        "limits": {name: _text(value) for name, value in asdict(settings.limits).items()},
+        "limits": {
+            name: _text_of_decimal(value) for name, value in asdict(settings.limits).items()
+        },
         "approval": "outside" if settings.out_of_band_approval else "client",
         "read_only": settings.read_only,
         "allow": list(settings.allow) or "all",
@@ -89,12 +94,17 @@ def _rules(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> Any:
+def _text_of_decimal(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def _problems(served: AccountSnapshot) -> list[dict[str, Any]]:
-    problems = (served.error, _unusable(served), _unconfirmed(served), _lost(served))
+def _list_problems(served: AccountSnapshot) -> list[dict[str, Any]]:
+    problems = (
+        served.error,
+        _unusable_connection_error(served),
+        _unconfirmed_error(served),
+        _partial_list_error(served),
+    )
     found = [problem for problem in problems if problem]
     program = served.program
     if served.error is None and program and not program.is_membrane:
@@ -105,10 +115,10 @@ def _problems(served: AccountSnapshot) -> list[dict[str, Any]]:
                 "Set KARTRA_MCP_MEMBRANE to the full path of Membrane's program.",
             )
         )
-    return [_shown(problem) for problem in found]
+    return [_error_summary(problem) for problem in found]
 
 
-def _unconfirmed(served: AccountSnapshot) -> KartraMCPError | None:
+def _unconfirmed_error(served: AccountSnapshot) -> KartraMCPError | None:
     if served.confirmed_at is not None or served.error:
         return None
     return RefusedError(
@@ -118,7 +128,7 @@ def _unconfirmed(served: AccountSnapshot) -> KartraMCPError | None:
     )
 
 
-def _lost(served: AccountSnapshot) -> KartraMCPError | None:
+def _partial_list_error(served: AccountSnapshot) -> KartraMCPError | None:
     if not served.partial:
         return None
     return RefusedError(
@@ -128,7 +138,7 @@ def _lost(served: AccountSnapshot) -> KartraMCPError | None:
     )
 
 
-def _unusable(served: AccountSnapshot) -> KartraMCPError | None:
+def _unusable_connection_error(served: AccountSnapshot) -> KartraMCPError | None:
     if served.connection is None:
         return None
     try:
@@ -138,6 +148,6 @@ def _unusable(served: AccountSnapshot) -> KartraMCPError | None:
     return None
 
 
-def _shown(problem: KartraMCPError) -> dict[str, Any]:
+def _error_summary(problem: KartraMCPError) -> dict[str, Any]:
     told = problem.as_dict()
     return {name: told[name] for name in ("code", "message", "remedy", "detail") if name in told}

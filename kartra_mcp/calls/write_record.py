@@ -16,7 +16,7 @@ from kartra_mcp.policy.limits import Limits
 
 
 @dataclass(slots=True)
-class Recorded:
+class WriteRecord:
     """One write's record: begun right before the first start, ended once."""
 
     ledger: Ledger
@@ -34,10 +34,10 @@ class Recorded:
         held = () if sys.platform == "win32" else (self.running.lock_fd,)
         return StartedIntent(self.intent.id, held)
 
-    def started(self) -> None:
+    def mark_started(self) -> None:
         self.has_started = True
 
-    async def end(
+    async def finish(
         self, state: FinalState, executed: Executed, run_id: str | None = None, code: str = ""
     ) -> str:
         """Record the outcome; why that could not be done, or ""."""
@@ -62,9 +62,9 @@ class Recorded:
             self.running.close()
         return ""
 
-    async def lose(self) -> Executed:
+    async def finish_lost(self) -> Executed:
         """It ended without an answer: unknown if it had started, else surely not done."""
         lost = self.has_started
         executed = Executed.UNKNOWN if lost else Executed.NO
-        await self.end("unknown" if lost else "failed", executed, code="internal_error")
+        await self.finish("unknown" if lost else "failed", executed, code="internal_error")
         return executed

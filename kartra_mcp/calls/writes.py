@@ -7,8 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kartra_mcp.calls.reconciliation import WHAT_TO_CHECK, Logged, finding, logged
-from kartra_mcp.calls.write_record import Recorded
+from kartra_mcp.calls.reconciliation import (
+    WHAT_TO_CHECK,
+    RunLogProof,
+    evaluate_evidence,
+    evaluate_run_logs,
+)
+from kartra_mcp.calls.write_record import WriteRecord
 from kartra_mcp.consent.facts import Facts, Read, facts_for_entry
 from kartra_mcp.consent.flow import ConsentFlow, ConsentGrant, ConsentRequest, no_approval_page
 from kartra_mcp.core.deadline import ExtendableDeadline
@@ -48,7 +53,7 @@ KEPT_FACTS = (
 )
 """The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
 
-RunOnce = Callable[[Recorded], Awaitable[ActionResult]]
+RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
 
@@ -67,7 +72,7 @@ class Receipt:
 
 
 @dataclass(slots=True)
-class Writes:
+class GuardedWrites:
     """Every write of this server, on one ledger, under one policy."""
 
     ledger: Ledger
@@ -75,15 +80,15 @@ class Writes:
     limits: Limits
     actor: str
     sandbox: bool = False
-    outside: bool = False
-    flags: str = ""
+    out_of_band_approval: bool = False
+    cli_flags: str = ""
     page: Callable[[float], str] = no_approval_page
     opened: bool = False
-    slowness: dict[str, float] = field(default_factory=dict[str, float])
+    record_latency: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def policy(self) -> dict[str, Any]:
-        return policy_as_dict(self.rules, self.limits, outside=self.outside)
+        return policy_as_dict(self.rules, self.limits, outside=self.out_of_band_approval)
 
     async def open(self) -> None:
         """Once: what died with another process is unknown now, and a looser policy is a line."""
@@ -91,12 +96,12 @@ class Writes:
             await run_in_thread(self._open)
             self.opened = True
 
-    async def void(self, connection: str) -> None:
+    async def revoke_confirmations(self, connection: str) -> None:
         """The connection left READY: what was agreed to on it counts no more."""
         with suppress(KartraMCPError):  # without a ledger no id counts anyway
             await run_in_thread(self.ledger.revoke_all, connection)
 
-    async def status(self) -> dict[str, Any]:
+    async def get_status(self) -> dict[str, Any]:
         """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
         try:
             await self.open()
@@ -112,7 +117,7 @@ class Writes:
             "unknown": [line["intent"] for line in unknown],
         }
 
-    async def recent(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async def recent_entries(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The newest lines, for a model: what was done and what is unknown."""
         await self.open()
         await run_in_thread(self.ledger.mark_orphans_unknown)
@@ -120,11 +125,11 @@ class Writes:
         filters = Filters(
             tool=wanted.get("tool"),
             state=wanted.get("state"),
-            target=self._unnamed(wanted["target"]) if "target" in wanted else None,
+            target=self._mask_target(wanted["target"]) if "target" in wanted else None,
             lead_hash=await run_in_thread(self.ledger.lead_hash, lead) if lead else None,
         )
         lines = await run_in_thread(self.ledger.list_recent, wanted.get("count", 20), filters)
-        return [_for_a_model(line) for line in lines]
+        return [_model_view(line) for line in lines]
 
     async def reconcile(
         self, intent_id: str, connection: Connection, read: Read, run_logs: ReadRunLogs
@@ -140,16 +145,16 @@ class Writes:
         )  # before the look, so that it counts
         entry = await run_in_thread(self.ledger.get, intent_id)
         if entry is None or entry["state"] != "unknown":
-            raise _not_unknown(entry)
+            raise _not_unknown_error(entry)
         if entry["connection"] != connection.id:
-            raise _other_connection()
-        proof = logged(await run_logs(float(entry["at"])), str(entry["risk"]))
+            raise _other_connection_error()
+        proof = evaluate_run_logs(await run_logs(float(entry["at"])), str(entry["risk"]))
         if proof:
-            return await self._settled_by_log(intent_id, proof)
+            return await self._settle_by_log(intent_id, proof)
         now = await run_in_thread(self.ledger.current_time)
         facts = await facts_for_entry(str(entry["operation"]), entry, read)
         looks = await run_in_thread(self.ledger.late_look_count, intent_id)
-        found = finding(entry, facts, now, looks)
+        found = evaluate_evidence(entry, facts, now, looks)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
         if found.state != "unknown":
             await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)
@@ -158,12 +163,12 @@ class Writes:
         told = {"intent": intent_id, "state": found.state, "why": found.why}
         return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
 
-    async def _settled_by_log(self, intent_id: str, proof: Logged) -> dict[str, Any]:
+    async def _settle_by_log(self, intent_id: str, proof: RunLogProof) -> dict[str, Any]:
         seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
         await run_in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
         return {"intent": intent_id, "state": proof.state, **seen}
 
-    async def run(
+    async def execute(
         self,
         call: Call,
         connection: Connection,
@@ -180,45 +185,59 @@ class Writes:
         """
         await self.open()
         if operations.requires_target(call) and not operations.is_unambiguous(call):
-            raise _no_target()
-        binding = self._binding(call, connection)
-        draft = self._draft(call, connection, client)
+            raise _no_target_error()
+        binding = self._make_binding(call, connection)
+        draft = self._make_draft(call, connection, client)
         asked = ConsentRequest(
-            call, await self._gate(call), binding, read, client, draft, self.limits, patience
+            call,
+            await self._resolve_gate(call),
+            binding,
+            read,
+            client,
+            draft,
+            self.limits,
+            patience,
         )
         consent = ConsentFlow(
-            self.ledger, self.sandbox, self.outside, self.flags, self.page, self.slowness
+            self.ledger,
+            self.sandbox,
+            self.out_of_band_approval,
+            self.cli_flags,
+            self.page,
+            self.record_latency,
         )
         agreement = await consent.obtain(asked)
-        intent = self._intent(draft, agreement)
-        recorded = Recorded(self.ledger, intent, self.limits, binding)
-        return await self._recorded(recorded, run_once, call)
+        intent = self._make_intent(draft, agreement)
+        recorded = WriteRecord(self.ledger, intent, self.limits, binding)
+        return await self._run_recorded(recorded, run_once, call)
 
-    async def _recorded(
-        self, recorded: Recorded, run_once: RunOnce, call: Call
+    async def _run_recorded(
+        self, recorded: WriteRecord, run_once: RunOnce, call: Call
     ) -> tuple[ActionResult, Receipt]:
         try:
             reply = await run_once(recorded)
         except KartraMCPError as problem:
-            await recorded.end(_ending(problem), problem.executed, code=problem.code)
-            raise _settled_by(problem, recorded) from None
+            await recorded.finish(_final_state(problem), problem.executed, code=problem.code)
+            raise _add_settlement_hint(problem, recorded) from None
         except Exception as slip:
-            raise _settled_by(internal_error(await recorded.lose()), recorded) from slip
+            raise _add_settlement_hint(
+                internal_error(await recorded.finish_lost()), recorded
+            ) from slip
         except BaseException:  # a cancellation
-            await recorded.lose()
+            await recorded.finish_lost()
             raise
-        missed = await recorded.end("succeeded", Executed.YES, reply.action_run_id)
-        return reply, _receipt(recorded.intent, call, missed)
+        missed = await recorded.finish("succeeded", Executed.YES, reply.action_run_id)
+        return reply, _make_receipt(recorded.intent, call, missed)
 
-    async def _gate(self, call: Call) -> Gate:
+    async def _resolve_gate(self, call: Call) -> Gate:
         gate = policy.resolve_call_gate(call, self.rules)
-        mails = _mails(call)
+        mails = _count_email_commands(call)
         if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
         over = await run_in_thread(self.ledger.emails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
-    def _binding(self, call: Call, connection: Connection) -> Binding:
+    def _make_binding(self, call: Call, connection: Connection) -> Binding:
         operation = call.operation
         is_action = isinstance(operation, Action)
         return Binding(
@@ -231,14 +250,14 @@ class Writes:
             policy=policy_digest(self.policy),
         )
 
-    def _draft(
+    def _make_draft(
         self, call: Call, connection: Connection, client: ClientContext
     ) -> Callable[[Facts | None], Intent]:
         given = operations.find_amount(call)
 
         def draft(facts: Facts | None) -> Intent:
             target = (facts.target if facts else None) or operations.find_target(call)
-            email = facts.lead if facts and facts.lead else _email(call)
+            email = facts.lead if facts and facts.lead else _find_email(call)
             return Intent(
                 id=make_intent_id(),
                 tool=call.tool,
@@ -246,31 +265,33 @@ class Writes:
                 risk=call.risk,
                 connection=connection.id,
                 target_kind=target.kind if target else "",
-                target=self._unnamed(target.id) if target else None,
+                target=self._mask_target(target.id) if target else None,
                 amount=given,
                 remainder=facts.remaining if facts else None,
                 known_amount=facts.amount_moved if facts else given,
                 arguments_digest=operations.digest_arguments(call),
                 fresh=facts is not None,
                 repeat=call.consent.repeat,
-                mail=_mails(call),
+                mail=_count_email_commands(call),
                 actor=self.actor,
                 client=client.name,
-                facts=_kept(facts),
+                facts=_stored_facts(facts),
                 lead=mask_email(email) if email else "",
                 lead_hash=self.ledger.lead_hash(email) if email else "",
-                undo=_undo(call),
+                undo=_describe_undo(call),
             )
 
         return draft
 
-    def _unnamed(self, target: str) -> str:
+    def _mask_target(self, target: str) -> str:
         """A target as the ledger keeps it: of an address, the mask and its keyed hash."""
         if "@" not in target:
             return target
         return f"{mask_email(target)} {self.ledger.lead_hash(target)[:16]}"
 
-    def _intent(self, draft: Callable[[Facts | None], Intent], agreement: ConsentGrant) -> Intent:
+    def _make_intent(
+        self, draft: Callable[[Facts | None], Intent], agreement: ConsentGrant
+    ) -> Intent:
         """The intent as it is recorded: with its consent."""
         return replace(
             draft(agreement.facts),
@@ -312,12 +333,12 @@ SHOWN_TO_A_MODEL = (
 )
 
 
-def _for_a_model(line: Mapping[str, Any]) -> dict[str, Any]:
+def _model_view(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line without digests, and without what is not there."""
     return {name: line[name] for name in SHOWN_TO_A_MODEL if line.get(name) not in (None, "")}
 
 
-def _settled_by(problem: KartraMCPError, recorded: Recorded) -> KartraMCPError:
+def _add_settlement_hint(problem: KartraMCPError, recorded: WriteRecord) -> KartraMCPError:
     """An error after which it is unknown says what looks, and under which name it stands."""
     if problem.executed is Executed.UNKNOWN and recorded.running is not None:
         intent = recorded.intent.id
@@ -325,7 +346,7 @@ def _settled_by(problem: KartraMCPError, recorded: Recorded) -> KartraMCPError:
     return problem
 
 
-def _ending(problem: KartraMCPError) -> FinalState:
+def _final_state(problem: KartraMCPError) -> FinalState:
     if problem.executed is Executed.UNKNOWN:
         return "unknown"
     if problem.executed is Executed.YES:
@@ -333,7 +354,7 @@ def _ending(problem: KartraMCPError) -> FinalState:
     return "refused" if isinstance(problem, RefusedError) else "failed"
 
 
-def _receipt(intent: Intent, call: Call, missed: str) -> Receipt:
+def _make_receipt(intent: Intent, call: Call, missed: str) -> Receipt:
     what = operations.operation_kind(call).value if call.risk is Risk.IRREVERSIBLE else call.title
     target = f" of {intent.target_kind} {intent.target}" if intent.target else ""
     moved = intent.known_amount or intent.amount
@@ -342,17 +363,17 @@ def _receipt(intent: Intent, call: Call, missed: str) -> Receipt:
     return Receipt(intent.id, f"{what}{target}{amount}", intent.undo or "not known", note)
 
 
-def _undo(call: Call) -> str:
+def _describe_undo(call: Call) -> str:
     rows = [COMMANDS[command.name].undo for command in call.commands if command.name in COMMANDS]
     return "; ".join(row for row in rows if row)
 
 
-def _mails(call: Call) -> int:
+def _count_email_commands(call: Call) -> int:
     """How many of its commands can start mail."""
     return sum(COMMANDS[c.name].may_send_email for c in call.commands if c.name in COMMANDS)
 
 
-def _kept(facts: Facts | None) -> dict[str, Any]:
+def _stored_facts(facts: Facts | None) -> dict[str, Any]:
     if facts is None:
         return {}
     kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
@@ -360,12 +381,12 @@ def _kept(facts: Facts | None) -> dict[str, Any]:
     return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
 
 
-def _email(call: Call) -> str:
+def _find_email(call: Call) -> str:
     found = fields.find_values(operations.call_arguments(call), frozenset({"email", "leademail"}))
     return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
 
 
-def _not_unknown(entry: Mapping[str, Any] | None) -> RefusedError:
+def _not_unknown_error(entry: Mapping[str, Any] | None) -> RefusedError:
     what = f"is {entry['state']!r}, not unknown" if entry else "is not in the ledger"
     return RefusedError(
         "invalid_arguments",
@@ -374,7 +395,7 @@ def _not_unknown(entry: Mapping[str, Any] | None) -> RefusedError:
     )
 
 
-def _other_connection() -> RefusedError:
+def _other_connection_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         "This intent belongs to another connection than the one being served.",
@@ -382,7 +403,7 @@ def _other_connection() -> RefusedError:
     )
 
 
-def _no_target() -> RefusedError:
+def _no_target_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         "What this acts on cannot be found in the arguments, or it or the amount is named in two "

@@ -191,7 +191,7 @@ class CliClient:
         def on_start() -> None:
             started.append(True)
             if to_do.write_record:
-                to_do.write_record.started()
+                to_do.write_record.mark_started()
 
         with self._unfinished.track(to_do.shielded):
             try:

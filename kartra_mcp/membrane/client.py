@@ -88,7 +88,7 @@ class Record(Protocol):
         """Record the intent, before the write is started."""
         ...
 
-    def started(self) -> None:
+    def mark_started(self) -> None:
         """Record that from now on something may have been executed."""
         ...
 

@@ -280,7 +280,7 @@ class _SendState:
     def begin(self) -> None:
         self.has_begun = True
         if self.to_do.write_record:
-            self.to_do.write_record.started()
+            self.to_do.write_record.mark_started()
 
 
 def _reconnect_requests(connection: str) -> tuple[ApiRequest, ApiRequest]:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from kartra_mcp import __version__
 from kartra_mcp.account.account import Account
 from kartra_mcp.calls import responses
-from kartra_mcp.calls.dispatcher import Tools
+from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.elicitation import ClientContext, InputRequired
 from kartra_mcp.core.errors import KartraMCPError, describe_exception, internal_error
@@ -46,7 +46,7 @@ class MCPServer:
     """The tools as an MCP server of every protocol revision that the SDK knows."""
 
     def __init__(
-        self, tools: Tools, account: Account, reader: ResourceReader, *, sandbox: bool
+        self, tools: ToolDispatcher, account: Account, reader: ResourceReader, *, sandbox: bool
     ) -> None:
         self._tools = tools
         self._reader = reader
@@ -88,7 +88,7 @@ class MCPServer:
         self, ctx: Context, _: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         self._remember(ctx)
-        found = [self._tool(definition) for definition in await self._tools.definitions()]
+        found = [self._tool(definition) for definition in await self._tools.list_definitions()]
         return types.ListToolsResult(tools=[tool for tool in found if tool])
 
     async def _call_tool(
@@ -121,7 +121,7 @@ class MCPServer:
         return types.ReadResourceResult(contents=[content])
 
     def _failure(self, problem: KartraMCPError) -> dict[str, Any]:
-        return _result(responses.failure(problem, sandbox=self._sandbox), isError=True)
+        return _result(responses.error_text(problem, sandbox=self._sandbox), isError=True)
 
     def _remember(self, ctx: Context) -> None:
         if ctx.protocol_version != NEW_ERA:

@@ -40,7 +40,7 @@ class Beyond:
         async with self._turn:
             if self._told is None or time.monotonic() - self._told_at > KEPT:
                 made = await self._composed()
-                self._told = await made.tools.status(self._deadline())
+                self._told = await made.tools.get_status(self._deadline())
                 self._told_at = time.monotonic()
             return self._told
 

@@ -1,8 +1,9 @@
 """The suite's tools that the shipped server can serve: only what they do is theirs.
 
-`FixtureTools` takes the place of `Tools` in the composed server. Listing, the check of arguments,
-success and failure as text and structure, questions in both eras, progress and the notice of a
-changed list are the shipped code; a name that is not in the table goes to the shipped tools.
+`FixtureTools` takes the place of `ToolDispatcher` in the composed server. Listing, the check of
+arguments, success and failure as text and structure, questions in both eras, progress and the
+notice of a changed list are the shipped code; a name that is not in the table goes to the shipped
+tools.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import anyio
 
 from kartra_mcp.calls import responses
-from kartra_mcp.calls.dispatcher import Tools
+from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.catalogue.builtin_tools import BuiltinTool
 from kartra_mcp.catalogue.catalogue import EMPTY
 from kartra_mcp.catalogue.definitions import builtin_definition, validate_builtin_arguments
@@ -62,31 +63,31 @@ class FormQuestion(FormElicitation):
         return self.__dict__["form"]
 
 
-class FixtureTools(Tools):
+class FixtureTools(ToolDispatcher):
     """The shipped tools, and the suite's beside them; `also` are listed and answered elsewhere."""
 
     also: tuple[BuiltinTool, ...]
 
     @classmethod
-    def around(cls, shipped: Tools, also: tuple[BuiltinTool, ...]) -> FixtureTools:
-        made = cls(*(getattr(shipped, field.name) for field in fields(Tools)))
+    def around(cls, shipped: ToolDispatcher, also: tuple[BuiltinTool, ...]) -> FixtureTools:
+        made = cls(*(getattr(shipped, field.name) for field in fields(ToolDispatcher)))
         object.__setattr__(made, "also", also)
         return made
 
-    async def definitions(self) -> list[dict[str, Any]]:
+    async def list_definitions(self) -> list[dict[str, Any]]:
         rows = [fixture.tool for fixture in FIXTURES.values()]
         added = [builtin_definition(row, self.rules) for row in (*rows, *self.also)]
-        return [*await super().definitions(), *added]
+        return [*await super().list_definitions(), *added]
 
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: ClientContext
-    ) -> responses.Answer:
+    ) -> responses.ToolResponse:
         fixture = FIXTURES.get(name)
         if fixture is None:
             return await super().call(name, given, client)
         arguments = validate_builtin_arguments(fixture.tool, given or {})
         result = await fixture.does(Asked(self, name, arguments, client))
-        return responses.success(result, sandbox=self.settings.sandbox)
+        return responses.success_response(result, sandbox=self.settings.sandbox)
 
 
 class FixtureReader(ResourceReader):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.calls.reconciliation import LOOKS, SETTLED_AFTER
+from kartra_mcp.calls.reconciliation import LATE_LOOK_DELAY, REQUIRED_LOOKS
 from kartra_mcp.web.views.formatting import Moment
 from kartra_mcp.web.views.history import can_be_looked_up
 
@@ -24,9 +24,9 @@ class Settling:
 
 
 def told(entry: Mapping[str, Any], looks: int, now: float) -> Settling:
-    late = float(entry["at"]) + SETTLED_AFTER
+    late = float(entry["at"]) + LATE_LOOK_DELAY
     return Settling(
         by_look=can_be_looked_up(entry),
         counts_from=Moment(late) if now < late else None,
-        more=max(LOOKS - looks, 1),
+        more=max(REQUIRED_LOOKS - looks, 1),
     )
