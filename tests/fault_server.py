@@ -107,7 +107,7 @@ def install(fault: Fault) -> None:
     wrap(runner, "run", lambda real: running(fault, real))
     wrap(runner, "_start", lambda real: starting(fault, real))
     wrap(http_transport.HttpTransport, "exchange", lambda real: exchanging(fault, real))
-    wrap(mcp_server.MCPServer, "_answer", lambda real: answering(fault, real))
+    wrap(mcp_server.MCPServer, "_call_dispatcher", lambda real: answering(fault, real))
 
 
 def before(fault: Fault, point: str, real: Any) -> Any:

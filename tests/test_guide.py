@@ -10,7 +10,7 @@ import kartra_mcp
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.kartra.commands import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
-from kartra_mcp.server.guide import areas, guide
+from kartra_mcp.server.guide import list_areas, render_guide
 from kartra_mcp.server.guide_areas import AREAS, Reach
 
 NAMED_BY_THE_SKILL = """
@@ -54,16 +54,16 @@ def test_every_area_is_there_once_and_no_other():
     wanted = [name.strip() for name in re.split(r"·|\n", NAMED_BY_THE_SKILL) if name.strip()]
 
     assert len(wanted) == 110
-    assert sorted(area.name for area in areas()) == sorted(wanted)
+    assert sorted(area.name for area in list_areas()) == sorted(wanted)
 
 
 def test_every_area_is_one_line_of_the_rendered_guide():
-    lines = [line for line in guide().split("\n") if " · **" in line]
+    lines = [line for line in render_guide().split("\n") if " · **" in line]
 
-    assert [line[2:].split(" · ")[0] for line in lines] == [area.name for area in areas()]
+    assert [line[2:].split(" · ")[0] for line in lines] == [area.name for area in list_areas()]
 
 
-@pytest.mark.parametrize("area", areas(), ids=lambda area: area.name)
+@pytest.mark.parametrize("area", list_areas(), ids=lambda area: area.name)
 def test_an_area_says_how_it_is_reached(area):
     named = tools_in(area.how)
 
@@ -80,17 +80,17 @@ def test_an_area_says_how_it_is_reached(area):
 
 
 def test_every_published_action_is_in_the_guide():
-    assert tools_in(guide()) & PUBLISHED == PUBLISHED
-    assert tools_in(guide()) <= TOOLS
+    assert tools_in(render_guide()) & PUBLISHED == PUBLISHED
+    assert tools_in(render_guide()) <= TOOLS
 
 
 def test_every_command_without_an_action_is_in_the_guide():
-    assert set(COMMANDS) - BY_ACTION <= raw_commands(guide())
-    assert raw_commands(guide()) <= set(COMMANDS)
+    assert set(COMMANDS) - BY_ACTION <= raw_commands(render_guide())
+    assert raw_commands(render_guide()) <= set(COMMANDS)
 
 
 def test_it_is_compact_markdown_in_plain_words():
-    text = guide()
+    text = render_guide()
 
     assert len(text) < 10_000
     assert text.startswith("# ")

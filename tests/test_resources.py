@@ -11,15 +11,15 @@ from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Policy
-from kartra_mcp.server.guide import guide
+from kartra_mcp.server.guide import render_guide
 from kartra_mcp.server.resources import (
     CONSENT,
     GATES,
     JSON,
     LIMITS,
-    limits_in,
+    limits_as_dict,
+    list_resource_definitions,
     read_resource,
-    resource_definitions,
 )
 from kartra_mcp.settings import read_settings
 
@@ -48,16 +48,19 @@ def tools(rules=RULES):
 
 
 def test_every_resource_listed_can_be_read_with_its_type():
-    defined = {d["uri"]: d["mimeType"] for d in resource_definitions()}
+    defined = {d["uri"]: d["mimeType"] for d in list_resource_definitions()}
 
     assert list(defined) == ["kartra://guide", "kartra://catalogue", "kartra://policy"]
     for uri, mime in defined.items():
         assert read_resource(uri, CATALOGUE, OWN, RULES, {})[0] == mime
-    assert all(d["name"] and d["title"] and d["description"] for d in resource_definitions())
+    assert all(d["name"] and d["title"] and d["description"] for d in list_resource_definitions())
 
 
 def test_the_guide_is_markdown():
-    assert read_resource("kartra://guide", CATALOGUE, (), RULES, {}) == ("text/markdown", guide())
+    assert read_resource("kartra://guide", CATALOGUE, (), RULES, {}) == (
+        "text/markdown",
+        render_guide(),
+    )
 
 
 def test_the_catalogue_has_every_tool_with_its_action_risk_and_gate():
@@ -141,7 +144,7 @@ def test_a_risk_without_a_gate_and_writes_under_read_only_are_denied_in_the_poli
 def test_limits_are_those_that_the_settings_have_and_nothing_secret():
     said = {"KARTRA_MCP_TIMEOUT": "7", "KARTRA_MCP_CAP_REFUND": "250.50"}
     settings = read_settings({}, {**said, "HOME": "/nowhere", "TOKEN": "canary"})
-    limits = limits_in(settings)
+    limits = limits_as_dict(settings)
 
     assert limits["timeout"] == 7.0
     assert limits["cap_refund"] == "250.50"
@@ -152,7 +155,7 @@ def test_limits_are_those_that_the_settings_have_and_nothing_secret():
     assert limits["max_children"] == settings.max_children
     assert "canary" not in json.dumps(limits)
     assert "environment" not in limits
-    assert "cap_refund" not in limits_in(object())
+    assert "cap_refund" not in limits_as_dict(object())
 
 
 def test_names_from_membrane_are_cleaned():

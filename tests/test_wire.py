@@ -18,7 +18,7 @@ import anyio
 import pytest
 from anyio.abc import Process
 
-from kartra_mcp.server.stdin import text_of
+from kartra_mcp.server.stdin import decode_line
 from tests.waiting import PROMPTLY, gone, until
 
 pytestmark = [
@@ -28,7 +28,7 @@ pytestmark = [
 
 SERVER = '''
 from kartra_mcp.server import stdio as the_wire
-wire = the_wire.claim()
+wire = the_wire.claim_stdio()
 
 import atexit, os, subprocess, sys, threading
 from functools import partial
@@ -462,4 +462,4 @@ async def test_closed_descriptors_at_the_start_are_no_crash(tmp_path: Path, clos
     ],
 )
 def test_half_a_character_does_not_cost_a_request_its_answer(line: str, whole: str):
-    assert text_of(line.encode()) == whole
+    assert decode_line(line.encode()) == whole

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # The first thing that happens: from here on nothing else can write to the client.
         from kartra_mcp.server import stdio
 
-        claimed = stdio.claim()
+        claimed = stdio.claim_stdio()
         sys.exit(serve(claimed, words))
     sys.exit(until_unread(words))
 
@@ -91,7 +91,7 @@ def serves(words: Sequence[str]) -> bool:
     return not asks and (not words or words[0] == "serve" or words[0].startswith("--"))
 
 
-def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
+def serve(claimed: stdio.StdioTransport, words: Sequence[str]) -> int:
     """Serve until the client is gone; wrong usage is told on stderr before anything starts."""
     from kartra_mcp.options import parse_flags
     from kartra_mcp.settings import read_settings
@@ -109,7 +109,7 @@ def serve(claimed: stdio.Wire, words: Sequence[str]) -> int:
     made = compose(read_settings(flags))
     server = made.mcp
     ends = {"on_stop": made.membrane.cancel_all, "on_end": made.end}
-    anyio.run(partial(stdio.serve, claimed, server.server, server.options(), **ends))
+    anyio.run(partial(stdio.serve, claimed, server.server, server.make_options(), **ends))
     return DONE
 
 

@@ -18,23 +18,23 @@ from kartra_mcp.core.elicitation import (
 )
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 
-NEW_ERA = "2026-07-28"
-ADDRESSES_SINCE = "2025-11-25"
+INPUT_REQUIRED_VERSION = "2026-07-28"
+URL_ELICITATION_VERSION = "2025-11-25"
 """The first revision in which a person can be asked to open an address."""
 KEY = "consent"
 
 Context = ServerRequestContext[Any]
 
 
-def client_of(ctx: Context, params: types.CallToolRequestParams) -> ClientContext:
+def client_context(ctx: Context, params: types.CallToolRequestParams) -> ClientContext:
     """Who calls, and how a person can be asked: only what the client declares counts."""
-    newer = ctx.protocol_version == NEW_ERA
+    newer = ctx.protocol_version == INPUT_REQUIRED_VERSION
 
     async def ask(question: FormElicitation) -> ElicitationResponse:
-        return await _elicit(ctx, question)
+        return await _elicit_form(ctx, question)
 
     async def open_(address: UrlElicitation) -> ElicitationResponse:
-        return await _elicit_address(ctx, address)
+        return await _elicit_url(ctx, address)
 
     async def opened(address: UrlElicitation) -> None:
         await ctx.session.send_elicit_complete(address.id, ctx.request_id)
@@ -43,16 +43,16 @@ def client_of(ctx: Context, params: types.CallToolRequestParams) -> ClientContex
         name=_name(ctx),
         supports_forms=_declares_forms(ctx),
         elicit_form=None if newer else ask,
-        response=_answer(params) if newer else None,
+        response=_parse_answer(params) if newer else None,
         request_state=params.request_state if newer else None,
         received_at=time.time(),
-        supports_urls=_declares_addresses(ctx),
+        supports_urls=_declares_urls(ctx),
         elicit_url=None if newer else open_,
         notify_url_complete=None if newer else opened,
     )
 
 
-def input_required(asked: InputRequired) -> types.InputRequiredResult:
+def make_input_required(asked: InputRequired) -> types.InputRequiredResult:
     """The newer era's question: the client asks, then repeats the call with answer and state."""
     question = asked.question
     params = (
@@ -65,7 +65,7 @@ def input_required(asked: InputRequired) -> types.InputRequiredResult:
     )
 
 
-async def _elicit(ctx: Context, question: FormElicitation) -> ElicitationResponse:
+async def _elicit_form(ctx: Context, question: FormElicitation) -> ElicitationResponse:
     """The older era's question, inside the call; a client that cannot show it dismisses it."""
     try:
         result = await ctx.session.elicit_form(
@@ -76,7 +76,7 @@ async def _elicit(ctx: Context, question: FormElicitation) -> ElicitationRespons
     return ElicitationResponse(result.action, result.content or {})
 
 
-async def _elicit_address(ctx: Context, address: UrlElicitation) -> ElicitationResponse:
+async def _elicit_url(ctx: Context, address: UrlElicitation) -> ElicitationResponse:
     """The same for an address; that it is accepted says only that the client opens it."""
     try:
         result = await ctx.session.elicit_url(
@@ -87,7 +87,7 @@ async def _elicit_address(ctx: Context, address: UrlElicitation) -> ElicitationR
     return ElicitationResponse(result.action)
 
 
-def _answer(params: types.CallToolRequestParams) -> ElicitationResponse | None:
+def _parse_answer(params: types.CallToolRequestParams) -> ElicitationResponse | None:
     if not params.input_responses:
         return None
     found = params.input_responses.get(KEY)
@@ -98,17 +98,17 @@ def _answer(params: types.CallToolRequestParams) -> ElicitationResponse | None:
 
 def _declares_forms(ctx: Context) -> bool:
     """`{}` means forms; naming modes, `form` has to be among them."""
-    declared = _declared(ctx)
+    declared = _get_elicitation_capability(ctx)
     return declared is not None and (declared.form is not None or declared.url is None)
 
 
-def _declares_addresses(ctx: Context) -> bool:
-    declared = _declared(ctx)
-    known = ctx.protocol_version >= ADDRESSES_SINCE
+def _declares_urls(ctx: Context) -> bool:
+    declared = _get_elicitation_capability(ctx)
+    known = ctx.protocol_version >= URL_ELICITATION_VERSION
     return known and declared is not None and declared.url is not None
 
 
-def _declared(ctx: Context) -> types.ElicitationCapability | None:
+def _get_elicitation_capability(ctx: Context) -> types.ElicitationCapability | None:
     capabilities = ctx.session.client_capabilities
     return capabilities.elicitation if capabilities else None
 

@@ -27,16 +27,18 @@ _FOOT = """\
 _BADGES = {Reach.TOOL: "tool", Reach.RAW: "raw", Reach.KARTRA: "Kartra"}
 
 
-def guide() -> str:
+def render_guide() -> str:
     """The whole guide as Markdown."""
-    groups = [f"## {group}\n\n" + "\n".join(map(_line, areas)) for group, areas in AREAS.items()]
+    groups = [
+        f"## {group}\n\n" + "\n".join(map(_format_line, areas)) for group, areas in AREAS.items()
+    ]
     return "\n".join((_HEAD, *(f"{group}\n" for group in groups), _FOOT))
 
 
-def areas() -> tuple[Area, ...]:
+def list_areas() -> tuple[Area, ...]:
     """Every area, in the order of the guide."""
     return tuple(area for group in AREAS.values() for area in group)
 
 
-def _line(area: Area) -> str:
+def _format_line(area: Area) -> str:
     return f"- {area.name} · **{_BADGES[area.reach]}**: {area.how}."

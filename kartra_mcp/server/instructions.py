@@ -8,7 +8,7 @@ from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.policy.gates import Policy
 
-LONGEST = 1_900
+MAX_CHARS = 1_900
 LABEL = 48
 
 _HOLDS = "Kartra account (leads, tags, payments)"
@@ -78,8 +78,8 @@ _DATA = (
 )
 
 
-def instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bool = False) -> str:
-    """The server's instructions, at most `LONGEST` characters, the vital part first.
+def make_instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bool = False) -> str:
+    """The server's instructions, at most `MAX_CHARS` characters, the vital part first.
 
     Args:
         account: a short label of ours for the account that is served.
@@ -91,16 +91,16 @@ def instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bool = 
     run = _RUN_READ if rules.read_only else _RUN_BOTH
     search = _SEARCH_BY_NAME if by_name else _SEARCH
     parts = (
-        _which(account, sandbox=sandbox),
+        _describe_account(account, sandbox=sandbox),
         search.format(raw=raw, run=run),
-        _gated(rules),
-        " ".join(_traps(rules)),
+        _describe_gates(rules),
+        " ".join(_list_traps(rules)),
         _DATA,
     )
     return "\n".join(parts)
 
 
-def _which(account: str, *, sandbox: bool) -> str:
+def _describe_account(account: str, *, sandbox: bool) -> str:
     label = truncate(" ".join(strip_control_chars(account).replace('"', "'").split()), LABEL)
     named = f' "{label}"' if label else ""
     if sandbox:
@@ -108,22 +108,22 @@ def _which(account: str, *, sandbox: bool) -> str:
     return f"One real {_HOLDS}{named}: writes reach real people and real money."
 
 
-def _gated(rules: Policy) -> str:
+def _describe_gates(rules: Policy) -> str:
     lists = (_SWITCHED_OFF,) if rules.allow or rules.deny else ()
     own = (_OWN_GATES,) if rules.tools else ()
     risks = (Risk.READ,) if rules.read_only else tuple(Risk)
     by_gate = {gate: [r for r in risks if rules.gates.get(r, Gate.DENY) is gate] for gate in Gate}
-    said = [f"{_named(found)} {_GATES[gate]}" for gate, found in by_gate.items() if found]
+    said = [f"{_join_risks(found)} {_GATES[gate]}" for gate, found in by_gate.items() if found]
     if rules.read_only:
         return " ".join((_READ_ONLY, *said, *own, *lists))
     return " ".join((*said, *own, _KINDS, *lists, _STRICTER, _UNKNOWN))
 
 
-def _named(risks: Iterable[Risk]) -> str:
+def _join_risks(risks: Iterable[Risk]) -> str:
     words = [risk.label for risk in risks]
     joined = ", ".join(words[:-1]) + " and " + words[-1] if words[1:] else words[0]
     return joined.capitalize() + " calls"
 
 
-def _traps(rules: Policy) -> tuple[str, ...]:
+def _list_traps(rules: Policy) -> tuple[str, ...]:
     return _READ_TRAPS if rules.read_only else (*_WRITE_TRAPS, *_READ_TRAPS)

@@ -29,11 +29,15 @@ from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.elicitation import ClientContext, InputRequired
 from kartra_mcp.core.errors import KartraMCPError, describe_exception, internal_error
 from kartra_mcp.core.models import Executed
-from kartra_mcp.server.elicitation import NEW_ERA, client_of, input_required
+from kartra_mcp.server.elicitation import (
+    INPUT_REQUIRED_VERSION,
+    client_context,
+    make_input_required,
+)
 from kartra_mcp.server.resource_reader import ResourceReader
 
 Context = ServerRequestContext[Any]
-ERAS = ("2025-11-25", "2026-07-28")
+PROTOCOL_VERSIONS = ("2025-11-25", "2026-07-28")
 PROGRESS = 2.0
 """Seconds between two signs of life of a call."""
 
@@ -55,14 +59,14 @@ class MCPServer:
         self._bus = InMemorySubscriptionBus()
         self._older_session: ServerSession | None = None
         self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
-        account.on_change = self._refreshed
+        account.on_change = self._on_refresh
         self.server: Server[None] = Server(
             "kartra-mcp",
             version=__version__,
             title="SANDBOX Kartra" if sandbox else "Kartra",
             website_url=WEBSITE,
             instructions=self._reader.instructions(),
-            lifespan=self._life,
+            lifespan=self._lifespan,
             on_list_tools=self._list_tools,
             on_list_prompts=_list_prompts,
             on_get_prompt=_get_prompt,
@@ -74,11 +78,11 @@ class MCPServer:
         # The SDK's own is for traces of requests, which would hold the texts of errors.
         self.server.middleware.clear()
 
-    def options(self) -> InitializationOptions:
+    def make_options(self) -> InitializationOptions:
         return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
 
     @asynccontextmanager
-    async def _life(self, _: Server[None]) -> AsyncGenerator[None]:
+    async def _lifespan(self, _: Server[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as self._behind:
             self._account.start(self._behind)
             yield
@@ -87,30 +91,30 @@ class MCPServer:
     async def _list_tools(
         self, ctx: Context, _: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        self._remember(ctx)
-        found = [self._tool(definition) for definition in await self._tools.list_definitions()]
+        self._track_legacy_session(ctx)
+        found = [self._make_tool(definition) for definition in await self._tools.list_definitions()]
         return types.ListToolsResult(tools=[tool for tool in found if tool])
 
     async def _call_tool(
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> dict[str, Any] | types.InputRequiredResult:
-        self._remember(ctx)
-        with _signs_of_life(ctx, self._behind):
-            return await self._answer(params, client_of(ctx, params))
+        self._track_legacy_session(ctx)
+        with _progress_heartbeat(ctx, self._behind):
+            return await self._call_dispatcher(params, client_context(ctx, params))
 
-    async def _answer(
+    async def _call_dispatcher(
         self, params: types.CallToolRequestParams, client: ClientContext
     ) -> dict[str, Any] | types.InputRequiredResult:
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
-            return _result(answer.text, isError=False, structuredContent=answer.structured)
+            return _make_result(answer.text, isError=False, structuredContent=answer.structured)
         except InputRequired as asked:
-            return input_required(asked)
+            return make_input_required(asked)
         except KartraMCPError as problem:
-            return self._failure(problem)
+            return self._failure_result(problem)
         except Exception as slip:  # noqa: BLE001  its text may hold anything: it stays here
             log.error("%s in a call", describe_exception(slip))  # noqa: TRY400  no traceback either
-            return self._failure(internal_error(Executed.NO))
+            return self._failure_result(internal_error(Executed.NO))
 
     async def _read_resource(
         self, _: Context, params: types.ReadResourceRequestParams
@@ -120,22 +124,22 @@ class MCPServer:
         content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
         return types.ReadResourceResult(contents=[content])
 
-    def _failure(self, problem: KartraMCPError) -> dict[str, Any]:
-        return _result(responses.error_text(problem, sandbox=self._sandbox), isError=True)
+    def _failure_result(self, problem: KartraMCPError) -> dict[str, Any]:
+        return _make_result(responses.error_text(problem, sandbox=self._sandbox), isError=True)
 
-    def _remember(self, ctx: Context) -> None:
-        if ctx.protocol_version != NEW_ERA:
+    def _track_legacy_session(self, ctx: Context) -> None:
+        if ctx.protocol_version != INPUT_REQUIRED_VERSION:
             self._older_session = ctx.session
 
-    def _tool(self, definition: Mapping[str, Any]) -> types.Tool | None:
+    def _make_tool(self, definition: Mapping[str, Any]) -> types.Tool | None:
         """The tool if the wire takes it in both eras: one bad entry would cost the whole list."""
         name = definition["name"]
         known = self._checked.get(name)
         if known is None or known[0] != definition:
-            known = self._checked[name] = (definition, _wire_tool(definition))
+            known = self._checked[name] = (definition, _validated_tool(definition))
         return known[1]
 
-    async def _refreshed(self, before: Catalogue, after: Catalogue) -> None:
+    async def _on_refresh(self, before: Catalogue, after: Catalogue) -> None:
         if self._tools.exposure.has_changed(before, after):
             await self._announce()
 
@@ -148,17 +152,17 @@ class MCPServer:
 
 
 async def _list_prompts(_: Context, __: types.PaginatedRequestParams | None) -> Any:
-    from kartra_mcp.server.prompts import prompt_definitions
+    from kartra_mcp.server.prompts import list_prompt_definitions
 
-    found = [types.Prompt.model_validate(definition) for definition in prompt_definitions()]
+    found = [types.Prompt.model_validate(definition) for definition in list_prompt_definitions()]
     return types.ListPromptsResult(prompts=found)
 
 
 async def _get_prompt(_: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-    from kartra_mcp.server.prompts import prompt_messages
+    from kartra_mcp.server.prompts import make_prompt_messages
 
     with _as_protocol_error():
-        messages = prompt_messages(params.name, params.arguments)
+        messages = make_prompt_messages(params.name, params.arguments)
     return types.GetPromptResult(
         messages=[
             types.PromptMessage.model_validate(
@@ -170,9 +174,11 @@ async def _get_prompt(_: Context, params: types.GetPromptRequestParams) -> types
 
 
 async def _list_resources(_: Context, __: types.PaginatedRequestParams | None) -> Any:
-    from kartra_mcp.server.resources import resource_definitions
+    from kartra_mcp.server.resources import list_resource_definitions
 
-    found = [types.Resource.model_validate(definition) for definition in resource_definitions()]
+    found = [
+        types.Resource.model_validate(definition) for definition in list_resource_definitions()
+    ]
     return types.ListResourcesResult(resources=found)
 
 
@@ -190,7 +196,7 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
 
 
 @contextmanager
-def _signs_of_life(ctx: Context, behind: TaskGroup) -> Generator[None]:
+def _progress_heartbeat(ctx: Context, behind: TaskGroup) -> Generator[None]:
     """While a call runs, tell the client that asked for it, so that it does not give up.
 
     A call that is over before the first sign costs a timer, not a task.
@@ -218,18 +224,18 @@ async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
             await anyio.sleep(PROGRESS)
 
 
-def _result(text: str, **more: Any) -> dict[str, Any]:
+def _make_result(text: str, **more: Any) -> dict[str, Any]:
     """A `CallToolResult` as JSON: of a model the SDK would make it once more."""
     return {"content": [{"type": "text", "text": text}], "resultType": "complete", **more}
 
 
-def _wire_tool(definition: Mapping[str, Any]) -> types.Tool | None:
+def _validated_tool(definition: Mapping[str, Any]) -> types.Tool | None:
     try:
         tool = types.Tool.model_validate(definition)
         body = types.ListToolsResult(tools=[tool]).model_dump(
             by_alias=True, mode="json", exclude_none=True
         )
-        for era in ERAS:
+        for era in PROTOCOL_VERSIONS:
             serialize_server_result("tools/list", era, body)
     except (ValidationError, ValueError, RecursionError) as fault:
         log.warning("the tool %s was left out: %s", definition["name"], type(fault).__name__)

@@ -29,20 +29,20 @@ _FRAGMENTS: Mapping[str, str] = {
 """What several steps say, by the name that stands for it as `$name`."""
 
 
-def _steps(text: str, **more: str) -> tuple[str, ...]:
+def _make_steps(text: str, **more: str) -> tuple[str, ...]:
     """The paragraphs of a text, each on one line, with the fragments filled in."""
-    filled = {name: _folded(said) for name, said in {**_FRAGMENTS, **more}.items()}
+    filled = {name: _fold(said) for name, said in {**_FRAGMENTS, **more}.items()}
     paragraphs = re.split(r"\n\s*\n", Template(text).substitute(filled))
-    return tuple(_folded(paragraph) for paragraph in paragraphs if paragraph.strip())
+    return tuple(_fold(paragraph) for paragraph in paragraphs if paragraph.strip())
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return " ".join(text.split())
 
 
 def refund_request(values: Values) -> tuple[str, ...]:
     wanted = _PART if "amount" in values else _ALL
-    return _find_sale(values) + _steps(_REFUND, wanted=wanted)
+    return _find_sale(values) + _make_steps(_REFUND, wanted=wanted)
 
 
 _REFUND = """
@@ -71,9 +71,9 @@ _ALL = """
 
 def _find_sale(values: Values) -> tuple[str, ...]:
     if "transaction" not in values:
-        return _steps(_OF_LEAD + _FIND, whose="`email`")
+        return _make_steps(_OF_LEAD + _FIND, whose="`email`")
     whose = "Stop and say so if it is not the `email`'s." if "email" in values else ""
-    return _steps(_DETAILS + _OF_LEAD, also=whose, whose="lead that it names")
+    return _make_steps(_DETAILS + _OF_LEAD, also=whose, whose="lead that it names")
 
 
 _DETAILS = """
@@ -93,7 +93,7 @@ _FIND = """
 def cancel_subscription(values: Values) -> tuple[str, ...]:
     keep = values.get("keep_access") == "yes"
     wanted = "go on." if keep else "end: name the membership and level."
-    return _steps(_CANCEL.replace("$access", _KEEP if keep else _END), wanted=wanted)
+    return _make_steps(_CANCEL.replace("$access", _KEEP if keep else _END), wanted=wanted)
 
 
 _CANCEL = """
@@ -131,10 +131,10 @@ def onboard_lead(values: Values) -> tuple[str, ...]:
     wanted = [job for job in _JOBS if job in values]
     names = _NAMES if wanted else ""
     jobs = "\n\n".join(_JOBS[job] for job in wanted)
-    return _steps(
+    return _make_steps(
         _ONBOARD.replace("$jobs", jobs).replace("$names", names),
-        wanted=_listed([f"`{job}`" for job in wanted]) or "nothing more",
-        sources=_listed([_NAMED_BY[job] for job in wanted]),
+        wanted=_join_names([f"`{job}`" for job in wanted]) or "nothing more",
+        sources=_join_names([_NAMED_BY[job] for job in wanted]),
         step=_STEP if "sequence" in wanted else "",
     )
 
@@ -179,7 +179,7 @@ _NAMED_BY: Mapping[str, str] = {
 
 
 def lead_overview(_: Values) -> tuple[str, ...]:
-    return _steps(_OVERVIEW)
+    return _make_steps(_OVERVIEW)
 
 
 _OVERVIEW = """
@@ -201,7 +201,7 @@ _OVERVIEW = """
 
 def tag_cleanup(values: Values) -> tuple[str, ...]:
     look = "Look first at what the `hint` names." if "hint" in values else ""
-    return _steps(_CLEANUP, look=look)
+    return _make_steps(_CLEANUP, look=look)
 
 
 _CLEANUP = """
@@ -228,5 +228,5 @@ _CLEANUP = """
 """
 
 
-def _listed(words: list[str]) -> str:
+def _join_names(words: list[str]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1] if words[1:] else "".join(words)

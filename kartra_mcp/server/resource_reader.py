@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kartra_mcp.account.account import Account
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.policy.gates import Policy
-from kartra_mcp.server.instructions import instructions
+from kartra_mcp.server.instructions import make_instructions
 from kartra_mcp.settings import Settings
 
 
@@ -24,12 +24,14 @@ class ResourceReader:
         connection = None if self.settings.sandbox else self.account.last_connection_id()
         account = f"connection {connection}" if connection else "see kartra_status"
         by_name = self.settings.expose != "all"
-        return instructions(account, self.rules, sandbox=self.settings.sandbox, by_name=by_name)
+        return make_instructions(
+            account, self.rules, sandbox=self.settings.sandbox, by_name=by_name
+        )
 
     async def read(self, uri: str) -> tuple[str, str]:
         """Return the MIME type and the text of a resource."""
-        from kartra_mcp.server.resources import limits_in, read_resource
+        from kartra_mcp.server.resources import limits_as_dict, read_resource
 
         listed = await self.account.catalogue()
-        own, limits = BUILTIN_TOOLS.values(), limits_in(self.settings)
+        own, limits = BUILTIN_TOOLS.values(), limits_as_dict(self.settings)
         return read_resource(uri, listed, own, self.rules, limits)

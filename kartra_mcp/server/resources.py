@@ -14,7 +14,7 @@ from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy
-from kartra_mcp.server.guide import guide
+from kartra_mcp.server.guide import render_guide
 
 GUIDE = "kartra://guide"
 CATALOGUE = "kartra://catalogue"
@@ -80,7 +80,7 @@ CONSENT: Mapping[str, str] = {
 """The kinds of consent by name: what each proves, and what not."""
 
 
-class Own(Protocol):
+class BuiltinToolView(Protocol):
     """What is shown of a tool of the server's own (see `tools.OwnTool`)."""
 
     @property
@@ -93,7 +93,7 @@ class Own(Protocol):
     def min_risk(self) -> Risk: ...
 
 
-def resource_definitions() -> list[dict[str, str]]:
+def list_resource_definitions() -> list[dict[str, str]]:
     """Every resource as MCP's `Resource`."""
     return [
         {"uri": uri, "name": name, "title": title, "description": description, "mimeType": mime}
@@ -102,26 +102,30 @@ def resource_definitions() -> list[dict[str, str]]:
 
 
 def read_resource(
-    uri: str, catalogue: Catalogue, own: Iterable[Own], rules: Policy, limits: Mapping[str, Any]
+    uri: str,
+    catalogue: Catalogue,
+    own: Iterable[BuiltinToolView],
+    rules: Policy,
+    limits: Mapping[str, Any],
 ) -> tuple[str, str]:
     """The MIME type and the text of a resource.
 
     Args:
-        uri: one of `resource_definitions`.
+        uri: one of `list_resource_definitions`.
         catalogue: all entries of the connection; what the rules hide is left out.
         own: the server's own tools, likewise.
         rules: those in force.
-        limits: as `limits_in` finds them.
+        limits: as `limits_as_dict` finds them.
 
     Raises:
         Refused: `invalid_arguments` where there is no such resource.
     """
     if uri == GUIDE:
-        return MARKDOWN, guide()
+        return MARKDOWN, render_guide()
     if uri == CATALOGUE:
-        return JSON, sanitize_and_dump(_catalogue(catalogue, own, rules))[1]
+        return JSON, sanitize_and_dump(_catalogue_payload(catalogue, own, rules))[1]
     if uri == POLICY:
-        return JSON, sanitize_and_dump(_policy(rules, limits))[1]
+        return JSON, sanitize_and_dump(_policy_payload(rules, limits))[1]
     raise RefusedError(
         "invalid_arguments",
         "There is no resource of this address.",
@@ -129,41 +133,45 @@ def read_resource(
     )
 
 
-def limits_in(settings: object) -> dict[str, Any]:
+def limits_as_dict(settings: object) -> dict[str, Any]:
     """The limits that exist in the settings, None where one is not set; nothing else of them."""
     places = (settings, getattr(settings, "limits", None))
-    return {n: _shown(getattr(p, n)) for n in LIMITS for p in places if hasattr(p, n)}
+    return {n: _format_limit(getattr(p, n)) for n in LIMITS for p in places if hasattr(p, n)}
 
 
-def _shown(limit: Any) -> Any:
+def _format_limit(limit: Any) -> Any:
     """A sum of money as text, so that no digit is lost."""
     return f"{limit:f}" if isinstance(limit, Decimal) else limit
 
 
-def _catalogue(catalogue: Catalogue, own: Iterable[Own], rules: Policy) -> dict[str, Any]:
+def _catalogue_payload(
+    catalogue: Catalogue, own: Iterable[BuiltinToolView], rules: Policy
+) -> dict[str, Any]:
     served = [
-        _own(tool, rules)
+        _builtin_payload(tool, rules)
         for tool in own
         if not gates.hidden_reason(tool.min_risk, {tool.name}, rules)
     ]
     entries = catalogue.entries.values()
     served += [
-        _entry(e, rules) for e in entries if not gates.hidden_reason(e.min_risk, e.names, rules)
+        _action_payload(e, rules)
+        for e in entries
+        if not gates.hidden_reason(e.min_risk, e.names, rules)
     ]
     return {"tools": served, "left_out": list(catalogue.left_out)}
 
 
-def _own(tool: Own, rules: Policy) -> dict[str, Any]:
+def _builtin_payload(tool: BuiltinToolView, rules: Policy) -> dict[str, Any]:
     shown = {"tool": tool.name, "title": tool.title, "action": None}
     return {**shown, **risk_and_gate(tool.risk, tool.min_risk, {tool.name}, rules)}
 
 
-def _entry(entry: ActionTool, rules: Policy) -> dict[str, Any]:
+def _action_payload(entry: ActionTool, rules: Policy) -> dict[str, Any]:
     shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
     return {**shown, **risk_and_gate(entry.risk, entry.min_risk, entry.names, rules)}
 
 
-def _policy(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
+def _policy_payload(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
     unnamed = replace(rules, allow=())
     return {
         "gates": {

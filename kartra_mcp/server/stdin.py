@@ -17,7 +17,7 @@ CHUNK = 256 * 1024
 log = logging.getLogger(__name__)
 
 
-class In:
+class LineReader:
     """Lines of UTF-8 ended by LF alone; one that is longer than the limit is dropped.
 
     `on_end` is called at the end of input.
@@ -30,7 +30,7 @@ class In:
         self._size = 0
         self._ended = False
 
-    def __aiter__(self) -> In:
+    def __aiter__(self) -> LineReader:
         return self
 
     async def __anext__(self) -> str:
@@ -39,7 +39,7 @@ class In:
                 raise StopAsyncIteration
             await anyio.wait_readable(self._descriptor)
             self._take(self._read())
-        return text_of(self._lines.popleft())
+        return decode_line(self._lines.popleft())
 
     def _read(self) -> bytes:
         try:
@@ -82,8 +82,8 @@ def can_be_watched(descriptor: int) -> bool:
     return sys.platform != "win32" and known
 
 
-def text_of(line: bytes) -> str:
-    return _whole(line.decode("utf-8", "replace"))
+def decode_line(line: bytes) -> str:
+    return _escape_lone_surrogates(line.decode("utf-8", "replace"))
 
 
 _ESCAPES = re.compile(
@@ -92,7 +92,7 @@ _ESCAPES = re.compile(
 )
 
 
-def _whole(line: str) -> str:
+def _escape_lone_surrogates(line: str) -> str:
     """Half a character, escaped, would cost a request its answer: the parser refuses the line."""
     if "\\ud" not in line and "\\uD" not in line:
         return line

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from kartra_mcp.server.stdin import In, can_be_watched, text_of
-from kartra_mcp.server.stdout import Out
+from kartra_mcp.server.stdin import LineReader, can_be_watched, decode_line
+from kartra_mcp.server.stdout import PipeWriter
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 LINE_LIMIT = 64 * 1024 * 1024
 CHUNK = 1024 * 1024
 
-WATCH = 0.5
+WATCH_INTERVAL = 0.5
 CALLS_GRACE = 1.0
-LIFE_AFTER_END = 1.45  # with the wait for the watch, 2 s at most
+SHUTDOWN_TIMEOUT = 1.45  # with the wait for the watch, 2 s at most
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -48,7 +48,7 @@ class _Lines(io.TextIOWrapper):
             self._skip_rest()
             log.warning("a line of input was longer than 64 MB and was dropped")
         self.ended = not line
-        return text_of(line)
+        return decode_line(line)
 
     def end(self) -> None:
         """Whoever read instead came to the end."""
@@ -60,7 +60,7 @@ class _Lines(io.TextIOWrapper):
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class StdioTransport:
     """The claimed descriptors. `parent` is who started us, to see when it is gone."""
 
     stdin: _Lines
@@ -72,12 +72,12 @@ class Wire:
         """Whether a person started us by hand."""
         return os.isatty(self.stdin.fileno())
 
-    def broken(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the client is gone: our parent died, or nobody reads or writes the wire."""
-        return self.stdin.ended or os.getppid() != self.parent or _unread(self.stdout)
+        return self.stdin.ended or os.getppid() != self.parent or _is_unread(self.stdout)
 
 
-def claim() -> Wire:
+def claim_stdio() -> StdioTransport:
     """Take stdin and stdout for the wire alone; the first statement of the program.
 
     From here on fd 0 is the null device and fd 1 is stderr, for us and for every child, and they
@@ -85,12 +85,12 @@ def claim() -> Wire:
     """
     for descriptor in (STDIN, STDOUT, STDERR):
         _fill_if_closed(descriptor)
-    incoming, outgoing = _private(STDIN), _private(STDOUT)
+    incoming, outgoing = _duplicate_private(STDIN), _duplicate_private(STDOUT)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, STDIN)
     os.close(null)
     os.dup2(STDERR, STDOUT)
-    return Wire(_Lines(os.fdopen(incoming, "rb")), outgoing, os.getppid())
+    return StdioTransport(_Lines(os.fdopen(incoming, "rb")), outgoing, os.getppid())
 
 
 def _fill_if_closed(descriptor: int) -> None:
@@ -105,7 +105,7 @@ def _fill_if_closed(descriptor: int) -> None:
         os.set_inheritable(descriptor, True)
 
 
-def _private(descriptor: int) -> int:
+def _duplicate_private(descriptor: int) -> int:
     """A duplicate that children do not inherit; above 2, because 0, 1 and 2 are taken."""
     duplicate = os.dup(descriptor)
     if sys.platform != "win32":
@@ -114,7 +114,7 @@ def _private(descriptor: int) -> int:
     return duplicate
 
 
-def _unread(descriptor: int) -> bool:
+def _is_unread(descriptor: int) -> bool:
     """Whether nobody is left who could read what is written here."""
     if sys.platform == "win32":
         return False
@@ -124,7 +124,7 @@ def _unread(descriptor: int) -> bool:
 
 
 async def serve(
-    wire: Wire,
+    wire: StdioTransport,
     server: Server[Any],
     options: InitializationOptions,
     *,
@@ -137,24 +137,24 @@ async def serve(
     programs are ended; `on_stop` is called beside that, to end what is shielded from a
     cancellation; then `on_end` runs, and within 2 s the process is gone with exit code 0.
     """
-    from kartra_mcp.server.streams import Incoming, Outgoing
+    from kartra_mcp.server.streams import ReadStream, WriteStream
 
     _log_to_stderr()
     stop = anyio.Event()
-    incoming = Incoming(_lines_of(wire.stdin))
-    outgoing = Outgoing(Out(wire.stdout), on_broken=stop.set)
-    serving = _Serving(partial(server.run, incoming, outgoing, options), on_stop, stop)
-    await _until_end(wire, serving, on_end)
+    incoming = ReadStream(_make_line_reader(wire.stdin))
+    outgoing = WriteStream(PipeWriter(wire.stdout), on_broken=stop.set)
+    serving = _ServerRun(partial(server.run, incoming, outgoing, options), on_stop, stop)
+    await _run_until_end(wire, serving, on_end)
 
 
-def _lines_of(stdin: _Lines) -> AsyncIterator[str]:
+def _make_line_reader(stdin: _Lines) -> AsyncIterator[str]:
     if can_be_watched(stdin.fileno()):
-        return In(stdin.fileno(), LINE_LIMIT, stdin.end)
+        return LineReader(stdin.fileno(), LINE_LIMIT, stdin.end)
     return anyio.wrap_file(stdin).__aiter__()
 
 
 @dataclass(slots=True)
-class _Serving:
+class _ServerRun:
     """One run of the server: how to stop it, and whether it is over."""
 
     run: Callable[[], Awaitable[None]]
@@ -176,7 +176,9 @@ class _Serving:
             self.stop.set()
 
 
-async def _until_end(wire: Wire, serving: _Serving, on_end: Callable[[], Awaitable[None]]) -> None:
+async def _run_until_end(
+    wire: StdioTransport, serving: _ServerRun, on_end: Callable[[], Awaitable[None]]
+) -> None:
     async with anyio.create_task_group() as tasks:
         try:
             tasks.start_soon(_await_signal, serving.stop)
@@ -199,19 +201,19 @@ async def _await_signal(stop: anyio.Event) -> None:
             stop.set()
 
 
-async def _await_break(wire: Wire, stop: anyio.Event) -> None:
+async def _await_break(wire: StdioTransport, stop: anyio.Event) -> None:
     if sys.platform == "win32":
         return
-    while not wire.broken():  # noqa: ASYNC110  nothing tells of these: they have to be looked at
-        await anyio.sleep(WATCH)
+    while not wire.is_disconnected():  # noqa: ASYNC110  nothing tells of these: they have to be looked at
+        await anyio.sleep(WATCH_INTERVAL)
     stop.set()
 
 
-async def _end(serving: _Serving, on_end: Callable[[], Awaitable[None]]) -> None:
+async def _end(serving: _ServerRun, on_end: Callable[[], Awaitable[None]]) -> None:
     """Cancel the calls, tidy up, and be gone: a thread that reads or writes cannot be cancelled."""
-    gone_by = anyio.current_time() + LIFE_AFTER_END - 0.05
+    gone_by = anyio.current_time() + SHUTDOWN_TIMEOUT - 0.05
     # A thread, because a call that blocks the event loop would hold up everything below.
-    last_resort = threading.Timer(LIFE_AFTER_END, os._exit, (serving.exit_code,))
+    last_resort = threading.Timer(SHUTDOWN_TIMEOUT, os._exit, (serving.exit_code,))
     last_resort.daemon = True
     last_resort.start()
     serving.scope.cancel()
@@ -230,7 +232,7 @@ async def _tidy_up(on_end: Callable[[], Awaitable[None]]) -> None:
         log.warning("tidying up failed: %s", type(problem).__name__)
 
 
-class _Reticent(logging.Formatter):
+class _RedactingFormatter(logging.Formatter):
     """Our own words in full, of others' only where and which exception: theirs may hold secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -246,6 +248,6 @@ def _log_to_stderr() -> None:
     # Descriptor 2 itself: `sys.stderr` is None where it was closed at the start.
     stream = os.fdopen(STDERR, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Reticent())
+    handler.setFormatter(_RedactingFormatter())
     logging.raiseExceptions = False
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 
-AtOnce = Callable[[memoryview], int]
+TryWrite = Callable[[memoryview], int]
 """Writes as much as there is room for now, perhaps nothing; how many bytes."""
 
 
-class Out:
+class PipeWriter:
     """The wire's end towards the client. What is written is on its way: nothing is to be flushed.
 
     A thread for every answer would cost a good part of what the answer does.
@@ -24,7 +24,7 @@ class Out:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._at_once = _at_once(descriptor)
+        self._at_once = _pick_writer(descriptor)
 
     async def write(self, text: str) -> None:
         """The whole text, in one piece even for who is cancelled; one caller at a time.
@@ -43,17 +43,17 @@ class Out:
             left = left[os.write(self._descriptor, left) :]
 
 
-def _at_once(descriptor: int) -> AtOnce:
+def _pick_writer(descriptor: int) -> TryWrite:
     """How to write without ever waiting, although the descriptor is one that waits."""
     mode = os.fstat(descriptor).st_mode
     if sys.platform != "win32" and stat.S_ISFIFO(mode):
-        return _to_own_end(descriptor) or _to_pipe(descriptor)
+        return _nonblocking_writer(descriptor) or _pipe_writer(descriptor)
     if sys.platform != "win32" and stat.S_ISSOCK(mode):
-        return _to_socket(descriptor)
+        return _socket_writer(descriptor)
     return lambda _: 0
 
 
-def _to_own_end(descriptor: int) -> AtOnce | None:
+def _nonblocking_writer(descriptor: int) -> TryWrite | None:
     """Linux: the pipe opened once more, so that not waiting is a matter of this end alone.
 
     One call for what would otherwise be two for each PIPE_BUF, and one waking of the client.
@@ -72,7 +72,7 @@ def _to_own_end(descriptor: int) -> AtOnce | None:
     return write
 
 
-def _to_pipe(descriptor: int) -> AtOnce:
+def _pipe_writer(descriptor: int) -> TryWrite:
     """POSIX: a pipe that is ready takes PIPE_BUF bytes without waiting."""
     ready = select.poll()
     ready.register(descriptor, select.POLLOUT)
@@ -86,7 +86,7 @@ def _to_pipe(descriptor: int) -> AtOnce:
     return write
 
 
-def _to_socket(descriptor: int) -> AtOnce:
+def _socket_writer(descriptor: int) -> TryWrite:
     """Node.js gives its children sockets; this one is a duplicate of the same."""
     end = socket.socket(fileno=os.dup(descriptor))
 

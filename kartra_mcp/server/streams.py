@@ -14,10 +14,10 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
-from kartra_mcp.server.stdout import Out
+from kartra_mcp.server.stdout import PipeWriter
 
 
-class _Stream:
+class _StreamBase:
     """What the SDK asks of either direction besides; the descriptors are not ours to close."""
 
     async def aclose(self) -> None:
@@ -35,13 +35,13 @@ class _Stream:
         await self.aclose()
 
 
-class Incoming(_Stream):
+class ReadStream(_StreamBase):
     """Messages as they come; a line that is none comes as the exception that it caused."""
 
     def __init__(self, lines: AsyncIterator[str]) -> None:
         self._lines = lines
 
-    def __aiter__(self) -> Incoming:
+    def __aiter__(self) -> ReadStream:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
@@ -58,10 +58,10 @@ class Incoming(_Stream):
             raise anyio.EndOfStream from None
 
 
-class Outgoing(_Stream):
+class WriteStream(_StreamBase):
     """Messages in the order of asking, each in one piece; `on_broken`: nobody can read them."""
 
-    def __init__(self, out: Out, on_broken: Callable[[], None]) -> None:
+    def __init__(self, out: PipeWriter, on_broken: Callable[[], None]) -> None:
         self._out, self._on_broken = out, on_broken
         self.closed = False
         self._turn = anyio.Lock(fast_acquire=True)
