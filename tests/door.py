@@ -23,7 +23,7 @@ from http_stand_in import words_of
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
-from kartra_mcp.app.composition import compose
+from kartra_mcp.app.composition import build_app
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import read_settings
 
@@ -217,12 +217,12 @@ def run_program() -> runner.Run:
 @asynccontextmanager
 async def connect(place: Sandbox | StandIn, era: str, **client: Any) -> AsyncGenerator[Client]:
     """A client on the real server in this process, and so are the programs where they can be."""
-    made = compose(read_settings({}, place.environment), run_program=run_program())
+    made = build_app(read_settings({}, place.environment), run_program=run_program())
     try:
         async with Client(made.mcp.server, mode=era, **client) as connected:
             yield connected
     finally:
-        await made.end()
+        await made.close()
 
 
 @asynccontextmanager

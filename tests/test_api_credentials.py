@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from kartra_mcp.app.composition import compose
+from kartra_mcp.app.composition import build_app
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.credentials import (
     ADDRESS,
@@ -166,7 +166,7 @@ def test_the_way_to_membrane(tmp_path, name: str, sandbox: bool):  # noqa: FBT00
     said, variables, wanted = WAYS[name]
     own = {"KARTRA_MCP_TRANSPORT": said, "KARTRA_MCP_SANDBOX": "on" if sandbox else ""}
     environment = {"KARTRA_MCP_STATE_DIR": str(tmp_path), "HOME": str(tmp_path), **own}
-    made = compose(read_settings({}, {**environment, **variables}))
+    made = build_app(read_settings({}, {**environment, **variables}))
     command = getattr(made.membrane, "command", None)
     if sandbox:
         assert isinstance(command, tuple)

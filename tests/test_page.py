@@ -34,8 +34,17 @@ from paged import (
 )
 from waiting import gone, until
 
-from kartra_mcp.app.page_discovery import FILE, LOCK, TURN, Page, announce, claim, found, withdraw
-from kartra_mcp.app.page_launcher import Starter
+from kartra_mcp.app.page_discovery import (
+    FILE,
+    LOCK,
+    TURN,
+    PageEndpoint,
+    claim_page,
+    find_page,
+    publish,
+    unpublish,
+)
+from kartra_mcp.app.page_launcher import PageLauncher
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import redact_secrets
 from kartra_mcp.ledger.ledger import Ledger
@@ -210,7 +219,7 @@ async def test_a_page_that_cannot_be_started_costs_the_call_nothing(place):
 
 async def test_the_page_has_the_settings_of_the_server_that_started_it(place):
     settings = read_settings({"ACTOR": "the shop", "CAP_REFUND": "12.5"}, place.environment)
-    address = Starter(settings).link(20.0)
+    address = PageLauncher(settings).get_url(20.0)
     visitor = Visitor(at(address)[0]).enter(address)
     assert "12.5" in visitor.get("/status").text
 
@@ -233,7 +242,7 @@ def test_what_a_killed_page_left_is_no_address(place):
         page.process.kill()
         page.process.wait(WITHIN)
         assert told(place)["port"] == page.port
-        assert found(ledger_folder(place)) is None
+        assert find_page(ledger_folder(place)) is None
         with served(place) as other:
             assert other.port == told(place)["port"]
             assert Visitor(other.port).get(_path(page.address)).status == 401
@@ -252,7 +261,7 @@ def test_the_file_that_tells_of_it_is_for_this_user_alone(place):
 
 def test_while_one_serves_nobody_else_becomes_the_page(place):
     with served(place) as page:
-        assert claim(ledger_folder(place)) is None
+        assert claim_page(ledger_folder(place)) is None
         assert told(place)["pid"] == page.process.pid
 
 
@@ -285,17 +294,17 @@ def test_further_signals_change_nothing_about_its_end(place, number):
 
 def test_a_page_that_ended_once_does_not_end_the_next_one(tmp_path):
     """Bug: withdrawn twice, it would have taken away what another page had announced."""
-    first = claim(tmp_path)
+    first = claim_page(tmp_path)
     assert first
-    withdraw(tmp_path, first)
-    next_, page = claim(tmp_path), Page(1, 2, b"x" * 32)
+    unpublish(tmp_path, first)
+    next_, page = claim_page(tmp_path), PageEndpoint(1, 2, b"x" * 32)
     assert next_
-    announce(tmp_path, page)
-    assert withdraw(tmp_path, first)
-    assert found(tmp_path) == page
-    assert claim(tmp_path) is None
-    withdraw(tmp_path, next_)
-    assert found(tmp_path) is None
+    publish(tmp_path, page)
+    assert unpublish(tmp_path, first)
+    assert find_page(tmp_path) == page
+    assert claim_page(tmp_path) is None
+    unpublish(tmp_path, next_)
+    assert find_page(tmp_path) is None
 
 
 def test_it_ends_when_nobody_looks_and_nothing_waits(place):
@@ -336,7 +345,7 @@ def test_who_was_sent_to_it_just_now_still_finds_it(place):
     """An address that was given out counts as being looked at: it must not end before."""
     with served(place, "--idle", "4") as page:
         for _ in range(60):
-            assert found(ledger_folder(place)) is not None
+            assert find_page(ledger_folder(place)) is not None
             with pytest.raises(subprocess.TimeoutExpired):
                 page.process.wait(0.1)
         assert page.process.wait(WITHIN) == 0

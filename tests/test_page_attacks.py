@@ -75,9 +75,9 @@ def mint(place):
     """Another address of the page, as any process of this user can make one."""
 
     def made() -> str:
-        found = page_discovery.found(ledger_folder(place))
+        found = page_discovery.find_page(ledger_folder(place))
         assert found
-        return found.address(time.time())
+        return found.make_login_url(time.time())
 
     return made
 
@@ -201,15 +201,15 @@ def test_no_changed_token_is_a_token(stranger, mint):
 
 
 def test_an_old_token_lets_nobody_in(stranger, place):
-    found = page_discovery.found(ledger_folder(place))
+    found = page_discovery.find_page(ledger_folder(place))
     assert found
-    old = found.address(time.time() - page_discovery.LIFETIME - 1)
+    old = found.make_login_url(time.time() - page_discovery.LIFETIME - 1)
     assert stranger.get(path_of(old)).status == 401
 
 
 def test_a_token_of_another_secret_lets_nobody_in(stranger, page):
-    other = page_discovery.Page(0, page.port, b"x" * 32)
-    assert stranger.get(path_of(other.address(time.time()))).status == 401
+    other = page_discovery.PageEndpoint(0, page.port, b"x" * 32)
+    assert stranger.get(path_of(other.make_login_url(time.time()))).status == 401
 
 
 @pytest.mark.parametrize(
@@ -651,9 +651,9 @@ def test_who_says_no_whole_request_loses_its_place(page, said):
 )
 def test_a_page_ends_only_where_it_surely_was_replaced(tmp_path, stands, replaced):
     """Without a descriptor left it could not read its file, and once took that for its end."""
-    ours, file = page_discovery.Page(1, 2, b"secret"), tmp_path / page_discovery.FILE
-    page_discovery.announce(
-        tmp_path, ours if stands == "ours" else page_discovery.Page(1, 3, b"other")
+    ours, file = page_discovery.PageEndpoint(1, 2, b"secret"), tmp_path / page_discovery.FILE
+    page_discovery.publish(
+        tmp_path, ours if stands == "ours" else page_discovery.PageEndpoint(1, 3, b"other")
     )
     if stands in {"nothing", "a folder", "{"}:
         file.unlink()
@@ -717,7 +717,7 @@ def test_sessions_are_bounded_and_the_least_used_goes_first():
 
 
 def _enter(sessions: Sessions) -> str:
-    cookie = sessions.enter(page_discovery.token(sessions.secret, 0.0), 0.0)
+    cookie = sessions.enter(page_discovery.make_token(sessions.secret, 0.0), 0.0)
     assert cookie
     return cookie
 
@@ -732,11 +732,11 @@ def test_a_session_ends_after_a_day():
 
 def test_a_token_that_was_used_stays_used_however_many_are():
     sessions = Sessions(b"secret" * 6)
-    used = [page_discovery.token(sessions.secret, at / 100) for at in range(MOST_USED + 50)]
+    used = [page_discovery.make_token(sessions.secret, at / 100) for at in range(MOST_USED + 50)]
     for token in used:
         sessions.enter(token, 0.0)
     assert not any(sessions.enter(token, 0.0) for token in (*used[:60], *used[-60:]))
-    assert sessions.enter(page_discovery.token(sessions.secret, 100_000.0), 0.0)
+    assert sessions.enter(page_discovery.make_token(sessions.secret, 100_000.0), 0.0)
 
 
 def test_it_says_nothing_but_the_address(tmp_path):

@@ -13,7 +13,7 @@ from door import Answer, Sandbox, call, sandbox_by
 from mcp import Client
 from waiting import gone, until
 
-from kartra_mcp.app.composition import compose
+from kartra_mcp.app.composition import build_app
 from kartra_mcp.ledger.running_locks import IntentLocks
 from kartra_mcp.settings import read_settings
 
@@ -50,12 +50,12 @@ def account(tmp_path, way):
 
 @asynccontextmanager
 async def opened(place: Sandbox, clock: Clock, era: str = "2026-07-28"):
-    made = compose(read_settings({}, place.environment), clock)
+    made = build_app(read_settings({}, place.environment), clock)
     try:
         async with Client(made.mcp.server, mode=era) as connected:
             yield connected
     finally:
-        await made.end()
+        await made.close()
 
 
 async def lost(client: Client, place: Sandbox, tool: str, *fault: str, **given) -> str:

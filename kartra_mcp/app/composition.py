@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import ConnectFlow
-from kartra_mcp.app.membrane_factory import way
+from kartra_mcp.app.membrane_factory import make_membrane_client
 from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.calls.gateway import Gateway
 from kartra_mcp.calls.result_store import ResultStore
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Composed:
+class App:
     """One server and what has to be tidied up behind it."""
 
     mcp: MCPServer
@@ -38,28 +38,30 @@ class Composed:
     state: StateDir
     tools: ToolDispatcher
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         """Leave no folder behind and no connection open."""
         await self.membrane.close()
         self.state.close()
 
 
-def compose(
+def build_app(
     settings: Settings,
     clock: Callable[[], float] = time.time,
     *,
     run_program: runner.Run = runner.run,
-) -> Composed:
+) -> App:
     """All objects of one server. Starts no program, and reads nothing but the program's place.
 
     `clock` is the ledger's: seconds since the epoch. `run_program` runs Membrane's program.
     """
     state = StateDir(settings.state_dir)
-    rules = rules_of(settings)
-    membrane, shown = way(settings, state, run_program)
+    rules = policy_from_settings(settings)
+    membrane, shown = make_membrane_client(settings, state, run_program)
     own = frozenset(BUILTIN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own)
-    gateway = Gateway(membrane, account, rules, cache(partial(_writes, settings, rules, clock)))
+    gateway = Gateway(
+        membrane, account, rules, cache(partial(_make_writes, settings, rules, clock))
+    )
     connecting = ConnectFlow(membrane, account, settings.state_dir)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = ToolSearch(exposure), ResultStore(state)
@@ -68,18 +70,18 @@ def compose(
     )
     reader = ResourceReader(settings, rules, account)
     mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox)
-    return Composed(mcp, membrane, state, tools)
+    return App(mcp, membrane, state, tools)
 
 
-def rules_of(settings: Settings) -> Policy:
+def policy_from_settings(settings: Settings) -> Policy:
     return Policy(
         settings.gates, settings.read_only, settings.allow, settings.deny, settings.tool_gates
     )
 
 
-def _writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> GuardedWrites:
+def _make_writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> GuardedWrites:
     """The writes on this folder's ledger; imported when first needed, not at the start."""
-    from kartra_mcp.app.page_launcher import Starter
+    from kartra_mcp.app.page_launcher import PageLauncher
     from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.ledger.ledger import Ledger
 
@@ -91,5 +93,5 @@ def _writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> Gu
         sandbox=settings.sandbox,
         out_of_band_approval=settings.out_of_band_approval,
         cli_flags=settings.cli_flags,
-        page=Starter(settings).link,
+        page=PageLauncher(settings).get_url,
     )

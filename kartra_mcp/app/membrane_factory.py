@@ -12,7 +12,7 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, make_sandbox_command
 
 
-def way(
+def make_membrane_client(
     settings: Settings, state: StateDir, run_program: runner.Run = runner.run
 ) -> tuple[MembraneClient, str]:
     """What asks Membrane, and what it is called where that is shown."""
@@ -21,12 +21,12 @@ def way(
         from kartra_mcp.membrane.http_client import HttpClient
 
         return HttpClient(settings.api, turns), f"Membrane's API at {settings.api.host}"
-    command = _no_way(settings) or find_program(settings)
-    cli = CliClient(command, child_env(settings, command), state.work_dir, turns, run_program)
-    return cli, shown_program(settings, command)
+    command = _transport_refusal(settings) or membrane_command(settings)
+    cli = CliClient(command, membrane_env(settings, command), state.work_dir, turns, run_program)
+    return cli, display_command(settings, command)
 
 
-def _no_way(settings: Settings) -> RefusedError | None:
+def _transport_refusal(settings: Settings) -> RefusedError | None:
     """Why Membrane is not asked at all: another way may lead to another account."""
     if settings.sandbox or settings.transport in {"cli", "auto"}:
         return None
@@ -45,7 +45,7 @@ def _no_way(settings: Settings) -> RefusedError | None:
     )
 
 
-def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:
+def membrane_command(settings: Settings) -> tuple[str, ...] | KartraMCPError:
     """The command that runs Membrane; or why there is none, to be told by every call."""
     if settings.sandbox:
         return make_sandbox_command(settings)
@@ -56,7 +56,7 @@ def find_program(settings: Settings) -> tuple[str, ...] | KartraMCPError:
         return missing
 
 
-def child_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> dict[str, str]:
+def membrane_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> dict[str, str]:
     """The allow-listed environment; node must be found by a program in a folder of npm's."""
     allowed = runner.make_child_env(settings.environment, settings.platform)
     if isinstance(command, KartraMCPError):
@@ -67,7 +67,7 @@ def child_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> 
     return {**allowed, "PATH": path}
 
 
-def shown_program(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> str:
+def display_command(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> str:
     if settings.sandbox:
         return "the embedded sandbox"
     return "not found" if isinstance(command, KartraMCPError) else " ".join(command)

@@ -34,38 +34,38 @@ _DIGITS = str.maketrans("abcdefghijklmnop", "0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageEndpoint:
     """One page process: its number, its port on the loopback interface, its secret."""
 
     pid: int
     port: int
     secret: bytes
 
-    def address(self, now: float) -> str:
+    def make_login_url(self, now: float) -> str:
         """An address that lets somebody in once."""
-        return f"http://127.0.0.1:{self.port}/open/{token(self.secret, now)}"
+        return f"http://127.0.0.1:{self.port}/open/{make_token(self.secret, now)}"
 
 
 @dataclass(slots=True)
-class Held:
+class PageLock:
     """`page.lock`: while it is held, this process is the page of its folder."""
 
     descriptor: int | None
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Once: by now the number of the descriptor may be another file's."""
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
-def token(secret: bytes, now: float) -> str:
+def make_token(secret: bytes, now: float) -> str:
     """Nonce, end and their HMAC, in letters: nothing in it looks like a card or a key."""
     said = secrets.token_bytes(_NONCE) + int(now + LIFETIME).to_bytes(_END, "big")
-    return (said + _mac(secret, said)).hex().translate(_LETTERS)
+    return (said + _compute_mac(secret, said)).hex().translate(_LETTERS)
 
 
-def valid_until(secret: bytes, given: str, now: float) -> int | None:
+def token_expiry(secret: bytes, given: str, now: float) -> int | None:
     """When a token of ours ends; None of any other, and of one that has ended."""
     # One spelling only: a second one of a used token would be a second token.
     if len(given) != 2 * (_NONCE + _END + _MAC) or not _ALL.issuperset(given):
@@ -73,14 +73,14 @@ def valid_until(secret: bytes, given: str, now: float) -> int | None:
     whole = bytes.fromhex(given.translate(_DIGITS))
     said, mac = whole[:-_MAC], whole[-_MAC:]
     until = int.from_bytes(said[_NONCE:], "big")
-    return until if hmac.compare_digest(mac, _mac(secret, said)) and now < until else None
+    return until if hmac.compare_digest(mac, _compute_mac(secret, said)) and now < until else None
 
 
-def _mac(secret: bytes, said: bytes) -> bytes:
+def _compute_mac(secret: bytes, said: bytes) -> bytes:
     return hmac.digest(secret, b"open " + said, hashlib.sha256)[:_MAC]
 
 
-def found(folder: Path) -> Page | None:
+def find_page(folder: Path) -> PageEndpoint | None:
     """The page that serves this folder, which now knows that somebody was sent to it."""
     if not (folder / FILE).exists():
         return None
@@ -93,7 +93,7 @@ def found(folder: Path) -> Page | None:
         return page
 
 
-def claim(folder: Path) -> Held | None:
+def claim_page(folder: Path) -> PageLock | None:
     """Become the one page of this folder; None: there is one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exclusive_lock(folder / TURN, WAIT):
@@ -101,16 +101,16 @@ def claim(folder: Path) -> Held | None:
         if descriptor is None:
             return None
         (folder / FILE).unlink(missing_ok=True)
-        return Held(descriptor)
+        return PageLock(descriptor)
 
 
-def announce(folder: Path, page: Page) -> bool:
+def publish(folder: Path, page: PageEndpoint) -> bool:
     """Tell where it is, to this user alone."""
     told = {"pid": page.pid, "port": page.port, "secret": page.secret.hex()}
     return StateDir(folder).write(FILE, told)
 
 
-def is_replaced(folder: Path, page: Page) -> bool:
+def is_replaced(folder: Path, page: PageEndpoint) -> bool:
     """Whether people are surely sent here no more: a file that cannot be read tells nothing."""
     try:
         (folder / FILE).stat()
@@ -122,7 +122,7 @@ def is_replaced(folder: Path, page: Page) -> bool:
     return now is not None and now != page
 
 
-def withdraw(folder: Path, held: Held, unless_sent_within: float | None = None) -> bool:
+def unpublish(folder: Path, held: PageLock, unless_sent_within: float | None = None) -> bool:
     """Send nobody here any more, and let another page begin; not if somebody was sent just now.
 
     Done once, it does nothing more: what is announced by then is another page.
@@ -130,14 +130,14 @@ def withdraw(folder: Path, held: Held, unless_sent_within: float | None = None) 
     with exclusive_lock(folder / TURN, WAIT):
         if held.descriptor is None:
             return True
-        if unless_sent_within is not None and _was_sent_within(folder, unless_sent_within):
+        if unless_sent_within is not None and _was_login_sent_within(folder, unless_sent_within):
             return False
         (folder / FILE).unlink(missing_ok=True)
-        held.let_go()
+        held.release()
         return True
 
 
-def _was_sent_within(folder: Path, seconds: float) -> bool:
+def _was_login_sent_within(folder: Path, seconds: float) -> bool:
     """Whether somebody was; a moment that is still to come tells only of a clock put back."""
     with suppress(OSError):
         return 0 <= time.time() - (folder / FILE).stat().st_mtime < seconds
@@ -151,7 +151,7 @@ def _is_held(folder: Path) -> bool:
     return held is None
 
 
-def _read(folder: Path) -> Page | None:
+def _read(folder: Path) -> PageEndpoint | None:
     told = StateDir(folder).read(FILE)
     if not is_object(told):
         return None
@@ -159,5 +159,5 @@ def _read(folder: Path) -> Page | None:
     if not (isinstance(pid, int) and isinstance(port, int) and isinstance(secret, str)):
         return None
     with suppress(ValueError):
-        return Page(pid, port, bytes.fromhex(secret))
+        return PageEndpoint(pid, port, bytes.fromhex(secret))
     return None

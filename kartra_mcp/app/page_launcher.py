@@ -10,27 +10,27 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from kartra_mcp.app.page_discovery import Page, found
+from kartra_mcp.app.page_discovery import PageEndpoint, find_page
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import Settings
 
-PATIENCE, POLL = 15.0, 0.05
+START_TIMEOUT, POLL = 15.0, 0.05
 """Seconds that a call waits for a page to begin: without it there is still the terminal."""
 
-AGAIN = 60.0
+RETRY_SECONDS = 60.0
 """Seconds after a start in vain before the next: a call would wait, and leave one more process."""
 
 
 @dataclass(slots=True)
-class Starter:
+class PageLauncher:
     """The page of one server's settings; calls at the same time start one."""
 
     settings: Settings
     _failed_at: float | None = None
     _alone: threading.Lock = field(default_factory=threading.Lock)
 
-    def link(self, seconds: float) -> str:
+    def get_url(self, seconds: float) -> str:
         """An address that lets somebody in once; "" where there is no page, for whatever reason.
 
         Args:
@@ -38,36 +38,36 @@ class Starter:
         """
         if not self.settings.page:
             return ""
-        until = time.monotonic() + min(seconds, PATIENCE)
+        until = time.monotonic() + min(seconds, START_TIMEOUT)
         try:
-            page = found(self.settings.state_dir) or self._started(until)
+            page = find_page(self.settings.state_dir) or self._start_or_wait(until)
         except (KartraMCPError, OSError):  # a folder that cannot be written, a program that is gone
             return ""
-        return page.address(time.time()) if page else ""
+        return page.make_login_url(time.time()) if page else ""
 
-    def _started(self, until: float) -> Page | None:
+    def _start_or_wait(self, until: float) -> PageEndpoint | None:
         if not self._alone.acquire(timeout=max(until - time.monotonic(), 0)):
             return None
         try:
-            page = found(self.settings.state_dir)
-            if page is None and not self._in_vain():
+            page = find_page(self.settings.state_dir)
+            if page is None and not self._has_failed_recently():
                 page = self._start(until)
                 self._failed_at = None if page else time.monotonic()
             return page
         finally:
             self._alone.release()
 
-    def _in_vain(self) -> bool:
-        return self._failed_at is not None and time.monotonic() - self._failed_at < AGAIN
+    def _has_failed_recently(self) -> bool:
+        return self._failed_at is not None and time.monotonic() - self._failed_at < RETRY_SECONDS
 
-    def _start(self, until: float) -> Page | None:
+    def _start(self, until: float) -> PageEndpoint | None:
         """With the same settings, as environment; where two begin at once both find the one."""
         command = (sys.executable, "-P", "-m", "kartra_mcp", "page", "--no-browser")
         env = {**self.settings.environment, **self.settings.explicit}
         runs = start_detached(command, env=env, cwd=self.settings.state_dir)
         while time.monotonic() < until:
             ended = not runs()
-            page = found(self.settings.state_dir)
+            page = find_page(self.settings.state_dir)
             if page is not None or ended:
                 return page
             time.sleep(POLL)

@@ -103,12 +103,12 @@ def serve(claimed: stdio.StdioTransport, words: Sequence[str]) -> int:
         return wrong_words(unknown)
     import anyio
 
-    from kartra_mcp.app.composition import compose
+    from kartra_mcp.app.composition import build_app
     from kartra_mcp.server import stdio
 
-    made = compose(read_settings(flags))
+    made = build_app(read_settings(flags))
     server = made.mcp
-    ends = {"on_stop": made.membrane.cancel_all, "on_end": made.end}
+    ends = {"on_stop": made.membrane.cancel_all, "on_end": made.close}
     anyio.run(partial(stdio.serve, claimed, server.server, server.make_options(), **ends))
     return DONE
 

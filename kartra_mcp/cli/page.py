@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kartra_mcp.app import page_discovery
-from kartra_mcp.app.page_discovery import Held
+from kartra_mcp.app.page_discovery import PageLock
 from kartra_mcp.cli.arguments import nearest, not_understood
 from kartra_mcp.cli.runner import DONE, FOUND, tell
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -125,14 +125,14 @@ def _seconds(text: str) -> float | None:
 
 def _end(settings: Settings) -> int:
     """End the page, and wait until it is gone: what it held is then free."""
-    serving = page_discovery.found(settings.state_dir)
+    serving = page_discovery.find_page(settings.state_dir)
     if serving is None:
         print_line(f"No page serves {settings.state_dir}.")
         return DONE
     stop_detached(serving.pid)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        if page_discovery.found(settings.state_dir) is None:
+        if page_discovery.find_page(settings.state_dir) is None:
             print_line(f"The page of {settings.state_dir} has ended.")
             return DONE
         time.sleep(POLL)
@@ -147,9 +147,9 @@ def _page(given: _Given, settings: Settings) -> int:
     """Open the page that serves, or serve; one that just begins or ends is waited for."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        serving = page_discovery.found(settings.state_dir)
+        serving = page_discovery.find_page(settings.state_dir)
         if serving is not None:
-            given.runs_already(serving.address(time.time()))
+            given.runs_already(serving.make_login_url(time.time()))
             return DONE
         held = _claimed(settings)
         if held is not None:
@@ -162,16 +162,16 @@ def _page(given: _Given, settings: Settings) -> int:
     )
 
 
-def _claimed(settings: Settings) -> Held | None:
+def _claimed(settings: Settings) -> PageLock | None:
     try:
-        return page_discovery.claim(settings.state_dir)
+        return page_discovery.claim_page(settings.state_dir)
     except TimeoutError:
         raise
     except OSError as problem:
         raise _unwritable(settings, problem.strerror or "unknown") from problem
 
 
-def _serve(given: _Given, settings: Settings, held: Held) -> int:
+def _serve(given: _Given, settings: Settings, held: PageLock) -> int:
     from kartra_mcp.web.server import IDLE, serve
 
     if not serve(settings, held, given.serving, given.idle or IDLE):

@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 
 from kartra_mcp.account.snapshot import AccountSnapshot, no_catalogue_error
-from kartra_mcp.app.composition import Composed, compose
+from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.overview import ToolRow, tool_rows
 from kartra_mcp.cli.arguments import Parser, add_settings, flags_in
@@ -35,7 +35,7 @@ def tools(words: Sequence[str]) -> int:
     as_json = given.json
     settings = read_settings(flags_in(given))
     try:
-        made = compose(settings)
+        made = build_app(settings)
         served = anyio.run(partial(_listed, made))
     except KartraMCPError as problem:
         tell(problem, as_json=as_json)
@@ -50,7 +50,7 @@ def tools(words: Sequence[str]) -> int:
     return DONE
 
 
-async def _listed(made: Composed) -> AccountSnapshot:
+async def _listed(made: App) -> AccountSnapshot:
     """The list that was kept, at once; without one, what Membrane says.
 
     Raises:
@@ -67,7 +67,7 @@ async def _listed(made: Composed) -> AccountSnapshot:
             raise account.snapshot.error or no_catalogue_error(account.snapshot)
         return account.snapshot
     finally:
-        await made.end()
+        await made.close()
 
 
 def _put(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from kartra_mcp.app.composition import Composed
+    from kartra_mcp.app.composition import App
 
 KEPT = 5.0
 """Seconds for which a status is told again instead of asking anew."""
@@ -30,7 +30,7 @@ class Beyond:
 
     settings: Settings
     tasks: TaskGroup
-    _made: Composed | None = None
+    _made: App | None = None
     _told: Mapping[str, Any] | None = None
     _told_at: float = 0.0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
@@ -56,12 +56,12 @@ class Beyond:
 
     async def end(self) -> None:
         if self._made is not None:
-            await self._made.end()
+            await self._made.close()
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self.settings.timeout)
 
-    async def _composed(self) -> Composed:
+    async def _composed(self) -> App:
         if self._made is not None:
             return self._made
         compose = await run_in_thread(_imported)
@@ -72,7 +72,7 @@ class Beyond:
         return made
 
 
-def _imported() -> Callable[[Settings], Composed]:
-    from kartra_mcp.app.composition import compose
+def _imported() -> Callable[[Settings], App]:
+    from kartra_mcp.app.composition import build_app
 
-    return compose
+    return build_app

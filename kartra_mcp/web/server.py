@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn import Config
 
 from kartra_mcp.app import page_discovery
-from kartra_mcp.app.page_discovery import Held, Page
+from kartra_mcp.app.page_discovery import PageEndpoint, PageLock
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
@@ -41,7 +41,9 @@ GRACE = 5
 """Seconds that what is under way is given at the end: a decision may wait for the ledger's turn."""
 
 
-def serve(settings: Settings, held: Held, told: Callable[[str], None], idle: float = IDLE) -> bool:
+def serve(
+    settings: Settings, held: PageLock, told: Callable[[str], None], idle: float = IDLE
+) -> bool:
     """Serve until stopped or idle. False: where it is could not be told in the state folder.
 
     Args:
@@ -55,10 +57,10 @@ def serve(settings: Settings, held: Held, told: Callable[[str], None], idle: flo
         socket.create_server(("127.0.0.1", 0)) as listening,
         closing(Ledger(settings.state_dir)) as ledger,
     ):
-        page = Page(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))
-        if not page_discovery.announce(settings.state_dir, page):
+        page = PageEndpoint(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))
+        if not page_discovery.publish(settings.state_dir, page):
             return False
-        told(page.address(time.time()))
+        told(page.make_login_url(time.time()))
         anyio.run(partial(_serve, _Serving(settings, page, held, ledger, idle, signals), listening))
         signals.ignore()
     return True
@@ -69,8 +71,8 @@ class _Serving:
     """One run, and why it is to end."""
 
     settings: Settings
-    page: Page
-    held: Held
+    page: PageEndpoint
+    held: PageLock
     ledger: Ledger
     idle: float
     signals: Signals
@@ -109,7 +111,7 @@ class _Serving:
         """Let the next page begin, then end; where the turn is not to be had, end all the same."""
         try:
             done = await run_in_thread(
-                page_discovery.withdraw, self.folder, self.held, unless_sent_within
+                page_discovery.unpublish, self.folder, self.held, unless_sent_within
             )
         except OSError:
             done = True

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kartra_mcp.app.page_discovery import valid_until
+from kartra_mcp.app.page_discovery import token_expiry
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.web.views.flash import SILENCE, Notice
 
@@ -72,7 +72,7 @@ class Sessions:
 
     def use(self, token: str, now: float) -> bool:
         """Whether a token lets somebody in; from now on it does not."""
-        until = valid_until(self.secret, token, now)
+        until = token_expiry(self.secret, token, now)
         if until is None or until < self._floor or token in self._used:
             return False
         self._remember(token, until, now)

@@ -1,6 +1,6 @@
 """Serves the composed server with the suite's fixtures over HTTP on 127.0.0.1.
 
-The server is what `kartra-mcp serve` would build on the sandbox: `compose` makes it, and only its
+The server is what `kartra-mcp serve` would build on the sandbox: `build_app` makes it, and only its
 tools are exchanged for `FixtureTools`. Prints its address when it listens; ends on SIGTERM.
 Usage, in tests/: python -m conformance.serve STATE_FOLDER
 """
@@ -14,13 +14,13 @@ import uvicorn
 
 from conformance.protocol_fixture import LISTED, add_to
 from conformance.tools_fixture import FixtureReader, FixtureTools
-from kartra_mcp.app.composition import compose
+from kartra_mcp.app.composition import build_app
 from kartra_mcp.settings import read_settings
 
 
 def main(folder: str) -> None:
     environment = {"KARTRA_MCP_SANDBOX": "on", "KARTRA_MCP_STATE_DIR": folder}
-    made = compose(read_settings({}, {**environment, "HOME": folder, "PATH": "/usr/bin:/bin"}))
+    made = build_app(read_settings({}, {**environment, "HOME": folder, "PATH": "/usr/bin:/bin"}))
     made.mcp._tools = FixtureTools.around(made.mcp._tools, LISTED)
     made.mcp._reader = FixtureReader.around(made.mcp._reader)
     add_to(made.mcp.server, made.mcp._bus)

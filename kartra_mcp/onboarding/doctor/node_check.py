@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from kartra_mcp.app.membrane_factory import child_env, find_program
+from kartra_mcp.app.membrane_factory import membrane_command, membrane_env
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.membrane import executable
@@ -35,7 +35,7 @@ async def look_for_node(
         command: the program, or why there is none.
         folder: an empty one, to start node in.
     """
-    env = child_env(settings, command)
+    env = membrane_env(settings, command)
     if isinstance(command, KartraMCPError):
         place = _node_on(settings.environment.get("PATH", ""), settings)
     elif not _needs_node(command):
@@ -60,7 +60,7 @@ def is_on_short_path(settings: Settings) -> bool:
         )
     except KartraMCPError:
         return False
-    return found == find_program(settings)
+    return found == membrane_command(settings)
 
 
 def idle_program(settings: Settings) -> str:

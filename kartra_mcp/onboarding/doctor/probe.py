@@ -15,7 +15,7 @@ from pathlib import Path
 
 import anyio
 
-from kartra_mcp.app.composition import Composed, compose
+from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, describe_exception
@@ -71,7 +71,7 @@ def walk(settings: Settings, line: Line) -> None:
 async def _walked(settings: Settings, line: Line) -> bool:
     stopped: list[bool] = []
     with _copied(settings) as seen:
-        made = compose(seen)
+        made = build_app(seen)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_when_told, tasks.cancel_scope, stopped)
             made.tools.account.start(tasks)
@@ -79,7 +79,7 @@ async def _walked(settings: Settings, line: Line) -> bool:
                 await _steps(settings, made, line)
             finally:
                 tasks.cancel_scope.cancel()
-                await made.end()
+                await made.close()
     return bool(stopped)
 
 
@@ -105,7 +105,7 @@ def _copied(settings: Settings) -> Generator[Settings]:
         yield replace(settings, state_dir=folder, timeout=min(settings.timeout, READ))
 
 
-async def _steps(settings: Settings, made: Composed, line: Line) -> None:
+async def _steps(settings: Settings, made: App, line: Line) -> None:
     line.busy("Looking for Node.js and Membrane's program")
     membrane = made.membrane
     if not isinstance(membrane, CliClient):
@@ -138,7 +138,7 @@ async def _steps(settings: Settings, made: Composed, line: Line) -> None:
 
 
 async def _program_and_on(
-    settings: Settings, made: Composed, line: Line, said: ProgramInfo | KartraMCPError
+    settings: Settings, made: App, line: Line, said: ProgramInfo | KartraMCPError
 ) -> None:
     way = _way(settings, made)
     short = way.door is not None or is_on_short_path(settings)
@@ -163,14 +163,14 @@ async def _program_and_on(
         line.tell(await _read(made, way))
 
 
-async def _version(settings: Settings, made: Composed) -> ProgramInfo | KartraMCPError:
+async def _version(settings: Settings, made: App) -> ProgramInfo | KartraMCPError:
     try:
         return await made.membrane.get_program(_within(VERSION, settings))
     except KartraMCPError as problem:
         return problem
 
 
-async def _read(made: Composed, way: Way) -> Finding:
+async def _read(made: App, way: Way) -> Finding:
     """As a client would: by the tool's name, under the person's rules."""
     tools = made.tools
     entry = explanations.harmless((await tools.account.catalogue()).entries.values(), tools.rules)
@@ -194,7 +194,7 @@ def _within(seconds: float, settings: Settings) -> Deadline:
     return Deadline.after(min(seconds, settings.timeout))
 
 
-def _way(settings: Settings, made: Composed) -> Way:
+def _way(settings: Settings, made: App) -> Way:
     """How Membrane is reached, and what a person types to reach it as the server does."""
     if settings.sandbox:
         reset = f"`kartra-mcp sandbox reset{settings.cli_flags.replace(' --sandbox', '')}`"

@@ -152,7 +152,7 @@ def _run(settings: Settings, words: Sequence[str]) -> CompletedProcess:
 
 
 def _program(settings: Settings) -> tuple[str, ...]:
-    command = membrane_factory.find_program(settings)
+    command = membrane_factory.membrane_command(settings)
     if isinstance(command, KartraMCPError):
         raise command
     return command

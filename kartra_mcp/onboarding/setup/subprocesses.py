@@ -46,8 +46,8 @@ def verb(settings: Settings, ask: Callable[[CliClient], Awaitable[T]]) -> T:
         KartraMCPError: as the verbs do.
         KeyboardInterrupt: the person stopped; the program is ended.
     """
-    command = membrane_factory.find_program(settings)
-    env = membrane_factory.child_env(settings, command)
+    command = membrane_factory.membrane_command(settings)
+    env = membrane_factory.membrane_env(settings, command)
     with _folder(settings) as folder:
         membrane = CliClient(command, env, lambda: folder, CallLimiter(settings.max_children))
         return _awaited(lambda: ask(membrane), membrane.cancel_all)
