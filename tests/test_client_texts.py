@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.client_config import jsonc_edit, toml_edit, yaml_edit
-from kartra_mcp.client_config.entry import is_ephemeral, is_ours, lost_words
-from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.client_config.entry import dropped_arguments, is_ephemeral, is_ours
+from kartra_mcp.client_config.errors import UneditableConfigError
 
 PATH = ("mcpServers", "kartra")
 VALUE = {"command": "/a b/kartra-mcp", "args": ["serve", "--x"], "env": {"K": 'q"\\ü'}}
@@ -55,9 +55,9 @@ WHOLE = st.dictionaries(NAMES.filter(lambda n: n != "mcpServers"), DATA, max_siz
 @given(st.data(), WHOLE, OTHERS)
 def test_json_in_and_out_again_is_the_same_text(data: Any, whole: Any, others: Any):
     text = data.draw(written({**whole, "mcpServers": others}))
-    after = jsonc_edit.put(text, PATH, VALUE)
+    after = jsonc_edit.set_entry(text, PATH, VALUE)
     assert jsonc_edit.read(after) == {**whole, "mcpServers": {**others, "kartra": VALUE}}
-    assert jsonc_edit.drop(after, PATH) == text
+    assert jsonc_edit.remove_entry(after, PATH) == text
 
 
 @given(st.data(), WHOLE, OTHERS, st.integers(0, 3))
@@ -65,7 +65,7 @@ def test_json_out_of_any_place_leaves_the_rest(data: Any, whole: Any, others: An
     names = [*[*others][:at], "kartra", *[*others][at:]]
     inside = {name: VALUE if name == "kartra" else others[name] for name in names}
     text = data.draw(written({**whole, "mcpServers": inside}))
-    after = jsonc_edit.drop(text, PATH)
+    after = jsonc_edit.remove_entry(text, PATH)
     assert jsonc_edit.read(after) == {**whole, "mcpServers": others}
     left = iter(text)
     assert all(sign in left for sign in after)
@@ -74,9 +74,9 @@ def test_json_out_of_any_place_leaves_the_rest(data: Any, whole: Any, others: An
 @given(st.data(), WHOLE)
 def test_json_without_servers_gets_them(data: Any, whole: Any):
     text = data.draw(written(whole))
-    after = jsonc_edit.put(text, PATH, VALUE)
+    after = jsonc_edit.set_entry(text, PATH, VALUE)
     assert jsonc_edit.read(after) == {**whole, "mcpServers": {"kartra": VALUE}}
-    assert jsonc_edit.read(jsonc_edit.drop(after, PATH)) == {**whole, "mcpServers": {}}
+    assert jsonc_edit.read(jsonc_edit.remove_entry(after, PATH)) == {**whole, "mcpServers": {}}
     left = iter(after)
     assert all(sign in left for sign in text if not sign.isspace())
 
@@ -84,8 +84,8 @@ def test_json_without_servers_gets_them(data: Any, whole: Any):
 @given(st.data(), WHOLE, OTHERS)
 def test_json_again_is_the_same_text(data: Any, whole: Any, others: Any):
     text = data.draw(written({**whole, "mcpServers": others}))
-    after = jsonc_edit.put(text, PATH, VALUE)
-    assert jsonc_edit.put(after, PATH, VALUE) == after
+    after = jsonc_edit.set_entry(text, PATH, VALUE)
+    assert jsonc_edit.set_entry(after, PATH, VALUE) == after
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_json_reads_all_that_json_reads(text: str):
         meant = None
     try:
         found = jsonc_edit.read(text)
-    except UnfitError:
+    except UneditableConfigError:
         assert meant is None
     else:
         assert meant is None or found == meant
@@ -114,7 +114,7 @@ BAD = ["{", "{]", '{"a"}', '{"a":}', '{"a":1 "b":2}', "[1 2]", "{,}", "[,]", "Na
 
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_no_json_is_not_read(text: str):
-    with pytest.raises(UnfitError):
+    with pytest.raises(UneditableConfigError):
         jsonc_edit.read(text)
 
 
@@ -135,13 +135,13 @@ TOML = [
 @pytest.mark.parametrize("text", TOML)
 def test_toml_in_and_out_again_is_the_same_text(text: str):
     path = ("mcp_servers", "kartra")
-    after = toml_edit.put(text, path, VALUE)
+    after = toml_edit.set_entry(text, path, VALUE)
     assert after.startswith(text)
     meant = toml_edit.read(text)
     meant.setdefault("mcp_servers", {})["kartra"] = VALUE
     assert toml_edit.read(after) == meant
-    assert toml_edit.put(after, path, VALUE) == after
-    left = toml_edit.drop(after, path)
+    assert toml_edit.set_entry(after, path, VALUE) == after
+    left = toml_edit.remove_entry(after, path)
     assert left.rstrip("\r\n") == text.rstrip("\r\n")
     if not text or text.endswith("\n"):
         assert left == text
@@ -149,8 +149,11 @@ def test_toml_in_and_out_again_is_the_same_text(text: str):
 
 def test_toml_out_of_the_middle_leaves_the_comments_of_the_next():
     text = "[mcp_servers.kartra]\na = 1\n\n[mcp_servers.kartra.env]\nb = 1\n\n# of z\n[z]\nc = 1\n"
-    assert toml_edit.drop(text, ("mcp_servers", "kartra")).lstrip("\n") == "# of z\n[z]\nc = 1\n"
-    after = toml_edit.put(text, ("mcp_servers", "kartra"), {"a": 2})
+    assert (
+        toml_edit.remove_entry(text, ("mcp_servers", "kartra")).lstrip("\n")
+        == "# of z\n[z]\nc = 1\n"
+    )
+    after = toml_edit.set_entry(text, ("mcp_servers", "kartra"), {"a": 2})
     assert after == "[mcp_servers.kartra]\na = 2\n\n# of z\n[z]\nc = 1\n"
 
 
@@ -167,26 +170,28 @@ YAML = [
 @pytest.mark.parametrize("text", YAML)
 def test_yaml_in_and_out_again_is_the_same_text(text: str):
     path = ("extensions", "kartra")
-    after = yaml_edit.put(text, path, VALUE)
+    after = yaml_edit.set_entry(text, path, VALUE)
     meant = yaml_edit.read(text)
     meant["extensions"]["kartra"] = VALUE
     assert yaml_edit.read(after) == meant
-    assert yaml_edit.put(after, path, VALUE) == after
-    assert yaml_edit.drop(after, path).replace("{}  #", "{} #") == text
+    assert yaml_edit.set_entry(after, path, VALUE) == after
+    assert yaml_edit.remove_entry(after, path).replace("{}  #", "{} #") == text
 
 
 @pytest.mark.parametrize("text", ["", "a: 1", "a: 1\n", "extensions:\n", "# only this\n"])
 def test_yaml_without_servers_gets_them(text: str):
-    after = yaml_edit.put(text, ("extensions", "kartra"), VALUE)
+    after = yaml_edit.set_entry(text, ("extensions", "kartra"), VALUE)
     assert yaml_edit.read(after)["extensions"] == {"kartra": VALUE}
-    assert yaml_edit.read(yaml_edit.drop(after, ("extensions", "kartra")))["extensions"] == {}
+    assert (
+        yaml_edit.read(yaml_edit.remove_entry(after, ("extensions", "kartra")))["extensions"] == {}
+    )
 
 
 @pytest.mark.parametrize(
     "word", ["yes", "off", "null", "~", "1", "1e3", "", " a", "a: b", "#", "é", "-"]
 )
 def test_yaml_text_stays_text(word: str):
-    after = yaml_edit.put("", ("extensions", "kartra"), {"a": word, "b": [word]})
+    after = yaml_edit.set_entry("", ("extensions", "kartra"), {"a": word, "b": [word]})
     assert yaml_edit.read(after)["extensions"]["kartra"] == {"a": word, "b": [word]}
 
 
@@ -230,7 +235,7 @@ LOST = [
 @pytest.mark.parametrize(("words", "lost"), LOST)
 def test_words_that_would_be_lost(words: str, lost: tuple[str, ...]):
     command, *now = words.split()
-    assert lost_words(command, now, ("serve", "--sandbox")) == lost
+    assert dropped_arguments(command, now, ("serve", "--sandbox")) == lost
 
 
 def test_caches_are_known():

@@ -23,8 +23,8 @@ from kartra_mcp.cli.runner import tell
 from kartra_mcp.client_config import jsonc
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.files import replace
-from kartra_mcp.client_config.install import check, found, install
-from kartra_mcp.client_config.registry import BY_NAME, Machine
+from kartra_mcp.client_config.install import check_clients, find_clients, install
+from kartra_mcp.client_config.registry import BY_NAME, Platform
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.settings import read_settings
 
@@ -651,7 +651,7 @@ def test_check_tells_each_state_apart(home: Home):
         home.file(client, json.dumps({row.outer: entry}))
     home.file("gemini", "nothing")
     install("claude-code", own_entry(), settings_of(home), create=True)
-    states = {one.client: one.state for one in check(settings_of(home))}
+    states = {one.client: one.state for one in check_clients(settings_of(home))}
     assert states == {
         "claude-code": "fine",
         "cursor": "command does not exist",
@@ -660,7 +660,7 @@ def test_check_tells_each_state_apart(home: Home):
         "zed": "no entry",
         "gemini": "broken file",
     }
-    assert all(one.remedy for one in check(settings_of(home)) if one.state != "fine")
+    assert all(one.remedy for one in check_clients(settings_of(home)) if one.state != "fine")
 
 
 def test_a_cache_of_uvx_is_named(home: Home):
@@ -687,7 +687,7 @@ def test_a_packaged_claude_desktop_on_windows_is_preferred(home: Home, folder: s
     (roaming / "Claude").mkdir(parents=True)
     made = settings_of(home, LOCALAPPDATA=str(local), APPDATA=str(roaming))
     object.__setattr__(made, "platform", "win32")
-    here = {one.client: one for one in found(made)}["claude-desktop"]
+    here = {one.client: one for one in find_clients(made)}["claude-desktop"]
     assert here.file == local / folder / "claude_desktop_config.json"
     assert here.exists
 
@@ -723,7 +723,7 @@ PLACES = {
 @pytest.mark.parametrize("platform", PLACES)
 @pytest.mark.parametrize("client", FILES)
 def test_the_place_on_other_platforms(platform: str, client: str):
-    machine = Machine(platform, "~", {"APPDATA": "/R"})
+    machine = Platform(platform, "~", {"APPDATA": "/R"})
     expected = PLACES[platform][client].replace("R/", "/R/")
     assert next(p.file for p in BY_NAME[client].places(machine) if "*" not in p.file) == expected
 
@@ -742,9 +742,9 @@ MOVED = [
 
 @pytest.mark.parametrize(("client", "variable", "file"), MOVED)
 def test_a_place_that_a_variable_names(client: str, variable: str, file: str):
-    places = BY_NAME[client].places(Machine("linux", "/h", {variable: "/m"}))
+    places = BY_NAME[client].places(Platform("linux", "/h", {variable: "/m"}))
     assert places[0].file == file
-    unmoved = BY_NAME[client].places(Machine("linux", "/h", {variable: "relative"}))
+    unmoved = BY_NAME[client].places(Platform("linux", "/h", {variable: "relative"}))
     assert unmoved[0].file == f"/h/{FILES[client]}"
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
 from kartra_mcp.client_config.command import own_entry
-from kartra_mcp.client_config.edit import snippet
-from kartra_mcp.client_config.entry import REAL, REHEARSAL, Entry
-from kartra_mcp.client_config.install import Installed, found, install, of_name, uninstall
+from kartra_mcp.client_config.edit import make_snippet
+from kartra_mcp.client_config.entry import REAL, REHEARSAL, ServerEntry
+from kartra_mcp.client_config.install import Installed, find_clients, get_client, install, uninstall
 from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -128,9 +128,9 @@ def _env(given: Namespace) -> dict[str, str]:
     return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}
 
 
-def _print(client: str | None, entry: Entry) -> int:
+def _print(client: str | None, entry: ServerEntry) -> int:
     if client is not None:
-        text = snippet(of_name(client), entry)
+        text = make_snippet(get_client(client), entry)
     else:
         server = {"command": entry.command, "args": list(entry.args)}
         server |= {"env": dict(entry.env)} if entry.env else {}
@@ -140,7 +140,7 @@ def _print(client: str | None, entry: Entry) -> int:
 
 
 def _list(settings: Settings, *, as_json: bool) -> int:
-    here = found(settings)
+    here = find_clients(settings)
     if as_json:
         put_json({"clients": [asdict(one) | {"file": str(one.file)} for one in here]})
         return DONE
@@ -164,7 +164,7 @@ def _list(settings: Settings, *, as_json: bool) -> int:
     return DONE
 
 
-def _tell(done: Installed, entry: Entry) -> None:
+def _tell(done: Installed, entry: ServerEntry) -> None:
     print_line(DID[done.how].format(name=done.name, title=done.title))
     rows: list[tuple[str, Any]] = [("file", done.file)]
     rows += [("before", done.backup)] if done.backup else []

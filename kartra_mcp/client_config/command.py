@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, Entry
+from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, ServerEntry
 from kartra_mcp.core.errors import RefusedError
 
 
@@ -33,7 +33,7 @@ def own_command() -> tuple[str, ...]:
 
 def own_entry(
     env: Mapping[str, str] | None = None, *, name: str | None = None, sandbox: bool = False
-) -> Entry:
+) -> ServerEntry:
     """Return the entry for this installation.
 
     Args:
@@ -48,7 +48,7 @@ def own_entry(
     check_name(named)
     program, *words = own_command()
     flags = ("--sandbox",) if sandbox else ()
-    return Entry(named, program, (*words, "serve", *flags), dict(env or {}))
+    return ServerEntry(named, program, (*words, "serve", *flags), dict(env or {}))
 
 
 def check_name(name: str) -> None:

@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any, Literal, cast
 
 from kartra_mcp.client_config import jsonc_edit, toml_edit, yaml_edit
-from kartra_mcp.client_config.entry import Entry, is_ours, lost_words
-from kartra_mcp.client_config.errors import UnfitError
-from kartra_mcp.client_config.registry import Client
+from kartra_mcp.client_config.entry import ServerEntry, dropped_arguments, is_ours
+from kartra_mcp.client_config.errors import UneditableConfigError
+from kartra_mcp.client_config.registry import ClientSpec
 from kartra_mcp.core.json_types import is_array, is_object
 
 How = Literal["new", "updated", "same"]
@@ -27,20 +27,20 @@ class Edited:
     """
 
     text: str
-    how: How
+    change: How
     kept: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
-class NotOursError(UnfitError):
+class ForeignEntryError(UneditableConfigError):
     """An entry of that name starts another program."""
 
 
-class LooserError(UnfitError):
+class WouldRelaxError(UneditableConfigError):
     """The entry has flags or settings of ours that would be lost."""
 
 
-def entries(client: Client, text: str) -> dict[str, Any]:
+def list_entries(client: ClientSpec, text: str) -> dict[str, Any]:
     """Return every server in the text by name.
 
     Raises:
@@ -48,16 +48,16 @@ def entries(client: Client, text: str) -> dict[str, Any]:
     """
     data = _FORMS[client.form].read(text)
     if not is_object(data):
-        raise UnfitError("holds no object")
+        raise UneditableConfigError("holds no object")
     servers = data.get(client.outer)
     if servers is None:
         return {}
     if not is_object(servers):
-        raise UnfitError(f"has something else than an object as `{client.outer}`")
+        raise UneditableConfigError(f"has something else than an object as `{client.outer}`")
     return dict(servers)
 
 
-def command_of(client: Client, entry: Any) -> tuple[str, tuple[str, ...]]:
+def get_command(client: ClientSpec, entry: Any) -> tuple[str, tuple[str, ...]]:
     """Return command and arguments of a server; ("", ()) if it is not started by a command."""
     if not is_object(entry) or not isinstance(entry.get(client.command), str):
         return "", ()
@@ -66,16 +66,18 @@ def command_of(client: Client, entry: Any) -> tuple[str, tuple[str, ...]]:
     return str(entry[client.command]), tuple(word for word in words if isinstance(word, str))
 
 
-def ours(client: Client, text: str) -> dict[str, Any]:
+def own_entries(client: ClientSpec, text: str) -> dict[str, Any]:
     """Return the servers that start kartra-mcp.
 
     Raises:
-        UnfitError: as `entries`.
+        UnfitError: as `list_entries`.
     """
-    return {n: e for n, e in entries(client, text).items() if is_ours(*command_of(client, e))}
+    return {n: e for n, e in list_entries(client, text).items() if is_ours(*get_command(client, e))}
 
 
-def with_entry(client: Client, text: str, entry: Entry, *, replace: bool = False) -> Edited:
+def with_entry(
+    client: ClientSpec, text: str, entry: ServerEntry, *, replace: bool = False
+) -> Edited:
     """Return the text with our entry; with `replace`, also in place of an entry that is not ours.
 
     Raises:
@@ -83,73 +85,77 @@ def with_entry(client: Client, text: str, entry: Entry, *, replace: bool = False
         LooserError: its flags would be lost.
         UnfitError: the text cannot be parsed or edited.
     """
-    there = entries(client, text)
+    there = list_entries(client, text)
     now = there.get(entry.name)
     kept: Mapping[str, Any] | None = None
     if entry.name in there and not replace:
-        kept = _to_keep(client, now, entry)
-    value = client.written(entry, kept)
-    if _same(value, now):
-        return Edited(text, "same", _settings_kept(client, kept, entry))
-    made = _put(client, text, (client.outer, entry.name), value, kept)
-    _agree(client, text, made, {**there, entry.name: value})
+        kept = _value_to_keep(client, now, entry)
+    value = client.make_entry(entry, kept)
+    if _is_same(value, now):
+        return Edited(text, "same", _list_kept_settings(client, kept, entry))
+    made = _set_value(client, text, (client.outer, entry.name), value, kept)
+    _require_agreement(client, text, made, {**there, entry.name: value})
     return Edited(
         made,
         "updated" if now is not None else "new",
-        _settings_kept(client, kept, entry),
-        _lost(client, now, value, entry) if kept is None else (),
+        _list_kept_settings(client, kept, entry),
+        _list_lost_names(client, now, value, entry) if kept is None else (),
     )
 
 
-def without_entry(client: Client, text: str, name: str) -> str:
+def without_entry(client: ClientSpec, text: str, name: str) -> str:
     """Return the text without our entry; unchanged if there was none.
 
     Raises:
         NotOursError: an entry of that name starts another program.
         UnfitError: the text cannot be parsed or edited.
     """
-    there = entries(client, text)
+    there = list_entries(client, text)
     if name not in there:
         return text
-    if not is_ours(*command_of(client, there[name])):
-        raise NotOursError(f"has another server as `{name}`")
-    made = _FORMS[client.form].drop(text, (client.outer, name))
-    _agree(client, text, made, {n: e for n, e in there.items() if n != name})
+    if not is_ours(*get_command(client, there[name])):
+        raise ForeignEntryError(f"has another server as `{name}`")
+    made = _FORMS[client.form].remove_entry(text, (client.outer, name))
+    _require_agreement(client, text, made, {n: e for n, e in there.items() if n != name})
     return made
 
 
-def snippet(client: Client, entry: Entry) -> str:
+def make_snippet(client: ClientSpec, entry: ServerEntry) -> str:
     """Return the content of this client's file if it held only our entry."""
-    return _FORMS[client.form].put("", (client.outer, entry.name), client.written(entry))
+    return _FORMS[client.form].set_entry("", (client.outer, entry.name), client.make_entry(entry))
 
 
-def _to_keep(client: Client, now: Any, entry: Entry) -> Mapping[str, Any]:
-    command, args = command_of(client, now)
+def _value_to_keep(client: ClientSpec, now: Any, entry: ServerEntry) -> Mapping[str, Any]:
+    command, args = get_command(client, now)
     if not is_ours(command, args):
-        raise NotOursError(f"has another server as `{entry.name}`")
-    lost = lost_words(command, args, entry.args)
+        raise ForeignEntryError(f"has another server as `{entry.name}`")
+    lost = dropped_arguments(command, args, entry.args)
     if lost:
-        raise LooserError(f"has `{entry.name}` with {', '.join(lost)}, which would be lost")
+        raise WouldRelaxError(f"has `{entry.name}` with {', '.join(lost)}, which would be lost")
     return now
 
 
-def _settings_kept(client: Client, kept: Mapping[str, Any] | None, entry: Entry) -> tuple[str, ...]:
+def _list_kept_settings(
+    client: ClientSpec, kept: Mapping[str, Any] | None, entry: ServerEntry
+) -> tuple[str, ...]:
     env: Any = (kept or {}).get(client.env)
     return tuple(name for name in env if name not in entry.env) if is_object(env) else ()
 
 
-def _lost(client: Client, now: Any, value: Mapping[str, Any], entry: Entry) -> tuple[str, ...]:
+def _list_lost_names(
+    client: ClientSpec, now: Any, value: Mapping[str, Any], entry: ServerEntry
+) -> tuple[str, ...]:
     """Return names of settings, fields and arguments that only the replaced entry had."""
     if not is_object(now):
         return ()
-    command, args = command_of(client, now)
-    words = lost_words(command, args, entry.args)
+    command, args = get_command(client, now)
+    words = dropped_arguments(command, args, entry.args)
     fields = (name for name in now if name not in value and name != client.env)
-    return tuple(dict.fromkeys((*_settings_kept(client, now, entry), *words, *fields)))
+    return tuple(dict.fromkeys((*_list_kept_settings(client, now, entry), *words, *fields)))
 
 
-def _put(
-    client: Client,
+def _set_value(
+    client: ClientSpec,
     text: str,
     path: Sequence[str],
     value: Mapping[str, Any],
@@ -157,31 +163,33 @@ def _put(
 ) -> str:
     form = _FORMS[client.form]
     if kept is None or client.form != "json":
-        return form.put(text, path, value)
+        return form.set_entry(text, path, value)
     for name, part in value.items():
         if name not in kept or kept[name] != part:
-            text = form.put(text, (*path, name), part)
+            text = form.set_entry(text, (*path, name), part)
     return text
 
 
-def _agree(client: Client, before: str, after: str, servers: Mapping[str, Any]) -> None:
+def _require_agreement(
+    client: ClientSpec, before: str, after: str, servers: Mapping[str, Any]
+) -> None:
     """Require that the edited text contains the entry, and everything else unchanged."""
     read = _FORMS[client.form].read
     meant = {**read(before), client.outer: dict(servers)}
     try:
-        agrees = _same(meant, read(after))
-    except UnfitError:
+        agrees = _is_same(meant, read(after))
+    except UneditableConfigError:
         agrees = False
     if not agrees:
-        raise UnfitError(f"has `{client.outer}` in a form that is not edited")
+        raise UneditableConfigError(f"has `{client.outer}` in a form that is not edited")
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     """Compare data; TOML and YAML have a number (NaN) that is not equal to itself."""
     if one == other:
         return True
     if is_object(one) and is_object(other):
-        return one.keys() == other.keys() and all(_same(one[n], other[n]) for n in one)
+        return one.keys() == other.keys() and all(_is_same(one[n], other[n]) for n in one)
     if is_array(one) and is_array(other):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(_is_same, one, other))
     return isinstance(one, float) and isinstance(other, float) and isnan(one) and isnan(other)

@@ -16,14 +16,15 @@ _CACHES = re.compile(
     r"|[/\\]\.cache[/\\]pipx[/\\]"
 )
 _KNOWN = re.compile(r"kartra-mcp|pythonw?[0-9.]*|py|uvx?|pipx")
-"""Programs that start ours and change none of its settings, but by what `lost_words` looks for."""
+"""Programs that start ours and change none of its settings, but by what `dropped_arguments` looks
+for."""
 
 _SETTING = re.compile(r"KARTRA_MCP_\w*")
 _ENV_FILE = "--env-file"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ServerEntry:
     """Server entry: `command` is absolute, `env` has only KARTRA_MCP_… settings."""
 
     name: str
@@ -34,45 +35,45 @@ class Entry:
 
 def is_ours(command: str, args: Sequence[str]) -> bool:
     """Return whether words start kartra-mcp, directly, by Python, or by uvx and similar."""
-    if _program(command) == PROGRAM:
+    if _program_name(command) == PROGRAM:
         return True
     packages = {re.split(r"[=<>@\[]", word)[0] for word in args}
     return bool({PROGRAM, PACKAGE} & packages)
 
 
-def lost_words(command: str, now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
+def dropped_arguments(command: str, now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
     """Return names of what an existing entry has, may restrict something, and is missing in `then`.
 
     That is an unknown launcher (`docker`, `env`: it may set or hide anything), each setting
     wherever it is, a settings file, and the server's own flags.
     """
-    program = _program(command)
+    program = _program_name(command)
     launcher = () if _KNOWN.fullmatch(program) else (program,)
     words = (command, *now)
     rules = [name for word in words for name in _SETTING.findall(word)]
     files = [word.partition("=")[0] for word in words if word.startswith(_ENV_FILE)]
     flags = {word.partition("=")[0] for word in then}
-    own = [w.partition("=")[0] for w in _own(program, now) if w.startswith("--")]
-    lost = (*launcher, *_wrapper(program, now), *rules, *files, *own)
+    own = [w.partition("=")[0] for w in _find_own_arguments(program, now) if w.startswith("--")]
+    lost = (*launcher, *_find_wrapped_arguments(program, now), *rules, *files, *own)
     return tuple(dict.fromkeys(word for word in lost if word and word not in flags))
 
 
-def _own(program: str, words: Sequence[str]) -> Sequence[str]:
+def _find_own_arguments(program: str, words: Sequence[str]) -> Sequence[str]:
     """Return the arguments of the server: those after the first word that names it."""
     starts = [n for n, word in enumerate(words) if word in (PROGRAM, PACKAGE)]
     return words if program == PROGRAM or not starts else words[starts[0] + 1 :]
 
 
-def _wrapper(program: str, words: Sequence[str]) -> Sequence[str]:
+def _find_wrapped_arguments(program: str, words: Sequence[str]) -> Sequence[str]:
     """Return whether another program starts the server, as in `python start.py kartra-mcp`.
 
     It may set anything too.
     """
-    front = words[: len(words) - len(_own(program, words))]
+    front = words[: len(words) - len(_find_own_arguments(program, words))]
     return [w for w in front[:-1] if w.endswith(".py")]
 
 
-def _program(command: str) -> str:
+def _program_name(command: str) -> str:
     return re.split(r"[/\\]", command)[-1].lower().removesuffix(".exe")
 
 

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class UnfitError(Exception):
+class UneditableConfigError(Exception):
     """The text cannot be parsed or edited; its message completes the sentence "FILE …"."""

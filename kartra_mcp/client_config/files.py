@@ -10,47 +10,47 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from kartra_mcp.client_config.registry import Client, Machine, Place
+from kartra_mcp.client_config.registry import ClientSpec, ConfigPath, Platform
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.settings import Settings
 
-LARGEST = 64_000_000
+MAX_FILE_BYTES = 64_000_000
 """Bytes of a configuration; the largest that is known holds every talk with Claude Code."""
 
-UNWRITTEN = "Nothing was written."
+NOT_WRITTEN_NOTICE = "Nothing was written."
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ConfigLocation:
     """Path of a client's configuration; `present`: the client is installed here."""
 
     file: Path
     present: bool
 
 
-def locate(client: Client, settings: Settings) -> Spot:
+def locate(client: ClientSpec, settings: Settings) -> ConfigLocation:
     """Return the first existing path of the client, else the path where it would be created."""
     home, env = settings.home, settings.environment
-    places = client.places(Machine(settings.platform, str(home), env))
+    places = client.places(Platform(settings.platform, str(home), env))
     for place in places:
-        found = _existing(place)
+        found = _find_existing(place)
         if found is not None:
-            return Spot(found, present=True)
-    return Spot(Path(next(p.file for p in places if "*" not in p.file)), present=False)
+            return ConfigLocation(found, present=True)
+    return ConfigLocation(Path(next(p.file for p in places if "*" not in p.file)), present=False)
 
 
-def _existing(place: Place) -> Path | None:
+def _find_existing(place: ConfigPath) -> Path | None:
     """Return the file, or its path in an existing folder."""
-    files = _matching(place.file)
+    files = _list_matching(place.file)
     if files:
         return files[0]
-    folders = _matching(place.folder)
+    folders = _list_matching(place.folder)
     if not folders:
         return None
     return folders[0] / Path(place.file).name if "*" in place.file else Path(place.file)
 
 
-def _matching(pattern: str) -> list[Path]:
+def _list_matching(pattern: str) -> list[Path]:
     if "*" not in pattern:
         path = Path(pattern)
         return [path] if os.path.lexists(path) else []
@@ -70,25 +70,27 @@ def read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         if file.is_symlink():
-            raise refused(file, "is a link to a file that is not there") from None
+            raise refused_error(file, "is a link to a file that is not there") from None
         return None
     except OSError as problem:
-        raise refused(file, f"cannot be read ({problem.strerror})") from problem
+        raise refused_error(file, f"cannot be read ({problem.strerror})") from problem
 
 
 def _require_readable(file: Path, found: os.stat_result) -> None:
     """Refuse special files: reading a pipe would block, and a device has no end."""
     if not stat.S_ISREG(found.st_mode):
-        raise refused(file, "cannot be read: it is no regular file")
-    if found.st_size > LARGEST:
-        raise refused(file, f"is larger than {LARGEST // 1_000_000} MB, too large to be edited")
+        raise refused_error(file, "cannot be read: it is no regular file")
+    if found.st_size > MAX_FILE_BYTES:
+        raise refused_error(
+            file, f"is larger than {MAX_FILE_BYTES // 1_000_000} MB, too large to be edited"
+        )
 
 
-def text_of(file: Path, data: bytes) -> str:
+def decode_text(file: Path, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise refused(file, "is not text in UTF-8") from None
+        raise refused_error(file, "is not text in UTF-8") from None
 
 
 def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
@@ -106,14 +108,14 @@ def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
     backup: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, after, _mode(target), target)
-        backup = None if before is None else _backup(file, before)
+        _write(temporary, after, _get_mode(target), target)
+        backup = None if before is None else _write_backup(file, before)
         _require_unchanged(file, before)
         temporary.replace(target)
     except BaseException as problem:
         _tidy_up(temporary, backup)
         if isinstance(problem, OSError):
-            raise refused(file, f"cannot be written ({problem.strerror})") from problem
+            raise refused_error(file, f"cannot be written ({problem.strerror})") from problem
         raise
     _sync_folder(target.parent)
     return backup
@@ -130,13 +132,13 @@ def _tidy_up(temporary: Path, backup: Path | None) -> None:
 
 def _require_unchanged(file: Path, before: bytes | None) -> None:
     if read(file) != before:
-        raise refused(file, "was changed by another program meanwhile", "Run this again.")
+        raise refused_error(file, "was changed by another program meanwhile", "Run this again.")
 
 
-def refused(file: Path, why: str, remedy: str = "") -> RefusedError:
+def refused_error(file: Path, why: str, remedy: str = "") -> RefusedError:
     return RefusedError(
         "not_allowed",
-        f"{file} {why}. {UNWRITTEN}",
+        f"{file} {why}. {NOT_WRITTEN_NOTICE}",
         remedy or "Mend or rename that file, or use --print and put the entry in by hand.",
     )
 
@@ -147,10 +149,10 @@ def _require_writable(file: Path, target: Path) -> None:
         return
     writable = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
     if not target.stat().st_mode & writable or not os.access(target, os.W_OK):
-        raise refused(file, "is write-protected", "Allow writing to it, or use --print.")
+        raise refused_error(file, "is write-protected", "Allow writing to it, or use --print.")
 
 
-def _mode(target: Path) -> int:
+def _get_mode(target: Path) -> int:
     return stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
 
 
@@ -181,7 +183,7 @@ def _own_as(file: Path, like: Path | None) -> None:
             os.chown(file, was.st_uid, was.st_gid)
 
 
-def _backup(file: Path, data: bytes) -> Path:
+def _write_backup(file: Path, data: bytes) -> Path:
     """Copy the file, readable by this user alone: such files contain other servers' keys."""
     name = f"{file.name}.kartra-mcp-backup-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     for number in range(2, 100):
@@ -190,7 +192,7 @@ def _backup(file: Path, data: bytes) -> Path:
             _write(backup, data, 0o600)
             return backup
         name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
-    raise refused(file, "has too many copies of this second")
+    raise refused_error(file, "has too many copies of this second")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,18 +12,25 @@ from typing import Any, Literal
 from kartra_mcp.client_config.command import check_name
 from kartra_mcp.client_config.edit import (
     Edited,
+    ForeignEntryError,
     How,
-    LooserError,
-    NotOursError,
-    command_of,
-    ours,
+    WouldRelaxError,
+    get_command,
+    own_entries,
     with_entry,
     without_entry,
 )
-from kartra_mcp.client_config.entry import Entry, is_ephemeral
-from kartra_mcp.client_config.errors import UnfitError
-from kartra_mcp.client_config.files import UNWRITTEN, locate, read, refused, replace, text_of
-from kartra_mcp.client_config.registry import BY_NAME, CLIENTS, Client
+from kartra_mcp.client_config.entry import ServerEntry, is_ephemeral
+from kartra_mcp.client_config.errors import UneditableConfigError
+from kartra_mcp.client_config.files import (
+    NOT_WRITTEN_NOTICE,
+    decode_text,
+    locate,
+    read,
+    refused_error,
+    replace,
+)
+from kartra_mcp.client_config.registry import BY_NAME, CLIENTS, ClientSpec
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.settings import Settings
@@ -104,7 +111,7 @@ class Checked:
 
 def install(
     client: str,
-    entry: Entry,
+    entry: ServerEntry,
     settings: Settings,
     *,
     replace: bool = False,
@@ -122,20 +129,20 @@ def install(
     Raises:
         Refused: nothing was written.
     """
-    row = of_name(client)
+    row = get_client(client)
     check_name(entry.name)
     spot = locate(row, settings)
     before = read(spot.file)
     if before is None and not spot.present and not create:
         raise RefusedError(
             "not_allowed",
-            f"{row.title} was not found: {spot.file.parent} is not there. {UNWRITTEN}",
+            f"{row.title} was not found: {spot.file.parent} is not there. {NOT_WRITTEN_NOTICE}",
             "Install and start it first, or say --create to make the file all the same.",
         )
-    edited = _edited(row, spot.file, before, entry, replace=replace)
-    backup = None if edited.how == "same" else _put(spot.file, before, edited.text)
-    notices = (_moves(entry.command),) if is_ephemeral(entry.command) else ()
-    done = Installed(client, row.title, entry.name, spot.file, edited.how, backup, row.then)
+    edited = _edit_file(row, spot.file, before, entry, replace=replace)
+    backup = None if edited.change == "same" else _write_file(spot.file, before, edited.text)
+    notices = (_ephemeral_notice(entry.command),) if is_ephemeral(entry.command) else ()
+    done = Installed(client, row.title, entry.name, spot.file, edited.change, backup, row.then)
     return replaced(done, kept=edited.kept, lost=edited.lost, notices=notices)
 
 
@@ -145,32 +152,32 @@ def uninstall(client: str, name: str, settings: Settings) -> Removed:
     Raises:
         Refused: nothing was written: the entry is not ours, or the file cannot be edited.
     """
-    row = of_name(client)
+    row = get_client(client)
     file = locate(row, settings).file
     before = read(file)
-    text = "" if before is None else text_of(file, before)
+    text = "" if before is None else decode_text(file, before)
     try:
         after = without_entry(row, text, name)
-    except NotOursError as problem:
-        raise refused(file, str(problem), "It is not ours; remove it by hand.") from None
-    except UnfitError as problem:
-        raise refused(file, str(problem)) from None
+    except ForeignEntryError as problem:
+        raise refused_error(file, str(problem), "It is not ours; remove it by hand.") from None
+    except UneditableConfigError as problem:
+        raise refused_error(file, str(problem)) from None
     removed = after != text
-    backup = _put(file, before, after) if removed else None
+    backup = _write_file(file, before, after) if removed else None
     return Removed(client, row.title, name, file, removed, backup, row.then)
 
 
-def found(settings: Settings) -> list[FoundClient]:
+def find_clients(settings: Settings) -> list[FoundClient]:
     """Return every known client, including those that are not installed."""
-    return [_found(row, settings) for row in CLIENTS]
+    return [_find_client(row, settings) for row in CLIENTS]
 
 
-def check(settings: Settings) -> list[Checked]:
+def check_clients(settings: Settings) -> list[Checked]:
     """Check our entries in each installed client, for the doctor."""
-    return [one for row in CLIENTS for one in _checked(row, settings)]
+    return [one for row in CLIENTS for one in _check_client(row, settings)]
 
 
-def of_name(client: str) -> Client:
+def get_client(client: str) -> ClientSpec:
     """Return the client's row.
 
     Raises:
@@ -179,63 +186,63 @@ def of_name(client: str) -> Client:
     if client not in BY_NAME:
         raise RefusedError(
             "invalid_arguments",
-            f"{client[:60]!r} is not a client that is known here. {UNWRITTEN}",
+            f"{client[:60]!r} is not a client that is known here. {NOT_WRITTEN_NOTICE}",
             f"Use one of {', '.join(BY_NAME)}; for any other: `kartra-mcp install --print`.",
         )
     return BY_NAME[client]
 
 
-def _edited(
-    row: Client, file: Path, before: bytes | None, entry: Entry, *, replace: bool
+def _edit_file(
+    row: ClientSpec, file: Path, before: bytes | None, entry: ServerEntry, *, replace: bool
 ) -> Edited:
-    text = "" if before is None else text_of(file, before)
+    text = "" if before is None else decode_text(file, before)
     try:
         return with_entry(row, text, entry, replace=replace)
-    except NotOursError as problem:
+    except ForeignEntryError as problem:
         remedy = "Choose another name with --name, or say --replace to take its place."
-        raise refused(file, str(problem), remedy) from None
-    except LooserError as problem:
-        raise refused(file, str(problem), "Say --replace to write it anew without.") from None
-    except UnfitError as problem:
-        raise refused(file, str(problem)) from None
+        raise refused_error(file, str(problem), remedy) from None
+    except WouldRelaxError as problem:
+        raise refused_error(file, str(problem), "Say --replace to write it anew without.") from None
+    except UneditableConfigError as problem:
+        raise refused_error(file, str(problem)) from None
 
 
-def _put(file: Path, before: bytes | None, text: str) -> Path | None:
+def _write_file(file: Path, before: bytes | None, text: str) -> Path | None:
     return replace(file, before, text.encode())
 
 
-def _moves(command: str) -> str:
+def _ephemeral_notice(command: str) -> str:
     return (
         f"{command} lies in a cache that is emptied some day, and then the client cannot start it. "
         "Run `uv tool install kartra-mcp` or `pipx install kartra-mcp`, and this command again."
     )
 
 
-def _entries(row: Client, settings: Settings) -> tuple[Path, bool, dict[str, Any]]:
+def _read_entries(row: ClientSpec, settings: Settings) -> tuple[Path, bool, dict[str, Any]]:
     """Return the file, whether the client is installed, and our entries. Refuses a broken file."""
     spot = locate(row, settings)
     data = read(spot.file)
     if data is None:
         return spot.file, spot.present, {}
     try:
-        return spot.file, True, ours(row, text_of(spot.file, data))
-    except UnfitError as problem:
-        raise refused(spot.file, str(problem)) from None
+        return spot.file, True, own_entries(row, decode_text(spot.file, data))
+    except UneditableConfigError as problem:
+        raise refused_error(spot.file, str(problem)) from None
 
 
-def _found(row: Client, settings: Settings) -> FoundClient:
+def _find_client(row: ClientSpec, settings: Settings) -> FoundClient:
     try:
-        file, present, entries = _entries(row, settings)
+        file, present, entries = _read_entries(row, settings)
     except RefusedError as problem:
         file = locate(row, settings).file
-        why = problem.message.removesuffix(UNWRITTEN).strip()
+        why = problem.message.removesuffix(NOT_WRITTEN_NOTICE).strip()
         return FoundClient(row.name, row.title, file, exists=True, problem=why)
     return FoundClient(row.name, row.title, file, present, tuple(entries))
 
 
-def _checked(row: Client, settings: Settings) -> Iterator[Checked]:
+def _check_client(row: ClientSpec, settings: Settings) -> Iterator[Checked]:
     again = f"Run `kartra-mcp install {row.name}`."
-    here = _found(row, settings)
+    here = _find_client(row, settings)
     if not here.exists:
         return
     if here.problem:
@@ -244,16 +251,16 @@ def _checked(row: Client, settings: Settings) -> Iterator[Checked]:
         return
     if not here.entries:
         yield Checked(row.name, row.title, here.file, "no entry", remedy=again)
-    _, _, entries = _entries(row, settings)
+    _, _, entries = _read_entries(row, settings)
     for name, entry in entries.items():
-        command, args = command_of(row, entry)
-        state = _state(command)
+        command, args = get_command(row, entry)
+        state = _command_state(command)
         remedy = "" if state == "fine" else f"{again[:-2]} --name {name}`."
         one = Checked(row.name, row.title, here.file, state, name, command, remedy, args)
-        yield replaced(one, env=_env(row, entry), disabled=_is_disabled(entry))
+        yield replaced(one, env=_get_env(row, entry), disabled=_is_disabled(entry))
 
 
-def _env(row: Client, entry: Mapping[str, Any]) -> dict[str, str]:
+def _get_env(row: ClientSpec, entry: Mapping[str, Any]) -> dict[str, str]:
     env: Any = entry.get(row.env)
     return {n: v for n, v in env.items() if isinstance(v, str)} if is_object(env) else {}
 
@@ -266,7 +273,7 @@ def _is_disabled(entry: Mapping[str, Any]) -> bool:
     return entry.get("disabled") is True or entry.get("enabled") is False
 
 
-def _state(command: str) -> State:
+def _command_state(command: str) -> State:
     """Return the state of an entry; a client with a short PATH needs an absolute command."""
     file = Path(command)
     if not file.is_absolute():

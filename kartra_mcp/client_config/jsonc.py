@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """Objects inside of objects; a configuration has five."""
 
-LONGEST = 60
+MAX_CHARS = 60
 """Characters of a stranger's name that a message shows, in ASCII."""
 
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
@@ -30,12 +30,12 @@ class Member:
 
     name: str
     start: int
-    value: Node
+    value: JsonNode
     comma: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class JsonNode:
     """A value; `start` and `end` are its positions, `inner` the insertion point for a new member.
 
     `inner` follows the last member, comma or comment, or the opening brace. `members` is None for a
@@ -50,24 +50,24 @@ class Node:
 
 
 @lru_cache(maxsize=2)
-def parse(text: str) -> Node:
+def parse(text: str) -> JsonNode:
     """Parse a whole text. The last two results are cached, since an edit parses each several times.
 
     Raises:
         UnfitError: it is not JSON, even with comments and trailing commas, or an object has a
             duplicate name.
     """
-    reader = _Reader(text, len(text) - len(text.removeprefix("\ufeff")))
+    reader = _Parser(text, len(text) - len(text.removeprefix("\ufeff")))
     reader.skip()
-    node = reader.value(0)
+    node = reader.read_value(0)
     reader.skip()
     if reader.at != len(text):
-        raise reader.wrong()
+        raise reader.make_error()
     return node
 
 
 @dataclass(slots=True)
-class _Reader:
+class _Parser:
     text: str
     at: int
     last: int = field(default=0)
@@ -88,19 +88,19 @@ class _Reader:
         self.at += taken
         return taken
 
-    def value(self, depth: int) -> Node:
-        if depth > DEEPEST:
-            raise UnfitError("is nested too deeply")
+    def read_value(self, depth: int) -> JsonNode:
+        if depth > MAX_DEPTH:
+            raise UneditableConfigError("is nested too deeply")
         start = self.at
         if self.take("{"):
-            return self.object(start, depth)
+            return self.read_object(start, depth)
         if self.take("["):
-            return self.array(start, depth)
+            return self.read_array(start, depth)
         found = _STRING.match(self.text, start) or _BARE.match(self.text, start)
         if found is None:
-            raise self.wrong()
+            raise self.make_error()
         self.at = found.end()
-        return Node(start, self.at, self.read(found[0], start))
+        return JsonNode(start, self.at, self.read(found[0], start))
 
     def read(self, text: str, start: int) -> Any:
         if text[0] == '"' and "\\" not in text:
@@ -109,35 +109,35 @@ class _Reader:
             return json.loads(text)
         except ValueError:
             self.at = start
-            raise self.wrong() from None
+            raise self.make_error() from None
 
-    def object(self, start: int, depth: int) -> Node:
+    def read_object(self, start: int, depth: int) -> JsonNode:
         members: list[Member] = []
         names: set[str] = set()
-        inner = self.gap(self.at)
+        inner = self.skip_gap(self.at)
         while not self.take("}"):
             if members and members[-1].comma is None:
-                raise self.wrong()
-            members.append(self.member(depth))
+                raise self.make_error()
+            members.append(self.read_member(depth))
             names.add(members[-1].name)
             if len(names) < len(members):
-                raise UnfitError(f"has {json.dumps(members[-1].name[:LONGEST])} twice")
-            inner = self.gap(self.at)
+                raise UneditableConfigError(f"has {json.dumps(members[-1].name[:MAX_CHARS])} twice")
+            inner = self.skip_gap(self.at)
         value = {member.name: member.value.value for member in members}
-        return Node(start, self.at, value, tuple(members), inner)
+        return JsonNode(start, self.at, value, tuple(members), inner)
 
-    def member(self, depth: int) -> Member:
+    def read_member(self, depth: int) -> Member:
         start = self.at
         found = _STRING.match(self.text, start)
         if found is None:
-            raise self.wrong()
+            raise self.make_error()
         self.at = found.end()
         name = self.read(found[0], start)
         self.skip()
         if not self.take(":"):
-            raise self.wrong()
+            raise self.make_error()
         self.skip()
-        value = self.value(depth + 1)
+        value = self.read_value(depth + 1)
         self.skip_to_comma(value.end)
         comma = self.at - 1 if self.take(",") else None
         return Member(name, start, value, comma)
@@ -151,31 +151,31 @@ class _Reader:
         if not self.text.startswith(",", self.at):
             self.at = back
 
-    def gap(self, behind: int) -> int:
+    def skip_gap(self, behind: int) -> int:
         """Skip white space and comments; return the end of the last part before them."""
         self.last = behind
         self.skip()
         return self.last
 
-    def array(self, start: int, depth: int) -> Node:
+    def read_array(self, start: int, depth: int) -> JsonNode:
         values: list[Any] = []
         comma = True
         self.skip()
         while not self.take("]"):
             if not comma:
-                raise self.wrong()
-            values.append(self.value(depth + 1).value)
+                raise self.make_error()
+            values.append(self.read_value(depth + 1).value)
             self.skip()
             comma = self.take(",")
             self.skip()
-        return Node(start, self.at, values)
+        return JsonNode(start, self.at, values)
 
-    def wrong(self) -> UnfitError:
+    def make_error(self) -> UneditableConfigError:
         line = self.text.count("\n", 0, self.at) + 1
-        return UnfitError(f"is not valid JSON (line {line})")
+        return UneditableConfigError(f"is not valid JSON (line {line})")
 
 
-def find(root: Node, path: Sequence[str]) -> Node | None:
+def find(root: JsonNode, path: Sequence[str]) -> JsonNode | None:
     """Return the node at `path`, or None if a name is missing.
 
     Raises:
@@ -183,38 +183,40 @@ def find(root: Node, path: Sequence[str]) -> Node | None:
     """
     node = root
     for depth, name in enumerate(path):
-        found = {m.name: m.value for m in members_of(node, path[:depth])}
+        found = {m.name: m.value for m in list_members(node, path[:depth])}
         if name not in found:
             return None
         node = found[name]
     return node
 
 
-def members_of(node: Node, path: Sequence[str]) -> tuple[Member, ...]:
+def list_members(node: JsonNode, path: Sequence[str]) -> tuple[Member, ...]:
     if node.members is None:
         where = (
             f"has something else than an object as `{'.'.join(path)}`" if path else "is no object"
         )
-        raise UnfitError(where)
+        raise UneditableConfigError(where)
     return node.members
 
 
-def shown(value: Any, indent: str, unit: str, newline: str) -> str:
+def format_value(value: Any, indent: str, unit: str, newline: str) -> str:
     """Return a value as JSON at this indentation; on one line if `newline` is empty."""
     if not newline:
         return json.dumps(value, ensure_ascii=False)
     if is_object(value) and value:
         rows = [
-            f"{json.dumps(n, ensure_ascii=False)}: {shown(v, indent + unit, unit, newline)}"
+            f"{json.dumps(n, ensure_ascii=False)}: {format_value(v, indent + unit, unit, newline)}"
             for n, v in value.items()
         ]
-        return _block("{", rows, "}", indent, unit, newline)
+        return _format_block("{", rows, "}", indent, unit, newline)
     if is_array(value) and value:
-        rows = [shown(part, indent + unit, unit, newline) for part in value]
-        return _block("[", rows, "]", indent, unit, newline)
+        rows = [format_value(part, indent + unit, unit, newline) for part in value]
+        return _format_block("[", rows, "]", indent, unit, newline)
     return json.dumps(value, ensure_ascii=False)
 
 
-def _block(first: str, rows: Sequence[str], last: str, indent: str, unit: str, newline: str) -> str:
+def _format_block(
+    first: str, rows: Sequence[str], last: str, indent: str, unit: str, newline: str
+) -> str:
     inside = f",{newline}".join(indent + unit + row for row in rows)
     return f"{first}{newline}{inside}{newline}{indent}{last}"

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.client_config.jsonc import COMMENT, Member, Node, find, members_of, parse, shown
+from kartra_mcp.client_config.jsonc import (
+    COMMENT,
+    JsonNode,
+    Member,
+    find,
+    format_value,
+    list_members,
+    parse,
+)
 
 UNIT = "  "
 _NEW = "{\n}\n"
@@ -34,7 +42,7 @@ def read(text: str) -> Any:
     return {} if _is_empty(text) else parse(text).value
 
 
-def put(text: str, path: Sequence[str], value: Any) -> str:
+def set_entry(text: str, path: Sequence[str], value: Any) -> str:
     """Set the value at `path`; missing parent objects are created.
 
     Raises:
@@ -43,17 +51,17 @@ def put(text: str, path: Sequence[str], value: Any) -> str:
     text = text[: text.startswith("\ufeff")] + _NEW if _is_empty(text) else text
     root = parse(text)
     if find(root, path) is not None:
-        return _replaced(text, root, path, value)
+        return _replace_value(text, root, path, value)
     for depth in range(len(path) - 1, -1, -1):
         parent = find(root, path[:depth])
         if parent is not None:
-            members_of(parent, path[:depth])
-            return _inserted(text, root, parent, path[depth], value)
+            list_members(parent, path[:depth])
+            return _insert_member(text, root, parent, path[depth], value)
         value = {path[depth]: value}
     return text
 
 
-def drop(text: str, path: Sequence[str]) -> str:
+def remove_entry(text: str, path: Sequence[str]) -> str:
     """Remove the member at `path` with its comma and its own lines.
 
     Raises:
@@ -63,12 +71,12 @@ def drop(text: str, path: Sequence[str]) -> str:
     parent = find(root, path[:-1])
     if parent is None or find(root, path) is None:
         return text
-    members = members_of(parent, path[:-1])
+    members = list_members(parent, path[:-1])
     place = next(n for n, member in enumerate(members) if member.name == path[-1])
-    start, end = _span(text, parent, members, place)
+    start, end = _find_span(text, parent, members, place)
     kept = text[:start] + text[end:]
     if len(members) == 1:
-        return _emptied(kept, parent.start, parent.end - (end - start))
+        return _collapse_empty(kept, parent.start, parent.end - (end - start))
     before = members[place - 1]
     if place == len(members) - 1 and members[place].comma is None and before.comma is not None:
         return kept[: before.comma] + kept[before.comma + 1 :]
@@ -79,13 +87,15 @@ def _is_empty(text: str) -> bool:
     return not text.removeprefix("\ufeff").strip()
 
 
-def _span(text: str, parent: Node, members: Sequence[Member], place: int) -> tuple[int, int]:
+def _find_span(
+    text: str, parent: JsonNode, members: Sequence[Member], place: int
+) -> tuple[int, int]:
     """Return the range from the white space before a member to its comma.
 
     Comments around it stay.
     """
-    floor = _end(members[place - 1]) if place else parent.start + 1
-    start, end = members[place].start, _end(members[place])
+    floor = _find_end(members[place - 1]) if place else parent.start + 1
+    start, end = members[place].start, _find_end(members[place])
     above = floor + len(text[floor:start].rstrip())
     below = _BLANK.match(text, end)
     rest = below[0] if below else ""
@@ -95,33 +105,33 @@ def _span(text: str, parent: Node, members: Sequence[Member], place: int) -> tup
     return (start if ends_a_line else above), end
 
 
-def _end(member: Member) -> int:
+def _find_end(member: Member) -> int:
     return member.value.end if member.comma is None else member.comma + 1
 
 
-def _emptied(text: str, start: int, end: int) -> str:
+def _collapse_empty(text: str, start: int, end: int) -> str:
     """Reduce an object with nothing but white space to `{}`."""
     inside = text[start + 1 : end - 1]
     return text if inside.strip() else text[: start + 1] + text[end - 1 :]
 
 
-def _replaced(text: str, root: Node, path: Sequence[str], value: Any) -> str:
+def _replace_value(text: str, root: JsonNode, path: Sequence[str], value: Any) -> str:
     node, parent = find(root, path), find(root, path[:-1])
     assert node is not None and parent is not None  # noqa: S101, PT018  the caller found them
-    style = _style(text, root, parent)
-    return text[: node.start] + _written(value, style) + text[node.end :]
+    style = _detect_style(text, root, parent)
+    return text[: node.start] + _format_value(value, style) + text[node.end :]
 
 
-def _inserted(text: str, root: Node, parent: Node, name: str, value: Any) -> str:
+def _insert_member(text: str, root: JsonNode, parent: JsonNode, name: str, value: Any) -> str:
     """Insert after the last member, in the style of the others."""
-    style = _style(text, root, parent)
-    row = f"{json.dumps(name, ensure_ascii=False)}: {_written(value, style)}"
+    style = _detect_style(text, root, parent)
+    row = f"{json.dumps(name, ensure_ascii=False)}: {_format_value(value, style)}"
     last = parent.members[-1] if parent.members else None
     if last is None and parent.inner == parent.start + 1:
-        close = style.newline + _indent(text, parent.start) if style.newline else ""
+        close = style.newline + _get_indent(text, parent.start) if style.newline else ""
         inside = style.newline + style.indent + row + close
         return text[: parent.inner] + inside + text[parent.end - 1 :]
-    behind = text[_end(last) if last else parent.start + 1 : parent.inner]
+    behind = text[_find_end(last) if last else parent.start + 1 : parent.inner]
     line = style.newline or ("\n" if "//" in behind else "")
     comma = "," if last and last.comma is not None else ""
     gap = line + style.indent if line else " "
@@ -131,32 +141,32 @@ def _inserted(text: str, root: Node, parent: Node, name: str, value: Any) -> str
     return after
 
 
-def _written(value: Any, style: _Style) -> str:
-    return shown(value, style.indent, style.unit, style.newline)
+def _format_value(value: Any, style: _Style) -> str:
+    return format_value(value, style.indent, style.unit, style.newline)
 
 
-def _style(text: str, root: Node, parent: Node) -> _Style:
+def _detect_style(text: str, root: JsonNode, parent: JsonNode) -> _Style:
     newline = "\r\n" if "\r\n" in text else "\n"
-    unit = _unit(text, root)
+    unit = _detect_unit(text, root)
     if parent.members:
         first = parent.members[0].start
         lines = "\n" in text[parent.start : first]
-        indent = _indent(text, first) if lines else ""
+        indent = _get_indent(text, first) if lines else ""
     else:
         lines = "\n" in text[root.start : root.end]
-        indent = _indent(text, parent.start) + unit if lines else ""
+        indent = _get_indent(text, parent.start) + unit if lines else ""
     return _Style(newline if lines else "", indent, unit)
 
 
-def _unit(text: str, root: Node) -> str:
+def _detect_unit(text: str, root: JsonNode) -> str:
     """Return the indentation of the first member of the text."""
     first = root.members[0].start if root.members else root.start
     if "\n" not in text[root.start : first]:
         return UNIT
-    return _indent(text, first).removeprefix(_indent(text, root.start)) or UNIT
+    return _get_indent(text, first).removeprefix(_get_indent(text, root.start)) or UNIT
 
 
-def _indent(text: str, at: int) -> str:
+def _get_indent(text: str, at: int) -> str:
     """Return the white space at the beginning of the line at this position."""
     found = _INDENT.match(text, text.rfind("\n", 0, at) + 1)
     return found[0] if found else ""

@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kartra_mcp.client_config.entry import Entry
+from kartra_mcp.client_config.entry import ServerEntry
 from kartra_mcp.core.json_types import is_object
 
 Form = Literal["json", "toml", "yaml"]
 
-ASKED_SECONDS = 300
+ELICITATION_SECONDS = 300
 """A tool call may wait this long: a person is asked, and we stop asking after 240 s."""
 
 START_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConfigPath:
     """A file, and the folder whose existence means that the client is installed.
 
     Both are absolute paths; `*` matches any name.
@@ -32,14 +32,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Platform:
     """Inputs that decide the paths: `sys.platform`, the home folder, the environment."""
 
     platform: str
     home: str
     env: Mapping[str, str]
 
-    def given(self, variable: str, otherwise: str) -> str:
+    def absolute_path(self, variable: str, otherwise: str) -> str:
         """Return an absolute path from the environment; like the clients, ignore relative ones."""
         said = self.env.get(variable, "")
         absolute = said.startswith(("/", "\\")) or said[1:2] == ":"
@@ -47,16 +47,16 @@ class Machine:
 
     @property
     def roaming(self) -> str:
-        return self.given("APPDATA", f"{self.home}/AppData/Roaming")
+        return self.absolute_path("APPDATA", f"{self.home}/AppData/Roaming")
 
     @property
     def local(self) -> str:
-        return self.given("LOCALAPPDATA", f"{self.home}/AppData/Local")
+        return self.absolute_path("LOCALAPPDATA", f"{self.home}/AppData/Local")
 
     @property
     def config(self) -> str:
         """Return XDG's configuration folder, for programs that use it on macOS too."""
-        return self.given("XDG_CONFIG_HOME", f"{self.home}/.config")
+        return self.absolute_path("XDG_CONFIG_HOME", f"{self.home}/.config")
 
     @property
     def application_data(self) -> str:
@@ -68,7 +68,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientSpec:
     """One client.
 
     Attributes:
@@ -83,7 +83,7 @@ class Client:
     title: str
     form: Form
     outer: str
-    places: Callable[[Machine], tuple[Place, ...]]
+    places: Callable[[Platform], tuple[ConfigPath, ...]]
     then: str
     command: str = "command"
     env: str = "env"
@@ -91,7 +91,9 @@ class Client:
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
     named: bool = False
 
-    def written(self, entry: Entry, now: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def make_entry(
+        self, entry: ServerEntry, now: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return the entry as written to the file; the user's additions (`now`) are kept."""
         had = now or {}
         own = {"name": entry.name} if self.named else {}
@@ -104,70 +106,70 @@ class Client:
         }
 
 
-def _claude_desktop(at: Machine) -> tuple[Place, ...]:
-    plain = _in(f"{at.application_data}/Claude", "claude_desktop_config.json")
+def _claude_desktop(at: Platform) -> tuple[ConfigPath, ...]:
+    plain = _in_folder(f"{at.application_data}/Claude", "claude_desktop_config.json")
     if at.platform != "win32":
         return (plain,)
     packaged = (
         f"{at.local}/Claude-Data/claude*",
         f"{at.local}/Packages/Claude_*/LocalCache/Roaming/Claude",
     )
-    return (*(_in(folder, "claude_desktop_config.json") for folder in packaged), plain)
+    return (*(_in_folder(folder, "claude_desktop_config.json") for folder in packaged), plain)
 
 
-def _claude_code(at: Machine) -> tuple[Place, ...]:
-    own = at.given("CLAUDE_CONFIG_DIR", "")
+def _claude_code(at: Platform) -> tuple[ConfigPath, ...]:
+    own = at.absolute_path("CLAUDE_CONFIG_DIR", "")
     if own:
-        return (_in(own, ".claude.json"),)
-    return (Place(f"{at.home}/.claude.json", f"{at.home}/.claude"),)
+        return (_in_folder(own, ".claude.json"),)
+    return (ConfigPath(f"{at.home}/.claude.json", f"{at.home}/.claude"),)
 
 
-def _cursor(at: Machine) -> tuple[Place, ...]:
-    return (_in(f"{at.home}/.cursor", "mcp.json"),)
+def _cursor(at: Platform) -> tuple[ConfigPath, ...]:
+    return (_in_folder(f"{at.home}/.cursor", "mcp.json"),)
 
 
-def _vscode(at: Machine) -> tuple[Place, ...]:
-    return (_in(f"{at.application_data}/Code/User", "mcp.json"),)
+def _vscode(at: Platform) -> tuple[ConfigPath, ...]:
+    return (_in_folder(f"{at.application_data}/Code/User", "mcp.json"),)
 
 
-def _windsurf(at: Machine) -> tuple[Place, ...]:
-    return (_in(f"{at.home}/.codeium/windsurf", "mcp_config.json"),)
+def _windsurf(at: Platform) -> tuple[ConfigPath, ...]:
+    return (_in_folder(f"{at.home}/.codeium/windsurf", "mcp_config.json"),)
 
 
-def _codex(at: Machine) -> tuple[Place, ...]:
-    return (_in(at.given("CODEX_HOME", f"{at.home}/.codex"), "config.toml"),)
+def _codex(at: Platform) -> tuple[ConfigPath, ...]:
+    return (_in_folder(at.absolute_path("CODEX_HOME", f"{at.home}/.codex"), "config.toml"),)
 
 
-def _gemini(at: Machine) -> tuple[Place, ...]:
-    return (_in(f"{at.given('GEMINI_CLI_HOME', at.home)}/.gemini", "settings.json"),)
+def _gemini(at: Platform) -> tuple[ConfigPath, ...]:
+    return (_in_folder(f"{at.absolute_path('GEMINI_CLI_HOME', at.home)}/.gemini", "settings.json"),)
 
 
-def _goose(at: Machine) -> tuple[Place, ...]:
-    root = at.given("GOOSE_PATH_ROOT", "")
+def _goose(at: Platform) -> tuple[ConfigPath, ...]:
+    root = at.absolute_path("GOOSE_PATH_ROOT", "")
     if root:
-        return (_in(f"{root}/config", "config.yaml"),)
+        return (_in_folder(f"{root}/config", "config.yaml"),)
     windows = f"{at.roaming}/Block/goose/config"
-    return (_in(windows if at.platform == "win32" else f"{at.config}/goose", "config.yaml"),)
+    return (_in_folder(windows if at.platform == "win32" else f"{at.config}/goose", "config.yaml"),)
 
 
-def _zed(at: Machine) -> tuple[Place, ...]:
+def _zed(at: Platform) -> tuple[ConfigPath, ...]:
     folders = {"win32": f"{at.roaming}/Zed", "darwin": f"{at.home}/.config/zed"}
-    return (_in(folders.get(at.platform, f"{at.config}/zed"), "settings.json"),)
+    return (_in_folder(folders.get(at.platform, f"{at.config}/zed"), "settings.json"),)
 
 
-def _lm_studio(at: Machine) -> tuple[Place, ...]:
+def _lm_studio(at: Platform) -> tuple[ConfigPath, ...]:
     folders = (f"{at.home}/.lmstudio", f"{at.home}/.cache/lm-studio")
-    return tuple(_in(folder, "mcp.json") for folder in folders)
+    return tuple(_in_folder(folder, "mcp.json") for folder in folders)
 
 
-def _in(folder: str, file: str) -> Place:
-    return Place(f"{folder}/{file}", folder)
+def _in_folder(folder: str, file: str) -> ConfigPath:
+    return ConfigPath(f"{folder}/{file}", folder)
 
 
 _STDIO = {"type": "stdio"}
 
-CLIENTS: tuple[Client, ...] = (
-    Client(
+CLIENTS: tuple[ClientSpec, ...] = (
+    ClientSpec(
         "claude-desktop",
         "Claude Desktop",
         "json",
@@ -175,7 +177,7 @@ CLIENTS: tuple[Client, ...] = (
         _claude_desktop,
         "Quit Claude Desktop (closing its window is not enough) and start it again.",
     ),
-    Client(
+    ClientSpec(
         "claude-code",
         "Claude Code",
         "json",
@@ -184,7 +186,7 @@ CLIENTS: tuple[Client, ...] = (
         "Start a new `claude`; `/mcp` lists its servers.",
         fixed=_STDIO,
     ),
-    Client(
+    ClientSpec(
         "cursor",
         "Cursor",
         "json",
@@ -193,7 +195,7 @@ CLIENTS: tuple[Client, ...] = (
         "Restart Cursor; its settings list the server under MCP.",
         fixed=_STDIO,
     ),
-    Client(
+    ClientSpec(
         "vscode",
         "VS Code",
         "json",
@@ -202,7 +204,7 @@ CLIENTS: tuple[Client, ...] = (
         "In VS Code run `MCP: List Servers` from the command palette and start it.",
         fixed=_STDIO,
     ),
-    Client(
+    ClientSpec(
         "windsurf",
         "Windsurf",
         "json",
@@ -210,25 +212,25 @@ CLIENTS: tuple[Client, ...] = (
         _windsurf,
         "Restart Windsurf, or refresh the servers in Cascade's panel.",
     ),
-    Client(
+    ClientSpec(
         "codex",
         "Codex CLI",
         "toml",
         "mcp_servers",
         _codex,
         "Start a new `codex`; `/mcp` lists its servers.",
-        defaults={"startup_timeout_sec": START_SECONDS, "tool_timeout_sec": ASKED_SECONDS},
+        defaults={"startup_timeout_sec": START_SECONDS, "tool_timeout_sec": ELICITATION_SECONDS},
     ),
-    Client(
+    ClientSpec(
         "gemini",
         "Gemini CLI",
         "json",
         "mcpServers",
         _gemini,
         "Start a new `gemini`; `/mcp` lists its servers.",
-        defaults={"timeout": ASKED_SECONDS * 1000},
+        defaults={"timeout": ELICITATION_SECONDS * 1000},
     ),
-    Client(
+    ClientSpec(
         "goose",
         "Goose",
         "yaml",
@@ -241,11 +243,11 @@ CLIENTS: tuple[Client, ...] = (
         defaults={
             "enabled": True,
             "description": "Kartra, through Membrane",
-            "timeout": ASKED_SECONDS,
+            "timeout": ELICITATION_SECONDS,
         },
         named=True,
     ),
-    Client(
+    ClientSpec(
         "zed",
         "Zed",
         "json",
@@ -253,7 +255,7 @@ CLIENTS: tuple[Client, ...] = (
         _zed,
         "Zed reads it at once; its agent settings list the server.",
     ),
-    Client(
+    ClientSpec(
         "lm-studio",
         "LM Studio",
         "json",
@@ -263,4 +265,4 @@ CLIENTS: tuple[Client, ...] = (
     ),
 )
 
-BY_NAME: Mapping[str, Client] = {client.name: client for client in CLIENTS}
+BY_NAME: Mapping[str, ClientSpec] = {client.name: client for client in CLIENTS}

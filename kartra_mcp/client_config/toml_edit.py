@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
 
 _HEADER = re.compile(r"^[ \t]*\[.*$", re.MULTILINE)
@@ -29,74 +29,74 @@ def read(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as problem:
-        raise UnfitError(f"is not valid TOML ({_place(problem)})") from None
+        raise UneditableConfigError(f"is not valid TOML ({_error_location(problem)})") from None
     except RecursionError:
-        raise UnfitError("is nested too deeply") from None
+        raise UneditableConfigError("is nested too deeply") from None
 
 
-def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     """Set the table at `path`: in its place, else at the end.
 
     Raises:
         UnfitError: it cannot be parsed.
     """
-    spans = _joined(text, _spans(text, path))
+    spans = _join_spans(text, _iter_spans(text, path))
     newline = "\r\n" if "\r\n" in text else "\n"
-    rows = newline.join(_rows(path, value))
+    rows = newline.join(_iter_rows(path, value))
     if not spans:
-        gap = "" if not text.strip("\ufeff\r\n\t ") else _gap(text, newline)
+        gap = "" if not text.strip("\ufeff\r\n\t ") else _make_gap(text, newline)
         return text + gap + rows + newline
     at = spans[0][0]
-    return text[:at] + rows + newline + _without(text, spans)[at:]
+    return text[:at] + rows + newline + _remove_spans(text, spans)[at:]
 
 
-def drop(text: str, path: Sequence[str]) -> str:
+def remove_entry(text: str, path: Sequence[str]) -> str:
     """Remove the table at `path` and those below it.
 
     Raises:
         UnfitError: it cannot be parsed.
     """
-    spans = _joined(text, _spans(text, path))
+    spans = _join_spans(text, _iter_spans(text, path))
     if not spans:
         return text
-    left = _without(text, spans)
+    left = _remove_spans(text, spans)
     at = spans[0][0]
     if not left[at:].strip():
-        return _without_last_blank_line(left[:at])
+        return _drop_last_blank_line(left[:at])
     return left[:at] + left[at:].lstrip("\r\n") if not left[:at].strip() else left
 
 
-def _without_last_blank_line(text: str) -> str:
+def _drop_last_blank_line(text: str) -> str:
     for blank in ("\r\n\r\n", "\n\n"):
         if text.endswith(blank):
             return text[: -len(blank) // 2]
     return text
 
 
-def _gap(text: str, newline: str) -> str:
+def _make_gap(text: str, newline: str) -> str:
     return newline if text.endswith("\n") else newline * 2
 
 
-def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+def _remove_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
     for start, end in reversed(spans):
         text = text[:start] + text[end:]
     return text
 
 
-def _spans(text: str, path: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _iter_spans(text: str, path: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Return the line ranges of every table at `path` or below: from its header to its last line.
 
     Comments before the next table belong to that table.
     """
     read(text)
-    headers = list(_headers(text))
+    headers = list(_iter_headers(text))
     ends = [at for at, _ in headers[1:]] + [len(text)]
     for (start, name), end in zip(headers, ends, strict=False):
         if tuple(name[: len(path)]) == tuple(path):
-            yield start, _last_line(text, start, end)
+            yield start, _find_last_line(text, start, end)
 
 
-def _joined(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _join_spans(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Merge ranges with nothing but blank lines between them."""
     joined: list[tuple[int, int]] = []
     for start, end in spans:
@@ -106,10 +106,10 @@ def _joined(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]
     return joined
 
 
-def _headers(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _iter_headers(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     last = 0
     for found in _HEADER.finditer(text):
-        name = _name(found[0]) if _is_whole(text[last : found.start()]) else None
+        name = _parse_name(found[0]) if _is_whole(text[last : found.start()]) else None
         if name is not None:
             last = found.start()
             yield last, name
@@ -118,12 +118,12 @@ def _headers(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 def _is_whole(text: str) -> bool:
     try:
         read(text)
-    except UnfitError:
+    except UneditableConfigError:
         return False
     return True
 
 
-def _name(line: str) -> tuple[str, ...] | None:
+def _parse_name(line: str) -> tuple[str, ...] | None:
     """Parse a header: `[a."b c"]` is ("a", "b c"); None if the line is part of a value."""
     try:
         data: Any = tomllib.loads(line.strip())
@@ -139,7 +139,7 @@ def _name(line: str) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _last_line(text: str, start: int, end: int) -> int:
+def _find_last_line(text: str, start: int, end: int) -> int:
     """Return the end of a table: blank lines and comments after it belong to the next one."""
     last = end
     lines = text[start:end].splitlines(keepends=True)
@@ -148,32 +148,32 @@ def _last_line(text: str, start: int, end: int) -> int:
     return last if _is_whole(text[start:last]) else end
 
 
-def _rows(path: Sequence[str], value: Mapping[str, Any]) -> Iterator[str]:
+def _iter_rows(path: Sequence[str], value: Mapping[str, Any]) -> Iterator[str]:
     """Return a table as lines, followed by its inner tables."""
-    yield "[" + ".".join(map(_key, path)) + "]"
+    yield "[" + ".".join(map(_format_key, path)) + "]"
     inner = {name: part for name, part in value.items() if is_object(part)}
     for name, part in value.items():
         if name not in inner:
-            yield f"{_key(name)} = {_value(part)}"
+            yield f"{_format_key(name)} = {_format_value(part)}"
     for name, part in inner.items():
         yield ""
-        yield from _rows((*path, name), part)
+        yield from _iter_rows((*path, name), part)
 
 
-def _key(name: str) -> str:
+def _format_key(name: str) -> str:
     return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if is_array(value):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(_format_value, value)) + "]"
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     if isinstance(value, str | bool | int | float):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    raise UnfitError("holds a value in our entry that is not written back")
+    raise UneditableConfigError("holds a value in our entry that is not written back")
 
 
-def _place(problem: tomllib.TOMLDecodeError) -> str:
+def _error_location(problem: tomllib.TOMLDecodeError) -> str:
     found = re.search(r"line \d+", str(problem))
     return found[0] if found else "at its end"

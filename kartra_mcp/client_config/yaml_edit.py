@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kartra_mcp.client_config.errors import UnfitError
+from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
 
 UNIT = "  "
@@ -26,7 +26,7 @@ def read(text: str) -> Any:
     return {} if data is None else data
 
 
-def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     """Set the mapping at `path` (OUTER, NAME): in its place, else before its siblings.
 
     Raises:
@@ -35,35 +35,35 @@ def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     outer, name = path
     newline = "\r\n" if "\r\n" in text else "\n"
     rows = {name: value}
-    place = _line_of(text, path)
+    place = _find_lines(text, path)
     if place is not None:
         start, end, indent = place
-        return text[:start] + _block(rows, indent, newline) + text[end:]
-    found = _pair(_root(text), outer)
+        return text[:start] + _format_block(rows, indent, newline) + text[end:]
+    found = _find_pair(_compose_root(text), outer)
     if found is None:
         start = text + newline if text.strip("\ufeff") and not text.endswith("\n") else text
-        return start + f"{outer}:{newline}" + _block(rows, UNIT, newline)
+        return start + f"{outer}:{newline}" + _format_block(rows, UNIT, newline)
     name_of_it, inside = found
     if not inside.value and not getattr(inside, "tag", "").endswith(":str"):
-        return _filled(text, (name_of_it, inside), _block(rows, UNIT, newline), newline)
+        return _fill_outer(text, (name_of_it, inside), _format_block(rows, UNIT, newline), newline)
     if inside.id != "mapping" or inside.flow_style:
-        raise UnfitError(f"has `{outer}` in a form that is not edited")
+        raise UneditableConfigError(f"has `{outer}` in a form that is not edited")
     indent = " " * inside.value[0][0].start_mark.column
-    at = _line_end(text, name_of_it.end_mark.index)
-    return text[:at] + _block(rows, indent, newline) + text[at:]
+    at = _find_line_end(text, name_of_it.end_mark.index)
+    return text[:at] + _format_block(rows, indent, newline) + text[at:]
 
 
-def drop(text: str, path: Sequence[str]) -> str:
+def remove_entry(text: str, path: Sequence[str]) -> str:
     """Remove the mapping at `path` with its lines; comments around it stay.
 
     Raises:
         UnfitError: it cannot be parsed.
     """
-    place = _line_of(text, path)
+    place = _find_lines(text, path)
     if place is None:
         return text
     start, end, _ = place
-    found = _pair(_root(text), path[0])
+    found = _find_pair(_compose_root(text), path[0])
     left = text[:start] + text[end:]
     if found is None or len(found[1].value) > 1:
         return left
@@ -71,7 +71,7 @@ def drop(text: str, path: Sequence[str]) -> str:
     return left[:at] + " {}" + left[at:]
 
 
-def _filled(text: str, found: Any, block: str, newline: str) -> str:
+def _fill_outer(text: str, found: Any, block: str, newline: str) -> str:
     """Return `outer:`, `outer: {}` or `outer: null` with our block below."""
     name, inside = found
     at = text.index(":", name.end_mark.index) + 1
@@ -81,52 +81,52 @@ def _filled(text: str, found: Any, block: str, newline: str) -> str:
     return text[:at] + rest.rstrip("\r") + newline + block + (below if line else "")
 
 
-def _line_of(text: str, path: Sequence[str]) -> tuple[int, int, str] | None:
+def _find_lines(text: str, path: Sequence[str]) -> tuple[int, int, str] | None:
     """Return the lines of the entry at `path`: from its name to its last line with content."""
-    outer = _pair(_root(text), path[0])
+    outer = _find_pair(_compose_root(text), path[0])
     if outer is None or outer[1].id != "mapping":
         return None
-    inner = _pair(outer[1], path[1])
+    inner = _find_pair(outer[1], path[1])
     if inner is None:
         return None
     name, value = inner
     if outer[1].flow_style or value.id != "mapping" or value.flow_style:
-        raise UnfitError(f"has `{path[1]}` in a form that is not edited")
-    start = _line_start(text, name.start_mark.index)
-    return start, _line_end(text, _last(value)), " " * name.start_mark.column
+        raise UneditableConfigError(f"has `{path[1]}` in a form that is not edited")
+    start = _find_line_start(text, name.start_mark.index)
+    return start, _find_line_end(text, _find_last(value)), " " * name.start_mark.column
 
 
-def _last(node: Any) -> int:
+def _find_last(node: Any) -> int:
     """Return the end of a node's content: the parser's own end is behind the comments after it."""
     if node.id == "scalar":
         return node.end_mark.index
     if node.flow_style or not node.value:
         return node.end_mark.index
     part = node.value[-1]
-    return _last(part[1] if isinstance(part, tuple) else part)
+    return _find_last(part[1] if isinstance(part, tuple) else part)
 
 
-def _line_start(text: str, at: int) -> int:
+def _find_line_start(text: str, at: int) -> int:
     return text.rfind("\n", 0, at) + 1
 
 
-def _line_end(text: str, at: int) -> int:
+def _find_line_end(text: str, at: int) -> int:
     if at and text[at - 1] == "\n":
         return at
     end = text.find("\n", at)
     return len(text) if end < 0 else end + 1
 
 
-def _pair(node: Any, name: str) -> tuple[Any, Any] | None:
+def _find_pair(node: Any, name: str) -> tuple[Any, Any] | None:
     """Return the nodes of `name: value` in a mapping."""
     if node is None:
         return None
     if node.id != "mapping":
-        raise UnfitError("is no mapping")
+        raise UneditableConfigError("is no mapping")
     return next((pair for pair in node.value if pair[0].value == name), None)
 
 
-def _root(text: str) -> Any:
+def _compose_root(text: str) -> Any:
     read(text)
     return _read(text, "compose")
 
@@ -140,26 +140,26 @@ def _read(text: str, how: str) -> Any:
     except (YAMLError, ValueError, RecursionError) as problem:
         mark: Any = getattr(problem, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
-        raise UnfitError(f"is not valid YAML{where}") from None
+        raise UneditableConfigError(f"is not valid YAML{where}") from None
 
 
-def _block(value: Mapping[str, Any], indent: str, newline: str) -> str:
-    return "".join(row + newline for row in _rows(value, indent))
+def _format_block(value: Mapping[str, Any], indent: str, newline: str) -> str:
+    return "".join(row + newline for row in _iter_rows(value, indent))
 
 
-def _rows(value: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _iter_rows(value: Mapping[str, Any], indent: str) -> Iterator[str]:
     for name, part in value.items():
         if is_object(part) and part:
-            yield f"{indent}{_text(name)}:"
-            yield from _rows(part, indent + UNIT)
+            yield f"{indent}{_format_scalar(name)}:"
+            yield from _iter_rows(part, indent + UNIT)
         elif is_array(part) and part:
-            yield f"{indent}{_text(name)}:"
-            yield from (f"{indent}{UNIT}- {_text(inner)}" for inner in part)
+            yield f"{indent}{_format_scalar(name)}:"
+            yield from (f"{indent}{UNIT}- {_format_scalar(inner)}" for inner in part)
         else:
-            yield f"{indent}{_text(name)}: {_text(part)}"
+            yield f"{indent}{_format_scalar(name)}: {_format_scalar(part)}"
 
 
-def _text(value: Any) -> str:
+def _format_scalar(value: Any) -> str:
     """Return a word unquoted, everything else as JSON, which is YAML too."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value

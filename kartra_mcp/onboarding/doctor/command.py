@@ -99,12 +99,12 @@ def _only(here: Finding, *, as_json: bool) -> int:
 
 def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
     """Each walk with its state folder, one that several share once, and then the clients."""
-    from kartra_mcp.client_config.install import check
+    from kartra_mcp.client_config.install import check_clients
     from kartra_mcp.onboarding.doctor import checks
     from kartra_mcp.onboarding.doctor.api_explanations import to_hand_over
     from kartra_mcp.onboarding.doctor.launch_settings import is_said, starts
 
-    entries = check(shell)
+    entries = check_clients(shell)
     walks, beyond = starts(flags, shell, entries)
     folders: set[Path] = set()
     for start in walks:

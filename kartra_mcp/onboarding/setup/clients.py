@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kartra_mcp.client_config import install as clients
 from kartra_mcp.client_config.command import own_entry
-from kartra_mcp.client_config.entry import Entry
+from kartra_mcp.client_config.entry import ServerEntry
 from kartra_mcp.client_config.install import FoundClient
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
@@ -32,7 +32,7 @@ def _chosen(setup: Setup) -> tuple[str, ...]:
     given = setup.given
     if given.clients or given.no_client:
         return given.clients
-    here = [one for one in clients.found(setup.settings) if one.exists]
+    here = [one for one in clients.find_clients(setup.settings) if one.exists]
     if given.all_clients or not here:
         return tuple(one.client for one in here)
     return _asked(setup, here)
@@ -74,7 +74,7 @@ def _words(said: str) -> list[str]:
     return [word.strip().lower() for word in said.split(",") if word.strip()]
 
 
-def _write(setup: Setup, name: str, entry: Entry) -> None:
+def _write(setup: Setup, name: str, entry: ServerEntry) -> None:
     there = setup.entries.get(name, {})
     # Empty is unset: it takes away what stands there, and has no place anywhere else.
     env = {n: v for n, v in entry.env.items() if v or there.get(n.removeprefix(ENV_PREFIX))}
@@ -91,7 +91,7 @@ def _write(setup: Setup, name: str, entry: Entry) -> None:
         setup.person.tell(display_value(notice))
 
 
-def _by_hand(setup: Setup, entry: Entry) -> None:
+def _by_hand(setup: Setup, entry: ServerEntry) -> None:
     env = {name: value for name, value in entry.env.items() if value}
     server = {"command": entry.command, "args": list(entry.args), **({"env": env} if env else {})}
     setup.story.snippet = {"mcpServers": {entry.name: server}}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kartra_mcp.client_config.edit import command_of, ours
-from kartra_mcp.client_config.errors import UnfitError
-from kartra_mcp.client_config.files import locate, read, text_of
-from kartra_mcp.client_config.registry import CLIENTS, Client
+from kartra_mcp.client_config.edit import get_command, own_entries
+from kartra_mcp.client_config.errors import UneditableConfigError
+from kartra_mcp.client_config.files import decode_text, locate, read
+from kartra_mcp.client_config.registry import CLIENTS, ClientSpec
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Gate, Risk
@@ -33,18 +33,18 @@ def entries(settings: Settings, name: str) -> dict[str, dict[str, str]]:
     return {client: said for client, said in found if said is not None}
 
 
-def _entry(client: Client, settings: Settings, name: str) -> dict[str, str] | None:
+def _entry(client: ClientSpec, settings: Settings, name: str) -> dict[str, str] | None:
     try:
         file = locate(client, settings).file
         data = read(file)
-        entry = None if data is None else ours(client, text_of(file, data)).get(name)
-    except (RefusedError, UnfitError):
+        entry = None if data is None else own_entries(client, decode_text(file, data)).get(name)
+    except (RefusedError, UneditableConfigError):
         return None
     if not is_object(entry):
         return None
     env: Any = entry.get(client.env)
     said: Mapping[str, Any] = env if is_object(env) else {}
-    flags, _ = parse_flags(own_words(*command_of(client, entry)))
+    flags, _ = parse_flags(own_words(*get_command(client, entry)))
     return explicit_settings(flags, {n: str(v) for n, v in said.items()})
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kartra_mcp.client_config.command import check_name
 from kartra_mcp.client_config.entry import REAL, REHEARSAL
-from kartra_mcp.client_config.install import of_name
+from kartra_mcp.client_config.install import get_client
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.pin import Pins
@@ -57,7 +57,7 @@ def checked(given: Given) -> None:
     if given.name is not None:
         check_name(given.name)
     for name in given.clients:
-        of_name(name)
+        get_client(name)
     for name, text in given.said.items():
         why = fault(name, text)
         if why:
