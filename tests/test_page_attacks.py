@@ -23,7 +23,7 @@ from kartra_mcp.app import page_discovery
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web import peers
 from kartra_mcp.web.request_checks import CSP, CSP_OF_PICTURES
-from kartra_mcp.web.sessions import MOST_SESSIONS, MOST_USED, Sessions
+from kartra_mcp.web.sessions import MAX_SESSIONS, MAX_USED, Sessions
 
 PAGES = ("/", "/cards", "/events", "/done", "/done/x", "/charts", "/status", "/nothing")
 FILES = ("/export.csv", "/export.json", "/charts/outcomes.svg")
@@ -684,7 +684,7 @@ TABLE = f"""\
     [(0xC001, 1001), (0xC002, 7), (0xC003, None), (0xC004, None), (0x1F90, None), (0xC005, -1)],
 )
 def test_the_other_end_of_a_connection_is_found_in_the_systems_table(port, uid):
-    assert peers.uid_of(("127.0.0.1", port), 0x1F90, TABLE.splitlines()) == uid
+    assert peers.find_uid(("127.0.0.1", port), 0x1F90, TABLE.splitlines()) == uid
 
 
 @pytest.mark.parametrize(
@@ -699,8 +699,8 @@ def test_whom_nothing_tells_of_is_let_in_only_where_nothing_ever_tells(
     if table is not None:
         file.write_text("titles\n" + table.replace("OURS", ours))
     monkeypatch.setattr(peers, "TABLES", (file, tmp_path / "tcp6"))
-    assert peers.is_strange(("127.0.0.1", 0xC009), 0x1F90) is strange
-    assert peers.is_strange(None, 0x1F90) is (table is not None)
+    assert peers.is_foreign_user(("127.0.0.1", 0xC009), 0x1F90) is strange
+    assert peers.is_foreign_user(None, 0x1F90) is (table is not None)
 
 
 # Bounds
@@ -708,16 +708,16 @@ def test_whom_nothing_tells_of_is_let_in_only_where_nothing_ever_tells(
 
 def test_sessions_are_bounded_and_the_least_used_goes_first():
     sessions = Sessions(b"secret" * 6)
-    first, *others = [_enter(sessions) for _ in range(MOST_SESSIONS)]
-    assert sessions.of([first], 0.0)  # it was used just now
+    first, *others = [_enter(sessions) for _ in range(MAX_SESSIONS)]
+    assert sessions.find([first], 0.0)  # it was used just now
     _enter(sessions)
-    assert sessions.of([first], 0.0)
-    assert sessions.of([others[0]], 0.0) is None
-    assert all(sessions.of([cookie], 0.0) for cookie in others[1:])
+    assert sessions.find([first], 0.0)
+    assert sessions.find([others[0]], 0.0) is None
+    assert all(sessions.find([cookie], 0.0) for cookie in others[1:])
 
 
 def _enter(sessions: Sessions) -> str:
-    cookie = sessions.enter(page_discovery.make_token(sessions.secret, 0.0), 0.0)
+    cookie = sessions.login(page_discovery.make_token(sessions.secret, 0.0), 0.0)
     assert cookie
     return cookie
 
@@ -725,18 +725,18 @@ def _enter(sessions: Sessions) -> str:
 def test_a_session_ends_after_a_day():
     sessions = Sessions(b"secret" * 6)
     cookie = _enter(sessions)
-    assert sessions.of([cookie], 86_399.0)
-    assert sessions.of([cookie], 86_400.0) is None
-    assert sessions.of([cookie], 0.0) is None
+    assert sessions.find([cookie], 86_399.0)
+    assert sessions.find([cookie], 86_400.0) is None
+    assert sessions.find([cookie], 0.0) is None
 
 
 def test_a_token_that_was_used_stays_used_however_many_are():
     sessions = Sessions(b"secret" * 6)
-    used = [page_discovery.make_token(sessions.secret, at / 100) for at in range(MOST_USED + 50)]
+    used = [page_discovery.make_token(sessions.secret, at / 100) for at in range(MAX_USED + 50)]
     for token in used:
-        sessions.enter(token, 0.0)
-    assert not any(sessions.enter(token, 0.0) for token in (*used[:60], *used[-60:]))
-    assert sessions.enter(page_discovery.make_token(sessions.secret, 100_000.0), 0.0)
+        sessions.login(token, 0.0)
+    assert not any(sessions.login(token, 0.0) for token in (*used[:60], *used[-60:]))
+    assert sessions.login(page_discovery.make_token(sessions.secret, 100_000.0), 0.0)
 
 
 def test_it_says_nothing_but_the_address(tmp_path):

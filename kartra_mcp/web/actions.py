@@ -15,16 +15,16 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import VerificationReport
-from kartra_mcp.web.backend import Beyond
+from kartra_mcp.web.backend import ServerBackend
 from kartra_mcp.web.sessions import Refusal, Session
-from kartra_mcp.web.views.flash import Notice, of_decision, of_look
-from kartra_mcp.web.views.pages import Shown
+from kartra_mcp.web.views.flash import FlashMessage, decision_message, look_message
+from kartra_mcp.web.views.pages import PageContext
 
 _DIGITS = 9
 
 
 @dataclass(slots=True)
-class Changes:
+class Actions:
     """Every change, each of a form with the session's own token in it.
 
     `flags` are what a command needs to find the same ledger; `verified` is what was just found:
@@ -32,24 +32,24 @@ class Changes:
     """
 
     ledger: Ledger
-    beyond: Beyond
+    beyond: ServerBackend
     flags: str = ""
     verified: VerificationReport | None = None
 
     async def decide(self, request: Request) -> Response:
         """Approve or decline, with the PIN. What was typed as a reason is kept where it fails."""
-        return await self._answered(request, self._decided)
+        return await self._redirect_after(request, self._decide)
 
     async def withdraw(self, request: Request) -> Response:
         """Take back what was approved and not used, with the PIN."""
-        return await self._answered(request, self._withdrawn)
+        return await self._redirect_after(request, self._withdraw)
 
     async def reconcile(self, request: Request) -> Response:
         """Look in the account what became of an unknown write, and tell it in its story."""
-        intent, session = request.path_params["intent"], session_of(request)
+        intent, session = request.path_params["intent"], get_session(request)
         page = f"/done/{intent}"
         try:
-            session.notice = of_look(await self.beyond.reconcile(intent))
+            session.notice = look_message(await self.beyond.reconcile(intent))
         except KartraMCPError as problem:
             if await run_in_thread(self.ledger.get, intent) is None:
                 raise
@@ -61,12 +61,12 @@ class Changes:
         self.verified = await run_in_thread(self.ledger.verify)
         return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
 
-    async def _answered(
-        self, request: Request, work: Callable[[int, Mapping[str, str]], Notice]
+    async def _redirect_after(
+        self, request: Request, work: Callable[[int, Mapping[str, str]], FlashMessage]
     ) -> Response:
         """Always by a redirect: to load the page again is no second attempt at the PIN."""
-        number, form = number_in(request), form_in(request)
-        session = session_of(request)
+        number, form = parse_number(request), get_form(request)
+        session = get_session(request)
         session.refusal = None
         try:
             session.notice = await run_in_thread(work, number, form)
@@ -74,60 +74,60 @@ class Changes:
             # Without its traceback, whose frames know the PIN.
             refused = problem.with_traceback(None)
             session.refusal = Refusal("/", refused, number, form.get("reason", ""))
-            return to_card(number)
+            return card_path(number)
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
-    def verified_now(self) -> VerificationReport | None:
+    def pop_verified(self) -> VerificationReport | None:
         found, self.verified = self.verified, None
         return found
 
-    def _decided(self, number: int, form: Mapping[str, str]) -> Notice:
+    def _decide(self, number: int, form: Mapping[str, str]) -> FlashMessage:
         said = form.get("decision")
         if said not in {"approve", "decline"}:
-            raise _no_decision()
+            raise _no_decision_error()
         if not self.ledger.pins.is_set():
             raise pin_not_set_error(self.flags)
         pin, reason = form.get("pin", ""), form.get("reason", "")
         seen, approves = form.get("seen", ""), said == "approve"
         decided = decide(self.ledger, number, pin, reason, approve=approves, seen=seen)
-        return of_decision(decided)
+        return decision_message(decided)
 
-    def _withdrawn(self, number: int, form: Mapping[str, str]) -> Notice:
+    def _withdraw(self, number: int, form: Mapping[str, str]) -> FlashMessage:
         if not self.ledger.pins.is_set():
             raise pin_not_set_error(self.flags)
-        return of_decision(withdraw(self.ledger, number, form.get("pin", "")))
+        return decision_message(withdraw(self.ledger, number, form.get("pin", "")))
 
 
-def session_of(request: Request) -> Session:
+def get_session(request: Request) -> Session:
     """The session that the entrance found."""
     return request.scope["session"]
 
 
-def form_in(request: Request) -> dict[str, str]:
+def get_form(request: Request) -> dict[str, str]:
     """The form that the entrance read and found to be the session's own."""
     return request.scope["form"]
 
 
-def shown_to(request: Request, refusal: Refusal | None = None) -> Shown:
+def page_context(request: Request, refusal: Refusal | None = None) -> PageContext:
     """For a whole page: what is to be said once is said now."""
-    session = session_of(request)
+    session = get_session(request)
     if refusal is None:
-        return Shown(session.csrf, session.said_once())
-    return Shown(session.csrf, session.said_once(), refusal.problem, refusal.reason)
+        return PageContext(session.csrf, session.pop_notice())
+    return PageContext(session.csrf, session.pop_notice(), refusal.problem, refusal.reason)
 
 
-def to_card(number: int) -> Response:
+def card_path(number: int) -> Response:
     return RedirectResponse(f"/#approval-{number}", HTTPStatus.SEE_OTHER)
 
 
-def number_in(request: Request) -> int:
+def parse_number(request: Request) -> int:
     said = request.path_params["number"]
     if not (said.isascii() and said.isdecimal() and len(said) <= _DIGITS):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return int(said)
 
 
-def _no_decision() -> RefusedError:
+def _no_decision_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         "The form says neither approve nor decline. Nothing was decided.",

@@ -20,12 +20,12 @@ from kartra_mcp.settings import Settings
 if TYPE_CHECKING:
     from kartra_mcp.app.composition import App
 
-KEPT = 5.0
+STATUS_TTL = 5.0
 """Seconds for which a status is told again instead of asking anew."""
 
 
 @dataclass(slots=True)
-class Beyond:
+class ServerBackend:
     """Membrane, by the settings of this process, asked one thing at a time."""
 
     settings: Settings
@@ -35,12 +35,12 @@ class Beyond:
     _told_at: float = 0.0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
 
-    async def status(self) -> Mapping[str, Any]:
+    async def get_status(self) -> Mapping[str, Any]:
         """What `kartra_status` tells."""
         async with self._turn:
-            if self._told is None or time.monotonic() - self._told_at > KEPT:
-                made = await self._composed()
-                self._told = await made.tools.get_status(self._deadline())
+            if self._told is None or time.monotonic() - self._told_at > STATUS_TTL:
+                made = await self._get_app()
+                self._told = await made.tools.get_status(self._make_deadline())
                 self._told_at = time.monotonic()
             return self._told
 
@@ -51,20 +51,20 @@ class Beyond:
             KartraMCPError: nothing was found out, and nothing settled.
         """
         async with self._turn:
-            made = await self._composed()
-            return await made.tools.gateway.reconcile(intent, self._deadline())
+            made = await self._get_app()
+            return await made.tools.gateway.reconcile(intent, self._make_deadline())
 
     async def end(self) -> None:
         if self._made is not None:
             await self._made.close()
 
-    def _deadline(self) -> Deadline:
+    def _make_deadline(self) -> Deadline:
         return Deadline.after(self.settings.timeout)
 
-    async def _composed(self) -> App:
+    async def _get_app(self) -> App:
         if self._made is not None:
             return self._made
-        compose = await run_in_thread(_imported)
+        compose = await run_in_thread(_import_build_app)
         self._made = made = compose(self.settings)
         made.tools.account.start(self.tasks)
         # By these settings nothing is run: they are no policy that came into force.
@@ -72,7 +72,7 @@ class Beyond:
         return made
 
 
-def _imported() -> Callable[[Settings], App]:
+def _import_build_app() -> Callable[[Settings], App]:
     from kartra_mcp.app.composition import build_app
 
     return build_app

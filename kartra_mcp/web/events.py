@@ -16,13 +16,13 @@ from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.web.sessions import Session
 
 POLL = 0.5
-BEAT = 15.0
+HEARTBEAT = 15.0
 """Seconds after which a quiet stream says that it is still there."""
 
-MOST_STREAMS = 4
+MAX_STREAMS = 4
 """Of one session: a browser opens only six connections, and some must be left for the page."""
 
-AGAIN = 5_000
+RETRY_MS = 5_000
 """Milliseconds after which a browser asks anew."""
 
 Message = MutableMapping[str, Any]
@@ -31,7 +31,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Live:
+class ApprovalEvents:
     """The numbers that wait, as last seen, and who is told of them."""
 
     approvals: Approvals
@@ -51,27 +51,27 @@ class Live:
     def end(self) -> None:
         """Let every stream come to its end."""
         self.ended = True
-        self._wake()
+        self._wake_all()
 
     async def stream(self, session: Session, receive: Receive, send: Send) -> None:
         """Tell one page, now and whenever it changes, until it is gone."""
-        with self._listening(session) as stream:
+        with self._register_stream(session) as stream:
             await self._look()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+                tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
                 await self._tell(stream, session, send)
                 tasks.cancel_scope.cancel()
 
     async def _tell(self, stream: object, session: Session, send: Send) -> None:
-        await send(_part(f"retry: {AGAIN}\n\n"))
+        await send(_body_part(f"retry: {RETRY_MS}\n\n"))
         told = None
         while stream in session.streams and not self.ended:
             changed = self._changed
             if told != self._numbers:
                 told = self._numbers
-                await send(_part(event(told)))
-            elif not await _within(BEAT, changed):
-                await send(_part(": still here\n\n"))
+                await send(_body_part(format_event(told)))
+            elif not await _wait_within(HEARTBEAT, changed):
+                await send(_body_part(": still here\n\n"))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _look(self) -> None:
@@ -81,20 +81,20 @@ class Live:
             return
         if found != self._numbers:
             self._numbers = found
-            self._wake()
+            self._wake_all()
 
-    def _wake(self) -> None:
+    def _wake_all(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
     @contextmanager
-    def _listening(self, session: Session) -> Generator[object]:
+    def _register_stream(self, session: Session) -> Generator[object]:
         """Of too many of one session the oldest ends; it asks anew after a while."""
         stream = object()
-        session.streams = [*session.streams, stream][-MOST_STREAMS:]
+        session.streams = [*session.streams, stream][-MAX_STREAMS:]
         self.listeners += 1
         self._wanted.set()
-        self._wake()
+        self._wake_all()
         try:
             yield stream
         finally:
@@ -104,7 +104,7 @@ class Live:
                 self._wanted = anyio.Event()
 
 
-def event(numbers: tuple[int, ...]) -> str:
+def format_event(numbers: tuple[int, ...]) -> str:
     told = {
         "count": len(numbers),
         "numbers": list(numbers),
@@ -113,18 +113,18 @@ def event(numbers: tuple[int, ...]) -> str:
     return f"event: waiting\ndata: {json.dumps(told)}\n\n"
 
 
-def _part(text: str) -> Message:
+def _body_part(text: str) -> Message:
     return {"type": "http.response.body", "body": text.encode(), "more_body": True}
 
 
-async def _within(seconds: float, event: anyio.Event) -> bool:
+async def _wait_within(seconds: float, event: anyio.Event) -> bool:
     with anyio.move_on_after(seconds):
         await event.wait()
         return True
     return False
 
 
-async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

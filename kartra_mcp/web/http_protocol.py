@@ -10,11 +10,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kartra_mcp.web import peers
 
-PATIENCE = 10.0
+REQUEST_HEAD_TIMEOUT = 10.0
 """Seconds for the head of a request: who says half of one would hold a place for ever."""
 
 
-class Connection(H11Protocol):
+class GuardedH11Protocol(H11Protocol):
     """Another user's program gets no place, so that it cannot take all of them."""
 
     _late: asyncio.TimerHandle | None = None
@@ -22,7 +22,7 @@ class Connection(H11Protocol):
     # uvicorn narrows the argument of asyncio's own method in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
-        if peers.is_strange(self.client, transport.get_extra_info("sockname")[1]):
+        if peers.is_foreign_user(self.client, transport.get_extra_info("sockname")[1]):
             transport.abort()
             return
         self._wait()
@@ -39,7 +39,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._late = self.loop.call_later(PATIENCE, self._close)
+        self._late = self.loop.call_later(REQUEST_HEAD_TIMEOUT, self._close)
 
     def _wait_no_more(self) -> None:
         if self._late is not None:

@@ -24,29 +24,29 @@ _ROOT = 0
 """May read everything anyway; what forwards connections to us often runs as root."""
 
 
-def is_strange(client: tuple[str, int] | None, server_port: int) -> bool:
+def is_foreign_user(client: tuple[str, int] | None, server_port: int) -> bool:
     """Whether another user's program asks, or on a system that tells nobody knows whose.
 
     Elsewhere than on Linux nothing tells, and nobody is strange.
     """
     if not TABLES[0].exists():
         return False
-    looks = (uid_of(client, server_port, _lines()) for _ in range(_LOOKS)) if client else ()
+    looks = (find_uid(client, server_port, _read_tables()) for _ in range(_LOOKS)) if client else ()
     uid = next((found for found in looks if found is not None), _NOBODY)
     return uid not in {os.getuid(), _ROOT}
 
 
-def uid_of(client: tuple[str, int], server_port: int, lines: Iterable[str]) -> int | None:
+def find_uid(client: tuple[str, int], server_port: int, lines: Iterable[str]) -> int | None:
     """Who has the other end open, by the lines of the system's tables of connections."""
-    here, there = _written(*client), _written(client[0], server_port)
+    here, there = _format_address(*client), _format_address(client[0], server_port)
     for line in lines:
         columns = line.split()
-        if len(columns) > 9 and _ends(columns[1]) == here and _ends(columns[2]) == there:  # noqa: PLR2004
+        if len(columns) > 9 and _parse_end(columns[1]) == here and _parse_end(columns[2]) == there:  # noqa: PLR2004
             return int(columns[7]) if columns[9] != _GONE else _NOBODY
     return None
 
 
-def _lines() -> Iterable[str]:
+def _read_tables() -> Iterable[str]:
     for table in TABLES:
         try:
             yield from table.read_text(encoding="ascii").splitlines()[1:]
@@ -54,13 +54,13 @@ def _lines() -> Iterable[str]:
             continue
 
 
-def _written(host: str, port: int) -> tuple[str, int]:
+def _format_address(host: str, port: int) -> tuple[str, int]:
     """As the tables have it: four bytes in the machine's own order."""
     number = int.from_bytes(socket.inet_aton(host), sys.byteorder)
     return f"{number:08X}", port
 
 
-def _ends(column: str) -> tuple[str, int]:
+def _parse_end(column: str) -> tuple[str, int]:
     """An address of the table; of one in IPv6 that stands for IPv4, that."""
     address, _, port = column.partition(":")
     return address.removeprefix(_MAPPED), int(port, 16)

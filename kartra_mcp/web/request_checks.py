@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 BODY_LIMIT = 16 * 1024
 FIELDS = 20
-MOST_COOKIES = 8
+MAX_COOKIES = 8
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -35,13 +35,13 @@ NOT_KEPT, KEPT = "no-store", "private, max-age=3600"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestHead:
     """What a request says of itself: names in small letters, in the order that they came in."""
 
     method: str
     headers: Sequence[tuple[str, str]] = field(default_factory=tuple[tuple[str, str], ...])
 
-    def one(self, name: str) -> str | None:
+    def get_single(self, name: str) -> str | None:
         """A header's value; None where it is missing or there are several."""
         found = [value for named, value in self.headers if named == name]
         return found[0] if len(found) == 1 else None
@@ -50,14 +50,14 @@ class Asked:
         return any(named == name for named, _ in self.headers)
 
 
-def hosts(port: int) -> frozenset[str]:
+def allowed_hosts(port: int) -> frozenset[str]:
     return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
 
 
-def turned_away(asked: Asked, port: int) -> HTTPStatus | None:
+def rejection_status(asked: RequestHead, port: int) -> HTTPStatus | None:
     """Why a request is not even looked at; None where it may be."""
-    host = asked.one("host")
-    if host not in hosts(port):
+    host = asked.get_single("host")
+    if host not in allowed_hosts(port):
         return HTTPStatus.MISDIRECTED_REQUEST
     if asked.method not in {"GET", "HEAD", "POST"}:
         return HTTPStatus.METHOD_NOT_ALLOWED
@@ -65,35 +65,41 @@ def turned_away(asked: Asked, port: int) -> HTTPStatus | None:
     return None if ours else HTTPStatus.FORBIDDEN
 
 
-def _is_ours(asked: Asked, host: str) -> bool:
+def _is_ours(asked: RequestHead, host: str) -> bool:
     """A change: the browser names our own page as where it comes from."""
-    site = asked.one("sec-fetch-site")
+    site = asked.get_single("sec-fetch-site")
     fits = site == "same-origin" or not asked.has("sec-fetch-site")
-    return fits and asked.one("origin") == f"http://{host}"
+    return fits and asked.get_single("origin") == f"http://{host}"
 
 
-def _may_look(asked: Asked) -> bool:
+def _may_look(asked: RequestHead) -> bool:
     """From another place only a person's own step to the page itself, and no loading ahead."""
     if any("prefetch" in value for name, value in asked.headers if name in _AHEAD):
         return False
-    if not asked.has("sec-fetch-site") or asked.one("sec-fetch-site") in {"same-origin", "none"}:
+    if not asked.has("sec-fetch-site") or asked.get_single("sec-fetch-site") in {
+        "same-origin",
+        "none",
+    }:
         return True
-    return asked.one("sec-fetch-mode") == "navigate" and asked.one("sec-fetch-dest") == "document"
+    return (
+        asked.get_single("sec-fetch-mode") == "navigate"
+        and asked.get_single("sec-fetch-dest") == "document"
+    )
 
 
 _AHEAD = frozenset({"purpose", "sec-purpose", "x-moz"})
 
 
-def cookie_name(port: int) -> str:
+def make_cookie_name(port: int) -> str:
     """With the port: cookies are shared by all ports of a host."""
     return f"kartra_page_{port}"
 
 
-def cookies_of(asked: Asked, name: str) -> list[str]:
+def cookie_values(asked: RequestHead, name: str) -> list[str]:
     """The values of a cookie: every port of this host may set one of the same name."""
     said = "; ".join(value for named, value in asked.headers if named == "cookie").split(";")
     pairs = [part.strip().partition("=") for part in said]
-    return [value for named, _, value in pairs if named == name][:MOST_COOKIES]
+    return [value for named, _, value in pairs if named == name][:MAX_COOKIES]
 
 
 def set_cookie(name: str, value: str) -> str:
@@ -101,7 +107,7 @@ def set_cookie(name: str, value: str) -> str:
     return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax"
 
 
-def form_of(body: bytes, content_type: str | None) -> dict[str, str] | None:
+def parse_form(body: bytes, content_type: str | None) -> dict[str, str] | None:
     """The fields of a posted form; None where it is none, or a field is said twice."""
     if (content_type or "").partition(";")[
         0
@@ -115,7 +121,7 @@ def form_of(body: bytes, content_type: str | None) -> dict[str, str] | None:
     return dict(fields) if len(dict(fields)) == len(fields) else None
 
 
-def headers(content_type: str, *, kept: bool = False) -> dict[str, str]:
+def response_headers(content_type: str, *, kept: bool = False) -> dict[str, str]:
     """What every answer says of itself. Pictures may style themselves, and load nothing."""
     picture = content_type.startswith("image/svg+xml")
     return {

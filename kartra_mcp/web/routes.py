@@ -19,12 +19,12 @@ from starlette.types import Receive, Scope, Send
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.web import request_checks
-from kartra_mcp.web.actions import Changes, number_in, session_of, shown_to, to_card
-from kartra_mcp.web.backend import Beyond
-from kartra_mcp.web.events import Live
-from kartra_mcp.web.middleware import slipped, status_of
+from kartra_mcp.web.actions import Actions, card_path, get_session, page_context, parse_number
+from kartra_mcp.web.backend import ServerBackend
+from kartra_mcp.web.events import ApprovalEvents
+from kartra_mcp.web.middleware import http_status, page_internal_error
 from kartra_mcp.web.sessions import Session, Sessions
-from kartra_mcp.web.views.pages import Shown, Views
+from kartra_mcp.web.views.pages import PageContext, Pages
 
 STATIC = Path(__file__).with_name("static")
 _TYPES: Mapping[str, str] = {
@@ -36,54 +36,54 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Routes:
     """Every page of one state folder, and what is sent to it."""
 
     port: int
-    views: Views
+    views: Pages
     sessions: Sessions
-    live: Live
-    beyond: Beyond
-    changes: Changes
+    live: ApprovalEvents
+    beyond: ServerBackend
+    changes: Actions
     static: Mapping[str, Response]
 
-    def app(self) -> Starlette:
+    def make_app(self) -> Starlette:
         made = Starlette(
             routes=[
-                *(Route(path, page, methods=["GET"]) for path, page in self._pages().items()),
+                *(Route(path, page, methods=["GET"]) for path, page in self._page_routes().items()),
                 *(
                     Route(path, change, methods=["POST"])
-                    for path, change in self._changes().items()
+                    for path, change in self._action_routes().items()
                 ),
             ],
             exception_handlers={
-                HTTPException: self._missing,
-                KartraMCPError: self._refused,
-                Exception: self._slipped,
+                HTTPException: self._not_found_page,
+                KartraMCPError: self._refusal_page,
+                Exception: self._internal_error_page,
             },
         )
         made.router.redirect_slashes = False  # it would lead to whatever the Host said
         return made
 
-    def _pages(self) -> Mapping[str, Endpoint]:
+    def _page_routes(self) -> Mapping[str, Endpoint]:
         return {
-            "/": self._waiting,
-            "/open/{token}": self._open,
-            "/cards": self._cards,
-            "/approvals/{number}": self._card,
-            "/approvals/{number}/withdraw": self._card,
-            "/events": self._events,
-            "/done": self._done,
-            "/done/{intent}": self._story,
-            "/export.csv": self._csv,
-            "/export.json": self._json,
-            "/charts": self._charts,
-            "/charts/{name}.svg": self._chart,
-            "/status": self._status,
-            "/static/{name}": self._static,
+            "/": self._waiting_page,
+            "/open/{token}": self._login,
+            "/cards": self._cards_fragment,
+            "/approvals/{number}": self._card_page,
+            "/approvals/{number}/withdraw": self._card_page,
+            "/events": self._event_stream,
+            "/done": self._done_page,
+            "/done/{intent}": self._story_page,
+            "/export.csv": self._export_csv,
+            "/export.json": self._export_json,
+            "/charts": self._charts_page,
+            "/charts/{name}.svg": self._chart_picture,
+            "/status": self._status_page,
+            "/static/{name}": self._static_file,
         }
 
-    def _changes(self) -> Mapping[str, Endpoint]:
+    def _action_routes(self) -> Mapping[str, Endpoint]:
         return {
             "/approvals/{number}": self.changes.decide,
             "/approvals/{number}/withdraw": self.changes.withdraw,
@@ -91,7 +91,7 @@ class Door:
             "/chain": self.changes.verify,
         }
 
-    async def _open(self, request: Request) -> Response:
+    async def _login(self, request: Request) -> Response:
         """A token becomes a session, once; a browser that has one already keeps it.
 
         Else the forms of its other tabs, with what was typed there, would count no more.
@@ -101,93 +101,99 @@ class Door:
         token, now = request.path_params["token"], time.time()
         inside = request.scope["session"] is not None
         if inside:
-            self.sessions.use(token, now)
-        cookie = None if inside else self.sessions.enter(token, now)
+            self.sessions.consume_token(token, now)
+        cookie = None if inside else self.sessions.login(token, now)
         if cookie is None and not inside:
-            page = await run_in_thread(self.views.stranger)
+            page = await run_in_thread(self.views.render_stranger)
             return HTMLResponse(page, HTTPStatus.UNAUTHORIZED)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         if cookie is not None:
             answer.headers["set-cookie"] = request_checks.set_cookie(
-                request_checks.cookie_name(self.port), cookie
+                request_checks.make_cookie_name(self.port), cookie
             )
         return answer
 
-    async def _waiting(self, request: Request) -> Response:
-        refusal = session_of(request).refused_on("/")
+    async def _waiting_page(self, request: Request) -> Response:
+        refusal = get_session(request).pop_refusal("/")
         number = refusal.number if refusal else None
         return HTMLResponse(
-            await run_in_thread(self.views.waiting, shown_to(request, refusal), number)
+            await run_in_thread(self.views.render_waiting, page_context(request, refusal), number)
         )
 
-    async def _card(self, request: Request) -> Response:
+    async def _card_page(self, request: Request) -> Response:
         """Where a decision was sent to: whoever loads that is shown what it was about."""
-        return to_card(number_in(request))
+        return card_path(parse_number(request))
 
-    async def _cards(self, request: Request) -> Response:
-        shown = Shown(session_of(request).csrf)
-        return HTMLResponse(await run_in_thread(self.views.cards, shown))
+    async def _cards_fragment(self, request: Request) -> Response:
+        shown = PageContext(get_session(request).csrf)
+        return HTMLResponse(await run_in_thread(self.views.render_cards, shown))
 
-    async def _events(self, request: Request) -> Response:
-        return _Stream(self.live, session_of(request))
+    async def _event_stream(self, request: Request) -> Response:
+        return _EventResponse(self.live, get_session(request))
 
-    async def _done(self, request: Request) -> Response:
+    async def _done_page(self, request: Request) -> Response:
         query = dict(request.query_params)
-        return HTMLResponse(await run_in_thread(self.views.done, query, shown_to(request)))
+        return HTMLResponse(
+            await run_in_thread(self.views.render_done, query, page_context(request))
+        )
 
-    async def _story(self, request: Request) -> Response:
+    async def _story_page(self, request: Request) -> Response:
         intent = request.path_params["intent"]
-        refusal = session_of(request).refused_on(f"/done/{intent}")
-        return _found(await run_in_thread(self.views.story, intent, shown_to(request, refusal)))
+        refusal = get_session(request).pop_refusal(f"/done/{intent}")
+        return _page_or_404(
+            await run_in_thread(self.views.render_story, intent, page_context(request, refusal))
+        )
 
-    async def _csv(self, request: Request) -> Response:
+    async def _export_csv(self, request: Request) -> Response:
         return await self._export(request, "csv", "text/csv; charset=utf-8")
 
-    async def _json(self, request: Request) -> Response:
+    async def _export_json(self, request: Request) -> Response:
         return await self._export(request, "json", "application/json")
 
     async def _export(self, request: Request, form: Literal["csv", "json"], kind: str) -> Response:
-        text = await run_in_thread(self.views.export, dict(request.query_params), form)
+        text = await run_in_thread(self.views.render_export, dict(request.query_params), form)
         named = {"content-disposition": f'attachment; filename="kartra-ledger.{form}"'}
         return Response(text, media_type=kind, headers=named)
 
-    async def _charts(self, request: Request) -> Response:
-        return HTMLResponse(await run_in_thread(self.views.charts, shown_to(request)))
+    async def _charts_page(self, request: Request) -> Response:
+        return HTMLResponse(await run_in_thread(self.views.render_charts, page_context(request)))
 
-    async def _chart(self, request: Request) -> Response:
-        picture = await run_in_thread(self.views.chart, request.path_params["name"])
+    async def _chart_picture(self, request: Request) -> Response:
+        picture = await run_in_thread(self.views.render_chart, request.path_params["name"])
         if picture is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return Response(picture, media_type=_TYPES[".svg"])
 
-    async def _status(self, request: Request) -> Response:
-        told = await self.beyond.status()
-        chain = self.changes.verified_now()
-        page = await run_in_thread(self.views.status, told, shown_to(request), chain)
+    async def _status_page(self, request: Request) -> Response:
+        told = await self.beyond.get_status()
+        chain = self.changes.pop_verified()
+        page = await run_in_thread(self.views.render_status, told, page_context(request), chain)
         return HTMLResponse(page)
 
-    async def _static(self, request: Request) -> Response:
+    async def _static_file(self, request: Request) -> Response:
         found = self.static.get(request.path_params["name"])
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return found
 
-    async def _missing(self, _: Request, problem: Exception) -> Response:
+    async def _not_found_page(self, _: Request, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)  # noqa: S101  what it is registered for
-        page = await run_in_thread(self.views.wrong, problem.status_code, None)
+        page = await run_in_thread(self.views.render_error, problem.status_code, None)
         return HTMLResponse(page, problem.status_code, problem.headers)
 
-    async def _refused(self, _: Request, problem: Exception) -> Response:
+    async def _refusal_page(self, _: Request, problem: Exception) -> Response:
         assert isinstance(problem, KartraMCPError)  # noqa: S101  what it is registered for
-        status = status_of(problem)
-        return HTMLResponse(await run_in_thread(self.views.wrong, status, problem), status)
+        status = http_status(problem)
+        return HTMLResponse(await run_in_thread(self.views.render_error, status, problem), status)
 
-    async def _slipped(self, _: Request, __: Exception) -> Response:
+    async def _internal_error_page(self, _: Request, __: Exception) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return HTMLResponse(await run_in_thread(self.views.wrong, status, slipped()), status)
+        return HTMLResponse(
+            await run_in_thread(self.views.render_error, status, page_internal_error()), status
+        )
 
 
-def static_files() -> dict[str, Response]:
+def load_static_files() -> dict[str, Response]:
     """What the pages look and move by; the same for everybody."""
     files = sorted(STATIC.iterdir())
     return {
@@ -197,10 +203,10 @@ def static_files() -> dict[str, Response]:
     }
 
 
-class _Stream(Response):
+class _EventResponse(Response):
     """What waits, as it changes."""
 
-    def __init__(self, live: Live, session: Session) -> None:
+    def __init__(self, live: ApprovalEvents, session: Session) -> None:
         super().__init__(media_type="text/event-stream")
         self._live, self._session = live, session
         del self.headers["content-length"]
@@ -214,7 +220,7 @@ class _Stream(Response):
         await self._live.stream(self._session, receive, send)
 
 
-def _found(page: str | None) -> Response:
+def _page_or_404(page: str | None) -> Response:
     if page is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return HTMLResponse(page)

@@ -22,21 +22,21 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import Settings
-from kartra_mcp.web.actions import Changes
-from kartra_mcp.web.backend import Beyond
-from kartra_mcp.web.events import Live
-from kartra_mcp.web.http_protocol import Connection
-from kartra_mcp.web.middleware import Entrance
-from kartra_mcp.web.routes import Door, static_files
+from kartra_mcp.web.actions import Actions
+from kartra_mcp.web.backend import ServerBackend
+from kartra_mcp.web.events import ApprovalEvents
+from kartra_mcp.web.http_protocol import GuardedH11Protocol
+from kartra_mcp.web.middleware import AuthMiddleware
+from kartra_mcp.web.routes import Routes, load_static_files
 from kartra_mcp.web.sessions import Sessions
-from kartra_mcp.web.signals import Signals
-from kartra_mcp.web.views.pages import Views
+from kartra_mcp.web.signals import SignalWaiter
+from kartra_mcp.web.views.pages import Pages
 
 IDLE = 3_600.0
-LOOK = 5.0
+IDLE_CHECK_INTERVAL = 5.0
 """Seconds between two looks at whether it is still wanted; fewer where it is soon over."""
 
-MOST_CONNECTIONS = 500
+MAX_CONNECTIONS = 500
 GRACE = 5
 """Seconds that what is under way is given at the end: a decision may wait for the ledger's turn."""
 
@@ -52,7 +52,7 @@ def serve(
         told: is given an address that lets somebody in, as soon as it does.
         idle: seconds without anybody who looks and without anything that waits.
     """
-    signals = Signals()
+    signals = SignalWaiter()
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         closing(Ledger(settings.state_dir)) as ledger,
@@ -61,13 +61,13 @@ def serve(
         if not page_discovery.publish(settings.state_dir, page):
             return False
         told(page.make_login_url(time.time()))
-        anyio.run(partial(_serve, _Serving(settings, page, held, ledger, idle, signals), listening))
+        anyio.run(partial(_serve, _PageRun(settings, page, held, ledger, idle, signals), listening))
         signals.ignore()
     return True
 
 
 @dataclass(slots=True)
-class _Serving:
+class _PageRun:
     """One run, and why it is to end."""
 
     settings: Settings
@@ -75,33 +75,33 @@ class _Serving:
     held: PageLock
     ledger: Ledger
     idle: float
-    signals: Signals
+    signals: SignalWaiter
     used_at: float = field(default_factory=time.monotonic)
     over: anyio.Event = field(default_factory=anyio.Event)
 
-    def used(self) -> None:
+    def mark_used(self) -> None:
         self.used_at = time.monotonic()
 
-    async def until_stopped(self) -> None:
+    async def wait_for_signal(self) -> None:
         """A signal: whoever sent it, nobody else is sent here."""
-        await self.signals.one()
+        await self.signals.wait_for_one()
         await self._withdraw(None)
 
-    async def until_idle(self, live: Live) -> None:
+    async def wait_until_idle(self, live: ApprovalEvents) -> None:
         while not self.over.is_set():
-            await anyio.sleep(min(LOOK, self.idle / 4))
+            await anyio.sleep(min(IDLE_CHECK_INTERVAL, self.idle / 4))
             if live.listeners:
-                self.used()
+                self.mark_used()
             if await run_in_thread(page_discovery.is_replaced, self.folder, self.page):
                 self.over.set()  # the folder is gone, and with it all that could be shown
-            elif time.monotonic() - self.used_at >= self.idle and not await self._waits():
+            elif time.monotonic() - self.used_at >= self.idle and not await self._has_pending():
                 await self._withdraw(self.idle)
 
     @property
     def folder(self) -> Path:
         return self.settings.state_dir
 
-    async def _waits(self) -> bool:
+    async def _has_pending(self) -> bool:
         try:
             return bool(await run_in_thread(self.ledger.approvals.pending_numbers))
         except KartraMCPError:
@@ -133,14 +133,14 @@ class _Server(uvicorn.Server):
         await self._over.wait()
 
 
-async def _serve(serving: _Serving, listening: socket.socket) -> None:
-    live = Live(serving.ledger.approvals)
+async def _serve(serving: _PageRun, listening: socket.socket) -> None:
+    live = ApprovalEvents(serving.ledger.approvals)
     async with anyio.create_task_group() as tasks:
-        beyond = Beyond(serving.settings, tasks)
-        server = _Server(_config(_entrance(serving, live, beyond)), serving.over)
+        beyond = ServerBackend(serving.settings, tasks)
+        server = _Server(_make_config(_make_middleware(serving, live, beyond)), serving.over)
         tasks.start_soon(live.run)
-        tasks.start_soon(serving.until_stopped)
-        tasks.start_soon(serving.until_idle, live)
+        tasks.start_soon(serving.wait_for_signal)
+        tasks.start_soon(serving.wait_until_idle, live)
         tasks.start_soon(_end_streams, serving.over, live)
         try:
             await server.serve([listening])
@@ -150,24 +150,26 @@ async def _serve(serving: _Serving, listening: socket.socket) -> None:
             tasks.cancel_scope.cancel()
 
 
-async def _end_streams(over: anyio.Event, live: Live) -> None:
+async def _end_streams(over: anyio.Event, live: ApprovalEvents) -> None:
     await over.wait()
     live.end()
 
 
-def _entrance(serving: _Serving, live: Live, beyond: Beyond) -> Entrance:
-    views = Views(serving.ledger, serving.settings)
+def _make_middleware(
+    serving: _PageRun, live: ApprovalEvents, beyond: ServerBackend
+) -> AuthMiddleware:
+    views = Pages(serving.ledger, serving.settings)
     sessions = Sessions(serving.page.secret)
-    changes = Changes(serving.ledger, beyond, serving.settings.cli_flags)
+    changes = Actions(serving.ledger, beyond, serving.settings.cli_flags)
     port = serving.page.port
-    door = Door(port, views, sessions, live, beyond, changes, static_files())
-    return Entrance(door.app(), port, sessions, views, serving.used)
+    door = Routes(port, views, sessions, live, beyond, changes, load_static_files())
+    return AuthMiddleware(door.make_app(), port, sessions, views, serving.mark_used)
 
 
-def _config(app: Entrance) -> Config:
+def _make_config(app: AuthMiddleware) -> Config:
     return Config(
         app,
-        http=Connection,
+        http=GuardedH11Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -177,6 +179,6 @@ def _config(app: Entrance) -> Config:
         proxy_headers=False,  # who asks is who is connected, whatever is said
         server_header=False,
         date_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
     )

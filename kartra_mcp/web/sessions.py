@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from kartra_mcp.app.page_discovery import token_expiry
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.web.views.flash import SILENCE, Notice
+from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 
-MOST_SESSIONS = 32
-MOST_USED = 10_000
+MAX_SESSIONS = 32
+MAX_USED = 10_000
 LIFETIME = 86_400.0
 
 
@@ -35,15 +35,15 @@ class Session:
 
     csrf: str
     until: float
-    notice: Notice = SILENCE
+    notice: FlashMessage = NO_MESSAGE
     refusal: Refusal | None = None
     streams: list[object] = field(default_factory=list[object])
 
-    def said_once(self) -> Notice:
-        notice, self.notice = self.notice, SILENCE
+    def pop_notice(self) -> FlashMessage:
+        notice, self.notice = self.notice, NO_MESSAGE
         return notice
 
-    def refused_on(self, page: str) -> Refusal | None:
+    def pop_refusal(self, page: str) -> Refusal | None:
         """What was refused there, once."""
         if self.refusal is None or self.refusal.page != page:
             return None
@@ -60,17 +60,17 @@ class Sessions:
     _used: dict[str, int] = field(default_factory=dict[str, int])
     _floor: int = 0
 
-    def enter(self, token: str, now: float) -> str | None:
+    def login(self, token: str, now: float) -> str | None:
         """The cookie's value of a new session; None where the token lets nobody in, or no more."""
-        if not self.use(token, now):
+        if not self.consume_token(token, now):
             return None
         cookie = secrets.token_urlsafe(32)
-        while len(self._open) >= MOST_SESSIONS:
+        while len(self._open) >= MAX_SESSIONS:
             self._open.pop(next(iter(self._open))).streams = []  # which end
-        self._open[_hashed(cookie)] = Session(secrets.token_urlsafe(24), now + LIFETIME)
+        self._open[_hash_cookie(cookie)] = Session(secrets.token_urlsafe(24), now + LIFETIME)
         return cookie
 
-    def use(self, token: str, now: float) -> bool:
+    def consume_token(self, token: str, now: float) -> bool:
         """Whether a token lets somebody in; from now on it does not."""
         until = token_expiry(self.secret, token, now)
         if until is None or until < self._floor or token in self._used:
@@ -78,12 +78,12 @@ class Sessions:
         self._remember(token, until, now)
         return True
 
-    def of(self, cookies: Sequence[str], now: float) -> Session | None:
+    def find(self, cookies: Sequence[str], now: float) -> Session | None:
         """The session that one of the cookies belongs to: others of its name are other ports'."""
-        return next((found for one in cookies if (found := self._of(one, now))), None)
+        return next((found for one in cookies if (found := self._find(one, now))), None)
 
-    def _of(self, cookie: str, now: float) -> Session | None:
-        key = _hashed(cookie)
+    def _find(self, cookie: str, now: float) -> Session | None:
+        key = _hash_cookie(cookie)
         session = self._open.pop(key, None)
         if session is None or now >= session.until:
             return None
@@ -93,11 +93,11 @@ class Sessions:
     def _remember(self, token: str, until: int, now: float) -> None:
         """That it was used; where too many were, none that ends as early counts any more."""
         self._used = {t: end for t, end in self._used.items() if end > now}
-        if len(self._used) >= MOST_USED:
+        if len(self._used) >= MAX_USED:
             earliest = min(self._used, key=self._used.__getitem__)
             self._floor = self._used.pop(earliest) + 1
         self._used[token] = until
 
 
-def _hashed(cookie: str) -> str:
+def _hash_cookie(cookie: str) -> str:
     return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()

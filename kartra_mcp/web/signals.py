@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 
-class Signals:
+class SignalWaiter:
     """Heard from now on until this process ends. To be made in its main thread."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Signals:
         for number in self._ends:
             signal.signal(number, self._first)
 
-    async def one(self) -> None:
+    async def wait_for_one(self) -> None:
         await anyio.wait_readable(self._heard)
 
     def ignore(self) -> None:

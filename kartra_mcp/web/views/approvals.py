@@ -9,39 +9,47 @@ from typing import Any
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.approvals import Approval
-from kartra_mcp.web.views.formatting import Fact, Moment, facts, lasting, money, tool_title, values
+from kartra_mcp.web.views.formatting import (
+    Fact,
+    Timestamp,
+    format_duration,
+    format_money,
+    format_values,
+    make_facts,
+    make_tool_title,
+)
 
 _APART = ("effect", "undo", "risk", "could_not_be_read")
 """What a card says in places of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unused:
+class UnusedApproval:
     """What was approved, and no call used yet."""
 
     number: int
     heading: str
     summary: str
     who: str
-    since: Moment
-    until: Moment
+    since: Timestamp
+    until: Timestamp
     left: str
 
 
-def unused(approved: Approval, now: float) -> Unused:
-    return Unused(
+def make_unused_approval(approved: Approval, now: float) -> UnusedApproval:
+    return UnusedApproval(
         number=approved.number,
-        heading=_heading(approved.binding.tool, approved.facts),
+        heading=_make_heading(approved.binding.tool, approved.facts),
         summary=display_value(approved.summary),
         who=display_value(approved.who, 80),
-        since=Moment(approved.decided_at or approved.asked_at),
-        until=Moment(approved.expires_at),
-        left=lasting(approved.expires_at - now),
+        since=Timestamp(approved.decided_at or approved.asked_at),
+        until=Timestamp(approved.expires_at),
+        left=format_duration(approved.expires_at - now),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ApprovalCard:
     """One approval that waits. `left` is how long it still does."""
 
     number: int
@@ -55,8 +63,8 @@ class Card:
     undo: str
     tool: str
     asked_by: str
-    since: Moment
-    until: Moment
+    since: Timestamp
+    until: Timestamp
     left: str
 
     @property
@@ -64,28 +72,28 @@ class Card:
         return self.risk == Risk.IRREVERSIBLE.label
 
 
-def card(asked: Approval, now: float) -> Card:
+def make_card(asked: Approval, now: float) -> ApprovalCard:
     told = asked.facts
     unread = told.get("could_not_be_read")
-    return Card(
+    return ApprovalCard(
         number=asked.number,
         seen=asked.fingerprint,
-        heading=_heading(asked.binding.tool, told),
+        heading=_make_heading(asked.binding.tool, told),
         summary=display_value(asked.summary),
         risk=display_value(told.get("risk") or "", 20),
-        facts=facts({name: value for name, value in told.items() if name not in _APART}),
-        unread=values(unread) if unread else (),
+        facts=make_facts({name: value for name, value in told.items() if name not in _APART}),
+        unread=format_values(unread) if unread else (),
         effect=display_value(told.get("effect")),
         undo=display_value(told.get("undo")),
         tool=display_value(asked.binding.tool, 100),
         asked_by=display_value(asked.asked_by, 160),
-        since=Moment(asked.asked_at),
-        until=Moment(asked.expires_at),
-        left=lasting(asked.expires_at - now),
+        since=Timestamp(asked.asked_at),
+        until=Timestamp(asked.expires_at),
+        left=format_duration(asked.expires_at - now),
     )
 
 
-def _heading(tool: str, told: Mapping[str, Any]) -> str:
+def _make_heading(tool: str, told: Mapping[str, Any]) -> str:
     """What would be done, in a few words: of a refund, the sum."""
     sum_ = told.get("this_refund")
-    return f"Refund {money(sum_)}" if sum_ else tool_title(tool)
+    return f"Refund {format_money(sum_)}" if sum_ else make_tool_title(tool)

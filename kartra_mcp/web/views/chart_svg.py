@@ -39,21 +39,21 @@ _DETAILS = (
 )
 
 
-def svg(chart: Chart, *, narrow: bool = False) -> bytes:
+def render_svg(chart: Chart, *, narrow: bool = False) -> bytes:
     """The chart alone; its title, words and table stand around it in the page."""
-    made = _bars(chart, narrow=narrow)
+    made = _make_chart(chart, narrow=narrow)
     for series in chart.series or (Series("", (0.0,)),):
         made.add(series.title, series.values[::-1] if chart.lying else series.values)
     root = ET.fromstring(made.render(is_unicode=True).encode())  # noqa: S314  pygal's own
     _strip(root)
-    _named(root, chart.title)
+    _set_title(root, chart.title)
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def size(chart: Chart, *, narrow: bool = False) -> tuple[int, int]:
+def chart_size(chart: Chart, *, narrow: bool = False) -> tuple[int, int]:
     """Width and height; lying bars need as much height as there are of them."""
     width, height = SLIM if narrow else WIDE
-    rows = 3 if narrow and _several(chart) else 2 if _several(chart) else 1
+    rows = 3 if narrow and _has_several_series(chart) else 2 if _has_several_series(chart) else 1
     return (
         (width, BAR * max(len(chart.labels), 1) + 28 * rows + 22)
         if chart.lying
@@ -61,24 +61,24 @@ def size(chart: Chart, *, narrow: bool = False) -> tuple[int, int]:
     )
 
 
-def _several(chart: Chart) -> bool:
+def _has_several_series(chart: Chart) -> bool:
     """Whether a legend is needed."""
     return len(chart.series) > 1 and chart.legend
 
 
-def _bars(chart: Chart, *, narrow: bool) -> Any:
-    width, height = size(chart, narrow=narrow)
+def _make_chart(chart: Chart, *, narrow: bool) -> Any:
+    width, height = chart_size(chart, narrow=narrow)
     kind: Any = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar  # pyright: ignore[reportUnknownMemberType]
     return kind(
         width=width,
         height=height,
-        style=_style(chart),
+        style=_make_style(chart),
         css=["file://style.css", "file://graph.css", f"inline:{_SCHEME}", f"inline:{_DETAILS}"],
         js=[],
         no_prefix=True,
-        show_legend=_several(chart),
+        show_legend=_has_several_series(chart),
         legend_at_bottom=True,
-        legend_at_bottom_columns=_columns(len(chart.series), narrow=narrow),
+        legend_at_bottom_columns=_legend_columns(len(chart.series), narrow=narrow),
         legend_box_size=12,
         margin=8,
         margin_right=20,
@@ -87,13 +87,17 @@ def _bars(chart: Chart, *, narrow: bool) -> Any:
         truncate_legend=-1,
         rounded_bars=2,
         no_data_text="",
-        x_value_formatter=_formatted,
-        value_formatter=_formatted,
-        **(_lying(chart, narrow=narrow) if chart.lying else _standing(chart, narrow=narrow)),
+        x_value_formatter=_format_number,
+        value_formatter=_format_number,
+        **(
+            _horizontal_options(chart, narrow=narrow)
+            if chart.lying
+            else _vertical_options(chart, narrow=narrow)
+        ),
     )
 
 
-def _lying(chart: Chart, *, narrow: bool) -> dict[str, Any]:
+def _horizontal_options(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     """Names along the side, the first on top; pygal begins at the bottom."""
     length = NAME_NARROW if narrow else NAME
     return {
@@ -103,10 +107,12 @@ def _lying(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     }
 
 
-def _standing(chart: Chart, *, narrow: bool) -> dict[str, Any]:
+def _vertical_options(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     every = max(len(chart.labels) // (3 if narrow else 6), 1)
-    cap = {"label": _formatted(chart.cap), "value": chart.cap} if chart.cap is not None else None
-    steps = [step for step in chart.steps if cap is None or not _touches(step, chart)]
+    cap = (
+        {"label": _format_number(chart.cap), "value": chart.cap} if chart.cap is not None else None
+    )
+    steps = [step for step in chart.steps if cap is None or not _overlaps_cap(step, chart)]
     return {
         "x_labels": list(chart.labels),
         "x_labels_major": list(chart.labels[::-every]),
@@ -116,22 +122,22 @@ def _standing(chart: Chart, *, narrow: bool) -> dict[str, Any]:
     }
 
 
-def _touches(step: float, chart: Chart) -> bool:
+def _overlaps_cap(step: float, chart: Chart) -> bool:
     """Whether a step's label would stand in the cap's."""
     assert chart.cap is not None  # noqa: S101  the caller looked
     return abs(step - chart.cap) < chart.top * 0.07
 
 
-def _columns(series: int, *, narrow: bool) -> int:
+def _legend_columns(series: int, *, narrow: bool) -> int:
     """Of the legend; pygal cuts off what does not fill its last row but one."""
     return {4: 2, 5: 3}.get(series, series) if narrow else series
 
 
-def _formatted(value: Any) -> str:
+def _format_number(value: Any) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
-def _style(chart: Chart) -> Style:
+def _make_style(chart: Chart) -> Style:
     inks = tuple(f"var(--{series.ink})" for series in chart.series) or ("var(--main)",)
     return Style(
         background="transparent",
@@ -164,7 +170,7 @@ def _strip(root: ET.Element) -> None:
                 parent.remove(child)
 
 
-def _named(root: ET.Element, title: str) -> None:
+def _set_title(root: ET.Element, title: str) -> None:
     """By our title; pygal would call it Pygal, and give it an id that is empty."""
     root.attrib.pop("id", None)
     for name in root.findall("{*}title"):

@@ -12,19 +12,19 @@ from typing import Any, Literal
 from kartra_mcp.core.display import display_value
 from kartra_mcp.ledger.statistics import DayTotals, Statistics
 from kartra_mcp.policy.limits import Limits
-from kartra_mcp.web.views.error_labels import words_of
-from kartra_mcp.web.views.formatting import tool_title
+from kartra_mcp.web.views.error_labels import error_label
+from kartra_mcp.web.views.formatting import make_tool_title
 from kartra_mcp.web.views.history import OUTCOMES
 
 DAYS = 30
-MOST_BARS = 12
+MAX_BARS = 12
 """Tools and codes that are drawn; the table has all."""
 
 UP_TO = (0.25, 0.5, 1, 2, 5, 10, 30)
 """Seconds: the upper ends of the steps of latency."""
 
-Ink = Literal["main", "good", "doubt", "bad", "calm"]
-_INKS: Mapping[str, Ink] = {
+Color = Literal["main", "good", "doubt", "bad", "calm"]
+_INKS: Mapping[str, Color] = {
     "succeeded": "good",
     "failed": "bad",
     "refused": "calm",
@@ -39,7 +39,7 @@ class Series:
 
     title: str
     values: tuple[float, ...]
-    ink: Ink = "main"
+    ink: Color = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +77,25 @@ class Chart:
         return tuple(step * n for n in range(math.ceil(self.top / step) + 1))
 
 
-def first_day(today: date) -> float:
+def first_day_start(today: date) -> float:
     """Where the days that are drawn begin."""
     first = today - timedelta(days=DAYS - 1)
     return datetime(first.year, first.month, first.day).astimezone().timestamp()
 
 
-def charts(found: Statistics, limits: Limits, today: date) -> tuple[Chart, ...]:
+def make_charts(found: Statistics, limits: Limits, today: date) -> tuple[Chart, ...]:
     days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     return (
-        _refunds(found, limits, days),
-        _acts(found, limits, days),
-        _outcomes(found),
-        _tools(found),
-        _errors(found),
-        _latency(found),
+        _refunds_chart(found, limits, days),
+        _acts_chart(found, limits, days),
+        _outcomes_chart(found),
+        _tools_chart(found),
+        _errors_chart(found),
+        _latency_chart(found),
     )
 
 
-def _refunds(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
+def _refunds_chart(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
     """Sums of different currencies are one number here: Kartra names none."""
     told = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_amount
@@ -103,48 +103,48 @@ def _refunds(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
     about = f"The cap is {cap:.2f} in any 24 hours." if cap is not None else "No cap is set."
     return Chart(
         "refunds",
-        f"Refunds a day{_against(cap)}",
+        f"Refunds a day{_cap_suffix(cap)}",
         f"{about}{one} What is unknown counts as paid. Kartra does not name currencies.",
-        tuple(_short(day) for day in days),
+        tuple(_format_short_day(day) for day in days),
         (
             Series("Paid back", tuple(float(day.refunded) for day in told), "main"),
             Series("Unknown", tuple(float(day.uncertain) for day in told), "doubt"),
         ),
-        ("Day", "Refunds", "Paid back", "Unknown", "Not read", *_capped("Cap", cap)),
+        ("Day", "Refunds", "Paid back", "Unknown", "Not read", *_cap_column("Cap", cap)),
         tuple(
             (
-                _day(day),
+                _format_day(day),
                 str(one.refunds),
                 f"{one.refunded:.2f}",
                 f"{one.uncertain:.2f}",
                 str(one.unread),
-                *_capped(_sum(cap), cap),
+                *_cap_column(_format_amount(cap), cap),
             )
-            for day, one in _with_something(days, told)
+            for day, one in _has_values(days, told)
         ),
         cap=None if cap is None else float(cap),
     )
 
 
-def _acts(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
+def _acts_chart(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
     told = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_count
     return Chart(
         "acts",
-        f"Irreversible acts a day{_against(cap)}",
+        f"Irreversible acts a day{_cap_suffix(cap)}",
         f"The cap is {cap} in any 24 hours." if cap is not None else "No cap is set.",
-        tuple(_short(day) for day in days),
+        tuple(_format_short_day(day) for day in days),
         (Series("Irreversible acts", tuple(float(day.irreversible) for day in told)),),
-        ("Day", "Irreversible acts", *_capped("Cap", cap)),
+        ("Day", "Irreversible acts", *_cap_column("Cap", cap)),
         tuple(
-            (_day(day), str(one.irreversible), *_capped(str(cap), cap))
-            for day, one in _with_something(days, told)
+            (_format_day(day), str(one.irreversible), *_cap_column(str(cap), cap))
+            for day, one in _has_values(days, told)
         ),
         cap=cap,
     )
 
 
-def _outcomes(found: Statistics) -> Chart:
+def _outcomes_chart(found: Statistics) -> Chart:
     states = [state for state in OUTCOMES if found.outcomes.get(state)]
     counts = [found.outcomes[state] for state in states]
     each = tuple(
@@ -171,15 +171,15 @@ def _outcomes(found: Statistics) -> Chart:
     )
 
 
-def _tools(found: Statistics) -> Chart:
+def _tools_chart(found: Statistics) -> Chart:
     tools = sorted(found.tools, key=lambda tool: (-sum(found.tools[tool].values()), tool))
-    drawn = tools[:MOST_BARS]
+    drawn = tools[:MAX_BARS]
     states = [state for state in OUTCOMES if any(found.tools[tool].get(state) for tool in drawn)]
     return Chart(
         "tools",
         "Calls by tool",
-        _most(len(tools), "tools") + "Reads are not recorded.",
-        tuple(tool_title(tool) for tool in drawn),
+        _most_frequent_notice(len(tools), "tools") + "Reads are not recorded.",
+        tuple(make_tool_title(tool) for tool in drawn),
         tuple(
             Series(
                 OUTCOMES[state],
@@ -201,22 +201,25 @@ def _tools(found: Statistics) -> Chart:
     )
 
 
-def _errors(found: Statistics) -> Chart:
+def _errors_chart(found: Statistics) -> Chart:
     codes = sorted(found.codes, key=lambda code: (-found.codes[code], code))
-    drawn = codes[:MOST_BARS]
+    drawn = codes[:MAX_BARS]
     return Chart(
         "errors",
         "Errors by code",
-        _most(len(codes), "codes") + "What was refused before it was begun is not in the ledger.",
-        tuple(words_of(code) for code in drawn),
+        _most_frequent_notice(len(codes), "codes")
+        + "What was refused before it was begun is not in the ledger.",
+        tuple(error_label(code) for code in drawn),
         (Series("Errors", tuple(float(found.codes[code]) for code in drawn), "bad"),),
         ("What went wrong", "Code", "Writes"),
-        tuple((words_of(code), display_value(code, 60), str(found.codes[code])) for code in codes),
+        tuple(
+            (error_label(code), display_value(code, 60), str(found.codes[code])) for code in codes
+        ),
         lying=True,
     )
 
 
-def _latency(found: Statistics) -> Chart:
+def _latency_chart(found: Statistics) -> Chart:
     every = sorted(took for times in found.seconds.values() for took in times)
     ends = [*UP_TO, math.inf]
     below = [sum(took < end for took in every) for end in ends]
@@ -232,52 +235,50 @@ def _latency(found: Statistics) -> Chart:
             (
                 display_value(tool, 100),
                 str(len(times)),
-                _seconds(_at(times, 0.5)),
-                _seconds(_at(times, 0.95)),
-                _seconds(times[-1]),
+                _format_seconds(_percentile(times, 0.5)),
+                _format_seconds(_percentile(times, 0.95)),
+                _format_seconds(times[-1]),
             )
             for tool, times in sorted(found.seconds.items())
         ),
     )
 
 
-def _with_something(
-    days: Sequence[date], told: Sequence[DayTotals]
-) -> list[tuple[date, DayTotals]]:
+def _has_values(days: Sequence[date], told: Sequence[DayTotals]) -> list[tuple[date, DayTotals]]:
     """Newest first, and without the days on which nothing happened."""
     both = zip(reversed(days), reversed(told), strict=True)
     return [(day, one) for day, one in both if one.irreversible]
 
 
-def _at(times: Sequence[float], share: float) -> float:
+def _percentile(times: Sequence[float], share: float) -> float:
     """The time within which this share of them was answered; `times` are sorted."""
     return times[max(math.ceil(share * len(times)) - 1, 0)]
 
 
-def _seconds(took: float) -> str:
+def _format_seconds(took: float) -> str:
     return f"{took:.2f} s"
 
 
-def _sum(amount: Decimal | None) -> str:
+def _format_amount(amount: Decimal | None) -> str:
     return "-" if amount is None else f"{amount:.2f}"
 
 
-def _against(cap: Any) -> str:
+def _cap_suffix(cap: Any) -> str:
     return "" if cap is None else ", against the cap"
 
 
-def _capped(told: str, cap: Any) -> tuple[str, ...]:
+def _cap_column(told: str, cap: Any) -> tuple[str, ...]:
     """A column that only a cap has."""
     return () if cap is None else (told,)
 
 
-def _day(day: date) -> str:
-    return f"{_short(day)} {day.year}"
+def _format_day(day: date) -> str:
+    return f"{_format_short_day(day)} {day.year}"
 
 
-def _short(day: date) -> str:
+def _format_short_day(day: date) -> str:
     return f"{day.day} {day:%b}"
 
 
-def _most(count: int, what: str) -> str:
-    return f"The {MOST_BARS} most frequent of {count} {what}. " if count > MOST_BARS else ""
+def _most_frequent_notice(count: int, what: str) -> str:
+    return f"The {MAX_BARS} most frequent of {count} {what}. " if count > MAX_BARS else ""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.ledger.decision_log import Decision
-from kartra_mcp.web.views.formatting import Moment, label, tool_title
+from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 
-SHOWN = 30
+MAX_ROWS = 30
 """Of the newest; the ledger keeps them all."""
 
 _EVENTS: Mapping[str, str] = {
@@ -37,10 +37,10 @@ _INKS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DecisionRow:
     """One decision or attempt; `ink` is a state's colour."""
 
-    at: Moment
+    at: Timestamp
     what: str
     ink: str
     about: str
@@ -48,13 +48,13 @@ class Row:
     reason: str
 
 
-def row(told: Decision) -> Row:
+def make_row(told: Decision) -> DecisionRow:
     number = "" if told.number is None else f"Number {told.number}"
-    tool = tool_title(told.tool) if told.tool else ""
+    tool = make_tool_title(told.tool) if told.tool else ""
     about = ": ".join(x for x in (number, f"{tool} {told.target}".strip()) if x)
-    return Row(
-        at=Moment(told.at),
-        what=_EVENTS.get(told.event) or label(told.event),
+    return DecisionRow(
+        at=Timestamp(told.at),
+        what=_EVENTS.get(told.event) or humanize(told.event),
         ink=_INKS.get(told.event, ""),
         about=display_value(about, 120) if about else "",
         by=display_value(told.who or told.by, 120),

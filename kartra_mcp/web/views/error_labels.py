@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kartra_mcp.web.views.formatting import label
+from kartra_mcp.web.views.formatting import humanize
 
 WORDS: Mapping[str, str] = {
     "already_done": "It was done before",
@@ -35,10 +35,10 @@ WORDS: Mapping[str, str] = {
 """Of those that a recorded write can end with; the others are named after themselves."""
 
 
-def words_of(code: str) -> str:
-    return WORDS.get(code) or label(code)
+def error_label(code: str) -> str:
+    return WORDS.get(code) or humanize(code)
 
 
-def named(code: str) -> str:
+def label_with_code(code: str) -> str:
     """`No answer came in time (timed_out)`."""
-    return f"{words_of(code)} ({code})"
+    return f"{error_label(code)} ({code})"

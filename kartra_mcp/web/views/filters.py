@@ -32,7 +32,7 @@ RISKS = tuple(risk.label for risk in Risk if risk is not Risk.READ)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FilterForm:
     """What was typed, field by field; the filters that it means; and what could not be meant.
 
     `lead` is an address as it was typed: the ledger is searched by its keyed hash only.
@@ -44,34 +44,34 @@ class Asked:
     wrong: Mapping[str, str]
 
     @property
-    def narrowed(self) -> bool:
+    def is_filtered(self) -> bool:
         return any(self.said.values())
 
-    def address(self, path: str, **more: Any) -> str:
+    def make_url(self, path: str, **more: Any) -> str:
         """The same question at another place."""
         said = {name: value for name, value in {**self.said, **more}.items() if value}
         return f"{path}?{urlencode(said)}" if said else path
 
 
-def read(query: Mapping[str, str]) -> Asked:
+def parse_filters(query: Mapping[str, str]) -> FilterForm:
     said = {name: query.get(name, "").strip()[:LONGEST] for name in TITLES}
     wrong: dict[str, str] = {}
     filters = Filters(
         tool=said["tool"] or None,
-        since=_midnight(said["since"], "since", wrong),
+        since=_parse_midnight(said["since"], "since", wrong),
         target=said["transaction"] or None,
-        state=_one_of(STATES, said["outcome"], "outcome", wrong),
-        until=_midnight(said["until"], "until", wrong, days=1),
-        risk=_risk(said["risk"], wrong),
-        consent=_one_of(CONSENTS, said["consent"], "consent", wrong),
-        before=_before(query.get("before", "")),
+        state=_parse_choice(STATES, said["outcome"], "outcome", wrong),
+        until=_parse_midnight(said["until"], "until", wrong, days=1),
+        risk=_parse_risk(said["risk"], wrong),
+        consent=_parse_choice(CONSENTS, said["consent"], "consent", wrong),
+        before=_parse_before(query.get("before", "")),
     )
     if filters.since is not None and filters.until is not None and filters.until <= filters.since:
         wrong["until"] = "Earlier than From."
-    return Asked(said, filters, said["lead"], wrong)
+    return FilterForm(said, filters, said["lead"], wrong)
 
 
-def _midnight(text: str, name: str, wrong: dict[str, str], days: int = 0) -> float | None:
+def _parse_midnight(text: str, name: str, wrong: dict[str, str], days: int = 0) -> float | None:
     """Where the day begins on this machine's clock, or the one so many days later."""
     if not text:
         return None
@@ -83,18 +83,18 @@ def _midnight(text: str, name: str, wrong: dict[str, str], days: int = 0) -> flo
         return None
 
 
-def _one_of(known: tuple[Any, ...], text: str, name: str, wrong: dict[str, str]) -> Any:
+def _parse_choice(known: tuple[Any, ...], text: str, name: str, wrong: dict[str, str]) -> Any:
     if text and text not in known:
         wrong[name] = f"Not one of {', '.join(known)}."
         return None
     return text or None
 
 
-def _risk(text: str, wrong: dict[str, str]) -> Risk | None:
-    word = cast("str | None", _one_of(RISKS, text, "risk", wrong))
+def _parse_risk(text: str, wrong: dict[str, str]) -> Risk | None:
+    word = cast("str | None", _parse_choice(RISKS, text, "risk", wrong))
     return Risk[word.upper()] if word else None
 
 
-def _before(text: str) -> int | None:
+def _parse_before(text: str) -> int | None:
     """The line that the page before ended with; anything else is the first page."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= len("9" * 15) else None

@@ -15,27 +15,27 @@ from kartra_mcp.ledger.records import format_utc
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class FlashMessage:
     """`doubtful`: nothing came out of it yet, so it is no success."""
 
     text: str = ""
     doubtful: bool = False
 
 
-SILENCE = Notice()
+NO_MESSAGE = FlashMessage()
 
 
-def of_decision(decided: Approval) -> Notice:
+def decision_message(decided: Approval) -> FlashMessage:
     """What a decision means from now on."""
-    return Notice(
+    return FlashMessage(
         f"Number {decided.number}: {outcome_text(decided, format_utc(decided.expires_at))}"
     )
 
 
-def of_look(told: Mapping[str, Any]) -> Notice:
+def look_message(told: Mapping[str, Any]) -> FlashMessage:
     """What a look in the account found out."""
     if told["state"] == "succeeded":
-        return Notice(f"It was done. {told['why']}")
+        return FlashMessage(f"It was done. {told['why']}")
     if told["state"] == "failed":
-        return Notice(f"It was not done. {told['why']}")
-    return Notice(f"It is still unknown. {told['why']} {told.get('check', '')}".strip(), True)
+        return FlashMessage(f"It was not done. {told['why']}")
+    return FlashMessage(f"It is still unknown. {told['why']} {told.get('check', '')}".strip(), True)

@@ -66,7 +66,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Timestamp:
     """One moment: for people by this machine's clock, for programs in UTC."""
 
     at: float
@@ -78,7 +78,7 @@ class Moment:
     @property
     def text(self) -> str:
         """`23 Nov 2026, 17:06`; the zone stands once, at the foot of the page."""
-        return _written(datetime.fromtimestamp(self.at).astimezone())
+        return _format_time(datetime.fromtimestamp(self.at).astimezone())
 
     @property
     def exact(self) -> str:
@@ -99,21 +99,21 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _OF_KARTRA = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(?::\d\d)?)?")
 
 
-def parts(text: str) -> tuple[str | Moment, ...]:
+def split_timestamps(text: str) -> tuple[str | Timestamp, ...]:
     """A sentence with the moments in it, so that each is shown by the person's clock."""
-    return tuple(_part(part) for part in _MOMENT.split(text) if part)
+    return tuple(_parse_part(part) for part in _MOMENT.split(text) if part)
 
 
-def _part(text: str) -> str | Moment:
+def _parse_part(text: str) -> str | Timestamp:
     if not _MOMENT.fullmatch(text):
         return text
     try:
-        return Moment(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+        return Timestamp(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
     except ValueError:
         return text
 
 
-def kartra_date(value: Any) -> str:
+def format_kartra_date(value: Any) -> str:
     """A date of Kartra's, which names no zone, as all dates are written; else as it came."""
     text = display_value(value)
     found = _OF_KARTRA.fullmatch(text)
@@ -125,14 +125,14 @@ def kartra_date(value: Any) -> str:
         return text
     if found[2] is None:
         return f"{at.day} {at:%b %Y}"
-    return f"{_written(at)} (Kartra's time)"
+    return f"{_format_time(at)} (Kartra's time)"
 
 
-def _written(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return f"{at.day} {at:%b %Y, %H:%M}"
 
 
-def money(value: Any) -> str:
+def format_money(value: Any) -> str:
     """A sum with its two decimals; what is no number, as it came."""
     text = display_value(value, 40)
     try:
@@ -142,7 +142,7 @@ def money(value: Any) -> str:
     return f"{amount:.2f}" if amount.is_finite() else text
 
 
-def label(name: str) -> str:
+def humanize(name: str) -> str:
     """`refunded_so_far` → `Refunded so far`; of a name that is a stranger's, the name."""
     known = LABELS.get(name)
     if known:
@@ -151,12 +151,13 @@ def label(name: str) -> str:
     return plain[:1].upper() + plain[1:]
 
 
-def facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
+def make_facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
     """The facts that we know in our order, then the others in theirs."""
     known = [name for name in LABELS if name in told]
     others = [name for name in told if name not in LABELS]
     return tuple(
-        Fact(display_value(name), label(name), _said(name, told)) for name in [*known, *others]
+        Fact(display_value(name), humanize(name), _format_fact(name, told))
+        for name in [*known, *others]
     )
 
 
@@ -166,39 +167,39 @@ SUMS = frozenset(
 )
 
 
-def _said(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
+def _format_fact(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
     value = told[name]
     if is_array(value) or is_object(value):
-        return values(value)
+        return format_values(value)
     if name in DATES:
-        return (kartra_date(value),)
+        return (format_kartra_date(value),)
     if name in SUMS:
-        return (money(value),)
+        return (format_money(value),)
     if name == "full_or_partial":
-        return (_how_much(display_value(value), told),)
-    return values(value)
+        return (_format_how_much(display_value(value), told),)
+    return format_values(value)
 
 
-def _how_much(said: str, told: Mapping[str, Any]) -> str:
+def _format_how_much(said: str, told: Mapping[str, Any]) -> str:
     """`FULL` after a part went back is not the whole sum."""
     before = ("refunded_so_far", "taken_back_by_the_bank")
-    part_went = any(money(told.get(name)) not in {"-", "0.00"} for name in before)
+    part_went = any(format_money(told.get(name)) not in {"-", "0.00"} for name in before)
     words = {"FULL": "All that remains" if part_went else "Full", "PARTIAL": "Partial"}
     return words.get(said, said)
 
 
-def values(value: Any) -> tuple[str, ...]:
+def format_values(value: Any) -> tuple[str, ...]:
     if is_array(value):
         return tuple(display_value(inner) for inner in value) or ("-",)
     return (display_value(value),)
 
 
-def tool_title(tool: str) -> str:
+def make_tool_title(tool: str) -> str:
     """`kartra_refund_transaction` → `Refund transaction`."""
-    return label(tool.removeprefix("kartra_"))
+    return humanize(tool.removeprefix("kartra_"))
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`23 h 40 min`; never less than a minute, never negative."""
     left = max(int(seconds), 0)
     if left < MINUTE:

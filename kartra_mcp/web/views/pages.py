@@ -30,28 +30,28 @@ from kartra_mcp.web.views import (
 from kartra_mcp.web.views import (
     history as done,
 )
-from kartra_mcp.web.views.flash import SILENCE, Notice
-from kartra_mcp.web.views.formatting import Moment, label, tool_title
-from kartra_mcp.web.views.templating import rendered
+from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
+from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
+from kartra_mcp.web.views.templating import render
 
-ROWS = 50
+MAX_ROWS = 50
 """Writes on one page of Done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PageContext:
     """What is said to one request besides what it asked for.
 
     `notice` is said once, e.g. "Number 3: Approved."; `reason` was typed before, and is kept.
     """
 
     csrf: str
-    notice: Notice = SILENCE
+    notice: FlashMessage = NO_MESSAGE
     problem: KartraMCPError | None = None
     reason: str = ""
 
 
-class Views:
+class Pages:
     """The pages of one state folder. Synchronous: to be called from a worker thread."""
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
@@ -59,13 +59,13 @@ class Views:
         self._settings = settings
         self._figures: tuple[tuple[int, date], Statistics] | None = None
 
-    def waiting(self, shown: Shown, number: int | None = None) -> str:
+    def render_waiting(self, shown: PageContext, number: int | None = None) -> str:
         """What waits; `number` is the card whose decision was refused."""
-        cards, standing = self._cards(), self._standing()
+        cards, standing = self._make_cards(), self._standing_context()
         known = {x.number for x in (*cards, *standing["unused"])}
         there = number if number in known else None
         about = isinstance(shown.problem, ReasonRequiredError)
-        return self._page(
+        return self._render_page(
             "waiting.html",
             "Waiting",
             shown,
@@ -75,115 +75,130 @@ class Views:
             **standing,
         )
 
-    def cards(self, shown: Shown) -> str:
+    def render_cards(self, shown: PageContext) -> str:
         """What stands on Waiting, to be put in its place: `#standing`, and the cards."""
-        return rendered(
+        return render(
             "live.html",
-            cards=self._cards(),
+            cards=self._make_cards(),
             shown=shown,
             refused=None,
             field="",
             flags=self._settings.cli_flags,
-            **self._standing(),
+            **self._standing_context(),
         )
 
-    def done(self, query: Mapping[str, str], shown: Shown) -> str:
+    def render_done(self, query: Mapping[str, str], shown: PageContext) -> str:
         """The ledger, newest first, fifty at a time."""
         self._ledger.mark_orphans_unknown()
-        wanted = asked.read(query)
-        found = [] if wanted.wrong else self._ledger.list_recent(ROWS + 1, self._filters(wanted))
-        older = wanted.address("/done", before=found[ROWS - 1]["line"]) if found[ROWS:] else ""
-        return self._page(
+        wanted = asked.parse_filters(query)
+        found = (
+            []
+            if wanted.wrong
+            else self._ledger.list_recent(MAX_ROWS + 1, self._make_filters(wanted))
+        )
+        older = (
+            wanted.make_url("/done", before=found[MAX_ROWS - 1]["line"]) if found[MAX_ROWS:] else ""
+        )
+        return self._render_page(
             "done.html",
             "Done",
             shown,
             asked=wanted,
-            rows=[done.row(entry) for entry in found[:ROWS]],
+            rows=[done.make_row(entry) for entry in found[:MAX_ROWS]],
             older=older,
             later=wanted.filters.before is not None,
-            choices=self._choices(),
+            choices=self._filter_choices(),
             means=CONSENT_MEANINGS,
-            unknown=self._unknown(),
+            unknown=self._count_unknown(),
             titles=asked.TITLES,
-            most=decisions.SHOWN,
+            most=decisions.MAX_ROWS,
             decisions=[
-                decisions.row(told) for told in self._ledger.list_decisions(decisions.SHOWN)
+                decisions.make_row(told) for told in self._ledger.list_decisions(decisions.MAX_ROWS)
             ],
         )
 
-    def story(self, intent: str, shown: Shown) -> str | None:
+    def render_story(self, intent: str, shown: PageContext) -> str | None:
         """One write from the question to the end; None if there is none of this name."""
         self._ledger.mark_orphans_unknown()
         entry = self._ledger.get(intent)
         if entry is None:
             return None
-        number = done.approval_number(entry)
+        number = done.parse_approval_number(entry)
         approval = None if number is None else self._ledger.approvals.get(number)
-        return self._page(
+        return self._render_page(
             "story.html",
             "Done",
             shown,
-            story=done.story(entry, approval),
-            settling=reconcile.told(
+            story=done.make_write_detail(entry, approval),
+            settling=reconcile.reconcile_hint(
                 entry, self._ledger.late_look_count(intent), self._ledger.current_time()
             ),
         )
 
-    def export(self, query: Mapping[str, str], form: Literal["csv", "json"]) -> str:
+    def render_export(self, query: Mapping[str, str], form: Literal["csv", "json"]) -> str:
         """All that Done would show, for another program.
 
         Raises:
             Refused: a filter cannot be understood; less than all must not look like all.
         """
         self._ledger.mark_orphans_unknown()
-        wanted = asked.read(query)
+        wanted = asked.parse_filters(query)
         if wanted.wrong:
-            raise _not_understood(wanted.wrong)
-        filters = replace(self._filters(wanted), before=None)
+            raise _invalid_filter_error(wanted.wrong)
+        filters = replace(self._make_filters(wanted), before=None)
         return render_entries(self._ledger.export(filters), form)
 
-    def charts(self, shown: Shown) -> str:
-        found = self._charts()
-        sizes = {c.name: (chart_svg.size(c), chart_svg.size(c, narrow=True)) for c in found}
+    def render_charts(self, shown: PageContext) -> str:
+        found = self._make_charts()
+        sizes = {
+            c.name: (chart_svg.chart_size(c), chart_svg.chart_size(c, narrow=True)) for c in found
+        }
         days = charts.DAYS
-        return self._page("charts.html", "Charts", shown, charts=found, sizes=sizes, days=days)
+        return self._render_page(
+            "charts.html", "Charts", shown, charts=found, sizes=sizes, days=days
+        )
 
-    def chart(self, name: str) -> bytes | None:
+    def render_chart(self, name: str) -> bytes | None:
         """One chart as SVG, by its name or `NAME-narrow`; None if there is none of this name."""
         plain = name.removesuffix(chart_svg.NARROW)
-        found = next((chart for chart in self._charts() if chart.name == plain), None)
-        return None if found is None else chart_svg.svg(found, narrow=name != plain)
+        found = next((chart for chart in self._make_charts() if chart.name == plain), None)
+        return None if found is None else chart_svg.render_svg(found, narrow=name != plain)
 
-    def status(
-        self, told: Mapping[str, Any] | None, shown: Shown, chain: VerificationReport | None = None
+    def render_status(
+        self,
+        told: Mapping[str, Any] | None,
+        shown: PageContext,
+        chain: VerificationReport | None = None,
     ) -> str:
         """What is served and by what rules; `told` is what `kartra_status` tells."""
-        return self._page(
+        return self._render_page(
             "status.html",
             "Status",
             shown,
-            status=status.read(told) if told else None,
-            recorded=status.recorded(self._ledger.latest("policy"), told) if told else None,
-            unknown=self._unknown(),
-            many=ROWS,
+            status=status.parse_status(told) if told else None,
+            recorded=status.make_policy_record(self._ledger.latest("policy"), told)
+            if told
+            else None,
+            unknown=self._count_unknown(),
+            many=MAX_ROWS,
             chain=chain,
             length=self._ledger.entry_count(),
             folder=str(self._settings.state_dir),
             has_pin=self._has_pin(),
         )
 
-    def stranger(self) -> str:
+    def render_stranger(self) -> str:
         """For whoever has no session: how to get in, and nothing of the account."""
         # Not the folder: where it is may name its owner, and whoever is here may be anybody.
-        return rendered("stranger.html", flags=" --sandbox" if self._settings.sandbox else "")
+        return render("stranger.html", flags=" --sandbox" if self._settings.sandbox else "")
 
-    def wrong(self, status: int, problem: KartraMCPError | None) -> str:
+    def render_error(self, status: int, problem: KartraMCPError | None) -> str:
         """What cannot be shown, in our words."""
-        return rendered("wrong.html", status=status, problem=problem)
+        return render("wrong.html", status=status, problem=problem)
 
-    def _page(self, template: str, section: str, shown: Shown, **told: Any) -> str:
-        numbers = self._numbers(told.get("cards"))
-        return rendered(
+    def _render_page(self, template: str, section: str, shown: PageContext, **told: Any) -> str:
+        numbers = self._pending_numbers(told.get("cards"))
+        return render(
             template,
             section=section,
             shown=shown,
@@ -191,51 +206,53 @@ class Views:
             newest=max(numbers, default=0),
             sandbox=self._settings.sandbox,
             flags=self._settings.cli_flags,
-            now=Moment(self._ledger.current_time()),
+            now=Timestamp(self._ledger.current_time()),
             **told,
         )
 
-    def _numbers(self, cards: list[waiting.Card] | None) -> tuple[int, ...]:
+    def _pending_numbers(self, cards: list[waiting.ApprovalCard] | None) -> tuple[int, ...]:
         if cards is None:
             return self._ledger.approvals.pending_numbers()
         return tuple(card.number for card in cards)
 
-    def _cards(self) -> list[waiting.Card]:
+    def _make_cards(self) -> list[waiting.ApprovalCard]:
         now = self._ledger.current_time()
-        return [waiting.card(asked_, now) for asked_ in self._ledger.approvals.list_pending()]
+        return [waiting.make_card(asked_, now) for asked_ in self._ledger.approvals.list_pending()]
 
-    def _standing(self) -> dict[str, Any]:
+    def _standing_context(self) -> dict[str, Any]:
         """What a person has to know besides the cards."""
         now, until = self._ledger.current_time(), self._ledger.pins.locked_until()
         return {
             "has_pin": self._has_pin(),
-            "locked": None if until is None else Moment(until),
-            "unused": [waiting.unused(x, now) for x in self._ledger.approvals.unused()],
+            "locked": None if until is None else Timestamp(until),
+            "unused": [
+                waiting.make_unused_approval(x, now) for x in self._ledger.approvals.unused()
+            ],
         }
 
-    def _unknown(self) -> int:
+    def _count_unknown(self) -> int:
         """Writes of unknown outcome, as far as anybody counts."""
-        return len(self._ledger.list_recent(ROWS, Filters(state="unknown")))
+        return len(self._ledger.list_recent(MAX_ROWS, Filters(state="unknown")))
 
-    def _choices(self) -> dict[str, list[tuple[str, str]]]:
+    def _filter_choices(self) -> dict[str, list[tuple[str, str]]]:
         """What each filter can be: its value, and its words."""
         return {
-            "tools": [(tool, tool_title(tool)) for tool in self._ledger.tool_names()],
-            "risks": [(risk, label(risk)) for risk in reversed(asked.RISKS)],
+            "tools": [(tool, make_tool_title(tool)) for tool in self._ledger.tool_names()],
+            "risks": [(risk, humanize(risk)) for risk in reversed(asked.RISKS)],
             "outcomes": list(done.OUTCOMES.items()),
             "consents": [
-                (consent, f"{label(consent)}: {CONSENT_MEANINGS[consent]}")
+                (consent, f"{humanize(consent)}: {CONSENT_MEANINGS[consent]}")
                 for consent in CONSENT_MEANINGS
             ],
         }
 
-    def _charts(self) -> tuple[charts.Chart, ...]:
+    def _make_charts(self) -> tuple[charts.Chart, ...]:
         """Of the figures as they are; counted again only after another line, or on another day."""
         today = self._today()
         as_of = (self._ledger.entry_count(), today)
         if self._figures is None or self._figures[0] != as_of:
-            self._figures = (as_of, self._ledger.compute_statistics(charts.first_day(today)))
-        return charts.charts(self._figures[1], self._settings.limits, today)
+            self._figures = (as_of, self._ledger.compute_statistics(charts.first_day_start(today)))
+        return charts.make_charts(self._figures[1], self._settings.limits, today)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._ledger.current_time()).astimezone().date()
@@ -243,13 +260,13 @@ class Views:
     def _has_pin(self) -> bool:
         return self._ledger.pins.is_set()
 
-    def _filters(self, wanted: asked.Asked) -> Filters:
+    def _make_filters(self, wanted: asked.FilterForm) -> Filters:
         if not wanted.lead:
             return wanted.filters
         return replace(wanted.filters, lead_hash=self._ledger.lead_hash(wanted.lead))
 
 
-def _not_understood(wrong: Mapping[str, str]) -> RefusedError:
+def _invalid_filter_error(wrong: Mapping[str, str]) -> RefusedError:
     said = " ".join(f"{asked.TITLES[name]}: {why}" for name, why in wrong.items())
     return RefusedError(
         "invalid_arguments",

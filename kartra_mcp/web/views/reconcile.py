@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.calls.reconciliation import LATE_LOOK_DELAY, REQUIRED_LOOKS
-from kartra_mcp.web.views.formatting import Moment
+from kartra_mcp.web.views.formatting import Timestamp
 from kartra_mcp.web.views.history import can_be_looked_up
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class ReconcileHint:
     """`by_look`: the account can tell; `counts_from`: not yet that it was not done.
 
     `more` is how many late looks are still needed to say that.
     """
 
     by_look: bool
-    counts_from: Moment | None
+    counts_from: Timestamp | None
     more: int
 
 
-def told(entry: Mapping[str, Any], looks: int, now: float) -> Settling:
+def reconcile_hint(entry: Mapping[str, Any], looks: int, now: float) -> ReconcileHint:
     late = float(entry["at"]) + LATE_LOOK_DELAY
-    return Settling(
+    return ReconcileHint(
         by_look=can_be_looked_up(entry),
-        counts_from=Moment(late) if now < late else None,
+        counts_from=Timestamp(late) if now < late else None,
         more=max(REQUIRED_LOOKS - looks, 1),
     )

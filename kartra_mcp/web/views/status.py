@@ -8,7 +8,14 @@ from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.web.views.formatting import Fact, Moment, label, lasting, parts, values
+from kartra_mcp.web.views.formatting import (
+    Fact,
+    Timestamp,
+    format_duration,
+    format_values,
+    humanize,
+    split_timestamps,
+)
 
 _SECTIONS: tuple[tuple[str, str], ...] = (
     ("connection", "Connection"),
@@ -63,7 +70,7 @@ _ALONE = ("account", "server", "login", "state_folder")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class StatusProblem:
     """What is wrong, and what to do about it."""
 
     message: str
@@ -81,7 +88,7 @@ class Status:
     """The whole answer: `gates` and `limits` are the rules in force."""
 
     healthy: bool
-    problems: tuple[Problem, ...]
+    problems: tuple[StatusProblem, ...]
     sections: tuple[Section, ...]
     gates: tuple[Fact, ...]
     tools: tuple[Fact, ...]
@@ -89,151 +96,160 @@ class Status:
     other: tuple[Fact, ...]
 
 
-def read(told: Mapping[str, Any]) -> Status:
-    rules = _object(told.get("rules"))
+def parse_status(told: Mapping[str, Any]) -> Status:
+    rules = _as_object(told.get("rules"))
     alone = {name: told[name] for name in _ALONE if name in told}
-    sections = [Section("Server", _facts(alone))]
-    sections += [Section(title, _facts(_object(told[n]))) for n, title in _SECTIONS if told.get(n)]
+    sections = [Section("Server", _make_facts(alone))]
+    sections += [
+        Section(title, _make_facts(_as_object(told[n]))) for n, title in _SECTIONS if told.get(n)
+    ]
     named = {"gates", "tools", "gates_of_tools", "limits"}
     return Status(
         healthy=bool(told.get("healthy")),
-        problems=_problems(told),
+        problems=_make_problems(told),
         sections=tuple(sections),
-        gates=_gates(_object(rules.get("gates"))),
-        tools=_gates(_object(rules.get("tools")), as_written=True),
-        limits=_facts(_object(rules.get("limits"))),
-        other=_facts({name: value for name, value in rules.items() if name not in named}),
+        gates=_gate_facts(_as_object(rules.get("gates"))),
+        tools=_gate_facts(_as_object(rules.get("tools")), as_written=True),
+        limits=_make_facts(_as_object(rules.get("limits"))),
+        other=_make_facts({name: value for name, value in rules.items() if name not in named}),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class PolicyRecord:
     """The rules that a server wrote into the ledger last, where they differ from the page's."""
 
-    at: Moment
+    at: Timestamp
     differs: tuple[Fact, ...]
 
 
-def recorded(newest: Mapping[str, Any] | None, told: Mapping[str, Any]) -> Recorded | None:
+def make_policy_record(
+    newest: Mapping[str, Any] | None, told: Mapping[str, Any]
+) -> PolicyRecord | None:
     """None where nothing was recorded, or where it says the same."""
     if not newest:
         return None
-    policy = _object(newest.get("policy"))
+    policy = _as_object(newest.get("policy"))
     if not policy:
         return None
-    ours, theirs = _rules_told(_object(told.get("rules"))), _rules_recorded(policy)
+    ours, theirs = _current_rules(_as_object(told.get("rules"))), _recorded_rules(policy)
     facts = tuple(
-        _rule(name, theirs.get(name)) for name in theirs if theirs[name] != ours.get(name)
-    ) + tuple(_rule(name, None) for name in ours if name not in theirs)
-    return Recorded(Moment(newest["at"]), facts) if facts else None
+        _rule_fact(name, theirs.get(name)) for name in theirs if theirs[name] != ours.get(name)
+    ) + tuple(_rule_fact(name, None) for name in ours if name not in theirs)
+    return PolicyRecord(Timestamp(newest["at"]), facts) if facts else None
 
 
-def _rules_told(rules: Mapping[str, Any]) -> dict[str, Any]:
+def _current_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
     """The rules of this process, each by a name of its own."""
     allow = rules.get("allow")
     return {
-        **_by_gate(rules),
+        **_flatten_rules(rules),
         **{name: rules.get(name) for name in ("approval", "read_only")},
-        "allow": sorted(_array(allow)) or "all",
-        "deny": sorted(_array(rules.get("deny"))),
-        **{name: _plainly(value) for name, value in _object(rules.get("limits")).items()},
+        "allow": sorted(_as_array(allow)) or "all",
+        "deny": sorted(_as_array(rules.get("deny"))),
+        **{name: _text_or_none(value) for name, value in _as_object(rules.get("limits")).items()},
     }
 
 
-def _rules_recorded(policy: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_rules(policy: Mapping[str, Any]) -> dict[str, Any]:
     """The same of what the ledger has."""
     limits = {
-        **_object(policy.get("limits")),
+        **_as_object(policy.get("limits")),
         "repeat_window_days": policy.get("repeat_window_days"),
     }
     return {
-        **_by_gate(policy),
+        **_flatten_rules(policy),
         "approval": "outside" if policy.get("approval_outside") else "client",
         "read_only": policy.get("read_only"),
-        "allow": sorted(_array(policy.get("allow"))) or "all",
-        "deny": sorted(_array(policy.get("deny"))),
-        **{name: _plainly(value) for name, value in limits.items()},
+        "allow": sorted(_as_array(policy.get("allow"))) or "all",
+        "deny": sorted(_as_array(policy.get("deny"))),
+        **{name: _text_or_none(value) for name, value in limits.items()},
     }
 
 
-def _by_gate(rules: Mapping[str, Any]) -> dict[str, Any]:
-    tools = _object(rules.get("tools"))
+def _flatten_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
+    tools = _as_object(rules.get("tools"))
     return {
-        **{f"gate {risk}": gate for risk, gate in _object(rules.get("gates")).items()},
+        **{f"gate {risk}": gate for risk, gate in _as_object(rules.get("gates")).items()},
         **{f"tool {pattern}": gate for pattern, gate in tools.items()},
     }
 
 
-def _plainly(value: Any) -> str | None:
+def _text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _rule(name: str, value: Any) -> Fact:
+def _rule_fact(name: str, value: Any) -> Fact:
     kind, _, of = name.partition(" ")
     if of:
-        gate = _gate(value) if value else "No gate of its own"
+        gate = _describe_gate(value) if value else "No gate of its own"
         title = f"Gate of {of}" if kind == "gate" else f"Gate of the tool {display_value(of, 120)}"
         return Fact(name, title, (gate,))
-    return Fact(name, _NAMES.get(name) or label(name), _values(name, value))
+    return Fact(name, _NAMES.get(name) or humanize(name), _format_values(name, value))
 
 
-def _gates(told: Mapping[str, Any], *, as_written: bool = False) -> tuple[Fact, ...]:
+def _gate_facts(told: Mapping[str, Any], *, as_written: bool = False) -> tuple[Fact, ...]:
     """Risks by our words; tools and patterns stand as they are written in the policy."""
     return tuple(
-        Fact(name, display_value(name, 120) if as_written else label(name), (_gate(gate),))
+        Fact(
+            name,
+            display_value(name, 120) if as_written else humanize(name),
+            (_describe_gate(gate),),
+        )
         for name, gate in told.items()
     )
 
 
-def _gate(gate: Any) -> str:
+def _describe_gate(gate: Any) -> str:
     """`A person has to agree (human)`."""
     word = display_value(gate, 40)
     return f"{GATES[word]} ({word})" if word in GATES else word
 
 
-def _problems(told: Mapping[str, Any]) -> tuple[Problem, ...]:
-    said = [_object(problem) for problem in _array(told.get("problems"))]
-    said += [{"message": f"{text}."} for text in _array(told.get("settings_not_usable"))]
-    ledger = _object(told.get("ledger"))
+def _make_problems(told: Mapping[str, Any]) -> tuple[StatusProblem, ...]:
+    said = [_as_object(problem) for problem in _as_array(told.get("problems"))]
+    said += [{"message": f"{text}."} for text in _as_array(told.get("settings_not_usable"))]
+    ledger = _as_object(told.get("ledger"))
     if ledger.get("usable") is False:
         said.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
     return tuple(
-        Problem(display_value(x.get("message")), display_value(x.get("remedy") or "")) for x in said
+        StatusProblem(display_value(x.get("message")), display_value(x.get("remedy") or ""))
+        for x in said
     )
 
 
-def _facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
+def _make_facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
     """What is not known is left out, but for a cap that is not set."""
     return tuple(
-        Fact(n, _NAMES.get(n) or label(n), _values(n, v))
+        Fact(n, _NAMES.get(n) or humanize(n), _format_values(n, v))
         for n, v in told.items()
         if v is not None or n in _LIMITS
     )
 
 
-def _values(name: str, value: Any) -> tuple[str, ...]:
+def _format_values(name: str, value: Any) -> tuple[str, ...]:
     """Of what is unknown only the number: Done has each of them."""
     if name in _LIMITS and value is None:
         return ("no cap",)
     if name == "unknown" and is_array(value):
         return (str(len(value)),)
     if is_array(value):
-        return values(value) if value else ("None",)
-    return values(_meant(name, value))
+        return format_values(value) if value else ("None",)
+    return format_values(_describe_value(name, value))
 
 
-def _meant(name: str, value: Any) -> Any:
+def _describe_value(name: str, value: Any) -> Any:
     """One value in a person's words."""
     if name == "age_seconds" and isinstance(value, int):
-        return f"{lasting(value)} ago"
+        return f"{format_duration(value)} ago"
     if name == "policy_since" and isinstance(value, str):
-        return "".join(x.text if isinstance(x, Moment) else x for x in parts(value))
+        return "".join(x.text if isinstance(x, Timestamp) else x for x in split_timestamps(value))
     return _MEANT.get((name, value), value) if isinstance(value, str) else value
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def _as_object(value: Any) -> Mapping[str, Any]:
     return value if is_object(value) else {}
 
 
-def _array(value: Any) -> list[Any]:
+def _as_array(value: Any) -> list[Any]:
     return value if is_array(value) else []

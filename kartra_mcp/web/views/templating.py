@@ -11,17 +11,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kartra_mcp import __version__
 from kartra_mcp.core.display import display_value
-from kartra_mcp.web.views.formatting import label, lasting, parts
+from kartra_mcp.web.views.formatting import format_duration, humanize, split_timestamps
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def rendered(template: str, **told: Any) -> str:
-    return _environment().get_template(template).render(version=__version__, **told)
+def render(template: str, **told: Any) -> str:
+    return _make_environment().get_template(template).render(version=__version__, **told)
 
 
 @cache
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -32,9 +32,9 @@ def _environment() -> Environment:
     )
     shown: dict[str, Callable[..., Any]] = {
         "tidy": display_value,
-        "label": label,
-        "lasting": lasting,
-        "parts": parts,
+        "label": humanize,
+        "lasting": format_duration,
+        "parts": split_timestamps,
     }
     made.filters.update(shown)
     return made
