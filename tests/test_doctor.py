@@ -25,8 +25,8 @@ from http_stand_in import serving
 from waiting import gone, until
 
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.onboarding.doctor.checks import clock, disk_with
-from kartra_mcp.onboarding.doctor.python_check import python
+from kartra_mcp.onboarding.doctor.checks import check_clock, check_free_space
+from kartra_mcp.onboarding.doctor.python_check import check_python
 
 LISTS = action("retrieve-account-lists", type="list-records")
 LOGGED_OUT = {"type": "bad_request", "key": "not_authenticated", "message": "Not authenticated"}
@@ -926,9 +926,9 @@ def test_wrong_usage(machine: Machine, words: list[str]) -> None:
     ("version", "state"), [((3, 10, 14), "failed"), ((3, 11, 0), "ok"), ((3, 14, 1), "ok")]
 )
 def test_which_python_will_do(version: tuple[int, ...], state: str) -> None:
-    found = python(version)
+    found = check_python(version)
     assert found.state == state
-    assert ("pipx install" in found.mend) is (state == "failed")
+    assert ("pipx install" in found.fix) is (state == "failed")
 
 
 NOW = 1_800_000_000.0
@@ -947,7 +947,7 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_which_clock_will_do(now: float, newest: float | None, state: str) -> None:
-    assert clock(now, newest).state == state
+    assert check_clock(now, newest).state == state
 
 
 @pytest.mark.parametrize(
@@ -955,6 +955,6 @@ def test_which_clock_will_do(now: float, newest: float | None, state: str) -> No
     [(0, "failed"), (4 * 1024**2, "failed"), (50 * 1024**2, "warning"), (1024**3, "ok")],
 )
 def test_how_much_space_will_do(tmp_path: Path, free: int, state: str) -> None:
-    found = disk_with(free, tmp_path)
+    found = check_free_space(free, tmp_path)
     assert found.state == state
-    assert ("df -h" in found.mend) is (state != "ok")
+    assert ("df -h" in found.fix) is (state != "ok")

@@ -16,9 +16,9 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.terminal import is_interactive, print_error, print_line
-from kartra_mcp.onboarding.setup.prompts import Person
-from kartra_mcp.onboarding.setup.report import READY_WITHIN, Given, Story
-from kartra_mcp.onboarding.setup.wizard import checked, setup
+from kartra_mcp.onboarding.setup.prompts import Prompter
+from kartra_mcp.onboarding.setup.report import READY_WITHIN, SetupOptions, SetupReport
+from kartra_mcp.onboarding.setup.wizard import run_setup, validate_options
 from kartra_mcp.settings import OPTIONS, Option, explicit_settings
 
 USAGE = 2
@@ -32,11 +32,11 @@ def setup_command(words: Sequence[str]) -> int:
     parsed = _parser().parse_args(words)
     given = _given(parsed)
     try:
-        checked(given)
+        validate_options(given)
     except RefusedError as problem:
         tell(problem, as_json=parsed.json)
         return USAGE
-    story = setup(given, Person(is_interactive(), parsed.yes, parsed.json), set_pin)
+    story = run_setup(given, Prompter(is_interactive(), parsed.yes, parsed.json), set_pin)
     # A terminal that was closed takes no words any more.
     with suppress(OSError):
         _end(story, as_json=parsed.json)
@@ -73,12 +73,12 @@ def _kind(setting: Option) -> dict[str, Any]:
     return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
-def _given(parsed: Namespace) -> Given:
+def _given(parsed: Namespace) -> SetupOptions:
     flags: dict[str, Any] = {s.name: getattr(parsed, s.name) for s in OPTIONS}
     words = {n: str(v) for n, v in flags.items() if v is not None}
     switched = {n: "on" if v else "off" for n, v in flags.items() if isinstance(v, bool)}
     said = explicit_settings(words | switched)
-    return Given(
+    return SetupOptions(
         said={name: value for name, value in said.items() if name != "SANDBOX"},
         sandbox=said.get("SANDBOX") == "on",
         code=parsed.code,
@@ -92,7 +92,7 @@ def _given(parsed: Namespace) -> Given:
     )
 
 
-def _end(story: Story, *, as_json: bool) -> None:
+def _end(story: SetupReport, *, as_json: bool) -> None:
     if story.stopped:
         print_error(STOPPED)
     elif story.problem and not as_json:
@@ -103,7 +103,7 @@ def _end(story: Story, *, as_json: bool) -> None:
         _summary(story)
 
 
-def _problem(story: Story) -> None:
+def _problem(story: SetupReport) -> None:
     problem = story.problem
     assert problem is not None  # noqa: S101  asked before
     tell(problem, as_json=False)
@@ -115,7 +115,7 @@ def _problem(story: Story) -> None:
         print_error(AGAIN)
 
 
-def _summary(story: Story) -> None:
+def _summary(story: SetupReport) -> None:
     print_line("\nDone:" if story.whole else "\nDone, as far as it went:", "bold")
     for text in story.done:
         print_line(f"  ✓ {text}")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.membrane.credentials import ADDRESSES, SECRET, TENANTS, TOKENS, WORKSPACE
-from kartra_mcp.onboarding.doctor.findings import Finding, warning
+from kartra_mcp.onboarding.doctor.findings import CheckResult, warning
 from kartra_mcp.settings import Settings
 
-AGAIN = "Wait a minute, then `kartra-mcp doctor` again."
+RERUN_HINT = "Wait a minute, then `kartra-mcp doctor` again."
 CONNECT = (
     "Ask kartra_connect in a client, or connect Kartra in Membrane's console, in the workspace and "
     "for the tenant of these credentials (docs/api.md)."
@@ -26,7 +26,7 @@ CONSOLE = "Look in Membrane's console, in the workspace of these credentials (do
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ApiTarget:
     """Where the API is, and the names of the variables that let this server in."""
 
     address: str
@@ -42,50 +42,50 @@ class Door:
 
     @property
     def correct(self) -> str:
-        names = listed(self.variables)
+        names = format_names(self.variables)
         return f"Correct {names}; {ADDRESSES[0]} says where they are sent (docs/api.md)."
 
-    def mend(self, problem: KartraMCPError | None) -> str:
+    def suggest_fix(self, problem: KartraMCPError | None) -> str:
         """Other credentials where Membrane turned these away, else the way to it."""
-        return self.correct if problem and _turned_away(problem) else self.reach
+        return self.correct if problem and _is_credentials_error(problem) else self.reach
 
 
-def door(settings: Settings) -> Door | None:
+def make_api_target(settings: Settings) -> ApiTarget | None:
     """None where the API is not asked."""
     if settings.api is None or not settings.uses_http_api:
         return None
-    return Door(settings.api.address, _secrets(settings))
+    return ApiTarget(settings.api.address, _find_secrets(settings))
 
 
-def to_hand_over(settings: Settings) -> tuple[str, ...]:
+def variables_to_hand_over(settings: Settings) -> tuple[str, ...]:
     """The variables that a client's entry needs for the API as this process has it; no values."""
     if not settings.uses_http_api:
         return ()
-    return (*_first(settings.environment, ADDRESSES), *_secrets(settings))
+    return (*_find_first_set(settings.environment, ADDRESSES), *_find_secrets(settings))
 
 
-def in_part(settings: Settings) -> list[Finding]:
+def incomplete_credentials(settings: Settings) -> list[CheckResult]:
     """Credentials that are there and not used: the program may be another account's."""
     over = settings.ignored_api_notice
     return [warning("settings", *over)] if over else []
 
 
-def listed(names: Sequence[str]) -> str:
+def format_names(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _turned_away(problem: KartraMCPError) -> bool:
+def _is_credentials_error(problem: KartraMCPError) -> bool:
     """Whether Membrane answered, and by a key that it documents."""
     known = problem.code == "membrane_error" and problem.executed is Executed.NO
     return problem.code == "not_logged_in" or (known and problem.has_response)
 
 
-def _secrets(settings: Settings) -> tuple[str, ...]:
+def _find_secrets(settings: Settings) -> tuple[str, ...]:
     """What signs in: a token, else what tokens are made of."""
-    token = _first(settings.environment, TOKENS)
-    return token or (WORKSPACE, SECRET, *_first(settings.environment, TENANTS))
+    token = _find_first_set(settings.environment, TOKENS)
+    return token or (WORKSPACE, SECRET, *_find_first_set(settings.environment, TENANTS))
 
 
-def _first(environment: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+def _find_first_set(environment: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
     said = ((name, environment.get(name, "").strip()) for name in names)
     return tuple(name for name, text in said if text and not text.startswith("${"))[:1]

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kartra_mcp.onboarding.doctor.findings import Finding, as_data, is_healthy
-from kartra_mcp.onboarding.doctor.python_check import python
+from kartra_mcp.onboarding.doctor.findings import CheckResult, as_dict, is_healthy
+from kartra_mcp.onboarding.doctor.python_check import check_python
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kartra_mcp.onboarding.doctor.launch_settings import Start
+    from kartra_mcp.onboarding.doctor.launch_settings import LaunchConfig
     from kartra_mcp.settings import Settings
 
 DONE, FOUND, USAGE = 0, 1, 2
@@ -37,14 +37,14 @@ class Report:
     """The findings in the order in which they came; each is shown at once, unless for a program."""
 
     as_json: bool
-    found: list[Finding] = field(default_factory=list[Finding])
+    found: list[CheckResult] = field(default_factory=list[CheckResult])
 
-    def tell(self, finding: Finding) -> None:
+    def tell(self, finding: CheckResult) -> None:
         self.found.append(finding)
         if not self.as_json:
             _show(finding)
 
-    def head(self, words: str) -> None:
+    def add_heading(self, words: str) -> None:
         """Above the findings that follow, for a person."""
         if not self.as_json:
             from kartra_mcp.core.display import display_value
@@ -52,7 +52,7 @@ class Report:
 
             print_line(f"\n{display_value(words)}", "bold")
 
-    def all(self, found: Sequence[Finding]) -> None:
+    def add_all(self, found: Sequence[CheckResult]) -> None:
         for finding in found:
             self.tell(finding)
 
@@ -62,9 +62,9 @@ def doctor(words: Sequence[str]) -> int:
     if {"--help", "-h"} & set(words):
         sys.stdout.write(ABOUT)
         return DONE
-    here = python()
+    here = check_python()
     if here.state == "failed":
-        return _only(here, as_json="--json" in words)
+        return _report_only(here, as_json="--json" in words)
     from kartra_mcp.options import parse_flags
     from kartra_mcp.settings import read_settings
 
@@ -82,17 +82,17 @@ def doctor(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         return FOUND
-    _conclude(report, read_settings(flags), flags)
+    _print_conclusion(report, read_settings(flags), flags)
     return DONE if is_healthy(report.found) else FOUND
 
 
-def _only(here: Finding, *, as_json: bool) -> int:
+def _report_only(here: CheckResult, *, as_json: bool) -> int:
     """What is told without anything that might be lacking."""
     if as_json:
-        _put({"healthy": False, "findings": [as_data(here)], "configuration": None})
+        _put({"healthy": False, "findings": [as_dict(here)], "configuration": None})
     else:
         sys.stdout.write(
-            f"failed   python        {here.says}\n{INDENT}{here.mend}\n{here.detail}\n"
+            f"failed   python        {here.message}\n{INDENT}{here.fix}\n{here.detail}\n"
         )
     return FOUND
 
@@ -101,11 +101,11 @@ def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
     """Each walk with its state folder, one that several share once, and then the clients."""
     from kartra_mcp.client_config.install import check_clients
     from kartra_mcp.onboarding.doctor import checks
-    from kartra_mcp.onboarding.doctor.api_explanations import to_hand_over
-    from kartra_mcp.onboarding.doctor.launch_settings import is_said, starts
+    from kartra_mcp.onboarding.doctor.api_explanations import variables_to_hand_over
+    from kartra_mcp.onboarding.doctor.launch_settings import has_explicit_settings, launch_configs
 
     entries = check_clients(shell)
-    walks, beyond = starts(flags, shell, entries)
+    walks, beyond = launch_configs(flags, shell, entries)
     folders: set[Path] = set()
     for start in walks:
         _walk(start, report)
@@ -113,36 +113,39 @@ def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
             _look_at_folder(start, report)
         folders.add(start.settings.state_dir)
     if walks[0].whose:
-        report.head("This machine's clients:")
-    by_shell, names = is_said(flags, shell), to_hand_over(shell)
-    report.all(checks.clients(entries, beyond, by_shell=by_shell, credentials=names))
+        report.add_heading("This machine's clients:")
+    by_shell, names = has_explicit_settings(flags, shell), variables_to_hand_over(shell)
+    report.add_all(checks.check_clients(entries, beyond, by_shell=by_shell, credentials=names))
 
 
-def _walk(start: Start, report: Report) -> None:
+def _walk(start: LaunchConfig, report: Report) -> None:
     from kartra_mcp.onboarding.doctor import checks
-    from kartra_mcp.onboarding.doctor.launch_settings import not_handed_over, not_understood
-    from kartra_mcp.onboarding.doctor.probe import Line, walk
+    from kartra_mcp.onboarding.doctor.launch_settings import check_words, missing_env
+    from kartra_mcp.onboarding.doctor.probe import ProgressSink, run_checks
 
     if start.whose:
-        report.head(f"As {start.whose} starts it:")
-    unknown = not_understood(start)
-    read = unknown or [*checks.settings(start.settings), *not_handed_over(start)]
-    report.all([start.told(one) for one in read])
-    with _working() as busy:
-        walk(start.settings, Line(lambda finding: report.tell(start.told(finding)), busy))
+        report.add_heading(f"As {start.whose} starts it:")
+    unknown = check_words(start)
+    read = unknown or [*checks.check_settings(start.settings), *missing_env(start)]
+    report.add_all([start.attribute(one) for one in read])
+    with _show_progress() as busy:
+        run_checks(
+            start.settings,
+            ProgressSink(lambda finding: report.tell(start.attribute(finding)), busy),
+        )
 
 
-def _look_at_folder(start: Start, report: Report) -> None:
+def _look_at_folder(start: LaunchConfig, report: Report) -> None:
     from kartra_mcp.onboarding.doctor import checks
 
     settings = start.settings
-    folder = checks.state_folder(settings.state_dir)
-    kept = checks.ledger_and_clock(settings, time.time(), usable=folder.state != "failed")
-    found = [checks.disk(settings.state_dir), folder, *kept]
-    report.all([start.told(finding) for finding in found])
+    folder = checks.check_state_folder(settings.state_dir)
+    kept = checks.check_ledger_and_clock(settings, time.time(), usable=folder.state != "failed")
+    found = [checks.check_disk(settings.state_dir), folder, *kept]
+    report.add_all([start.attribute(finding) for finding in found])
 
 
-def _working() -> AbstractContextManager[Callable[[str], None]]:
+def _show_progress() -> AbstractContextManager[Callable[[str], None]]:
     """Progress, on a terminal only."""
     from kartra_mcp.core.terminal import console, spinner
 
@@ -151,22 +154,22 @@ def _working() -> AbstractContextManager[Callable[[str], None]]:
     return spinner("Looking", errors=True)
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: CheckResult) -> None:
     from kartra_mcp.core.display import display_value
     from kartra_mcp.core.terminal import print_line
 
     style = STYLES.get(finding.state, "")
-    print_line(f"{finding.state:<9}{finding.step:<14}{display_value(finding.says)}", style)
-    if finding.mend:
-        print_line(f"{INDENT}{display_value(finding.mend)}")
+    print_line(f"{finding.state:<9}{finding.step:<14}{display_value(finding.message)}", style)
+    if finding.fix:
+        print_line(f"{INDENT}{display_value(finding.fix)}")
     if finding.detail:
         print_line(f"{INDENT}said: {display_value(finding.detail)}")
 
 
-def _conclude(report: Report, settings: Settings, flags: dict[str, str]) -> None:
-    paste = _to_paste(settings, flags) if _nowhere(report) else None
+def _print_conclusion(report: Report, settings: Settings, flags: dict[str, str]) -> None:
+    paste = _make_snippet(settings, flags) if _is_not_installed(report) else None
     if report.as_json:
-        findings = [as_data(finding) for finding in report.found]
+        findings = [as_dict(finding) for finding in report.found]
         healthy = is_healthy(report.found)
         _put({"healthy": healthy, "findings": findings, "configuration": paste})
         return
@@ -179,12 +182,12 @@ def _conclude(report: Report, settings: Settings, flags: dict[str, str]) -> None
         sys.stdout.write(json.dumps(paste, indent=2) + "\n")
 
 
-def _nowhere(report: Report) -> bool:
+def _is_not_installed(report: Report) -> bool:
     """Whether no client starts this server."""
-    return any(f.step == "clients" and f.says.startswith("No client") for f in report.found)
+    return any(f.step == "clients" and f.message.startswith("No client") for f in report.found)
 
 
-def _to_paste(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
+def _make_snippet(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
     from kartra_mcp.client_config.command import own_entry
     from kartra_mcp.settings import explicit_settings
 

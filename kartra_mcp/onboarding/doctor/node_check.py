@@ -13,7 +13,7 @@ from kartra_mcp.app.membrane_factory import membrane_command, membrane_env
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.membrane import executable
-from kartra_mcp.onboarding.doctor.explanations import Node
+from kartra_mcp.onboarding.doctor.explanations import NodeInfo
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings
 
@@ -27,7 +27,7 @@ HEAD = 2_048
 
 async def look_for_node(
     settings: Settings, command: tuple[str, ...] | KartraMCPError, folder: Path
-) -> Node:
+) -> NodeInfo:
     """The node that the program's own first line would find, and what it says.
 
     Args:
@@ -37,17 +37,17 @@ async def look_for_node(
     """
     env = membrane_env(settings, command)
     if isinstance(command, KartraMCPError):
-        place = _node_on(settings.environment.get("PATH", ""), settings)
+        place = _find_node_on(settings.environment.get("PATH", ""), settings)
     elif not _needs_node(command):
-        return Node(None, needed=False)
+        return NodeInfo(None, needed=False)
     elif _is_node(command[0]):
         place = command[0]
     else:
         place = shutil.which("node", path=env["PATH"])
     if place is None:
-        return Node(None)
-    usual = settings.platform == "win32" or _node_on(SHORT_PATH, settings) is not None
-    return Node(place, await _said(place, env, folder), on_short_path=usual)
+        return NodeInfo(None)
+    usual = settings.platform == "win32" or _find_node_on(SHORT_PATH, settings) is not None
+    return NodeInfo(place, await _read_version(place, env, folder), on_short_path=usual)
 
 
 def is_on_short_path(settings: Settings) -> bool:
@@ -63,7 +63,7 @@ def is_on_short_path(settings: Settings) -> bool:
     return found == membrane_command(settings)
 
 
-def idle_program(settings: Settings) -> str:
+def find_idle_program(settings: Settings) -> str:
     """A file of the program's name that may not be run, or ""."""
     if settings.membrane is not None:
         files = [Path(settings.membrane).expanduser()]
@@ -73,7 +73,7 @@ def idle_program(settings: Settings) -> str:
     return next((str(f) for f in files if f.is_file() and not os.access(f, os.X_OK)), "")
 
 
-def _node_on(path: str, settings: Settings) -> str | None:
+def _find_node_on(path: str, settings: Settings) -> str | None:
     """Node in a folder of this PATH, or in a usual one."""
     here = (sys.executable,)
     return shutil.which("node", path=executable.search_path(here, path, home=settings.home))
@@ -95,7 +95,7 @@ def _is_node(word: str) -> bool:
     return Path(word).stem.lower() == "node"
 
 
-async def _said(place: str, env: dict[str, str], folder: Path) -> str:
+async def _read_version(place: str, env: dict[str, str], folder: Path) -> str:
     deadline = anyio.current_time() + SECONDS
     try:
         done = await runner.run([place, "--version"], env=env, cwd=folder, deadline=deadline)

@@ -23,10 +23,21 @@ from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.membrane.executable import PROGRAM
 from kartra_mcp.onboarding.doctor import explanations
-from kartra_mcp.onboarding.doctor.api_explanations import door
-from kartra_mcp.onboarding.doctor.explanations import Way
-from kartra_mcp.onboarding.doctor.findings import SERVER_STEPS, Finding, after, failed, ok, skipped
-from kartra_mcp.onboarding.doctor.node_check import idle_program, is_on_short_path, look_for_node
+from kartra_mcp.onboarding.doctor.api_explanations import make_api_target
+from kartra_mcp.onboarding.doctor.explanations import MembraneTarget
+from kartra_mcp.onboarding.doctor.findings import (
+    SERVER_STEPS,
+    CheckResult,
+    failed,
+    passed,
+    skipped,
+    steps_after,
+)
+from kartra_mcp.onboarding.doctor.node_check import (
+    find_idle_program,
+    is_on_short_path,
+    look_for_node,
+)
 from kartra_mcp.settings import Settings
 
 VERSION, LOOK, LOGIN, READ = 5.0, 20.0, 5.0, 10.0
@@ -35,55 +46,55 @@ VERSION, LOOK, LOGIN, READ = 5.0, 20.0, 5.0, 10.0
 KEPT = ("served.json", "actions-*.json", "account.db*")
 STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 
-Tell = Callable[[Finding], None]
+Tell = Callable[[CheckResult], None]
 Busy = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ProgressSink:
     """Where findings and progress go."""
 
     tell: Tell
     busy: Busy
 
-    def all(self, found: list[Finding]) -> None:
+    def add_all(self, found: list[CheckResult]) -> None:
         for finding in found:
             self.tell(finding)
 
 
-def walk(settings: Settings, line: Line) -> None:
+def run_checks(settings: Settings, line: ProgressSink) -> None:
     """Every step from node to one read, until one fails.
 
     Raises:
         KeyboardInterrupt: it was stopped; every program is ended.
     """
     try:
-        stopped = anyio.run(_walked, settings, line)
+        stopped = anyio.run(_run_one, settings, line)
     except OSError as problem:
         mend = "Name a folder for temporary files that can be written: `TMPDIR=DIR`."
         says = f"No folder could be made for programs to run in ({problem.strerror})."
-        line.all([failed("program", says, mend), *skipped(after("program"), "program")])
+        line.add_all([failed("program", says, mend), *skipped(steps_after("program"), "program")])
         return
     if stopped:
         raise KeyboardInterrupt
 
 
-async def _walked(settings: Settings, line: Line) -> bool:
+async def _run_one(settings: Settings, line: ProgressSink) -> bool:
     stopped: list[bool] = []
-    with _copied(settings) as seen:
+    with _copy_state(settings) as seen:
         made = build_app(seen)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_when_told, tasks.cancel_scope, stopped)
+            tasks.start_soon(_stop_on_signal, tasks.cancel_scope, stopped)
             made.tools.account.start(tasks)
             try:
-                await _steps(settings, made, line)
+                await _run_steps(settings, made, line)
             finally:
                 tasks.cancel_scope.cancel()
                 await made.close()
     return bool(stopped)
 
 
-async def _stop_when_told(scope: anyio.CancelScope, stopped: list[bool]) -> None:
+async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[bool]) -> None:
     """Ctrl-C, an end from outside and a closed terminal end the programs too."""
     if sys.platform == "win32":
         return
@@ -94,7 +105,7 @@ async def _stop_when_told(scope: anyio.CancelScope, stopped: list[bool]) -> None
 
 
 @contextmanager
-def _copied(settings: Settings) -> Generator[Settings]:
+def _copy_state(settings: Settings) -> Generator[Settings]:
     """The settings on a copy of what the server reads of its folder: the doctor changes nothing."""
     with tempfile.TemporaryDirectory(prefix="kartra-mcp-doctor-") as name:
         folder = Path(name)
@@ -105,77 +116,81 @@ def _copied(settings: Settings) -> Generator[Settings]:
         yield replace(settings, state_dir=folder, timeout=min(settings.timeout, READ))
 
 
-async def _steps(settings: Settings, made: App, line: Line) -> None:
+async def _run_steps(settings: Settings, made: App, line: ProgressSink) -> None:
     line.busy("Looking for Node.js and Membrane's program")
     membrane = made.membrane
     if not isinstance(membrane, CliClient):
-        line.tell(ok("node", "Node.js is not needed: Membrane is asked by its API."))
-        await _program_and_on(settings, made, line, await _version(settings, made))
+        line.tell(passed("node", "Node.js is not needed: Membrane is asked by its API."))
+        await _check_program_and_account(settings, made, line, await _get_version(settings, made))
         return
     command = membrane.command
     if isinstance(command, KartraMCPError) and settings.transport in ("api", "none"):
-        line.all([failed("settings", command.message, command.remedy)])
-        line.all(skipped(SERVER_STEPS, "settings"))
+        line.add_all([failed("settings", command.message, command.remedy)])
+        line.add_all(skipped(SERVER_STEPS, "settings"))
         return
     node = await look_for_node(settings, command, made.state.work_dir())
     if isinstance(command, KartraMCPError):
-        found = explanations.node(node, settings.platform, program_runs=False)
+        found = explanations.check_node(node, settings.platform, program_runs=False)
         line.tell(found)
         if found.state == "failed":
-            line.all(skipped(after("node"), "node"))
+            line.add_all(skipped(steps_after("node"), "node"))
             return
-        line.tell(explanations.no_program(command, idle_program(settings)))
-        line.all(skipped(after("program"), "program"))
+        line.tell(explanations.missing_program(command, find_idle_program(settings)))
+        line.add_all(skipped(steps_after("program"), "program"))
         return
-    said = await _version(settings, made)
+    said = await _get_version(settings, made)
     runs = not isinstance(said, KartraMCPError) and said.is_membrane is True
-    found = explanations.node(node, settings.platform, program_runs=runs)
+    found = explanations.check_node(node, settings.platform, program_runs=runs)
     line.tell(found)
     if found.state == "failed":
-        line.all(skipped(after("node"), "node"))
+        line.add_all(skipped(steps_after("node"), "node"))
         return
-    await _program_and_on(settings, made, line, said)
+    await _check_program_and_account(settings, made, line, said)
 
 
-async def _program_and_on(
-    settings: Settings, made: App, line: Line, said: ProgramInfo | KartraMCPError
+async def _check_program_and_account(
+    settings: Settings, made: App, line: ProgressSink, said: ProgramInfo | KartraMCPError
 ) -> None:
-    way = _way(settings, made)
+    way = _make_target(settings, made)
     short = way.door is not None or is_on_short_path(settings)
-    proven = explanations.program(way, said, on_short_path=short)
+    proven = explanations.check_version(way, said, on_short_path=short)
     if proven and proven.state == "failed":
-        line.all([proven, *skipped(after("program"), "program")])
+        line.add_all([proven, *skipped(steps_after("program"), "program")])
         return
     line.busy("Asking Membrane for the login, the connection and its actions")
-    served = await made.tools.account.refresh_now(_within(LOOK, settings))
-    shown = proven or explanations.program_then(way, said, served, on_short_path=short)
+    served = await made.tools.account.refresh_now(_make_deadline(LOOK, settings))
+    shown = proven or explanations.check_version_and_connections(
+        way, said, served, on_short_path=short
+    )
     line.tell(shown)
     if shown.state == "failed":
-        line.all(skipped(after("program"), "program"))
+        line.add_all(skipped(steps_after("program"), "program"))
         return
     asked = served.login
     if served.confirmed_at is None and asked is None:
-        asked = await made.membrane.is_logged_in(_within(LOGIN, settings))
-    found = explanations.login_and_on(way, served, asked=asked)
-    line.all(found)
+        asked = await made.membrane.is_logged_in(_make_deadline(LOGIN, settings))
+    found = explanations.check_login_and_account(way, served, asked=asked)
+    line.add_all(found)
     if not any(finding.step == "read" for finding in found):
         line.busy("Reading once from the account")
         line.tell(await _read(made, way))
 
 
-async def _version(settings: Settings, made: App) -> ProgramInfo | KartraMCPError:
+async def _get_version(settings: Settings, made: App) -> ProgramInfo | KartraMCPError:
     try:
-        return await made.membrane.get_program(_within(VERSION, settings))
+        return await made.membrane.get_program(_make_deadline(VERSION, settings))
     except KartraMCPError as problem:
         return problem
 
 
-async def _read(made: App, way: Way) -> Finding:
+async def _read(made: App, way: MembraneTarget) -> CheckResult:
     """As a client would: by the tool's name, under the person's rules."""
     tools = made.tools
-    entry = explanations.harmless((await tools.account.catalogue()).entries.values(), tools.rules)
+    entry = explanations.pick_safe_read(
+        (await tools.account.catalogue()).entries.values(), tools.rules
+    )
     if entry is None:
-        return explanations.no_read()
+        return explanations.read_skipped()
     started = time.monotonic()
     try:
         await tools.call(
@@ -187,21 +202,23 @@ async def _read(made: App, way: Way) -> Finding:
     except Exception as slip:  # noqa: BLE001  as the server would: its text may hold anything
         mend = "Please report it, with the version that `kartra-mcp --version` prints."
         return failed("read", f"An error in this server: {describe_exception(slip)}.", mend)
-    return ok("read", f"{entry.tool} answered in {time.monotonic() - started:.1f} s.")
+    return passed("read", f"{entry.tool} answered in {time.monotonic() - started:.1f} s.")
 
 
-def _within(seconds: float, settings: Settings) -> Deadline:
+def _make_deadline(seconds: float, settings: Settings) -> Deadline:
     return Deadline.after(min(seconds, settings.timeout))
 
 
-def _way(settings: Settings, made: App) -> Way:
+def _make_target(settings: Settings, made: App) -> MembraneTarget:
     """How Membrane is reached, and what a person types to reach it as the server does."""
     if settings.sandbox:
         reset = f"`kartra-mcp sandbox reset{settings.cli_flags.replace(' --sandbox', '')}`"
-        return Way("The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new.")
+        return MembraneTarget(
+            "The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new."
+        )
     membrane = made.membrane
     if not isinstance(membrane, CliClient) or isinstance(membrane.command, KartraMCPError):
-        return Way(made.tools.program, PROGRAM, door=door(settings))
+        return MembraneTarget(made.tools.program, PROGRAM, door=make_api_target(settings))
     typed = shutil.which(PROGRAM, path=settings.environment.get("PATH", ""))
     command = shlex.join(membrane.command)
-    return Way(command, PROGRAM if membrane.command == (typed,) else command)
+    return MembraneTarget(command, PROGRAM if membrane.command == (typed,) else command)

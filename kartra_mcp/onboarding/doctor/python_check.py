@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 
-from kartra_mcp.onboarding.doctor.findings import Finding, failed, ok
+from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, passed
 
 OLDEST = (3, 11)
 USED = (
@@ -25,7 +25,7 @@ USED = (
 """With all that these import, the server and its commands run; the last are imported when used."""
 
 
-def python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult:
     """The version, and whether everything that the server imports is there and fits."""
     shown = ".".join(map(str, version))
     if version[:2] < OLDEST:
@@ -38,22 +38,24 @@ def python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
         try:
             importlib.import_module(module)
         except ImportError as problem:
-            return _lacking(problem)
-    return ok("python", f"Python {shown} at {sys.executable}; all that the server imports is here.")
+            return _missing_module(problem)
+    return passed(
+        "python", f"Python {shown} at {sys.executable}; all that the server imports is here."
+    )
 
 
-def _lacking(problem: ImportError) -> Finding:
+def _missing_module(problem: ImportError) -> CheckResult:
     name = (problem.name or "").partition(".")[0]
-    wanted = _requirement(name)
+    wanted = _find_requirement(name)
     return failed(
         "python",
         f"The package {name or '(unknown)'} cannot be imported by {sys.executable}.",
-        f"Run `{_installer()} {shlex.quote(wanted)}`, or install kartra-mcp anew.",
+        f"Run `{_find_installer()} {shlex.quote(wanted)}`, or install kartra-mcp anew.",
         str(problem)[:300],
     )
 
 
-def _requirement(name: str) -> str:
+def _find_requirement(name: str) -> str:
     """The requirement of ours by which a module is installed; else kartra-mcp itself."""
     try:
         wanted = importlib.metadata.requires("kartra-mcp") or []
@@ -67,7 +69,7 @@ def _requirement(name: str) -> str:
     return "kartra-mcp"
 
 
-def _installer() -> str:
+def _find_installer() -> str:
     """An environment that uv made has no pip in it."""
     here = shlex.quote(sys.executable)
     if importlib.util.find_spec("pip") is None:

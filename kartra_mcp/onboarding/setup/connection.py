@@ -20,9 +20,9 @@ from kartra_mcp.core.models import Connection
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.onboarding.setup import subprocesses
-from kartra_mcp.onboarding.setup.login import headless
+from kartra_mcp.onboarding.setup.login import is_headless
 from kartra_mcp.onboarding.setup.prompts import AGAIN
-from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings
 
@@ -46,88 +46,92 @@ Told = Callable[[str], None]
 Until = Callable[[Connection], bool]
 
 
-def connect(setup: Setup) -> None:
+def connect(setup: SetupContext) -> None:
     """Have one Kartra connection that is READY; it is the one that is served.
 
     Raises:
         KartraMCPError: there is none, or it is not READY.
     """
-    found = _chosen(setup)
-    chosen = _new(setup) if found is None else _mended(setup, found)
+    found = _choose_connection(setup)
+    chosen = _begin_connection(setup) if found is None else _repair_connection(setup, found)
     setup.story.connection = chosen
     setup.story.env["KARTRA_MCP_CONNECTION"] = chosen.id
-    setup.done(f"The Kartra connection “{_name(chosen)}” is READY.")
+    setup.record_done(f"The Kartra connection “{_connection_name(chosen)}” is READY.")
 
 
-def _listed(setup: Setup) -> tuple[Connection, ...]:
-    with setup.person.waits("Looking for your Kartra connections …"):
-        return subprocesses.verb(
+def _list_connections(setup: SetupContext) -> tuple[Connection, ...]:
+    with setup.person.show_progress("Looking for your Kartra connections …"):
+        return subprocesses.run_client(
             setup.settings, lambda membrane: membrane.list_connections(Deadline.after(ANSWER))
         )
 
 
-def _chosen(setup: Setup) -> Connection | None:
+def _choose_connection(setup: SetupContext) -> Connection | None:
     """The one that was named, the only one, or the one that the person picks; None: there is none.
 
     What an entry names and is gone is asked again; what a flag names has to be there.
     """
-    known = _listed(setup)
+    known = _list_connections(setup)
     wanted = setup.settings.connection
     if "CONNECTION" in setup.given.said:
         return select_connection(known, wanted, None)
-    ours = _ours(known) or _begun_before(setup)
+    ours = _filter_usable(known) or _list_pending(setup)
     named = next((c for c in ours if wanted and wanted in (c.id, c.key)), None)
     if named is not None:
         return named
     if wanted and ours:
-        setup.person.tell(f"The connection {display_value(wanted)} that was served before is gone.")
+        setup.person.print(
+            f"The connection {display_value(wanted)} that was served before is gone."
+        )
     if len(ours) == 1 and not wanted:
         return ours[0]
-    return _picked(setup, ours) if ours else None
+    return _pick_connection(setup, ours) if ours else None
 
 
-def _ours(known: Iterable[Connection]) -> list[Connection]:
+def _filter_usable(known: Iterable[Connection]) -> list[Connection]:
     return [c for c in known if is_kartra(c) and c.state != "ARCHIVED"]
 
 
-def _account(membrane: CliClient, settings: Settings) -> Account:
+def _make_account(membrane: CliClient, settings: Settings) -> Account:
     return Account(membrane, StateDir(settings.state_dir), wanted=None, own=frozenset())
 
 
-def _begun_before(setup: Setup) -> list[Connection]:
+def _list_pending(setup: SetupContext) -> list[Connection]:
     """What was begun here and Membrane lists only later."""
-    found = subprocesses.verb(
+    found = subprocesses.run_client(
         setup.settings,
-        lambda m: _account(m, setup.settings).pending_connection(Deadline.after(ANSWER)),
+        lambda m: _make_account(m, setup.settings).pending_connection(Deadline.after(ANSWER)),
     )
     return [found] if found else []
 
 
-def _picked(setup: Setup, ours: Sequence[Connection]) -> Connection:
-    options = [(one.id, _described(one)) for one in ours]
+def _pick_connection(setup: SetupContext, ours: Sequence[Connection]) -> Connection:
+    options = [(one.id, _describe_connection(one)) for one in ours]
     question = "Which Kartra account is to be served?"
-    listed = ", ".join(f"{display_value(one.id)} ({_name(one)})" for one in ours)
+    listed = ", ".join(f"{display_value(one.id)} ({_connection_name(one)})" for one in ours)
     try:
-        identity = setup.person.picks(question, options, flag="--connection ID")
+        identity = setup.person.select(question, options, flag="--connection ID")
     except RefusedError as nobody:
         nobody.message += f" There are: {listed}."
         raise
     return next(one for one in ours if one.id == identity)
 
 
-def _described(one: Connection) -> str:
+def _describe_connection(one: Connection) -> str:
     made = f", made {display_value(one.created_at)[:10]}" if one.created_at else ""
-    return f"{_name(one)}, {display_value(one.state) if not one.usable else 'READY'}{made}"
+    return (
+        f"{_connection_name(one)}, {display_value(one.state) if not one.usable else 'READY'}{made}"
+    )
 
 
-def _name(one: Connection) -> str:
+def _connection_name(one: Connection) -> str:
     return display_value(one.name or one.key or one.id, 60)
 
 
-def _new(setup: Setup) -> Connection:
+def _begin_connection(setup: SetupContext) -> Connection:
     """Begin a connection of Kartra's connector."""
-    with setup.person.waits("Looking for Kartra's connector …"):
-        connector = subprocesses.verb(
+    with setup.person.show_progress("Looking for Kartra's connector …"):
+        connector = subprocesses.run_client(
             setup.settings, lambda membrane: membrane.find_connector(Deadline.after(ANSWER))
         )
     if connector is None:
@@ -137,27 +141,29 @@ def _new(setup: Setup) -> Connection:
             "Look for Kartra in Membrane's console, or ask Membrane's support. "
             f"{AGAIN} when it is there.",
         )
-    if not setup.person.agrees("Membrane has no Kartra connection yet. Connect Kartra now?"):
+    if not setup.person.confirm("Membrane has no Kartra connection yet. Connect Kartra now?"):
         raise selection.no_connection_error(connector)
-    with setup.person.waits(PREPARES):
-        there, begun = subprocesses.verb(
+    with setup.person.show_progress(PREPARES):
+        there, begun = subprocesses.run_client(
             setup.settings,
-            partial(_found_or_begun, settings=setup.settings, connector=connector),
+            partial(_find_or_begin, settings=setup.settings, connector=connector),
         )
     if begun is None:
-        setup.person.tell("There is one by now; no other is begun.")
-        return _mended(setup, there[0] if len(there) == 1 else _picked(setup, there))
+        setup.person.print("There is one by now; no other is begun.")
+        return _repair_connection(
+            setup, there[0] if len(there) == 1 else _pick_connection(setup, there)
+        )
     _open(setup, begun.action_url)
-    return _waited(setup, begun if begun.id else _appeared(setup))
+    return _wait_until_ready(setup, begun if begun.id else _find_appeared(setup))
 
 
-async def _found_or_begun(
+async def _find_or_begin(
     membrane: CliClient, *, settings: Settings, connector: str
 ) -> tuple[list[Connection], Connection | None]:
     """Kartra connections that are there after all; a new one only where there is none."""
-    account = _account(membrane, settings)
+    account = _make_account(membrane, settings)
     async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
-        there = _ours(await membrane.list_connections(Deadline.after(ANSWER)))
+        there = _filter_usable(await membrane.list_connections(Deadline.after(ANSWER)))
         before = None if there else await account.pending_connection(Deadline.after(ANSWER))
         if there or before:
             return [before] if before else there, None
@@ -167,36 +173,39 @@ async def _found_or_begun(
         return [], begun
 
 
-def _mended(setup: Setup, chosen: Connection) -> Connection:
+def _repair_connection(setup: SetupContext, chosen: Connection) -> Connection:
     """The same connection, READY: what is broken is reconnected, never made anew."""
     if chosen.usable:
         return chosen
-    setup.person.tell(f"The Kartra connection “{_name(chosen)}” is not READY: {_why(chosen)}.")
+    setup.person.print(
+        f"The Kartra connection “{_connection_name(chosen)}” is not READY: "
+        f"{_describe_state(chosen)}."
+    )
     step = next_step(chosen)
     if step == "wait":
-        return _mended_once_still(setup, chosen)
+        return _repair_after_transition(setup, chosen)
     if step == "reconnect":
-        if not setup.person.agrees("Reconnect it now? It stays the same connection."):
-            raise _not_ready(chosen)
-        with setup.person.waits(PREPARES):
-            chosen = subprocesses.verb(
-                setup.settings, partial(_reconnected, settings=setup.settings, chosen=chosen)
+        if not setup.person.confirm("Reconnect it now? It stays the same connection."):
+            raise _not_ready_error(chosen)
+        with setup.person.show_progress(PREPARES):
+            chosen = subprocesses.run_client(
+                setup.settings, partial(_reconnect, settings=setup.settings, chosen=chosen)
             )
     _open(setup, chosen.action_url)
-    return _waited(setup, chosen)
+    return _wait_until_ready(setup, chosen)
 
 
-def _mended_once_still(setup: Setup, chosen: Connection) -> Connection:
+def _repair_after_transition(setup: SetupContext, chosen: Connection) -> Connection:
     """What Membrane is at work on is not touched; what it is after that decides."""
-    found = _looked(setup, chosen, lambda now: now.usable or now.state not in TRANSITIONAL_STATES)
+    found = _watch_connection(
+        setup, chosen, lambda now: now.usable or now.state not in TRANSITIONAL_STATES
+    )
     if not found.usable and found.state in TRANSITIONAL_STATES:
-        raise _not_ready(found)
-    return _mended(setup, found)
+        raise _not_ready_error(found)
+    return _repair_connection(setup, found)
 
 
-async def _reconnected(
-    membrane: CliClient, *, settings: Settings, chosen: Connection
-) -> Connection:
+async def _reconnect(membrane: CliClient, *, settings: Settings, chosen: Connection) -> Connection:
     """Reconnected; but as it is now where somebody else has seen to it."""
     async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
         now = await membrane.get_connection(chosen.id, Deadline.after(ANSWER)) or chosen
@@ -205,22 +214,22 @@ async def _reconnected(
         return await membrane.connect(Deadline.after(ANSWER), connection=chosen.id)
 
 
-def _open(setup: Setup, address: str) -> None:
+def _open(setup: SetupContext, address: str) -> None:
     """Show the address; on a terminal with a browser, offer to open it."""
     if not address:
         return
-    setup.person.tell("\nOpen this address and log in to Kartra there:")
-    setup.person.tell(f"\n  {address}\n", "bold")
-    if not setup.person.real or not setup.given.browser or headless(setup):
+    setup.person.print("\nOpen this address and log in to Kartra there:")
+    setup.person.print(f"\n  {address}\n", "bold")
+    if not setup.person.real or not setup.given.browser or is_headless(setup):
         return
-    if setup.person.agrees("Open it in your browser?", flag="--no-browser"):
+    if setup.person.confirm("Open it in your browser?", flag="--no-browser"):
         opened = open_in_browser(address)
-        setup.person.tell("" if opened else "No browser could be opened; open it yourself.")
+        setup.person.print("" if opened else "No browser could be opened; open it yourself.")
 
 
-def _appeared(setup: Setup) -> Connection:
+def _find_appeared(setup: SetupContext) -> Connection:
     """The connection that `connect` began and did not name: there was none before."""
-    new = _ours(_listed(setup))
+    new = _filter_usable(_list_connections(setup))
     if len(new) != 1:
         raise RefusedError(
             "connection_not_ready",
@@ -230,28 +239,28 @@ def _appeared(setup: Setup) -> Connection:
     return new[0]
 
 
-def _waited(setup: Setup, chosen: Connection) -> Connection:
+def _wait_until_ready(setup: SetupContext, chosen: Connection) -> Connection:
     """The connection once it is READY.
 
     Raises:
         Refused: the time is over, or Membrane has given it up.
     """
-    found = chosen if chosen.usable else _looked(setup, chosen, is_final)
+    found = chosen if chosen.usable else _watch_connection(setup, chosen, is_final)
     if not found.usable:
-        raise _not_ready(found)
+        raise _not_ready_error(found)
     return found
 
 
-def _looked(setup: Setup, chosen: Connection, until: Until) -> Connection:
+def _watch_connection(setup: SetupContext, chosen: Connection, until: Until) -> Connection:
     seconds = setup.given.wait
-    with setup.person.waits(_waiting(chosen, seconds)) as told:
-        return subprocesses.verb(
+    with setup.person.show_progress(_waiting_text(chosen, seconds)) as told:
+        return subprocesses.run_client(
             setup.settings,
-            partial(_awaited, chosen=chosen, until=until, seconds=seconds, told=told),
+            partial(_await_connection, chosen=chosen, until=until, seconds=seconds, told=told),
         )
 
 
-async def _awaited(
+async def _await_connection(
     membrane: CliClient, *, chosen: Connection, until: Until, seconds: float, told: Told
 ) -> Connection:
     """The connection when it is so, else as it is after so many seconds."""
@@ -260,14 +269,14 @@ async def _awaited(
     while not until(found) and anyio.current_time() < end:
         began = anyio.current_time()
         wait = max(1, min(ONE_WAIT, math.ceil(end - began)))
-        found = await _looked_at(membrane, found, wait)
+        found = await _fetch_connection(membrane, found, wait)
         if not until(found):
-            told(_waiting(found, end - anyio.current_time()))
+            told(_waiting_text(found, end - anyio.current_time()))
             await anyio.sleep_until(min(end, began + PAUSE))
     return found
 
 
-async def _looked_at(membrane: CliClient, chosen: Connection, wait: int) -> Connection:
+async def _fetch_connection(membrane: CliClient, chosen: Connection, wait: int) -> Connection:
     """As it is now; an answer that does not come is asked for again."""
     try:
         found = await membrane.get_connection(chosen.id, Deadline.after(wait + ANSWER), wait=wait)
@@ -278,20 +287,23 @@ async def _looked_at(membrane: CliClient, chosen: Connection, wait: int) -> Conn
     return found or chosen
 
 
-def _waiting(one: Connection, left: float) -> str:
+def _waiting_text(one: Connection, left: float) -> str:
     minutes, seconds = divmod(max(0, round(left)), 60)
-    return f"Waiting until it is READY: {_why(one)} ({minutes}:{seconds:02} left, Ctrl-C stops) …"
+    return (
+        f"Waiting until it is READY: {_describe_state(one)} ({minutes}:{seconds:02} left, "
+        "Ctrl-C stops) …"
+    )
 
 
-def _why(one: Connection) -> str:
+def _describe_state(one: Connection) -> str:
     words = IN_WORDS.get(one.state, f"its state is {display_value(one.state, 40)}")
     return f"{words} (“{display_value(one.error, 200)}”)" if one.error else words
 
 
-def _not_ready(one: Connection) -> RefusedError:
+def _not_ready_error(one: Connection) -> RefusedError:
     return RefusedError(
         "connection_not_ready",
-        f"The Kartra connection “{_name(one)}” is not READY: {_why(one)}.",
+        f"The Kartra connection “{_connection_name(one)}” is not READY: {_describe_state(one)}.",
         f"{AGAIN}: it reconnects the same connection, and makes no other.",
         detail={"connection": selection.connection_summary(one)},
     )

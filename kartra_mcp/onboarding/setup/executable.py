@@ -17,7 +17,7 @@ from kartra_mcp.membrane.cli_client import parse_version
 from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
-from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.settings import Settings
 
 PACKAGE = "@membranehq/cli"
@@ -28,7 +28,7 @@ LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProgramCheck:
     """What a value of KARTRA_MCP_MEMBRANE leads to; None is what the server finds by itself."""
 
     setting: str | None
@@ -41,57 +41,57 @@ class Seen:
         return self.program.is_membrane is True
 
 
-def find(setup: Setup) -> Setup:
+def find(setup: SetupContext) -> SetupContext:
     """Find Membrane's program; the settings that come back lead to it."""
     settings = setup.settings
     seen = look(settings, settings.membrane)
     if not seen.right and settings.membrane and "MEMBRANE" not in setup.given.said:
-        setup.person.tell(
+        setup.person.print(
             f"The program that was set before is not usable: {display_value(seen.why)}"
         )
         seen = look(settings, None)
     while not seen.right:
-        seen = _another(setup, seen)
-    value = _value(settings, seen)
+        seen = _look_again(setup, seen)
+    value = _setting_value(settings, seen)
     if value or any("MEMBRANE" in entry for entry in setup.entries.values()):
         setup.story.env["KARTRA_MCP_MEMBRANE"] = value
-    setup.done(
+    setup.record_done(
         f"Membrane's program {seen.program.version} is here: {display_value(seen.command[-1])}"
     )
     return replace(setup, settings=replace(settings, membrane=seen.setting))
 
 
-def look(settings: Settings, setting: str | None) -> Seen:
+def look(settings: Settings, setting: str | None) -> ProgramCheck:
     """What is there, and whether it is Membrane's."""
     path = settings.environment.get("PATH", "")
     try:
         command = program.find_executable(setting, path, settings.platform, settings.home)
     except RefusedError as missing:
-        return Seen(setting, why=missing.message)
+        return ProgramCheck(setting, why=missing.message)
     try:
         done = subprocesses.run(settings, command, ["--version"], LOOK)
     except KartraMCPError as problem:
-        return Seen(setting, command, why=problem.message)
+        return ProgramCheck(setting, command, why=problem.message)
     said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
     found = parse_version(done.exit_code, said)
-    if found.is_membrane is None and _speaks(replace(settings, membrane=setting)):
+    if found.is_membrane is None and _is_membrane(replace(settings, membrane=setting)):
         found = replace(found, is_membrane=True)
     told = display_value(found.output, 80) if found.output else "nothing"
-    return Seen(setting, command, found, f"{command[-1]} says of its version: {told}.")
+    return ProgramCheck(setting, command, found, f"{command[-1]} says of its version: {told}.")
 
 
-def _speaks(settings: Settings) -> bool:
+def _is_membrane(settings: Settings) -> bool:
     """Whether a program of an unknown version knows what a login is."""
-    login = subprocesses.verb(
+    login = subprocesses.run_client(
         settings, lambda membrane: membrane.is_logged_in(Deadline.after(LOOK))
     )
     return login is not None
 
 
-def _another(setup: Setup, seen: Seen) -> Seen:
+def _look_again(setup: SetupContext, seen: ProgramCheck) -> ProgramCheck:
     """The next one to look at: the person names it, or has it installed."""
     settings = setup.settings
-    node = _found("node", settings)
+    node = _resolve_program("node", settings)
     if not node and (not seen.command or seen.program.is_membrane is None):
         raise RefusedError(
             "program_missing",
@@ -102,47 +102,47 @@ def _another(setup: Setup, seen: Seen) -> Seen:
     if not seen.command and not seen.setting:
         return install(setup)
     what = "is not Membrane's" if seen.command else "cannot be used"
-    setup.person.tell(f"The program called `membrane` {what}. {display_value(seen.why)}")
+    setup.person.print(f"The program called `membrane` {what}. {display_value(seen.why)}")
     question = "Full path of Membrane's own program, or the word install"
-    said = setup.person.types(question, _no_path, flag="--membrane PATH")
+    said = setup.person.ask_text(question, _find_path_fault, flag="--membrane PATH")
     return install(setup) if said == "install" else look(settings, said)
 
 
-def _no_path(said: str) -> str:
+def _find_path_fault(said: str) -> str:
     if said == "install" or os.path.isfile(os.path.expanduser(said)):  # noqa: PTH111, PTH113
         return ""
     return "There is no such file. Ctrl-C stops."
 
 
-def install(setup: Setup) -> Seen:
+def install(setup: SetupContext) -> ProgramCheck:
     """Let npm install it, if the person agrees and npm may write where it does.
 
     Raises:
         Refused: nothing was installed.
     """
     settings = setup.settings
-    npm = _found("npm", settings)
+    npm = _resolve_program("npm", settings)
     if not npm:
         raise RefusedError(
             "program_missing",
             "npm, which installs Membrane's program, was not found. Nothing was installed.",
             f"npm comes with Node.js: https://nodejs.org. {AGAIN}.",
         )
-    prefix = _prefix(settings, npm)
-    if not setup.person.agrees(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
+    prefix = _npm_prefix(settings, npm)
+    if not setup.person.confirm(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
         raise RefusedError(
             "program_missing",
             "Membrane's program is not here, and was not installed.",
             f"Install it with `{INSTALL}`. {AGAIN}.",
         )
-    with setup.person.waits(f"npm installs {PACKAGE}; this may take some minutes …"):
+    with setup.person.show_progress(f"npm installs {PACKAGE}; this may take some minutes …"):
         done = subprocesses.run_npm(settings, npm, ["install", "-g", PACKAGE], NPM)
     if done.exit_code != 0:
-        raise _npm_failed(done.exit_code, done.stdout + b"\n" + done.stderr)
-    return _installed(settings, prefix)
+        raise _npm_error(done.exit_code, done.stdout + b"\n" + done.stderr)
+    return _check_installed(settings, prefix)
 
 
-def _installed(settings: Settings, prefix: Path) -> Seen:
+def _check_installed(settings: Settings, prefix: Path) -> ProgramCheck:
     """What stands there now: where the server looks, else below npm's own folder."""
     own = prefix / ("membrane.cmd" if settings.platform == "win32" else "bin/membrane")
     seen = [look(settings, None), *([look(settings, str(own))] if own.exists() else [])]
@@ -156,7 +156,7 @@ def _installed(settings: Settings, prefix: Path) -> Seen:
     return found
 
 
-def _prefix(settings: Settings, npm: Sequence[str]) -> Path:
+def _npm_prefix(settings: Settings, npm: Sequence[str]) -> Path:
     """The folder of npm's global programs.
 
     Raises:
@@ -165,9 +165,9 @@ def _prefix(settings: Settings, npm: Sequence[str]) -> Path:
     done = subprocesses.run_npm(settings, npm, ["prefix", "-g"], LOOK)
     said = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
     if done.exit_code != 0 or not said or not Path(said[-1]).is_absolute():
-        raise _npm_failed(done.exit_code, done.stdout + b"\n" + done.stderr)
+        raise _npm_error(done.exit_code, done.stdout + b"\n" + done.stderr)
     prefix = Path(said[-1])
-    if settings.platform == "win32" or all(map(_writable, (prefix / "lib", prefix / "bin"))):
+    if settings.platform == "win32" or all(map(_is_writable, (prefix / "lib", prefix / "bin"))):
         return prefix
     raise RefusedError(
         "not_allowed",
@@ -177,7 +177,7 @@ def _prefix(settings: Settings, npm: Sequence[str]) -> Path:
     )
 
 
-def _writable(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     """Whether it could be made or written; of what is not there, the folder above decides."""
     with suppress(OSError):
         while not os.path.lexists(folder):
@@ -186,7 +186,7 @@ def _writable(folder: Path) -> bool:
     return False
 
 
-def _npm_failed(code: int, printed: bytes) -> RefusedError:
+def _npm_error(code: int, printed: bytes) -> RefusedError:
     lines = printed.decode("utf-8", errors="replace").splitlines()
     told = [display_value(line, 200) for line in lines if line.strip()][-LINES:]
     return RefusedError(
@@ -197,7 +197,7 @@ def _npm_failed(code: int, printed: bytes) -> RefusedError:
     )
 
 
-def _found(name: str, settings: Settings, path: str | None = None) -> tuple[str, ...]:
+def _resolve_program(name: str, settings: Settings, path: str | None = None) -> tuple[str, ...]:
     on_path = settings.environment.get("PATH", "") if path is None else path
     try:
         return program.find_executable(name, on_path, settings.platform, settings.home)
@@ -205,12 +205,12 @@ def _found(name: str, settings: Settings, path: str | None = None) -> tuple[str,
         return ()
 
 
-def _value(settings: Settings, seen: Seen) -> str:
+def _setting_value(settings: Settings, seen: ProgramCheck) -> str:
     """What KARTRA_MCP_MEMBRANE has to be for a client, whose PATH is short; "" if nothing."""
     command = seen.command
-    if _needs_node(command[0]) and not _found("node", settings, ""):
-        command = (*_found("node", settings), *command)
-    elif seen.setting is None and _found(program.PROGRAM, settings, "") == command:
+    if _needs_node(command[0]) and not _resolve_program("node", settings, ""):
+        command = (*_resolve_program("node", settings), *command)
+    elif seen.setting is None and _resolve_program(program.PROGRAM, settings, "") == command:
         return ""
     return command[0] if len(command) == 1 else json.dumps(list(command))
 

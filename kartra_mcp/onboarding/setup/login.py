@@ -13,7 +13,7 @@ from kartra_mcp.core.models import Executed
 from kartra_mcp.membrane.connections import find_url
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.prompts import AGAIN
-from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.processes.runner import CompletedProcess
 from kartra_mcp.settings import Settings
 
@@ -23,41 +23,41 @@ CODE = re.compile(r"[\w.~+/=#:][\w.~+/=#:-]{0,1999}", re.ASCII)
 TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN", "MEMBRANE_WORKSPACE_SECRET")
 
 
-def log_in(setup: Setup) -> None:
+def log_in(setup: SetupContext) -> None:
     """Be logged in, whatever it takes.
 
     Raises:
         KartraMCPError: it did not come to that.
     """
-    if logged_in(setup.settings):
-        setup.done("You are logged in to Membrane.")
+    if is_logged_in(setup.settings):
+        setup.record_done("You are logged in to Membrane.")
         _say_where_from(setup)
         return
-    setup.person.tell(
+    setup.person.print(
         "\nMembrane holds the login and Kartra's keys; kartra-mcp never asks for a key."
     )
     if setup.given.code:
-        _complete(setup, setup.given.code)
-    elif headless(setup):
-        _with_code(setup)
+        _complete_login(setup, setup.given.code)
+    elif is_headless(setup):
+        _log_in_by_code(setup)
     else:
-        _in_the_browser(setup)
-    if not logged_in(setup.settings):
+        _log_in_by_browser(setup)
+    if not is_logged_in(setup.settings):
         raise RefusedError(
             "not_logged_in",
             "Membrane says that nobody is logged in.",
             f"{AGAIN}, or log in with `membrane login --tenant`.",
         )
-    setup.done("You are logged in to Membrane.")
+    setup.record_done("You are logged in to Membrane.")
 
 
-def logged_in(settings: Settings) -> bool:
+def is_logged_in(settings: Settings) -> bool:
     """What `status` says; where it says nothing readable, whether connections are listed."""
-    said = subprocesses.verb(settings, lambda m: m.is_logged_in(Deadline.after(LOOK)))
+    said = subprocesses.run_client(settings, lambda m: m.is_logged_in(Deadline.after(LOOK)))
     if said is not None:
         return said
     try:
-        subprocesses.verb(settings, lambda m: m.list_connections(Deadline.after(LOOK)))
+        subprocesses.run_client(settings, lambda m: m.list_connections(Deadline.after(LOOK)))
     except KartraMCPError as problem:
         if problem.code == "not_logged_in":
             return False
@@ -65,7 +65,7 @@ def logged_in(settings: Settings) -> bool:
     return True
 
 
-def headless(setup: Setup) -> bool:
+def is_headless(setup: SetupContext) -> bool:
     """Whether a browser would not open before this person."""
     if setup.given.headless is not None:
         return setup.given.headless
@@ -74,11 +74,11 @@ def headless(setup: Setup) -> bool:
     return not setup.person.real or no_screen or "SSH_CONNECTION" in env
 
 
-def _in_the_browser(setup: Setup) -> None:
-    if not setup.person.agrees("Log in to Membrane now? It opens your browser."):
-        raise _not_wanted()
-    code = subprocesses.hand_over(
-        setup.settings, _program(setup.settings), ["login", "--tenant"], IN_THE_BROWSER
+def _log_in_by_browser(setup: SetupContext) -> None:
+    if not setup.person.confirm("Log in to Membrane now? It opens your browser."):
+        raise _login_declined_error()
+    code = subprocesses.run_interactive(
+        setup.settings, _find_program(setup.settings), ["login", "--tenant"], IN_THE_BROWSER
     )
     if code != 0:
         raise RefusedError(
@@ -88,31 +88,31 @@ def _in_the_browser(setup: Setup) -> None:
         )
 
 
-def _with_code(setup: Setup) -> None:
+def _log_in_by_code(setup: SetupContext) -> None:
     """Print the address, take the code; a wrong one may be mended."""
-    setup.person.tell("\nOpen this address in a browser, on any machine, and log in:")
-    address = _address(setup)
-    setup.person.tell(f"\n  {address}\n", "bold")
+    setup.person.print("\nOpen this address in a browser, on any machine, and log in:")
+    address = _start_login(setup)
+    setup.person.print(f"\n  {address}\n", "bold")
     for left in reversed(range(ATTEMPTS)):
         try:
-            _complete(setup, _typed_code(setup, address))
+            _complete_login(setup, _ask_code(setup, address))
             break
         except RefusedError as problem:
             if not left or problem.code != "not_logged_in":
                 raise
-            setup.person.tell(f"{problem.message} Try again, or stop with Ctrl-C.")
+            setup.person.print(f"{problem.message} Try again, or stop with Ctrl-C.")
 
 
-def _typed_code(setup: Setup, address: str) -> str:
+def _ask_code(setup: SetupContext, address: str) -> str:
     question = "The code that it shows there (it stays hidden)"
     try:
-        return setup.person.types_unseen(question, flag="--code CODE, with that code")
+        return setup.person.ask_secret(question, flag="--code CODE, with that code")
     except RefusedError as nobody:
         nobody.detail = {"address": address} if nobody.code == "not_allowed" else None
         raise
 
 
-def _address(setup: Setup) -> str:
+def _start_login(setup: SetupContext) -> str:
     """The address that `login start` prints, whatever stands around it."""
     for words in (["login", "start", "--json"], ["login", "start"]):
         done = _run(setup.settings, words)
@@ -125,20 +125,22 @@ def _address(setup: Setup) -> str:
         "unreadable_answer",
         "membrane gave no address for the login.",
         "Log in with `membrane login --tenant` in a terminal, then run `kartra-mcp setup` again.",
-        detail={"membrane": _told(done)},
+        detail={"membrane": _output_text(done)},
         executed=Executed.NO,
     )
 
 
-def _complete(setup: Setup, code: str) -> None:
+def _complete_login(setup: SetupContext, code: str) -> None:
     if not CODE.fullmatch(code):
-        raise _wrong_code("That is no code")
+        raise _wrong_code_error("That is no code")
     done = _run(setup.settings, ["login", "complete", code, "--json"])
-    if done.exit_code != 0 or not logged_in(setup.settings):
-        raise _wrong_code("Membrane did not take the code", _told(done).replace(code, "[the code]"))
+    if done.exit_code != 0 or not is_logged_in(setup.settings):
+        raise _wrong_code_error(
+            "Membrane did not take the code", _output_text(done).replace(code, "[the code]")
+        )
 
 
-def _wrong_code(what: str, told: str = "") -> RefusedError:
+def _wrong_code_error(what: str, told: str = "") -> RefusedError:
     return RefusedError(
         "not_logged_in",
         f"{what}; you are not logged in.",
@@ -148,30 +150,30 @@ def _wrong_code(what: str, told: str = "") -> RefusedError:
 
 
 def _run(settings: Settings, words: Sequence[str]) -> CompletedProcess:
-    return subprocesses.run(settings, _program(settings), words, LOOK)
+    return subprocesses.run(settings, _find_program(settings), words, LOOK)
 
 
-def _program(settings: Settings) -> tuple[str, ...]:
+def _find_program(settings: Settings) -> tuple[str, ...]:
     command = membrane_factory.membrane_command(settings)
     if isinstance(command, KartraMCPError):
         raise command
     return command
 
 
-def _told(done: CompletedProcess) -> str:
+def _output_text(done: CompletedProcess) -> str:
     return display_value((done.stdout + b" " + done.stderr).decode("utf-8", errors="replace"), 300)
 
 
-def _say_where_from(setup: Setup) -> None:
+def _say_where_from(setup: SetupContext) -> None:
     given = [name for name in TOKENS if setup.settings.environment.get(name)]
     if given:
-        setup.person.tell(
+        setup.person.print(
             f"Note: {given[0]} is set in this shell. A client that is started elsewhere does not "
             "have it, and then needs `membrane login --tenant`."
         )
 
 
-def _not_wanted() -> RefusedError:
+def _login_declined_error() -> RefusedError:
     return RefusedError(
         "not_logged_in",
         "You are not logged in to Membrane.",

@@ -8,8 +8,8 @@ from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.onboarding.setup.existing_entries import looser, strictest
-from kartra_mcp.onboarding.setup.report import Setup
+from kartra_mcp.onboarding.setup.existing_entries import find_strictest, is_looser
+from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.options import ENV_PREFIX, Option
 from kartra_mcp.settings import OPTIONS, read_settings
 
@@ -46,22 +46,22 @@ PLACES = (
 )
 
 
-def set_rules(setup: Setup) -> None:
+def set_rules(setup: SetupContext) -> None:
     """Ask for every rule that no flag answers; the answers go into the entries' settings."""
-    setup.person.tell("\nWhat the assistant may do. Enter keeps what stands in [brackets].")
-    rules = {"READ_ONLY": _answer(setup, "READ_ONLY")}
+    setup.person.print("\nWhat the assistant may do. Enter keeps what stands in [brackets].")
+    rules = {"READ_ONLY": _ask_rule(setup, "READ_ONLY")}
     if rules["READ_ONLY"] != "on":
-        rules |= {name: _answer(setup, name) for name in OFFERED}
+        rules |= {name: _ask_rule(setup, name) for name in OFFERED}
         human = "human" in rules.values()
         names = (*(["APPROVAL"] if human else []), *RULES[4:])
-        rules |= {name: _answer(setup, name) for name in names}
+        rules |= {name: _ask_rule(setup, name) for name in names}
     _keep(setup, rules)
-    setup.done("The rules are chosen: " + _in_words(rules))
+    setup.record_done("The rules are chosen: " + _describe_rules(rules))
     if "human" in rules.values():
-        _pin(setup)
+        _ensure_pin(setup)
 
 
-def fault(name: str, text: str) -> str:
+def find_fault(name: str, text: str) -> str:
     """Why a value cannot be used, or ""."""
     if text.lower() == NO_LIMIT and name in MAY_BE_NONE:
         return ""
@@ -69,24 +69,26 @@ def fault(name: str, text: str) -> str:
     return f"That is not {problems[0].expected}." if problems else ""
 
 
-def usable(said: Mapping[str, str]) -> dict[str, str]:
+def usable_values(said: Mapping[str, str]) -> dict[str, str]:
     """Those values that a server can be given: `none` is only said here."""
-    return {name: text for name, text in said.items() if _unset(name, text)}
+    return {name: text for name, text in said.items() if _normalize_unset(name, text)}
 
 
-def _answer(setup: Setup, name: str) -> str:
+def _ask_rule(setup: SetupContext, name: str) -> str:
     """A rule's value; "" is without a limit. What is looser than now is agreed to twice."""
-    now = _sound(name, strictest(name, setup.entries))
+    now = _valid_or_fallback(name, find_strictest(name, setup.entries))
     if name in setup.given.said:
-        value = _unset(name, setup.given.said[name])
-        if now is not None and looser(name, value, now):
-            setup.done(f"Looser than before: {_change(name, now, value)}.")
+        value = _normalize_unset(name, setup.given.said[name])
+        if now is not None and is_looser(name, value, now):
+            setup.record_done(f"Looser than before: {_change(name, now, value)}.")
         return value
     while True:
-        value = _unset(name, _asked(setup, name, now or _text(BY_NAME[name].default)))
-        if now is None or not looser(name, value, now):
+        value = _normalize_unset(
+            name, _ask_value(setup, name, now or _format_default(BY_NAME[name].default))
+        )
+        if now is None or not is_looser(name, value, now):
             return value
-        if setup.person.agrees(
+        if setup.person.confirm(
             f"That is looser than now ({_change(name, now, value)}). Sure?",
             flag=BY_NAME[name].flag,
             default=False,
@@ -94,43 +96,48 @@ def _answer(setup: Setup, name: str) -> str:
             return value
 
 
-def _sound(name: str, now: str | None) -> str | None:
+def _valid_or_fallback(name: str, now: str | None) -> str | None:
     """A value that cannot be used counts as what the server takes instead."""
-    return _text(BY_NAME[name].on_error) if now and fault(name, now) else now
+    return _format_default(BY_NAME[name].on_error) if now and find_fault(name, now) else now
 
 
-def _asked(setup: Setup, name: str, now: str) -> str:
+def _ask_value(setup: SetupContext, name: str, now: str) -> str:
     person, flag = setup.person, BY_NAME[name].flag
     if name == "READ_ONLY":
         is_on = now.lower() in {"on", "1", "true", "yes"}
-        yes = person.agrees(f"\n{WORDS[name]}", flag=f"{flag} or --no-read-only", default=is_on)
+        yes = person.confirm(f"\n{WORDS[name]}", flag=f"{flag} or --no-read-only", default=is_on)
         return "on" if yes else "off"
     if name in OFFERED:
         words = OFFERED[name] if now in OFFERED[name] else (now, *OFFERED[name])
         options = [(word, GATES.get(word, "as it stands now")) for word in words]
-        return person.picks(WORDS[name], options, flag=f"{flag} GATE", default=now)
+        return person.select(WORDS[name], options, flag=f"{flag} GATE", default=now)
     if name == "APPROVAL":
-        return person.picks(WORDS[name], PLACES, flag=f"{flag} PLACE", default=now)
+        return person.select(WORDS[name], PLACES, flag=f"{flag} PLACE", default=now)
     shown = now or NO_LIMIT
-    return person.types(WORDS[name], lambda text: fault(name, text), flag=flag, default=shown)
+    return person.ask_text(
+        WORDS[name], lambda text: find_fault(name, text), flag=flag, default=shown
+    )
 
 
-def _unset(name: str, text: str) -> str:
+def _normalize_unset(name: str, text: str) -> str:
     return "" if name in MAY_BE_NONE and text.lower() in ("", NO_LIMIT) else text
 
 
 def _change(name: str, now: str, then: str) -> str:
-    before = now or _text(BY_NAME[name].default) or NO_LIMIT
-    return f"{ENV_PREFIX}{name} {before} → {then or _text(BY_NAME[name].default) or NO_LIMIT}"
+    before = now or _format_default(BY_NAME[name].default) or NO_LIMIT
+    return (
+        f"{ENV_PREFIX}{name} {before} → "
+        f"{then or _format_default(BY_NAME[name].default) or NO_LIMIT}"
+    )
 
 
-def _text(default: Any) -> str:
+def _format_default(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return "" if default is None else str(default)
 
 
-def _keep(setup: Setup, values: Mapping[str, str]) -> None:
+def _keep(setup: SetupContext, values: Mapping[str, str]) -> None:
     """The variables; one that is to be unset is named only where it stands in an entry."""
     for name, text in values.items():
         stands = any(entry.get(name) for entry in setup.entries.values())
@@ -139,7 +146,7 @@ def _keep(setup: Setup, values: Mapping[str, str]) -> None:
             setup.story.env[ENV_PREFIX + name] = text
 
 
-def _in_words(rules: Mapping[str, str]) -> str:
+def _describe_rules(rules: Mapping[str, str]) -> str:
     if rules["READ_ONLY"] == "on":
         return "reads only."
     return (
@@ -149,29 +156,29 @@ def _in_words(rules: Mapping[str, str]) -> str:
     )
 
 
-def _pin(setup: Setup) -> None:
+def _ensure_pin(setup: SetupContext) -> None:
     """Have a PIN, for whoever approves."""
     command = f"kartra-mcp approve --set-pin{setup.settings.cli_flags}"
     with closing(Ledger(setup.settings.state_dir)) as ledger:
         try:
             if ledger.pins.is_set():
-                setup.done("The PIN that approves was chosen before.")
+                setup.record_done("The PIN that approves was chosen before.")
                 return
             free = setup.person.real and not setup.person.yes
-            if free and setup.person.agrees("\nChoose the PIN that approves now?"):
-                _chosen_pin(setup, ledger)
-                setup.done("The PIN that approves is chosen.")
+            if free and setup.person.confirm("\nChoose the PIN that approves now?"):
+                _choose_pin(setup, ledger)
+                setup.record_done("The PIN that approves is chosen.")
                 return
         except KartraMCPError as problem:
-            setup.person.tell(f"{problem.message} {problem.remedy}")
+            setup.person.print(f"{problem.message} {problem.remedy}")
     setup.story.left.append(("Choose the PIN that approves", command))
 
 
-def _chosen_pin(setup: Setup, ledger: Ledger) -> None:
+def _choose_pin(setup: SetupContext, ledger: Ledger) -> None:
     while True:
         try:
             return setup.choose_pin(ledger.pins)
         except RefusedError as problem:
             if problem.code != "invalid_arguments":
                 raise
-            setup.person.tell(f"{problem.message} Ctrl-C stops.")
+            setup.person.print(f"{problem.message} Ctrl-C stops.")

@@ -13,7 +13,7 @@ AGAIN = "Run `kartra-mcp setup` again to go on"
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Prompter:
     """Who answers.
 
     Attributes:
@@ -26,17 +26,17 @@ class Person:
     yes: bool = False
     aside: bool = False
 
-    def tell(self, text: str, style: str = "") -> None:
+    def print(self, text: str, style: str = "") -> None:
         if self.aside:
             print_error(text)
         else:
             print_line(text, style)
 
-    def waits(self, text: str) -> AbstractContextManager[Callable[[str], None]]:
+    def show_progress(self, text: str) -> AbstractContextManager[Callable[[str], None]]:
         """Show that something takes its time."""
         return spinner(text, errors=self.aside)
 
-    def agrees(self, question: str, *, flag: str = "--yes", default: bool = True) -> bool:
+    def confirm(self, question: str, *, flag: str = "--yes", default: bool = True) -> bool:
         """Whether the person says yes."""
         if self.yes:
             return default
@@ -47,27 +47,27 @@ class Person:
                 return default if not word else word[0] == "y"
             print_line("Type y for yes or n for no.")
 
-    def picks(
+    def select(
         self, question: str, options: Sequence[tuple[str, str]], *, flag: str, default: str = ""
     ) -> str:
         """One of the options, by its number or its word; each option is (word, meaning)."""
         if self.yes and default:
             return default
         self._require(question, flag)
-        self.tell(f"\n{question}")
+        self.print(f"\n{question}")
         wide = max(len(word) for word, _ in options)
         for number, (word, meaning) in enumerate(options, 1):
-            self.tell(f"  {number}  {word:<{wide}}  {meaning}")
+            self.print(f"  {number}  {word:<{wide}}  {meaning}")
         words = [word for word, _ in options]
         numbered = {str(number): word for number, word in enumerate(words, 1)}
         while True:
-            said = prompt(f"Number or word{_shown(default)}: ") or default
+            said = prompt(f"Number or word{_format_default(default)}: ") or default
             found = numbered.get(said) or next((w for w in words if w.lower() == said.lower()), "")
             if found:
                 return found
             print_line(f"Type a number from 1 to {len(words)}, or the word beside it.")
 
-    def types(
+    def ask_text(
         self, question: str, fault: Callable[[str], str], *, flag: str, default: str | None = None
     ) -> str:
         """A typed line; `fault` says why one cannot be used, "" where it can."""
@@ -75,13 +75,13 @@ class Person:
             return default
         self._require(question, flag)
         while True:
-            said = prompt(f"{question}{_shown(default)}: ") or default or ""
+            said = prompt(f"{question}{_format_default(default)}: ") or default or ""
             why = fault(said)
             if not why:
                 return said
             print_line(why)
 
-    def types_unseen(self, question: str, *, flag: str) -> str:
+    def ask_secret(self, question: str, *, flag: str) -> str:
         """A typed line that is not shown; what is typed wrong may be asked again."""
         self._require(question, flag)
         return prompt_secret(f"{question}: ").strip()
@@ -95,5 +95,5 @@ class Person:
             )
 
 
-def _shown(default: str | None) -> str:
+def _format_default(default: str | None) -> str:
     return f" [{default}]" if default else ""

@@ -10,7 +10,7 @@ from kartra_mcp.client_config.install import Installed
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.ledger.pin import Pins
-from kartra_mcp.onboarding.setup.prompts import Person
+from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.settings import Settings
 
 READY_WITHIN = 600.0
@@ -18,7 +18,7 @@ READY_WITHIN = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SetupOptions:
     """The flags.
 
     `said` are settings by their names, from flags and the environment; "" takes a limit away.
@@ -38,7 +38,7 @@ class Given:
 
 
 @dataclass(slots=True)
-class Story:
+class SetupReport:
     """What came of it, told at the end.
 
     `env` are the variables that the clients' entries get. `left` is (what, what to do). `snippet`
@@ -82,20 +82,20 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class SetupContext:
     """What every step is given.
 
     `entries` has, by client, the settings that stand in our entry there; `choose_pin` asks for a
     PIN at the terminal.
     """
 
-    given: Given
-    person: Person
+    given: SetupOptions
+    person: Prompter
     settings: Settings
-    story: Story
+    story: SetupReport
     choose_pin: Callable[[Pins], None]
     entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
-    def done(self, text: str) -> None:
+    def record_done(self, text: str) -> None:
         self.story.done.append(text)
-        self.person.tell(f"✓ {text}", "bold")
+        self.person.print(f"✓ {text}", "bold")

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def stoppable() -> Generator[None]:
+def signals_as_interrupt() -> Generator[None]:
     """Let SIGTERM and a closed terminal stop the person's command as Ctrl-C does."""
     before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     _arm()
@@ -39,7 +39,7 @@ def stoppable() -> Generator[None]:
             signal.signal(number, was)
 
 
-def verb(settings: Settings, ask: Callable[[CliClient], Awaitable[T]]) -> T:
+def run_client(settings: Settings, ask: Callable[[CliClient], Awaitable[T]]) -> T:
     """What one or more verbs of Membrane's brought.
 
     Raises:
@@ -48,9 +48,9 @@ def verb(settings: Settings, ask: Callable[[CliClient], Awaitable[T]]) -> T:
     """
     command = membrane_factory.membrane_command(settings)
     env = membrane_factory.membrane_env(settings, command)
-    with _folder(settings) as folder:
+    with _empty_folder(settings) as folder:
         membrane = CliClient(command, env, lambda: folder, CallLimiter(settings.max_children))
-        return _awaited(lambda: ask(membrane), membrane.cancel_all)
+        return _run_async(lambda: ask(membrane), membrane.cancel_all)
 
 
 def run(
@@ -63,54 +63,54 @@ def run(
         Failed: it was ended after so many seconds.
         KeyboardInterrupt: the person stopped; it is ended.
     """
-    return _run(settings, [*command, *words], seconds, _env(settings, command))
+    return _run(settings, [*command, *words], seconds, _make_env(settings, command))
 
 
 def run_npm(
     settings: Settings, npm: Sequence[str], words: Sequence[str], seconds: float
 ) -> runner.CompletedProcess:
     """The same for npm, which alone is given its own settings."""
-    env = {**interactive.filter_npm_env(settings.environment), **_env(settings, npm)}
+    env = {**interactive.filter_npm_env(settings.environment), **_make_env(settings, npm)}
     return _run(settings, [*npm, *words], seconds, env)
 
 
 def _run(
     settings: Settings, command: Sequence[str], seconds: float, env: Mapping[str, str]
 ) -> runner.CompletedProcess:
-    with _folder(settings) as folder:
+    with _empty_folder(settings) as folder:
 
         async def started() -> runner.CompletedProcess:
             deadline = anyio.current_time() + seconds
             return await runner.run(command, env=env, cwd=folder, deadline=deadline)
 
         try:
-            return _awaited(started)
+            return _run_async(started)
         except runner.ProcessTimeout:
-            raise _too_slow(command[0], seconds) from None
+            raise _timeout_error(command[0], seconds) from None
 
 
-def hand_over(
+def run_interactive(
     settings: Settings, command: Sequence[str], words: Sequence[str], seconds: float
 ) -> int:
     """A program that uses the person's terminal, to its end; its exit code."""
-    env = _env(settings, command)
-    with _folder(settings) as folder:
+    env = _make_env(settings, command)
+    with _empty_folder(settings) as folder:
         try:
             return interactive.run_interactive(
                 [*command, *words], env=env, cwd=folder, seconds=seconds
             )
         except runner.ProcessTimeout:
-            raise _too_slow(command[0], seconds) from None
+            raise _timeout_error(command[0], seconds) from None
 
 
-def _env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
+def _make_env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
     path = settings.environment.get("PATH", "")
     needed = executable.search_path(command, path, settings.platform, settings.home)
     return {**interactive.interactive_env(settings.environment, settings.platform), "PATH": needed}
 
 
 @contextmanager
-def _folder(settings: Settings) -> Generator[Path]:
+def _empty_folder(settings: Settings) -> Generator[Path]:
     """Programs read configuration where they are started, which strangers may have written."""
     state = StateDir(settings.state_dir)
     try:
@@ -119,7 +119,7 @@ def _folder(settings: Settings) -> Generator[Path]:
         state.close()
 
 
-def _too_slow(name: str, seconds: float) -> UpstreamError:
+def _timeout_error(name: str, seconds: float) -> UpstreamError:
     return UpstreamError(
         "timed_out",
         f"{Path(name).name} took longer than {seconds:.0f} seconds and was ended.",
@@ -135,11 +135,11 @@ class _Outcome(Generic[T]):
     stopped: bool = False
 
 
-def _awaited(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lambda: None) -> T:
+def _run_async(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lambda: None) -> T:
     """The result of asynchronous work that signals end; `KeyboardInterrupt` comes out of that."""
     outcome = _Outcome[T]()
     try:
-        anyio.run(_unless_stopped, work, stop, outcome)
+        anyio.run(_run_until_stopped, work, stop, outcome)
     finally:
         _arm()
     if outcome.stopped:
@@ -149,7 +149,7 @@ def _awaited(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lambda
     return outcome.value[0]
 
 
-async def _unless_stopped(
+async def _run_until_stopped(
     work: Callable[[], Awaitable[T]], stop: Callable[[], None], outcome: _Outcome[T]
 ) -> None:
     async def watch() -> None:

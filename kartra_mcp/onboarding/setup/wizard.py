@@ -21,10 +21,17 @@ from kartra_mcp.onboarding.setup.clients import set_clients
 from kartra_mcp.onboarding.setup.connection import connect
 from kartra_mcp.onboarding.setup.executable import find
 from kartra_mcp.onboarding.setup.login import log_in
-from kartra_mcp.onboarding.setup.policy import BY_NAME, NO_LIMIT, RULES, fault, set_rules, usable
-from kartra_mcp.onboarding.setup.prompts import Person
-from kartra_mcp.onboarding.setup.report import Given, Setup, Story
-from kartra_mcp.onboarding.setup.subprocesses import stoppable
+from kartra_mcp.onboarding.setup.policy import (
+    BY_NAME,
+    NO_LIMIT,
+    RULES,
+    find_fault,
+    set_rules,
+    usable_values,
+)
+from kartra_mcp.onboarding.setup.prompts import Prompter
+from kartra_mcp.onboarding.setup.report import SetupContext, SetupOptions, SetupReport
+from kartra_mcp.onboarding.setup.subprocesses import signals_as_interrupt
 from kartra_mcp.options import ENV_PREFIX
 from kartra_mcp.settings import OPTIONS, read_settings
 
@@ -32,7 +39,9 @@ PATHS = ("STATE_DIR", "POLICY")
 OF_MEMBRANE = ("MEMBRANE", "CONNECTION")
 
 
-def setup(given: Given, person: Person, choose_pin: Callable[[Pins], None]) -> Story:
+def run_setup(
+    given: SetupOptions, person: Prompter, choose_pin: Callable[[Pins], None]
+) -> SetupReport:
     """Do it all, as far as it goes; nothing is raised.
 
     Args:
@@ -40,10 +49,10 @@ def setup(given: Given, person: Person, choose_pin: Callable[[Pins], None]) -> S
         person: who answers the rest.
         choose_pin: asks for a PIN at the terminal.
     """
-    story = Story()
+    story = SetupReport()
     try:
-        with stoppable():
-            _steps(_begin(given, person, choose_pin, story))
+        with signals_as_interrupt():
+            _run_steps(_begin(given, person, choose_pin, story))
         story.whole = not story.refused
     except KartraMCPError as problem:
         story.problem = problem
@@ -52,44 +61,50 @@ def setup(given: Given, person: Person, choose_pin: Callable[[Pins], None]) -> S
     return story
 
 
-def checked(given: Given) -> None:
+def validate_options(given: SetupOptions) -> None:
     """Raise `invalid_arguments` for flags that cannot be used, before anything starts."""
     if given.name is not None:
         check_name(given.name)
     for name in given.clients:
         get_client(name)
     for name, text in given.said.items():
-        why = fault(name, text)
+        why = find_fault(name, text)
         if why:
             variable = ENV_PREFIX + name
             remedy = "Mend the value; `kartra-mcp setup --help` has all settings."
             raise RefusedError("invalid_arguments", f"{variable}: {why} Nothing was done.", remedy)
 
 
-def _begin(given: Given, person: Person, choose_pin: Callable[[Pins], None], story: Story) -> Setup:
+def _begin(
+    given: SetupOptions, person: Prompter, choose_pin: Callable[[Pins], None], story: SetupReport
+) -> SetupContext:
     """What is known before the first step: the flags, else what the entries agree on."""
-    said = {name: _in_full(name, text) for name, text in given.said.items()}
+    said = {name: _expand_path(name, text) for name, text in given.said.items()}
     sandbox = {"SANDBOX": "on" if given.sandbox else "off"}
     name = given.name or (REHEARSAL if given.sandbox else REAL)
-    there = existing_entries.entries(read_settings(usable(said) | sandbox), name)
+    there = existing_entries.read_entries(read_settings(usable_values(said) | sandbox), name)
     asked = (*RULES, "SANDBOX")
-    kept = {s.name: existing_entries.kept(s.name, there) for s in OPTIONS if s.name not in asked}
+    kept = {
+        s.name: existing_entries.merged_entry(s.name, there) for s in OPTIONS if s.name not in asked
+    }
     kept = {name: text for name, text in kept.items() if text}
-    unlike = [name for name in existing_entries.UNLIKE if name not in said]
-    kept |= {n: text for n in unlike if (text := _one_of(person, n, there)) is not None}
-    settings = read_settings({**kept, **usable(said), **sandbox})
+    unlike = [name for name in existing_entries.INCOMPARABLE if name not in said]
+    kept |= {n: text for n in unlike if (text := _choose_one_of(person, n, there)) is not None}
+    settings = read_settings({**kept, **usable_values(said), **sandbox})
     # A further client is not to be wider than those that have the entry already.
-    story.env |= {ENV_PREFIX + name: text for name, text in {**kept, **usable(said)}.items()}
+    story.env |= {ENV_PREFIX + name: text for name, text in {**kept, **usable_values(said)}.items()}
     if given.sandbox:
         story.env = {
             n: v for n, v in story.env.items() if n.removeprefix(ENV_PREFIX) not in OF_MEMBRANE
         }
-    return Setup(replace(given, said=said), person, settings, story, choose_pin, there)
+    return SetupContext(replace(given, said=said), person, settings, story, choose_pin, there)
 
 
-def _one_of(person: Person, name: str, there: Mapping[str, Mapping[str, str]]) -> str | None:
+def _choose_one_of(
+    person: Prompter, name: str, there: Mapping[str, Mapping[str, str]]
+) -> str | None:
     """Which of the differing values is to hold; "" is none, None that they do not differ."""
-    found = existing_entries.values(name, there)
+    found = existing_entries.group_values(name, there)
     if len(found) < 2:  # noqa: PLR2004  one value is all alike
         return None
     flag = BY_NAME[name].flag
@@ -98,7 +113,7 @@ def _one_of(person: Person, name: str, there: Mapping[str, Mapping[str, str]]) -
         question = (
             f"Your clients differ in {ENV_PREFIX}{name}. Which is to hold for those you choose?"
         )
-        picked = person.picks(question, options, flag=f"{flag} VALUE")
+        picked = person.select(question, options, flag=f"{flag} VALUE")
         return "" if picked == NO_LIMIT else picked
     listed = "; ".join(f"{display_value(text, 200)} {where}" for text, where in options)
     raise RefusedError(
@@ -111,11 +126,11 @@ def _one_of(person: Person, name: str, there: Mapping[str, Mapping[str, str]]) -
     )
 
 
-def _in_full(name: str, text: str) -> str:
+def _expand_path(name: str, text: str) -> str:
     return str(Path(text).expanduser().absolute()) if name in PATHS else text
 
 
-def _steps(setup: Setup) -> None:
+def _run_steps(setup: SetupContext) -> None:
     if not setup.given.sandbox:
         setup = find(setup)
         log_in(setup)
