@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kartra_mcp.cli.main import command, until_unread
+from kartra_mcp.cli.main import run_command, until_unread
 
 WRONG = {
     "a mistyped command": (["docter"], "doctor"),
@@ -41,7 +41,7 @@ def test_wrong_usage_is_one_line_with_the_nearest_name(
 def test_an_empty_ledger_says_that_it_has_no_entries_yet(
     how: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    assert command(["ledger", *how, "--state-dir", str(tmp_path / "state")]) == 0
+    assert run_command(["ledger", *how, "--state-dir", str(tmp_path / "state")]) == 0
     assert "has no entries yet" in capfd.readouterr().out
 
 
@@ -49,7 +49,7 @@ def test_a_missing_ledger_is_listed_without_making_a_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "state"
-    assert command(["ledger", "list", "--json", "--state-dir", str(folder)]) == 0
+    assert run_command(["ledger", "list", "--json", "--state-dir", str(folder)]) == 0
     assert json.loads(capfd.readouterr().out) == {"lines": []}
     assert not folder.exists()
 

@@ -61,13 +61,13 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_step_that_goes_otherwise_ends_the_demo_and_is_never_shown_as_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def otherwise(client: object) -> demo.Step:
-        raise demo.Otherwise("the refund was not held back")
+    async def otherwise(client: object) -> demo.DemoStep:
+        raise demo.DemoFailedError("the refund was not held back")
 
     monkeypatch.setattr(demo, "STEPS", (demo.look_up, otherwise))
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert demo.demo() == 1
+        assert demo.run_demo() == 1
     finally:
         signal.signal(signal.SIGTERM, before)
     shown = capsys.readouterr()
@@ -78,9 +78,11 @@ def test_a_step_that_goes_otherwise_ends_the_demo_and_is_never_shown_as_done(
 
 
 def test_a_preview_is_agreed_to_by_what_it_handed_out() -> None:
-    refusal = demo.Answer(error={"confirmation": {"id": "c-1", "summary": "Refund 97.00 to Ada"}})
-    assert demo.agreed(demo.Answer(error={})) == {"confirm": True}
-    assert demo.agreed(refusal) == {
+    refusal = demo.DemoAnswer(
+        error={"confirmation": {"id": "c-1", "summary": "Refund 97.00 to Ada"}}
+    )
+    assert demo.consent_arguments(demo.DemoAnswer(error={})) == {"confirm": True}
+    assert demo.consent_arguments(refusal) == {
         "confirm": True,
         "confirmation_id": "c-1",
         "confirmation_summary": "Refund 97.00 to Ada",
@@ -88,6 +90,6 @@ def test_a_preview_is_agreed_to_by_what_it_handed_out() -> None:
 
 
 def test_every_line_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    step = demo.Step("A title", "a wish " * 30, "call " * 30, "answer " * 30, "effect " * 30)
+    step = demo.DemoStep("A title", "a wish " * 30, "call " * 30, "answer " * 30, "effect " * 30)
     demo._show_step(Console(width=60), 1, step)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 60

@@ -19,7 +19,7 @@ from mcp.client.stdio import stdio_client
 from ruamel.yaml import YAML
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
-from kartra_mcp.cli.runner import tell
+from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.client_config import jsonc
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.files import replace
@@ -585,7 +585,7 @@ def test_a_large_file_is_read_once_before_and_once_after(home: Home):
 
 def test_a_message_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]):
     remedy = "Open \x1b]8;;https://evil.example\x07this\x1b[2J\nnow. " + "long " * 500 + "end"
-    tell(RefusedError("not_allowed", "c\x1b[31m1 \u202e is gone.", remedy), as_json=False)
+    print_refusal(RefusedError("not_allowed", "c\x1b[31m1 \u202e is gone.", remedy), as_json=False)
     said = capsys.readouterr().err
     assert said.startswith("kartra-mcp: c1 is gone.\nOpen this now. long")
     assert said.rstrip().endswith("long end")

@@ -8,7 +8,15 @@ from typing import Any
 
 from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import ask_pin, set_pin
-from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, put_json, run, whole
+from kartra_mcp.cli.runner import (
+    EXIT_FAILED,
+    EXIT_OK,
+    LedgerContext,
+    add_ledger_arguments,
+    positive_int,
+    print_json,
+    run,
+)
 from kartra_mcp.consent.decisions import (
     normalize_reason,
     outcome_text,
@@ -28,12 +36,12 @@ from kartra_mcp.core.terminal import (
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import format_utc
 
-USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
+EXIT_USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
 
 
 def approve(words: Sequence[str]) -> int:
     """0: listed, decided or set. 1: refused, or stopped; nothing was decided."""
-    parser = _parser()
+    parser = _make_parser()
     given = parser.parse_args(words)
     if (given.number is not None) + given.set_pin + given.json > 1:
         parser.error("one of NUMBER, --set-pin and --json")
@@ -42,35 +50,35 @@ def approve(words: Sequence[str]) -> int:
     return run(given, _list if given.number is None else _decide)
 
 
-def _parser() -> ArgumentParser:
+def _make_parser() -> ArgumentParser:
     parser = Parser(
         prog="kartra-mcp approve",
-        usage=USAGE,
+        usage=EXIT_USAGE,
         description="Without a number: what waits. With one: see it whole, approve or decline it.",
         allow_abbrev=False,
     )
-    parser.add_argument("number", nargs="?", type=whole, metavar="NUMBER")
+    parser.add_argument("number", nargs="?", type=positive_int, metavar="NUMBER")
     parser.add_argument("--set-pin", action="store_true", help="choose the PIN that approves")
     parser.add_argument("--json", action="store_true", help="the list, for a program")
-    add_place(parser)
+    add_ledger_arguments(parser)
     return parser
 
 
-def _list(given: Namespace, place: Place) -> int:
+def _list(given: Namespace, place: LedgerContext) -> int:
     waiting = place.ledger.approvals.list_pending()
     if given.json:
-        put_json({"waiting": [_told(asked) for asked in waiting]})
-        return DONE
+        print_json({"waiting": [_approval_payload(asked) for asked in waiting]})
+        return EXIT_OK
     if not waiting:
         print_line(f"Nothing waits for approval in {place.folder}.")
-        return DONE
+        return EXIT_OK
     titles = ("No.", "What", "Asked by", "Since", "Until")
-    print_table(titles, [_row(asked) for asked in waiting])
+    print_table(titles, [_format_row(asked) for asked in waiting])
     print_line(f"\nTo see one whole and decide: kartra-mcp approve NUMBER{place.flags}")
-    return DONE
+    return EXIT_OK
 
 
-def _row(asked: Approval) -> tuple[str, ...]:
+def _format_row(asked: Approval) -> tuple[str, ...]:
     return (
         str(asked.number),
         display_value(asked.summary),
@@ -80,7 +88,7 @@ def _row(asked: Approval) -> tuple[str, ...]:
     )
 
 
-def _told(asked: Approval) -> dict[str, Any]:
+def _approval_payload(asked: Approval) -> dict[str, Any]:
     return {
         "number": asked.number,
         "tool": asked.binding.tool,
@@ -92,16 +100,16 @@ def _told(asked: Approval) -> dict[str, Any]:
     }
 
 
-def _set_pin(_: Namespace, place: Place) -> int:
+def _set_pin(_: Namespace, place: LedgerContext) -> int:
     try:
         set_pin(place.ledger.pins)
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped. The PIN is as it was.")
-        return FOUND
-    return DONE
+        return EXIT_FAILED
+    return EXIT_OK
 
 
-def _decide(given: Namespace, place: Place) -> int:
+def _decide(given: Namespace, place: LedgerContext) -> int:
     require_interactive("A decision is made")
     approvals, pins = place.ledger.approvals, place.ledger.pins
     asked = require_pending(approvals, given.number, f" in {place.folder}")
@@ -110,16 +118,16 @@ def _decide(given: Namespace, place: Place) -> int:
     _show(asked)
     try:
         ask_pin(pins)
-        yes = _choice()
-        reason = _reason(needed=not yes)
+        yes = _ask_choice()
+        reason = _ask_reason(needed=not yes)
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped. Nothing was decided.")
-        return FOUND
+        return EXIT_FAILED
     decided = approvals.decide(
         given.number, approve=yes, reason=reason, who=get_os_user(), seen=asked.fingerprint
     )
     print_line(outcome_text(decided, format_local_time(decided.expires_at)), "bold")
-    return DONE
+    return EXIT_OK
 
 
 def _show(asked: Approval) -> None:
@@ -142,7 +150,7 @@ def _show(asked: Approval) -> None:
     print_line("")
 
 
-def _choice() -> bool:
+def _ask_choice() -> bool:
     while True:
         word = prompt("approve or decline? ").lower()
         if word in {"approve", "decline"}:
@@ -150,7 +158,7 @@ def _choice() -> bool:
         print_line("Type the word approve or the word decline; Ctrl-C leaves it undecided.")
 
 
-def _reason(*, needed: bool) -> str:
+def _ask_reason(*, needed: bool) -> str:
     question = "Why? " if needed else "Why? (Enter: no reason) "
     while True:
         reason = normalize_reason(prompt(question))

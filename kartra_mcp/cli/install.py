@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kartra_mcp.cli.arguments import Parser
-from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
+from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_json, print_refusal
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.edit import make_snippet
 from kartra_mcp.client_config.entry import REAL, REHEARSAL, ServerEntry
@@ -27,7 +27,7 @@ DID = {
     "updated": "{name} is brought up to date in {title}.",
     "same": "{name} is in {title} as it should be; nothing was changed.",
 }
-USAGE = 2
+EXIT_USAGE = 2
 PATHS = ("STATE_DIR", "POLICY")
 _WORDS: dict[Any, str] = {True: "on", False: "off"}
 STOPPED = "\nStopped. The file is as it was, or changed as a whole with the old one beside it."
@@ -36,15 +36,15 @@ ASK = "Then ask it for kartra_status."
 
 def install_command(words: Sequence[str]) -> int:
     """0: done, listed or printed. 1: refused, nothing was written. 2: wrong usage."""
-    return _run(_install_parser().parse_args(words), _install)
+    return _run(_make_install_parser().parse_args(words), _install)
 
 
 def uninstall_command(words: Sequence[str]) -> int:
     """0: taken out, or was not there. 1: refused, nothing was written. 2: wrong usage."""
-    return _run(_uninstall_parser().parse_args(words), _uninstall)
+    return _run(_make_uninstall_parser().parse_args(words), _uninstall)
 
 
-def _install_parser() -> ArgumentParser:
+def _make_install_parser() -> ArgumentParser:
     parser = Parser(
         prog="kartra-mcp install",
         description="Put this server into a client's configuration. Without CLIENT: list them.",
@@ -56,11 +56,13 @@ def _install_parser() -> ArgumentParser:
     parser.add_argument("--create", action="store_true", help="where the client was not found too")
     parser.add_argument("--print", action="store_true", help="show the entry, write nothing")
     for setting in OPTIONS:
-        parser.add_argument(setting.flag, dest=setting.name, help=setting.help, **_kind(setting))
+        parser.add_argument(
+            setting.flag, dest=setting.name, help=setting.help, **_parser_options(setting)
+        )
     return parser
 
 
-def _uninstall_parser() -> ArgumentParser:
+def _make_uninstall_parser() -> ArgumentParser:
     parser = Parser(
         prog="kartra-mcp uninstall",
         description="Take this server out of a client's configuration; all else stays.",
@@ -79,7 +81,7 @@ def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
     parser.add_argument("--json", action="store_true", help="for a program")
 
 
-def _kind(setting: Option) -> dict[str, Any]:
+def _parser_options(setting: Option) -> dict[str, Any]:
     return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
@@ -87,29 +89,29 @@ def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
     try:
         return command(given)
     except KartraMCPError as problem:
-        tell(problem, as_json=given.json)
-        return USAGE if problem.code == "invalid_arguments" else FOUND
+        print_refusal(problem, as_json=given.json)
+        return EXIT_USAGE if problem.code == "invalid_arguments" else EXIT_FAILED
     except KeyboardInterrupt:
         print_error(STOPPED)
-    return FOUND
+    return EXIT_FAILED
 
 
 def _install(given: Namespace) -> int:
     settings = read_settings()
-    entry = own_entry(_env(given), name=given.name, sandbox=bool(given.SANDBOX))
+    entry = own_entry(_make_env(given), name=given.name, sandbox=bool(given.SANDBOX))
     if given.print:
         return _print(given.client, entry)
     if given.client is None:
         return _list(settings, as_json=given.json)
     done = install(given.client, entry, settings, replace=given.replace, create=given.create)
     if given.json:
-        put_json(asdict(done) | {"file": str(done.file), "backup": _path(done.backup)})
+        print_json(asdict(done) | {"file": str(done.file), "backup": _path_text(done.backup)})
     else:
         _tell(done, entry)
-    return DONE
+    return EXIT_OK
 
 
-def _env(given: Namespace) -> dict[str, str]:
+def _make_env(given: Namespace) -> dict[str, str]:
     """The settings that were said, as variables; paths in full.
 
     Raises:
@@ -136,14 +138,14 @@ def _print(client: str | None, entry: ServerEntry) -> int:
         server |= {"env": dict(entry.env)} if entry.env else {}
         text = json.dumps({"mcpServers": {entry.name: server}}, indent=2) + "\n"
     sys.stdout.write(text)
-    return DONE
+    return EXIT_OK
 
 
 def _list(settings: Settings, *, as_json: bool) -> int:
     here = find_clients(settings)
     if as_json:
-        put_json({"clients": [asdict(one) | {"file": str(one.file)} for one in here]})
-        return DONE
+        print_json({"clients": [asdict(one) | {"file": str(one.file)} for one in here]})
+        return EXIT_OK
     rows = [
         (
             one.client,
@@ -161,7 +163,7 @@ def _list(settings: Settings, *, as_json: bool) -> int:
     print_line(
         "\nkartra-mcp install CLIENT puts it in; any other client: kartra-mcp install --print"
     )
-    return DONE
+    return EXIT_OK
 
 
 def _tell(done: Installed, entry: ServerEntry) -> None:
@@ -172,13 +174,13 @@ def _tell(done: Installed, entry: ServerEntry) -> None:
     rows += [("setting", f"{name}={value}") for name, value in entry.env.items()]
     rows += [("kept", name) for name in done.kept]
     rows += [("lost", name) for name in done.lost]
-    _lines(rows)
+    _print_rows(rows)
     for notice in done.notices:
         print_line(f"\n{display_value(notice)}")
     print_line(f"\n{done.then} {ASK}")
 
 
-def _lines(rows: Sequence[tuple[str, Any]]) -> None:
+def _print_rows(rows: Sequence[tuple[str, Any]]) -> None:
     """Names and values that a person copies: not wrapped, however long."""
     for name, value in rows:
         print_line(f"  {name:<8} {display_value(value)}")
@@ -188,16 +190,16 @@ def _uninstall(given: Namespace) -> int:
     name = given.name or (REHEARSAL if given.SANDBOX else REAL)
     gone = uninstall(given.client, name, read_settings())
     if given.json:
-        put_json(asdict(gone) | {"file": str(gone.file), "backup": _path(gone.backup)})
-        return DONE
+        print_json(asdict(gone) | {"file": str(gone.file), "backup": _path_text(gone.backup)})
+        return EXIT_OK
     if not gone.removed:
         print_line(f"{display_value(name)} was not there; nothing was changed.")
-        _lines([("file", gone.file)])
-        return DONE
+        _print_rows([("file", gone.file)])
+        return EXIT_OK
     print_line(f"{display_value(name)} is taken out of {gone.title}.")
-    _lines([("file", gone.file), ("before", gone.backup)])
-    return DONE
+    _print_rows([("file", gone.file), ("before", gone.backup)])
+    return EXIT_OK
 
 
-def _path(path: Path | None) -> str | None:
+def _path_text(path: Path | None) -> str | None:
     return None if path is None else str(path)

@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kartra_mcp.cli.arguments import Parser
-from kartra_mcp.cli.export import put, save
-from kartra_mcp.cli.runner import DONE, FOUND, Place, add_place, day, put_json, run, whole
+from kartra_mcp.cli.export import save, write_export
+from kartra_mcp.cli.runner import (
+    EXIT_FAILED,
+    EXIT_OK,
+    LedgerContext,
+    add_ledger_arguments,
+    positive_int,
+    print_json,
+    run,
+    timestamp,
+)
 from kartra_mcp.core.display import display_value, format_local_time
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.terminal import (
@@ -32,11 +41,11 @@ HASH = 16
 
 def ledger(words: Sequence[str]) -> int:
     """0: shown, written, sound or begun anew. 1: refused, or something is broken."""
-    given = _parser().parse_args(words)
+    given = _make_parser().parse_args(words)
     return run(given, given.command)
 
 
-def _parser() -> ArgumentParser:
+def _make_parser() -> ArgumentParser:
     parser = Parser(
         prog="kartra-mcp ledger",
         description="Every write through kartra-mcp, and how it ended.",
@@ -51,7 +60,7 @@ def _parser() -> ArgumentParser:
     export.add_argument("--output", type=Path, metavar="FILE", help="instead of the terminal")
     export.add_argument("--force", action="store_true", help="replace FILE if it is there")
     verify = _add(commands, "verify", _verify, "follow every line of it")
-    new = _add(commands, NEW, _new, "set a damaged one aside and begin anew")
+    new = _add(commands, NEW, _replace_ledger, "set a damaged one aside and begin anew")
     new.add_argument("--yes", action="store_true", help="do not ask")
     for readable in (show, verify):
         _add_json(readable)
@@ -60,12 +69,12 @@ def _parser() -> ArgumentParser:
 
 def _add_list(commands: Any) -> None:
     parser = _add(commands, "list", _list, "the newest writes")
-    parser.add_argument("--count", type=whole, default=COUNT, metavar="N")
+    parser.add_argument("--count", type=positive_int, default=COUNT, metavar="N")
     parser.add_argument("--state", choices=get_args(State))
     parser.add_argument("--tool")
     parser.add_argument("--lead", metavar="EMAIL")
     parser.add_argument("--target", metavar="ID")
-    parser.add_argument("--since", type=day, metavar="2026-11-01")
+    parser.add_argument("--since", type=timestamp, metavar="2026-11-01")
     _add_json(parser)
 
 
@@ -74,7 +83,7 @@ def _add(commands: Any, name: str, command: Any, about: str) -> ArgumentParser:
         name, help=about, description=about, allow_abbrev=False
     )
     parser.set_defaults(command=command)
-    add_place(parser)
+    add_ledger_arguments(parser)
     return parser
 
 
@@ -82,54 +91,54 @@ def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for a program")
 
 
-def _is_missing(place: Place) -> bool:
+def _is_missing(place: LedgerContext) -> bool:
     """Return true where no ledger was ever begun: reading it must not make its files."""
     return not any(place.folder.glob("ledger.*"))
 
 
-def _list(given: Namespace, place: Place) -> int:
+def _list(given: Namespace, place: LedgerContext) -> int:
     if _is_missing(place):
         if given.json:
-            put_json({"lines": []})
+            print_json({"lines": []})
         else:
             print_line(f"The ledger of {place.folder} has no entries yet.")
-        return DONE
+        return EXIT_OK
     place.ledger.mark_orphans_unknown()
     lead = place.ledger.lead_hash(given.lead) if given.lead else None
     filters = Filters(given.tool, given.since, lead, given.target, given.state)
     found = place.ledger.list_recent(given.count, filters)
     if given.json:
-        put_json({"lines": found})
+        print_json({"lines": found})
     elif not found:
         print_line(_nothing(filters, place))
     else:
-        print_table(("When", "What", "Amount", "Outcome", "Consent"), map(_row, found))
-        _legend(found)
-    return DONE
+        print_table(("When", "What", "Amount", "Outcome", "Consent"), map(_format_row, found))
+        _print_legend(found)
+    return EXIT_OK
 
 
-def _nothing(filters: Filters, place: Place) -> str:
+def _nothing(filters: Filters, place: LedgerContext) -> str:
     if filters == Filters() or not place.ledger.list_recent(1):
         return f"The ledger of {place.folder} has no entries yet."
     return f"No such write in the ledger of {place.folder}."
 
 
-def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _format_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     about = (
-        f"{display_value(entry['operation'])} {_target(entry)}".rstrip(" -"),
+        f"{display_value(entry['operation'])} {_format_target(entry)}".rstrip(" -"),
         f"{entry['intent']}",
         f"undo: {display_value(entry['undo'])}",
     )
     return (
         format_local_time(entry["at"]),
         "\n".join(about),
-        _amount(entry),
+        _format_amount(entry),
         display_value(entry["state"]),
         display_value(entry["consent"]),
     )
 
 
-def _legend(found: Sequence[Mapping[str, Any]]) -> None:
+def _print_legend(found: Sequence[Mapping[str, Any]]) -> None:
     print_line("")
     named = sorted({str(entry["consent"]) for entry in found})
     print_fields((name, CONSENT_MEANINGS.get(name, "-")) for name in named)
@@ -139,16 +148,16 @@ def _legend(found: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _amount(entry: Mapping[str, Any]) -> str:
+def _format_amount(entry: Mapping[str, Any]) -> str:
     """What moves, as far as it was known; Kartra does not name the currency."""
     return display_value(entry["known_amount"] or entry["amount"] or entry["remainder"])
 
 
-def _target(entry: Mapping[str, Any]) -> str:
+def _format_target(entry: Mapping[str, Any]) -> str:
     return display_value(f"{entry['target_kind']} {entry['target'] or ''}")
 
 
-def _show(given: Namespace, place: Place) -> int:
+def _show(given: Namespace, place: LedgerContext) -> int:
     place.ledger.mark_orphans_unknown()
     found = place.ledger.get(given.intent)
     if found is None:
@@ -158,13 +167,13 @@ def _show(given: Namespace, place: Place) -> int:
             "Run `kartra-mcp ledger list` for those that are.",
         )
     if given.json:
-        put_json(found)
-        return DONE
-    _tell(found)
-    return DONE
+        print_json(found)
+        return EXIT_OK
+    _print_report(found)
+    return EXIT_OK
 
 
-def _tell(entry: Mapping[str, Any]) -> None:
+def _print_report(entry: Mapping[str, Any]) -> None:
     consent = str(entry["consent"])
     print_fields(
         (
@@ -175,7 +184,7 @@ def _tell(entry: Mapping[str, Any]) -> None:
             ("still held", entry["held"]),
             ("tool", entry["tool"]),
             ("operation", f"{entry['operation']}, {entry['risk']}"),
-            ("target", _target(entry)),
+            ("target", _format_target(entry)),
             ("amount given", entry["amount"]),
             ("amount moved", entry["known_amount"]),
             ("remainder before", entry["remainder"]),
@@ -202,49 +211,49 @@ def _tell(entry: Mapping[str, Any]) -> None:
     print_table(("Line", "When", "Kind", "Hash"), lines)
 
 
-def _export(given: Namespace, place: Place) -> int:
+def _export(given: Namespace, place: LedgerContext) -> int:
     place.ledger.mark_orphans_unknown()
     found = place.ledger.export()
     text = render_entries(found, given.format)
     if given.output is None:
-        put(text)
-        return DONE
+        write_export(text)
+        return EXIT_OK
     save(given.output, text, away_from=place.folder, force=given.force)
     print_line(f"{len(found)} writes are in {given.output}, for this user only.")
-    return DONE
+    return EXIT_OK
 
 
-def _verify(given: Namespace, place: Place) -> int:
+def _verify(given: Namespace, place: LedgerContext) -> int:
     report = place.ledger.verify()
     if given.json:
-        put_json(asdict(report))
+        print_json(asdict(report))
     elif report.ok:
         print_line(
             f"The ledger of {place.folder} holds: {report.count} lines, each follows the last."
         )
     else:
-        print_line(_broken(report))
+        print_line(_describe_damage(report))
         print_line("Irreversible calls are refused. Keep the file; then `kartra-mcp ledger new`.")
-    return DONE if report.ok else FOUND
+    return EXIT_OK if report.ok else EXIT_FAILED
 
 
-def _broken(report: VerificationReport) -> str:
+def _describe_damage(report: VerificationReport) -> str:
     where = f" at line {report.broken}" if report.broken is not None else ""
     return f"The ledger is broken{where}: {display_value(report.why)}."
 
 
-def _new(given: Namespace, place: Place) -> int:
+def _replace_ledger(given: Namespace, place: LedgerContext) -> int:
     report = place.ledger.verify()
     if not report.ok:
-        print_line(_broken(report))
+        print_line(_describe_damage(report))
         print_line(_WHAT_NEW_DOES)
-        if not given.yes and not _agreed():
+        if not given.yes and not _confirm():
             print_line("Nothing was changed.")
-            return FOUND
+            return EXIT_FAILED
     made = place.ledger.replace_damaged()  # refuses where it is sound
     kept = f"The old one is kept as {made.old_file}" if made.old_file else "There was no old file"
     print_line(f"A new ledger has begun. {kept}.")
-    return DONE
+    return EXIT_OK
 
 
 _WHAT_NEW_DOES = """\
@@ -253,7 +262,7 @@ does not know what the old one knew: earlier refunds, unknown outcomes, caps, ap
 and the PIN. Look in Kartra for what was under way before you let anything be refunded again."""
 
 
-def _agreed() -> bool:
+def _confirm() -> bool:
     if not is_interactive():
         raise not_interactive_error("Without --yes this is agreed to")
     return prompt(f"Type the word {NEW} to go on: ") == NEW

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kartra_mcp.server import stdio
 
-DONE, FOUND, USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 OF_A_PERSON = ("approve", "doctor", "install", "ledger", "page", "setup", "tools", "uninstall")
 COMMANDS = ("serve", "demo", "sandbox", *OF_A_PERSON)
 
@@ -43,7 +43,7 @@ Settings of `serve` are flags of the same name as the KARTRA_MCP_… variables:
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script. Exit codes: 0 done, 1 something was refused, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if serves(words):
+    if is_serve(words):
         # Imports, and a large answer, are many objects and none of them a circle: collect less.
         gc.set_threshold(100_000, 20, 100)
         # The first thing that happens: from here on nothing else can write to the client.
@@ -57,20 +57,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def until_unread(words: Sequence[str]) -> int:
     """Run a command; where the reader of its output has gone (`| head`), end silently with 1."""
     try:
-        ended = command(words)
+        ended = run_command(words)
         sys.stdout.flush()
     except SystemExit as end:
-        ended = end.code if isinstance(end.code, int) else DONE
+        ended = end.code if isinstance(end.code, int) else EXIT_OK
         with suppress(BrokenPipeError):
             sys.stdout.flush()
             return ended
     except BrokenPipeError:
-        ended = FOUND
+        ended = EXIT_FAILED
     else:
         return ended
     # Python writes what is left at its end: nobody reads it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FOUND
+    return EXIT_FAILED
 
 
 def wrong_words(words: Sequence[str], prog: str = "kartra-mcp") -> int:
@@ -82,10 +82,10 @@ def wrong_words(words: Sequence[str], prog: str = "kartra-mcp") -> int:
     flags = [flag for s in OPTIONS for flag in (s.flag, s.negation)[: 1 + s.is_switch]]
     names = ("--help", "--version", *flags) if word.startswith("--") else COMMANDS
     sys.stderr.write(not_understood(prog, " ".join(words), nearest(word, names)))
-    return USAGE
+    return EXIT_USAGE
 
 
-def serves(words: Sequence[str]) -> bool:
+def is_serve(words: Sequence[str]) -> bool:
     """Whether these words start the server: none, `serve`, or its flags alone."""
     asks = any(word in ("--help", "-h", "--version") for word in words)
     return not asks and (not words or words[0] == "serve" or words[0].startswith("--"))
@@ -110,27 +110,27 @@ def serve(claimed: stdio.StdioTransport, words: Sequence[str]) -> int:
     server = made.mcp
     ends = {"on_stop": made.membrane.cancel_all, "on_end": made.close}
     anyio.run(partial(stdio.serve, claimed, server.server, server.make_options(), **ends))
-    return DONE
+    return EXIT_OK
 
 
-def command(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     match list(words):
         case ["--version"]:
             from kartra_mcp import __version__
 
             print(f"kartra-mcp {__version__}")
-            return DONE
+            return EXIT_OK
         case ["demo"]:
-            from kartra_mcp.cli.demo import demo
+            from kartra_mcp.cli.demo import run_demo
 
-            return demo()
+            return run_demo()
         case ["sandbox", "reset", *flags]:
-            return sandbox_reset(flags)
+            return reset_sandbox(flags)
         case [name, *rest] if name in OF_A_PERSON:
             return of_a_person(name, rest)
         case ["--help" | "-h" | "help", *_] | ["serve", *_]:
-            print(help_text())
-            return DONE
+            print(make_help())
+            return EXIT_OK
         case _:
             return wrong_words(words)
 
@@ -176,7 +176,7 @@ def decided_or_read(name: str, words: Sequence[str]) -> int:
     return ledger(words)
 
 
-def sandbox_reset(words: Sequence[str]) -> int:
+def reset_sandbox(words: Sequence[str]) -> int:
     """Make the embedded account new."""
     from kartra_mcp.options import parse_flags
     from kartra_mcp.sandbox.cli import main as sandbox
@@ -192,14 +192,14 @@ def sandbox_reset(words: Sequence[str]) -> int:
     except OSError as problem:
         print(f"kartra-mcp: {file.parent} cannot be written ({problem.strerror}).", file=sys.stderr)
         print("Nothing was done. Name another folder with --state-dir.", file=sys.stderr)
-        return FOUND
+        return EXIT_FAILED
     with redirect_stdout(io.StringIO()) as said:
         ended = sandbox([f"--account={file}", "reset"])
-    print(f"The sandbox account is new: {file}" if ended == DONE else said.getvalue())
+    print(f"The sandbox account is new: {file}" if ended == EXIT_OK else said.getvalue())
     return ended
 
 
-def help_text() -> str:
+def make_help() -> str:
     from kartra_mcp.settings import OPTIONS
 
     width = max(len(setting.flag) for setting in OPTIONS)

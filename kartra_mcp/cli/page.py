@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import PageLock
 from kartra_mcp.cli.arguments import nearest, not_understood
-from kartra_mcp.cli.runner import DONE, FOUND, tell
+from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_refusal
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.terminal import print_error, print_line
 from kartra_mcp.options import OPTIONS, parse_flags
@@ -21,7 +21,7 @@ from kartra_mcp.processes.detached import stop_detached
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings, read_settings
 
-USAGE = 2
+EXIT_USAGE = 2
 ABOUT = """\
 usage: kartra-mcp page [--no-browser] [--json] [--sandbox] [--state-dir DIR] [--SETTING VALUE …]
 
@@ -35,7 +35,7 @@ anybody who looks and without anything that waits. It takes the settings of `ser
 
 Exit code: 0 served, or one serves; 1 it could not; 2 wrong usage.
 """
-PATIENCE, POLL = 20.0, 0.05
+WAIT_TIMEOUT, POLL_INTERVAL = 20.0, 0.05
 """Seconds for another page that is just beginning or ending: more than a server waits for one."""
 
 
@@ -48,16 +48,16 @@ class _Given:
     ends: bool
     idle: float | None
 
-    def serving(self, link: str) -> None:
-        self._tell(link, f"Serving {link}\nIt lets one browser in, once. Ctrl-C ends the page.")
+    def on_serving(self, link: str) -> None:
+        self._print(link, f"Serving {link}\nIt lets one browser in, once. Ctrl-C ends the page.")
         # Aside: a browser that runs in the terminal would wait for the page that waits for it.
         threading.Thread(target=self._open, args=(link,), daemon=True).start()
 
-    def runs_already(self, link: str) -> None:
-        self._tell(link, f"Already running: {link}\nIt lets one browser in, once.")
+    def on_already_running(self, link: str) -> None:
+        self._print(link, f"Already running: {link}\nIt lets one browser in, once.")
         self._open(link)
 
-    def _tell(self, link: str, words: str) -> None:
+    def _print(self, link: str, words: str) -> None:
         """The address, at once: it may go to a pipe, and what serves ends much later."""
         if self.as_json:
             sys.stdout.write(json.dumps({"address": link}) + "\n")
@@ -74,31 +74,31 @@ def page(words: Sequence[str]) -> int:
     """0: served to its end, or another one serves. 1: refused. 2: wrong usage."""
     if {"--help", "-h"} & set(words):
         sys.stdout.write(ABOUT)
-        return DONE
+        return EXIT_OK
     given, flags, left = _read(words)
     if left or given is None:
         wrong = left or words
         known = [name for setting in OPTIONS for name in (setting.flag, setting.negation)]
         near = nearest(wrong[0], ["--no-browser", "--json", "--end", "--help", *known])
         print_error(not_understood("kartra-mcp page", " ".join(wrong), near).rstrip())
-        return USAGE
+        return EXIT_USAGE
     try:
         settings = read_settings(flags)
         for problem in settings.errors:
             print_error(f"{problem}.")
         return _run(given, settings)
     except KartraMCPError as problem:
-        tell(problem, as_json=given.as_json)
+        print_refusal(problem, as_json=given.as_json)
     except KeyboardInterrupt:  # before it served
         print_error("\nStopped.")
-    return FOUND
+    return EXIT_FAILED
 
 
 def _run(given: _Given, settings: Settings) -> int:
     try:
-        return _end(settings) if given.ends else _page(given, settings)
+        return _end(settings) if given.ends else _open_or_serve(given, settings)
     except TimeoutError:
-        raise _locked(settings) from None
+        raise _lock_error(settings) from None
 
 
 def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str]]:
@@ -106,7 +106,7 @@ def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str
     idle = None
     if "--idle" in rest:  # of our own tests: nobody waits an hour
         place = rest.index("--idle")
-        idle = _seconds(rest[place + 1] if rest[place + 1 :] else "")
+        idle = _parse_seconds(rest[place + 1] if rest[place + 1 :] else "")
         if idle is None:
             return None, {}, []
         del rest[place : place + 2]
@@ -115,7 +115,7 @@ def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str
     return _Given(browser, "--json" in words, "--end" in words, idle), flags, left
 
 
-def _seconds(text: str) -> float | None:
+def _parse_seconds(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
@@ -128,14 +128,14 @@ def _end(settings: Settings) -> int:
     serving = page_discovery.find_page(settings.state_dir)
     if serving is None:
         print_line(f"No page serves {settings.state_dir}.")
-        return DONE
+        return EXIT_OK
     stop_detached(serving.pid)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + WAIT_TIMEOUT
     while time.monotonic() < until:
         if page_discovery.find_page(settings.state_dir) is None:
             print_line(f"The page of {settings.state_dir} has ended.")
-            return DONE
-        time.sleep(POLL)
+            return EXIT_OK
+        time.sleep(POLL_INTERVAL)
     raise RefusedError(
         "internal_error",
         f"The page of {settings.state_dir} (process {serving.pid}) does not end.",
@@ -143,18 +143,18 @@ def _end(settings: Settings) -> int:
     )
 
 
-def _page(given: _Given, settings: Settings) -> int:
+def _open_or_serve(given: _Given, settings: Settings) -> int:
     """Open the page that serves, or serve; one that just begins or ends is waited for."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + WAIT_TIMEOUT
     while time.monotonic() < until:
         serving = page_discovery.find_page(settings.state_dir)
         if serving is not None:
-            given.runs_already(serving.make_login_url(time.time()))
-            return DONE
-        held = _claimed(settings)
+            given.on_already_running(serving.make_login_url(time.time()))
+            return EXIT_OK
+        held = _claim(settings)
         if held is not None:
             return _serve(given, settings, held)
-        time.sleep(POLL)
+        time.sleep(POLL_INTERVAL)
     raise RefusedError(
         "internal_error",
         "Another page holds the state folder, and does not say where it is.",
@@ -162,24 +162,24 @@ def _page(given: _Given, settings: Settings) -> int:
     )
 
 
-def _claimed(settings: Settings) -> PageLock | None:
+def _claim(settings: Settings) -> PageLock | None:
     try:
         return page_discovery.claim_page(settings.state_dir)
     except TimeoutError:
         raise
     except OSError as problem:
-        raise _unwritable(settings, problem.strerror or "unknown") from problem
+        raise _unwritable_error(settings, problem.strerror or "unknown") from problem
 
 
 def _serve(given: _Given, settings: Settings, held: PageLock) -> int:
     from kartra_mcp.web.server import IDLE, serve
 
-    if not serve(settings, held, given.serving, given.idle or IDLE):
-        raise _unwritable(settings, "its file cannot be made")
-    return DONE
+    if not serve(settings, held, given.on_serving, given.idle or IDLE):
+        raise _unwritable_error(settings, "its file cannot be made")
+    return EXIT_OK
 
 
-def _locked(settings: Settings) -> RefusedError:
+def _lock_error(settings: Settings) -> RefusedError:
     return RefusedError(
         "internal_error",
         f"Another process has held page.turn in {settings.state_dir} for too long. "
@@ -188,7 +188,7 @@ def _locked(settings: Settings) -> RefusedError:
     )
 
 
-def _unwritable(settings: Settings, why: str) -> RefusedError:
+def _unwritable_error(settings: Settings, why: str) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
         f"The state folder {settings.state_dir} cannot be used ({why}).",

@@ -20,9 +20,9 @@ def set_pin(pins: Pins) -> None:
         ask_pin(pins, "The PIN as it is now: ")
     chosen = prompt_secret(f"The new PIN, at least {MIN_LENGTH} characters: ")
     if len(chosen) < MIN_LENGTH:
-        raise _unfit(f"It is shorter than {MIN_LENGTH} characters")
+        raise _unfit_pin_error(f"It is shorter than {MIN_LENGTH} characters")
     if prompt_secret("The new PIN again: ") != chosen:
-        raise _unfit("The two are not the same")
+        raise _unfit_pin_error("The two are not the same")
     pins.set(chosen, get_os_user())
     print_line("The PIN is set. Whoever knows it can approve.")
 
@@ -36,7 +36,7 @@ def ask_pin(pins: Pins, question: str = "PIN: ") -> None:
     require_pin(pins, prompt_secret(question))
 
 
-def _unfit(why: str) -> RefusedError:
+def _unfit_pin_error(why: str) -> RefusedError:
     return RefusedError(
         "invalid_arguments", f"{why}.", "Nothing was changed. Run the command again."
     )

@@ -18,12 +18,12 @@ from kartra_mcp.core.terminal import print_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
 
-DONE, FOUND = 0, 1
+EXIT_OK, EXIT_FAILED = 0, 1
 _DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LedgerContext:
     """The ledger that a command is about, its folder, and the flags that name it again."""
 
     ledger: Ledger
@@ -31,10 +31,10 @@ class Place:
     flags: str
 
 
-Command = Callable[[Namespace, Place], int]
+Command = Callable[[Namespace, LedgerContext], int]
 
 
-def add_place(parser: ArgumentParser) -> None:
+def add_ledger_arguments(parser: ArgumentParser) -> None:
     """The flags that say whose ledger: the same as those of `serve`."""
     parser.add_argument(
         "--sandbox", action=BooleanOptionalAction, help="that of the embedded account"
@@ -51,29 +51,29 @@ def run(given: Namespace, command: Command) -> int:
     said = [*(["--sandbox"] if given.sandbox else [])]
     said += [f"--state-dir {given.state_dir}"] if given.state_dir else []
     with closing(Ledger(settings.state_dir)) as ledger:
-        place = Place(ledger, settings.state_dir, "".join(f" {flag}" for flag in said))
+        place = LedgerContext(ledger, settings.state_dir, "".join(f" {flag}" for flag in said))
         try:
             return command(given, place)
         except KartraMCPError as problem:
-            tell(problem, as_json=getattr(given, "json", False))
+            print_refusal(problem, as_json=getattr(given, "json", False))
         except (KeyboardInterrupt, EOFError):
             print_error("\nStopped.")
-    return FOUND
+    return EXIT_FAILED
 
 
-def put_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """ASCII, so that no text of strangers reaches the terminal as more than letters."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def whole(text: str) -> int:
+def positive_int(text: str) -> int:
     """For argparse: a whole number from 1."""
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
-def day(text: str) -> float:
+def timestamp(text: str) -> float:
     """For argparse: a day or a moment, in local time where no zone is said."""
     try:
         return datetime.fromisoformat(text).timestamp()
@@ -81,13 +81,13 @@ def day(text: str) -> float:
         raise ArgumentTypeError(f"{text!r} is not a day such as 2026-11-01") from None
 
 
-def tell(problem: KartraMCPError, *, as_json: bool) -> None:
+def print_refusal(problem: KartraMCPError, *, as_json: bool) -> None:
     if as_json:
-        put_json({"error": problem.as_dict()})
+        print_json({"error": problem.as_dict()})
     else:
-        print_error(f"kartra-mcp: {_line(problem.message)}\n{_line(problem.remedy)}")
+        print_error(f"kartra-mcp: {_print_whole(problem.message)}\n{_print_whole(problem.remedy)}")
 
 
-def _line(text: str) -> str:
+def _print_whole(text: str) -> str:
     """Whole, however long; ids and paths in it are strangers' and may not move the cursor."""
     return display_value(text, len(text)) if text else ""

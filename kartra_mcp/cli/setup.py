@@ -10,7 +10,7 @@ from typing import Any
 
 from kartra_mcp.cli.arguments import Parser
 from kartra_mcp.cli.pin import set_pin
-from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell, whole
+from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, positive_int, print_json, print_refusal
 from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
@@ -21,29 +21,29 @@ from kartra_mcp.onboarding.setup.report import READY_WITHIN, SetupOptions, Setup
 from kartra_mcp.onboarding.setup.wizard import run_setup, validate_options
 from kartra_mcp.settings import OPTIONS, Option, explicit_settings
 
-USAGE = 2
-AGAIN = "Run `kartra-mcp setup` again to go on."
-STOPPED = f"\nStopped. Nothing was left half done. {AGAIN}"
+EXIT_USAGE = 2
+RERUN_HINT = "Run `kartra-mcp setup` again to go on."
+STOPPED = f"\nStopped. Nothing was left half done. {RERUN_HINT}"
 NEXT = "Restart the client, then ask it: kartra_status"
 
 
 def setup_command(words: Sequence[str]) -> int:
     """0: done. 1: stopped, or something is missing; run again, it goes on. 2: wrong usage."""
-    parsed = _parser().parse_args(words)
-    given = _given(parsed)
+    parsed = _make_parser().parse_args(words)
+    given = _make_options(parsed)
     try:
         validate_options(given)
     except RefusedError as problem:
-        tell(problem, as_json=parsed.json)
-        return USAGE
+        print_refusal(problem, as_json=parsed.json)
+        return EXIT_USAGE
     story = run_setup(given, Prompter(is_interactive(), parsed.yes, parsed.json), set_pin)
     # A terminal that was closed takes no words any more.
     with suppress(OSError):
-        _end(story, as_json=parsed.json)
-    return DONE if story.whole else FOUND
+        _print_end(story, as_json=parsed.json)
+    return EXIT_OK if story.whole else EXIT_FAILED
 
 
-def _parser() -> ArgumentParser:
+def _make_parser() -> ArgumentParser:
     parser = Parser(
         prog="kartra-mcp setup",
         description="From nothing to a client that serves Kartra. Safe to run again.",
@@ -63,17 +63,17 @@ def _parser() -> ArgumentParser:
     add("--headless", action=BooleanOptionalAction, help="log in with a code, not a browser")
     add("--code", default="", help="the code of a login that was begun")
     add("--no-browser", dest="browser", action="store_false", help="only print addresses")
-    add("--wait", type=whole, default=READY_WITHIN, metavar="SECONDS", help="for READY")
+    add("--wait", type=positive_int, default=READY_WITHIN, metavar="SECONDS", help="for READY")
     for setting in OPTIONS:
-        add(setting.flag, dest=setting.name, help=setting.help, **_kind(setting))
+        add(setting.flag, dest=setting.name, help=setting.help, **_parser_options(setting))
     return parser
 
 
-def _kind(setting: Option) -> dict[str, Any]:
+def _parser_options(setting: Option) -> dict[str, Any]:
     return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
-def _given(parsed: Namespace) -> SetupOptions:
+def _make_options(parsed: Namespace) -> SetupOptions:
     flags: dict[str, Any] = {s.name: getattr(parsed, s.name) for s in OPTIONS}
     words = {n: str(v) for n, v in flags.items() if v is not None}
     switched = {n: "on" if v else "off" for n, v in flags.items() if isinstance(v, bool)}
@@ -92,30 +92,30 @@ def _given(parsed: Namespace) -> SetupOptions:
     )
 
 
-def _end(story: SetupReport, *, as_json: bool) -> None:
+def _print_end(story: SetupReport, *, as_json: bool) -> None:
     if story.stopped:
         print_error(STOPPED)
     elif story.problem and not as_json:
-        _problem(story)
+        _print_problem(story)
     if as_json:
-        put_json(story.as_dict())
+        print_json(story.as_dict())
     elif not story.stopped and not story.problem:
-        _summary(story)
+        _print_summary(story)
 
 
-def _problem(story: SetupReport) -> None:
+def _print_problem(story: SetupReport) -> None:
     problem = story.problem
     assert problem is not None  # noqa: S101  asked before
-    tell(problem, as_json=False)
+    print_refusal(problem, as_json=False)
     told = problem.detail if is_object(problem.detail) else {}
     for name, value in told.items():
         for line in value if is_array(value) else [value]:
             print_error(f"  {name}: {display_value(line)}")
     if "`kartra-mcp setup" not in problem.remedy:
-        print_error(AGAIN)
+        print_error(RERUN_HINT)
 
 
-def _summary(story: SetupReport) -> None:
+def _print_summary(story: SetupReport) -> None:
     print_line("\nDone:" if story.whole else "\nDone, as far as it went:", "bold")
     for text in story.done:
         print_line(f"  ✓ {text}")

@@ -13,7 +13,7 @@ from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.overview import ToolRow, tool_rows
 from kartra_mcp.cli.arguments import Parser, add_settings, flags_in
-from kartra_mcp.cli.runner import DONE, FOUND, put_json, tell
+from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_json, print_refusal
 from kartra_mcp.core.display import format_local_time
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.terminal import print_error, print_line, print_table
@@ -36,21 +36,21 @@ def tools(words: Sequence[str]) -> int:
     settings = read_settings(flags_in(given))
     try:
         made = build_app(settings)
-        served = anyio.run(partial(_listed, made))
+        served = anyio.run(partial(_get_snapshot, made))
     except KartraMCPError as problem:
-        tell(problem, as_json=as_json)
-        return FOUND
+        print_refusal(problem, as_json=as_json)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print_error("\nStopped.")
-        return FOUND
+        return EXIT_FAILED
     listed = {tool["name"] for tool in made.tools.exposure.list_definitions(served.catalogue)}
     entries = served.catalogue.entries.values()
     found = tool_rows(BUILTIN_TOOLS.values(), entries, made.tools.rules, listed)
-    _put(found, served, settings) if as_json else _show(found, served, settings)
-    return DONE
+    _print_json(found, served, settings) if as_json else _show(found, served, settings)
+    return EXIT_OK
 
 
-async def _listed(made: App) -> AccountSnapshot:
+async def _get_snapshot(made: App) -> AccountSnapshot:
     """The list that was kept, at once; without one, what Membrane says.
 
     Raises:
@@ -70,8 +70,8 @@ async def _listed(made: App) -> AccountSnapshot:
         await made.close()
 
 
-def _put(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:
-    put_json(
+def _print_json(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:
+    print_json(
         {
             "account": "SANDBOX" if settings.sandbox else "real",
             "connection": served.connection.id if served.connection else None,
@@ -83,12 +83,13 @@ def _put(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) 
 
 def _show(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:
     shown = [row for row in found if not row.hidden]
-    print_table(("Tool", "Risk", "Gate", "A call needs"), map(_cells, shown))
+    print_table(("Tool", "Risk", "Gate", "A call needs"), map(_format_cells, shown))
     hidden = [row for row in found if row.hidden]
     if hidden:
         print_line("\nNot listed:")
         print_table(
-            ("Tool", "Risk", "Because"), [(r.tool, _lines(r, "risk"), r.hidden) for r in hidden]
+            ("Tool", "Risk", "Because"),
+            [(r.tool, _join_lines(r, "risk"), r.hidden) for r in hidden],
         )
     account = "the sandbox" if settings.sandbox else "the account"
     at = format_local_time(served.fetched_at)
@@ -97,10 +98,10 @@ def _show(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings)
         print_line(f"{problem}.")
 
 
-def _cells(row: ToolRow) -> tuple[str, ...]:
-    return row.tool, _lines(row, "risk"), _lines(row, "gate"), _lines(row, "needs")
+def _format_cells(row: ToolRow) -> tuple[str, ...]:
+    return row.tool, _join_lines(row, "risk"), _join_lines(row, "gate"), _join_lines(row, "needs")
 
 
-def _lines(row: ToolRow, name: str) -> str:
+def _join_lines(row: ToolRow, name: str) -> str:
     """One line for each risk that a call can have."""
     return "\n".join(getattr(need, name) for need in row.calls)

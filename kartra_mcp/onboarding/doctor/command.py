@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kartra_mcp.onboarding.doctor.launch_settings import LaunchConfig
     from kartra_mcp.settings import Settings
 
-DONE, FOUND, USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 ABOUT = """\
 usage: kartra-mcp doctor [--json] [--SETTING VALUE …]
 
@@ -61,7 +61,7 @@ def doctor(words: Sequence[str]) -> int:
     """0: healthy, warnings aside. 1: something was found, or it was stopped. 2: wrong usage."""
     if {"--help", "-h"} & set(words):
         sys.stdout.write(ABOUT)
-        return DONE
+        return EXIT_OK
     here = check_python()
     if here.state == "failed":
         return _report_only(here, as_json="--json" in words)
@@ -74,16 +74,16 @@ def doctor(words: Sequence[str]) -> int:
             f"kartra-mcp doctor: not understood: {' '.join(left)}. "
             "Nothing was done. Help: `kartra-mcp doctor --help`\n"
         )
-        return USAGE
+        return EXIT_USAGE
     report = Report("--json" in words)
     report.tell(here)
     try:
         _examine(flags, read_settings(flags), report)
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
-        return FOUND
+        return EXIT_FAILED
     _print_conclusion(report, read_settings(flags), flags)
-    return DONE if is_healthy(report.found) else FOUND
+    return EXIT_OK if is_healthy(report.found) else EXIT_FAILED
 
 
 def _report_only(here: CheckResult, *, as_json: bool) -> int:
@@ -94,7 +94,7 @@ def _report_only(here: CheckResult, *, as_json: bool) -> int:
         sys.stdout.write(
             f"failed   python        {here.message}\n{INDENT}{here.fix}\n{here.detail}\n"
         )
-    return FOUND
+    return EXIT_FAILED
 
 
 def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:

@@ -21,7 +21,7 @@ from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.login import is_headless
-from kartra_mcp.onboarding.setup.prompts import AGAIN
+from kartra_mcp.onboarding.setup.prompts import RERUN_HINT
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings
@@ -139,7 +139,7 @@ def _begin_connection(setup: SetupContext) -> Connection:
             "no_connection",
             "Membrane has no Kartra connection, and offers this workspace no Kartra connector.",
             "Look for Kartra in Membrane's console, or ask Membrane's support. "
-            f"{AGAIN} when it is there.",
+            f"{RERUN_HINT} when it is there.",
         )
     if not setup.person.confirm("Membrane has no Kartra connection yet. Connect Kartra now?"):
         raise selection.no_connection_error(connector)
@@ -234,7 +234,7 @@ def _find_appeared(setup: SetupContext) -> Connection:
         raise RefusedError(
             "connection_not_ready",
             "Membrane has begun a connection and did not say which.",
-            f"Finish it at the address above. {AGAIN}: it finds the connection.",
+            f"Finish it at the address above. {RERUN_HINT}: it finds the connection.",
         )
     return new[0]
 
@@ -304,6 +304,6 @@ def _not_ready_error(one: Connection) -> RefusedError:
     return RefusedError(
         "connection_not_ready",
         f"The Kartra connection “{_connection_name(one)}” is not READY: {_describe_state(one)}.",
-        f"{AGAIN}: it reconnects the same connection, and makes no other.",
+        f"{RERUN_HINT}: it reconnects the same connection, and makes no other.",
         detail={"connection": selection.connection_summary(one)},
     )

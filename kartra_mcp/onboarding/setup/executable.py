@@ -16,7 +16,7 @@ from kartra_mcp.membrane import executable as program
 from kartra_mcp.membrane.cli_client import parse_version
 from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.onboarding.setup import subprocesses
-from kartra_mcp.onboarding.setup.prompts import AGAIN
+from kartra_mcp.onboarding.setup.prompts import RERUN_HINT
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.settings import Settings
 
@@ -97,7 +97,7 @@ def _look_again(setup: SetupContext, seen: ProgramCheck) -> ProgramCheck:
             "program_missing",
             "Node.js, which runs Membrane's program, was not found. Nothing was installed.",
             "Install Node.js from https://nodejs.org or with your system's package manager. "
-            f"{AGAIN}.",
+            f"{RERUN_HINT}.",
         )
     if not seen.command and not seen.setting:
         return install(setup)
@@ -126,14 +126,14 @@ def install(setup: SetupContext) -> ProgramCheck:
         raise RefusedError(
             "program_missing",
             "npm, which installs Membrane's program, was not found. Nothing was installed.",
-            f"npm comes with Node.js: https://nodejs.org. {AGAIN}.",
+            f"npm comes with Node.js: https://nodejs.org. {RERUN_HINT}.",
         )
     prefix = _npm_prefix(settings, npm)
     if not setup.person.confirm(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
         raise RefusedError(
             "program_missing",
             "Membrane's program is not here, and was not installed.",
-            f"Install it with `{INSTALL}`. {AGAIN}.",
+            f"Install it with `{INSTALL}`. {RERUN_HINT}.",
         )
     with setup.person.show_progress(f"npm installs {PACKAGE}; this may take some minutes …"):
         done = subprocesses.run_npm(settings, npm, ["install", "-g", PACKAGE], NPM)
@@ -173,7 +173,7 @@ def _npm_prefix(settings: Settings, npm: Sequence[str]) -> Path:
         "not_allowed",
         f"npm installs into {display_value(prefix)}, where you may not write. Nothing was "
         "installed.",
-        f"Give npm a folder of your own: `npm config set prefix ~/.npm-global`. {AGAIN}.",
+        f"Give npm a folder of your own: `npm config set prefix ~/.npm-global`. {RERUN_HINT}.",
     )
 
 
@@ -192,7 +192,7 @@ def _npm_error(code: int, printed: bytes) -> RefusedError:
     return RefusedError(
         "program_missing",
         f"npm did not install {PACKAGE}: it ended with exit code {code}.",
-        f"Mend what it says, or try `{INSTALL}` yourself. {AGAIN}.",
+        f"Mend what it says, or try `{INSTALL}` yourself. {RERUN_HINT}.",
         detail={"npm": told},
     )
 

@@ -12,7 +12,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.membrane.connections import find_url
 from kartra_mcp.onboarding.setup import subprocesses
-from kartra_mcp.onboarding.setup.prompts import AGAIN
+from kartra_mcp.onboarding.setup.prompts import RERUN_HINT
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.processes.runner import CompletedProcess
 from kartra_mcp.settings import Settings
@@ -46,7 +46,7 @@ def log_in(setup: SetupContext) -> None:
         raise RefusedError(
             "not_logged_in",
             "Membrane says that nobody is logged in.",
-            f"{AGAIN}, or log in with `membrane login --tenant`.",
+            f"{RERUN_HINT}, or log in with `membrane login --tenant`.",
         )
     setup.record_done("You are logged in to Membrane.")
 
@@ -84,7 +84,7 @@ def _log_in_by_browser(setup: SetupContext) -> None:
         raise RefusedError(
             "not_logged_in",
             f"The login did not go through: membrane ended with exit code {code}.",
-            f"{AGAIN}; on a machine without a browser: `kartra-mcp setup --headless`.",
+            f"{RERUN_HINT}; on a machine without a browser: `kartra-mcp setup --headless`.",
         )
 
 
@@ -144,7 +144,7 @@ def _wrong_code_error(what: str, told: str = "") -> RefusedError:
     return RefusedError(
         "not_logged_in",
         f"{what}; you are not logged in.",
-        f"A code works once and not for long. {AGAIN}: it shows a new address.",
+        f"A code works once and not for long. {RERUN_HINT}: it shows a new address.",
         detail={"membrane": told} if told else None,
     )
 
@@ -177,5 +177,5 @@ def _login_declined_error() -> RefusedError:
     return RefusedError(
         "not_logged_in",
         "You are not logged in to Membrane.",
-        f"{AGAIN}, or log in with `membrane login --tenant`.",
+        f"{RERUN_HINT}, or log in with `membrane login --tenant`.",
     )

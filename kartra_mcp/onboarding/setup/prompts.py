@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.terminal import print_error, print_line, prompt, prompt_secret, spinner
 
-AGAIN = "Run `kartra-mcp setup` again to go on"
+RERUN_HINT = "Run `kartra-mcp setup` again to go on"
 
 
 @dataclass(frozen=True, slots=True)
