@@ -165,7 +165,7 @@ def served(file: Path) -> Generator[str]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield http.address(listening)
+        yield http.format_address(listening)
     finally:
         loop.call_soon_threadsafe(ending.set)
         thread.join()
@@ -174,7 +174,7 @@ def served(file: Path) -> Generator[str]:
 async def _serve(file: Path, listening: socket.socket, ending: asyncio.Event) -> None:
     """Serve until `ending`, and end at once: uvicorn itself would look only ten times a second."""
     with closing(Account(str(file))) as account:
-        server = http.Serving(account, http.address(listening), io.StringIO())
+        server = http.Serving(account, http.format_address(listening), io.StringIO())
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         await ending.wait()
         server.force_exit = True

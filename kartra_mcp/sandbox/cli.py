@@ -67,8 +67,8 @@ def _obey(account: Account, line: Arguments, argv: list[str]) -> int:
         account.reset()
         return _show({"reset": True}, line)
     if name not in _EVERY:
-        raise UsageError(_unknown(line))
-    return _answer(account, line, name)
+        raise UsageError(_describe_unknown(line))
+    return _run_verb(account, line, name)
 
 
 def _name(line: Arguments) -> str:
@@ -76,19 +76,19 @@ def _name(line: Arguments) -> str:
     return pair if pair in _EVERY else "".join(line.words[:1])
 
 
-def _unknown(line: Arguments) -> str:
+def _describe_unknown(line: Arguments) -> str:
     said = " ".join(line.words[:2])
     return f"unknown command {said!r}" if said else "no verb is given"
 
 
-def _answer(account: Account, line: Arguments, name: str) -> int:
+def _run_verb(account: Account, line: Arguments, name: str) -> int:
     """Run the verb in one transaction. An error is a response, so its log entry is kept."""
     ended: ProgramEnd | None = None
     found: object = None
     code = 0
     with account.transaction():
         try:
-            _need_login(account, name)
+            _require_login(account, name)
             found = _EVERY[name](account, line)
         except MembraneError as error:
             found, code = error.envelope(), 1
@@ -96,20 +96,20 @@ def _answer(account: Account, line: Arguments, name: str) -> int:
             ended = end
     if ended:
         raise ended
-    _late(account)
+    _apply_late_fault(account)
     return _show(found, line) if code == 0 else _fail(found, line)
 
 
-def _late(account: Account) -> None:
+def _apply_late_fault(account: Account) -> None:
     """Apply a fault that delays or loses the response after the effect."""
     kind, message = account.after or ("", "")
     if kind == fault_injection.SLOW:
-        time.sleep(fault_injection.seconds(message))
+        time.sleep(fault_injection.parse_delay(message))
     elif kind:
         raise ProgramEnd(kind)
 
 
-def _need_login(account: Account, name: str) -> None:
+def _require_login(account: Account, name: str) -> None:
     if name in verbs.VERBS and account.setting("login") != "yes":
         raise MembraneError("Not logged in", key="not_authenticated")
 
@@ -120,12 +120,12 @@ def _fail(envelope: object, line: Arguments) -> int:
 
 
 def _show(found: object, line: Arguments) -> int:
-    told = json.dumps(found) if line.has("json") else _for_people(found)
+    told = json.dumps(found) if line.has("json") else _format_for_terminal(found)
     print(told, file=line.around.stdout)
     return 0
 
 
-def _for_people(found: object) -> str:
+def _format_for_terminal(found: object) -> str:
     """Format a result as the program prints it to a terminal."""
     if not php_values.is_map(found):
         return str(found)
@@ -134,12 +134,12 @@ def _for_people(found: object) -> str:
     if "loggedIn" in found:
         return "Logged in" if found["loggedIn"] else "Not logged in"
     if "items" in found:
-        return "\n".join(_line(one) for one in found["items"])
+        return "\n".join(_format_line(one) for one in found["items"])
     shown = found.get("body", found.get("output", found))
     return shown if isinstance(shown, str) else json.dumps(shown, indent=2)
 
 
-def _line(one: object) -> str:
+def _format_line(one: object) -> str:
     if not php_values.is_map(one):
         return str(one)
     element = one.get("element", one)

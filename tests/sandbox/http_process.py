@@ -31,7 +31,7 @@ def introduced(process: "subprocess.Popen[str]") -> dict[str, str]:
 
 def put(account: Account, cmd: str, kind: str, message: str = "", *, effect: bool = False) -> None:
     with account.transaction():
-        fault_injection.put(account, cmd, kind, 1, message, effect=effect)
+        fault_injection.set_fault(account, cmd, kind, 1, message, effect=effect)
 
 
 def refunds(account: Account, number: int = 101) -> int:

@@ -190,27 +190,27 @@ def test_a_switch_produces_any_type_once_and_nothing_is_done(account: Account, k
     body = act("refund_transaction", transaction_id=101)
     before = account.digest()
     with account.transaction():
-        fault_injection.put(account, "refund_transaction", kind, 1)
+        fault_injection.set_fault(account, "refund_transaction", kind, 1)
         assert refusals(api.answer(account, body)) == [kind]
         assert account.digest() == before
         assert refusals(api.answer(account, body)) == []
 
 
 def test_a_failed_refund_may_have_moved_the_money_all_the_same(account: Account, ask: Any):
-    fault_injection.put(account, "refund_transaction", "266", 1, effect=True)
+    fault_injection.set_fault(account, "refund_transaction", "266", 1, effect=True)
     assert ask("refund_transaction", transaction_id=101)["type"] == "266"
     assert ask("refund_transaction", transaction_id=101)["type"] == "251"
 
 
 def test_a_switch_counts_down_and_the_star_stands_for_every_command(account: Account, ask: Any):
-    fault_injection.put(account, "*", "262", 2)
+    fault_injection.set_fault(account, "*", "262", 2)
     assert ask("retrieve_account_tags")["type"] == "262"
     assert ask("search_transaction", transaction_id=101)["type"] == "262"
     assert ask("search_transaction", transaction_id=101)["status"] == "Success"
 
 
 def test_the_rate_limit_is_no_envelope(account: Account):
-    fault_injection.put(account, "get_lead", "429", 1)
+    fault_injection.set_fault(account, "get_lead", "429", 1)
     with pytest.raises(TooManyRequestsError):
         api.answer(account, {"get_lead": ADA})
 

@@ -51,13 +51,13 @@ class Done:
     seconds: float
 
 
-def application(account: Account) -> Starlette:
+def make_application(account: Account) -> Starlette:
     """Return the API on an open account."""
     routes: list[Route] = []
     for name, work in ROUTES.items():
         method, _, address = name.partition(" ")
-        routes.append(Route(address, _endpoint(account, name, work), methods=[method]))
-    lost = _endpoint(account, "", _nowhere)
+        routes.append(Route(address, _make_endpoint(account, name, work), methods=[method]))
+    lost = _make_endpoint(account, "", _raise_not_found)
 
     async def unknown(request: Request, _error: Exception) -> Response:
         return await lost(request)
@@ -67,19 +67,23 @@ def application(account: Account) -> Starlette:
     return app
 
 
-def _endpoint(account: Account, name: str, work: Work) -> Callable[[Request], Awaitable[Response]]:
+def _make_endpoint(
+    account: Account, name: str, work: Work
+) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            body = await _body(request)
+            body = await _read_body(request)
         except ClientDisconnect:
             return Response()
         call = _call(account, request, body or b"")
-        return await _sent(_done(call, name, _too_large if body is None else work), request)
+        return await _make_response(
+            _perform(call, name, _raise_too_large if body is None else work), request
+        )
 
     return answer
 
 
-async def _body(request: Request) -> bytes | None:
+async def _read_body(request: Request) -> bytes | None:
     """Read the whole body; None if it is too large, once all of it has arrived."""
     found, length = bytearray(), 0
     async for chunk in request.stream():
@@ -104,34 +108,36 @@ def _call(account: Account, request: Request, body: bytes) -> Call:
     )
 
 
-def _done(call: Call, name: str, work: Work) -> Done:
+def _perform(call: Call, name: str, work: Work) -> Done:
     started = time.perf_counter()
     call.account.after = None
     try:
-        reply, ended = _in_one(call, name, work)
+        reply, ended = _run_in_transaction(call, name, work)
     except sqlite3.Error as error:
-        reply, ended = _broken(error), ""
+        reply, ended = _internal_error_reply(error), ""
     fault = (ended, "") if ended else call.account.after or ("", "")
     return Done(reply, fault, time.perf_counter() - started)
 
 
-def _in_one(call: Call, name: str, work: Work) -> tuple[Reply, str]:
+def _run_in_transaction(call: Call, name: str, work: Work) -> tuple[Reply, str]:
     """Run in one transaction. An error is a response, so its log entry is kept."""
     account = call.account
     address = f"{call.path}?{call.question}" if call.question else call.path
-    account.note([call.method, address, call.text()])
+    account.note([call.method, address, call.read_text()])
     with account.transaction():
         try:
-            auth.admit(account, call.headers)
-            found = engine.under(account, fault_injection.at(account, name), lambda: work(call))
+            auth.authenticate(account, call.headers)
+            found = engine.apply_fault(
+                account, fault_injection.take_address_fault(account, name), lambda: work(call)
+            )
         except MembraneError as error:
-            return _refused(error), ""
+            return _error_reply(error), ""
         except ProgramEnd as end:
             return Reply(200, {}, b""), end.kind
-    return _reply(found), ""
+    return _make_reply(found), ""
 
 
-def _reply(found: object) -> Reply:
+def _make_reply(found: object) -> Reply:
     if isinstance(found, Reply):
         return found
     if found is None:
@@ -139,32 +145,32 @@ def _reply(found: object) -> Reply:
     return Reply(200, _JSON, json.dumps(found).encode())
 
 
-def _refused(error: MembraneError) -> Reply:
+def _error_reply(error: MembraneError) -> Reply:
     """Return the HTTP status of an error: by the key of a bad request, else 400 or 500."""
     status = STATUS.get(error.key, 400) if error.kind == "bad_request" else 400
     status = 500 if error.kind == "internal" else status
     return Reply(status, _JSON, json.dumps(error.envelope()).encode())
 
 
-def _broken(error: sqlite3.Error) -> Reply:
+def _internal_error_reply(error: sqlite3.Error) -> Reply:
     number = os.urandom(8).hex()
     print(f"membrane (sandbox): {number}: {error}", file=sys.stderr)
     told = MembraneError("Internal error", kind="internal", key="", data={"errorId": number})
-    return _refused(told)
+    return _error_reply(told)
 
 
-def _nowhere(call: Call) -> object:
+def _raise_not_found(call: Call) -> object:
     raise MembraneError(f"Cannot {call.method} {call.path}")
 
 
-def _too_large(_call: Call) -> object:
+def _raise_too_large(_call: Call) -> object:
     raise MembraneError(f"A request has at most {LARGEST} bytes", key="request_too_large")
 
 
-async def _sent(done: Done, request: Request) -> Response:
+async def _make_response(done: Done, request: Request) -> Response:
     kind, message = done.fault
     if kind == fault_injection.SLOW:
-        await anyio.sleep(fault_injection.seconds(message))
+        await anyio.sleep(fault_injection.parse_delay(message))
     elif kind:
         return Ended(kind, request)
     took = {"server-timing": f"sandbox;dur={done.seconds * 1000:.3f}"}

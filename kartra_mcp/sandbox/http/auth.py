@@ -21,7 +21,7 @@ SECRET = "the-secret-of-a-made-up-workspace-which-opens-nothing-but-the-sandbox"
 SIGNED = ["HS256", "HS384", "HS512"]
 
 
-def admit(account: Account, headers: Mapping[str, str]) -> None:
+def authenticate(account: Account, headers: Mapping[str, str]) -> None:
     """Authenticate a request.
 
     Raises:
@@ -29,33 +29,33 @@ def admit(account: Account, headers: Mapping[str, str]) -> None:
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _unknown("Access token is not provided")
-    _admit(token.strip())
+        raise _unknown_token_error("Access token is not provided")
+    _check_token(token.strip())
     if account.setting("login") != "yes":
-        raise _unknown("The session has expired")
+        raise _unknown_token_error("The session has expired")
 
 
-def _admit(token: str) -> None:
+def _check_token(token: str) -> None:
     if token.startswith("pat-"):
         if not token.startswith(TOKEN):
-            raise _unknown("This access token is not known")
+            raise _unknown_token_error("This access token is not known")
         return
-    claims = _claims(token)
+    claims = _parse_claims(token)
     if WORKSPACE not in {claims.get("workspaceKey"), claims.get("iss")}:
-        raise _unknown("This workspace is not known")
+        raise _unknown_token_error("This workspace is not known")
     tenant = claims.get("tenantKey") or claims.get("id")
     if tenant != TENANT and not (tenant is None and claims.get("isAdmin") is True):
-        raise _unknown("This tenant is not known")
+        raise _unknown_token_error("This tenant is not known")
 
 
-def _claims(token: str) -> dict[str, Any]:
+def _parse_claims(token: str) -> dict[str, Any]:
     try:
         return jwt.decode(token, SECRET, algorithms=SIGNED, options={"require": ["exp"]})
     except jwt.ExpiredSignatureError as error:
-        raise _unknown("Access token has expired") from error
+        raise _unknown_token_error("Access token has expired") from error
     except jwt.PyJWTError as error:
-        raise _unknown("Access token is not valid") from error
+        raise _unknown_token_error("Access token is not valid") from error
 
 
-def _unknown(message: str) -> MembraneError:
+def _unknown_token_error(message: str) -> MembraneError:
     return MembraneError(message, key="not_authenticated")

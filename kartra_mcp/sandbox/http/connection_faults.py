@@ -39,7 +39,7 @@ class Ended(Response):
             await super().__call__(scope, receive, send)
             return
         if self.kind == "cut":
-            await send(_head())
+            await send(_response_head())
             await send(
                 {
                     "type": "http.response.body",
@@ -56,7 +56,7 @@ class Ended(Response):
             self.transport.close()
 
 
-def _head() -> dict[str, Any]:
+def _response_head() -> dict[str, Any]:
     """Return headers that announce more bytes than will be sent."""
     length = str(2 * len(fault_injection.HALF)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", length)]

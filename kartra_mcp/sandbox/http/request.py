@@ -36,19 +36,19 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
 
-    def part(self, name: str) -> str:
+    def get_part(self, name: str) -> str:
         return self.parts[name]
 
-    def asked(self, name: str) -> str:
+    def get_query(self, name: str) -> str:
         return self.query.get(name, "")
 
-    def flag(self, name: str) -> bool:
-        return self.asked(name) not in {"", "0", "false"}
+    def has_flag(self, name: str) -> bool:
+        return self.get_query(name) not in {"", "0", "false"}
 
-    def named(self, *names: str) -> list[str]:
-        return [self.asked(name) for name in names]
+    def list_named(self, *names: str) -> list[str]:
+        return [self.get_query(name) for name in names]
 
-    def json(self) -> object:
+    def read_json(self) -> object:
         """Return the parsed body.
 
         A body not declared as JSON is ignored, as in the vendor's framework.
@@ -58,16 +58,16 @@ class Call:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            raise invalid("The body is not JSON", "body") from error
+            raise invalid_error("The body is not JSON", "body") from error
 
-    def given(self, form: Form, *, strict: bool = False) -> Map:
+    def read_form(self, form: Form, *, strict: bool = False) -> Map:
         """Return the body's known fields; with `strict`, unknown ones are an error."""
-        return checked(self.json(), form, strict=strict)
+        return check_fields(self.read_json(), form, strict=strict)
 
-    def text(self) -> str:
+    def read_text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
-    def behind(self, mark: str) -> str:
+    def path_after(self, mark: str) -> str:
         """Return the rest of the path as it was sent, with its query."""
         rest = self.path.partition(mark)[2]
         if unquote(rest[:12]).lower().startswith(("http://", "https://")):
@@ -77,15 +77,15 @@ class Call:
         return f"{rest}?{self.question}" if self.question else rest
 
 
-def checked(body: object, form: Form, *, strict: bool = False) -> Map:
+def check_fields(body: object, form: Form, *, strict: bool = False) -> Map:
     if not php_values.is_map(body):
-        raise invalid("The body has to be an object", "body")
+        raise invalid_error("The body has to be an object", "body")
     unknown = sorted(set(body) - set(form))
     if strict and unknown:
-        raise invalid(f"Unrecognized keys: {', '.join(unknown)}", *unknown)
+        raise invalid_error(f"Unrecognized keys: {', '.join(unknown)}", *unknown)
     wrong = [name for name, value in body.items() if name in form and not _is(value, form[name])]
     if wrong:
-        raise invalid(f"Invalid type: {', '.join(wrong)}", *wrong)
+        raise invalid_error(f"Invalid type: {', '.join(wrong)}", *wrong)
     return {name: value for name, value in body.items() if name in form}
 
 
@@ -93,6 +93,6 @@ def _is(value: object, kind: type) -> bool:
     return isinstance(value, kind) and not (kind in {int, float} and isinstance(value, bool))
 
 
-def invalid(message: str, *fields: str) -> MembraneError:
+def invalid_error(message: str, *fields: str) -> MembraneError:
     """Return the error for a malformed request. Nothing was done."""
     return MembraneError(message, key="validation_error", data={"fields": list(fields)})

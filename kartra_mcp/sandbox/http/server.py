@@ -15,7 +15,7 @@ from typing import TextIO
 from uvicorn import Config, Server
 
 from kartra_mcp.sandbox.http import auth
-from kartra_mcp.sandbox.http.app import application
+from kartra_mcp.sandbox.http.app import make_application
 from kartra_mcp.sandbox.http.connection_faults import Protocol
 from kartra_mcp.sandbox.membrane.errors import UsageError
 from kartra_mcp.sandbox.program.argv import Arguments
@@ -35,13 +35,13 @@ class Serving(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(json.dumps(introduction(self._url)), file=self._told, flush=True)
+        print(json.dumps(make_introduction(self._url)), file=self._told, flush=True)
 
 
 def serve(account: Account, line: Arguments) -> int:
     """Listen and respond; return 0 after SIGTERM or SIGINT."""
     listening = listen(line.get("host", HOST), line.number("port", 0))
-    server = Serving(account, address(listening), line.around.stdout)
+    server = Serving(account, format_address(listening), line.around.stdout)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     server.run(sockets=[listening])
@@ -50,7 +50,7 @@ def serve(account: Account, line: Arguments) -> int:
 
 def _config(account: Account) -> Config:
     return Config(
-        application(account),
+        make_application(account),
         http=Protocol,
         ws="none",
         lifespan="off",
@@ -62,7 +62,7 @@ def _config(account: Account) -> Config:
     )
 
 
-def introduction(url: str) -> dict[str, str]:
+def make_introduction(url: str) -> dict[str, str]:
     return {
         "url": url,
         "workspaceKey": auth.WORKSPACE,
@@ -94,6 +94,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on {host}, port {port}: {error}") from error
 
 
-def address(listening: socket.socket) -> str:
+def format_address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

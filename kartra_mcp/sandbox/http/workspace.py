@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from kartra_mcp.sandbox.http.auth import TENANT, WORKSPACE
-from kartra_mcp.sandbox.http.request import Call, Form, invalid
+from kartra_mcp.sandbox.http.request import Call, Form, invalid_error
 from kartra_mcp.sandbox.membrane import actions, connections
 from kartra_mcp.sandbox.membrane.errors import MembraneError
 from kartra_mcp.sandbox.program import verbs
@@ -26,49 +26,49 @@ _TYPES = set(
 )
 
 
-def self(call: Call) -> Map:
+def get_self(call: Call) -> Map:
     """Return the tenant; stored fields are kept, its credentials are never returned."""
     kept: Map = json.loads(call.account.setting("tenant") or "{}")
     own = {"id": seed.USER, "internalId": TENANT, "name": "Sandbox", "workspaceKey": WORKSPACE}
     return {**own, "fields": {}, "lastActiveAt": clock.iso(), **kept}
 
 
-def self_changed(call: Call) -> Map:
-    given = call.given(_SELF)
+def update_self(call: Call) -> Map:
+    given = call.read_form(_SELF)
     given.pop("credentials", None)
     kept: Map = json.loads(call.account.setting("tenant") or "{}")
     call.account.set("tenant", json.dumps({**kept, **given}))
-    return self(call)
+    return get_self(call)
 
 
-def integrations(call: Call) -> Map:
-    search = call.asked("search").lower()
-    found = [one for one in [_kartra(call)] if search in one["name"].lower()]
-    limit, cursor = call.named("limit", "cursor")
-    return actions.page(found, limit, cursor)
+def list_integrations(call: Call) -> Map:
+    search = call.get_query("search").lower()
+    found = [one for one in [_kartra_integration(call)] if search in one["name"].lower()]
+    limit, cursor = call.list_named("limit", "cursor")
+    return actions.paginate(found, limit, cursor)
 
 
-def integration(call: Call) -> Map:
-    selector = call.parts.get("integration") or call.asked("id") or call.asked("key")
+def get_integration(call: Call) -> Map:
+    selector = call.parts.get("integration") or call.get_query("id") or call.get_query("key")
     if selector not in {seed.INTEGRATION, "kartra"}:
         raise MembraneError(f'Integration "{selector}" not found')
-    return _kartra(call)
+    return _kartra_integration(call)
 
 
-def _kartra(call: Call) -> Map:
+def _kartra_integration(call: Call) -> Map:
     """Return the Kartra integration with its default connection."""
-    found = connections.integration("kartra")
+    found = connections.format_integration("kartra")
     found |= {"connectorId": seed.CONNECTOR, "state": "READY"}
-    own = connections.every(call.account, "kartra")
+    own = connections.list_all(call.account, "kartra")
     return {**found, "connection": own[0]} if own else found
 
 
 def search(call: Call) -> Map:
-    query, kind, limit, cursor = call.named("q", "elementType", "limit", "cursor")
+    query, kind, limit, cursor = call.list_named("q", "elementType", "limit", "cursor")
     if not 1 <= len(query) <= 200:
-        raise invalid("q has to have 1 to 200 characters", "q")
+        raise invalid_error("q has to have 1 to 200 characters", "q")
     if kind and kind not in _TYPES:
-        raise invalid("elementType is not known", "elementType")
+        raise invalid_error("elementType is not known", "elementType")
     if limit and not 1 <= (php_values.integer(limit) or 0) <= 100:
-        raise invalid("limit has to be from 1 to 100", "limit")
-    return actions.page(verbs.elements(query, kind), limit, cursor)
+        raise invalid_error("limit has to be from 1 to 100", "limit")
+    return actions.paginate(verbs.elements(query, kind), limit, cursor)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from kartra_mcp.sandbox.kartra.errors import require
-from kartra_mcp.sandbox.kartra.leads import CHOICES, option
+from kartra_mcp.sandbox.kartra.leads import CHOICES, format_option
 from kartra_mcp.sandbox.store import php_values
 from kartra_mcp.sandbox.store.database import Account, Row
 
@@ -32,10 +32,10 @@ def retrieve_account_pages(account: Account) -> Map:
 
 def retrieve_custom_fields(account: Account) -> Map:
     rows = account.rows("SELECT * FROM custom_fields ORDER BY id")
-    return {"custom_fields": [_field(account, row) for row in rows]}
+    return {"custom_fields": [_format_field(account, row) for row in rows]}
 
 
-def _field(account: Account, row: Row) -> Map:
+def _format_field(account: Account, row: Row) -> Map:
     field: Map = {
         "field_id": str(row["id"]),
         "field_identifier": row["identifier"],
@@ -43,7 +43,7 @@ def _field(account: Account, row: Row) -> Map:
     }
     if row["type"] in CHOICES:
         options = account.rows("SELECT id, value FROM options WHERE field_id = ?", row["id"])
-        field["field_value"] = [option(one) for one in options]
+        field["field_value"] = [format_option(one) for one in options]
     return field
 
 
@@ -55,7 +55,7 @@ def create_custom_field(account: Account, _lead: Map, action: Map) -> Map:
     taken = account.row("SELECT id FROM custom_fields WHERE identifier = ?", identifier)
     require(taken is None, "264")
     require(kind in _TYPES, "269")
-    names = _options(action.get("custom_field_options")) if kind in CHOICES else []
+    names = _insert_options(action.get("custom_field_options")) if kind in CHOICES else []
     number = account.run(
         "INSERT INTO custom_fields (identifier, type) VALUES (?, ?)", identifier, kind
     )
@@ -64,7 +64,7 @@ def create_custom_field(account: Account, _lead: Map, action: Map) -> Map:
     return {"message": "Custom field made", "type": "114"}
 
 
-def _options(options: object) -> list[str]:
+def _insert_options(options: object) -> list[str]:
     require(php_values.is_array(options), "270")
     names = [
         php_values.text(php_values.fields(one).get("option_name")).strip()

@@ -71,10 +71,10 @@ def answer(account: Account, body: object) -> Map:
             return _get_lead(account, request["get_lead"])
         return _act(account, request)
     except KartraError as error:
-        return _refusal(error)
+        return _format_refusal(error)
 
 
-def _refusal(error: KartraError) -> Map:
+def _format_refusal(error: KartraError) -> Map:
     return {"status": "Error", "message": error.message, "type": error.kind}
 
 
@@ -87,7 +87,7 @@ def _get_lead(account: Account, wanted: object) -> Map:
 
 
 def _act(account: Account, request: Map) -> Map:
-    actions = _actions(request.get("actions"))
+    actions = _list_actions(request.get("actions"))
     for action in actions:
         fault_injection.refuse_whole(account, php_values.text(action["cmd"]))
     lead = request.get("lead")
@@ -95,10 +95,10 @@ def _act(account: Account, request: Map) -> Map:
     named = php_values.fields(lead)
     needs = any(action["cmd"] in OF_A_LEAD for action in actions)
     require(not needs or leads.is_named(named), "206")
-    return _envelope([_one(account, named, action) for action in actions])
+    return _make_envelope([_run_one(account, named, action) for action in actions])
 
 
-def _actions(given: object) -> list[Map]:
+def _list_actions(given: object) -> list[Map]:
     """Return the commands in order; a command that must be first is valid only there."""
     require(php_values.is_array(given) and php_values.values(given), "224")
     actions = [php_values.fields(one) for one in php_values.values(given)]
@@ -108,20 +108,20 @@ def _actions(given: object) -> list[Map]:
     return actions
 
 
-def _one(account: Account, lead: Map, action: Map) -> tuple[str, Map, bool]:
+def _run_one(account: Account, lead: Map, action: Map) -> tuple[str, Map, bool]:
     """Run one command; return its name, its result, and whether that is at the top level."""
     cmd: str = action["cmd"]
     try:
-        fault = _fault(account, cmd)
+        fault = _take_fault(account, cmd)
         if cmd in OF_THE_ACCOUNT and fault is None:
             return cmd, OF_THE_ACCOUNT[cmd](account), True
         return cmd, _run(account, lead, action, fault), False
     except KartraError as error:
-        return cmd, _typed(cmd, _refusal(error)), False
+        return cmd, _as_typed(cmd, _format_refusal(error)), False
 
 
-def _fault(account: Account, cmd: str) -> tuple[KartraError, bool] | None:
-    row = fault_injection.take(account, cmd, fault_injection.inside())
+def _take_fault(account: Account, cmd: str) -> tuple[KartraError, bool] | None:
+    row = fault_injection.take_fault(account, cmd, fault_injection.list_inner_faults())
     if row is None:
         return None
     return KartraError(row["type"], row["message"]), bool(row["effect"])
@@ -140,14 +140,14 @@ def _run(account: Account, lead: Map, action: Map, fault: tuple[KartraError, boo
     return done
 
 
-def _typed(cmd: str, refusal: Map) -> Map:
+def _as_typed(cmd: str, refusal: Map) -> Map:
     """Return the error type; one documented refusal carries it as a bare number."""
     if cmd == "modify_subscription_status" and refusal["type"] == "274":
         return {**refusal, "type": 274}
     return refusal
 
 
-def _envelope(answers: list[tuple[str, Map, bool]]) -> Map:
+def _make_envelope(answers: list[tuple[str, Map, bool]]) -> Map:
     envelope: Map = {"status": "Success"}
     actions = [{cmd: given} for cmd, given, top in answers if not top]
     if actions:

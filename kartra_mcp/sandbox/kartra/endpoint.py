@@ -22,7 +22,7 @@ def request(account: Account, method: str, path: str, headers: Map, data: object
     """Return `{status, headers, body}`; an error of Kartra is still HTTP 200."""
     if not _is_api(path):
         return {"status": 404, "headers": _TEXT, "body": "<h1>404 Not Found</h1>"}
-    body = decode(data, content_type(headers)) if method == "POST" else None
+    body = decode(data, get_content_type(headers)) if method == "POST" else None
     try:
         answer = api.answer(account, without_credentials(body))
     except TooManyRequestsError:
@@ -30,13 +30,13 @@ def request(account: Account, method: str, path: str, headers: Map, data: object
     return {"status": 200, "headers": _JSON, "body": answer}
 
 
-def filled(path: str, parameters: dict[str, str]) -> str:
+def fill_path(path: str, parameters: dict[str, str]) -> str:
     for name, value in parameters.items():
         path = path.replace("{" + name + "}", quote(value, safe=""))
     return path
 
 
-def content_type(headers: Map) -> str:
+def get_content_type(headers: Map) -> str:
     return next(
         (
             php_values.text(value).lower()
@@ -52,16 +52,16 @@ def decode(data: object, kind: str) -> object:
     if not isinstance(data, str):
         return data if php_values.is_array(data) else {}
     if "json" in kind:
-        return _json(data)
+        return _parse_json(data)
     if "urlencoded" in kind:
         return php_values.parse_form(data)
     if "multipart" in kind:
         return {}
-    found = _json(data)
+    found = _parse_json(data)
     return found if php_values.is_array(found) else php_values.parse_form(data)
 
 
-def _json(data: str) -> object:
+def _parse_json(data: str) -> object:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -75,7 +75,7 @@ def without_credentials(body: object) -> Map:
     }
 
 
-def commands(body: object) -> list[str]:
+def list_commands(body: object) -> list[str]:
     """Return the commands of a body, for fault injection."""
     found = php_values.fields(body)
     names = ["get_lead"] if "get_lead" in found else []

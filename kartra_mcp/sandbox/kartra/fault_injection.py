@@ -28,7 +28,7 @@ KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429", SLOW}
 _AROUND = frozenset(MEMBRANE) | PROGRAM | {SLOW}
 
 
-def put(
+def set_fault(
     account: Account, cmd: str, kind: str, times: int, message: str = "", *, effect: bool = False
 ) -> None:
     account.run(
@@ -37,7 +37,7 @@ def put(
     )
 
 
-def take(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") -> Row | None:
+def take_fault(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") -> Row | None:
     """Return the oldest fault for a command and count it down; `*` matches every command."""
     for row in account.rows("SELECT * FROM faults WHERE cmd IN (?, ?) ORDER BY id", cmd, every):
         if row["type"] in kinds:
@@ -47,28 +47,28 @@ def take(account: Account, cmd: str, kinds: frozenset[str], every: str = "*") ->
     return None
 
 
-def inside() -> frozenset[str]:
+def list_inner_faults() -> frozenset[str]:
     """Return the error types that reject one command inside a response."""
     return frozenset(MESSAGES) - ANYWHERE
 
 
 def refuse(account: Account, cmd: str) -> None:
-    row = take(account, cmd, inside())
+    row = take_fault(account, cmd, list_inner_faults())
     if row is not None:
         raise KartraError(row["type"], row["message"])
 
 
-def around(account: Account, cmd: str) -> Row | None:
+def take_outer_fault(account: Account, cmd: str) -> Row | None:
     """Return a fault of Membrane or the program itself."""
-    return take(account, cmd, _AROUND)
+    return take_fault(account, cmd, _AROUND)
 
 
-def at(account: Account, place: str) -> Row | None:
+def take_address_fault(account: Account, place: str) -> Row | None:
     """Return a fault on a route of the API, such as `GET /connections`; `*` does not match."""
-    return take(account, place, _AROUND, place)
+    return take_fault(account, place, _AROUND, place)
 
 
-def seconds(message: str) -> float:
+def parse_delay(message: str) -> float:
     """Return the delay of `slow`; one second by default."""
     try:
         return min(max(float(message or 1), 0), 3600)
@@ -78,7 +78,7 @@ def seconds(message: str) -> float:
 
 def refuse_whole(account: Account, cmd: str) -> None:
     """Raise the error that answers a request before any of its commands ran."""
-    row = take(account, cmd, ANYWHERE)
+    row = take_fault(account, cmd, ANYWHERE)
     if row is None:
         return
     if row["type"] == "429":

@@ -12,7 +12,7 @@ from kartra_mcp.sandbox.store.database import Account
 Map = dict[str, Any]
 
 
-def _named(account: Account, table: str, name: object, blank: str, missing: str) -> int:
+def _find_named(account: Account, table: str, name: object, blank: str, missing: str) -> int:
     require(not php_values.is_blank(name), blank)
     found = account.row(f"SELECT id FROM {table} WHERE name = ?", php_values.text(name).strip())
     if found is None:
@@ -20,41 +20,41 @@ def _named(account: Account, table: str, name: object, blank: str, missing: str)
     return found["id"]
 
 
-def _done(kind: str, message: str) -> Map:
+def _make_answer(kind: str, message: str) -> Map:
     return {"message": message, "type": kind}
 
 
 def assign_tag(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    tag = _named(account, "tags", action.get("tag_name"), "211", "212")
+    tag = _find_named(account, "tags", action.get("tag_name"), "211", "212")
     account.run("INSERT OR IGNORE INTO lead_tags VALUES (?, ?)", number, tag)
-    return _done("103", "Tag assigned")
+    return _make_answer("103", "Tag assigned")
 
 
 def unassign_tag(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    tag = _named(account, "tags", action.get("tag_name"), "213", "214")
+    tag = _find_named(account, "tags", action.get("tag_name"), "213", "214")
     account.run("DELETE FROM lead_tags WHERE lead_id = ? AND tag_id = ?", number, tag)
-    return _done("104", "Tag unassigned")
+    return _make_answer("104", "Tag unassigned")
 
 
 def subscribe_lead_to_list(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    found = _named(account, "lists", action.get("list_name"), "207", "231")
+    found = _find_named(account, "lists", action.get("list_name"), "207", "231")
     account.run("INSERT OR REPLACE INTO lead_lists VALUES (?, ?, 1)", number, found)
-    return _done("101", "Lead is on the list")
+    return _make_answer("101", "Lead is on the list")
 
 
 def unsubscribe_lead_from_list(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    found = _named(account, "lists", action.get("list_name"), "208", "209")
+    found = _find_named(account, "lists", action.get("list_name"), "208", "209")
     account.run("UPDATE lead_lists SET active = 0 WHERE lead_id = ? AND list_id = ?", number, found)
-    return _done("101", "Lead is off the list")
+    return _make_answer("101", "Lead is off the list")
 
 
 def subscribe_lead_to_sequence_at_step(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    found = _named(account, "sequences", action.get("sequence_name"), "226", "219")
+    found = _find_named(account, "sequences", action.get("sequence_name"), "226", "219")
     require(not php_values.is_blank(action.get("step")), "225")
     step = php_values.text(action["step"]).strip()
     require(step.isascii() and step.isalnum(), "229")
@@ -63,21 +63,21 @@ def subscribe_lead_to_sequence_at_step(account: Account, lead: Map, action: Map)
     account.run(
         "INSERT OR REPLACE INTO lead_sequences VALUES (?, ?, ?, 'active')", number, found, step
     )
-    return _done("107", "Lead is in the sequence")
+    return _make_answer("107", "Lead is in the sequence")
 
 
 def unsubscribe_lead_from_sequence(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    found = _named(account, "sequences", action.get("sequence_name"), "226", "220")
+    found = _find_named(account, "sequences", action.get("sequence_name"), "226", "220")
     account.run(
         "UPDATE lead_sequences SET status = 'unsubscribed' WHERE lead_id = ? AND sequence_id = ?",
         number,
         found,
     )
-    return _done("108", "Lead is out of the sequence")
+    return _make_answer("108", "Lead is out of the sequence")
 
 
-def _points(action: Map, blank: str, wrong: str) -> int:
+def _parse_points(action: Map, blank: str, wrong: str) -> int:
     require(not php_values.is_blank(action.get("points")), blank)
     points = php_values.integer(action["points"])
     if points is None or points < 0:
@@ -87,24 +87,24 @@ def _points(action: Map, blank: str, wrong: str) -> int:
 
 def give_points_to_lead(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    points = _points(action, "215", "227")
+    points = _parse_points(action, "215", "227")
     days = php_values.integer(action.get("expiration")) or 0
     expires = clock.in_days(days) if days > 0 else ""
     account.run("INSERT INTO points VALUES (?, ?, ?)", number, points, expires)
-    return _done("105", "Points given")
+    return _make_answer("105", "Points given")
 
 
 def remove_points_from_lead(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    points = _points(action, "217", "228")
+    points = _parse_points(action, "217", "228")
     account.run("INSERT INTO points VALUES (?, ?, '')", number, -points)
-    return _done("106", "Points taken away")
+    return _make_answer("106", "Points taken away")
 
 
-def _class(account: Account, action: Map) -> int:
+def _find_class(account: Account, action: Map) -> int:
     require(not php_values.is_blank(action.get("calendar_name")), "255")
     require(not php_values.is_blank(action.get("class_name")), "256")
-    calendar = _named(account, "calendars", action["calendar_name"], "255", "257")
+    calendar = _find_named(account, "calendars", action["calendar_name"], "255", "257")
     found = account.row(
         "SELECT id FROM classes WHERE calendar_id = ? AND name = ?",
         calendar,
@@ -115,7 +115,7 @@ def _class(account: Account, action: Map) -> int:
     return found["id"]
 
 
-def _starts(action: Map) -> str:
+def _parse_start(action: Map) -> str:
     """Return the start of a booking.
 
     Without date and hour it is open; with one of them both must be valid.
@@ -134,17 +134,17 @@ def _starts(action: Map) -> str:
 
 def calendar_subscribe(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    found, starts = _class(account, action), _starts(action)
+    found, starts = _find_class(account, action), _parse_start(action)
     status = "active" if starts else "pending"
     account.run(
         "INSERT OR REPLACE INTO bookings VALUES (?, ?, ?, ?)", number, found, starts, status
     )
-    return _done("112", "Lead is in the class")
+    return _make_answer("112", "Lead is in the class")
 
 
 def calendar_cancel(account: Account, lead: Map, action: Map) -> Map:
     number = find(account, lead)["id"]
-    found = _class(account, action)
+    found = _find_class(account, action)
     cancelled = account.changed(
         "UPDATE bookings SET status = 'cancelled' WHERE lead_id = ? AND class_id = ?"
         " AND status IN ('active', 'pending')",
@@ -152,4 +152,4 @@ def calendar_cancel(account: Account, lead: Map, action: Map) -> Map:
         found,
     )
     require(cancelled, "259")
-    return _done("113", "Lead is out of the class")
+    return _make_answer("113", "Lead is out of the class")

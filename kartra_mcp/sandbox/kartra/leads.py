@@ -105,7 +105,7 @@ def _write_fields(account: Account, number: int, entries: object) -> None:
         identifier = php_values.text(entry["field_identifier"]).strip()
         field = account.row("SELECT * FROM custom_fields WHERE identifier = ?", identifier)
         if field is not None:  # an unknown field is passed over, and that is a success
-            value = _field_value(account, field, entry.get("field_value"))
+            value = _parse_field_value(account, field, entry.get("field_value"))
             account.run(
                 "INSERT OR REPLACE INTO lead_fields VALUES (?, ?, ?)",
                 number,
@@ -114,7 +114,7 @@ def _write_fields(account: Account, number: int, entries: object) -> None:
             )
 
 
-def _field_value(account: Account, field: Row, value: object) -> str | list[int]:
+def _parse_field_value(account: Account, field: Row, value: object) -> str | list[int]:
     if field["type"] not in CHOICES:
         require(not php_values.is_array(value), "271")
         return php_values.text(value)
@@ -131,10 +131,10 @@ def _field_value(account: Account, field: Row, value: object) -> str | list[int]
 
 
 def get_lead(account: Account, wanted: dict[str, Any]) -> dict[str, Any]:
-    return details(account, find(account, wanted, missing="234"))
+    return lead_details(account, find(account, wanted, missing="234"))
 
 
-def details(account: Account, lead: Row) -> dict[str, Any]:
+def lead_details(account: Account, lead: Row) -> dict[str, Any]:
     """Return a lead as `get_lead` prints it.
 
     Ids and counts are text, missing dates are zero dates, and every custom field is listed.
@@ -146,7 +146,7 @@ def details(account: Account, lead: Row) -> dict[str, Any]:
         **{column: lead[column] for column in TEXTS},
         "ip_country": lead["country"] if lead["ip"] else "",
         "date_joined": lead["date_joined"],
-        "score": _score(account, number),
+        "score": _sum_points(account, number),
         "source": lead["source"],
         "source_id": "0",
         "notes": lead["notes"],
@@ -158,15 +158,15 @@ def details(account: Account, lead: Row) -> dict[str, Any]:
         "gdpr_lead_communications": 0,
         "lead_deleted": str(lead["deleted"]),
         "lead_deleted_date": lead["deleted_date"],
-        "custom_fields": _fields(account, number),
-        "tags": _tags(account, number),
-        "lists": _lists(account, number),
-        "sequences": _sequences(account, number),
-        "memberships": _memberships(account, number),
+        "custom_fields": _list_fields(account, number),
+        "tags": _list_tags(account, number),
+        "lists": _list_lists(account, number),
+        "sequences": _list_sequences(account, number),
+        "memberships": _list_memberships(account, number),
     }
 
 
-def _score(account: Account, number: int) -> int:
+def _sum_points(account: Account, number: int) -> int:
     return account.number(
         "SELECT sum(points) FROM points WHERE lead_id = ? AND (expires = '' OR expires > ?)",
         number,
@@ -174,20 +174,20 @@ def _score(account: Account, number: int) -> int:
     )
 
 
-def _fields(account: Account, number: int) -> list[dict[str, Any]]:
+def _list_fields(account: Account, number: int) -> list[dict[str, Any]]:
     rows = account.rows(
         "SELECT id, identifier, type, value FROM custom_fields LEFT JOIN lead_fields"
         " ON field_id = id AND lead_id = ? ORDER BY id",
         number,
     )
-    return [_field(account, row) for row in rows]
+    return [_format_field(account, row) for row in rows]
 
 
-def _field(account: Account, row: Row) -> dict[str, Any]:
+def _format_field(account: Account, row: Row) -> dict[str, Any]:
     value: Any = json.loads(row["value"]) if row["value"] is not None else ""
     if row["type"] in CHOICES:
         options = account.rows("SELECT id, value FROM options WHERE field_id = ?", row["id"])
-        value = [option(one) for one in options if one["id"] in (value or ())]
+        value = [format_option(one) for one in options if one["id"] in (value or ())]
     return {
         "field_id": str(row["id"]),
         "field_identifier": row["identifier"],
@@ -196,11 +196,11 @@ def _field(account: Account, row: Row) -> dict[str, Any]:
     }
 
 
-def option(row: Row) -> dict[str, str]:
+def format_option(row: Row) -> dict[str, str]:
     return {"option_id": str(row["id"]), "option_value": row["value"]}
 
 
-def _tags(account: Account, number: int) -> list[dict[str, str]]:
+def _list_tags(account: Account, number: int) -> list[dict[str, str]]:
     rows = account.rows(
         "SELECT id, name FROM tags JOIN lead_tags ON tag_id = id WHERE lead_id = ? ORDER BY id",
         number,
@@ -208,7 +208,7 @@ def _tags(account: Account, number: int) -> list[dict[str, str]]:
     return [{"tag_id": str(row["id"]), "tag_name": row["name"]} for row in rows]
 
 
-def _lists(account: Account, number: int) -> list[dict[str, Any]]:
+def _list_lists(account: Account, number: int) -> list[dict[str, Any]]:
     rows = account.rows(
         "SELECT id, name, active FROM lists JOIN lead_lists ON list_id = id"
         " WHERE lead_id = ? ORDER BY id",
@@ -220,7 +220,7 @@ def _lists(account: Account, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def _sequences(account: Account, number: int) -> list[dict[str, str]]:
+def _list_sequences(account: Account, number: int) -> list[dict[str, str]]:
     rows = account.rows(
         "SELECT id, name, step, status FROM sequences JOIN lead_sequences ON sequence_id = id"
         " WHERE lead_id = ? ORDER BY id",
@@ -237,7 +237,7 @@ def _sequences(account: Account, number: int) -> list[dict[str, str]]:
     ]
 
 
-def _memberships(account: Account, number: int) -> list[dict[str, str]]:
+def _list_memberships(account: Account, number: int) -> list[dict[str, str]]:
     rows = account.rows(
         "SELECT m.id, m.name, l.id AS level_id, l.name AS level, active FROM lead_memberships"
         " JOIN levels l ON l.id = level_id JOIN memberships m ON m.id = membership_id"

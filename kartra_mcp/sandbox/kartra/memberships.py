@@ -27,7 +27,7 @@ def answer(account: Account, cmd: str, flat: Map) -> Map:
         return {"status": "Success", "actions": [{cmd: refusal}]}
 
 
-def _levels(account: Account, flat: Map) -> list[int]:
+def _find_levels(account: Account, flat: Map) -> list[int]:
     """Return the requested levels; no documented error type fits a missing one."""
     name, level = (
         php_values.text(flat.get(key)).strip() for key in ("membership_name", "level_name")
@@ -44,14 +44,14 @@ def _levels(account: Account, flat: Map) -> list[int]:
 
 def _grant(account: Account, lead: Map, flat: Map) -> str:
     number = leads.find(account, lead)["id"]
-    level = _levels(account, flat)[0]
+    level = _find_levels(account, flat)[0]
     account.run("INSERT OR REPLACE INTO lead_memberships VALUES (?, ?, 1)", number, level)
     return "Membership granted"
 
 
 def _revoke(account: Account, lead: Map, flat: Map) -> str:
     number = leads.find(account, lead)["id"]
-    for level in _levels(account, flat):
+    for level in _find_levels(account, flat):
         account.run(
             "UPDATE lead_memberships SET active = 0 WHERE lead_id = ? AND level_id = ?",
             *(number, level),

@@ -14,7 +14,7 @@ Map = dict[str, Any]
 CHARGES = {"sale", "rebill"}
 
 
-def transaction(account: Account, number: object, missing: str = "247") -> Row:
+def find_transaction(account: Account, number: object, missing: str = "247") -> Row:
     found = account.row("SELECT * FROM transactions WHERE id = ?", php_values.integer(number))
     if found is None:
         raise KartraError(missing)
@@ -22,17 +22,17 @@ def transaction(account: Account, number: object, missing: str = "247") -> Row:
 
 
 def search_transaction(account: Account, _lead: Map, action: Map) -> Map:
-    transaction(account, action.get("transaction_id"))
+    find_transaction(account, action.get("transaction_id"))
     return {"message": "Transaction found"}
 
 
 def retrieve_transactions_from_lead(account: Account, lead: Map, _action: Map) -> Map:
     number = find(account, lead)["id"]
     rows = account.rows("SELECT * FROM transactions WHERE lead_id = ? ORDER BY id", number)
-    return {"transaction_list": [_line(row) for row in rows]}
+    return {"transaction_list": [_format_line(row) for row in rows]}
 
 
-def _line(row: Row) -> Map:
+def _format_line(row: Row) -> Map:
     return {
         "transaction_id": str(row["id"]),
         "lead_id": str(row["lead_id"]),
@@ -42,11 +42,17 @@ def _line(row: Row) -> Map:
 
 
 def get_transaction_details(account: Account, _lead: Map, action: Map) -> Map:
-    row = transaction(account, action.get("transaction_id"))
-    return {"transaction_details": {**_line(row), **_buyer(account, row), **_charge(account, row)}}
+    row = find_transaction(account, action.get("transaction_id"))
+    return {
+        "transaction_details": {
+            **_format_line(row),
+            **_format_buyer(account, row),
+            **_charge(account, row),
+        }
+    }
 
 
-def _buyer(account: Account, row: Row) -> Map:
+def _format_buyer(account: Account, row: Row) -> Map:
     lead = account.row("SELECT * FROM leads WHERE id = ?", row["lead_id"])
     if lead is None:
         return {}
@@ -92,7 +98,7 @@ def _charge(account: Account, row: Row) -> Map:
     }
 
 
-def remainder(account: Account, row: Row) -> int:
+def compute_remainder(account: Account, row: Row) -> int:
     """Return the part of a charge that has not been refunded, in cents."""
     back = account.number(
         "SELECT sum(cents) FROM transactions WHERE parent_id = ?"
@@ -103,23 +109,23 @@ def remainder(account: Account, row: Row) -> int:
 
 
 def refund_transaction(account: Account, _lead: Map, action: Map) -> Map:
-    row = transaction(account, action.get("transaction_id"))
+    row = find_transaction(account, action.get("transaction_id"))
     require(row["type"] in CHARGES and not row["test"], "253")
-    left = remainder(account, row)
+    left = compute_remainder(account, row)
     require(left > 0, "251")
-    require(_in_period(account, row), "250")
-    cents = _cents(action.get("refund_amount"), left)
+    require(_is_in_period(account, row), "250")
+    cents = _parse_cents(action.get("refund_amount"), left)
     kind = "refund" if cents == left else "partial_refund"
     added = add_row(account, row, kind, cents)
     return {"transaction_refunded": str(added)}
 
 
-def _in_period(account: Account, row: Row) -> bool:
+def _is_in_period(account: Account, row: Row) -> bool:
     days = account.number("SELECT refund_days FROM products WHERE id = ?", row["product_id"])
     return clock.read(row["at"]) + timedelta(days=days) >= clock.now()
 
 
-def _cents(amount: object, left: int) -> int:
+def _parse_cents(amount: object, left: int) -> int:
     """Parse an amount in cents.
 
     An empty amount is everything that remains; 0 is an error, not empty.

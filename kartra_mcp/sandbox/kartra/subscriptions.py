@@ -6,7 +6,7 @@ from typing import Any
 
 from kartra_mcp.sandbox.kartra.errors import KartraError, require
 from kartra_mcp.sandbox.kartra.leads import find
-from kartra_mcp.sandbox.kartra.payments import CHARGES, add_row, transaction
+from kartra_mcp.sandbox.kartra.payments import CHARGES, add_row, find_transaction
 from kartra_mcp.sandbox.store import clock, php_values
 from kartra_mcp.sandbox.store.database import Account, Row
 
@@ -25,7 +25,7 @@ _FIRST = {"weekly", "every 2 weeks", "monthly", "every 2 months"}
 _SECOND = {"yearly", "every 2 years"}
 
 
-def subscription(account: Account, number: object) -> Row:
+def find_subscription(account: Account, number: object) -> Row:
     found = account.row("SELECT * FROM subscriptions WHERE id = ?", php_values.integer(number))
     if found is None:
         raise KartraError("248")
@@ -33,17 +33,17 @@ def subscription(account: Account, number: object) -> Row:
 
 
 def search_subscription(account: Account, _lead: Map, action: Map) -> Map:
-    subscription(account, action.get("subscription_id"))
+    find_subscription(account, action.get("subscription_id"))
     return {"message": "Subscription found"}
 
 
 def retrieve_subscriptions_from_lead(account: Account, lead: Map, _action: Map) -> Map:
     found = find(account, lead)
     rows = account.rows("SELECT * FROM subscriptions WHERE lead_id = ? ORDER BY id", found["id"])
-    return {"subscriptions_list": [_line(row, found["email"]) for row in rows]}
+    return {"subscriptions_list": [_format_line(row, found["email"]) for row in rows]}
 
 
-def _line(row: Row, email: str) -> Map:
+def _format_line(row: Row, email: str) -> Map:
     return {
         "subscription_id": str(row["id"]),
         "lead_id": str(row["lead_id"]),
@@ -53,10 +53,14 @@ def _line(row: Row, email: str) -> Map:
 
 
 def get_subscription_details(account: Account, _lead: Map, action: Map) -> Map:
-    return {"subscription_details": _details(subscription(account, action.get("subscription_id")))}
+    return {
+        "subscription_details": _format_details(
+            find_subscription(account, action.get("subscription_id"))
+        )
+    }
 
 
-def _details(row: Row) -> Map:
+def _format_details(row: Row) -> Map:
     left = row["installments_left"]
     bills = row["status"] == "Active"
     return {
@@ -71,13 +75,13 @@ def _details(row: Row) -> Map:
         "subscription_recurring_period": row["period"],
         "subscription_status": row["status"],
         "subscription_next_payment_date": row["next_payment"] if bills else clock.NEVER,
-        "subscription_next_scheduled_payment_amount": _amount(row) if bills else "N/A",
+        "subscription_next_scheduled_payment_amount": _compute_amount(row) if bills else "N/A",
         "subscription_affiliate": "N/A",
         "subscription_jv": "N/A",
     }
 
 
-def _amount(row: Row) -> float:
+def _compute_amount(row: Row) -> float:
     return round(row["cents"] * row["quantity"] * (100 + row["tax"]) / 100) / 100
 
 
@@ -94,15 +98,15 @@ def cancel_transaction(account: Account, _lead: Map, action: Map) -> Map:
 def _to_cancel(account: Account, action: Map) -> Row:
     inner = action.get("transaction_internal_subscription_id")
     if not php_values.is_blank(inner):
-        return subscription(account, inner)
+        return find_subscription(account, inner)
     outer = php_values.text(action.get("transaction_subscription_id")).strip()
     if outer:  # the older form
         found = account.row("SELECT id FROM subscriptions WHERE processor_id = ?", outer)
-        return subscription(account, found["id"] if found else None)
-    paid = transaction(account, action.get("transaction_id"), missing="248")
+        return find_subscription(account, found["id"] if found else None)
+    paid = find_transaction(account, action.get("transaction_id"), missing="248")
     require(paid["type"] in CHARGES and not paid["test"], "253")
     require(paid["subscription_id"], "249")
-    return subscription(account, paid["subscription_id"])
+    return find_subscription(account, paid["subscription_id"])
 
 
 def _cancel(account: Account, row: Row) -> None:
@@ -125,7 +129,7 @@ def _cancel(account: Account, row: Row) -> None:
 
 
 def modify_subscription_status(account: Account, _lead: Map, action: Map) -> Map:
-    row = subscription(account, action.get("subscription_id"))
+    row = find_subscription(account, action.get("subscription_id"))
     wanted = php_values.text(action.get("subscription_status_modification")).strip()
     require(wanted in {"cancel", "pause", "unpause"}, "274")
     require(not (wanted == "cancel" and row["status"] == "Cancelled"), "252")
@@ -145,11 +149,19 @@ def _pause(account: Account, row: Row, wanted: str) -> None:
 
 
 def edit_subscription(account: Account, _lead: Map, action: Map) -> Map:
-    row = subscription(account, action.get("subscription_id"))
+    row = find_subscription(account, action.get("subscription_id"))
     require(row["status"] not in ENDED, "275")
     require(not row["paypal"], "284")
     changes: Map = {}
-    for read in (_product, _date, _price, _recurrence, _quantity, _installments, _tax):
+    for read in (
+        _edit_product,
+        _edit_date,
+        _edit_price,
+        _edit_recurrence,
+        _edit_quantity,
+        _edit_installments,
+        _edit_tax,
+    ):
         changes.update(read(account, row, action))
     require(changes, "285")
     for column, value in changes.items():
@@ -157,7 +169,7 @@ def edit_subscription(account: Account, _lead: Map, action: Map) -> Map:
     return {"message": "Subscription modified", "type": "115"}
 
 
-def _product(account: Account, _row: Row, action: Map) -> Map:
+def _edit_product(account: Account, _row: Row, action: Map) -> Map:
     product, point = action.get("subscription_product_id"), action.get("subscription_price_point")
     if php_values.is_blank(product) and php_values.is_blank(point):
         return {}
@@ -170,7 +182,7 @@ def _product(account: Account, _row: Row, action: Map) -> Map:
     return {"product_id": found["product_id"], "point": found["point"], "cents": found["cents"]}
 
 
-def _date(_account: Account, _row: Row, action: Map) -> Map:
+def _edit_date(_account: Account, _row: Row, action: Map) -> Map:
     date = php_values.text(action.get("subscription_next_payment_date")).strip()
     if not date:
         return {}
@@ -181,7 +193,7 @@ def _date(_account: Account, _row: Row, action: Map) -> Map:
     return {"next_payment": clock.written(moment)}
 
 
-def _price(_account: Account, _row: Row, action: Map) -> Map:
+def _edit_price(_account: Account, _row: Row, action: Map) -> Map:
     if php_values.is_blank(action.get("subscription_amount")):
         return {}
     amount = php_values.decimal(action["subscription_amount"])
@@ -192,7 +204,7 @@ def _price(_account: Account, _row: Row, action: Map) -> Map:
     return {"cents": cents}
 
 
-def _recurrence(account: Account, row: Row, action: Map) -> Map:
+def _edit_recurrence(account: Account, row: Row, action: Map) -> Map:
     if "subscription_recurrence" not in action:
         return {}
     wanted = php_values.fields(action["subscription_recurrence"])
@@ -204,7 +216,7 @@ def _recurrence(account: Account, row: Row, action: Map) -> Map:
     return {"period": f"{first}, then {second}" if mixed else first}
 
 
-def _quantity(_account: Account, _row: Row, action: Map) -> Map:
+def _edit_quantity(_account: Account, _row: Row, action: Map) -> Map:
     if php_values.is_blank(action.get("subscription_product_quantity")):
         return {}
     quantity = php_values.integer(action["subscription_product_quantity"])
@@ -214,7 +226,7 @@ def _quantity(_account: Account, _row: Row, action: Map) -> Map:
     return {"quantity": quantity}
 
 
-def _installments(_account: Account, _row: Row, action: Map) -> Map:
+def _edit_installments(_account: Account, _row: Row, action: Map) -> Map:
     wanted = action.get("subscription_installments_left")
     if php_values.is_blank(wanted):
         return {}
@@ -225,7 +237,7 @@ def _installments(_account: Account, _row: Row, action: Map) -> Map:
     return {"installments_left": left}
 
 
-def _tax(_account: Account, _row: Row, action: Map) -> Map:
+def _edit_tax(_account: Account, _row: Row, action: Map) -> Map:
     if php_values.is_blank(action.get("subscription_tax_percent")):
         return {}
     tax = php_values.decimal(action["subscription_tax_percent"])

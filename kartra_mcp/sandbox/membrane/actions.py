@@ -20,7 +20,7 @@ _PAGE_OF_A_SEARCH = 10
 
 def load(account: Account) -> list[Any]:
     """Load the served actions; an entry may be any JSON value, so that its reader can be tested."""
-    return _read(*_file(account))
+    return _read(*_stat_file(account))
 
 
 def can_run(action: object) -> bool:
@@ -28,12 +28,12 @@ def can_run(action: object) -> bool:
     return php_values.is_map(action) and bool(php_values.fields(action.get(OURS)).get("cmd"))
 
 
-def _file(account: Account) -> tuple[str, int, int]:
+def _stat_file(account: Account) -> tuple[str, int, int]:
     path = account.setting("actions") or PUBLISHED
     try:
         now = os.stat(path)  # noqa: PTH116
     except OSError as error:
-        raise _no_list(path, error.strerror or "it cannot be read") from error
+        raise _invalid_list_error(path, error.strerror or "it cannot be read") from error
     return path, now.st_mtime_ns, now.st_size
 
 
@@ -47,22 +47,26 @@ def _read(path: str, _at: int, _size: int) -> list[Any]:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             found = json.load(file)
     except OSError as error:
-        raise _no_list(path, error.strerror or "it cannot be read") from error
+        raise _invalid_list_error(path, error.strerror or "it cannot be read") from error
     except (ValueError, RecursionError) as error:
-        raise _no_list(path, "it is not JSON") from error
+        raise _invalid_list_error(path, "it is not JSON") from error
     items = found.get("items") if php_values.is_map(found) else found
     if not isinstance(items, list):
-        raise _no_list(path, "it is neither a JSON list nor an object with one as `items`")
+        raise _invalid_list_error(
+            path, "it is neither a JSON list nor an object with one as `items`"
+        )
     return cast("list[Any]", items)
 
 
-def _no_list(path: str, why: str) -> MembraneError:
+def _invalid_list_error(path: str, why: str) -> MembraneError:
     back = "`actions use published` goes back"
     return MembraneError(f"{path} is no list of actions: {why}; {back}", kind="internal", key="")
 
 
 @functools.lru_cache(maxsize=1)
-def _named(path: str, at: int, size: int) -> tuple[dict[str, list[Map]], dict[str, list[Map]]]:
+def _index_actions(
+    path: str, at: int, size: int
+) -> tuple[dict[str, list[Map]], dict[str, list[Map]]]:
     """Return the actions of a file by id and by key."""
     ids: dict[str, list[Map]] = {}
     keys: dict[str, list[Map]] = {}
@@ -73,7 +77,7 @@ def _named(path: str, at: int, size: int) -> tuple[dict[str, list[Map]], dict[st
     return ids, keys
 
 
-def served(action: object) -> object:
+def public_view(action: object) -> object:
     """Return an entry without the sandbox's own fields."""
     if not php_values.is_map(action):
         return action
@@ -82,7 +86,7 @@ def served(action: object) -> object:
 
 def find(account: Account, selector: str) -> Map:
     """Find an action by id, else by a key that only one action has."""
-    ids, keys = _named(*_file(account))
+    ids, keys = _index_actions(*_stat_file(account))
     found = ids.get(selector) or keys.get(selector, [])
     if not selector or len(found) != 1:
         raise MembraneError(f'Action "{selector}" not found')
@@ -93,37 +97,41 @@ def search(actions: list[Any], intent: str) -> list[Any]:
     """Return the actions that share a word with the intent, best match first."""
     if len(intent) > 200:
         raise MembraneError("The intent is too long", key="validation_error")
-    words = {_stem(word) for word in intent.lower().replace("-", " ").replace("_", " ").split()}
-    scored = [(_score(action, words), at) for at, action in enumerate(actions)]
+    words = {
+        _stem_word(word) for word in intent.lower().replace("-", " ").replace("_", " ").split()
+    }
+    scored = [(_score_action(action, words), at) for at, action in enumerate(actions)]
     return [actions[at] for score, at in sorted(scored, key=lambda one: (-one[0], one[1])) if score]
 
 
-def _score(action: object, words: set[str]) -> int:
+def _score_action(action: object, words: set[str]) -> int:
     entry = php_values.fields(action)
     score = 0
     for name, weight in (("key", 3), ("name", 3), ("description", 1)):
         text = php_values.text(entry.get(name)).lower().replace("-", " ").replace("_", " ")
-        score += weight * len(words & {_stem(word.strip(".,'()")) for word in text.split()})
+        score += weight * len(words & {_stem_word(word.strip(".,'()")) for word in text.split()})
     return score
 
 
-def _stem(word: str) -> str:
+def _stem_word(word: str) -> str:
     return word[:-1] if word.endswith("s") and len(word) > 3 else word
 
 
-def page_of(account: Account, items: list[Any], limit: str, cursor: str, *, searched: bool) -> Map:
+def make_page(
+    account: Account, items: list[Any], limit: str, cursor: str, *, searched: bool
+) -> Map:
     """Return a page, or what an older program makes of limits and cursors (`actions paging`)."""
     habit = account.setting("paging")
     if habit == "refuse" and (limit or cursor):
         raise UsageError("unknown option --limit or --cursor")
     if habit == "ten":
         return {"items": items[:10]}
-    return page(items, limit, "" if habit == "repeat" else cursor, searched=searched)
+    return paginate(items, limit, "" if habit == "repeat" else cursor, searched=searched)
 
 
-def page(items: list[Any], limit: str, cursor: str, *, searched: bool = False) -> Map:
+def paginate(items: list[Any], limit: str, cursor: str, *, searched: bool = False) -> Map:
     """Return one page; the cursor is opaque, and absent on the last page."""
-    size = _size(limit, _PAGE_OF_A_SEARCH if searched else _PAGE)
+    size = _parse_size(limit, _PAGE_OF_A_SEARCH if searched else _PAGE)
     start = _start(cursor)
     found: Map = {"items": items[start : start + size]}
     if start + size < len(items):
@@ -131,7 +139,7 @@ def page(items: list[Any], limit: str, cursor: str, *, searched: bool = False) -
     return found
 
 
-def _size(limit: str, default: int) -> int:
+def _parse_size(limit: str, default: int) -> int:
     if not limit:
         return default
     size = php_values.integer(limit)

@@ -17,14 +17,14 @@ _ADDRESS = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 
 
 def archive(account: Account, selector: str) -> Row:
-    return _archived(account, selector, clock.iso())
+    return _set_archived(account, selector, clock.iso())
 
 
 def restore(account: Account, selector: str) -> Row:
-    return _archived(account, selector, "")
+    return _set_archived(account, selector, "")
 
 
-def _archived(account: Account, selector: str, at: str) -> Row:
+def _set_archived(account: Account, selector: str, at: str) -> Row:
     row = connections.find(account, selector)
     account.run("UPDATE connections SET archived_at = ? WHERE id = ?", at, row["id"])
     return connections.find(account, row["id"])
@@ -52,7 +52,7 @@ def rename(account: Account, selector: str, changes: Map) -> Row:
 
 def ensure(account: Account, address: str, name: str) -> Row:
     """Return the connection to an app, created if there is none; a new app is built first."""
-    app = domain(address)
+    app = parse_domain(address)
     integration = "kartra" if app == APP or app.endswith("." + APP) else app.split(".")[0]
     found = account.row(
         "SELECT * FROM connections WHERE integration = ? AND archived_at = '' ORDER BY n LIMIT 1",
@@ -64,7 +64,7 @@ def ensure(account: Account, address: str, name: str) -> Row:
     return connections.add(account, "", "", name or app, state, integration)
 
 
-def domain(address: str) -> str:
+def parse_domain(address: str) -> str:
     """Return the host of a URL or of a bare domain."""
     whole = address if re.match(r"https?://", address, re.IGNORECASE) else f"https://{address}"
     try:
@@ -78,7 +78,7 @@ def domain(address: str) -> str:
     return host
 
 
-def of_integration(account: Account, selector: str) -> Row:
+def find_of_integration(account: Account, selector: str) -> Row:
     """Return the default connection of an integration, by its id or key."""
     key = "kartra" if selector == seed.INTEGRATION else selector
     found = account.row(

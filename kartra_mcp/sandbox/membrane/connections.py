@@ -14,7 +14,7 @@ ADDRESS = "https://console.getmembrane.com/sandbox/connect"
 WAITING = "CLIENT_ACTION_REQUIRED"
 
 
-def printed(row: Row) -> Map:
+def render_connection(row: Row) -> Map:
     found: Map = {
         "id": row["id"],
         "key": row["key"],
@@ -26,26 +26,26 @@ def printed(row: Row) -> Map:
         "userId": seed.USER,
         "integrationId": seed.INTEGRATION,
         "connectorId": seed.CONNECTOR,
-        "integration": integration(row["integration"]),
+        "integration": format_integration(row["integration"]),
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
     }
     if row["archived_at"]:
         found["archivedAt"] = row["archived_at"]
     if row["state"] == WAITING:
-        found["clientAction"] = _client_action(row["id"])
+        found["clientAction"] = _make_client_action(row["id"])
     if row["state"] in {"CONFIGURATION_ERROR", "SETUP_FAILED"}:
         found["errors"] = [{"type": "configuration", "message": "The connector is not set up"}]
     return found
 
 
-def integration(key: str) -> Map:
+def format_integration(key: str) -> Map:
     """Return the integration; the vendor's client requires a logo URL in each."""
     logo = f"https://example.com/{key}.svg"
     return {"id": seed.INTEGRATION, "key": key, "name": key.capitalize(), "logoUri": logo}
 
 
-def _client_action(number: str) -> Map:
+def _make_client_action(number: str) -> Map:
     return {
         "type": "connect",
         "description": "Open the address and sign in to Kartra",
@@ -54,10 +54,10 @@ def _client_action(number: str) -> Map:
     }
 
 
-def every(account: Account, integration: str = "", search: str = "") -> list[Map]:
+def list_all(account: Account, integration: str = "", search: str = "") -> list[Map]:
     rows = account.rows("SELECT * FROM connections WHERE archived_at = '' ORDER BY n")
     return [
-        printed(row)
+        render_connection(row)
         for row in rows
         if integration in {"", row["integration"]} and search.lower() in row["name"].lower()
     ]
@@ -73,7 +73,7 @@ def find(account: Account, selector: str) -> Row:
     return found
 
 
-def chosen(account: Account, number: str, key: str) -> Row:
+def choose(account: Account, number: str, key: str) -> Row:
     """Return the named connection; without a name Membrane silently takes the first."""
     column, wanted = ("id", number) if number else ("key", key)
     found = (
@@ -86,7 +86,7 @@ def chosen(account: Account, number: str, key: str) -> Row:
     return found
 
 
-def usable(row: Row) -> Row:
+def require_usable(row: Row) -> Row:
     if row["disconnected"]:
         raise MembraneError(
             f'Connection "{row["name"]}" is disconnected',
@@ -133,7 +133,7 @@ def connect(account: Account, number: str, name: str, *, interactive: bool) -> R
     return add(account, "", "", name or "Kartra", state, "kartra")
 
 
-def settled(account: Account, row: Row) -> Row:
+def wait_until_settled(account: Account, row: Row) -> Row:
     """Advance a connection that was waited for: the user signed in meanwhile, or it was built."""
     fate = account.setting("address")
     if row["state"] not in {WAITING, "BUILDING"} or fate == "ignored":

@@ -42,31 +42,31 @@ def run(account: Account, action: Map, connection: Row, given: object, meta: obj
 def pass_on(account: Account, connection: Row, api: Map, meta: object) -> Map:
     """Send a request as `act --api` does: the response body is the output."""
     what = {"api": api, "connectionId": connection["id"], "meta": meta}
-    return _logged(account, "API request", what, lambda: _api(account, api))
+    return _logged(account, "API request", what, lambda: _run_api(account, api))
 
 
 def request(account: Account, method: str, path: str, headers: Map, data: object) -> Map:
-    body = endpoint.decode(data, endpoint.content_type(headers))
-    names = endpoint.commands(body)
+    body = endpoint.decode(data, endpoint.get_content_type(headers))
+    names = endpoint.list_commands(body)
 
     def go() -> Map:
         return endpoint.request(account, method, path, headers, data)
 
-    return _around(account, names, go)
+    return _apply_outer_fault(account, names, go)
 
 
-def _api(account: Account, api: Map) -> object:
+def _run_api(account: Account, api: Map) -> object:
     method = php_values.text(api.get("method")).upper()
     if method not in {"GET", "POST", "PATCH", "PUT", "DELETE"} or not api.get("path"):
         raise MembraneError("api needs a method and a path", key="validation_error")
     headers = php_values.fields(api.get("headers"))
     answer = request(account, method, php_values.text(api["path"]), headers, api.get("body"))
     if answer["status"] >= 400:
-        raise _http_error(answer)
+        raise _make_http_error(answer)
     return answer["body"]
 
 
-def _http_error(answer: Map) -> MembraneError:
+def _make_http_error(answer: Map) -> MembraneError:
     limited = answer["status"] == 429
     response = {"status": answer["status"], "headers": answer["headers"], "data": answer["body"]}
     return MembraneError(
@@ -85,30 +85,31 @@ def _http_error(answer: Map) -> MembraneError:
 def _run(account: Account, action: Map, given: object) -> object:
     ours = php_values.fields(action.get(actions.OURS))
     cmd = php_values.text(ours.get("cmd"))
-    flat = _flat(
-        validation.admitted(action.get("inputSchema"), given), php_values.fields(ours.get("input"))
+    flat = _flatten_input(
+        validation.validate_input(action.get("inputSchema"), given),
+        php_values.fields(ours.get("input")),
     )
     if not cmd:
         lacks = f'its entry has no {{"{actions.OURS}": {{"cmd": …}}}}'
         message = f"This action has no implementation in the sandbox: {lacks}"
         raise MembraneError(message, kind="action_run", key="")
-    output = _around(account, [cmd], lambda: _command(account, cmd, flat))
+    output = _apply_outer_fault(account, [cmd], lambda: _run_command(account, cmd, flat))
     for name in reversed(php_values.text(ours.get("output")).split(".")):
         output = {name: output} if name else output
     return output
 
 
-def _command(account: Account, cmd: str, flat: Map) -> object:
+def _run_command(account: Account, cmd: str, flat: Map) -> object:
     try:
         if cmd in memberships.COMMANDS:
             return memberships.answer(account, cmd, flat)
-        return kartra_api.answer(account, body(cmd, flat))
+        return kartra_api.answer(account, make_body(cmd, flat))
     except TooManyRequestsError:
         answer: Map = {"status": 429, "headers": {}, "body": "Too many requests"}
-        raise _http_error(answer) from None
+        raise _make_http_error(answer) from None
 
 
-def body(cmd: str, flat: Map) -> Map:
+def make_body(cmd: str, flat: Map) -> Map:
     """Return the request to Kartra for an action's input."""
     lead = {name: value for name, value in flat.items() if name in _OF_THE_LEAD}
     if "lead_id" in flat:
@@ -119,7 +120,7 @@ def body(cmd: str, flat: Map) -> Map:
     return {"lead": lead, "actions": [{"cmd": cmd, **rest}]}
 
 
-def _flat(given: Map, names: Map) -> Map:
+def _flatten_input(given: Map, names: Map) -> Map:
     """Return an input under the sandbox's names; a dotted name addresses nested parts."""
     flat = {name: value for name, value in given.items() if name not in names}
     for path, name in names.items():
@@ -131,15 +132,18 @@ def _flat(given: Map, names: Map) -> Map:
     return flat
 
 
-def _around(account: Account, commands: list[str], go: Callable[[], Any]) -> Any:
+def _apply_outer_fault(account: Account, commands: list[str], go: Callable[[], Any]) -> Any:
     """Apply a fault of Membrane or the program instead of the response, or after it."""
     found = [
-        row for cmd in commands or [""] for row in [fault_injection.around(account, cmd)] if row
+        row
+        for cmd in commands or [""]
+        for row in [fault_injection.take_outer_fault(account, cmd)]
+        if row
     ]
-    return under(account, found[0] if found else None, go)
+    return apply_fault(account, found[0] if found else None, go)
 
 
-def under(account: Account, fault: Row | None, go: Callable[[], Any]) -> Any:
+def apply_fault(account: Account, fault: Row | None, go: Callable[[], Any]) -> Any:
     """Apply a fault. If it loses the response after the effect, Membrane itself does not notice."""
     if fault is None:
         return go()

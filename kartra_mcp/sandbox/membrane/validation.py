@@ -8,7 +8,7 @@ from kartra_mcp.sandbox.membrane.errors import MembraneError
 from kartra_mcp.sandbox.store import php_values
 
 
-def admitted(schema: object, given: object) -> dict[str, Any]:
+def validate_input(schema: object, given: object) -> dict[str, Any]:
     """Return the input without undeclared properties.
 
     Nothing reports them, so callers must check first.

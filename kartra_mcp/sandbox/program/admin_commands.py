@@ -37,7 +37,7 @@ def fault_set(account: Account, line: Arguments) -> Map:
         raise UsageError("slow takes seconds: --message=2.5")
     times = line.number("times", 1)
     effect = line.has("effect")
-    fault_injection.put(account, cmd, kind, times, line.get("message"), effect=effect)
+    fault_injection.set_fault(account, cmd, kind, times, line.get("message"), effect=effect)
     return {"cmd": cmd, "type": kind, "times": times, "effect": effect}
 
 
@@ -53,13 +53,13 @@ def fault_clear(account: Account, _line: Arguments) -> Map:
 def set_state(account: Account, line: Arguments) -> Map:
     number, state = line.word(2, "connectionId"), line.word(3, "state")
     row = connections.set_state(account, number, state, disconnected=line.has("disconnected"))
-    return connections.printed(row)
+    return connections.render_connection(row)
 
 
 def add(account: Account, line: Arguments) -> Map:
     state, integration = line.get("state", "READY"), line.get("integrationKey", "kartra")
     named = (line.get("id"), line.get("key"), line.get("name"))
-    return connections.printed(connections.add(account, *named, state, integration))
+    return connections.render_connection(connections.add(account, *named, state, integration))
 
 
 def use(account: Account, line: Arguments) -> Map:

@@ -21,13 +21,15 @@ NUMBER = "1.18.3"
 
 
 def connection_list(account: Account, line: Arguments) -> Map:
-    found = connections.every(account, line.get("integrationKey"), line.get("search"))
-    return action_list.page(found, line.get("limit"), line.get("cursor"))
+    found = connections.list_all(account, line.get("integrationKey"), line.get("search"))
+    return action_list.paginate(found, line.get("limit"), line.get("cursor"))
 
 
 def connection_get(account: Account, line: Arguments) -> Map:
     row = connections.find(account, line.word(2, "connectionId"))
-    return connections.printed(connections.settled(account, row) if line.has("wait") else row)
+    return connections.render_connection(
+        connections.wait_until_settled(account, row) if line.has("wait") else row
+    )
 
 
 def connect(account: Account, line: Arguments) -> Map:
@@ -40,14 +42,14 @@ def connect(account: Account, line: Arguments) -> Map:
     if not number and connector not in known:
         raise MembraneError(f'Connector "{connector}" not found')
     interactive = not line.has("non-interactive")
-    return connections.printed(
+    return connections.render_connection(
         connections.connect(account, number, line.get("name"), interactive=interactive)
     )
 
 
 def search(_account: Account, line: Arguments) -> Map:
     found = elements(line.word(1, "query"), line.get("elementType").lower())
-    return action_list.page(found, line.get("limit"), line.get("cursor"))
+    return action_list.paginate(found, line.get("limit"), line.get("cursor"))
 
 
 def elements(query: str, kind: str) -> list[Map]:
@@ -68,18 +70,18 @@ def actions(account: Account, line: Arguments) -> Map:
     number, key, intent = (line.get(name) for name in ("connectionId", "connectionKey", "intent"))
     found = action_list.load(account)
     named = bool(number or key)
-    if named and connections.chosen(account, number, key)["integration"] != "kartra":
+    if named and connections.choose(account, number, key)["integration"] != "kartra":
         found = []
     searched = named and bool(intent)
     if searched:
         found = action_list.search(found, intent)
-    items = [action_list.served(action) for action in found]
+    items = [action_list.public_view(action) for action in found]
     page = (line.get("limit"), line.get("cursor"))
-    return action_list.page_of(account, items, *page, searched=searched)
+    return action_list.make_page(account, items, *page, searched=searched)
 
 
 def action_get(account: Account, line: Arguments) -> object:
-    return action_list.served(action_list.find(account, line.word(2, "actionId")))
+    return action_list.public_view(action_list.find(account, line.word(2, "actionId")))
 
 
 def action_run(account: Account, line: Arguments) -> Map:
@@ -106,8 +108,8 @@ def _run(account: Account, line: Arguments, selector: str) -> Map:
 
 
 def _connection(account: Account, line: Arguments) -> Any:
-    row = connections.chosen(account, line.get("connectionId"), line.get("connectionKey"))
-    return connections.usable(row)
+    row = connections.choose(account, line.get("connectionId"), line.get("connectionKey"))
+    return connections.require_usable(row)
 
 
 def _json(line: Arguments, name: str) -> object:
@@ -124,8 +126,8 @@ def run_log(account: Account, line: Arguments) -> Map:
 
 
 def request(account: Account, line: Arguments) -> Map:
-    connections.usable(connections.chosen(account, line.word(1, "connectionId"), ""))
-    path = endpoint.filled(line.word(2, "path"), _pairs(line, "pathParam", "="))
+    connections.require_usable(connections.choose(account, line.word(1, "connectionId"), ""))
+    path = endpoint.fill_path(line.word(2, "path"), _pairs(line, "pathParam", "="))
     method = line.get("method", "GET").upper()
     return engine.request(account, method, path, _pairs(line, "header", ":"), _data(line))
 

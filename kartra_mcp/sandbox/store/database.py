@@ -167,4 +167,4 @@ def _fill(db: sqlite3.Connection, *, journal: bool = True) -> None:
         for statement in filter(str.strip, script.split(";")):
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {tables.VERSION}")
-    seed.sow(db)
+    seed.insert_seed(db)

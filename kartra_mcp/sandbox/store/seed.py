@@ -13,7 +13,7 @@ CONNECTOR = "66f0a1b2c3d4e5f60718293b"
 USER = "66f0a1b2c3d4e5f607182900"
 
 
-def sow(db: sqlite3.Connection) -> None:
+def insert_seed(db: sqlite3.Connection) -> None:
     _people(db)
     _marks(db)
     _memberships(db)
