@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from door import ERAS, APIStandIn, Programs, Sandbox, StandIn, sandbox_by
-from http_stand_in import serving
+from fake_membrane_api import serving
+from harness import ERAS, APIStandIn, Programs, Sandbox, StandIn, sandbox_by
 
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     # A suite started in the background inherits ignored signals, and so would every program.
@@ -20,8 +20,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def era() -> str:
-    """The newest protocol era; `door.both_eras` gives both."""
+def protocol_version() -> str:
+    """The newest protocol era; `harness.both_eras` gives both."""
     return ERAS[-1]
 
 
@@ -32,7 +32,7 @@ def sandbox(tmp_path) -> Sandbox:
 
 
 @pytest.fixture
-def stand_in(tmp_path) -> StandIn:
+def fake_membrane(tmp_path) -> StandIn:
     """The scripted program behind gate `flag`."""
     return StandIn(tmp_path / "stand-in", {"GATE_IRREVERSIBLE": "flag"})
 
@@ -47,23 +47,23 @@ WAYS = ("cli", "api")
 
 
 @pytest.fixture(params=WAYS)
-def way(request) -> str:
+def transport(request) -> str:
     """How Membrane is asked: what a call does may not depend on it."""
     return request.param
 
 
 @pytest.fixture
-def either_stand_in(way, stand_in):
+def any_transport_fake(transport, fake_membrane):
     """The scripted Membrane, its program or its API."""
-    if way == "cli":
-        yield stand_in
+    if transport == "cli":
+        yield fake_membrane
         return
-    with serving(stand_in.folder) as address:
-        yield APIStandIn(stand_in.folder, stand_in.settings, address)
+    with serving(fake_membrane.folder) as address:
+        yield APIStandIn(fake_membrane.folder, fake_membrane.settings, address)
 
 
 @pytest.fixture
-def either_sandbox(way, sandbox):
+def any_transport_sandbox(transport, sandbox):
     """The account, behind its program or its API."""
-    with sandbox_by(way, sandbox) as place:
+    with sandbox_by(transport, sandbox) as place:
         yield place

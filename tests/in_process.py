@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import anyio
 import anyio.to_thread
-import stand_in
+import fake_membrane
 
 from kartra_mcp.processes import runner
 from kartra_mcp.processes.runner import CompletedProcess, ProcessTimeout
@@ -32,7 +32,7 @@ from kartra_mcp.sandbox.http import server as http
 from kartra_mcp.sandbox.program.surroundings import Surroundings
 from kartra_mcp.sandbox.store.database import Account
 
-STAND_IN = Path(stand_in.__file__)
+STAND_IN = Path(fake_membrane.__file__)
 PROCESS_FAULTS = ("hang", "killed", "slow")
 PROCESS_STEPS = frozenset({"hang", "child", "gate", "flood", "signal"})
 
@@ -133,7 +133,7 @@ def _ends_oddly(account: str) -> bool:
 
 
 def _stand_in(argv: list[str]) -> Main | None:
-    planned = cast("Callable[[Path, list[str]], tuple[str, Any]]", stand_in.planned)
+    planned = cast("Callable[[Path, list[str]], tuple[str, Any]]", fake_membrane.planned)
     try:
         _, steps = planned(Path(argv[0]), argv[1:])
     except (OSError, json.JSONDecodeError):
@@ -141,7 +141,7 @@ def _stand_in(argv: list[str]) -> Main | None:
     listed = cast("list[Any]", steps) if isinstance(steps, list) else [steps]
     if any(PROCESS_STEPS & step.keys() for step in listed if isinstance(step, dict)):
         return None
-    play = cast("Callable[..., int]", stand_in.main)
+    play = cast("Callable[..., int]", fake_membrane.main)
     return lambda around: play(argv, around.stdout, around.stderr, 0)
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import anyio
-from crashes import FIRST, House, Story, judge, tell
-from crowd import submit_many
-from door import ERAS, Sandbox
+from crash_scenarios import FIRST, House, Story, judge, tell
 from fault_server import IN_ITS_TIME, POINTS
+from harness import ERAS, Sandbox
+from many_servers import submit_many
 
 HOWS = ("plain", "slow", "lost", "late", "killed", "hangs", "never")
 AT_ONCE = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from door import CONNECTION, StandIn, action, call, connect, healthy
+from harness import CONNECTION, StandIn, action, call, connect, healthy
 
 pytestmark = pytest.mark.anyio
 
@@ -52,8 +52,8 @@ SITUATIONS = {
 
 
 @pytest.fixture
-def place(stand_in: StandIn) -> StandIn:
-    return stand_in.plan(**healthy(action("get-lead"), action("assign-tag")))
+def place(fake_membrane: StandIn) -> StandIn:
+    return fake_membrane.plan(**healthy(action("get-lead"), action("assign-tag")))
 
 
 async def names_of(client):
@@ -112,32 +112,32 @@ async def test_it_recovers_without_a_restart(place, name):
         assert (await call(client, "kartra_status")).result["healthy"] is True
 
 
-async def test_another_only_ready_connection_is_never_switched_to(place, era):
-    async with connect(place, era) as client:
+async def test_another_only_ready_connection_is_never_switched_to(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         await client.list_tools()
     place.plan(**listing(connection("c2")))
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         status = (await call(client, "kartra_status")).result
         assert status["problems"][0]["code"] == "several_connections"
         await assert_says(client, "several_connections")
     assert place.runs() == []
 
 
-async def test_a_broken_account_is_not_replaced_by_a_healthy_one(place, era):
-    async with connect(place, era) as client:
+async def test_a_broken_account_is_not_replaced_by_a_healthy_one(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         await client.list_tools()
     place.plan(**listing(connection(disconnected=True), connection("c2")))
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         await call(client, "kartra_status")
         await assert_says(client, "connection_not_ready")
     assert place.runs() == []
 
 
 @pytest.mark.parametrize("wanted", ["c2", "key-c2"])
-async def test_the_person_names_the_account(place, era, wanted):
+async def test_the_person_names_the_account(place, protocol_version, wanted):
     place.plan(**listing(connection(), connection("c2")))
     place.settings = {"CONNECTION": wanted}
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert not (await call(client, TAG)).failed
     assert "--connectionId=c2" in place.runs()[-1]
 
@@ -157,8 +157,8 @@ async def test_a_named_account_on_no_page_of_the_list_is_asked_for(place):
     assert "--connectionId=c9" in place.runs()[-1]
 
 
-async def test_every_start_names_the_connection(place, era):
-    async with connect(place, era) as client:
+async def test_every_start_names_the_connection(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         await call(client, LEAD)
         await call(client, TAG)
         await call(client, "kartra_proxy_read", path="/api")
@@ -187,37 +187,43 @@ async def test_what_a_client_action_asks_is_told_as_data_only(place):
     assert "--connectionId=c1" in error["remedy"]
 
 
-async def test_without_a_connection_the_remedy_names_the_connector(stand_in, era):
+async def test_without_a_connection_the_remedy_names_the_connector(fake_membrane, protocol_version):
     found = {"elementType": "Connector", "element": {"id": "con-7", "name": "Kartra"}}
     other = {"elementType": "connector", "element": {"id": "x", "name": "Karate"}}
     plan = healthy() | {"connection list": {"out": {"items": []}}}
-    stand_in.plan(**plan | {"search kartra": {"out": {"items": [other, found]}}})
-    async with connect(stand_in, era) as client:
+    fake_membrane.plan(**plan | {"search kartra": {"out": {"items": [other, found]}}})
+    async with connect(fake_membrane, protocol_version) as client:
         problem = (await call(client, "kartra_status")).result["problems"][0]
     assert problem["code"] == "no_connection"
     assert "membrane connect --connectorId=con-7" in problem["remedy"]
-    assert ["search", "kartra", "--elementType=connector", "--json"] in stand_in.started()
+    assert ["search", "kartra", "--elementType=connector", "--json"] in fake_membrane.started()
 
 
-async def test_a_server_keeps_its_connection_whatever_another_one_serves(stand_in, era):
+async def test_a_server_keeps_its_connection_whatever_another_one_serves(
+    fake_membrane, protocol_version
+):
     """Bug: the other server's choice on the same folder became this one's at the next refresh."""
     other = {**CONNECTION, "id": "c2", "key": "other"}
-    stand_in.plan(**healthy(action("get-lead")))
-    async with connect(stand_in, era) as client:
+    fake_membrane.plan(**healthy(action("get-lead")))
+    async with connect(fake_membrane, protocol_version) as client:
         await call(client, "kartra_get_lead")
-        stand_in.plan(**{"connection list": {"out": {"items": [CONNECTION, other]}}})
-        second = StandIn(stand_in.folder, {**stand_in.settings, "CONNECTION": "c2"})
-        async with connect(second, era) as theirs:
+        fake_membrane.plan(**{"connection list": {"out": {"items": [CONNECTION, other]}}})
+        second = StandIn(fake_membrane.folder, {**fake_membrane.settings, "CONNECTION": "c2"})
+        async with connect(second, protocol_version) as theirs:
             assert (await call(theirs, "kartra_status")).result["connection"]["id"] == "c2"
         assert (await call(client, "kartra_status")).result["connection"]["id"] == "c1"
         await call(client, "kartra_get_lead")
-    assert "--connectionId=c1" in stand_in.runs()[-1]
+    assert "--connectionId=c1" in fake_membrane.runs()[-1]
 
 
-async def test_a_program_that_says_nothing_readable_is_the_wrong_one(stand_in, era):
+async def test_a_program_that_says_nothing_readable_is_the_wrong_one(
+    fake_membrane, protocol_version
+):
     silly = {"out": "ls (GNU coreutils) 9.1\n"}
-    stand_in.plan(**{"--version": silly, "connection list": {"err": "no such file", "exit": 2}})
-    async with connect(stand_in, era) as client:
+    fake_membrane.plan(
+        **{"--version": silly, "connection list": {"err": "no such file", "exit": 2}}
+    )
+    async with connect(fake_membrane, protocol_version) as client:
         assert (await call(client, "kartra_get_lead")).code == "wrong_program"
 
 
@@ -234,8 +240,8 @@ async def test_where_nothing_else_tells_the_status_verb_tells_the_login(place, s
     assert place.started().count(["status", "--json"]) == 1
 
 
-async def test_the_status_verb_is_not_asked_where_the_account_tells(place, era):
-    async with connect(place, era) as client:
+async def test_the_status_verb_is_not_asked_where_the_account_tells(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         assert (await call(client, "kartra_status")).result["login"] == "yes"
         place.plan(connection_list={"out": "Not logged in"})
         assert (await call(client, "kartra_status")).result["login"] == "no"
@@ -243,8 +249,8 @@ async def test_the_status_verb_is_not_asked_where_the_account_tells(place, era):
 
 
 @pytest.mark.parametrize("entry", [{"isDefunct": True}, {"state": "ready", "isDefunct": True}])
-async def test_a_defunct_connection_is_not_used(place, era, entry):
+async def test_a_defunct_connection_is_not_used(place, protocol_version, entry):
     place.plan(**listing(connection(**entry)))
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         await assert_says(client, "connection_not_ready")
     assert place.runs() == []

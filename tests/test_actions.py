@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from door import Sandbox, call, connect
+from harness import Sandbox, call, connect
 
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 
@@ -234,8 +234,8 @@ async def test_a_gated_write_without_its_flag_changes_nothing(sandbox: Sandbox, 
         assert (sandbox.dump(), sandbox.started()) == (before, started)
 
 
-async def test_a_write_can_be_read_back_through_another_tool(sandbox: Sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_a_write_can_be_read_back_through_another_tool(sandbox: Sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         await call(client, "kartra_assign_tag", email="new@example.net", tag_name="VIP")
         lead = (await call(client, "kartra_get_lead", email="new@example.net")).result
     assert [tag["tag_name"] for tag in lead["lead_details"]["tags"]] == ["VIP"]

@@ -11,7 +11,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from agreeing import decided
+from consent_actors import decided
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk

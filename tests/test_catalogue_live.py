@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from door import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
+from harness import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
 from mcp_types import ToolListChangedNotification
-from waiting import until
+from polling import until
 
 from kartra_mcp.account import account
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
@@ -81,8 +81,8 @@ async def hear(subscription, heard):
 
 
 @pytest.fixture
-def place(stand_in: StandIn) -> StandIn:
-    return stand_in.plan(**healthy(*keys("get-lead", "assign-tag")))
+def place(fake_membrane: StandIn) -> StandIn:
+    return fake_membrane.plan(**healthy(*keys("get-lead", "assign-tag")))
 
 
 async def save(place, era="legacy"):
@@ -95,10 +95,10 @@ BOTH = {"in memory": connect, "over stdio": connect_stdio}
 
 @pytest.mark.parametrize("opened", BOTH.values(), ids=BOTH)
 @both_eras
-async def test_served_from_disk_refreshed_behind_and_announced(place, era, opened):
+async def test_served_from_disk_refreshed_behind_and_announced(place, protocol_version, opened):
     saved = await save(place)
     place.plan(**listed("get-lead", "assign-tag", "create-lead"))
-    async with listening(opened, place, era) as (client, heard):
+    async with listening(opened, place, protocol_version) as (client, heard):
         assert await names_of(client) == saved
         await heard.wait()
         assert await names_of(client) == ["kartra_assign_tag", "kartra_create_lead", *saved[1:]]
@@ -106,9 +106,9 @@ async def test_served_from_disk_refreshed_behind_and_announced(place, era, opene
 
 
 @both_eras
-async def test_an_unchanged_list_is_not_announced(place, era):
+async def test_an_unchanged_list_is_not_announced(place, protocol_version):
     await save(place)
-    async with listening(connect, place, era) as (client, heard):
+    async with listening(connect, place, protocol_version) as (client, heard):
         saved = len(place.started())
         await names_of(client)
         await until(lambda: len(place.started()) == saved + 3)
@@ -117,9 +117,9 @@ async def test_an_unchanged_list_is_not_announced(place, era):
 
 
 @both_eras
-async def test_a_first_list_is_not_followed_by_an_announcement_of_itself(place, era):
+async def test_a_first_list_is_not_followed_by_an_announcement_of_itself(place, protocol_version):
     """A client on mcp 1.30 that closes right after its first list died of it."""
-    async with listening(connect, place, era) as (client, heard):
+    async with listening(connect, place, protocol_version) as (client, heard):
         assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]
         await call(client, "kartra_status")
         assert heard.count == 0
@@ -129,10 +129,10 @@ async def test_a_first_list_is_not_followed_by_an_announcement_of_itself(place, 
     assert heard.count == 1
 
 
-async def test_a_list_that_cannot_be_refreshed_stays_and_is_marked_stale(place, era):
+async def test_a_list_that_cannot_be_refreshed_stays_and_is_marked_stale(place, protocol_version):
     saved = await save(place)
     place.plan(connection_list=DEAD, action_list=DEAD)
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert await names_of(client) == saved
         status = (await call(client, "kartra_status")).result
         assert status["actions"]["stale"] is True
@@ -156,14 +156,14 @@ async def test_a_list_that_comes_back_empty_for_an_account_that_is_lost_keeps_th
         assert await names_of(client) == saved
 
 
-async def test_the_first_list_waits_for_a_slow_program(place, era):
+async def test_the_first_list_waits_for_a_slow_program(place, protocol_version):
     place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
     got = []
 
     async def list_tools(client):
         got.extend(await names_of(client))
 
-    async with connect(place, era) as client, anyio.create_task_group() as tasks:
+    async with connect(place, protocol_version) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(list_tools, client)
         await until(lambda: any(words[:2] == ["action", "list"] for words in place.started()))
         assert got == []
@@ -171,27 +171,27 @@ async def test_the_first_list_waits_for_a_slow_program(place, era):
     assert got == ["kartra_get_lead"]
 
 
-async def test_two_first_lists_ask_once(place, era):
-    async with connect(place, era) as client, anyio.create_task_group() as tasks:
+async def test_two_first_lists_ask_once(place, protocol_version):
+    async with connect(place, protocol_version) as client, anyio.create_task_group() as tasks:
         for _ in range(5):
             tasks.start_soon(names_of, client)
     assert sorted(words[0] for words in place.started()) == ["--version", "action", "connection"]
 
 
-async def test_a_cancelled_first_list_does_not_cost_the_next(place, era):
+async def test_a_cancelled_first_list_does_not_cost_the_next(place, protocol_version):
     place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         with anyio.move_on_after(0.5):
             await names_of(client)
         (place.folder / "open").touch()
         assert await names_of(client) == ["kartra_get_lead"]
 
 
-async def test_the_order_does_not_depend_on_the_list_nor_on_the_start(place, era):
+async def test_the_order_does_not_depend_on_the_list_nor_on_the_start(place, protocol_version):
     place.plan(**listed("b", "a", "c", "twice"))
-    first = await save(place, era)
+    first = await save(place, protocol_version)
     place.plan(**listed("c", "twice", "a", "b"))
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         await call(client, "kartra_status")
         assert await names_of(client) == first == sorted(first)
 
@@ -226,23 +226,23 @@ async def test_a_write_waits_for_the_refresh_and_a_read_does_not(place):
     assert len(place.runs()) == 2
 
 
-async def test_a_write_is_judged_by_the_list_that_the_refresh_brought(place, era):
+async def test_a_write_is_judged_by_the_list_that_the_refresh_brought(place, protocol_version):
     place.plan(**listed("get-lead", "make-thing"))
     open_schema = {"type": "object", "properties": {"name": {"type": "string"}}}
     place.plan(action_list={"out": {"items": [action("make-thing", inputSchema=open_schema)]}})
     await save(place)
     closed = {"type": "object", "properties": {"title": {"type": "string"}}}
     place.plan(action_list={"out": {"items": [action("make-thing", inputSchema=closed)]}})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, "kartra_make_thing", name="x", confirm=True)
         assert (answer.code, answer.executed) == ("invalid_arguments", "no")
     assert place.runs() == []
 
 
-async def test_a_write_to_an_action_that_is_gone_is_refused(place, era):
+async def test_a_write_to_an_action_that_is_gone_is_refused(place, protocol_version):
     await save(place)
     place.plan(**listed("get-lead"))
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, "kartra_assign_tag")
         assert (answer.code, answer.executed) == ("unknown_tool", "no")
     assert place.runs() == []
@@ -348,7 +348,7 @@ async def test_the_sandbox_as_older_programs_list(sandbox, habit):
     assert searches <= 12
 
 
-async def test_one_bad_entry_never_costs_the_list(place, era):
+async def test_one_bad_entry_never_costs_the_list(place, protocol_version):
     bad = [None, 5, "x", [], {}, {"id": ""}, {"id": 7}, {"id": "--json"}, {"id": "n", "key": []}]
     monsters = [
         action("deep", inputSchema={"type": "object", "properties": {"a": nested(40)}}),
@@ -358,7 +358,7 @@ async def test_one_bad_entry_never_costs_the_list(place, era):
     ]
     place.settings["EXPOSE"] = "all"
     place.plan(action_list={"out": {"items": [*bad, *monsters, *keys("get-lead")]}})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         names = await names_of(client)
         status = (await call(client, "kartra_status")).result
     assert {"kartra_get_lead", "kartra_odd", "kartra_broken", "kartra_huge"} <= set(names)
@@ -379,13 +379,13 @@ def wide(count):
 # ── Lists that came late, or not whole ──
 
 
-async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, era):
+async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, protocol_version):
     by_intent = {k.replace("=c1 ", "=c1 --limit=1000 "): v for k, v in BY_INTENT.items()}
     place.plan(**{"action list": only(*MANY[:10]), **by_intent})
     assert await save(place) == [f"kartra_{key.replace('-', '_')}" for key in MANY]
     for begin in by_intent:
         place.plan(**{begin: {"err": "ECONNRESET", "exit": 1}})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         status = (await call(client, "kartra_status")).result
         assert len(await names_of(client)) == len(MANY)
         assert (status["actions"]["complete"], status["healthy"]) == (False, False)
@@ -393,28 +393,30 @@ async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, er
         assert problem["code"] == "catalogue_unavailable"
         assert problem["remedy"]
         assert not (await call(client, "kartra_get_024", confirm=True)).failed
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert len(await names_of(client)) == len(MANY)
         place.plan(**{"action list": only(*MANY[:5]), **dict.fromkeys(by_intent, only())})
         status = (await call(client, "kartra_status")).result
         assert (status["actions"]["number"], status["healthy"]) == (5, True)
 
 
-async def test_a_list_that_comes_after_the_first_wait_is_still_served(place, era, monkeypatch):
+async def test_a_list_that_comes_after_the_first_wait_is_still_served(
+    place, protocol_version, monkeypatch
+):
     assert account.FIRST_LIST_TIMEOUT < account.REFRESH_TIMEOUT
     monkeypatch.setattr(account, "FIRST_LIST_TIMEOUT", 0.2)
     place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
-    async with listening(connect, place, era) as (client, heard):
+    async with listening(connect, place, protocol_version) as (client, heard):
         assert await names_of(client) == []
         (place.folder / "open").touch()
         await heard.wait()
         assert await names_of(client) == ["kartra_get_lead"]
 
 
-async def test_a_version_that_hangs_does_not_prevent_the_list(place, era, monkeypatch):
+async def test_a_version_that_hangs_does_not_prevent_the_list(place, protocol_version, monkeypatch):
     monkeypatch.setattr(account, "PROBE_TIMEOUT", 0.5)
     place.plan(**{"--version": {"hang": True}})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]
         status = (await call(client, "kartra_status")).result
         assert (status["program"]["is_membrane"], status["healthy"]) == ("yes", True)
@@ -423,14 +425,14 @@ async def test_a_version_that_hangs_does_not_prevent_the_list(place, era, monkey
 
 @pytest.mark.parametrize("verb", ["connection list", "action list"])
 async def test_while_nothing_was_listed_a_call_says_so_and_not_unknown_tool(
-    place, era, verb, monkeypatch
+    place, protocol_version, verb, monkeypatch
 ):
     monkeypatch.setattr(
         account, "FIRST_LIST_TIMEOUT", 0.2
     )  # the client lists before its first call
     place.settings = {"TIMEOUT": "1"}
     place.plan(**{verb: {"hang": True}})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         for tool in ("kartra_get_lead", "kartra_assign_tag"):
             answer = await call(client, tool)
             assert (answer.code, answer.executed) == ("catalogue_unavailable", "no")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pexpect
 import pytest
-from door import Answer, Sandbox, call, connect
-from waiting import until
+from harness import Answer, Sandbox, call, connect
+from polling import until
 
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.ledger.approvals import ApprovalRequest

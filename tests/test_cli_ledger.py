@@ -18,7 +18,7 @@ from typing import Any
 
 import pexpect
 import pytest
-from door import Sandbox, call, connect
+from harness import Sandbox, call, connect
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger

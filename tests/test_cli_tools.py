@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from door import Sandbox, StandIn, action, connect_stdio, healthy
+from harness import Sandbox, StandIn, action, connect_stdio, healthy
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 
@@ -112,14 +112,14 @@ def test_people_get_a_table_of_plain_text(sandbox: Sandbox) -> None:
     assert "\x1b" not in ended.stdout
 
 
-def test_the_kept_list_is_shown_without_starting_anything(stand_in: StandIn) -> None:
-    stand_in.plan(**healthy(action("get-lead")))
-    first = run(stand_in)
+def test_the_kept_list_is_shown_without_starting_anything(fake_membrane: StandIn) -> None:
+    fake_membrane.plan(**healthy(action("get-lead")))
+    first = run(fake_membrane)
     assert "kartra_get_lead" in first.stdout
-    started = stand_in.started()
+    started = fake_membrane.started()
     assert started
-    assert run(stand_in).stdout == first.stdout
-    assert stand_in.started() == started
+    assert run(fake_membrane).stdout == first.stdout
+    assert fake_membrane.started() == started
 
 
 @pytest.mark.parametrize(
@@ -129,23 +129,23 @@ def test_the_kept_list_is_shown_without_starting_anything(stand_in: StandIn) -> 
         ({"err": "Error: not logged in\n", "exit": 1}, "not_logged_in"),
     ],
 )
-def test_without_a_list_the_cause_is_told(stand_in: StandIn, answer: Any, code: str) -> None:
-    stand_in.plan(**healthy(), search={"out": {"items": []}}).plan(connection_list=answer)
-    ended = run(stand_in, "--json")
+def test_without_a_list_the_cause_is_told(fake_membrane: StandIn, answer: Any, code: str) -> None:
+    fake_membrane.plan(**healthy(), search={"out": {"items": []}}).plan(connection_list=answer)
+    ended = run(fake_membrane, "--json")
     assert ended.returncode == 1
     error = json.loads(ended.stdout)["error"]
     assert error["code"] == code
     assert error["remedy"]
-    shown = run(stand_in)
+    shown = run(fake_membrane)
     assert (shown.returncode, shown.stdout) == (1, "")
     assert error["message"] in shown.stderr
     assert error["remedy"] in shown.stderr
 
 
 @pytest.mark.parametrize("words", [["--nothing"], ["more"]])
-def test_wrong_usage(stand_in: StandIn, words: list[str]) -> None:
-    stand_in.plan(**healthy())
-    ended = run(stand_in, *words)
+def test_wrong_usage(fake_membrane: StandIn, words: list[str]) -> None:
+    fake_membrane.plan(**healthy())
+    ended = run(fake_membrane, *words)
     assert ended.returncode == 2
     assert "not understood" in ended.stderr
-    assert stand_in.started() == []
+    assert fake_membrane.started() == []

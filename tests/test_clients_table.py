@@ -14,7 +14,7 @@ from clients import place, table, trace
 from clients.place import CALLS, WIRE, Place, Said
 from clients.record import Run
 from clients.roster import LIBRARIES, SMOKE
-from door import Sandbox, both_eras, connect_stdio
+from harness import Sandbox, both_eras, connect_stdio
 
 import kartra_mcp.sandbox
 
@@ -88,12 +88,12 @@ def test_the_account_decides_whether_a_write_was_done(tmp_path):
 
 @pytest.mark.anyio
 @both_eras
-async def test_the_wire_shows_revision_elicitation_starts_and_answers(tmp_path, era):
+async def test_the_wire_shows_revision_elicitation_starts_and_answers(tmp_path, protocol_version):
     sandbox, log = Sandbox(tmp_path / "state"), tmp_path / "wire.jsonl"
-    async with connect_stdio(sandbox, era) as plain:
+    async with connect_stdio(sandbox, protocol_version) as plain:
         listed = await plain.list_tools()
-    lines = await passed_through(sandbox, log, era)
-    assert trace.era(lines) == ("2025-11-25" if era == "legacy" else era)
+    lines = await passed_through(sandbox, log, protocol_version)
+    assert trace.era(lines) == ("2025-11-25" if protocol_version == "legacy" else protocol_version)
     assert trace.elicitation(lines) == "none"
     assert trace.starts(lines) == 1
     assert "KARTRA_MCP_SANDBOX" in trace.environment(lines)

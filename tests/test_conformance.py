@@ -3,7 +3,7 @@
 import mcp_types as types
 import pytest
 from conformance import verdict
-from door import both_eras, connect
+from harness import both_eras, connect
 from mcp.shared.exceptions import MCPError
 
 LISTED = """\
@@ -95,9 +95,9 @@ def test_a_results_folder_is_named_for_its_scenario(folder, scenario):
 
 @pytest.mark.anyio
 @both_eras
-async def test_a_resource_that_is_not_there_is_named_in_the_errors_data(sandbox, era):
+async def test_a_resource_that_is_not_there_is_named_in_the_errors_data(sandbox, protocol_version):
     """Scenario `sep-2164-resource-not-found`, check `sep-2164-data-uri`."""
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         with pytest.raises(MCPError) as caught:
             await client.read_resource("kartra://nothing")
 

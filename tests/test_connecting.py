@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import mcp_types as types
 import pytest
-from agreeing import sandbox as fresh
-from door import (
+from consent_actors import sandbox as fresh
+from harness import (
     CONNECTION,
     Sandbox,
     StandIn,
@@ -23,8 +23,8 @@ from door import (
 )
 from mcp.client.session import ClientSession
 from mcp_types import ElicitRequestURLParams, ElicitResult, ErrorData
+from polling import until
 from test_catalogue_live import listening
-from waiting import until
 
 from kartra_mcp.account.connect_steps import next_step, pending_result
 from kartra_mcp.account.selection import connection_to_fix
@@ -163,9 +163,9 @@ async def names_of(client: Any) -> set[str]:
 
 
 @both_eras
-async def test_from_nothing_to_the_first_answer(place, era):
+async def test_from_nothing_to_the_first_answer(place, protocol_version):
     without(place)
-    async with listening(connect, place, era) as (client, heard):
+    async with listening(connect, place, protocol_version) as (client, heard):
         assert LEAD not in await names_of(client)
         first = (await call(client, CONNECT)).result
         (made,) = ids(place)
@@ -185,16 +185,16 @@ async def test_from_nothing_to_the_first_answer(place, era):
     assert connects(place)[0][1].startswith("--connectorId=")
 
 
-async def test_one_that_is_ready_is_left_alone(place, era):
-    async with connect(place, era) as client:
+async def test_one_that_is_ready_is_left_alone(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         assert (await call(client, CONNECT)).result["state"] == "ready"
     assert connects(place) == []
     assert ids(place) == [SEEDED]
 
 
-async def test_a_disconnected_one_is_reconnected_and_stays_the_same(place, era):
+async def test_a_disconnected_one_is_reconnected_and_stays_the_same(place, protocol_version):
     place.arrange("connection", "set-state", SEEDED, "READY", "--disconnected")
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert (await call(client, LEAD)).code == "connection_not_ready"
         told = (await call(client, CONNECT)).result
         assert (told["state"], told["open"]) == ("waiting", ADDRESS + SEEDED)
@@ -205,17 +205,17 @@ async def test_a_disconnected_one_is_reconnected_and_stays_the_same(place, era):
     assert ids(place) == [SEEDED]
 
 
-async def test_one_that_waits_already_gets_its_address_again(place, era):
+async def test_one_that_waits_already_gets_its_address_again(place, protocol_version):
     place.arrange("connection", "set-state", SEEDED, "CLIENT_ACTION_REQUIRED")
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert (await call(client, CONNECT)).result["open"] == ADDRESS + SEEDED
     assert connects(place) == []
 
 
-async def test_one_that_is_built_is_waited_for(place, era):
+async def test_one_that_is_built_is_waited_for(place, protocol_version):
     place.arrange("connection", "set-state", SEEDED, "BUILDING")
     place.settings["TIMEOUT"] = "4"
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         told = (await call(client, CONNECT)).result
         assert (told["state"], told["open"]) == ("building", None)
         place.arrange("address", "opened")
@@ -223,27 +223,27 @@ async def test_one_that_is_built_is_waited_for(place, era):
     assert connects(place) == []
 
 
-async def test_one_whose_setup_fails_is_an_error_that_names_what_is_left(place, era):
+async def test_one_whose_setup_fails_is_an_error_that_names_what_is_left(place, protocol_version):
     place.arrange("connection", "set-state", SEEDED, "BUILDING").arrange("address", "refused")
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, CONNECT)
     assert (answer.code, answer.executed) == ("connection_not_ready", "no")
     assert f"--connectionId={SEEDED}" in answer.error["remedy"]
 
 
-async def test_between_several_nothing_is_chosen_or_begun(place, era):
+async def test_between_several_nothing_is_chosen_or_begun(place, protocol_version):
     place.arrange("connection", "add", "--id=c2", "--state=CLIENT_ACTION_REQUIRED")
     place.arrange("connection", "set-state", SEEDED, "READY", "--disconnected")
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, CONNECT)
     assert (answer.code, answer.executed) == ("several_connections", "no")
     assert [c["id"] for c in answer.error["detail"]["connections"]] == [SEEDED, "c2"]
     assert connects(place) == []
 
 
-async def test_logged_out_the_remedy_is_in_the_persons_terminal(place, era):
+async def test_logged_out_the_remedy_is_in_the_persons_terminal(place, protocol_version):
     place.arrange("logout")
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, CONNECT)
     assert (answer.code, answer.executed) == ("not_logged_in", "no")
     assert "kartra-mcp setup" in answer.error["remedy"]
@@ -256,9 +256,9 @@ async def test_logged_out_the_remedy_is_in_the_persons_terminal(place, era):
     [({"READ_ONLY": "on"}, "read_only"), ({"DENY": CONNECT}, "not_allowed")],
     ids=["read-only", "denied"],
 )
-async def test_it_is_hidden_where_the_person_says_so(place, era, settings, code):
+async def test_it_is_hidden_where_the_person_says_so(place, protocol_version, settings, code):
     place.settings |= settings
-    async with connect(without(place), era) as client:
+    async with connect(without(place), protocol_version) as client:
         assert CONNECT not in await names_of(client)
         assert (await call(client, CONNECT)).code == code
         problem = (await call(client, "kartra_status")).result["problems"][0]
@@ -267,15 +267,15 @@ async def test_it_is_hidden_where_the_person_says_so(place, era, settings, code)
     assert connects(place) == []
 
 
-async def test_it_takes_no_argument(place, era):
-    async with connect(place, era) as client:
+async def test_it_takes_no_argument(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         assert (await call(client, CONNECT, key="s3cr3t")).code == "invalid_arguments"
 
 
 # ── Never two ──
 
 
-async def test_calls_at_once_begin_one(place, era):
+async def test_calls_at_once_begin_one(place, protocol_version):
     without(place)
     addresses = set[str]()
 
@@ -283,8 +283,8 @@ async def test_calls_at_once_begin_one(place, era):
         addresses.add((await call(client, CONNECT)).result["open"])
 
     async with (
-        connect(place, era) as first,
-        connect(place, era) as second,
+        connect(place, protocol_version) as first,
+        connect(place, protocol_version) as second,
         anyio.create_task_group() as calls,
     ):
         for client in (first, second, first, second):
@@ -304,9 +304,9 @@ async def test_processes_at_once_begin_one(place):
     assert len(connects(place)) == len(ids(place)) == 1
 
 
-async def test_where_turns_cannot_be_taken_nothing_is_begun(place, era):
+async def test_where_turns_cannot_be_taken_nothing_is_begun(place, protocol_version):
     (place.folder / "sandbox" / "connect.lock").mkdir(parents=True)
-    async with connect(without(place), era) as client:
+    async with connect(without(place), protocol_version) as client:
         answer = await call(client, CONNECT)
     assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
     assert connects(place) == []
@@ -332,65 +332,71 @@ WAITS = {**CONNECTION, **waits()}
     ids=["never", "an error", "killed"],
 )
 async def test_a_lost_answer_is_unknown_and_asking_again_finds_what_was_begun(
-    stand_in, era, lost, code, patience
+    fake_membrane, protocol_version, lost, code, patience
 ):
-    nothing(stand_in, connect=lost)
-    stand_in.settings["TIMEOUT"] = patience
-    async with connect(stand_in, era) as client:
+    nothing(fake_membrane, connect=lost)
+    fake_membrane.settings["TIMEOUT"] = patience
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, CONNECT)
         assert (answer.code, answer.executed) == (code, "unknown")
         assert "kartra_connect again" in answer.error["remedy"]
-        assert len(connects(stand_in)) == 1
-        stand_in.plan(connection_list={"out": {"items": [WAITS]}})
+        assert len(connects(fake_membrane)) == 1
+        fake_membrane.plan(connection_list={"out": {"items": [WAITS]}})
         assert (await call(client, CONNECT)).result["open"] == OPEN_IT
-    assert len(connects(stand_in)) == 1
+    assert len(connects(fake_membrane)) == 1
 
 
-async def test_a_refusal_of_membranes_says_that_nothing_was_begun(stand_in, era):
+async def test_a_refusal_of_membranes_says_that_nothing_was_begun(fake_membrane, protocol_version):
     error = {"type": "bad_request", "key": "access_denied", "message": "No"}
-    nothing(stand_in, connect={"out": error, "exit": 1})
-    async with connect(stand_in, era) as client:
+    nothing(fake_membrane, connect={"out": error, "exit": 1})
+    async with connect(fake_membrane, protocol_version) as client:
         assert (await call(client, CONNECT)).executed == "no"
 
 
-async def test_one_that_membrane_lists_only_later_is_not_begun_again(stand_in, era):
-    nothing(stand_in, connect={"out": WAITS}, connection_get={"out": WAITS})
-    async with connect(stand_in, era) as client:
+async def test_one_that_membrane_lists_only_later_is_not_begun_again(
+    fake_membrane, protocol_version
+):
+    nothing(fake_membrane, connect={"out": WAITS}, connection_get={"out": WAITS})
+    async with connect(fake_membrane, protocol_version) as client:
         first = (await call(client, CONNECT)).result
-    async with connect(stand_in, era) as client:
+    async with connect(fake_membrane, protocol_version) as client:
         assert (await call(client, CONNECT)).result == first
-    assert len(connects(stand_in)) == 1
+    assert len(connects(fake_membrane)) == 1
 
 
-async def test_without_a_connector_nothing_is_begun(stand_in, era):
-    nothing(stand_in, search_kartra={"out": {"items": []}})
-    async with connect(stand_in, era) as client:
+async def test_without_a_connector_nothing_is_begun(fake_membrane, protocol_version):
+    nothing(fake_membrane, search_kartra={"out": {"items": []}})
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, CONNECT)
     assert (answer.code, answer.executed) == ("no_connection", "no")
-    assert connects(stand_in) == []
+    assert connects(fake_membrane) == []
 
 
-async def test_a_program_that_is_not_known_as_membranes_begins_nothing(stand_in, era):
-    nothing(stand_in, **{"--version": {"out": "hello\n"}})
-    async with connect(stand_in, era) as client:
+async def test_a_program_that_is_not_known_as_membranes_begins_nothing(
+    fake_membrane, protocol_version
+):
+    nothing(fake_membrane, **{"--version": {"out": "hello\n"}})
+    async with connect(fake_membrane, protocol_version) as client:
         assert (await call(client, CONNECT)).code == "wrong_program"
-    assert connects(stand_in) == []
+    assert connects(fake_membrane) == []
 
 
-async def test_another_than_the_one_served_last_is_never_served_silently(stand_in, era):
-    stand_in.plan(**healthy(action("get-lead")))
-    async with connect(stand_in, era) as client:
+async def test_another_than_the_one_served_last_is_never_served_silently(
+    fake_membrane, protocol_version
+):
+    fake_membrane.plan(**healthy(action("get-lead")))
+    async with connect(fake_membrane, protocol_version) as client:
         await call(client, LEAD)
-    nothing(stand_in, connect={"out": {**WAITS, "id": "c2"}})
-    async with connect(stand_in, era) as client:
+    nothing(fake_membrane, connect={"out": {**WAITS, "id": "c2"}})
+    async with connect(fake_membrane, protocol_version) as client:
         assert (await call(client, CONNECT)).result["connection"]["id"] == "c2"
-        stand_in.plan(connection_list={"out": {"items": [{**WAITS, "id": "c2"}]}})
+        fake_membrane.plan(connection_list={"out": {"items": [{**WAITS, "id": "c2"}]}})
         assert (await call(client, CONNECT)).result["open"] == OPEN_IT
-        stand_in.plan(connection_list={"out": {"items": [{**CONNECTION, "id": "c2"}]}})
+        fake_membrane.plan(connection_list={"out": {"items": [{**CONNECTION, "id": "c2"}]}})
         answer = await call(client, CONNECT)
     assert answer.code == "several_connections"
     assert "KARTRA_MCP_CONNECTION" in answer.error["remedy"]
-    assert len(connects(stand_in)) == 1
+    assert len(connects(fake_membrane)) == 1
 
 
 # ── What Membrane prints ──
@@ -406,22 +412,22 @@ PRINTED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("form", PRINTED)
-async def test_the_address_is_found_in(stand_in, era, form):
-    nothing(stand_in, connect={"out": PRINTED[form]})
-    async with connect(stand_in, era) as client:
+async def test_the_address_is_found_in(fake_membrane, protocol_version, form):
+    nothing(fake_membrane, connect={"out": PRINTED[form]})
+    async with connect(fake_membrane, protocol_version) as client:
         told = (await call(client, CONNECT)).result
     assert (told["state"], told["open"], told["host"]) == ("waiting", OPEN_IT, "ui.example.com")
 
 
-async def test_after_an_id_alone_membrane_is_asked_for_the_address(stand_in, era):
-    nothing(stand_in, connect={"out": {"connectionId": "c1"}}, connection_get={"out": WAITS})
-    async with connect(stand_in, era) as client:
+async def test_after_an_id_alone_membrane_is_asked_for_the_address(fake_membrane, protocol_version):
+    nothing(fake_membrane, connect={"out": {"connectionId": "c1"}}, connection_get={"out": WAITS})
+    async with connect(fake_membrane, protocol_version) as client:
         assert (await call(client, CONNECT)).result["open"] == OPEN_IT
 
 
-async def test_an_id_alone_leaves_the_command_for_the_terminal(stand_in, era):
-    nothing(stand_in, connect={"out": {"connectionId": "c1"}})
-    async with connect(stand_in, era) as client:
+async def test_an_id_alone_leaves_the_command_for_the_terminal(fake_membrane, protocol_version):
+    nothing(fake_membrane, connect={"out": {"connectionId": "c1"}})
+    async with connect(fake_membrane, protocol_version) as client:
         told = (await call(client, CONNECT)).result
     assert (told["state"], told["open"], told["host"]) == ("waiting", None, None)
     assert "membrane connect --connectionId=c1" in told["next"]
@@ -445,15 +451,17 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("address", HOSTILE, ids=lambda address: address[:40])
-async def test_an_address_that_nobody_should_open_is_not_shown(stand_in, era, address):
-    nothing(stand_in, connect={"out": {**CONNECTION, **waits(address)}})
+async def test_an_address_that_nobody_should_open_is_not_shown(
+    fake_membrane, protocol_version, address
+):
+    nothing(fake_membrane, connect={"out": {**CONNECTION, **waits(address)}})
     asked: list[Any] = []
 
     async def person(_: Any, params: Any) -> ElicitResult:
         asked.append(params)
         return ElicitResult(action="accept")
 
-    async with connect(stand_in, era, elicitation_callback=person) as client:
+    async with connect(fake_membrane, protocol_version, elicitation_callback=person) as client:
         answer = await call(client, CONNECT)
     assert (answer.result["open"], answer.result["host"]) == (None, None)
     assert "evil.example.com" not in answer.text
@@ -465,10 +473,10 @@ WORDS = (
 )
 
 
-async def test_membranes_words_to_agents_are_quoted_as_data(stand_in, era):
+async def test_membranes_words_to_agents_are_quoted_as_data(fake_membrane, protocol_version):
     action = waits(description="Sign in", agentInstructions=WORDS)
-    nothing(stand_in, connect={"out": {**CONNECTION, **action}})
-    async with connect(stand_in, era) as client:
+    nothing(fake_membrane, connect={"out": {**CONNECTION, **action}})
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, CONNECT)
     quoted = answer.result["from_membrane"]
     assert "data" in quoted["note"]
@@ -510,9 +518,9 @@ class Opens:
 
 
 @both_eras
-async def test_one_call_is_enough_where_the_client_opens_addresses(place, era):
+async def test_one_call_is_enough_where_the_client_opens_addresses(place, protocol_version):
     person = Opens(without(place), really=True)
-    async with person.client(era) as client:
+    async with person.client(protocol_version) as client:
         told = (await call(client, CONNECT)).result
         assert (told["state"], told["actions"]) == ("ready", 20)
         assert LEAD in await names_of(client)
@@ -520,15 +528,15 @@ async def test_one_call_is_enough_where_the_client_opens_addresses(place, era):
     assert (asked.mode, asked.url) == ("url", ADDRESS + ids(place)[0])
     assert "console.getmembrane.com" in asked.message
     assert len(connects(place)) == 1
-    if era == "legacy":
+    if protocol_version == "legacy":
         assert person.complete == [asked.elicitation_id]
 
 
 @both_eras
-async def test_that_a_client_accepts_proves_nothing(place, era):
+async def test_that_a_client_accepts_proves_nothing(place, protocol_version):
     place.settings["TIMEOUT"] = "5"
     person = Opens(without(place))
-    async with person.client(era) as client:
+    async with person.client(protocol_version) as client:
         told = (await call(client, CONNECT)).result
         assert (await call(client, LEAD, lead_id=48110)).code == "connection_not_ready"
     assert (told["state"], told["open"]) == ("waiting", ADDRESS + ids(place)[0])
@@ -537,14 +545,14 @@ async def test_that_a_client_accepts_proves_nothing(place, era):
 
 
 @both_eras
-async def test_it_is_waited_for_where_the_person_takes_a_while(place, era):
+async def test_it_is_waited_for_where_the_person_takes_a_while(place, protocol_version):
     person = Opens(without(place))
 
     async def later() -> None:
         await until(lambda: any(w[:2] == ["connection", "get"] for w in place.started()))
         opened(place)
 
-    async with person.client(era) as client, anyio.create_task_group() as tasks:
+    async with person.client(protocol_version) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(later)
         assert (await call(client, CONNECT)).result["state"] == "ready"
 
@@ -554,11 +562,11 @@ async def test_it_is_waited_for_where_the_person_takes_a_while(place, era):
     [("decline", "declined"), ("cancel", "closed"), ("error", "Show the person")],
 )
 @both_eras
-async def test_where_the_person_does_not_open_it(place, era, action, words):
-    if (action, era) == ("error", "2026-07-28"):
+async def test_where_the_person_does_not_open_it(place, protocol_version, action, words):
+    if (action, protocol_version) == ("error", "2026-07-28"):
         action, words = "cancel", "closed"  # the newer era's client cannot answer with an error
     person = Opens(without(place), action)
-    async with person.client(era) as client:
+    async with person.client(protocol_version) as client:
         told = (await call(client, CONNECT)).result
     assert (told["state"], told["open"]) == ("waiting", ADDRESS + ids(place)[0])
     assert words in told["next"]
@@ -579,8 +587,8 @@ def forms_only(monkeypatch):
 
 @pytest.mark.usefixtures("forms_only")
 @both_eras
-async def test_a_client_that_shows_only_forms_is_not_asked(place, era):
+async def test_a_client_that_shows_only_forms_is_not_asked(place, protocol_version):
     person = Opens(without(place))
-    async with person.client(era) as client:
+    async with person.client(protocol_version) as client:
         assert (await call(client, CONNECT)).result["open"] == ADDRESS + ids(place)[0]
     assert person.asked == []

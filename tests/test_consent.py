@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 import pytest
-from agreeing import (
+from consent_actors import (
     CANCEL,
     REFUND,
     Person,
@@ -23,7 +23,7 @@ from agreeing import (
     sandbox,
     story,
 )
-from door import Answer, Sandbox, both_eras, call, connect, sandbox_by
+from harness import Answer, Sandbox, both_eras, call, connect, sandbox_by
 from mcp import MCPError
 from mcp.client.session import ClientSession
 
@@ -209,7 +209,7 @@ def url_only(monkeypatch):
 
 @pytest.mark.parametrize(("gate", "way"), [*((gate, "cli") for gate in Gate), ("preview", "api")])
 @both_eras
-async def test_the_table(tmp_path: Path, era, gate, way, url_only):
+async def test_the_table(tmp_path: Path, protocol_version, gate, way, url_only):
     gate = Gate(gate)
     asks = gate in (Gate.PREVIEW, Gate.HUMAN)
     clients = [NOBODY, BY_URL, *PERSONS] if asks else [NOBODY, "accepts"]
@@ -218,7 +218,7 @@ async def test_the_table(tmp_path: Path, era, gate, way, url_only):
     async def row(client, place):
         async with limiter if client != "slow" else anyio.CapacityLimiter(1):
             try:
-                await Table(place, gate, era, client).play()
+                await Table(place, gate, protocol_version, client).play()
             except AssertionError as slip:
                 wrong[client] = str(slip)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from agreeing import (
+from consent_actors import (
     CANCEL,
     REFUND,
     Person,
@@ -25,7 +25,7 @@ from agreeing import (
     story,
     twice,
 )
-from door import CONNECTION, Answer, Sandbox, StandIn, action, both_eras, call, connect, healthy
+from harness import CONNECTION, Answer, Sandbox, StandIn, action, both_eras, call, connect, healthy
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult, TextContent
 
 pytestmark = pytest.mark.anyio
@@ -106,9 +106,9 @@ async def test_false_words(place: Sandbox):
     assert refunds(place) == [5000, 3000]
 
 
-async def test_at_once_without_a_preview(place: Sandbox, era):
+async def test_at_once_without_a_preview(place: Sandbox, protocol_version):
     before = place.dump()
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         made_up = {"confirmation_id": "made-up", "confirmation_summary": "REFUND FULL 97.00"}
         answer = await call(client, REFUND, transaction_id=101, confirm=True, **made_up)
         assert answer.code == "confirmation_mismatch"
@@ -154,9 +154,9 @@ async def test_another_tool(place: Sandbox):
 
 
 @pytest.mark.parametrize("how", ["ten minutes later", "the clock went back"])
-async def test_an_id_whose_time_is_not_now(place: Sandbox, era, how):
+async def test_an_id_whose_time_is_not_now(place: Sandbox, protocol_version, how):
     before = place.dump()
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, **SALE)
         if how == "ten minutes later":
             shift = "expires_at = expires_at - 601, made_at = made_at - 601"
@@ -169,8 +169,8 @@ async def test_an_id_whose_time_is_not_now(place: Sandbox, era, how):
     assert story(place) == {}
 
 
-async def test_an_id_counts_once(place: Sandbox, era):
-    async with connect(place, era) as client:
+async def test_an_id_counts_once(place: Sandbox, protocol_version):
+    async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, **SALE)
         assert not (await call(client, REFUND, **SALE, **confirmed(preview))).failed
         again = await call(client, REFUND, **SALE, **confirmed(preview))
@@ -179,14 +179,14 @@ async def test_an_id_counts_once(place: Sandbox, era):
     assert story(place) == {REFUND: ("two_step", "succeeded")}
 
 
-async def test_one_id_in_two_calls_at_once(place: Sandbox, era):
+async def test_one_id_in_two_calls_at_once(place: Sandbox, protocol_version):
     codes = []
 
     async def second(client, words):
         answer = await call(client, REFUND, **SALE, **words)
         codes.append(answer.code if answer.failed else "done")
 
-    async with connect(place, era) as one, connect(place, era) as other:
+    async with connect(place, protocol_version) as one, connect(place, protocol_version) as other:
         preview = await call(one, REFUND, **SALE)
         async with anyio.create_task_group() as calls:
             for client in (one, other, one, other):
@@ -197,10 +197,10 @@ async def test_one_id_in_two_calls_at_once(place: Sandbox, era):
     assert len(lines(place, "intent")) == 1
 
 
-async def test_an_id_survives_a_restart(place: Sandbox, era):
-    async with connect(place, era) as client:
+async def test_an_id_survives_a_restart(place: Sandbox, protocol_version):
+    async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, **SALE)
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, REFUND, **SALE, **confirmed(preview))
     assert not answer.failed, answer.text
     assert refunds(place) == [5000, 3000]
@@ -285,8 +285,8 @@ async def test_an_id_of_before_the_connection_left_ready(place: Sandbox, noticed
     assert story(place) == {}
 
 
-async def test_the_account_changed_since_the_preview(place: Sandbox, era):
-    async with connect(place, era) as client:
+async def test_the_account_changed_since_the_preview(place: Sandbox, protocol_version):
+    async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, **SALE)
         refund_aside(place, 105, 10)
         answer = await call(client, REFUND, **SALE, **confirmed(preview))
@@ -300,8 +300,8 @@ async def test_the_account_changed_since_the_preview(place: Sandbox, era):
     assert refunds(place) == [5000, 1000, 3000]
 
 
-async def test_refunded_meanwhile(place: Sandbox, era):
-    async with connect(place, era) as client:
+async def test_refunded_meanwhile(place: Sandbox, protocol_version):
+    async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, transaction_id=101)
         refund_aside(place, 101, 97)
         answer = await call(client, REFUND, transaction_id=101, **confirmed(preview))
@@ -310,9 +310,9 @@ async def test_refunded_meanwhile(place: Sandbox, era):
     assert story(place) == {}
 
 
-async def test_cancelled_already(place: Sandbox, era):
+async def test_cancelled_already(place: Sandbox, protocol_version):
     before = place.dump()
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, CANCEL, subscription_id=203)
     assert answer.code == "already_done"
     assert place.dump() == before
@@ -322,7 +322,7 @@ async def test_cancelled_already(place: Sandbox, era):
 
 
 @both_eras
-async def test_the_account_changes_while_the_person_thinks(place: Sandbox, era):
+async def test_the_account_changes_while_the_person_thinks(place: Sandbox, protocol_version):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
             if len(self.asked) == 0:
@@ -330,7 +330,7 @@ async def test_the_account_changes_while_the_person_thinks(place: Sandbox, era):
             return await super().__call__(context, params)
 
     person = Slow()
-    async with connect(place, era, elicitation_callback=person) as client:
+    async with connect(place, protocol_version, elicitation_callback=person) as client:
         answer = await call(client, REFUND, **SALE)
     assert not answer.failed, answer.text
     assert ["remaining: 200.00" in p.message for p in person.asked] == [True, False]
@@ -338,14 +338,14 @@ async def test_the_account_changes_while_the_person_thinks(place: Sandbox, era):
 
 
 @both_eras
-async def test_an_account_that_keeps_changing(place: Sandbox, era):
+async def test_an_account_that_keeps_changing(place: Sandbox, protocol_version):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
             refund_aside(place, 105, 10 + len(self.asked))
             return await super().__call__(context, params)
 
     person = Slow()
-    async with connect(place, era, elicitation_callback=person) as client:
+    async with connect(place, protocol_version, elicitation_callback=person) as client:
         answer = await call(client, REFUND, **SALE)
     assert answer.code == "facts_changed"
     assert len(person.asked) == 2
@@ -354,13 +354,13 @@ async def test_an_account_that_keeps_changing(place: Sandbox, era):
 
 
 @both_eras
-async def test_refunded_while_the_person_thinks(place: Sandbox, era):
+async def test_refunded_while_the_person_thinks(place: Sandbox, protocol_version):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
             refund_aside(place, 101, 97)
             return await super().__call__(context, params)
 
-    async with connect(place, era, elicitation_callback=Slow()) as client:
+    async with connect(place, protocol_version, elicitation_callback=Slow()) as client:
         answer = await call(client, REFUND, transaction_id=101)
     assert answer.code == "already_done"
     assert refunds(place, 101) == [9700]
@@ -391,7 +391,7 @@ async def test_the_amount_typed(tmp_path, typed):
 
 
 @both_eras
-async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, era):
+async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, protocol_version):
     """What remains changed while they typed: they are asked again, and declined nothing."""
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
 
@@ -402,7 +402,7 @@ async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, era
             return await super().__call__(context, params)
 
     person = Slow()
-    async with connect(place, era, elicitation_callback=person) as client:
+    async with connect(place, protocol_version, elicitation_callback=person) as client:
         answer = await call(client, REFUND, transaction_id=105)
     assert not answer.failed, answer.text
     assert len(person.asked) == 2
@@ -410,22 +410,22 @@ async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, era
 
 
 @both_eras
-async def test_the_host_blocks_nothing(place: Sandbox, era):
+async def test_the_host_blocks_nothing(place: Sandbox, protocol_version):
     host, person = Person(after=0), Person()
-    async with connect(place, era, elicitation_callback=host) as client:
+    async with connect(place, protocol_version, elicitation_callback=host) as client:
         assert (await call(client, REFUND, **SALE)).code == "answered_by_host"
-    async with connect(place, era, elicitation_callback=person) as client:
+    async with connect(place, protocol_version, elicitation_callback=person) as client:
         assert not (await call(client, REFUND, **SALE)).failed
     assert events(place) == ["answered_by_host"]
 
 
 @both_eras
-async def test_a_no_holds_for_ten_minutes_whoever_asks(place: Sandbox, era):
-    async with connect(place, era) as client:
+async def test_a_no_holds_for_ten_minutes_whoever_asks(place: Sandbox, protocol_version):
+    async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, **SALE)
-    async with connect(place, era, elicitation_callback=Person("decline")) as client:
+    async with connect(place, protocol_version, elicitation_callback=Person("decline")) as client:
         assert (await call(client, REFUND, **SALE)).code == "declined"
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert (await call(client, REFUND, **SALE, **confirmed(preview))).code == "declined"
         assert (await call(client, REFUND, transaction_id=105)).code == "declined"
         other = await call(client, REFUND, transaction_id=101)

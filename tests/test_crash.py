@@ -7,8 +7,8 @@ from contextlib import closing
 
 import anyio
 import pytest
-from crashes import FIRST, APIHouse, House, Story, judge, tell
-from door import sandbox_served
+from crash_scenarios import FIRST, APIHouse, House, Story, judge, tell
+from harness import sandbox_served
 
 from kartra_mcp.ledger.ledger import Ledger
 

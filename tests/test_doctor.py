@@ -20,9 +20,9 @@ from typing import Any
 import anyio
 import pexpect
 import pytest
-from door import CONNECTION, Sandbox, StandIn, action, healthy
-from http_stand_in import serving
-from waiting import gone, until
+from fake_membrane_api import serving
+from harness import CONNECTION, Sandbox, StandIn, action, healthy
+from polling import gone, until
 
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.doctor.checks import check_clock, check_free_space
@@ -808,7 +808,7 @@ def test_two_clients_with_the_same_settings_are_walked_once(machine: Machine) ->
 
 def test_what_only_this_shell_finds_is_a_warning(machine: Machine) -> None:
     log = machine.home / "stand-in"
-    stand_in = Path(__file__).with_name("stand_in.py")
+    stand_in = Path(__file__).with_name("fake_membrane.py")
     program = machine.found_program(f'#!/bin/sh\nexec {sys.executable} {stand_in} {log} "$@"\n')
     report = machine.report()
     assert report.healthy
@@ -820,7 +820,7 @@ def test_what_only_this_shell_finds_is_a_warning(machine: Machine) -> None:
 def test_the_command_that_mends_names_the_program_that_is_used(machine: Machine) -> None:
     on_connections({"out": LOGGED_OUT, "exit": 1})(machine)
     mend = machine.report().failed[0]["mend"]
-    assert f"stand_in.py {machine.home / 'stand-in'} login --tenant" in mend
+    assert f"fake_membrane.py {machine.home / 'stand-in'} login --tenant" in mend
 
 
 def test_the_configuration_to_paste_is_shown_only_where_no_client_has_one(

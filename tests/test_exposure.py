@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from agreeing import REFUND, confirmed, lines, sandbox, story
-from door import StandIn, action, both_eras, call, connect, healthy
+from consent_actors import REFUND, confirmed, lines, sandbox, story
+from harness import StandIn, action, both_eras, call, connect, healthy
 from mcp_types import ToolListChangedNotification
-from waiting import until
+from polling import until
 
 from kartra_mcp.account import account
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
@@ -49,9 +49,9 @@ LISTED = {
 
 
 @pytest.mark.parametrize("row", LISTED)
-async def test_what_is_listed(tmp_path, era, row):
+async def test_what_is_listed(tmp_path, protocol_version, row):
     settings, searches = LISTED[row]
-    async with connect(sandbox(tmp_path / "state", **settings), era) as client:
+    async with connect(sandbox(tmp_path / "state", **settings), protocol_version) as client:
         names = await names_of(client)
     assert (set(BY_NAME) <= set(names)) is searches
     assert (GET_LEAD not in names) is searches
@@ -74,16 +74,16 @@ SEARCH_RULES = {
 
 
 @pytest.mark.parametrize("row", SEARCH_RULES)
-async def test_rules_hide_the_ways_to_an_action_too(tmp_path, era, row):
+async def test_rules_hide_the_ways_to_an_action_too(tmp_path, protocol_version, row):
     settings, hidden = SEARCH_RULES[row]
     place = sandbox(tmp_path / "state", EXPOSE="search", **settings)
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         assert set(await names_of(client)) == set(BUILTIN_TOOLS) - hidden
 
 
 @both_eras
-async def test_find_describe_run(searched, era):
-    async with connect(searched, era) as client:
+async def test_find_describe_run(searched, protocol_version):
+    async with connect(searched, protocol_version) as client:
         found = (await call(client, "kartra_search_actions", intent="look up a lead")).result
         assert GET_LEAD in [line["tool"] for line in found["tools"]]
         told = (await call(client, DESCRIBE, action=GET_LEAD)).result
@@ -98,8 +98,8 @@ async def test_find_describe_run(searched, era):
     assert "receipt" not in lead.structured
 
 
-async def test_what_a_write_needs_is_described(searched, era):
-    async with connect(searched, era) as client:
+async def test_what_a_write_needs_is_described(searched, protocol_version):
+    async with connect(searched, protocol_version) as client:
         told = (await call(client, DESCRIBE, action=REFUND)).result
         plain = (await call(client, DESCRIBE, action=TAG)).result
     assert (told["risk"], told["gate"], told["run_with"]) == ("irreversible", "preview", WRITE)
@@ -112,8 +112,8 @@ async def test_what_a_write_needs_is_described(searched, era):
     assert "beside_arguments" not in plain
 
 
-async def test_the_read_tool_runs_no_write(searched, era):
-    async with connect(searched, era) as client:
+async def test_the_read_tool_runs_no_write(searched, protocol_version):
+    async with connect(searched, protocol_version) as client:
         for name in (REFUND, UNTAG, TAG):
             answer = await call(client, READ, **by_name(name, {"lead_id": 48110}, confirm=True))
             assert (answer.code, answer.executed) == ("forbidden_request", "no"), name
@@ -122,9 +122,9 @@ async def test_the_read_tool_runs_no_write(searched, era):
     assert lines(searched, "intent") == []
 
 
-async def test_a_refund_by_name_is_previewed_and_runs_once(searched, era):
+async def test_a_refund_by_name_is_previewed_and_runs_once(searched, protocol_version):
     asked = by_name(REFUND, {"transaction_id": 101})
-    async with connect(searched, era) as client:
+    async with connect(searched, protocol_version) as client:
         preview = await call(client, WRITE, **asked)
         assert (preview.code, preview.executed) == ("confirmation_required", "no")
         assert searched.rows(REFUNDS) == []
@@ -141,9 +141,11 @@ async def test_a_refund_by_name_is_previewed_and_runs_once(searched, era):
 
 
 @pytest.mark.parametrize(("first", "second"), [(WRITE, REFUND), (REFUND, WRITE)])
-async def test_a_confirmation_holds_for_the_call_in_either_form(searched, era, first, second):
+async def test_a_confirmation_holds_for_the_call_in_either_form(
+    searched, protocol_version, first, second
+):
     forms = {WRITE: by_name(REFUND, {"transaction_id": 101}), REFUND: {"transaction_id": 101}}
-    async with connect(searched, era) as client:
+    async with connect(searched, protocol_version) as client:
         preview = await call(client, first, **forms[first])
         other = by_name(REFUND, {"transaction_id": 102})
         swapped = await call(client, WRITE, **other, **confirmed(preview))
@@ -154,8 +156,8 @@ async def test_a_confirmation_holds_for_the_call_in_either_form(searched, era, f
     assert story(searched) == {REFUND: ("two_step", "succeeded")}
 
 
-async def test_a_flag_counts_beside_the_arguments_and_among_them(searched, era):
-    async with connect(searched, era) as client:
+async def test_a_flag_counts_beside_the_arguments_and_among_them(searched, protocol_version):
+    async with connect(searched, protocol_version) as client:
         asked = by_name(UNTAG, OF_VIP)
         assert (await call(client, WRITE, **asked)).code == "confirmation_required"
         text = await call(client, WRITE, **asked, confirm="true")
@@ -169,11 +171,11 @@ async def test_a_flag_counts_beside_the_arguments_and_among_them(searched, era):
     assert story(searched) == {UNTAG: ("flag", "succeeded")}
 
 
-async def test_a_field_called_confirm_stays_the_actions_own(stand_in, era):
+async def test_a_field_called_confirm_stays_the_actions_own(stand_in, protocol_version):
     schema = {"type": "object", "properties": {"confirm": {"type": "string"}}}
     stand_in.settings = {"EXPOSE": "search"}
     stand_in.plan(action_list={"out": {"items": [action("delete-it", inputSchema=schema)]}})
-    async with connect(stand_in, era) as client:
+    async with connect(stand_in, protocol_version) as client:
         asked = by_name("kartra_delete_it", {"confirm": "the second"})
         first = await call(client, WRITE, **asked)
         assert first.code == "confirmation_required"
@@ -213,9 +215,9 @@ NOT_RUN = {
 
 @pytest.mark.parametrize("row", NOT_RUN)
 @both_eras
-async def test_what_is_not_run(searched, era, row):
+async def test_what_is_not_run(searched, protocol_version, row):
     given, code, named = NOT_RUN[row]
-    async with connect(searched, era) as client:
+    async with connect(searched, protocol_version) as client:
         answer = await call(client, WRITE, **given)
     assert (answer.code, answer.executed) == (code, "no")
     assert named in answer.text
@@ -223,8 +225,8 @@ async def test_what_is_not_run(searched, era, row):
 
 
 @pytest.mark.parametrize("name", [GET_LEAD, "kartra_ledger"])
-async def test_describe_of_what_is_not_there(searched, era, name):
-    async with connect(searched, era) as client:
+async def test_describe_of_what_is_not_there(searched, protocol_version, name):
+    async with connect(searched, protocol_version) as client:
         answer = await call(client, DESCRIBE, action=f"{name}s" if name == GET_LEAD else name)
     assert answer.code == ("unknown_tool" if name == GET_LEAD else "invalid_arguments")
     assert name in answer.text
@@ -238,10 +240,10 @@ RULES = {
 
 
 @pytest.mark.parametrize("row", RULES)
-async def test_rules_hold_in_every_form(tmp_path, era, row):
+async def test_rules_hold_in_every_form(tmp_path, protocol_version, row):
     settings, code = RULES[row]
     place = sandbox(tmp_path / "state", EXPOSE="search", **settings)
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         given = {"lead_id": 48110, "tag_name": "Affiliate"}
         assert (await call(client, TAG, **given)).code == code
         assert (await call(client, WRITE, **by_name(TAG, given))).code == code
@@ -261,13 +263,13 @@ GATES = {
 
 
 @pytest.mark.parametrize("row", GATES)
-async def test_gates_of_tools_hold(tmp_path, era, row):
+async def test_gates_of_tools_hold(tmp_path, protocol_version, row):
     policy, code = GATES[row]
     file = tmp_path / "policy.toml"
     file.write_text(policy)
     place = sandbox(tmp_path / "state", EXPOSE="search", POLICY=str(file))
     tag, refund = {"lead_id": 48110, "tag_name": "Affiliate"}, {"transaction_id": 101}
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, WRITE, **by_name(TAG, tag))
         assert (answer.code if answer.failed else "") == code
         irreversible = await call(client, WRITE, **by_name(REFUND, refund, confirm=True))
@@ -278,11 +280,11 @@ async def test_gates_of_tools_hold(tmp_path, era, row):
     assert set(story(place)) == ({TAG} if not code else set())
 
 
-async def test_a_gated_read_by_name_asks(tmp_path, era):
+async def test_a_gated_read_by_name_asks(tmp_path, protocol_version):
     file = tmp_path / "policy.toml"
     file.write_text('[tools."kartra_get_lead"]\ngate = "flag"')
     place = sandbox(tmp_path / "state", EXPOSE="search", POLICY=str(file))
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         (tool,) = [t for t in (await client.list_tools()).tools if t.name == READ]
         assert "confirm" in tool.input_schema["properties"]
         asked = by_name(GET_LEAD, {"lead_id": 48110})
@@ -291,10 +293,12 @@ async def test_a_gated_read_by_name_asks(tmp_path, era):
         assert not (await call(client, READ, **asked, confirm=True)).failed
 
 
-async def test_a_remembered_name_still_works_and_run_tools_work_when_all_are_listed(tmp_path, era):
+async def test_a_remembered_name_still_works_and_run_tools_work_when_all_are_listed(
+    tmp_path, protocol_version
+):
     for wanted in ("all", "search"):
         place = sandbox(tmp_path / wanted, EXPOSE=wanted)
-        async with connect(place, era) as client:
+        async with connect(place, protocol_version) as client:
             one = await call(client, GET_LEAD, lead_id=48110)
             other = await call(client, READ, **by_name(GET_LEAD, {"lead_id": 48110}))
             assert one.result == other.result
@@ -338,9 +342,9 @@ async def test_a_list_that_grows_changes_over_once_and_stays(stand_in, monkeypat
         assert len(told) == before + 1
 
 
-async def test_two_thousand_actions_stay_usable(stand_in, era):
+async def test_two_thousand_actions_stay_usable(stand_in, protocol_version):
     stand_in.plan(action_list={"out": {"items": many(2_000)}})
-    async with connect(stand_in, era) as client:
+    async with connect(stand_in, protocol_version) as client:
         assert await names_of(client) == list(BUILTIN_TOOLS)
         found = await call(client, "kartra_search_actions", intent="thing 1234")
         assert len(found.result["tools"]) == 10
@@ -362,9 +366,9 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("tool", [REFUND, GET_LEAD, WRITE, READ, DESCRIBE, "kartra_ledger"])
-async def test_a_flood_of_arguments_is_refused(searched, era, tool, flood):
+async def test_a_flood_of_arguments_is_refused(searched, protocol_version, tool, flood):
     given = by_name(GET_LEAD, FLOODS[flood]) if tool in (READ, WRITE) else FLOODS[flood]
-    async with connect(searched, era) as client:
+    async with connect(searched, protocol_version) as client:
         answer = await call(client, tool, **given)
     assert (answer.code, answer.executed) == ("invalid_arguments", "no")
     assert "1,000 names" in answer.text

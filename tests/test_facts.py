@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agreeing import CANCEL, REFUND, sandbox
-from door import call, connect
+from consent_actors import CANCEL, REFUND, sandbox
+from harness import call, connect
 
 from kartra_mcp.consent.facts import MAX_READS, Facts, read_facts
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError

@@ -14,8 +14,8 @@ from typing import Any
 import anyio
 import in_process
 import pytest
-from agreeing import sandbox
-from door import CONNECTION, Sandbox, StandIn, action, healthy
+from consent_actors import sandbox
+from harness import CONNECTION, Sandbox, StandIn, action, healthy
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.processes import runner

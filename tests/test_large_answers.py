@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from door import Answer, StandIn, action, call, connect, healthy
+from harness import Answer, StandIn, action, call, connect, healthy
 
 from kartra_mcp.calls import pagination, result_store
 
@@ -44,9 +44,9 @@ async def read_to_the_end(client, answer, **more):
     return found
 
 
-async def test_a_large_result_is_read_to_its_end(stand_in, era):
-    listing(stand_in, {"status": "Success", "rows": ROWS})
-    async with connect(stand_in, era) as client:
+async def test_a_large_result_is_read_to_its_end(fake_membrane, protocol_version):
+    listing(fake_membrane, {"status": "Success", "rows": ROWS})
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, "kartra_retrieve_account_lists")
         cut = content(answer)["truncated"]
         assert (cut["total"], cut["path"]) == (len(ROWS), "/rows")
@@ -54,19 +54,19 @@ async def test_a_large_result_is_read_to_its_end(stand_in, era):
         assert await read_to_the_end(client, answer, limit=500) == ROWS
 
 
-async def test_a_second_process_reads_on(stand_in):
-    listing(stand_in, {"rows": ROWS})
-    async with connect(stand_in, "legacy") as client:
+async def test_a_second_process_reads_on(fake_membrane):
+    listing(fake_membrane, {"rows": ROWS})
+    async with connect(fake_membrane, "legacy") as client:
         answer = await call(client, "kartra_retrieve_account_lists")
-    async with connect(stand_in, "2026-07-28") as client:
+    async with connect(fake_membrane, "2026-07-28") as client:
         assert await read_to_the_end(client, answer) == ROWS
 
 
-async def test_only_the_person_can_read_what_is_kept_and_it_expires(stand_in):
-    listing(stand_in, {"rows": ROWS})
-    async with connect(stand_in, "legacy") as client:
+async def test_only_the_person_can_read_what_is_kept_and_it_expires(fake_membrane):
+    listing(fake_membrane, {"rows": ROWS})
+    async with connect(fake_membrane, "legacy") as client:
         answer = await call(client, "kartra_retrieve_account_lists")
-        file = next((stand_in.folder / "state").glob("result-*.json"))
+        file = next((fake_membrane.folder / "state").glob("result-*.json"))
         assert file.stat().st_mode & 0o777 == 0o600
         long_ago = time.time() - 16 * 60
         os.utime(file, (long_ago, long_ago))
@@ -76,9 +76,9 @@ async def test_only_the_person_can_read_what_is_kept_and_it_expires(stand_in):
 
 
 @pytest.mark.parametrize("identity", ["../served", "nothing", "a/b", "", "x" * 500])
-async def test_an_id_that_was_never_given_reads_nothing(stand_in, identity):
-    listing(stand_in, {})
-    async with connect(stand_in, "legacy") as client:
+async def test_an_id_that_was_never_given_reads_nothing(fake_membrane, identity):
+    listing(fake_membrane, {})
+    async with connect(fake_membrane, "legacy") as client:
         answer = await call(client, "kartra_read_more", result_id=identity)
     assert answer.code == "result_expired"
 
@@ -93,9 +93,9 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_text_of_strangers_stays_inside_the_fence(stand_in, era, hostile):
-    listing(stand_in, {"lead_details": {"first_name": hostile, hostile: {"notes": [hostile]}}})
-    async with connect(stand_in, era) as client:
+async def test_text_of_strangers_stays_inside_the_fence(fake_membrane, protocol_version, hostile):
+    listing(fake_membrane, {"lead_details": {"first_name": hostile, hostile: {"notes": [hostile]}}})
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, "kartra_get_lead")
     line, boundary, body, last = answer.text.split("\n")
     assert boundary == last
@@ -110,9 +110,9 @@ async def test_text_of_strangers_stays_inside_the_fence(stand_in, era, hostile):
     )
 
 
-async def test_the_boundary_is_another_one_each_time(stand_in):
-    listing(stand_in, {"a": 1})
-    async with connect(stand_in, "legacy") as client:
+async def test_the_boundary_is_another_one_each_time(fake_membrane):
+    listing(fake_membrane, {"a": 1})
+    async with connect(fake_membrane, "legacy") as client:
         answers = [await call(client, "kartra_get_lead") for _ in range(3)]
     assert len({answer.text.split("\n")[1] for answer in answers}) == 3
 
@@ -128,21 +128,23 @@ async def test_the_boundary_is_another_one_each_time(stand_in):
         "https://user:pass@example.com/",
     ],
 )
-async def test_secrets_leave_every_error(stand_in, era, secret):
+async def test_secrets_leave_every_error(fake_membrane, protocol_version, secret):
     plan = healthy(action("get-lead"))
     failing = {"out": {"type": "internal", "message": f"failed with {secret}", "stack": secret}}
-    stand_in.plan(**plan | {"action run": failing | {"exit": 1}})
-    async with connect(stand_in, era) as client:
+    fake_membrane.plan(**plan | {"action run": failing | {"exit": 1}})
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, "kartra_get_lead")
     assert answer.failed
     for word in ("abcdefghijklmnop", "K12345678", "hunter22", "eyJhbGci", "1111 1111", "user:pass"):
         assert word not in answer.text
 
 
-async def test_a_text_too_large_to_show_is_kept_and_read_at_the_path_of_its_mark(stand_in, era):
+async def test_a_text_too_large_to_show_is_kept_and_read_at_the_path_of_its_mark(
+    fake_membrane, protocol_version
+):
     notes = "n" * 25_000
-    listing(stand_in, {"lead_details": {"email": "a@b.c", "notes": notes, "tags": [{"t": 1}]}})
-    async with connect(stand_in, era) as client:
+    listing(fake_membrane, {"lead_details": {"email": "a@b.c", "notes": notes, "tags": [{"t": 1}]}})
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, "kartra_get_lead")
         cut = content(answer)["truncated"]
         assert cut["next_offset"] is None
@@ -162,25 +164,25 @@ async def test_a_text_too_large_to_show_is_kept_and_read_at_the_path_of_its_mark
 
 
 async def test_a_result_larger_than_the_bound_gets_no_id_that_is_dead_at_once(
-    stand_in, era, monkeypatch
+    fake_membrane, protocol_version, monkeypatch
 ):
-    listing(stand_in, {"rows": ROWS})
+    listing(fake_membrane, {"rows": ROWS})
     monkeypatch.setattr(result_store, "MAX_TOTAL_BYTES", 100_000)
-    async with connect(stand_in, era) as client:
+    async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, "kartra_retrieve_account_lists")
     cut = content(answer)["truncated"]
     assert (cut["result_id"], cut["total"]) == (None, len(ROWS))
     assert "cannot be read" in cut["note"]
-    assert list((stand_in.folder / "state").glob("result-*")) == []
+    assert list((fake_membrane.folder / "state").glob("result-*")) == []
 
 
-async def test_the_bound_counts_what_is_on_disk_and_other_scripts_do_not_grow(stand_in):
+async def test_the_bound_counts_what_is_on_disk_and_other_scripts_do_not_grow(fake_membrane):
     rows = [{"n": "漢" * 100} for _ in range(300)]
-    listing(stand_in, {"rows": rows})
-    async with connect(stand_in, "legacy") as client:
+    listing(fake_membrane, {"rows": rows})
+    async with connect(fake_membrane, "legacy") as client:
         answer = await call(client, "kartra_retrieve_account_lists")
         assert await read_to_the_end(client, answer) == rows
-    file = next((stand_in.folder / "state").glob("result-*.json"))
+    file = next((fake_membrane.folder / "state").glob("result-*.json"))
     plain = json.dumps({"rows": rows}, ensure_ascii=False, separators=(",", ":")).encode()
     assert file.stat().st_size < len(plain) + 100
 
@@ -197,9 +199,11 @@ async def test_the_bound_counts_what_is_on_disk_and_other_scripts_do_not_grow(st
     ],
     ids=str,
 )
-async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(stand_in, era, more, code):
-    listing(stand_in, {"rows": ROWS})
-    async with connect(stand_in, era) as client:
+async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(
+    fake_membrane, protocol_version, more, code
+):
+    listing(fake_membrane, {"rows": ROWS})
+    async with connect(fake_membrane, protocol_version) as client:
         first = await call(client, "kartra_retrieve_account_lists")
         cut = content(first)["truncated"]["result_id"]
         answer = await call(client, "kartra_read_more", result_id=cut, **more)
@@ -210,17 +214,17 @@ async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(stand_in, era, more
 
 
 async def test_a_slip_in_paging_after_a_write_is_a_success_with_its_receipt(
-    stand_in, era, monkeypatch
+    fake_membrane, protocol_version, monkeypatch
 ):
     def failing(*_):
         raise RuntimeError
 
-    stand_in.plan(**healthy(action("assign-tag")))
-    async with connect(stand_in, era) as client:
+    fake_membrane.plan(**healthy(action("assign-tag")))
+    async with connect(fake_membrane, protocol_version) as client:
         await call(client, "kartra_status")
         monkeypatch.setattr(pagination, "make_first_page", failing)
         answer = await call(client, "kartra_assign_tag", confirm=True)
     assert not answer.failed, answer.text
     assert answer.result is None
     assert "It was done" in content(answer)["receipt"]["note"]
-    assert len(stand_in.runs()) == 1
+    assert len(fake_membrane.runs()) == 1

@@ -33,7 +33,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
-from tests.waiting import gone, until
+from tests.polling import gone, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, limits and descriptors")
 ROOT = Path(__file__).parent.parent

@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio
 import pytest
-from agreeing import REFUND, Person, confirmed, events, lines, sandbox, twice
-from door import Sandbox, both_eras, call, connect, sandbox_by
+from consent_actors import REFUND, Person, confirmed, events, lines, sandbox, twice
+from harness import Sandbox, both_eras, call, connect, sandbox_by
 
 pytestmark = pytest.mark.anyio
 
@@ -17,12 +17,12 @@ SALE = {"transaction_id": 105, "refund_amount": 30}
 
 
 @pytest.fixture
-def made(way, tmp_path):
+def made(transport, tmp_path):
     """Makes the account of a test, behind its program or its API."""
     with ExitStack() as stack:
 
         def make(**settings: str) -> Sandbox:
-            return stack.enter_context(sandbox_by(way, sandbox(tmp_path, **settings)))
+            return stack.enter_context(sandbox_by(transport, sandbox(tmp_path, **settings)))
 
         yield make
 
@@ -112,9 +112,9 @@ def tag(name: str) -> dict[str, Any]:
 
 
 @both_eras
-async def test_the_third_mail_of_an_hour_takes_a_person(made, era):
+async def test_the_third_mail_of_an_hour_takes_a_person(made, protocol_version):
     place = made(MAIL_PER_HOUR="2")
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         for name in ("VIP", "Newsletter"):
             assert not (await call(client, TAG, **tag(name))).failed
         third = await call(client, TAG, **tag("Affiliate"))
@@ -128,7 +128,7 @@ async def test_the_third_mail_of_an_hour_takes_a_person(made, era):
         aside = await call(client, "kartra_proxy_write", **points, json=mail)
         assert aside.code == "approval_required"
     person = Person()
-    async with connect(place, era, elicitation_callback=person) as client:
+    async with connect(place, protocol_version, elicitation_callback=person) as client:
         asked = await call(client, TAG, **tag("Affiliate"))
     assert not asked.failed, asked.text
     assert person.asked[0].requested_schema["properties"]["amount"]["title"].endswith(" 48129")
@@ -172,9 +172,9 @@ async def test_mails_that_race_stay_within_the_limit(made):
 
 
 @pytest.mark.parametrize("gate", GATES)
-async def test_an_equal_refund_needs_repeat_and_a_preview(made, era, gate):
+async def test_an_equal_refund_needs_repeat_and_a_preview(made, protocol_version, gate):
     place = made(GATE_IRREVERSIBLE=gate)
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         first = await agreed(client, gate, **SALE)
         assert not first.failed, first.text
         again = await agreed(client, gate, **{**SALE, "refund_amount": "30.00"})
@@ -209,9 +209,9 @@ async def test_a_full_refund_never_repeats(made, gate):
 
 
 @both_eras
-async def test_a_person_may_repeat(made, era):
+async def test_a_person_may_repeat(made, protocol_version):
     place = made()
-    async with connect(place, era, elicitation_callback=Person()) as client:
+    async with connect(place, protocol_version, elicitation_callback=Person()) as client:
         assert not (await call(client, REFUND, **SALE)).failed
         assert (await call(client, REFUND, **SALE)).code == "already_done"
         assert not (await call(client, REFUND, **SALE, repeat=True)).failed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from door import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
-from waiting import PROMPTLY, gone, until
+from harness import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
+from polling import PROMPTLY, gone, until
 
 pytestmark = pytest.mark.anyio
 
@@ -94,13 +94,13 @@ PROVEN = {
 
 
 @pytest.fixture
-def place(either_stand_in: StandIn) -> StandIn:
-    return planned(either_stand_in)
+def place(any_transport_fake: StandIn) -> StandIn:
+    return planned(any_transport_fake)
 
 
 @pytest.fixture
-def program(stand_in: StandIn) -> StandIn:
-    return planned(stand_in)
+def program(fake_membrane: StandIn) -> StandIn:
+    return planned(fake_membrane)
 
 
 def planned(stand_in: StandIn) -> StandIn:
@@ -172,10 +172,10 @@ def refund_of(step):
 
 
 @both_eras
-async def test_a_refund_of_which_kartra_does_not_know_is_unknown(place, era):
+async def test_a_refund_of_which_kartra_does_not_know_is_unknown(place, protocol_version):
     failed = {"refund_transaction": {"status": "Error", "type": "266", "message": "failed"}}
     place.plan(action_run={"out": {"output": {"status": "Success", "actions": [failed]}}})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         answer = await call(client, REFUND, **AGREED)
     assert (answer.code, answer.executed) == ("kartra_error", "unknown")
     assert len(place.runs()) == 1
@@ -224,9 +224,9 @@ async def call_it(client, tool, arguments):
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
 @pytest.mark.usefixtures("real_processes")
-async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opened):
+async def test_a_cancelled_call_leaves_nothing_running(program, protocol_version, tool, opened):
     program.plan(action_run={"hang": True, "child": True})
-    async with opened(program, era) as client:
+    async with opened(program, protocol_version) as client:
         await client.list_tools()
         await cancel(client, program, tool)
         await until(lambda: all(map(gone, program.pids())), within=GONE_WITHIN)
@@ -238,9 +238,11 @@ async def test_a_cancelled_call_leaves_nothing_running(program, era, tool, opene
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
 @pytest.mark.usefixtures("real_processes")
-async def test_a_cancelled_irreversible_call_that_has_started_finishes(program, era, opened):
+async def test_a_cancelled_irreversible_call_that_has_started_finishes(
+    program, protocol_version, opened
+):
     program.plan(action_run={"gate": "open", "child": True, "done": "done"})
-    async with opened(program, era) as client, anyio.create_task_group() as tasks:
+    async with opened(program, protocol_version) as client, anyio.create_task_group() as tasks:
         await client.list_tools()
         calling = anyio.CancelScope()
         tasks.start_soon(call_in, calling, client, REFUND)
@@ -256,9 +258,11 @@ async def test_a_cancelled_irreversible_call_that_has_started_finishes(program, 
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
-async def test_a_call_that_is_cancelled_before_it_started_never_starts(program, era, opened):
+async def test_a_call_that_is_cancelled_before_it_started_never_starts(
+    program, protocol_version, opened
+):
     program.plan(connection_list={"gate": "open", "out": {"items": [CONNECTION]}})
-    async with opened(program, era) as client, anyio.create_task_group() as tasks:
+    async with opened(program, protocol_version) as client, anyio.create_task_group() as tasks:
         calling = anyio.CancelScope()
         tasks.start_soon(call_in, calling, client, REFUND)
         await until(lambda: ["connection", "list", "--json"] in program.started())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from crowd import submit_many
-from door import Sandbox
+from harness import Sandbox
+from many_servers import submit_many
 
 pytestmark = pytest.mark.anyio
 PROCESSES, SUBMISSIONS = 4, 10

@@ -10,7 +10,8 @@ from typing import Any
 
 import anyio
 import pytest
-from door import (
+from fake_membrane_api import serving
+from harness import (
     CONNECTION,
     APISandbox,
     APIStandIn,
@@ -23,8 +24,7 @@ from door import (
     healthy,
     sandbox_served,
 )
-from http_stand_in import serving
-from waiting import until
+from polling import until
 
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
@@ -47,9 +47,9 @@ PAGE = "<html><h1>502 Bad Gateway</h1></html>"
 
 
 @pytest.fixture
-def place(stand_in):
-    with serving(stand_in.folder) as address:
-        yield APIStandIn(stand_in.folder, stand_in.settings, address)
+def place(fake_membrane):
+    with serving(fake_membrane.folder) as address:
+        yield APIStandIn(fake_membrane.folder, fake_membrane.settings, address)
 
 
 @pytest.fixture
@@ -609,10 +609,10 @@ class Signed(APISandbox):
         return {**super().environment, **pair, "MEMBRANE_ACCESS_TOKEN": ""}
 
 
-async def test_membrane_takes_what_is_minted(sandbox, era):
+async def test_membrane_takes_what_is_minted(sandbox, protocol_version):
     with sandbox_served(sandbox) as served:
         place = Signed(served.folder, served.settings, served.address)
-        async with connect(place, era) as client:
+        async with connect(place, protocol_version) as client:
             answer = await call(client, "kartra_get_lead", email="ada@example.com")
             assert answer.result["lead_details"]["id"] == "48110"
             place.arrange("logout")
@@ -642,9 +642,9 @@ async def call_in(scope, client, tool, **arguments):
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
-async def test_a_cancelled_read_closes_its_connection(front: APIStandIn, era, opened):
+async def test_a_cancelled_read_closes_its_connection(front: APIStandIn, protocol_version, opened):
     front.plan(action_run={"hang": True})
-    async with opened(front, era) as client, anyio.create_task_group() as tasks:
+    async with opened(front, protocol_version) as client, anyio.create_task_group() as tasks:
         await client.list_tools()
         calling = anyio.CancelScope()
         tasks.start_soon(call_in, calling, client, READ)
@@ -657,10 +657,12 @@ async def test_a_cancelled_read_closes_its_connection(front: APIStandIn, era, op
 
 @pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
 @both_eras
-async def test_a_cancelled_refund_that_was_sent_is_finished(front: APIStandIn, era, opened):
+async def test_a_cancelled_refund_that_was_sent_is_finished(
+    front: APIStandIn, protocol_version, opened
+):
     front.plan(action_run={**DONE, "gate": "open", "done": "done"})
     lines: list[Any] = []
-    async with opened(front, era) as client, anyio.create_task_group() as tasks:
+    async with opened(front, protocol_version) as client, anyio.create_task_group() as tasks:
         await client.list_tools()
         calling = anyio.CancelScope()
         given = {"transaction_id": 101, "confirm": True}
@@ -694,8 +696,8 @@ async def test_the_end_of_the_server_ends_what_was_to_be_finished(
 # ── What is told of the way ──
 
 
-async def test_the_status_names_the_host_and_nothing_else(front: APIStandIn, era):
-    async with connect(front, era) as client:
+async def test_the_status_names_the_host_and_nothing_else(front: APIStandIn, protocol_version):
+    async with connect(front, protocol_version) as client:
         told = (await call(client, "kartra_status")).result
     host = front.address.removeprefix("http://")
     assert told["program"] == {
@@ -707,10 +709,12 @@ async def test_the_status_names_the_host_and_nothing_else(front: APIStandIn, era
     assert told["healthy"] is True
 
 
-async def test_the_status_says_why_a_part_of_credentials_is_not_used(stand_in: StandIn, era):
-    stand_in.plan(**healthy(action("get-lead")))
-    half = Half(stand_in.folder, stand_in.settings)
-    async with connect(half, era) as client:
+async def test_the_status_says_why_a_part_of_credentials_is_not_used(
+    fake_membrane: StandIn, protocol_version
+):
+    fake_membrane.plan(**healthy(action("get-lead")))
+    half = Half(fake_membrane.folder, fake_membrane.settings)
+    async with connect(half, protocol_version) as client:
         program = (await call(client, "kartra_status")).result["program"]
         assert (program["transport"], program["is_membrane"]) == ("cli", "yes")
         assert program["api_not_used"].startswith("MEMBRANE_WORKSPACE_SECRET and MEMBRANE_TENANT")
@@ -719,17 +723,17 @@ async def test_the_status_says_why_a_part_of_credentials_is_not_used(stand_in: S
         assert "MEMBRANE_WORKSPACE_SECRET" in told["problems"][0]["message"]
         assert "KARTRA_MCP_TRANSPORT=cli" in told["problems"][0]["remedy"]
     half.settings = {"TRANSPORT": "cli"}
-    async with connect(half, era) as client:
+    async with connect(half, protocol_version) as client:
         assert (await call(client, "kartra_status")).result["healthy"] is True
     half.settings = {"TRANSPORT": "api"}
-    before = stand_in.started()
-    async with connect(half, era) as client:
+    before = fake_membrane.started()
+    async with connect(half, protocol_version) as client:
         told = (await call(client, "kartra_status")).result
         answer = await call(client, READ)
     assert told["problems"][0]["code"] == "not_logged_in"
     assert "MEMBRANE_WORKSPACE_SECRET" in told["problems"][0]["message"]
     assert (answer.code, answer.executed) == ("not_logged_in", "no")
-    assert stand_in.started() == before
+    assert fake_membrane.started() == before
 
 
 class Half(StandIn):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from door import (
+from harness import (
     CONNECTION,
     Sandbox,
     StandIn,
@@ -38,9 +38,9 @@ CALLS = {
 
 
 @pytest.fixture
-def place(stand_in: StandIn) -> StandIn:
+def place(fake_membrane: StandIn) -> StandIn:
     kinds = [action("get-lead"), action("assign-tag"), action("refund-transaction")]
-    return stand_in.plan(**healthy(*kinds))
+    return fake_membrane.plan(**healthy(*kinds))
 
 
 class Seen:
@@ -106,7 +106,9 @@ trace.set_tracer_provider(Provider())
 
 
 @both_eras
-async def test_a_request_leaves_no_trace_where_traces_are_collected(place, era, tmp_path):
+async def test_a_request_leaves_no_trace_where_traces_are_collected(
+    place, protocol_version, tmp_path
+):
     """An environment may bring a collector with it, as `opentelemetry-instrument` does."""
     spans = tmp_path / "spans"
     (tmp_path / "sitecustomize.py").write_text(f"SPANS = {str(spans)!r}\n{TRACES}")
@@ -115,18 +117,18 @@ async def test_a_request_leaves_no_trace_where_traces_are_collected(place, era, 
         command=sys.executable, args=["-m", "kartra_mcp", "serve"], env=environment
     )
 
-    async with Client(started, mode=era) as client:
+    async with Client(started, mode=protocol_version) as client:
         await call(client, "kartra_get_lead")
 
     assert set(spans.read_text().split()) == {"asked"}
 
 
 @both_eras
-async def test_a_damaged_saved_list(place, era):
-    await seen(place, era)
+async def test_a_damaged_saved_list(place, protocol_version):
+    await seen(place, protocol_version)
     for file in state_of(place).glob("*.json"):
         file.write_text('{"connection": {"id": "' + CANARY)
-    found = await seen(place, era)
+    found = await seen(place, protocol_version)
     found.clean(*command(place))
     assert found.codes["kartra_get_lead"] == ""
 
@@ -170,33 +172,33 @@ def folders_for_files(folder):
 
 
 @pytest.mark.parametrize("damage", [bytes_that_are_no_text, folders_for_files])
-async def test_state_files_that_cannot_be_read(place, era, damage):
-    await seen(place, era)
+async def test_state_files_that_cannot_be_read(place, protocol_version, damage):
+    await seen(place, protocol_version)
     with damage(state_of(place)):
-        found = await seen(place, era)
+        found = await seen(place, protocol_version)
     found.clean(*command(place))
     assert found.codes["kartra_get_lead"] == ""
 
 
 @pytest.mark.parametrize("opened", [connect, connect_stdio], ids=["in memory", "over stdio"])
-async def test_a_state_folder_that_is_a_file(tmp_path, era, opened):
+async def test_a_state_folder_that_is_a_file(tmp_path, protocol_version, opened):
     place = StandIn(tmp_path / "stand-in")
     place.plan(**healthy(action("get-lead"), action("assign-tag"), action("refund-transaction")))
     (place.folder / "state").write_text(CANARY)
-    found = await seen(place, era, opened)
+    found = await seen(place, protocol_version, opened)
     found.clean(*command(place))
     assert found.codes["kartra_get_lead"] == ""
     assert found.codes["kartra_assign_tag"] == "ledger_unavailable"
-    async with opened(place, era) as client:
+    async with opened(place, protocol_version) as client:
         status = (await call(client, "kartra_status")).result
     assert "state folder" in status["problems"][-1]["message"]
     assert (place.folder / "state").read_text() == CANARY
 
 
-async def test_an_account_that_is_garbage(sandbox: Sandbox, era):
+async def test_an_account_that_is_garbage(sandbox: Sandbox, protocol_version):
     state_of(sandbox)
     sandbox.file.write_bytes(f"{CANARY} is no database\n".encode() * 200)
-    found = await seen(sandbox, era)
+    found = await seen(sandbox, protocol_version)
     told = "\n".join(found.texts)
     assert CANARY not in told
     assert "Traceback" not in told
@@ -204,14 +206,14 @@ async def test_an_account_that_is_garbage(sandbox: Sandbox, era):
     assert found.codes["kartra_get_lead"] == "membrane_error"
 
 
-async def test_an_account_that_became_garbage(sandbox: Sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_an_account_that_became_garbage(sandbox: Sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         await client.list_tools()
     for file in sandbox.file.parent.glob("account.db*"):
         file.unlink()
     sandbox.file.mkdir()
     (sandbox.file / CANARY).mkdir()
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         read = await call(client, "kartra_get_lead", lead_id=48110)
         write = await call(client, "kartra_assign_tag", lead_id=48110, tag_name="VIP")
     assert (read.failed, read.executed) == (True, "no")
@@ -311,8 +313,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 @both_eras
-async def test_arguments_of_monstrous_shape(place, era, name):
-    async with connect(place, era) as client:
+async def test_arguments_of_monstrous_shape(place, protocol_version, name):
+    async with connect(place, protocol_version) as client:
         for tool in CALLS:
             answer = await call(client, tool, **ARGUMENTS[name])
             assert not answer.failed or answer.code != "internal_error", (tool, answer.text)

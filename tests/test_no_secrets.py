@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from door import APIStandIn, action, call, connect, healthy
-from http_stand_in import serving
+from fake_membrane_api import serving
+from harness import APIStandIn, action, call, connect, healthy
 
 pytestmark = pytest.mark.anyio
 
@@ -78,9 +78,9 @@ class Place(APIStandIn):
 
 
 @pytest.fixture(params=PAIRS)
-def place(request, stand_in):
-    with serving(stand_in.folder) as address:
-        made = Place(stand_in.folder, {**stand_in.settings, "RATE": "0"}, address)
+def place(request, fake_membrane):
+    with serving(fake_membrane.folder) as address:
+        made = Place(fake_membrane.folder, {**fake_membrane.settings, "RATE": "0"}, address)
         made.more = PAIRS[request.param]
         made.plan(**healthy(*ACTIONS))
         yield made
@@ -111,38 +111,42 @@ def require_silence(place: Place, said: list[str], secrets: set[str]) -> None:
 
 @pytest.mark.parametrize("everything", [False, True], ids=["runs", "every answer"])
 @pytest.mark.parametrize("name", STEPS)
-async def test_whatever_is_answered(place: Place, era, name, everything, caplog, capfd):
+async def test_whatever_is_answered(
+    place: Place, protocol_version, name, everything, caplog, capfd
+):
     caplog.set_level(logging.DEBUG)
     step = STEPS[name]
     place.plan(action_run=step, request=step)
-    said = [] if everything else await said_by_all(place, era)
+    said = [] if everything else await said_by_all(place, protocol_version)
     if everything:
-        async with connect(place, era) as client:
+        async with connect(place, protocol_version) as client:
             await client.list_tools()  # what is listed is kept; then nothing answers any more
         place.plan(**dict.fromkeys(("connection list", "connection get", "action list"), step))
         place.plan(search=step, reconnect=step, connect=step, **{"action-run-log list": step})
-        said = await said_by_all(place, era)
+        said = await said_by_all(place, protocol_version)
     tokens = {line.removeprefix("Bearer ") for line in place.lines("tokens")}
     assert tokens
     require_silence(place, [*said, caplog.text, *capfd.readouterr()], {CANARY, *tokens})
 
 
-async def test_where_nobody_answers(place: Place, era, caplog, capfd):
+async def test_where_nobody_answers(place: Place, protocol_version, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         await client.list_tools()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place.address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    said = await said_by_all(place, era)
+    said = await said_by_all(place, protocol_version)
     assert any("could not be reached" in text for text in said)
     require_silence(place, [*said, caplog.text, *capfd.readouterr()], {CANARY})
 
 
 @pytest.mark.parametrize("address", ["http://api.example.com", f"https://{CANARY}@example.com"])
-async def test_an_address_that_cannot_be_used(place: Place, era, address, caplog, capfd):
+async def test_an_address_that_cannot_be_used(
+    place: Place, protocol_version, address, caplog, capfd
+):
     place.more = {**place.more, "MEMBRANE_API_URI": address}
     place.settings = {**place.settings, "TRANSPORT": "api"}
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         said = [(await call(client, tool, **given)).text for tool, given in CALLS.items()]
     assert "MEMBRANE_API_URI is no https address" in said[0]
     require_silence(place, [*said, caplog.text, *capfd.readouterr()], {CANARY})

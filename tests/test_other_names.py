@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from door import Sandbox, call, connect
+from harness import Sandbox, call, connect
 from jsonschema import Draft202012Validator
 
 pytestmark = pytest.mark.anyio
@@ -28,8 +28,8 @@ async def tools_of(client):
     return {tool.name: tool for tool in (await client.list_tools()).tools}
 
 
-async def test_nothing_is_lost_and_what_is_left_out_is_named(sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_nothing_is_lost_and_what_is_left_out_is_named(sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         tools = await tools_of(client)
         status = (await call(client, "kartra_status")).result
     runnable = [entry for entry in ENTRIES if entry["state"] == "READY"]
@@ -42,16 +42,18 @@ async def test_nothing_is_lost_and_what_is_left_out_is_named(sandbox, era):
     assert status["healthy"] is True
 
 
-async def test_every_schema_can_be_used_as_it_is_listed(sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_every_schema_can_be_used_as_it_is_listed(sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         tools = await tools_of(client)
     for tool in tools.values():
         Draft202012Validator.check_schema(tool.input_schema)
         assert tool.input_schema["type"] == "object", tool.name
 
 
-async def test_a_refund_by_another_name_is_irreversible_gated_and_made_once(sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_a_refund_by_another_name_is_irreversible_gated_and_made_once(
+    sandbox, protocol_version
+):
+    async with connect(sandbox, protocol_version) as client:
         tool = (await tools_of(client))["kartra_process_refund"]
         assert (tool.annotations.destructive_hint, tool.annotations.read_only_hint) == (True, False)
         before, started = sandbox.dump(), sandbox.started()
@@ -170,9 +172,9 @@ async def test_what_cannot_be_judged_is_gated(sandbox):
     assert tools["kartra_export_everything"].annotations.destructive_hint is True
 
 
-async def test_names_that_collide_are_both_there_and_each_runs_its_own(sandbox, era):
+async def test_names_that_collide_are_both_there_and_each_runs_its_own(sandbox, protocol_version):
     twins = {entry["id"]: entry for entry in ENTRIES if entry.get("key") == "twice"}
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         tools = await tools_of(client)
         found = [tool for name, tool in tools.items() if name.startswith("kartra_twice")]
         assert len(found) == 2
@@ -183,8 +185,8 @@ async def test_names_that_collide_are_both_there_and_each_runs_its_own(sandbox, 
             assert ran["name"] == tool.title
 
 
-async def test_an_action_never_takes_a_name_of_the_servers_own(sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_an_action_never_takes_a_name_of_the_servers_own(sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         tools = await tools_of(client)
         theirs = [t for t in tools.values() if t.title == "A key that the server uses itself"]
         answer = await call(client, "kartra_status")
@@ -201,8 +203,8 @@ async def test_long_keys_missing_keys_and_dots_become_names(sandbox):
     assert len(tools["Long key"]) == 45
 
 
-async def test_renamed_properties_reach_the_action_under_their_own_names(sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_renamed_properties_reach_the_action_under_their_own_names(sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         tool = (await tools_of(client))["kartra_bracket_names"]
         shown = list(tool.input_schema["properties"])
         email = next(name for name in shown if "email" in name)
@@ -213,8 +215,8 @@ async def test_renamed_properties_reach_the_action_under_their_own_names(sandbox
     assert json.loads(given.removeprefix("--input=")) == {"lead[email]": "ada@example.com"}
 
 
-async def test_consent_stands_beside_fields_of_the_same_name(sandbox, era):
-    async with connect(sandbox, era) as client:
+async def test_consent_stands_beside_fields_of_the_same_name(sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
         tool = (await tools_of(client))["kartra_confirm_field"]
         assert {"confirm", "kartra_confirm"} <= set(tool.input_schema["properties"])
         theirs = {"confirm": "theirs", "email": "ada@example.com"}

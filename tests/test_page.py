@@ -15,10 +15,10 @@ from typing import Any
 
 import anyio
 import pytest
-from agreeing import REFUND, decided, events, ledger_folder, lines
-from agreeing import sandbox as fresh
-from door import call, connect, connect_stdio
-from paged import (
+from consent_actors import REFUND, decided, events, ledger_folder, lines
+from consent_actors import sandbox as fresh
+from harness import call, connect, connect_stdio
+from page_client import (
     PIN,
     ROOT,
     WITHIN,
@@ -32,7 +32,7 @@ from paged import (
     served,
     told,
 )
-from waiting import gone, until
+from polling import gone, until
 
 from kartra_mcp.app.page_discovery import (
     FILE,

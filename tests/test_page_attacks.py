@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from agreeing import events, ledger_folder
-from agreeing import sandbox as fresh
-from door import Sandbox
-from paged import PIN, Reply, Visitor, another_address, asked, served, told
+from consent_actors import events, ledger_folder
+from consent_actors import sandbox as fresh
+from harness import Sandbox
+from page_client import PIN, Reply, Visitor, another_address, asked, served, told
 
 from kartra_mcp.app import page_discovery
 from kartra_mcp.ledger.ledger import Ledger

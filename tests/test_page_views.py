@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
-from agreeing import decided, ledger_folder, sandbox
-from door import Sandbox, call, connect
-from paged import PIN, Visitor, asked, served
+from consent_actors import decided, ledger_folder, sandbox
+from harness import Sandbox, call, connect
+from page_client import PIN, Visitor, asked, served
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger

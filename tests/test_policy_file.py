@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from agreeing import confirmed, lines, sandbox, story
-from door import call, connect
+from consent_actors import confirmed, lines, sandbox, story
+from harness import call, connect
 from hypothesis import given
 from hypothesis import strategies as st
 

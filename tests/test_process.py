@@ -25,7 +25,7 @@ from kartra_mcp.processes.runner import (
     make_child_env,
     run,
 )
-from tests.waiting import PROMPTLY, gone, until
+from tests.polling import PROMPTLY, gone, until
 
 pytestmark = [
     pytest.mark.anyio,

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from crashes import FIRST, House, Story, crash
-from door import Answer, Sandbox, call, sandbox_by
+from crash_scenarios import FIRST, House, Story, crash
+from harness import Answer, Sandbox, call, sandbox_by
 from mcp import Client
-from waiting import gone, until
+from polling import gone, until
 
 from kartra_mcp.app.composition import build_app
 from kartra_mcp.ledger.running_locks import IntentLocks
@@ -43,8 +43,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def account(tmp_path, way):
-    with sandbox_by(way, Sandbox(tmp_path / "state")) as place:
+def account(tmp_path, transport):
+    with sandbox_by(transport, Sandbox(tmp_path / "state")) as place:
         yield place
 
 
@@ -104,8 +104,8 @@ def refunds(place: Sandbox, of: int = 101):
     return place.rows("SELECT cents FROM transactions WHERE parent_id = ?", of)
 
 
-async def test_a_refund_that_happened_is_seen(account, clock, era):
-    async with opened(account, clock, era) as client:
+async def test_a_refund_that_happened_is_seen(account, clock, protocol_version):
+    async with opened(account, clock, protocol_version) as client:
         intent = await lost(client, account, REFUND, "killed", "--effect", **SALE)
         assert await state(client, account, intent) == "succeeded"
         again = await call(client, REFUND, **SALE)
@@ -132,12 +132,12 @@ async def test_a_refund_that_is_not_seen_stays_unknown_for_a_quarter_of_an_hour(
     assert refunds(account) == [(9700,)]
 
 
-async def test_two_late_looks_may_be_of_two_servers(account, clock, era):
-    async with opened(account, clock, era) as client:
+async def test_two_late_looks_may_be_of_two_servers(account, clock, protocol_version):
+    async with opened(account, clock, protocol_version) as client:
         intent = await lost(client, account, REFUND, **SALE)
     clock.ahead = LATE
     for expected in ("unknown", "failed"):
-        async with opened(account, clock, era) as client:
+        async with opened(account, clock, protocol_version) as client:
             assert await state(client, account, intent) == expected
 
 
@@ -258,8 +258,8 @@ async def test_what_is_to_be_checked_speaks_of_no_other_operation(account, clock
     assert (line["operation"], line["target"]) == ("assign_tag", "48129")
 
 
-async def test_a_cancellation_that_happened_is_seen(account, clock, era):
-    async with opened(account, clock, era) as client:
+async def test_a_cancellation_that_happened_is_seen(account, clock, protocol_version):
+    async with opened(account, clock, protocol_version) as client:
         intent = await lost(client, account, CANCEL, "silent", "--effect", **SUBSCRIPTION)
         assert await state(client, account, intent) == "succeeded"
         assert (await call(client, CANCEL, **SUBSCRIPTION)).code == "already_done"
@@ -276,11 +276,11 @@ async def test_a_cancellation_that_did_not_happen_is_settled_late(account, clock
         assert not (await agreed(client, CANCEL, **SUBSCRIPTION)).failed
 
 
-async def test_it_looks_under_read_only_too(account, clock, era):
+async def test_it_looks_under_read_only_too(account, clock, protocol_version):
     async with opened(account, clock) as client:
         intent = await lost(client, account, REFUND, "silent", "--effect", **SALE)
     account.settings = {"READ_ONLY": "on"}
-    async with opened(account, clock, era) as client:
+    async with opened(account, clock, protocol_version) as client:
         assert await state(client, account, intent) == "succeeded"
 
 
@@ -312,9 +312,9 @@ def relog(place: Sandbox, intent: str, **instead: Any) -> None:
     place.rows("UPDATE run_logs SET log = ? WHERE id = ?", text, log["id"])
 
 
-async def test_a_lost_answer_is_found_in_the_runs_own_log(by_api, clock, era):
+async def test_a_lost_answer_is_found_in_the_runs_own_log(by_api, clock, protocol_version):
     """Kartra itself is not asked: it could not even say."""
-    async with opened(by_api, clock, era) as client:
+    async with opened(by_api, clock, protocol_version) as client:
         intent = await lost(client, by_api, REFUND, "killed", "--effect", **SALE)
         (log,) = [log for log in logs(by_api) if log.get("meta")]
         assert log["meta"] == {"kartra_mcp_intent": intent}
@@ -338,9 +338,9 @@ async def test_a_lost_answer_is_found_in_the_runs_own_log(by_api, clock, era):
 
 
 async def test_an_answer_lost_before_the_deed_has_no_log_and_that_proves_nothing(
-    by_api, clock, era
+    by_api, clock, protocol_version
 ):
-    async with opened(by_api, clock, era) as client:
+    async with opened(by_api, clock, protocol_version) as client:
         intent = await lost(client, by_api, REFUND, "killed", **SALE)
         assert not [log for log in logs(by_api) if log.get("meta")]
         told = (await reconcile(client, by_api, intent)).result

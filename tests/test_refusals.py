@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from door import Sandbox, StandIn, action, call, connect, healthy
+from harness import Sandbox, StandIn, action, call, connect, healthy
 from test_proxy import HOSTILE
 
 from kartra_mcp.core.errors import CODES
@@ -334,11 +334,11 @@ def listing_only(words):
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_refused_and_nothing_started(sandbox: Sandbox, name, era):
+async def test_refused_and_nothing_started(sandbox: Sandbox, name, protocol_version):
     case = CASES[name]
     sandbox.settings = {"GATE_IRREVERSIBLE": "flag", **case.settings}
     before, started = sandbox.dump(), sandbox.started()
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         answer = await call(client, case.tool, **case.arguments)
     assert_refused(answer, case.code)
     fresh = sandbox.started()[len(started) :]
@@ -348,11 +348,13 @@ async def test_refused_and_nothing_started(sandbox: Sandbox, name, era):
 
 
 @pytest.mark.parametrize("tool", [READ, WRITE])
-async def test_every_hostile_raw_request_is_refused_and_nothing_started(sandbox, tool, era):
+async def test_every_hostile_raw_request_is_refused_and_nothing_started(
+    sandbox, tool, protocol_version
+):
     before, started = sandbox.dump(), sandbox.started()
     consent = YES if tool == WRITE else {}
     wrong = {}
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         for name, (arguments, code) in HOSTILE.items():
             if name in NO_JSON:
                 continue
@@ -441,25 +443,25 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-async def test_what_membrane_lacks_is_refused_before_anything_runs(stand_in: StandIn, name):
+async def test_what_membrane_lacks_is_refused_before_anything_runs(fake_membrane: StandIn, name):
     code, plan = SITUATIONS[name]
     actions = [action("get-lead"), action("assign-tag"), action("refund-transaction")]
-    stand_in.plan(**(healthy(*actions) | plan))
-    async with connect(stand_in, "2026-07-28") as client:
+    fake_membrane.plan(**(healthy(*actions) | plan))
+    async with connect(fake_membrane, "2026-07-28") as client:
         for tool, arguments in CALLS.items():
             if code == "wrong_program" and tool in ("kartra_get_lead", READ):
                 continue
             given = {} if tool in ("kartra_get_lead", "kartra_assign_tag") else arguments
             given = YES if tool == REFUND else given
             assert_refused(await call(client, tool, **given), code)
-    assert stand_in.runs() == []
-    assert all(map(listing_only, stand_in.started()))
+    assert fake_membrane.runs() == []
+    assert all(map(listing_only, fake_membrane.started()))
 
 
 @pytest.mark.parametrize("tool", CALLS)
-async def test_without_the_program_every_call_says_so(tmp_path, era, tool):
+async def test_without_the_program_every_call_says_so(tmp_path, protocol_version, tool):
     nowhere = StandIn(tmp_path, {"MEMBRANE": str(tmp_path / "membrane")})
-    async with connect(nowhere, era) as client:
+    async with connect(nowhere, protocol_version) as client:
         assert_refused(await call(client, tool, **CALLS[tool]), "program_missing")
         status = (await call(client, "kartra_status")).result
     assert status["problems"][0]["code"] == "program_missing"

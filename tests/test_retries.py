@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from door import action, both_eras, call, connect, healthy
+from harness import action, both_eras, call, connect, healthy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,8 +53,10 @@ RAW = {"method": "POST", "path": "/api", "json": {"actions": [{"cmd": "assign_ta
     ],
     ids=["read turned away", "read silent", "read garbage", "write turned away", "raw 429"],
 )
-async def test_what_was_not_executed_is_tried_again(either_stand_in, tool, arguments, steps, times):
-    answer, started = await starts(either_stand_in, tool, steps, **arguments)
+async def test_what_was_not_executed_is_tried_again(
+    any_transport_fake, tool, arguments, steps, times
+):
+    answer, started = await starts(any_transport_fake, tool, steps, **arguments)
     assert not answer.failed, answer.text
     assert started == times
 
@@ -80,9 +82,9 @@ async def test_what_was_not_executed_is_tried_again(either_stand_in, tool, argum
     ],
 )
 async def test_nothing_else_is_tried_again(  # noqa: PLR0917
-    either_stand_in, tool, arguments, steps, times, code, executed
+    any_transport_fake, tool, arguments, steps, times, code, executed
 ):
-    answer, started = await starts(either_stand_in, tool, steps, **arguments)
+    answer, started = await starts(any_transport_fake, tool, steps, **arguments)
     assert (answer.code, answer.executed, started) == (code, executed, times)
 
 
@@ -152,16 +154,16 @@ def test_no_second_holds_more_than_the_bucket_and_the_rate(rate, gaps):
 
 @pytest.mark.anyio
 @both_eras
-async def test_a_waiting_client_is_told_that_the_call_lives(either_stand_in, era):
+async def test_a_waiting_client_is_told_that_the_call_lives(any_transport_fake, protocol_version):
     signs: list[float] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         signs.append(progress)
-        (either_stand_in.folder / "go").touch()
+        (any_transport_fake.folder / "go").touch()
 
     plan = healthy(action("get-lead", inputSchema=schema("email")))
-    either_stand_in.plan(**plan | {"action run": SUCCESS | {"gate": "go"}})
-    async with connect(either_stand_in, era) as client:
+    any_transport_fake.plan(**plan | {"action run": SUCCESS | {"gate": "go"}})
+    async with connect(any_transport_fake, protocol_version) as client:
         result = await client.call_tool("kartra_get_lead", LEAD, progress_callback=on_progress)
     assert not result.is_error
     assert signs

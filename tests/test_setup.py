@@ -14,8 +14,8 @@ from typing import Any
 import pexpect
 import pytest
 from mcp import Client, StdioServerParameters
-from setup_home import ANSWERS, ROOT, Home, answered, ended, hung_up, plain
-from waiting import until
+from polling import until
+from setup_machine import ANSWERS, ROOT, Home, answered, ended, hung_up, plain
 
 from kartra_mcp.ledger.ledger import Ledger
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import mcp_types as types
 import pytest
-from door import ERAS, Sandbox, connect
+from harness import ERAS, Sandbox, connect
 from jsonschema import Draft202012Validator
 from mcp_types.methods import serialize_server_result
 from mcp_types.version import KNOWN_PROTOCOL_VERSIONS

@@ -14,9 +14,9 @@ from subprocess import DEVNULL, PIPE
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
-from door import Sandbox, StandIn, action, both_eras, call, connect, connect_stdio, healthy
+from harness import Sandbox, StandIn, action, both_eras, call, connect, connect_stdio, healthy
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
-from waiting import PROMPTLY, gone, until
+from polling import PROMPTLY, gone, until
 
 pytestmark = pytest.mark.anyio
 
@@ -37,17 +37,17 @@ def descendants(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def echo(stand_in: StandIn) -> StandIn:
+def echo(fake_membrane: StandIn) -> StandIn:
     """A program whose answer is the words of its start; a listing that is a list."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     actions = [action("get-lead", inputSchema=schema), action("assign-tag", inputSchema=schema)]
-    stand_in.settings |= {"MAX_CHILDREN": "8", "RATE": "0"}
+    fake_membrane.settings |= {"MAX_CHILDREN": "8", "RATE": "0"}
     plan = {**healthy(*actions), "action run": {"out": {"output": "$words"}}}
-    return stand_in.plan(**plan)
+    return fake_membrane.plan(**plan)
 
 
 @both_eras
-async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, era):
+async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, protocol_version):
     dice = random.Random(SEED)
     numbers = iter(range(CALLS))
     answered, cancelled, mixed = set(), set(), {}
@@ -63,7 +63,7 @@ async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, era
             if scope.cancelled_caught:
                 cancelled.add(number)
 
-    async with connect_stdio(echo, era) as client:
+    async with connect_stdio(echo, protocol_version) as client:
         await client.list_tools()
         server = descendants(os.getpid())
         async with anyio.create_task_group() as tasks:
@@ -80,8 +80,8 @@ async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, era
 
 
 @both_eras
-async def test_one_real_process_does_the_work_of_the_account(sandbox: Sandbox, era):
-    async with connect_stdio(sandbox, era) as client:
+async def test_one_real_process_does_the_work_of_the_account(sandbox: Sandbox, protocol_version):
+    async with connect_stdio(sandbox, protocol_version) as client:
         assert (await call(client, "kartra_status")).result["account"] == "SANDBOX"
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert "kartra_refund_transaction" in names
@@ -275,11 +275,11 @@ def left_in(folder):
 
 
 @both_eras
-async def test_it_ends_while_the_first_list_waits(echo, era):
+async def test_it_ends_while_the_first_list_waits(echo, protocol_version):
     echo.plan(action_list={"hang": True, "child": True})
     async with raw_server(echo) as server:
-        await server.open(LATEST_OLD if era == "legacy" else era)
-        params = {} if era == "legacy" else {"_meta": meta()}
+        await server.open(LATEST_OLD if protocol_version == "legacy" else protocol_version)
+        params = {} if protocol_version == "legacy" else {"_meta": meta()}
         await server.send(id=1, method="tools/list", params=params)
         await until((echo.folder / "children").exists)
         await close(server)
@@ -289,12 +289,12 @@ async def test_it_ends_while_the_first_list_waits(echo, era):
 
 @both_eras
 @pytest.mark.usefixtures("real_processes")
-async def test_a_saved_list_is_there_before_any_program_answers(echo, era):
+async def test_a_saved_list_is_there_before_any_program_answers(echo, protocol_version):
     async with connect(echo, "legacy") as client:
         await client.list_tools()
     hang = {"hang": True}
     echo.plan(**{"--version": hang, "connection list": hang, "action list": hang})
-    async with connect_stdio(echo, era) as client:
+    async with connect_stdio(echo, protocol_version) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
     assert "kartra_get_lead" in names
     await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 import tiktoken
-from door import StandIn, action, call, connect, healthy
+from harness import StandIn, action, call, connect, healthy
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import estimate_tokens as estimated

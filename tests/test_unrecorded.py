@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from door import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from harness import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
 from mcp import Client, StdioServerParameters
 
 from kartra_mcp.calls import pagination
@@ -34,14 +34,14 @@ main(["serve"])
 
 
 @pytest.fixture
-def place(stand_in: StandIn) -> StandIn:
+def place(fake_membrane: StandIn) -> StandIn:
     actions = [
         action("refund-transaction", inputSchema=NUMBER),
         action("assign-tag", inputSchema=LEAD),
         action("get-lead", inputSchema=LEAD),
     ]
-    stand_in.settings = {"GATE_IRREVERSIBLE": "flag", "CAP_DAY_COUNT": "1000", "RATE": "0"}
-    return stand_in.plan(**healthy(*actions))
+    fake_membrane.settings = {"GATE_IRREVERSIBLE": "flag", "CAP_DAY_COUNT": "1000", "RATE": "0"}
+    return fake_membrane.plan(**healthy(*actions))
 
 
 def state_of(place: StandIn) -> Path:
@@ -58,8 +58,8 @@ async def refused(client, place, tool=REFUND, **given) -> str:
     return answer.error["message"]
 
 
-async def test_a_file_where_the_state_folder_was(place, era):
-    async with connect(place, era) as client:
+async def test_a_file_where_the_state_folder_was(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         await client.list_tools()
         shutil.rmtree(state_of(place), ignore_errors=True)
         state_of(place).write_text("in the way")
@@ -79,8 +79,8 @@ async def test_the_ledger_vanishes_while_it_is_served(place):
         assert "is gone" in await refused(client, place, transaction_id=8, confirm=True)
 
 
-async def test_somebody_else_has_it_locked(place, era):
-    async with connect(place, era) as client:
+async def test_somebody_else_has_it_locked(place, protocol_version):
+    async with connect(place, protocol_version) as client:
         assert not (await call(client, TAG, lead_id=1)).failed
         ledger = state_of(place) / "ledger.db"
         with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
@@ -168,12 +168,12 @@ async def test_a_damaged_ledger_stops_every_write_until_a_person_begins_anew(
 
 @pytest.mark.parametrize("problem", [unavailable_error("the disk is full"), RuntimeError("boom")])
 async def test_a_success_whose_end_cannot_be_recorded_is_a_success(
-    sandbox: Sandbox, era, monkeypatch, problem
+    sandbox: Sandbox, protocol_version, monkeypatch, problem
 ):
     def failing(*_, **__):
         raise problem
 
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         with monkeypatch.context() as patched:
             patched.setattr(Ledger, "finish", failing)
             answer = await call(client, REFUND, transaction_id=101, confirm=True)
@@ -185,18 +185,20 @@ async def test_a_success_whose_end_cannot_be_recorded_is_a_success(
     assert sandbox.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
 
 
-async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, era, monkeypatch):
+async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, protocol_version, monkeypatch):
     def failing(*_, **__):
         raise RuntimeError
 
     place.plan(action_run={"exit": 1})
-    async with connect(place, era) as client:
+    async with connect(place, protocol_version) as client:
         monkeypatch.setattr(Ledger, "finish", failing)
         answer = await call(client, REFUND, transaction_id=7, confirm=True)
         assert (answer.code, answer.executed) == ("membrane_error", "unknown")
 
 
-async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era, monkeypatch):
+async def test_a_success_that_cannot_be_shown_is_a_success(
+    sandbox: Sandbox, protocol_version, monkeypatch
+):
     real = pagination.make_first_page
 
     def failing(result, *more):
@@ -204,7 +206,7 @@ async def test_a_success_that_cannot_be_shown_is_a_success(sandbox: Sandbox, era
             raise RuntimeError
         return real(result, *more)
 
-    async with connect(sandbox, era) as client:
+    async with connect(sandbox, protocol_version) as client:
         await client.list_tools()
         with monkeypatch.context() as patched:
             patched.setattr(pagination, "make_first_page", failing)

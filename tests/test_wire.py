@@ -19,7 +19,7 @@ import pytest
 from anyio.abc import Process
 
 from kartra_mcp.server.stdin import decode_line
-from tests.waiting import PROMPTLY, gone, until
+from tests.polling import PROMPTLY, gone, until
 
 pytestmark = [
     pytest.mark.anyio,

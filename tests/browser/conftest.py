@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 
 import pytest
-from agreeing import ledger_folder
-from agreeing import sandbox as fresh
-from door import Sandbox
+from consent_actors import ledger_folder
+from consent_actors import sandbox as fresh
+from harness import Sandbox
 from playwright.sync_api import expect
 from visiting import AXE, PIN, Visitor, chatting, end_page, listening, notified
 

@@ -6,7 +6,7 @@ import re
 from contextlib import closing
 
 import pytest
-from agreeing import changed, decided, events, ledger_folder
+from consent_actors import changed, decided, events, ledger_folder
 from playwright.sync_api import expect
 from visiting import PIN, opened
 

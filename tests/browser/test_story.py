@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from agreeing import changed, events
+from consent_actors import changed, events
 from playwright.sync_api import Request, expect
 from visiting import PIN, WRONG
 

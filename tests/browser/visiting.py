@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import door
-from agreeing import REFUND, ledger_folder
+import harness
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from door import Answer, Sandbox
+from consent_actors import REFUND, ledger_folder
+from harness import Answer, Sandbox
 from mcp import Client
 from mcp_types import Implementation
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from waiting import gone, until
+from polling import gone, until
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
@@ -142,7 +142,7 @@ class Chat:
     client: Client
 
     def call(self, tool: str, **arguments: Any) -> Answer:
-        return self.portal.call(partial(door.call, self.client, tool, **arguments))
+        return self.portal.call(partial(harness.call, self.client, tool, **arguments))
 
     def refund(self, sale: int = 101, **more: Any) -> Answer:
         return self.call(REFUND, transaction_id=sale, **more)
@@ -153,7 +153,7 @@ def chatting(place: Sandbox) -> Generator[Chat]:
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(
-            door.connect_stdio(place, "legacy", client_info=CLIENT)
+            harness.connect_stdio(place, "legacy", client_info=CLIENT)
         ) as client,
     ):
         yield Chat(portal, client)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from door import Sandbox, connect_stdio
+from harness import Sandbox, connect_stdio
 
 from clients import environments, place, trace
 from clients.environments import Environment, NotHad

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from door import Sandbox
+from harness import Sandbox
 
 from clients.record import BUILD, Sees
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import anyio
-from door import ERAS, Answer, Sandbox, call, connect_stdio
+from harness import ERAS, Answer, Sandbox, call, connect_stdio
 
 from kartra_mcp.ledger.ledger import Ledger
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from door import Answer, Sandbox, StandIn, call
+from harness import Answer, Sandbox, StandIn, call
 from mcp_types import ElicitResult, ErrorData
 
 from kartra_mcp.ledger.approvals import Approval

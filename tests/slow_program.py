@@ -1,6 +1,6 @@
 """The sandbox with refunds whose effect comes at another time than their answer.
 
-`late_program.py FOLDER WORDS…`: the account is FOLDER/sandbox/account.db. FOLDER/plans/ID.json says
+`slow_program.py FOLDER WORDS…`: the account is FOLDER/sandbox/account.db. FOLDER/plans/ID.json says
 how refunds of transaction ID go: [how, seconds].
 
 plain   as the sandbox does it

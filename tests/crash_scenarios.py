@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from door import ERAS, Answer, Sandbox, api_environment, call, environment
+from harness import ERAS, Answer, Sandbox, api_environment, call, environment
 from mcp import Client, StdioServerParameters
-from waiting import gone, until
+from polling import gone, until
 
 from kartra_mcp.ledger.ledger import Ledger
 
@@ -42,7 +42,7 @@ class House(Sandbox):
 
     @property
     def environment(self) -> dict[str, str]:
-        command = json.dumps([sys.executable, str(HERE / "late_program.py"), str(self.folder)])
+        command = json.dumps([sys.executable, str(HERE / "slow_program.py"), str(self.folder)])
         more = {"MEMBRANE": command, "CAP_DAY_COUNT": "100000", "RATE": "0", "TIMEOUT": "12"}
         return environment(self.folder, {**more, **self.settings})
 

@@ -1,7 +1,7 @@
 """A program that speaks `membrane`'s arguments and does what a plan says; it is not the sandbox.
 
-`stand_in.py FOLDER VERB…`: FOLDER/plan.json maps the beginning of the words (joined by blanks) to
-steps; the longest match wins. A step: {"out": any JSON or text, "err": text, "exit": number,
+`fake_membrane.py FOLDER VERB…`: FOLDER/plan.json maps the beginning of the words (joined by blanks)
+to steps; the longest match wins. A step: {"out": any JSON or text, "err": text, "exit": number,
 "hang": true, "child": true, "gate": name, "done": name, "flood": true, "signal": number}. `hang`
 never answers; `child` leaves a grandchild that ignores SIGTERM; `gate` waits until FOLDER/NAME
 exists; `done` makes FOLDER/NAME at the end; `flood` prints 40 MB; `signal` kills itself. A list of

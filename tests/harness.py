@@ -19,7 +19,7 @@ from typing import Any
 
 import in_process
 import pytest
-from http_stand_in import words_of
+from fake_membrane_api import words_of
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
@@ -28,9 +28,9 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import read_settings
 
 ERAS = ("legacy", "2026-07-28")
-both_eras = pytest.mark.parametrize("era", ERAS)
+both_eras = pytest.mark.parametrize("protocol_version", ERAS)
 """For what may differ between the protocol's eras: questions, list changes, errors, the wire."""
-STAND_IN = Path(__file__).with_name("stand_in.py")
+STAND_IN = Path(__file__).with_name("fake_membrane.py")
 
 
 @dataclass

@@ -1,13 +1,13 @@
 """Membrane's API as a plan says, on a real socket of this machine; it is not the sandbox.
 
-The plan is that of `stand_in.py`, by the words that the program would have been started with, and
-so is the log: the same tables of steps say the same over HTTP. An `exit` other than 0 is a status
-that is no success, `signal` closes the connection, `hang` answers nothing until the client is gone
-(a line in FOLDER/left). Only here: {"http": status, "headers": {…}, "cut": true (half of `out`,
-then closed), "drip": seconds between the letters of `out`, "shut": true (closed after the answer),
-"after": text sent when FOLDER/read is there}.
-Of every request FOLDER has a line in `asked`, `tokens` and `ports` (the client's), of one with a
-body in `bodies`. "$token" in `out` stands for the token that came.
+The plan is that of `fake_membrane.py`, by the words that the program would have been started with,
+and so is the log: the same tables of steps say the same over HTTP. An `exit` other than 0 is a
+status that is no success, `signal` closes the connection, `hang` answers nothing until the client
+is gone (a line in FOLDER/left). Only here: {"http": status, "headers": {…}, "cut": true (half of
+`out`, then closed), "drip": seconds between the letters of `out`, "shut": true (closed after the
+answer), "after": text sent when FOLDER/read is there}. Of every request FOLDER has a line in
+`asked`, `tokens` and `ports` (the client's), of one with a body in `bodies`. "$token" in `out`
+stands for the token that came.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from stand_in import step
+from fake_membrane import step
 
 STATUS = {
     "not_authenticated": 401,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from agreeing import ledger_folder
-from door import Sandbox
-from waiting import gone
+from consent_actors import ledger_folder
+from harness import Sandbox
+from polling import gone
 
 from kartra_mcp.app.page_discovery import FILE
 from kartra_mcp.ledger.approvals import ApprovalRequest
