@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from benchmarks import report
 from benchmarks.cases import NAMES
 from benchmarks.client import Broken
-from benchmarks.numbers import Row
 from benchmarks.plots import Plot
 from benchmarks.report import Measured
+from benchmarks.stats import Row
 
 DONE, MISSED, USAGE = 0, 1, 2
 

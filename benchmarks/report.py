@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from benchmarks.client import ROOT
-from benchmarks.numbers import Row
 from benchmarks.plots import Plot, drawn
+from benchmarks.stats import Row
 
 FILE = ROOT / "docs" / "performance.md"
 PICTURES = FILE.with_suffix("")

@@ -1,6 +1,6 @@
 """`make screenshots`: the main views of the page, by day and by night, into docs/screenshots.
 
-What is shown is made up (`seeds.py`), on the rehearsal account.
+What is shown is made up (`fixtures.py`), on the rehearsal account.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import get_args
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from benchmarks import accounts, browsing, seeds
-from benchmarks.browsing import Colours
+from benchmarks import accounts, browser_session, fixtures
+from benchmarks.browser_session import Colours
 from benchmarks.client import ROOT, Broken
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -34,10 +34,10 @@ COLOURS = 128
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
-        with accounts.sandbox() as account, browsing.browser() as browser:
-            seeds.ledger_of(account.file.parent, waiting=WAITING, lines=LINES)
-            with browsing.served(account.environment(**CAPS)) as served:
-                known = browsing.let_in(browser, served)
+        with accounts.sandbox() as account, browser_session.browser() as browser:
+            fixtures.ledger_of(account.file.parent, waiting=WAITING, lines=LINES)
+            with browser_session.served(account.environment(**CAPS)) as served:
+                known = browser_session.let_in(browser, served)
                 for colours in get_args(Colours):
                     photographed(browser, served.root, known, colours)
     except Broken as problem:
@@ -46,7 +46,9 @@ def main() -> int:
     return 0
 
 
-def photographed(browser: Browser, root: str, known: browsing.Known, colours: Colours) -> None:
+def photographed(
+    browser: Browser, root: str, known: browser_session.Known, colours: Colours
+) -> None:
     context = browser.new_context(
         storage_state=known, color_scheme=colours, viewport=SIZE, reduced_motion="reduce"
     )

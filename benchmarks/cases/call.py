@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks import accounts
 from benchmarks.accounts import READ, WHOM
 from benchmarks.client import Client, served
-from benchmarks.numbers import Row, paired, timed
 from benchmarks.requests import act
+from benchmarks.stats import Row, paired, timed
 
 TITLE = "One call"
 ABOUT = (

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import accounts, requests
 from benchmarks.accounts import READ, WHOM
 from benchmarks.client import Client, served
-from benchmarks.numbers import Row, in_turn
+from benchmarks.stats import Row, in_turn
 from kartra_mcp.ledger.ledger import Ledger
 
 TITLE = "The guard, the ledger and the gates"

@@ -8,9 +8,9 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from benchmarks import accounts, linux
+from benchmarks import accounts, proc_stats
 from benchmarks.client import Broken, Client, served
-from benchmarks.numbers import Row, paired, timed
+from benchmarks.stats import Row, paired, timed
 
 TITLE = "A result of 10 MB"
 ABOUT = (
@@ -72,7 +72,7 @@ def _first_pages(client: Client, account: accounts.Printed) -> list[Row]:
     alone = partial(accounts.by_hand, _words(account), account.environment())
     client.call(TOOL)
     after = _memory("peak memory of the server after the first page", client)
-    used = linux.processor_time(client.process.pid)
+    used = proc_stats.processor_time(client.process.pid)
     pairs = paired(lambda: timed(partial(client.call, TOOL)), lambda: timed(alone), PAIRS)
     return [
         Row("tools/call to the first page", pairs.ours, "ms"),
@@ -123,7 +123,7 @@ def _read_on(
 
 
 def _computed(client: Client, before: float | None, calls: int) -> list[Row]:
-    after = linux.processor_time(client.process.pid)
+    after = proc_stats.processor_time(client.process.pid)
     if before is None or after is None:
         return []
     what = "processor time of the server for it, on average"
@@ -131,5 +131,5 @@ def _computed(client: Client, before: float | None, calls: int) -> list[Row]:
 
 
 def _memory(what: str, client: Client) -> list[Row]:
-    held = linux.peak_memory(client.process.pid)
+    held = proc_stats.peak_memory(client.process.pid)
     return [] if held is None else [Row(what, (held,), "MB")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import accounts
-from benchmarks.numbers import Row, in_turn, repeated
+from benchmarks.stats import Row, in_turn, repeated
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, make_intent_id

@@ -6,10 +6,10 @@ import json
 from functools import partial
 from typing import Any
 
-from benchmarks import accounts, linux
+from benchmarks import accounts, proc_stats
 from benchmarks.cases.start import started_in
 from benchmarks.client import SERVER, Client, served
-from benchmarks.numbers import Row, paired, repeated, timed
+from benchmarks.stats import Row, paired, repeated, timed
 
 TITLE = "10,000 actions"
 ABOUT = (
@@ -68,7 +68,7 @@ def _listed(expose: str, many: accounts.Printed, few: accounts.Printed) -> list[
     with served(ours) as client:
         size = len(json.dumps(client.tools()))
         again = repeated(client.tools, TIMES // 3)
-        held = linux.memory(client.process.pid)
+        held = proc_stats.memory(client.process.pid)
     return [
         Row(f"`{expose}`, spawn to tools/list", pairs.ours, "ms"),
         Row(f"`{expose}`, against 20 actions", pairs.ratios(), "×"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks import accounts, linux
+from benchmarks import accounts, proc_stats
 from benchmarks.accounts import READ, WHOM
 from benchmarks.client import Client, served
-from benchmarks.numbers import Row
 from benchmarks.plots import Line
+from benchmarks.stats import Row
 
 TITLE = "After 10,000 calls"
 ABOUT = (
@@ -46,17 +46,17 @@ def plots(rows: Mapping[str, Row]) -> list[Line]:
 
 
 def _held(client: Client, when: str) -> list[Row]:
-    held = linux.memory(client.process.pid)
+    held = proc_stats.memory(client.process.pid)
     return [] if held is None else [Row(f"memory {when}", (held,), "MB")]
 
 
 def _looked(client: Client) -> dict[str, int | None]:
     process = client.process.pid
     return {
-        "memory": linux.memory(process),
-        "open files": linux.open_files(process),
-        "threads": linux.threads(process),
-        "processes": linux.children(process),
+        "memory": proc_stats.memory(process),
+        "open files": proc_stats.open_files(process),
+        "threads": proc_stats.threads(process),
+        "processes": proc_stats.children(process),
     }
 
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser
 
-from benchmarks import accounts, browsing, seeds
+from benchmarks import accounts, browser_session, fixtures
 from benchmarks.client import Broken
-from benchmarks.numbers import Row
+from benchmarks.stats import Row
 
 TITLE = "The page"
 ABOUT = (
@@ -33,7 +33,7 @@ EVERYTHING = {
 
 
 def run() -> list[Row]:
-    with browsing.browser() as browser:
+    with browser_session.browser() as browser:
         rows = _views(browser, NOTHING, waiting=0, lines=0)
         rows += _views(browser, EVERYTHING, waiting=WAITING, lines=LINES)
     with accounts.sandbox() as account:
@@ -44,14 +44,14 @@ def run() -> list[Row]:
 
 def _views(browser: Browser, views: dict[str, str], *, waiting: int, lines: int) -> list[Row]:
     with accounts.sandbox() as account:
-        seeds.ledger_of(account.file.parent, waiting=waiting, lines=lines)
-        with browsing.served(account.environment()) as served:
-            known = browsing.let_in(browser, served)
+        fixtures.ledger_of(account.file.parent, waiting=waiting, lines=lines)
+        with browser_session.served(account.environment()) as served:
+            known = browser_session.let_in(browser, served)
             rows = [_seen(browser, served.root + path, known, what) for what, path in views.items()]
     return [row for pair in rows for row in pair]
 
 
-def _seen(browser: Browser, address: str, known: browsing.Known, what: str) -> list[Row]:
+def _seen(browser: Browser, address: str, known: browser_session.Known, what: str) -> list[Row]:
     times: list[tuple[float, float]] = []
     for _ in range(TIMES + 1):
         context = browser.new_context(storage_state=known)
@@ -59,7 +59,7 @@ def _seen(browser: Browser, address: str, known: browsing.Known, what: str) -> l
         answer = page.goto(address)
         if answer is None or not answer.ok:
             raise Broken(f"{what}: not shown")
-        times.append(browsing.painted(page))
+        times.append(browser_session.painted(page))
         context.close()
     painted, loaded = zip(*times[1:], strict=True)
     return [
@@ -70,12 +70,12 @@ def _seen(browser: Browser, address: str, known: browsing.Known, what: str) -> l
 
 def _first_answer(account: accounts.Sandbox) -> float:
     begun = perf_counter()
-    process = browsing.started(account.environment())
+    process = browser_session.started(account.environment())
     try:
-        place = urlsplit(browsing.address(process))
+        place = urlsplit(browser_session.address(process))
         connection = HTTPConnection(place.netloc)
         connection.request("GET", place.path)
         connection.getresponse().read()
         return perf_counter() - begun
     finally:
-        browsing.ended(process)
+        browser_session.ended(process)

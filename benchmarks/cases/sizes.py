@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from benchmarks import accounts, linux
+from benchmarks import accounts, proc_stats
 from benchmarks.cases.large import KEY, TOOL, leads
 from benchmarks.client import Client, served
-from benchmarks.numbers import Row, paired, timed
 from benchmarks.plots import Lines
+from benchmarks.stats import Row, paired, timed
 
 TITLE = "Results of 1 kB to 30 MB"
 ABOUT = (
@@ -67,10 +67,10 @@ def _measured(name: str, size: int, account: accounts.Printed, client: Client) -
 
 def _memory(name: str, client: Client, once: Callable[[], object]) -> list[Row]:
     process = client.process.pid
-    before = linux.memory(process)
-    linux.forget_peak(process)
+    before = proc_stats.memory(process)
+    proc_stats.forget_peak(process)
     once()
-    peak = linux.peak_memory(process)
+    peak = proc_stats.peak_memory(process)
     if before is None or peak is None:
         return []
     return [Row(f"{name}, memory", (max(peak - before, 0),), "MB")]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from benchmarks import accounts, peers
+from benchmarks import accounts, reference_servers
 from benchmarks.client import SERVER, started
-from benchmarks.numbers import Row, paired
+from benchmarks.stats import Row, paired
 
 TITLE = "Start"
 ABOUT = (
@@ -64,14 +64,14 @@ def started_in(command: Sequence[str], env: Mapping[str, str]) -> Times:
 
 def _peers(env: Mapping[str, str]) -> list[Row]:
     rows: list[Row] = []
-    empty = peers.fastmcp()
+    empty = reference_servers.fastmcp()
     if empty is not None:
         pairs = paired(
             lambda: started_in(SERVER, env).listed, lambda: started_in(empty, env).listed, PEERS
         )
         rows.append(Row("an empty server on FastMCP", pairs.theirs, "ms"))
         rows.append(Row("ratio to that", pairs.ratios(), "×"))
-    theirs = [seconds for _ in range(PEERS) if (seconds := peers.vendor()) is not None]
+    theirs = [seconds for _ in range(PEERS) if (seconds := reference_servers.vendor()) is not None]
     if theirs:
         rows.append(Row("the vendor's server, in its test mode", tuple(theirs), "ms"))
     return rows

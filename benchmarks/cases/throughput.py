@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from benchmarks import accounts, requests
 from benchmarks.accounts import READ, WHOM
 from benchmarks.client import Client, Crowd, served
-from benchmarks.linux import processor_time
-from benchmarks.numbers import Row, timed
 from benchmarks.plots import Bars
+from benchmarks.proc_stats import processor_time
+from benchmarks.stats import Row, timed
 
 TITLE = "Many calls at once"
 ABOUT = (

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks import accounts
 from benchmarks.cases.many import actions
 from benchmarks.client import Broken, served
-from benchmarks.numbers import Row
 from benchmarks.plots import Lines
+from benchmarks.stats import Row
 
 TITLE = "Tokens of the tool list"
 ABOUT = (

@@ -11,7 +11,7 @@ from harness import Sandbox
 from playwright.sync_api import expect
 from visiting import AXE, PIN, Visitor, chatting, end_page, listening, notified
 
-from benchmarks import browsing, seeds
+from benchmarks import browser_session, fixtures
 from kartra_mcp.ledger.ledger import Ledger
 
 expect.set_options(timeout=20_000)  # bounds: nothing is judged by how soon it comes
@@ -20,7 +20,7 @@ expect.set_options(timeout=20_000)  # bounds: nothing is judged by how soon it c
 @pytest.fixture(scope="session")
 def browser():
     """In it, every name under `elsewhere.test` means this machine, as a rebound one does."""
-    with browsing.browser("--host-resolver-rules=MAP *.elsewhere.test 127.0.0.1") as started:
+    with browser_session.browser("--host-resolver-rules=MAP *.elsewhere.test 127.0.0.1") as started:
         yield started
 
 
@@ -49,7 +49,7 @@ def chat(place, ledger):
 @pytest.fixture
 def served(place, ledger):
     """The page's own process, as a person starts it."""
-    with browsing.served(place.environment) as made:
+    with browser_session.served(place.environment) as made:
         yield made
 
 
@@ -83,11 +83,11 @@ def axe():
 def months(tmp_path_factory) -> Sandbox:
     """An account with much done and something waiting; only to be looked at."""
     made = fresh(tmp_path_factory.mktemp("months"), GATE_IRREVERSIBLE="human", PAGE="on")
-    seeds.ledger_of(ledger_folder(made), waiting=3, lines=2_000)
+    fixtures.ledger_of(ledger_folder(made), waiting=3, lines=2_000)
     return made
 
 
 @pytest.fixture(scope="session")
 def months_served(months):
-    with browsing.served(months.environment) as made:
+    with browser_session.served(months.environment) as made:
         yield made

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, ViewportSize, expect
 from visiting import PIN, WRONG, Visitor, opened, violations
 
-from benchmarks.seeds import asked
+from benchmarks.fixtures import asked
 
 COLOURS = ("light", "dark")
 PHONE, WIDE = ViewportSize(width=320, height=640), ViewportSize(width=1600, height=1000)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Error, Page, expect
 from visiting import PIN
 
-from benchmarks.seeds import asked
+from benchmarks.fixtures import asked
 
 SITE = b"<!doctype html><title>Elsewhere</title><p>Win a prize."
 

@@ -10,8 +10,8 @@ from consent_actors import changed, decided, events, ledger_folder
 from playwright.sync_api import expect
 from visiting import PIN, opened
 
-from benchmarks import browsing
-from benchmarks.seeds import asked
+from benchmarks import browser_session
+from benchmarks.fixtures import asked
 from kartra_mcp.ledger.ledger import Ledger
 
 
@@ -66,7 +66,7 @@ def test_a_double_click_decides_once(place, served, ledger, visit):
 def test_a_page_whose_process_ended_says_so(served, visit):
     person = visit(served.address)
     person.expected.append("net::ERR_")
-    browsing.ended(served.process)
+    browser_session.ended(served.process)
     alert = person.page.get_by_role("alert")
     expect(alert).to_contain_text("kartra-mcp page", timeout=60_000)
 
@@ -140,7 +140,10 @@ def test_what_came_while_the_page_was_loaded_is_told_too(path, served, ledger, v
 
 
 def test_the_banner_without_a_pin_goes_when_one_is_chosen(place, visit):
-    with browsing.served(place.environment) as page, closing(Ledger(ledger_folder(place))) as kept:
+    with (
+        browser_session.served(place.environment) as page,
+        closing(Ledger(ledger_folder(place))) as kept,
+    ):
         person = visit(page.address)
         banner = person.page.locator("#no-pin")
         expect(banner).to_be_visible()
