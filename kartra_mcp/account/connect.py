@@ -69,7 +69,7 @@ class ConnectFlow:
         Raises:
             KartraMCPError: which connection it is cannot be told, or it cannot be made ready;
                 `executed` is unknown where an answer of `connect` was lost.
-            QuestionToReturn: the person is asked to open the address.
+            InputRequired: the person is asked to open the address.
         """
         patience = ExtendableDeadline(deadline)
         found = await self._find_or_begin(deadline)
@@ -207,7 +207,7 @@ async def connect_lock(folder: Path, deadline: Deadline) -> AsyncGenerator[None]
     """The turn to connect among all on this state folder; it ends with the process at the latest.
 
     Raises:
-        Refused: in_progress, ledger_unavailable; nothing was started.
+        RefusedError: in_progress, ledger_unavailable; nothing was started.
     """
     try:
         while (held := _try_lock(folder)) is None:

@@ -44,7 +44,7 @@ def pending_result(found: Connection, said: str) -> dict[str, Any]:
         said: the action of the person's answer, "" where nobody was asked.
 
     Raises:
-        Refused: it has failed, and only a person can see to that.
+        RefusedError: it has failed, and only a person can see to that.
     """
     if found.state in FAILED:
         require_usable(found)  # an address that stands there still is of the attempt that failed

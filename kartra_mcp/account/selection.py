@@ -29,7 +29,7 @@ def select_connection(
         served_last: the id of the connection that was served last from this state folder.
 
     Raises:
-        Refused: no_connection, several_connections; what to do is in the remedy.
+        RefusedError: no_connection, several_connections; what to do is in the remedy.
     """
     if wanted:
         return _find_named(connections, wanted)
@@ -59,7 +59,7 @@ def connection_to_fix(
     that only the setting makes.
 
     Raises:
-        Refused: no_connection, several_connections.
+        RefusedError: no_connection, several_connections.
     """
     ours = [c for c in connections if is_kartra(c) and c.state != "ARCHIVED"]
     if not wanted and not ours:

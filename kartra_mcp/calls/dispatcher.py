@@ -65,7 +65,7 @@ class ToolDispatcher:
 
         Raises:
             KartraMCPError: everything else.
-            QuestionToReturn: a person is asked first.
+            InputRequired: a person is asked first.
         """
         deadline = Deadline.after(self.settings.timeout)
         own = BUILTIN_TOOLS.get(name)

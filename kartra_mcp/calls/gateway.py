@@ -68,7 +68,7 @@ class Gateway:
 
         Raises:
             KartraMCPError: with `executed` as far as is known; for a read it is always no.
-            QuestionToReturn: a person is asked first.
+            InputRequired: a person is asked first.
         """
         self.authorize(call)
         try:

@@ -76,7 +76,7 @@ def resolve_pointer(result: Any, path: str) -> Any:
     """What stands at a place; a lone `/` is taken for the whole where there is no empty name.
 
     Raises:
-        Refused: `invalid_arguments` where there is nothing.
+        RefusedError: `invalid_arguments` where there is nothing.
     """
     found = result
     root = path == "/" and not (is_object(result) and "" in result)

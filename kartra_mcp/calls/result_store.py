@@ -44,7 +44,7 @@ class ResultStore:
         """A result that was kept and the place that was cut.
 
         Raises:
-            Refused: `result_expired`.
+            RefusedError: `result_expired`.
         """
         found = self._load_fresh(identity)
         if found is None:

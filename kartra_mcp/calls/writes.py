@@ -181,7 +181,7 @@ class GuardedWrites:
 
         Raises:
             KartraMCPError: with what is known of whether it was done, as the ledger has it.
-            QuestionToReturn: a person is asked first.
+            InputRequired: a person is asked first.
         """
         await self.open()
         if operations.requires_target(call) and not operations.is_unambiguous(call):

@@ -167,7 +167,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     """The validated call of an entry; where it is gated, with what was said of consent.
 
     Raises:
-        Refused: `invalid_arguments`, naming every bad field.
+        RefusedError: `invalid_arguments`, naming every bad field.
     """
     args.limit_names(given)
     own, said = dict(given or {}), ConsentArguments()

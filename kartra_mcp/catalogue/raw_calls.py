@@ -18,7 +18,7 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
     """The guarded call of a raw request.
 
     Raises:
-        Refused: what is hostile, not permitted here, or has another tool of its own.
+        RefusedError: what is hostile, not permitted here, or has another tool of its own.
     """
     from kartra_mcp.kartra import request_guard  # not on the way to the first list
 

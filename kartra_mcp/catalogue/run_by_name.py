@@ -35,7 +35,7 @@ class RunRequest:
         """The call of the action's own tool with these arguments.
 
         Raises:
-            Refused: `forbidden_request` where the read tool was given what may write;
+            RefusedError: `forbidden_request` where the read tool was given what may write;
                 `invalid_arguments`.
         """
         if self.tool is RUN_READ and entry.risk > Risk.READ:

@@ -20,7 +20,7 @@ def save(file: Path, text: str, *, away_from: Path, force: bool) -> None:
     """Into a file of this user alone, whole or not at all.
 
     Raises:
-        Refused: it is there already, stands among the ledger's own, or cannot be written.
+        RefusedError: it is there already, stands among the ledger's own, or cannot be written.
     """
     if file.resolve().parent == away_from.resolve():
         raise _unwritable_error(file, "it would stand among the ledger's own files")

@@ -115,7 +115,7 @@ def _make_env(given: Namespace) -> dict[str, str]:
     """The settings that were said, as variables; paths in full.
 
     Raises:
-        Refused: a value that the server could not use.
+        RefusedError: a value that the server could not use.
     """
     said = {s.name: getattr(given, s.name) for s in OPTIONS if s.name != "SANDBOX"}
     flags = {n: _WORDS.get(v, str(v)) for n, v in said.items() if v is not None}

@@ -13,7 +13,7 @@ def set_pin(pins: Pins) -> None:
     """Choose the PIN, or another one.
 
     Raises:
-        Refused: no real terminal, the old one was wrong, or the new one will not do.
+        RefusedError: no real terminal, the old one was wrong, or the new one will not do.
     """
     require_interactive("A PIN is chosen")
     if pins.is_set():
@@ -31,7 +31,7 @@ def ask_pin(pins: Pins, question: str = "PIN: ") -> None:
     """Ask for the PIN once.
 
     Raises:
-        Refused: it is wrong, or locked.
+        RefusedError: it is wrong, or locked.
     """
     require_pin(pins, prompt_secret(question))
 

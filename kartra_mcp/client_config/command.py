@@ -42,7 +42,7 @@ def own_entry(
         sandbox: serve the embedded account.
 
     Raises:
-        Refused: the name is not valid.
+        RefusedError: the name is not valid.
     """
     named = name if name is not None else (REHEARSAL if sandbox else REAL)
     check_name(named)

@@ -44,7 +44,7 @@ def list_entries(client: ClientSpec, text: str) -> dict[str, Any]:
     """Return every server in the text by name.
 
     Raises:
-        UnfitError: the text cannot be parsed, or its servers have another shape.
+        UneditableConfigError: the text cannot be parsed, or its servers have another shape.
     """
     data = _FORMS[client.form].read(text)
     if not is_object(data):
@@ -70,7 +70,7 @@ def own_entries(client: ClientSpec, text: str) -> dict[str, Any]:
     """Return the servers that start kartra-mcp.
 
     Raises:
-        UnfitError: as `list_entries`.
+        UneditableConfigError: as `list_entries`.
     """
     return {n: e for n, e in list_entries(client, text).items() if is_ours(*get_command(client, e))}
 
@@ -81,9 +81,9 @@ def with_entry(
     """Return the text with our entry; with `replace`, also in place of an entry that is not ours.
 
     Raises:
-        NotOursError: an entry of that name starts another program.
-        LooserError: its flags would be lost.
-        UnfitError: the text cannot be parsed or edited.
+        ForeignEntryError: an entry of that name starts another program.
+        WouldRelaxError: its flags would be lost.
+        UneditableConfigError: the text cannot be parsed or edited.
     """
     there = list_entries(client, text)
     now = there.get(entry.name)
@@ -107,8 +107,8 @@ def without_entry(client: ClientSpec, text: str, name: str) -> str:
     """Return the text without our entry; unchanged if there was none.
 
     Raises:
-        NotOursError: an entry of that name starts another program.
-        UnfitError: the text cannot be parsed or edited.
+        ForeignEntryError: an entry of that name starts another program.
+        UneditableConfigError: the text cannot be parsed or edited.
     """
     there = list_entries(client, text)
     if name not in there:

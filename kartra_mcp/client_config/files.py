@@ -63,7 +63,7 @@ def read(file: Path) -> bytes | None:
     """Return the content of the file, None if there is none.
 
     Raises:
-        Refused: it is a broken link, not a regular file, too large, or unreadable.
+        RefusedError: it is a broken link, not a regular file, too large, or unreadable.
     """
     try:
         _require_readable(file, file.stat())
@@ -100,7 +100,7 @@ def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
     system can replace a file only if it is unchanged.
 
     Raises:
-        Refused: the file is not writable or has changed since it was read. Nothing was written.
+        RefusedError: the file is not writable or has changed since it was read. Nothing was written.
     """
     target = Path(os.path.realpath(file))
     _require_writable(file, target)

@@ -127,7 +127,7 @@ def install(
         create: even if the client's folder does not exist.
 
     Raises:
-        Refused: nothing was written.
+        RefusedError: nothing was written.
     """
     row = get_client(client)
     check_name(entry.name)
@@ -150,7 +150,7 @@ def uninstall(client: str, name: str, settings: Settings) -> Removed:
     """Remove our entry; everything else stays.
 
     Raises:
-        Refused: nothing was written: the entry is not ours, or the file cannot be edited.
+        RefusedError: nothing was written: the entry is not ours, or the file cannot be edited.
     """
     row = get_client(client)
     file = locate(row, settings).file
@@ -181,7 +181,7 @@ def get_client(client: str) -> ClientSpec:
     """Return the client's row.
 
     Raises:
-        Refused: there is none.
+        RefusedError: there is none.
     """
     if client not in BY_NAME:
         raise RefusedError(

@@ -54,7 +54,7 @@ def parse(text: str) -> JsonNode:
     """Parse a whole text. The last two results are cached, since an edit parses each several times.
 
     Raises:
-        UnfitError: it is not JSON, even with comments and trailing commas, or an object has a
+        UneditableConfigError: it is not JSON, even with comments and trailing commas, or an object has a
             duplicate name.
     """
     reader = _Parser(text, len(text) - len(text.removeprefix("\ufeff")))
@@ -179,7 +179,7 @@ def find(root: JsonNode, path: Sequence[str]) -> JsonNode | None:
     """Return the node at `path`, or None if a name is missing.
 
     Raises:
-        UnfitError: a parent is not an object.
+        UneditableConfigError: a parent is not an object.
     """
     node = root
     for depth, name in enumerate(path):

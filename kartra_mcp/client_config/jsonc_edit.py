@@ -37,7 +37,7 @@ def read(text: str) -> Any:
     """Parse the data; an empty text is an empty object.
 
     Raises:
-        UnfitError: it is not JSON.
+        UneditableConfigError: it is not JSON.
     """
     return {} if _is_empty(text) else parse(text).value
 
@@ -46,7 +46,7 @@ def set_entry(text: str, path: Sequence[str], value: Any) -> str:
     """Set the value at `path`; missing parent objects are created.
 
     Raises:
-        UnfitError: it cannot be parsed, or a parent is not an object.
+        UneditableConfigError: it cannot be parsed, or a parent is not an object.
     """
     text = text[: text.startswith("\ufeff")] + _NEW if _is_empty(text) else text
     root = parse(text)
@@ -65,7 +65,7 @@ def remove_entry(text: str, path: Sequence[str]) -> str:
     """Remove the member at `path` with its comma and its own lines.
 
     Raises:
-        UnfitError: it cannot be parsed.
+        UneditableConfigError: it cannot be parsed.
     """
     root = parse(text)
     parent = find(root, path[:-1])

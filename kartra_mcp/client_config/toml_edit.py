@@ -24,7 +24,7 @@ def read(text: str) -> dict[str, Any]:
     """Parse the data.
 
     Raises:
-        UnfitError: it is not TOML.
+        UneditableConfigError: it is not TOML.
     """
     try:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
@@ -38,7 +38,7 @@ def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     """Set the table at `path`: in its place, else at the end.
 
     Raises:
-        UnfitError: it cannot be parsed.
+        UneditableConfigError: it cannot be parsed.
     """
     spans = _join_spans(text, _iter_spans(text, path))
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -54,7 +54,7 @@ def remove_entry(text: str, path: Sequence[str]) -> str:
     """Remove the table at `path` and those below it.
 
     Raises:
-        UnfitError: it cannot be parsed.
+        UneditableConfigError: it cannot be parsed.
     """
     spans = _join_spans(text, _iter_spans(text, path))
     if not spans:

@@ -20,7 +20,7 @@ def read(text: str) -> Any:
     """Parse the data; an empty text is an empty mapping.
 
     Raises:
-        UnfitError: it is not YAML, has more than one document, or a duplicate name.
+        UneditableConfigError: it is not YAML, has more than one document, or a duplicate name.
     """
     data = _read(text, "load")
     return {} if data is None else data
@@ -30,7 +30,7 @@ def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     """Set the mapping at `path` (OUTER, NAME): in its place, else before its siblings.
 
     Raises:
-        UnfitError: it cannot be parsed, or OUTER is not written as lines below its name.
+        UneditableConfigError: it cannot be parsed, or OUTER is not written as lines below its name.
     """
     outer, name = path
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -57,7 +57,7 @@ def remove_entry(text: str, path: Sequence[str]) -> str:
     """Remove the mapping at `path` with its lines; comments around it stay.
 
     Raises:
-        UnfitError: it cannot be parsed.
+        UneditableConfigError: it cannot be parsed.
     """
     place = _find_lines(text, path)
     if place is None:

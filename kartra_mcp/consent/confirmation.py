@@ -1,4 +1,4 @@
-"""The wording of what a gated call would do, and the refusal that asks for consent. Pure."""
+"""Wording of the effect of a gated call, and the refusal that requests the confirm flag. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN_VALUE = 60
 
 
 def confirmation_required_error(call: Call) -> RefusedError:
-    """`confirmation_required`: what would happen, to whom, and how to undo it."""
+    """Return `confirmation_required`: what would happen, to whom, and how to undo it."""
     return RefusedError(
         "confirmation_required",
         describe_call(call) + " Nothing was done.",
@@ -22,7 +22,7 @@ def confirmation_required_error(call: Call) -> RefusedError:
 
 
 def describe_call(call: Call) -> str:
-    """E.g. `Refund Transaction (transaction_id "101") pays money back …. A refund cannot …`."""
+    """Describe a call, e.g. `Refund Transaction (transaction_id "101") pays money back …`."""
     commands = call.commands or (Command("", call.arguments),)
     return " ".join(_describe_command(call, command) for command in commands)
 

@@ -1,4 +1,4 @@
-"""A person's decision on what waits, wherever it is made: approved or declined, with the PIN."""
+"""The user's decision on a pending approval: approved, declined or revoked, with the PIN."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ REASON = 200
 def decide(
     ledger: Ledger, number: int, pin: str, reason: str, *, approve: bool, seen: str
 ) -> Approval:
-    """Decide it as this user. The PIN is looked at last: nothing else costs an attempt.
+    """Decide an approval as this user. The PIN is checked last: nothing else costs an attempt.
 
     `seen` is `Approval.fingerprint` of what was shown: only that is decided.
 
     Raises:
-        Refused: it does not wait, or is not what was seen; a decline has no reason; the PIN is
-            wrong or locked.
+        RefusedError: it is not pending, or differs from what was seen; a decline has no reason; the
+            PIN is wrong or locked.
     """
     if require_pending(ledger.approvals, number).fingerprint != seen:
         raise stale_view_error(number)
@@ -35,10 +35,10 @@ def decide(
 
 
 def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
-    """Take back what was approved and not used, as this user. The PIN is looked at last.
+    """Revoke an approval that was not used yet, as this user. The PIN is checked last.
 
     Raises:
-        Refused: nothing can be taken back, or the PIN is wrong or locked.
+        RefusedError: nothing can be revoked, or the PIN is wrong or locked.
     """
     require_unused(ledger.approvals, number)
     require_pin(ledger.pins, pin)
@@ -46,17 +46,17 @@ def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
 
 
 def require_pin(pins: Pins, pin: str) -> None:
-    """Every attempt is in the ledger before its answer is told.
+    """Check the PIN. Every attempt is in the ledger before its result is known.
 
     Raises:
-        Refused: none was chosen, it is wrong, or locked.
+        RefusedError: none was chosen, it is wrong, or locked.
     """
     if not pins.check(pin, get_os_user()):
         raise _wrong_pin_error(pins.attempts_left())
 
 
 def require_pending(approvals: Approvals, number: int, where: str = "") -> Approval:
-    """The approval, if it waits; else why it does not, in a sentence."""
+    """Return the approval if it is pending; else refuse with the reason."""
     asked = approvals.get(number)
     if asked is None:
         raise RefusedError(
@@ -75,7 +75,7 @@ def require_pending(approvals: Approvals, number: int, where: str = "") -> Appro
 
 
 def require_unused(approvals: Approvals, number: int) -> Approval:
-    """The approval, if a call could still use it; else what became of it, in a sentence."""
+    """Return the approval if a call could still use it; else refuse with the reason."""
     asked = approvals.get(number)
     if asked is not None and asked.state == "approved" and asked.used_by is None:
         return asked
@@ -91,12 +91,12 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
 
 
 def normalize_reason(reason: str) -> str:
-    """A reason as it stands in the ledger: one line, without secrets, not too long."""
+    """Return a reason for the ledger: one line, without secrets, bounded."""
     return " ".join(safe_excerpt(reason, REASON).split())
 
 
 def outcome_text(decided: Approval, until: str) -> str:
-    """What a decision means from now on; `until` is when it ends, as it is shown there."""
+    """Return what a decision means from now on; `until` is its end, as displayed."""
     if decided.state == "approved":
         return (
             "Approved. Nothing has been done yet: tell your assistant to go on. The same call then "
@@ -108,7 +108,7 @@ def outcome_text(decided: Approval, until: str) -> str:
 
 
 def pin_not_set_error(flags: str) -> RefusedError:
-    """`flags` name the ledger again."""
+    """Return the refusal that no PIN was chosen; `flags` name the ledger."""
     return RefusedError(
         "approval_required",
         "No PIN was chosen yet, so nobody can approve.",
@@ -117,7 +117,7 @@ def pin_not_set_error(flags: str) -> RefusedError:
 
 
 class ReasonRequiredError(RefusedError):
-    """What a decline lacks is the reason."""
+    """A decline needs a reason."""
 
 
 def reason_required_error() -> ReasonRequiredError:

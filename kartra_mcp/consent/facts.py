@@ -1,7 +1,7 @@
-"""The facts that a person sees before money moves or access ends: read by reads only.
+"""Facts that the user sees before money moves or access ends, collected by reads only.
 
-What is read decides what is agreed: the digest of the facts is bound to the agreement, and they
-are read again right before execution. What could not be read is said, with the reason.
+The digest of the facts is bound to the consent, and they are read again immediately before the call
+runs. Whatever could not be read is listed with the reason.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Read = Callable[[Command], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was read before a call.
+    """Facts read before a call.
 
-    `shown` goes to the person; `missing` are reasons why something is missing. `remaining` and
-    `amount_moved` are sums (None: could not be read). `already_done`: the account shows that it was
-    done before.
+    `shown` is displayed to the user; `missing` lists what could not be read, with reasons.
+    `remaining` and `amount_moved` are sums (None: could not be read). `already_done`: the account
+    shows that the operation was done before.
     """
 
     act: OperationKind
@@ -65,7 +65,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class _MoneyReturned:
-    """A row of money that went back."""
+    """A refund or chargeback row."""
 
     id: str
     kind: str
@@ -74,7 +74,7 @@ class _MoneyReturned:
 
 @dataclass(slots=True)
 class _Reader:
-    """At most ten reads; a read that fails is a reason, not an error."""
+    """At most ten reads; a failed read is a reason, not an error."""
 
     read: Read
     left: int = MAX_READS
@@ -100,7 +100,7 @@ class _Reader:
 
 
 async def read_facts(call: Call, read: Read) -> Facts:
-    """Everything that a person needs to know before this call."""
+    """Return everything that the user needs to know before this call."""
     act, target = operations.operation_kind(call), operations.find_target(call)
     reader = _Reader(read)
     if target is None:
@@ -118,7 +118,7 @@ async def read_facts(call: Call, read: Read) -> Facts:
 
 
 async def facts_for_entry(operation: str, entry: Mapping[str, Any], read: Read) -> Facts:
-    """The facts of an earlier write, by what the ledger kept of it."""
+    """Return the facts of an earlier write, from what the ledger kept."""
     reader = _Reader(read)
     target = Target(str(entry.get("target_kind") or ""), str(entry.get("target") or ""))
     if operation == "refund_transaction":
@@ -190,7 +190,7 @@ async def _read_transaction(identity: str, reader: _Reader) -> Mapping[str, Any]
 
 
 async def _read_returns(identity: str, email: str, reader: _Reader) -> tuple[_MoneyReturned, ...]:
-    """Every refund and chargeback of the transaction: thin rows need one read each."""
+    """Return every refund and chargeback of the transaction; incomplete rows need one read each."""
     if not email:
         reader.unread.append("earlier refunds: the transaction does not name the buyer's address")
         return ()
@@ -207,7 +207,7 @@ async def _read_returns(identity: str, email: str, reader: _Reader) -> tuple[_Mo
 
 
 def _return_kind(row: Mapping[str, Any]) -> str:
-    """Whether money went back, in whatever words the row says it."""
+    """Return whether money was returned, in whatever words the row uses."""
     said = normalize_name(_short_text(_first_field(row, "transaction_type", "type")))
     if "chargeback" in said:
         return "chargeback"
@@ -348,7 +348,7 @@ _LEVEL_KEYS = (("level_name",), ("level_id",))
 
 
 def _find_object(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, Any]:
-    """The object of this name, or that has one of these fields, wherever in the answer."""
+    """Return the object of this name, or one with one of these fields, at any depth."""
     named = next(
         (v for _, v in fields.find_values(answer, frozenset({normalize_name(name)}))), None
     )
@@ -359,7 +359,10 @@ def _find_object(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str,
 
 
 def _list_rows(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
-    """The rows of a list; what is no list, or goes on elsewhere, was not read."""
+    """Return the rows of a list.
+
+    Something else, or a list that continues elsewhere, was not read.
+    """
     rows = _find_rows(answer, name)
     empty = any(v == [] for _, v in fields.find_values(answer, frozenset({normalize_name(name)})))
     if answer is not None and not rows and not empty and answer != []:
@@ -373,7 +376,7 @@ _NEXT_PAGE = frozenset({"cursor", "nextcursor", "nextpage", "hasmore"})
 
 
 def _find_rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
-    """The list of this name, else the first list of objects, wherever in the answer."""
+    """Return the list of this name, else the first list of objects, at any depth."""
     names = frozenset({normalize_name(name), normalize_name(name).removesuffix("list") + "s"})
     named = next((v for _, v in fields.find_values(answer, names)), None)
     found = named if is_array(named) else _find_first_list(answer, 6)
@@ -399,7 +402,7 @@ def _iter_objects(value: Any, depth: int) -> list[dict[str, Any]]:
 
 
 def _first_field(found: Mapping[str, Any], *names: str) -> Any:
-    """The first of these fields that is there, whatever its spelling."""
+    """Return the first of these fields that exists, in any spelling."""
     by_plain = {normalize_name(name): value for name, value in found.items()}
     return next(
         (by_plain[normalize_name(n)] for n in names if by_plain.get(normalize_name(n)) is not None),
@@ -417,7 +420,7 @@ def _describe_buyer(found: Mapping[str, Any], email: str) -> str:
 
 
 def _short_text(value: Any) -> str:
-    """A value of the account as one short line of clean text."""
+    """Return a value of the account as one short line of clean text."""
     return "" if value is None else truncate(" ".join(strip_control_chars(str(value)).split()), 120)
 
 

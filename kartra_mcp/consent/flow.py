@@ -1,7 +1,7 @@
-"""Whether a gated call was agreed to, by whom and to what; asks where a person can be asked.
+"""Gate enforcement: obtain consent to a call by two steps, by elicitation or by approval.
 
-The names are the contract's: flag and two_step are the caller's own word, elicitation is the
-client's word that a person answered, approval is a person with the PIN outside the client.
+The names of consents are the contract's: flag and two_step are given by the caller, elicitation is
+the client's report that the user answered, approval is a user with the PIN outside the client.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ ConsentMethod = Literal["none", "flag", "two_step", "elicitation", "approval"]
 
 @dataclass(frozen=True, slots=True)
 class ConsentRequest:
-    """One call that needs agreement: what it is bound to, how its facts are read, who calls.
+    """One call that needs consent: what it is bound to, how its facts are read, the client.
 
-    `draft` is what the ledger would record, given these facts; `patience` the call's deadline.
+    `draft` returns what the ledger would record, given these facts; `patience` is the call's
+    deadline.
     """
 
     call: Call
@@ -62,7 +63,10 @@ class ConsentRequest:
 
 @dataclass(frozen=True, slots=True)
 class ConsentGrant:
-    """By what a call may run. `fresh`: it rests on facts just read or on a person's answer."""
+    """The consent by which a call may run.
+
+    `fresh`: based on facts just read or on a user's answer.
+    """
 
     consent: ConsentMethod
     confirmation_id: str | None = None
@@ -71,7 +75,7 @@ class ConsentGrant:
 
 
 def no_approval_page(_: float) -> str:
-    """Where there is only the terminal."""
+    """Return no address: only the terminal is available."""
     return ""
 
 
@@ -79,9 +83,9 @@ def no_approval_page(_: float) -> str:
 class ConsentFlow:
     """The gates above `flag`, on one ledger.
 
-    `flags` are what `kartra-mcp approve` needs too; `page` gives, within so many seconds, an
-    address of the page that lets somebody in once, or ""; it is never recorded. `record_latency` is
-    how many seconds it took to record a question, by its state.
+    `flags` are flags that `kartra-mcp approve` needs too. `page` returns, within so many seconds, a
+    one-time address of the approval page, or ""; it is never recorded. `record_latency` maps a
+    question's state to the seconds that recording it took.
     """
 
     ledger: Ledger
@@ -92,11 +96,11 @@ class ConsentFlow:
     record_latency: dict[str, float] = field(default_factory=dict[str, float])
 
     async def obtain(self, asked: ConsentRequest) -> ConsentGrant:
-        """What the call may run by.
+        """Return the consent by which the call may run.
 
         Raises:
-            Refused: it was not agreed to; nothing was done.
-            QuestionToReturn: a person is asked first.
+            RefusedError: there is none; nothing was done.
+            InputRequired: the user is asked first.
         """
         gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
@@ -108,7 +112,7 @@ class ConsentFlow:
         return await (self._by_approval if gate is Gate.HUMAN else self._by_two_step)(asked)
 
     async def _by_two_step(self, asked: ConsentRequest) -> ConsentGrant:
-        """The caller repeats what the preview said; facts are read again before it counts."""
+        """Accept the repeated preview, after reading the facts again."""
         words = asked.call.consent
         given = words.confirmation_id
         if not words.confirm or not given:
@@ -132,7 +136,7 @@ class ConsentFlow:
         raise preview.preview_required_error(code, shown, minted)
 
     async def _by_elicitation(self, asked: ConsentRequest) -> ConsentGrant:
-        """The person answers within the call; asked again only if the facts changed meanwhile."""
+        """Ask the user during the call; ask again only if the facts changed meanwhile."""
         assert asked.client.elicit_form is not None  # noqa: S101  agree() looked
         facts = await self._read_facts(asked)
         for _ in range(MAX_QUESTIONS):
@@ -158,7 +162,7 @@ class ConsentFlow:
         raise _unanswered_error()
 
     async def _by_input_required(self, asked: ConsentRequest) -> ConsentGrant:
-        """The question is the call's result; the answer comes with the same call, once."""
+        """Return the question as the call's result; accept the answer with the same call, once."""
         client = asked.client
         if client.request_state is None:
             if client.response is not None:
@@ -236,7 +240,7 @@ class ConsentFlow:
         raise preview.declined_error(verdict)
 
     async def _by_approval(self, asked: ConsentRequest) -> ConsentGrant:
-        """A person with the PIN approves outside the client; then this call goes through once."""
+        """Require an approval with the PIN outside the client; the call then runs once."""
         declined = await run_in_thread(self.ledger.approvals.find_declined, asked.binding)
         if declined is not None:
             raise preview.declined_error("declined", declined.reason)
@@ -263,7 +267,7 @@ class ConsentFlow:
         )
 
     async def _read_facts(self, asked: ConsentRequest) -> Facts:
-        """The facts as they stand now; refuses what could not run whoever agreed."""
+        """Return the current facts; refuse what could not run even with consent."""
         facts = await read_facts(asked.call, asked.read)
         await self._require_possible(asked, facts)
         return facts

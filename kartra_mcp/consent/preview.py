@@ -1,4 +1,4 @@
-"""The wording of a preview: summary, facts, effect, undo; what a person is asked. Pure."""
+"""Wording of previews and questions: summary, facts, effect, undo. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIN_HUMAN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is agreed to, in words."""
+    """The text that the user agrees to."""
 
     summary: str
     effect: str
@@ -43,7 +43,7 @@ class Preview:
 
 
 def build_preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
-    """The words for a call and its facts."""
+    """Return the preview of a call and its facts."""
     rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
     effect = _describe_effect(facts) or "; ".join(row.effect for row in rows)
     effect = effect or "changes the account in an unknown way"
@@ -55,13 +55,13 @@ def build_preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
 
 
 def _describe_effect(facts: Facts) -> str:
-    """Of a refund, what this very call pays back."""
+    """Return the effect; of a refund, what this call pays back."""
     moves = facts.shown.get("this_refund") if facts.act is OperationKind.REFUND else None
     return f"pays {moves} back to the buyer" if moves else ""
 
 
 def make_summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
-    """One ASCII line of at most 160 characters: verb, FULL or PARTIAL, amount and id first."""
+    """Return one ASCII line of at most 160 characters, with verb, amount and id first."""
     unread = f"NOT READ: {_shorten_name(facts.missing[0])}. " if facts.missing else ""
     words = [_VERBS[facts.act], *(["AGAIN"] if call.consent.repeat else [])]
     if facts.act is OperationKind.REFUND:
@@ -83,7 +83,7 @@ def make_summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
 
 
 def confirmation_payload(shown: Preview, minted: IssuedConfirmation) -> dict[str, Any]:
-    """The contract's `error.confirmation`."""
+    """Return the contract's `error.confirmation`."""
     return {
         "id": minted.id,
         "summary": shown.summary,
@@ -95,7 +95,7 @@ def confirmation_payload(shown: Preview, minted: IssuedConfirmation) -> dict[str
 
 
 def make_question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
-    """The question to a person: the summary, every fact in a line, effect and undo."""
+    """Return the question to the user: the summary, one line per fact, effect and undo."""
     lines = [shown.summary, ""]
     lines += [
         f"{name.replace('_', ' ')}: {_format_value(value)}" for name, value in shown.facts.items()
@@ -107,14 +107,14 @@ def make_question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
 
 
 def typed_confirmation(facts: Facts) -> str:
-    """The amount, or where there is none the id of what is acted on."""
+    """Return the amount, or without one the id of the target."""
     if facts.amount_moved is not None:
         return f"{facts.amount_moved:.2f}"
     return facts.target.id if facts.target else "yes"
 
 
 def interpret_answer(answered: ElicitationResponse, asked: FormElicitation) -> AnswerOutcome:
-    """What an answer means. Only the boolean true is a yes, and nothing faster than a person."""
+    """Interpret an answer. Only the boolean true is a yes, and nothing faster than a human."""
     if answered.seconds < MIN_HUMAN_SECONDS:
         return "answered_by_host"
     if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
@@ -137,7 +137,7 @@ def _is_typed_correctly(said: Any, wanted: str) -> bool:
 
 
 def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:
-    """`confirmation_required` or `facts_changed`, with a preview to be repeated."""
+    """Return `confirmation_required` or `facts_changed`, with the preview to repeat."""
     message = {
         "confirmation_required": "This needs agreement to exactly what the preview shows.",
         "facts_changed": "The account changed since the preview; this is how it stands now.",
@@ -174,10 +174,10 @@ def declined_error(how: str, reason: str = "") -> RefusedError:
 def approval_required_error(
     command: str, shown: Preview, address: str = "", *, has_pin: bool = True
 ) -> RefusedError:
-    """What a person has to do, and the call then.
+    """Return what the user must do before the call is repeated.
 
-    `command` is what comes after `kartra-mcp approve`: the number, and where to look; `address`
-    where the page is, if there is one; without a PIN the person chooses one first.
+    `command` follows `kartra-mcp approve`: the number, and the flags that select the ledger;
+    `address` is that of the page, if there is one; without a PIN the user chooses one first.
     """
     word, _, flags = command.partition(" ")
     number = int(word)
@@ -215,7 +215,7 @@ def already_done_error(facts: Facts, first: dict[str, Any] | None) -> RefusedErr
 
 
 def _describe_operation(call: Call) -> str:
-    """The operation's own name; of a raw request, every command in it."""
+    """Return the operation's name; of a raw request, every command in it."""
     if isinstance(call.operation, RawRequest):
         return ", ".join(command.name for command in call.commands) or call.title
     return call.title
@@ -244,13 +244,13 @@ def _list_named_values(call: Call, facts: Facts) -> list[tuple[str, Any]]:
 
 
 def _shorten_name(value: Any) -> str:
-    """A name as it stands between quotes: what stands for a quote ends none."""
+    """Return a name for use between quotes: no character in it can end the quote."""
     text = _to_ascii_line(str(value)).replace('"', "'")
     return text if len(text) <= NAME else text[: NAME - 3].rstrip() + "..."
 
 
 def _to_ascii_line(text: str) -> str:
-    """One line of ASCII, made before anything is cut or quoted: letters may become many."""
+    """Return one ASCII line, converted before truncating or quoting: one letter may become many."""
     return " ".join(_to_ascii(strip_control_chars(text)).split())
 
 
@@ -260,7 +260,7 @@ def _format_value(value: Any) -> str:
 
 
 def _to_ascii(text: str) -> str:
-    """Marks off letters, a blank for any white space, `?` for what has no ASCII."""
+    """Drop marks of letters, replace any white space by a blank, and the rest by `?`."""
     plain = unicodedata.normalize("NFKD", " ".join(text.split()))
     kept = "".join(c for c in plain if not unicodedata.combining(c))
     return kept.encode("ascii", "replace").decode()

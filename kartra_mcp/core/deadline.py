@@ -12,7 +12,7 @@ MIN_WRITE_TIME_SHARE = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of one whole call, queueing included: `at` on anyio's clock, `timeout` in seconds."""
+    """Deadline of one whole call: `at` on anyio's clock, `timeout` in seconds."""
 
     at: float
     timeout: float
@@ -26,14 +26,14 @@ class Deadline:
         return self.at - anyio.current_time()
 
     def allows_start(self, write: bool, after: float = 0.0) -> bool:  # noqa: FBT001
-        """Whether enough time is left to start something, `after` seconds from now."""
+        """Return whether enough time remains to start something, `after` seconds from now."""
         needed = self.timeout * MIN_WRITE_TIME_SHARE if write else 0.0
         return self.remaining - after >= needed
 
 
 @dataclass(slots=True)
 class ExtendableDeadline:
-    """The deadline of one call, to which the time that a person takes is added."""
+    """Deadline of one call, extended by the time that the user takes to answer."""
 
     deadline: Deadline
 

@@ -15,19 +15,19 @@ MAX_VALUE_CHARS = 1_000
 
 
 def display_value(value: Any, length: int = MAX_VALUE_CHARS) -> str:
-    """A stranger's value as one line that cannot move the cursor or hide what it says."""
+    """Return an untrusted value as one line that cannot move the cursor or hide its content."""
     return truncate(" ".join(strip_control_chars(strip_ansi(_format_plain(value))).split()), length)
 
 
 def format_local_time(at: float | None) -> str:
-    """`2026-11-23 17:06:00 CET`, as the person's clock has it."""
+    """Return a time such as `2026-11-23 17:06:00 CET`, by the local clock."""
     if at is None:
         return "-"
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def get_os_user() -> str:
-    """Who runs this, as the system knows them, whatever the environment says."""
+    """Return the OS user as the system reports it, whatever the environment contains."""
     if sys.platform == "win32":
         return os.getlogin()
     import pwd

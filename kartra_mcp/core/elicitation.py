@@ -1,4 +1,4 @@
-"""A question to a person and its answer, between consent and the protocol that carries them."""
+"""Questions to the user and their answers, between `consent` and the protocol that carries them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ELICITATION_TIMEOUT = 240.0
 
 @dataclass(frozen=True, slots=True)
 class FormElicitation:
-    """What a person is asked.
+    """Question with a form.
 
-    `typed_confirmation` is what has to be typed under gate human, or "".
+    `typed_confirmation` is what the user must type under gate human, or "".
     """
 
     text: str
@@ -22,7 +22,7 @@ class FormElicitation:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The form, of flat properties."""
+        """Return the form's schema, of flat properties."""
         yes = {"type": "boolean", "title": "Yes, do exactly this", "default": False}
         if not self.typed_confirmation:
             return {"type": "object", "properties": {"confirm": yes}, "required": ["confirm"]}
@@ -36,7 +36,7 @@ class FormElicitation:
 
 @dataclass(frozen=True, slots=True)
 class UrlElicitation:
-    """An address that a person is asked to open in a browser; `id` is this asking's own."""
+    """Address that the user is asked to open in a browser; `id` identifies this question."""
 
     text: str
     url: str
@@ -45,7 +45,7 @@ class UrlElicitation:
 
 @dataclass(frozen=True, slots=True)
 class ElicitationResponse:
-    """What came back: the action, the form's content, and after how many seconds."""
+    """Answer of the client: action, content of the form, and seconds since the question."""
 
     action: str
     content: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -54,13 +54,13 @@ class ElicitationResponse:
 
 @dataclass(frozen=True, slots=True)
 class ClientContext:
-    """Who calls, and how a person can be asked through it.
+    """The calling client, and how the user can be asked through it.
 
-    `elicit_form` asks within the call (the older era). Without it, a client that `supports_forms`
-    gets the question as the call's result and calls again with `response` and `request_state` (the
-    newer era). `received_at` is when the call came, in seconds since the epoch. `supports_urls`,
-    `elicit_url` are the same for an address; `notify_url_complete` tells that what it was opened
-    for is done, where that can be told.
+    `elicit_form` asks during the call (older protocol revisions). Without it, a client that
+    `supports_forms` gets the question as the call's result and calls again with `response` and
+    `request_state` (2026-07-28). `received_at` is the time of the call, in seconds since the epoch.
+    `supports_urls` and `elicit_url` are the same for an address; `notify_url_complete` reports that
+    its purpose is fulfilled, if the client supports that.
     """
 
     name: str = ""
@@ -75,7 +75,7 @@ class ClientContext:
 
 
 class InputRequired(Exception):
-    """A question that goes back as the call's result; `state` must come with the answer."""
+    """Question that is returned as the call's result; `state` must come with the answer."""
 
     def __init__(self, question: FormElicitation | UrlElicitation, state: str) -> None:
         super().__init__("a question to a person")

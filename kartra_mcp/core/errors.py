@@ -1,8 +1,7 @@
-"""The one family of errors: a code, what happened, what to do next, whether anything was done.
+"""The error hierarchy: a code, what happened, what to do next, whether anything was executed.
 
-KartraMCPError
-├── Refused          before any program was started; nothing was done
-└── Failed           a program was started; `executed` says what is known
+KartraMCPError ├── RefusedError     before any program was started; nothing was done └──
+UpstreamError    a program was started; `executed` is what is known
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ CODES = frozenset(
 
 
 class KartraMCPError(Exception):
-    """An answer that is an error.
+    """Error answer of a call.
 
     Args:
         code: one of `CODES`.
-        message: what happened, in a sentence of ours (never another program's text).
-        remedy: what to do next, in a sentence of ours.
-        detail: text of strangers (Kartra, Membrane, the account), quoted as data.
-        answered: False where the program ended without a readable answer.
-        confirmation: the preview to be agreed to; its `facts` are text of strangers too.
-        first: of what was done before, the call that did it.
+        message: what happened, in our words (never another program's text).
+        remedy: what to do next, in our words.
+        detail: untrusted text (Kartra, Membrane, the account), quoted as data.
+        has_response: False if the program ended without a readable response.
+        confirmation: the preview to agree to; its `facts` are untrusted too.
+        previous_call: for something that was done before, the call that did it.
     """
 
     executed = Executed.NO
@@ -66,7 +65,7 @@ class KartraMCPError(Exception):
             self.executed = executed
 
     def as_dict(self) -> dict[str, Any]:
-        """The contract's `{"code", "message", "remedy", "executed", "detail"?}`."""
+        """Return the contract's `{"code", "message", "remedy", "executed", "detail"?}`."""
         more = {
             "detail": self.detail,
             "confirmation": self.confirmation,
@@ -82,17 +81,17 @@ class KartraMCPError(Exception):
 
 
 class RefusedError(KartraMCPError):
-    """Refused before any program was started: nothing was done."""
+    """Refusal before any program was started: nothing was done."""
 
 
 class UpstreamError(KartraMCPError):
-    """A program was started and did not bring a success; `executed` says what is known."""
+    """A program was started and returned no success; `executed` is what is known."""
 
     executed = Executed.UNKNOWN
 
 
 def internal_error(executed: Executed) -> UpstreamError:
-    """An error of this server's own; its text stays out of the answer."""
+    """Return the error for a bug in this server; its text is not part of the answer."""
     return UpstreamError(
         "internal_error",
         "An error in this server ended the call.",
@@ -102,7 +101,7 @@ def internal_error(executed: Executed) -> UpstreamError:
 
 
 def describe_exception(slip: BaseException) -> str:
-    """Which exception, in which file and line; never its text."""
+    """Return type, file and line of an exception; never its text."""
     frames = traceback.extract_tb(slip.__traceback__)
     if not frames:
         return type(slip).__name__

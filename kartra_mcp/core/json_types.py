@@ -1,4 +1,4 @@
-"""JSON of another program, told apart by shape, so that types follow."""
+"""Type guards for parsed JSON of another program."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """A JSON number; `true` is none."""
+    """Return whether a value is a JSON number; `true` is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

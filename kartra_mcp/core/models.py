@@ -1,4 +1,4 @@
-"""The words that all rooms share, as frozen values; nothing here does anything."""
+"""Value types shared by all packages; frozen, without behavior."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Risk(IntEnum):
-    """What a call may do at worst. Ordered: `max` of two risks is the higher one."""
+    """Worst effect of a call. Ordered: `max` of two risks is the higher one."""
 
     READ = 0
     WRITE = 1
@@ -22,7 +22,7 @@ class Risk(IntEnum):
 
 
 class Gate(StrEnum):
-    """What a risk must pass before it runs. Strictest last."""
+    """Condition that a call of some risk must meet before it runs. Strictest last."""
 
     ALLOW = "allow"
     FLAG = "flag"
@@ -32,7 +32,7 @@ class Gate(StrEnum):
 
 
 class Executed(StrEnum):
-    """Whether something was done at Kartra, as far as is known."""
+    """Whether something was executed at Kartra, as far as known."""
 
     NO = "no"
     YES = "yes"
@@ -41,9 +41,9 @@ class Executed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One entry of `membrane action list`, as far as we rely on it.
+    """One entry of `membrane action list`, as far as it is used.
 
-    `schema` is the action's `inputSchema` exactly as it came (any JSON), None where there is none.
+    `schema` is the action's `inputSchema` exactly as received (any JSON), None if it has none.
     """
 
     id: str
@@ -58,10 +58,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class RawRequest:
-    """A direct Kartra API request through Membrane's proxy, already guarded by `proxy.py`.
+    """Direct request to Kartra's API through Membrane's proxy.
 
-    `body` is the text to send (JSON or form text) or None; `content_type` belongs to it.
-    `commands` are the Kartra commands found in it, each with its own arguments.
+    It was validated by `kartra/request_guard.py`. `body` is the text to send (JSON or form) or
+    None; `content_type` belongs to it. `commands` are the Kartra commands in it, each with its
+    arguments.
     """
 
     method: str
@@ -76,9 +77,9 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One Kartra API command with its arguments, e.g. `refund_transaction` of transaction 101.
+    """One Kartra command with its arguments, e.g. `refund_transaction` of transaction 101.
 
-    `lead` holds the `lead[…]` fields that stood beside it in the same request.
+    `lead` has the `lead[…]` fields of the same request.
     """
 
     name: str
@@ -88,10 +89,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One Membrane connection. `usable` says that it is READY and not disconnected.
+    """One Membrane connection. `usable`: it is READY and not disconnected.
 
-    Where it waits for a person, `action_url` is the address to open and `instructions` are
-    Membrane's words to agents: a stranger's text.
+    If it waits for the user, `action_url` is the address to open, and `instructions` are Membrane's
+    words to agents, which are untrusted.
     """
 
     id: str
@@ -108,7 +109,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What a verb of Membrane's gave back: the result and the run it belongs to."""
+    """Result of a Membrane operation, and the run it belongs to."""
 
     result: Any
     action_run_id: str | None = None
@@ -116,7 +117,7 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class ConsentArguments:
-    """What the caller said of consent; `confirm_name` is what the flag is called on this tool."""
+    """The caller's consent arguments; `confirm_name` is the flag's name on this tool."""
 
     confirm: bool = False
     confirmation_id: str | None = None
@@ -127,10 +128,10 @@ class ConsentArguments:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call: the operation, its validated arguments, and what it may do at worst.
+    """One tool call: the operation, its validated arguments, and its worst effect.
 
-    `arguments` stand under the action's own names; a raw request has none. `policy_names` are all
-    that allow and deny may call it. `consent` is what the caller said of consent.
+    `arguments` are under the action's own names; a raw request has none. `policy_names` are all
+    names under which allow and deny may refer to it. `consent` are the caller's consent arguments.
     """
 
     tool: str

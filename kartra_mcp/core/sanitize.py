@@ -1,4 +1,4 @@
-"""Text from elsewhere made safe to show: cleaned, cut, and without secrets. Pure."""
+"""Make untrusted text safe to show: strip control characters, redact secrets, truncate. Pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def strip_ansi(text: str) -> str:
 
 
 def strip_control_chars(text: str) -> str:
-    """Without invisible, bidirectional and control characters; line breaks and tabs stay."""
+    """Remove invisible, bidirectional and control characters; keep line breaks and tabs."""
     if text.isprintable() and (text.isascii() or not _SEEMS_PRINTABLE.search(text)):
         return text
     return "".join(c for c in text.replace("\r\n", "\n") if _is_visible(c))
@@ -70,9 +70,9 @@ def _is_variation(char: str) -> bool:
 
 
 def map_strings(value: Any, mend: Callable[[str], str] = strip_control_chars) -> Any:
-    """The same JSON with every string mended, names of fields too.
+    """Return the same JSON with every string mapped, field names included.
 
-    Fields whose names become equal by that are told apart by a number, so that nothing is lost.
+    Fields whose names become equal are numbered, so that nothing is lost.
     """
     return _StringMapper(mend).map_value(value)
 
@@ -82,9 +82,9 @@ _ESCAPED = re.compile(r"\\[^nt\"\\]")
 
 
 def sanitize_and_dump(value: Any) -> tuple[Any, str]:
-    """The same JSON (names are strings) with every string clean, and all of it as one line.
+    """Return the same JSON (names are strings) with every string clean, and its dump as one line.
 
-    A line that is clean as a whole has only clean strings in it: most are, and need no walk.
+    A line that is clean as a whole contains only clean strings: most are, and need no walk.
     """
     line = dump_json(value)
     if strip_control_chars(line) == line and not _ESCAPED.search(line):
@@ -94,7 +94,7 @@ def sanitize_and_dump(value: Any) -> tuple[Any, str]:
 
 
 class _StringMapper:
-    """One walk; a name of a field is mended once, for the rows of a list share theirs."""
+    """One walk; a field name is mapped once, because the rows of a list share theirs."""
 
     def __init__(self, mend: Callable[[str], str]) -> None:
         self._mend = mend
@@ -130,12 +130,12 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def truncate(text: str, length: int) -> str:
-    """At most `length` characters, the last an ellipsis where something was cut."""
+    """Return at most `length` characters, the last an ellipsis if something was removed."""
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
 
 
 def redact_secrets(text: str) -> str:
-    """Tokens, keys, passwords and card digits beyond the last four removed."""
+    """Remove tokens, keys, passwords and card digits except the last four."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return _CARD.sub(_mask_card, text)
@@ -152,7 +152,7 @@ def _has_luhn_checksum(digits: str) -> bool:
 
 
 def safe_excerpt(text: str, length: int = 500) -> str:
-    """A stranger's text as it may stand in an error: cleaned, without secrets, cut."""
+    """Return untrusted text for an error: clean, without secrets, truncated."""
     seen = strip_ansi(text[: _SEEN + 10 * length])
     return truncate(redact_secrets(strip_control_chars(seen)).strip(), length)
 
@@ -161,5 +161,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def dump_json(value: Any) -> str:
-    """One line of JSON. Numbers that JSON does not know never get here (see `cli_output.py`)."""
+    """Return one line of JSON.
+
+    Non-finite numbers never reach this (see `membrane/cli_output.py`).
+    """
     return _ENCODER.encode(value)

@@ -16,8 +16,8 @@ from typing import Any
 class StateDir:
     """One folder, for this user only (0700; files 0600).
 
-    A folder that cannot be written costs the memory of the next start, never a call: `error`
-    then says why, for `kartra_status`.
+    A folder that is not writable costs the cache of the next start, never a call: `error` then has
+    the reason, for `kartra_status`.
     """
 
     folder: Path
@@ -25,18 +25,18 @@ class StateDir:
     _work: Path | None = field(default=None)
 
     def read(self, name: str) -> Any:
-        """The JSON kept under this name; None where there is none or it is damaged."""
+        """Return the JSON stored under a name; None if there is none or it is damaged."""
         try:
             return json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
 
     def write(self, name: str, value: Any) -> bool:
-        """Keep JSON under this name; as ASCII, so that halves of characters survive too."""
+        """Store JSON under a name; as ASCII, so that unpaired surrogates survive."""
         return self.write_text(name, json.dumps(value))
 
     def write_text(self, name: str, text: str) -> bool:
-        """Keep a text that is JSON under this name: written aside, then put in place."""
+        """Store a text that is JSON under a name: written to another file, then renamed."""
         try:
             self._make()
             handle, aside = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
@@ -54,9 +54,9 @@ class StateDir:
         return True
 
     def work_dir(self) -> Path:
-        """An empty folder for programs to run in, of this process alone, made when first asked.
+        """Return an empty folder for programs to run in, created on first use.
 
-        The real program reads configuration where it is started: a stranger's folder could
+        The real program reads configuration from its working directory: another folder could
         redirect the account.
         """
         if self._work is None or not self._work.is_dir():

@@ -1,4 +1,4 @@
-"""The person's terminal: what is shown there is cleaned, what is asked is asked of nothing else."""
+"""The user's terminal: output is sanitized, input comes from the terminal only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_WIDTH = 120
 
 
 def console(*, errors: bool = False) -> Console:
-    """Where people read; bold and dim only on a terminal, and not under NO_COLOR."""
+    """Return the console; bold and dim only on a terminal, and not under NO_COLOR."""
     stream = sys.stderr if errors else sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
@@ -44,7 +44,7 @@ def print_error(text: str) -> None:
 
 
 def print_fields(rows: Iterable[tuple[str, Any]]) -> None:
-    """Names and values, one to a line; what wraps stays in the column of the values."""
+    """Print names and values, one per line; wrapped text stays in the column of the values."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -54,7 +54,7 @@ def print_fields(rows: Iterable[tuple[str, Any]]) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; the cells may hold several lines, each of them tidy already."""
+    """Print a table; cells may have several lines, each already sanitized."""
     made = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
     for title in titles:
         made.add_column(Text(title), overflow="fold")
@@ -65,9 +65,9 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 @contextmanager
 def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], None]]:
-    """Show that something takes its time; the text may change meanwhile.
+    """Show that work is in progress; the text may change meanwhile.
 
-    On a terminal it moves and is gone at the end; elsewhere its first text is one line.
+    On a terminal it is animated and removed at the end; elsewhere its first text is printed once.
     """
     made = console(errors=errors)
     if not made.is_terminal:
@@ -79,7 +79,7 @@ def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], Non
 
 
 def is_interactive() -> bool:
-    """Whether a person can be asked here: neither end is a pipe or a file."""
+    """Return whether the user can be asked here: neither end is a pipe or a file."""
     return all(s is not None and not s.closed and s.isatty() for s in (sys.stdin, sys.stdout))  # pyright: ignore[reportUnnecessaryComparison]
 
 
@@ -89,7 +89,7 @@ def require_interactive(what: str) -> None:
 
 
 def prompt(question: str) -> str:
-    """A typed line. Raises KeyboardInterrupt or EOFError where the person stops."""
+    """Read a line. Raises KeyboardInterrupt or EOFError if the user stops."""
     while True:
         try:
             return input(question).strip()
@@ -98,7 +98,7 @@ def prompt(question: str) -> str:
 
 
 def prompt_secret(question: str) -> str:
-    """A typed line that is not echoed; refused where echo cannot be turned off."""
+    """Read a line without echo; refused if echo cannot be turned off."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:

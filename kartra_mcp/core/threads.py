@@ -1,4 +1,4 @@
-"""Blocking work (the ledger's) off the event loop, never cut in half by a cancellation."""
+"""Blocking work (the ledger's) off the event loop, shielded from cancellation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def run_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run it in a worker thread to its end, even when the caller is cancelled meanwhile."""
+    """Run a function in a worker thread to its end, even if the caller is cancelled meanwhile."""
     results: list[T] = []
     with anyio.CancelScope(shield=True):
         results.append(await anyio.to_thread.run_sync(partial(work, *args, **kwargs)))

@@ -149,7 +149,7 @@ def raise_for_error(result: Any, *, write: bool) -> None:
     """Raise if a Kartra response contains an error at any level. A read is never executed.
 
     Raises:
-        Failed: `already_done` for types 251 and 252, else `kartra_error`.
+        UpstreamError: `already_done` for types 251 and 252, else `kartra_error`.
     """
     parts = [part for body in _iter_bodies(result, 3) for part in _iter_outcomes(body)]
     failed = [part for part in parts if part.failed]

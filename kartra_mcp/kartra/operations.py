@@ -1,7 +1,7 @@
-"""What a call acts on, in normal form: its kind of act, its target and its amount. Pure.
+"""Kind, target, amount and digest of a call, in normal form. Pure.
 
-Found by one table of aliases (`kartra.TARGETS`, `kartra.AMOUNTS`), nested too, because the real
-names of Membrane's actions may differ from Kartra's.
+Found by one table of aliases (`kartra/fields.py`), nested too, because the real names of Membrane's
+actions may differ from Kartra's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CENT = Decimal("0.01")
 
 
 class OperationKind(StrEnum):
-    """Kinds of acts that share facts and identity, whatever their action is called."""
+    """Kinds of operations that share facts and identity, whatever their action is called."""
 
     REFUND = "refund"
     CANCELLATION = "cancellation"
@@ -35,7 +35,7 @@ class OperationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a call acts on: `kind` as in `kartra.TARGETS`, `id` in normal form ("101")."""
+    """Object of a call: `kind` as in `TARGETS`, `id` in normal form ("101")."""
 
     kind: str
     id: str
@@ -65,7 +65,7 @@ _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
 
 
 def operation_kind(call: Call) -> OperationKind:
-    """The kind of act; of a raw request, that of its most dangerous command."""
+    """Return the kind of a call; of a raw request, that of its most dangerous command."""
     if isinstance(call.operation, Action) and not call.commands:
         key = normalize_name(call.operation.key or call.operation.name)
         return next((act for word, act in _BY_WORD if word in key), OperationKind.OTHER)
@@ -84,7 +84,7 @@ def command_kind(command: Command) -> OperationKind:
 
 
 def operation_name(call: Call) -> str:
-    """The name under which the ledger keeps it: the same for an action and its raw form."""
+    """Return the ledger's name of the operation: the same for an action and its raw form."""
     act = operation_kind(call)
     if act in (OperationKind.REFUND, OperationKind.CANCELLATION):
         return "refund_transaction" if act is OperationKind.REFUND else "cancel_transaction"
@@ -95,7 +95,7 @@ def operation_name(call: Call) -> str:
 
 
 def call_arguments(call: Call) -> dict[str, Any]:
-    """Everything that was given; of a raw request each command's fields, none over another's."""
+    """Return all arguments; of a raw request each command's fields, none overriding another's."""
     if isinstance(call.operation, Action):
         return dict(call.arguments)
     given = [{**command.lead, **command.arguments} for command in call.commands]
@@ -103,7 +103,7 @@ def call_arguments(call: Call) -> dict[str, Any]:
 
 
 def find_target(call: Call) -> Target | None:
-    """What the call acts on; None where it cannot be found or is named in two ways."""
+    """Return the target of a call; None if it cannot be found or is named in two ways."""
     given = call_arguments(call)
     act = operation_kind(call)
     kinds = _KINDS[act]
@@ -120,13 +120,13 @@ def find_target(call: Call) -> Target | None:
 
 
 def find_amount(call: Call) -> Decimal | None:
-    """The amount that was given, None where everything is meant."""
+    """Return the amount of a call, None if it means everything."""
     amounts = _collect_amounts(call)
     return amounts.pop() if len(amounts) == 1 else None
 
 
 def is_unambiguous(call: Call) -> bool:
-    """Whether what it acts on can be found, and no two amounts are named."""
+    """Return whether the target can be found and no two amounts are named."""
     return find_target(call) is not None and len(_collect_amounts(call)) <= 1
 
 
@@ -137,7 +137,7 @@ def _collect_amounts(call: Call) -> set[Decimal | None]:
 
 
 def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
-    """`amount_cents: 500` is 5.00."""
+    """Convert cents: `amount_cents: 500` is 5.00."""
     return (
         (amount / 100).quantize(CENT)
         if amount is not None and fields.is_cents_field(name)
@@ -146,7 +146,7 @@ def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
 
 
 def parse_amount(value: Any) -> Decimal | None:
-    """A sum of money with two decimals: 97, "97.0" and "97.00" are the same."""
+    """Parse a sum of money with two decimals: 97, "97.0" and "97.00" are equal."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -157,7 +157,7 @@ def parse_amount(value: Any) -> Decimal | None:
 
 
 def normalize_id(value: Any) -> str:
-    """`101`, `"101"`, `" 0101 "` and `101.0` are one id; an address is compared in lower case."""
+    """Normalize an id: `101`, `"101"`, `" 0101 "` and `101.0` are equal; addresses ignore case."""
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     text = text.strip()
     if re.fullmatch(r"[0-9]{1,40}", text):
@@ -166,7 +166,7 @@ def normalize_id(value: Any) -> str:
 
 
 def requires_target(call: Call) -> bool:
-    """Whether the call may not run without knowing what it acts on."""
+    """Return whether the call may not run without a known target."""
     return call.risk is Risk.IRREVERSIBLE
 
 
@@ -177,7 +177,7 @@ def _find_status(command: Command) -> str:
 
 
 def _find_named_values(given: Mapping[str, Any], kind: str) -> list[Any]:
-    """The values that go by a kind's names, the most believed name first alone."""
+    """Return the values under a kind's names; the most specific name wins."""
     for alias in fields.TARGETS[kind]:
         flat = normalize_name(alias)
         found = [value for name, value in _iter_scalars(given, "") if name in (flat, flat + "id")]
@@ -187,7 +187,10 @@ def _find_named_values(given: Mapping[str, Any], kind: str) -> list[Any]:
 
 
 def _iter_scalars(value: Any, parent: str) -> Iterator[tuple[str, Any]]:
-    """(plain name, value) of every text and number; `transaction: {id}` is `transactionid`."""
+    """Yield (normalized name, value) of every text and number.
+
+    `transaction: {id}` is `transactionid`.
+    """
     if is_object(value):
         for name, inner in value.items():
             yield from _iter_scalars_at(normalize_name(name), inner, parent)
@@ -205,7 +208,7 @@ def _iter_scalars_at(name: str, value: Any, parent: str) -> Iterator[tuple[str, 
 
 
 def digest_arguments(call: Call) -> str:
-    """The same for every spelling of the same call: ids and amounts in normal form."""
+    """Return one digest for every spelling of a call: ids and amounts are in normal form."""
     said = {
         "operation": operation_name(call),
         "arguments": _normalize(call_arguments(call)),

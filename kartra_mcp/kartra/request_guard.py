@@ -68,7 +68,7 @@ def parse_request(arguments: Mapping[str, Any]) -> RawRequest:
     """Return the validated request.
 
     Raises:
-        Refused: invalid_arguments, forbidden_request, input_too_large.
+        RefusedError: invalid_arguments, forbidden_request, input_too_large.
     """
     _check_shapes(arguments)
     path, method = arguments["path"], arguments.get("method", "GET")

@@ -1,4 +1,4 @@
-"""Values of Kartra in text: a sum of money."""
+"""Spelling of values: a sum of money as text. Pure."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class Approvals:
             seen: `Approval.fingerprint` of what the person was shown.
 
         Raises:
-            Refused: there is no such number, it is not what was seen, was decided before, or
+            RefusedError: there is no such number, it is not what was seen, was decided before, or
                 expired.
         """
         with self.file.write_transaction() as transaction:
@@ -163,7 +163,7 @@ class Approvals:
         """Take an approval back before a call used it; the caller has checked the PIN.
 
         Raises:
-            Refused: it is not approved, or no longer, or a call used it.
+            RefusedError: it is not approved, or no longer, or a call used it.
         """
         with self.file.write_transaction() as transaction:
             expire(transaction)

@@ -65,7 +65,7 @@ def validate(
     """The digest of the facts that were shown with this id; `summary` None was checked before.
 
     Raises:
-        Refused: confirmation_used, confirmation_expired or confirmation_mismatch.
+        RefusedError: confirmation_used, confirmation_expired or confirmation_mismatch.
     """
     row = transaction.fetch_one("SELECT * FROM confirmations WHERE hash = ?", hash_text(id_))
     if row is None:

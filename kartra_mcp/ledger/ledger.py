@@ -75,7 +75,7 @@ class Ledger:
             burns: what the confirmation or approval named by `confirmation_id` must be for.
 
         Raises:
-            Refused: it may not, or it could not be written.
+            RefusedError: it may not, or it could not be written.
         """
         intent = rules.normalize_intent(intent)
         refusal = rules.no_target_refusal(intent)

@@ -65,7 +65,7 @@ class Pins:
         """Whether this is the PIN. The attempt is on disk before the answer is known outside.
 
         Raises:
-            Refused: none was set, or too many attempts were wrong.
+            RefusedError: none was set, or too many attempts were wrong.
         """
         with self.file.write_transaction() as transaction:
             kept = transaction.meta("pin")

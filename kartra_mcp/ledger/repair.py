@@ -27,7 +27,7 @@ def verify(file: LedgerDatabase) -> VerificationReport:
     """Follow every line to the head, and make the table of intents again to compare it.
 
     Raises:
-        Refused: the ledger cannot be read, for another reason than damage.
+        RefusedError: the ledger cannot be read, for another reason than damage.
     """
     try:
         with file.read_transaction():
@@ -49,7 +49,7 @@ def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
     """Set a damaged ledger aside under a dated name and begin a new one that names it.
 
     Raises:
-        Refused: it is sound, or is in use, or a call is still running.
+        RefusedError: it is sound, or is in use, or a call is still running.
     """
     report = verify(file)
     if report.ok:

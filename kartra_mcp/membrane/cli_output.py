@@ -25,7 +25,7 @@ def parse_output(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
     """The JSON value that the program printed as its answer.
 
     Raises:
-        Failed: an error envelope on either stream, a non-zero exit, or nothing readable.
+        UpstreamError: an error envelope on either stream, a non-zero exit, or nothing readable.
             `executed` is `no` only where the envelope's key proves it.
     """
     out, err = _decode_text(stdout), _decode_text(stderr)

@@ -55,7 +55,7 @@ class ApiRequest:
         """Return the body to send, with the intent if one is given.
 
         Raises:
-            Refused: it is too large, or not JSON.
+            RefusedError: it is too large, or not JSON.
         """
         if self.body is None:
             return None
@@ -74,7 +74,7 @@ def path_segment(identity: str) -> str:
     """Return an id as one path segment.
 
     Raises:
-        Refused: it is not an id, or would change the path.
+        RefusedError: it is not an id, or would change the path.
     """
     if not identity or set(identity) == {"."}:
         raise RefusedError(
@@ -109,7 +109,7 @@ def parse_response(status: int, body: bytes) -> Any:
     """Return the value of a response.
 
     Raises:
-        Failed: an error envelope, a failure status, or nothing readable. `executed` is `no` only
+        UpstreamError: an error envelope, a failure status, or nothing readable. `executed` is `no` only
             if a listed key or the status 429 proves it, and never for a 5xx.
     """
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff").strip()

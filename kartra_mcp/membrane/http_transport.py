@@ -100,7 +100,7 @@ class HttpTransport:
         """Return status and decoded body of the response.
 
         Raises:
-            Unfit, Broken, TooLarge: `on_sending` has reported whether anything was sent.
+            TransportConfigError, TransportError, ResponseTooLargeError: `on_sending` has reported whether anything was sent.
         """
         if not self._sessions:
             # A fifth of a second, in which the first tools/list is to be answered.

@@ -69,7 +69,7 @@ class CallLimiter:
         """Hold a slot; `paced` calls are rate limited.
 
         Raises:
-            Refused: nothing was started.
+            RefusedError: nothing was started.
         """
         token = object()
         held = False

@@ -1,7 +1,4 @@
-"""How dangerous an operation is, and whether it may run: ordered rules over data, pure.
-
-Unknown is dangerous: a read needs a row in the table, or Membrane's word and a read verb.
-"""
+"""Gates, allow and deny lists: whether an operation of some risk and names may run. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the person allows: read once, the same for tools, raw requests and the list."""
+    """The user's rules: read once, the same for tools, raw requests and the tool list."""
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
     read_only: bool = False
@@ -38,7 +35,7 @@ class Policy:
 
 
 class Verdict(Enum):
-    """What `evaluate` says: run, ask first, or why not."""
+    """Result of `evaluate`: run, ask first, or the reason why not."""
 
     RUN = "run"
     CONFIRM = "confirm"
@@ -50,7 +47,10 @@ _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.R
 
 
 def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
-    """Whether something of this risk and these names may run. The order is the order of safety."""
+    """Return whether something of this risk and these names may run.
+
+    The order is the order of safety.
+    """
     named = tuple(names)
     if rules.read_only and risk > Risk.READ:
         return Verdict.READ_ONLY
@@ -65,24 +65,24 @@ def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
 
 
 def strictest(*gates: Gate) -> Gate:
-    """The strictest of these; at least one is given."""
+    """Return the strictest of these gates; at least one is required."""
     return max(gates, key=tuple(Gate).index)
 
 
 def takes_consent_arguments(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
-    """Whether a tool takes the consent arguments."""
+    """Return whether a tool takes the consent arguments."""
     return risk >= Risk.DESTRUCTIVE or resolve_gate(risk, names, rules) is not Gate.ALLOW
 
 
 def needs_consent_flow(call: Call, rules: Policy) -> bool:
-    """Whether more than the caller's flag is needed, of a read too."""
+    """Return whether more than the caller's flag is needed, even for a read."""
     return resolve_call_gate(call, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 
 def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
-    """The gate of a tool's own, the strictest where several fit, else that of its risk.
+    """Return the tool's own gate, the strictest if several match, else that of its risk.
 
-    Where the risk is denied, by choice or because a value was bad, no gate of its own widens it.
+    If the risk is denied, by choice or because of a bad value, no tool's own gate opens it.
     """
     named = tuple(names)
     own = [gate for pattern, gate in rules.tools if _matches(named, (pattern,))]
@@ -100,7 +100,7 @@ def resolve_effective_gate(risk: Risk, names: Iterable[str], rules: Policy) -> G
 
 
 def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]:
-    """The gate of every known command that a pattern fits, and of what each other may stand for.
+    """Return the gate of every command that a pattern matches, and of what each other may match.
 
     By name and risk, because the gate of a command may depend on its arguments.
     """
@@ -117,7 +117,7 @@ def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]
 
 
 def resolve_call_gate(call: Call, rules: Policy) -> Gate:
-    """The gate that a call has to pass; of a raw request, the strictest of its commands."""
+    """Return the gate that a call must pass; of a raw request, the strictest of its commands."""
     gates = [resolve_gate(call.risk, call.policy_names, rules)]
     if isinstance(call.operation, RawRequest):
         gates += [
@@ -128,7 +128,10 @@ def resolve_call_gate(call: Call, rules: Policy) -> Gate:
 
 
 def evaluate_call(call: Call, rules: Policy) -> Verdict:
-    """The verdict on a call; of a raw request, the strictest on the tool and on each command."""
+    """Return the verdict on a call.
+
+    Of a raw request, the strictest on the tool and on each command.
+    """
     if not isinstance(call.operation, RawRequest):
         return evaluate(call.risk, call.policy_names, rules)
     verdicts = {evaluate(call.risk, call.policy_names, rules)}
@@ -139,20 +142,20 @@ def evaluate_call(call: Call, rules: Policy) -> Verdict:
 
 
 def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict | None:
-    """Why something is not listed, or None. What is not listed cannot be called."""
+    """Return why something is not listed, or None. What is not listed cannot be called."""
     verdict = evaluate(least, names, rules)
     return verdict if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED) else None
 
 
 def is_unrestricted(rules: Policy) -> bool:
-    """Whether everything is listed, whatever its risk and names."""
+    """Return whether everything is listed, whatever its risk and names."""
     gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
     of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
     return of_all and not (rules.read_only or rules.allow or rules.deny)
 
 
 def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
-    """What allow and deny say of something with these names; deny wins."""
+    """Return whether allow and deny permit these names; deny wins."""
     if _is_always_allowed(names):
         return True
     if _matches_any_spelling(names, rules.deny):
@@ -165,7 +168,7 @@ def _is_always_allowed(names: tuple[str, ...]) -> bool:
 
 
 def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    """By the letter, or but for `_`, `-` and capitals where a name has nothing else to lose."""
+    """Match exactly, or ignoring case, `_` and `-` if the name contains nothing else."""
     return any(
         fnmatchcase(name.lower(), pattern.lower())
         or (_is_worded(name) and _matches_ignoring_style(name, pattern))
@@ -175,7 +178,7 @@ def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
 
 
 def _matches_any_spelling(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    """As `_matches`, and in doubt yes: in any spelling, and without `kartra_` before it."""
+    """Match like `_matches`, and in doubt: in any spelling, and without `kartra_`."""
     bare = {name for full in names for name in (full, full.lower().removeprefix(PREFIX))}
     return _matches(bare, patterns) or any(
         _matches_ignoring_style(n, p) for n in bare for p in patterns
@@ -191,7 +194,7 @@ def _matches_ignoring_style(name: str, pattern: str) -> bool:
 
 
 def _normalize_pattern(pattern: str) -> str:
-    """As `kartra.plain`, with what makes it a pattern."""
+    """Normalize like `normalize_name`, keeping wildcards."""
     return re.sub(r"(\[[^]]+\])|[^a-z0-9*?]", r"\1", pattern.lower())
 
 
@@ -212,7 +215,7 @@ def not_allowed_error() -> RefusedError:
 
 
 def raise_for_verdict(verdict: Verdict | None) -> None:
-    """Raise for what is hidden: what is not listed cannot be called."""
+    """Raise if a tool is hidden: what is not listed cannot be called."""
     if verdict is Verdict.READ_ONLY:
         raise read_only()
     if verdict is not None:

@@ -27,7 +27,7 @@ def start_detached(
     would keep that intent running for as long as it lives.
 
     Raises:
-        Refused: nothing was started.
+        RefusedError: nothing was started.
     """
     try:
         child = _popen_detached(command, dict(env), cwd)

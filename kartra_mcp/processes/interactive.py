@@ -56,8 +56,8 @@ def run_interactive(
     restored.
 
     Raises:
-        Refused: nothing was started.
-        DeadlinePassed: it was ended after its time-out.
+        RefusedError: nothing was started.
+        ProcessTimeout: it was ended after its time-out.
         KeyboardInterrupt: a signal stopped us; it was ended.
     """
     validate_command(command)

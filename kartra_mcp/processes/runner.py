@@ -105,8 +105,8 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
     done, whatever is raised; after it only a `CompletedProcess` tells how it went.
 
     Raises:
-        Refused: nothing was started.
-        DeadlinePassed: the program, if it had started, was ended.
+        RefusedError: nothing was started.
+        ProcessTimeout: the program, if it had started, was ended.
     """
     validate_command(command)
     await anyio.lowlevel.checkpoint_if_cancelled()

@@ -62,7 +62,7 @@ def validate(
         extra: top-level names of the server; accepted, and left out of the result.
 
     Raises:
-        Refused: the arguments are invalid.
+        RefusedError: the arguments are invalid.
     """
     given = _as_json_object(arguments)
     shown = {name: shown_as for shown_as, name in portable.renames.items()}

@@ -124,7 +124,7 @@ def make_prompt_messages(
     """The messages of a prompt, each `{"role", "text"}`.
 
     Raises:
-        Refused: `invalid_arguments` for an unknown name, and for arguments that are missing,
+        RefusedError: `invalid_arguments` for an unknown name, and for arguments that are missing,
             unknown, no text, or none of the choices.
     """
     prompt = _BY_NAME.get(name)

@@ -118,7 +118,7 @@ def read_resource(
         limits: as `limits_as_dict` finds them.
 
     Raises:
-        Refused: `invalid_arguments` where there is no such resource.
+        RefusedError: `invalid_arguments` where there is no such resource.
     """
     if uri == GUIDE:
         return MARKDOWN, render_guide()

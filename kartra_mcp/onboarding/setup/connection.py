@@ -243,7 +243,7 @@ def _wait_until_ready(setup: SetupContext, chosen: Connection) -> Connection:
     """The connection once it is READY.
 
     Raises:
-        Refused: the time is over, or Membrane has given it up.
+        RefusedError: the time is over, or Membrane has given it up.
     """
     found = chosen if chosen.usable else _watch_connection(setup, chosen, is_final)
     if not found.usable:

@@ -118,7 +118,7 @@ def install(setup: SetupContext) -> ProgramCheck:
     """Let npm install it, if the person agrees and npm may write where it does.
 
     Raises:
-        Refused: nothing was installed.
+        RefusedError: nothing was installed.
     """
     settings = setup.settings
     npm = _resolve_program("npm", settings)
@@ -160,7 +160,7 @@ def _npm_prefix(settings: Settings, npm: Sequence[str]) -> Path:
     """The folder of npm's global programs.
 
     Raises:
-        Refused: it may not be written.
+        RefusedError: it may not be written.
     """
     done = subprocesses.run_npm(settings, npm, ["prefix", "-g"], LOOK)
     said = done.stdout.decode("utf-8", errors="replace").strip().splitlines()

@@ -59,8 +59,8 @@ def run(
     """A program that a person would run, to its end, unseen.
 
     Raises:
-        Refused: it could not be started.
-        Failed: it was ended after so many seconds.
+        RefusedError: it could not be started.
+        UpstreamError: it was ended after so many seconds.
         KeyboardInterrupt: the person stopped; it is ended.
     """
     return _run(settings, [*command, *words], seconds, _make_env(settings, command))

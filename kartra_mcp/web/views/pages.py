@@ -139,7 +139,7 @@ class Pages:
         """All that Done would show, for another program.
 
         Raises:
-            Refused: a filter cannot be understood; less than all must not look like all.
+            RefusedError: a filter cannot be understood; less than all must not look like all.
         """
         self._ledger.mark_orphans_unknown()
         wanted = asked.parse_filters(query)
