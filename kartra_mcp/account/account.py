@@ -1,7 +1,7 @@
-"""The one Kartra account being served: its connection and actions, from disk at once, kept fresh.
+"""The served Kartra account: its connection and actions, from disk first, then kept current.
 
-Reads are served from what was saved; a write waits until Membrane has confirmed it. A refresh that
-fails keeps what is there and says so.
+Reads use the saved snapshot; a write waits until Membrane has confirmed it. A failed refresh keeps
+the snapshot and reports the error.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ _ABOUT_THE_ACCOUNT = frozenset({"no_connection", "several_connections"})
 
 
 class Account:
-    """Finds the connection, lists its actions, keeps both on disk, says when they changed.
+    """Find the connection, list its actions, store both on disk, report changes.
 
     Args:
-        membrane: the verbs.
-        state: where the list is kept.
-        wanted: the connection that the person named, an id or a key.
-        own: the names of the server's own tools.
+        membrane: the client.
+        state: where the snapshot is stored.
+        wanted: the connection that the user configured, an id or a key.
+        own: names of the built-in tools.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class Account:
         self.on_change: Callable[[Catalogue, Catalogue], Awaitable[None]] | None = None
 
     def start(self, tasks: TaskGroup) -> None:
-        """Give the task group in which refreshes run behind the answers."""
+        """Set the task group in which background refreshes run."""
         self._tasks = tasks
 
     @property
     def snapshot(self) -> AccountSnapshot:
-        """What is served now; read from disk when first asked."""
+        """Return the current snapshot; read from disk on first use."""
         if self._served is None:
             self._served = self._load_snapshot()
         return self._served
 
     def last_connection_id(self) -> str | None:
-        """The id of the connection that was served last from this state folder."""
+        """Return the id of the connection served last from this state folder."""
         last = self._state.read(SERVED)
         identity = last.get("id") if is_object(last) else None
         return identity if isinstance(identity, str) else None
 
     async def catalogue(self) -> Catalogue:
-        """The catalogue for `tools/list`: from disk, else after waiting for Membrane."""
+        """Return the catalogue for `tools/list`: from disk, else after waiting for Membrane."""
         await self._read()
         if self.snapshot.fetched_at:
             if not self.snapshot.is_fresh(MAX_AGE):
@@ -113,7 +113,7 @@ class Account:
         return self.snapshot.catalogue
 
     def list_in_background(self) -> None:
-        """Begin to read and refresh the list where nobody waits for it."""
+        """Start reading and refreshing the list in the background."""
         if self._tasks is not None and self._served is None:
             self._tasks.start_soon(self._list_after_delay)
 
@@ -122,13 +122,13 @@ class Account:
         await self.catalogue()
 
     async def _read(self) -> None:
-        """What is on disk, however long, read without holding up other calls."""
+        """Read the snapshot from disk without blocking other calls."""
         if self._served is None:
             saved = await run_in_thread(self._load_snapshot)
             self._served = self._served or saved
 
     async def find_tool(self, tool: str, deadline: Deadline) -> ActionTool:
-        """The entry of a tool's name.
+        """Return the tool of a name.
 
         Raises:
             KartraMCPError: `unknown_tool`; without any list, the code of the cause.
@@ -141,14 +141,14 @@ class Account:
         return found or self.require_tool(tool)
 
     def require_tool(self, tool: str) -> ActionTool:
-        """The entry of a tool's name as the list stands now, or `unknown_tool`."""
+        """Return the tool of a name in the current list, or raise `unknown_tool`."""
         found = self.snapshot.catalogue.entries.get(tool)
         if found is None:
             raise self._unknown_tool_error(tool)
         return found
 
     async def connection_for_read(self, deadline: Deadline) -> Connection:
-        """The connection for a read: the saved one at once, if there is one."""
+        """Return the connection for a read: the saved one immediately, if there is one."""
         problem, saved = self.snapshot.error, self.snapshot.connection
         if saved and saved.usable and not (problem and problem.code in _ABOUT_THE_ACCOUNT):
             if not self.snapshot.is_fresh(MAX_AGE):
@@ -157,7 +157,7 @@ class Account:
         return await self._confirm_connection(deadline, write=False)
 
     async def connection_for_write(self, deadline: Deadline) -> Connection:
-        """The connection for a write, confirmed by Membrane, of a program known to be its own."""
+        """Return the connection for a write, confirmed by Membrane through a known program."""
         connection = await self._confirm_connection(deadline, write=True)
         program = self.snapshot.program
         if program is None or not program.is_membrane:
@@ -165,7 +165,7 @@ class Account:
         return connection
 
     async def refresh_now(self, deadline: Deadline) -> AccountSnapshot:
-        """What is served, after asking Membrane again; for `kartra_status`."""
+        """Return the snapshot after asking Membrane again; for `kartra_status`."""
         with anyio.move_on_at(deadline.at):
             await self._await_refresh()
         problem = self.snapshot.error
@@ -176,7 +176,10 @@ class Account:
         return replace(self.snapshot, login=login)
 
     async def wait_for_refresh(self, deadline: Deadline) -> AccountSnapshot | None:
-        """What a refresh brought that began after now; None where it did not come in time."""
+        """Return the snapshot of a refresh that starts after now.
+
+        None if it was not ready in time.
+        """
         with anyio.move_on_at(deadline.at):
             if self._refreshing is not None:
                 await self._refreshing.wait()
@@ -185,12 +188,12 @@ class Account:
         return None
 
     async def connection_to_fix(self, deadline: Deadline) -> Connection | None:
-        """The connection that a person is to have ready, as Membrane lists it now.
+        """Return the connection that the user must make ready, as Membrane lists it now.
 
-        None: there is none at all, and a new one may be begun.
+        None: there is none at all, and a new one may be started.
 
         Raises:
-            KartraMCPError: which it is cannot be told; nothing was done.
+            KartraMCPError: it cannot be decided which; nothing was done.
         """
         try:
             program, known = await self._fetch_program_and_connections(self.snapshot, deadline)
@@ -204,11 +207,11 @@ class Account:
             raise
 
     def remember_pending(self, connection: Connection) -> None:
-        """Keep in mind what was begun, for where Membrane lists it only later."""
+        """Remember a started connection until Membrane lists it."""
         self._state.write(BEGUN, {"id": connection.id})
 
     async def pending_connection(self, deadline: Deadline) -> Connection | None:
-        """What was begun from this state folder, where Membrane still has it."""
+        """Return the connection started from this state folder, if Membrane still has it."""
         kept = self._state.read(BEGUN)
         identity = kept.get("id") if is_object(kept) else None
         if not isinstance(identity, str):
@@ -240,7 +243,7 @@ class Account:
             self._begin(BACKGROUND_DELAY)
 
     async def _await_refresh(self) -> None:
-        """Wait for a refresh: the running one, else a new one."""
+        """Wait for the running refresh, else for a new one."""
         running = self._refreshing or self._begin(0.0)
         await running.wait()
 
@@ -267,7 +270,7 @@ class Account:
             await self.on_change(before.catalogue, self.snapshot.catalogue)
 
     async def _fetch_snapshot(self, before: AccountSnapshot) -> AccountSnapshot:
-        """What Membrane says now: the program, the connection, its actions."""
+        """Fetch program, connection and actions from Membrane."""
         deadline = Deadline.after(REFRESH_TIMEOUT)
         program, known = await self._fetch_program_and_connections(before, deadline)
         connection = await self._select_connection(known, deadline)
@@ -312,7 +315,10 @@ class Account:
     async def _fetch_program_and_connections(
         self, before: AccountSnapshot, deadline: Deadline
     ) -> tuple[ProgramInfo, tuple[Connection, ...]]:
-        """Asked at once; that it lists connections proves a program whose version says nothing."""
+        """Fetch both concurrently.
+
+        A list of connections proves a program with an unclear version.
+        """
         program = before.program if before.program and before.program.is_membrane else None
         failure: KartraMCPError | None = None
         known: tuple[Connection, ...] = ()
@@ -378,7 +384,7 @@ class Account:
         return (found,) if found else ()
 
     def _load_snapshot(self) -> AccountSnapshot:
-        """What the last process kept on disk for the connection that is wanted, if anything."""
+        """Load the snapshot of the wanted connection that the last process stored, if any."""
         last = self._state.read(SERVED)
         remembered: Mapping[str, Any] = last if is_object(last) else {}
         wanted = self._wanted
@@ -408,7 +414,7 @@ def _limit_deadline(seconds: float, deadline: Deadline) -> Deadline:
 
 
 def _is_another_program(program: ProgramInfo, failure: KartraMCPError) -> bool:
-    """Whether the program is another one: its version says so, or it says nothing readable."""
+    """Return whether this is another program: by its version, or because nothing is readable."""
     silent = not failure.has_response and failure.code in ("membrane_error", "unreadable_answer")
     return program.is_membrane is False or (program.is_membrane is None and silent)
 

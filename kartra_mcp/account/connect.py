@@ -1,12 +1,12 @@
-"""Kartra connected, for a person in chat: found, reconnected or begun, and the address to open.
+"""`kartra_connect`: find, reconnect or start the Kartra connection, and return the address to open.
 
-The ledger has no line of it: nothing at Kartra is changed, and what is begun stands in Membrane's
-own list, where a person finishes it. That list alone says what there is, before and after; an
-address counts as opened only once Membrane says READY, whatever a client answers.
+The ledger has no entry for it: nothing at Kartra changes, and a started connection is in Membrane's
+own list, where the user completes it. Only that list is authoritative; an address counts as opened
+only once Membrane reports READY, whatever a client answers.
 
-Two calls never begin two connections: the processes on one state folder take turns, and Membrane
-is asked for its list within the turn. What remains: servers on other folders or machines in the
-same seconds, and a lost answer of a connection that Membrane lists only later.
+Two calls never start two connections: the processes of one state folder are serialized, and
+Membrane is asked for its list while the lock is held. Not covered: servers on other folders or
+machines in the same seconds, and a lost response of a connection that Membrane lists only later.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ _LOCK = "connect.lock"
 
 @dataclass(frozen=True, slots=True)
 class ConnectFlow:
-    """`kartra_connect`; `folder` is the state folder, on which its servers take turns."""
+    """`kartra_connect`; `folder` is the state folder whose servers are serialized."""
 
     membrane: MembraneClient
     account: Account
     folder: Path
 
     async def connect(self, deadline: Deadline, client: ClientContext) -> dict[str, Any]:
-        """What came of it, and what is next.
+        """Return the state of the connection and the next step.
 
         Raises:
-            KartraMCPError: which connection it is cannot be told, or it cannot be made ready;
-                `executed` is unknown where an answer of `connect` was lost.
-            InputRequired: the person is asked to open the address.
+            KartraMCPError: it cannot be decided which connection, or it cannot be made ready;
+                `executed` is unknown after a lost response of `connect`.
+            InputRequired: the user is asked to open the address.
         """
         patience = ExtendableDeadline(deadline)
         found = await self._find_or_begin(deadline)
@@ -98,7 +98,7 @@ class ConnectFlow:
                     return found
 
     async def _begin_once(self, known: Connection | None, deadline: Deadline) -> Connection:
-        """Reconnect the one that is known, or begin a new one; asked of Membrane once."""
+        """Reconnect the existing connection, or start a new one; requested from Membrane once."""
         connector = "" if known else await self._find_connector(deadline)
         try:
             begun = await self.membrane.connect(
@@ -131,7 +131,7 @@ class ConnectFlow:
         )
 
     async def _complete_connection(self, begun: Connection, deadline: Deadline) -> Connection:
-        """What `connect` left out of its answer: some programs print an id or an address alone."""
+        """Complete the result of `connect`: some programs print only an id or an address."""
         if begun.usable or (begun.id and begun.action_url and begun.state != "UNKNOWN"):
             return begun
         try:
@@ -147,7 +147,7 @@ class ConnectFlow:
     async def _ask_to_open(
         self, found: Connection, client: ClientContext, patience: ExtendableDeadline
     ) -> tuple[Connection, str]:
-        """The person is asked to open the address; what was said, and the connection after it."""
+        """Ask the user to open the address; return the answer and the connection after it."""
         address = UrlElicitation(connect_question(found), found.action_url, secrets.token_hex(8))
         if client.elicit_url:
             began = anyio.current_time()
@@ -169,7 +169,7 @@ class ConnectFlow:
     async def _wait_until_settled(
         self, found: Connection, deadline: Deadline, until: Callable[[Connection], bool]
     ) -> Connection:
-        """The connection as Membrane tells it, once it is so or the call's time is nearly over."""
+        """Wait until the connection settles or the call's time is nearly over."""
         end = deadline.at - min(PENDING_TTL, deadline.timeout / 4)
         end = min(end, anyio.current_time() + ELICITATION_TIMEOUT)
         while not until(found) and found.id and end - anyio.current_time() >= 1:
@@ -185,7 +185,7 @@ class ConnectFlow:
         return found
 
     async def _finish_ready(self, found: Connection, deadline: Deadline) -> dict[str, Any]:
-        """READY, and the tools listed anew, which tells the client that they changed."""
+        """Return READY after listing the tools again, which notifies the client of the change."""
         served = await self.account.wait_for_refresh(deadline)
         if served is None:
             return connect_result(
@@ -204,7 +204,7 @@ class ConnectFlow:
 
 @asynccontextmanager
 async def connect_lock(folder: Path, deadline: Deadline) -> AsyncGenerator[None]:
-    """The turn to connect among all on this state folder; it ends with the process at the latest.
+    """Hold the connect lock of a state folder; it ends with the process at the latest.
 
     Raises:
         RefusedError: in_progress, ledger_unavailable; nothing was started.

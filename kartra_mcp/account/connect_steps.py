@@ -1,4 +1,4 @@
-"""What connecting comes to next, and how it is told. Pure."""
+"""Steps of connecting, and their results. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Step = Literal["ready", "open", "wait", "reconnect", "begin"]
 
 
 def next_step(connection: Connection | None) -> Step:
-    """What is to be done for this connection; None is that there is none at all.
+    """Return the next step for a connection; None means that there is none at all.
 
-    A connection that is there is never replaced by a new one, whatever its state.
+    An existing connection is never replaced by a new one, whatever its state.
     """
     if connection is None:
         return "begin"
@@ -37,14 +37,14 @@ def next_step(connection: Connection | None) -> Step:
 
 
 def pending_result(found: Connection, said: str) -> dict[str, Any]:
-    """The answer for what is not ready yet.
+    """Return the result for a connection that is not ready yet.
 
     Args:
-        found: as Membrane told it last.
-        said: the action of the person's answer, "" where nobody was asked.
+        found: as Membrane returned it last.
+        said: the action of the user's answer, "" if nobody was asked.
 
     Raises:
-        RefusedError: it has failed, and only a person can see to that.
+        RefusedError: it has failed, and only the user can fix that.
     """
     if found.state in FAILED:
         require_usable(found)  # an address that stands there still is of the attempt that failed
@@ -61,9 +61,9 @@ def pending_result(found: Connection, said: str) -> dict[str, Any]:
 
 
 def connect_result(state: str, found: Connection, next_: str) -> dict[str, Any]:
-    """`{"state", "connection", "open", "host", "next", "from_membrane"?}`.
+    """Return `{"state", "connection", "open", "host", "next", "from_membrane"?}`.
 
-    `open` is the address for a person, `host` where it leads; both are null where there is none.
+    `open` is the address for the user, `host` its host; both are null if there is none.
     """
     opens = found.action_url if state == "waiting" else ""
     words = "\n".join(part for part in (found.error, found.instructions) if part)
@@ -110,7 +110,7 @@ def is_final(now: Connection) -> bool:
 
 
 def merge(now: Connection, before: Connection) -> Connection:
-    """As it is now; what is waited for keeps the address that was told before."""
+    """Return the current connection; a pending one keeps its earlier address."""
     if now.usable or now.state in FAILED:
         return now
     opens, words = now.action_url or before.action_url, now.instructions or before.instructions

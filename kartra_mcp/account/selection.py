@@ -1,4 +1,4 @@
-"""Which Membrane connection is the Kartra account to serve. Pure; it never picks between two."""
+"""Choose the Membrane connection to serve. Pure; it never guesses between two."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kartra_mcp.core.sanitize import strip_control_chars, truncate
 
 
 def is_kartra(connection: Connection) -> bool:
-    """By its integration or connector; where it names none, by its own key or name."""
+    """Recognize Kartra by integration or connector, else by the connection's own key or name."""
     if connection.app:
         return "kartra" in connection.app.lower()
     return "kartra" in connection.key.lower() or "kartra" in connection.name.lower()
@@ -21,15 +21,15 @@ def is_kartra(connection: Connection) -> bool:
 def select_connection(
     connections: Sequence[Connection], wanted: str | None, served_last: str | None
 ) -> Connection:
-    """The connection to serve.
+    """Return the connection to serve.
 
     Args:
         connections: all that Membrane lists.
         wanted: the setting, an id or a key.
-        served_last: the id of the connection that was served last from this state folder.
+        served_last: the id of the connection served last from this state folder.
 
     Raises:
-        RefusedError: no_connection, several_connections; what to do is in the remedy.
+        RefusedError: no_connection, several_connections, with a remedy.
     """
     if wanted:
         return _find_named(connections, wanted)
@@ -50,13 +50,11 @@ def select_connection(
 def connection_to_fix(
     connections: Sequence[Connection], wanted: str | None, served_last: str | None
 ) -> Connection | None:
-    """The connection that a person is to have ready.
+    """Return the connection that the user must make ready.
 
-    The arguments are those of `select_connection`.
-
-    None: Membrane lists no Kartra connection and none is named, so that a new one may be begun.
-    One that is not the one served last may be made ready all the same; to serve it is a choice
-    that only the setting makes.
+    The arguments are those of `select_connection`. None: Membrane lists no Kartra connection and
+    none is configured, so that a new one may be started. A connection other than the one served
+    last may be made ready too; only the setting chooses to serve it.
 
     Raises:
         RefusedError: no_connection, several_connections.
@@ -78,7 +76,7 @@ def connection_to_fix(
 
 
 def require_usable(connection: Connection) -> None:
-    """Raise `connection_not_ready` unless calls can go through the connection."""
+    """Raise `connection_not_ready` unless calls can use the connection."""
     if connection.usable:
         return
     raise RefusedError(
@@ -93,12 +91,12 @@ def require_usable(connection: Connection) -> None:
 
 
 def shell_quote_id(identity: str) -> str:
-    """An id as one word of a command that a person may paste into a shell."""
+    """Return an id as one word of a shell command that the user may paste."""
     return shlex.quote(truncate(strip_control_chars(identity), 120))
 
 
 def connection_summary(connection: Connection) -> dict[str, str]:
-    """What may be shown of a connection; names were typed by people."""
+    """Return the displayable fields of a connection; names are untrusted."""
     return {
         "id": connection.id,
         "key": connection.key,
@@ -139,7 +137,7 @@ def _ambiguous_error(connections: Iterable[Connection], what: str) -> RefusedErr
 
 
 def no_connection_error(connector: str | None = None) -> RefusedError:
-    """There is none yet; with the id of Kartra's connector, the command that makes one."""
+    """Return the refusal; with the id of Kartra's connector, it has the command that starts one."""
     if connector and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", connector):
         by_hand = f"`membrane connect --connectorId={connector}`."
     else:

@@ -1,4 +1,4 @@
-"""What is served, as one value, and as it is kept on disk. Pure."""
+"""Snapshot of the served account, in memory and on disk. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kartra_mcp.membrane.client import ProgramInfo
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """What is served now. `fetched_at` is seconds since the epoch, 0 where nothing was listed.
+    """What is served now. `fetched_at` is in seconds since the epoch, 0 if nothing was listed.
 
     `confirmed_at` is on the monotonic clock, None until Membrane confirmed it in this process.
-    `error` is what the last refresh met. `partial`: it could not read the whole list, so that
-    entries kept from before stand in. `login` is what the program says where nothing else tells.
+    `error` is that of the last refresh. `partial`: the list could not be read completely, so that
+    earlier entries fill in. `login` is the program's status if nothing else decides it.
     """
 
     connection: Connection | None = None
@@ -41,7 +41,7 @@ class AccountSnapshot:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing is wrong that may be mended meanwhile; what is not is asked again."""
+        """Return whether nothing is wrong that may have been fixed meanwhile."""
         usable = self.connection is None or self.connection.usable
         known = self.program is None or self.program.is_membrane is not False
         return usable and known and self.error is None
@@ -52,13 +52,13 @@ class AccountSnapshot:
 
 
 def with_refresh_error(served: AccountSnapshot, problem: KartraMCPError) -> AccountSnapshot:
-    """A refresh executes nothing at Kartra, whatever the call that waits for it would have done."""
+    """Record a failed refresh. A refresh executes nothing at Kartra, so `executed` is no."""
     problem.executed = Executed.NO
     return replace(served, error=problem)
 
 
 def no_catalogue_error(served: AccountSnapshot) -> KartraMCPError:
-    """Why no tool is known yet: the connection, or that nothing has come in time."""
+    """Return why no tool is known yet: the connection, or a list that was not loaded in time."""
     try:
         if served.connection:
             selection.require_usable(served.connection)
@@ -72,13 +72,13 @@ def no_catalogue_error(served: AccountSnapshot) -> KartraMCPError:
 
 
 def previous_listing(before: AccountSnapshot, connection: Connection) -> AccountSnapshot:
-    """The list that is there already, if it is this connection's."""
+    """Return the existing list if it belongs to this connection."""
     same = before.connection is not None and before.connection.id == connection.id
     return before if same else AccountSnapshot()
 
 
 def parse_snapshot(kept: Any, own: frozenset[str]) -> AccountSnapshot | None:
-    """What was kept on disk; None for what is damaged or of another version."""
+    """Parse a stored snapshot; None if it is damaged or of another version."""
     if not is_object(kept) or not is_array(kept.get("entries")):
         return None
     try:

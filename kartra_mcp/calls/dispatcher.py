@@ -1,4 +1,4 @@
-"""All tools of this server: its own and one for each action; a name and arguments → an answer."""
+"""Tool calls by name: built-in tools and actions; name and arguments to a response."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ NOT_SHOWN = "It was done, but what Kartra answered could not be shown."
 
 @dataclass(frozen=True, slots=True)
 class ToolDispatcher:
-    """The tools that a client may list and call, under the person's rules.
+    """The tools that a client may list and call, under the user's policy.
 
-    `program` is the command that runs Membrane, as it may be shown.
+    `program` is the command that runs Membrane, for display.
     """
 
     settings: Settings
@@ -52,7 +52,7 @@ class ToolDispatcher:
     program: str
 
     async def list_definitions(self) -> list[dict[str, Any]]:
-        """Every listed tool as MCP's `Tool`, in a stable order; never raises."""
+        """Return every listed tool as MCP's `Tool`, in a stable order; never raises."""
         if self.exposure.mode == "search":
             self.account.list_in_background()
             return self.exposure.list_definitions(EMPTY)
@@ -61,11 +61,11 @@ class ToolDispatcher:
     async def call(
         self, name: str, given: Mapping[str, Any] | None, client: ClientContext
     ) -> ToolResponse:
-        """A success.
+        """Return the response of a successful call.
 
         Raises:
             KartraMCPError: everything else.
-            InputRequired: a person is asked first.
+            InputRequired: the user is asked first.
         """
         deadline = Deadline.after(self.settings.timeout)
         own = BUILTIN_TOOLS.get(name)
@@ -135,7 +135,7 @@ class ToolDispatcher:
         return await self.gateway.execute(call, deadline, lambda: call, client)
 
     async def get_status(self, deadline: Deadline) -> dict[str, Any]:
-        """What `kartra_status` tells, after asking Membrane again."""
+        """Return the payload of `kartra_status`, after asking Membrane again."""
         served = await self.account.refresh_now(deadline)
         state = self.kept.state
         told = build_status(served, self.settings, self.program, state.error)
@@ -151,7 +151,7 @@ class ToolDispatcher:
         return ActionResult(await self.gateway.reconcile(given["intent"], deadline))
 
     async def _run_search(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
-        """Membrane's own search; where it finds nothing, a ranking of the list that is here."""
+        """Search by Membrane; if that finds nothing, rank the loaded list."""
         intent = given["intent"]
         found = await self.gateway.search(intent, deadline)
         shown = [entry for entry in found if not self.exposure.hidden_reason(entry)]
@@ -185,7 +185,7 @@ class ToolDispatcher:
         )
 
     def _make_response(self, done: CallResult) -> ToolResponse:
-        """The answer to what was done; that a write was done is told whatever Kartra answered."""
+        """Return the response; that a write was executed is reported whatever Kartra returned."""
         try:
             return self._paginate(done)
         except Exception:
@@ -199,7 +199,7 @@ class ToolDispatcher:
             )
 
     def _paginate(self, done: CallResult) -> ToolResponse:
-        """The first page of what came of it; a result that was cut is kept to be read on."""
+        """Return the first page of a result; a truncated one is stored to be continued."""
         whole, line = sanitize_and_dump(done.reply.result)
         page = pagination.make_first_page(whole, self.settings.result_chars, len(line))
         cut_off = None
@@ -216,13 +216,13 @@ class ToolDispatcher:
 
 
 def search_result(entry: ActionTool) -> dict[str, str]:
-    """One result of a search."""
+    """Return one search result."""
     line = " ".join((entry.action.description or entry.title).split())
     return {"tool": entry.tool, "does": truncate(line, LINE), "risk": entry.risk.label}
 
 
 def truncation_notice(page: pagination.ResultPage, result_id: str) -> dict[str, Any]:
-    """What an answer says of a result that goes on."""
+    """Return the notice of a result that continues."""
     place = {"path": page.path} if page.path else {}
     note = {} if result_id else {"note": NOT_KEPT}
     return {

@@ -1,4 +1,4 @@
-"""One guarded call, top to bottom: may it run, was it agreed to, does it run, what came of it."""
+"""One guarded call, top to bottom: authorize, obtain consent, execute, map errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What came of a call; a write's has a receipt."""
+    """Result of a call; that of a write has a receipt."""
 
     reply: ActionResult
     receipt: dict[str, str] | None = None
@@ -48,7 +48,7 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The only way from a validated call to Membrane; `writes` are made when first asked."""
+    """The only path from a validated call to Membrane; `writes` are created on first use."""
 
     membrane: MembraneClient
     account: Account
@@ -58,17 +58,17 @@ class Gateway:
     async def execute(
         self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
     ) -> CallResult:
-        """What came of a call that may run and was agreed to.
+        """Execute a call that is permitted and has consent.
 
         Args:
-            call: validated already.
-            deadline: the end of the whole call; a person's time to answer is added to it.
-            current: the same call by the list as it stands now, which a refresh may have changed.
-            client: who calls, and how a person can be asked through it.
+            call: already validated.
+            deadline: of the whole call; the user's time to answer is added to it.
+            current: returns the same call by the current list, which a refresh may have changed.
+            client: the calling client, through which the user can be asked.
 
         Raises:
-            KartraMCPError: with `executed` as far as is known; for a read it is always no.
-            InputRequired: a person is asked first.
+            KartraMCPError: `executed` is what is known; for a read always no.
+            InputRequired: the user is asked first.
         """
         self.authorize(call)
         try:
@@ -98,7 +98,7 @@ class Gateway:
                 pass
 
     async def search(self, intent: str, deadline: Deadline) -> list[ActionTool]:
-        """The entries that Membrane's own search finds; none where it cannot be asked."""
+        """Return the actions that Membrane's search finds; none if it is unavailable."""
         try:
             connection = await self.account.connection_for_read(deadline)
             found = await self.membrane.search(intent, connection.id, deadline)
@@ -108,7 +108,7 @@ class Gateway:
         return [by_id[identity] for identity in found if identity in by_id]
 
     async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:
-        """Kartra's answer to one read command, for facts: by its action, else raw."""
+        """Return Kartra's response to one read command, for facts: by its action, else raw."""
         how = plan_read(command, self.account.snapshot.catalogue.entries.values())
         operation = how.action if isinstance(how, ActionRead) else how
         given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
@@ -116,7 +116,7 @@ class Gateway:
         return (await self._call_with_retry(call, connection, deadline, alone=True)).result
 
     async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
-        """Settle an unknown write by looking in the account; the write is never repeated."""
+        """Settle an unknown write by reading the account; the write is never repeated."""
         connection = await self._require_usable(self.account.connection_for_read, deadline)
 
         async def read(command: Command) -> Any:
@@ -152,7 +152,7 @@ class Gateway:
         return CallResult(reply, receipt.as_dict())
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
-        """Ask again: a connection that left READY meanwhile is not a missing fact."""
+        """Check the connection again: if it left READY meanwhile, that is not a missing fact."""
         found = await self.account.refresh_now(deadline)
         if found.connection is not None:
             require_usable(found.connection)
@@ -183,7 +183,7 @@ class Gateway:
         *,
         alone: bool = False,
     ) -> ActionResult:
-        """Once, and again only what surely was not executed."""
+        """Run the call. Retry only if it certainly was not executed."""
         finish = call.risk is Risk.IRREVERSIBLE
         to_do = CallOptions(
             deadline,

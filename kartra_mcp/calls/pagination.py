@@ -1,6 +1,6 @@
 """Large results in pages: cut at whole items, continued by `kartra_read_more`. Pure.
 
-A place inside a result is a JSON Pointer (RFC 6901): "" is the whole, `/lead_details/tags/0` the
+A location inside a result is a JSON Pointer (RFC 6901): "" is the whole, `/lead_details/tags/0` the
 first tag.
 """
 
@@ -22,10 +22,10 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
 
 @dataclass(frozen=True, slots=True)
 class ResultPage:
-    """A part of a result. `next_offset` is None on the last page.
+    """Part of a result. `next_offset` is None on the last page.
 
-    `path` is the place that was cut, `total` how many items (or characters) it has in all;
-    `has_placeholder` says that a mark stands in the place of an item.
+    `path` is the location that was cut, `total` its number of items (or characters);
+    `has_placeholder`: a placeholder replaces an item.
     """
 
     shown: Any
@@ -36,15 +36,15 @@ class ResultPage:
 
     @property
     def has_more(self) -> bool:
-        """Whether there is more to read than is shown."""
+        """Return whether there is more to read."""
         return self.next_offset is not None or self.has_placeholder
 
 
 def make_first_page(result: Any, room: int, size: int | None = None) -> ResultPage:
-    """The whole result if its JSON fits in `room` characters, else as many whole items as fit.
+    """Return the whole result if its JSON fits in `room` characters, else its first page.
 
-    What is cut is the largest list of it (else the largest object or text), the rest stays.
-    `size` is that of its whole JSON, where it is known already.
+    The largest list is cut at whole items (else the largest object or text), the rest stays. `size`
+    is that of the whole JSON, if known.
     """
     if (len(dump_json(result)) if size is None else size) <= room:
         return ResultPage(result)
@@ -65,7 +65,7 @@ def read_page(
     limit: int | None = None,
     fields: Sequence[str] = (),
 ) -> ResultPage:
-    """A later page of the place `path`: items from `offset` on, of objects only `fields`."""
+    """Return a later page of `path`: items from `offset` on, of objects only `fields`."""
     part = resolve_pointer(result, path)
     if fields:
         part = _pick_fields(part, fields)
@@ -73,10 +73,10 @@ def read_page(
 
 
 def resolve_pointer(result: Any, path: str) -> Any:
-    """What stands at a place; a lone `/` is taken for the whole where there is no empty name.
+    """Return the value at a location; a lone `/` is the whole if there is no empty name.
 
     Raises:
-        RefusedError: `invalid_arguments` where there is nothing.
+        RefusedError: `invalid_arguments` if there is nothing.
     """
     found = result
     root = path == "/" and not (is_object(result) and "" in result)
@@ -122,9 +122,9 @@ def _take_fitting(
     limit: int | None,
     names: Sequence[str] | None = None,
 ) -> tuple[list[Any], bool]:
-    """The items from `offset` on that fit; one that never fits is a mark of where to read it.
+    """Return the items from `offset` on that fit, and whether one of them is a placeholder.
 
-    And whether there is such a mark among them.
+    An item that never fits is replaced by a placeholder with the path at which it can be read.
     """
     taken: list[Any] = []
     marked = False
@@ -148,7 +148,7 @@ def _mark(path: str, step: str, size: int) -> dict[str, Any]:
 
 
 def _find_largest(result: Any) -> tuple[str, Any]:
-    """The place of the largest list; without one the whole."""
+    """Return the location of the largest list; without one the whole."""
     lists = [(path, part) for path, part in _iter_places(result, "", 6) if is_array(part)]
     if not lists:
         return "", result
@@ -163,7 +163,7 @@ def _iter_places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]
 
 
 def _with(result: Any, path: str, part: Any) -> Any:
-    """The result with another part at a place; nothing that was given is changed."""
+    """Return a copy of the result with another part at a location."""
     steps = list(_iter_steps(path))
     if not steps:
         return part

@@ -1,4 +1,4 @@
-"""One read command, by the action that does it or else as a raw request. Pure: only says how."""
+"""Plan one read command: as the action that covers it, else as a raw request. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ActionRead:
 
 
 def plan_read(command: Command, entries: Iterable[ActionTool]) -> ActionRead | RawRequest:
-    """The action whose command it is and that has a field for everything given, else raw."""
+    """Return the action of the command that has a field for every argument, else a raw request."""
     for entry in entries:
         if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:
             given = _map_fields(entry, {**command.lead, **command.arguments})
@@ -36,7 +36,7 @@ def plan_read(command: Command, entries: Iterable[ActionTool]) -> ActionRead | R
 
 
 def _map_fields(entry: ActionTool, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is given under the action's own names; None where it has no field for something."""
+    """Return the arguments under the action's own names; None if a field is missing."""
     declared = {normalize_name(name): name for name in entry.portable.declared}
     found: dict[str, Any] = {}
     for name, value in given.items():
@@ -48,7 +48,7 @@ def _map_fields(entry: ActionTool, given: Mapping[str, Any]) -> dict[str, Any] |
 
 
 def _list_aliases(name: str, value: Any) -> list[str]:
-    """The plain names that a value may go by, its own first; an address never stands as an id."""
+    """Return the normalized names of a value, its own first; an address is never an id."""
     kinds = [names for names in fields.TARGETS.values() if name in names or name == "id"]
     address = "@" in str(value)
     others = [

@@ -1,7 +1,7 @@
-"""What a look in the account proves about a write whose outcome is unknown. Pure.
+"""What evidence in the account proves about a write with an unknown outcome. Pure.
 
-Done only on evidence newer than the preview; not done only after two looks, each at least 15
-minutes after the intent, because Kartra applies some writes later. Else it stays unknown.
+Succeeded only by evidence newer than the preview; failed only after two looks, each at least 15
+minutes after the intent, because Kartra applies some writes later. Otherwise it stays unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUIRED_LOOKS = 2
 
 @dataclass(frozen=True, slots=True)
 class ReconcileFinding:
-    """What a look found. `late_look`: nothing was seen, late enough to count."""
+    """Result of a look. `late_look`: nothing was found, late enough to count."""
 
     state: Literal["succeeded", "failed", "unknown"]
     why: str
@@ -34,13 +34,13 @@ class ReconcileFinding:
 def evaluate_evidence(
     entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
 ) -> ReconcileFinding:
-    """The finding of one more look.
+    """Return the finding of one more look.
 
     Args:
         entry: the intent, with its `facts` (`seen`: the evidence at the preview) and `at`.
         facts: as read now.
         now: the ledger's time.
-        late_looks: how many looks before found nothing, late enough.
+        late_looks: number of earlier looks that found nothing, late enough.
     """
     kept: Mapping[str, Any] = entry.get("facts") or {}
     seen: Sequence[str] | None = kept.get("seen")
@@ -60,7 +60,7 @@ def evaluate_evidence(
 
 @dataclass(frozen=True, slots=True)
 class RunLogProof:
-    """What Membrane's own log of a run proves, by the rules for an answer."""
+    """What Membrane's run log proves, by the rules for a response."""
 
     state: Literal["succeeded", "failed"]
     why: str
@@ -68,10 +68,10 @@ class RunLogProof:
 
 
 def evaluate_run_logs(logs: Sequence[RunLog], risk: str) -> RunLogProof | None:
-    """What the logs of one write's runs prove together; None where nothing.
+    """Return what the logs of one write's runs prove together; None if nothing.
 
-    That a run has no log proves nothing. So only what is never tried again is known as not done
-    by the one log that says so; of anything else a later run may have left none.
+    A missing log proves nothing. So only a write that is never retried is known as failed by the
+    one log that says so; after any other a later run may have left no log.
     """
     told = [(log, _get_executed(log)) for log in logs]
     done = next((log for log, executed in told if executed is Executed.YES), None)
@@ -99,7 +99,7 @@ def _get_executed(log: RunLog) -> Executed:
 def _evaluate_absence(
     entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
 ) -> ReconcileFinding:
-    """Nothing new is there; whether that proves that nothing was done."""
+    """Return the finding if nothing new exists: whether that proves that nothing was executed."""
     if not _is_fully_read(facts):
         return ReconcileFinding("unknown", "What was read does not tell how it stands.")
     if now - float(entry.get("at") or now) < LATE_LOOK_DELAY:
@@ -118,7 +118,7 @@ def _evaluate_absence(
 def _find_proof(
     facts: Facts, seen: Sequence[str], moved: Decimal | None
 ) -> ReconcileFinding | None:
-    """What is new since the preview; None where nothing is."""
+    """Return what is new since the preview; None if nothing is."""
     new = [row for row in facts.evidence if row not in seen]
     if facts.act is OperationKind.CANCELLATION and facts.already_done and new:
         return ReconcileFinding("succeeded", f"The subscription's status changed to {new[0]}.")
@@ -131,7 +131,7 @@ def _find_proof(
 
 
 def _is_fully_read(facts: Facts) -> bool:
-    """Nothing is settled as not done without having seen how it stands."""
+    """Return whether the account was read completely; otherwise nothing is settled as failed."""
     if facts.act is OperationKind.REFUND:
         return facts.remaining is not None
     return bool(facts.shown.get("status"))

@@ -1,4 +1,4 @@
-"""Results that were cut, kept in the state folder for `kartra_read_more`, by any process of it."""
+"""Truncated results in the state folder for `kartra_read_more`, shared by its processes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _ID_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class ResultStore:
-    """The results on disk: 15 minutes each, 50 MB in all, the oldest going first."""
+    """Results on disk: 15 minutes each, 50 MB in total, the oldest removed first."""
 
     state: StateDir
     _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
 
     def save(self, text: str, path: str) -> str:
-        """Keep a result's JSON and the place that was cut; its id, or "" where it cannot be.
+        """Store a result's JSON and the location that was cut; return its id, or "" on failure.
 
-        What is larger than the bound is not kept: it would be the first to go.
+        A result above the bound is not stored: it would be the first to be removed.
         """
         identity = secrets.token_urlsafe(_ID_BYTES)
         kept = f'{{"path":{json.dumps(path)},"result":{text}}}'
@@ -41,7 +41,7 @@ class ResultStore:
         return identity if written else ""
 
     def read(self, identity: str) -> tuple[Any, str]:
-        """A result that was kept and the place that was cut.
+        """Return a stored result and the location that was cut.
 
         Raises:
             RefusedError: `result_expired`.
@@ -71,7 +71,7 @@ class ResultStore:
         return found if is_object(found) and "result" in found and "path" in found else None
 
     def _parse_cached(self, file: Path, written_at: float) -> Any:
-        """Parsed once while it is being read on: a large one takes a while."""
+        """Parse once while it is being read: a large one takes time."""
         key = (file.name, written_at)
         if key not in self._newest:
             self._newest.clear()
@@ -79,7 +79,7 @@ class ResultStore:
         return self._newest[key]
 
     def _tidy(self) -> None:
-        """Remove what is old, and the oldest beyond the bound."""
+        """Remove expired results, and the oldest beyond the bound."""
         files = sorted(_list_files(self.state.folder), key=lambda found: found[1], reverse=True)
         total = 0
         for file, at, size in files:

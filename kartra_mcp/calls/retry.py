@@ -9,10 +9,10 @@ MAX_RETRIES = 3
 
 
 def retry_delay(problem: KartraMCPError, risk: Risk, tries: int) -> float | None:
-    """Seconds after which a call is tried again, or None.
+    """Return the seconds after which a call is retried, or None.
 
-    Only what says that it was not executed is repeated, an irreversible call not even then; and
-    a read once, when there was no readable answer.
+    Only what certainly was not executed is retried, an irreversible call not even then; a read once
+    if there was no readable response.
     """
     turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
     if turned_away and risk < Risk.IRREVERSIBLE and tries < MAX_RETRIES:

@@ -1,4 +1,4 @@
-"""What `kartra_status` tells: what is served, by what rules, and the remedy for what is wrong."""
+"""Payload of `kartra_status`: the account served, the policy, and a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kartra_mcp.settings import Settings
 def build_status(
     served: AccountSnapshot, settings: Settings, program: str, state_problem: str
 ) -> dict[str, Any]:
-    """The whole answer.
+    """Return the whole payload.
 
     Args:
         served: after Membrane was asked again.
         settings: of this process.
-        program: the command that runs Membrane, as it may be shown.
-        state_problem: why the state folder cannot be written, or "".
+        program: the command that runs Membrane, for display.
+        state_problem: why the state folder is not writable, or "".
     """
     over = settings.ignored_api_notice
     problems = [
@@ -46,7 +46,7 @@ def build_status(
 
 
 def _program_status(served: AccountSnapshot, settings: Settings, program: str) -> dict[str, Any]:
-    """What carries the calls; and why credentials for the API, where some are set, are not used."""
+    """Return the transport, and why existing credentials for the API are not used."""
     found = served.program
     known = {True: "yes", False: "no", None: "not yet"}[found.is_membrane if found else None]
     lacks = "" if settings.sandbox else settings.api_error

@@ -1,4 +1,4 @@
-"""The record of one write that runs: its intent before the first start, its outcome once."""
+"""Record of one running write: its intent before the first start, its outcome once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kartra_mcp.policy.limits import Limits
 
 @dataclass(slots=True)
 class WriteRecord:
-    """One write's record: begun right before the first start, ended once."""
+    """Record of one write: started immediately before the program, finished once."""
 
     ledger: Ledger
     intent: Intent
@@ -40,7 +40,7 @@ class WriteRecord:
     async def finish(
         self, state: FinalState, executed: Executed, run_id: str | None = None, code: str = ""
     ) -> str:
-        """Record the outcome; why that could not be done, or ""."""
+        """Record the outcome; return why that failed, or ""."""
         if self.running is None:
             return ""
         detail = {"code": code} if code else {}
@@ -63,7 +63,10 @@ class WriteRecord:
         return ""
 
     async def finish_lost(self) -> Executed:
-        """It ended without an answer: unknown if it had started, else surely not done."""
+        """Record the end of a write without a response.
+
+        It is unknown if it had started, else not executed.
+        """
         lost = self.has_started
         executed = Executed.UNKNOWN if lost else Executed.NO
         await self.finish("unknown" if lost else "failed", executed, code="internal_error")

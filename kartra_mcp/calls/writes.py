@@ -1,4 +1,4 @@
-"""A guarded write: agreed to, recorded, run, recorded; nothing runs that could not be recorded."""
+"""Guarded write: consent, intent, run, outcome; nothing runs that could not be recorded."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a write's answer says of it: the contract's `{"intent", "done", "undo"}`."""
+    """Receipt of a write: the contract's `{"intent", "done", "undo"}`."""
 
     intent: str
     done: str
@@ -73,7 +73,7 @@ class Receipt:
 
 @dataclass(slots=True)
 class GuardedWrites:
-    """Every write of this server, on one ledger, under one policy."""
+    """All writes of this server, on one ledger, under one policy."""
 
     ledger: Ledger
     rules: Policy
@@ -91,18 +91,18 @@ class GuardedWrites:
         return policy_as_dict(self.rules, self.limits, outside=self.out_of_band_approval)
 
     async def open(self) -> None:
-        """Once: what died with another process is unknown now, and a looser policy is a line."""
+        """Open once: orphans become unknown, and a relaxed policy is recorded."""
         if not self.opened:
             await run_in_thread(self._open)
             self.opened = True
 
     async def revoke_confirmations(self, connection: str) -> None:
-        """The connection left READY: what was agreed to on it counts no more."""
+        """Revoke the confirmations of a connection that is no longer READY."""
         with suppress(KartraMCPError):  # without a ledger no id counts anyway
             await run_in_thread(self.ledger.revoke_all, connection)
 
     async def get_status(self) -> dict[str, Any]:
-        """What `kartra_status` tells of the ledger: whether it can be written, and the policy."""
+        """Return the ledger's part of `kartra_status`: whether it is writable, and the policy."""
         try:
             await self.open()
             newest = await run_in_thread(self.ledger.latest, "policy") or {}
@@ -118,7 +118,7 @@ class GuardedWrites:
         }
 
     async def recent_entries(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The newest lines, for a model: what was done and what is unknown."""
+        """Return the newest entries, for a model."""
         await self.open()
         await run_in_thread(self.ledger.mark_orphans_unknown)
         lead = wanted.get("lead")
@@ -134,9 +134,9 @@ class GuardedWrites:
     async def reconcile(
         self, intent_id: str, connection: Connection, read: Read, run_logs: ReadRunLogs
     ) -> dict[str, Any]:
-        """Settle one unknown write by evidence; else say what a person can check.
+        """Settle one unknown write by evidence; otherwise return what the user can check.
 
-        Membrane's own log of the run is asked first, then Kartra's account.
+        Membrane's run logs come first, then Kartra's account.
         """
         await self.open()
         await run_in_thread(self.ledger.mark_orphans_unknown)
@@ -177,11 +177,11 @@ class GuardedWrites:
         read: Read,
         run_once: RunOnce,
     ) -> tuple[ActionResult, Receipt]:
-        """The reply and the receipt.
+        """Return the result and the receipt.
 
         Raises:
-            KartraMCPError: with what is known of whether it was done, as the ledger has it.
-            InputRequired: a person is asked first.
+            KartraMCPError: `executed` is what the ledger has.
+            InputRequired: the user is asked first.
         """
         await self.open()
         if operations.requires_target(call) and not operations.is_unambiguous(call):
@@ -284,7 +284,7 @@ class GuardedWrites:
         return draft
 
     def _mask_target(self, target: str) -> str:
-        """A target as the ledger keeps it: of an address, the mask and its keyed hash."""
+        """Return a target as the ledger stores it: an address as its mask and keyed hash."""
         if "@" not in target:
             return target
         return f"{mask_email(target)} {self.ledger.lead_hash(target)[:16]}"
@@ -292,7 +292,7 @@ class GuardedWrites:
     def _make_intent(
         self, draft: Callable[[Facts | None], Intent], agreement: ConsentGrant
     ) -> Intent:
-        """The intent as it is recorded: with its consent."""
+        """Return the intent to record, with its consent."""
         return replace(
             draft(agreement.facts),
             consent=agreement.consent,
@@ -334,12 +334,12 @@ SHOWN_TO_A_MODEL = (
 
 
 def _model_view(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line without digests, and without what is not there."""
+    """Return an entry without digests and empty fields."""
     return {name: line[name] for name in SHOWN_TO_A_MODEL if line.get(name) not in (None, "")}
 
 
 def _add_settlement_hint(problem: KartraMCPError, recorded: WriteRecord) -> KartraMCPError:
-    """An error after which it is unknown says what looks, and under which name it stands."""
+    """Add intent id and `kartra_reconcile` to an error with an unknown outcome."""
     if problem.executed is Executed.UNKNOWN and recorded.running is not None:
         intent = recorded.intent.id
         problem.remedy += f" kartra_reconcile looks for you: its intent is {intent}."
@@ -369,7 +369,7 @@ def _describe_undo(call: Call) -> str:
 
 
 def _count_email_commands(call: Call) -> int:
-    """How many of its commands can start mail."""
+    """Return how many of the call's commands can start mail."""
     return sum(COMMANDS[c.name].may_send_email for c in call.commands if c.name in COMMANDS)
 
 

@@ -1,4 +1,4 @@
-"""The server's own tools, as a table; what they do is in `tools.py`."""
+"""Table of built-in tools; `calls/dispatcher.py` implements them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuiltinTool:
-    """A tool that is no action; each is the only one of its kind.
+    """A tool that is not an action; compared by identity.
 
-    `risk` is the highest it can reach, `min_risk` what hides it.
+    `risk` is the highest it can have; `min_risk` decides whether it is hidden.
     """
 
     name: str

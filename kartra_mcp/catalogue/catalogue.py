@@ -1,6 +1,6 @@
-"""Actions → tools, and a tool's name and arguments → a validated call. Pure.
+"""Actions to tools, and a tool's name and arguments to a validated call. Pure.
 
-The list is made from what `action list` returns; one bad action never costs the list.
+Built from the result of `action list`; one bad action never costs the list.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _RUNNABLE_STATES = ("", "READY")
 
 @dataclass(frozen=True)
 class ActionTool:
-    """One action as a tool; all but its name is worked out when first asked for.
+    """One action as a tool; everything but its name is computed on first use.
 
-    Of thousands few are ever shown or called.
+    Of thousands few are ever listed or called.
     """
 
     tool: str
@@ -51,22 +51,22 @@ class ActionTool:
 
     @cached_property
     def command(self) -> str:
-        """The Kartra command behind it, or ""."""
+        """Return the Kartra command of the action, or ""."""
         return policy_risk.find_action_command(self.action)
 
     @cached_property
     def risk(self) -> Risk:
-        """The highest that its arguments can make of it."""
+        """Return the highest risk that its arguments can cause."""
         return policy_risk.max_risk(self.action)
 
     @cached_property
     def min_risk(self) -> Risk:
-        """The lowest: what hides it."""
+        """Return the lowest risk; it decides whether the tool is hidden."""
         return policy_risk.min_risk(self.action)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All that allow, deny and gates may call it."""
+        """Return all names under which allow, deny and gates may refer to it."""
         own = policy_risk.policy_names_of_action(self.tool, self.action.key, self.command)
         return own | {make_tool_name(self.action)}
 
@@ -75,7 +75,7 @@ class ActionTool:
         return make_portable(self.action.schema)
 
     def input_schema(self, *, gated: bool) -> dict[str, Any]:
-        """The advertised input schema, with the consent arguments where the tool is gated."""
+        """Return the advertised input schema, with the consent arguments if the tool is gated."""
         if not gated:
             return self.portable.advertised
         own = self.portable.advertised.get("properties", {})
@@ -83,7 +83,7 @@ class ActionTool:
         return {**self.portable.advertised, "properties": {**own, **added}}
 
     def same_definition(self, other: ActionTool) -> bool:
-        """Whether a client would be shown the same; most schemas are not even looked at."""
+        """Return whether a client would see the same tool; most schemas are not compared."""
         mine = (self.title, self.description, self.risk)
         if mine != (other.title, other.description, other.risk):
             return False
@@ -96,19 +96,19 @@ class ActionTool:
 
     @property
     def own_names(self) -> frozenset[str]:
-        """The action's own names at the top, as shown and as they are."""
+        """Return the action's own top-level names, advertised and original."""
         return frozenset(self.portable.advertised.get("properties", {})) | self.portable.declared
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All entries of one connection, in the order of their names; `left_out` says what is not."""
+    """All tools of one connection, ordered by name; `left_out` lists what is missing and why."""
 
     entries: Mapping[str, ActionTool]
     left_out: tuple[str, ...] = ()
 
     def same_definitions(self, other: Catalogue) -> bool:
-        """Whether a client would be shown the same tools."""
+        """Return whether a client would see the same tools."""
         mine, others = self.entries, other.entries
         return mine.keys() == others.keys() and all(
             e.same_definition(others[n]) for n, e in mine.items()
@@ -119,11 +119,11 @@ EMPTY = Catalogue({})
 
 
 def build_catalogue(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
-    """The catalogue of what `action list` returned.
+    """Build the catalogue from the result of `action list`.
 
     Args:
-        raw: the list's entries as they came.
-        own: names that the server's own tools have already.
+        raw: the list's entries as received.
+        own: names of the built-in tools.
     """
     actions: dict[str, Action] = {}
     left_out: list[str] = []
@@ -139,7 +139,7 @@ def build_catalogue(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
 
 
 def parse_action(entry: Any) -> Action | str:
-    """One entry of `action list`; or the reason why it cannot be a tool."""
+    """Parse one entry of `action list`; or return the reason why it cannot be a tool."""
     if not is_object(entry):
         return "not an object"
     identity = entry.get("id")
@@ -164,10 +164,10 @@ def parse_action(entry: Any) -> Action | str:
 
 
 def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool) -> Call:
-    """The validated call of an entry; where it is gated, with what was said of consent.
+    """Return the validated call of a tool; if it is gated, with the consent arguments.
 
     Raises:
-        RefusedError: `invalid_arguments`, naming every bad field.
+        RefusedError: `invalid_arguments`, naming every invalid field.
     """
     args.limit_names(given)
     own, said = dict(given or {}), ConsentArguments()
@@ -195,7 +195,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
 
 
 def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
-    """Refuse an amount that is not a plain sum of money: without one a refund is a full one."""
+    """Refuse an amount that is not a plain sum of money: without one a refund is a full refund."""
     for name, value in fields.find_amounts(arguments, money=money):
         fault = args.amount_error(value, cents=fields.is_cents_field(name))
         if fault:
@@ -208,7 +208,7 @@ def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
 
 
 def check_raw_amounts(command: Command) -> None:
-    """The same of a raw command, as if its own tool had been called; of the lead beside it too."""
+    """Check a raw command like its own tool, and the lead of the request too."""
     if policy_risk.classify_command(command) is Risk.IRREVERSIBLE:
         money = commands.has_amount(command.name)
         for given in (command.lead, command.arguments):
@@ -216,13 +216,13 @@ def check_raw_amounts(command: Command) -> None:
 
 
 def make_tool_name(action: Action) -> str:
-    """`kartra_` + the key (else the name, else the id): letters, digits and `_`, at most 45."""
+    """Return `kartra_` + the key (else the name, else the id): letters, digits, `_`, at most 45."""
     words = (action.key or action.name or action.id).lower()
     return ("kartra_" + re.sub(r"[^a-z0-9_]+", "_", words))[:MAX_NAME]
 
 
 def tool_annotations(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]:
-    """MCP's hints, derived from risk alone."""
+    """Return MCP's annotations, derived from risk alone."""
     return {
         "title": title,
         "readOnlyHint": risk is Risk.READ,
@@ -233,7 +233,7 @@ def tool_annotations(title: str, risk: Risk, *, idempotent: bool = False) -> dic
 
 
 def _assign_names(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
-    """Every action under a name of its own, whatever the order of the list."""
+    """Give every action a unique name, whatever the order of the list."""
     known = [(make_tool_name(a), a) for a in sorted(actions, key=lambda action: action.id)]
     count = Counter(name for name, _ in known)
     meets = [(name, action) for name, action in known if count[name] > 1 or name in own]
@@ -258,7 +258,7 @@ def _make_description(action: Action, title: str, command: str, risk: Risk, leas
 
 
 def _make_notice(command: str, risk: Risk, least: Risk) -> str:
-    """One sentence on effect and confirmation, where it matters."""
+    """Return one sentence on effect and confirmation, if needed."""
     row = commands.COMMANDS.get(command)
     if risk < Risk.DESTRUCTIVE:
         return ""
@@ -277,7 +277,7 @@ def _as_sentence(text: str) -> str:
 
 
 def _is_word(identity: str) -> bool:
-    """Whether the program can be given this as a word of its own."""
+    """Return whether the program can receive this as one argument."""
     return bool(identity) and identity.isprintable() and not identity.startswith("-")
 
 

@@ -1,4 +1,4 @@
-"""The arguments by which a caller speaks of consent, beside an action's own. Pure."""
+"""Consent arguments of gated tools, next to an action's own arguments. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALL = PROPERTIES.keys() | REPEAT.keys()
 
 
 def consent_properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]:
-    """The consent arguments, each with `kartra_` before it where the action has such a field.
+    """Return the consent arguments, prefixed with `kartra_` if the action has such a field.
 
     None is required, so that a first call gets its preview and not a schema error.
     """
@@ -42,9 +42,9 @@ def consent_properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[st
 def split_consent(
     own: Iterable[str], given: Mapping[str, Any], *, refund: bool
 ) -> tuple[dict[str, Any], ConsentArguments]:
-    """The action's own arguments, and what was said of consent.
+    """Split the action's own arguments from the consent arguments.
 
-    Only the boolean true is a yes; an id or a summary that is no text is none.
+    Only the boolean true is a yes; an id or a summary must be text.
     """
     taken = frozenset(own)
     names = {_free_name(name, taken): name for name in _offered_properties(refund=refund)}
@@ -60,9 +60,9 @@ def split_consent(
 
 
 def merge_consent(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict[str, Any]:
-    """What was said beside an action's own arguments, under the names that `split_consent` knows.
+    """Merge consent arguments into an action's own, under the names that `split_consent` expects.
 
-    What its tool does not take is left out.
+    Arguments that its tool does not take are left out.
     """
     taken = frozenset(own)
     return {_free_name(n, taken): said[n] for n in _offered_properties(refund=refund) if n in said}

@@ -1,4 +1,4 @@
-"""Tools as MCP lists them, and the validated arguments of the server's own. Pure."""
+"""MCP tool definitions, and validation of the built-in tools' arguments. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
 
 def builtin_definition(tool: BuiltinTool, rules: Policy) -> dict[str, Any]:
-    """One of the server's own tools as MCP lists it."""
+    """Return a built-in tool as MCP lists it."""
     schema = dict(tool.schema)
     if is_gated(tool, rules):
         own = schema.get("properties", {})
@@ -30,14 +30,14 @@ def builtin_definition(tool: BuiltinTool, rules: Policy) -> dict[str, Any]:
 
 
 def make_action_definition(entry: ActionTool, rules: Policy) -> dict[str, Any]:
-    """An action as MCP lists it."""
+    """Return an action as MCP lists it."""
     schema = entry.input_schema(gated=gates.takes_consent_arguments(entry.risk, entry.names, rules))
     listed = ToolListing(entry.tool, entry.title, entry.description, schema, entry.risk)
     return _make_definition(listed, asks=_should_ask(entry.risk, entry.names, rules))
 
 
 def validate_builtin_arguments(tool: BuiltinTool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The validated arguments of an own tool that is no raw request."""
+    """Return the validated arguments of a built-in tool that is not a raw request."""
     arguments.limit_names(given)
     return arguments.validate(_make_portable(tool), given, strict=True)
 
@@ -48,14 +48,14 @@ def _make_portable(tool: BuiltinTool) -> PortableSchema:
 
 
 def is_gated(tool: BuiltinTool, rules: Policy) -> bool:
-    """Whether it takes the consent arguments: what reads may be of any tool with a gate."""
+    """Return whether it takes the consent arguments; even a read does if a tool has a gate."""
     any_gate = any(gate is not Gate.ALLOW for _, gate in rules.tools)
     return tool.gated or (tool in (PROXY_READ, RUN_READ) and any_gate)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolListing:
-    """What MCP lists of a tool."""
+    """MCP definition of a tool."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ class ToolListing:
 
 
 def _should_ask(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
-    """Whether a person should see a call: Claude Code is told to stop even for an allowed tool."""
+    """Return whether the user should see a call: Claude Code then asks even for an allowed tool."""
     return gates.resolve_gate(risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 

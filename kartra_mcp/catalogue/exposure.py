@@ -1,7 +1,7 @@
-"""What `tools/list` holds: every action as a tool of its own, or only what finds and runs them.
+"""Content of `tools/list`: every action as a tool, or only the tools that find and run them.
 
-Decided by the list and the settings alone, never by who asks. Under `auto` a list that grew too
-large changes over once; it does not change back while the process lives.
+It depends on the list and the settings only, never on the client. Under `auto` a list that grew too
+large switches once; it does not switch back while the process lives.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _TO_ACTIONS = (SEARCH, DESCRIBE, RUN_READ, RUN_WRITE)
 
 @dataclass(slots=True)
 class Exposure:
-    """Which tools are listed, under the person's rules.
+    """Decides which tools are listed, under the user's policy.
 
-    `mode` is all, search or auto; `token_budget` the tokens above which auto changes over.
+    `mode` is all, search or auto; above `token_budget` auto switches to search.
     """
 
     mode: str
@@ -46,7 +46,7 @@ class Exposure:
     _listed: tuple[Catalogue, list[dict[str, Any]]] | None = field(default=None, repr=False)
 
     def is_search_mode(self, catalogue: Catalogue) -> bool:
-        """Whether only the server's own tools are listed, to find and run the others."""
+        """Return whether only the built-in tools are listed."""
         if self.mode != "auto":
             return self.mode != "all"
         if not self._grown and catalogue is not self._evaluated:
@@ -55,7 +55,7 @@ class Exposure:
         return self._grown
 
     def list_definitions(self, catalogue: Catalogue) -> list[dict[str, Any]]:
-        """Every listed tool as MCP's `Tool`, the server's own first, in a stable order."""
+        """Return every listed tool as MCP's `Tool`, built-in ones first, in a stable order."""
         if self._listed is None or self._listed[0] is not catalogue:
             self._listed = (catalogue, self._iter_definitions(catalogue))
         return self._listed[1]
@@ -72,28 +72,28 @@ class Exposure:
         return listed + [make_action_definition(entry, self.rules) for entry in actions]
 
     def has_changed(self, before: Catalogue, after: Catalogue) -> bool:
-        """Whether `tools/list` reads otherwise after a refresh."""
+        """Return whether `tools/list` differs after a refresh."""
         was, searches = self.is_search_mode(before), self.is_search_mode(after)
         return was != searches or not (searches or before.same_definitions(after))
 
     def hidden_reason(self, entry: ActionTool) -> Verdict | None:
-        """Why an action is neither listed nor run, or None."""
+        """Return why an action is neither listed nor run, or None."""
         if gates.is_unrestricted(self.rules):
             return None
         return gates.hidden_reason(entry.min_risk, entry.names, self.rules)
 
     def builtin_hidden_reason(self, tool: BuiltinTool, catalogue: Catalogue) -> Verdict | None:
-        """The same of a tool of the server's own."""
+        """Return why a built-in tool is hidden, or None."""
         leads = tool in _TO_ACTIONS and (tool is not SEARCH or self.is_search_mode(catalogue))
         rules = replace(self.rules, allow=()) if leads else self.rules
         return gates.hidden_reason(tool.min_risk, {tool.name}, rules)
 
     def visible(self, catalogue: Catalogue) -> Iterable[ActionTool]:
-        """The actions that the rules do not hide."""
+        """Return the actions that the policy does not hide."""
         return (entry for entry in catalogue.entries.values() if not self.hidden_reason(entry))
 
     def _is_too_large(self, catalogue: Catalogue) -> bool:
-        """Counted only as far as it takes."""
+        """Return whether the budget is exceeded; counting stops there."""
         left = float(self.token_budget)
         for tool in BUILTIN_TOOLS.values():
             if tool not in _TO_ACTIONS[1:] and not gates.hidden_reason(
@@ -108,5 +108,5 @@ class Exposure:
 
 
 def estimate_tokens(definition: dict[str, Any]) -> float:
-    """About how many tokens a listed tool costs a model."""
+    """Estimate how many tokens a listed tool costs a model."""
     return len(json.dumps(definition, ensure_ascii=False)) / CHARS_PER_TOKEN

@@ -1,4 +1,4 @@
-"""Every tool with its risk, its gate, what a call needs, and why one is not listed. Pure."""
+"""Table of all tools: risk, gate, requirement of a call, and why one is hidden. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GATE_REQUIREMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a call of this risk needs, by its gate."""
+    """What a call of this risk requires, by its gate."""
 
     risk: str
     gate: str
@@ -32,9 +32,9 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class ToolRow:
-    """One tool. `calls` has a line for each risk that its arguments can make of it, least first.
+    """One tool. `calls` has a line for each risk that its arguments can cause, lowest first.
 
-    `hidden` says why it is not listed, "" where it is.
+    `hidden` is the reason why it is not listed, "" if it is.
     """
 
     tool: str
@@ -50,9 +50,9 @@ def tool_rows(
     rules: Policy,
     listed: Collection[str],
 ) -> list[ToolRow]:
-    """The server's own tools, then the actions in the order of their names.
+    """Return the built-in tools, then the actions ordered by name.
 
-    `listed` are the names that `tools/list` holds.
+    `listed` are the names in `tools/list`.
     """
     return [_builtin_row(tool, rules, listed) for tool in own] + [
         _action_row(entry, rules, listed) for entry in entries
@@ -94,7 +94,7 @@ def _list_requirements(
 
 
 def hidden_text(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
-    """Which of the person's rules keeps a tool off the list, or ""."""
+    """Return which setting hides a tool, or ""."""
     verdict = policy.hidden_reason(least, names, rules)
     if verdict is None:
         return ""
@@ -108,7 +108,7 @@ def hidden_text(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
 
 
 def risk_and_gate(risk: Risk, least: Risk, names: Iterable[str], rules: Policy) -> dict[str, str]:
-    """The highest risk and its gate; the lowest too where the arguments decide."""
+    """Return the highest risk and its gate; the lowest too if the arguments decide."""
     named = tuple(names)
     highest = {"risk": risk.label, "gate": str(policy.resolve_effective_gate(risk, named, rules))}
     if least is risk:

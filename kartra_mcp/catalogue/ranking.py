@@ -1,4 +1,4 @@
-"""Which tools fit an intent in plain language: a small ranking by words, the same every time."""
+"""Rank tools for an intent in plain language: by words, deterministic."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ Concepts = frozenset[str]
 
 
 def rank_tools(intent: str, entries: Iterable[ActionTool], limit: int = 10) -> list[ActionTool]:
-    """The entries that fit the intent, best first; none where no word fits.
+    """Return the tools that match the intent, best first; none if no word matches.
 
     Args:
-        intent: what a person wants, in plain words.
+        intent: the task in plain words.
         entries: of a catalogue, in any order.
-        limit: how many at most.
+        limit: maximum number.
     """
     return Index.build(entries).search(intent, limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What every entry means, worked out once for many searches.
+    """Concepts of every tool, computed once for many searches.
 
-    `places` is meaning → the numbers of the entries that have it.
+    `places` maps a concept to the numbers of the tools that have it.
     """
 
     known: tuple[tuple[ActionTool, Concepts, Concepts], ...]
@@ -101,7 +101,7 @@ class Index:
         return cls(known, _compute_weights(known), {m: tuple(found) for m, found in places.items()})
 
     def search(self, intent: str, limit: int = 10) -> list[ActionTool]:
-        """As the function of this name; only entries that share a meaning are looked at."""
+        """Rank like `rank_tools`; only tools that share a concept are examined."""
         wanted = sorted(_concepts_by_word(intent), key=sorted)
         meanings = frozenset[str]().union(*wanted)
         near = sorted({n for meaning in meanings for n in self.places.get(meaning, ())})
@@ -118,14 +118,14 @@ class Index:
 def _best_weight(
     word: Concepts, named: Concepts, described: Concepts, weights: Mapping[str, float]
 ) -> float:
-    """What the best meaning of one word is worth in an entry."""
+    """Return the weight of the best concept of one word in a tool."""
     in_name = max((weights[m] for m in word & named), default=0.0) * IN_NAME
     in_description = max((weights[m] for m in word & described), default=0.0) * IN_DESCRIPTION
     return max(in_name, in_description)
 
 
 def _compute_weights(known: Iterable[tuple[ActionTool, Concepts, Concepts]]) -> Mapping[str, float]:
-    """A meaning is worth more the fewer entries have it."""
+    """Weigh concepts: the fewer tools have one, the more it counts."""
     counted: Counter[str] = Counter()
     number = 0
     for _, named, described in known:
@@ -135,7 +135,7 @@ def _compute_weights(known: Iterable[tuple[ActionTool, Concepts, Concepts]]) -> 
 
 
 def _entry_concepts(entry: ActionTool) -> tuple[Concepts, Concepts]:
-    """What the key and name mean, and what the description means."""
+    """Return the concepts of key and name, and those of the description."""
     action = entry.action
     named = _flatten_concepts(action.key or entry.tool) | _flatten_concepts(action.name)
     return named, _flatten_concepts(action.description)
@@ -147,7 +147,7 @@ def _flatten_concepts(text: str) -> Concepts:
 
 
 def _concepts_by_word(text: str) -> frozenset[Concepts]:
-    """Every word of a text as the set of what it can mean."""
+    """Return every word of a text as its possible concepts."""
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text[:MAX_TEXT_CHARS])
     spaced = re.sub(r"[-_]+", " ", spaced.lower().replace("e-mail", "email"))
     for pattern, instead in _PHRASES:
@@ -159,7 +159,10 @@ def _concepts_by_word(text: str) -> frozenset[Concepts]:
 
 
 def _stem_word(word: str) -> str:
-    """`cancelled`, `cancels`, `cancellation` → cancel; by endings only, so never perfect."""
+    """Stem a word by its ending: `cancelled`, `cancels`, `cancellation` are cancel.
+
+    Never perfect.
+    """
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and not word.endswith("ss"):
             shorter = word[: -len(suffix)]
@@ -169,7 +172,7 @@ def _stem_word(word: str) -> str:
 
 
 def _strip_doubled(word: str) -> str:
-    """Without an e or a doubled consonant at the end: `tagg`, of tagged, is `tag`."""
+    """Strip a final e or doubled consonant: `tagg`, of tagged, is `tag`."""
     word = word[:-1] if word.endswith("e") and len(word) > _MIN_STEM else word
     doubled = len(word) > _MIN_STEM and word[-1] == word[-2] and word[-1] not in "aeious"
     return word[:-1] if doubled else word

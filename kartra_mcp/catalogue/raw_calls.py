@@ -15,10 +15,10 @@ from kartra_mcp.schemas import arguments
 
 
 def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) -> Call:
-    """The guarded call of a raw request.
+    """Return the validated call of a raw request.
 
     Raises:
-        RefusedError: what is hostile, not permitted here, or has another tool of its own.
+        RefusedError: it is hostile, not permitted here, or has a dedicated tool.
     """
     from kartra_mcp.kartra import request_guard  # not on the way to the first list
 

@@ -1,6 +1,6 @@
-"""An action found, described and run by the name of its tool, without being listed. Pure.
+"""Describe and run an unlisted action by its tool name. Pure.
 
-What is run is the same `Call` that the action's own tool makes, under that tool's name.
+It is the same `Call` that the action's own tool makes, under that tool's name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kartra_mcp.policy.gates import Policy
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What was asked of a run tool; `consent` stood beside the action's own `arguments`."""
+    """Arguments of a run tool; `consent` are the siblings of the action's own `arguments`."""
 
     tool: BuiltinTool
     action: str
@@ -32,10 +32,10 @@ class RunRequest:
     consent: Mapping[str, Any]
 
     def call(self, entry: ActionTool, rules: Policy) -> Call:
-        """The call of the action's own tool with these arguments.
+        """Return the call of the action's own tool with these arguments.
 
         Raises:
-            RefusedError: `forbidden_request` where the read tool was given what may write;
+            RefusedError: `forbidden_request` if the read tool was given something that may write;
                 `invalid_arguments`.
         """
         if self.tool is RUN_READ and entry.risk > Risk.READ:
@@ -50,7 +50,7 @@ class RunRequest:
         )
 
     def _consent_arguments(self, entry: ActionTool) -> dict[str, Any]:
-        """The consent arguments among the action's own, called as on its own tool."""
+        """Return the consent arguments under the names of the action's own tool."""
         placed = consent_arguments.merge_consent(
             entry.own_names, self.consent, refund=entry.is_refund
         )
@@ -61,7 +61,7 @@ class RunRequest:
 
 
 def parse_run_request(tool: BuiltinTool, given: Mapping[str, Any]) -> RunRequest:
-    """What was asked of a run tool; `invalid_arguments` where it is not said which action."""
+    """Parse the arguments of a run tool; `invalid_arguments` if the action is missing."""
     consent = {n: v for n, v in given.items() if n in consent_arguments.ALL}
     rest = {n: v for n, v in given.items() if n not in consent_arguments.ALL}
     wanted = validate_builtin_arguments(tool, rest)
@@ -69,7 +69,7 @@ def parse_run_request(tool: BuiltinTool, given: Mapping[str, Any]) -> RunRequest
 
 
 def require_action(name: str) -> str:
-    """The name of an action's tool; the server's own tools are called as they are."""
+    """Return the name of an action's tool; built-in tools are called directly."""
     if name in BUILTIN_TOOLS:
         raise RefusedError(
             "invalid_arguments",
@@ -80,7 +80,7 @@ def require_action(name: str) -> str:
 
 
 def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
-    """What a model has to know of an action before it runs it."""
+    """Return what a model must know about an action before it runs it."""
     from kartra_mcp.catalogue.overview import risk_and_gate
 
     reads = entry.risk is Risk.READ
@@ -101,7 +101,7 @@ def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
 
 
 def _combine_names(tool: BuiltinTool, entry: ActionTool, rules: Policy) -> frozenset[str]:
-    """The action's names; the run tool's too where a gate of its own is the stricter one."""
+    """Return the action's names; the run tool's too if its own gate is stricter."""
     both = entry.names | {tool.name}
     order = tuple(Gate)
     gates = [policy.resolve_gate(entry.risk, names, rules) for names in (entry.names, both)]

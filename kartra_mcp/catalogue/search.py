@@ -1,4 +1,4 @@
-"""The ranking of the list that is here, over what may be shown; its index is made once a list."""
+"""Search of the loaded list, over visible tools; its index is built once per list."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 class ToolSearch:
-    """Finds actions by what a person wants, among those that the rules do not hide."""
+    """Find actions for a task among those that the policy does not hide."""
 
     def __init__(self, exposure: Exposure) -> None:
         self._exposure = exposure
         self._cached: tuple[Catalogue, Index] | None = None
 
     async def find(self, intent: str, catalogue: Catalogue, most: int) -> list[ActionTool]:
-        """At most so many, best first; the index of a long list is made off the event loop."""
+        """Return at most `limit` tools, best first.
+
+        The index of a long list is built off the event loop.
+        """
         if self._cached is None or self._cached[0] is not catalogue:
             self._cached = (catalogue, await run_in_thread(self._get_index, catalogue))
         return self._cached[1].search(intent, most)

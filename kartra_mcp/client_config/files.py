@@ -100,7 +100,8 @@ def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
     system can replace a file only if it is unchanged.
 
     Raises:
-        RefusedError: the file is not writable or has changed since it was read. Nothing was written.
+        RefusedError: the file is not writable or has changed since it was read. Nothing was
+            written.
     """
     target = Path(os.path.realpath(file))
     _require_writable(file, target)

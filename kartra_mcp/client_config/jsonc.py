@@ -54,8 +54,8 @@ def parse(text: str) -> JsonNode:
     """Parse a whole text. The last two results are cached, since an edit parses each several times.
 
     Raises:
-        UneditableConfigError: it is not JSON, even with comments and trailing commas, or an object has a
-            duplicate name.
+        UneditableConfigError: it is not JSON, even with comments and trailing commas, or an object
+            has a duplicate name.
     """
     reader = _Parser(text, len(text) - len(text.removeprefix("\ufeff")))
     reader.skip()

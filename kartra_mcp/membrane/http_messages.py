@@ -109,8 +109,8 @@ def parse_response(status: int, body: bytes) -> Any:
     """Return the value of a response.
 
     Raises:
-        UpstreamError: an error envelope, a failure status, or nothing readable. `executed` is `no` only
-            if a listed key or the status 429 proves it, and never for a 5xx.
+        UpstreamError: an error envelope, a failure status, or nothing readable. `executed` is `no`
+            only if a listed key or the status 429 proves it, and never for a 5xx.
     """
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff").strip()
     value = decode(text)

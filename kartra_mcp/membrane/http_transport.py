@@ -99,8 +99,12 @@ class HttpTransport:
     async def exchange(self, request: HttpRequest) -> tuple[int, bytes]:
         """Return status and decoded body of the response.
 
+        `on_sending` of the request reports whether anything was sent.
+
         Raises:
-            TransportConfigError, TransportError, ResponseTooLargeError: `on_sending` has reported whether anything was sent.
+            TransportConfigError: a proxy or certificate file cannot be used.
+            TransportError: there was no complete response.
+            ResponseTooLargeError: the response is larger than the bound.
         """
         if not self._sessions:
             # A fifth of a second, in which the first tools/list is to be answered.
