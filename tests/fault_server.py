@@ -30,11 +30,13 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from kartra_mcp.app import composition
 from kartra_mcp.cli.main import main
 from kartra_mcp.consent import flow
 from kartra_mcp.ledger import admission, head_file
@@ -104,7 +106,8 @@ def install(fault: Fault) -> None:
     wrap(Transaction, "append", lambda real: appending(fault, real))
     wrap(head_file.HeadFile, "write", lambda real: writing_head(fault, real))
     wrap(os, "fsync", lambda real: before(fault, "fsync", real))
-    wrap(runner, "run", lambda real: running(fault, real))
+    run = running(fault, runner.run)
+    wrap(composition, "build_app", lambda real: partial(real, run_program=run))
     wrap(runner, "_start", lambda real: starting(fault, real))
     wrap(http_transport.HttpTransport, "exchange", lambda real: exchanging(fault, real))
     wrap(mcp_server.MCPServer, "_call_dispatcher", lambda real: answering(fault, real))
