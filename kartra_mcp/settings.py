@@ -7,7 +7,6 @@ strictest, and `problems` names it for `kartra_status`. Source of the names: the
 from __future__ import annotations
 
 import difflib
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any, cast
 
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.membrane.credentials import Credentials, credentials_from_env
 from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option
 from kartra_mcp.policy.gates import strictest
@@ -108,9 +108,9 @@ def read_settings(
 
     Args:
         flags: by the setting's name, e.g. {"SANDBOX": "on"}.
-        environment: instead of this process's own, for tests.
+        environment: instead of that of the surroundings.
     """
-    env = dict(os.environ if environment is None else environment)
+    env = dict(surroundings().environment if environment is None else environment)
     problems: list[SettingError] = []
     values = {s.name: _parse_value(s, _get_given(s, flags or {}, env), problems) for s in OPTIONS}
     problems += _find_unknown_names(env)
@@ -146,7 +146,7 @@ def explicit_settings(
     flags: Mapping[str, str], environment: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """What was said of each setting, by its name, and of no other: flags over the environment."""
-    env = os.environ if environment is None else environment
+    env = surroundings().environment if environment is None else environment
     said = {setting.name: _get_given(setting, flags, env) for setting in OPTIONS}
     return {name: text for name, text in said.items() if text is not None}
 
@@ -220,7 +220,7 @@ def _read_policy_file(said: str | None, problems: list[SettingError]) -> PolicyF
     if said is None:
         return PolicyFile()
     try:
-        text = Path(os.path.expanduser(said)).read_text(encoding="utf-8")  # noqa: PTH111
+        text = expand_home(said).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError):
         text = None
     found = parse_policy_file(text)
@@ -247,7 +247,7 @@ def _folder_flags(sandbox: bool, state_dir: str | None) -> str:  # noqa: FBT001
 
 def _resolve_state_dir(said: str | None, env: Mapping[str, str]) -> Path:
     if said:
-        return Path(os.path.expanduser(said)).absolute()  # noqa: PTH111  a ~ that is nobody's stays
+        return expand_home(said).absolute()
     if sys.platform == "linux" and env.get("HOME") and not env.get("XDG_STATE_HOME"):
         return Path(env["HOME"]) / ".local" / "state" / "kartra-mcp"
     from platformdirs import user_state_path

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pexpect
 import pytest
 from harness import Answer, Sandbox, call, connect
@@ -100,15 +101,7 @@ def plain(shown: str) -> str:
 
 
 def piped(sandbox: Sandbox, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kartra_mcp", "approve", *words],
-        input=said,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env=sandbox.environment,
-    )
+    return command_line.run(["approve", *words], env=sandbox.environment, said=said)
 
 
 async def refund(sandbox: Sandbox, **more: Any) -> Answer:

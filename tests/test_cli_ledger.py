@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pexpect
 import pytest
 from harness import Sandbox, call, connect
@@ -78,15 +79,10 @@ def ids(folder) -> list[str]:
     return [refund.id, second.id, tag.id]
 
 
-def run(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kartra_mcp", "ledger", *words, "--state-dir", str(folder)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **env},
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return command_line.run(
+        ["ledger", *words, "--state-dir", str(folder)],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
     )
 
 
@@ -104,7 +100,10 @@ def broken(folder: Path) -> None:
 
 
 def test_the_list_reads_as_a_table(folder, ids):
-    done = run(folder, "list", TZ="Europe/Lisbon")
+    # The time zone is the process's own.
+    words = ["ledger", "list", "--state-dir", str(folder)]
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "TZ": "Europe/Lisbon"}
+    done = command_line.run_process(words, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     shown = done.stdout
     assert "\x1b" not in shown

@@ -1,26 +1,25 @@
-"""`kartra-mcp tools`: real processes on the sandbox and the stand-in, and what they print."""
+"""`kartra-mcp tools`: on the sandbox and the stand-in, and what they print."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from functools import partial
 from typing import Any
 
+import anyio.to_thread
+import command_line
+import in_process
 import pytest
 from harness import Sandbox, StandIn, action, connect_stdio, healthy
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.cli.tools import tools
 
 
 def run(place: Sandbox | StandIn, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kartra_mcp", "tools", *words],
-        env=place.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = partial(tools, run_program=in_process.run)
+    return command_line.run(words, env=place.environment, command=command)
 
 
 def told(place: Sandbox | StandIn, *words: str) -> dict[str, dict[str, Any]]:
@@ -46,7 +45,7 @@ async def test_what_is_not_hidden_is_what_a_client_is_given(
     sandbox.settings |= settings
     async with connect_stdio(sandbox, "2026-07-28") as client:
         given = [tool.name for tool in (await client.list_tools()).tools]
-    rows = told(sandbox)
+    rows = await anyio.to_thread.run_sync(told, sandbox)
     assert [name for name, row in rows.items() if not row["hidden"]] == given
     assert list(rows)[: len(BUILTIN_TOOLS)] == list(BUILTIN_TOOLS)
 
@@ -101,8 +100,9 @@ def test_a_hidden_tool_is_told_with_the_rule_that_hides_it(
 
 
 def test_people_get_a_table_of_plain_text(sandbox: Sandbox) -> None:
-    ended = run(sandbox)
+    ended = command_line.run_process(["tools"], env=sandbox.environment)
     assert (ended.returncode, ended.stderr) == (0, "")
+    assert run(sandbox).stdout == ended.stdout
     lines = [line.split() for line in ended.stdout.splitlines()]
     assert lines[0] == ["Tool", "Risk", "Gate", "A", "call", "needs"]
     assert ["kartra_get_lead", "read", "allow", "nothing"] in lines

@@ -1,4 +1,4 @@
-"""`kartra-mcp install` and `uninstall`: real processes on a home folder, and what is in it then."""
+"""`kartra-mcp install` and `uninstall` on a home folder, and what is in it then."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -57,14 +58,7 @@ class Home:
         self.environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin"}
 
     def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kartra_mcp", *words],
-            env=self.environment | more,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return command_line.run(words, env=self.environment | more, cwd=self.folder)
 
     def file(self, client: str, text: str | None = None) -> Path:
         """Where its configuration is; the client's folder exists then, and the file with a text."""

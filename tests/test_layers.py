@@ -226,7 +226,7 @@ def test_a_module_from_outside_is_imported_in_its_own_files_only(module: str):
     assert {n for n, file in core_files().items() if module in foreign(file)} <= RESERVED[module]
 
 
-def test_only_the_settings_read_the_environment():
+def test_only_the_surroundings_read_the_environment():
     readers = {
         name
         for name, file in core_files().items()
@@ -234,7 +234,7 @@ def test_only_the_settings_read_the_environment():
         if isinstance(node, ast.Attribute | ast.Name | ast.alias)
         and _name(node) in {"environ", "environb", "getenv", "getenvb"}
     }
-    assert readers == {"settings"}
+    assert readers == {"core/surroundings"}
 
 
 def _name(node: ast.Attribute | ast.Name | ast.alias) -> str:

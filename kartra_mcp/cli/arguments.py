@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from kartra_mcp.core.display import display_value
+from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.options import OPTIONS, SWITCH
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -46,10 +47,10 @@ class Parser(ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Write it; unlike argparse's own, let a closed pipe be seen."""
-        (file or sys.stderr).write(message)
+        _stream(file).write(message)
 
     def _wrong(self, what: str, near: str) -> NoReturn:
-        sys.stderr.write(not_understood(self.prog, what, near))
+        surroundings().stderr.write(not_understood(self.prog, what, near))
         sys.exit(EXIT_USAGE)
 
     def _switched(self, words: Sequence[str]) -> list[str]:
@@ -72,6 +73,12 @@ class Parser(ArgumentParser):
             said = {True: flag, False: setting.negation}
             made.append(said.get(on, word) if on is not None else word)
         return made
+
+
+def _stream(file: Any) -> Any:
+    """The command's own stream for what argparse would write to this process's."""
+    around = surroundings()
+    return around.stdout if file is sys.stdout else around.stderr
 
 
 def not_understood(prog: str, what: str, near: str) -> str:

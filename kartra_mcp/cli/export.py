@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.surroundings import surroundings
 
 
 def write_export(text: str) -> None:
     """To stdout in UTF-8, byte for byte as in a file."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    out = surroundings().stdout
+    out.flush()
+    out.buffer.write(text.encode())
+    out.buffer.flush()
 
 
 def save(file: Path, text: str, *, away_from: Path, force: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from kartra_mcp.client_config.install import Installed, find_clients, get_client
 from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.core.terminal import print_error, print_line, print_table
 from kartra_mcp.settings import OPTIONS, Option, Settings, read_settings
 
@@ -121,7 +121,7 @@ def _make_env(given: Namespace) -> dict[str, str]:
     flags = {n: _WORDS.get(v, str(v)) for n, v in said.items() if v is not None}
     for name in PATHS:
         if name in flags:
-            flags[name] = str(Path(flags[name]).expanduser().absolute())
+            flags[name] = str(expand_home(flags[name]).absolute())
     problems = read_settings(flags, {}).errors
     if problems:
         told = "; ".join(f"{p.variable} is not {p.expected}" for p in problems)
@@ -137,7 +137,7 @@ def _print(client: str | None, entry: ServerEntry) -> int:
         server = {"command": entry.command, "args": list(entry.args)}
         server |= {"env": dict(entry.env)} if entry.env else {}
         text = json.dumps({"mcpServers": {entry.name: server}}, indent=2) + "\n"
-    sys.stdout.write(text)
+    surroundings().stdout.write(text)
     return EXIT_OK
 
 

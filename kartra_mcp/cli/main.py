@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kartra_mcp.core.surroundings import Surroundings
     from kartra_mcp.server import stdio
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -81,7 +82,7 @@ def wrong_words(words: Sequence[str], prog: str = "kartra-mcp") -> int:
     word = words[0].partition("=")[0]
     flags = [flag for s in OPTIONS for flag in (s.flag, s.negation)[: 1 + s.is_switch]]
     names = ("--help", "--version", *flags) if word.startswith("--") else COMMANDS
-    sys.stderr.write(not_understood(prog, " ".join(words), nearest(word, names)))
+    show(not_understood(prog, " ".join(words), nearest(word, names)).rstrip("\n"), errors=True)
     return EXIT_USAGE
 
 
@@ -113,12 +114,21 @@ def serve(claimed: stdio.StdioTransport, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def run_command(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str], around: Surroundings | None = None) -> int:
+    """Run a command; the exit code. Without `around`: environment and streams of this process."""
+    from kartra_mcp.core.surroundings import surrounded
+
+    with surrounded(around):
+        return run_named_command(words)
+
+
+def run_named_command(words: Sequence[str]) -> int:
+    """Run the command that the first word names."""
     match list(words):
         case ["--version"]:
             from kartra_mcp import __version__
 
-            print(f"kartra-mcp {__version__}")
+            show(f"kartra-mcp {__version__}")
             return EXIT_OK
         case ["demo"]:
             from kartra_mcp.cli.demo import run_demo
@@ -129,7 +139,7 @@ def run_command(words: Sequence[str]) -> int:
         case [name, *rest] if name in OF_A_PERSON:
             return of_a_person(name, rest)
         case ["--help" | "-h" | "help", *_] | ["serve", *_]:
-            print(make_help())
+            show(make_help())
             return EXIT_OK
         case _:
             return wrong_words(words)
@@ -190,13 +200,20 @@ def reset_sandbox(words: Sequence[str]) -> int:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.unlink(missing_ok=True)  # it may be damaged
     except OSError as problem:
-        print(f"kartra-mcp: {file.parent} cannot be written ({problem.strerror}).", file=sys.stderr)
-        print("Nothing was done. Name another folder with --state-dir.", file=sys.stderr)
+        why = f"kartra-mcp: {file.parent} cannot be written ({problem.strerror})."
+        show(f"{why}\nNothing was done. Name another folder with --state-dir.", errors=True)
         return EXIT_FAILED
     with redirect_stdout(io.StringIO()) as said:
         ended = sandbox([f"--account={file}", "reset"])
-    print(f"The sandbox account is new: {file}" if ended == EXIT_OK else said.getvalue())
+    show(f"The sandbox account is new: {file}" if ended == EXIT_OK else said.getvalue())
     return ended
+
+
+def show(text: str, *, errors: bool = False) -> None:
+    from kartra_mcp.core.surroundings import surroundings
+
+    around = surroundings()
+    print(text, file=around.stderr if errors else around.stdout)
 
 
 def make_help() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from kartra_mcp.app.page_discovery import PageLock
 from kartra_mcp.cli.arguments import nearest, not_understood
 from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_refusal
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error, print_line
 from kartra_mcp.options import OPTIONS, parse_flags
 from kartra_mcp.processes.detached import stop_detached
@@ -60,10 +60,10 @@ class _Given:
     def _print(self, link: str, words: str) -> None:
         """The address, at once: it may go to a pipe, and what serves ends much later."""
         if self.as_json:
-            sys.stdout.write(json.dumps({"address": link}) + "\n")
+            surroundings().stdout.write(json.dumps({"address": link}) + "\n")
         else:
             print_line(words)
-        sys.stdout.flush()
+        surroundings().stdout.flush()
 
     def _open(self, link: str) -> None:
         if self.browser and not open_in_browser(link):
@@ -73,7 +73,7 @@ class _Given:
 def page(words: Sequence[str]) -> int:
     """0: served to its end, or another one serves. 1: refused. 2: wrong usage."""
     if {"--help", "-h"} & set(words):
-        sys.stdout.write(ABOUT)
+        surroundings().stdout.write(ABOUT)
         return EXIT_OK
     given, flags, left = _read(words)
     if left or given is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
@@ -63,7 +63,7 @@ def run(given: Namespace, command: Command) -> int:
 
 def print_json(value: Any) -> None:
     """ASCII, so that no text of strangers reaches the terminal as more than letters."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    surroundings().stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def positive_int(text: str) -> int:

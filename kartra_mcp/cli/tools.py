@@ -17,6 +17,7 @@ from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_json, print_refusa
 from kartra_mcp.core.display import format_local_time
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.terminal import print_error, print_line, print_table
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, read_settings
 
 ABOUT = """\
@@ -26,7 +27,7 @@ Exit code: 0 shown, 1 there is no list, 2 wrong usage.
 """
 
 
-def tools(words: Sequence[str]) -> int:
+def tools(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
     """0: shown. 1: there is no list, and why. 2: wrong usage."""
     parser = Parser(prog="kartra-mcp tools", description=ABOUT)
     parser.add_argument("--json", action="store_true", help="for a program")
@@ -35,7 +36,7 @@ def tools(words: Sequence[str]) -> int:
     as_json = given.json
     settings = read_settings(flags_in(given))
     try:
-        made = build_app(settings)
+        made = build_app(settings, run_program=run_program)
         served = anyio.run(partial(_get_snapshot, made))
     except KartraMCPError as problem:
         print_refusal(problem, as_json=as_json)

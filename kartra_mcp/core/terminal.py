@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import io
-import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.surroundings import surroundings
 
 DEFAULT_WIDTH = 120
 """Columns where nothing tells how wide it is: a pipe, a file."""
@@ -24,12 +25,14 @@ DEFAULT_WIDTH = 120
 
 def console(*, errors: bool = False) -> Console:
     """Return the console; bold and dim only on a terminal, and not under NO_COLOR."""
-    stream = sys.stderr if errors else sys.stdout
+    around = surroundings()
+    stream = around.stderr if errors else around.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
-    made = Console(stderr=errors, highlight=False, markup=False, emoji=False)
+    make = partial(Console, file=stream, markup=False, emoji=False, _environ=around.environment)
+    made = make(highlight=False)
     if made.no_color:
-        made = Console(stderr=errors, color_system=None, markup=False, emoji=False)
+        made = make(color_system=None)
     if not made.is_terminal:
         made.width = max(made.width, DEFAULT_WIDTH)
     return made
@@ -80,7 +83,7 @@ def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], Non
 
 def is_interactive() -> bool:
     """Return whether the user can be asked here: neither end is a pipe or a file."""
-    return all(s is not None and not s.closed and s.isatty() for s in (sys.stdin, sys.stdout))  # pyright: ignore[reportUnnecessaryComparison]
+    return surroundings().is_terminal
 
 
 def require_interactive(what: str) -> None:
@@ -92,7 +95,7 @@ def prompt(question: str) -> str:
     """Read a line. Raises KeyboardInterrupt or EOFError if the user stops."""
     while True:
         try:
-            return input(question).strip()
+            return surroundings().read_line(question).strip()
         except UnicodeDecodeError:
             print_line("That was not text in this terminal's encoding.")
 
@@ -102,7 +105,7 @@ def prompt_secret(question: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
-            return getpass.getpass(question)
+            return surroundings().read_secret(question)
         except getpass.GetPassWarning:
             raise not_interactive_error("A PIN is typed") from None
         except UnicodeDecodeError:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.onboarding.doctor.findings import CheckResult, as_dict, is_healthy
 from kartra_mcp.onboarding.doctor.python_check import check_python
 
@@ -60,7 +60,7 @@ class Report:
 def doctor(words: Sequence[str]) -> int:
     """0: healthy, warnings aside. 1: something was found, or it was stopped. 2: wrong usage."""
     if {"--help", "-h"} & set(words):
-        sys.stdout.write(ABOUT)
+        surroundings().stdout.write(ABOUT)
         return EXIT_OK
     here = check_python()
     if here.state == "failed":
@@ -70,7 +70,7 @@ def doctor(words: Sequence[str]) -> int:
 
     flags, left = parse_flags([word for word in words if word != "--json"])
     if left:
-        sys.stderr.write(
+        surroundings().stderr.write(
             f"kartra-mcp doctor: not understood: {' '.join(left)}. "
             "Nothing was done. Help: `kartra-mcp doctor --help`\n"
         )
@@ -80,7 +80,7 @@ def doctor(words: Sequence[str]) -> int:
     try:
         _examine(flags, read_settings(flags), report)
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped.\n")
+        surroundings().stderr.write("\nStopped.\n")
         return EXIT_FAILED
     _print_conclusion(report, read_settings(flags), flags)
     return EXIT_OK if is_healthy(report.found) else EXIT_FAILED
@@ -91,7 +91,7 @@ def _report_only(here: CheckResult, *, as_json: bool) -> int:
     if as_json:
         _put({"healthy": False, "findings": [as_dict(here)], "configuration": None})
     else:
-        sys.stdout.write(
+        surroundings().stdout.write(
             f"failed   python        {here.message}\n{INDENT}{here.fix}\n{here.detail}\n"
         )
     return EXIT_FAILED
@@ -179,7 +179,7 @@ def _print_conclusion(report: Report, settings: Settings, flags: dict[str, str])
     print_line(f"\n{wrong} found; begin with the first." if wrong else "\nHealthy.", "bold")
     if paste:
         print_line("\nFor a client's configuration:")
-        sys.stdout.write(json.dumps(paste, indent=2) + "\n")
+        surroundings().stdout.write(json.dumps(paste, indent=2) + "\n")
 
 
 def _is_not_installed(report: Report) -> bool:
@@ -201,4 +201,4 @@ def _make_snippet(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
 
 def _put(value: Any) -> None:
     """ASCII, so that no text of strangers reaches the terminal as more than letters."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    surroundings().stdout.write(json.dumps(value, indent=2) + "\n")

@@ -12,6 +12,7 @@ import anyio
 from kartra_mcp.app.membrane_factory import membrane_command, membrane_env
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.sanitize import strip_control_chars
+from kartra_mcp.core.surroundings import expand_home
 from kartra_mcp.membrane import executable
 from kartra_mcp.onboarding.doctor.explanations import NodeInfo
 from kartra_mcp.processes import runner
@@ -66,7 +67,7 @@ def is_on_short_path(settings: Settings) -> bool:
 def find_idle_program(settings: Settings) -> str:
     """A file of the program's name that may not be run, or ""."""
     if settings.membrane is not None:
-        files = [Path(settings.membrane).expanduser()]
+        files = [expand_home(settings.membrane)]
     else:
         folders = settings.environment.get("PATH", "").split(os.pathsep)
         files = [Path(folder) / executable.PROGRAM for folder in folders if folder]

@@ -12,6 +12,7 @@ from pathlib import Path
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.surroundings import expand_home
 from kartra_mcp.membrane import executable as program
 from kartra_mcp.membrane.cli_client import parse_version
 from kartra_mcp.membrane.client import ProgramInfo
@@ -109,7 +110,7 @@ def _look_again(setup: SetupContext, seen: ProgramCheck) -> ProgramCheck:
 
 
 def _find_path_fault(said: str) -> str:
-    if said == "install" or os.path.isfile(os.path.expanduser(said)):  # noqa: PTH111, PTH113
+    if said == "install" or expand_home(said).is_file():
         return ""
     return "There is no such file. Ctrl-C stops."
 

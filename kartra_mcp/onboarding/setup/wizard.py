@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from kartra_mcp.client_config.command import check_name
 from kartra_mcp.client_config.entry import REAL, REHEARSAL
 from kartra_mcp.client_config.install import get_client
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.surroundings import expand_home
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.onboarding.setup import existing_entries
 from kartra_mcp.onboarding.setup.clients import set_clients
@@ -127,7 +127,7 @@ def _choose_one_of(
 
 
 def _expand_path(name: str, text: str) -> str:
-    return str(Path(text).expanduser().absolute()) if name in PATHS else text
+    return str(expand_home(text).absolute()) if name in PATHS else text
 
 
 def _run_steps(setup: SetupContext) -> None:

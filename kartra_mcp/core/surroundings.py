@@ -1,0 +1,75 @@
+"""Environment and streams of one command: those of this process, or those it was given.
+
+A context variable and no argument of every function: some thirty modules show or ask something,
+most of them one line deep below a function that has nothing to do with streams. It is set in one
+place, where a command begins, and goes with the command into its tasks and threads.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command sees besides its words.
+
+    Attributes:
+        environment: the variables, also for finding the home folder.
+        stdin: None where it was closed at the start.
+        stdout: what was asked for.
+        stderr: problems and progress.
+        read_line: shows a question, returns the typed line; EOFError at the end.
+        read_secret: the same without echo.
+    """
+
+    environment: Mapping[str, str]
+    stdin: TextIO | None
+    stdout: TextIO
+    stderr: TextIO
+    read_line: Callable[[str], str] = input
+    read_secret: Callable[[str], str] = getpass.getpass
+
+    @property
+    def is_terminal(self) -> bool:
+        """Neither end is a pipe or a file."""
+        return all(_is_terminal(stream) for stream in (self.stdin, self.stdout))
+
+
+_GIVEN: ContextVar[Surroundings | None] = ContextVar("surroundings", default=None)
+
+
+def surroundings() -> Surroundings:
+    """Those that the running command was given, else those of this process as they are now."""
+    return _GIVEN.get() or Surroundings(os.environ, sys.stdin, sys.stdout, sys.stderr)
+
+
+@contextmanager
+def surrounded(by: Surroundings | None) -> Generator[None]:
+    """Give a command its surroundings; None: those of this process."""
+    before = _GIVEN.set(by)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(before)
+
+
+def expand_home(path: str) -> Path:
+    """A path as a person types it: `~` is the home folder of the environment."""
+    home = surroundings().environment.get("HOME")
+    if home and sys.platform != "win32" and (path == "~" or path.startswith("~/")):
+        return Path(home + path[1:])
+    return Path(os.path.expanduser(path))  # noqa: PTH111  a ~ that is nobody's stays
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    # None where it was closed at the start.
+    return stream is not None and not stream.closed and stream.isatty()
