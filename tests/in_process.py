@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import socket
 import sqlite3
 import sys
@@ -35,6 +36,12 @@ from kartra_mcp.sandbox.store.database import Account
 STAND_IN = Path(fake_membrane.__file__)
 PROCESS_FAULTS = ("hang", "killed", "slow")
 PROCESS_STEPS = frozenset({"hang", "child", "gate", "flood", "signal"})
+
+SCRIPT = re.compile(
+    rf'#!/bin/sh\nexec "{re.escape(sys.executable)}" -m kartra_mcp.sandbox '
+    r'"--account=(?P<account>[^"$`\\]+)" "\$@"\n'
+)
+"""A script that only starts the sandbox on an account."""
 
 Main = Callable[[Surroundings], int]
 
@@ -109,7 +116,17 @@ def function_of(command: Sequence[str]) -> Main | None:
         return _sandbox(words[4:])
     if words[:2] == [sys.executable, str(STAND_IN)]:
         return _stand_in(words[2:])
-    return None
+    account = SCRIPT.fullmatch(_text(words[0]))
+    return _sandbox([f"--account={account['account']}", *words[1:]]) if account else None
+
+
+def _text(program: str) -> str:
+    """What a script says; "" for what is none."""
+    try:
+        text = Path(program).read_bytes()[:2_000]
+    except OSError:
+        return ""
+    return text.decode("utf-8", "replace") if text.startswith(b"#!") else ""
 
 
 def _sandbox(argv: list[str]) -> Main | None:

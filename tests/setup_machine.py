@@ -11,10 +11,15 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_line
+import in_process
 import pexpect
+
+from kartra_mcp.cli.setup import setup_command
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,8 +100,8 @@ class Home:
 
     def arrange(self, *words: str) -> Any:
         """The sandbox's own verbs, on the account behind this home's program."""
-        program = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={self.account}"]
-        done = subprocess.run([*program, *words, "--json"], check=True, capture_output=True)
+        done = in_process.sandbox(f"--account={self.account}", *words, "--json")
+        assert done.exit_code == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
     def sql(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -126,10 +131,17 @@ class Home:
         return json.loads(self.config.read_text())["mcpServers"][name]
 
     def spawn(self, *words: str) -> Any:
-        """Setup on a terminal of its own."""
+        """Setup on a terminal of its own, a process; the sandbox inside of it."""
+        return self._spawn(str(Path(__file__).with_name("setup_program.py")), *words)
+
+    def spawn_with_programs(self, *words: str) -> Any:
+        """The same as a person starts it: every program is a process."""
+        return self._spawn("-m", "kartra_mcp", "setup", *words)
+
+    def _spawn(self, *command: str) -> Any:
         child = pexpect.spawn(
             sys.executable,
-            ["-m", "kartra_mcp", "setup", *words],
+            [*command],
             cwd=ROOT,
             env=self.environment,
             encoding="utf-8",
@@ -142,16 +154,8 @@ class Home:
 
     def run(self, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
         """Setup without a terminal."""
-        return subprocess.run(
-            [sys.executable, "-m", "kartra_mcp", "setup", *words],
-            input=said,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env=self.environment,
-            timeout=60,
-        )
+        command = partial(setup_command, run_program=in_process.run)
+        return command_line.run(words, env=self.environment, said=said, command=command)
 
     def run_bare(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The same on a machine whose system folders hold neither node nor npm."""

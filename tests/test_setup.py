@@ -56,7 +56,7 @@ def finished(home: Home, child: Any, **other: str) -> str:
 
 
 async def test_from_nothing_to_a_client_that_lists_the_tools(nothing):
-    child = nothing.spawn()
+    child = nothing.spawn_with_programs()
     shown = finished(nothing, child, irreversible="human", refund="250")
     assert "Restart the client, then ask it: kartra_status" in shown
     entry = nothing.entry()
@@ -133,7 +133,7 @@ async def test_stopped_at_any_question_the_next_run_finishes(nothing, question):
 @pytest.mark.parametrize("stop", [pexpect.spawn.sendintr, hung_up], ids=["Ctrl-C", "hang-up"])
 async def test_stopped_while_npm_runs_npm_ends_too(nothing, stop):
     (nothing.path / "npm-hangs").touch()
-    child = nothing.spawn()
+    child = nothing.spawn_with_programs()
     child.expect("Install it")
     child.sendline("")
     child.expect("npm installs")
@@ -151,7 +151,7 @@ async def test_stopped_while_npm_runs_npm_ends_too(nothing, stop):
 @pytest.mark.parametrize("stop", [pexpect.spawn.sendintr, hung_up], ids=["Ctrl-C", "hang-up"])
 async def test_stopped_while_it_waits_the_same_connection_is_waited_for(nothing, stop):
     nothing.installed().logged_in().arrange("address", "ignored")
-    child = nothing.spawn()
+    child = nothing.spawn_with_programs()
     assert answered(child, stop="waiting") == "waiting"
     await until(lambda: bool(nothing.started_with("connection", "get")))
     stop(child)

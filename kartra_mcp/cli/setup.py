@@ -19,6 +19,7 @@ from kartra_mcp.core.terminal import is_interactive, print_error, print_line
 from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, SetupOptions, SetupReport
 from kartra_mcp.onboarding.setup.wizard import run_setup, validate_options
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import OPTIONS, Option, explicit_settings
 
 EXIT_USAGE = 2
@@ -27,7 +28,7 @@ STOPPED = f"\nStopped. Nothing was left half done. {RERUN_HINT}"
 NEXT = "Restart the client, then ask it: kartra_status"
 
 
-def setup_command(words: Sequence[str]) -> int:
+def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
     """0: done. 1: stopped, or something is missing; run again, it goes on. 2: wrong usage."""
     parsed = _make_parser().parse_args(words)
     given = _make_options(parsed)
@@ -36,7 +37,8 @@ def setup_command(words: Sequence[str]) -> int:
     except RefusedError as problem:
         print_refusal(problem, as_json=parsed.json)
         return EXIT_USAGE
-    story = run_setup(given, Prompter(is_interactive(), parsed.yes, parsed.json), set_pin)
+    person = Prompter(is_interactive(), parsed.yes, parsed.json)
+    story = run_setup(given, person, set_pin, run_program)
     # A terminal that was closed takes no words any more.
     with suppress(OSError):
         _print_end(story, as_json=parsed.json)

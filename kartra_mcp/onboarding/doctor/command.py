@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.onboarding.doctor.findings import CheckResult, as_dict, is_healthy
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kartra_mcp.onboarding.doctor.launch_settings import LaunchConfig
+    from kartra_mcp.onboarding.doctor.probe import Timings
+    from kartra_mcp.processes.runner import Run
     from kartra_mcp.settings import Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -32,11 +34,19 @@ STYLES = {"warning": "yellow", "failed": "bold red", "skipped": "dim"}
 INDENT = " " * 23
 
 
+class ProbeOptions(TypedDict, total=False):
+    """What runs Membrane's program, and how long each step may take."""
+
+    run_program: Run
+    timings: Timings
+
+
 @dataclass(slots=True)
 class Report:
     """The findings in the order in which they came; each is shown at once, unless for a program."""
 
     as_json: bool
+    given: ProbeOptions = field(default_factory=ProbeOptions)
     found: list[CheckResult] = field(default_factory=list[CheckResult])
 
     def tell(self, finding: CheckResult) -> None:
@@ -57,8 +67,11 @@ class Report:
             self.tell(finding)
 
 
-def doctor(words: Sequence[str]) -> int:
-    """0: healthy, warnings aside. 1: something was found, or it was stopped. 2: wrong usage."""
+def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
+    """0: healthy, warnings aside. 1: something was found, or it was stopped. 2: wrong usage.
+
+    `given` is instead of what a person's own run has.
+    """
     if {"--help", "-h"} & set(words):
         surroundings().stdout.write(ABOUT)
         return EXIT_OK
@@ -75,7 +88,7 @@ def doctor(words: Sequence[str]) -> int:
             "Nothing was done. Help: `kartra-mcp doctor --help`\n"
         )
         return EXIT_USAGE
-    report = Report("--json" in words)
+    report = Report("--json" in words, given)
     report.tell(here)
     try:
         _examine(flags, read_settings(flags), report)
@@ -129,10 +142,8 @@ def _walk(start: LaunchConfig, report: Report) -> None:
     read = unknown or [*checks.check_settings(start.settings), *missing_env(start)]
     report.add_all([start.attribute(one) for one in read])
     with _show_progress() as busy:
-        run_checks(
-            start.settings,
-            ProgressSink(lambda finding: report.tell(start.attribute(finding)), busy),
-        )
+        sink = ProgressSink(lambda one: report.tell(start.attribute(one)), busy, **report.given)
+        run_checks(start.settings, sink)
 
 
 def _look_at_folder(start: LaunchConfig, report: Report) -> None:

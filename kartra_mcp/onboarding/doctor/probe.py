@@ -38,10 +38,8 @@ from kartra_mcp.onboarding.doctor.node_check import (
     is_on_short_path,
     look_for_node,
 )
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings
-
-VERSION, LOOK, LOGIN, READ = 5.0, 20.0, 5.0, 10.0
-"""Seconds for each step, or less if one call may take less; a minute for all, in the worst case."""
 
 KEPT = ("served.json", "actions-*.json", "account.db*")
 STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -51,11 +49,23 @@ Busy = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds for each step, or less if one call may take less; a minute for all, at worst."""
+
+    version: float = 5.0
+    look: float = 20.0
+    login: float = 5.0
+    read: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressSink:
-    """Where findings and progress go."""
+    """Where findings and progress go, what runs programs, and how long each step may take."""
 
     tell: Tell
     busy: Busy
+    run_program: runner.Run = runner.run
+    timings: Timings = Timings()
 
     def add_all(self, found: list[CheckResult]) -> None:
         for finding in found:
@@ -81,8 +91,8 @@ def run_checks(settings: Settings, line: ProgressSink) -> None:
 
 async def _run_one(settings: Settings, line: ProgressSink) -> bool:
     stopped: list[bool] = []
-    with _copy_state(settings) as seen:
-        made = build_app(seen)
+    with _copy_state(settings, line.timings.read) as seen:
+        made = build_app(seen, run_program=line.run_program)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope, stopped)
             made.tools.account.start(tasks)
@@ -105,7 +115,7 @@ async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[bool]) -> None
 
 
 @contextmanager
-def _copy_state(settings: Settings) -> Generator[Settings]:
+def _copy_state(settings: Settings, read: float) -> Generator[Settings]:
     """The settings on a copy of what the server reads of its folder: the doctor changes nothing."""
     with tempfile.TemporaryDirectory(prefix="kartra-mcp-doctor-") as name:
         folder = Path(name)
@@ -113,7 +123,7 @@ def _copy_state(settings: Settings) -> Generator[Settings]:
             for file in settings.state_dir.glob(pattern):
                 with suppress(OSError):
                     shutil.copyfile(file, folder / file.name)
-        yield replace(settings, state_dir=folder, timeout=min(settings.timeout, READ))
+        yield replace(settings, state_dir=folder, timeout=min(settings.timeout, read))
 
 
 async def _run_steps(settings: Settings, made: App, line: ProgressSink) -> None:
@@ -121,7 +131,8 @@ async def _run_steps(settings: Settings, made: App, line: ProgressSink) -> None:
     membrane = made.membrane
     if not isinstance(membrane, CliClient):
         line.tell(passed("node", "Node.js is not needed: Membrane is asked by its API."))
-        await _check_program_and_account(settings, made, line, await _get_version(settings, made))
+        said = await _get_version(settings, made, line.timings.version)
+        await _check_program_and_account(settings, made, line, said)
         return
     command = membrane.command
     if isinstance(command, KartraMCPError) and settings.transport in ("api", "none"):
@@ -138,7 +149,7 @@ async def _run_steps(settings: Settings, made: App, line: ProgressSink) -> None:
         line.tell(explanations.missing_program(command, find_idle_program(settings)))
         line.add_all(skipped(steps_after("program"), "program"))
         return
-    said = await _get_version(settings, made)
+    said = await _get_version(settings, made, line.timings.version)
     runs = not isinstance(said, KartraMCPError) and said.is_membrane is True
     found = explanations.check_node(node, settings.platform, program_runs=runs)
     line.tell(found)
@@ -158,7 +169,7 @@ async def _check_program_and_account(
         line.add_all([proven, *skipped(steps_after("program"), "program")])
         return
     line.busy("Asking Membrane for the login, the connection and its actions")
-    served = await made.tools.account.refresh_now(_make_deadline(LOOK, settings))
+    served = await made.tools.account.refresh_now(_make_deadline(line.timings.look, settings))
     shown = proven or explanations.check_version_and_connections(
         way, said, served, on_short_path=short
     )
@@ -168,7 +179,7 @@ async def _check_program_and_account(
         return
     asked = served.login
     if served.confirmed_at is None and asked is None:
-        asked = await made.membrane.is_logged_in(_make_deadline(LOGIN, settings))
+        asked = await made.membrane.is_logged_in(_make_deadline(line.timings.login, settings))
     found = explanations.check_login_and_account(way, served, asked=asked)
     line.add_all(found)
     if not any(finding.step == "read" for finding in found):
@@ -176,9 +187,11 @@ async def _check_program_and_account(
         line.tell(await _read(made, way))
 
 
-async def _get_version(settings: Settings, made: App) -> ProgramInfo | KartraMCPError:
+async def _get_version(
+    settings: Settings, made: App, seconds: float
+) -> ProgramInfo | KartraMCPError:
     try:
-        return await made.membrane.get_program(_make_deadline(VERSION, settings))
+        return await made.membrane.get_program(_make_deadline(seconds, settings))
     except KartraMCPError as problem:
         return problem
 

@@ -62,7 +62,7 @@ def connect(setup: SetupContext) -> None:
 def _list_connections(setup: SetupContext) -> tuple[Connection, ...]:
     with setup.person.show_progress("Looking for your Kartra connections …"):
         return subprocesses.run_client(
-            setup.settings, lambda membrane: membrane.list_connections(Deadline.after(ANSWER))
+            setup, lambda membrane: membrane.list_connections(Deadline.after(ANSWER))
         )
 
 
@@ -99,7 +99,7 @@ def _make_account(membrane: CliClient, settings: Settings) -> Account:
 def _list_pending(setup: SetupContext) -> list[Connection]:
     """What was begun here and Membrane lists only later."""
     found = subprocesses.run_client(
-        setup.settings,
+        setup,
         lambda m: _make_account(m, setup.settings).pending_connection(Deadline.after(ANSWER)),
     )
     return [found] if found else []
@@ -132,7 +132,7 @@ def _begin_connection(setup: SetupContext) -> Connection:
     """Begin a connection of Kartra's connector."""
     with setup.person.show_progress("Looking for Kartra's connector …"):
         connector = subprocesses.run_client(
-            setup.settings, lambda membrane: membrane.find_connector(Deadline.after(ANSWER))
+            setup, lambda membrane: membrane.find_connector(Deadline.after(ANSWER))
         )
     if connector is None:
         raise RefusedError(
@@ -145,7 +145,7 @@ def _begin_connection(setup: SetupContext) -> Connection:
         raise selection.no_connection_error(connector)
     with setup.person.show_progress(PREPARES):
         there, begun = subprocesses.run_client(
-            setup.settings,
+            setup,
             partial(_find_or_begin, settings=setup.settings, connector=connector),
         )
     if begun is None:
@@ -189,7 +189,7 @@ def _repair_connection(setup: SetupContext, chosen: Connection) -> Connection:
             raise _not_ready_error(chosen)
         with setup.person.show_progress(PREPARES):
             chosen = subprocesses.run_client(
-                setup.settings, partial(_reconnect, settings=setup.settings, chosen=chosen)
+                setup, partial(_reconnect, settings=setup.settings, chosen=chosen)
             )
     _open(setup, chosen.action_url)
     return _wait_until_ready(setup, chosen)
@@ -255,7 +255,7 @@ def _watch_connection(setup: SetupContext, chosen: Connection, until: Until) -> 
     seconds = setup.given.wait
     with setup.person.show_progress(_waiting_text(chosen, seconds)) as told:
         return subprocesses.run_client(
-            setup.settings,
+            setup,
             partial(_await_connection, chosen=chosen, until=until, seconds=seconds, told=told),
         )
 

@@ -45,12 +45,12 @@ class ProgramCheck:
 def find(setup: SetupContext) -> SetupContext:
     """Find Membrane's program; the settings that come back lead to it."""
     settings = setup.settings
-    seen = look(settings, settings.membrane)
+    seen = look(setup, settings.membrane)
     if not seen.right and settings.membrane and "MEMBRANE" not in setup.given.said:
         setup.person.print(
             f"The program that was set before is not usable: {display_value(seen.why)}"
         )
-        seen = look(settings, None)
+        seen = look(setup, None)
     while not seen.right:
         seen = _look_again(setup, seen)
     value = _setting_value(settings, seen)
@@ -62,29 +62,31 @@ def find(setup: SetupContext) -> SetupContext:
     return replace(setup, settings=replace(settings, membrane=seen.setting))
 
 
-def look(settings: Settings, setting: str | None) -> ProgramCheck:
+def look(setup: SetupContext, setting: str | None) -> ProgramCheck:
     """What is there, and whether it is Membrane's."""
+    settings = setup.settings
     path = settings.environment.get("PATH", "")
     try:
         command = program.find_executable(setting, path, settings.platform, settings.home)
     except RefusedError as missing:
         return ProgramCheck(setting, why=missing.message)
     try:
-        done = subprocesses.run(settings, command, ["--version"], LOOK)
+        done = subprocesses.run(setup, command, ["--version"], LOOK)
     except KartraMCPError as problem:
         return ProgramCheck(setting, command, why=problem.message)
     said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
     found = parse_version(done.exit_code, said)
-    if found.is_membrane is None and _is_membrane(replace(settings, membrane=setting)):
+    tried = replace(setup, settings=replace(settings, membrane=setting))
+    if found.is_membrane is None and _is_membrane(tried):
         found = replace(found, is_membrane=True)
     told = display_value(found.output, 80) if found.output else "nothing"
     return ProgramCheck(setting, command, found, f"{command[-1]} says of its version: {told}.")
 
 
-def _is_membrane(settings: Settings) -> bool:
+def _is_membrane(setup: SetupContext) -> bool:
     """Whether a program of an unknown version knows what a login is."""
     login = subprocesses.run_client(
-        settings, lambda membrane: membrane.is_logged_in(Deadline.after(LOOK))
+        setup, lambda membrane: membrane.is_logged_in(Deadline.after(LOOK))
     )
     return login is not None
 
@@ -106,7 +108,7 @@ def _look_again(setup: SetupContext, seen: ProgramCheck) -> ProgramCheck:
     setup.person.print(f"The program called `membrane` {what}. {display_value(seen.why)}")
     question = "Full path of Membrane's own program, or the word install"
     said = setup.person.ask_text(question, _find_path_fault, flag="--membrane PATH")
-    return install(setup) if said == "install" else look(settings, said)
+    return install(setup) if said == "install" else look(setup, said)
 
 
 def _find_path_fault(said: str) -> str:
@@ -129,7 +131,7 @@ def install(setup: SetupContext) -> ProgramCheck:
             "npm, which installs Membrane's program, was not found. Nothing was installed.",
             f"npm comes with Node.js: https://nodejs.org. {RERUN_HINT}.",
         )
-    prefix = _npm_prefix(settings, npm)
+    prefix = _npm_prefix(setup, npm)
     if not setup.person.confirm(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
         raise RefusedError(
             "program_missing",
@@ -137,16 +139,16 @@ def install(setup: SetupContext) -> ProgramCheck:
             f"Install it with `{INSTALL}`. {RERUN_HINT}.",
         )
     with setup.person.show_progress(f"npm installs {PACKAGE}; this may take some minutes …"):
-        done = subprocesses.run_npm(settings, npm, ["install", "-g", PACKAGE], NPM)
+        done = subprocesses.run_npm(setup, npm, ["install", "-g", PACKAGE], NPM)
     if done.exit_code != 0:
         raise _npm_error(done.exit_code, done.stdout + b"\n" + done.stderr)
-    return _check_installed(settings, prefix)
+    return _check_installed(setup, prefix)
 
 
-def _check_installed(settings: Settings, prefix: Path) -> ProgramCheck:
+def _check_installed(setup: SetupContext, prefix: Path) -> ProgramCheck:
     """What stands there now: where the server looks, else below npm's own folder."""
-    own = prefix / ("membrane.cmd" if settings.platform == "win32" else "bin/membrane")
-    seen = [look(settings, None), *([look(settings, str(own))] if own.exists() else [])]
+    own = prefix / ("membrane.cmd" if setup.settings.platform == "win32" else "bin/membrane")
+    seen = [look(setup, None), *([look(setup, str(own))] if own.exists() else [])]
     found = next((one for one in seen if one.right), None)
     if found is None:
         raise RefusedError(
@@ -157,18 +159,20 @@ def _check_installed(settings: Settings, prefix: Path) -> ProgramCheck:
     return found
 
 
-def _npm_prefix(settings: Settings, npm: Sequence[str]) -> Path:
+def _npm_prefix(setup: SetupContext, npm: Sequence[str]) -> Path:
     """The folder of npm's global programs.
 
     Raises:
         RefusedError: it may not be written.
     """
-    done = subprocesses.run_npm(settings, npm, ["prefix", "-g"], LOOK)
+    done = subprocesses.run_npm(setup, npm, ["prefix", "-g"], LOOK)
     said = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
     if done.exit_code != 0 or not said or not Path(said[-1]).is_absolute():
         raise _npm_error(done.exit_code, done.stdout + b"\n" + done.stderr)
     prefix = Path(said[-1])
-    if settings.platform == "win32" or all(map(_is_writable, (prefix / "lib", prefix / "bin"))):
+    if setup.settings.platform == "win32" or all(
+        map(_is_writable, (prefix / "lib", prefix / "bin"))
+    ):
         return prefix
     raise RefusedError(
         "not_allowed",

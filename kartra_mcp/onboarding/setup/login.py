@@ -29,7 +29,7 @@ def log_in(setup: SetupContext) -> None:
     Raises:
         KartraMCPError: it did not come to that.
     """
-    if is_logged_in(setup.settings):
+    if is_logged_in(setup):
         setup.record_done("You are logged in to Membrane.")
         _say_where_from(setup)
         return
@@ -42,7 +42,7 @@ def log_in(setup: SetupContext) -> None:
         _log_in_by_code(setup)
     else:
         _log_in_by_browser(setup)
-    if not is_logged_in(setup.settings):
+    if not is_logged_in(setup):
         raise RefusedError(
             "not_logged_in",
             "Membrane says that nobody is logged in.",
@@ -51,13 +51,13 @@ def log_in(setup: SetupContext) -> None:
     setup.record_done("You are logged in to Membrane.")
 
 
-def is_logged_in(settings: Settings) -> bool:
+def is_logged_in(setup: SetupContext) -> bool:
     """What `status` says; where it says nothing readable, whether connections are listed."""
-    said = subprocesses.run_client(settings, lambda m: m.is_logged_in(Deadline.after(LOOK)))
+    said = subprocesses.run_client(setup, lambda m: m.is_logged_in(Deadline.after(LOOK)))
     if said is not None:
         return said
     try:
-        subprocesses.run_client(settings, lambda m: m.list_connections(Deadline.after(LOOK)))
+        subprocesses.run_client(setup, lambda m: m.list_connections(Deadline.after(LOOK)))
     except KartraMCPError as problem:
         if problem.code == "not_logged_in":
             return False
@@ -115,7 +115,7 @@ def _ask_code(setup: SetupContext, address: str) -> str:
 def _start_login(setup: SetupContext) -> str:
     """The address that `login start` prints, whatever stands around it."""
     for words in (["login", "start", "--json"], ["login", "start"]):
-        done = _run(setup.settings, words)
+        done = _run(setup, words)
         found = find_url(done.stdout.decode("utf-8", errors="replace")) or find_url(
             done.stderr.decode("utf-8", errors="replace")
         )
@@ -133,8 +133,8 @@ def _start_login(setup: SetupContext) -> str:
 def _complete_login(setup: SetupContext, code: str) -> None:
     if not CODE.fullmatch(code):
         raise _wrong_code_error("That is no code")
-    done = _run(setup.settings, ["login", "complete", code, "--json"])
-    if done.exit_code != 0 or not is_logged_in(setup.settings):
+    done = _run(setup, ["login", "complete", code, "--json"])
+    if done.exit_code != 0 or not is_logged_in(setup):
         raise _wrong_code_error(
             "Membrane did not take the code", _output_text(done).replace(code, "[the code]")
         )
@@ -149,8 +149,8 @@ def _wrong_code_error(what: str, told: str = "") -> RefusedError:
     )
 
 
-def _run(settings: Settings, words: Sequence[str]) -> CompletedProcess:
-    return subprocesses.run(settings, _find_program(settings), words, LOOK)
+def _run(setup: SetupContext, words: Sequence[str]) -> CompletedProcess:
+    return subprocesses.run(setup, _find_program(setup.settings), words, LOOK)
 
 
 def _find_program(settings: Settings) -> tuple[str, ...]:

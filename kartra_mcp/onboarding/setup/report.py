@@ -11,6 +11,7 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.onboarding.setup.prompts import Prompter
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings
 
 READY_WITHIN = 600.0
@@ -86,7 +87,7 @@ class SetupContext:
     """What every step is given.
 
     `entries` has, by client, the settings that stand in our entry there; `choose_pin` asks for a
-    PIN at the terminal.
+    PIN at the terminal; `run_program` runs npm and Membrane's program.
     """
 
     given: SetupOptions
@@ -95,6 +96,7 @@ class SetupContext:
     story: SetupReport
     choose_pin: Callable[[Pins], None]
     entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    run_program: runner.Run = runner.run
 
     def record_done(self, text: str) -> None:
         self.story.done.append(text)

@@ -20,6 +20,7 @@ from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.limiter import CallLimiter
+from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.processes import interactive, runner
 from kartra_mcp.processes.interactive import TERMINATION_SIGNALS
 from kartra_mcp.settings import Settings
@@ -39,22 +40,24 @@ def signals_as_interrupt() -> Generator[None]:
             signal.signal(number, was)
 
 
-def run_client(settings: Settings, ask: Callable[[CliClient], Awaitable[T]]) -> T:
+def run_client(setup: SetupContext, ask: Callable[[CliClient], Awaitable[T]]) -> T:
     """What one or more verbs of Membrane's brought.
 
     Raises:
         KartraMCPError: as the verbs do.
         KeyboardInterrupt: the person stopped; the program is ended.
     """
+    settings = setup.settings
     command = membrane_factory.membrane_command(settings)
     env = membrane_factory.membrane_env(settings, command)
     with _empty_folder(settings) as folder:
-        membrane = CliClient(command, env, lambda: folder, CallLimiter(settings.max_children))
+        limiter = CallLimiter(settings.max_children)
+        membrane = CliClient(command, env, lambda: folder, limiter, setup.run_program)
         return _run_async(lambda: ask(membrane), membrane.cancel_all)
 
 
 def run(
-    settings: Settings, command: Sequence[str], words: Sequence[str], seconds: float
+    setup: SetupContext, command: Sequence[str], words: Sequence[str], seconds: float
 ) -> runner.CompletedProcess:
     """A program that a person would run, to its end, unseen.
 
@@ -63,25 +66,26 @@ def run(
         UpstreamError: it was ended after so many seconds.
         KeyboardInterrupt: the person stopped; it is ended.
     """
-    return _run(settings, [*command, *words], seconds, _make_env(settings, command))
+    return _run(setup, [*command, *words], seconds, _make_env(setup.settings, command))
 
 
 def run_npm(
-    settings: Settings, npm: Sequence[str], words: Sequence[str], seconds: float
+    setup: SetupContext, npm: Sequence[str], words: Sequence[str], seconds: float
 ) -> runner.CompletedProcess:
     """The same for npm, which alone is given its own settings."""
+    settings = setup.settings
     env = {**interactive.filter_npm_env(settings.environment), **_make_env(settings, npm)}
-    return _run(settings, [*npm, *words], seconds, env)
+    return _run(setup, [*npm, *words], seconds, env)
 
 
 def _run(
-    settings: Settings, command: Sequence[str], seconds: float, env: Mapping[str, str]
+    setup: SetupContext, command: Sequence[str], seconds: float, env: Mapping[str, str]
 ) -> runner.CompletedProcess:
-    with _empty_folder(settings) as folder:
+    with _empty_folder(setup.settings) as folder:
 
         async def started() -> runner.CompletedProcess:
             deadline = anyio.current_time() + seconds
-            return await runner.run(command, env=env, cwd=folder, deadline=deadline)
+            return await setup.run_program(command, env=env, cwd=folder, deadline=deadline)
 
         try:
             return _run_async(started)

@@ -33,6 +33,7 @@ from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.onboarding.setup.report import SetupContext, SetupOptions, SetupReport
 from kartra_mcp.onboarding.setup.subprocesses import signals_as_interrupt
 from kartra_mcp.options import ENV_PREFIX
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import OPTIONS, read_settings
 
 PATHS = ("STATE_DIR", "POLICY")
@@ -40,7 +41,10 @@ OF_MEMBRANE = ("MEMBRANE", "CONNECTION")
 
 
 def run_setup(
-    given: SetupOptions, person: Prompter, choose_pin: Callable[[Pins], None]
+    given: SetupOptions,
+    person: Prompter,
+    choose_pin: Callable[[Pins], None],
+    run_program: runner.Run = runner.run,
 ) -> SetupReport:
     """Do it all, as far as it goes; nothing is raised.
 
@@ -48,11 +52,13 @@ def run_setup(
         given: the flags.
         person: who answers the rest.
         choose_pin: asks for a PIN at the terminal.
+        run_program: runs npm and Membrane's program.
     """
     story = SetupReport()
     try:
         with signals_as_interrupt():
-            _run_steps(_begin(given, person, choose_pin, story))
+            begun = _begin(given, person, choose_pin, story)
+            _run_steps(replace(begun, run_program=run_program))
         story.whole = not story.refused
     except KartraMCPError as problem:
         story.problem = problem
