@@ -1,4 +1,4 @@
-"""The page's real process and what is sent to it, word for word; for tests of the page."""
+"""A page, in a process or a thread, and what is sent to it word for word; for tests of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -17,18 +19,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import anyio
 from consent_actors import ledger_folder
 from harness import Sandbox
 from polling import gone
 
-from kartra_mcp.app.page_discovery import FILE
+from kartra_mcp.app.page_discovery import FILE, claim_page, find_page
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.records import Binding
+from kartra_mcp.settings import read_settings
+from kartra_mcp.web.server import serve
+from kartra_mcp.web.timings import PageTimings
 
 ROOT = Path(__file__).parent.parent
 PIN, WRONG = "correct horse", "battery staple"
 FACTS = {"transaction_id": "101", "buyer": "Ada Moreno <ada@example.com>", "effect": "pays"}
 WITHIN = 60
+TIMINGS = PageTimings(event_poll=0.05)
 
 
 @dataclass
@@ -39,11 +46,10 @@ class Reply:
 
 
 @dataclass
-class Served:
-    """A page process and the address that it told."""
+class ServedPage:
+    """The address that a page told."""
 
     address: str
-    process: subprocess.Popen[str]
 
     @property
     def port(self) -> int:
@@ -52,6 +58,44 @@ class Served:
     def visitor(self, address: str = "") -> Visitor:
         """A browser that was let in."""
         return Visitor(self.port).enter(address or self.address)
+
+
+@dataclass
+class Served(ServedPage):
+    """A page process."""
+
+    process: subprocess.Popen[str]
+
+
+@dataclass
+class ServedHere(ServedPage):
+    """A page in a thread of this process."""
+
+    thread: threading.Thread
+
+    def ends_within(self, seconds: float) -> bool:
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
+
+
+class Stop:
+    """Ends a page that is a thread, as a signal ends a process."""
+
+    def __init__(self) -> None:
+        self._heard, self._told = socket.socketpair()
+
+    async def wait_for_one(self) -> None:
+        await anyio.wait_readable(self._heard)
+
+    def ignore(self) -> None:
+        """Nothing more comes."""
+
+    def send(self) -> None:
+        self._told.send(b"!")
+
+    def close(self) -> None:
+        self._heard.close()
+        self._told.close()
 
 
 @dataclass
@@ -166,8 +210,42 @@ def served(place: Sandbox, *words: str) -> Generator[Served]:
             process.kill()
 
 
+@contextmanager
+def served_here(place: Sandbox, timings: PageTimings = TIMINGS) -> Generator[ServedHere]:
+    """Serve the same page from a thread of this process: for what is not about the process."""
+    held = claim_page(ledger_folder(place))
+    assert held is not None
+    settings, addresses, begun = (
+        read_settings({}, place.environment),
+        list[str](),
+        threading.Event(),
+    )
+
+    def tell(address: str) -> None:
+        addresses.append(address)
+        begun.set()
+
+    with closing(Stop()) as stop:
+        thread = threading.Thread(target=serve, args=(settings, held, tell, timings, stop))
+        thread.start()
+        try:
+            assert begun.wait(WITHIN)
+            yield ServedHere(addresses[0], thread)
+        finally:
+            stop.send()
+            thread.join(WITHIN)
+            assert not thread.is_alive()
+
+
+def new_address(place: Sandbox) -> str:
+    """Another address of the page that serves, as any process of this user can make one."""
+    page = find_page(ledger_folder(place))
+    assert page
+    return page.make_login_url(time.time())
+
+
 def another_address(place: Sandbox) -> str:
-    """Of the page that serves already."""
+    """Of the page that serves already, as the command tells it."""
     process = command(place, "--json")
     out, said = process.communicate(timeout=WITHIN)
     assert process.returncode == 0, said
@@ -185,6 +263,7 @@ def end(place: Sandbox) -> None:
     page = told(place)
     if page is None:
         return
+    assert page["pid"] != os.getpid()
     until = time.monotonic() + WITHIN
     while not gone(page["pid"]) and time.monotonic() < until:
         with suppress(ProcessLookupError):  # it ended meanwhile

@@ -28,8 +28,10 @@ from page_client import (
     asked,
     command,
     end,
+    new_address,
     pages,
     served,
+    served_here,
     told,
 )
 from polling import gone, until
@@ -45,12 +47,14 @@ from kartra_mcp.app.page_discovery import (
     unpublish,
 )
 from kartra_mcp.app.page_launcher import PageLauncher
+from kartra_mcp.cli.page import page as page_command
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import redact_secrets
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.running_locks import IntentLocks
 from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import read_settings
+from kartra_mcp.web.timings import PageTimings
 
 pytestmark = pytest.mark.anyio
 
@@ -254,15 +258,15 @@ def _path(address: str) -> str:
 
 
 def test_the_file_that_tells_of_it_is_for_this_user_alone(place):
-    with served(place):
+    with served_here(place):
         assert (ledger_folder(place) / FILE).stat().st_mode & 0o777 == 0o600
         assert ledger_folder(place).stat().st_mode & 0o777 == 0o700
 
 
 def test_while_one_serves_nobody_else_becomes_the_page(place):
-    with served(place) as page:
+    with served_here(place):
         assert claim_page(ledger_folder(place)) is None
-        assert told(place)["pid"] == page.process.pid
+        assert told(place)["pid"] == os.getpid()
 
 
 # Its end
@@ -315,40 +319,37 @@ def test_it_ends_when_nobody_looks_and_nothing_waits(place):
 
 def test_it_stays_while_something_waits(place, ledger):
     number = ledger.approvals.request(asked())
-    with served(place, "--idle", "0.2") as page:
-        with pytest.raises(subprocess.TimeoutExpired):
-            page.process.wait(2)
+    with served_here(place, PageTimings(idle=0.1)) as page:
+        assert not page.ends_within(0.5)
         decided(ledger, number, approve=False, reason="no", who="ada")
-        assert page.process.wait(WITHIN) == 0
+        assert page.ends_within(WITHIN)
 
 
 def test_it_stays_while_it_is_open_in_a_browser(place):
-    with served(place, "--idle", "3") as page:
+    with served_here(place, PageTimings(idle=1.0)) as page:
         with page.visitor().listening() as stream:
             assert next(iter(stream))["count"] == 0
-            with pytest.raises(subprocess.TimeoutExpired):
-                page.process.wait(8)
-        assert page.process.wait(WITHIN) == 0
+            assert not page.ends_within(2.5)
+        assert page.ends_within(WITHIN)
 
 
 def test_strangers_do_not_keep_it_alive(place):
-    with served(place, "--idle", "0.5") as page:
+    with served_here(place, PageTimings(idle=0.3)) as page:
         try:
-            while page.process.poll() is None:
+            while not page.ends_within(0):
                 assert Visitor(page.port).get("/").status == 401
         except OSError:  # it ended meanwhile
             pass
-        assert page.process.wait(WITHIN) == 0
+        assert page.ends_within(WITHIN)
 
 
 def test_who_was_sent_to_it_just_now_still_finds_it(place):
     """An address that was given out counts as being looked at: it must not end before."""
-    with served(place, "--idle", "4") as page:
-        for _ in range(60):
+    with served_here(place, PageTimings(idle=1.0)) as page:
+        for _ in range(40):
             assert find_page(ledger_folder(place)) is not None
-            with pytest.raises(subprocess.TimeoutExpired):
-                page.process.wait(0.1)
-        assert page.process.wait(WITHIN) == 0
+            assert not page.ends_within(0.05)
+        assert page.ends_within(WITHIN)
 
 
 def test_it_ends_with_its_state_folder(place):
@@ -369,7 +370,7 @@ async def test_it_outlives_the_end_of_whatever_group_the_client_ends(place):
 
 
 def test_what_comes_to_wait_is_told_at_once_and_when_it_changes(place, ledger):
-    with served(place) as page, page.visitor().listening() as stream:
+    with served_here(place) as page, page.visitor().listening() as stream:
         heard = iter(stream)
         assert next(heard) == {"count": 0, "numbers": [], "newest": None}
         ledger.approvals.request(asked(of="101"))
@@ -381,7 +382,7 @@ def test_what_comes_to_wait_is_told_at_once_and_when_it_changes(place, ledger):
 
 
 def test_of_too_many_streams_of_one_browser_the_oldest_ends(place):
-    with served(place) as page:
+    with served_here(place) as page:
         visitor = page.visitor()
         with visitor.listening() as first:
             assert next(iter(first))["count"] == 0
@@ -398,7 +399,7 @@ def test_of_too_many_streams_of_one_browser_the_oldest_ends(place):
 
 def test_status_and_chain_are_looked_at_when_asked_for(place, ledger):
     ledger.approvals.request(asked())
-    with served(place) as page:
+    with served_here(place) as page:
         visitor = page.visitor()
         assert "SANDBOX" in visitor.get("/status").text
         reply = visitor.post("/chain")
@@ -410,7 +411,7 @@ def test_status_and_chain_are_looked_at_when_asked_for(place, ledger):
     ("intent", "status"), [("int_0000000000000000", 400), ("nothing", 400), ("<b>", 400)]
 )
 def test_what_is_not_unknown_is_not_settled(place, ledger, intent, status):
-    with served(place) as page:
+    with served_here(place) as page:
         reply = page.visitor().post(f"/done/{intent}/reconcile")
     assert reply.status == status
     assert "is not in the ledger" in reply.text
@@ -430,10 +431,9 @@ def test_what_is_not_unknown_is_not_settled(place, ledger, intent, status):
         (("--idle", "-1"), 2, "not understood"),
     ],
 )
-def test_its_words_are_understood_or_named(place, words, code, said):
-    process = command(place, *words)
-    out, error = process.communicate(timeout=WITHIN)
-    assert process.returncode == code
+def test_its_words_are_understood_or_named(capsys, words, code, said):
+    assert page_command(["--no-browser", *words]) == code
+    out, error = capsys.readouterr()
     assert said in out + error
 
 
@@ -545,7 +545,7 @@ def _refused(work: Callable[[], Any]) -> str:
 
 def test_wrong_pins_lock_the_page_and_the_terminal_together(place, ledger: Any):
     ledger.approvals.request(asked())
-    with served(place) as page:
+    with served_here(place) as page:
         visitor = page.visitor()
         said = [visitor.decided(1, "approve", pin=WRONG) for _ in range(6)]
         said.append(visitor.decided(1, "approve"))
@@ -562,7 +562,7 @@ def test_wrong_pins_lock_the_page_and_the_terminal_together(place, ledger: Any):
 
 async def test_many_wrong_pins_at_once_are_no_more_attempts(place, ledger):
     ledger.approvals.request(asked())
-    with served(place) as page:
+    with served_here(place) as page:
         visitor = page.visitor()
         visitor.csrf()
         statuses: list[int] = []
@@ -580,8 +580,8 @@ async def test_many_wrong_pins_at_once_are_no_more_attempts(place, ledger):
 
 def test_a_decision_counts_once_and_says_what_became_of_it(place, ledger):
     ledger.approvals.request(asked())
-    with served(place) as page:
-        visitor, other = page.visitor(), page.visitor(another_address(place))
+    with served_here(place) as page:
+        visitor, other = page.visitor(), page.visitor(new_address(place))
         assert visitor.decide(1, "approve").status == 303
         again = other.decided(1, "decline", reason="no")
         assert "waits no longer: approved by" in again.text
@@ -592,7 +592,7 @@ def test_a_decision_counts_once_and_says_what_became_of_it(place, ledger):
 
 def test_what_lacks_something_costs_no_attempt_and_keeps_what_was_typed(place, ledger):
     ledger.approvals.request(asked())
-    with served(place) as page:
+    with served_here(place) as page:
         visitor = page.visitor()
         text = visitor.decided(1, "decline", pin=WRONG, reason="  ").text
         assert "A decline needs a reason" in text
@@ -608,8 +608,8 @@ def test_what_lacks_something_costs_no_attempt_and_keeps_what_was_typed(place, l
 def test_to_load_a_refusal_again_is_no_second_attempt(place, ledger):
     """Bug: it was shown on what the form was sent to, and a reload sent the wrong PIN again."""
     ledger.approvals.request(asked())
-    with served(place) as page:
-        visitor, other = page.visitor(), page.visitor(another_address(place))
+    with served_here(place) as page:
+        visitor, other = page.visitor(), page.visitor(new_address(place))
         reply = visitor.decide(1, "approve", pin=WRONG, reason="he was kind")
         assert (reply.status, reply.headers["location"]) == (303, "/#approval-1")
         for elsewhere in (visitor.get("/done"), visitor.get("/cards"), other.get("/")):
@@ -630,7 +630,7 @@ def test_to_load_a_refusal_again_is_no_second_attempt(place, ledger):
 def test_what_was_approved_is_taken_back_with_the_pin(place, ledger):
     number = ledger.approvals.request(asked())
     path = f"/approvals/{number}/withdraw"
-    with served(place) as page:
+    with served_here(place) as page:
         visitor = page.visitor()
         early = visitor.after(visitor.post(path, pin=PIN))
         assert "it still waits" in early.text
@@ -671,6 +671,6 @@ async def test_of_the_chats_call_and_taking_it_back_at_once_exactly_one_wins(pla
 def test_without_a_pin_it_says_how_to_choose_one(place):
     with closing(Ledger(ledger_folder(place))) as ledger:
         ledger.approvals.request(asked())
-    with served(place) as page:
+    with served_here(place) as page:
         reply = page.visitor().decided(1, "approve")
     assert "kartra-mcp approve --set-pin --sandbox --state-dir" in reply.text

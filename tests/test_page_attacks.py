@@ -17,13 +17,24 @@ import pytest
 from consent_actors import events, ledger_folder
 from consent_actors import sandbox as fresh
 from harness import Sandbox
-from page_client import PIN, Reply, Visitor, another_address, asked, served, told
+from page_client import (
+    PIN,
+    Reply,
+    Visitor,
+    another_address,
+    asked,
+    new_address,
+    served,
+    served_here,
+    told,
+)
 
 from kartra_mcp.app import page_discovery
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web import peers
 from kartra_mcp.web.request_checks import CSP, CSP_OF_PICTURES
 from kartra_mcp.web.sessions import MAX_SESSIONS, MAX_USED, Sessions
+from kartra_mcp.web.timings import PageTimings
 
 PAGES = ("/", "/cards", "/events", "/done", "/done/x", "/charts", "/status", "/nothing")
 FILES = ("/export.csv", "/export.json", "/charts/outcomes.svg")
@@ -45,7 +56,7 @@ def place(tmp_path_factory) -> Sandbox:
 
 @pytest.fixture(scope="module")
 def page(place):
-    with served(place) as made:
+    with served_here(place) as made:
         yield made
 
 
@@ -74,12 +85,7 @@ def untouched(place):
 def mint(place):
     """Another address of the page, as any process of this user can make one."""
 
-    def made() -> str:
-        found = page_discovery.find_page(ledger_folder(place))
-        assert found
-        return found.make_login_url(time.time())
-
-    return made
+    return lambda: new_address(place)
 
 
 def path_of(link: str) -> str:
@@ -270,7 +276,7 @@ def test_a_form_that_was_cut_off_does_nothing(tmp_path):
     with closing(Ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
         number = ledger.approvals.request(asked())
-        with served(place) as page:
+        with served_here(place) as page:
             visitor = page.visitor()
             fields = {"decision": "approve", "pin": PIN, "seen": visitor.seen(number)}
             body = urlencode({"csrf": visitor.csrf(), **fields})
@@ -322,7 +328,7 @@ def test_that_a_chain_holds_is_told_only_where_it_was_just_followed(visitor):
 
 
 def test_a_session_of_another_process_lets_nobody_in(visitor, tmp_path):
-    with served(fresh(tmp_path / "state", PAGE="on")) as other:
+    with served_here(fresh(tmp_path / "state", PAGE="on")) as other:
         _, _, value = visitor.cookie.partition("=")
         known = Visitor(other.port, f"kartra_page_{other.port}={value}")
         assert known.get("/").status == 401
@@ -637,12 +643,19 @@ def test_another_user_sees_nothing_whatever_they_know(page, visitor, mint):
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half"])
-def test_who_says_no_whole_request_loses_its_place(page, said):
+def test_who_says_no_whole_request_loses_its_place(tmp_path, said):
     """As many as there were places once kept the person out for as long as they liked."""
-    with closing(socket.create_connection(("127.0.0.1", page.port), timeout=60)) as wire:
-        wire.sendall(said)
-        with suppress(ConnectionResetError):
+    place = fresh(tmp_path / "state")
+    with served_here(place, PageTimings(request_head=0.3)) as page:
+        wire = socket.create_connection(("127.0.0.1", page.port), timeout=60)
+        with closing(wire), suppress(ConnectionResetError):
+            wire.sendall(said)
             assert wire.recv(1024) == b""
+
+
+def test_a_page_gives_ten_seconds_for_a_request():
+    timings = PageTimings()
+    assert (timings.request_head, timings.request_body, timings.idle) == (10, 10, 3600)
 
 
 @pytest.mark.parametrize(

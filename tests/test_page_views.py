@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from consent_actors import decided, ledger_folder, sandbox
 from harness import Sandbox, call, connect
-from page_client import PIN, Visitor, asked, served
+from page_client import PIN, Visitor, asked, served_here
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
@@ -123,7 +123,7 @@ def ledger(place) -> Generator[Ledger]:
 
 @pytest.fixture(scope="module")
 def visitor(place, ledger) -> Generator[Visitor]:
-    with served(place) as page:
+    with served_here(place) as page:
         yield page.visitor()
 
 
@@ -440,7 +440,7 @@ def test_the_charts_say_the_same_in_tables(visitor):
 
 
 def test_charts_of_nothing_say_so(tmp_path):
-    with served(sandbox(tmp_path)) as page:
+    with served_here(sandbox(tmp_path)) as page:
         visitor = page.visitor()
         shown = read(visitor, "/charts")
         assert shown.found("img") == []
@@ -464,7 +464,7 @@ async def test_a_card_says_who_asked_and_what_it_would_do(tmp_path):
     with closing(Ledger(ledger_folder(place))) as ledger:
         (waits,) = ledger.approvals.list_pending()
     assert re.fullmatch(r"grace, through mcp \d.*", waits.asked_by)
-    with served(place) as page:
+    with served_here(place) as page:
         card = card_of(page.visitor(), 1)
     told = card.facts()
     facts = refused.error["confirmation"]["facts"]
@@ -568,7 +568,7 @@ def test_a_receipt_has_the_lead_the_sum_and_what_is_new_in_the_account(visitor, 
 
 def test_status_is_not_well_while_nobody_can_approve_and_tells_a_servers_other_rules(tmp_path):
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
-    with served(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
+    with served_here(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
         visitor = page.visitor()
         told = read(visitor, "/status").found("main")[0][1]
         assert "nobody can approve" in told
@@ -599,7 +599,7 @@ def test_filters_are_folded_until_one_is_set_and_name_the_field_that_is_wrong(vi
 
 def test_a_locked_pin_is_said_before_anybody_types_one(tmp_path):
     place = sandbox(tmp_path)
-    with served(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
+    with served_here(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
         visitor = page.visitor()
         assert read(visitor, "/").found("p", id="locked") == []

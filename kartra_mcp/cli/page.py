@@ -172,9 +172,11 @@ def _claim(settings: Settings) -> PageLock | None:
 
 
 def _serve(given: _Given, settings: Settings, held: PageLock) -> int:
-    from kartra_mcp.web.server import IDLE, serve
+    from kartra_mcp.web.server import serve
+    from kartra_mcp.web.timings import PageTimings
 
-    if not serve(settings, held, given.on_serving, given.idle or IDLE):
+    timings = PageTimings(idle=given.idle) if given.idle else PageTimings()
+    if not serve(settings, held, given.on_serving, timings):
         raise _unwritable_error(settings, "its file cannot be made")
     return EXIT_OK
 

@@ -14,8 +14,8 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.web.sessions import Session
+from kartra_mcp.web.timings import PageTimings
 
-POLL = 0.5
 HEARTBEAT = 15.0
 """Seconds after which a quiet stream says that it is still there."""
 
@@ -35,6 +35,7 @@ class ApprovalEvents:
     """The numbers that wait, as last seen, and who is told of them."""
 
     approvals: Approvals
+    poll_interval: float = PageTimings().event_poll
     listeners: int = 0
     ended: bool = False
     _numbers: tuple[int, ...] = ()
@@ -46,7 +47,7 @@ class ApprovalEvents:
         while True:
             await self._wanted.wait()
             await self._look()
-            await anyio.sleep(POLL)
+            await anyio.sleep(self.poll_interval)
 
     def end(self) -> None:
         """Let every stream come to its end."""

@@ -9,14 +9,13 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kartra_mcp.web import peers
-
-REQUEST_HEAD_TIMEOUT = 10.0
-"""Seconds for the head of a request: who says half of one would hold a place for ever."""
+from kartra_mcp.web.timings import PageTimings
 
 
 class GuardedH11Protocol(H11Protocol):
     """Another user's program gets no place, so that it cannot take all of them."""
 
+    head_timeout = PageTimings().request_head
     _late: asyncio.TimerHandle | None = None
 
     # uvicorn narrows the argument of asyncio's own method in the same way.
@@ -39,7 +38,7 @@ class GuardedH11Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._late = self.loop.call_later(REQUEST_HEAD_TIMEOUT, self._close)
+        self._late = self.loop.call_later(self.head_timeout, self._close)
 
     def _wait_no_more(self) -> None:
         if self._late is not None:
@@ -49,3 +48,12 @@ class GuardedH11Protocol(H11Protocol):
     def _close(self) -> None:
         transport: Any = self.transport
         transport.abort()
+
+
+def make_protocol(timings: PageTimings) -> type[GuardedH11Protocol]:
+    """Return the protocol class with the time that a page gives for the head of a request."""
+
+    class Protocol(GuardedH11Protocol):
+        head_timeout = timings.request_head
+
+    return Protocol

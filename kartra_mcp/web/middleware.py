@@ -20,10 +20,8 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.web import peers, request_checks
 from kartra_mcp.web.request_checks import RequestHead
 from kartra_mcp.web.sessions import Session, Sessions
+from kartra_mcp.web.timings import PageTimings
 from kartra_mcp.web.views.pages import Pages
-
-PATIENCE = 10.0
-"""Seconds for a body to arrive."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +38,7 @@ class AuthMiddleware:
     sessions: Sessions
     views: Pages
     used: Callable[[], None]
+    body_timeout: float = PageTimings().request_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,7 +81,7 @@ class AuthMiddleware:
     ) -> Response | None:
         """Read the form, which has to say the session's own token."""
         try:
-            body = await _read_body(receive)
+            body = await _read_body(receive, self.body_timeout)
             form = request_checks.parse_form(body, asked.get_single("content-type"))
             scope["form"] = _require_form(form, scope["session"])
         except KartraMCPError as problem:
@@ -142,9 +141,9 @@ def _parse_head(scope: Scope) -> RequestHead:
     return RequestHead(scope["method"], pairs)
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive, timeout: float) -> bytes:  # noqa: ASYNC109  asked for below
     body = bytearray()
-    with anyio.move_on_after(PATIENCE):
+    with anyio.move_on_after(timeout):
         more = True
         while more and len(body) <= request_checks.BODY_LIMIT:
             message = await receive()

@@ -25,24 +25,23 @@ from kartra_mcp.settings import Settings
 from kartra_mcp.web.actions import Actions
 from kartra_mcp.web.backend import ServerBackend
 from kartra_mcp.web.events import ApprovalEvents
-from kartra_mcp.web.http_protocol import GuardedH11Protocol
+from kartra_mcp.web.http_protocol import make_protocol
 from kartra_mcp.web.middleware import AuthMiddleware
 from kartra_mcp.web.routes import Routes, load_static_files
 from kartra_mcp.web.sessions import Sessions
-from kartra_mcp.web.signals import SignalWaiter
+from kartra_mcp.web.signals import SignalWaiter, StopWaiter
+from kartra_mcp.web.timings import PageTimings
 from kartra_mcp.web.views.pages import Pages
 
-IDLE = 3_600.0
-IDLE_CHECK_INTERVAL = 5.0
-"""Seconds between two looks at whether it is still wanted; fewer where it is soon over."""
-
 MAX_CONNECTIONS = 500
-GRACE = 5
-"""Seconds that what is under way is given at the end: a decision may wait for the ledger's turn."""
 
 
 def serve(
-    settings: Settings, held: PageLock, told: Callable[[str], None], idle: float = IDLE
+    settings: Settings,
+    held: PageLock,
+    told: Callable[[str], None],
+    timings: PageTimings = PageTimings(),  # noqa: B008  immutable
+    stop: StopWaiter | None = None,
 ) -> bool:
     """Serve until stopped or idle. False: where it is could not be told in the state folder.
 
@@ -50,9 +49,10 @@ def serve(
         settings: of this process.
         held: the folder's `page.lock`.
         told: is given an address that lets somebody in, as soon as it does.
-        idle: seconds without anybody who looks and without anything that waits.
+        timings: waiting times.
+        stop: tells when to end; signals to this process where none is given.
     """
-    signals = SignalWaiter()
+    stop = stop or SignalWaiter()
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         closing(Ledger(settings.state_dir)) as ledger,
@@ -61,8 +61,8 @@ def serve(
         if not page_discovery.publish(settings.state_dir, page):
             return False
         told(page.make_login_url(time.time()))
-        anyio.run(partial(_serve, _PageRun(settings, page, held, ledger, idle, signals), listening))
-        signals.ignore()
+        anyio.run(partial(_serve, _PageRun(settings, page, held, ledger, timings, stop), listening))
+        stop.ignore()
     return True
 
 
@@ -74,8 +74,8 @@ class _PageRun:
     page: PageEndpoint
     held: PageLock
     ledger: Ledger
-    idle: float
-    signals: SignalWaiter
+    timings: PageTimings
+    stop: StopWaiter
     used_at: float = field(default_factory=time.monotonic)
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -84,18 +84,19 @@ class _PageRun:
 
     async def wait_for_signal(self) -> None:
         """A signal: whoever sent it, nobody else is sent here."""
-        await self.signals.wait_for_one()
+        await self.stop.wait_for_one()
         await self._withdraw(None)
 
     async def wait_until_idle(self, live: ApprovalEvents) -> None:
+        idle = self.timings.idle
         while not self.over.is_set():
-            await anyio.sleep(min(IDLE_CHECK_INTERVAL, self.idle / 4))
+            await anyio.sleep(min(self.timings.idle_check, idle / 4))
             if live.listeners:
                 self.mark_used()
             if await run_in_thread(page_discovery.is_replaced, self.folder, self.page):
                 self.over.set()  # the folder is gone, and with it all that could be shown
-            elif time.monotonic() - self.used_at >= self.idle and not await self._has_pending():
-                await self._withdraw(self.idle)
+            elif time.monotonic() - self.used_at >= idle and not await self._has_pending():
+                await self._withdraw(idle)
 
     @property
     def folder(self) -> Path:
@@ -134,10 +135,11 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(serving: _PageRun, listening: socket.socket) -> None:
-    live = ApprovalEvents(serving.ledger.approvals)
+    live = ApprovalEvents(serving.ledger.approvals, serving.timings.event_poll)
     async with anyio.create_task_group() as tasks:
         beyond = ServerBackend(serving.settings, tasks)
-        server = _Server(_make_config(_make_middleware(serving, live, beyond)), serving.over)
+        config = _make_config(_make_middleware(serving, live, beyond), serving.timings)
+        server = _Server(config, serving.over)
         tasks.start_soon(live.run)
         tasks.start_soon(serving.wait_for_signal)
         tasks.start_soon(serving.wait_until_idle, live)
@@ -163,13 +165,14 @@ def _make_middleware(
     changes = Actions(serving.ledger, beyond, serving.settings.cli_flags)
     port = serving.page.port
     door = Routes(port, views, sessions, live, beyond, changes, load_static_files())
-    return AuthMiddleware(door.make_app(), port, sessions, views, serving.mark_used)
+    timeout = serving.timings.request_body
+    return AuthMiddleware(door.make_app(), port, sessions, views, serving.mark_used, timeout)
 
 
-def _make_config(app: AuthMiddleware) -> Config:
+def _make_config(app: AuthMiddleware, timings: PageTimings) -> Config:
     return Config(
         app,
-        http=GuardedH11Protocol,
+        http=make_protocol(timings),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -180,5 +183,5 @@ def _make_config(app: AuthMiddleware) -> Config:
         server_header=False,
         date_header=False,
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=timings.shutdown,
     )

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
+
+
+class StopWaiter(Protocol):
+    """Tells a page to end."""
+
+    async def wait_for_one(self) -> None:
+        """Return once the page has to end."""
+
+    def ignore(self) -> None:
+        """Let nothing more end what is already ending."""
 
 
 class SignalWaiter:
