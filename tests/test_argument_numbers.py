@@ -5,7 +5,8 @@ import math
 import pytest
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.schemas.arguments import amount_error, coerce_numbers, validate
+from kartra_mcp.kartra.values import amount_error
+from kartra_mcp.schemas.arguments import coerce_numbers, validate
 from kartra_mcp.schemas.portable import make_portable
 
 TEXT = {"type": "string"}

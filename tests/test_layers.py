@@ -20,7 +20,7 @@ ARROWS = """
     policy: kartra
     processes:
     membrane: kartra processes
-    ledger: policy
+    ledger: kartra policy
     options: kartra
     settings: membrane options policy
     catalogue: kartra policy schemas
@@ -30,7 +30,7 @@ ARROWS = """
     server: account calls catalogue policy settings
     app: account calls catalogue ledger membrane policy processes server settings
     client_config: settings
-    web/views: calls consent ledger policy settings
+    web/views: calls consent kartra ledger policy settings
     web: app consent ledger settings web/views
     onboarding:
     onboarding/doctor: account app catalogue client_config ledger membrane options policy
@@ -53,7 +53,7 @@ PURE = """
     account/connect_steps account/selection
     core/elicitation core/errors core/json_types core/models core/sanitize
     kartra/commands kartra/errors kartra/fields kartra/form_encoding kartra/operations
-    kartra/request_body kartra/request_guard kartra/request_schema
+    kartra/request_body kartra/request_guard kartra/request_schema kartra/values
     ledger/hash_chain ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors
     membrane/http_messages membrane/lenient_json membrane/responses

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.values import fold_id, normalize_amount
 from kartra_mcp.ledger.records import Intent, PriorIntent, format_utc
 from kartra_mcp.ledger.rules import (
     DAY,
@@ -21,9 +22,7 @@ from kartra_mcp.ledger.rules import (
     email_cap_refusal,
     make_identity_key,
     no_target_refusal,
-    normalize_amount,
     normalize_intent,
-    normalize_target,
 )
 from kartra_mcp.policy.limits import Limits
 
@@ -206,7 +205,7 @@ def test_nothing_passes_an_unsettled_refund(state, amount, remainder, repeat, fr
     ids=repr,
 )
 def test_targets_in_one_spelling(said, meant):
-    assert normalize_target(said) == meant
+    assert fold_id(said) == meant
 
 
 @pytest.mark.parametrize(

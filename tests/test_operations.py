@@ -16,12 +16,11 @@ from kartra_mcp.kartra.operations import (
     find_amount,
     find_target,
     is_unambiguous,
-    normalize_id,
     operation_kind,
     operation_name,
-    parse_amount,
     requires_target,
 )
+from kartra_mcp.kartra.values import normalize_id, parse_amount
 
 REFUND, CANCEL = "refund-transaction", "cancel-subscription"
 

@@ -19,6 +19,7 @@ from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, Call, Command, ConsentArguments, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands, fields
+from kartra_mcp.kartra.values import amount_error
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
@@ -197,7 +198,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
 def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
     """Refuse an amount that is not a plain sum of money: without one a refund is a full refund."""
     for name, value in fields.find_amounts(arguments, money=money):
-        fault = args.amount_error(value, cents=fields.is_cents_field(name))
+        fault = amount_error(value, cents=fields.is_cents_field(name))
         if fault:
             raise RefusedError(
                 "invalid_arguments",

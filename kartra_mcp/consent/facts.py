@@ -19,7 +19,8 @@ from kartra_mcp.core.models import Call, Command
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.fields import normalize_name
-from kartra_mcp.kartra.operations import OperationKind, Target, normalize_id, parse_amount
+from kartra_mcp.kartra.operations import OperationKind, Target
+from kartra_mcp.kartra.values import normalize_id, parse_amount
 
 MAX_READS = 10
 REFUND_ROWS = frozenset({"refund"})

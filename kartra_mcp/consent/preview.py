@@ -13,9 +13,10 @@ from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate, RawRequest
 from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
-from kartra_mcp.kartra import fields, operations
+from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.operations import OperationKind, parse_amount
+from kartra_mcp.kartra.operations import OperationKind
+from kartra_mcp.kartra.values import normalize_id, parse_amount
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
 SUMMARY = 160
@@ -133,7 +134,7 @@ def _is_typed_correctly(said: Any, wanted: str) -> bool:
     text = str(said or "").strip()
     amount, meant = parse_amount(text), parse_amount(wanted)
     same_sum = isinstance(amount, Decimal) and amount == meant
-    return text == wanted or same_sum or operations.normalize_id(text) == wanted
+    return text == wanted or same_sum or normalize_id(text) == wanted
 
 
 def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:

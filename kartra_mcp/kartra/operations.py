@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -19,8 +18,7 @@ from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Action, Call, Command, Risk
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.fields import normalize_name
-
-CENT = Decimal("0.01")
+from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount
 
 
 class OperationKind(StrEnum):
@@ -143,26 +141,6 @@ def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
         if amount is not None and fields.is_cents_field(name)
         else amount
     )
-
-
-def parse_amount(value: Any) -> Decimal | None:
-    """Parse a sum of money with two decimals: 97, "97.0" and "97.00" are equal."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        amount = Decimal(str(value).strip())
-        return amount.quantize(CENT) if amount.is_finite() else None
-    except InvalidOperation:
-        return None
-
-
-def normalize_id(value: Any) -> str:
-    """Normalize an id: `101`, `"101"`, `" 0101 "` and `101.0` are equal; addresses ignore case."""
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    text = text.strip()
-    if re.fullmatch(r"[0-9]{1,40}", text):
-        return str(int(text))
-    return text.lower() if "@" in text else text
 
 
 def requires_target(call: Call) -> bool:

@@ -1,11 +1,108 @@
-"""Spelling of values: a sum of money as text. Pure."""
+"""Spelling of ids and sums of money: when two are equal, and which sums are valid. Pure."""
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+import unicodedata
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any
+
+CENT = Decimal("0.01")
+_WIDE = Context(prec=5_000)
+"""Precision of any number that JSON can contain; the default of 28 digits is less."""
+
+_SETTING = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,2})?")
+_ID = re.compile(r"[0-9]{1,40}")
+_FOLDED_ID = re.compile(r"\+?([0-9]+)(?:\.0+)?")
+_SIGNED = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+_CENTS = 100
 
 
 def amount(text: str) -> Decimal | None:
     """Parse a sum such as 250 or 250.00; None for any other text."""
-    return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,2})?", text) else None
+    return Decimal(text) if _SETTING.fullmatch(text) else None
+
+
+def parse_amount(value: Any) -> Decimal | None:
+    """Parse a sum of money with two decimals: 97, "97.0" and "9.7E1" are equal.
+
+    Rounds to cents, the smallest unit that Kartra pays: two sums that are paid alike may not
+    pass as different. `amount_error` refuses a finer sum before a call uses it.
+    """
+    try:
+        number = None if isinstance(value, bool) else _to_decimal(value)
+        if number is None or not number.is_finite():
+            return None
+        return number.quantize(CENT, context=_WIDE)
+    except InvalidOperation:
+        return None
+
+
+def normalize_amount(value: Any) -> Decimal | None:
+    """Parse like `parse_amount`, but without trailing zeros: the spelling in the ledger."""
+    found = parse_amount(value)
+    return None if found is None else Decimal(format(found.normalize(_WIDE), "f"))
+
+
+def normalize_id(value: Any) -> str:
+    """Normalize an id: `101`, `"101"`, `" 0101 "` and `101.0` are equal; addresses ignore case.
+
+    Consent is bound to this spelling, so only what is certainly one object is equal.
+    """
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = text.strip()
+    if _ID.fullmatch(text):
+        return str(int(text))
+    return text.lower() if "@" in text else text
+
+
+def fold_id(value: Any) -> str | None:
+    """Fold an id for the search of duplicates: everything that may be one object is equal.
+
+    Besides `normalize_id`, ignores case, width and inner blanks of all text, and accepts `+101` and
+    `"101.0"`. A duplicate that is missed pays twice; one too many costs a question. The result is
+    stored in ledgers and may not change.
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    text = " ".join(unicodedata.normalize("NFKC", normalize_id(value)).split()).casefold()
+    number = _FOLDED_ID.fullmatch(text)
+    return (number[1].lstrip("0") or "0") if number else text or None
+
+
+def amount_error(value: Any, *, cents: bool = False) -> str | None:
+    """Return why an amount (of whole cents, if so) is invalid, in a sentence.
+
+    None if it is valid.
+    """
+    if value is None:
+        return "The amount is null."
+    if isinstance(value, bool):
+        return "The amount is true or false, not a number."
+    if isinstance(value, str) and not value.strip():
+        return "The amount is empty."
+    plain = not isinstance(value, str) or _SIGNED.fullmatch(value.strip())
+    number = _to_decimal(value) if plain else None
+    if number is None:
+        return "The amount is not a number."
+    return _number_error(number / _CENTS if cents and number.is_finite() else number)
+
+
+def _number_error(number: Decimal) -> str | None:
+    if not number.is_finite():
+        return "The amount is not finite."
+    if number == 0:
+        return "The amount is 0."
+    if number < 0:
+        return "The amount is negative."
+    finer = _CENTS % number.as_integer_ratio()[1] != 0
+    return "The amount is finer than a cent." if finer else None
+
+
+def _to_decimal(value: Any) -> Decimal | None:
+    """Return the exact number that is written; None for other types than numbers and text."""
+    if isinstance(value, str):
+        return Decimal(value.strip())
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    return Decimal(value) if isinstance(value, int | Decimal) else None

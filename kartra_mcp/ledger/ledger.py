@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
+from kartra_mcp.kartra.values import fold_id
 from kartra_mcp.ledger import (
     admission,
     confirmations,
@@ -357,4 +358,4 @@ class Ledger:
 def _normalize_filters(filters: Filters | None) -> Filters:
     if filters is None:
         return Filters()
-    return replace(filters, target=rules.normalize_target(filters.target))
+    return replace(filters, target=fold_id(filters.target))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -11,13 +9,13 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.values import fold_id, normalize_amount
 from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
 from kartra_mcp.policy.limits import Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})
 MONEY_WORDS = ("refund", "charge", "payout")
-_NUMBER = re.compile(r"\+?([0-9]+)(?:\.0+)?")
 
 
 class AlreadyDoneError(RefusedError):
@@ -34,31 +32,11 @@ def prior_summary(past: PriorIntent) -> dict[str, Any]:
     return {"intent": past.id, "at": format_utc(past.at), "amount": amount}
 
 
-def normalize_target(value: object) -> str | None:
-    """101, "101", "0101" and "101.0" are one target, and so are names in any case."""
-    if value is None or isinstance(value, bool):
-        return None
-    text = " ".join(unicodedata.normalize("NFKC", str(value)).split()).casefold()
-    number = _NUMBER.fullmatch(text)
-    return (number[1].lstrip("0") or "0") if number else text or None
-
-
-def normalize_amount(value: object) -> Decimal | None:
-    """97, 97.0, "97.00" and "9.7E1" are one amount; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return None
-    try:
-        amount = Decimal(repr(value) if isinstance(value, float) else value)
-        return Decimal(format(amount.normalize(), "f")) if amount.is_finite() else None
-    except ArithmeticError:
-        return None
-
-
 def normalize_intent(intent: Intent) -> Intent:
     """The intent in the one spelling that identity, index and ledger share."""
     return replace(
         intent,
-        target=normalize_target(intent.target),
+        target=fold_id(intent.target),
         amount=normalize_amount(intent.amount),
         remainder=normalize_amount(intent.remainder),
         known_amount=normalize_amount(intent.known_amount),
@@ -67,7 +45,7 @@ def normalize_intent(intent: Intent) -> Intent:
 
 def make_identity_key(intent: Intent) -> str:
     """What a person declines: this operation on this target, whatever the amount."""
-    target = normalize_target(intent.target) or f"arguments {intent.arguments_digest}"
+    target = fold_id(intent.target) or f"arguments {intent.arguments_digest}"
     return f"{intent.connection} {intent.operation} {intent.target_kind} {target}"
 
 

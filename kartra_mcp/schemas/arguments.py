@@ -18,7 +18,7 @@ from kartra_mcp.schemas.argument_errors import (
     unknown_argument,
 )
 from kartra_mcp.schemas.argument_errors import format_path as field_name
-from kartra_mcp.schemas.coercion import DEPTH, amount_error, coerce_numbers
+from kartra_mcp.schemas.coercion import DEPTH, coerce_numbers
 from kartra_mcp.schemas.keywords import as_dict, as_list, replace_surrogates
 from kartra_mcp.schemas.locations import (
     Location,
@@ -31,7 +31,7 @@ from kartra_mcp.schemas.locations import (
 from kartra_mcp.schemas.locations import locate as place_of
 from kartra_mcp.schemas.portable import PortableSchema
 
-__all__ = ["amount_error", "coerce_numbers", "limit_names", "validate"]
+__all__ = ["coerce_numbers", "limit_names", "validate"]
 
 MAX_ERRORS: Final = 5
 MAX_NAMES: Final = 1_000

@@ -1,4 +1,7 @@
-"""Coerce ids and amounts between numbers and numeric strings. No other module does."""
+"""Coerce ids and amounts between numbers and numeric strings. No other module does.
+
+Only the JSON type changes. Which ids and amounts are equal or valid is in `kartra/values.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,6 @@ from kartra_mcp.schemas.portable import PortableSchema
 DEPTH: Final = 64
 _WHOLE: Final = re.compile(r"[0-9]{1,40}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
-_SIGNED: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
-_CENTS: Final = 100
 
 NumberPattern = re.Pattern[str] | None
 """How the text of an id or an amount is written; None for what is neither."""
@@ -134,40 +135,3 @@ def _parse_number(value: Any, written: str, *, whole: bool) -> Any:
         return value if keep else int(exact)
     found = float(written)
     return found if not whole and Decimal(repr(found)) == exact else value
-
-
-def amount_error(value: Any, *, cents: bool = False) -> str | None:
-    """Return why an amount (of whole cents, if so) is invalid, in a sentence.
-
-    None if it is valid.
-    """
-    if value is None:
-        return "The amount is null."
-    if isinstance(value, bool):
-        return "The amount is true or false, not a number."
-    if isinstance(value, str) and not value.strip():
-        return "The amount is empty."
-    number = _parse_amount(value)
-    if number is None:
-        return "The amount is not a number."
-    return _number_error(number / _CENTS if cents and number.is_finite() else number)
-
-
-def _parse_amount(value: Any) -> Decimal | None:
-    if isinstance(value, str):
-        written = value.strip()
-        return Decimal(written) if _SIGNED.fullmatch(written) else None
-    if isinstance(value, float):
-        return Decimal(repr(value))
-    return Decimal(value) if isinstance(value, int | Decimal) else None
-
-
-def _number_error(number: Decimal) -> str | None:
-    if not number.is_finite():
-        return "The amount is not finite."
-    if number == 0:
-        return "The amount is 0."
-    if number < 0:
-        return "The amount is negative."
-    finer = _CENTS % number.as_integer_ratio()[1] != 0
-    return "The amount is finer than a cent." if finer else None

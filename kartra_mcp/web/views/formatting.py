@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.kartra.values import parse_amount
 from kartra_mcp.ledger.records import format_utc
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -135,11 +135,8 @@ def _format_time(at: datetime) -> str:
 def format_money(value: Any) -> str:
     """A sum with its two decimals; what is no number, as it came."""
     text = display_value(value, 40)
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        return text
-    return f"{amount:.2f}" if amount.is_finite() else text
+    amount = parse_amount(text)
+    return text if amount is None else f"{amount:.2f}"
 
 
 def humanize(name: str) -> str:

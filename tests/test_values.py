@@ -1,0 +1,131 @@
+"""One rule for two equal refunds: equal targets by `fold_id`, equal sums by `parse_amount`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.values import (
+    amount_error,
+    fold_id,
+    normalize_amount,
+    normalize_id,
+    parse_amount,
+)
+from kartra_mcp.ledger.records import Intent, PriorIntent
+from kartra_mcp.ledger.rules import AlreadyDoneError, duplicate_refusal, normalize_intent
+
+NUMBERS = st.integers(0, 10**45)
+IDS = st.one_of(
+    NUMBERS,
+    NUMBERS.map(lambda number: f" 00{number} "),
+    st.integers(0, 10**6).map(float),
+    st.integers(0, 10**6).map(lambda number: f"+{number}.00"),
+    st.emails().map(str.upper),
+    st.text(),
+)
+CENTS = st.integers(1, 10**12)
+
+
+def folded_by_first_version(value: Any) -> str | None:
+    """Return the spelling of a target in ledgers that version 0.1.0 wrote."""
+    if value is None or isinstance(value, bool):
+        return None
+    text = " ".join(unicodedata.normalize("NFKC", str(value)).split()).casefold()
+    number = re.fullmatch(r"\+?([0-9]+)(?:\.0+)?", text)
+    return (number[1].lstrip("0") or "0") if number else text or None
+
+
+@given(IDS)
+def test_an_id_is_found_in_an_old_ledger(spelled):
+    assert fold_id(spelled) == folded_by_first_version(spelled)
+
+
+@given(IDS)
+def test_folding_is_coarser_than_normalizing(spelled):
+    """What one consent covers, one duplicate covers too."""
+    assert normalize_id(normalize_id(spelled)) == normalize_id(spelled)
+    assert fold_id(normalize_id(spelled)) == fold_id(spelled)
+
+
+@pytest.mark.parametrize(("one", "other"), [("A-1", "a-1"), ("１０１", "101"), ("a  b", "a b")])
+def test_a_consent_does_not_cover_an_id_that_only_may_be_the_same(one, other):
+    assert normalize_id(one) != normalize_id(other)
+    assert fold_id(one) == fold_id(other)
+
+
+@given(
+    st.one_of(st.integers(), st.floats(), st.decimals(), st.text("0123456789.-+eE ", max_size=50))
+)
+def test_a_valid_amount_is_read_exactly(value):
+    assume(amount_error(value) is None)
+    exact = Decimal(repr(value) if isinstance(value, float) else str(value).strip())
+    assert parse_amount(value) == normalize_amount(value) == exact
+
+
+@pytest.mark.parametrize("value", [10**30 + 1, "1" + "0" * 39, 1e300])
+def test_a_long_amount_is_not_taken_for_none(value):
+    """Without an amount a refund pays everything back."""
+    assert parse_amount(value) == Decimal(repr(value) if isinstance(value, float) else value)
+
+
+@pytest.mark.parametrize("value", ["1E+9999", Decimal("1E+9999"), float("inf"), Decimal("NaN")])
+def test_a_number_that_is_no_amount(value):
+    assert parse_amount(value) is None
+    assert normalize_amount(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "read", "stored"),
+    [("96.996", "97.00", "97"), ("0.30", "0.30", "0.3"), (Decimal("1E+2"), "100.00", "100")],
+)
+def test_an_amount_has_cents_and_the_ledger_no_trailing_zeros(value, read, stored):
+    assert (str(parse_amount(value)), str(normalize_amount(value))) == (read, stored)
+
+
+def spellings(cents: int) -> list[Any]:
+    amount = Decimal(cents) / 100
+    return [amount, f" {amount} ", f"{amount}0", f"{amount:E}", float(f"{cents / 100:.2f}")]
+
+
+def refund(target: Any, amount: Any) -> Intent:
+    return Intent(
+        id="int_new",
+        tool="kartra_refund_transaction",
+        operation="refund_transaction",
+        risk=Risk.IRREVERSIBLE,
+        connection="c",
+        target_kind="transaction",
+        target=target,
+        amount=amount,
+        remainder=Decimal(10**12),
+    )
+
+
+@given(st.data(), st.integers(1, 10**9), CENTS, CENTS)
+def test_two_refunds_are_equal_in_any_spelling(data, number, cents, other):
+    """The stored amount is that of version 0.1.0, which did not round; no call was finer."""
+    assume(other != cents)
+    target = data.draw(st.sampled_from([number, f"0{number}", f"{number}.0", f" +{number}"]))
+    stored = Decimal(format((Decimal(cents) / 100).normalize(), "f"))
+    done = PriorIntent(
+        id="int_old",
+        at=0.0,
+        operation="refund_transaction",
+        state="succeeded",
+        amount=stored,
+        remainder=Decimal(10**12),
+    )
+    wanted = normalize_intent(refund(target, data.draw(st.sampled_from(spellings(cents)))))
+    assert wanted.target == folded_by_first_version(str(number))
+    assert isinstance(duplicate_refusal(wanted, [done], 1.0, 30), AlreadyDoneError)
+    differs = replace(wanted, amount=normalize_amount(Decimal(other) / 100))
+    assert duplicate_refusal(differs, [done], 1.0, 30) is None
