@@ -15,7 +15,7 @@ import pytest
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.cli import main
-from kartra_mcp.core.errors import CODES
+from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 from kartra_mcp.policy.policy_file import parse_policy_file
 from kartra_mcp.settings import OPTIONS, Option
@@ -78,12 +78,9 @@ def test_the_readme_is_short_and_its_first_command_near_the_top() -> None:
     assert "Python 3.11 or newer, make and a package registry" in "\n".join(lines[:25])
 
 
-def test_every_code_in_use_has_a_line_and_no_other(generator: ModuleType) -> None:
-    used = generator.codes_in_use()
-    assert len(used) > 10
-    assert used <= set(generator.REMEDIES) <= CODES
-    told = set(re.findall(r"^\| `([a-z_]+)` \|", read("docs/errors.md"), re.MULTILINE)) & CODES
-    assert told == used
+def test_every_code_has_a_line_in_the_docs() -> None:
+    lines = re.findall(r"^\| `([a-z_]+)` \| \S", read("docs/errors.md"), re.MULTILINE)
+    assert ERROR_CODES.keys() <= set(lines)
 
 
 @pytest.mark.parametrize("setting", OPTIONS, ids=lambda setting: setting.name)
@@ -188,14 +185,13 @@ def test_every_run_time_dependency_has_a_decision() -> None:
     assert [name for name in names if f"dependency-{name}.md" not in told] == []
 
 
-def test_every_file_of_the_program_has_its_place_in_the_house(generator: ModuleType) -> None:
+def test_every_file_of_the_program_has_its_place_in_the_house() -> None:
     """CONTRIBUTING.md names every package, and every file that it names exists."""
     house = ROOT / "kartra_mcp"
     text = read("CONTRIBUTING.md")
-    packages = {path.parent.relative_to(house).as_posix() for path in generator.imported()} - {
-        ".",
-        "server/..",
-    }
+    files = [path for path in house.rglob("*.py") if path.name != "__init__.py"]
+    folders = {path.parent.relative_to(house).as_posix() for path in files}
+    packages = {name for name in folders if name != "." and not name.startswith("sandbox")}
     assert [name for name in sorted(packages) if f"`{name}/`" not in text] == []
     named = re.findall(r"`(?!tests/|tools/)([a-z_/]+\.py)`", text)
     assert [known for known in named if not (house / known).is_file()] == []

@@ -51,7 +51,7 @@ PURE = """
     client_config/jsonc_edit client_config/registry client_config/toml_edit client_config/yaml_edit
     consent/confirmation consent/facts consent/preview
     account/connect_steps account/selection
-    core/elicitation core/errors core/json_types core/models core/sanitize
+    core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
     kartra/commands kartra/errors kartra/fields kartra/form_encoding kartra/operations
     kartra/request_body kartra/request_guard kartra/request_schema kartra/values
     ledger/hash_chain ledger/records ledger/rules

@@ -16,7 +16,7 @@ import pytest
 from harness import Sandbox, StandIn, action, call, connect, healthy
 from test_proxy import HOSTILE
 
-from kartra_mcp.core.errors import CODES
+from kartra_mcp.core.error_codes import ERROR_CODES
 
 pytestmark = pytest.mark.anyio
 
@@ -322,7 +322,7 @@ def sandbox(listed, tmp_path) -> Sandbox:
 
 def assert_refused(answer, code):
     error = answer.error
-    assert code in CODES
+    assert code in ERROR_CODES
     assert (error["code"], error["executed"]) == (code, "no")
     assert error["message"].strip()
     assert error["remedy"].strip()

@@ -9,27 +9,15 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
+from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.core.models import Executed
-
-CODES = frozenset(
-    """
-    invalid_arguments unknown_tool not_allowed read_only confirmation_required
-    confirmation_mismatch confirmation_expired confirmation_used facts_changed approval_required
-    declined dismissed answered_by_host cap_reached already_done in_progress outcome_unknown
-    not_enough_time forbidden_request input_too_large ledger_unavailable program_missing
-    wrong_program not_logged_in no_connection several_connections connection_not_ready rate_limited
-    kartra_error membrane_error timed_out unreadable_answer catalogue_unavailable result_expired
-    internal_error
-    """.split()  # noqa: SIM905  a table that is read as words
-)
-"""Every code that an answer may carry; a new one is added here and in the README."""
 
 
 class KartraMCPError(Exception):
     """Error answer of a call.
 
     Args:
-        code: one of `CODES`.
+        code: one of `ERROR_CODES`.
         message: what happened, in our words (never another program's text).
         remedy: what to do next, in our words.
         detail: untrusted text (Kartra, Membrane, the account), quoted as data.
@@ -52,7 +40,7 @@ class KartraMCPError(Exception):
         confirmation: dict[str, Any] | None = None,
         first: dict[str, Any] | None = None,
     ) -> None:
-        assert code in CODES, code  # noqa: S101  a slip of ours, found by any test that raises it
+        assert code in ERROR_CODES, code  # noqa: S101  a slip of ours, found by any test that raises it
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

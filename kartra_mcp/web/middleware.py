@@ -14,6 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError, internal_error
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.threads import run_in_thread
@@ -119,21 +120,10 @@ class _HeaderSender:
 
 
 def http_status(problem: KartraMCPError) -> int:
-    """The HTTP status of a refusal."""
+    """Return the HTTP status of a page that shows this error."""
     if isinstance(problem, UpstreamError):
         return HTTPStatus.BAD_GATEWAY
-    return _STATUS.get(problem.code, HTTPStatus.CONFLICT)
-
-
-_STATUS = {
-    "invalid_arguments": HTTPStatus.BAD_REQUEST,
-    "not_allowed": HTTPStatus.FORBIDDEN,
-    "forbidden_request": HTTPStatus.FORBIDDEN,
-    "input_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "timed_out": HTTPStatus.REQUEST_TIMEOUT,
-    "ledger_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
-    "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
-}
+    return ERROR_CODES[problem.code].http_status
 
 
 def _parse_head(scope: Scope) -> RequestHead:

@@ -1,0 +1,192 @@
+"""Table of all error codes: label on the approval page, HTTP status there, help in the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """One code that an answer may carry.
+
+    Args:
+        label: what went wrong, on the approval page.
+        help: what the user does about it, in docs/errors.md.
+        http_status: of the approval page, when an action of the page is refused.
+    """
+
+    label: str
+    help: str
+    http_status: int = _CONFLICT
+
+
+ERROR_CODES: Mapping[str, ErrorCode] = {
+    "invalid_arguments": ErrorCode(
+        "An argument was wrong",
+        "The answer names each wrong field and what was expected.",
+        400,
+    ),
+    "unknown_tool": ErrorCode(
+        "Unknown tool",
+        "The assistant used a name that is not in the list. Let it list the tools again.",
+    ),
+    "not_allowed": ErrorCode(
+        "Your rules forbid it",
+        "Your own gates, allow or deny list forbid it. Change the setting if you want it.",
+        403,
+    ),
+    "read_only": ErrorCode(
+        "Nothing may be written",
+        "KARTRA_MCP_READ_ONLY is on. Turn it off if you want writes.",
+    ),
+    "confirmation_required": ErrorCode(
+        "Confirmation required",
+        "Read what would happen. If you agree, tell the assistant so; it repeats the call as the"
+        " answer says.",
+    ),
+    "confirmation_mismatch": ErrorCode(
+        "Confirmation mismatch",
+        "The confirmation belongs to another call, account or policy, or its summary was "
+        "altered. Ask for a new preview.",
+    ),
+    "confirmation_expired": ErrorCode(
+        "Confirmation expired",
+        "The preview is older than ten minutes. Ask for a new one.",
+    ),
+    "confirmation_used": ErrorCode(
+        "Confirmation used",
+        "Each preview counts once. Look with `kartra_ledger` what the first call did.",
+    ),
+    "facts_changed": ErrorCode(
+        "The account had changed",
+        "The account changed after the preview. Look at the new one and decide again.",
+    ),
+    "approval_required": ErrorCode(
+        "Approval required",
+        "Open the address in the answer in your browser, or run its `kartra-mcp approve NUMBER` "
+        "in a terminal; then let the assistant repeat the call.",
+    ),
+    "declined": ErrorCode(
+        "Declined",
+        "You said no. The same is blocked for ten minutes, so that nobody talks you round.",
+    ),
+    "dismissed": ErrorCode(
+        "Dismissed",
+        "The question was closed, or nobody answered it within four minutes. If you closed it, "
+        "the same is blocked for ten minutes.",
+    ),
+    "answered_by_host": ErrorCode(
+        "Answered by host",
+        "Your client answered the question itself, in under a second. Use one that shows it to "
+        "you, or set `KARTRA_MCP_APPROVAL=outside` and the gate `human`.",
+    ),
+    "cap_reached": ErrorCode(
+        "A limit of yours was reached",
+        "A limit of yours. The answer says which, what is left and when there is room again.",
+    ),
+    "already_done": ErrorCode(
+        "It was done before",
+        "Nothing. It was done before, and was not done again. For a second equal part of a "
+        "refund, tell the assistant that you mean a second one (`repeat: true`).",
+    ),
+    "in_progress": ErrorCode(
+        "The same was running already",
+        "The same is running in another call. Wait for that to end.",
+    ),
+    "outcome_unknown": ErrorCode(
+        "An earlier call may have done it",
+        "An earlier call may have done this. Settle that one with `kartra_reconcile`, or look in"
+        " Kartra.",
+    ),
+    "not_enough_time": ErrorCode(
+        "Too little time was left",
+        "Too little of the call's time was left to start a write; nothing was done. Repeat it, "
+        "or raise KARTRA_MCP_TIMEOUT.",
+    ),
+    "forbidden_request": ErrorCode(
+        "The request is forbidden",
+        "The raw request was refused and not sent. Use the action's own tool.",
+        403,
+    ),
+    "input_too_large": ErrorCode(
+        "It was too much for one call",
+        "Send less in one call.",
+        413,
+    ),
+    "ledger_unavailable": ErrorCode(
+        "The ledger could not be written",
+        "Nothing that writes runs until the ledger can be written. The answer says why: a full "
+        "disk, a folder without write permission, another program, or damage.",
+        503,
+    ),
+    "program_missing": ErrorCode(
+        "Membrane's program was missing",
+        "Run `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to the program's full "
+        "path.",
+    ),
+    "wrong_program": ErrorCode(
+        "The program was not Membrane's",
+        "The `membrane` that was found is another program. Set KARTRA_MCP_MEMBRANE to the full "
+        "path of Membrane's.",
+    ),
+    "not_logged_in": ErrorCode(
+        "Membrane was not logged in",
+        "Run `kartra-mcp setup` or `membrane login --tenant` in a terminal; with Membrane's API,"
+        " correct its credentials (docs/api.md).",
+    ),
+    "no_connection": ErrorCode(
+        "There was no connection",
+        "Let the assistant ask `kartra_connect`, or run `kartra-mcp setup` in a terminal; or "
+        "correct KARTRA_MCP_CONNECTION.",
+    ),
+    "several_connections": ErrorCode(
+        "Several connections",
+        "Set KARTRA_MCP_CONNECTION to the id of the account that you mean. The server never "
+        "picks between two.",
+    ),
+    "connection_not_ready": ErrorCode(
+        "The connection was not ready",
+        "Let the assistant ask `kartra_connect`, or run `kartra-mcp setup` or the `membrane "
+        "connect --connectionId=…` of the answer. Do not make a new connection.",
+    ),
+    "rate_limited": ErrorCode(
+        "There were too many calls",
+        "Too many calls; this one was not executed. Wait a second and repeat it.",
+    ),
+    "kartra_error": ErrorCode(
+        "Kartra refused it",
+        "Kartra refused. The answer says what Kartra's error means and what to do.",
+    ),
+    "membrane_error": ErrorCode(
+        "Membrane failed",
+        "Membrane failed. If `executed` is `unknown`, look in Kartra before repeating a write.",
+    ),
+    "timed_out": ErrorCode(
+        "No answer came in time",
+        "No answer in time. A write may have been done all the same: look in Kartra before "
+        "repeating it.",
+        408,
+    ),
+    "unreadable_answer": ErrorCode(
+        "The answer could not be read",
+        "The program answered something else than expected. If it was a write, look in Kartra "
+        "before repeating it.",
+    ),
+    "catalogue_unavailable": ErrorCode(
+        "Membrane returned no list of actions",
+        "Membrane did not answer with a list of actions. Try again; then ask for `kartra_status`.",
+    ),
+    "result_expired": ErrorCode(
+        "Result expired",
+        "The rest of a long result is kept for a short time only. Repeat the call that brought it.",
+    ),
+    "internal_error": ErrorCode(
+        "A fault of kartra-mcp's own",
+        "A fault in this server. If it was a write, look in Kartra before repeating it; then "
+        "report it.",
+        500,
+    ),
+}
