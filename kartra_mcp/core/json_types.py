@@ -1,8 +1,8 @@
-"""Type guards for parsed JSON of another program."""
+"""Types of parsed JSON: type guards, and reading untrusted values as one type."""
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
@@ -16,3 +16,32 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Return whether a value is a JSON number; `true` is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return the object, or an empty one for anything else."""
+    return value if is_object(value) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return the list, or an empty one for anything else."""
+    return value if is_array(value) else []
+
+
+def json_type(value: Any) -> str:
+    """Return the JSON type of a value; a whole number is an integer."""
+    if value is None:
+        return "null"
+    for python, name in _PYTHON_TYPES:
+        if isinstance(value, python):
+            return name
+    return "object"
+
+
+_PYTHON_TYPES: Final = (
+    (bool, "boolean"),
+    (str, "string"),
+    (int, "integer"),
+    (float, "number"),
+    (list, "array"),
+)

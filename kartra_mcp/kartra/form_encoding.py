@@ -12,9 +12,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
+from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.kartra import commands
 from kartra_mcp.kartra import fields as kartra_fields
 
@@ -58,14 +59,6 @@ class FormError(ValueError):
         self.name = name
 
 
-def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
-
-
-def is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
 def encode_form(fields: Mapping[str, Any]) -> str:
     """Encode nested fields as a form that PHP parses back to the same fields.
 
@@ -76,7 +69,7 @@ def encode_form(fields: Mapping[str, Any]) -> str:
         pair for name, value in fields.items() for pair in _iter_pairs(_check_name(name), value)
     ]
     text = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in pairs)
-    if parse_form(text) != php_value(fields):
+    if parse_form(text) != php_value(dict(fields)):
         raise FormError("The form would not be read as it was given")
     return text
 
@@ -132,7 +125,7 @@ def php_value(value: Any) -> Any:
     if is_object(value):
         read_fields = {str(name): php_value(inner) for name, inner in value.items()}
         return {name: inner for name, inner in read_fields.items() if inner != {}}
-    if is_list(value):
+    if is_array(value):
         return php_value({str(index): inner for index, inner in enumerate(value)})
     return _format_scalar(value)
 
@@ -206,7 +199,7 @@ def check_depth(value: Any) -> None:
 
 def _list_containers(value: Any) -> list[Any]:
     """Yield the lists and objects directly inside a value."""
-    inner = value.values() if is_object(value) else value if is_list(value) else ()
+    inner = value.values() if is_object(value) else value if is_array(value) else ()
     return [one for one in inner if isinstance(one, dict | list)]
 
 
@@ -226,7 +219,7 @@ def _iter_pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if is_object(value):
         for inner, deeper in value.items():
             yield from _iter_pairs(f"{name}[{_check_name(inner)}]", deeper)
-    elif is_list(value):
+    elif is_array(value):
         for index, deeper in enumerate(value):
             yield from _iter_pairs(f"{name}[{index}]", deeper)
     else:

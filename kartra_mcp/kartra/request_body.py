@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra import commands
 from kartra_mcp.kartra import fields as kartra_fields
@@ -24,9 +25,7 @@ from kartra_mcp.kartra.form_encoding import (
     contains_command,
     encode_form,
     is_credential,
-    is_list,
     is_method_override,
-    is_object,
     parse_form,
     parses_to_command,
     php_name,
@@ -221,7 +220,7 @@ def _check_size(text: str) -> None:
 
 
 def _walk(within: tuple[str, ...], value: Any) -> Iterator[Field]:
-    if is_list(value):
+    if is_array(value):
         value = {str(index): inner for index, inner in enumerate(value)}
     if is_object(value):
         for name, inner in value.items():

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Command, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
@@ -21,9 +22,7 @@ from kartra_mcp.kartra.form_encoding import (
     FormError,
     contains_command,
     is_credential,
-    is_list,
     is_method_override,
-    is_object,
     php_name,
     read_name,
     unflatten,
@@ -150,7 +149,9 @@ def _is_texts(value: Any) -> bool:
 
 def _is_query(value: Any) -> bool:
     return is_object(value) and all(
-        isinstance(text, str) for one in value.values() for text in (one if is_list(one) else [one])
+        isinstance(text, str)
+        for one in value.values()
+        for text in (one if is_array(one) else [one])
     )
 
 
@@ -160,7 +161,7 @@ ARGUMENT_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "path_params": (_is_texts, "an object of texts"),
     "query": (_is_query, "an object of texts or lists of texts"),
     "headers": (_is_texts, "an object of texts"),
-    "json": (lambda v: is_object(v) or is_list(v), "an object or a list"),
+    "json": (lambda v: is_object(v) or is_array(v), "an object or a list"),
     "form": (is_object, "an object"),
     "raw": (lambda v: isinstance(v, str) and bool(v.strip()), "a text that is not empty"),
 }

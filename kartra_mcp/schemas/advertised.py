@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import (
-    FALSE_SCHEMA,
-    as_dict,
-    as_list,
-    json_type,
-    matches_type,
-    type_names,
-)
+from kartra_mcp.core.json_types import as_dict, as_list, json_type
+from kartra_mcp.schemas.keywords import FALSE_SCHEMA, matches_type, type_names
 from kartra_mcp.schemas.locations import (
     allowed_values,
     always_required_names,

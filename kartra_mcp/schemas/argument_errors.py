@@ -10,8 +10,9 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from kartra_mcp.core.json_types import as_dict, as_list, json_type
 from kartra_mcp.schemas.advertised import describe_combinator
-from kartra_mcp.schemas.keywords import FALSE_SCHEMA, as_dict, as_list, json_type
+from kartra_mcp.schemas.keywords import FALSE_SCHEMA
 from kartra_mcp.schemas.locations import always_required_names, declared_types, locate
 from kartra_mcp.schemas.portable import PortableSchema
 

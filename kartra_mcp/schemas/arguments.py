@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.json_types import as_dict, as_list
 from kartra_mcp.schemas.argument_errors import (
     ArgumentError,
     format_names,
@@ -19,7 +20,7 @@ from kartra_mcp.schemas.argument_errors import (
 )
 from kartra_mcp.schemas.argument_errors import format_path as field_name
 from kartra_mcp.schemas.coercion import DEPTH, coerce_numbers
-from kartra_mcp.schemas.keywords import as_dict, as_list, replace_surrogates
+from kartra_mcp.schemas.keywords import replace_surrogates
 from kartra_mcp.schemas.locations import (
     Location,
     at_items,

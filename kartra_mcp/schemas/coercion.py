@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import as_dict, as_list
+from kartra_mcp.core.json_types import as_dict, as_list
 from kartra_mcp.schemas.locations import (
     Location,
     at_items,

@@ -6,13 +6,12 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote
 
+from kartra_mcp.core.json_types import as_dict, as_list
 from kartra_mcp.schemas.keywords import (
     ANNOTATION_KEYWORDS,
     DROPPED,
     FALSE_SCHEMA,
     RULES,
-    as_dict,
-    as_list,
     coerce_enum_value,
     describe_open_enum,
     matches_type,

@@ -6,7 +6,9 @@ import math
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
+
+from kartra_mcp.core.json_types import as_dict, as_list, json_type
 
 TYPE_NAMES: Final = ("string", "integer", "number", "boolean", "object", "array", "null")
 MAX_ENUM_VALUES: Final = 100
@@ -32,35 +34,6 @@ class _Dropped:
 DROPPED: Final = _Dropped()
 FALSE_SCHEMA: Final[dict[str, Any]] = {"not": {}}
 """What `false` is for a property: unlike it, it keeps the place of its fault."""
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    """Return the object, or an empty one for anything else."""
-    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return the list, or an empty one for anything else."""
-    return cast(list[Any], value) if isinstance(value, list) else []
-
-
-def json_type(value: Any) -> str:
-    """Return the JSON type of a value; a whole number is an integer."""
-    if value is None:
-        return "null"
-    for python, name in _PYTHON_TYPES:
-        if isinstance(value, python):
-            return name
-    return "object"
-
-
-_PYTHON_TYPES: Final = (
-    (bool, "boolean"),
-    (str, "string"),
-    (int, "integer"),
-    (float, "number"),
-    (list, "array"),
-)
 
 
 def matches_type(value: Any, names: list[str]) -> bool:

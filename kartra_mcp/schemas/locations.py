@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import as_dict, as_list, json_type, type_names
+from kartra_mcp.core.json_types import as_dict, as_list, json_type
+from kartra_mcp.schemas.keywords import type_names
 
 Location = tuple[dict[str, Any], ...]
 """Every schema that may speak of one value: its own and those of its branches."""

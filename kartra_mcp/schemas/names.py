@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any, Final
 
-from kartra_mcp.schemas.keywords import as_dict, as_list
+from kartra_mcp.core.json_types import as_dict, as_list
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 _LONGEST: Final = 48

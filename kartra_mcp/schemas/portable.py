@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kartra_mcp.core.json_types import as_dict, as_list
 from kartra_mcp.schemas.advertised import REMARKS, accepts_anything, advertise, schema_annotations
 from kartra_mcp.schemas.dialect import to_json_schema
-from kartra_mcp.schemas.keywords import as_dict, as_list, type_names
+from kartra_mcp.schemas.keywords import type_names
 from kartra_mcp.schemas.locations import is_open, locate, property_names, required_names
 from kartra_mcp.schemas.names import map_advertised_names
 
