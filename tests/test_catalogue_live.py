@@ -12,7 +12,7 @@ from harness import CONNECTION, StandIn, action, both_eras, call, connect, conne
 from mcp_types import ToolListChangedNotification
 from polling import until
 
-from kartra_mcp.account import account
+from kartra_mcp.account import account, lookup, refresher
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 
 pytestmark = pytest.mark.anyio
@@ -403,7 +403,7 @@ async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, pr
 async def test_a_list_that_comes_after_the_first_wait_is_still_served(
     place, protocol_version, monkeypatch
 ):
-    assert account.FIRST_LIST_TIMEOUT < account.REFRESH_TIMEOUT
+    assert account.FIRST_LIST_TIMEOUT < refresher.REFRESH_TIMEOUT
     monkeypatch.setattr(account, "FIRST_LIST_TIMEOUT", 0.2)
     place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
     async with listening(connect, place, protocol_version) as (client, heard):
@@ -414,7 +414,7 @@ async def test_a_list_that_comes_after_the_first_wait_is_still_served(
 
 
 async def test_a_version_that_hangs_does_not_prevent_the_list(place, protocol_version, monkeypatch):
-    monkeypatch.setattr(account, "PROBE_TIMEOUT", 0.5)
+    monkeypatch.setattr(lookup, "PROBE_TIMEOUT", 0.5)
     place.plan(**{"--version": {"hang": True}})
     async with connect(place, protocol_version) as client:
         assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]

@@ -59,7 +59,7 @@ class MCPServer:
         self._bus = InMemorySubscriptionBus()
         self._older_session: ServerSession | None = None
         self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
-        account.on_change = self._on_refresh
+        account.refresher.on_change = self._on_refresh
         self.server: Server[None] = Server(
             "kartra-mcp",
             version=__version__,

@@ -229,7 +229,7 @@ async def _takes_long(_: Asked) -> str:
 
 async def _changes_tools(asked: Asked) -> str:
     """What the account does when the list of actions has changed."""
-    on_change = asked.tools.account.on_change
+    on_change = asked.tools.account.refresher.on_change
     assert on_change is not None
     await on_change(EMPTY, asked.tools.account.snapshot.catalogue)
     return "The client was told."
