@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kartra_mcp.cli.arguments import Parser
-from kartra_mcp.cli.pin import ask_pin, set_pin
+from kartra_mcp.cli.pin import prompt_pin, set_pin
 from kartra_mcp.cli.runner import (
     EXIT_FAILED,
     EXIT_OK,
@@ -18,13 +18,14 @@ from kartra_mcp.cli.runner import (
     run,
 )
 from kartra_mcp.consent.decisions import (
-    normalize_reason,
+    Decision,
+    decide,
     outcome_text,
-    pin_not_set_error,
     reason_required_error,
     require_pending,
+    require_pin_set,
 )
-from kartra_mcp.core.display import display_value, format_local_time, get_os_user
+from kartra_mcp.core.display import display_value, format_local_time
 from kartra_mcp.core.terminal import (
     print_error,
     print_fields,
@@ -36,7 +37,7 @@ from kartra_mcp.core.terminal import (
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import format_utc
 
-EXIT_USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
+USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
 
 
 def approve(words: Sequence[str]) -> int:
@@ -53,7 +54,7 @@ def approve(words: Sequence[str]) -> int:
 def _make_parser() -> ArgumentParser:
     parser = Parser(
         prog="kartra-mcp approve",
-        usage=EXIT_USAGE,
+        usage=USAGE,
         description="Without a number: what waits. With one: see it whole, approve or decline it.",
         allow_abbrev=False,
     )
@@ -111,21 +112,20 @@ def _set_pin(_: Namespace, place: LedgerContext) -> int:
 
 def _decide(given: Namespace, place: LedgerContext) -> int:
     require_interactive("A decision is made")
-    approvals, pins = place.ledger.approvals, place.ledger.pins
-    asked = require_pending(approvals, given.number, f" in {place.folder}")
-    if not pins.is_set():
-        raise pin_not_set_error(place.flags)
+    asked = require_pending(place.ledger.approvals, given.number, f" in {place.folder}")
+    require_pin_set(place.ledger.pins, place.flags)
     _show(asked)
     try:
-        ask_pin(pins)
-        yes = _ask_choice()
-        reason = _ask_reason(needed=not yes)
+        decided = decide(
+            place.ledger,
+            given.number,
+            seen=asked.fingerprint,
+            ask_pin=prompt_pin,
+            decision=_ask_decision,
+        )
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped. Nothing was decided.")
         return EXIT_FAILED
-    decided = approvals.decide(
-        given.number, approve=yes, reason=reason, who=get_os_user(), seen=asked.fingerprint
-    )
     print_line(outcome_text(decided, format_local_time(decided.expires_at)), "bold")
     return EXIT_OK
 
@@ -150,18 +150,19 @@ def _show(asked: Approval) -> None:
     print_line("")
 
 
+def _ask_decision() -> Decision:
+    approve = _ask_choice()
+    question = "Why? (Enter: no reason) " if approve else "Why? "
+    while True:
+        decision = Decision(approve, prompt(question))
+        if not decision.lacks_reason:
+            return decision
+        print_line(reason_required_error().message)
+
+
 def _ask_choice() -> bool:
     while True:
         word = prompt("approve or decline? ").lower()
         if word in {"approve", "decline"}:
             return word == "approve"
         print_line("Type the word approve or the word decline; Ctrl-C leaves it undecided.")
-
-
-def _ask_reason(*, needed: bool) -> str:
-    question = "Why? " if needed else "Why? (Enter: no reason) "
-    while True:
-        reason = normalize_reason(prompt(question))
-        if reason or not needed:
-            return reason
-        print_line(reason_required_error().message)

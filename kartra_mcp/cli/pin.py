@@ -17,7 +17,7 @@ def set_pin(pins: Pins) -> None:
     """
     require_interactive("A PIN is chosen")
     if pins.is_set():
-        ask_pin(pins, "The PIN as it is now: ")
+        require_pin(pins, prompt_pin("The PIN as it is now: "))
     chosen = prompt_secret(f"The new PIN, at least {MIN_LENGTH} characters: ")
     if len(chosen) < MIN_LENGTH:
         raise _unfit_pin_error(f"It is shorter than {MIN_LENGTH} characters")
@@ -27,13 +27,9 @@ def set_pin(pins: Pins) -> None:
     print_line("The PIN is set. Whoever knows it can approve.")
 
 
-def ask_pin(pins: Pins, question: str = "PIN: ") -> None:
-    """Ask for the PIN once.
-
-    Raises:
-        RefusedError: it is wrong, or locked.
-    """
-    require_pin(pins, prompt_secret(question))
+def prompt_pin(question: str = "PIN: ") -> str:
+    """Ask for the PIN once, without echo."""
+    return prompt_secret(question)
 
 
 def _unfit_pin_error(why: str) -> RefusedError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from kartra_mcp.core.display import display_value, format_local_time, get_os_user
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import safe_excerpt
@@ -12,10 +15,30 @@ from kartra_mcp.ledger.pin import LOCKED, Pins
 REASON = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision as the user gave it: approve or decline, and the reason for the ledger."""
+
+    approve: bool
+    reason: str = ""
+
+    @property
+    def lacks_reason(self) -> bool:
+        return not self.approve and not normalize_reason(self.reason)
+
+
 def decide(
-    ledger: Ledger, number: int, pin: str, reason: str, *, approve: bool, seen: str
+    ledger: Ledger,
+    number: int,
+    *,
+    seen: str,
+    ask_pin: Callable[[], str],
+    decision: Decision | Callable[[], Decision],
 ) -> Approval:
-    """Decide an approval as this user. The PIN is checked last: nothing else costs an attempt.
+    """Decide an approval as this user.
+
+    Nothing but a wrong PIN costs an attempt: a decision that is already made is checked before
+    `ask_pin` is called. One that is still to be asked for is asked for after it.
 
     `seen` is `Approval.fingerprint` of what was shown: only that is decided.
 
@@ -25,12 +48,16 @@ def decide(
     """
     if require_pending(ledger.approvals, number).fingerprint != seen:
         raise stale_view_error(number)
-    why = normalize_reason(reason)
-    if not approve and not why:
-        raise reason_required_error()
-    require_pin(ledger.pins, pin)
+    if not callable(decision):
+        _require_reason(decision)
+    require_pin(ledger.pins, ask_pin())
+    made = _require_reason(decision() if callable(decision) else decision)
     return ledger.approvals.decide(
-        number, approve=approve, reason=why, who=get_os_user(), seen=seen
+        number,
+        approve=made.approve,
+        reason=normalize_reason(made.reason),
+        who=get_os_user(),
+        seen=seen,
     )
 
 
@@ -43,6 +70,16 @@ def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
     require_unused(ledger.approvals, number)
     require_pin(ledger.pins, pin)
     return ledger.approvals.withdraw(number, get_os_user())
+
+
+def require_pin_set(pins: Pins, flags: str) -> None:
+    """Refuse if no PIN was chosen; `flags` name the ledger in the command that sets one."""
+    if not pins.is_set():
+        raise RefusedError(
+            "approval_required",
+            "No PIN was chosen yet, so nobody can approve.",
+            f"Choose one first, in a terminal: kartra-mcp approve --set-pin{flags}",
+        )
 
 
 def require_pin(pins: Pins, pin: str) -> None:
@@ -107,15 +144,6 @@ def outcome_text(decided: Approval, until: str) -> str:
     return "Declined. Nothing was done, and nothing runs by it."
 
 
-def pin_not_set_error(flags: str) -> RefusedError:
-    """Return the refusal that no PIN was chosen; `flags` name the ledger."""
-    return RefusedError(
-        "approval_required",
-        "No PIN was chosen yet, so nobody can approve.",
-        f"Choose one first, in a terminal: kartra-mcp approve --set-pin{flags}",
-    )
-
-
 class ReasonRequiredError(RefusedError):
     """A decline needs a reason."""
 
@@ -126,6 +154,12 @@ def reason_required_error() -> ReasonRequiredError:
         "A decline needs a reason: it stands in the ledger.",
         "Nothing was decided. Say why, and decline again.",
     )
+
+
+def _require_reason(decision: Decision) -> Decision:
+    if decision.lacks_reason:
+        raise reason_required_error()
+    return decision
 
 
 def _describe_end(asked: Approval) -> str:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from kartra_mcp.consent.decisions import decide, pin_not_set_error, withdraw
+from kartra_mcp.consent.decisions import Decision, decide, require_pin_set, withdraw
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
@@ -85,16 +85,18 @@ class Actions:
         said = form.get("decision")
         if said not in {"approve", "decline"}:
             raise _no_decision_error()
-        if not self.ledger.pins.is_set():
-            raise pin_not_set_error(self.flags)
-        pin, reason = form.get("pin", ""), form.get("reason", "")
-        seen, approves = form.get("seen", ""), said == "approve"
-        decided = decide(self.ledger, number, pin, reason, approve=approves, seen=seen)
+        require_pin_set(self.ledger.pins, self.flags)
+        decided = decide(
+            self.ledger,
+            number,
+            seen=form.get("seen", ""),
+            ask_pin=lambda: form.get("pin", ""),
+            decision=Decision(said == "approve", form.get("reason", "")),
+        )
         return decision_message(decided)
 
     def _withdraw(self, number: int, form: Mapping[str, str]) -> FlashMessage:
-        if not self.ledger.pins.is_set():
-            raise pin_not_set_error(self.flags)
+        require_pin_set(self.ledger.pins, self.flags)
         return decision_message(withdraw(self.ledger, number, form.get("pin", "")))
 
 
