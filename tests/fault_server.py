@@ -99,7 +99,8 @@ def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
 
 def install(fault: Fault) -> None:
     wrap(flow, "read_facts", lambda real: before(fault, "preview", real))
-    wrap(Ledger, "issue_confirmation", lambda real: after(fault, "minted", real))
+    for issue in ("issue_confirmation", "issue_question"):
+        wrap(Ledger, issue, lambda real: after(fault, "minted", real))
     wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))
     wrap(Ledger, "finish", lambda real: phased(fault, "finish", ("", "finished"), real))
     wrap(admission, "record", lambda real: after(fault, "begin_uncommitted", real))

@@ -494,9 +494,8 @@ def later(place: Sandbox, seconds: float) -> None:
     """As if a question had been asked so long ago."""
     changed(
         place,
-        "UPDATE confirmations SET made_at = made_at - ?1, expires_at = expires_at - ?1, facts ="
-        " substr(facts, 1, 65) || (CAST(substr(facts, 66, 14) AS REAL) - ?1)"
-        " || substr(facts, 65 + instr(substr(facts, 66), ' '))",
+        "UPDATE confirmations SET made_at = made_at - ?1, expires_at = expires_at - ?1,"
+        " asked_at = asked_at - ?1",
         seconds,
     )
 

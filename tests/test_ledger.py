@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger import projection
+from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.database import LINE
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import SLOT, HeadFile
@@ -550,11 +550,13 @@ def test_a_changed_index_is_found_by_verify(folder):
 
 def test_a_ledger_of_another_version(folder):
     filled(folder)
-    rewritten(folder, "PRAGMA user_version = 2")
+    newer = schema.VERSION + 1
+    rewritten(folder, f"PRAGMA user_version = {newer}")
     with closing(again(folder)) as ledger:
-        with pytest.raises(RefusedError, match="version 2") as refused:
+        with pytest.raises(RefusedError, match=f"version {newer}") as refused:
             ledger.begin(intent(), LIMITS)
         assert refused.value.code == "ledger_unavailable"
+        assert refused.value.remedy.startswith("Update kartra-mcp")
         assert code(ledger.replace_damaged) == "ledger_unavailable"
 
 

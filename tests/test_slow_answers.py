@@ -90,8 +90,8 @@ class Slow(Ledger):
     It sleeps because a length of time is what is judged here, not to wait for something to happen.
     """
 
-    def issue_confirmation(self, *told: Any, **more: Any) -> IssuedConfirmation:
-        minted = super().issue_confirmation(*told, **more)
+    def issue_question(self, *told: Any, **more: Any) -> IssuedConfirmation:
+        minted = super().issue_question(*told, **more)
         time.sleep(SLOW)
         return minted
 

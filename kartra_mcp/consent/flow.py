@@ -29,7 +29,7 @@ from kartra_mcp.core.models import Call, Gate
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.ledger.records import Binding, Intent, StoredQuestion
 from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
@@ -38,7 +38,6 @@ MAX_QUESTIONS = 2
 MAX_REMEMBERED = 1_000
 RESPONSE_RESERVE = 1.0
 """Seconds that a call keeps for its answer while a page begins."""
-_QUESTION = "a question to the person"
 
 ConsentMethod = Literal["none", "flag", "two_step", "elicitation", "approval"]
 
@@ -168,43 +167,34 @@ class ConsentFlow:
             if client.response is not None:
                 raise _mismatched_answer_error()
             return await self._return_question(asked, await self._read_facts(asked), 1)
-        kept = await run_in_thread(
-            self.ledger.validate_confirmation,
-            client.request_state,
-            asked.binding,
-            _QUESTION,
-            "question",
+        stored = await run_in_thread(
+            self.ledger.validate_question, client.request_state, asked.binding
         )
-        digest, at, number, to_type = kept.split(" ", 3)
         if client.response is None:
             raise _mismatched_answer_error()
         # From when the ledger had it to when the answer came, not when it is read: a slow ledger or
-        # program must not make a host a person. Of another process's question only `at` is known.
-        seconds = (
-            client.received_at - float(at) - self.record_latency.get(client.request_state, 0.0)
-        )
+        # program must not make a host a person. Of another process's question only `asked_at` is
+        # known.
+        recording = self.record_latency.get(client.request_state, 0.0)
+        seconds = client.received_at - stored.asked_at - recording
         answered = ElicitationResponse(client.response.action, client.response.content, seconds)
+        question = FormElicitation("", stored.typed_confirmation)
         facts = await read_facts(asked.call, asked.read)
-        await self._require_yes(asked, facts, answered, FormElicitation("", to_type))
+        await self._require_yes(asked, facts, answered, question)
         await self._require_possible(asked, facts)
-        if facts.digest == digest:
+        if facts.digest == stored.facts_digest:
             return ConsentGrant("elicitation", client.request_state, facts, fresh=True)
         await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
-        if int(number) >= MAX_QUESTIONS:
+        if stored.number >= MAX_QUESTIONS:
             raise _facts_changing_error()
-        return await self._return_question(asked, facts, int(number) + 1)
+        return await self._return_question(asked, facts, stored.number + 1)
 
     async def _return_question(self, asked: ConsentRequest, facts: Facts, number: int) -> NoReturn:
         question = preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
         at, started = time.time(), time.monotonic()
-        kept = f"{facts.digest} {at} {number} {question.typed_confirmation}"
+        stored = StoredQuestion(facts.digest, at, number, question.typed_confirmation)
         minted = await run_in_thread(
-            self.ledger.issue_confirmation,
-            asked.binding,
-            _QUESTION,
-            kept,
-            "question",
-            ELICITATION_TIMEOUT,
+            self.ledger.issue_question, asked.binding, stored, ELICITATION_TIMEOUT
         )
         self._remember(minted.id, time.monotonic() - started)
         raise InputRequired(question, minted.id)

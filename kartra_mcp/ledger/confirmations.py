@@ -14,7 +14,7 @@ from typing import Any, Literal
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.hash_chain import dump_canonical
-from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation
+from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, StoredQuestion
 
 Kind = Literal["two_step", "question"]
 
@@ -47,7 +47,8 @@ def issue(
     now = transaction.now
     transaction.run("DELETE FROM confirmations WHERE expires_at < ?", now - RETENTION)
     transaction.run(
-        "INSERT INTO confirmations VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+        "INSERT INTO confirmations (hash, kind, binding, summary, facts, made_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         hash_text(id_),
         kind,
         serialize_binding(binding),
@@ -59,14 +60,49 @@ def issue(
     return IssuedConfirmation(id_, now + ttl)
 
 
+def issue_question(
+    transaction: Transaction, binding: Binding, question: StoredQuestion, ttl: float
+) -> IssuedConfirmation:
+    """Issue the id of a question, stored with the values that judge its answer."""
+    issued = issue(transaction, binding, "", question.facts_digest, "question", ttl)
+    transaction.run(
+        "UPDATE confirmations SET asked_at = ?, question_number = ?, typed_confirmation = ?"
+        " WHERE hash = ?",
+        question.asked_at,
+        question.number,
+        question.typed_confirmation,
+        hash_text(issued.id),
+    )
+    return issued
+
+
 def validate(
     transaction: Transaction, id_: str, binding: Binding, summary: str | None, kind: Kind
 ) -> str:
-    """The digest of the facts that were shown with this id; `summary` None was checked before.
+    """Return the digest of the facts shown with this id; `summary` None was checked before.
 
     Raises:
         RefusedError: confirmation_used, confirmation_expired or confirmation_mismatch.
     """
+    return _require_valid(transaction, id_, binding, summary, kind)["facts"]
+
+
+def validate_question(transaction: Transaction, id_: str, binding: Binding) -> StoredQuestion:
+    """Return the question of this id.
+
+    Raises:
+        RefusedError: as `validate`; expired where its values could not be read.
+    """
+    row = _require_valid(transaction, id_, binding, None, "question")
+    values = (row["asked_at"], row["question_number"], row["typed_confirmation"])
+    if None in values:
+        raise _expired_error()
+    return StoredQuestion(row["facts"], *values)
+
+
+def _require_valid(
+    transaction: Transaction, id_: str, binding: Binding, summary: str | None, kind: Kind
+) -> sqlite3.Row:
     row = transaction.fetch_one("SELECT * FROM confirmations WHERE hash = ?", hash_text(id_))
     if row is None:
         raise _mismatch_error("This confirmation_id was never given out here")
@@ -82,7 +118,7 @@ def validate(
         raise _mismatch_error(f"This confirmation_id belongs to {' and '.join(differs)}")
     if summary is not None and row["summary"] != hash_text(normalize_summary(summary)):
         raise _mismatch_error("The confirmation_summary is not the one that was shown")
-    return row["facts"]
+    return row
 
 
 def consume(transaction: Transaction, id_: str, intent_id: str) -> None:

@@ -206,6 +206,7 @@ class LedgerDatabase:
                 self._make(db)
             schema.must_be_ours(db)
             self._check(db)
+            _migrate(db)
         except BaseException:
             db.close()
             raise
@@ -234,8 +235,7 @@ class LedgerDatabase:
 
     def _check(self, db: sqlite3.Connection) -> None:
         """Whether the ledger is whole, as far as a short look tells."""
-        if not schema.is_whole(db):
-            raise LedgerDamagedError("its tables are not as they were made")
+        _require_whole(db)
         # 9 ms at 10,000 lines, once a start.
         if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise LedgerDamagedError("bytes of the file were overwritten or cut away")
@@ -288,6 +288,28 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _require_whole(db: sqlite3.Connection) -> None:
+    if not schema.is_whole(db):
+        raise LedgerDamagedError("its tables are not as they were made")
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring a checked file to this program's schema, all or nothing. The caller has the turn.
+
+    No entry is added or changed, so that the chain and the head stay as they are.
+    """
+    if schema.get_version(db) == schema.VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        schema.migrate(db)
+        _require_whole(db)
+        db.execute("COMMIT")
+    except BaseException:
+        _roll_back(db)
+        raise
 
 
 def _roll_back(db: sqlite3.Connection) -> None:

@@ -58,8 +58,9 @@ def unavailable_error(why: str) -> RefusedError:
 def wrong_version_error(found: int, known: int) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
-        f"The ledger is of version {found}; this program knows version {known}. Nothing was done.",
-        "Use the newest kartra-mcp for every client on this machine.",
+        f"The ledger has schema version {found}; this program supports up to {known}. "
+        "Nothing was done.",
+        "Update kartra-mcp in every client on this machine, then start the clients again.",
     )
 
 

@@ -40,6 +40,7 @@ from kartra_mcp.ledger.records import (
     Intent,
     IssuedConfirmation,
     ReplacedLedger,
+    StoredQuestion,
     VerificationReport,
 )
 from kartra_mcp.ledger.running_locks import IntentLocks, RunningIntent
@@ -182,6 +183,18 @@ class Ledger:
         """The digest of the facts shown with this id. Nothing is burnt: `begin` does that."""
         with self._file.read_transaction() as transaction:
             return confirmations.validate(transaction, id_, binding, summary, kind)
+
+    def issue_question(
+        self, binding: Binding, question: StoredQuestion, ttl: float
+    ) -> IssuedConfirmation:
+        """Issue the id of a question to the user, for exactly this call, usable once."""
+        with self._file.write_transaction() as transaction:
+            return confirmations.issue_question(transaction, binding, question, ttl)
+
+    def validate_question(self, id_: str, binding: Binding) -> StoredQuestion:
+        """Return the question of this id. It is not consumed: `begin` does that."""
+        with self._file.read_transaction() as transaction:
+            return confirmations.validate_question(transaction, id_, binding)
 
     def revoke_confirmation(self, id_: str) -> None:
         """This id counts no more: its question was answered, and nothing ran on it."""

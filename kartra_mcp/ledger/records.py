@@ -101,6 +101,23 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredQuestion:
+    """A question that was returned to the client, and the values that judge its answer.
+
+    Args:
+        facts_digest: of the facts that the question showed.
+        asked_at: seconds since the epoch, just before it was recorded.
+        number: 1, or 2 where the facts changed while the first was answered.
+        typed_confirmation: the text that the user must type; "" for none.
+    """
+
+    facts_digest: str
+    asked_at: float
+    number: int
+    typed_confirmation: str
+
+
+@dataclass(frozen=True, slots=True)
 class IssuedConfirmation:
     """A confirmation id, whole: only its hash is kept."""
 

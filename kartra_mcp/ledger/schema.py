@@ -1,12 +1,19 @@
-"""The ledger's tables: `lines` only grows and is the truth; the others follow it, or expire."""
+"""Tables of the ledger and their migrations.
+
+`lines` only grows and is the truth; the other tables derive from it or expire.
+
+A released migration never changes: an existing file is compared with exactly what it creates.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kartra_mcp.ledger.errors import LedgerDamagedError, wrong_version_error
 
-VERSION = 1
 APPLICATION = 0x4B4D4350
 """`KMCP`, in the header of the file."""
 
@@ -60,20 +67,88 @@ CREATE INDEX approvals_bound ON approvals (binding);
 CREATE TABLE pin_attempts (at REAL NOT NULL, correct INTEGER NOT NULL);
 """
 
+QUESTIONS = """
+CREATE TABLE confirmations (
+  hash TEXT PRIMARY KEY, kind TEXT NOT NULL, binding TEXT NOT NULL, summary TEXT NOT NULL,
+  facts TEXT NOT NULL, asked_at REAL, question_number INTEGER, typed_confirmation TEXT,
+  made_at REAL NOT NULL, expires_at REAL NOT NULL, used_by TEXT) WITHOUT ROWID;
+"""
+_PACKED_QUESTION = re.compile(
+    r"([0-9a-f]{64}) ([0-9]{1,12}(?:\.[0-9]+)?) ([0-9]{1,3}) (.*)", re.DOTALL
+)
+"""Version 1 of `facts` of a question: digest, time asked, number and text to type."""
+
 _STATED = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step of the schema, run inside the caller's transaction."""
+
+    number: int
+    sentence: str
+    apply: Callable[[sqlite3.Connection], None]
+
+
+def _create_first_tables(db: sqlite3.Connection) -> None:
+    _run_script(db, ENTRIES_DDL + INTENTS + BESIDE)
+
+
+def _unpack_questions(db: sqlite3.Connection) -> None:
+    """Move the packed values of a question to columns; a question that cannot be read expires."""
+    # Created anew instead of ALTER ... ADD COLUMN: SQLite's own edit of the stored SQL may differ
+    # between its versions, and the stored SQL is what a damaged file is recognized by.
+    db.execute("ALTER TABLE confirmations RENAME TO packed_confirmations")
+    _run_script(db, QUESTIONS)
+    old = "SELECT hash, kind, binding, summary, facts, made_at, expires_at, used_by"
+    for row in db.execute(f"{old} FROM packed_confirmations").fetchall():
+        db.execute(
+            "INSERT INTO confirmations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _unpack(row)
+        )
+    db.execute("DROP TABLE packed_confirmations")
+    db.execute("CREATE INDEX confirmations_end ON confirmations (expires_at)")
+
+
+def _unpack(row: Sequence[object]) -> tuple[object, ...]:
+    hash_, kind, binding, summary, facts, made_at, expires_at, used_by = row
+    if kind != "question":
+        values = (facts, None, None, None, made_at, expires_at)
+    elif found := _PACKED_QUESTION.fullmatch(str(facts)):
+        digest, asked_at, number, typed = found.groups()
+        values = (digest, float(asked_at), int(number), typed, made_at, expires_at)
+    else:
+        values = ("", None, None, None, made_at, made_at)
+    return (hash_, kind, binding, summary, *values, used_by)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(1, "Create the tables of 0.1.0.", _create_first_tables),
+    Migration(2, "Give the values of a question columns of their own.", _unpack_questions),
+)
+VERSION = MIGRATIONS[-1].number
+
+
 def make(db: sqlite3.Connection) -> None:
-    """All tables, inside the caller's transaction."""
-    for statement in _split_statements(ENTRIES_DDL + INTENTS + BESIDE):
-        db.execute(statement)
+    """Create all tables inside the caller's transaction."""
     db.execute(f"PRAGMA application_id = {APPLICATION}")
-    db.execute(f"PRAGMA user_version = {VERSION}")
+    migrate(db)
+
+
+def migrate(db: sqlite3.Connection, to: int = VERSION) -> None:
+    """Run the missing migrations, in order, inside the caller's transaction."""
+    version = get_version(db)
+    for migration in MIGRATIONS:
+        if version < migration.number <= to:
+            migration.apply(db)
+            db.execute(f"PRAGMA user_version = {migration.number}")
+
+
+def get_version(db: sqlite3.Connection) -> int:
+    return db.execute("PRAGMA user_version").fetchone()[0]
 
 
 def make_intents(db: sqlite3.Connection) -> None:
-    for statement in _split_statements(INTENTS):
-        db.execute(statement)
+    _run_script(db, INTENTS)
 
 
 def is_empty(db: sqlite3.Connection) -> bool:
@@ -81,30 +156,36 @@ def is_empty(db: sqlite3.Connection) -> bool:
 
 
 def must_be_ours(db: sqlite3.Connection) -> None:
-    """Raise unless the file is a ledger of this version."""
+    """Raise unless the file is a ledger of this version or of one that can be migrated to it."""
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
         raise LedgerDamagedError("the file is not a ledger")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != VERSION:
+    version = get_version(db)
+    if not MIGRATIONS[0].number <= version <= VERSION:
         raise wrong_version_error(version, VERSION)
 
 
 def is_whole(db: sqlite3.Connection) -> bool:
-    """Whether tables, indexes and triggers are exactly those that `make` makes."""
-    return _list_objects(db) == _list_expected_objects()
+    """Return whether tables, indexes and triggers are exactly those of the file's version."""
+    return _list_objects(db) == _list_expected_objects(get_version(db))
 
 
 def _list_objects(db: sqlite3.Connection) -> list[tuple[str, str, str]]:
     return [(kind, name, sql) for kind, name, sql in db.execute(_STATED)]
 
 
-def _list_expected_objects() -> list[tuple[str, str, str]]:
+def _list_expected_objects(version: int) -> list[tuple[str, str, str]]:
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        make(aside)
+        migrate(aside, to=version)
         return _list_objects(aside)
     finally:
         aside.close()
+
+
+def _run_script(db: sqlite3.Connection, script: str) -> None:
+    """Run the statements one by one; `executescript` would commit the caller's transaction."""
+    for statement in _split_statements(script):
+        db.execute(statement)
 
 
 def _split_statements(script: str) -> list[str]:
