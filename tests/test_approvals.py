@@ -63,7 +63,7 @@ def wanted(number, target="101") -> Intent:
         target_kind="transaction",
         target=target,
         consent="approval",
-        confirmation_id=str(number),
+        approval=number,
         fresh=True,
     )
 
@@ -121,12 +121,14 @@ def test_an_approval_is_for_one_run_of_exactly_this_call(ledger: Any, clock):
     assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "confirmation_used"
     used = ledger.approvals.get(number)
     assert (used.used_by, used.facts) == (intent.id, {})
-    assert ledger.get(intent.id)["confirmation"] == f"approval {number}"
+    entry = ledger.get(intent.id)
+    assert (entry["approval"], entry["confirmation"]) == (number, f"approval {number}")
+    assert (entry["lines"][0]["approval"], entry["lines"][0]["confirmation"]) == (number, None)
 
 
 def test_what_was_not_approved_does_not_run(ledger: Any):
     number = ledger.approvals.request(ASKED)
-    for call in (wanted(number), wanted(7), wanted("x"), replace(wanted(1), confirmation_id=None)):
+    for call in (wanted(number), wanted(7), wanted(-1), replace(wanted(1), approval=None)):
         begun = code(lambda call=call: ledger.begin(call, LIMITS, BINDING))
         assert begun == "approval_required"
     assert code(lambda: ledger.begin(wanted(number), LIMITS)) == "approval_required"

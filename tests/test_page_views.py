@@ -366,7 +366,7 @@ def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
         target="777",
         known_amount=Decimal("12.50"),
         consent="approval",
-        confirmation_id=str(number),
+        approval=number,
         actor="ada",
         client="a chat 1.0",
         facts={"product": "Gold", "seen": ["1 2.00"]},

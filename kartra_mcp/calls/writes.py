@@ -297,6 +297,7 @@ class GuardedWrites:
             draft(agreement.facts),
             consent=agreement.consent,
             confirmation_id=agreement.confirmation_id,
+            approval=agreement.approval,
             fresh=agreement.fresh,
         )
 

@@ -69,6 +69,7 @@ class ConsentGrant:
 
     consent: ConsentMethod
     confirmation_id: str | None = None
+    approval: int | None = None
     facts: Facts | None = None
     fresh: bool = False
 
@@ -125,7 +126,7 @@ class ConsentFlow:
         facts = await self._read_facts(asked)
         if facts.digest != digest:
             return await self._raise_preview("facts_changed", asked, facts)
-        return ConsentGrant("two_step", given, facts, fresh=True)
+        return ConsentGrant("two_step", given, facts=facts, fresh=True)
 
     async def _raise_preview(self, code: str, asked: ConsentRequest, facts: Facts) -> NoReturn:
         shown = self._make_preview(asked, facts)
@@ -145,7 +146,7 @@ class ConsentFlow:
             await self._require_yes(asked, facts, answered, question)
             before, facts = facts, await self._read_facts(asked)
             if facts.digest == before.digest:
-                return ConsentGrant("elicitation", None, facts, fresh=True)
+                return ConsentGrant("elicitation", facts=facts, fresh=True)
         raise _facts_changing_error()
 
     async def _await_answer(
@@ -183,7 +184,7 @@ class ConsentFlow:
         await self._require_yes(asked, facts, answered, question)
         await self._require_possible(asked, facts)
         if facts.digest == stored.facts_digest:
-            return ConsentGrant("elicitation", client.request_state, facts, fresh=True)
+            return ConsentGrant("elicitation", client.request_state, facts=facts, fresh=True)
         await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
         if stored.number >= MAX_QUESTIONS:
             raise _facts_changing_error()
@@ -237,7 +238,7 @@ class ConsentFlow:
         facts = await self._read_facts(asked)
         found = await run_in_thread(self.ledger.approvals.find_approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
-            return ConsentGrant("approval", str(found.number), facts, fresh=True)
+            return ConsentGrant("approval", approval=found.number, facts=facts, fresh=True)
         shown, draft = self._make_preview(asked, facts), asked.draft(facts)
         request = ApprovalRequest(
             asked.binding,
@@ -253,7 +254,7 @@ class ConsentFlow:
         )
         has_pin = await run_in_thread(self.ledger.pins.is_set)
         raise preview.approval_required_error(
-            f"{number}{self.flags}", shown, address, has_pin=has_pin
+            number, shown, address, flags=self.flags, has_pin=has_pin
         )
 
     async def _read_facts(self, asked: ConsentRequest) -> Facts:

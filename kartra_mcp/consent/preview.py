@@ -173,26 +173,25 @@ def declined_error(how: str, reason: str = "") -> RefusedError:
 
 
 def approval_required_error(
-    command: str, shown: Preview, address: str = "", *, has_pin: bool = True
+    number: int, shown: Preview, address: str = "", *, flags: str = "", has_pin: bool = True
 ) -> RefusedError:
     """Return what the user must do before the call is repeated.
 
-    `command` follows `kartra-mcp approve`: the number, and the flags that select the ledger;
-    `address` is that of the page, if there is one; without a PIN the user chooses one first.
+    `address` is that of the page, if there is one; `flags` select the ledger for the command, each
+    after a space; without a PIN the user chooses one first.
     """
-    word, _, flags = command.partition(" ")
-    number = int(word)
     page = (
         f"open {address} in a browser on this machine (it works once: leave that to them), or to "
         if address
         else ""
     )
-    first = f"--set-pin{' ' * bool(flags)}{flags}"
-    pin = "" if has_pin else f"first run `kartra-mcp approve {first}` in a terminal, then to "
+    approve = f"kartra-mcp approve {number}{flags}"
+    set_pin = f"kartra-mcp approve --set-pin{flags}"
+    pin = "" if has_pin else f"first run `{set_pin}` in a terminal, then to "
     return RefusedError(
         "approval_required",
         f"A person has to approve this outside the client, as number {number}. Nothing was done.",
-        f"Ask the person to {pin}{page}run `kartra-mcp approve {command}` in a terminal, then "
+        f"Ask the person to {pin}{page}run `{approve}` in a terminal, then "
         "repeat the call with the same arguments.",
         confirmation={
             "number": number,

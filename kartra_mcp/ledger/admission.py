@@ -39,15 +39,11 @@ def preflight_refusal(
 def record(transaction: Transaction, intent: Intent) -> None:
     """The line, and the consent burnt."""
     id_ = intent.confirmation_id
-    if id_ is None:
-        transaction.append("intent", projection.intent_payload(intent, None))
-    elif intent.consent == "approval":
-        transaction.append("intent", projection.intent_payload(intent, f"approval {id_}"))
-        approvals.consume(transaction, id_, intent.id)
-    else:
-        transaction.append(
-            "intent", projection.intent_payload(intent, confirmations.hash_text(id_))
-        )
+    confirmation = None if id_ is None else confirmations.hash_text(id_)
+    transaction.append("intent", projection.intent_payload(intent, confirmation))
+    if intent.consent == "approval" and intent.approval is not None:
+        approvals.consume(transaction, intent.approval, intent.id)
+    elif id_ is not None:
         confirmations.consume(transaction, id_, intent.id)
 
 

@@ -195,10 +195,9 @@ def approval_refusal(
     """Why the approval that an intent rests on does not count; None if it does."""
     if intent.consent != "approval":
         return None
-    number = intent.confirmation_id or ""
     row = None
-    if burns is not None and number.isascii() and number.isdecimal():
-        row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", int(number))
+    if burns is not None and intent.approval is not None:
+        row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", intent.approval)
     if row is None or burns is None:
         return _approval_required_error("There is no such approval")
     if row["used_by"] is not None:
@@ -213,11 +212,11 @@ def approval_refusal(
     )
 
 
-def consume(transaction: Transaction, number: str, intent_id: str) -> None:
+def consume(transaction: Transaction, number: int, intent_id: str) -> None:
     transaction.run(
         "UPDATE approvals SET used_by = ?, facts = NULL, summary = '' WHERE number = ?",
         intent_id,
-        int(number),
+        number,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -53,6 +54,8 @@ _SOUGHT: Mapping[str, str] = {
 }
 """Each filter by its name. Only those that are set are said, so that SQLite takes an index."""
 _NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
+_PACKED_APPROVAL = re.compile(r"approval ([0-9]{1,15})")
+"""Entries of schema version 1 hold the number of an approval in `confirmation`."""
 _COUNTS = f"state IN {CAPPED_STATES}"
 
 
@@ -72,6 +75,7 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "arguments_digest": intent.arguments_digest,
         "consent": intent.consent,
         "confirmation": confirmation,
+        "approval": intent.approval,
         "fresh": intent.fresh,
         "repeat": intent.repeat,
         "mail": int(intent.mail),
@@ -186,8 +190,11 @@ def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorI
 
 def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
     body, outcome = parse_payload(row["body"]), parse_payload(row["outcome"])
+    approval = _find_approval(body)
     return {
         **body,
+        "confirmation": body["confirmation"] if approval is None else f"approval {approval}",
+        "approval": approval,
         "line": row["line"],
         "at": row["at"],
         "time": format_utc(row["at"]),
@@ -199,6 +206,15 @@ def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
         "undo": outcome.get("undo") or body.get("undo"),
         "evidence": parse_payload(row["reconciled"]).get("evidence"),
     }
+
+
+def _find_approval(body: Mapping[str, Any]) -> int | None:
+    """Return the number of the approval that an intent rests on, of an old entry too."""
+    number = body.get("approval")
+    if isinstance(number, int):
+        return number
+    found = _PACKED_APPROVAL.fullmatch(str(body["confirmation"]))
+    return int(found[1]) if found else None
 
 
 def _format_amount(amount: Decimal | None) -> str | None:

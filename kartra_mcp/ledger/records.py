@@ -42,7 +42,8 @@ class Intent:
         amount: as given by the caller; None where none was given.
         remainder: what the preview read as not yet refunded; None where nothing was read.
         known_amount: what will move, for the caps; None where that could not be read.
-        confirmation_id: of the preview or the question; of an approval its number, as text.
+        confirmation_id: of the preview or the question.
+        approval: the number of the approval that the intent rests on.
         fresh: the consent rests on a fresh preview or on a person's answer.
         repeat: the caller said that an equal refund is meant.
         mail: how many of its commands can start mail.
@@ -63,6 +64,7 @@ class Intent:
     arguments_digest: str = ""
     consent: Consent = "none"
     confirmation_id: str | None = None
+    approval: int | None = None
     fresh: bool = False
     repeat: bool = False
     mail: int = 0

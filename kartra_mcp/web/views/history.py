@@ -131,12 +131,6 @@ def make_write_detail(entry: Mapping[str, Any], approval: Approval | None) -> Wr
     )
 
 
-def parse_approval_number(entry: Mapping[str, Any]) -> int | None:
-    """The approval that a write rests on; the ledger says it as `approval 3`."""
-    word, _, number = str(entry["confirmation"] or "").partition(" ")
-    return int(number) if word == "approval" and number.isdecimal() else None
-
-
 def can_be_looked_up(entry: Mapping[str, Any]) -> bool:
     """Whether a look in the account can tell what became of it."""
     return entry["operation"] in {REFUND, CANCEL}

@@ -123,7 +123,7 @@ class Pages:
         entry = self._ledger.get(intent)
         if entry is None:
             return None
-        number = done.parse_approval_number(entry)
+        number = entry["approval"]
         approval = None if number is None else self._ledger.approvals.get(number)
         return self._render_page(
             "story.html",
