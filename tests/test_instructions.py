@@ -8,7 +8,7 @@ import pytest
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import Policy
-from kartra_mcp.server.instructions import LABEL, MAX_CHARS, make_instructions
+from kartra_mcp.server.instructions import LABEL, make_instructions
 
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
 
@@ -35,7 +35,7 @@ def test_they_are_short_enough_under_all_rules_and_name_only_tools_that_exist():
                 tools=(("z", Gate.HUMAN),),
             )
             said = text("ẞ" * 500, rules, sandbox=sandbox, by_name=by_name)
-            assert len(said) <= MAX_CHARS == 1_900
+            assert len(said) <= 1_900
             assert set(re.findall(r"\bkartra_\w+", said)) <= set(BUILTIN_TOOLS)
             assert not NOT_USED.search(said)
 

@@ -928,7 +928,7 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
     assert attempt(ledger, amount=5) == "declined"
     assert attempt(ledger, "102") == "runs"
     with closing(again(folder, clock)) as other:
-        assert code(lambda: other.require_unblocked(make_identity_key(intent()))) == "declined"
+        assert code(lambda: other.preflight(intent(), LIMITS)) == "declined"
     clock.at += 1
     assert attempt(ledger, amount=5) == "runs"
     ledger.block(make_identity_key(intent("7")), "dismissed")

@@ -7,7 +7,7 @@ import pytest
 
 import kartra_mcp
 from kartra_mcp.catalogue.catalogue import build_catalogue
-from kartra_mcp.catalogue.ranking import rank_tools
+from kartra_mcp.catalogue.ranking import Index
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 
 ACTIONS = json.loads(
@@ -51,7 +51,7 @@ INTENTS = {
 
 
 def keys(intent, **limits):
-    return [entry.action.key for entry in rank_tools(intent, ENTRIES, **limits)]
+    return [entry.action.key for entry in Index.build(ENTRIES).search(intent, **limits)]
 
 
 @pytest.mark.parametrize(("intent", "wanted"), INTENTS.items())
@@ -65,7 +65,7 @@ def test_the_intents_cover_all_published_actions():
 
 def test_the_order_of_the_entries_does_not_matter():
     for intent in INTENTS:
-        backwards = [entry.action.key for entry in rank_tools(intent, reversed(ENTRIES))]
+        backwards = [entry.action.key for entry in Index.build(reversed(ENTRIES)).search(intent)]
         assert backwards == keys(intent)
 
 
@@ -87,7 +87,7 @@ def test_words_that_no_table_knows_are_looked_for_as_they_are():
         {"id": "1", "key": "getWeatherReport", "name": "Weather"},
         {"id": "2", "key": "send-fax", "name": "Fax", "description": "Sends a weather fax"},
     ]
-    found = rank_tools("weather please", build_catalogue(raw).entries.values())
+    found = Index.build(build_catalogue(raw).entries.values()).search("weather please")
 
     assert [entry.action.id for entry in found] == ["1", "2"]
 
@@ -96,5 +96,5 @@ def test_ten_thousand_entries_and_a_hostile_intent_are_ranked():
     raw = [{"id": str(n), "key": f"do-thing-{n}", "name": f"Thing {n}"} for n in range(10_000)]
     entries = list(build_catalogue(raw).entries.values())
 
-    assert [e.action.id for e in rank_tools("thing 77", entries, limit=1)] == ["77"]
-    assert len(rank_tools("thing " + "take " * 100_000, entries)) == 10
+    assert [e.action.id for e in Index.build(entries).search("thing 77", limit=1)] == ["77"]
+    assert len(Index.build(entries).search("thing " + "take " * 100_000)) == 10

@@ -69,17 +69,6 @@ _MIN_STEM = 3
 Concepts = frozenset[str]
 
 
-def rank_tools(intent: str, entries: Iterable[ActionTool], limit: int = 10) -> list[ActionTool]:
-    """Return the tools that match the intent, best first; none if no word matches.
-
-    Args:
-        intent: the task in plain words.
-        entries: of a catalogue, in any order.
-        limit: maximum number.
-    """
-    return Index.build(entries).search(intent, limit)
-
-
 @dataclass(frozen=True, slots=True)
 class Index:
     """Concepts of every tool, computed once for many searches.
@@ -101,7 +90,10 @@ class Index:
         return cls(known, _compute_weights(known), {m: tuple(found) for m, found in places.items()})
 
     def search(self, intent: str, limit: int = 10) -> list[ActionTool]:
-        """Rank like `rank_tools`; only tools that share a concept are examined."""
+        """Return at most `limit` tools that match the intent, best first; none if no word matches.
+
+        Only tools that share a concept with it are examined.
+        """
         wanted = sorted(_concepts_by_word(intent), key=sorted)
         meanings = frozenset[str]().union(*wanted)
         near = sorted({n for meaning in meanings for n in self.places.get(meaning, ())})

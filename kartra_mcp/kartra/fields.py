@@ -62,17 +62,6 @@ NON_AMOUNT_SUFFIXES = frozenset(
 LEAD_ALIASES = ("lead", "contact", "customer", "subscriber", "person", "user", "member", "record")
 
 
-TARGET_OF: Mapping[str, tuple[str, ...]] = {
-    "refund_transaction": ("transaction",),
-    "cancel_transaction": ("subscription", "transaction"),
-    "modify_subscription_status": ("subscription",),
-    "edit_subscription": ("subscription",),
-    "revoke_membership_access": ("membership",),
-    "grant_membership_access": ("membership",),
-}
-"""Which kind of target a command has; every other command's is the lead."""
-
-
 def normalize_name(name: str) -> str:
     """Normalize a name: `transactionId` and `Transaction-ID` become `transactionid`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -227,13 +227,6 @@ class Ledger:
             }
             transaction.append("consent", body)
 
-    def require_unblocked(self, key: str) -> None:
-        """Raise `declined` or `dismissed` while a person's no is in force."""
-        with self._file.read_transaction() as transaction:
-            refusal = confirmations.block_refusal(transaction, key)
-        if refusal is not None:
-            raise refusal
-
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
         """A line that belongs to no intent: a start, a policy, an answer of the host's own."""
         with self._file.write_transaction() as transaction:

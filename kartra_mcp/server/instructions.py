@@ -8,7 +8,6 @@ from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.policy.gates import Policy
 
-MAX_CHARS = 1_900
 LABEL = 48
 
 _HOLDS = "Kartra account (leads, tags, payments)"
@@ -79,7 +78,7 @@ _DATA = (
 
 
 def make_instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bool = False) -> str:
-    """The server's instructions, at most `MAX_CHARS` characters, the vital part first.
+    """The server's instructions, at most 1,900 characters, the vital part first.
 
     Args:
         account: a short label of ours for the account that is served.
