@@ -28,7 +28,7 @@ ARROWS = """
     consent: kartra ledger policy
     calls: account catalogue consent kartra ledger membrane policy schemas settings
     server: account calls catalogue policy settings
-    app: account calls catalogue ledger membrane policy processes server settings
+    app: account calls catalogue consent ledger membrane policy processes server settings
     client_config: settings
     web/views: calls consent kartra ledger policy settings
     web: app consent ledger settings web/views

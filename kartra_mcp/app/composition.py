@@ -83,15 +83,15 @@ def _make_writes(settings: Settings, rules: Policy, clock: Callable[[], float]) 
     """The writes on this folder's ledger; imported when first needed, not at the start."""
     from kartra_mcp.app.page_launcher import PageLauncher
     from kartra_mcp.calls.writes import GuardedWrites
+    from kartra_mcp.consent.flow import ConsentFlow
     from kartra_mcp.ledger.ledger import Ledger
 
-    return GuardedWrites(
-        ledger=Ledger(settings.state_dir, clock),
-        rules=rules,
-        limits=settings.limits,
-        actor=settings.actor,
+    ledger = Ledger(settings.state_dir, clock)
+    consent = ConsentFlow(
+        ledger,
         sandbox=settings.sandbox,
-        out_of_band_approval=settings.out_of_band_approval,
-        cli_flags=settings.cli_flags,
+        outside=settings.out_of_band_approval,
+        flags=settings.cli_flags,
         page=PageLauncher(settings).get_url,
     )
+    return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.calls.reconciliation import (
@@ -15,7 +15,7 @@ from kartra_mcp.calls.reconciliation import (
 )
 from kartra_mcp.calls.write_record import WriteRecord
 from kartra_mcp.consent.facts import Facts, Read, facts_for_entry
-from kartra_mcp.consent.flow import ConsentFlow, ConsentGrant, ConsentRequest, no_approval_page
+from kartra_mcp.consent.flow import ConsentFlow, ConsentGrant, ConsentRequest
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
@@ -79,16 +79,12 @@ class GuardedWrites:
     rules: Policy
     limits: Limits
     actor: str
-    sandbox: bool = False
-    out_of_band_approval: bool = False
-    cli_flags: str = ""
-    page: Callable[[float], str] = no_approval_page
+    consent: ConsentFlow
     opened: bool = False
-    record_latency: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def policy(self) -> dict[str, Any]:
-        return policy_as_dict(self.rules, self.limits, outside=self.out_of_band_approval)
+        return policy_as_dict(self.rules, self.limits, outside=self.consent.outside)
 
     async def open(self) -> None:
         """Open once: orphans become unknown, and a relaxed policy is recorded."""
@@ -198,15 +194,7 @@ class GuardedWrites:
             self.limits,
             patience,
         )
-        consent = ConsentFlow(
-            self.ledger,
-            self.sandbox,
-            self.out_of_band_approval,
-            self.cli_flags,
-            self.page,
-            self.record_latency,
-        )
-        agreement = await consent.obtain(asked)
+        agreement = await self.consent.obtain(asked)
         intent = self._make_intent(draft, agreement)
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
         return await self._run_recorded(recorded, run_once, call)
