@@ -93,7 +93,7 @@ def test_an_amount_has_cents_and_the_ledger_no_trailing_zeros(value, read, store
 
 def spellings(cents: int) -> list[Any]:
     amount = Decimal(cents) / 100
-    return [amount, f" {amount} ", f"{amount}0", f"{amount:E}", float(f"{cents / 100:.2f}")]
+    return [amount, f" {amount} ", f"{amount:.2f}0", f"{amount:E}", float(f"{cents / 100:.2f}")]
 
 
 def refund(target: Any, amount: Any) -> Intent:
