@@ -18,7 +18,7 @@ from kartra_mcp.membrane.client import ProgramInfo
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """What is served now. `fetched_at` is in seconds since the epoch, 0 if nothing was listed.
+    """Account as served now. `fetched_at` is in seconds since the epoch, 0 if nothing was listed.
 
     `confirmed_at` is on the monotonic clock, None until Membrane confirmed it in this process.
     `error` is that of the last refresh. `partial`: the list could not be read completely, so that

@@ -15,7 +15,7 @@ from kartra_mcp.settings import Settings, make_sandbox_command
 def make_membrane_client(
     settings: Settings, state: StateDir, run_program: runner.Run = runner.run
 ) -> tuple[MembraneClient, str]:
-    """What asks Membrane, and what it is called where that is shown."""
+    """Return the client for Membrane, and its name for display."""
     turns = CallLimiter(settings.max_children, settings.rate)
     if settings.uses_http_api and settings.api:
         from kartra_mcp.membrane.http_client import HttpClient

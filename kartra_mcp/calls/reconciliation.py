@@ -1,4 +1,4 @@
-"""What evidence in the account proves about a write with an unknown outcome. Pure.
+"""Proof by evidence in the account for a write with an unknown outcome. Pure.
 
 Succeeded only by evidence newer than the preview; failed only after two looks, each at least 15
 minutes after the intent, because Kartra applies some writes later. Otherwise it stays unknown.
@@ -61,7 +61,7 @@ def evaluate_evidence(
 
 @dataclass(frozen=True, slots=True)
 class RunLogProof:
-    """What Membrane's run log proves, by the rules for a response."""
+    """Proof by a run log of Membrane, by the rules for a response."""
 
     state: Literal["succeeded", "failed"]
     why: str

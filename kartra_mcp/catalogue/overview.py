@@ -23,7 +23,7 @@ GATE_REQUIREMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a call of this risk requires, by its gate."""
+    """Requirement for a call of this risk, by its gate."""
 
     risk: str
     gate: str

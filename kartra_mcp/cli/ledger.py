@@ -149,7 +149,7 @@ def _print_legend(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _format_amount(entry: Mapping[str, Any]) -> str:
-    """What moves, as far as it was known; Kartra does not name the currency."""
+    """Return the amount moved, as far as known; Kartra does not name the currency."""
     return display_value(entry["known_amount"] or entry["amount"] or entry["remainder"])
 
 
