@@ -36,7 +36,7 @@ ARROWS = """
     onboarding/doctor: account app catalogue client_config ledger membrane options policy
         processes settings
     onboarding/setup: account app client_config ledger membrane onboarding/doctor options
-        processes settings
+        policy processes settings
     cli: account app catalogue client_config consent ledger onboarding/doctor onboarding/setup
         options processes sandbox server settings web
 """

@@ -10,11 +10,10 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.policy.gates import ALWAYS_ALLOWED, Policy
+from kartra_mcp.policy.gates import ALWAYS_ALLOWED, GATE_TEXTS, Policy
 from kartra_mcp.server.guide import render_guide
 from kartra_mcp.server.resources import (
     CONSENT,
-    GATES,
     JSON,
     LIMITS,
     limits_as_dict,
@@ -118,7 +117,7 @@ def test_the_policy_tells_rules_limits_and_what_consent_means():
             "irreversible": "preview",
         },
         "gates_of_tools": {"kartra_refund_*": "human"},
-        "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
+        "gate_meanings": {str(gate): texts.meaning for gate, texts in GATE_TEXTS.items()},
         "read_only": False,
         "allow": ["kartra_get_*"],
         "deny": ["*page*"],

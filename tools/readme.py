@@ -16,6 +16,7 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra import commands
+from kartra_mcp.policy.gates import GATE_TEXTS
 from kartra_mcp.settings import OPTIONS, Option, read_settings
 
 ROOT = Path(__file__).parents[1]
@@ -24,14 +25,6 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "docs/errors.md": ("codes",),
 }
 """Each page and its generated parts."""
-
-GATES: Mapping[Gate, str] = {
-    Gate.ALLOW: "runs at once",
-    Gate.FLAG: "needs `confirm: true`",
-    Gate.PREVIEW: "shows a preview first",
-    Gate.HUMAN: "needs a person's answer",
-    Gate.DENY: "not offered",
-}
 
 
 def main() -> int:
@@ -72,7 +65,7 @@ def actions() -> str:
         (f"`{tool}`", _risk(most, least), _gate(gates, most, least), undo)
         for most, tool, least, undo in rows
     ]
-    return table(("Tool", "Risk", "By default it", "Undo"), shown)
+    return table(("Tool", "Risk", "Needs by default", "Undo"), shown)
 
 
 def own_tools() -> str:
@@ -131,8 +124,9 @@ def _risk(most: Risk, least: Risk) -> str:
 
 
 def _gate(gates: Mapping[Risk, Gate], most: Risk, least: Risk) -> str:
-    said = GATES[gates[most]]
-    return said if gates[most] is gates[least] else f"{GATES[gates[least]]}, or {said}"
+    text = GATE_TEXTS[gates[most]].requirement
+    lowest = GATE_TEXTS[gates[least]].requirement
+    return text if gates[most] is gates[least] else f"{lowest}, or {text}"
 
 
 if __name__ == "__main__":

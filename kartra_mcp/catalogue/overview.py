@@ -7,18 +7,11 @@ from dataclasses import dataclass, replace
 
 from kartra_mcp.catalogue.builtin_tools import BuiltinTool
 from kartra_mcp.catalogue.catalogue import ActionTool
-from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.models import Risk
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.gates import Policy, Verdict
 
 BY_NAME = "run by its name: KARTRA_MCP_EXPOSE"
-GATE_REQUIREMENTS = {
-    Gate.ALLOW: "nothing",
-    Gate.FLAG: "confirm: true",
-    Gate.PREVIEW: "a preview first",
-    Gate.HUMAN: "a person's yes",
-    Gate.DENY: "is refused",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +82,8 @@ def _list_requirements(
     risks = [risk for risk in Risk if between[0] <= risk <= between[1]]
     gates = [(risk, policy.resolve_effective_gate(risk, names, rules)) for risk in risks]
     return tuple(
-        Requirement(risk.label, str(gate), GATE_REQUIREMENTS[gate]) for risk, gate in gates
+        Requirement(risk.label, str(gate), policy.GATE_TEXTS[gate].requirement)
+        for risk, gate in gates
     )
 
 

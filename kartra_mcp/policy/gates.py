@@ -20,6 +20,49 @@ from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.risk import classify_command, policy_names_of_command
 
 PREFIX = "kartra_"
+
+
+@dataclass(frozen=True, slots=True)
+class GateTexts:
+    """Descriptions of one gate.
+
+    `requirement` fits a table cell, `meaning` completes "an operation …". `instruction` is for a
+    model and completes "irreversible calls …". `user` is a sentence for the user.
+    """
+
+    requirement: str
+    meaning: str
+    instruction: str
+    user: str
+
+
+GATE_TEXTS: Mapping[Gate, GateTexts] = {
+    Gate.ALLOW: GateTexts("nothing", "runs at once", "run at once.", "Runs at once"),
+    Gate.FLAG: GateTexts(
+        "confirm: true",
+        "runs with confirm: true, which the caller sets itself",
+        "need confirm: true. Set it only after the person agreed to exactly that call.",
+        "Runs when the assistant sets `confirm`, which it can do by itself",
+    ),
+    Gate.PREVIEW: GateTexts(
+        "a preview first",
+        "shows the facts first and runs only as they were shown",
+        "ask first. The first answer is a preview, nothing ran: show its summary and facts. Once "
+        "the person agrees, repeat the same call with confirm: true and the preview's id and "
+        "summary as confirmation_id and confirmation_summary. A client that asks the person itself "
+        "needs one call.",
+        "Shows the facts first, and runs when the assistant repeats them",
+    ),
+    Gate.HUMAN: GateTexts(
+        "a person's yes",
+        "runs only after a person's answer, in the client or with the PIN outside it",
+        "need a person's own answer: in a form, or after approval_required by the command that it "
+        "names. Wait for it, then repeat the same call.",
+        "Runs only after the user agrees, in the client or with the PIN",
+    ),
+    Gate.DENY: GateTexts("is refused", "never runs", "are refused.", "Never runs"),
+}
+
 ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 

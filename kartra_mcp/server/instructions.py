@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.policy.gates import Policy
+from kartra_mcp.policy.gates import GATE_TEXTS, Policy
 
 LABEL = 48
 
@@ -28,23 +28,6 @@ _RAW_BOTH = "kartra_proxy_read, kartra_proxy_write; no refund or cancellation"
 
 _READ_ONLY = "Read-only: nothing that writes is listed or runs."
 _SWITCHED_OFF = "Some tools are switched off."
-
-_GATES = {
-    Gate.ALLOW: "run at once.",
-    Gate.FLAG: "need confirm: true. Set it only after the person agreed to exactly that call.",
-    Gate.PREVIEW: (
-        "ask first. The first answer is a preview, nothing ran: show its summary and facts. Once "
-        "the person agrees, repeat the same call with confirm: true and the preview's id and "
-        "summary as confirmation_id and confirmation_summary. A client that asks the person itself "
-        "needs one call."
-    ),
-    Gate.HUMAN: (
-        "need a person's own answer: in a form, or after approval_required by the command that it "
-        "names. Wait for it, then repeat the same call."
-    ),
-    Gate.DENY: "are refused.",
-}
-"""What follows the names of the risks that have this gate."""
 
 _STRICTER = "Limits can ask for more: follow the remedy."
 _OWN_GATES = "Some tools have their own gate (kartra://policy)."
@@ -112,7 +95,11 @@ def _describe_gates(rules: Policy) -> str:
     own = (_OWN_GATES,) if rules.tools else ()
     risks = (Risk.READ,) if rules.read_only else tuple(Risk)
     by_gate = {gate: [r for r in risks if rules.gates.get(r, Gate.DENY) is gate] for gate in Gate}
-    said = [f"{_join_risks(found)} {_GATES[gate]}" for gate, found in by_gate.items() if found]
+    said = [
+        f"{_join_risks(found)} {GATE_TEXTS[gate].instruction}"
+        for gate, found in by_gate.items()
+        if found
+    ]
     if rules.read_only:
         return " ".join((_READ_ONLY, *said, *own, *lists))
     return " ".join((*said, *own, _KINDS, *lists, _STRICTER, _UNKNOWN))

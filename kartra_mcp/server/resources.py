@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.catalogue.overview import risk_and_gate
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.models import Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy
@@ -56,14 +56,6 @@ LIMITS = (
     "repeat_window_days",
 )
 """Names of settings that are limits; those that exist are shown."""
-
-GATES: Mapping[Gate, str] = {
-    Gate.ALLOW: "runs at once",
-    Gate.FLAG: "runs with confirm: true, which the caller sets itself",
-    Gate.PREVIEW: "shows the facts first and runs only as they were shown",
-    Gate.HUMAN: "runs only after a person's answer, in the client or with the PIN outside it",
-    Gate.DENY: "never runs",
-}
 
 CONSENT: Mapping[str, str] = {
     "flag": "The caller set confirm to true. Nothing shows that a person was asked.",
@@ -178,7 +170,7 @@ def _policy_payload(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
             risk.label: str(gates.resolve_effective_gate(risk, (), unnamed)) for risk in Risk
         },
         "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
-        "gate_meanings": {str(gate): meaning for gate, meaning in GATES.items()},
+        "gate_meanings": {str(gate): texts.meaning for gate, texts in gates.GATE_TEXTS.items()},
         "read_only": rules.read_only,
         "allow": list(rules.allow) or "all",
         "deny": list(rules.deny),

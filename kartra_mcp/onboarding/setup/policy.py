@@ -7,10 +7,12 @@ from contextlib import closing
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import Gate
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.setup.existing_entries import find_strictest, is_looser
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.options import ENV_PREFIX, Option
+from kartra_mcp.policy.gates import GATE_TEXTS
 from kartra_mcp.settings import OPTIONS, read_settings
 
 BY_NAME: Mapping[str, Option] = {setting.name: setting for setting in OPTIONS}
@@ -20,13 +22,6 @@ RULES = (
     *("READ_ONLY", "GATE_IRREVERSIBLE", "GATE_DESTRUCTIVE", "APPROVAL"),
     *("CAP_REFUND", "CAP_DAY_AMOUNT", "CAP_DAY_COUNT"),
 )
-GATES = {
-    "allow": "it runs at once",
-    "flag": "the assistant has to say `confirm`; it can do that by itself",
-    "preview": "the facts are shown first; the assistant repeats them, then it runs",
-    "human": "a person has to agree to each, in the client or with a PIN",
-    "deny": "never",
-}
 OFFERED = {
     "GATE_IRREVERSIBLE": ("preview", "human", "deny"),
     "GATE_DESTRUCTIVE": ("flag", "preview", "human", "deny"),
@@ -109,7 +104,7 @@ def _ask_value(setup: SetupContext, name: str, now: str) -> str:
         return "on" if yes else "off"
     if name in OFFERED:
         words = OFFERED[name] if now in OFFERED[name] else (now, *OFFERED[name])
-        options = [(word, GATES.get(word, "as it stands now")) for word in words]
+        options = [(word, _describe_gate(word)) for word in words]
         return person.select(WORDS[name], options, flag=f"{flag} GATE", default=now)
     if name == "APPROVAL":
         return person.select(WORDS[name], PLACES, flag=f"{flag} PLACE", default=now)
@@ -117,6 +112,10 @@ def _ask_value(setup: SetupContext, name: str, now: str) -> str:
     return person.ask_text(
         WORDS[name], lambda text: find_fault(name, text), flag=flag, default=shown
     )
+
+
+def _describe_gate(word: str) -> str:
+    return GATE_TEXTS[Gate(word)].user if word in set(Gate) else "The value now"
 
 
 def _normalize_unset(name: str, text: str) -> str:

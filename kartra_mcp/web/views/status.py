@@ -8,6 +8,8 @@ from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Gate
+from kartra_mcp.policy.gates import GATE_TEXTS
 from kartra_mcp.web.views.formatting import (
     Fact,
     Timestamp,
@@ -50,13 +52,6 @@ _NAMES: Mapping[str, str] = {
     "unknown": "Writes of unknown outcome",
     "state_folder": "State folder",
     "id": "Its id",
-}
-GATES: Mapping[str, str] = {
-    "allow": "Runs at once",
-    "flag": "Runs when the assistant sets a flag for it",
-    "preview": "Runs when the assistant repeats what a preview says",
-    "human": "A person has to agree",
-    "deny": "Never runs",
 }
 _MEANT: Mapping[tuple[str, str], str] = {
     ("approval", "outside"): "On this page or in a terminal, with the PIN",
@@ -201,9 +196,9 @@ def _gate_facts(told: Mapping[str, Any], *, as_written: bool = False) -> tuple[F
 
 
 def _describe_gate(gate: Any) -> str:
-    """`A person has to agree (human)`."""
+    """`Never runs (deny)`."""
     word = display_value(gate, 40)
-    return f"{GATES[word]} ({word})" if word in GATES else word
+    return f"{GATE_TEXTS[Gate(word)].user} ({word})" if word in set(Gate) else word
 
 
 def _make_problems(told: Mapping[str, Any]) -> tuple[StatusProblem, ...]:
