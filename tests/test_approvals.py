@@ -168,7 +168,7 @@ def test_a_decision_on_something_else_than_what_was_shown_is_refused(ledger: Any
     for seen in ("", other.fingerprint):
         for approve in (True, False):
             with pytest.raises(
-                RefusedError, match=f"number {number} is not what was shown"
+                RefusedError, match=f"Number {number} differs from the request that was shown"
             ) as refused:
                 decide(approve=approve, seen=seen)
             assert refused.value.code == "facts_changed"
@@ -213,7 +213,7 @@ def test_the_ledger_records_each_step_of_an_approval(ledger: Any):
 
 
 @pytest.mark.parametrize(
-    ("number", "known"), [(9, "there is none"), (1, "it is pending"), (2, "it is declined")]
+    ("number", "known"), [(9, "it does not exist"), (1, "it is pending"), (2, "it is declined")]
 )
 def test_what_cannot_be_taken_back_is_named_with_its_state(ledger: Any, number, known):
     ledger.approvals.request(ASKED)

@@ -111,7 +111,7 @@ def test_the_list_reads_as_a_table(folder, ids):
     assert re.search(r"2026-11-05 12:00:00 WET +refund_transaction transaction 101 +97 ", shown)
     assert "undo: none: money is paid back" in shown
     assert re.search(r"flag +the caller set a flag", shown)
-    assert re.search(r"none +the gate lets it run", shown)
+    assert re.search(r"none +the gate requires no consent", shown)
     assert "unknown: settle it by kartra_reconcile" in shown
     assert run(folder, "list", "--tool", "other").stdout.startswith("No such write")
 
@@ -227,7 +227,7 @@ def test_a_sound_ledger_holds_and_is_kept(folder, ids):
     told = json.loads(run(folder, "verify", "--json").stdout)
     assert told == {"count": 6, "ok": True, "broken": None, "why": ""}
     refused = run(folder, "new", "--yes")
-    assert (refused.returncode, "The ledger is sound" in refused.stderr) == (1, True)
+    assert (refused.returncode, "The ledger is valid" in refused.stderr) == (1, True)
     assert len(listed(folder)) == 3
 
 

@@ -236,7 +236,7 @@ ACTION = action(
 )
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "another connection": ({**CONNECTION, "id": "c2"}, ACTION, "another connection"),
-    "made anew": ({**CONNECTION, "createdAt": "2026-11-01T00:00:00Z"}, ACTION, "made anew"),
+    "made anew": ({**CONNECTION, "createdAt": "2026-11-01T00:00:00Z"}, ACTION, "created again"),
     "another revision": (CONNECTION, {**ACTION, "revision": "r2"}, "another revision"),
     "another action": (CONNECTION, {**ACTION, "id": "other"}, "another action"),
 }

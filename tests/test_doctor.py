@@ -455,7 +455,7 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "the state folder is open to others": (open_state, "state folder", "0755", "chmod 700"),
     "a line of the ledger was changed": (changed_line, "ledger", "at line 2", "ledger verify"),
     "the ledger was cut": (cut_ledger, "ledger", "damaged", "ledger new"),
-    "the ledger is gone": (lost_ledger, "ledger", "is gone, and held 3 lines", "ledger new"),
+    "the ledger is gone": (lost_ledger, "ledger", "is missing; it had 3 lines", "ledger new"),
     "the ledger is no database": (no_database, "ledger", "overwritten", "ledger new"),
     "the clock is behind": (ahead, "clock", "3 hours behind the newest line", "timedatectl"),
     "a bad value": (

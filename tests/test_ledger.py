@@ -414,7 +414,7 @@ def test_a_file_stands_where_the_folder_should_be(tmp_path):
     with pytest.raises(RefusedError) as refused:
         again(tmp_path / "state").begin(intent(), LIMITS)
     assert refused.value.code == "ledger_unavailable"
-    assert "a file stands where" in refused.value.message
+    assert "its folder's path is a file" in refused.value.message
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "locks").write_text("")
     with closing(again(tmp_path / "other")) as ledger:
@@ -545,7 +545,7 @@ def test_a_changed_index_is_found_by_verify(folder):
     filled(folder)
     rewritten(folder, "UPDATE intents SET state = 'failed'")
     with closing(again(folder)) as ledger:
-        assert ledger.verify().why == "the table of intents does not say what the lines say"
+        assert ledger.verify().why == "the table of intents does not match the lines"
 
 
 def test_a_ledger_of_another_version(folder):
@@ -798,7 +798,7 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
     ("minted", "checked", "words"),
     [
         ("two_step", "question", "belongs to a preview"),
-        ("question", "two_step", "belongs to a question to a person"),
+        ("question", "two_step", "belongs to a question to the user"),
     ],
 )
 def test_a_confirmation_of_another_kind_is_named(ledger: Any, minted, checked, words):
@@ -887,7 +887,7 @@ def test_a_clock_that_went_back_makes_no_confirmation_younger(ledger: Any, clock
         ("tool", "another tool"),
         ("arguments", "other arguments"),
         ("connection", "another connection"),
-        ("connection_created", "a connection that was made anew"),
+        ("connection_created", "a connection that was created again"),
         ("action", "another action"),
         ("revision", "another revision of the action"),
         ("policy", "another policy"),
@@ -937,7 +937,7 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
 
 @pytest.mark.parametrize(
     ("why", "words"),
-    [("declined", "A person declined this."), ("dismissed", "A person dismissed the question")],
+    [("declined", "The user declined this."), ("dismissed", "The user dismissed the question")],
 )
 def test_a_block_reports_its_reason_and_the_minutes_that_are_left(ledger: Any, clock, why, words):
     from kartra_mcp.ledger.rules import make_identity_key

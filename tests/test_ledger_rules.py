@@ -321,7 +321,7 @@ def test_a_cap_reports_when_it_has_room_again():
     limits = Limits(cap_day_count=1)
     refusal = capped(refund(1), limits, day((1, 1)))
     assert refusal is not None
-    assert f"room again at {format_utc(NOW + 23 * 3600)}" in refusal.message
+    assert f"more from {format_utc(NOW + 23 * 3600)}" in refusal.message
 
 
 @given(st.lists(st.tuples(st.integers(0, 23), st.integers(1, 60) | st.none())), st.integers(1, 100))

@@ -63,7 +63,7 @@ async def test_a_file_where_the_state_folder_was(place, protocol_version):
         await client.list_tools()
         shutil.rmtree(state_of(place), ignore_errors=True)
         state_of(place).write_text("in the way")
-        assert "a file stands where" in await refused(client, place)
+        assert "its folder's path is a file" in await refused(client, place)
         await refused(client, place, TAG, lead_id=1)
         assert not (await call(client, READ, lead_id=1)).failed
         state_of(place).unlink()
@@ -75,8 +75,8 @@ async def test_the_ledger_vanishes_while_it_is_served(place):
     async with connect(place, "legacy") as client:
         assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
         (state_of(place) / "ledger.db").unlink()
-        assert "is gone" in await refused(client, place)
-        assert "is gone" in await refused(client, place, transaction_id=8, confirm=True)
+        assert "is missing" in await refused(client, place)
+        assert "is missing" in await refused(client, place, transaction_id=8, confirm=True)
 
 
 async def test_somebody_else_has_it_locked(place, protocol_version):
@@ -85,7 +85,7 @@ async def test_somebody_else_has_it_locked(place, protocol_version):
         ledger = state_of(place) / "ledger.db"
         with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
-            assert "has it locked" in await refused(client, place)
+            assert "has locked it" in await refused(client, place)
         assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
 
 

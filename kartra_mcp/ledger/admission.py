@@ -1,4 +1,4 @@
-"""Whether an intent may begin, end or be reconciled as the ledger stands, and what is recorded."""
+"""Decides whether an intent may begin, end or be reconciled, and records it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from kartra_mcp.policy.limits import Limits
 def admission_refusal(
     transaction: Transaction, intent: Intent, limits: Limits, burns: Binding | None
 ) -> RefusedError | None:
-    """Why this may not run now, the most telling reason first; nothing is changed."""
+    """Return the reason why this intent may not run now, or None. Nothing is changed.
+
+    The order is from the most to the least specific: a used-up confirmation explains more to the
+    caller than a cap that would also have refused the call.
+    """
     return (
         confirmations.invalid_reason(transaction, intent, burns)
         or approvals.approval_refusal(transaction, intent, burns)
@@ -30,14 +34,14 @@ def admission_refusal(
 def preflight_refusal(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
-    """Why this would not run whoever agreed to it, so that nobody is asked in vain."""
+    """Return the refusal that no consent could lift, so that the user is not asked in vain."""
     return confirmations.block_refusal(
         transaction, rules.make_identity_key(intent)
     ) or _duplicate_or_capped(transaction, intent, limits)
 
 
 def record(transaction: Transaction, intent: Intent) -> None:
-    """The line, and the consent burnt."""
+    """Append the entry of the intent and consume the consent that it was admitted on."""
     id_ = intent.confirmation_id
     confirmation = None if id_ is None else confirmations.hash_text(id_)
     transaction.append("intent", projection.intent_payload(intent, confirmation))
@@ -63,21 +67,24 @@ def _duplicate_or_capped(
 
 
 def count_recent_emails(transaction: Transaction) -> int:
+    """Count the writes of the last hour that could start mail."""
     return projection.count_emails_since(transaction.db, transaction.now - rules.HOUR)
 
 
 def lost_outcome(intent_id: str) -> dict[str, Any]:
+    """Return the outcome of an intent whose server and program have both ended."""
     return {
         "intent": intent_id,
         "state": "unknown",
         "executed": str(Executed.UNKNOWN),
-        "detail": {"settled": "its server and its program were gone"},
+        "detail": {"settled": "its server and its program have ended"},
         "action_run_id": None,
         "undo": "",
     }
 
 
 def require_state(transaction: Transaction, intent_id: str, state: str) -> None:
+    """Raise `internal_error` unless the intent is in this state."""
     found = projection.get_state(transaction.db, intent_id)
     if found != state:
         raise RefusedError(
@@ -88,6 +95,7 @@ def require_state(transaction: Transaction, intent_id: str, state: str) -> None:
 
 
 def reconcile_refusal(transaction: Transaction, intent_id: str) -> RefusedError | None:
+    """Return the reason why this intent cannot be settled, or None if its outcome is unknown."""
     state = projection.get_state(transaction.db, intent_id)
     if state == "unknown":
         return None
@@ -95,7 +103,7 @@ def reconcile_refusal(transaction: Transaction, intent_id: str) -> RefusedError 
         return still_running_error(intent_id)
     return RefusedError(
         "invalid_arguments",
-        f"The intent {intent_id} is {state or 'not in the ledger'}: nothing is to be settled.",
+        f"The intent {intent_id} is {state or 'not in the ledger'}. There is nothing to settle.",
         "Name an intent whose outcome is unknown; kartra_ledger lists them.",
     )
 
@@ -103,6 +111,6 @@ def reconcile_refusal(transaction: Transaction, intent_id: str) -> RefusedError 
 def still_running_error(intent_id: str) -> RefusedError:
     return RefusedError(
         "in_progress",
-        f"The intent {intent_id} is still running, or its program is.",
-        "Wait until it has ended, then reconcile.",
+        f"The intent {intent_id} or its program is still running.",
+        "Wait until it has ended, then call kartra_reconcile again.",
     )

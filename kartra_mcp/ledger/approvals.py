@@ -1,4 +1,4 @@
-"""Approvals by a person outside the client: asked, decided, used once, gone after a day."""
+"""Approvals given outside the client: requested, decided, used once, expired after a day."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ ApprovalState = Literal["pending", "approved", "declined", "expired", "supersede
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One approval as it stands. `facts` are kept only while they can matter."""
+    """One approval request and its state; times are seconds since the epoch.
+
+    `facts` and `summary` are deleted as soon as the approval can no longer be used: they hold the
+    user's data, and the chain already holds their digest.
+    """
 
     number: int
     state: ApprovalState
@@ -46,14 +50,18 @@ class Approval:
 
     @property
     def fingerprint(self) -> str:
-        """What a decision is about: of this request alone, in this ledger and any other."""
+        """Hash of exactly this request, in this ledger and no other.
+
+        A decision must repeat it. A page that was loaded before the request changed, or that
+        belongs to another ledger with the same number, would otherwise approve something unseen.
+        """
         told = [self.number, asdict(self.binding), self.facts_digest, self.asked_at]
         return hashlib.sha256(dump_canonical(told).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What a person is asked to approve: shown to them whole, bound to one call.
+    """A request for approval: shown to the user in full, bound to one call.
 
     `key` names the operation and its target: a decline blocks those, whatever the amount.
     """
@@ -73,9 +81,9 @@ class Approvals:
     file: LedgerDatabase
 
     def request(self, asked: ApprovalRequest) -> int:
-        """The number to approve; the same as long as the same is asked and nobody decided.
+        """Return the number to approve; an equal request that is still pending keeps its number.
 
-        Other facts than before make a new number: nobody approves what is no longer so.
+        Changed facts make a new number, so that the user never approves outdated facts.
         """
         with self.file.write_transaction() as transaction:
             expire(transaction)
@@ -86,19 +94,20 @@ class Approvals:
             return _ask(transaction, asked)
 
     def get(self, number: int) -> Approval | None:
+        """Return an approval in any state, or None for an unknown number."""
         with self.file.read_transaction() as transaction:
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
             return None if row is None else _make_approval(row, transaction.now)
 
     def list_pending(self) -> list[Approval]:
-        """What waits for a person, oldest first."""
+        """List the requests that wait for a decision, oldest first."""
         sql = "SELECT * FROM approvals WHERE state = 'pending' AND expires_at > ? ORDER BY number"
         with self.file.read_transaction() as transaction:
             found = transaction.fetch_all(sql, transaction.now)
             return [_make_approval(row, transaction.now) for row in found]
 
     def pending_numbers(self) -> tuple[int, ...]:
-        """The numbers of what waits, oldest first: cheap enough to be asked all the time."""
+        """List the numbers of pending requests, oldest first; cheap enough for polling."""
         sql = (
             "SELECT number FROM approvals WHERE state = 'pending' AND expires_at > ?"
             " ORDER BY number"
@@ -107,14 +116,14 @@ class Approvals:
             return tuple(row["number"] for row in transaction.fetch_all(sql, transaction.now))
 
     def find_approved(self, binding: Binding) -> Approval | None:
-        """The newest approval that exactly this call may use; compare its `facts_digest`."""
+        """Return the newest approval that exactly this call may use; compare its `facts_digest`."""
         with self.file.read_transaction() as transaction:
             rows = _rows_of_binding(transaction, binding, "approved")
             found = [_make_approval(row, transaction.now) for row in rows if row["used_by"] is None]
             return next((a for a in found if a.state == "approved"), None)
 
     def unused(self) -> list[Approval]:
-        """What a person approved and no call used yet, oldest first; until it ends, it can run."""
+        """List the approvals that no call has used yet, oldest first. Each can still run."""
         sql = (
             "SELECT * FROM approvals WHERE state = 'approved' AND expires_at > ?"
             " AND used_by IS NULL ORDER BY number"
@@ -124,7 +133,7 @@ class Approvals:
             return [_make_approval(row, transaction.now) for row in found]
 
     def find_declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
-        """The newest decline of exactly this call, while it still holds."""
+        """Return the newest decline of exactly this call within the last `seconds`."""
         with self.file.read_transaction() as transaction:
             rows = _rows_of_binding(transaction, binding, "declined")
             found = _make_approval(rows[0], transaction.now) if rows else None
@@ -135,15 +144,15 @@ class Approvals:
         """Approve or decline; the caller has checked the PIN.
 
         Args:
-            number: what it waits under.
-            approve: else it is declined.
-            reason: why.
-            who: the person.
-            seen: `Approval.fingerprint` of what the person was shown.
+            number: the number of the pending request.
+            approve: True to approve, False to decline.
+            reason: the user's reason, for the ledger.
+            who: the user who decides.
+            seen: `Approval.fingerprint` of the request that the user was shown.
 
         Raises:
-            RefusedError: there is no such number, it is not what was seen, was decided before, or
-                expired.
+            RefusedError: the number does not exist, the request differs from `seen`, or it was
+                decided before or expired.
         """
         with self.file.write_transaction() as transaction:
             expire(transaction)
@@ -156,14 +165,14 @@ class Approvals:
                 row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
         if refusal is not None:
             raise refusal
-        assert row is not None  # noqa: S101  or it was refused
+        assert row is not None  # noqa: S101  refused otherwise
         return _make_approval(row, row["decided_at"])
 
     def withdraw(self, number: int, who: str) -> Approval:
-        """Take an approval back before a call used it; the caller has checked the PIN.
+        """Withdraw an approval before a call used it; the caller has checked the PIN.
 
         Raises:
-            RefusedError: it is not approved, or no longer, or a call used it.
+            RefusedError: it is not approved, is no longer valid, or was used by a call.
         """
         with self.file.write_transaction() as transaction:
             expire(transaction)
@@ -174,12 +183,12 @@ class Approvals:
                 row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
         if refusal is not None:
             raise refusal
-        assert row is not None  # noqa: S101  or it was refused
+        assert row is not None  # noqa: S101  refused otherwise
         return _make_approval(row, row["decided_at"])
 
 
 def expire(transaction: Transaction) -> None:
-    """Record what a day has ended."""
+    """Record the expiry of everything older than `LIFETIME`."""
     due = transaction.fetch_all(
         "SELECT number FROM approvals WHERE state IN ('pending', 'approved')"
         " AND expires_at <= ? AND used_by IS NULL",
@@ -192,18 +201,18 @@ def expire(transaction: Transaction) -> None:
 def approval_refusal(
     transaction: Transaction, intent: Intent, burns: Binding | None
 ) -> RefusedError | None:
-    """Why the approval that an intent rests on does not count; None if it does."""
+    """Return the reason why the approval of an intent does not count, or None if it does."""
     if intent.consent != "approval":
         return None
     row = None
     if burns is not None and intent.approval is not None:
         row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", intent.approval)
     if row is None or burns is None:
-        return _approval_required_error("There is no such approval")
+        return _approval_required_error("This approval does not exist")
     if row["used_by"] is not None:
         return already_used_error()
     if _make_approval(row, transaction.now).state != "approved":
-        return _approval_required_error("It is not approved, or no longer")
+        return _approval_required_error("The approval is not given, or has expired")
     differs = describe_differences(binding_of_row(row), burns)
     return (
         _approval_required_error(f"The approval is for {' and '.join(differs)}")
@@ -213,6 +222,7 @@ def approval_refusal(
 
 
 def consume(transaction: Transaction, number: int, intent_id: str) -> None:
+    """Mark the approval as used by this intent and delete its facts."""
     transaction.run(
         "UPDATE approvals SET used_by = ?, facts = NULL, summary = '' WHERE number = ?",
         intent_id,
@@ -314,40 +324,40 @@ def _decision_refusal(state: str | None, number: int) -> RefusedError | None:
     if state is None:
         return RefusedError(
             "invalid_arguments",
-            f"Nothing waits under the number {number}.",
-            "Run `kartra-mcp approve` for the numbers that wait.",
+            f"Number {number} does not exist. Nothing was decided.",
+            "Run `kartra-mcp approve` to list the pending numbers.",
         )
     code = "confirmation_expired" if state in {"expired", "superseded"} else "confirmation_used"
     return RefusedError(
         code,
-        f"Number {number} waits no longer: it is {state}.",
-        "Let the call be made again: that asks anew.",
+        f"Number {number} is not pending: it is {state}. Nothing was decided.",
+        "Repeat the call to request a new approval.",
     )
 
 
 def stale_view_error(number: int) -> RefusedError:
     return RefusedError(
         "facts_changed",
-        f"What waits as number {number} is not what was shown. Nothing was decided.",
-        "Look at it as it is now, then decide.",
+        f"Number {number} differs from the request that was shown. Nothing was decided.",
+        "Review its current facts, then decide.",
     )
 
 
 def _withdrawal_refusal(row: Any, number: int) -> RefusedError | None:
-    """Why there is nothing to take back; None if there is."""
+    """Return the reason why there is nothing to withdraw, or None if there is."""
     if row is not None and row["used_by"] is not None:
         return RefusedError(
             "confirmation_used",
-            f"Number {number} cannot be taken back: its call was made already.",
-            f"Look at what it did: {row['used_by']}.",
+            f"Number {number} cannot be withdrawn: its call has already run.",
+            f"See its outcome: `kartra-mcp ledger show {row['used_by']}`.",
         )
     if row is not None and row["state"] == "approved":
         return None
-    known = "there is none" if row is None else f"it is {row['state']}"
+    known = "it does not exist" if row is None else f"it is {row['state']}"
     return RefusedError(
         "invalid_arguments",
-        f"Number {number} is no approval that could still be used: {known}.",
-        "Nothing is to be taken back.",
+        f"Number {number} is not an approval that can still be used: {known}.",
+        "There is nothing to withdraw.",
     )
 
 
@@ -355,5 +365,5 @@ def _approval_required_error(what: str) -> RefusedError:
     return RefusedError(
         "approval_required",
         f"{what}. Nothing was done.",
-        "Make the call again for a number, and let a person run `kartra-mcp approve NUMBER`.",
+        "Repeat the call for a number. The user then runs `kartra-mcp approve NUMBER`.",
     )

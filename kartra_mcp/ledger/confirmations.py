@@ -1,4 +1,4 @@
-"""Confirmation ids and declines: minted, checked, burnt once, only as hashes, bound to one call."""
+"""Confirmation ids and declines: issued, stored as hashes, bound to one call, consumed once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DIFFERENCES = {
     "tool": "another tool",
     "arguments": "other arguments",
     "connection": "another connection",
-    "connection_created": "a connection that was made anew",
+    "connection_created": "a connection that was created again",
     "action": "another action",
     "revision": "another revision of the action",
     "policy": "another policy",
@@ -42,7 +42,16 @@ def issue(
     kind: Kind,
     ttl: float,
 ) -> IssuedConfirmation:
-    """A new id, of which only the hash is kept."""
+    """Issue a confirmation id; only its hash is stored, so that reading the file grants nothing.
+
+    Args:
+        transaction: the commit that the id becomes part of.
+        binding: the only call that the id is valid for.
+        summary: the text that the caller must repeat; compared by its normalized hash.
+        facts_digest: SHA-256 of the facts that were shown, in hexadecimal.
+        kind: `two_step` for a preview, `question` for a question to the user.
+        ttl: seconds until the id expires.
+    """
     id_ = secrets.token_urlsafe(18)
     now = transaction.now
     transaction.run("DELETE FROM confirmations WHERE expires_at < ?", now - RETENTION)
@@ -79,7 +88,7 @@ def issue_question(
 def validate(
     transaction: Transaction, id_: str, binding: Binding, summary: str | None, kind: Kind
 ) -> str:
-    """Return the digest of the facts shown with this id; `summary` None was checked before.
+    """Return the digest of the facts shown with this id; None for a `summary` checked before.
 
     Raises:
         RefusedError: confirmation_used, confirmation_expired or confirmation_mismatch.
@@ -105,35 +114,36 @@ def _require_valid(
 ) -> sqlite3.Row:
     row = transaction.fetch_one("SELECT * FROM confirmations WHERE hash = ?", hash_text(id_))
     if row is None:
-        raise _mismatch_error("This confirmation_id was never given out here")
+        raise _mismatch_error("This confirmation_id was never issued here")
     if row["used_by"] is not None:
         raise already_used_error()
-    # An id from the future means that the clock went back: how old it is, nobody knows.
+    # An id from the future means that the clock went back: its age is unknown.
     if not row["made_at"] <= transaction.now < row["expires_at"]:
         raise _expired_error()
     differs = describe_differences(_read(row["binding"]), binding)
     if row["kind"] != kind:
-        differs = ["a question to a person" if row["kind"] == "question" else "a preview", *differs]
+        differs = ["a question to the user" if row["kind"] == "question" else "a preview", *differs]
     if differs:
         raise _mismatch_error(f"This confirmation_id belongs to {' and '.join(differs)}")
     if summary is not None and row["summary"] != hash_text(normalize_summary(summary)):
-        raise _mismatch_error("The confirmation_summary is not the one that was shown")
+        raise _mismatch_error("The confirmation_summary differs from the one that was shown")
     return row
 
 
 def consume(transaction: Transaction, id_: str, intent_id: str) -> None:
+    """Mark the id as used by this intent."""
     sql = "UPDATE confirmations SET used_by = ? WHERE hash = ?"
     transaction.run(sql, intent_id, hash_text(id_))
 
 
 def revoke(transaction: Transaction, id_: str) -> None:
-    """Used up, by no intent."""
+    """Invalidate this id without an intent."""
     sql = "UPDATE confirmations SET used_by = 'void' WHERE hash = ? AND used_by IS NULL"
     transaction.run(sql, hash_text(id_))
 
 
 def revoke_all(transaction: Transaction, connection: str) -> None:
-    """Used up, all that are for this connection."""
+    """Invalidate every unused id of this connection."""
     sql = (
         "UPDATE confirmations SET used_by = 'void' WHERE used_by IS NULL"
         " AND json_extract(binding, '$.connection') = ?"
@@ -142,14 +152,15 @@ def revoke_all(transaction: Transaction, connection: str) -> None:
 
 
 def block(transaction: Transaction, key: str, seconds: float, why: str) -> float:
-    """Nothing with this identity runs until then."""
-    assert why in DECLINED, why  # noqa: S101  a slip of ours
+    """Refuse everything with this identity key for `seconds`; return the end of the block."""
+    assert why in DECLINED, why  # noqa: S101  a programming error
     until = transaction.now + seconds
     transaction.run("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", hash_text(key), why, until)
     return until
 
 
 def block_refusal(transaction: Transaction, key: str) -> RefusedError | None:
+    """Return the refusal of an identity key that is blocked now, or None."""
     row = transaction.fetch_one("SELECT why, until FROM blocks WHERE key = ?", hash_text(key))
     if row is None or transaction.now >= row["until"]:
         return None
@@ -157,22 +168,22 @@ def block_refusal(transaction: Transaction, key: str) -> RefusedError | None:
     said = "declined this" if row["why"] == "declined" else "dismissed the question about this"
     return RefusedError(
         row["why"],
-        f"A person {said}. Nothing was done, and nothing like it runs for {minutes} min.",
-        "Do not ask again on your own: tell the person, and wait for what they say.",
+        f"The user {said}. Nothing was done. Equal calls are refused for {minutes} min.",
+        "Do not retry on your own: inform the user and wait for instructions.",
     )
 
 
 def invalid_reason(
     transaction: Transaction, intent: Intent, burns: Binding | None
 ) -> RefusedError | None:
-    """Why the confirmation that an intent rests on does not count; None if it does."""
+    """Return the reason why the confirmation of an intent does not count, or None if it does."""
     kind = KIND_OF.get(intent.consent)
     if kind is None:
         return None
     if intent.confirmation_id is None:
         return None if kind == "question" else _mismatch_error("A confirmation_id is missing")
     if burns is None:
-        return _mismatch_error("This confirmation_id belongs to nothing")
+        return _mismatch_error("This confirmation_id belongs to another kind of call")
     try:
         validate(transaction, intent.confirmation_id, burns, None, kind)
     except RefusedError as refusal:
@@ -181,17 +192,21 @@ def invalid_reason(
 
 
 def describe_differences(one: Binding, other: Binding) -> list[str]:
-    """In words, what differs; of what was the binding made for, seen from the call."""
+    """List the differences in words: `one` is the stored binding, `other` is that of the call."""
     ours, theirs = asdict(one), asdict(other)
     return [words for name, words in _DIFFERENCES.items() if ours[name] != theirs[name]]
 
 
 def normalize_summary(summary: str) -> str:
-    """A summary as it is compared: NFC, white space as single spaces."""
+    """Return the summary as it is compared: NFC, with each run of white space as one space.
+
+    Models change line breaks and composed characters when they repeat a text.
+    """
     return " ".join(unicodedata.normalize("NFC", summary).split())
 
 
 def hash_text(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal. Lone surrogates from a client are accepted."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -202,8 +217,8 @@ def serialize_binding(binding: Binding) -> str:
 def already_used_error() -> RefusedError:
     return RefusedError(
         "confirmation_used",
-        "This confirmation was already used; each counts once. Nothing was done.",
-        "Look at what the first call did (kartra_ledger) before asking for a new preview.",
+        "This confirmation was already used; each is valid once. Nothing was done.",
+        "Check the outcome of the first call (kartra_ledger) before you request a new preview.",
     )
 
 
@@ -215,8 +230,8 @@ def _read(binding: str) -> Binding:
 def _expired_error() -> RefusedError:
     return RefusedError(
         "confirmation_expired",
-        "This confirmation_id is no longer valid: it lasts only minutes. Nothing was done.",
-        "Call again without it for a new preview, and show that to the person.",
+        "This confirmation_id has expired: it is valid for minutes only. Nothing was done.",
+        "Call again without it for a new preview, and show that preview to the user.",
     )
 
 

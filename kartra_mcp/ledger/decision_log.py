@@ -1,4 +1,4 @@
-"""What persons decided, and every attempt to: the lines of consent, as they are shown."""
+"""Approval decisions and PIN attempts, for display."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WHERE l.kind = 'consent' ORDER BY l.n DESC LIMIT ?
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One line of consent.
+    """One consent entry.
 
     `event` is `approval_` with asked, approved, declined, expired, superseded or withdrawn; `pin_`
     with set, right, wrong or locked; or declined, dismissed or answered_by_host, of a question in
-    the client. `who` decided or typed a PIN, `by` is the client (and its actor) that asked.
+    the client. `who` decided or typed a PIN; `by` is the client (and its actor) that asked.
     """
 
     line: int
@@ -36,6 +36,7 @@ class Decision:
 
 
 def latest(transaction: Transaction, count: int) -> list[Decision]:
+    """List the newest `count` decisions, newest first."""
     return [_make_decision(row) for row in transaction.fetch_all(_NEWEST, max(count, 0))]
 
 

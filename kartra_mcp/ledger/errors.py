@@ -1,4 +1,4 @@
-"""Why the ledger cannot be used, in words: what SQLite and the system say, as our refusals."""
+"""Errors of SQLite and of the operating system, as refusals with a reason and a remedy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sqlite3
 from kartra_mcp.core.errors import RefusedError
 
 _FULL = "the disk is full, or a limit on the size of files was reached"
-_CLOSED = "its folder or file may not be written"
-_HELD = "another program has it locked"
+_CLOSED = "its folder or file is not writable"
+_HELD = "another program has locked it"
 _LOW_BYTE = 0xFF
 
 _OF_SYSTEM = {
@@ -19,12 +19,12 @@ _OF_SYSTEM = {
     errno.EACCES: _CLOSED,
     errno.EPERM: _CLOSED,
     errno.EROFS: _CLOSED,
-    errno.ENOTDIR: "a file stands where its folder should be",
-    errno.EEXIST: "a file stands where its folder should be",
+    errno.ENOTDIR: "its folder's path is a file",
+    errno.EEXIST: "its folder's path is a file",
 }
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR: "the disk did not take or give it; it may be full",
+    sqlite3.SQLITE_IOERR: "reading or writing the disk failed; it may be full",
     sqlite3.SQLITE_READONLY: _CLOSED,
     sqlite3.SQLITE_PERM: _CLOSED,
     sqlite3.SQLITE_CANTOPEN: "it could not be opened",
@@ -35,27 +35,29 @@ _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class LedgerDamagedError(RefusedError):
-    """The ledger was altered, cut or overwritten; only a person may set it aside."""
+    """The ledger was altered, cut or overwritten. Only the user may replace it."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
             "ledger_unavailable",
             f"The ledger is damaged: {why}. Nothing was done.",
-            "A person should run `kartra-mcp ledger verify`, keep the file, and then run "
+            "The user should run `kartra-mcp ledger verify`, keep the file, and then run "
             "`kartra-mcp ledger new`.",
         )
         self.why = why
 
 
 def unavailable_error(why: str) -> RefusedError:
+    """Return the refusal of a ledger that cannot be written now but is not damaged."""
     return RefusedError(
         "ledger_unavailable",
         f"The ledger cannot be written: {why}. Nothing was done.",
-        "Writes run only once the ledger can be written: see to that, then try again.",
+        "Make the ledger writable, then repeat the call. Until then every write is refused.",
     )
 
 
 def wrong_version_error(found: int, known: int) -> RefusedError:
+    """Return the refusal of a ledger that a newer program migrated."""
     return RefusedError(
         "ledger_unavailable",
         f"The ledger has schema version {found}; this program supports up to {known}. "
@@ -65,18 +67,20 @@ def wrong_version_error(found: int, known: int) -> RefusedError:
 
 
 def from_os_error(problem: OSError) -> RefusedError:
+    """Return the refusal for an error of the operating system."""
     name = errno.errorcode.get(problem.errno or 0, "an unknown error")
-    return unavailable_error(_OF_SYSTEM.get(problem.errno or 0, f"the system says {name}"))
+    return unavailable_error(_OF_SYSTEM.get(problem.errno or 0, f"the system reports {name}"))
 
 
 def from_sqlite_error(problem: sqlite3.Error) -> RefusedError:
+    """Return the refusal for an error of SQLite: damaged, or unavailable for now."""
     code = getattr(problem, "sqlite_errorcode", None)
-    if code is None:  # text that is no UTF-8, a value of the wrong type
-        return LedgerDamagedError("it holds what was never written there")
+    if code is None:  # text that is not UTF-8, or a value of the wrong type
+        return LedgerDamagedError("it contains a value that was never written")
     primary = code & _LOW_BYTE
     if primary in _BROKEN:
-        return LedgerDamagedError("bytes of the file were overwritten or cut away")
+        return LedgerDamagedError("parts of the file were overwritten or cut off")
     why = _OF_SQLITE.get(primary)
     if why is None:
-        return LedgerDamagedError("its tables are not as they were made")
+        return LedgerDamagedError("its tables were altered")
     return unavailable_error(why)

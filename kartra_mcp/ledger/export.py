@@ -1,4 +1,4 @@
-"""The ledger as CSV or JSON, for another program: no cell is a formula."""
+"""The ledger as CSV or JSON for other programs, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -42,10 +42,12 @@ COLUMNS = (
     "action_run_id",
     "undo",
 )
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # wide ones count in some languages
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""Characters that begin a formula; spreadsheets in some locales accept the full-width ones."""
 
 
 def render_entries(entries: Sequence[Mapping[str, Any]], form: str) -> str:
+    """Return the entries as text in the given form: "csv" (RFC 4180) or "json"."""
     if form == "json":
         return json.dumps({"lines": list(entries)}, indent=2) + "\n"
     text = io.StringIO()
@@ -62,7 +64,11 @@ def _list_values(entry: Mapping[str, Any]) -> list[Any]:
 
 
 def _format_cell(value: Any) -> str:
-    """Text in one line; what a spreadsheet would take for a formula begins with an apostrophe."""
+    """Return a cell as one line of text; a leading formula character is escaped by an apostrophe.
+
+    Ids and names come from callers and from Kartra. A spreadsheet would run `=HYPERLINK(…)` in such
+    a cell.
+    """
     if value is None or isinstance(value, str):
         text = value or ""
     else:

@@ -1,4 +1,4 @@
-"""The chain of lines: each line's hash covers the line before it. Pure."""
+"""The hash chain: the hash of each entry covers the entry before it. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 GENESIS_HASH = "0" * 64
-"""What stands as `prev` in line 1."""
+"""`prev` of entry 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far the chain goes: the number of lines and the hash of the newest."""
+    """Length of the chain and hash of its newest entry."""
 
     count: int = 0
     hash: str = GENESIS_HASH
@@ -22,7 +22,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line; `body` is the canonical JSON, exactly as it is stored."""
+    """One entry; `body` is the canonical JSON, exactly as it is stored."""
 
     n: int
     at: float
@@ -38,7 +38,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """How far a chain holds, and the first line that does not, with why."""
+    """The head up to which a chain is valid, and the number of the first broken entry, with why."""
 
     head: Head
     broken: int | None = None
@@ -46,16 +46,20 @@ class ChainReport:
 
 
 def dump_canonical(value: Any) -> str:
-    """One spelling for equal JSON. ASCII, so that no text from elsewhere fails to be stored."""
+    """Return one spelling for equal JSON. It is ASCII, so that every text can be stored.
+
+    A lone surrogate in an argument would fail as UTF-8, and the write would go unrecorded.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def make_entry(head: Head, at: float, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
+    """Return the entry that follows `head`."""
     return _make_hashed(head.count + 1, at, kind, dump_canonical(body), head.hash)
 
 
 def verify_chain(lines: Iterable[LedgerEntry], start: Head | None = None) -> ChainReport:
-    """Follow the lines from `start`, whose next line is the first of them."""
+    """Verify entries that follow `start`; without `start` they must begin the chain."""
     head = start or Head()
     for line in lines:
         why = _find_fault(line, head)

@@ -1,7 +1,8 @@
-"""The head file: count and hash of the newest line, kept beside the ledger against a cut tail.
+"""The head file: count and hash of the newest entry, to detect entries cut from the end.
 
-Two slots of fixed width, written in turn and in place: a torn write leaves the other slot, which
-is one commit older, and a full disk cannot keep the head from being written.
+The chain alone cannot detect a cut end: what remains is a valid chain. The file has two slots of
+fixed width, written in turn and in place. A torn write leaves the other slot, which is one commit
+older, and a full disk cannot prevent the write.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 @dataclass(frozen=True, slots=True)
 class HeadFile:
-    """One head file. To be used only while the ledger's turn is held."""
+    """One head file, used only while the write lock is held."""
 
     path: Path
 
     def read(self) -> Head | None:
-        """The newest head; None where there is no file.
+        """Return the newest head, or None if there is no file.
 
         Raises:
-            Damaged: there is a file, but no head in it.
+            LedgerDamagedError: there is a file, but it contains no valid head.
         """
         slots = self._read_slots()
         if slots is None:
             return None
         known = [head for head in slots if head is not None]
         if not known:
-            raise LedgerDamagedError(f"{self.path.name} does not hold what was written there")
+            raise LedgerDamagedError(f"{self.path.name} was altered")
         return max(known, key=_count)
 
     def write(self, head: Head) -> None:
-        """Durably, into the slot that does not hold the newest head."""
+        """Write durably into the slot that does not hold the newest head."""
         slots = self._read_slots()
         if slots is None:
             self.replace(head)
@@ -58,7 +59,7 @@ class HeadFile:
             os.close(file)
 
     def replace(self, head: Head) -> None:
-        """A file with this head alone, in place of whatever is there."""
+        """Replace the file by one with only this head, atomically."""
         handle, aside = tempfile.mkstemp(dir=self.path.parent, prefix=".head.")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -80,7 +81,11 @@ class HeadFile:
 
 
 def keep_names(folder: Path) -> None:
-    """Make what was created or renamed in a folder durable, where the system can."""
+    """Make created and renamed files in a folder durable, where the system supports it.
+
+    POSIX does not write a directory entry with the file's own fsync; Windows has no directory
+    fsync.
+    """
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,7 @@
-"""Durable intents and outcomes: what was done, what is unknown, and so what may run now.
+"""Durable intents and outcomes: the record of what was done, and so of what may run now.
 
-Synchronous: to be called from a worker thread. Every method raises `RefusedError` with the code
-`ledger_unavailable` where the ledger cannot be used.
+Synchronous: call it from a worker thread. Every method raises `RefusedError` with the code
+`ledger_unavailable` if the ledger cannot be used.
 """
 
 from __future__ import annotations
@@ -69,15 +69,18 @@ class Ledger:
         self.pins = Pins(self._file)
 
     def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> RunningIntent:
-        """Record that this is about to run, if it may; consent is burnt in the same commit.
+        """Record that this intent is about to run, and consume its consent in the same commit.
 
         Args:
             intent: as read from the call; targets and amounts in any spelling.
             limits: the caps in force.
-            burns: what the confirmation or approval named by `confirmation_id` must be for.
+            burns: the binding that the confirmation or approval of the intent must have.
+
+        Returns:
+            The lock to hand to the program; close it in a `finally`.
 
         Raises:
-            RefusedError: it may not, or it could not be written.
+            RefusedError: the intent may not run, or it could not be recorded. Nothing was started.
         """
         intent = rules.normalize_intent(intent)
         refusal = rules.no_target_refusal(intent)
@@ -94,12 +97,12 @@ class Ledger:
             raise
         if refusal is not None:
             raise refusal
-        assert running is not None  # noqa: S101  or it was refused
+        assert running is not None  # noqa: S101  refused otherwise
         self._running[intent.id] = running
         return running
 
     def preflight(self, intent: Intent, limits: Limits) -> None:
-        """Raise what `begin` would refuse whoever agreed, so that nobody is asked in vain."""
+        """Raise what `begin` would refuse with any consent: the user is not asked in vain."""
         intent = rules.normalize_intent(intent)
         with self._file.write_transaction() as transaction:
             self._settle(transaction)
@@ -118,7 +121,7 @@ class Ledger:
         action_run_id: str | None = None,
         undo: str = "",
     ) -> None:
-        """Record how it ended, and let go of its lock. Once: later only `reconcile` changes it."""
+        """Record the outcome and release the lock. Only `reconcile` changes an outcome later."""
         said = {
             "intent": intent_id,
             "state": state,
@@ -133,25 +136,29 @@ class Ledger:
         self._release(intent_id, keep=state == "unknown")
 
     def mark_orphans_unknown(self) -> list[str]:
-        """The intents found to have lost both owner and program: they are unknown from now on."""
+        """Return the intents whose owner and program have both ended, now recorded as unknown."""
         with self._file.write_transaction() as transaction:
             return self._settle(transaction)
 
     def is_running(self, intent_id: str) -> bool:
-        """Whether the owner of this intent or the program that it started still lives."""
+        """Return True while the owner of this intent or the program that it started lives."""
         with self._file.read_transaction() as transaction:
             known = projection.get_state(transaction.db, intent_id) is not None
         return known and self._locks.is_held(intent_id)
 
     def require_ended(self, intent_id: str) -> None:
-        """Raise `in_progress` while its owner or its program lives: nothing is settled then."""
+        """Raise `in_progress` while the intent's owner or program lives: it has no outcome."""
         if self.is_running(intent_id):
             raise admission.still_running_error(intent_id)
 
     def reconcile(
         self, intent_id: str, to: Literal["succeeded", "failed"], evidence: Mapping[str, Any]
     ) -> None:
-        """Settle an unknown outcome by what was seen; `failed` says that nothing was executed."""
+        """Settle an unknown outcome by evidence; `failed` means that nothing was executed.
+
+        Raises:
+            RefusedError: `in_progress` while it runs; `invalid_arguments` unless it is unknown.
+        """
         with self._file.write_transaction() as transaction:
             self._settle(transaction)
             refusal = admission.reconcile_refusal(transaction, intent_id)
@@ -173,14 +180,14 @@ class Ledger:
         kind: confirmations.Kind = "two_step",
         ttl: float = confirmations.LIFETIME,
     ) -> IssuedConfirmation:
-        """A confirmation id for exactly this call and summary, shown whole, usable once."""
+        """Issue a confirmation id for exactly this call and summary, shown in full, valid once."""
         with self._file.write_transaction() as transaction:
             return confirmations.issue(transaction, binding, summary, facts_digest, kind, ttl)
 
     def validate_confirmation(
         self, id_: str, binding: Binding, summary: str, kind: confirmations.Kind = "two_step"
     ) -> str:
-        """The digest of the facts shown with this id. Nothing is burnt: `begin` does that."""
+        """Return the digest of the facts shown with this id. `begin` consumes the id."""
         with self._file.read_transaction() as transaction:
             return confirmations.validate(transaction, id_, binding, summary, kind)
 
@@ -197,12 +204,12 @@ class Ledger:
             return confirmations.validate_question(transaction, id_, binding)
 
     def revoke_confirmation(self, id_: str) -> None:
-        """This id counts no more: its question was answered, and nothing ran on it."""
+        """Invalidate this id: its question was answered, and nothing ran on it."""
         with self._file.write_transaction() as transaction:
             confirmations.revoke(transaction, id_)
 
     def revoke_all(self, connection: str) -> None:
-        """No id that was given out on this connection counts any more."""
+        """Invalidate every id issued on this connection."""
         with self._file.write_transaction() as transaction:
             confirmations.revoke_all(transaction, connection)
 
@@ -213,9 +220,9 @@ class Ledger:
         seconds: float = 600.0,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """A person said no: nothing with this `identity_key` runs for a while.
+        """Record a decline: nothing with this identity key runs for `seconds`.
 
-        `about` stands in the line of the decline: tool, target, actor, client.
+        `about` is added to the entry of the decline: tool, target, actor, client.
         """
         with self._file.write_transaction() as transaction:
             until = confirmations.block(transaction, key, seconds, why)
@@ -228,12 +235,12 @@ class Ledger:
             transaction.append("consent", body)
 
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
-        """A line that belongs to no intent: a start, a policy, an answer of the host's own."""
+        """Append an entry of no intent: a start, a policy, a look, an answer given by the host."""
         with self._file.write_transaction() as transaction:
             transaction.append(kind, body)
 
     def latest(self, kind: NoteKind) -> dict[str, Any] | None:
-        """What the newest line of this kind says, with its `at`."""
+        """Return the newest entry of this kind, with its `at`."""
         sql = "SELECT at, body FROM lines WHERE kind = ? ORDER BY n DESC LIMIT 1"
         with self._file.read_transaction() as transaction:
             row = transaction.fetch_one(sql, kind)
@@ -242,12 +249,12 @@ class Ledger:
             )
 
     def list_decisions(self, count: int) -> list[decisions.Decision]:
-        """What persons decided and tried to, newest first."""
+        """List approval decisions and PIN attempts, newest first."""
         with self._file.read_transaction() as transaction:
             return decisions.latest(transaction, count)
 
     def first_success(self, intent: Intent) -> dict[str, Any] | None:
-        """The first intent of this operation on this target that succeeded, if it was ours."""
+        """Return the first success of this operation on this target; None if there is none."""
         intent = rules.normalize_intent(intent)
         with self._file.read_transaction() as transaction:
             past = projection.list_same_target(transaction.db, intent)
@@ -256,25 +263,26 @@ class Ledger:
         return rules.prior_summary(found) if found else None
 
     def late_look_count(self, intent_id: str) -> int:
-        """How many looks at an unknown intent found nothing, late enough to count."""
+        """Count the looks at an unknown intent that found nothing and were late enough to count."""
         sql = "SELECT body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
         with self._file.read_transaction() as transaction:
             told = [projection.parse_payload(row["body"]) for row in transaction.fetch_all(sql)]
         return sum(line.get("intent") == intent_id for line in told)
 
     def emails_last_hour(self) -> int:
+        """Count the writes of the last hour that could start mail."""
         with self._file.read_transaction() as transaction:
             return admission.count_recent_emails(transaction)
 
     def list_recent(self, count: int, filters: Filters | None = None) -> list[dict[str, Any]]:
-        """Intents with their outcomes, newest first."""
+        """List intents with their outcomes, newest first."""
         with self._file.read_transaction() as transaction:
             return projection.list_entries(
                 transaction.db, max(count, 0), _normalize_filters(filters)
             )
 
     def export(self, filters: Filters | None = None) -> list[dict[str, Any]]:
-        """All of them, oldest first."""
+        """List all intents with their outcomes, oldest first."""
         with self._file.read_transaction() as transaction:
             return projection.list_entries(transaction.db, -1, _normalize_filters(filters))[::-1]
 
@@ -289,51 +297,53 @@ class Ledger:
         return {**found, "lines": told, "held": self._locks.is_held(intent_id)}
 
     def compute_statistics(self, since: float) -> figures.Statistics:
-        """What was done since then, in numbers."""
+        """Return the numbers of all intents since then (seconds since the epoch)."""
         with self._file.read_transaction() as transaction:
             return figures.compute_statistics(transaction.db, since)
 
     def tool_names(self) -> list[str]:
-        """Every tool that ever wrote, by name."""
+        """List every tool that ever wrote, by name."""
         with self._file.read_transaction() as transaction:
             return projection.list_tools(transaction.db)
 
     def entry_count(self) -> int:
-        """How many lines it has; only ever more."""
+        """Return the number of entries; it never decreases, so that a change is noticed by it."""
         with self._file.read_transaction() as transaction:
             return transaction.head.count
 
     def latest_at(self) -> float | None:
+        """Return the time of the newest entry, or None if the ledger is empty."""
         with self._file.read_transaction() as transaction:
             row = transaction.fetch_one("SELECT at FROM lines ORDER BY n DESC LIMIT 1")
             return None if row is None else row["at"]
 
     def current_time(self) -> float:
-        """The ledger's time: the clock's, but never behind the newest line."""
+        """Return the ledger's time: the clock, but never earlier than the newest entry."""
         with self._file.read_transaction() as transaction:
             return transaction.now
 
     def lead_hash(self, email: str) -> str:
-        """The keyed hash that a lead is found by."""
+        """Return the keyed hash under which a lead is found."""
         if self._key is None:
             with self._file.write_transaction():
                 self._key = load_or_create_key(self._file.folder)
         return hash_email(self._key, email)
 
     def require_writable(self) -> None:
-        """Take the turn and begin a commit, with nothing in it; refused where a write would be."""
+        """Begin and commit an empty transaction; raise where a write would be refused."""
         with self._file.write_transaction():
             pass
 
     def verify(self) -> VerificationReport:
+        """Verify every entry, the head and the derived table."""
         return repair.verify(self._file)
 
     def replace_damaged(self) -> ReplacedLedger:
-        """Set a damaged ledger aside, for a person who ran `ledger new`."""
+        """Replace a damaged ledger for the user who ran `ledger new`; the old file is kept."""
         return repair.replace_damaged(self._file, self._locks)
 
     def close(self) -> None:
-        """Close the file. What still runs stays held until its `RunningIntent` is closed."""
+        """Close the file. A running intent stays locked until its `RunningIntent` is closed."""
         self._file.close()
 
     def _settle(self, transaction: Transaction) -> list[str]:
@@ -344,7 +354,7 @@ class Ledger:
         return dead
 
     def _release(self, intent_id: str, *, keep: bool) -> None:
-        """Let go; an unknown one's file stays while its program may still live."""
+        """Release the lock. An unknown intent's file stays while its program may live."""
         running = self._running.pop(intent_id, None)
         if running is not None:
             running.close()
@@ -352,7 +362,10 @@ class Ledger:
             self._locks.remove(intent_id)
 
     def _drop(self, running: RunningIntent | None) -> None:
-        """Let go of what was never begun, and say so where its line got on disk all the same."""
+        """Release an intent that was not begun; record it as refused if it is on disk anyway.
+
+        A commit can fail after it reached the disk, for example when the head cannot be written.
+        """
         if running is None:
             return
         with suppress(RefusedError):

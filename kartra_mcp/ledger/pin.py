@@ -1,4 +1,4 @@
-"""The PIN of the person who approves: a slow hash, few attempts, each of them recorded."""
+"""The PIN of the user who approves: a slow hash, a limit on attempts, each attempt recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ class Pins:
             return transaction.meta("pin") is not None
 
     def set(self, pin: str, who: str) -> None:
-        """Choose the PIN; the caller has checked the old one."""
+        """Set the PIN; the caller has checked the old one.
+
+        Raises:
+            RefusedError: it is shorter than `MIN_LENGTH` characters.
+        """
         if len(pin) < MIN_LENGTH:
             raise RefusedError(
                 "invalid_arguments",
@@ -48,7 +52,7 @@ class Pins:
             transaction.append("consent", {"event": "pin_set", "who": who})
 
     def attempts_left(self) -> int:
-        """How many wrong PINs from now lock it; 0: it is locked."""
+        """Return the number of wrong PINs that would lock it; 0 while it is locked."""
         sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
         with self.file.read_transaction() as transaction:
             since = transaction.now - WINDOW
@@ -57,22 +61,24 @@ class Pins:
         return ATTEMPTS - sum(1 for _ in wrong)
 
     def locked_until(self) -> float | None:
-        """When a PIN is looked at again; None where one is looked at now."""
+        """Return the end of the lock in seconds since the epoch, or None if not locked."""
         with self.file.read_transaction() as transaction:
             return _locked_until(transaction)
 
     def check(self, pin: str, who: str) -> bool:
-        """Whether this is the PIN. The attempt is on disk before the answer is known outside.
+        """Return True for the right PIN. The attempt is on disk before the result is returned.
+
+        An attempt recorded only afterwards could be repeated without limit by ending the process.
 
         Raises:
-            RefusedError: none was set, or too many attempts were wrong.
+            RefusedError: no PIN is set, or too many attempts were wrong.
         """
         with self.file.write_transaction() as transaction:
             kept = transaction.meta("pin")
             until = _locked_until(transaction)
             right = False
             if kept is not None:
-                # Hashed inside the turn: attempts at the same time cannot pass the limit.
+                # Hashed under the write lock: concurrent attempts cannot exceed the limit.
                 right = until is None and _is(pin, json.loads(kept))
                 _record(transaction, who, right=right, locked=until is not None)
         if kept is None:
@@ -112,7 +118,7 @@ def _hash_slowly(pin: str, salt: bytes, cost: dict[str, Any]) -> bytes:
 def _not_set_error() -> RefusedError:
     return RefusedError(
         "approval_required",
-        "No PIN was chosen yet.",
+        "No PIN is set.",
         "Run `kartra-mcp approve --set-pin` in a terminal.",
     )
 
@@ -121,5 +127,5 @@ def _locked_error(until: float) -> RefusedError:
     return RefusedError(
         "not_allowed",
         f"Too many attempts were wrong: the PIN is locked until {format_utc(until)}.",
-        "Wait until then. Every attempt stands in the ledger.",
+        "Wait until then. The ledger records every attempt.",
     )

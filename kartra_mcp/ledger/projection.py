@@ -1,4 +1,4 @@
-"""The table of intents: made from the lines, line by line, and read by the rules and by people."""
+"""The table of intents: derived from the entries one by one, queried by the rules and the views."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ADDED = (
 _TAKEN = frozenset(
     """
     intent tool operation connection target_kind target amount remainder known_amount mail lead_hash
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
 _ENDED = (
     "UPDATE intents SET state = :state, executed = :executed, ended_at = :at, outcome_line = :n,"
@@ -52,7 +52,7 @@ _SOUGHT: Mapping[str, str] = {
     "consent": "json_extract(l.body, '$.consent') = :consent",
     "before": "i.line < :before",
 }
-"""Each filter by its name. Only those that are set are said, so that SQLite takes an index."""
+"""SQL of each filter. Only filters that are set are joined, so that SQLite can use an index."""
 _NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
 _PACKED_APPROVAL = re.compile(r"approval ([0-9]{1,15})")
 """Entries of schema version 1 hold the number of an approval in `confirmation`."""
@@ -60,7 +60,7 @@ _COUNTS = f"state IN {CAPPED_STATES}"
 
 
 def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
-    """What the line of an intent says; the confirmation id only as its hash."""
+    """Return the body of an intent's entry; the confirmation id only as its hash."""
     return {
         "intent": intent.id,
         "tool": intent.tool,
@@ -89,7 +89,7 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
 
 
 def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
-    """Bring the table up to this line; the same while writing and while rebuilding."""
+    """Bring the table up to this entry. Writing and rebuilding share it, to be equal."""
     if line.kind == "intent":
         _add(db, line, line.payload)
     elif line.kind == "outcome":
@@ -99,7 +99,7 @@ def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
 
 
 def rebuild(lines: Iterable[LedgerEntry]) -> list[tuple[Any, ...]]:
-    """The rows that the lines make, by themselves."""
+    """Return the rows that these entries make in an empty table."""
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
         make_intents(aside)
@@ -115,28 +115,31 @@ def list_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
 
 
 def list_running(db: sqlite3.Connection) -> list[str]:
+    """List the ids of running intents, oldest first."""
     found = db.execute("SELECT id FROM intents WHERE state = 'running' ORDER BY line")
     return [row[0] for row in found]
 
 
 def get_state(db: sqlite3.Connection, intent_id: str) -> str | None:
+    """Return the state of an intent, or None if it is unknown here."""
     row = db.execute("SELECT state FROM intents WHERE id = ?", (intent_id,)).fetchone()
     return None if row is None else row[0]
 
 
 def list_same_target(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
-    """All that was ever done, or may have been, to what this intent acts on. Oldest first."""
+    """List every earlier intent on the target of this one, in any state, oldest first."""
     where = "WHERE connection = ? AND target_kind = ? AND target IS ? ORDER BY line"
     return _list_prior(db, where, intent.connection, intent.target_kind, intent.target)
 
 
 def list_irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[PriorIntent]:
-    """The newest of what counts for the caps of a day, oldest first; `count` < 0 is all."""
+    """List what counts for the caps of a day, oldest first; a negative `count` is all."""
     where = f"WHERE risk = 3 AND at > ? AND {_COUNTS} ORDER BY at DESC, line DESC LIMIT ?"
     return _list_prior(db, where, since, count)[::-1]
 
 
 def count_emails_since(db: sqlite3.Connection, since: float) -> int:
+    """Count the commands since then that can start mail and may have run."""
     found = db.execute(
         f"SELECT COALESCE(SUM(mail), 0) FROM intents WHERE mail > 0 AND at > ? AND {_COUNTS}",  # noqa: S608
         (since,),
@@ -145,7 +148,7 @@ def count_emails_since(db: sqlite3.Connection, since: float) -> int:
 
 
 def list_entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[dict[str, Any]]:
-    """Intents with their outcomes, newest first, flat; `count` < 0 is all."""
+    """List intents with their outcomes as flat objects, newest first; a negative `count` is all."""
     values = {name: value for name, value in asdict(filters).items() if value is not None}
     where = " AND ".join(_SOUGHT[name] for name in values)
     sql = _ALL + (f"WHERE {where}" if where else "") + _NEWEST_FIRST
@@ -153,17 +156,18 @@ def list_entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[d
 
 
 def list_tools(db: sqlite3.Connection) -> list[str]:
-    """Every tool that ever wrote."""
+    """List every tool that ever wrote, by name."""
     return [row[0] for row in db.execute("SELECT DISTINCT tool FROM intents ORDER BY tool")]
 
 
 def get_entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
+    """Return one intent as `list_entries` does, or None."""
     row = db.execute(_ALL + "WHERE i.id = ?", (intent_id,)).fetchone()
     return None if row is None else _make_entry(row)
 
 
 def list_chain_entries(db: sqlite3.Connection, intent_id: str) -> list[LedgerEntry]:
-    """Every line of one intent's story, the looks that found nothing among them."""
+    """List every entry of one intent, oldest first, including looks that found nothing."""
     found = db.execute(
         "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
         " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = :id"
@@ -225,11 +229,16 @@ def _read(amount: str | None) -> Decimal | None:
     try:
         return None if amount is None else Decimal(amount)
     except ArithmeticError as problem:
-        raise LedgerDamagedError("an amount is not what was written there") from problem
+        raise LedgerDamagedError("an amount was altered") from problem
 
 
 def parse_payload(body: str | None) -> dict[str, Any]:
+    """Return the object of a body; {} for None.
+
+    Raises:
+        LedgerDamagedError: the body is not JSON.
+    """
     try:
         return {} if body is None else json.loads(body)
     except ValueError as problem:
-        raise LedgerDamagedError("a line is not what was written there") from problem
+        raise LedgerDamagedError("a line was altered") from problem

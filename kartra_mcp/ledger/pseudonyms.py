@@ -1,4 +1,4 @@
-"""Leads in the ledger without their addresses: a mask to read, a keyed hash to search by."""
+"""Pseudonyms of leads for the ledger: a mask to read, a keyed hash to search by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY_SIZE = 32
 
 
 def mask_email(email: str) -> str:
-    """`ada@example.com` → `a**@e******.com`: ASCII, and always as long for equal ends."""
+    """`ada@example.com` → `a**@e******.com`: ASCII, of a length that reveals nothing."""
     name, _, domain = email.strip().rpartition("@")
     host, dot, top = domain.rpartition(".")
     end = f".{top.lower()}" if dot and top.isascii() and top.isalnum() else ""
@@ -25,20 +25,27 @@ def mask_email(email: str) -> str:
 
 
 def hash_email(key: bytes, email: str) -> str:
-    """The same for every spelling of an address; without the key nobody can try addresses."""
+    """Return the same hash for every spelling of an address.
+
+    The key prevents trying out addresses against a copied ledger.
+    """
     told = unicodedata.normalize("NFKC", email).strip().casefold()
     return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def load_or_create_key(folder: Path) -> bytes:
-    """The key of this folder, made once. Called while the ledger's turn is held."""
+    """Return the key of this folder; create it on first use. The caller has the write lock.
+
+    Raises:
+        LedgerDamagedError: the file is not `KEY_SIZE` bytes long.
+    """
     path = folder / KEY_NAME
     try:
         key = path.read_bytes()
     except FileNotFoundError:
         return _make(path)
     if len(key) != KEY_SIZE:
-        raise LedgerDamagedError(f"{KEY_NAME} does not hold what was written there")
+        raise LedgerDamagedError(f"{KEY_NAME} was altered")
     return key
 
 

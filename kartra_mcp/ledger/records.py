@@ -1,4 +1,4 @@
-"""The ledger's words, as frozen values: an intent, its past, limits, what a consent is bound to."""
+"""The ledger's values: an intent, its history, and the binding of a consent."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ State = Literal["running", "succeeded", "failed", "refused", "unknown"]
 FinalState = Literal["succeeded", "failed", "refused", "unknown"]
 
 CONSENT_MEANINGS: Mapping[str, str] = {
-    "none": "the gate lets it run",
+    "none": "the gate requires no consent",
     "flag": "the caller set a flag",
-    "two_step": "the caller repeated what the preview said",
-    "elicitation": "the client says that a person answered",
-    "approval": "a person with the PIN approved outside the client",
+    "two_step": "the caller repeated the summary of the preview",
+    "elicitation": "the client reports an answer of the user",
+    "approval": "the user approved with the PIN outside the client",
 }
-"""Consent by its name in the contract; `two_step` is never called a person's."""
+"""Consent by its name in the contract. `two_step` is never described as the user's consent."""
 
 CAPPED_STATES: tuple[State, ...] = ("running", "succeeded", "unknown")
-"""What the caps count: an unknown one may have been done."""
+"""States that count against the caps; an unknown intent may have been executed."""
 
 REFUND = "refund_transaction"
 CANCEL = "cancel_transaction"
@@ -38,15 +38,16 @@ class Intent:
 
     Args:
         operation: the Kartra command, else the action's key.
-        target: the id (or address, or name) that it acts on; normalised by the ledger.
-        amount: as given by the caller; None where none was given.
-        remainder: what the preview read as not yet refunded; None where nothing was read.
-        known_amount: what will move, for the caps; None where that could not be read.
+        target: the id (or address, or name) that it acts on; normalized by the ledger.
+        amount: as given by the caller; None if none was given.
+        remainder: the amount not yet refunded, as the preview read it; None if not read.
+        known_amount: the amount that will move, for the caps; None if it could not be read.
+        arguments_digest: SHA-256 of the arguments, in hexadecimal.
         confirmation_id: of the preview or the question.
         approval: the number of the approval that the intent rests on.
-        fresh: the consent rests on a fresh preview or on a person's answer.
-        repeat: the caller said that an equal refund is meant.
-        mail: how many of its commands can start mail.
+        fresh: the consent rests on a fresh preview or on the user's answer.
+        repeat: the caller declared that an equal write is intended.
+        mail: number of its commands that can start mail.
         facts: ids, amounts and product only, already redacted.
         lead: the lead's address, masked; `lead_hash` its keyed hash.
     """
@@ -78,7 +79,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class PriorIntent:
-    """An earlier intent, as far as the rules look at it."""
+    """An earlier intent, reduced to what the rules compare."""
 
     id: str
     at: float
@@ -91,7 +92,7 @@ class PriorIntent:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a consent is for; it counts for nothing else."""
+    """The one call that a consent is valid for."""
 
     tool: str
     arguments: str
@@ -129,9 +130,10 @@ class IssuedConfirmation:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which intents to read; None is any.
+    """Filters for intents; None matches every intent.
 
-    From `since` on, up to but not including `until`; `before` is the line that a page ended with.
+    `since` is inclusive and `until` exclusive, in seconds since the epoch; `before` is the line
+    that a page ended with.
     """
 
     tool: str | None = None
@@ -147,7 +149,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """What `verify` found: `broken` is the first broken line's number, where it is a line."""
+    """Result of `verify`: `broken` is the number of the first broken entry, if any is."""
 
     count: int
     ok: bool
@@ -157,7 +159,7 @@ class VerificationReport:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedLedger:
-    """What `new` did: the name that the old file stands under now, if there was one."""
+    """Result of `ledger new`: the new name of the old ledger's file, if there was one."""
 
     old_file: str | None
     old_hash: str
@@ -165,6 +167,7 @@ class ReplacedLedger:
 
 
 def make_intent_id() -> str:
+    """Return `int_` and 16 random hexadecimal digits."""
     return "int_" + secrets.token_hex(8)
 
 

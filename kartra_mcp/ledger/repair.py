@@ -1,4 +1,4 @@
-"""Following the whole ledger, and, for a person, setting a damaged one aside."""
+"""Verification of the whole ledger, and replacement of a damaged one for the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BESIDE = ("", "-wal", "-shm")
 
 
 def verify(file: LedgerDatabase) -> VerificationReport:
-    """Follow every line to the head, and make the table of intents again to compare it.
+    """Verify every entry up to the head, and rebuild the table of intents to compare it.
 
     Raises:
         RefusedError: the ledger cannot be read, for another reason than damage.
@@ -46,7 +46,9 @@ def verify(file: LedgerDatabase) -> VerificationReport:
 
 
 def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
-    """Set a damaged ledger aside under a dated name and begin a new one that names it.
+    """Rename a damaged ledger to a dated name and begin a new one that names it.
+
+    A sound ledger is never replaced: an empty one would admit every earlier refund again.
 
     Raises:
         RefusedError: it is sound, or is in use, or a call is still running.
@@ -55,8 +57,8 @@ def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
     if report.ok:
         raise RefusedError(
             "not_allowed",
-            "The ledger is sound: nothing was set aside.",
-            "Keep it. Only a damaged ledger is set aside.",
+            "The ledger is valid. It was not replaced.",
+            "Keep it. Only a damaged ledger can be replaced.",
         )
     with file.write_lock(), _lock_alone(file):
         if locks.is_any_held():
@@ -71,7 +73,7 @@ def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
 def _verify_file(path: Path) -> VerificationReport:
     try:
         with closing(connect(path)) as db:
-            # Bytes that are no text must reach the chain, which says in which line they stand.
+            # Bytes that are not UTF-8 must reach the chain check, which reports their entry.
             db.text_factory = _decode_any_text
             db.execute("BEGIN")
             return _verify_entries(db)
@@ -90,14 +92,14 @@ def _verify_entries(db: sqlite3.Connection) -> VerificationReport:
 
 
 def _find_extra_fault(db: sqlite3.Connection) -> str:
-    """What is wrong around lines that are right."""
+    """Return the fault outside the chain: tables, pages or derived rows; "" if there is none."""
     if not schema.is_whole(db):
-        return "its tables are not as they were made"
+        return "its tables were altered"
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        return "bytes of the file were overwritten or cut away"
+        return "parts of the file were overwritten or cut off"
     lines = (LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n"))
     if projection.rebuild(lines) != projection.list_rows(db):
-        return "the table of intents does not say what the lines say"
+        return "the table of intents does not match the lines"
     return ""
 
 
@@ -122,7 +124,7 @@ def _lock_alone(file: LedgerDatabase) -> Generator[None]:
 
 
 def _set_aside(file: LedgerDatabase, report: VerificationReport) -> ReplacedLedger:
-    """In an order in which a crash leaves a ledger that is still damaged, never a new one."""
+    """Replace the files in an order in which a crash leaves a damaged ledger, never a new one."""
     stamp = datetime.fromtimestamp(file.current_time(), UTC).strftime("%Y%m%dT%H%M%SZ")
     old = _free(file.folder, stamp) if file.path.exists() else None
     known = _read_last_head(file)
@@ -152,7 +154,7 @@ def _read_last_head(file: LedgerDatabase) -> Head:
 
 
 def _begin(path: Path, at: float, old: str | None, known: Head, report: VerificationReport) -> Head:
-    """A ledger whose first line names the old one."""
+    """Write a ledger whose first entry names the old one."""
     for end in _BESIDE:
         Path(f"{path}{end}").unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

@@ -1,4 +1,4 @@
-"""Whether an intent may run, given what is in the ledger: identity, repeats, caps. Pure."""
+"""Rules that admit an intent given the ledger's history: identity, repeats, caps. Pure."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MONEY_WORDS = ("refund", "charge", "payout")
 
 
 class AlreadyDoneError(RefusedError):
-    """It was done before; `first` tells of the call that did it."""
+    """An equal call succeeded before; `first` describes that call."""
 
     def __init__(self, message: str, remedy: str, first: PriorIntent) -> None:
         super().__init__("already_done", message, remedy, first=prior_summary(first))
 
 
 def prior_summary(past: PriorIntent) -> dict[str, Any]:
-    """The call that did it, as an answer tells of it."""
+    """Return `{"intent", "at", "amount"}` of an earlier call, for an answer."""
     moved = _amount_moved(past)
     amount = None if moved is None else f"{moved:.2f}"
     return {"intent": past.id, "at": format_utc(past.at), "amount": amount}
 
 
 def normalize_intent(intent: Intent) -> Intent:
-    """The intent in the one spelling that identity, index and ledger share."""
+    """Return the intent in the one spelling that identity, index and ledger share."""
     return replace(
         intent,
         target=fold_id(intent.target),
@@ -44,31 +44,35 @@ def normalize_intent(intent: Intent) -> Intent:
 
 
 def make_identity_key(intent: Intent) -> str:
-    """What a person declines: this operation on this target, whatever the amount."""
+    """Return the key that a decline blocks: this operation on this target, whatever the amount."""
     target = fold_id(intent.target) or f"arguments {intent.arguments_digest}"
     return f"{intent.connection} {intent.operation} {intent.target_kind} {target}"
 
 
 def no_target_refusal(intent: Intent) -> RefusedError | None:
+    """Return the refusal of an irreversible intent without a target, or None.
+
+    Without a target there is no identity, and so no protection against a repetition.
+    """
     if intent.risk is not Risk.IRREVERSIBLE or intent.target is not None:
         return None
     return RefusedError(
         "invalid_arguments",
-        "What this would act on was not found in its arguments. Nothing was done.",
-        "Name the id of the transaction or subscription, under the name that the tool describes.",
+        "The arguments name no target for this operation. Nothing was done.",
+        "Give the id of the transaction or subscription, in the argument that the tool describes.",
     )
 
 
 def duplicate_refusal(
     intent: Intent, past: Sequence[PriorIntent], now: float, window_days: int
 ) -> RefusedError | None:
-    """Why this must not run after what was done to the same target; None if it may.
+    """Return the reason why this must not run after earlier intents on its target, or None.
 
     Args:
-        intent: normalised.
+        intent: normalized.
         past: every earlier intent on its connection and target, oldest first.
         now: seconds since the epoch.
-        window_days: how long an equal partial refund counts as a repeat.
+        window_days: days during which an equal partial refund counts as a repeat.
     """
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
@@ -80,7 +84,7 @@ def duplicate_refusal(
     if intent.operation == CANCEL and done:
         return AlreadyDoneError(
             "This was already cancelled through this server. Nothing was done.",
-            "Nothing is left to do. Look at the subscription to see how it stands.",
+            "No further action is needed. Read the subscription to see its status.",
             done[0],
         )
     if intent.operation == REFUND:
@@ -93,9 +97,10 @@ def duplicate_refusal(
 def cap_refusal(
     intent: Intent, limits: Limits, day: Sequence[PriorIntent], now: float
 ) -> RefusedError | None:
-    """Which cap forbids this irreversible intent; None if none does.
+    """Return the refusal of the first cap that this irreversible intent exceeds, or None.
 
-    `day` is what counts: running, succeeded and unknown of the last 24 hours, oldest first.
+    `day` holds what counts: running, succeeded and unknown intents of the last 24 hours, oldest
+    first.
     """
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
@@ -109,7 +114,7 @@ def cap_refusal(
 
 
 def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
-    """Above the hourly number only what a person agreed to may start mail."""
+    """Return the refusal above the hourly limit of mail, unless the user agreed to this call."""
     if not intent.mail or intent.consent in BY_A_PERSON:
         return None
     if sent + intent.mail <= limits.mail_per_hour:
@@ -118,7 +123,7 @@ def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError
         "cap_reached",
         f"{sent} writes of the last hour could start mail; KARTRA_MCP_MAIL_PER_HOUR is "
         f"{limits.mail_per_hour}. Nothing was done.",
-        "Wait, or repeat the call, so that a person is asked.",
+        "Wait, or repeat the call so that the user is asked.",
         detail={"cap": "KARTRA_MCP_MAIL_PER_HOUR", "limit": limits.mail_per_hour, "left": 0},
     )
 
@@ -128,8 +133,8 @@ def _unsettled_refusal(same: Sequence[PriorIntent]) -> RefusedError | None:
         if row.state == "running":
             return RefusedError(
                 "in_progress",
-                f"The same is running in another call ({row.id}). Nothing was done by this one.",
-                "Wait for that call to end; kartra_ledger shows how it went.",
+                f"An equal call ({row.id}) is running. Nothing was done by this one.",
+                "Wait for that call to end; kartra_ledger shows its outcome.",
                 detail={"intent": row.id},
             )
     for row in same:
@@ -149,7 +154,7 @@ def _fully_refunded_refusal(done: Sequence[PriorIntent]) -> RefusedError | None:
         if row.amount is None or (row.remainder is not None and row.amount >= row.remainder):
             return AlreadyDoneError(
                 "This transaction was already refunded in full. Nothing was done.",
-                "Nothing is left to refund. Look at the transaction to see how it stands.",
+                "Nothing is left to refund. Read the transaction to see its status.",
                 row,
             )
     return None
@@ -165,16 +170,16 @@ def _equal_refund_refusal(
     message = "An equal refund of this transaction was already paid. Nothing was done."
     if intent.repeat:
         remedy = (
-            "repeat: true counts only with a fresh preview: call without confirmation_id for "
-            "one, show it to the person, then confirm that."
+            "repeat: true needs a fresh preview: call without confirmation_id for one, show it to "
+            "the user, then confirm it."
         )
     else:
-        remedy = "If a second refund is meant, ask the person, and preview it with repeat: true."
+        remedy = "If a second refund is intended, ask the user, and preview it with repeat: true."
     return AlreadyDoneError(message, remedy, equal[0])
 
 
 def _amount_moved(row: PriorIntent) -> Decimal | None:
-    """The amount of a refund; None where neither said nor read, which equals every amount."""
+    """Return the amount of a refund; None is not known, and equals every amount."""
     return row.remainder if row.amount is None else row.amount
 
 
@@ -212,13 +217,13 @@ def _day_cap_refusal(
 
 
 def _remaining_cap(cap: Decimal, spent: Sequence[PriorIntent]) -> Decimal:
-    """What the cap still allows; an amount that was not read leaves nothing."""
+    """Return the rest of the cap; an amount that could not be read leaves nothing."""
     known = [row.known_amount for row in spent if row.known_amount is not None]
     return max(cap - sum(known, Decimal(0)), Decimal(0)) if len(known) == len(spent) else Decimal(0)
 
 
 def _time_until_room(room: Decimal, spent: Sequence[PriorIntent]) -> float | None:
-    """When so much has become a day old, oldest first, that what is left of it fits the room."""
+    """Return the time when enough old entries have left the day for the rest to fit into `room`."""
     total = Decimal(0)
     for row in reversed(spent):
         if row.known_amount is None or total + row.known_amount > room:
@@ -241,12 +246,12 @@ def _cap_error(
     name: str, cap: Decimal, left: Decimal, frees: float | None, *, unread: bool = False
 ) -> RefusedError:
     why = "The amount could not be read, which counts as over the cap." if unread else ""
-    when = f"room again at {format_utc(frees)}" if frees is not None else "waiting does not help"
+    when = f"more from {format_utc(frees)} on" if frees is not None else "waiting does not help"
     text = f"{name} is {cap:f}; {left:f} is left, and {when}."
     return RefusedError(
         "cap_reached",
         f"{why} {text} Nothing was done.".strip(),
-        "This is a limit of this server, not of Kartra's. Ask the person who set it.",
+        "This limit belongs to this server, not to Kartra. Ask the user who set it.",
         detail={
             "cap": name,
             "limit": f"{cap:f}",

@@ -96,8 +96,8 @@ def _create_first_tables(db: sqlite3.Connection) -> None:
 
 def _unpack_questions(db: sqlite3.Connection) -> None:
     """Move the packed values of a question to columns; a question that cannot be read expires."""
-    # Created anew instead of ALTER ... ADD COLUMN: SQLite's own edit of the stored SQL may differ
-    # between its versions, and the stored SQL is what a damaged file is recognized by.
+    # Create a new table instead of ALTER ... ADD COLUMN: SQLite's own edit of the stored SQL may
+    # differ between its versions, and a damaged file is recognized by its stored SQL.
     db.execute("ALTER TABLE confirmations RENAME TO packed_confirmations")
     _run_script(db, QUESTIONS)
     old = "SELECT hash, kind, binding, summary, facts, made_at, expires_at, used_by"
@@ -189,7 +189,7 @@ def _run_script(db: sqlite3.Connection, script: str) -> None:
 
 
 def _split_statements(script: str) -> list[str]:
-    """The statements of a script; a trigger's own end stands behind its `END`."""
+    """Split a script into statements; a trigger contains semicolons of its own before its `END`."""
     found: list[str] = []
     rest = ""
     for piece in script.split(";"):

@@ -1,4 +1,4 @@
-"""The ledger in numbers: what money moved on which day, how calls ended, and how long they took."""
+"""Statistics of the ledger: refunds per day, outcomes of calls, and their durations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CODES = (
 
 @dataclass(frozen=True, slots=True)
 class DayTotals:
-    """One day of this machine's clock. `unread` are refunds whose amount could not be read."""
+    """Totals of one day in the local time zone. `unread` counts refunds of unknown amount."""
 
     refunds: int = 0
     refunded: Decimal = Decimal(0)
@@ -37,9 +37,9 @@ class DayTotals:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What was done since `since`.
+    """Numbers of all intents since `since`.
 
-    `tools` has the outcomes of each tool; `seconds` how long those calls took that were answered,
+    `tools` has the outcomes of each tool; `seconds` has the durations of its answered calls,
     sorted.
     """
 
@@ -52,7 +52,7 @@ class Statistics:
 
 
 def compute_statistics(db: sqlite3.Connection, since: float) -> Statistics:
-    """Read once and counted; 50,000 calls take a tenth of a second."""
+    """Read and count in one pass; 50,000 calls take a tenth of a second."""
     calls = db.execute(_CALLS, (since,)).fetchall()
     return Statistics(
         since,
@@ -74,7 +74,7 @@ def _count_days(acts: Iterable[Any]) -> dict[date, DayTotals]:
 
 
 def _with(day: DayTotals, row: Any) -> DayTotals:
-    """The day with one more irreversible act in it."""
+    """Return the day with one more irreversible intent counted."""
     if row["operation"] != REFUND:
         return DayTotals(day.refunds, day.refunded, day.uncertain, day.unread, day.irreversible + 1)
     amount = Decimal(row["known_amount"] or 0)
@@ -96,7 +96,7 @@ def _count_tools(calls: Iterable[Any]) -> dict[str, Counter[str]]:
 
 
 def _list_seconds(calls: Iterable[Any]) -> dict[str, tuple[float, ...]]:
-    """Those that were answered: a lost one ended only when somebody looked."""
+    """List durations of answered calls only: a lost call ended when its loss was noticed."""
     found: dict[str, list[float]] = {}
     for row in calls:
         if row["state"] in {"succeeded", "failed"} and row["reconcile_line"] is None:
