@@ -74,7 +74,7 @@ def test_an_area_says_how_it_is_reached(area):
     elif area.reach is Reach.RAW:
         assert raw_commands(area.how) - BY_ACTION
     else:
-        assert area.how.startswith("a person ")
+        assert area.how.startswith("the user ")
     assert len(area.how) < 200
     assert not area.how.endswith(".")
 

@@ -72,7 +72,7 @@ def test_what_may_not_be_listed_is_found_and_run_by_name():
         "US Eastern",
         '"N/A"',
         "old state",
-        "typed by strangers",
+        "untrusted input",
     ],
 )
 def test_every_trap_is_told(trap):

@@ -199,12 +199,12 @@ def test_no_value_at_all_leaves_its_line(value):
 @pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
-        ("no_such_job", {}, "no prompt"),
+        ("no_such_job", {}, "prompt does not exist"),
         ("lead_overview", {}, "email: it is required"),
         ("lead_overview", None, "email: it is required"),
         ("lead_overview", {"email": " \u200b\n"}, "email: it is required"),
         ("lead_overview", {"email": 5}, "email: expected text"),
-        ("lead_overview", {"email": "a", "emial": "b"}, "emial: there is no such argument"),
+        ("lead_overview", {"email": "a", "emial": "b"}, "emial: unknown argument"),
         ("refund_request", {"reason": "x"}, "email or transaction: one of them"),
         ("refund_request", {"email": "a"}, "reason: it is required"),
         ("cancel_subscription", {"email": "a"}, "keep_access: it is required"),

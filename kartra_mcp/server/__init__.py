@@ -1,5 +1,5 @@
-"""The MCP surface: tools, prompts, resources, instructions, elicitation, stdio.
+"""MCP surface: tools, prompts, resources, instructions, elicitation, stdio.
 
-Belongs here: all that imports the MCP SDK. Does not belong here: rules; a handler translates and
-hands over to `calls`.
+Belongs here: everything that imports the MCP SDK. Does not belong here: rules. A handler translates
+and delegates to `calls`.
 """

@@ -1,4 +1,4 @@
-"""Questions to a person in MCP's words, in both eras: elicitation, and input-required results."""
+"""Questions to the user over MCP, in both eras: elicitation, and input-required results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from kartra_mcp.core.sanitize import strip_control_chars, truncate
 
 INPUT_REQUIRED_VERSION = "2026-07-28"
 URL_ELICITATION_VERSION = "2025-11-25"
-"""The first revision in which a person can be asked to open an address."""
+"""First protocol revision in which the client can ask the user to open an address."""
 KEY = "consent"
 
 Context = ServerRequestContext[Any]
 
 
 def client_context(ctx: Context, params: types.CallToolRequestParams) -> ClientContext:
-    """Who calls, and how a person can be asked: only what the client declares counts."""
+    """Return the calling client and its ways to ask the user, from declared capabilities only.
+
+    A client that is asked something that it did not declare would fail the whole call.
+    """
     newer = ctx.protocol_version == INPUT_REQUIRED_VERSION
 
     async def ask(question: FormElicitation) -> ElicitationResponse:
@@ -53,7 +56,7 @@ def client_context(ctx: Context, params: types.CallToolRequestParams) -> ClientC
 
 
 def make_input_required(asked: InputRequired) -> types.InputRequiredResult:
-    """The newer era's question: the client asks, then repeats the call with answer and state."""
+    """Return the newer era's question; the client repeats the call with answer and state."""
     question = asked.question
     params = (
         types.ElicitRequestURLParams(message=question.text, url=question.url)
@@ -66,7 +69,7 @@ def make_input_required(asked: InputRequired) -> types.InputRequiredResult:
 
 
 async def _elicit_form(ctx: Context, question: FormElicitation) -> ElicitationResponse:
-    """The older era's question, inside the call; a client that cannot show it dismisses it."""
+    """Ask inside the call (older era). A client error is "error", never a user's decision."""
     try:
         result = await ctx.session.elicit_form(
             question.text, question.schema, related_request_id=ctx.request_id
@@ -77,7 +80,7 @@ async def _elicit_form(ctx: Context, question: FormElicitation) -> ElicitationRe
 
 
 async def _elicit_url(ctx: Context, address: UrlElicitation) -> ElicitationResponse:
-    """The same for an address; that it is accepted says only that the client opens it."""
+    """Ask the client to open an address. Acceptance means only that the client opens it."""
     try:
         result = await ctx.session.elicit_url(
             address.text, address.url, address.id, related_request_id=ctx.request_id
@@ -97,7 +100,7 @@ def _parse_answer(params: types.CallToolRequestParams) -> ElicitationResponse | 
 
 
 def _declares_forms(ctx: Context) -> bool:
-    """`{}` means forms; naming modes, `form` has to be among them."""
+    """Return True for `{}`, which means forms, and for a list of modes that contains `form`."""
     declared = _get_elicitation_capability(ctx)
     return declared is not None and (declared.form is not None or declared.url is None)
 
@@ -114,7 +117,7 @@ def _get_elicitation_capability(ctx: Context) -> types.ElicitationCapability | N
 
 
 def _name(ctx: Context) -> str:
-    """Name and version as the client tells them: for the ledger, never to steer anything."""
+    """Return name and version as reported by the client: for the ledger, never for a decision."""
     params = ctx.session.client_params
     info = params.client_info if params else None
     told = f"{info.name} {info.version}" if info else "unknown client"

@@ -1,4 +1,4 @@
-"""A guide of Kartra's areas for a model: which tools reach each, and what only a person can do."""
+"""Guide to Kartra's areas for a model: the tools that reach each area, and the rest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _HEAD = """\
 # Kartra's areas and how to reach them
 
 - **tool**: one of these tools does it. A tool that is not listed is switched off or not offered by
-  this connection; `kartra_status` and the policy resource tell.
+  this connection; see `kartra_status` and the policy resource.
 - **raw**: no tool, but a command of Kartra's API by `kartra_proxy_read` or `kartra_proxy_write`:
   method POST, path `/api`, json `{"lead": {"email": …}, "actions": [{"cmd": …}]}`.
-- **Kartra**: not through the API at all. A person does it in Kartra itself.
+- **Kartra**: not through the API at all. The user does it in Kartra itself.
 
 Tags, lists, sequences, memberships, calendars, products and pages are made, renamed and deleted
 only in Kartra. No command lists leads or sales of the whole account; each call is for one lead.
@@ -28,7 +28,7 @@ _BADGES = {Reach.TOOL: "tool", Reach.RAW: "raw", Reach.KARTRA: "Kartra"}
 
 
 def render_guide() -> str:
-    """The whole guide as Markdown."""
+    """Return the whole guide as Markdown."""
     groups = [
         f"## {group}\n\n" + "\n".join(map(_format_line, areas)) for group, areas in AREAS.items()
     ]
@@ -36,7 +36,7 @@ def render_guide() -> str:
 
 
 def list_areas() -> tuple[Area, ...]:
-    """Every area, in the order of the guide."""
+    """List every area, in the order of the guide."""
     return tuple(area for group in AREAS.values() for area in group)
 
 

@@ -1,4 +1,4 @@
-"""Every area of Kartra by group, and how each is reached: a table of text, read once at import."""
+"""Table of Kartra's areas by group, and the access to each: text, parsed once at import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Reach(Enum):
-    """How an area is reached; the value is its mark in the table."""
+    """Access to an area; the value is its mark in the table."""
 
     TOOL = "+"
     RAW = "~"
@@ -37,12 +37,12 @@ _TABLE = """
 + Tags = `kartra_retrieve_account_tags` gives all names; they are made in Kartra
 + Custom Fields = `kartra_retrieve_account_custom_fields`; values by `kartra_edit_lead`; a new field
   by raw `create_custom_field`
-- Segments = a person builds them; tags and lists are the nearest that tools reach
-- List Imports = a person imports a file; `kartra_create_lead` makes one lead at a time
-- Surveys = a person reads the answers; no command for them is documented
-- Forms = a person builds them; what a form put into a lead's fields shows in `kartra_get_lead`
-- Opportunities = a person keeps them
-- Pipelines = a person keeps them and moves leads in them
+- Segments = the user builds them; tags and lists are the nearest that tools reach
+- List Imports = the user imports a file; `kartra_create_lead` makes one lead at a time
+- Surveys = the user reads the answers; no command for them is documented
+- Forms = the user builds them; what a form put into a lead's fields shows in `kartra_get_lead`
+- Opportunities = the user keeps them
+- Pipelines = the user keeps them and moves leads in them
 
 [Mail and automation]
 + Email Lists = `kartra_retrieve_account_lists`, `kartra_subscribe_lead_to_list`,
@@ -51,16 +51,16 @@ _TABLE = """
   `kartra_unsubscribe_lead_from_sequence`; their steps are not listed
 + Communications = only by putting a lead on a list (`kartra_subscribe_lead_to_list`) or into a
   sequence (`kartra_subscribe_lead_to_sequence`)
-- Broadcasts = a person writes and sends them
-- Email Templates = a person writes them
-- Mailboxes = a person sets them up and reads them
-- Notifications = a person sets them up
-- Deliverability = a person checks senders and figures
-- Automations = a person builds them; a tag or a list can start one
-- Rules = a person builds them; a tag or a list can start one
-- Workflows = a person builds them
-- Journeys = a person builds them
-- Campaigns = a person keeps them
+- Broadcasts = the user writes and sends them
+- Email Templates = the user writes them
+- Mailboxes = the user sets them up and reads them
+- Notifications = the user sets them up
+- Deliverability = the user checks senders and figures
+- Automations = the user builds them; a tag or a list can start one
+- Rules = the user builds them; a tag or a list can start one
+- Workflows = the user builds them
+- Journeys = the user builds them
+- Campaigns = the user keeps them
 
 [Selling and money]
 + Transactions = `kartra_retrieve_transactions_from_lead`, then `kartra_get_transaction_details` for
@@ -73,25 +73,25 @@ _TABLE = """
   `get_subscription_details`; raw `modify_subscription_status` pauses, `edit_subscription` changes
 + Cancellations = `kartra_cancel_subscription`; past ones are rows of
   `kartra_retrieve_transactions_from_lead`
-+ Chargebacks = only seen, as rows of `kartra_retrieve_transactions_from_lead`; a person marks and
++ Chargebacks = only seen, as rows of `kartra_retrieve_transactions_from_lead`; the user marks and
   disputes them
 + Products = only seen, as name, id and price point of a sale: `kartra_get_transaction_details`
-+ Affiliates = only seen, as the user name on a sale: `kartra_get_transaction_details`; a person
++ Affiliates = only seen, as the user name on a sale: `kartra_get_transaction_details`; the user
   manages them
-- Commissions = a person sets, reads and pays them
-- Partners = a person sets them up
-- Vendors = a person sets them up
-- Checkouts = a person builds them
-- Coupons = a person makes and ends them
-- Offers = a person builds them
-- Upsells = a person builds them
-- Variants = a person keeps them with the product
-- Trials = a person sets them in the product's price
-- Shipping Profiles = a person sets them up
-- Gateways = a person connects the payment processors
-- Invoices = a person finds and sends them; the sale itself is in `kartra_get_transaction_details`
-- Contracts = a person keeps them
-- Billing = a person looks after the account's own plan; what customers pay is under Payments
+- Commissions = the user sets, reads and pays them
+- Partners = the user sets them up
+- Vendors = the user sets them up
+- Checkouts = the user builds them
+- Coupons = the user makes and ends them
+- Offers = the user builds them
+- Upsells = the user builds them
+- Variants = the user keeps them with the product
+- Trials = the user sets them in the product's price
+- Shipping Profiles = the user sets them up
+- Gateways = the user connects the payment processors
+- Invoices = the user finds and sends them; the sale itself is in `kartra_get_transaction_details`
+- Contracts = the user keeps them
+- Billing = the user looks after the account's own plan; what customers pay is under Payments
 
 [Memberships and learning]
 + Membership Levels = given by name to `kartra_grant_membership_access` and
@@ -100,76 +100,76 @@ _TABLE = """
   `kartra_revoke_membership_access`
 + Enrollments = only as access to a membership: `kartra_grant_membership_access`,
   `kartra_revoke_membership_access`
-+ Courses = only access, where a membership holds the course: `kartra_grant_membership_access`; a
-  person makes the content
-- Portals = a person builds them
-- Training = a person makes it
-- Webinars = a person plans and holds them
++ Courses = only access, where a membership holds the course: `kartra_grant_membership_access`; the
+  user makes the content
+- Portals = the user builds them
+- Training = the user makes it
+- Webinars = the user plans and holds them
 
 [Pages and content]
-+ Pages = `kartra_retrieve_account_pages` lists them; a person builds them
-+ Landing Pages = among all pages in `kartra_retrieve_account_pages`; a person builds them
-+ Sales Pages = among all pages in `kartra_retrieve_account_pages`; a person builds them
-+ Thank You Pages = among all pages in `kartra_retrieve_account_pages`; a person builds them
-- Funnels = a person builds them
-- Split Tests = a person sets them up and reads them
-- Videos = a person uploads and places them
-- Images = a person uploads them
-- Media = a person uploads them
-- Files = a person uploads them
-- Downloads = a person uploads them
-- Assets = a person uploads them
-- Hosting = a person sets it up
-- Blog Posts = a person writes them
-- Comments = a person reads and answers them
-- Testimonials = a person collects and places them
-- Ratings = a person reads them
-- Feedback = a person reads it
-- Shares = a person looks them up
++ Pages = `kartra_retrieve_account_pages` lists them; the user builds them
++ Landing Pages = among all pages in `kartra_retrieve_account_pages`; the user builds them
++ Sales Pages = among all pages in `kartra_retrieve_account_pages`; the user builds them
++ Thank You Pages = among all pages in `kartra_retrieve_account_pages`; the user builds them
+- Funnels = the user builds them
+- Split Tests = the user sets them up and reads them
+- Videos = the user uploads and places them
+- Images = the user uploads them
+- Media = the user uploads them
+- Files = the user uploads them
+- Downloads = the user uploads them
+- Assets = the user uploads them
+- Hosting = the user sets it up
+- Blog Posts = the user writes them
+- Comments = the user reads and answers them
+- Testimonials = the user collects and places them
+- Ratings = the user reads them
+- Feedback = the user reads it
+- Shares = the user looks them up
 
 [Calendars]
 ~ Calendars = `calendar_subscribe` and `calendar_cancel` by the names of calendar and class; they
   are not listed
 ~ Appointments = `calendar_subscribe` books a lead into a class, `calendar_cancel` ends the booking
 ~ Registrations = for a class of a calendar `calendar_subscribe`; every other kind in Kartra
-- Sessions = a person plans them; a booking goes by Appointments
+- Sessions = the user plans them; a booking goes by Appointments
 
 [Support]
-- Helpdesks = a person sets them up
-- Helpdesk Articles = a person writes them
-- Helpdesk Categories = a person sets them up
-- Knowledge Bases = a person writes them
-- Support Tickets = a person reads and answers them
-- Kartra Support = a person writes to Kartra, or reads https://help.kartra.com/
+- Helpdesks = the user sets them up
+- Helpdesk Articles = the user writes them
+- Helpdesk Categories = the user sets them up
+- Knowledge Bases = the user writes them
+- Support Tickets = the user reads and answers them
+- Kartra Support = the user writes to Kartra, or reads https://help.kartra.com/
 
 [The account]
 ~ API = any documented command, such as `get_subscription_details`; Membrane adds the keys
-- Webhooks = a person sets the addresses of the outbound API
-- Integrations = a person connects them; Kartra's API key stands there too
-- Settings = a person changes them
-- Agency = a person manages client accounts
-- Teams = a person manages them
-- User Roles = a person gives and takes them
-- User Groups = a person manages them
-- Tasks = a person keeps them
+- Webhooks = the user sets the addresses of the outbound API
+- Integrations = the user connects them; Kartra's API key is there too
+- Settings = the user changes them
+- Agency = the user manages client accounts
+- Teams = the user manages them
+- User Roles = the user gives and takes them
+- User Groups = the user manages them
+- Tasks = the user keeps them
 
 [Numbers]
-- Dashboards = a person reads them
-- Reports = a person reads them
-- Statistics = a person reads them
-- Metrics = a person reads them
-- Key Performance Indicators (KPIs) = a person reads them
-- Revenue = a person reads the totals; single amounts are in `kartra_get_transaction_details`
-- Projections = a person reads them
-- Goals = a person sets and reads them
-- Conversions = a person reads them
-- Impressions = a person reads them
-- Views = a person reads them
-- Visits = a person reads them
-- Exits = a person reads them
-- Tracking Links = a person makes and reads them
-- Logs = a person reads them
-- Event Logs = a person reads them
+- Dashboards = the user reads them
+- Reports = the user reads them
+- Statistics = the user reads them
+- Metrics = the user reads them
+- Key Performance Indicators (KPIs) = the user reads them
+- Revenue = the user reads the totals; single amounts are in `kartra_get_transaction_details`
+- Projections = the user reads them
+- Goals = the user sets and reads them
+- Conversions = the user reads them
+- Impressions = the user reads them
+- Views = the user reads them
+- Visits = the user reads them
+- Exits = the user reads them
+- Tracking Links = the user makes and reads them
+- Logs = the user reads them
+- Event Logs = the user reads them
 """
 
 _ROW = re.compile(r"(?P<mark>[+~-]) (?P<name>[^=]+) = (?P<how>.+)")

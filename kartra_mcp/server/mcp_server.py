@@ -1,4 +1,4 @@
-"""MCP in, MCP out; the SDK's types are spoken here, in `protocol_questions.py` and on the wire."""
+"""MCP server: handlers that translate between the SDK's types and `calls`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from kartra_mcp.server.resource_reader import ResourceReader
 Context = ServerRequestContext[Any]
 PROTOCOL_VERSIONS = ("2025-11-25", "2026-07-28")
 PROGRESS = 2.0
-"""Seconds between two signs of life of a call."""
+"""Seconds between two progress reports of a call."""
 
 WEBSITE = "https://help.kartra.com/"
 
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class MCPServer:
-    """The tools as an MCP server of every protocol revision that the SDK knows."""
+    """The tools as an MCP server, for every protocol revision that the SDK supports."""
 
     def __init__(
         self, tools: ToolDispatcher, account: Account, reader: ResourceReader, *, sandbox: bool
@@ -75,7 +75,7 @@ class MCPServer:
             on_subscriptions_listen=ListenHandler(self._bus),
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
-        # The SDK's own is for traces of requests, which would hold the texts of errors.
+        # The SDK's middleware traces requests; its spans would contain the texts of errors.
         self.server.middleware.clear()
 
     def make_options(self) -> InitializationOptions:
@@ -112,7 +112,7 @@ class MCPServer:
             return make_input_required(asked)
         except KartraMCPError as problem:
             return self._failure_result(problem)
-        except Exception as slip:  # noqa: BLE001  its text may hold anything: it stays here
+        except Exception as slip:  # noqa: BLE001  its text may hold customer data: not returned
             log.error("%s in a call", describe_exception(slip))  # noqa: TRY400  no traceback either
             return self._failure_result(internal_error(Executed.NO))
 
@@ -132,7 +132,7 @@ class MCPServer:
             self._older_session = ctx.session
 
     def _make_tool(self, definition: Mapping[str, Any]) -> types.Tool | None:
-        """The tool if the wire takes it in both eras: one bad entry would cost the whole list."""
+        """Return the tool, or None if an era rejects it: one bad entry voids the list."""
         name = definition["name"]
         known = self._checked.get(name)
         if known is None or known[0] != definition:
@@ -144,7 +144,7 @@ class MCPServer:
             await self._announce()
 
     async def _announce(self) -> None:
-        """Tell the client, in the way of its era, that the list of tools changed."""
+        """Notify the client, in its era's form, that the tool list changed."""
         await self._bus.publish(ToolsListChanged())
         if self._older_session is not None:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
@@ -184,7 +184,11 @@ async def _list_resources(_: Context, __: types.PaginatedRequestParams | None) -
 
 @contextmanager
 def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
-    """What is no tool has no error answer: our refusals become MCP's, all else says nothing."""
+    """Raise errors as MCP errors; unexpected ones without their text.
+
+    Prompts and resources have no error result as tools have. The text of an unexpected error may
+    hold customer data.
+    """
     try:
         yield
     except KartraMCPError as problem:
@@ -197,9 +201,9 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
 
 @contextmanager
 def _progress_heartbeat(ctx: Context, behind: TaskGroup) -> Generator[None]:
-    """While a call runs, tell the client that asked for it, so that it does not give up.
+    """Report progress to the client while a call runs, so that the client does not give up.
 
-    A call that is over before the first sign costs a timer, not a task.
+    A call that ends before the first report costs a timer, not a task.
     """
     reporting: list[anyio.CancelScope] = []
 
@@ -225,7 +229,7 @@ async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
 
 
 def _make_result(text: str, **more: Any) -> dict[str, Any]:
-    """A `CallToolResult` as JSON: of a model the SDK would make it once more."""
+    """Return a `CallToolResult` as JSON; the SDK would validate and dump a model a second time."""
     return {"content": [{"type": "text", "text": text}], "resultType": "complete", **more}
 
 

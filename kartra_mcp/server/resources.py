@@ -1,4 +1,4 @@
-"""What a client may read as resources: the guide of Kartra, the catalogue, the policy in force."""
+"""Resources for the client: the guide to Kartra, the tool list, the policy in force."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str]] = {
     GUIDE: (
         "guide",
         "Guide of Kartra's areas",
-        "Every area of Kartra: the tools or raw requests that reach it, or what a person does.",
+        "Every area of Kartra: the tools or raw requests that reach it, or the user's own part.",
         MARKDOWN,
     ),
     CATALOGUE: (
@@ -55,25 +55,25 @@ LIMITS = (
     "mail_per_hour",
     "repeat_window_days",
 )
-"""Names of settings that are limits; those that exist are shown."""
+"""Settings that are limits, by name; those that exist are shown."""
 
 CONSENT: Mapping[str, str] = {
-    "flag": "The caller set confirm to true. Nothing shows that a person was asked.",
+    "flag": "The caller set confirm to true. Nothing shows that the user was asked.",
     "two_step": (
-        "The caller sent back what the preview had said. The facts were shown to the caller; "
-        "whether a person saw them is not known, so this is never called a person's consent."
+        "The caller repeated the summary of the preview. The facts were shown to the caller; "
+        "whether the user saw them is not known, so this is never called a human's consent."
     ),
     "elicitation": (
-        "The client says that a person answered its question. An answer in under a second counts "
+        "The client reports that a human answered its question. An answer in under a second counts "
         "as the program's own and runs nothing."
     ),
-    "approval": "A person with the PIN approved it outside the client.",
+    "approval": "A human with the PIN approved it outside the client.",
 }
-"""The kinds of consent by name: what each proves, and what not."""
+"""Kinds of consent by name: what each proves, and what it does not."""
 
 
 class BuiltinToolView(Protocol):
-    """What is shown of a tool of the server's own (see `tools.OwnTool`)."""
+    """Attributes of a built-in tool that the resource shows (`builtin_tools.BuiltinTool`)."""
 
     @property
     def name(self) -> str: ...
@@ -86,7 +86,7 @@ class BuiltinToolView(Protocol):
 
 
 def list_resource_definitions() -> list[dict[str, str]]:
-    """Every resource as MCP's `Resource`."""
+    """List every resource as MCP's `Resource`."""
     return [
         {"uri": uri, "name": name, "title": title, "description": description, "mimeType": mime}
         for uri, (name, title, description, mime) in _TABLE.items()
@@ -100,17 +100,17 @@ def read_resource(
     rules: Policy,
     limits: Mapping[str, Any],
 ) -> tuple[str, str]:
-    """The MIME type and the text of a resource.
+    """Return the MIME type and the text of a resource.
 
     Args:
         uri: one of `list_resource_definitions`.
-        catalogue: all entries of the connection; what the rules hide is left out.
-        own: the server's own tools, likewise.
-        rules: those in force.
-        limits: as `limits_as_dict` finds them.
+        catalogue: all entries of the connection; those that the policy hides are left out.
+        own: the built-in tools, likewise.
+        rules: the policy in force.
+        limits: as `limits_as_dict` returns them.
 
     Raises:
-        RefusedError: `invalid_arguments` where there is no such resource.
+        RefusedError: `invalid_arguments` for an unknown uri.
     """
     if uri == GUIDE:
         return MARKDOWN, render_guide()
@@ -120,19 +120,22 @@ def read_resource(
         return JSON, sanitize_and_dump(_policy_payload(rules, limits))[1]
     raise RefusedError(
         "invalid_arguments",
-        "There is no resource of this address.",
+        "This resource does not exist.",
         f"The resources are {', '.join(_TABLE)}.",
     )
 
 
 def limits_as_dict(settings: object) -> dict[str, Any]:
-    """The limits that exist in the settings, None where one is not set; nothing else of them."""
+    """Return only the limits of these settings, None for one that is not set.
+
+    Other settings can name paths and credentials, and a resource is shown to the model.
+    """
     places = (settings, getattr(settings, "limits", None))
     return {n: _format_limit(getattr(p, n)) for n in LIMITS for p in places if hasattr(p, n)}
 
 
 def _format_limit(limit: Any) -> Any:
-    """A sum of money as text, so that no digit is lost."""
+    """Return an amount of money as text, so that no digit is lost."""
     return f"{limit:f}" if isinstance(limit, Decimal) else limit
 
 

@@ -1,4 +1,4 @@
-"""Reads the client's lines as they come; a thread for each line would cost more than the line."""
+"""Reader of the client's lines without a thread: one per line would cost more than the line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class LineReader:
-    """Lines of UTF-8 ended by LF alone; one that is longer than the limit is dropped.
+    """Lines of UTF-8 ended by LF alone; a line longer than the limit is dropped.
 
     `on_end` is called at the end of input.
     """
@@ -45,7 +45,7 @@ class LineReader:
         try:
             return os.read(self._descriptor, CHUNK)
         except OSError:
-            return b""  # a socket that was reset, a terminal that is gone: the client is
+            return b""  # a socket that was reset or a closed terminal: the client is gone
 
     def _take(self, chunk: bytes) -> None:
         first, *rest = chunk.split(b"\n")
@@ -76,13 +76,14 @@ class LineReader:
 
 
 def can_be_watched(descriptor: int) -> bool:
-    """Whether the system tells when there is something to read: of files it does not."""
+    """Return True if the system can report new input on this descriptor; it cannot for files."""
     mode = os.fstat(descriptor).st_mode
     known = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
     return sys.platform != "win32" and known
 
 
 def decode_line(line: bytes) -> str:
+    """Return the text of a line; invalid bytes and escaped lone surrogates become U+FFFD."""
     return _escape_lone_surrogates(line.decode("utf-8", "replace"))
 
 
@@ -93,7 +94,7 @@ _ESCAPES = re.compile(
 
 
 def _escape_lone_surrogates(line: str) -> str:
-    """Half a character, escaped, would cost a request its answer: the parser refuses the line."""
+    """Replace each escaped lone surrogate: the parser would refuse the line, without an answer."""
     if "\\ud" not in line and "\\uD" not in line:
         return line
     return _ESCAPES.sub(lambda found: "\\ufffd" if found["half"] else found[0], line)

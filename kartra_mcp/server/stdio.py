@@ -1,4 +1,4 @@
-"""Claims stdin and stdout before anything else can write there, and always ends the process."""
+"""Take over stdin and stdout; guarantee that the process exits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _Lines(io.TextIOWrapper):
-    """Lines of UTF-8 ended by LF alone; one that is longer than the limit is dropped."""
+    """Lines of UTF-8 ended by LF alone; a line longer than the limit is dropped."""
 
     def __init__(self, source: io.BufferedReader) -> None:
         super().__init__(source, encoding="utf-8", errors="replace", newline="\n")
@@ -51,7 +51,7 @@ class _Lines(io.TextIOWrapper):
         return decode_line(line)
 
     def end(self) -> None:
-        """Whoever read instead came to the end."""
+        """Mark the end of input, for a reader that bypasses this object."""
         self.ended = True
 
     def _skip_rest(self) -> None:
@@ -61,7 +61,7 @@ class _Lines(io.TextIOWrapper):
 
 @dataclass(frozen=True, slots=True)
 class StdioTransport:
-    """The claimed descriptors. `parent` is who started us, to see when it is gone."""
+    """The claimed descriptors. `parent` is the process that started this one."""
 
     stdin: _Lines
     stdout: int
@@ -69,19 +69,23 @@ class StdioTransport:
 
     @property
     def on_terminal(self) -> bool:
-        """Whether a person started us by hand."""
+        """True if a user started the program by hand."""
         return os.isatty(self.stdin.fileno())
 
     def is_disconnected(self) -> bool:
-        """Whether the client is gone: our parent died, or nobody reads or writes the wire."""
+        """Return True if the client is gone: the parent died, or the other end of a pipe is closed.
+
+        A client that is killed may leave stdin open in another of its children, so that EOF never
+        comes.
+        """
         return self.stdin.ended or os.getppid() != self.parent or _is_unread(self.stdout)
 
 
 def claim_stdio() -> StdioTransport:
-    """Take stdin and stdout for the wire alone; the first statement of the program.
+    """Take stdin and stdout for the protocol alone; the first statement of the program.
 
-    From here on fd 0 is the null device and fd 1 is stderr, for us and for every child, and they
-    stay so: a `print` that is flushed at exit lands on stderr too.
+    From here on fd 0 is the null device and fd 1 is stderr, for this process and every child. They
+    stay so: a `print` that is flushed at exit goes to stderr too and cannot corrupt the protocol.
     """
     for descriptor in (STDIN, STDOUT, STDERR):
         _fill_if_closed(descriptor)
@@ -94,7 +98,7 @@ def claim_stdio() -> StdioTransport:
 
 
 def _fill_if_closed(descriptor: int) -> None:
-    # Else the next file that is opened, the ledger perhaps, would be our stdout or stderr.
+    # Otherwise the next file that is opened, such as the ledger, would become stdout or stderr.
     try:
         os.fstat(descriptor)
     except OSError:
@@ -106,7 +110,7 @@ def _fill_if_closed(descriptor: int) -> None:
 
 
 def _duplicate_private(descriptor: int) -> int:
-    """A duplicate that children do not inherit; above 2, because 0, 1 and 2 are taken."""
+    """Return a duplicate that children do not inherit; it is above 2, as 0, 1 and 2 are taken."""
     duplicate = os.dup(descriptor)
     if sys.platform != "win32":
         # A launcher may have left the pipe non-blocking, which would look like EOF.
@@ -115,7 +119,7 @@ def _duplicate_private(descriptor: int) -> int:
 
 
 def _is_unread(descriptor: int) -> bool:
-    """Whether nobody is left who could read what is written here."""
+    """Return True if the reading end of this descriptor is closed."""
     if sys.platform == "win32":
         return False
     poll = select.poll()
@@ -131,11 +135,11 @@ async def serve(
     on_stop: Callable[[], None],
     on_end: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve until the client is gone or we are told to end, then end the process itself.
+    """Serve until the client is gone or a signal arrives, then end the process itself.
 
-    EOF, SIGTERM, SIGINT, a closed stdout and a vanished parent cancel every call, so that their
-    programs are ended; `on_stop` is called beside that, to end what is shielded from a
-    cancellation; then `on_end` runs, and within 2 s the process is gone with exit code 0.
+    EOF, SIGTERM, SIGINT, a closed stdout and a vanished parent cancel every call, which ends their
+    programs. `on_stop` also ends what is shielded from cancellation. Then `on_end` runs, and within
+    2 s the process exits with code 0.
     """
     from kartra_mcp.server.streams import ReadStream, WriteStream
 
@@ -155,7 +159,7 @@ def _make_line_reader(stdin: _Lines) -> AsyncIterator[str]:
 
 @dataclass(slots=True)
 class _ServerRun:
-    """One run of the server: how to stop it, and whether it is over."""
+    """One run of the server: its stop event and its state."""
 
     run: Callable[[], Awaitable[None]]
     on_stop: Callable[[], None]
@@ -168,7 +172,7 @@ class _ServerRun:
         try:
             with self.scope:
                 await self.run()
-        except Exception as problem:  # noqa: BLE001  whatever it is, the process has to end
+        except Exception as problem:  # noqa: BLE001  the process must end after any error
             log.error("the server failed: %s", type(problem).__name__)  # noqa: TRY400
             self.exit_code = 1
         finally:
@@ -204,15 +208,15 @@ async def _await_signal(stop: anyio.Event) -> None:
 async def _await_break(wire: StdioTransport, stop: anyio.Event) -> None:
     if sys.platform == "win32":
         return
-    while not wire.is_disconnected():  # noqa: ASYNC110  nothing tells of these: they have to be looked at
+    while not wire.is_disconnected():  # noqa: ASYNC110  no event exists for these conditions
         await anyio.sleep(WATCH_INTERVAL)
     stop.set()
 
 
 async def _end(serving: _ServerRun, on_end: Callable[[], Awaitable[None]]) -> None:
-    """Cancel the calls, tidy up, and be gone: a thread that reads or writes cannot be cancelled."""
+    """Cancel the calls, clean up and exit: a thread that reads or writes cannot be cancelled."""
     gone_by = anyio.current_time() + SHUTDOWN_TIMEOUT - 0.05
-    # A thread, because a call that blocks the event loop would hold up everything below.
+    # A thread: a call that blocks the event loop would block everything below.
     last_resort = threading.Timer(SHUTDOWN_TIMEOUT, os._exit, (serving.exit_code,))
     last_resort.daemon = True
     last_resort.start()
@@ -233,7 +237,10 @@ async def _tidy_up(on_end: Callable[[], Awaitable[None]]) -> None:
 
 
 class _RedactingFormatter(logging.Formatter):
-    """Our own words in full, of others' only where and which exception: theirs may hold secrets."""
+    """Log this program's messages in full, and only place and exception type of all others.
+
+    Messages of libraries can contain requests, and so secrets and customer data.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         own = record.name.partition(".")[0] == "kartra_mcp"
@@ -245,7 +252,7 @@ class _RedactingFormatter(logging.Formatter):
 
 
 def _log_to_stderr() -> None:
-    # Descriptor 2 itself: `sys.stderr` is None where it was closed at the start.
+    # Descriptor 2 itself: `sys.stderr` is None if it was closed at the start.
     stream = os.fdopen(STDERR, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_RedactingFormatter())

@@ -1,4 +1,4 @@
-"""Writes to the client at once what it has room for; only what it has not waits in a thread."""
+"""Writer to the client: writes at once as much as fits; only the rest waits in a thread."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import anyio
 import anyio.to_thread
 
 TryWrite = Callable[[memoryview], int]
-"""Writes as much as there is room for now, perhaps nothing; how many bytes."""
+"""Writes as much as fits now, possibly nothing; returns the number of bytes."""
 
 
 class PipeWriter:
-    """The wire's end towards the client. What is written is on its way: nothing is to be flushed.
+    """Unbuffered writer to the client.
 
-    A thread for every answer would cost a good part of what the answer does.
+    A thread for every response would cost a good part of the response itself.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -27,15 +27,15 @@ class PipeWriter:
         self._at_once = _pick_writer(descriptor)
 
     async def write(self, text: str) -> None:
-        """The whole text, in one piece even for who is cancelled; one caller at a time.
+        """Write the whole text, in one piece even if the caller is cancelled; one caller at a time.
 
         Raises:
-            Exception: nobody can read it, or no thread waits for room; it may be there by half.
+            Exception: the reader is gone, or no thread is free; half may be written.
         """
         whole = memoryview(text.encode())
         left = whole[self._at_once(whole) :]
         if left:
-            with anyio.CancelScope(shield=True):  # the line has begun
+            with anyio.CancelScope(shield=True):  # half a line would corrupt the protocol
                 await anyio.to_thread.run_sync(self._wait_and_write, left)
 
     def _wait_and_write(self, left: memoryview) -> None:
@@ -44,7 +44,11 @@ class PipeWriter:
 
 
 def _pick_writer(descriptor: int) -> TryWrite:
-    """How to write without ever waiting, although the descriptor is one that waits."""
+    """Return a writer that never waits, although the descriptor is in blocking mode.
+
+    The descriptor itself must stay blocking: the mode belongs to the open file, which other
+    processes share.
+    """
     mode = os.fstat(descriptor).st_mode
     if sys.platform != "win32" and stat.S_ISFIFO(mode):
         return _nonblocking_writer(descriptor) or _pipe_writer(descriptor)
@@ -54,9 +58,9 @@ def _pick_writer(descriptor: int) -> TryWrite:
 
 
 def _nonblocking_writer(descriptor: int) -> TryWrite | None:
-    """Linux: the pipe opened once more, so that not waiting is a matter of this end alone.
+    """Linux: open the pipe again, so that non-blocking mode applies to this end alone.
 
-    One call for what would otherwise be two for each PIPE_BUF, and one waking of the client.
+    It needs one system call instead of two for each PIPE_BUF, and wakes the client once.
     """
     try:
         own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -73,7 +77,7 @@ def _nonblocking_writer(descriptor: int) -> TryWrite | None:
 
 
 def _pipe_writer(descriptor: int) -> TryWrite:
-    """POSIX: a pipe that is ready takes PIPE_BUF bytes without waiting."""
+    """POSIX: a pipe that polls as writable takes PIPE_BUF bytes without waiting."""
     ready = select.poll()
     ready.register(descriptor, select.POLLOUT)
 
@@ -87,7 +91,7 @@ def _pipe_writer(descriptor: int) -> TryWrite:
 
 
 def _socket_writer(descriptor: int) -> TryWrite:
-    """Node.js gives its children sockets; this one is a duplicate of the same."""
+    """Write to a duplicate of a socket: Node.js gives its children sockets, not pipes."""
     end = socket.socket(fileno=os.dup(descriptor))
 
     def write(whole: memoryview) -> int:

@@ -1,7 +1,7 @@
-"""The client's lines as the SDK's messages, and back, in the task that reads or sends them.
+"""Streams of SDK messages over lines, read and sent in the task that needs them.
 
-The SDK's own pair of streams has a task and a hand-over between for each direction, which cost a
-call more than the reading and writing do.
+The SDK's own streams have a task and a hand-over for each direction, which cost a call more than
+the reading and writing itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kartra_mcp.server.stdout import PipeWriter
 
 
 class _StreamBase:
-    """What the SDK asks of either direction besides; the descriptors are not ours to close."""
+    """The rest of the SDK's stream interface. The descriptors are not closed here."""
 
     async def aclose(self) -> None:
         pass
@@ -36,7 +36,7 @@ class _StreamBase:
 
 
 class ReadStream(_StreamBase):
-    """Messages as they come; a line that is none comes as the exception that it caused."""
+    """Messages as they arrive; an invalid line arrives as the exception that it caused."""
 
     def __init__(self, lines: AsyncIterator[str]) -> None:
         self._lines = lines
@@ -48,7 +48,7 @@ class ReadStream(_StreamBase):
         line = await anext(self._lines)
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-        except Exception as problem:  # noqa: BLE001  whatever it is, the next line is another's
+        except Exception as problem:  # noqa: BLE001  a bad line must not affect the next one
             return problem
 
     async def receive(self) -> SessionMessage | Exception:
@@ -59,7 +59,7 @@ class ReadStream(_StreamBase):
 
 
 class WriteStream(_StreamBase):
-    """Messages in the order of asking, each in one piece; `on_broken`: nobody can read them."""
+    """Messages in the order of `send`, each in one piece; `on_broken` runs on a lost reader."""
 
     def __init__(self, out: PipeWriter, on_broken: Callable[[], None]) -> None:
         self._out, self._on_broken = out, on_broken
@@ -67,14 +67,19 @@ class WriteStream(_StreamBase):
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def send(self, item: SessionMessage, /) -> None:
-        """Raises: anyio.BrokenResourceError, anyio.ClosedResourceError: it was not sent."""
+        """Send one message.
+
+        Raises:
+            anyio.BrokenResourceError: the reader is gone; half of the line may have been written.
+            anyio.ClosedResourceError: the stream was closed before; nothing was written.
+        """
         line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
         async with self._turn:
             if self.closed:
                 raise anyio.ClosedResourceError
             try:
                 await self._out.write(line + "\n")
-            except Exception as problem:  # whatever it is, the line may be there by half
+            except Exception as problem:  # after any error, half of the line may be written
                 self.closed = True
                 self._on_broken()
                 raise anyio.BrokenResourceError from problem
