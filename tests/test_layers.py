@@ -27,7 +27,7 @@ ARROWS = """
     account: catalogue membrane
     consent: kartra ledger policy
     calls: account catalogue consent kartra ledger membrane policy schemas settings
-    server: account calls catalogue policy settings
+    server: account calls catalogue ledger policy settings
     app: account calls catalogue consent ledger membrane policy processes server settings
     client_config: settings
     web/views: calls consent kartra ledger policy settings

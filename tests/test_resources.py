@@ -10,10 +10,10 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.ledger.records import CONSENT_PROOFS
 from kartra_mcp.policy.gates import ALWAYS_ALLOWED, GATE_TEXTS, Policy
 from kartra_mcp.server.guide import render_guide
 from kartra_mcp.server.resources import (
-    CONSENT,
     JSON,
     LIMITS,
     limits_as_dict,
@@ -122,7 +122,7 @@ def test_the_policy_tells_rules_limits_and_what_consent_means():
         "allow": ["kartra_get_*"],
         "deny": ["*page*"],
         "limits": {"timeout": 50.0, "cap_refund": None},
-        "consent": dict(CONSENT),
+        "consent": dict(CONSENT_PROOFS),
     }
     assert set(found["gate_meanings"]) == set(Gate)
     assert set(found["consent"]) == {"flag", "two_step", "elicitation", "approval"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import anyio
 
@@ -29,7 +29,7 @@ from kartra_mcp.core.models import Call, Gate
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, StoredQuestion
+from kartra_mcp.ledger.records import Binding, Consent, Intent, StoredQuestion
 from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
@@ -38,8 +38,6 @@ MAX_QUESTIONS = 2
 MAX_REMEMBERED = 1_000
 RESPONSE_RESERVE = 1.0
 """Seconds that a call keeps for its answer while a page begins."""
-
-ConsentMethod = Literal["none", "flag", "two_step", "elicitation", "approval"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class ConsentGrant:
     `fresh`: based on facts just read or on a user's answer.
     """
 
-    consent: ConsentMethod
+    consent: Consent
     confirmation_id: str | None = None
     approval: int | None = None
     facts: Facts | None = None

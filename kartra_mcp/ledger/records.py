@@ -24,6 +24,20 @@ CONSENT_MEANINGS: Mapping[str, str] = {
 }
 """Consent by its name in the contract. `two_step` is never described as the user's consent."""
 
+CONSENT_PROOFS: Mapping[str, str] = {
+    "flag": "The caller set confirm to true. Nothing shows that the user was asked.",
+    "two_step": (
+        "The caller repeated the summary of the preview. The facts were shown to the caller; "
+        "whether the user saw them is not known, so this is never called a human's consent."
+    ),
+    "elicitation": (
+        "The client reports that a human answered its question. An answer in under a second counts "
+        "as the program's own and runs nothing."
+    ),
+    "approval": "A human with the PIN approved it outside the client.",
+}
+"""Proof that each consent gives, and its limits, in full sentences."""
+
 CAPPED_STATES: tuple[State, ...] = ("running", "succeeded", "unknown")
 """States that count against the caps; an unknown intent may have been executed."""
 

@@ -12,6 +12,7 @@ from kartra_mcp.catalogue.overview import risk_and_gate
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
+from kartra_mcp.ledger.records import CONSENT_PROOFS
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.server.guide import render_guide
@@ -56,20 +57,6 @@ LIMITS = (
     "repeat_window_days",
 )
 """Settings that are limits, by name; those that exist are shown."""
-
-CONSENT: Mapping[str, str] = {
-    "flag": "The caller set confirm to true. Nothing shows that the user was asked.",
-    "two_step": (
-        "The caller repeated the summary of the preview. The facts were shown to the caller; "
-        "whether the user saw them is not known, so this is never called a human's consent."
-    ),
-    "elicitation": (
-        "The client reports that a human answered its question. An answer in under a second counts "
-        "as the program's own and runs nothing."
-    ),
-    "approval": "A human with the PIN approved it outside the client.",
-}
-"""Kinds of consent by name: what each proves, and what it does not."""
 
 
 class BuiltinToolView(Protocol):
@@ -178,5 +165,5 @@ def _policy_payload(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
         "allow": list(rules.allow) or "all",
         "deny": list(rules.deny),
         "limits": dict(limits),
-        "consent": dict(CONSENT),
+        "consent": dict(CONSENT_PROOFS),
     }
