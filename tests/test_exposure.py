@@ -280,6 +280,16 @@ async def test_gates_of_tools_hold(tmp_path, protocol_version, row):
     assert set(story(place)) == ({TAG} if not code else set())
 
 
+async def test_a_gate_of_the_run_tool_does_not_widen_the_allow_list(tmp_path, protocol_version):
+    file = tmp_path / "policy.toml"
+    file.write_text('[tools."kartra_run_write"]\ngate = "flag"')
+    place = sandbox(tmp_path / "state", EXPOSE="search", POLICY=str(file), ALLOW=WRITE)
+    async with connect(place, protocol_version) as client:
+        tag = by_name(TAG, {"lead_id": 48110, "tag_name": "Affiliate"})
+        assert (await call(client, WRITE, **tag, confirm=True)).code == "not_allowed"
+    assert place.runs() == []
+
+
 async def test_a_gated_read_by_name_asks(tmp_path, protocol_version):
     file = tmp_path / "policy.toml"
     file.write_text('[tools."kartra_get_lead"]\ngate = "flag"')

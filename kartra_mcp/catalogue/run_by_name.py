@@ -14,7 +14,7 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, RUN_READ, RUN_WRIT
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Call, Gate, Risk
+from kartra_mcp.core.models import Call, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands
 from kartra_mcp.policy import gates as policy
@@ -103,9 +103,10 @@ def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
 def _combine_names(tool: BuiltinTool, entry: ActionTool, rules: Policy) -> frozenset[str]:
     """Return the action's names; the run tool's too if its own gate is stricter."""
     both = entry.names | {tool.name}
-    order = tuple(Gate)
-    gates = [policy.resolve_gate(entry.risk, names, rules) for names in (entry.names, both)]
-    return both if order.index(gates[1]) > order.index(gates[0]) else entry.names
+    own, combined = (
+        policy.resolve_effective_gate(entry.risk, names, rules) for names in (entry.names, both)
+    )
+    return both if policy.strictest(own, combined) is not own else entry.names
 
 
 def _not_a_read_error(entry: ActionTool) -> RefusedError:
