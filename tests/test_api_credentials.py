@@ -75,7 +75,7 @@ LACKING: Mapping[str, tuple[dict[str, str], str]] = {
     **{
         f"the address {address}": (
             {**WHOLE, "MEMBRANE_API_URI": address},
-            "MEMBRANE_API_URI is no https address",
+            "MEMBRANE_API_URI is not an https address",
         )
         for address in (
             "http://api.getmembrane.com", "api.getmembrane.com", "ftp://example.com", "https://",

@@ -362,7 +362,7 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     ),
     "a program whose first line leads nowhere": (
         lambda m: m.found_program("#!/gone/interpreter\n"),
-        *("program", "is not there, or may not be run", REMEDY),
+        *("program", "does not exist or is not executable", REMEDY),
     ),
     "another membrane": (
         on_version({"out": "mctl membrane 2.4.0\n"}),

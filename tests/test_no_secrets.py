@@ -148,5 +148,5 @@ async def test_an_address_that_cannot_be_used(
     place.settings = {**place.settings, "TRANSPORT": "api"}
     async with connect(place, protocol_version) as client:
         said = [(await call(client, tool, **given)).text for tool, given in CALLS.items()]
-    assert "MEMBRANE_API_URI is no https address" in said[0]
+    assert "MEMBRANE_API_URI is not an https address" in said[0]
     require_silence(place, [*said, caplog.text, *capfd.readouterr()], {CANARY})

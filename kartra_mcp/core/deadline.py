@@ -26,7 +26,7 @@ class Deadline:
         return self.at - anyio.current_time()
 
     def allows_start(self, write: bool, after: float = 0.0) -> bool:  # noqa: FBT001
-        """Return whether enough time remains to start something, `after` seconds from now."""
+        """Return True if enough time remains to start something `after` seconds from now."""
         needed = self.timeout * MIN_WRITE_TIME_SHARE if write else 0.0
         return self.remaining - after >= needed
 

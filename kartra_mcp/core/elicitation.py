@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ELICITATION_TIMEOUT = 240.0
-"""Seconds that a person has to answer."""
+"""Seconds that the user has to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class FormElicitation:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Return the form's schema, of flat properties."""
+        """JSON Schema of the form: flat properties only, as MCP requires."""
         yes = {"type": "boolean", "title": "Yes, do exactly this", "default": False}
         if not self.typed_confirmation:
             return {"type": "object", "properties": {"confirm": yes}, "required": ["confirm"]}
@@ -54,7 +54,7 @@ class ElicitationResponse:
 
 @dataclass(frozen=True, slots=True)
 class ClientContext:
-    """The calling client, and how the user can be asked through it.
+    """The calling client, and the ways to ask the user through it.
 
     `elicit_form` asks during the call (older protocol revisions). Without it, a client that
     `supports_forms` gets the question as the call's result and calls again with `response` and
@@ -78,6 +78,6 @@ class InputRequired(Exception):
     """Question that is returned as the call's result; `state` must come with the answer."""
 
     def __init__(self, question: FormElicitation | UrlElicitation, state: str) -> None:
-        super().__init__("a question to a person")
+        super().__init__("a question to the user")
         self.question = question
         self.state = state

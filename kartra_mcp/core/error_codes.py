@@ -44,8 +44,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "confirmation_required": ErrorCode(
         "Confirmation required",
-        "Read what would happen. If you agree, tell the assistant so; it repeats the call as the"
-        " answer says.",
+        "Read the preview. If you agree, tell the assistant so; it repeats the call with the"
+        " confirmation.",
     ),
     "confirmation_mismatch": ErrorCode(
         "Confirmation mismatch",
@@ -58,11 +58,11 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "confirmation_used": ErrorCode(
         "Confirmation used",
-        "Each preview counts once. Look with `kartra_ledger` what the first call did.",
+        "Each preview is valid once. `kartra_ledger` shows the outcome of the first call.",
     ),
     "facts_changed": ErrorCode(
         "The account had changed",
-        "The account changed after the preview. Look at the new one and decide again.",
+        "The account changed after the preview. Read the new preview and decide again.",
     ),
     "approval_required": ErrorCode(
         "Approval required",
@@ -71,12 +71,13 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "declined": ErrorCode(
         "Declined",
-        "You said no. The same is blocked for ten minutes, so that nobody talks you round.",
+        "You declined. Equal calls are blocked for ten minutes, so that you are not asked again and"
+        " again.",
     ),
     "dismissed": ErrorCode(
         "Dismissed",
-        "The question was closed, or nobody answered it within four minutes. If you closed it, "
-        "the same is blocked for ten minutes.",
+        "The question was closed, or not answered within four minutes. If you closed it, equal "
+        "calls are blocked for ten minutes.",
     ),
     "answered_by_host": ErrorCode(
         "Answered by host",
@@ -84,17 +85,17 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "you, or set `KARTRA_MCP_APPROVAL=outside` and the gate `human`.",
     ),
     "cap_reached": ErrorCode(
-        "A limit of yours was reached",
-        "A limit of yours. The answer says which, what is left and when there is room again.",
+        "One of your limits was reached",
+        "One of your limits was reached. The answer names it, the rest, and when there is more.",
     ),
     "already_done": ErrorCode(
         "It was done before",
-        "Nothing. It was done before, and was not done again. For a second equal part of a "
-        "refund, tell the assistant that you mean a second one (`repeat: true`).",
+        "No action is needed: it was done before, and was not done again. For a second equal part "
+        "of a refund, tell the assistant that you want a second one (`repeat: true`).",
     ),
     "in_progress": ErrorCode(
-        "The same was running already",
-        "The same is running in another call. Wait for that to end.",
+        "An equal call was running already",
+        "An equal call is running. Wait for it to end.",
     ),
     "outcome_unknown": ErrorCode(
         "An earlier call may have done it",
@@ -118,8 +119,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "ledger_unavailable": ErrorCode(
         "The ledger could not be written",
-        "Nothing that writes runs until the ledger can be written. The answer says why: a full "
-        "disk, a folder without write permission, another program, or damage.",
+        "No write runs until the ledger can be written. The answer has the reason: a full disk, a "
+        "folder without write permission, another program, or damage.",
         503,
     ),
     "program_missing": ErrorCode(
@@ -139,17 +140,17 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "no_connection": ErrorCode(
         "There was no connection",
-        "Let the assistant ask `kartra_connect`, or run `kartra-mcp setup` in a terminal; or "
+        "Let the assistant call `kartra_connect`, or run `kartra-mcp setup` in a terminal; or "
         "correct KARTRA_MCP_CONNECTION.",
     ),
     "several_connections": ErrorCode(
         "Several connections",
-        "Set KARTRA_MCP_CONNECTION to the id of the account that you mean. The server never "
-        "picks between two.",
+        "Set KARTRA_MCP_CONNECTION to the id of the account that you want. The server never "
+        "chooses between two.",
     ),
     "connection_not_ready": ErrorCode(
         "The connection was not ready",
-        "Let the assistant ask `kartra_connect`, or run `kartra-mcp setup` or the `membrane "
+        "Let the assistant call `kartra_connect`, or run `kartra-mcp setup` or the `membrane "
         "connect --connectionId=…` of the answer. Do not make a new connection.",
     ),
     "rate_limited": ErrorCode(
@@ -158,7 +159,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "kartra_error": ErrorCode(
         "Kartra refused it",
-        "Kartra refused. The answer says what Kartra's error means and what to do.",
+        "Kartra refused. The answer explains Kartra's error and the next step.",
     ),
     "membrane_error": ErrorCode(
         "Membrane failed",
@@ -166,27 +167,28 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "timed_out": ErrorCode(
         "No answer came in time",
-        "No answer in time. A write may have been done all the same: look in Kartra before "
+        "No answer in time. A write may have been executed anyway: look in Kartra before "
         "repeating it.",
         408,
     ),
     "unreadable_answer": ErrorCode(
         "The answer could not be read",
-        "The program answered something else than expected. If it was a write, look in Kartra "
-        "before repeating it.",
+        "The program's response has an unexpected form. If it was a write, look in Kartra before "
+        "repeating it.",
     ),
     "catalogue_unavailable": ErrorCode(
         "Membrane returned no list of actions",
-        "Membrane did not answer with a list of actions. Try again; then ask for `kartra_status`.",
+        "Membrane did not answer with a list of actions. Try again; then call `kartra_status`.",
     ),
     "result_expired": ErrorCode(
         "Result expired",
-        "The rest of a long result is kept for a short time only. Repeat the call that brought it.",
+        "The rest of a long result is kept for a short time only. Repeat the call that returned "
+        "it.",
     ),
     "internal_error": ErrorCode(
-        "A fault of kartra-mcp's own",
-        "A fault in this server. If it was a write, look in Kartra before repeating it; then "
-        "report it.",
+        "An error in kartra-mcp",
+        "An error in this server. If it was a write, look in Kartra before repeating it; then "
+        "report the error.",
         500,
     ),
 }

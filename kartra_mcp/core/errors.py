@@ -1,7 +1,8 @@
-"""The error hierarchy: a code, what happened, what to do next, whether anything was executed.
+"""Error hierarchy: a code, what happened, what to do next, and what was executed.
 
-KartraMCPError ├── RefusedError     before any program was started; nothing was done └──
-UpstreamError    a program was started; `executed` is what is known
+- `KartraMCPError`: the base; one error answer of a call.
+- `RefusedError`: raised before any program was started; nothing was executed.
+- `UpstreamError`: a program was started; `executed` is what is known.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ class KartraMCPError(Exception):
 
     Args:
         code: one of `ERROR_CODES`.
-        message: what happened, in our words (never another program's text).
-        remedy: what to do next, in our words.
+        message: what happened, in this server's words (never another program's text).
+        remedy: what to do next, in this server's words.
+        executed: the default of the class if None.
         detail: untrusted text (Kartra, Membrane, the account), quoted as data.
-        has_response: False if the program ended without a readable response.
+        answered: False if the program ended without a readable response.
         confirmation: the preview to agree to; its `facts` are untrusted too.
-        previous_call: for something that was done before, the call that did it.
+        first: for something that was done before, the call that did it.
     """
 
     executed = Executed.NO
@@ -40,7 +42,7 @@ class KartraMCPError(Exception):
         confirmation: dict[str, Any] | None = None,
         first: dict[str, Any] | None = None,
     ) -> None:
-        assert code in ERROR_CODES, code  # noqa: S101  a slip of ours, found by any test that raises it
+        assert code in ERROR_CODES, code  # noqa: S101  a bug; any test that raises the code finds it
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
@@ -89,7 +91,7 @@ def internal_error(executed: Executed) -> UpstreamError:
 
 
 def describe_exception(slip: BaseException) -> str:
-    """Return type, file and line of an exception; never its text."""
+    """Return type, file and line of an exception; never its text, which can hold customer data."""
     frames = traceback.extract_tb(slip.__traceback__)
     if not frames:
         return type(slip).__name__

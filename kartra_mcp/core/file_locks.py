@@ -1,8 +1,8 @@
-"""Kernel file locks between processes: exclusive, shared, and whether a file is locked.
+"""Kernel file locks between processes: exclusive, shared, and a test for either.
 
 A lock belongs to an open file, not to a process: a program that inherits the descriptor holds the
-lock for as long as it lives, whatever becomes of the server. Nothing here words an error for the
-user: a wait that took too long is a `TimeoutError`, everything else the system's `OSError`.
+lock for as long as it lives, even if the server dies. Errors are not worded for the user here: a
+wait that took too long is a `TimeoutError`, everything else the system's `OSError`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def try_lock(file: int, *, shared: bool) -> bool:
-        # Windows knows no shared lock of this kind, and lets nobody rename an open file anyway.
+        # Windows has no shared lock of this kind, and refuses to rename an open file anyway.
         if shared:
             return True
         try:
@@ -43,7 +43,7 @@ else:
         return True
 
     def is_locked(file: int) -> bool:
-        # Shared: two that only look never take each other for an owner.
+        # Shared: two concurrent tests must not take each other for an owner.
         return not try_lock(file, shared=True)
 
 

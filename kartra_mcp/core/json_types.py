@@ -14,7 +14,7 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Return whether a value is a JSON number; `true` is not."""
+    """Return True for a JSON number; `true` and `false` are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

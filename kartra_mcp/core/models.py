@@ -32,7 +32,7 @@ class Gate(StrEnum):
 
 
 class Executed(StrEnum):
-    """Whether something was executed at Kartra, as far as known."""
+    """Knowledge about the effect at Kartra: executed, not executed, or unknown."""
 
     NO = "no"
     YES = "yes"

@@ -16,7 +16,7 @@ _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
 _SEEMS_PRINTABLE = re.compile(
     "[\ufe00-\ufe0f\U000e0100-\U000e01ef" + "".join(sorted(_FILLERS)) + "]"
 )
-"""What is hidden although Python calls it printable."""
+"""Invisible characters that Python calls printable."""
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 _NAMES = (
@@ -34,7 +34,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         r"\1[removed]",
     ),
-    # What the general rule leaves of a header: `Cookie: a=1; b=2` is secret to the end of its line.
+    # The general rule stops too early in a header: all of `Cookie: a=1; b=2` is secret.
     (
         re.compile(r"(?i)(\b(?:[\w-]{0,20}authorization|cookie)\s*:\s*)[^\s\"'][^\n\"']*"),
         r"\1[removed]",
@@ -45,7 +45,7 @@ _CARD = re.compile(r"(?<!\d)(?<!\d\.)[2-6](?:[ -]?\d){12,18}(?!\d|\.\d)")
 
 
 _SEEN = 4_000
-"""Characters of a long text that are looked at before it is cut: enough to know a secret whole."""
+"""Characters of a long text that are searched before it is cut: a secret must be seen whole."""
 
 
 def strip_ansi(text: str) -> str:
@@ -78,7 +78,7 @@ def map_strings(value: Any, mend: Callable[[str], str] = strip_control_chars) ->
 
 
 _ESCAPED = re.compile(r"\\[^nt\"\\]")
-"""What JSON writes with a backslash and `strip_control_chars` would not keep."""
+"""Characters that JSON escapes and `strip_control_chars` would remove."""
 
 
 def sanitize_and_dump(value: Any) -> tuple[Any, str]:
@@ -116,7 +116,7 @@ class _StringMapper:
                 free = names[name] = mend(str(name))
             if free in mended:
                 free = _free(free, mended)
-            # Not `self.one` for strings: this is the loop that a large result spends its time in.
+            # Not `map_value` for strings: large results spend their time in this loop.
             mended[free] = mend(inner) if isinstance(inner, str) else self.map_value(inner)
         return mended
 
@@ -161,8 +161,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def dump_json(value: Any) -> str:
-    """Return one line of JSON.
+    """Return one line of JSON; non-ASCII characters stay unescaped.
 
-    Non-finite numbers never reach this (see `membrane/cli_output.py`).
+    Non-finite numbers never reach this (see `membrane/lenient_json.py`).
     """
     return _ENCODER.encode(value)

@@ -56,8 +56,8 @@ class StateDir:
     def work_dir(self) -> Path:
         """Return an empty folder for programs to run in, created on first use.
 
-        The real program reads configuration from its working directory: another folder could
-        redirect the account.
+        The real program reads configuration from its working directory: a folder of another project
+        could redirect the account.
         """
         if self._work is None or not self._work.is_dir():
             self._work = self._make_private_dir()

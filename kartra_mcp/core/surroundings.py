@@ -1,8 +1,8 @@
-"""Environment and streams of one command: those of this process, or those it was given.
+"""Environment and streams of one command: those of this process, or those that it was given.
 
-A context variable and no argument of every function: some thirty modules show or ask something,
-most of them one line deep below a function that has nothing to do with streams. It is set in one
-place, where a command begins, and goes with the command into its tasks and threads.
+A context variable instead of an argument of every function: about thirty modules print or prompt,
+most of them deep below a function that has nothing to do with streams. It is set in one place,
+where a command begins, and its tasks and threads inherit it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import TextIO
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a command sees besides its words.
+    """The inputs and outputs of a command besides its arguments.
 
     Attributes:
-        environment: the variables, also for finding the home folder.
-        stdin: None where it was closed at the start.
-        stdout: what was asked for.
+        environment: the variables, also used to find the home folder.
+        stdin: None if it was closed at the start.
+        stdout: the requested output.
         stderr: problems and progress.
         read_line: shows a question, returns the typed line; EOFError at the end.
         read_secret: the same without echo.
@@ -40,7 +40,7 @@ class Surroundings:
 
     @property
     def is_terminal(self) -> bool:
-        """Neither end is a pipe or a file."""
+        """True if neither end is a pipe or a file."""
         return all(_is_terminal(stream) for stream in (self.stdin, self.stdout))
 
 
@@ -48,13 +48,13 @@ _GIVEN: ContextVar[Surroundings | None] = ContextVar("surroundings", default=Non
 
 
 def surroundings() -> Surroundings:
-    """Those that the running command was given, else those of this process as they are now."""
+    """Return those of the running command, else the current ones of this process."""
     return _GIVEN.get() or Surroundings(os.environ, sys.stdin, sys.stdout, sys.stderr)
 
 
 @contextmanager
 def surrounded(by: Surroundings | None) -> Generator[None]:
-    """Give a command its surroundings; None: those of this process."""
+    """Give a command its surroundings; None means those of this process."""
     before = _GIVEN.set(by)
     try:
         yield
@@ -63,13 +63,13 @@ def surrounded(by: Surroundings | None) -> Generator[None]:
 
 
 def expand_home(path: str) -> Path:
-    """A path as a person types it: `~` is the home folder of the environment."""
+    """Return a typed path with `~` replaced by the home folder of the environment."""
     home = surroundings().environment.get("HOME")
     if home and sys.platform != "win32" and (path == "~" or path.startswith("~/")):
         return Path(home + path[1:])
-    return Path(os.path.expanduser(path))  # noqa: PTH111  a ~ that is nobody's stays
+    return Path(os.path.expanduser(path))  # noqa: PTH111  keeps `~name` of an unknown user
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    # None where it was closed at the start.
+    # None if it was closed at the start.
     return stream is not None and not stream.closed and stream.isatty()

@@ -20,7 +20,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.surroundings import surroundings
 
 DEFAULT_WIDTH = 120
-"""Columns where nothing tells how wide it is: a pipe, a file."""
+"""Columns of output whose width is unknown: a pipe, a file."""
 
 
 def console(*, errors: bool = False) -> Console:
@@ -82,22 +82,28 @@ def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], Non
 
 
 def is_interactive() -> bool:
-    """Return whether the user can be asked here: neither end is a pipe or a file."""
+    """Return True if the user can be asked here: neither end is a pipe or a file."""
     return surroundings().is_terminal
 
 
 def require_interactive(what: str) -> None:
+    """Raise unless the user can be asked here."""
     if not is_interactive():
         raise not_interactive_error(what)
 
 
 def prompt(question: str) -> str:
-    """Read a line. Raises KeyboardInterrupt or EOFError if the user stops."""
+    """Read a line.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C.
+        EOFError: the input ended.
+    """
     while True:
         try:
             return surroundings().read_line(question).strip()
         except UnicodeDecodeError:
-            print_line("That was not text in this terminal's encoding.")
+            print_line("The input is not text in this terminal's encoding.")
 
 
 def prompt_secret(question: str) -> str:
@@ -107,18 +113,18 @@ def prompt_secret(question: str) -> str:
         try:
             return surroundings().read_secret(question)
         except getpass.GetPassWarning:
-            raise not_interactive_error("A PIN is typed") from None
+            raise not_interactive_error("A PIN can be typed") from None
         except UnicodeDecodeError:
             raise RefusedError(
                 "invalid_arguments",
-                "That was not text in this terminal's encoding.",
-                "Type it again, in a terminal of the right encoding.",
+                "The input is not text in this terminal's encoding.",
+                "Type it again in a terminal with the right encoding.",
             ) from None
 
 
 def not_interactive_error(what: str) -> RefusedError:
     return RefusedError(
         "not_allowed",
-        f"{what} only on a real terminal: this one's input or output is a pipe or a file.",
-        "Run the command yourself, in a terminal window of your own.",
+        f"{what} only on a real terminal: the input or output here is a pipe or a file.",
+        "Run the command yourself in a terminal window.",
     )

@@ -1,4 +1,4 @@
-"""Membrane through its program: one start a verb.
+"""Client for Membrane's program: one start per operation.
 
 The argument order is the one that both published generations of the program accept: positionals
 first, `--flag=value`, `--json` last. The connection is always named: without one Membrane picks a
@@ -49,7 +49,7 @@ from kartra_mcp.membrane.responses import (
 from kartra_mcp.processes import runner
 
 THREAD_PARSE_BYTES = 256 * 1024
-"""Bytes of output beyond which it is read in a thread, so that the server goes on meanwhile."""
+"""Bytes of output above which it is parsed in a thread, so that the server stays responsive."""
 
 _OTHER_PROGRAMS = re.compile(r"(?i)\b(?:agency|plugin|mctl|ads|catalog)\b")
 _VERSION = re.compile(r"(?<![\d.])v?(\d+)\.(\d+)\.(\d+)(?!\.?\d)(?:-[\w.]+)?")
@@ -57,12 +57,15 @@ _VERSION = re.compile(r"(?<![\d.])v?(\d+)\.(\d+)\.(\d+)(?!\.?\d)(?:-[\w.]+)?")
 
 @dataclass(slots=True)
 class CliClient:
-    """Membrane through its program; one start a verb.
+    """Membrane through its program; one start per operation.
 
     Args:
-        command: the program, absolute, with its first arguments; or the refusal to raise where
-            it was not found, so that a server without a program still starts.
-        run_program: argv in, finished process out.
+        command: the absolute command with its first arguments; or the refusal to raise if it was
+            not found, so that a server without the program still starts.
+        environment: the variables that the program gets.
+        folder: returns the working directory of the program.
+        turns: concurrency and rate limits.
+        run_program: runs an argv and returns the completed process.
     """
 
     command: tuple[str, ...] | KartraMCPError
@@ -78,7 +81,7 @@ class CliClient:
         return parse_version(done.exit_code, said)
 
     async def is_logged_in(self, deadline: Deadline) -> bool | None:
-        """What `status` says of the login; None where that cannot be told."""
+        """Return the login state that `status` reports; None if it reports none."""
         try:
             return parse_login(await self._run_json(["status"], CallOptions(deadline)))
         except KartraMCPError as problem:
@@ -112,7 +115,7 @@ class CliClient:
         return parse_connect(value, connection)
 
     async def find_connector(self, deadline: Deadline) -> str | None:
-        """The id of Kartra's connector, from which a connection is made; None where not found."""
+        """Return the id of Kartra's connector, which a connection is created from, or None."""
         verb = ["search", "kartra", "--elementType=connector"]
         entries = list_items(await self._run_json(verb, CallOptions(deadline)))
         return next((found for entry in entries if (found := get_connector_id(entry))), None)
@@ -122,7 +125,7 @@ class CliClient:
         return await list_actions(self._ask(listing, deadline))
 
     async def search(self, intent: str, connection: str, deadline: Deadline) -> list[str]:
-        """The ids of the actions that fit a task in plain words, best first."""
+        """Return the ids of the actions that match a task in plain words, best first."""
         flags = [f"--connectionId={connection}", f"--intent={intent}"]
         value = await self._run_json(["action", "list", *flags], CallOptions(deadline))
         return [element_id(entry) for entry in list_items(value)]
@@ -146,7 +149,7 @@ class CliClient:
     async def run_logs(
         self, connection: str, intent: str, since: float, deadline: Deadline
     ) -> tuple[RunLog, ...]:
-        """None: the program's runs carry no mark of ours."""
+        """Return nothing: runs of the program carry no intent id."""
         del connection, intent, since, deadline
         return ()
 
@@ -154,10 +157,10 @@ class CliClient:
         self._unfinished.cancel_all()
 
     async def close(self) -> None:
-        """Nothing stays open between two starts."""
+        """Do nothing: no connection stays open between two starts."""
 
     def _ask(self, verb: list[str], deadline: Deadline) -> FetchPage:
-        """One page of a list verb."""
+        """Return a function that fetches one page of a list verb."""
 
         async def ask(parameters: Mapping[str, str]) -> Any:
             flags = [f"--{name}={value}" for name, value in parameters.items()]
@@ -168,7 +171,7 @@ class CliClient:
     async def _run_json(self, words: Sequence[str], to_do: CallOptions) -> Any:
         done = await self._run([*words, "--json"], to_do)
         if done.overflow:
-            raise invalid_response_error("(more than 32 MB were printed; the program was ended)")
+            raise invalid_response_error("(output above 32 MB; the program was ended)")
         printed = (done.exit_code, done.stdout, done.stderr)
         if len(done.stdout) + len(done.stderr) <= THREAD_PARSE_BYTES:
             return cli_output.parse_output(*printed)
@@ -209,9 +212,9 @@ class CliClient:
 
 
 def parse_version(exit_code: int, said: str) -> ProgramInfo:
-    """Whether the program is Membrane's CLI, by what `--version` says.
+    """Decide from the output of `--version` if the program is Membrane's CLI.
 
-    At least three programs are called `membrane`; the CLI's versions are 1.x since 2026, the
+    At least three programs are called `membrane`. The CLI's versions are 1.x since 2026; the
     vendor's plugin of the same name is 0.1.x.
     """
     text = truncate(strip_control_chars(said).strip(), 200)
@@ -224,7 +227,7 @@ def parse_version(exit_code: int, said: str) -> ProgramInfo:
 
 
 def request_flags(request: RawRequest) -> list[str]:
-    """The flags of `membrane request`, each value in one word with its flag."""
+    """Return the flags of `membrane request`, each value in one word with its flag."""
     flags = [f"--method={request.method}"]
     flags += [f"--header={name}: {value}" for name, value in request.headers.items()]
     if request.content_type and request.body is not None:
@@ -239,11 +242,11 @@ def request_flags(request: RawRequest) -> list[str]:
 
 
 def timed_out_error(*, write: bool) -> UpstreamError:
-    """The program was ended because its time was up."""
+    """Return the error for a program that was ended at its deadline."""
     return UpstreamError(
         "timed_out",
         "The membrane program did not answer in time and was ended.",
-        "It may have been done: look in Kartra, and do not simply repeat it."
+        "The write may have been executed: look in Kartra before you repeat it."
         if write
         else "Repeat the call, or raise KARTRA_MCP_TIMEOUT.",
         executed=Executed.UNKNOWN if write else Executed.NO,
@@ -251,11 +254,15 @@ def timed_out_error(*, write: bool) -> UpstreamError:
 
 
 def _positional(text: str) -> str:
-    """A value that becomes a word of its own may not look like a flag."""
+    """Return a value that becomes a word of its own.
+
+    Raises:
+        RefusedError: it is empty or looks like a flag, which the program would obey.
+    """
     if text and not text.startswith("-"):
         return text
     raise RefusedError(
         "invalid_arguments",
-        "An id that is empty or begins with a dash cannot be given to the program.",
-        "Ask for kartra_status and use an id that is listed.",
+        "The id is empty or begins with a dash. Nothing was started.",
+        "Call kartra_status and use an id that it lists.",
     )

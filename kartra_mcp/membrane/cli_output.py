@@ -1,4 +1,4 @@
-"""What a `membrane` program printed, understood: a value, or one of our errors. Pure."""
+"""Parser for the output of the `membrane` program: a value, or an error of this server. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kartra_mcp.membrane.responses import invalid_response_error
 
 
 def parse_output(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
-    """The JSON value that the program printed as its answer.
+    """Return the JSON value that the program printed as its response.
 
     Raises:
         UpstreamError: an error envelope on either stream, a non-zero exit, or nothing readable.
@@ -40,7 +40,7 @@ def parse_output(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
     if envelopes:
         problem = make_membrane_error(envelopes[0])
         if exit_code == 0 and values:
-            problem.executed = Executed.UNKNOWN  # a success beside it: the two contradict
+            problem.executed = Executed.UNKNOWN  # stdout reports a success: the two contradict
         raise problem
     if exit_code != 0:
         raise find_kartra_error([*values, *others]) or _exit_error(exit_code, out, err)
@@ -50,7 +50,7 @@ def parse_output(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
 
 
 def _without_logs(values: list[Any]) -> list[Any]:
-    """The values without lines of a log, where there is anything else."""
+    """Return the values without log lines, unless there is nothing else."""
     return [value for value in values if not _is_log(value)] or values
 
 
@@ -68,7 +68,7 @@ def _is_answer(value: Any) -> bool:
 
 
 def _pick_answer(values: list[Any]) -> Any:
-    """Of several values the one that failed, else the last that has an answer's fields."""
+    """Return the value that reports a failure, else the last one with a response's fields."""
     if len(values) == 1:
         return values[0]
     failed = [value for value in values if find_error(value, write=True)]
@@ -94,7 +94,7 @@ def _exit_error(exit_code: int, out: str, err: str) -> KartraMCPError:
     return UpstreamError(
         "membrane_error",
         f"The membrane program ended with exit code {exit_code} and no readable error.",
-        "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
+        "Call kartra_status; if this was a write, look in Kartra before repeating it.",
         detail=detail,
         answered=False,
     )

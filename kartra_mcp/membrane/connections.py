@@ -119,7 +119,11 @@ MAX_URL_CHARS = 2_000
 
 
 def safe_url(value: Any) -> str:
-    """Return an address that the user may be told to open, else "": https, or http on loopback."""
+    """Return an address that the user may open, else "": https, or http on loopback.
+
+    The text comes from Membrane or a program. Only visible ASCII without user info is accepted, so
+    that the address cannot hide its host or leave the line that it is shown on.
+    """
     if not isinstance(value, str) or len(value) > MAX_URL_CHARS:
         return ""
     if not _ADDRESS.fullmatch(value):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 ADDRESS = "https://api.getmembrane.com"
 LIFETIME, REFRESH_MARGIN = 3600, 60
-"""Seconds that a minted token lives, and how many are left when the next one is minted."""
+"""Lifetime of a minted token in seconds, and the rest of it at which the next one is minted."""
 
 TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN")
 WORKSPACE, SECRET = "MEMBRANE_WORKSPACE_KEY", "MEMBRANE_WORKSPACE_SECRET"
@@ -44,12 +44,12 @@ class Secret:
         return "Secret(…)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is not copied anywhere")
+        raise TypeError("a secret cannot be pickled or copied")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Address without its last slash, and a token or what a token is minted from."""
+    """Address without its last slash, and a token or the workspace secret that mints one."""
 
     address: str
     token: Secret | None = None
@@ -63,7 +63,7 @@ class Credentials:
 
     @property
     def is_loopback(self) -> bool:
-        """Return whether the address is on this machine."""
+        """True if the address is on this machine."""
         return urlsplit(self.address).hostname in _LOOPBACK
 
 
@@ -79,9 +79,10 @@ class AccessToken:
 
 
 def credentials_from_env(environment: Mapping[str, str]) -> tuple[Credentials | None, str]:
-    """Return the credentials, or None.
+    """Return the credentials and "", or None and the reason.
 
-    And why existing ones cannot be used, "" if there are none.
+    The reason is "" if no credentials are set, and names the variable that is missing or unusable
+    otherwise.
     """
     token = _first_set(environment, TOKENS)
     workspace, secret = _first_set(environment, (WORKSPACE,)), _first_set(environment, (SECRET,))
@@ -94,7 +95,7 @@ def credentials_from_env(environment: Mapping[str, str]) -> tuple[Credentials | 
     )
     wrong = wrong or _find_unfit({TOKENS[0]: token} if token else {SECRET: secret})
     if not wrong and address is None:
-        wrong = f"{ADDRESSES[0]} is no https address"
+        wrong = f"{ADDRESSES[0]} is not an https address"
     if wrong or address is None:
         return None, wrong
     if token:
@@ -119,7 +120,7 @@ def access_token(credentials: Credentials, now: float) -> AccessToken:
 
 
 def _first_set(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
-    """Return the first variable that is set.
+    """Return the first variable that is set, else "".
 
     A placeholder that a client left unfilled counts as unset.
     """
@@ -135,7 +136,7 @@ def _describe_missing(values: Mapping[str, str]) -> str:
 def _find_unfit(values: Mapping[str, str]) -> str:
     """Return why a secret is unusable: a header would fail, or it would match any text."""
     unfit = [name for name, text in values.items() if not _SECRET.fullmatch(text)]
-    return f"{unfit[0]} is too short, or holds a blank or a letter beyond ASCII" if unfit else ""
+    return f"{unfit[0]} is too short, or contains a blank or a non-ASCII character" if unfit else ""
 
 
 def _parse_address(text: str) -> str | None:

@@ -1,7 +1,7 @@
-"""Membrane's errors: the envelope inside a value, and our error for it. Pure.
+"""Membrane's errors: the envelope inside a value, and the error it becomes here. Pure.
 
-Neither stream nor shape nor exit status of an error is documented, so all are parsed tolerantly;
-what stays unclear after a write was started is `unknown`, never `no`.
+Neither stream nor shape nor exit status of an error is documented, so all are parsed tolerantly. An
+unclear error after a write was started is `unknown`, never `no`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ERROR_TYPES = frozenset(
     bad_request connection configuration dependency_error flow_run flow_instance_setup concurrency
     internal action_run action_instance_setup unit_run custom_code insufficient_credit
     openrouter_not_configured
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
 """Membrane's error types, as its JavaScript SDK lists them."""
 
@@ -54,12 +54,12 @@ KNOWN_ERRORS: Mapping[str, KnownError] = {
     ),
     "not_found": KnownError(
         "membrane_error",
-        "Membrane does not know this action, connection or path.",
-        "Ask for kartra_status; the list of actions may have changed.",
+        "Membrane does not have this action, connection or path.",
+        "Call kartra_status; the list of actions may have changed.",
     ),
     "rate_limit_exceeded": KnownError(
         "rate_limited",
-        "Too many calls: the request was turned away before it was executed.",
+        "Too many calls: the request was rejected before it was executed.",
         "Wait a few seconds, then repeat the call.",
     ),
 }
@@ -85,9 +85,9 @@ _ENVELOPE = frozenset(
     type key code name message reason data details stack logs causedByError errorId error errors
     errorMessage errorCode status statusCode statusText success ok output actionRunId requestId
     timestamp path
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
-"""The fields of an error: what has any other is data, unless it says so more plainly."""
+"""Fields of an error. A value with any other field is data, unless it is a listed error."""
 _STACK = re.compile(
     r"\n?^[ \t]+at .*|Traceback \(most recent call last\).*(?:\n[ \t]+.*)*", re.MULTILINE
 )
@@ -96,7 +96,7 @@ _STACK = re.compile(
 def find_error_envelope(value: Any, exit_code: int = 0) -> Mapping[str, Any] | None:
     """Return the error inside a value: `{type, message, …}`, or under `error` or `errors`."""
     if not is_object(value) or ("id" in value and "state" in value):
-        return None  # an element of Membrane's may carry the errors of its own set-up
+        return None  # a listed element may contain the errors of its own set-up
     run = {"actionRunId": value["actionRunId"]} if value.get("actionRunId") else {}
     inner = value.get("error")
     if is_object(inner) and inner:
@@ -155,9 +155,9 @@ def _is_kartras(value: Mapping[str, Any]) -> bool:
 
 
 def make_membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
-    """Return our error for Membrane's, judged down its `causedByError` chain.
+    """Return this server's error for Membrane's, judged down its `causedByError` chain.
 
-    What Kartra itself returned is the deepest and most specific.
+    Kartra's own error is the deepest and the most specific.
     """
     chain = list(_iter_chain(envelope))
     kartra = next((found for found in map(_parse_kartra_error, reversed(chain)) if found), None)
@@ -182,7 +182,7 @@ def make_membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
 
 
 def logged_out_error(detail: dict[str, Any]) -> KartraMCPError:
-    """Return whether the words report a lost login; they prove nothing else."""
+    """Return the error for a lost login, recognized by words only; `executed` is unknown."""
     return UpstreamError(
         _LOGIN.code,
         _LOGIN.message,
@@ -237,9 +237,9 @@ def _get_response_status(link: Mapping[str, Any]) -> int:
 
 
 def _is_about_login(link: Mapping[str, Any]) -> bool:
-    """Return whether an error is about Membrane's login.
+    """Return True if an error is about Membrane's login.
 
-    A `connection` is about the app behind it.
+    A `connection` error is about the app behind the connection instead.
     """
     if link.get("type") == "connection":
         return False
@@ -249,7 +249,7 @@ def _is_about_login(link: Mapping[str, Any]) -> bool:
 
 
 def _parse_kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:
-    """Return the error in a body of Kartra's that Membrane passed on."""
+    """Return the error in a response body of Kartra that Membrane passed on."""
     data = link.get("data")
     response = data.get("response") if is_object(data) else None
     bodies = (response.get("data"), response.get("body")) if is_object(response) else ()

@@ -36,7 +36,7 @@ POSIX_HOME = (
     ".local/share/pnpm",
     ".local/share/pnpm/bin",
 )
-"""Where npm and its kin put global programs, below the home folder; `*` is a version."""
+"""Folders of global programs of npm and similar tools, below the home folder; `*` is a version."""
 
 POSIX_SYSTEM = ("/usr/local/bin", "/opt/homebrew/bin", "/usr/bin")
 WINDOWS_HOME = (
@@ -76,7 +76,7 @@ def search_path(
 ) -> str:
     """Return the PATH that `command` needs: its own folder first, and a folder that has `node`.
 
-    A desktop program's PATH is short, and `#!/usr/bin/env node` searches it.
+    Desktop programs start with a short PATH, and `#!/usr/bin/env node` searches only that.
     """
     machine = _Platform(path, platform, home)
     own = Path(command[0]).parent
@@ -187,7 +187,7 @@ class _Platform:
         return None
 
     def on_path(self) -> Iterator[Path]:
-        # A relative entry would mean the working folder, which strangers may have written.
+        # A relative entry would mean the working folder, whose files may be untrusted.
         folders = (Path(entry.strip('"')) for entry in self.path.split(self.separator) if entry)
         return (folder for folder in folders if folder.is_absolute())
 
@@ -214,7 +214,7 @@ class _Platform:
     def _list_spellings(self, file: Path) -> tuple[Path, ...]:
         if not self.windows:
             return (file,)
-        # npm puts a shell script of the bare name beside `membrane.cmd`; Windows cannot run it.
+        # npm puts a shell script of the bare name next to `membrane.cmd`; Windows cannot run it.
         more = tuple(file.with_name(file.name + ending) for ending in WINDOWS_ENDINGS)
         return (file, *more) if file.suffix else more
 
@@ -230,7 +230,7 @@ class _Platform:
     def _resolve_shim(self, shim: Path, depth: int) -> tuple[str, ...]:
         file = find_shim_target(_read_text(shim), shim.parent)
         if file is None or depth == 0:
-            raise _missing_error(f"The batch file {shim} does not say which script it runs.")
+            raise _missing_error(f"The batch file {shim} names no script that it runs.")
         if file.suffix.lower() in WINDOWS_ENDINGS:
             return self.make_command(file, depth - 1)
         return (str(self._find_node(shim)), str(file))
@@ -252,7 +252,7 @@ def _read_text(file: Path) -> str:
 
 
 def _is_file(file: Path) -> bool:
-    # Unlike `Path.is_file`, False too for a folder on PATH that we may not look into.
+    # Unlike `Path.is_file`, this is False for a file in a folder on PATH that is not readable.
     return os.path.isfile(file)  # noqa: PTH113
 
 

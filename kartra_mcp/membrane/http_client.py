@@ -65,10 +65,10 @@ from kartra_mcp.membrane.responses import (
 )
 
 THREAD_PARSE_BYTES = 256 * 1024
-"""Bytes of an answer beyond which it is read in a thread, so that the server goes on meanwhile."""
+"""Bytes of a response above which it is parsed in a thread, so that the server stays responsive."""
 
 CLOCK_SKEW = timedelta(minutes=15)
-"""How far our clock and Membrane's may be apart."""
+"""Assumed largest difference between this clock and Membrane's."""
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class HttpClient:
         return ProgramInfo(is_membrane=True)
 
     async def is_logged_in(self, deadline: Deadline) -> bool | None:
-        """Return whether these credentials get a list; None if that cannot be decided."""
+        """Return True if these credentials can list connections; None if that cannot be decided."""
         try:
             await self._request_json(
                 ApiRequest("GET", "/connections", {"limit": "1"}), CallOptions(deadline)
@@ -126,7 +126,7 @@ class HttpClient:
     async def connect(
         self, deadline: Deadline, *, connection: str = "", connector: str = ""
     ) -> Connection:
-        """Connect through one of the two documented paths.
+        """Connect through one of the two documented routes.
 
         The second is tried only after a 404, which means that the first route does not exist and
         nothing was executed.
@@ -141,10 +141,7 @@ class HttpClient:
         return parse_connect(parse_response(status, raw), connection)
 
     async def find_connector(self, deadline: Deadline) -> str | None:
-        """Return the id of Kartra's connector, from which a connection is made.
-
-        None if not found.
-        """
+        """Return the id of Kartra's connector, which a connection is created from, or None."""
         question = ApiRequest("GET", "/search", {"q": "kartra", "elementType": "connector"})
         entries = list_items(await self._request_json(question, CallOptions(deadline)))
         return next((found for entry in entries if (found := get_connector_id(entry))), None)
@@ -169,7 +166,7 @@ class HttpClient:
         if to_do.write and not (is_object(value) and value.keys() & {"output", "actionRunId"}):
             raise invalid_response_error(
                 dump_json(value)[:600]
-            )  # some other page: it tells of no run
+            )  # another page, such as a proxy's: it proves no run
         return parse_run(value)
 
     async def request(
@@ -251,7 +248,7 @@ class HttpClient:
         try:
             return await self._http.exchange(request)
         except ResponseTooLargeError:
-            raise invalid_response_error("(more than 32 MB came; the rest was not read)") from None
+            raise invalid_response_error("(above 32 MB; the rest was not read)") from None
         except (TransportConfigError, TransportError) as problem:
             why = str(problem).replace(token, REDACTED.decode())
             if sending.has_begun:
@@ -272,7 +269,7 @@ async def _off_loop(work: Callable[[], T], size: int) -> T:
 
 @dataclass(slots=True)
 class _SendState:
-    """Whether the first byte of a request was sent; set immediately before it is."""
+    """State of one request: `has_begun` is set immediately before its first byte is sent."""
 
     to_do: CallOptions
     has_begun: bool = False
@@ -296,10 +293,7 @@ def _connect_requests(connector: str) -> tuple[ApiRequest, ApiRequest]:
 
 
 def _is_of(entry: Any, connection: str, intent: str) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether a run log carries exactly this intent.
-
-    One of another connection never does.
-    """
+    """Return True if a run log carries exactly this intent and is not of another connection."""
     if not is_object(entry):
         return False
     meta = entry.get("meta")

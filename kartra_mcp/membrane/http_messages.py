@@ -1,4 +1,4 @@
-"""Requests to Membrane's API and parsing of its responses: a value or our error. Pure."""
+"""Requests to Membrane's API, and parsing of its responses into a value or an error. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kartra_mcp.membrane.lenient_json import NO_JSON, decode, decode_if_json
 from kartra_mcp.membrane.responses import invalid_response_error
 
 INTENT_META_KEY = "kartra_mcp_intent"
-"""The name in a run's `meta` under which its intent stands."""
+"""Name in a run's `meta` that holds its intent's id."""
 
 MAX_REQUEST_BYTES = 10_000_000
 """Bytes; Membrane documents 10 MB."""
@@ -79,8 +79,8 @@ def path_segment(identity: str) -> str:
     if not identity or set(identity) == {"."}:
         raise RefusedError(
             "invalid_arguments",
-            "An id that is empty or made of dots cannot be asked for.",
-            "Ask for kartra_status and use an id that is listed.",
+            "The id is empty or consists of dots. Nothing was sent.",
+            "Call kartra_status and use an id that it lists.",
         )
     return quote(identity, safe="")
 
@@ -127,7 +127,7 @@ def parse_response(status: int, body: bytes) -> Any:
 def redact(body: bytes, secret: str, instead: bytes) -> bytes:
     """Return a body without a secret in any of its JSON spellings.
 
-    A server that escapes `/` or `=` returns what a search for the secret itself does not find.
+    A server that escapes `/` or `=` returns a spelling that a plain search would miss.
     """
     body = body.replace(secret.encode(), instead)
     return _secret_pattern(secret).sub(instead, body) if b"\\" in body else body
@@ -150,7 +150,7 @@ def _make_error(status: int, text: str, value: Any) -> KartraMCPError:
             find_kartra_error([value]) or _make_bare_error(status, text, ran=ran)
         )
     if status >= SERVER_ERRORS:
-        # Whatever key stands in it, a server that failed proves nothing.
+        # A failed server proves nothing, even if its response contains a listed key.
         failed = {"type": "internal", "message": f"HTTP status {status}"}
         envelope = {**failed, "causedByError": envelope}
     return _reword_login_error(make_membrane_error(envelope))
@@ -168,16 +168,16 @@ def _make_bare_error(status: int, text: str, *, ran: bool) -> KartraMCPError:
     return UpstreamError(
         "membrane_error",
         f"Membrane's API answered with the HTTP status {status} and no readable error.",
-        "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
+        "Call kartra_status; if this was a write, look in Kartra before repeating it.",
         detail=detail,
         answered=False,
     )
 
 
 def _reword_login_error(problem: KartraMCPError) -> KartraMCPError:
-    """Return an error in words for the API, which has no program to log in to."""
+    """Return a login error worded for the API, which has no program to log in to."""
     if problem.code == "not_logged_in":
-        problem.message = "Membrane's API does not take these credentials, or no longer."
+        problem.message = "Membrane's API rejects these credentials; they may have expired."
         look = " If this was a write, look in Kartra before repeating it."
         problem.remedy = (
             "Correct MEMBRANE_ACCESS_TOKEN, or the workspace's key, secret and tenant; then "
@@ -202,7 +202,7 @@ def connection_lost_error(why: str) -> UpstreamError:
     """Return the error for a connection that broke after the first byte was sent."""
     return UpstreamError(
         "membrane_error",
-        "The connection to Membrane's API ended before an answer had come.",
+        "The connection to Membrane's API ended before a response arrived.",
         "If this was a write, look in Kartra before repeating it.",
         detail={"reason": strip_stack_trace(why, 200)},
         answered=False,
@@ -214,7 +214,7 @@ def timed_out_error(*, write: bool) -> UpstreamError:
     return UpstreamError(
         "timed_out",
         "Membrane's API did not answer in time.",
-        "It may have been done: look in Kartra, and do not simply repeat it."
+        "The write may have been executed: look in Kartra before you repeat it."
         if write
         else "Repeat the call, or raise KARTRA_MCP_TIMEOUT.",
         executed=Executed.UNKNOWN if write else Executed.NO,
@@ -224,14 +224,15 @@ def timed_out_error(*, write: bool) -> UpstreamError:
 def _not_json_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
-        "The arguments hold a number or a character that JSON does not have.",
-        "Leave out NaN, infinities and broken Unicode.",
+        "The arguments contain a number or a character that JSON does not support. "
+        "Nothing was sent.",
+        "Remove NaN, infinities and broken Unicode.",
     )
 
 
 def _too_large_error() -> RefusedError:
     return RefusedError(
         "input_too_large",
-        "The arguments are larger than the 10 MB that Membrane takes.",
-        "Send less at once; split the call.",
+        "The arguments exceed the 10 MB that Membrane accepts. Nothing was sent.",
+        "Split the call into smaller ones.",
     )

@@ -1,8 +1,8 @@
-"""One HTTP request and its response, on kept connections; only this file sends them.
+"""One HTTP request and its response on kept connections; the only file that sends them.
 
-Redirects are not followed, cookies not stored, and no write is sent twice: it uses a connection of
-its own, as does a read for a preview. On a kept connection, surplus bytes after an earlier response
-would be taken for its own.
+Redirects are not followed and cookies are not stored. A write is never sent twice: it uses a
+connection of its own, as does a read for a preview. On a kept connection, surplus bytes after an
+earlier response would be taken for the response of the write.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     import aiohttp
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-"""Bytes of an answer, unpacked, beyond which it is given up; Membrane documents 30 MB."""
+"""Largest decompressed response that is read; Membrane documents 30 MB."""
 
 KEEPALIVE_SECONDS = 4.0
 """Seconds that an idle connection is kept. Servers on Node close theirs after 5."""
 
 _TRIES = 5
-"""Connections that are tried where something came unasked: what greets does so on each."""
+"""Connections tried after unsolicited data; a server that greets does so on each of them."""
 
 MAX_LINE_BYTES = 64 * 1024
-"""Bytes of one header of an answer."""
+"""Largest header line of a response."""
 
 UNUSABLE = (
     "a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates (SSL_CERT_FILE) that the "
@@ -54,7 +54,7 @@ class TransportConfigError(Exception):
 
 
 class TransportError(Exception):
-    """No complete response. Its text is the library's own, for `detail`."""
+    """There was no complete response. Its text is the library's own, for `detail`."""
 
 
 class _UnsolicitedData(Exception):
@@ -87,7 +87,7 @@ class HttpTransport:
 
     Args:
         address: with its scheme, without its last slash.
-        is_here: it is on this machine; proxies and certificates are not used.
+        is_here: True for an address on this machine: no proxy and no certificate file is used.
     """
 
     address: str
@@ -99,21 +99,21 @@ class HttpTransport:
     async def exchange(self, request: HttpRequest) -> tuple[int, bytes]:
         """Return status and decoded body of the response.
 
-        `on_sending` of the request reports whether anything was sent.
+        `on_sending` of the request reports if anything was sent.
 
         Raises:
             TransportConfigError: a proxy or certificate file cannot be used.
             TransportError: there was no complete response.
-            ResponseTooLargeError: the response is larger than the bound.
+            ResponseTooLargeError: the response is larger than `MAX_RESPONSE_BYTES`.
         """
         if not self._sessions:
-            # A fifth of a second, in which the first tools/list is to be answered.
+            # Measured: a fifth of a second, which would delay the first tools/list on the loop.
             await anyio.to_thread.run_sync(import_module, "aiohttp")
         for _ in range(_TRIES):
             with suppress(_UnsolicitedData):  # nothing was sent, and that connection is gone
                 return await self._exchange(request)
         raise TransportError(
-            "what came on every connection was not asked for: this is no HTTP server"
+            "every connection received unsolicited data: this is not an HTTP server"
         )
 
     async def _exchange(self, request: HttpRequest) -> tuple[int, bytes]:
@@ -133,7 +133,7 @@ class HttpTransport:
                 return answer.status, await _read_body(answer)
         except ClientConnectorCertificateError as problem:  # a ValueError too
             raise TransportError(_describe_cause(problem)) from None
-        except ValueError as problem:  # also aiohttp's InvalidURL: the proxy's address is none
+        except ValueError as problem:  # aiohttp's InvalidURL too: the proxy's address is invalid
             raise TransportConfigError(f"{type(problem).__name__}: {UNUSABLE}") from None
         except (ClientError, OSError) as problem:
             raise TransportError(_describe_cause(problem)) from None
@@ -160,14 +160,14 @@ class HttpTransport:
         return aiohttp.ClientSession(
             request_class=_request_class(),
             connector=aiohttp.TCPConnector(
-                limit=0,  # `turns` says how many at once
+                limit=0,  # `turns` limits concurrency
                 ssl=True if self.is_here else _load_certificates(),
                 force_close=fresh,
                 keepalive_timeout=None if fresh else KEEPALIVE_SECONDS,
             ),
             headers=HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the call has its own
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the deadline is used
             trace_configs=[_trace_config()],
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
@@ -178,7 +178,7 @@ def find_proxy(address: str) -> str | None:
     """Return the proxy that the environment configures for an address, including ALL_PROXY.
 
     Raises:
-        Unfit: it is of an unsupported type, such as SOCKS.
+        TransportConfigError: its scheme is not supported, such as SOCKS.
     """
     place = urlsplit(address)
     named = getproxies()
@@ -189,18 +189,15 @@ def find_proxy(address: str) -> str | None:
     if not mark:
         return f"http://{found}"
     if scheme.lower() not in {"http", "https"}:
-        known = scheme if scheme.isalnum() else "that"
+        known = scheme if scheme.isalnum() else "unreadable"
         raise TransportConfigError(
-            f"a proxy by {known} (HTTPS_PROXY, ALL_PROXY) is not spoken; http and https are"
+            f"unsupported proxy scheme: {known} (HTTPS_PROXY, ALL_PROXY); use http or https"
         )
     return found
 
 
 def _describe_cause(problem: Exception) -> str:
-    """Return what broke.
-
-    For a proxy's response only its status, since its address has a password.
-    """
+    """Return the cause of a failure; for a proxy only its status, as its address has a password."""
     from aiohttp import ClientHttpProxyError
 
     if isinstance(problem, ClientHttpProxyError):
@@ -214,12 +211,12 @@ def _load_certificates() -> Any:
 
     try:
         return httpx2.create_ssl_context()
-    except Exception as problem:  # noqa: BLE001  whatever stands in SSL_CERT_FILE
+    except Exception as problem:  # noqa: BLE001  SSL_CERT_FILE may hold anything
         raise TransportConfigError(f"{type(problem).__name__}: {UNUSABLE}") from None
 
 
 def _request_class() -> type[aiohttp.ClientRequest]:
-    """Refuse to send on a kept connection that received unsolicited data."""
+    """Return a request class that refuses a kept connection with unsolicited data."""
     from aiohttp import ClientRequest, ClientResponse
 
     class Asking(ClientRequest):

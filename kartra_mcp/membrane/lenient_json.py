@@ -1,4 +1,4 @@
-"""JSON in another program's output: found, decoded, and truncated where it is too deep. Pure."""
+"""JSON in the output of programs: found, decoded, and pruned where it is too deep. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from kartra_mcp.core.json_types import is_array, is_object
 
 MAX_ATTEMPTS, FIRST_ATTEMPTS = 50, 10
-"""Places in one output that are tried as JSON, and how many of them from its beginning."""
+"""Positions of one output that are tried as JSON, and those of them from its beginning."""
 
 MAX_DEPTH = 100
-"""Levels of nesting beyond which parts of an answer are left out: what comes after walks it."""
+"""Levels of nesting beyond which parts are left out: later code walks the value recursively."""
 TOO_DEEP = "(nested too deeply to be read)"
 
 
@@ -56,7 +56,10 @@ _PLACE = re.compile(
 
 
 def _find_starts(text: str) -> list[int]:
-    """Return where a value may begin; of too many, the first ones and the last outermost ones."""
+    """Return the positions where a value may begin; of too many, some first and the last outermost.
+
+    Each attempt scans the text, so that their number bounds the time for hostile output.
+    """
     places = [match.start(1) for match in _PLACE.finditer(text)]
     if len(places) <= MAX_ATTEMPTS:
         return places
@@ -73,6 +76,7 @@ NO_JSON = _Nothing()
 
 
 def decode(text: str) -> Any:
+    """Return the decoded value, or `NO_JSON`. Levels beyond `MAX_DEPTH` are left out."""
     try:
         value = _DECODER.decode(text) if text else NO_JSON
     except (ValueError, RecursionError):
@@ -88,7 +92,7 @@ def _limit_depth(value: Any, text: str) -> Any:
 
 
 def _parse_finite(text: str) -> float | str:
-    """Return a number; 1e999 cannot be passed on as JSON."""
+    """Return a number, or its text if it is infinite: 1e999 cannot be passed on as JSON."""
     number = float(text)
     return number if math.isfinite(number) else text
 
@@ -97,8 +101,8 @@ _DECODER = json.JSONDecoder(parse_constant=str, parse_float=_parse_finite)
 
 
 def decode_from(text: str, start: int) -> tuple[Any, int | None]:
-    """Return the value that begins at a position and its end; nothing if it broke off."""
-    part = text[start:]  # a slice: an error counts the lines before it, from the very beginning
+    """Return the value that begins at a position and its end; `NO_JSON` and None if cut off."""
+    part = text[start:]  # a slice: JSONDecodeError counts all lines before its position
     try:
         value, length = _DECODER.raw_decode(part)
     except json.JSONDecodeError as problem:
@@ -112,14 +116,14 @@ _BEGUN = re.compile(r"[\[\s]*\{\s*\"(?:[^\"\\\n]|\\.)*\"\s*:")
 
 
 def _is_truncated(part: str, problem: json.JSONDecodeError) -> bool:
-    """Return whether this was the beginning of a response, and not a line that looks like one."""
+    """Return True for the beginning of a response, False for a line that only looks like one."""
     at_end = problem.msg.startswith("Unterminated string") or not part[problem.pos :].strip()
     lists = part.startswith("[") and problem.lineno > 1
     return at_end or lists or _BEGUN.match(part) is not None
 
 
 def _prune(value: Any, levels: int) -> Any:
-    """Return a value without what is too deep, so that one deep part costs no more."""
+    """Return a value without what is too deep: one deep part must not cost the whole response."""
     if levels == 0 and (is_object(value) or is_array(value)):
         return TOO_DEEP
     if is_object(value):
@@ -138,7 +142,7 @@ def _is_too_deep(value: Any) -> bool:
     return True
 
 
-_NESTED = (dict, list)  # looked at by type: a large answer asks this of every number in it
+_NESTED = (dict, list)  # compared by type: faster than a type guard on each number of a response
 
 
 def _iter_values(value: Any) -> Iterable[Any]:
@@ -146,6 +150,7 @@ def _iter_values(value: Any) -> Iterable[Any]:
 
 
 def decode_if_json(value: Any) -> Any:
+    """Return the value of a text that is a JSON object or list; anything else unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         found = decode(value)
         return value if found is NO_JSON else found

@@ -20,7 +20,7 @@ class RunningCalls:
 
     @contextmanager
     def track(self, finish: bool) -> Generator[None]:  # noqa: FBT001
-        """Track one call. The block is left early, without an error, if `cancel_all` ended it."""
+        """Track one call. The block ends early, without an error, if `cancel_all` ended it."""
         with anyio.CancelScope(shield=finish) as scope:
             self._scopes.add(scope)
             try:
@@ -107,6 +107,6 @@ class CallLimiter:
 def _no_slot_error(*, write: bool) -> RefusedError:
     return RefusedError(
         "not_enough_time" if write else "timed_out",
-        "Other calls were running until too little time was left; nothing was started.",
+        "Timed out waiting for a free slot. Nothing was started.",
         "Repeat the call when fewer calls are running, or raise KARTRA_MCP_TIMEOUT.",
     )

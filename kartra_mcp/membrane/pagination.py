@@ -33,7 +33,7 @@ FALLBACK_SEARCHES = (
     "products, forms, calendars and points",
     "send, search, update or delete something else",
 )
-"""Searches that together should find every action where a program ignores our paging."""
+"""Searches that together should find every action if a program ignores the paging."""
 
 _NO_USE_ASKING_AGAIN = frozenset(
     {"not_logged_in", "program_missing", "timed_out", "not_enough_time", "rate_limited"}

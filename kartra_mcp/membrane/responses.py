@@ -24,10 +24,11 @@ from kartra_mcp.membrane.lenient_json import decode_if_json
 
 
 def invalid_response_error(text: str) -> KartraMCPError:
+    """Return the error for a response that cannot be parsed; `executed` stays unknown."""
     return UpstreamError(
         "unreadable_answer",
-        "Membrane's answer could not be understood.",
-        "Ask for kartra_status; if this was a write, look in Kartra before repeating it.",
+        "Membrane's response could not be parsed.",
+        "Call kartra_status; if this was a write, look in Kartra before repeating it.",
         detail={"output": strip_stack_trace(text) or "(nothing was printed)"},
         answered=False,
     )
@@ -69,7 +70,7 @@ def parse_run(value: Any) -> ActionResult:
 
 
 def parse_login(value: Any) -> bool | None:
-    """Return what `status` reports about the login; None if it reports nothing."""
+    """Return the login state that `status` reports; None if it reports none."""
     inner = value.get("output", value) if is_object(value) else value
     told = inner if is_object(inner) else {}
     flags = (told.get(name) for name in ("loggedIn", "isLoggedIn", "logged_in", "authenticated"))
@@ -115,7 +116,7 @@ def parse_run_log(entry: Mapping[str, Any]) -> RunLog:
 
 
 def parse_proxy_response(value: Any) -> ProxyResponse:
-    """Parse `{status, headers, body|data}`, wrapped or not; else the value is the body itself."""
+    """Parse `{status, headers, body|data}`, wrapped or not; any other value is the body itself."""
     for found in (value, *_unwrap(value)):
         if is_object(found) and not found.keys().isdisjoint(("body", "data", "headers")):
             status = parse_http_status(found)
@@ -147,8 +148,8 @@ def raise_for_status(answer: ProxyResponse, *, write: bool) -> None:
     if answer.status == TOO_MANY:
         raise UpstreamError(
             "rate_limited",
-            "Kartra turned the request away because of too many calls; it was not executed.",
-            "Wait a second, then repeat it.",
+            "Kartra rejected the request because of too many calls; it was not executed.",
+            "Wait a second, then repeat the call.",
             executed=Executed.NO,
         )
     raise find_error(answer.body, write=write) or UpstreamError(

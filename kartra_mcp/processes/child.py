@@ -20,11 +20,11 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup
 CHUNK = 256 * 1024
 
 ChunkSink = Callable[[bytes], None]
-"""Takes what was read."""
+"""Receives each chunk that was read."""
 
 
 class PopenLike(Protocol):
-    """Part of `subprocess.Popen` that is used."""
+    """The part of `subprocess.Popen` that is used."""
 
     pid: int
     stdout: IO[bytes] | None
@@ -49,13 +49,13 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """Return the exit status, negative for a signal; None until the exit was seen."""
+        """The exit status, negative for a signal; None until the exit was seen."""
         return self._started.returncode
 
     def start_reading(self, out: ChunkSink, err: ChunkSink) -> None:
         """Start reading, and watching for the exit."""
         for pipe, keep in ((self._started.stdout, out), (self._started.stderr, err)):
-            assert pipe is not None  # noqa: S101  both were asked for as pipes
+            assert pipe is not None  # noqa: S101  both were opened as pipes
             self._pipes.add(pipe.fileno())
             self._loop.add_reader(pipe.fileno(), self._read, pipe.fileno(), keep)
         self._end = _end_of(self.pid)
@@ -65,7 +65,7 @@ class Child:
             self._loop.add_reader(self._end, self._reap)
 
     def has_ended(self) -> bool:
-        """Return whether it exited, even if nothing watches; it is reaped then."""
+        """Return True if it exited, even if nothing watches; it is reaped then."""
         return self._started.poll() is not None
 
     def stop_reading(self) -> None:
@@ -101,7 +101,7 @@ class Child:
             self._loop.call_soon_threadsafe(self._reap)
 
     def _reap(self) -> None:
-        self._started.wait()  # it is no zombie then
+        self._started.wait()  # reaps it: otherwise it stays a zombie
         if self._end is not None:
             self._loop.remove_reader(self._end)
         self.exited.set()
@@ -113,7 +113,7 @@ class Child:
 
 
 class WindowsChild:
-    """The same for a program on Windows, where no loop watches a pipe: a task for each."""
+    """The same for Windows, where no event loop watches a pipe: one task per pipe."""
 
     def __init__(self, process: Process, tasks: TaskGroup, out: ChunkSink, err: ChunkSink) -> None:
         self._left = 3
@@ -123,7 +123,7 @@ class WindowsChild:
         tasks.start_soon(self._reap, process)
 
     async def _drain(self, pipe: ByteReceiveStream | None, keep: ChunkSink) -> None:
-        assert pipe is not None  # noqa: S101  both were asked for as pipes
+        assert pipe is not None  # noqa: S101  both were opened as pipes
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for chunk in pipe:
                 keep(chunk)
@@ -141,10 +141,7 @@ class WindowsChild:
 
 
 def _end_of(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when the program exits.
-
-    None if Linux gives none.
-    """
+    """Return a descriptor that becomes readable when the program exits, or None if unsupported."""
     if not hasattr(os, "pidfd_open"):
         return None
     try:

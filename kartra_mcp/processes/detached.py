@@ -1,4 +1,4 @@
-"""Programs of ours that outlive this process, such as the approval page: started and stopped."""
+"""Detached programs of this package, such as the approval page: started and stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start_detached(
         child = _popen_detached(command, dict(env), cwd)
     except OSError as problem:
         raise start_error(problem, command[0], "") from problem
-    # Waited for aside: nobody else would, and a dead child would stay a zombie.
+    # Nothing else waits for the child, so that it would stay a zombie after its exit.
     threading.Thread(target=child.wait, daemon=True).start()
     return lambda: child.poll() is None
 
@@ -53,7 +53,7 @@ def _popen_detached(
     )
     if sys.platform != "win32":
         return start(start_new_session=True)
-    try:  # out of the job in which a client may hold us, where that is allowed
+    try:  # leave the job object of the client, where allowed: its end would end the child
         return start(creationflags=DETACHED_FLAGS | subprocess.CREATE_BREAKAWAY_FROM_JOB)
     except OSError:
         return start(creationflags=DETACHED_FLAGS)

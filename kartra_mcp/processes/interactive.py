@@ -1,4 +1,4 @@
-"""Programs for the user: the terminal handed to one, a browser opened."""
+"""Programs for the user: one that takes over the terminal, and a browser."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from kartra_mcp.processes.runner import (
 TERMINATION_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-"""What stops a person's command."""
+"""Signals that end an interactive command."""
 
 INTERACTIVE_ENV_VARS = frozenset(
     """
     TERM COLORTERM NO_COLOR DISPLAY WAYLAND_DISPLAY XAUTHORITY XDG_RUNTIME_DIR XDG_CURRENT_DESKTOP
     DBUS_SESSION_BUS_ADDRESS BROWSER
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
-"""What a program that a person uses through us sees besides."""
+"""Variables that an interactive program gets in addition."""
 
 
 def interactive_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
@@ -51,14 +51,14 @@ def run_interactive(
 ) -> int:
     """Run a program on the user's terminal; return its exit status, negative for a signal.
 
-    It stays in our process group: Ctrl-C and a closed terminal reach it as they reach us, and a
-    browser that it opened is left alone. A signal that stops us ends it, and the terminal is
+    It stays in this process group: Ctrl-C and a closed terminal reach both, and a browser that it
+    opened is not ended. A signal that stops this process ends the program, and the terminal is
     restored.
 
     Raises:
         RefusedError: nothing was started.
-        ProcessTimeout: it was ended after its time-out.
-        KeyboardInterrupt: a signal stopped us; it was ended.
+        ProcessTimeout: it was ended after `seconds`.
+        KeyboardInterrupt: a signal arrived; the program was ended.
     """
     validate_command(command)
     with _restore_terminal(), _record_signals() as stops:
@@ -78,10 +78,7 @@ def run_interactive(
 
 
 def open_in_browser(address: str) -> bool:
-    """Return whether a browser accepted the address.
-
-    One that runs in the terminal is waited for.
-    """
+    """Return True if a browser accepted the address. A browser in the terminal is waited for."""
     import webbrowser
 
     try:
@@ -110,7 +107,7 @@ def _restore_terminal() -> Generator[None]:
 
 @contextmanager
 def _record_signals() -> Generator[list[int]]:
-    """Record signals that would stop us.
+    """Record signals instead of raising.
 
     If raised, a second one would interrupt the ending of the program for the first.
     """
@@ -136,9 +133,9 @@ def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: f
 
 
 def _end_child(child: subprocess.Popen[bytes], stops: list[int]) -> None:
-    """End the program: Ctrl-C reached it too, so it may exit by itself.
+    """End the program. Ctrl-C reached it too, so it first gets time to exit by itself.
 
-    A further signal hurries us.
+    A further signal shortens that time.
     """
     for end, grace in ((lambda: None, TERM_GRACE), (child.terminate, TERM_GRACE), (child.kill, 5)):
         if child.poll() is not None:

@@ -1,7 +1,4 @@
-"""Starts programs, bounds their time and output, ends their whole group.
-
-Only this file and those beside it, `process_*.py`, start programs.
-"""
+"""Runner of captured programs: bounds time and output, and ends the whole process group."""
 
 from __future__ import annotations
 
@@ -42,19 +39,19 @@ ALLOWED = frozenset(
     XDG_CONFIG_HOME XDG_CACHE_HOME XDG_STATE_HOME XDG_DATA_HOME
     MEMBRANE_ACCESS_TOKEN MEMBRANE_WORKSPACE_KEY MEMBRANE_WORKSPACE_SECRET MEMBRANE_TENANT_KEY
     MEMBRANE_API_URI MEMBRANE_API_URL MEMBRANE_CONSOLE_URI MEMBRANE_TEST_CUSTOMER_ID MEMBRANE_TOKEN
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
-"""What a child may see of our environment, on every platform."""
+"""Variables that a child gets from this environment, on every platform."""
 
 ALLOWED_ON_WINDOWS = frozenset(
     """
     SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT APPDATA LOCALAPPDATA PROGRAMDATA PROGRAMFILES
     USERPROFILE HOMEDRIVE HOMEPATH TEMP TMP USERNAME
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 ) | {name.upper() for name in ALLOWED}
 
 
-# No FORCE_COLOR beside it: Node then warns on stderr that the two contradict each other.
+# Without FORCE_COLOR: Node would warn on stderr that the two contradict each other.
 EXTRA_ENV = {"NO_COLOR": "1", "NO_UPDATE_NOTIFIER": "1"}
 
 
@@ -64,7 +61,7 @@ class ProcessTimeout(TimeoutError):
 
 @dataclass(frozen=True, slots=True)
 class CompletedProcess:
-    """How a program ended. `overflow`: stdout went over the bound and the program was ended."""
+    """Result of a program. `overflow`: stdout exceeded the bound and the program was ended."""
 
     exit_code: int
     stdout: bytes
@@ -100,9 +97,17 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
 ) -> CompletedProcess:
     """Run a program to its end; no process of its group outlives this call.
 
-    `deadline` is a value of `anyio.current_time()`, `limit` the bytes of stdout that end the
-    program. `on_start` is called once it has really started: before that nothing can have been
-    done, whatever is raised; after it only a `CompletedProcess` tells how it went.
+    `on_start` is called once the program has started. Before that nothing can have been executed,
+    whatever is raised; after it, any exception leaves the outcome unknown.
+
+    Args:
+        command: the program and its arguments.
+        env: all its variables.
+        cwd: its working directory.
+        deadline: a value of `anyio.current_time()`.
+        limit: bytes of stdout at which the program is ended.
+        on_start: called once, directly after the start.
+        pass_fds: descriptors that the program inherits, such as the lock of its intent.
 
     Raises:
         RefusedError: nothing was started.
@@ -128,7 +133,7 @@ async def run(  # noqa: PLR0913  what a program needs, each by its name
 
 
 def is_too_large(command: Sequence[str], platform: str = sys.platform) -> bool:
-    """Whether the operating system would not take this command line."""
+    """Return True if the operating system would reject this command line."""
     if platform == "win32":
         return len(subprocess.list2cmdline(command)) > WINDOWS_COMMAND
     sizes = [len(word) + 1 for word in _encode(command)]
@@ -138,7 +143,10 @@ def is_too_large(command: Sequence[str], platform: str = sys.platform) -> bool:
 
 
 def make_child_env(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
-    """The part of `environment` that a child may see, and what each child is told."""
+    """Return the variables for a child: the allowed part of `environment`, and `EXTRA_ENV`.
+
+    An allow list, because a client's environment can hold credentials of other services.
+    """
     if platform == "win32":
         shown = {k: v for k, v in environment.items() if k.upper() in ALLOWED_ON_WINDOWS}
     else:
@@ -148,7 +156,7 @@ def make_child_env(environment: Mapping[str, str], platform: str = sys.platform)
 
 @dataclass(slots=True)
 class _OutputBuffer:
-    """The first `limit` bytes of a stream; `on_over` is called once when there are more."""
+    """The first `limit` bytes of a stream; `on_over` is called once if there are more."""
 
     limit: int
     kept: bytearray = field(default_factory=bytearray)
@@ -164,12 +172,13 @@ class _OutputBuffer:
 
 
 def validate_command(command: Sequence[str]) -> None:
-    """Raise for words that the system would not take; nothing was started."""
+    """Raise for words that the system would reject; nothing was started."""
     if not _is_text(command):
         raise RefusedError(
             "invalid_arguments",
-            "The arguments hold a character that no program can be given.",
-            "Leave out NUL characters and broken Unicode.",
+            "The arguments contain a character that cannot be passed to a program. "
+            "Nothing was started.",
+            "Remove NUL characters and broken Unicode.",
         )
     if is_too_large(command):
         raise _input_too_large_error()
@@ -178,8 +187,8 @@ def validate_command(command: Sequence[str]) -> None:
 def _input_too_large_error() -> RefusedError:
     return RefusedError(
         "input_too_large",
-        "The arguments are larger than the operating system lets a program take.",
-        "Send less at once; split the call.",
+        "The arguments exceed the operating system's limit. Nothing was started.",
+        "Split the call into smaller ones.",
     )
 
 
@@ -191,7 +200,7 @@ def _is_text(command: Sequence[str]) -> bool:
 
 
 def _encode(command: Sequence[str]) -> list[bytes]:
-    # UTF-8 whatever the locale says: Node reads its arguments as UTF-8 everywhere.
+    # UTF-8 under every locale: Node reads its arguments as UTF-8 everywhere.
     return [word.encode("utf-8", "surrogateescape") for word in command]
 
 
@@ -215,7 +224,7 @@ def _start(
 
 
 async def _start_on_windows(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Process:
-    # Shielded: a cancellation between the start and `on_start` would lose that it had started.
+    # Shielded: a cancellation between the start and `on_start` would report nothing as started.
     with _shielded():
         try:
             return await anyio.open_process(
@@ -238,27 +247,27 @@ def _shielded() -> Generator[None]:
 
 
 def start_error(problem: OSError, program: str, cwd: str) -> RefusedError:
-    """Why a program was not started, as a person can mend it."""
+    """Return the refusal for a program that could not be started, with a remedy."""
     if problem.errno == errno.E2BIG:
         return _input_too_large_error()
     if problem.errno in NO_PROGRAM and problem.filename != cwd:
         return RefusedError(
             "program_missing",
-            f"The program {program} is not there, or may not be run.",
+            f"The program {program} does not exist or is not executable.",
             "Install it (`npm install -g @membranehq/cli`) or set KARTRA_MCP_MEMBRANE to it.",
         )
     name = errno.errorcode.get(problem.errno or 0, "an unknown error")
     return RefusedError(
         "internal_error",
         f"The operating system did not start the program ({name}).",
-        "Try again; if it stays, restart the server.",
+        "Repeat the call; if the error persists, restart the server.",
     )
 
 
 async def _wait(
     process: Process | Child, out: _OutputBuffer, err: _OutputBuffer, deadline: float
 ) -> None:
-    """Until the leader is gone and what it wrote is read, or it has to be ended."""
+    """Wait until the program has exited and its output is read, or until it must be ended."""
     if isinstance(process, Child):
         process.start_reading(out.keep, err.keep)
         await _wait_for_end(process, out, deadline)
@@ -275,20 +284,20 @@ async def _wait_for_end(child: Child | WindowsChild, out: _OutputBuffer, deadlin
     with anyio.CancelScope(deadline=deadline) as waiting:
         out.on_over = waiting.cancel
         await child.exited.wait()
-    # Bounded: a grandchild may hold the pipes for as long as it likes.
+    # Bounded: a grandchild that inherited the pipes may keep them open without end.
     if child.exited.is_set() and not child.drained.is_set():
         with anyio.move_on_after(EOF_GRACE):
             await child.drained.wait()
 
 
 async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
-    """End whatever is left of the program's group, whoever else was cancelled meanwhile."""
+    """End the rest of the program's group, even if the caller was cancelled meanwhile."""
     if (
         isinstance(process, Child)
         and process.drained.is_set()
         and not _signal_group(process.pid, 0)
     ):
-        process.close()  # as nearly always: nothing is left, and nothing to be waited for
+        process.close()  # the usual case: nothing is left to end or to wait for
         return
     with _shielded():
         if isinstance(process, Child):
@@ -311,12 +320,12 @@ async def _end_group(group: int) -> None:
         if not _signal_group(group, number):
             return
         with anyio.move_on_after(grace):
-            while _is_group_running(group):  # noqa: ASYNC110  nothing else tells of a group's end
+            while _is_group_running(group):  # noqa: ASYNC110  no event exists for a group's end
                 await anyio.sleep(POLL)
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Whether the group was still there. macOS says EPERM of a group of dead processes."""
+    """Return True if the group existed. macOS reports EPERM for a group of dead processes."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -325,7 +334,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def _is_group_running(group: int) -> bool:
-    """Whether anything of the group still runs: zombies, slowly reaped in containers, do not."""
+    """Return True if the group has a live process. Containers can keep zombies for long."""
     if not _signal_group(group, 0):
         return False
     stats = list(Path("/proc").glob("[0-9]*/stat"))
@@ -347,6 +356,6 @@ async def _end_on_windows(process: Process, env: Mapping[str, str]) -> None:
         with anyio.move_on_after(TERM_GRACE + KILL_GRACE):
             await anyio.run_process(command, stdin=subprocess.DEVNULL, check=False)
             await process.wait()
-    # What outlives that sits in the kernel; `aclose` would wait for it without an end.
+    # A process that survives this hangs in the kernel; `aclose` would wait for it forever.
     if process.returncode is not None:
         await process.aclose()
