@@ -21,9 +21,9 @@ FOLDER = ROOT / "docs" / "screenshots"
 SIZE = ViewportSize(width=1120, height=840)
 WAITING, LINES = 3, 4_000
 VIEWS = {
-    "waiting": "/",
-    "done": "/done?risk=irreversible",
-    "story": "/done?tool=kartra_refund_transaction&outcome=unknown",
+    "approvals": "/",
+    "history": "/done?risk=irreversible",
+    "write": "/done?tool=kartra_refund_transaction&outcome=unknown",
     "charts": "/charts",
 }
 CAPS = {"CAP_DAY_AMOUNT": "1000"}
@@ -55,14 +55,14 @@ def photographed(
     page = context.new_page()
     for name, path in VIEWS.items():
         page.goto(root + path)
-        if name == "story":
-            _first_story(page)
+        if name == "write":
+            _open_first_write(page)
         page.wait_for_load_state("load")
         _kept(page.screenshot(animations="disabled"), FOLDER / f"{name}-{colours}.png")
     context.close()
 
 
-def _first_story(page: Page) -> None:
+def _open_first_write(page: Page) -> None:
     page.locator("tr[data-intent] a").first.click()
 
 

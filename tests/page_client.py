@@ -1,4 +1,4 @@
-"""A page, in a process or a thread, and what is sent to it word for word; for tests of it."""
+"""Page fixtures for tests: a page in a process or a thread, and a client with raw headers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reply:
 
 @dataclass
 class ServedPage:
-    """The address that a page told."""
+    """A running page and its login address."""
 
     address: str
 
@@ -56,7 +56,7 @@ class ServedPage:
         return urlsplit(self.address).port or 0
 
     def visitor(self, address: str = "") -> Visitor:
-        """A browser that was let in."""
+        """Return a client with a session."""
         return Visitor(self.port).enter(address or self.address)
 
 
@@ -79,7 +79,7 @@ class ServedHere(ServedPage):
 
 
 class Stop:
-    """Ends a page that is a thread, as a signal ends a process."""
+    """Ends a page in a thread, as a signal ends a process."""
 
     def __init__(self) -> None:
         self._heard, self._told = socket.socketpair()
@@ -88,7 +88,7 @@ class Stop:
         await anyio.wait_readable(self._heard)
 
     def ignore(self) -> None:
-        """Nothing more comes."""
+        """Further requests to stop cannot arrive in a thread."""
 
     def send(self) -> None:
         self._told.send(b"!")
@@ -100,7 +100,7 @@ class Stop:
 
 @dataclass
 class Visitor:
-    """What a browser does and what an attacker may: every header as the test says it."""
+    """HTTP client that acts as a browser or as an attacker: tests control every header."""
 
     port: int
     cookie: str = ""
@@ -116,7 +116,7 @@ class Visitor:
         return self.ask(method, path, headers)
 
     def post(self, path: str, headers: Any = None, **fields: str) -> Reply:
-        """A form, as a browser sends it from our own page."""
+        """Post a form as a browser does from our own page."""
         said = {"origin": f"http://127.0.0.1:{self.port}", "sec-fetch-site": "same-origin"}
         body = urlencode({"csrf": self.csrf(), **fields})
         return self.ask("POST", path, said if headers is None else headers, body)
@@ -126,17 +126,17 @@ class Visitor:
         return self.post(path, decision=decision, pin=pin, reason=reason, seen=self.seen(number))
 
     def seen(self, number: int) -> str:
-        """What the card of this number says that it shows."""
+        """Return the fingerprint of the facts that the card shows."""
         card = self.get("/").text.partition(f'action="/approvals/{number}"')[2]
         found = re.search(r'name="seen" value="([^"]+)"', card)
         return found[1] if found else ""
 
     def decided(self, number: int, decision: str, pin: str = PIN, reason: str = "") -> Reply:
-        """What is shown after the decision was sent."""
+        """Decide, then follow the redirect."""
         return self.after(self.decide(number, decision, pin, reason))
 
     def after(self, reply: Reply) -> Reply:
-        """Where an answer leads to."""
+        """Follow a redirect."""
         assert reply.status == 303, reply
         return self.get(urlsplit(reply.headers["location"]).path)
 
@@ -170,7 +170,7 @@ class Visitor:
 
     @contextmanager
     def listening(self) -> Generator[Iterable[dict[str, Any]]]:
-        """What the stream of events tells, one after the other, until it ends."""
+        """Yield the payloads of the event stream until it ends."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN)) as wire:
             self.send(wire, "GET", "/events", (), None)
             answer = wire.getresponse()
@@ -199,7 +199,7 @@ def command(place: Sandbox, *words: str, program: tuple[str, ...] = ()) -> subpr
 
 @contextmanager
 def served(place: Sandbox, *words: str) -> Generator[Served]:
-    """`kartra-mcp page` in the foreground, gone at the end."""
+    """Run `kartra-mcp page` in the foreground; end it on exit."""
     with command(place, "--json", *words) as process:
         try:
             assert process.stdout is not None
@@ -212,7 +212,7 @@ def served(place: Sandbox, *words: str) -> Generator[Served]:
 
 @contextmanager
 def served_here(place: Sandbox, timings: PageTimings = TIMINGS) -> Generator[ServedHere]:
-    """Serve the same page from a thread of this process: for what is not about the process."""
+    """Serve a page from a thread of this process, for tests that do not concern the process."""
     held = claim_page(ledger_folder(place))
     assert held is not None
     settings, addresses, begun = (
@@ -238,14 +238,14 @@ def served_here(place: Sandbox, timings: PageTimings = TIMINGS) -> Generator[Ser
 
 
 def new_address(place: Sandbox) -> str:
-    """Another address of the page that serves, as any process of this user can make one."""
+    """Make another login address of the running page, as any process of this user can."""
     page = find_page(ledger_folder(place))
     assert page
     return page.make_login_url(time.time())
 
 
 def another_address(place: Sandbox) -> str:
-    """Of the page that serves already, as the command tells it."""
+    """Return the login address that a second `kartra-mcp page` prints."""
     process = command(place, "--json")
     out, said = process.communicate(timeout=WITHIN)
     assert process.returncode == 0, said
@@ -253,7 +253,7 @@ def another_address(place: Sandbox) -> str:
 
 
 def told(place: Sandbox) -> Any:
-    """What the state folder says of its page."""
+    """Return the contents of the state folder's `page.json`; None if there is none."""
     file = ledger_folder(place) / FILE
     return json.loads(file.read_text()) if file.exists() else None
 
@@ -273,7 +273,7 @@ def end(place: Sandbox) -> None:
 
 
 def pages(place: Sandbox) -> list[int]:
-    """Every page process of this account's folder, by what it was started with."""
+    """Return the process ids of all pages of this account's folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -288,7 +288,7 @@ def pages(place: Sandbox) -> list[int]:
 
 
 def asked(facts: Mapping[str, Any] = FACTS, of: str = "101", summary: str = "") -> ApprovalRequest:
-    """A request that waits, of a call that nobody makes."""
+    """Make an approval request of a call that no client makes."""
     binding = Binding("kartra_refund_transaction", f"digest {of}", "c", "2026", "a", "r1", "p")
     words = summary or f"REFUND FULL 97.00 transaction {of}"
     return ApprovalRequest(binding, words, facts, f"facts {of}", "a chat 1.0", f"refund {of}")

@@ -1,4 +1,4 @@
-"""The page's process: one for each state folder, there when a person is needed, gone when not."""
+"""The page's process: one per state folder, started for an approval, ended when idle."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def place(tmp_path):
-    """The account behind gate `human`, with a page; none of its pages outlives the test."""
+    """An account with gate `human` and a page; pages are ended after each test."""
     made = fresh(tmp_path / "state", GATE_IRREVERSIBLE="human", PAGE="on")
     yield made
     end(made)
@@ -80,7 +80,7 @@ async def refund(client: Any, sale: int = 101) -> Any:
 
 
 def at(address: str) -> tuple[int, str]:
-    """The port and the token of an address."""
+    """Return the port and the token of an address."""
     start, _, token = address.rpartition("/open/")
     return int(start.rpartition(":")[2]), token
 
@@ -285,7 +285,7 @@ def test_a_signal_ends_it_also_while_somebody_looks(place, number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_further_signals_change_nothing_about_its_end(place, number):
-    """Bug: of two Ctrl-C soon after each other the second closed what was closed: 60 lines, 1."""
+    """Bug: a second Ctrl-C closed everything twice: a traceback and exit status 1."""
     with served(place) as page:
         while page.process.poll() is None:
             page.process.send_signal(number)
@@ -297,7 +297,7 @@ def test_further_signals_change_nothing_about_its_end(place, number):
 
 
 def test_a_page_that_ended_once_does_not_end_the_next_one(tmp_path):
-    """Bug: withdrawn twice, it would have taken away what another page had announced."""
+    """Bug: ending twice could have removed the files of the next page."""
     first = claim_page(tmp_path)
     assert first
     unpublish(tmp_path, first)
@@ -344,7 +344,7 @@ def test_strangers_do_not_keep_it_alive(place):
 
 
 def test_who_was_sent_to_it_just_now_still_finds_it(place):
-    """An address that was given out counts as being looked at: it must not end before."""
+    """A new address counts as use: the page must not end before it is opened."""
     with served_here(place, PageTimings(idle=1.0)) as page:
         for _ in range(40):
             assert find_page(ledger_folder(place)) is not None
@@ -404,7 +404,7 @@ def test_status_and_chain_are_looked_at_when_asked_for(place, ledger):
         assert "SANDBOX" in visitor.get("/status").text
         reply = visitor.post("/chain")
         assert (reply.status, reply.headers["location"]) == (303, "/status")
-    assert lines(place, "policy") == []  # looking is no policy that comes into force
+    assert lines(place, "policy") == []  # a status request must not record a policy
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_a_person_is_told_the_address_in_words(place):
 
 
 def test_who_serves_is_told_so_and_how_it_ends(place):
-    """Bug: serving and running already were told in the same words."""
+    """Bug: starting a page and finding a running one printed the same text."""
     with command(place, "--idle", "0.2") as process:
         out, said = process.communicate(timeout=WITHIN)
     assert (process.returncode, said) == (0, "")
@@ -463,7 +463,7 @@ def test_who_serves_is_told_so_and_how_it_ends(place):
 
 
 async def test_a_browser_that_waits_for_the_page_is_not_waited_for(place, tmp_path):
-    """One in the terminal (lynx) and the page once waited for each other."""
+    """Bug: a browser in the terminal (lynx) and the page waited for each other."""
     program, got = tmp_path / "browser", tmp_path / "got"
     load = (
         "import sys; from http.client import HTTPConnection as C;"
@@ -486,7 +486,7 @@ async def test_a_browser_that_waits_for_the_page_is_not_waited_for(place, tmp_pa
 
 
 def test_a_page_is_ended_by_the_command_and_frees_the_ledger(place, ledger):
-    """A page that nobody looks at once stood in the way of `ledger new`, and no client was it."""
+    """Bug: an idle page blocked `ledger new`."""
     with served(place) as page:
         page.visitor().get("/")
         line = [sys.executable, "-m", "kartra_mcp", "page", "--end"]
@@ -512,7 +512,7 @@ def test_where_no_browser_opens_a_person_is_told_to_open_it(place):
 
 
 def test_a_setting_that_cannot_be_used_is_told_and_the_page_starts(place):
-    """Bug: nothing was said of `--gate-irreversible bogus`, nor of `--timeout never`."""
+    """Bug: `--gate-irreversible bogus` and `--timeout never` were ignored silently."""
     words = ("--idle", "0.2", "--gate-irreversible", "bogus", "--timeout=never")
     with command(place, *words) as process:
         out, said = process.communicate(timeout=WITHIN)
@@ -524,7 +524,7 @@ def test_a_setting_that_cannot_be_used_is_told_and_the_page_starts(place):
 
 
 def test_the_browser_is_opened_at_an_address_that_works(place, tmp_path):
-    """The browser is a program of the test: it writes down what it is given."""
+    """The browser is a test program that records its arguments."""
     noted = tmp_path / "noted"
     program = tmp_path / "browser"
     program.write_text(f'#!/bin/sh\necho "$1" > {noted}\n')
@@ -606,7 +606,7 @@ def test_what_lacks_something_costs_no_attempt_and_keeps_what_was_typed(place, l
 
 
 def test_to_load_a_refusal_again_is_no_second_attempt(place, ledger):
-    """Bug: it was shown on what the form was sent to, and a reload sent the wrong PIN again."""
+    """Bug: the error was the response to the POST, and a reload sent the wrong PIN again."""
     ledger.approvals.request(asked())
     with served_here(place) as page:
         visitor, other = page.visitor(), page.visitor(new_address(place))

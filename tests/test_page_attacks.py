@@ -1,4 +1,4 @@
-"""Attacks on the page: by other sites, other names of this machine, other users, strangers."""
+"""Attacks on the page: by other sites, other names of this machine, other users, and input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from page_client import (
 from kartra_mcp.app import page_discovery
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web import peers
-from kartra_mcp.web.request_checks import CSP, CSP_OF_PICTURES
+from kartra_mcp.web.request_checks import CHART_CSP, CSP
 from kartra_mcp.web.sessions import MAX_SESSIONS, MAX_USED, Sessions
 from kartra_mcp.web.timings import PageTimings
 
@@ -44,7 +44,7 @@ OURS = ("Ada Moreno", "transaction 101", "SANDBOX", "kartra_refund", "Decline")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Sandbox:
-    """An account with a PIN, and what waits was named by strangers."""
+    """An account with a PIN; its pending approvals contain untrusted input."""
     made = fresh(tmp_path_factory.mktemp("attacked") / "state", GATE_IRREVERSIBLE="human")
     with closing(Ledger(ledger_folder(made))) as ledger:
         ledger.pins.set(PIN, "ada")
@@ -72,7 +72,7 @@ def stranger(page) -> Visitor:
 
 @pytest.fixture
 def untouched(place):
-    """Nothing was decided, and no attempt at the PIN was made."""
+    """Assert that nothing was decided and no PIN attempt was made."""
     before = events(place)
     yield
     assert events(place) == before
@@ -83,7 +83,7 @@ def untouched(place):
 
 @pytest.fixture(scope="module")
 def mint(place):
-    """Another address of the page, as any process of this user can make one."""
+    """Return a function that makes login addresses, as any process of this user can."""
 
     return lambda: new_address(place)
 
@@ -155,7 +155,7 @@ def test_localhost_is_a_name_of_ours(page, mint):
 
 @pytest.mark.parametrize("path", [*PAGES, *FILES])
 def test_without_a_session_nothing_is_shown(stranger, place, path):
-    """Bug: for the rehearsal account the command that it names did not lead back here."""
+    """Bug: for the rehearsal account, the suggested command did not lead back to this page."""
     reply = stranger.get(path)
     assert reply.status == 401
     assert shows_nothing(reply)
@@ -255,14 +255,14 @@ def test_no_other_cookie_lets_in(visitor, page):
 
 
 def test_a_cookie_of_another_port_by_our_name_locks_nobody_out(visitor, page):
-    """Cookies are shared by all ports of a host: a second one of our name once meant 401."""
+    """Bug: a second cookie of our name, set by another port of the host, meant 401."""
     name = visitor.cookie.partition("=")[0]
     for cookie in (f"{visitor.cookie}; {name}=x", f"{name}=x; {visitor.cookie}"):
         assert Visitor(page.port, cookie).get("/").status == 200
 
 
 def test_a_second_address_in_a_browser_leaves_its_first_tab_as_it_was(visitor, mint):
-    """It once began another session, so that what was typed in the first tab was refused."""
+    """Bug: it opened another session, and the form in the first tab was refused."""
     link = path_of(mint())
     reply = visitor.get(link)
     assert (reply.status, "set-cookie" in reply.headers) == (303, False)
@@ -271,7 +271,7 @@ def test_a_second_address_in_a_browser_leaves_its_first_tab_as_it_was(visitor, m
 
 
 def test_a_form_that_was_cut_off_does_nothing(tmp_path):
-    """What had arrived once counted as the whole of it."""
+    """Bug: the part that had arrived counted as the whole form."""
     place = fresh(tmp_path / "state")
     with closing(Ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
@@ -296,7 +296,7 @@ def test_a_form_that_was_cut_off_does_nothing(tmp_path):
 
 
 def test_a_card_of_a_ledger_that_was_set_aside_approves_nothing(tmp_path):
-    """Numbers begin anew with a ledger: the old card's form once approved what it did not show."""
+    """Bug: numbers restart in a new ledger, and an old form approved another request."""
     place = fresh(tmp_path / "state")
     folder = ledger_folder(place)
     with closing(Ledger(folder)) as ledger:
@@ -323,8 +323,8 @@ def test_a_card_of_a_ledger_that_was_set_aside_approves_nothing(tmp_path):
 def test_that_a_chain_holds_is_told_only_where_it_was_just_followed(visitor):
     assert visitor.post("/chain").status == 303
     told, later = visitor.get("/status").text, visitor.get("/status").text
-    assert "It holds" in told
-    assert "It holds" not in later
+    assert "Intact." in told
+    assert "Intact." not in later
 
 
 def test_a_session_of_another_process_lets_nobody_in(visitor, tmp_path):
@@ -354,7 +354,7 @@ def test_a_session_of_another_process_lets_nobody_in(visitor, tmp_path):
     ],
 )
 def test_a_change_from_elsewhere_is_refused(visitor, origin):
-    """Even with the session's own token and the PIN."""
+    """It is refused even with the session's own token and the PIN."""
     said = None if origin is None else origin.format(port=visitor.port)
     reply = visitor.post("/approvals/1", [("origin", said)], decision="approve", pin=PIN)
     assert (reply.status, reply.text) == (403, "")
@@ -451,7 +451,7 @@ def test_no_answer_lets_another_site_read_it(visitor):
     assert visitor.ask("OPTIONS", "/approvals/1", headers).status == 405
 
 
-# What every answer says of itself
+# Headers of every response
 
 
 def answers(visitor: Visitor, stranger: Visitor) -> dict[str, Reply]:
@@ -467,10 +467,10 @@ def answers(visitor: Visitor, stranger: Visitor) -> dict[str, Reply]:
 def test_every_answer_carries_the_headers(visitor, stranger):
     for path, reply in answers(visitor, stranger).items():
         said = reply.headers
-        wanted = CSP_OF_PICTURES if path.endswith(".svg") else CSP
+        wanted = CHART_CSP if path.endswith(".svg") else CSP
         assert said["content-security-policy"] == wanted, path
         assert "'unsafe" not in CSP
-        assert "*" not in CSP + CSP_OF_PICTURES
+        assert "*" not in CSP + CHART_CSP
         assert said["x-content-type-options"] == "nosniff"
         assert said["cross-origin-opener-policy"] == "same-origin"
         assert said["cross-origin-resource-policy"] == "same-origin"
@@ -482,7 +482,7 @@ def test_every_answer_carries_the_headers(visitor, stranger):
 
 
 class Loaded(HTMLParser):
-    """What of a page the policy would have to let run, and what it loads or leads to."""
+    """Parser that collects inline code, and every address that a page loads or links to."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -616,7 +616,7 @@ def test_a_damaged_ledger_is_told_in_our_words(tmp_path):
 
 
 def test_it_listens_on_the_loopback_interface_only(page):
-    """What listens everywhere answers at each address of this machine, so at these as well."""
+    """A server on all interfaces would also answer at these addresses."""
     socket.create_connection(("127.0.0.1", page.port)).close()
     for other in ("127.0.0.2", "::1"):
         with pytest.raises(OSError, match=r"refused|assign|unreachable|not supported"):
@@ -628,7 +628,7 @@ def test_it_listens_on_the_loopback_interface_only(page):
     reason="only Linux tells whose a connection is, and only root may make it another user's",
 )
 def test_another_user_sees_nothing_whatever_they_know(page, visitor, mint):
-    """They lured the browser to a port of theirs and have its cookie, or read a command line."""
+    """The other user stole the cookie through a port of their own, or read a command line."""
     link = path_of(mint())
     for path, cookie in (("/", visitor.cookie), (link, ""), ("/static/page.css", "")):
         with closing(http.client.HTTPConnection("127.0.0.1", page.port)) as wire:
@@ -644,7 +644,7 @@ def test_another_user_sees_nothing_whatever_they_know(page, visitor, mint):
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half"])
 def test_who_says_no_whole_request_loses_its_place(tmp_path, said):
-    """As many as there were places once kept the person out for as long as they liked."""
+    """Bug: silent connections could occupy all connections for as long as they liked."""
     place = fresh(tmp_path / "state")
     with served_here(place, PageTimings(request_head=0.3)) as page:
         wire = socket.create_connection(("127.0.0.1", page.port), timeout=60)
@@ -663,7 +663,7 @@ def test_a_page_gives_ten_seconds_for_a_request():
     [("ours", False), ("nothing", True), ("another's", True), ("a folder", False), ("{", False)],
 )
 def test_a_page_ends_only_where_it_surely_was_replaced(tmp_path, stands, replaced):
-    """Without a descriptor left it could not read its file, and once took that for its end."""
+    """Bug: without a free file descriptor the page could not read its file, and ended."""
     ours, file = page_discovery.PageEndpoint(1, 2, b"secret"), tmp_path / page_discovery.FILE
     page_discovery.publish(
         tmp_path, ours if stands == "ours" else page_discovery.PageEndpoint(1, 3, b"other")
@@ -706,7 +706,7 @@ def test_the_other_end_of_a_connection_is_found_in_the_systems_table(port, uid):
 def test_whom_nothing_tells_of_is_let_in_only_where_nothing_ever_tells(
     tmp_path, monkeypatch, table, strange
 ):
-    """A page without a descriptor left to look with once took everybody for its own user."""
+    """Bug: without a free file descriptor the page accepted every peer as its own user."""
     ours = f"6: {HERE}:C009 {HERE}:1F90 01 0:0 0:0 0 {os.getuid()} 0 6 1 0"
     file = tmp_path / "tcp"
     if table is not None:

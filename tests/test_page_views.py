@@ -1,4 +1,4 @@
-"""What a person sees on the page: everything that is agreed to, as text, and nothing else."""
+"""Views of the page: cards, history, charts and status show every fact, as escaped text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FACTS = {
     "undo": "not possible",
     "risk": "irreversible",
 }
-IN_WORDS = {"date": "21 Nov 2026", "full_or_partial": "All that remains"}
+IN_WORDS = {"date": "21 Nov 2026", "full_or_partial": "The whole remainder"}
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -72,7 +72,7 @@ VOID = frozenset({"meta", "link", "input", "img", "source", "br", "wbr"})
 
 
 class Parsed(HTMLParser):
-    """A page as a browser has it: its elements, and the text of each."""
+    """A parsed page: its elements, and the text of each."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Parsed(HTMLParser):
             self.elements[place][2].append(data)
 
     def found(self, tag: str, **wanted: str) -> list[tuple[dict[str, str | None], str]]:
-        """The elements with these attributes, and what is to be read in each."""
+        """Return the elements with these attributes, and their texts."""
         names = {name.rstrip("_").replace("_", "-"): value for name, value in wanted.items()}
         return [
             (attributes, " ".join("".join(text).split()))
@@ -129,7 +129,7 @@ def visitor(place, ledger) -> Generator[Visitor]:
 
 @pytest.fixture(scope="module")
 def write(ledger) -> Callable[..., str]:
-    """Record one write and how it ended; its intent's id."""
+    """Return a function that records one write with its outcome and returns its intent's id."""
 
     def recorded(state: Any = "succeeded", detail: Any = None, **more: Any) -> str:
         said: dict[str, Any] = {**PLAIN, "id": make_intent_id(), **more}
@@ -144,7 +144,7 @@ def write(ledger) -> Callable[..., str]:
 
 @pytest.fixture(scope="module")
 def story(write, ledger) -> dict[str, str]:
-    """One write of each sort, by a name."""
+    """One write of each kind, by name."""
     refund = {
         "tool": REFUND,
         "operation": "refund_transaction",
@@ -176,7 +176,7 @@ def read(visitor: Visitor, path: str, status: int = 200) -> Parsed:
 
 
 def card_of(visitor: Visitor, number: int) -> Parsed:
-    """One card alone."""
+    """Return one card, parsed alone."""
     text = visitor.get("/cards").text
     found = re.search(rf'<article[^>]*data-number="{number}".*?</article>', text, re.DOTALL)
     assert found, text
@@ -248,7 +248,7 @@ def test_hostile_names_are_text_wherever_they_stand(visitor, ledger, write, name
 
 
 def _is_ours_alone(page: Parsed) -> None:
-    """No element, handler, style or address that a template of ours does not have."""
+    """Assert that every element, handler, style and address is one of the templates."""
     for tag, attributes, _ in page.elements:
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         for name in ("href", "src", "srcset", "action", "formaction"):
@@ -316,10 +316,10 @@ def test_filters_find_what_they_say(visitor, story, query, names):
     ],
     ids=str,
 )
-def test_a_filter_that_is_not_understood_shows_nothing_and_exports_nothing(visitor, query):
+def test_an_invalid_filter_shows_nothing_and_exports_nothing(visitor, query):
     page = read(visitor, f"/done?{urlencode(query)}")
     assert page.intents() == []
-    assert "not understood" in page.found("div", role="alert")[0][1]
+    assert "A filter is invalid" in page.found("div", role="alert")[0][1]
     for form in ("csv", "json"):
         reply = visitor.get(f"/export.{form}?{urlencode(query)}")
         assert reply.status == 400
@@ -351,7 +351,7 @@ def test_many_writes_come_in_pages_and_each_once(visitor, write):
     assert seen == made[::-1]
 
 
-def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
+def test_the_details_of_a_write_show_its_approval_and_its_outcome(visitor, ledger):
     binding = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
     number = ledger.approvals.request(asked(FACTS, "digest"))
     binding = next(x.binding for x in ledger.approvals.list_pending() if x.number == number)
@@ -384,7 +384,12 @@ def test_a_story_tells_who_agreed_to_what_and_how_it_ended(visitor, ledger):
     ((_, steps),) = page.found("ol")
     asked_for, decision, begun, ended = (
         steps.index(word)
-        for word in (f"Approval {number} was asked for", "approved it", "as begun", "how it ended")
+        for word in (
+            f"Approval {number} requested",
+            "Approved with the PIN",
+            "Intent recorded",
+            "Outcome recorded",
+        )
     )
     assert asked_for < decision < begun < ended
     assert "agreed by telephone" in steps
@@ -439,7 +444,7 @@ def test_the_charts_say_the_same_in_tables(visitor):
     assert visitor.get("/charts/nothing.svg").status == 404
 
 
-def test_charts_of_nothing_say_so(tmp_path):
+def test_pages_of_an_empty_ledger_show_empty_states(tmp_path):
     with served_here(sandbox(tmp_path)) as page:
         visitor = page.visitor()
         shown = read(visitor, "/charts")
@@ -447,10 +452,10 @@ def test_charts_of_nothing_say_so(tmp_path):
         assert len(shown.found("p", class_="empty")) == len(CHARTS)
         for name in CHARTS:
             ET.fromstring(visitor.get(f"/charts/{name}.svg").text)
-        assert "Nothing is waiting" in read(visitor, "/").found("main")[0][1]
-        assert "Nothing was done yet" in read(visitor, "/done").found("main")[0][1]
+        assert "No pending approvals." in read(visitor, "/").found("main")[0][1]
+        assert "No writes yet." in read(visitor, "/done").found("main")[0][1]
         assert read(visitor, "/done").found("form") == []
-        assert "Refunds a day, against" not in shown.found("main")[0][1]
+        assert "Refunds per day, with the cap" not in shown.found("main")[0][1]
         (hint,) = read(visitor, "/").found("div", id="no-pin")
         assert "kartra-mcp approve --set-pin" in hint[1]
 
@@ -490,7 +495,7 @@ def test_a_refused_decision_keeps_its_reason_and_says_why_in_its_card(visitor, l
     assert ledger.pins.check(PIN, "ada")
 
 
-def test_what_is_approved_is_said_not_to_be_done_and_can_be_taken_back(visitor, ledger):
+def test_an_approved_call_is_shown_as_not_done_and_can_be_revoked(visitor, ledger):
     number = ledger.approvals.request(asked(FACTS, "taken back"))
     assert visitor.decide(number, "approve").status == 303
     page = read(visitor, "/")
@@ -498,7 +503,7 @@ def test_what_is_approved_is_said_not_to_be_done_and_can_be_taken_back(visitor, 
     assert "Nothing has been done yet: tell your assistant" in notice[1]
     (waits,) = page.found("li", data_unused=str(number))
     assert "Refund 77.00" in waits[1]
-    assert "can be used until" in waits[1]
+    assert re.search(r"Expires \d+ \w+ \d{4}, \d\d:\d\d \(in 23 h 59 min\)", waits[1])
     assert page.found("form", action=f"/approvals/{number}/withdraw")
     assert visitor.post(f"/approvals/{number}/withdraw", pin=PIN).status == 303
     page = read(visitor, "/")
@@ -507,37 +512,37 @@ def test_what_is_approved_is_said_not_to_be_done_and_can_be_taken_back(visitor, 
     assert ledger.approvals.get(number).state == "withdrawn"
 
 
-def test_done_lists_declines_with_their_reasons_and_attempts_with_a_pin(visitor, ledger):
+def test_history_lists_declines_with_their_reasons_and_pin_attempts(visitor, ledger):
     number = ledger.approvals.request(asked(FACTS, "listed"))
     visitor.decide(number, "decline", "wrong pin", "another month")
     visitor.decide(number, "decline", PIN, "she asked for <b>another</b> month")
     (table,) = read(visitor, "/done").found("table", class_="rows decided")
     declined, right, wrong, asked_for = (
         table[1].index(words)
-        for words in ("Declined", "PIN typed, right", "PIN typed, wrong", "Approval asked for")
+        for words in ("Declined", "PIN correct", "PIN wrong", "Approval requested")
     )
     assert declined < right < wrong < asked_for
     assert f"Number {number}: Refund transaction" in table[1]
     assert "she asked for <b>another</b> month" in table[1]
 
 
-def test_an_unknown_write_moved_nothing_that_is_known_and_says_what_a_look_can_tell(
+def test_an_unknown_write_shows_its_amount_as_uncertain_and_how_to_settle_it(
     visitor, ledger, write, story
 ):
     row = read(visitor, "/done?outcome=unknown&transaction=102")
     assert "97.00if it was done" in row.found("tr", data_intent=story["unknown"])[0][1]
     told = read(visitor, f"/done/{story['unknown']}").found("main")[0][1]
-    assert "Amount, if it was done97.00" in told
+    assert "Amount (if it was done)97.00" in told
     assert "moved" not in told.lower()
-    assert "2 looks that find nothing, and they count from" in told
+    assert "takes 2 reads without a trace of it, after" in told
     assert "No answer came in time (timed_out)" in told
     why = "Nothing is to be seen; one more look decides."
     ledger.append_note("look", {"intent": story["unknown"], "why": why, "evidence": []})
     told = read(visitor, f"/done/{story['unknown']}").found("main")[0][1]
     assert why in told
-    assert "one more look that find" in told
+    assert "takes one more read without a trace of it" in told
     other = write("unknown", {"code": "timed_out"})
-    assert "only Membrane's own log" in read(visitor, f"/done/{other}").found("main")[0][1]
+    assert "only Membrane's log" in read(visitor, f"/done/{other}").found("main")[0][1]
 
 
 def test_a_receipt_has_the_lead_the_sum_and_what_is_new_in_the_account(visitor, ledger, write):
@@ -566,23 +571,23 @@ def test_a_receipt_has_the_lead_the_sum_and_what_is_new_in_the_account(visitor, 
     assert "evidence:" not in page.found("main")[0][1]
 
 
-def test_status_is_not_well_while_nobody_can_approve_and_tells_a_servers_other_rules(tmp_path):
+def test_status_reports_a_missing_pin_and_a_servers_different_policy(tmp_path):
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
     with served_here(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
         visitor = page.visitor()
         told = read(visitor, "/status").found("main")[0][1]
-        assert "nobody can approve" in told
-        assert "Kartra can be reached" in told
-        assert "All is well" not in told
+        assert "No PIN is set" in told
+        assert "Kartra is reachable" in told
+        assert "No problems." not in told
         ledger.pins.set(PIN, "ada")
         told = read(visitor, "/status")
-        assert "All is well" in told.found("main")[0][1]
-        assert "As this page was started" in told.found("main")[0][1]
+        assert "No problems." in told.found("main")[0][1]
+        assert "Settings of this page." in told.found("main")[0][1]
         assert told.found("section", aria_labelledby="recorded") == []
         policy = {"gates": {"irreversible": "preview"}, "allow": ["kartra_assign_tag"]}
         ledger.append_note("policy", {"digest": "d", "policy": policy, "loosened": []})
         (differs,) = read(visitor, "/status").found("section", aria_labelledby="recorded")
-        assert "Gate of irreversible" in differs[1]
+        assert "Gate for irreversible" in differs[1]
         assert "(preview)" in differs[1]
         assert "kartra_assign_tag" in differs[1]
 
@@ -593,11 +598,11 @@ def test_filters_are_folded_until_one_is_set_and_name_the_field_that_is_wrong(vi
     page = read(visitor, "/done?since=2026-11-20&until=2026-11-01")
     assert "open" in page.found("details", class_="narrow")[0][0]
     assert page.intents() == []
-    assert "To: Earlier than From." in page.found("div", role="alert")[0][1]
+    assert "To: This day is before From." in page.found("div", role="alert")[0][1]
     assert page.found("input", name="until")[0][0]["aria-invalid"] == "true"
 
 
-def test_a_locked_pin_is_said_before_anybody_types_one(tmp_path):
+def test_a_locked_pin_is_shown_before_an_attempt(tmp_path):
     place = sandbox(tmp_path)
     with served_here(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
@@ -621,7 +626,7 @@ def test_the_account_is_told_apart_on_every_page(visitor):
 def test_the_chain_is_checked_from_the_page(visitor):
     reply = visitor.post("/chain")
     assert reply.status == 303
-    assert "It holds." in read(visitor, "/status").found("p", id="chain-result")[0][1]
+    assert "Intact." in read(visitor, "/status").found("p", id="chain-result")[0][1]
 
 
 TEMPLATES = sorted(Path(templating.TEMPLATES).glob("*.html"))

@@ -123,7 +123,7 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
     raise RefusedError(
         "invalid_arguments" if asked is None or asked.state == "pending" else "confirmation_used",
         f"Number {number} cannot be taken back: {why}.",
-        "Nothing was changed. Decline what still waits; Done shows what was done.",
+        "Nothing was changed. Decline what still waits; History lists past writes.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be done on the pages: approve or decline, settle what is unknown, follow the chain."""
+"""Changes made on the page: approval decisions, reconciling, verification of the ledger."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from kartra_mcp.web.sessions import Refusal, Session
 from kartra_mcp.web.views.flash import FlashMessage, decision_message, look_message
 from kartra_mcp.web.views.pages import PageContext
 
-_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 @dataclass(slots=True)
 class Actions:
-    """Every change, each of a form with the session's own token in it.
+    """Handlers of the POST routes; every form carries the session's anti-forgery token.
 
-    `flags` are what a command needs to find the same ledger; `verified` is what was just found:
-    it is told once, since a chain may be broken a moment later.
+    `flags` are the command-line flags that select the same ledger. `verified` is the newest
+    verification; it is shown once, because the chain may be broken a moment later.
     """
 
     ledger: Ledger
-    beyond: ServerBackend
+    backend: ServerBackend
     flags: str = ""
     verified: VerificationReport | None = None
 
     async def decide(self, request: Request) -> Response:
-        """Approve or decline, with the PIN. What was typed as a reason is kept where it fails."""
+        """Approve or decline, with the PIN. After an error the form keeps the reason."""
         return await self._redirect_after(request, self._decide)
 
     async def withdraw(self, request: Request) -> Response:
-        """Take back what was approved and not used, with the PIN."""
+        """Revoke an unused approval, with the PIN."""
         return await self._redirect_after(request, self._withdraw)
 
     async def reconcile(self, request: Request) -> Response:
-        """Look in the account what became of an unknown write, and tell it in its story."""
+        """Read the account for the result of an unknown write, then show its details."""
         intent, session = request.path_params["intent"], get_session(request)
         page = f"/done/{intent}"
         try:
-            session.notice = look_message(await self.beyond.reconcile(intent))
+            session.notice = look_message(await self.backend.reconcile(intent))
         except KartraMCPError as problem:
             if await run_in_thread(self.ledger.get, intent) is None:
                 raise
@@ -57,23 +57,23 @@ class Actions:
         return RedirectResponse(page, HTTPStatus.SEE_OTHER)
 
     async def verify(self, _: Request) -> Response:
-        """Follow every line of the ledger."""
+        """Verify the hash chain of the whole ledger."""
         self.verified = await run_in_thread(self.ledger.verify)
         return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
 
     async def _redirect_after(
         self, request: Request, work: Callable[[int, Mapping[str, str]], FlashMessage]
     ) -> Response:
-        """Always by a redirect: to load the page again is no second attempt at the PIN."""
+        """Run a decision and redirect, so that a reload is not a second PIN attempt."""
         number, form = parse_number(request), get_form(request)
         session = get_session(request)
         session.refusal = None
         try:
             session.notice = await run_in_thread(work, number, form)
         except KartraMCPError as problem:
-            # Without its traceback, whose frames know the PIN.
-            refused = problem.with_traceback(None)
-            session.refusal = Refusal("/", refused, number, form.get("reason", ""))
+            # The frames of the traceback contain the PIN, and a session lives for a day.
+            without_frames = problem.with_traceback(None)
+            session.refusal = Refusal("/", without_frames, number, form.get("reason", ""))
             return card_path(number)
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
@@ -82,8 +82,8 @@ class Actions:
         return found
 
     def _decide(self, number: int, form: Mapping[str, str]) -> FlashMessage:
-        said = form.get("decision")
-        if said not in {"approve", "decline"}:
+        choice = form.get("decision")
+        if choice not in {"approve", "decline"}:
             raise _no_decision_error()
         require_pin_set(self.ledger.pins, self.flags)
         decided = decide(
@@ -91,7 +91,7 @@ class Actions:
             number,
             seen=form.get("seen", ""),
             ask_pin=lambda: form.get("pin", ""),
-            decision=Decision(said == "approve", form.get("reason", "")),
+            decision=Decision(choice == "approve", form.get("reason", "")),
         )
         return decision_message(decided)
 
@@ -101,17 +101,17 @@ class Actions:
 
 
 def get_session(request: Request) -> Session:
-    """The session that the entrance found."""
+    """Return the session that the middleware found."""
     return request.scope["session"]
 
 
 def get_form(request: Request) -> dict[str, str]:
-    """The form that the entrance read and found to be the session's own."""
+    """Return the form that the middleware parsed and checked against the session."""
     return request.scope["form"]
 
 
 def page_context(request: Request, refusal: Refusal | None = None) -> PageContext:
-    """For a whole page: what is to be said once is said now."""
+    """Build the context of a full page; consumes the session's notice."""
     session = get_session(request)
     if refusal is None:
         return PageContext(session.csrf, session.pop_notice())
@@ -123,15 +123,15 @@ def card_path(number: int) -> Response:
 
 
 def parse_number(request: Request) -> int:
-    said = request.path_params["number"]
-    if not (said.isascii() and said.isdecimal() and len(said) <= _DIGITS):
+    text = request.path_params["number"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    return int(said)
+    return int(text)
 
 
 def _no_decision_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
-        "The form says neither approve nor decline. Nothing was decided.",
-        "Use one of the two buttons.",
+        "The form contains neither approve nor decline. Nothing was decided.",
+        "Use the button Approve or Decline.",
     )

@@ -1,6 +1,6 @@
-"""What only Membrane can tell the page: status, and what became of an unknown write.
+"""Requests of the page that need Membrane: the status, and reconciling an unknown write.
 
-The server's objects are made when first asked for: who only approves never waits for them.
+The server's objects are built on first use, so that approving never waits for them.
 """
 
 from __future__ import annotations
@@ -21,55 +21,55 @@ if TYPE_CHECKING:
     from kartra_mcp.app.composition import App
 
 STATUS_TTL = 5.0
-"""Seconds for which a status is told again instead of asking anew."""
+"""Seconds for which a status is cached."""
 
 
 @dataclass(slots=True)
 class ServerBackend:
-    """Membrane, by the settings of this process, asked one thing at a time."""
+    """The server's objects with the settings of this process; requests run one at a time."""
 
     settings: Settings
     tasks: TaskGroup
-    _made: App | None = None
-    _told: Mapping[str, Any] | None = None
-    _told_at: float = 0.0
-    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    _app: App | None = None
+    _status: Mapping[str, Any] | None = None
+    _status_at: float = 0.0
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def get_status(self) -> Mapping[str, Any]:
-        """What `kartra_status` tells."""
-        async with self._turn:
-            if self._told is None or time.monotonic() - self._told_at > STATUS_TTL:
-                made = await self._get_app()
-                self._told = await made.tools.get_status(self._make_deadline())
-                self._told_at = time.monotonic()
-            return self._told
+        """Return the answer of `kartra_status`, cached for `STATUS_TTL`."""
+        async with self._lock:
+            if self._status is None or time.monotonic() - self._status_at > STATUS_TTL:
+                app = await self._get_app()
+                self._status = await app.tools.get_status(self._make_deadline())
+                self._status_at = time.monotonic()
+            return self._status
 
     async def reconcile(self, intent: str) -> Mapping[str, Any]:
-        """Look in the account whether an unknown write was done.
+        """Read the account to find out whether an unknown write was executed.
 
         Raises:
-            KartraMCPError: nothing was found out, and nothing settled.
+            KartraMCPError: the read failed or gave no result. Nothing was settled.
         """
-        async with self._turn:
-            made = await self._get_app()
-            return await made.tools.gateway.reconcile(intent, self._make_deadline())
+        async with self._lock:
+            app = await self._get_app()
+            return await app.tools.gateway.reconcile(intent, self._make_deadline())
 
     async def end(self) -> None:
-        if self._made is not None:
-            await self._made.close()
+        if self._app is not None:
+            await self._app.close()
 
     def _make_deadline(self) -> Deadline:
         return Deadline.after(self.settings.timeout)
 
     async def _get_app(self) -> App:
-        if self._made is not None:
-            return self._made
-        compose = await run_in_thread(_import_build_app)
-        self._made = made = compose(self.settings)
-        made.tools.account.start(self.tasks)
-        # By these settings nothing is run: they are no policy that came into force.
-        (await run_in_thread(made.tools.gateway.writes)).opened = True
-        return made
+        if self._app is not None:
+            return self._app
+        build_app = await run_in_thread(_import_build_app)
+        self._app = app = build_app(self.settings)
+        app.tools.account.start(self.tasks)
+        # The page runs no calls, so its policy must not be recorded as a policy in force.
+        (await run_in_thread(app.tools.gateway.writes)).opened = True
+        return app
 
 
 def _import_build_app() -> Callable[[Settings], App]:

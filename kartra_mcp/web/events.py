@@ -1,4 +1,4 @@
-"""What waits, told to open pages as it changes (server-sent events); one look serves them all."""
+"""Server-sent events with the pending approvals; one poll of the ledger serves all open pages."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.web.sessions import Session
 from kartra_mcp.web.timings import PageTimings
 
-HEARTBEAT = 15.0
-"""Seconds after which a quiet stream says that it is still there."""
+HEARTBEAT_SECONDS = 15.0
+"""Interval of comments on a quiet stream, which reveal a dead connection."""
 
 MAX_STREAMS = 4
-"""Of one session: a browser opens only six connections, and some must be left for the page."""
+"""Per session: a browser opens six connections to a host, and the page needs some."""
 
 RETRY_MS = 5_000
-"""Milliseconds after which a browser asks anew."""
+"""Milliseconds after which a browser reconnects."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,7 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 @dataclass(slots=True)
 class ApprovalEvents:
-    """The numbers that wait, as last seen, and who is told of them."""
+    """Pending approval numbers as last read, and the open streams."""
 
     approvals: Approvals
     poll_interval: float = PageTimings().event_poll
@@ -43,42 +43,42 @@ class ApprovalEvents:
     _wanted: anyio.Event = field(default_factory=anyio.Event)
 
     async def run(self) -> None:
-        """Look again and again, for as long as anybody listens."""
+        """Poll the ledger while any stream is open."""
         while True:
             await self._wanted.wait()
-            await self._look()
+            await self._poll()
             await anyio.sleep(self.poll_interval)
 
     def end(self) -> None:
-        """Let every stream come to its end."""
+        """End every stream."""
         self.ended = True
         self._wake_all()
 
     async def stream(self, session: Session, receive: Receive, send: Send) -> None:
-        """Tell one page, now and whenever it changes, until it is gone."""
+        """Send the numbers to one page, now and after each change, until it disconnects."""
         with self._register_stream(session) as stream:
-            await self._look()
+            await self._poll()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
-                await self._tell(stream, session, send)
+                await self._send_changes(stream, session, send)
                 tasks.cancel_scope.cancel()
 
-    async def _tell(self, stream: object, session: Session, send: Send) -> None:
+    async def _send_changes(self, stream: object, session: Session, send: Send) -> None:
         await send(_body_part(f"retry: {RETRY_MS}\n\n"))
-        told = None
+        sent = None
         while stream in session.streams and not self.ended:
             changed = self._changed
-            if told != self._numbers:
-                told = self._numbers
-                await send(_body_part(format_event(told)))
-            elif not await _wait_within(HEARTBEAT, changed):
+            if sent != self._numbers:
+                sent = self._numbers
+                await send(_body_part(format_event(sent)))
+            elif not await _wait_within(HEARTBEAT_SECONDS, changed):
                 await send(_body_part(": still here\n\n"))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             found = await run_in_thread(self.approvals.pending_numbers)
-        except KartraMCPError:  # told where the page is asked for
+        except KartraMCPError:  # the page itself shows this error
             return
         if found != self._numbers:
             self._numbers = found
@@ -90,7 +90,7 @@ class ApprovalEvents:
 
     @contextmanager
     def _register_stream(self, session: Session) -> Generator[object]:
-        """Of too many of one session the oldest ends; it asks anew after a while."""
+        """Count a stream; above `MAX_STREAMS` end the session's oldest, which reconnects later."""
         stream = object()
         session.streams = [*session.streams, stream][-MAX_STREAMS:]
         self.listeners += 1
@@ -106,12 +106,12 @@ class ApprovalEvents:
 
 
 def format_event(numbers: tuple[int, ...]) -> str:
-    told = {
+    payload = {
         "count": len(numbers),
         "numbers": list(numbers),
         "newest": max(numbers, default=None),
     }
-    return f"event: waiting\ndata: {json.dumps(told)}\n\n"
+    return f"event: waiting\ndata: {json.dumps(payload)}\n\n"
 
 
 def _body_part(text: str) -> Message:

@@ -1,4 +1,4 @@
-"""Each connection to the page as it comes: a stranger's is closed at once, a silent one soon."""
+"""HTTP protocol of the page that drops connections of other users and silent connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kartra_mcp.web.timings import PageTimings
 
 
 class GuardedH11Protocol(H11Protocol):
-    """Another user's program gets no place, so that it cannot take all of them."""
+    """Abort connections of other users at once, so that they cannot occupy all connections."""
 
     head_timeout = PageTimings().request_head
     _late: asyncio.TimerHandle | None = None
@@ -51,7 +51,7 @@ class GuardedH11Protocol(H11Protocol):
 
 
 def make_protocol(timings: PageTimings) -> type[GuardedH11Protocol]:
-    """Return the protocol class with the time that a page gives for the head of a request."""
+    """Return the protocol class with the page's timeout for the head of a request."""
 
     class Protocol(GuardedH11Protocol):
         head_timeout = timings.request_head

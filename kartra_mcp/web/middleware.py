@@ -1,4 +1,4 @@
-"""The one way in and out: a request is guarded before it is looked at, an answer as it leaves."""
+"""Authentication and response headers: every request and response of the page passes here."""
 
 from __future__ import annotations
 
@@ -29,61 +29,61 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AuthMiddleware:
-    """In front of the pages: whose request it is, from where, with which session.
+    """Check origin, peer and session of a request before it reaches the routes.
 
-    `used` is called for whoever was let in.
+    `on_used` is called for each request with a session; it postpones the idle shutdown.
     """
 
-    inside: ASGIApp
+    app: ASGIApp
     port: int
     sessions: Sessions
     views: Pages
-    used: Callable[[], None]
+    on_used: Callable[[], None]
     body_timeout: float = PageTimings().request_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        leaving = _HeaderSender(send, kept=scope["path"].startswith("/static/"))
+        sender = _HeaderSender(send, cacheable=scope["path"].startswith("/static/"))
         try:
-            answer = await self._check_request(scope, receive)
-            await (answer or self.inside)(scope, receive, leaving)
-        except Exception as slip:  # noqa: BLE001  nothing of it may reach the browser
-            log.error("a page could not be shown: %s", type(slip).__name__)  # noqa: TRY400
-            if not leaving.begun:
-                await (await self._internal_error_response())(scope, receive, leaving)
+            rejection = await self._check_request(scope, receive)
+            await (rejection or self.app)(scope, receive, sender)
+        except Exception as error:  # noqa: BLE001  its text may contain untrusted input or a PIN
+            log.error("a page could not be shown: %s", type(error).__name__)  # noqa: TRY400
+            if not sender.begun:
+                await (await self._internal_error_response())(scope, receive, sender)
 
     async def _check_request(self, scope: Scope, receive: Receive) -> Response | None:
-        """The answer to whoever does not come in; None for whoever does."""
-        asked = _parse_head(scope)
-        away = request_checks.rejection_status(asked, self.port)
-        if away is None and peers.is_foreign_user(scope["client"], self.port):
-            away = HTTPStatus.FORBIDDEN
-        if away is not None:
-            return Response(status_code=away)
-        session = self.find_session(asked)
+        """Return the response to a request that is refused; None if it may continue."""
+        head = _parse_head(scope)
+        status = request_checks.rejection_status(head, self.port)
+        if status is None and peers.is_foreign_user(scope["client"], self.port):
+            status = HTTPStatus.FORBIDDEN
+        if status is not None:
+            return Response(status_code=status)
+        session = self.find_session(head)
         if scope["path"].startswith(("/static/", "/open/")):
             scope["session"] = session
             return None
         if session is None:
             return HTMLResponse(
-                await run_in_thread(self.views.render_stranger), HTTPStatus.UNAUTHORIZED
+                await run_in_thread(self.views.render_login_help), HTTPStatus.UNAUTHORIZED
             )
-        self.used()
+        self.on_used()
         scope["session"] = session
-        return await self._check_change(asked, scope, receive) if asked.method == "POST" else None
+        return await self._check_change(head, scope, receive) if head.method == "POST" else None
 
-    def find_session(self, asked: RequestHead) -> Session | None:
-        cookies = request_checks.cookie_values(asked, request_checks.make_cookie_name(self.port))
+    def find_session(self, head: RequestHead) -> Session | None:
+        cookies = request_checks.cookie_values(head, request_checks.make_cookie_name(self.port))
         return self.sessions.find(cookies, time.time())
 
     async def _check_change(
-        self, asked: RequestHead, scope: Scope, receive: Receive
+        self, head: RequestHead, scope: Scope, receive: Receive
     ) -> Response | None:
-        """Read the form, which has to say the session's own token."""
+        """Parse the form and compare its anti-forgery token with the session's."""
         try:
             body = await _read_body(receive, self.body_timeout)
-            form = request_checks.parse_form(body, asked.get_single("content-type"))
+            form = request_checks.parse_form(body, head.get_single("content-type"))
             scope["form"] = _require_form(form, scope["session"])
         except KartraMCPError as problem:
             status = http_status(problem)
@@ -101,21 +101,21 @@ class AuthMiddleware:
 
 @dataclass(slots=True)
 class _HeaderSender:
-    """The way out, where every answer gets our headers."""
+    """ASGI send function that adds the security headers to every response."""
 
     send: Send
-    kept: bool
+    cacheable: bool
     begun: bool = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
-            told = MutableHeaders(scope=message)
-            kept = self.kept and message["status"] == HTTPStatus.OK
+            headers = MutableHeaders(scope=message)
+            cacheable = self.cacheable and message["status"] == HTTPStatus.OK
             for name, value in request_checks.response_headers(
-                told.get("content-type", ""), kept=kept
+                headers.get("content-type", ""), cacheable=cacheable
             ).items():
-                told[name] = value
+                headers[name] = value
         await self.send(message)
 
 
@@ -131,17 +131,17 @@ def _parse_head(scope: Scope) -> RequestHead:
     return RequestHead(scope["method"], pairs)
 
 
-async def _read_body(receive: Receive, timeout: float) -> bytes:  # noqa: ASYNC109  asked for below
+async def _read_body(receive: Receive, timeout: float) -> bytes:  # noqa: ASYNC109  applied here
     body = bytearray()
     with anyio.move_on_after(timeout):
         more = True
-        while more and len(body) <= request_checks.BODY_LIMIT:
+        while more and len(body) <= request_checks.MAX_BODY_BYTES:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _cut_off_error()
             body += message.get("body", b"")
             more = bool(message.get("more_body"))
-        if len(body) > request_checks.BODY_LIMIT:
+        if len(body) > request_checks.MAX_BODY_BYTES:
             raise _too_large_error()
         return bytes(body)
     raise _too_slow_error()
@@ -157,17 +157,19 @@ def _require_form(form: dict[str, str] | None, session: Session) -> dict[str, st
 
 
 def page_internal_error() -> KartraMCPError:
-    """An error of this page's own: what the request asked for may have been done before it."""
+    """Build the page's internal error; the requested change may precede the failure."""
     problem = internal_error(Executed.UNKNOWN)
-    problem.remedy = "Whether it was done, Waiting and Done tell; please report the error."
+    problem.remedy = (
+        "Check Pending approvals and History to see whether it was done. Please report the error."
+    )
     return problem
 
 
 def _too_large_error() -> RefusedError:
     return RefusedError(
         "input_too_large",
-        "More was sent than a form of this page holds. Nothing was done.",
-        "Write less.",
+        "The form is too large. Nothing was done.",
+        "Shorten the text, then send it again.",
     )
 
 
@@ -179,21 +181,21 @@ def _too_slow_error() -> RefusedError:
 
 def _cut_off_error() -> RefusedError:
     return RefusedError(
-        "invalid_arguments", "The form did not arrive whole. Nothing was done.", "Send it again."
+        "invalid_arguments", "The form arrived incomplete. Nothing was done.", "Send it again."
     )
 
 
 def _no_form_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
-        "What was sent is not one of the forms of this page. Nothing was done.",
-        "Use the buttons of the page.",
+        "The request contains no form of this page. Nothing was done.",
+        "Use the buttons on the page.",
     )
 
 
 def _foreign_form_error() -> RefusedError:
     return RefusedError(
         "forbidden_request",
-        "The form is not one that this session was given. Nothing was done.",
-        "Load the page again, then decide.",
+        "The form does not belong to this session. Nothing was done.",
+        "Reload the page, then decide.",
     )

@@ -1,7 +1,7 @@
-"""Whose program is at the other end of a connection, where the system tells (Linux).
+"""User id behind a loopback connection, read from the system's connection tables (Linux).
 
-The loopback interface is shared by all users of a machine, and a cookie by all ports of a host: a
-stolen one is worth nothing to a program of another user.
+The loopback interface is shared by all users of a machine, and a cookie by all ports of a host.
+With this check, another user's program cannot use a stolen cookie.
 """
 
 from __future__ import annotations
@@ -13,36 +13,43 @@ from collections.abc import Iterable
 from pathlib import Path
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_MAPPED = "0" * 16 + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
-_GONE, _NOBODY = "0", -1
-"""Of an end that was closed already the system no longer tells whose it was, and says root."""
+_LOCAL, _REMOTE, _UID, _INODE = 1, 2, 7, 9
+"""Columns of the tables."""
 
-_LOOKS = 3
-"""A table that changes while it is read may leave a line out."""
+_MAPPED = "0" * 16 + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
+_CLOSED_INODE, _UNKNOWN_UID = "0", -1
+"""For a closed end, the tables contain no inode and uid 0, which would pass as root."""
+
+_MAX_READS = 3
+"""A table that changes while it is read may omit a line."""
 
 _ROOT = 0
-"""May read everything anyway; what forwards connections to us often runs as root."""
+"""Accepted: root can read everything anyway, and port forwarders often run as root."""
 
 
 def is_foreign_user(client: tuple[str, int] | None, server_port: int) -> bool:
-    """Whether another user's program asks, or on a system that tells nobody knows whose.
+    """Return True if the peer belongs to another user, or if its user cannot be determined.
 
-    Elsewhere than on Linux nothing tells, and nobody is strange.
+    Systems without these tables (all but Linux) accept every peer.
     """
     if not TABLES[0].exists():
         return False
-    looks = (find_uid(client, server_port, _read_tables()) for _ in range(_LOOKS)) if client else ()
-    uid = next((found for found in looks if found is not None), _NOBODY)
+    if client is None:
+        return True
+    reads = (find_uid(client, server_port, _read_tables()) for _ in range(_MAX_READS))
+    uid = next((found for found in reads if found is not None), _UNKNOWN_UID)
     return uid not in {os.getuid(), _ROOT}
 
 
 def find_uid(client: tuple[str, int], server_port: int, lines: Iterable[str]) -> int | None:
-    """Who has the other end open, by the lines of the system's tables of connections."""
-    here, there = _format_address(*client), _format_address(client[0], server_port)
+    """Find the user id of the peer in the lines of the connection tables."""
+    local, remote = _format_address(*client), _format_address(client[0], server_port)
     for line in lines:
         columns = line.split()
-        if len(columns) > 9 and _parse_end(columns[1]) == here and _parse_end(columns[2]) == there:  # noqa: PLR2004
-            return int(columns[7]) if columns[9] != _GONE else _NOBODY
+        if len(columns) <= _INODE:
+            continue
+        if _parse_end(columns[_LOCAL]) == local and _parse_end(columns[_REMOTE]) == remote:
+            return int(columns[_UID]) if columns[_INODE] != _CLOSED_INODE else _UNKNOWN_UID
     return None
 
 
@@ -50,17 +57,17 @@ def _read_tables() -> Iterable[str]:
     for table in TABLES:
         try:
             yield from table.read_text(encoding="ascii").splitlines()[1:]
-        except OSError:  # such as no descriptor left: then nobody is found
+        except OSError:  # e.g. no file descriptor left; the peer is then unknown and rejected
             continue
 
 
 def _format_address(host: str, port: int) -> tuple[str, int]:
-    """As the tables have it: four bytes in the machine's own order."""
+    """Format an address as in the tables: four bytes in the machine's byte order."""
     number = int.from_bytes(socket.inet_aton(host), sys.byteorder)
     return f"{number:08X}", port
 
 
 def _parse_end(column: str) -> tuple[str, int]:
-    """An address of the table; of one in IPv6 that stands for IPv4, that."""
+    """Parse an address of the tables; an IPv4 address mapped to IPv6 becomes the IPv4 address."""
     address, _, port = column.partition(":")
     return address.removeprefix(_MAPPED), int(port, 16)

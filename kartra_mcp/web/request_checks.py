@@ -1,8 +1,8 @@
-"""Which requests a local web server answers, and with which headers. Pure.
+"""Request checks and response headers of a local web server. Pure.
 
-A browser carries any site's requests here, and a hostile name can be made to mean 127.0.0.1 (DNS
-rebinding): so the Host must be ours, a change must come from our own page, and nothing but a
-person's own navigation may come from elsewhere.
+Any site can make a browser send requests here, and a hostile name can resolve to 127.0.0.1 (DNS
+rebinding). Therefore the Host must be ours, a change must come from our own page, and other sites
+can only navigate to the page.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-BODY_LIMIT = 16 * 1024
-FIELDS = 20
+MAX_BODY_BYTES = 16 * 1024
+MAX_FIELDS = 20
 MAX_COOKIES = 8
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-CSP_OF_PICTURES = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+CHART_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
-# Not `no-referrer`: under it a browser says `Origin: null` with our own forms.
-ALWAYS: Mapping[str, str] = {
+# Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
+COMMON_HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -31,18 +31,18 @@ ALWAYS: Mapping[str, str] = {
     "x-frame-options": "DENY",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-NOT_KEPT, KEPT = "no-store", "private, max-age=3600"
+NO_STORE, CACHED = "no-store", "private, max-age=3600"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What a request says of itself: names in small letters, in the order that they came in."""
+    """Method and headers of a request; names in lower case, in the order received."""
 
     method: str
     headers: Sequence[tuple[str, str]] = field(default_factory=tuple[tuple[str, str], ...])
 
     def get_single(self, name: str) -> str | None:
-        """A header's value; None where it is missing or there are several."""
+        """Return a header's value; None if it is missing or repeated."""
         found = [value for named, value in self.headers if named == name]
         return found[0] if len(found) == 1 else None
 
@@ -54,78 +54,81 @@ def allowed_hosts(port: int) -> frozenset[str]:
     return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
 
 
-def rejection_status(asked: RequestHead, port: int) -> HTTPStatus | None:
-    """Why a request is not even looked at; None where it may be."""
-    host = asked.get_single("host")
+def rejection_status(head: RequestHead, port: int) -> HTTPStatus | None:
+    """Return the status that rejects a request unread; None if it may be read."""
+    host = head.get_single("host")
     if host not in allowed_hosts(port):
         return HTTPStatus.MISDIRECTED_REQUEST
-    if asked.method not in {"GET", "HEAD", "POST"}:
+    if head.method not in {"GET", "HEAD", "POST"}:
         return HTTPStatus.METHOD_NOT_ALLOWED
-    ours = _is_ours(asked, host) if asked.method == "POST" else _may_look(asked)
-    return None if ours else HTTPStatus.FORBIDDEN
+    allowed = _is_ours(head, host) if head.method == "POST" else _may_read(head)
+    return None if allowed else HTTPStatus.FORBIDDEN
 
 
-def _is_ours(asked: RequestHead, host: str) -> bool:
-    """A change: the browser names our own page as where it comes from."""
-    site = asked.get_single("sec-fetch-site")
-    fits = site == "same-origin" or not asked.has("sec-fetch-site")
-    return fits and asked.get_single("origin") == f"http://{host}"
+def _is_ours(head: RequestHead, host: str) -> bool:
+    """Return True if the browser names our own page as the origin of a change."""
+    site = head.get_single("sec-fetch-site")
+    fits = site == "same-origin" or not head.has("sec-fetch-site")
+    return fits and head.get_single("origin") == f"http://{host}"
 
 
-def _may_look(asked: RequestHead) -> bool:
-    """From another place only a person's own step to the page itself, and no loading ahead."""
-    if any("prefetch" in value for name, value in asked.headers if name in _AHEAD):
+def _may_read(head: RequestHead) -> bool:
+    """Return True for a read from our page, and for a navigation from another site.
+
+    Another site can neither load parts of the page nor prefetch it.
+    """
+    if any("prefetch" in value for name, value in head.headers if name in _PREFETCH_HEADERS):
         return False
-    if not asked.has("sec-fetch-site") or asked.get_single("sec-fetch-site") in {
+    if not head.has("sec-fetch-site") or head.get_single("sec-fetch-site") in {
         "same-origin",
         "none",
     }:
         return True
     return (
-        asked.get_single("sec-fetch-mode") == "navigate"
-        and asked.get_single("sec-fetch-dest") == "document"
+        head.get_single("sec-fetch-mode") == "navigate"
+        and head.get_single("sec-fetch-dest") == "document"
     )
 
 
-_AHEAD = frozenset({"purpose", "sec-purpose", "x-moz"})
+_PREFETCH_HEADERS = frozenset({"purpose", "sec-purpose", "x-moz"})
 
 
 def make_cookie_name(port: int) -> str:
-    """With the port: cookies are shared by all ports of a host."""
+    """Return the cookie's name. It contains the port: cookies are shared by all ports of a host."""
     return f"kartra_page_{port}"
 
 
-def cookie_values(asked: RequestHead, name: str) -> list[str]:
-    """The values of a cookie: every port of this host may set one of the same name."""
-    said = "; ".join(value for named, value in asked.headers if named == "cookie").split(";")
-    pairs = [part.strip().partition("=") for part in said]
+def cookie_values(head: RequestHead, name: str) -> list[str]:
+    """Return all values of a cookie: another port of this host may set one of the same name."""
+    parts = "; ".join(value for named, value in head.headers if named == "cookie").split(";")
+    pairs = [part.strip().partition("=") for part in parts]
     return [value for named, _, value in pairs if named == name][:MAX_COOKIES]
 
 
 def set_cookie(name: str, value: str) -> str:
-    # Lax, because Strict would lose the session of a link that is clicked in a web page.
+    # Lax: with Strict, a link clicked in the client's web page would arrive without the session.
     return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax"
 
 
 def parse_form(body: bytes, content_type: str | None) -> dict[str, str] | None:
-    """The fields of a posted form; None where it is none, or a field is said twice."""
+    """Parse a posted form; None if the body is not a form or repeats a field."""
     if (content_type or "").partition(";")[
         0
     ].strip().lower() != "application/x-www-form-urlencoded":
         return None
     try:
         text = body.decode("ascii")
-        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
+        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError:
         return None
     return dict(fields) if len(dict(fields)) == len(fields) else None
 
 
-def response_headers(content_type: str, *, kept: bool = False) -> dict[str, str]:
-    """What every answer says of itself. Pictures may style themselves, and load nothing."""
-    picture = content_type.startswith("image/svg+xml")
+def response_headers(content_type: str, *, cacheable: bool = False) -> dict[str, str]:
+    """Return the headers of a response. Charts may contain styles, and load nothing."""
+    is_chart = content_type.startswith("image/svg+xml")
     return {
-        **ALWAYS,
-        "content-security-policy": CSP_OF_PICTURES if picture else CSP,
-        "cache-control": KEPT if kept else NOT_KEPT,
+        **COMMON_HEADERS,
+        "content-security-policy": CHART_CSP if is_chart else CSP,
+        "cache-control": CACHED if cacheable else NO_STORE,
     }

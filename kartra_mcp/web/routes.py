@@ -1,4 +1,4 @@
-"""The pages by their addresses; whoever comes here was let in."""
+"""Route table and endpoints of the page. Requests here are already authenticated."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Every page of one state folder, and what is sent to it."""
+    """Every route of one state folder's page."""
 
     port: int
     views: Pages
     sessions: Sessions
     live: ApprovalEvents
-    beyond: ServerBackend
-    changes: Actions
+    backend: ServerBackend
+    actions: Actions
     static: Mapping[str, Response]
 
     def make_app(self) -> Starlette:
@@ -62,19 +62,19 @@ class Routes:
                 Exception: self._internal_error_page,
             },
         )
-        made.router.redirect_slashes = False  # it would lead to whatever the Host said
+        made.router.redirect_slashes = False  # such a redirect would use the request's Host
         return made
 
     def _page_routes(self) -> Mapping[str, Endpoint]:
         return {
-            "/": self._waiting_page,
+            "/": self._approvals_page,
             "/open/{token}": self._login,
             "/cards": self._cards_fragment,
             "/approvals/{number}": self._card_page,
             "/approvals/{number}/withdraw": self._card_page,
             "/events": self._event_stream,
-            "/done": self._done_page,
-            "/done/{intent}": self._story_page,
+            "/done": self._history_page,
+            "/done/{intent}": self._write_page,
             "/export.csv": self._export_csv,
             "/export.json": self._export_json,
             "/charts": self._charts_page,
@@ -85,26 +85,26 @@ class Routes:
 
     def _action_routes(self) -> Mapping[str, Endpoint]:
         return {
-            "/approvals/{number}": self.changes.decide,
-            "/approvals/{number}/withdraw": self.changes.withdraw,
-            "/done/{intent}/reconcile": self.changes.reconcile,
-            "/chain": self.changes.verify,
+            "/approvals/{number}": self.actions.decide,
+            "/approvals/{number}/withdraw": self.actions.withdraw,
+            "/done/{intent}/reconcile": self.actions.reconcile,
+            "/chain": self.actions.verify,
         }
 
     async def _login(self, request: Request) -> Response:
-        """A token becomes a session, once; a browser that has one already keeps it.
+        """Exchange a token for a session, once. A browser with a session keeps it.
 
-        Else the forms of its other tabs, with what was typed there, would count no more.
+        A new session would invalidate the forms in the browser's other tabs.
         """
-        if request.method == "HEAD":  # who only looks ahead does not use it up
+        if request.method == "HEAD":  # link previews must not use up the token
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
         token, now = request.path_params["token"], time.time()
-        inside = request.scope["session"] is not None
-        if inside:
+        has_session = request.scope["session"] is not None
+        if has_session:
             self.sessions.consume_token(token, now)
-        cookie = None if inside else self.sessions.login(token, now)
-        if cookie is None and not inside:
-            page = await run_in_thread(self.views.render_stranger)
+        cookie = None if has_session else self.sessions.login(token, now)
+        if cookie is None and not has_session:
+            page = await run_in_thread(self.views.render_login_help)
             return HTMLResponse(page, HTTPStatus.UNAUTHORIZED)
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         if cookie is not None:
@@ -113,15 +113,15 @@ class Routes:
             )
         return answer
 
-    async def _waiting_page(self, request: Request) -> Response:
+    async def _approvals_page(self, request: Request) -> Response:
         refusal = get_session(request).pop_refusal("/")
         number = refusal.number if refusal else None
         return HTMLResponse(
-            await run_in_thread(self.views.render_waiting, page_context(request, refusal), number)
+            await run_in_thread(self.views.render_approvals, page_context(request, refusal), number)
         )
 
     async def _card_page(self, request: Request) -> Response:
-        """Where a decision was sent to: whoever loads that is shown what it was about."""
+        """Redirect to the card, for a reload of the address to which a decision was posted."""
         return card_path(parse_number(request))
 
     async def _cards_fragment(self, request: Request) -> Response:
@@ -131,17 +131,17 @@ class Routes:
     async def _event_stream(self, request: Request) -> Response:
         return _EventResponse(self.live, get_session(request))
 
-    async def _done_page(self, request: Request) -> Response:
+    async def _history_page(self, request: Request) -> Response:
         query = dict(request.query_params)
         return HTMLResponse(
-            await run_in_thread(self.views.render_done, query, page_context(request))
+            await run_in_thread(self.views.render_history, query, page_context(request))
         )
 
-    async def _story_page(self, request: Request) -> Response:
+    async def _write_page(self, request: Request) -> Response:
         intent = request.path_params["intent"]
         refusal = get_session(request).pop_refusal(f"/done/{intent}")
         return _page_or_404(
-            await run_in_thread(self.views.render_story, intent, page_context(request, refusal))
+            await run_in_thread(self.views.render_write, intent, page_context(request, refusal))
         )
 
     async def _export_csv(self, request: Request) -> Response:
@@ -165,9 +165,9 @@ class Routes:
         return Response(picture, media_type=_TYPES[".svg"])
 
     async def _status_page(self, request: Request) -> Response:
-        told = await self.beyond.get_status()
-        chain = self.changes.pop_verified()
-        page = await run_in_thread(self.views.render_status, told, page_context(request), chain)
+        status = await self.backend.get_status()
+        chain = self.actions.pop_verified()
+        page = await run_in_thread(self.views.render_status, status, page_context(request), chain)
         return HTMLResponse(page)
 
     async def _static_file(self, request: Request) -> Response:
@@ -177,12 +177,12 @@ class Routes:
         return found
 
     async def _not_found_page(self, _: Request, problem: Exception) -> Response:
-        assert isinstance(problem, HTTPException)  # noqa: S101  what it is registered for
+        assert isinstance(problem, HTTPException)  # noqa: S101  the handler is registered for it
         page = await run_in_thread(self.views.render_error, problem.status_code, None)
         return HTMLResponse(page, problem.status_code, problem.headers)
 
     async def _refusal_page(self, _: Request, problem: Exception) -> Response:
-        assert isinstance(problem, KartraMCPError)  # noqa: S101  what it is registered for
+        assert isinstance(problem, KartraMCPError)  # noqa: S101  the handler is registered for it
         status = http_status(problem)
         return HTMLResponse(await run_in_thread(self.views.render_error, status, problem), status)
 
@@ -194,7 +194,7 @@ class Routes:
 
 
 def load_static_files() -> dict[str, Response]:
-    """What the pages look and move by; the same for everybody."""
+    """Read style, script and icon into memory; they are the same for every session."""
     files = sorted(STATIC.iterdir())
     return {
         file.name: Response(file.read_bytes(), media_type=_TYPES[file.suffix])
@@ -204,7 +204,7 @@ def load_static_files() -> dict[str, Response]:
 
 
 class _EventResponse(Response):
-    """What waits, as it changes."""
+    """Response that streams the pending approvals as server-sent events."""
 
     def __init__(self, live: ApprovalEvents, session: Session) -> None:
         super().__init__(media_type="text/event-stream")

@@ -1,4 +1,4 @@
-"""One page process: bound to the loopback interface, serving until stopped or idle for long."""
+"""Page process: bound to the loopback interface, serves until it is stopped or idle."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ MAX_CONNECTIONS = 500
 def serve(
     settings: Settings,
     held: PageLock,
-    told: Callable[[str], None],
+    announce: Callable[[str], None],
     timings: PageTimings = PageTimings(),  # noqa: B008  immutable
     stop: StopWaiter | None = None,
 ) -> bool:
-    """Serve until stopped or idle. False: where it is could not be told in the state folder.
+    """Serve until stopped or idle. Return False if the state folder could not be written.
 
     Args:
-        settings: of this process.
+        settings: settings of this process.
         held: the folder's `page.lock`.
-        told: is given an address that lets somebody in, as soon as it does.
-        timings: waiting times.
-        stop: tells when to end; signals to this process where none is given.
+        announce: is called with a login address as soon as the page accepts it.
+        timings: timeouts and intervals.
+        stop: source of the request to stop; by default, signals to this process.
     """
     stop = stop or SignalWaiter()
     with (
@@ -60,7 +60,7 @@ def serve(
         page = PageEndpoint(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))
         if not page_discovery.publish(settings.state_dir, page):
             return False
-        told(page.make_login_url(time.time()))
+        announce(page.make_login_url(time.time()))
         anyio.run(partial(_serve, _PageRun(settings, page, held, ledger, timings, stop), listening))
         stop.ignore()
     return True
@@ -68,7 +68,7 @@ def serve(
 
 @dataclass(slots=True)
 class _PageRun:
-    """One run, and why it is to end."""
+    """State of one run; `over` is set when it has to end."""
 
     settings: Settings
     page: PageEndpoint
@@ -83,7 +83,7 @@ class _PageRun:
         self.used_at = time.monotonic()
 
     async def wait_for_signal(self) -> None:
-        """A signal: whoever sent it, nobody else is sent here."""
+        """End after a signal, even if a server sent a user here a moment ago."""
         await self.stop.wait_for_one()
         await self._withdraw(None)
 
@@ -94,7 +94,7 @@ class _PageRun:
             if live.listeners:
                 self.mark_used()
             if await run_in_thread(page_discovery.is_replaced, self.folder, self.page):
-                self.over.set()  # the folder is gone, and with it all that could be shown
+                self.over.set()  # the folder was removed or belongs to another page
             elif time.monotonic() - self.used_at >= idle and not await self._has_pending():
                 await self._withdraw(idle)
 
@@ -109,7 +109,7 @@ class _PageRun:
             return False
 
     async def _withdraw(self, unless_sent_within: float | None) -> None:
-        """Let the next page begin, then end; where the turn is not to be had, end all the same."""
+        """Release the page's files for the next page, then end; end also if that fails."""
         try:
             done = await run_in_thread(
                 page_discovery.unpublish, self.folder, self.held, unless_sent_within
@@ -121,7 +121,7 @@ class _PageRun:
 
 
 class _Server(uvicorn.Server):
-    """Ends when told to, without looking ten times a second; signals are ours."""
+    """Uvicorn server that ends on an event instead of polling; installs no signal handlers."""
 
     def __init__(self, config: Config, over: anyio.Event) -> None:
         super().__init__(config)
@@ -137,8 +137,8 @@ class _Server(uvicorn.Server):
 async def _serve(serving: _PageRun, listening: socket.socket) -> None:
     live = ApprovalEvents(serving.ledger.approvals, serving.timings.event_poll)
     async with anyio.create_task_group() as tasks:
-        beyond = ServerBackend(serving.settings, tasks)
-        config = _make_config(_make_middleware(serving, live, beyond), serving.timings)
+        backend = ServerBackend(serving.settings, tasks)
+        config = _make_config(_make_middleware(serving, live, backend), serving.timings)
         server = _Server(config, serving.over)
         tasks.start_soon(live.run)
         tasks.start_soon(serving.wait_for_signal)
@@ -148,7 +148,7 @@ async def _serve(serving: _PageRun, listening: socket.socket) -> None:
             await server.serve([listening])
         finally:
             with anyio.CancelScope(shield=True):
-                await beyond.end()
+                await backend.end()
             tasks.cancel_scope.cancel()
 
 
@@ -158,15 +158,15 @@ async def _end_streams(over: anyio.Event, live: ApprovalEvents) -> None:
 
 
 def _make_middleware(
-    serving: _PageRun, live: ApprovalEvents, beyond: ServerBackend
+    serving: _PageRun, live: ApprovalEvents, backend: ServerBackend
 ) -> AuthMiddleware:
     views = Pages(serving.ledger, serving.settings)
     sessions = Sessions(serving.page.secret)
-    changes = Actions(serving.ledger, beyond, serving.settings.cli_flags)
+    actions = Actions(serving.ledger, backend, serving.settings.cli_flags)
     port = serving.page.port
-    door = Routes(port, views, sessions, live, beyond, changes, load_static_files())
+    routes = Routes(port, views, sessions, live, backend, actions, load_static_files())
     timeout = serving.timings.request_body
-    return AuthMiddleware(door.make_app(), port, sessions, views, serving.mark_used, timeout)
+    return AuthMiddleware(routes.make_app(), port, sessions, views, serving.mark_used, timeout)
 
 
 def _make_config(app: AuthMiddleware, timings: PageTimings) -> Config:
@@ -178,8 +178,8 @@ def _make_config(app: AuthMiddleware, timings: PageTimings) -> Config:
         interface="asgi3",
         log_config=None,
         log_level="critical",
-        access_log=False,  # addresses hold tokens
-        proxy_headers=False,  # who asks is who is connected, whatever is said
+        access_log=False,  # addresses contain tokens
+        proxy_headers=False,  # the peer check needs the connection's own address
         server_header=False,
         date_header=False,
         limit_concurrency=MAX_CONNECTIONS,

@@ -1,4 +1,4 @@
-"""Who was let in: a token opens one session, once; kept in memory, and only so many."""
+"""Browser sessions of the page: a one-time token opens one, and they live in memory only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 
 MAX_SESSIONS = 32
 MAX_USED = 10_000
-LIFETIME = 86_400.0
+SESSION_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a form was refused, for `page` when it is loaded next: a reload must not send it again.
+    """Error of a form, shown by `page` on its next load: a reload must not send the form again.
 
-    `number` and `reason` are what was typed into it; the PIN is not kept.
+    `number` and `reason` repeat the user's input. The PIN is not stored.
     """
 
     page: str
@@ -31,7 +31,10 @@ class Refusal:
 
 @dataclass(slots=True)
 class Session:
-    """One browser. `csrf` stands in its forms; `notice` and `refusal` are said once."""
+    """Session of one browser. `notice` and `refusal` are shown once.
+
+    `csrf` is the anti-forgery token in its forms; `until` is the expiry time.
+    """
 
     csrf: str
     until: float
@@ -44,7 +47,7 @@ class Session:
         return notice
 
     def pop_refusal(self, page: str) -> Refusal | None:
-        """What was refused there, once."""
+        """Return and clear the refusal that belongs to this page."""
         if self.refusal is None or self.refusal.page != page:
             return None
         refusal, self.refusal = self.refusal, None
@@ -61,17 +64,17 @@ class Sessions:
     _floor: int = 0
 
     def login(self, token: str, now: float) -> str | None:
-        """The cookie's value of a new session; None where the token lets nobody in, or no more."""
+        """Open a session and return its cookie value; None if the token is invalid or used."""
         if not self.consume_token(token, now):
             return None
         cookie = secrets.token_urlsafe(32)
         while len(self._open) >= MAX_SESSIONS:
-            self._open.pop(next(iter(self._open))).streams = []  # which end
-        self._open[_hash_cookie(cookie)] = Session(secrets.token_urlsafe(24), now + LIFETIME)
+            self._open.pop(next(iter(self._open))).streams = []  # ends them
+        self._open[_hash_cookie(cookie)] = Session(secrets.token_urlsafe(24), now + SESSION_SECONDS)
         return cookie
 
     def consume_token(self, token: str, now: float) -> bool:
-        """Whether a token lets somebody in; from now on it does not."""
+        """Mark a token as used; return True if it was valid and unused."""
         until = token_expiry(self.secret, token, now)
         if until is None or until < self._floor or token in self._used:
             return False
@@ -79,7 +82,10 @@ class Sessions:
         return True
 
     def find(self, cookies: Sequence[str], now: float) -> Session | None:
-        """The session that one of the cookies belongs to: others of its name are other ports'."""
+        """Return the session that one of the cookies opens.
+
+        Several cookies may carry our name, because cookies are shared by all ports of a host.
+        """
         return next((found for one in cookies if (found := self._find(one, now))), None)
 
     def _find(self, cookie: str, now: float) -> Session | None:
@@ -91,7 +97,11 @@ class Sessions:
         return session
 
     def _remember(self, token: str, until: int, now: float) -> None:
-        """That it was used; where too many were, none that ends as early counts any more."""
+        """Record a token as used.
+
+        When the record is full, the token that expires first is dropped. From then on every token
+        that expires as early is rejected, so that a dropped one cannot be used again.
+        """
         self._used = {t: end for t, end in self._used.items() if end > now}
         if len(self._used) >= MAX_USED:
             earliest = min(self._used, key=self._used.__getitem__)

@@ -1,7 +1,7 @@
-"""What ends a page from outside: Ctrl-C, a signal; the first one counts, no other is heard.
+"""Shutdown of the page on a signal: the first one ends it, all others are ignored.
 
-A second one comes soon (`timeout` sends two, a person presses again), often while Python is already
-shutting down. The event loop's own way would bring back by then what kills.
+A second signal often arrives while Python is shutting down: `timeout` sends two, and users press
+Ctrl-C again. The event loop's own handlers would be gone by then, and the signal would kill.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ import anyio
 
 
 class StopWaiter(Protocol):
-    """Tells a page to end."""
+    """Source of the request to stop."""
 
     async def wait_for_one(self) -> None:
         """Return once the page has to end."""
 
     def ignore(self) -> None:
-        """Let nothing more end what is already ending."""
+        """Ignore further requests: the page is already ending."""
 
 
 class SignalWaiter:
-    """Heard from now on until this process ends. To be made in its main thread."""
+    """Stop on a signal, from now until the process exits. Create it in the main thread."""
 
     def __init__(self) -> None:
         self._ends = [signal.SIGTERM, signal.SIGINT]
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             self._ends.append(signal.SIGHUP)
-        self._heard, self._told = socket.socketpair()
-        self._told.setblocking(False)
-        signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)  # ends the loop's wait
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        # A byte on this socket wakes the event loop at once.
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for number in self._ends:
-            signal.signal(number, self._first)
+            signal.signal(number, self._on_signal)
 
     async def wait_for_one(self) -> None:
-        await anyio.wait_readable(self._heard)
+        await anyio.wait_readable(self._receiver)
 
     def ignore(self) -> None:
         for number in self._ends:
             signal.signal(number, signal.SIG_IGN)
 
-    def _first(self, *_: Any) -> None:
+    def _on_signal(self, *_: Any) -> None:
         self.ignore()
-        self._told.send(b"!")  # where the loop took the other way of being woken, it is not told
+        self._sender.send(b"!")  # the event loop may have replaced the wake-up descriptor

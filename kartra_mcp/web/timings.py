@@ -1,4 +1,4 @@
-"""All waiting times of a page process, in one value that tests replace by shorter ones."""
+"""All timeouts and intervals of a page process, in one value that tests replace by shorter ones."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PageTimings:
-    """Waiting times of one page process, in seconds.
+    """Timeouts and intervals of one page process, in seconds.
 
     Attributes:
-        idle: without a visitor and without a pending approval, before the page ends.
-        idle_check: between two idle checks, at most; a quarter of `idle` where that is less.
-        request_head: for the head of a request, so that half a request holds no connection open.
-        request_body: for the body of a request.
-        shutdown: for requests in progress at the end, as a decision may wait for the ledger's lock.
-        event_poll: between two looks at the pending approvals, for open event streams.
+        idle: the page ends after this long without an open page and a pending approval.
+        idle_check: longest interval between two idle checks; a quarter of `idle` if that is less.
+        request_head: timeout for the head of a request, so that half a request holds no connection.
+        request_body: timeout for the body of a request.
+        shutdown: timeout for running requests at the end, as a decision may wait for the ledger.
+        event_poll: interval between two reads of the pending approvals for open event streams.
     """
 
     idle: float = 3_600.0

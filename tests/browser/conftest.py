@@ -1,4 +1,4 @@
-"""What every test in a browser shares: the browser, an account, the page of it, a person."""
+"""Fixtures of the browser tests: Chromium, an account, its page, visitors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ expect.set_options(timeout=20_000)  # bounds: nothing is judged by how soon it c
 
 @pytest.fixture(scope="session")
 def browser():
-    """In it, every name under `elsewhere.test` means this machine, as a rebound one does."""
+    """Chromium that resolves `*.elsewhere.test` to this machine, as DNS rebinding does."""
     with browser_session.browser("--host-resolver-rules=MAP *.elsewhere.test 127.0.0.1") as started:
         yield started
 
 
 @pytest.fixture
 def place(tmp_path):
-    """The account behind gate `human`, with a page; what a server started is ended."""
+    """An account with gate `human` and a page; a page that a server started is ended."""
     made = fresh(tmp_path / "state", GATE_IRREVERSIBLE="human", PAGE="on")
     yield made
     end_page(made)
@@ -48,14 +48,14 @@ def chat(place, ledger):
 
 @pytest.fixture
 def served(place, ledger):
-    """The page's own process, as a person starts it."""
+    """The page's own process, started by the command."""
     with browser_session.served(place.environment) as made:
         yield made
 
 
 @pytest.fixture
 def visit(browser):
-    """Let a person in by an address; nothing may go wrong in the browser, unless expected."""
+    """Return a function that opens a login address; unexpected browser errors fail the test."""
     people: list[Visitor] = []
     with ExitStack() as kept:
 
@@ -75,13 +75,13 @@ def visit(browser):
 
 @pytest.fixture(scope="session")
 def axe():
-    """`make browser` puts axe-core there; a page that nobody judged has not passed."""
+    """The path of axe-core. Tests fail without it, because `make browser` installs it."""
     assert AXE.exists(), "axe-core is missing: run `make browser`, which gets it by npm"
 
 
 @pytest.fixture(scope="session")
 def months(tmp_path_factory) -> Sandbox:
-    """An account with much done and something waiting; only to be looked at."""
+    """A read-only account with a long history and pending approvals."""
     made = fresh(tmp_path_factory.mktemp("months"), GATE_IRREVERSIBLE="human", PAGE="on")
     fixtures.ledger_of(ledger_folder(made), waiting=3, lines=2_000)
     return made

@@ -1,4 +1,4 @@
-"""Everybody can use it: keyboard and screen reader, telephone and wide screen, no JavaScript."""
+"""Accessibility: keyboard, screen reader, narrow and wide screens, no JavaScript."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VIEWS = {
 
 
 def looks(page: Page):
-    """The page by day and by night, on a telephone and on a wide screen."""
+    """The page in light and dark, on a narrow and on a wide screen."""
     for colours, size in product(COLOURS, (PHONE, WIDE)):
         page.emulate_media(color_scheme=colours)
         page.set_viewport_size(size)
@@ -119,7 +119,7 @@ def test_a_person_approves_by_keyboard_alone(served, ledger, visit):
 
 
 def tabbed(person: Visitor, to: Locator) -> None:
-    """Press Tab until it has the focus, and see that the focus is visible all the way."""
+    """Press Tab until the element has the focus; the focus must be visible on the way."""
     focused = person.page.locator(":focus")
     for _ in range(MOST_TABS):
         person.page.keyboard.press("Tab")
@@ -142,7 +142,7 @@ def test_it_works_without_javascript(decision, served, ledger, visit):
     expect(person.page.get_by_role("status").first).to_be_visible()
     assert ledger.approvals.get(number).state == f"{decision}d"
     expect(person.card(number)).to_have_count(0)
-    for name in ("Done", "Charts", "Status", "Waiting"):
+    for name in ("History", "Charts", "Status", "Pending approvals"):
         person.page.get_by_role("navigation", name="Pages", exact=True).get_by_role(
             "link", name=name
         ).click()

@@ -1,4 +1,4 @@
-"""Another site, open in the same browser as the page: it sees nothing and changes nothing."""
+"""Another site in the same browser: it can neither read nor change anything on the page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def number(ledger) -> int:
 
 @pytest.fixture(params=["127.0.0.1", "prizes.elsewhere.test"])
 def elsewhere(request, port, number, served, visit) -> Page:
-    """Another site in the browser of a person who was let in, of the same host or another."""
+    """Another site, on the same or another host, in a browser that has a session."""
     page = visit(served.address).context.new_page()
     page.goto(f"http://{request.param}:{port}/")
     return page
@@ -149,7 +149,7 @@ INJECTED = {
 
 @pytest.mark.parametrize("markup", INJECTED.values(), ids=INJECTED)
 def test_what_somebody_gets_into_the_page_is_stopped_by_its_policy(markup, served, visit):
-    """If escaping failed: the browser itself refuses, and the tests' own watch notices."""
+    """If escaping failed, the content security policy stops the script, and the test detects it."""
     person = visit(served.address)
     with person.page.expect_console_message(_is_of_the_policy):
         person.page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", markup)

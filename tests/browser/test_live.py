@@ -1,4 +1,4 @@
-"""What happens on the page by itself: calls arrive, are decided elsewhere, and a person is told."""
+"""Live updates: pending approvals appear, are decided elsewhere, and cause notifications."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_expires_leaves_the_page(place, served, ledger, visit):
     expect(person.card(number)).to_have_count(1)
     changed(place, "UPDATE approvals SET expires_at = ?", ledger.current_time() + 1)
     expect(person.card(number)).to_have_count(0)
-    expect(person.page.locator("#cards")).to_contain_text("Nothing is waiting")
+    expect(person.page.locator("#cards")).to_contain_text("No pending approvals.")
 
 
 def test_a_double_click_decides_once(place, served, ledger, visit):
@@ -74,7 +74,7 @@ def test_a_page_whose_process_ended_says_so(served, visit):
 def test_a_second_fetch_that_fails_says_so_and_the_next_that_works_takes_it_back(
     served, ledger, visit
 ):
-    """Bug: nobody heard of it, and the browser complained."""
+    """Bug: the page showed nothing, and the browser logged an error."""
     person = visit(served.address)
     person.expected.append("net::ERR_")
     held = []
@@ -133,10 +133,12 @@ def test_what_came_while_the_page_was_loaded_is_told_too(path, served, ledger, v
         ledger.approvals.request(asked(1))
         route.continue_()
 
-    person.page.goto("about:blank")  # the page that was open asks no more
+    person.page.goto("about:blank")  # the previous page must not open the event stream
     person.page.route("**/events", asks_first, times=1)
     person.see(path)
-    assert "Number 1 waits" in person.page.evaluate("window.firstTold")
+    assert "New pending approval Approve or decline number 1" in person.page.evaluate(
+        "window.firstTold"
+    )
 
 
 def test_the_banner_without_a_pin_goes_when_one_is_chosen(place, visit):

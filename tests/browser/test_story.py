@@ -1,4 +1,4 @@
-"""The whole story: an assistant asks for a refund, a person sees it in a browser and decides."""
+"""End to end: an assistant requests a refund, the user sees it in a browser and decides."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def test_what_a_person_takes_back_does_not_run(place, chat, visit):
     expect(unused).to_contain_text("97.00")
     unused.locator("summary").click()
     unused.locator("[name=pin]").fill(WRONG)
-    unused.get_by_role("button", name="Take it back").click()
+    unused.get_by_role("button", name="Revoke").click()
     expect(unused.get_by_role("alert")).to_contain_text("4 attempts")
     expect(unused.locator("[name=pin]")).to_be_focused()
     unused.locator("[name=pin]").fill(PIN)
-    unused.get_by_role("button", name="Take it back").click()
+    unused.get_by_role("button", name="Revoke").click()
     expect(person.page.get_by_role("status").first).to_contain_text("Taken back")
     expect(unused).to_have_count(0)
     assert chat.refund().code == "approval_required"
@@ -164,7 +164,7 @@ def test_a_reload_after_a_wrong_pin_is_no_second_attempt(place, chat, visit):
 
 
 def test_without_a_pin_nobody_is_asked_for_one(place, visit):
-    """The page cannot choose it: a model could."""
+    """A PIN cannot be set on the page, because a model could do it."""
     from visiting import chatting
 
     with chatting(place) as chat:
@@ -222,7 +222,7 @@ def test_what_stays_unknown_is_shown_as_a_doubt(place, chat, visit):
     assert chat.refund().executed == "unknown"
     person.see("/done?outcome=unknown")
     person.page.locator("tr[data-intent] a").first.click()
-    expect(person.page.locator("form.settle")).to_contain_text("they count from")
+    expect(person.page.locator("form.settle")).to_contain_text("without a trace of it, after")
     person.page.get_by_role("button", name="Reconcile").click()
     said = person.page.get_by_role("status").first
     expect(said).to_contain_text("still unknown")

@@ -1,4 +1,4 @@
-"""A person's browser and an assistant's chat, for tests; the browser keeps what it complains of."""
+"""Browser visitors and MCP chats for tests; a visitor collects errors of the browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TOLD = """
 window.told = [];
 window.firstTold = new Promise((tell, fail) => {
   window.tell = tell;
-  setTimeout(() => fail(new Error("nobody was told")), 20000);
+  setTimeout(() => fail(new Error("no notification")), 20000);
 });
 window.Notification = class extends window.Notification {
   constructor(title, options) {
@@ -49,7 +49,7 @@ window.Notification = class extends window.Notification {
 
 @dataclass
 class Visitor:
-    """One browser context with one page, let in by an address of the page's process."""
+    """One browser context with one page and a session."""
 
     context: BrowserContext
     address: str
@@ -70,7 +70,7 @@ class Visitor:
         return f"{place.scheme}://{place.netloc}"
 
     def enter(self) -> Visitor:
-        """Open the address, as a person does who was given it."""
+        """Open the login address."""
         self.page.goto(self.address)
         expect(self.page).to_have_url(f"{self.root}/")
         return self
@@ -91,7 +91,7 @@ class Visitor:
         card.locator(f"button[name=decision][value={decision}]").click()
 
     def unexpected(self) -> list[str]:
-        """What it complained of, and what it asked of anybody else."""
+        """Return errors of the browser, and requests to other hosts."""
         told = [x for x in self.complaints if not any(known in x for known in self.expected)]
         return told + self.elsewhere
 
@@ -105,27 +105,27 @@ class Visitor:
 
 
 def listening(context: BrowserContext) -> BrowserContext:
-    """Violations of the content policy become complaints."""
+    """Report violations of the content security policy as errors of the browser."""
     context.add_init_script(_CSP)
     return context
 
 
 def notified(context: BrowserContext, root: str) -> BrowserContext:
-    """A person who allows notifications; `told` in the page is what they were told."""
+    """Grant notifications; `told` in the page collects them."""
     context.grant_permissions(["notifications"], origin=root)
     context.add_init_script(_TOLD)
     return context
 
 
 def opened(card: Locator) -> None:
-    """Fold a card open, where it is folded."""
+    """Unfold a card if it is folded."""
     fold = card.locator("details:not([open]):has([name=pin]) > summary")
     if fold.count():
         fold.first.click()
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds against the whole document, in a line each."""
+    """Return axe-core's findings for the whole document, one line each."""
     page.wait_for_load_state()  # half a page has other sizes
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
@@ -136,7 +136,7 @@ def violations(page: Page) -> list[str]:
 
 @dataclass
 class Chat:
-    """An MCP client over stdio on a server of its own, spoken to from a test that is not async."""
+    """An MCP client over stdio on its own server, for synchronous tests."""
 
     portal: BlockingPortal
     client: Client

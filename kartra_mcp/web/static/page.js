@@ -1,5 +1,5 @@
-// What the page does by itself: calls arrive and leave without a reload, the title and a
-// notification tell of them. Everything else works without this file.
+// Live updates: cards appear and disappear without a reload, the tab's title shows their number,
+// and a notification announces new ones. Everything else works without this file.
 "use strict";
 
 (() => {
@@ -9,11 +9,11 @@
   const notify = document.getElementById("notify");
   const notified = document.getElementById("notified");
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
-  // Milliseconds: a stream that the page process ended by itself comes back after five seconds.
-  const PATIENCE = 12000;
-  const SAID_FOR = 10000;
-  let saying = 0;
-  // What waited when this page was made: a call that came since is news.
+  // Longer than the five seconds after which the browser reconnects a stream that the server ended.
+  const OFFLINE_AFTER_MS = 12000;
+  const ANNOUNCED_FOR_MS = 10000;
+  let announcement = 0;
+  // The newest approval when this page was rendered: later ones cause a notification.
   let newest = Number(badge.dataset.newest);
   let fetching = false;
   let again = false;
@@ -21,57 +21,57 @@
   const shown = () => [...cards.querySelectorAll("article[data-number]")];
   const numberOf = (card) => Number(card.dataset.number);
 
-  function told(text) {
+  function announce(text) {
     arrivals.textContent = text;
-    clearTimeout(saying);
-    saying = setTimeout(() => arrivals.replaceChildren(), SAID_FOR);
+    clearTimeout(announcement);
+    announcement = setTimeout(() => arrivals.replaceChildren(), ANNOUNCED_FOR_MS);
   }
 
-  function counted(count) {
+  function showCount(count) {
     const plain = document.title.replace(/^\(\d+\) /, "");
     document.title = count ? `(${count}) ${plain}` : plain;
     badge.textContent = String(count);
     badge.hidden = !count;
   }
 
-  // Notifications name the number only: a locked screen may show them.
-  function alerted(last) {
+  // Notifications contain the number only: a locked screen may show them.
+  function notifyOfNew(last) {
     const isNew = last > newest;
     newest = last;
     if (!isNew || !("Notification" in window) || Notification.permission !== "granted") return;
-    const text = `Number ${last} waits for you to approve or decline it.`;
-    const note = new Notification("A call waits for you", { body: text, tag: `kartra-mcp-${last}` });
+    const text = `Approve or decline number ${last}.`;
+    const note = new Notification("New pending approval", { body: text, tag: `kartra-mcp-${last}` });
     note.onclick = () => {
       window.focus();
       location.assign(`/#approval-${last}`);
     };
   }
 
-  function offer() {
+  function offerNotifications() {
     if (!notify || !("Notification" in window)) return;
-    saidOfNotifying();
+    showNotificationState();
     notify.onclick = async () => {
       await Notification.requestPermission();
-      saidOfNotifying();
+      showNotificationState();
       if (notify.hidden) document.getElementById("main").focus();
     };
   }
 
-  function saidOfNotifying() {
-    const said = {
-      granted: "You will be notified, as long as this tab stays open.",
+  function showNotificationState() {
+    const text = {
+      granted: "Notifications are on while this tab is open.",
       denied:
-        "Your browser blocks notifications of this page: allow them in its settings for this " +
-        "address. The tab's title tells how many calls wait.",
+        "Your browser blocks notifications of this page. Allow them in its settings for this " +
+        "address. The tab's title shows the number of pending approvals.",
       default: "",
     }[Notification.permission];
     notify.hidden = Notification.permission !== "default";
-    notified.hidden = !said;
-    if (notified.textContent !== said) notified.textContent = said;
+    notified.hidden = !text;
+    if (notified.textContent !== text) notified.textContent = text;
   }
 
-  // Cards that stay are left alone, with whatever is being typed into them.
-  function placed(fresh) {
+  // Cards that remain are not replaced: the user may be typing into them.
+  function updateCards(fresh) {
     const before = new Map(shown().map((card) => [numberOf(card), card]));
     const after = [...fresh.querySelectorAll("article[data-number]")];
     const wanted = new Set(after.map(numberOf));
@@ -88,20 +88,21 @@
       cards.insertBefore(card, shown()[place] ?? null);
     });
     if (hadFocus) document.getElementById("main").focus();
-    spoken(added, gone);
+    announceChanges(added, gone);
   }
 
-  function spoken(added, gone) {
-    const words = [];
-    if (added.length === 1) words.push(`${added[0].querySelector("h2").textContent} waits for you.`);
-    if (added.length > 1) words.push(`${added.length} more calls wait for you.`);
-    if (gone.length === 1) words.push(`Number ${gone[0]} waits no longer.`);
-    if (gone.length > 1) words.push(`${gone.length} calls wait no longer.`);
-    if (words.length) told(words.join(" "));
+  function announceChanges(added, gone) {
+    const sentences = [];
+    if (added.length === 1)
+      sentences.push(`New pending approval: ${added[0].querySelector("h2").textContent}.`);
+    if (added.length > 1) sentences.push(`${added.length} new pending approvals.`);
+    if (gone.length === 1) sentences.push(`Number ${gone[0]} is no longer pending.`);
+    if (gone.length > 1) sentences.push(`${gone.length} approvals are no longer pending.`);
+    if (sentences.length) announce(sentences.join(" "));
   }
 
-  // What stands besides the cards is put anew only when it changed: a PIN may be typed into it.
-  function stood(fresh) {
+  // The part above the cards is replaced only if it changed: the user may be typing a PIN into it.
+  function updateStanding(fresh) {
     const before = document.getElementById("standing");
     fresh.remove();
     if (fresh.dataset.key === before.dataset.key) return;
@@ -110,7 +111,7 @@
     if (hadFocus) document.getElementById("main").focus();
   }
 
-  async function refreshed() {
+  async function fetchCards() {
     if (fetching) {
       again = true;
       return;
@@ -119,11 +120,11 @@
     try {
       const answer = await fetch("/cards", { cache: "no-store" });
       if (!answer.ok) return;
-      online(true);
+      showOnline(true);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
       document.adoptNode(fresh);
-      stood(fresh.querySelector("#standing"));
-      placed(fresh);
+      updateStanding(fresh.querySelector("#standing"));
+      updateCards(fresh);
     } finally {
       fetching = false;
       if (again) {
@@ -133,51 +134,51 @@
     }
   }
 
-  function heard(event) {
+  function onPending(event) {
     const { count, numbers, newest: last } = JSON.parse(event.data);
-    online(true);
-    counted(count);
-    alerted(last ?? 0);
+    showOnline(true);
+    showCount(count);
+    notifyOfNew(last ?? 0);
     if (!cards) return;
     const here = shown().map(numberOf);
     const same = here.length === numbers.length && here.every((n) => numbers.includes(n));
-    if (!same || standing()) update();
+    if (!same || hasStanding()) update();
   }
 
-  const standing = () => document.getElementById("standing")?.children.length > 0;
-  const update = () => refreshed().catch(() => online(false));
+  const hasStanding = () => document.getElementById("standing")?.children.length > 0;
+  const update = () => fetchCards().catch(() => showOnline(false));
 
-  function online(yes) {
-    const said = document.getElementById("offline");
-    if (yes && said) said.remove();
-    if (yes || said) return;
-    const made = document.createElement("p");
-    made.id = "offline";
-    made.setAttribute("role", "alert");
-    made.textContent =
-      "This page no longer hears of new calls: what served it has ended, or your way in has. " +
-      "For a fresh address, run kartra-mcp page in a terminal.";
-    document.getElementById("main").prepend(made);
+  function showOnline(isOnline) {
+    const before = document.getElementById("offline");
+    if (isOnline && before) before.remove();
+    if (isOnline || before) return;
+    const alert = document.createElement("p");
+    alert.id = "offline";
+    alert.setAttribute("role", "alert");
+    alert.textContent =
+      "This page no longer receives updates: its server has ended, or your session has expired. " +
+      "To get a new address, run kartra-mcp page in a terminal.";
+    document.getElementById("main").prepend(alert);
   }
 
-  function listening() {
+  function listen() {
     let lost = 0;
     const source = new EventSource("/events");
-    source.addEventListener("waiting", heard);
+    source.addEventListener("waiting", onPending);
     source.onopen = () => {
       clearTimeout(lost);
       lost = 0;
-      online(true);
+      showOnline(true);
     };
     source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) online(false);
-      else if (!lost) lost = setTimeout(() => online(false), PATIENCE);
+      if (source.readyState === EventSource.CLOSED) showOnline(false);
+      else if (!lost) lost = setTimeout(() => showOnline(false), OFFLINE_AFTER_MS);
     };
     addEventListener("pagehide", () => source.close());
     addEventListener("pageshow", (event) => event.persisted && location.reload());
   }
 
-  function lasting(seconds) {
+  function formatDuration(seconds) {
     const left = Math.max(Math.floor(seconds), 0);
     if (left < MINUTE) return "less than a minute";
     if (left < HOUR) return `${Math.floor(left / MINUTE)} min`;
@@ -185,32 +186,32 @@
     return `${Math.floor(left / DAY)} days`;
   }
 
-  function aged() {
+  function updateDurations() {
     for (const until of document.querySelectorAll("[data-ends]")) {
-      const text = lasting(Number(until.dataset.ends) - Date.now() / 1000);
+      const text = formatDuration(Number(until.dataset.ends) - Date.now() / 1000);
       if (until.textContent !== text) until.textContent = text;
     }
   }
 
-  // Neither decision is made by Enter in a field; a decline asks for its reason here and at once.
+  // Enter in a field decides nothing. A decline without a reason is stopped before it is sent.
   document.addEventListener("keydown", (event) => {
     const field = event.target;
     if (event.key !== "Enter" || !field.matches(".decide input")) return;
     event.preventDefault();
-    told("Nothing was decided: choose Decline or Approve.");
+    announce("Nothing was decided. Choose Decline or Approve.");
   });
 
   function lacksReason(form, button) {
     const reason = form.elements.reason;
     if (button?.value !== "decline" || reason.value.trim()) return false;
-    const said = form.querySelector(".lacking") ?? document.createElement("p");
-    said.className = "lacking wrong";
-    said.id = `${reason.id}-wrong`;
-    said.setAttribute("role", "alert");
-    said.textContent = "A decline needs a reason: it stands in the ledger.";
-    reason.after(said);
+    const alert = form.querySelector(".lacking") ?? document.createElement("p");
+    alert.className = "lacking wrong";
+    alert.id = `${reason.id}-wrong`;
+    alert.setAttribute("role", "alert");
+    alert.textContent = "Enter a reason to decline. The ledger records it.";
+    reason.after(alert);
     reason.setAttribute("aria-invalid", "true");
-    reason.setAttribute("aria-describedby", said.id);
+    reason.setAttribute("aria-describedby", alert.id);
     reason.focus();
     return true;
   }
@@ -223,7 +224,7 @@
     field.form.querySelector(".lacking")?.remove();
   });
 
-  // A second click on a form that was sent already sends nothing.
+  // A second click on a submitted form sends nothing.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.method !== "post") return;
@@ -234,18 +235,18 @@
     form.dataset.sent = "yes";
   });
 
-  // A PIN may have been chosen, an approval used: whoever comes back to the tab sees it.
-  function watched() {
-    if (cards && standing() && !document.hidden) update();
+  // Events do not cover a PIN set or an approval used meanwhile, so a visible tab polls for them.
+  function updateVisible() {
+    if (cards && hasStanding() && !document.hidden) update();
   }
 
-  document.addEventListener("visibilitychange", watched);
-  // After the address's #approval-N was gone to, which takes the focus away.
+  document.addEventListener("visibilitychange", updateVisible);
+  // On load, after the browser jumped to #approval-N: the jump takes the focus away.
   addEventListener("load", () =>
     requestAnimationFrame(() => document.querySelector("[data-focus]")?.focus()),
   );
-  offer();
-  listening();
-  setInterval(aged, 30 * 1000);
-  setInterval(watched, 10 * 1000);
+  offerNotifications();
+  listen();
+  setInterval(updateDurations, 30 * 1000);
+  setInterval(updateVisible, 10 * 1000);
 })();

@@ -1,4 +1,4 @@
-"""What waits for a person, as cards: everything that is agreed to, and who asked."""
+"""View models of approvals: cards of pending ones, and rows of approved but unused ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from kartra_mcp.web.views.formatting import (
     make_tool_title,
 )
 
-_APART = ("effect", "undo", "risk", "could_not_be_read")
-"""What a card says in places of its own."""
+_SHOWN_SEPARATELY = ("effect", "undo", "risk", "could_not_be_read")
 
 
 @dataclass(frozen=True, slots=True)
 class UnusedApproval:
-    """What was approved, and no call used yet."""
+    """An approval that no call has used yet."""
 
     number: int
     heading: str
@@ -50,7 +49,7 @@ def make_unused_approval(approved: Approval, now: float) -> UnusedApproval:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalCard:
-    """One approval that waits. `left` is how long it still does."""
+    """One pending approval. `left` is the time until it expires."""
 
     number: int
     seen: str
@@ -73,18 +72,20 @@ class ApprovalCard:
 
 
 def make_card(asked: Approval, now: float) -> ApprovalCard:
-    told = asked.facts
-    unread = told.get("could_not_be_read")
+    facts = asked.facts
+    unread = facts.get("could_not_be_read")
     return ApprovalCard(
         number=asked.number,
         seen=asked.fingerprint,
-        heading=_make_heading(asked.binding.tool, told),
+        heading=_make_heading(asked.binding.tool, facts),
         summary=display_value(asked.summary),
-        risk=display_value(told.get("risk") or "", 20),
-        facts=make_facts({name: value for name, value in told.items() if name not in _APART}),
+        risk=display_value(facts.get("risk") or "", 20),
+        facts=make_facts(
+            {name: value for name, value in facts.items() if name not in _SHOWN_SEPARATELY}
+        ),
         unread=format_values(unread) if unread else (),
-        effect=display_value(told.get("effect")),
-        undo=display_value(told.get("undo")),
+        effect=display_value(facts.get("effect")),
+        undo=display_value(facts.get("undo")),
         tool=display_value(asked.binding.tool, 100),
         asked_by=display_value(asked.asked_by, 160),
         since=Timestamp(asked.asked_at),
@@ -93,7 +94,7 @@ def make_card(asked: Approval, now: float) -> ApprovalCard:
     )
 
 
-def _make_heading(tool: str, told: Mapping[str, Any]) -> str:
-    """What would be done, in a few words: of a refund, the sum."""
-    sum_ = told.get("this_refund")
-    return f"Refund {format_money(sum_)}" if sum_ else make_tool_title(tool)
+def _make_heading(tool: str, facts: Mapping[str, Any]) -> str:
+    """Return the heading of a card: the tool's title, or the amount of a refund."""
+    amount = facts.get("this_refund")
+    return f"Refund {format_money(amount)}" if amount else make_tool_title(tool)

@@ -1,4 +1,4 @@
-"""A chart as SVG, by pygal: no script, nothing from outside, light and dark by its own style."""
+"""Charts as SVG, drawn by pygal: no scripts, no external files, light and dark by its own style."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from kartra_mcp.web.views.charts import Chart, Series
 ET.register_namespace("", "http://www.w3.org/2000/svg")
 
 NARROW = "-narrow"
-WIDE, SLIM = (580, 270), (340, 260)
-NAME, NAME_NARROW = 30, 18
-"""Characters of a name beside its bar."""
-BAR = 34
-"""Height of one lying bar with its gap."""
+WIDE_SIZE, NARROW_SIZE = (580, 270), (340, 260)
+MAX_NAME_CHARS, MAX_NAME_CHARS_NARROW = 30, 18
+BAR_HEIGHT = 34
+"""Height of one horizontal bar with its gap."""
 
-_NOWHERE = -1.0
-"""A place that no step has: without one, pygal makes some steps bolder than others."""
+_NO_MAJOR_STEP = -1.0
+"""Matches no step: without a major step, pygal makes some steps bolder than others."""
 
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
 _SCHEME = (
@@ -40,10 +39,10 @@ _DETAILS = (
 
 
 def render_svg(chart: Chart, *, narrow: bool = False) -> bytes:
-    """The chart alone; its title, words and table stand around it in the page."""
+    """Render a chart; its title, text and table are part of the page."""
     made = _make_chart(chart, narrow=narrow)
     for series in chart.series or (Series("", (0.0,)),):
-        made.add(series.title, series.values[::-1] if chart.lying else series.values)
+        made.add(series.title, series.values[::-1] if chart.horizontal else series.values)
     root = ET.fromstring(made.render(is_unicode=True).encode())  # noqa: S314  pygal's own
     _strip(root)
     _set_title(root, chart.title)
@@ -51,24 +50,24 @@ def render_svg(chart: Chart, *, narrow: bool = False) -> bytes:
 
 
 def chart_size(chart: Chart, *, narrow: bool = False) -> tuple[int, int]:
-    """Width and height; lying bars need as much height as there are of them."""
-    width, height = SLIM if narrow else WIDE
+    """Return width and height; the height of horizontal bars grows with their number."""
+    width, height = NARROW_SIZE if narrow else WIDE_SIZE
     rows = 3 if narrow and _has_several_series(chart) else 2 if _has_several_series(chart) else 1
     return (
-        (width, BAR * max(len(chart.labels), 1) + 28 * rows + 22)
-        if chart.lying
+        (width, BAR_HEIGHT * max(len(chart.labels), 1) + 28 * rows + 22)
+        if chart.horizontal
         else (width, height)
     )
 
 
 def _has_several_series(chart: Chart) -> bool:
-    """Whether a legend is needed."""
+    """Return True if the chart needs a legend."""
     return len(chart.series) > 1 and chart.legend
 
 
 def _make_chart(chart: Chart, *, narrow: bool) -> Any:
     width, height = chart_size(chart, narrow=narrow)
-    kind: Any = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar  # pyright: ignore[reportUnknownMemberType]
+    kind: Any = pygal.HorizontalStackedBar if chart.horizontal else pygal.StackedBar  # pyright: ignore[reportUnknownMemberType]
     return kind(
         width=width,
         height=height,
@@ -91,19 +90,19 @@ def _make_chart(chart: Chart, *, narrow: bool) -> Any:
         value_formatter=_format_number,
         **(
             _horizontal_options(chart, narrow=narrow)
-            if chart.lying
+            if chart.horizontal
             else _vertical_options(chart, narrow=narrow)
         ),
     )
 
 
 def _horizontal_options(chart: Chart, *, narrow: bool) -> dict[str, Any]:
-    """Names along the side, the first on top; pygal begins at the bottom."""
-    length = NAME_NARROW if narrow else NAME
+    """Options of horizontal bars. Lists are reversed, because pygal draws from the bottom."""
+    length = MAX_NAME_CHARS_NARROW if narrow else MAX_NAME_CHARS
     return {
         "x_labels": [truncate(name, length) for name in chart.labels[::-1]],
         "y_labels": list(chart.steps),
-        "y_labels_major": [_NOWHERE],
+        "y_labels_major": [_NO_MAJOR_STEP],
     }
 
 
@@ -118,18 +117,18 @@ def _vertical_options(chart: Chart, *, narrow: bool) -> dict[str, Any]:
         "x_labels_major": list(chart.labels[::-every]),
         "show_minor_x_labels": False,
         "y_labels": [*steps, *([cap] if cap else [])],
-        "y_labels_major": [chart.cap] if cap else [_NOWHERE],
+        "y_labels_major": [chart.cap] if cap else [_NO_MAJOR_STEP],
     }
 
 
 def _overlaps_cap(step: float, chart: Chart) -> bool:
-    """Whether a step's label would stand in the cap's."""
-    assert chart.cap is not None  # noqa: S101  the caller looked
+    """Return True if the labels of a step and of the cap would overlap."""
+    assert chart.cap is not None  # noqa: S101  the caller checked
     return abs(step - chart.cap) < chart.top * 0.07
 
 
 def _legend_columns(series: int, *, narrow: bool) -> int:
-    """Of the legend; pygal cuts off what does not fill its last row but one."""
+    """Return the columns of the legend; pygal cuts off entries unless the columns divide evenly."""
     return {4: 2, 5: 3}.get(series, series) if narrow else series
 
 
@@ -162,7 +161,7 @@ _ONLY_BY_SCRIPT = frozenset({"tooltip", "tooltip-overlay", "text-overlay"})
 
 
 def _strip(root: ET.Element) -> None:
-    """Without scripts, and without the texts that only a script would show."""
+    """Remove scripts, and texts that only a script would show."""
     for parent in list(root.iter()):
         for child in list(parent):
             name, roles = child.tag.rpartition("}")[2], child.get("class", "").split()
@@ -171,7 +170,7 @@ def _strip(root: ET.Element) -> None:
 
 
 def _set_title(root: ET.Element, title: str) -> None:
-    """By our title; pygal would call it Pygal, and give it an id that is empty."""
+    """Replace pygal's title ("Pygal"), and remove its empty id."""
     root.attrib.pop("id", None)
     for name in root.findall("{*}title"):
         name.text = title

@@ -1,4 +1,4 @@
-"""The ledger's figures as charts: what is drawn, and the same in a table for who reads it."""
+"""View models of the charts: ledger statistics as bars, and the same figures as a table."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from kartra_mcp.web.views.history import OUTCOMES
 
 DAYS = 30
 MAX_BARS = 12
-"""Tools and codes that are drawn; the table has all."""
+"""Tools and codes in a chart; its table contains all."""
 
-UP_TO = (0.25, 0.5, 1, 2, 5, 10, 30)
-"""Seconds: the upper ends of the steps of latency."""
+LATENCY_BOUNDS = (0.25, 0.5, 1, 2, 5, 10, 30)
+"""Upper bounds of the latency classes, in seconds."""
 
 Color = Literal["main", "good", "doubt", "bad", "calm"]
 _INKS: Mapping[str, Color] = {
@@ -35,7 +35,7 @@ _INKS: Mapping[str, Color] = {
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One colour of bars."""
+    """Bars of one color."""
 
     title: str
     values: tuple[float, ...]
@@ -44,7 +44,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart: `labels` stand along the bars, `cap` is a line across, `columns` its table's."""
+    """One chart. `labels` name the bars, `cap` is drawn as a line.
+
+    `columns` and `rows` are its table.
+    """
 
     name: str
     title: str
@@ -53,7 +56,7 @@ class Chart:
     series: tuple[Series, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    lying: bool = False
+    horizontal: bool = False
     legend: bool = True
     cap: float | None = None
 
@@ -63,13 +66,13 @@ class Chart:
 
     @property
     def top(self) -> float:
-        """How high it reaches, the cap's line included."""
+        """Return the largest value, the cap included."""
         stacks = zip(*(series.values for series in self.series), strict=True)
         return max([*(sum(stack) for stack in stacks), self.cap or 0, 1.0])
 
     @property
     def steps(self) -> tuple[float, ...]:
-        """Round numbers along the axis, at most six, the last at the top or above it."""
+        """Return round numbers for the axis, at most six; the last is at least `top`."""
         raw = self.top / 5
         power = 10.0 ** math.floor(math.log10(raw))
         step = next((m * power for m in (1, 2, 5) if m * power >= raw), 10 * power)
@@ -78,7 +81,7 @@ class Chart:
 
 
 def first_day_start(today: date) -> float:
-    """Where the days that are drawn begin."""
+    """Return the start of the first displayed day."""
     first = today - timedelta(days=DAYS - 1)
     return datetime(first.year, first.month, first.day).astimezone().timestamp()
 
@@ -96,21 +99,21 @@ def make_charts(found: Statistics, limits: Limits, today: date) -> tuple[Chart, 
 
 
 def _refunds_chart(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
-    """Sums of different currencies are one number here: Kartra names none."""
-    told = [found.days.get(day, DayTotals()) for day in days]
+    """Sums of different currencies are added up, because Kartra does not name currencies."""
+    totals = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_amount
-    one = f" One refund may be {limits.cap_refund:.2f} at most." if limits.cap_refund else ""
+    one = f" The largest single refund is {limits.cap_refund:.2f}." if limits.cap_refund else ""
     about = f"The cap is {cap:.2f} in any 24 hours." if cap is not None else "No cap is set."
     return Chart(
         "refunds",
-        f"Refunds a day{_cap_suffix(cap)}",
-        f"{about}{one} What is unknown counts as paid. Kartra does not name currencies.",
+        f"Refunds per day{_cap_suffix(cap)}",
+        f"{about}{one} Unknown refunds count as paid. Kartra does not name currencies.",
         tuple(_format_short_day(day) for day in days),
         (
-            Series("Paid back", tuple(float(day.refunded) for day in told), "main"),
-            Series("Unknown", tuple(float(day.uncertain) for day in told), "doubt"),
+            Series("Paid back", tuple(float(day.refunded) for day in totals), "main"),
+            Series("Unknown", tuple(float(day.uncertain) for day in totals), "doubt"),
         ),
-        ("Day", "Refunds", "Paid back", "Unknown", "Not read", *_cap_column("Cap", cap)),
+        ("Day", "Refunds", "Paid back", "Unknown", "Amount unknown", *_cap_column("Cap", cap)),
         tuple(
             (
                 _format_day(day),
@@ -120,25 +123,25 @@ def _refunds_chart(found: Statistics, limits: Limits, days: Sequence[date]) -> C
                 str(one.unread),
                 *_cap_column(_format_amount(cap), cap),
             )
-            for day, one in _has_values(days, told)
+            for day, one in _days_with_values(days, totals)
         ),
         cap=None if cap is None else float(cap),
     )
 
 
 def _acts_chart(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
-    told = [found.days.get(day, DayTotals()) for day in days]
+    totals = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_count
     return Chart(
         "acts",
-        f"Irreversible acts a day{_cap_suffix(cap)}",
+        f"Irreversible operations per day{_cap_suffix(cap)}",
         f"The cap is {cap} in any 24 hours." if cap is not None else "No cap is set.",
         tuple(_format_short_day(day) for day in days),
-        (Series("Irreversible acts", tuple(float(day.irreversible) for day in told)),),
-        ("Day", "Irreversible acts", *_cap_column("Cap", cap)),
+        (Series("Irreversible operations", tuple(float(day.irreversible) for day in totals)),),
+        ("Day", "Irreversible operations", *_cap_column("Cap", cap)),
         tuple(
             (_format_day(day), str(one.irreversible), *_cap_column(str(cap), cap))
-            for day, one in _has_values(days, told)
+            for day, one in _days_with_values(days, totals)
         ),
         cap=cap,
     )
@@ -158,7 +161,7 @@ def _outcomes_chart(found: Statistics) -> Chart:
     return Chart(
         "outcomes",
         "Outcomes",
-        "How the writes ended. An unknown one may have been done.",
+        "Outcomes of all writes. An unknown one may have been done.",
         tuple(OUTCOMES[state] for state in states),
         each,
         ("Outcome", "Writes", "Share"),
@@ -166,7 +169,7 @@ def _outcomes_chart(found: Statistics) -> Chart:
             (OUTCOMES[state], str(count), f"{100 * count / sum(counts):.1f} %")
             for state, count in zip(states, counts, strict=True)
         ),
-        lying=True,
+        horizontal=True,
         legend=False,
     )
 
@@ -197,7 +200,7 @@ def _tools_chart(found: Statistics) -> Chart:
             )
             for tool in tools
         ),
-        lying=True,
+        horizontal=True,
     )
 
 
@@ -208,29 +211,33 @@ def _errors_chart(found: Statistics) -> Chart:
         "errors",
         "Errors by code",
         _most_frequent_notice(len(codes), "codes")
-        + "What was refused before it was begun is not in the ledger.",
+        + "Calls refused before they started are not in the ledger.",
         tuple(error_label(code) for code in drawn),
         (Series("Errors", tuple(float(found.codes[code]) for code in drawn), "bad"),),
-        ("What went wrong", "Code", "Writes"),
+        ("Error", "Code", "Writes"),
         tuple(
             (error_label(code), display_value(code, 60), str(found.codes[code])) for code in codes
         ),
-        lying=True,
+        horizontal=True,
     )
 
 
 def _latency_chart(found: Statistics) -> Chart:
     every = sorted(took for times in found.seconds.values() for took in times)
-    ends = [*UP_TO, math.inf]
+    ends = [*LATENCY_BOUNDS, math.inf]
     below = [sum(took < end for took in every) for end in ends]
     counts = [n - (below[i - 1] if i else 0) for i, n in enumerate(below)]
     return Chart(
         "latency",
         "Latency",
-        "From the record of the intent to the record of its outcome, of calls that were answered.",
-        (f"< {UP_TO[0]:g} s", *(f"< {end:g} s" for end in UP_TO[1:]), f"{UP_TO[-1]:g} s +"),
+        "Time between the records of intent and outcome, for calls that were answered.",
+        (
+            f"< {LATENCY_BOUNDS[0]:g} s",
+            *(f"< {end:g} s" for end in LATENCY_BOUNDS[1:]),
+            f"{LATENCY_BOUNDS[-1]:g} s +",
+        ),
         (Series("Calls", tuple(float(n) for n in counts)),),
-        ("Tool", "Calls", "Half within", "95 % within", "Slowest"),
+        ("Tool", "Calls", "Median", "95th percentile", "Slowest"),
         tuple(
             (
                 display_value(tool, 100),
@@ -244,14 +251,16 @@ def _latency_chart(found: Statistics) -> Chart:
     )
 
 
-def _has_values(days: Sequence[date], told: Sequence[DayTotals]) -> list[tuple[date, DayTotals]]:
-    """Newest first, and without the days on which nothing happened."""
-    both = zip(reversed(days), reversed(told), strict=True)
+def _days_with_values(
+    days: Sequence[date], totals: Sequence[DayTotals]
+) -> list[tuple[date, DayTotals]]:
+    """Return the days with irreversible operations, newest first."""
+    both = zip(reversed(days), reversed(totals), strict=True)
     return [(day, one) for day, one in both if one.irreversible]
 
 
 def _percentile(times: Sequence[float], share: float) -> float:
-    """The time within which this share of them was answered; `times` are sorted."""
+    """Return the time within which this share was answered; `times` are sorted."""
     return times[max(math.ceil(share * len(times)) - 1, 0)]
 
 
@@ -264,12 +273,12 @@ def _format_amount(amount: Decimal | None) -> str:
 
 
 def _cap_suffix(cap: Any) -> str:
-    return "" if cap is None else ", against the cap"
+    return "" if cap is None else ", with the cap"
 
 
-def _cap_column(told: str, cap: Any) -> tuple[str, ...]:
-    """A column that only a cap has."""
-    return () if cap is None else (told,)
+def _cap_column(text: str, cap: Any) -> tuple[str, ...]:
+    """Return a table cell for the cap; nothing if no cap is set."""
+    return () if cap is None else (text,)
 
 
 def _format_day(day: date) -> str:

@@ -1,4 +1,4 @@
-"""What persons decided, and every attempt with a PIN, as a table of plain words."""
+"""View models of approval decisions and PIN attempts."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from kartra_mcp.ledger.decision_log import Decision
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 
 MAX_ROWS = 30
-"""Of the newest; the ledger keeps them all."""
+"""Newest decisions shown; the ledger contains all."""
 
 _EVENTS: Mapping[str, str] = {
-    "approval_asked": "Approval asked for",
+    "approval_asked": "Approval requested",
     "approval_approved": "Approved",
     "approval_declined": "Declined",
-    "approval_expired": "Expired undecided or unused",
-    "approval_superseded": "Replaced: the account had changed",
-    "approval_withdrawn": "Approval taken back",
+    "approval_expired": "Expired before a decision or a use",
+    "approval_superseded": "Replaced because the account changed",
+    "approval_withdrawn": "Approval revoked",
     "pin_set": "PIN chosen",
-    "pin_right": "PIN typed, right",
-    "pin_wrong": "PIN typed, wrong",
-    "pin_locked": "PIN typed while locked",
+    "pin_right": "PIN correct",
+    "pin_wrong": "PIN wrong",
+    "pin_locked": "PIN entered while locked",
     "declined": "Declined in the client",
-    "dismissed": "Question in the client closed",
-    "answered_by_host": "Answered by the client itself, so not counted",
+    "dismissed": "Form in the client closed",
+    "answered_by_host": "Answered by the client itself, not counted",
 }
 _INKS: Mapping[str, str] = {
     "approval_approved": "succeeded",
@@ -38,7 +38,7 @@ _INKS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """One decision or attempt; `ink` is a state's colour."""
+    """One decision or PIN attempt. `ink` is the CSS class of a state's color."""
 
     at: Timestamp
     what: str
@@ -48,15 +48,15 @@ class DecisionRow:
     reason: str
 
 
-def make_row(told: Decision) -> DecisionRow:
-    number = "" if told.number is None else f"Number {told.number}"
-    tool = make_tool_title(told.tool) if told.tool else ""
-    about = ": ".join(x for x in (number, f"{tool} {told.target}".strip()) if x)
+def make_row(decision: Decision) -> DecisionRow:
+    number = "" if decision.number is None else f"Number {decision.number}"
+    tool = make_tool_title(decision.tool) if decision.tool else ""
+    about = ": ".join(x for x in (number, f"{tool} {decision.target}".strip()) if x)
     return DecisionRow(
-        at=Timestamp(told.at),
-        what=_EVENTS.get(told.event) or humanize(told.event),
-        ink=_INKS.get(told.event, ""),
+        at=Timestamp(decision.at),
+        what=_EVENTS.get(decision.event) or humanize(decision.event),
+        ink=_INKS.get(decision.event, ""),
         about=display_value(about, 120) if about else "",
-        by=display_value(told.who or told.by, 120),
-        reason=display_value(told.reason) if told.reason else "",
+        by=display_value(decision.who or decision.by, 120),
+        reason=display_value(decision.reason) if decision.reason else "",
     )

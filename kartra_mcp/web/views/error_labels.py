@@ -7,7 +7,7 @@ from kartra_mcp.web.views.formatting import humanize
 
 
 def error_label(code: str) -> str:
-    """Return the label of a code; an old ledger may contain a code that exists no more."""
+    """Return the label of a code. An old ledger may contain a code that was removed since."""
     return ERROR_CODES[code].label if code in ERROR_CODES else humanize(code)
 
 

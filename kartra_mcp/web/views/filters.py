@@ -1,4 +1,4 @@
-"""What an address asks of the ledger: `?since=2026-11-01&outcome=unknown` → filters. Pure."""
+"""Filters of the history as query parameters: `?since=2026-11-01&outcome=unknown`. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TITLES: Mapping[str, str] = {
     "lead": "Lead's e-mail address",
     "transaction": "Transaction or other target",
 }
-"""Each field as the form calls it."""
+"""Labels of the form fields."""
 
-LONGEST = 320
-"""Characters of one field; the longest address of a lead."""
+MAX_FIELD_CHARS = 320
+"""Length of the longest e-mail address."""
 
 STATES: tuple[State, ...] = get_args(State)
 CONSENTS: tuple[Consent, ...] = get_args(Consent)
@@ -33,68 +33,68 @@ RISKS = tuple(risk.label for risk in Risk if risk is not Risk.READ)
 
 @dataclass(frozen=True, slots=True)
 class FilterForm:
-    """What was typed, field by field; the filters that it means; and what could not be meant.
+    """Parsed filter form: the input by field, the resulting filters, and errors by field.
 
-    `lead` is an address as it was typed: the ledger is searched by its keyed hash only.
+    `lead` is an e-mail address as typed; the ledger is searched by its keyed hash only.
     """
 
-    said: Mapping[str, str]
+    values: Mapping[str, str]
     filters: Filters
     lead: str
-    wrong: Mapping[str, str]
+    errors: Mapping[str, str]
 
     @property
     def is_filtered(self) -> bool:
-        return any(self.said.values())
+        return any(self.values.values())
 
     def make_url(self, path: str, **more: Any) -> str:
-        """The same question at another place."""
-        said = {name: value for name, value in {**self.said, **more}.items() if value}
-        return f"{path}?{urlencode(said)}" if said else path
+        """Return the address of another path with the same filters."""
+        query = {name: value for name, value in {**self.values, **more}.items() if value}
+        return f"{path}?{urlencode(query)}" if query else path
 
 
 def parse_filters(query: Mapping[str, str]) -> FilterForm:
-    said = {name: query.get(name, "").strip()[:LONGEST] for name in TITLES}
-    wrong: dict[str, str] = {}
+    values = {name: query.get(name, "").strip()[:MAX_FIELD_CHARS] for name in TITLES}
+    errors: dict[str, str] = {}
     filters = Filters(
-        tool=said["tool"] or None,
-        since=_parse_midnight(said["since"], "since", wrong),
-        target=said["transaction"] or None,
-        state=_parse_choice(STATES, said["outcome"], "outcome", wrong),
-        until=_parse_midnight(said["until"], "until", wrong, days=1),
-        risk=_parse_risk(said["risk"], wrong),
-        consent=_parse_choice(CONSENTS, said["consent"], "consent", wrong),
+        tool=values["tool"] or None,
+        since=_parse_midnight(values["since"], "since", errors),
+        target=values["transaction"] or None,
+        state=_parse_choice(STATES, values["outcome"], "outcome", errors),
+        until=_parse_midnight(values["until"], "until", errors, days=1),
+        risk=_parse_risk(values["risk"], errors),
+        consent=_parse_choice(CONSENTS, values["consent"], "consent", errors),
         before=_parse_before(query.get("before", "")),
     )
     if filters.since is not None and filters.until is not None and filters.until <= filters.since:
-        wrong["until"] = "Earlier than From."
-    return FilterForm(said, filters, said["lead"], wrong)
+        errors["until"] = "This day is before From."
+    return FilterForm(values, filters, values["lead"], errors)
 
 
-def _parse_midnight(text: str, name: str, wrong: dict[str, str], days: int = 0) -> float | None:
-    """Where the day begins on this machine's clock, or the one so many days later."""
+def _parse_midnight(text: str, name: str, errors: dict[str, str], days: int = 0) -> float | None:
+    """Return the local start of a day, or of the day that is `days` later."""
     if not text:
         return None
     try:
         day = date.fromisoformat(text) + timedelta(days=days)
         return datetime(day.year, day.month, day.day).astimezone().timestamp()
     except (ValueError, OverflowError, OSError):
-        wrong[name] = "Not a day such as 2026-11-01."
+        errors[name] = "This is not a date such as 2026-11-01."
         return None
 
 
-def _parse_choice(known: tuple[Any, ...], text: str, name: str, wrong: dict[str, str]) -> Any:
+def _parse_choice(known: tuple[Any, ...], text: str, name: str, errors: dict[str, str]) -> Any:
     if text and text not in known:
-        wrong[name] = f"Not one of {', '.join(known)}."
+        errors[name] = f"This is not one of {', '.join(known)}."
         return None
     return text or None
 
 
-def _parse_risk(text: str, wrong: dict[str, str]) -> Risk | None:
-    word = cast("str | None", _parse_choice(RISKS, text, "risk", wrong))
+def _parse_risk(text: str, errors: dict[str, str]) -> Risk | None:
+    word = cast("str | None", _parse_choice(RISKS, text, "risk", errors))
     return Risk[word.upper()] if word else None
 
 
 def _parse_before(text: str) -> int | None:
-    """The line that the page before ended with; anything else is the first page."""
+    """Return the last line of the previous page; None, the first page, for anything invalid."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= len("9" * 15) else None

@@ -1,6 +1,6 @@
-"""What is said once after something was done on the page, and how sure it is.
+"""Messages shown once after a change on the page.
 
-Moments stand in it as `2026-11-23T17:06:00Z`; the templates show them by the person's clock.
+They contain times as `2026-11-23T17:06:00Z`; the templates show them in local time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kartra_mcp.ledger.records import format_utc
 
 @dataclass(frozen=True, slots=True)
 class FlashMessage:
-    """`doubtful`: nothing came out of it yet, so it is no success."""
+    """A message. `doubtful` means that nothing was settled, so it is not styled as a success."""
 
     text: str = ""
     doubtful: bool = False
@@ -26,16 +26,18 @@ NO_MESSAGE = FlashMessage()
 
 
 def decision_message(decided: Approval) -> FlashMessage:
-    """What a decision means from now on."""
+    """Describe the result of a decision."""
     return FlashMessage(
         f"Number {decided.number}: {outcome_text(decided, format_utc(decided.expires_at))}"
     )
 
 
-def look_message(told: Mapping[str, Any]) -> FlashMessage:
-    """What a look in the account found out."""
-    if told["state"] == "succeeded":
-        return FlashMessage(f"It was done. {told['why']}")
-    if told["state"] == "failed":
-        return FlashMessage(f"It was not done. {told['why']}")
-    return FlashMessage(f"It is still unknown. {told['why']} {told.get('check', '')}".strip(), True)
+def look_message(result: Mapping[str, Any]) -> FlashMessage:
+    """Describe the result of reconciling."""
+    if result["state"] == "succeeded":
+        return FlashMessage(f"It was done. {result['why']}")
+    if result["state"] == "failed":
+        return FlashMessage(f"It was not done. {result['why']}")
+    return FlashMessage(
+        f"It is still unknown. {result['why']} {result.get('check', '')}".strip(), True
+    )

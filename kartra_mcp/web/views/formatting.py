@@ -1,6 +1,6 @@
-"""The page's words: labels, values of strangers as one clean line, moments, how long something is.
+"""Formatting of labels, untrusted values, times, amounts and durations.
 
-What is said here is text; the templates escape it.
+All functions return plain text; the templates escape it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LABELS: Mapping[str, str] = {
     "memberships": "Memberships",
     "amount": "Amount of the sale",
     "refunded_so_far": "Refunded so far",
-    "taken_back_by_the_bank": "Taken back by the bank",
-    "remaining": "Remains to refund",
+    "taken_back_by_the_bank": "Charged back by the bank",
+    "remaining": "Remaining amount",
     "this_refund": "This refund",
     "full_or_partial": "Full or partial",
     "date": "Date of the sale",
@@ -42,19 +42,19 @@ LABELS: Mapping[str, str] = {
     "arguments": "Arguments",
     "transaction_id": "Transaction",
     "subscription_id": "Subscription",
-    "lead_id": "Lead's number",
-    "product_id": "Product's number",
+    "lead_id": "Lead ID",
+    "product_id": "Product ID",
     "currency": "Currency",
     "access": "Access",
     "charges": "Charges",
     "may_also": "May also",
 }
-"""The facts that we name, in the order in which a person wants them."""
+"""Labels of known facts, in the order of their importance for a decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact as it is shown; several values stand under each other."""
+    """One labeled fact; several values are shown as a list."""
 
     name: str
     label: str
@@ -67,7 +67,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """One moment: for people by this machine's clock, for programs in UTC."""
+    """A point in time: local time for the user, UTC for programs."""
 
     at: float
 
@@ -77,35 +77,35 @@ class Timestamp:
 
     @property
     def text(self) -> str:
-        """`23 Nov 2026, 17:06`; the zone stands once, at the foot of the page."""
+        """Return `23 Nov 2026, 17:06`; the page's footer names the time zone."""
         return _format_time(datetime.fromtimestamp(self.at).astimezone())
 
     @property
     def exact(self) -> str:
-        """`23 Nov 2026, 17:06:05 CET`."""
+        """Return `23 Nov 2026, 17:06:05 CET`."""
         local = datetime.fromtimestamp(self.at).astimezone()
         return f"{local.day} {local:%b %Y, %H:%M:%S %Z}"
 
     @property
     def zone(self) -> str:
-        """`CET, UTC+01:00`."""
+        """Return `CET, UTC+01:00`."""
         local = datetime.fromtimestamp(self.at).astimezone()
         name, offset = f"{local:%Z}", f"UTC{local:%z}"
         offset = f"{offset[:6]}:{offset[6:]}"
         return "UTC" if name == "UTC" else f"{name}, {offset}"
 
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
-_OF_KARTRA = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(?::\d\d)?)?")
+_UTC_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
+_KARTRA_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(?::\d\d)?)?")
 
 
 def split_timestamps(text: str) -> tuple[str | Timestamp, ...]:
-    """A sentence with the moments in it, so that each is shown by the person's clock."""
-    return tuple(_parse_part(part) for part in _MOMENT.split(text) if part)
+    """Split a sentence into text and times, so that each time is shown in local time."""
+    return tuple(_parse_part(part) for part in _UTC_TIME.split(text) if part)
 
 
 def _parse_part(text: str) -> str | Timestamp:
-    if not _MOMENT.fullmatch(text):
+    if not _UTC_TIME.fullmatch(text):
         return text
     try:
         return Timestamp(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
@@ -114,9 +114,9 @@ def _parse_part(text: str) -> str | Timestamp:
 
 
 def format_kartra_date(value: Any) -> str:
-    """A date of Kartra's, which names no zone, as all dates are written; else as it came."""
+    """Format a date of Kartra, which has no time zone; return other values unchanged."""
     text = display_value(value)
-    found = _OF_KARTRA.fullmatch(text)
+    found = _KARTRA_DATE.fullmatch(text)
     if found is None:
         return text
     try:
@@ -133,14 +133,14 @@ def _format_time(at: datetime) -> str:
 
 
 def format_money(value: Any) -> str:
-    """A sum with its two decimals; what is no number, as it came."""
+    """Format an amount with two decimals; return other values unchanged."""
     text = display_value(value, 40)
     amount = parse_amount(text)
     return text if amount is None else f"{amount:.2f}"
 
 
 def humanize(name: str) -> str:
-    """`refunded_so_far` → `Refunded so far`; of a name that is a stranger's, the name."""
+    """Return `Refunded so far` for `refunded_so_far`; untrusted names are sanitized."""
     known = LABELS.get(name)
     if known:
         return known
@@ -148,12 +148,12 @@ def humanize(name: str) -> str:
     return plain[:1].upper() + plain[1:]
 
 
-def make_facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
-    """The facts that we know in our order, then the others in theirs."""
-    known = [name for name in LABELS if name in told]
-    others = [name for name in told if name not in LABELS]
+def make_facts(facts: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Return the known facts in the order of `LABELS`, then the others in their own order."""
+    known = [name for name in LABELS if name in facts]
+    others = [name for name in facts if name not in LABELS]
     return tuple(
-        Fact(display_value(name), humanize(name), _format_fact(name, told))
+        Fact(display_value(name), humanize(name), _format_fact(name, facts))
         for name in [*known, *others]
     )
 
@@ -164,8 +164,8 @@ SUMS = frozenset(
 )
 
 
-def _format_fact(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
-    value = told[name]
+def _format_fact(name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    value = facts[name]
     if is_array(value) or is_object(value):
         return format_values(value)
     if name in DATES:
@@ -173,16 +173,16 @@ def _format_fact(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
     if name in SUMS:
         return (format_money(value),)
     if name == "full_or_partial":
-        return (_format_how_much(display_value(value), told),)
+        return (_format_extent(display_value(value), facts),)
     return format_values(value)
 
 
-def _format_how_much(said: str, told: Mapping[str, Any]) -> str:
-    """`FULL` after a part went back is not the whole sum."""
+def _format_extent(word: str, facts: Mapping[str, Any]) -> str:
+    """Return the extent of a refund; `FULL` after a partial refund is only the remainder."""
     before = ("refunded_so_far", "taken_back_by_the_bank")
-    part_went = any(format_money(told.get(name)) not in {"-", "0.00"} for name in before)
-    words = {"FULL": "All that remains" if part_went else "Full", "PARTIAL": "Partial"}
-    return words.get(said, said)
+    is_remainder = any(format_money(facts.get(name)) not in {"-", "0.00"} for name in before)
+    texts = {"FULL": "The whole remainder" if is_remainder else "Full", "PARTIAL": "Partial"}
+    return texts.get(word, word)
 
 
 def format_values(value: Any) -> tuple[str, ...]:
@@ -192,17 +192,17 @@ def format_values(value: Any) -> tuple[str, ...]:
 
 
 def make_tool_title(tool: str) -> str:
-    """`kartra_refund_transaction` → `Refund transaction`."""
+    """Return `Refund transaction` for `kartra_refund_transaction`."""
     return humanize(tool.removeprefix("kartra_"))
 
 
 def format_duration(seconds: float) -> str:
-    """`23 h 40 min`; never less than a minute, never negative."""
-    left = max(int(seconds), 0)
-    if left < MINUTE:
+    """Return `23 h 40 min`; `less than a minute` for short and negative durations."""
+    whole = max(int(seconds), 0)
+    if whole < MINUTE:
         return "less than a minute"
-    if left < HOUR:
-        return f"{left // MINUTE} min"
-    if left < 2 * DAY:
-        return f"{left // HOUR} h {left % HOUR // MINUTE} min"
-    return f"{left // DAY} days"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min"
+    if whole < 2 * DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
+    return f"{whole // DAY} days"

@@ -1,4 +1,4 @@
-"""What was done: rows of the ledger, and one write's whole story."""
+"""View models of past writes: rows of the history, and the details of one write."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ from kartra_mcp.web.views.formatting import (
     make_tool_title,
 )
 
-HASH = 16
-"""Characters of a hash that people are shown; the export has it whole."""
+HASH_CHARS = 16
+"""Displayed part of a hash; the export contains all of it."""
 
 OUTCOMES: Mapping[str, str] = {
-    "running": "Still running",
-    "succeeded": "Done",
+    "running": "Running",
+    "succeeded": "Succeeded",
     "failed": "Failed",
     "refused": "Refused",
     "unknown": "Unknown",
 }
 EXECUTED: Mapping[str, str] = {"yes": "Yes", "no": "No", "unknown": "Not known"}
-_OF_MONEY: Mapping[str, str] = {
-    "running": "Amount that it would move",
+_AMOUNT_LABELS: Mapping[str, str] = {
+    "running": "Amount (not yet known)",
     "succeeded": "Amount",
-    "failed": "Amount, which did not move",
-    "refused": "Amount, which did not move",
-    "unknown": "Amount, if it was done",
+    "failed": "Amount (not moved)",
+    "refused": "Amount (not moved)",
+    "unknown": "Amount (if it was done)",
 }
-"""Only what was done has moved anything."""
+"""Only a successful write has moved the amount."""
 
-_MOVED: Mapping[str, str] = {
+_AMOUNT_NOTES: Mapping[str, str] = {
     "running": "not yet known",
     "failed": "not moved",
     "refused": "not moved",
     "unknown": "if it was done",
 }
 
-_SAID_ABOVE = frozenset({"seen"})
+_INTERNAL_FACTS = frozenset({"seen"})
+"""`seen` is the reference for reconciling; its records are part of the evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class HistoryRow:
     what: str
     target: str
     amount: str
-    moved: str
+    amount_note: str
     state: str
     outcome: str
     consent: str
@@ -73,18 +74,18 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """One thing that happened in a story; `line` is its number in the ledger, if it has one."""
+    """One event of a write. `line` is its number in the ledger; approval events have none."""
 
     at: Timestamp
-    what: str
-    told: tuple[Fact, ...]
+    title: str
+    facts: tuple[Fact, ...]
     line: int | None = None
     hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteDetail:
-    """One write from the question to the end."""
+    """One write from the approval request to the outcome."""
 
     row: HistoryRow
     held: bool
@@ -92,7 +93,7 @@ class WriteDetail:
     receipt: tuple[Fact, ...]
     rows: tuple[Fact, ...]
     facts: tuple[Fact, ...]
-    steps: tuple[HistoryEvent, ...]
+    events: tuple[HistoryEvent, ...]
 
     @property
     def reconcilable(self) -> bool:
@@ -107,7 +108,7 @@ def make_row(entry: Mapping[str, Any]) -> HistoryRow:
         what=_describe_operation(entry),
         target=_describe_target(entry),
         amount=_describe_amount(entry),
-        moved=_MOVED.get(state, ""),
+        amount_note=_AMOUNT_NOTES.get(state, ""),
         state=state,
         outcome=OUTCOMES.get(state, display_value(state)),
         consent=consent,
@@ -119,57 +120,57 @@ def make_row(entry: Mapping[str, Any]) -> HistoryRow:
 
 
 def make_write_detail(entry: Mapping[str, Any], approval: Approval | None) -> WriteDetail:
-    kept: Mapping[str, Any] = entry["facts"]
+    facts: Mapping[str, Any] = entry["facts"]
     return WriteDetail(
         row=make_row(entry),
         held=bool(entry["held"]),
         ended=None if entry["ended_at"] is None else Timestamp(entry["ended_at"]),
         receipt=_receipt_facts(entry),
         rows=_detail_facts(entry),
-        facts=make_facts({name: kept[name] for name in kept if name not in _SAID_ABOVE}),
-        steps=(*_approval_events(approval), *(_make_event(line) for line in entry["lines"])),
+        facts=make_facts({name: facts[name] for name in facts if name not in _INTERNAL_FACTS}),
+        events=(*_approval_events(approval), *(_make_event(line) for line in entry["lines"])),
     )
 
 
 def can_be_looked_up(entry: Mapping[str, Any]) -> bool:
-    """Whether a look in the account can tell what became of it."""
+    """Return True if reading the account can show the effect of the write."""
     return entry["operation"] in {REFUND, CANCEL}
 
 
 def _receipt_facts(entry: Mapping[str, Any]) -> tuple[Fact, ...]:
-    """What was done to whom, and how it ended; its times stand beside."""
+    """Return target, amount and outcome; the times are shown separately."""
     state, consent = str(entry["state"]), str(entry["consent"])
-    known = _describe_amount(entry)
-    told = {
+    amount = _describe_amount(entry)
+    values = {
         "Lead": entry["lead"],
-        _OF_MONEY.get(state, "Amount"): "" if known == "-" else known,
+        _AMOUNT_LABELS.get(state, "Amount"): "" if amount == "-" else amount,
         "Was it done?": EXECUTED.get(str(entry["executed"]), entry["executed"]),
-        "In Kartra now": _list_made(entry),
-        "Why": _describe_detail(entry["detail"]),
+        "In Kartra now": _list_added(entry),
+        "Reason": _describe_detail(entry["detail"]),
         "Consent": f"{humanize(consent)}: {CONSENT_MEANINGS.get(consent, '-')}",
         "How to undo": entry["undo"],
     }
-    return _make_facts(told)
+    return _make_facts(values)
 
 
 def _detail_facts(entry: Mapping[str, Any]) -> tuple[Fact, ...]:
-    told = {
-        "Amount given": _format_amount(entry["amount"]),
-        "Remained before": _format_amount(entry["remainder"]),
-        "Meant as a repeat": entry["repeat"],
+    values = {
+        "Requested amount": _format_amount(entry["amount"]),
+        "Remaining amount before": _format_amount(entry["remainder"]),
+        "Intended repeat": entry["repeat"],
         "Can start mail": entry["mail"],
-        "Asked by": entry["actor"],
+        "Requested by": entry["actor"],
         "Client": entry["client"],
         "Connection": entry["connection"],
         "Tool": entry["tool"],
         "Action run": entry["action_run_id"],
     }
-    return _make_facts(told)
+    return _make_facts(values)
 
 
-def _make_facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
+def _make_facts(values: Mapping[str, Any]) -> tuple[Fact, ...]:
     return tuple(
-        Fact(name, name, format_values(v)) for name, v in told.items() if v not in _NOTHING
+        Fact(name, name, format_values(v)) for name, v in values.items() if v not in _EMPTY
     )
 
 
@@ -177,66 +178,66 @@ def _format_amount(amount: Any) -> str:
     return format_money(amount) if amount else ""
 
 
-def _list_made(entry: Mapping[str, Any]) -> list[str]:
-    """What is new in the account by it, where a look found that."""
-    found, kept = entry["evidence"], entry["facts"]
+def _list_added(entry: Mapping[str, Any]) -> list[str]:
+    """Return the records that the write added to the account, as far as reconciling found them."""
+    found, facts = entry["evidence"], entry["facts"]
     seen: Any = found.get("evidence") if is_object(found) else None
-    before: Any = kept.get("seen") if is_object(kept) else None
+    before: Any = facts.get("seen") if is_object(facts) else None
     if entry["state"] != "succeeded" or not is_array(seen):
         return []
     return [_describe_row(entry, row) for row in seen if not is_array(before) or row not in before]
 
 
 def _describe_row(entry: Mapping[str, Any], row: Any) -> str:
-    """`201 97.00` of a refund → `refund 201 of 97.00`."""
+    """Return `refund 201 of 97.00` for the record `201 97.00` of a refund."""
     number, _, amount = str(row).rpartition(" ")
     is_refund = entry["operation"] == REFUND and number
     return f"refund {number} of {amount}" if is_refund else str(row)
 
 
 def _describe_detail(detail: Any) -> str:
-    """Why it ended as it did, in words, with the code beside."""
+    """Return the reason of the outcome in words, with its code."""
     if not is_object(detail):
         return str(detail or "")
-    told = {name: value for name, value in detail.items() if value not in _NOTHING}
-    code = told.pop("code", None)
-    said = [label_with_code(str(code))] if code else []
-    said += [_as_sentence(told.pop("settled"))] if "settled" in told else []
-    said += [f"{humanize(name)}: {display_value(value)}" for name, value in told.items()]
-    return "; ".join(said)
+    rest = {name: value for name, value in detail.items() if value not in _EMPTY}
+    code = rest.pop("code", None)
+    parts = [label_with_code(str(code))] if code else []
+    parts += [_capitalize_first(rest.pop("settled"))] if "settled" in rest else []
+    parts += [f"{humanize(name)}: {display_value(value)}" for name, value in rest.items()]
+    return "; ".join(parts)
 
 
-def _as_sentence(text: Any) -> str:
-    plain = str(text)
-    return plain[:1].upper() + plain[1:]
+def _capitalize_first(value: Any) -> str:
+    text = str(value)
+    return text[:1].upper() + text[1:]
 
 
-_NOTHING: tuple[Any, ...] = (None, "", False, 0, [], {})
+_EMPTY: tuple[Any, ...] = (None, "", False, 0, [], {})
 
 
 def _approval_events(found: Approval | None) -> tuple[HistoryEvent, ...]:
-    """The question to the person and their answer, which stand beside the chain's lines."""
+    """Return the approval's request and decision, which are not lines of the write's own."""
     if found is None:
         return ()
-    asked = (Fact("by", "Asked by", format_values(found.asked_by)),)
-    steps = [
-        HistoryEvent(Timestamp(found.asked_at), f"Approval {found.number} was asked for", asked)
+    requested = (Fact("by", "Requested by", format_values(found.asked_by)),)
+    events = [
+        HistoryEvent(Timestamp(found.asked_at), f"Approval {found.number} requested", requested)
     ]
     if found.decided_at is not None:
-        said = {"Decided by": found.who, "Why": found.reason}
-        told = tuple(Fact(name, name, format_values(v)) for name, v in said.items() if v)
-        what = f"A person with the PIN {found.state} it"
-        steps.append(HistoryEvent(Timestamp(found.decided_at), what, told))
-    return tuple(steps)
+        values = {"Decided by": found.who, "Reason": found.reason}
+        facts = tuple(Fact(name, name, format_values(v)) for name, v in values.items() if v)
+        title = f"{humanize(found.state)} with the PIN"
+        events.append(HistoryEvent(Timestamp(found.decided_at), title, facts))
+    return tuple(events)
 
 
-_STEPS: Mapping[str, str] = {
-    "intent": "Recorded as begun, before anything was started",
-    "outcome": "Recorded how it ended",
-    "look": "Looked in the account: nothing to be seen, late enough to count",
-    "reconcile": "Settled by what was seen in the account",
+_EVENT_TITLES: Mapping[str, str] = {
+    "intent": "Intent recorded, before anything was started",
+    "outcome": "Outcome recorded",
+    "look": "Account read: no trace of the write, late enough to count",
+    "reconcile": "Outcome settled by reading the account",
 }
-_TOLD_OF: Mapping[str, tuple[str, ...]] = {
+_EVENT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "intent": ("risk", "consent"),
     "outcome": ("state", "executed", "detail"),
     "look": ("why", "evidence"),
@@ -245,50 +246,52 @@ _TOLD_OF: Mapping[str, tuple[str, ...]] = {
 _NAMES: Mapping[str, str] = {
     "state": "Outcome",
     "executed": "Was it done?",
-    "detail": "Why",
-    "evidence": "Seen in the account",
+    "detail": "Reason",
+    "evidence": "Found in the account",
 }
 
 
 def _make_event(line: Mapping[str, Any]) -> HistoryEvent:
     kind = str(line["kind"])
-    names = [name for name in _TOLD_OF.get(kind, ()) if line.get(name) not in _NOTHING]
-    told = tuple(
+    names = [name for name in _EVENT_FIELDS.get(kind, ()) if line.get(name) not in _EMPTY]
+    facts = tuple(
         Fact(name, _NAMES.get(name) or humanize(name), _format_entry_value(name, line[name]))
         for name in names
     )
-    what = _STEPS.get(kind, humanize(kind))
-    return HistoryEvent(Timestamp(line["at"]), what, told, line["n"], str(line["hash"])[:HASH])
+    title = _EVENT_TITLES.get(kind, humanize(kind))
+    return HistoryEvent(
+        Timestamp(line["at"]), title, facts, line["n"], str(line["hash"])[:HASH_CHARS]
+    )
 
 
 def _format_entry_value(name: str, value: Any) -> tuple[str, ...]:
     if name == "evidence":
         return _describe_evidence(value)
-    said = str(value)
-    words: Mapping[str, str | None] = {
-        "state": OUTCOMES.get(said),
-        "executed": EXECUTED.get(said),
-        "consent": f"{humanize(said)}: {CONSENT_MEANINGS.get(said, '-')}",
-        "risk": humanize(said),
+    word = str(value)
+    texts: Mapping[str, str | None] = {
+        "state": OUTCOMES.get(word),
+        "executed": EXECUTED.get(word),
+        "consent": f"{humanize(word)}: {CONSENT_MEANINGS.get(word, '-')}",
+        "risk": humanize(word),
         "detail": display_value(_describe_detail(value)),
     }
-    return format_values(words.get(name) or value)
+    return format_values(texts.get(name) or value)
 
 
 def _describe_evidence(value: Any) -> tuple[str, ...]:
-    """Sentences: why it counts, and each row that was seen."""
+    """Return the reason why the evidence counts, and each record that was found."""
     if not is_object(value):
         return format_values(value)
     rows: Any = value.get("evidence")
     seen = [display_value(row) for row in rows] if is_array(rows) else []
     run = value.get("action_run_id")
-    told = [display_value(value["why"])] if value.get("why") else []
-    told += [f"Action run {display_value(run)}"] if run else []
-    return (*told, *seen) or ("-",)
+    basis = [display_value(value["why"])] if value.get("why") else []
+    basis += [f"Action run {display_value(run)}"] if run else []
+    return (*basis, *seen) or ("-",)
 
 
 def _describe_operation(entry: Mapping[str, Any]) -> str:
-    """A cancellation goes by one name, whichever of the two it was named by."""
+    """Return the title of the operation; both kinds of cancellation have the same one."""
     kind, operation = str(entry["target_kind"]), str(entry["operation"])
     return (
         f"Cancel {kind}"
@@ -298,14 +301,14 @@ def _describe_operation(entry: Mapping[str, Any]) -> str:
 
 
 def _describe_target(entry: Mapping[str, Any]) -> str:
-    """`lead a**@e***.com`; of what the operation names already, the number alone."""
+    """Return `lead a**@e***.com`; only the number if the operation's title names the kind."""
     kind, target = str(entry["target_kind"]), str(entry["target"] or "")
     if "@" in target:
-        target = target.partition(" ")[0]  # the key that it is found by stands behind it
+        target = target.partition(" ")[0]  # the keyed hash follows the masked address
     is_named = target and kind and _describe_operation(entry).lower().endswith(kind.lower())
     return display_value(target if is_named else f"{kind} {target}".strip(), 120)
 
 
 def _describe_amount(entry: Mapping[str, Any]) -> str:
-    """What it is about, as far as it was known; Kartra does not name the currency."""
+    """Return the amount, as far as it was known; Kartra does not name the currency."""
     return format_money(entry["known_amount"] or entry["amount"] or entry["remainder"])

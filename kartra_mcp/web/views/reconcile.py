@@ -1,4 +1,4 @@
-"""When a look in the account can settle what is unknown, in words. Pure."""
+"""Explanation of how an unknown write can be settled. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from kartra_mcp.web.views.history import can_be_looked_up
 
 @dataclass(frozen=True, slots=True)
 class ReconcileHint:
-    """`by_look`: the account can tell; `counts_from`: not yet that it was not done.
+    """Conditions for settling an unknown write.
 
-    `more` is how many late looks are still needed to say that.
+    `by_look`: reading the account can settle it. `counts_from`: earlier reads cannot show that it
+    was not done. `more`: number of such reads that are still needed.
     """
 
     by_look: bool

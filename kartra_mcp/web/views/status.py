@@ -1,4 +1,4 @@
-"""What `kartra_status` tells, as the page shows it: sections of facts, and what is wrong first."""
+"""View model of `kartra_status`: problems first, then facts by section."""
 
 from __future__ import annotations
 
@@ -27,46 +27,46 @@ _SECTIONS: tuple[tuple[str, str], ...] = (
 )
 _NAMES: Mapping[str, str] = {
     "account": "Account",
-    "login": "Logged in to Membrane",
+    "login": "Membrane login",
     "cap_refund": "Largest refund",
     "cap_day_amount": "Refunds in 24 hours",
-    "cap_day_count": "Irreversible acts in 24 hours",
-    "mail_per_hour": "Writes that can start mail, in an hour",
+    "cap_day_count": "Irreversible operations in 24 hours",
+    "mail_per_hour": "Writes that can start mail, per hour",
     "repeat_window_days": "Days in which an equal refund is a repeat",
-    "approval": "Where a person is asked",
-    "read_only": "Reads only",
-    "allow": "Tools that may be used",
-    "deny": "Tools that are never used",
-    "is_membrane": "Known to be Membrane's",
-    "api_not_used": "Why not its API",
-    "transport": "Kartra is reached through",
-    "number": "Number of them",
+    "approval": "Approvals are requested",
+    "read_only": "Read-only",
+    "allow": "Allowed tools",
+    "deny": "Denied tools",
+    "is_membrane": "Verified as Membrane",
+    "api_not_used": "Reason for not using the API",
+    "transport": "Transport",
+    "number": "Count",
     "age_seconds": "Last read",
     "stale": "Out of date",
-    "complete": "Read whole",
-    "left_out": "Left out",
-    "usable": "Can be written",
-    "policy": "Fingerprint of the rules",
-    "policy_since": "Rules recorded last on",
-    "loosened": "What those allow that the ones before did not",
+    "complete": "Complete",
+    "left_out": "Omitted",
+    "usable": "Writable",
+    "policy": "Policy fingerprint",
+    "policy_since": "Policy recorded on",
+    "loosened": "Loosened by this policy",
     "unknown": "Writes of unknown outcome",
     "state_folder": "State folder",
-    "id": "Its id",
+    "id": "ID",
 }
-_MEANT: Mapping[tuple[str, str], str] = {
+_VALUE_TEXTS: Mapping[tuple[str, str], str] = {
     ("approval", "outside"): "On this page or in a terminal, with the PIN",
-    ("approval", "client"): "In the client, if it can ask; else here, with the PIN",
+    ("approval", "client"): "In the client, if it has forms; else here, with the PIN",
     ("transport", "api"): "Membrane's API",
     ("transport", "cli"): "Membrane's program",
     ("allow", "all"): "All",
 }
-_LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count")
-_ALONE = ("account", "server", "login", "state_folder")
+_CAPS = ("cap_refund", "cap_day_amount", "cap_day_count")
+_SERVER_FIELDS = ("account", "server", "login", "state_folder")
 
 
 @dataclass(frozen=True, slots=True)
 class StatusProblem:
-    """What is wrong, and what to do about it."""
+    """A problem and its remedy."""
 
     message: str
     remedy: str
@@ -80,7 +80,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole answer: `gates` and `limits` are the rules in force."""
+    """The whole status. `gates`, `tools`, `limits` and `other` are the policy in force."""
 
     healthy: bool
     problems: tuple[StatusProblem, ...]
@@ -91,17 +91,19 @@ class Status:
     other: tuple[Fact, ...]
 
 
-def parse_status(told: Mapping[str, Any]) -> Status:
-    rules = _as_object(told.get("rules"))
-    alone = {name: told[name] for name in _ALONE if name in told}
-    sections = [Section("Server", _make_facts(alone))]
+def parse_status(payload: Mapping[str, Any]) -> Status:
+    rules = _as_object(payload.get("rules"))
+    server = {name: payload[name] for name in _SERVER_FIELDS if name in payload}
+    sections = [Section("Server", _make_facts(server))]
     sections += [
-        Section(title, _make_facts(_as_object(told[n]))) for n, title in _SECTIONS if told.get(n)
+        Section(title, _make_facts(_as_object(payload[n])))
+        for n, title in _SECTIONS
+        if payload.get(n)
     ]
     named = {"gates", "tools", "gates_of_tools", "limits"}
     return Status(
-        healthy=bool(told.get("healthy")),
-        problems=_make_problems(told),
+        healthy=bool(payload.get("healthy")),
+        problems=_make_problems(payload),
         sections=tuple(sections),
         gates=_gate_facts(_as_object(rules.get("gates"))),
         tools=_gate_facts(_as_object(rules.get("tools")), as_written=True),
@@ -112,22 +114,22 @@ def parse_status(told: Mapping[str, Any]) -> Status:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRecord:
-    """The rules that a server wrote into the ledger last, where they differ from the page's."""
+    """The policy that a server recorded last, where it differs from the page's."""
 
     at: Timestamp
     differs: tuple[Fact, ...]
 
 
 def make_policy_record(
-    newest: Mapping[str, Any] | None, told: Mapping[str, Any]
+    newest: Mapping[str, Any] | None, payload: Mapping[str, Any]
 ) -> PolicyRecord | None:
-    """None where nothing was recorded, or where it says the same."""
+    """Compare the recorded policy with the page's; None if there is none or they are equal."""
     if not newest:
         return None
     policy = _as_object(newest.get("policy"))
     if not policy:
         return None
-    ours, theirs = _current_rules(_as_object(told.get("rules"))), _recorded_rules(policy)
+    ours, theirs = _current_rules(_as_object(payload.get("rules"))), _recorded_rules(policy)
     facts = tuple(
         _rule_fact(name, theirs.get(name)) for name in theirs if theirs[name] != ours.get(name)
     ) + tuple(_rule_fact(name, None) for name in ours if name not in theirs)
@@ -135,7 +137,7 @@ def make_policy_record(
 
 
 def _current_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """The rules of this process, each by a name of its own."""
+    """Return the policy of this process, flattened to one name per rule."""
     allow = rules.get("allow")
     return {
         **_flatten_rules(rules),
@@ -147,7 +149,7 @@ def _current_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recorded_rules(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of what the ledger has."""
+    """Return the policy in the ledger, flattened in the same way."""
     limits = {
         **_as_object(policy.get("limits")),
         "repeat_window_days": policy.get("repeat_window_days"),
@@ -177,54 +179,54 @@ def _text_or_none(value: Any) -> str | None:
 def _rule_fact(name: str, value: Any) -> Fact:
     kind, _, of = name.partition(" ")
     if of:
-        gate = _describe_gate(value) if value else "No gate of its own"
-        title = f"Gate of {of}" if kind == "gate" else f"Gate of the tool {display_value(of, 120)}"
+        gate = _describe_gate(value) if value else "Not set"
+        title = f"Gate for {of}" if kind == "gate" else f"Gate for tool {display_value(of, 120)}"
         return Fact(name, title, (gate,))
     return Fact(name, _NAMES.get(name) or humanize(name), _format_values(name, value))
 
 
-def _gate_facts(told: Mapping[str, Any], *, as_written: bool = False) -> tuple[Fact, ...]:
-    """Risks by our words; tools and patterns stand as they are written in the policy."""
+def _gate_facts(gates: Mapping[str, Any], *, as_written: bool = False) -> tuple[Fact, ...]:
+    """Return one fact per gate; names of tools and patterns are kept as written in the policy."""
     return tuple(
         Fact(
             name,
             display_value(name, 120) if as_written else humanize(name),
             (_describe_gate(gate),),
         )
-        for name, gate in told.items()
+        for name, gate in gates.items()
     )
 
 
 def _describe_gate(gate: Any) -> str:
-    """`Never runs (deny)`."""
+    """Return `Never runs (deny)`."""
     word = display_value(gate, 40)
     return f"{GATE_TEXTS[Gate(word)].user} ({word})" if word in set(Gate) else word
 
 
-def _make_problems(told: Mapping[str, Any]) -> tuple[StatusProblem, ...]:
-    said = [_as_object(problem) for problem in _as_array(told.get("problems"))]
-    said += [{"message": f"{text}."} for text in _as_array(told.get("settings_not_usable"))]
-    ledger = _as_object(told.get("ledger"))
+def _make_problems(payload: Mapping[str, Any]) -> tuple[StatusProblem, ...]:
+    found = [_as_object(problem) for problem in _as_array(payload.get("problems"))]
+    found += [{"message": f"{text}."} for text in _as_array(payload.get("settings_not_usable"))]
+    ledger = _as_object(payload.get("ledger"))
     if ledger.get("usable") is False:
-        said.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
+        found.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
     return tuple(
         StatusProblem(display_value(x.get("message")), display_value(x.get("remedy") or ""))
-        for x in said
+        for x in found
     )
 
 
-def _make_facts(told: Mapping[str, Any]) -> tuple[Fact, ...]:
-    """What is not known is left out, but for a cap that is not set."""
+def _make_facts(values: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Return one fact per value; absent values are omitted, except for caps."""
     return tuple(
         Fact(n, _NAMES.get(n) or humanize(n), _format_values(n, v))
-        for n, v in told.items()
-        if v is not None or n in _LIMITS
+        for n, v in values.items()
+        if v is not None or n in _CAPS
     )
 
 
 def _format_values(name: str, value: Any) -> tuple[str, ...]:
-    """Of what is unknown only the number: Done has each of them."""
-    if name in _LIMITS and value is None:
+    """Return the values as text; of unknown writes only the number, because History lists them."""
+    if name in _CAPS and value is None:
         return ("no cap",)
     if name == "unknown" and is_array(value):
         return (str(len(value)),)
@@ -234,12 +236,12 @@ def _format_values(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _describe_value(name: str, value: Any) -> Any:
-    """One value in a person's words."""
+    """Return one value in words."""
     if name == "age_seconds" and isinstance(value, int):
         return f"{format_duration(value)} ago"
     if name == "policy_since" and isinstance(value, str):
         return "".join(x.text if isinstance(x, Timestamp) else x for x in split_timestamps(value))
-    return _MEANT.get((name, value), value) if isinstance(value, str) else value
+    return _VALUE_TEXTS.get((name, value), value) if isinstance(value, str) else value
 
 
 def _as_object(value: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Templates to HTML: everything is escaped, and a name that is missing is a fault, not a blank."""
+"""Template rendering: everything is escaped, and an undefined name is an error."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kartra_mcp import __version__
 from kartra_mcp.core.display import display_value
-from kartra_mcp.web.views.formatting import format_duration, humanize, split_timestamps
+from kartra_mcp.web.views.formatting import humanize, split_timestamps
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def render(template: str, **told: Any) -> str:
-    return _make_environment().get_template(template).render(version=__version__, **told)
+def render(template: str, **context: Any) -> str:
+    return _make_environment().get_template(template).render(version=__version__, **context)
 
 
 @cache
 def _make_environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -30,11 +30,10 @@ def _make_environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    shown: dict[str, Callable[..., Any]] = {
+    filters: dict[str, Callable[..., Any]] = {
         "tidy": display_value,
         "label": humanize,
-        "lasting": format_duration,
         "parts": split_timestamps,
     }
-    made.filters.update(shown)
-    return made
+    environment.filters.update(filters)
+    return environment
