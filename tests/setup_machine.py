@@ -1,4 +1,4 @@
-"""A clean home folder for `kartra-mcp setup`: a stand-in for npm, a `membrane`, a terminal."""
+"""Clean home folder for tests of `kartra-mcp setup`, with stand-ins for npm and Membrane."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BROWSER = '#!/bin/sh\necho "$1" >>"{home}/opened"\n'
 
 @dataclass
 class Home:
-    """One person's machine: nothing is installed, nobody is logged in, nothing is connected."""
+    """A user's machine without a program, a login or a connection."""
 
     path: Path
     settings: dict[str, str] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Home:
         return file
 
     def arrange(self, *words: str) -> Any:
-        """The sandbox's own verbs, on the account behind this home's program."""
+        """Run a verb of the sandbox on the account behind this home's program."""
         done = in_process.sandbox(f"--account={self.account}", *words, "--json")
         assert done.exit_code == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
@@ -109,7 +109,7 @@ class Home:
             return database.execute(sql, values).fetchall()
 
     def started_with(self, *words: str) -> list[list[str]]:
-        """The starts of the program, but for the tests' own, that begin with these words."""
+        """Return the program's starts that begin with these words, without the tests' own."""
         items = [json.loads(argv) for (argv,) in self.sql("SELECT argv FROM journal ORDER BY n")]
         return [argv for argv in items if argv[: len(words)] == list(words)]
 
@@ -131,11 +131,11 @@ class Home:
         return json.loads(self.config.read_text())["mcpServers"][name]
 
     def spawn(self, *words: str) -> Any:
-        """Setup on a terminal of its own, a process; the sandbox inside of it."""
+        """Run setup as a process on its own terminal, with the sandbox inside of it."""
         return self._spawn(str(Path(__file__).with_name("setup_program.py")), *words)
 
     def spawn_with_programs(self, *words: str) -> Any:
-        """The same as a person starts it: every program is a process."""
+        """Run setup as the user does: every program is a process."""
         return self._spawn("-m", "kartra_mcp", "setup", *words)
 
     def _spawn(self, *command: str) -> Any:
@@ -153,12 +153,12 @@ class Home:
         return child
 
     def run(self, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
-        """Setup without a terminal."""
+        """Run setup without a terminal."""
         command = partial(setup_command, run_program=in_process.run)
         return command_line.run(words, env=self.environment, said=said, command=command)
 
     def run_bare(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """The same on a machine whose system folders hold neither node nor npm."""
+        """Run setup on a machine whose system folders hold neither node nor npm."""
         bare = (
             "from kartra_mcp.cli.main import main; from kartra_mcp.membrane import executable; "
             "executable.POSIX_SYSTEM = (); main()"
@@ -174,7 +174,7 @@ class Home:
         )
 
     def left_behind(self) -> list[str]:
-        """Temporary files and folders, and programs that still run for this home."""
+        """Return temporary files and folders, and processes that still run for this home."""
         files = [
             str(file.relative_to(self.path))
             for file in self.path.rglob("*")
@@ -183,7 +183,7 @@ class Home:
         return files + [f"process {pid}" for pid in self.processes()]
 
     def processes(self) -> list[int]:
-        """The processes that have this home in their environment, but for the tests' own."""
+        """Return the processes with this home in their environment, without the tests' own."""
         mark = f"HOME={self.path}\0".encode()
         own = {child.pid for child in self.started if child.isalive()}
         found: list[int] = []
@@ -198,10 +198,10 @@ class Home:
         return found
 
     def waits(self) -> bool:
-        """Whether setup and what it started sleep, so that a signal cannot miss the reading.
+        """Return true while setup and its programs sleep, so that a signal interrupts the read.
 
-        Python looks at signals before it begins to read a line and after: one that comes in the
-        instant between is seen when the line is.
+        Python checks for signals before and after it reads a line: a signal between the check
+        and the read is handled only after the line.
         """
         pids = [*self.processes(), *(child.pid for child in self.started if child.isalive())]
         stats = [Path(f"/proc/{pid}/stat").read_text() for pid in pids]
@@ -215,7 +215,7 @@ class Home:
 
 
 def ended(child: Any) -> tuple[int | None, str]:
-    """The exit code, and all that was shown since what was last expected."""
+    """Return the exit code, and the output since the last expected text."""
     if child.after is not pexpect.EOF:
         child.expect(pexpect.EOF)
     child.close()
@@ -225,7 +225,7 @@ def ended(child: Any) -> tuple[int | None, str]:
 
 
 def plain(shown: str) -> str:
-    """Without colours and movements, and with the line breaks that were written."""
+    """Remove colors and cursor movements, and restore line breaks."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r\n", "\n")
 
 
@@ -235,23 +235,23 @@ ANSWERS: dict[str, tuple[str, str]] = {
     "agreed": (r"Press Enter when you have agreed there\. ", ""),
     "connect": (r"Connect Kartra now\? \[Y/n\] ", ""),
     "browser": (r"Open it in your browser\? \[Y/n\] ", ""),
-    "read_only": (r"only look.*?\[y/N\] ", ""),
+    "read_only": (r"only read.*?\[y/N\] ", ""),
     "irreversible": (r"cannot be undone:.*?Number or word.*?: ", ""),
     "destructive": (r"overwritten:.*?Number or word.*?: ", ""),
-    "approval": (r"does the person agree\?.*?Number or word.*?: ", ""),
+    "approval": (r"does the human agree\?.*?Number or word.*?: ", ""),
     "refund": (r"largest single refund.*?\]: ", ""),
     "day_amount": (r"All refunds of a day.*?\]: ", ""),
-    "day_count": (r"Refunds, cancellations and.*?\]: ", ""),
-    "choose_pin": (r"Choose the PIN that approves now\? \[Y/n\] ", ""),
+    "day_count": (r"Irreversible operations in a day.*?\]: ", ""),
+    "choose_pin": (r"Choose the PIN for approvals now\? \[Y/n\] ", ""),
     "pin": (r"The new PIN, at least.*?: ", "correct horse"),
     "pin_again": (r"The new PIN again: ", "correct horse"),
-    "clients": (r"Which of them\?.*?\]: ", ""),
+    "clients": (r"Which clients\?.*?\]: ", ""),
 }
-"""Every question from nothing to the end: what is shown, and what is typed."""
+"""Every question of a full run: its pattern, and the answer."""
 
 
 def answered(child: Any, *, stop: str = "", **other: str) -> str:
-    """Answer what is asked until `stop` is asked, or the end: the name of the last, or ""."""
+    """Answer every question until `stop` or the end; return the name of the last, or ""."""
     asked = {name: pattern for name, (pattern, _) in ANSWERS.items()}
     asked |= {"waiting": r"Waiting until"} if stop == "waiting" else {}
     names = list(asked)
@@ -265,7 +265,7 @@ def answered(child: Any, *, stop: str = "", **other: str) -> str:
 
 
 def hung_up(child: Any) -> None:
-    """Close the terminal as a window is closed, and wait for the end."""
+    """Close the terminal as a closed window does, and wait for the end."""
     child.ptyproc.fileobj.close()
     child.closed = child.ptyproc.closed = True
     child.child_fd = child.ptyproc.fd = -1

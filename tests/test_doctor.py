@@ -1,4 +1,4 @@
-"""`kartra-mcp doctor`: each fault arranged for a real process, and the cause it then names."""
+"""`kartra-mcp doctor`: each fault is arranged on a machine, and the report must name its cause."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from kartra_mcp.cli.main import main
 p.POSIX_SYSTEM = ()
 main()
 """
-"""A machine of which the system's own folders hold no program."""
+"""Start the command on a machine whose system folders hold no program."""
 
 
 @dataclass
 class Machine:
-    """A home folder and a PATH of its own, on which everything is well until a fault comes."""
+    """A healthy machine with its own home folder and PATH, until a test arranges a fault."""
 
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Machine:
 
     @property
     def needs_process(self) -> bool:
-        """Its Python or its system folders are others."""
+        """True if its Python or its system folders differ from those of the tests."""
         return "-c" in self.launch or "PYTHONPATH" in self.environment
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -121,12 +121,12 @@ class Machine:
         return file
 
     def found_program(self, text: str, mode: int = 0o755) -> Path:
-        """A program called membrane on PATH, and none that is named."""
+        """Put a program called membrane on PATH, and unset KARTRA_MCP_MEMBRANE."""
         del self.environment["KARTRA_MCP_MEMBRANE"]
         return self.write(self.bin / "membrane", text, mode)
 
     def only_here(self) -> None:
-        """No program but those of this home folder."""
+        """Hide every program outside this home folder."""
         self.launch = ("-c", ONLY_HERE)
         self.environment["PATH"] = str(self.bin)
 
@@ -134,14 +134,14 @@ class Machine:
         self.membrane.plan(connection_list={"out": {"items": list(found)}})
 
     def with_ledger(self, lines: int = 3, ahead: float = 0.0) -> Path:
-        """A ledger with so many lines, written by a clock that is ahead."""
+        """Write a ledger by a clock that is ahead by so many seconds."""
         with closing(Ledger(self.state, lambda: time.time() + ahead)) as ledger:
             for number in range(lines):
                 ledger.append_note("start", {"number": number})
         return self.state / "ledger.db"
 
     def everything(self) -> dict[str, tuple[int, bytes]]:
-        """All below the home folder but the stand-in's own log."""
+        """Return all files below the home folder but the stand-in's log."""
         files = (p for p in self.home.rglob("*") if "stand-in" not in p.parts)
         return {
             str(p): (p.stat().st_mode, b"" if p.is_dir() else p.read_bytes()) for p in sorted(files)
@@ -163,7 +163,7 @@ class Report:
     def warned(self) -> list[dict[str, str]]:
         return [finding for finding in self.findings if finding["state"] == "warning"]
 
-    def says(self, step: str) -> str:
+    def message(self, step: str) -> str:
         return next(f["says"] for f in self.findings if f["step"] == step)
 
     def state(self, step: str) -> str:
@@ -225,7 +225,7 @@ def login_expired(m: Machine) -> None:
 
 
 def says_it_is_logged_out(m: Machine) -> None:
-    """Its other verbs fail without a word of it."""
+    """Arrange a logout that only `status` reports."""
     m.membrane.plan(
         connection_list={"err": "fetch failed\n", "exit": 1}, status={"out": {"loggedIn": False}}
     )
@@ -319,7 +319,7 @@ def only_in(
     more: dict[str, Any] | None = None,
     **settings: str,
 ) -> None:
-    """An entry of a client with the machine's settings and these; the shell's are empty after."""
+    """Move the machine's settings, and these, from the shell into a client's entry."""
     command = m.write(m.home / "kartra-mcp", "#!/bin/sh\n")
     env = {n: v for n, v in m.everywhere.items() if n.startswith("KARTRA_MCP_")}
     env |= {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
@@ -333,7 +333,7 @@ RATE = {"type": "bad_request", "key": "rate_limit_exceeded", "message": "Too man
 NO_KEY = {"output": {"status": "Error", "message": "Invalid API key", "type": 203}}
 REMEDY = "npm install -g @membranehq/cli"
 
-# Which fault is arranged, the first step that fails, part of its sentence, part of what mends it.
+# The fault, the first step that fails, part of its message, part of its fix.
 FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "a package is broken": (
         lambda m: broken_package(m, "jsonschema", "raise ImportError('no', name='jsonschema')"),
@@ -346,7 +346,7 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "no node": (no_node, "node", "was not found", "node"),
     "no node, no program": (no_node_and_no_program, "node", "was not found", "node"),
     "node too old": (old_node, "node", "v16.20.2", "node"),
-    "a node that is none": (no_real_node, "node", "does not say its version", "node"),
+    "a node that is none": (no_real_node, "node", "does not print its version", "node"),
     "no program": (no_program, "program", "membrane was not found", REMEDY),
     "the named program is gone": (
         lambda m: m.set(MEMBRANE="/gone/membrane"),
@@ -356,9 +356,9 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         lambda m: (m.found_program("#!/bin/sh\n", 0o644), m.only_here()),
         *("node", "was not found", "node"),
     ),
-    "a program that may not be run, beside a node": (
+    "a program that may not be run, with a node": (
         lambda m: (no_program(m), m.write(m.bin / "membrane", "#!/bin/sh\n", 0o644)),
-        *("program", "may not be run", "chmod +x"),
+        *("program", "is not executable", "chmod +x"),
     ),
     "a program whose first line leads nowhere": (
         lambda m: m.found_program("#!/gone/interpreter\n"),
@@ -382,18 +382,18 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     ),
     "a program that hangs": (
         hangs("--version", "connection list", "status"),
-        *("program", "it hangs", "--version"),
+        *("program", "hangs, even at", "--version"),
     ),
     "only the connections hang": (
         hangs("connection list"),
-        *("connection", "did not answer in time", "connection list --json"),
+        *("connection", "did not list the connections in time", "connection list --json"),
     ),
     "logged out": (
         on_connections({"out": LOGGED_OUT, "exit": 1}),
         *("login", "not logged in", "login --tenant"),
     ),
     "login expired": (login_expired, "login", "has expired", "login --tenant"),
-    "logged out, and only status tells": (
+    "logged out, which only status reports": (
         says_it_is_logged_out,
         *("login", "not logged in", "login --tenant"),
     ),
@@ -406,7 +406,7 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
         connected(disconnected=True),
         *("connection", "'DISCONNECTED'", "connect --connectionId=c1"),
     ),
-    "a person is needed": (
+    "the user must act": (
         connected(state="CLIENT_ACTION_REQUIRED", clientAction={"description": "Sign in again"}),
         *("connection", "'CLIENT_ACTION_REQUIRED'", "connect --connectionId=c1"),
     ),
@@ -446,7 +446,7 @@ FAULTS: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     ),
     "the state folder is below a file": (
         state_below_a_file,
-        *("state folder", "notes is no folder", "mv "),
+        *("state folder", "notes is a file", "mv "),
     ),
     "the state folder cannot be written": (
         lambda m: m.set(STATE_DIR="/proc/kartra-mcp"),
@@ -533,7 +533,7 @@ REACH = "curl -sSI"
 CONSOLE = "Membrane's console"
 PAIR = "MEMBRANE_WORKSPACE_KEY, MEMBRANE_WORKSPACE_SECRET and MEMBRANE_TENANT_KEY"
 
-# What is arranged at the API; then as above.
+# The fault at the API; the other columns as above.
 AT_THE_API: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "it is not there": (unreachable, "connection", "could not be reached", REACH),
     "it is a page": (
@@ -543,15 +543,15 @@ AT_THE_API: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "it is slow": (hangs("connection list"), "connection", "in time", REACH),
     "it does not take a token": (
         on_connections({"out": LOGGED_OUT, "exit": 1}),
-        *("login", "does not take these credentials", "Correct MEMBRANE_ACCESS_TOKEN;"),
+        *("login", "rejects these credentials", "Correct MEMBRANE_ACCESS_TOKEN."),
     ),
     "it does not take a workspace's secret": (
         of_a_workspace,
-        *("login", "does not take these credentials", f"Correct {PAIR};"),
+        *("login", "rejects these credentials", f"Correct {PAIR}."),
     ),
     "it denies the connections": (
         on_connections({"out": DENIED, "exit": 1}),
-        *("connection", "denied", "Correct MEMBRANE_ACCESS_TOKEN;"),
+        *("connection", "denied", "Correct MEMBRANE_ACCESS_TOKEN."),
     ),
     "no connection": (lambda m: m.connections(), "connection", "no Kartra connection", CONSOLE),
     "disconnected": (connected(disconnected=True), "connection", "DISCONNECTED", CONSOLE),
@@ -574,15 +574,13 @@ AT_THE_API: dict[str, tuple[Callable[[Machine], object], str, str, str]] = {
     "a read is refused by Kartra": (on_reading({"out": NO_KEY}), "read", "key", "kartra_connect"),
     "a read is denied": (
         on_reading({"out": DENIED, "exit": 1}),
-        *("read", "denied", "Correct MEMBRANE_ACCESS_TOKEN;"),
+        *("read", "denied", "Correct MEMBRANE_ACCESS_TOKEN."),
     ),
 }
 
 
 @pytest.mark.parametrize("fault", AT_THE_API)
-def test_by_the_api_what_mends_it_is_of_the_api_and_not_of_a_program(
-    by_api: Machine, fault: str
-) -> None:
+def test_a_fix_for_the_api_never_mentions_the_program(by_api: Machine, fault: str) -> None:
     arrange, step, says, mend = AT_THE_API[fault]
     arrange(by_api)
     report = by_api.report()
@@ -592,7 +590,7 @@ def test_by_the_api_what_mends_it_is_of_the_api_and_not_of_a_program(
     assert says in found["says"]
     assert mend in found["mend"]
     host = by_api.environment["MEMBRANE_API_URI"].removeprefix("http://")
-    assert host in report.says("program")
+    assert host in report.message("program")
     if step == "login" or mend == REACH:
         assert host in found["says"] + found["mend"]
     told = json.dumps([f for f in report.findings if f["step"] != "clients"])
@@ -600,7 +598,7 @@ def test_by_the_api_what_mends_it_is_of_the_api_and_not_of_a_program(
     assert TOKEN not in json.dumps(report.findings)
 
 
-def test_the_configuration_to_paste_tells_which_credentials_it_lacks(by_api: Machine) -> None:
+def test_the_configuration_to_paste_names_the_credentials_it_lacks(by_api: Machine) -> None:
     ended = by_api.run()
     assert ended.returncode == 0, ended.stdout
     assert "MEMBRANE_API_URI and MEMBRANE_ACCESS_TOKEN: put them into the entry's `env`" in (
@@ -638,7 +636,7 @@ def test_credentials_that_are_set_in_part_are_a_warning_unless_the_program_is_me
     assert machine.report().state("settings") == "ok"
 
 
-def test_what_needs_a_failed_step_is_skipped_and_the_rest_is_looked_at(machine: Machine) -> None:
+def test_steps_after_a_failed_one_are_skipped_and_the_rest_is_checked(machine: Machine) -> None:
     on_connections({"out": LOGGED_OUT, "exit": 1})(machine)
     machine.with_ledger()
     report = machine.report()
@@ -674,7 +672,7 @@ def test_a_ledger_that_another_program_holds(machine: Machine, held: str) -> Non
 
 
 def _held(file: Path, held: str) -> subprocess.Popen[bytes]:
-    """A program that has it until its input ends."""
+    """Start a program that holds the file until its input ends."""
     code = {
         "the turn": "import fcntl; f = open({0!r}, 'r+'); fcntl.flock(f, fcntl.LOCK_EX)",
         "the database": "import sqlite3; f = sqlite3.connect({0!r}); f.execute('BEGIN IMMEDIATE')",
@@ -689,7 +687,7 @@ def _held(file: Path, held: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("flags", [["--sandbox"], []])
-def test_where_all_is_well_it_says_so_and_changes_nothing(
+def test_a_healthy_machine_is_reported_so_and_nothing_changes(
     machine: Machine, flags: list[str]
 ) -> None:
     machine.with_ledger()
@@ -727,7 +725,7 @@ def test_it_reads_once_by_the_tool_that_a_client_would_call(machine: Machine) ->
     assert run[:3] == ["action", "run", "id-retrieve-account-lists"]
 
 
-def test_no_read_is_tried_that_the_person_denies(machine: Machine) -> None:
+def test_no_read_is_tried_that_the_user_denies(machine: Machine) -> None:
     machine.set(DENY="kartra_retrieve_*")
     report = machine.report()
     assert report.state("read") == "warning"
@@ -745,7 +743,7 @@ CURSOR, WINDSURF = "Cursor (kartra)", "Windsurf (kartra)"
 
 
 @pytest.mark.parametrize("by", ["variable", "flag"])
-def test_it_walks_with_the_settings_of_the_entry(machine: Machine, by: str) -> None:
+def test_the_settings_of_the_entry_are_diagnosed(machine: Machine, by: str) -> None:
     two_connections(machine)
     if by == "flag":
         only_in(machine, ".cursor", args=("--connection", "c2"))
@@ -757,16 +755,16 @@ def test_it_walks_with_the_settings_of_the_entry(machine: Machine, by: str) -> N
     assert "(c2)" in next(f["says"] for f in report.findings if f["step"] == "connection")
 
 
-def test_a_setting_of_the_shell_is_walked_with_instead(machine: Machine) -> None:
+def test_a_setting_of_the_shell_is_diagnosed_instead(machine: Machine) -> None:
     only_in(machine, ".cursor", MEMBRANE="/gone/membrane")
     machine.environment = machine.everywhere
     report = machine.report()
     assert report.healthy
     assert not any("as" in finding for finding in report.findings)
-    assert "were not looked at" in report.findings[-1]["says"]
+    assert "were not checked" in report.findings[-1]["says"]
 
 
-# What is wrong in an entry, the step that fails, and part of its sentence.
+# The fault of an entry, the step that fails, and part of its message.
 IN_AN_ENTRY: dict[str, tuple[Callable[[Machine], None], str, str]] = {
     "a program": (
         lambda m: only_in(m, ".cursor", MEMBRANE="/gone/membrane"),
@@ -779,7 +777,7 @@ IN_AN_ENTRY: dict[str, tuple[Callable[[Machine], None], str, str]] = {
     "a value": (lambda m: only_in(m, ".cursor", RATE="soon"), "settings", "is not a number"),
     "a word": (
         lambda m: only_in(m, ".cursor", args=("--nothing",)),
-        *("settings", "does not know: --nothing"),
+        *("settings", "unknown arguments: --nothing"),
     ),
 }
 
@@ -804,7 +802,7 @@ def test_an_entry_that_is_switched_off_is_a_warning(machine: Machine) -> None:
     assert "switched off" in found["says"]
 
 
-def test_two_clients_with_different_settings_are_walked_one_after_the_other(
+def test_two_clients_with_different_settings_are_both_diagnosed(
     machine: Machine,
 ) -> None:
     only_in(machine, ".cursor")
@@ -816,10 +814,10 @@ def test_two_clients_with_different_settings_are_walked_one_after_the_other(
     assert (found["step"], found["as"]) == ("connection", WINDSURF)
 
 
-def test_two_clients_with_the_same_settings_are_walked_once(machine: Machine) -> None:
+def test_two_clients_with_the_same_settings_are_diagnosed_once(machine: Machine) -> None:
     only_in(machine, ".cursor")
     only_in(machine, ".codeium/windsurf")
-    assert f"As {CURSOR} starts it:\n" in machine.run().stdout
+    assert f"With the settings of {CURSOR}:\n" in machine.run().stdout
     assert len(machine.membrane.runs()) == 1
 
 
@@ -834,7 +832,7 @@ def test_what_only_this_shell_finds_is_a_warning(machine: Machine) -> None:
     assert f"--membrane {program}" in warned["mend"]
 
 
-def test_the_command_that_mends_names_the_program_that_is_used(machine: Machine) -> None:
+def test_the_fix_names_the_program_that_is_used(machine: Machine) -> None:
     on_connections({"out": LOGGED_OUT, "exit": 1})(machine)
     mend = machine.report().failed[0]["mend"]
     assert f"fake_membrane.py {machine.home / 'stand-in'} login --tenant" in mend
@@ -859,7 +857,7 @@ def test_the_configuration_to_paste_is_shown_only_where_no_client_has_one(
 @pytest.mark.parametrize(
     "fault", ["logged out", "no program", "a line of the ledger was changed", "two connections"]
 )
-def test_a_person_reads_the_same(machine: Machine, fault: str) -> None:
+def test_the_text_for_the_user_has_the_same_findings(machine: Machine, fault: str) -> None:
     arrange, step, says, mend = FAULTS[fault]
     arrange(machine)
     ended = machine.run()
@@ -869,14 +867,14 @@ def test_a_person_reads_the_same(machine: Machine, fault: str) -> None:
     assert lines[at].split()[1] == step.split()[0]
     assert says in lines[at]
     assert mend in lines[at + 1]
-    assert "1 found; begin with the first." in lines
+    assert "1 failed. Fix the first one first." in lines
     assert "\x1b" not in ended.stdout
 
 
-def test_what_others_wrote_cannot_move_the_cursor(machine: Machine) -> None:
+def test_untrusted_output_cannot_move_the_cursor(machine: Machine) -> None:
     on_version({"out": "mctl \x1b[2J\x1b]0;title\x07 2.0.0\n"})(machine)
     ended = machine.run()
-    assert "said: mctl" in ended.stdout
+    assert "output: mctl" in ended.stdout
     assert "\x1b" not in ended.stdout
     assert "\x07" not in ended.stdout
 
@@ -887,9 +885,9 @@ def test_progress_is_shown_on_a_terminal_alone(machine: Machine) -> None:
     child = pexpect.spawn(words, env=environment, encoding="utf-8", timeout=60)
     child.expect(pexpect.EOF)
     shown = child.before or ""
-    assert "Asking Membrane" in shown
+    assert "from Membrane" in shown
     assert "Healthy." in shown
-    assert "Asking Membrane" not in "".join(_texts(machine.run()))
+    assert "from Membrane" not in "".join(_texts(machine.run()))
 
 
 def _texts(ended: subprocess.CompletedProcess[str]) -> Iterator[str]:
@@ -920,7 +918,7 @@ async def test_stopped_it_leaves_no_process_and_no_file(
     assert list(machine.temporary.iterdir()) == []
 
 
-def test_a_program_that_hangs_holds_it_up_for_less_than_a_minute(machine: Machine) -> None:
+def test_a_program_that_hangs_delays_it_for_less_than_a_minute(machine: Machine) -> None:
     hangs("--version", "connection list", "status")(machine)
     del machine.environment["KARTRA_MCP_TIMEOUT"]
     usual, tenth = Timings(), 0.1
@@ -938,13 +936,13 @@ def test_wrong_usage(machine: Machine, words: list[str]) -> None:
     assert machine.membrane.started() == []
 
 
-# What cannot be arranged on the machine that tests: its Python, its clock, its disk.
+# Faults that a test cannot arrange on its machine: Python, clock, disk.
 
 
 @pytest.mark.parametrize(
     ("version", "state"), [((3, 10, 14), "failed"), ((3, 11, 0), "ok"), ((3, 14, 1), "ok")]
 )
-def test_which_python_will_do(version: tuple[int, ...], state: str) -> None:
+def test_python_older_than_3_11_fails(version: tuple[int, ...], state: str) -> None:
     found = check_python(version)
     assert found.state == state
     assert ("pipx install" in found.fix) is (state == "failed")
@@ -965,7 +963,7 @@ NOW = 1_800_000_000.0
         (5_000_000_000.0, NOW, "failed"),
     ],
 )
-def test_which_clock_will_do(now: float, newest: float | None, state: str) -> None:
+def test_a_clock_that_cannot_be_right_fails(now: float, newest: float | None, state: str) -> None:
     assert check_clock(now, newest).state == state
 
 
@@ -973,7 +971,9 @@ def test_which_clock_will_do(now: float, newest: float | None, state: str) -> No
     ("free", "state"),
     [(0, "failed"), (4 * 1024**2, "failed"), (50 * 1024**2, "warning"), (1024**3, "ok")],
 )
-def test_how_much_space_will_do(tmp_path: Path, free: int, state: str) -> None:
+def test_little_free_space_is_a_warning_and_almost_none_a_failure(
+    tmp_path: Path, free: int, state: str
+) -> None:
     found = check_free_space(free, tmp_path)
     assert found.state == state
     assert ("df -h" in found.fix) is (state != "ok")

@@ -24,14 +24,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
 
-GOES_ON = "Nothing was left half done. Run `kartra-mcp setup` again to go on."
+GOES_ON = "Nothing was left half done. Run `kartra-mcp setup` again to "
 PIN = "correct horse"
 SCRIPTED = ("--yes", "--all-clients")
 
 
 @pytest.fixture
 def nothing(tmp_path):
-    """A machine on which nothing was done yet."""
+    """A machine on which setup has not run yet."""
     made = Home(tmp_path / "home")
     yield made
     made.close()
@@ -44,7 +44,7 @@ def home(nothing: Home) -> Home:
 
 
 def finished(home: Home, child: Any, **other: str) -> str:
-    """All questions answered to the end; what was shown at the end."""
+    """Answer all questions to the end; return the final output."""
     assert answered(child, **other) == ""
     code, shown = ended(child)
     assert code == 0, shown
@@ -52,7 +52,7 @@ def finished(home: Home, child: Any, **other: str) -> str:
     return shown
 
 
-# The whole story
+# From nothing to a client
 
 
 async def test_from_nothing_to_a_client_that_lists_the_tools(nothing):
@@ -90,21 +90,21 @@ def test_a_second_run_changes_nothing(nothing):
     before = nothing.config.read_bytes(), nothing.sql("SELECT * FROM connections")
     done = nothing.run("--yes")
     assert done.returncode == 0, done.stderr
-    assert "has it as it should be" in done.stdout
+    assert "is already up to date" in done.stdout
     assert (nothing.config.read_bytes(), nothing.sql("SELECT * FROM connections")) == before
     assert (nothing.path / "npm.log").read_text().count("install") == 1
     assert len(nothing.started_with("connect")) == 1
     assert list(nothing.config.parent.iterdir()) == [nothing.config]
 
 
-def test_nobody_is_asked_for_a_key_of_kartras(nothing):
+def test_no_question_requests_a_kartra_key(nothing):
     child = nothing.spawn()
     child.logfile_read = seen = (nothing.path / "seen").open("w")
     finished(nothing, child)
     seen.close()
     asked = re.findall(r"^.*[?:\]] *$", plain((nothing.path / "seen").read_text()), re.MULTILINE)
     assert not [line for line in asked if re.search(r"(?i)api|key|password", line)], asked
-    assert "never asks for a key" in (nothing.path / "seen").read_text()
+    assert "never requests a key" in (nothing.path / "seen").read_text()
 
 
 # Stopped, and run again
@@ -196,7 +196,7 @@ while :; do sleep 1; done
 
 
 def login_of(home: Home) -> list[int]:
-    """The processes of a login that still run."""
+    """Return the login's processes that still run."""
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in home.processes()}
     return [pid for pid, words in commands.items() if b"\0login\0" in words]
 
@@ -232,7 +232,7 @@ def test_ctrl_c_again_and_again_leaves_no_login_behind_on_the_terminal(nothing):
 
 
 def failing(home: Home, *words: str) -> str:
-    """What a run without a terminal told when it ended with 1."""
+    """Run without a terminal, expect exit code 1, and return stderr."""
     done = home.run(*words)
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
@@ -288,7 +288,7 @@ def test_what_npm_prints_is_not_shown_where_it_works(nothing):
     assert "added 1 package" not in done.stdout + done.stderr
 
 
-def test_a_folder_of_npms_that_cannot_be_written_is_told_before_anything(nothing):
+def test_an_unwritable_npm_folder_is_reported_before_anything_is_installed(nothing):
     file = nothing.path / "file"
     file.touch()
     nothing.settings["npm_config_prefix"] = str(file / "prefix")
@@ -300,7 +300,7 @@ def test_a_folder_of_npms_that_cannot_be_written_is_told_before_anything(nothing
 @pytest.mark.parametrize(
     ("gone", "says"), [("npm", "npm comes with Node.js"), ("node", "Node.js, which runs")]
 )
-def test_without_npm_or_node_it_says_where_they_come_from(nothing, gone, says):
+def test_without_npm_or_node_the_error_names_their_source(nothing, gone, says):
     (nothing.tools / gone).unlink()
     done = nothing.run_bare(*SCRIPTED)
     assert done.returncode == 1
@@ -321,17 +321,17 @@ def test_an_install_that_is_not_wanted_is_not_made(nothing):
 
 @pytest.fixture
 def wrong(home: Home) -> Home:
-    """Another program of the same name stands first on PATH."""
+    """Another program of the same name comes first on PATH."""
     home.program(home.tools / "membrane", "#!/bin/sh\necho membrane-ads plugin 0.1.7\n")
     return home
 
 
-def test_another_program_of_the_same_name_is_told_and_the_right_one_asked_for(wrong):
+def test_another_program_of_the_same_name_is_reported_and_replaced(wrong):
     child = wrong.spawn()
     child.expect("is not Membrane's")
     child.expect("or the word install: ")
     child.sendline("/no/such/file")
-    child.expect("There is no such file")
+    child.expect("File not found")
     child.expect("or the word install: ")
     child.sendline(str(wrong.tools / "node"))
     child.expect("is not Membrane's")
@@ -343,7 +343,7 @@ def test_another_program_of_the_same_name_is_told_and_the_right_one_asked_for(wr
     assert again.returncode == 0, again.stderr
 
 
-def test_beside_another_program_npm_can_install_the_right_one(wrong):
+def test_npm_can_install_the_right_program_despite_another(wrong):
     wrong.membrane.unlink()
     child = wrong.spawn()
     child.expect("or the word install: ")
@@ -380,11 +380,11 @@ def test_without_a_browser_a_code_logs_in(logged_out, why):
     logged_out.settings |= {} if why.startswith("--") else {why: "" if why == "DISPLAY" else "x"}
     child = logged_out.spawn(*([why] if why.startswith("--") else []))
     child.expect(r"https://console\.getmembrane\.com/sandbox/login")
-    child.expect("The code that it shows")
+    child.expect("The code from that page")
     child.sendline("not the code")
-    child.expect("That is no code.*The code that it shows")
+    child.expect("That is not a code.*The code from that page")
     child.sendline("1234567890")
-    child.expect("did not take the code.*The code that it shows")
+    child.expect("rejected the code.*The code from that page")
     code = logged_out.arrange("login", "code")["code"]
     child.sendline(code)
     shown = finished(logged_out, child)
@@ -397,7 +397,7 @@ def test_without_a_browser_a_code_logs_in(logged_out, why):
 def test_three_wrong_codes_end_it(logged_out):
     child = logged_out.spawn("--headless")
     for _ in range(3):
-        child.expect("The code that it shows")
+        child.expect("The code from that page")
         child.sendline("1234567890")
     code, shown = ended(child)
     assert (code, "you are not logged in" in shown) == (1, True)
@@ -420,7 +420,7 @@ def test_a_script_logs_in_in_two_runs(logged_out):
 def test_a_wrong_code_of_a_script_is_refused(logged_out):
     logged_out.arrange("login", "start")
     told = failing(logged_out, *SCRIPTED, "--code", "wrong-code")
-    assert "did not take the code" in told
+    assert "rejected the code" in told
     assert "wrong-code" not in told
 
 
@@ -429,7 +429,7 @@ def test_a_refused_login_ends_it(logged_out):
     child = logged_out.spawn()
     assert answered(child) == ""
     code, shown = ended(child)
-    assert (code, "The login did not go through" in shown) == (1, True)
+    assert (code, "The login failed" in shown) == (1, True)
     logged_out.arrange("login", "refuse", "off")
     finished(logged_out, logged_out.spawn())
 
@@ -453,7 +453,7 @@ def several(home: Home) -> Home:
     return home
 
 
-def test_the_person_chooses_between_several_and_is_not_asked_again(several):
+def test_the_user_chooses_between_several_only_once(several):
     child = several.spawn()
     child.expect("Which Kartra account")
     child.expect("Number or word: ")
@@ -508,7 +508,7 @@ def test_a_served_connection_that_is_gone_is_asked_for_again(home):
         ("NEW_STATE", "its state is NEW_STATE"),
     ],
 )
-def test_a_broken_connection_is_reconnected_and_never_made_anew(home, state, words):
+def test_a_broken_connection_is_reconnected_and_never_replaced(home, state, words):
     home.arrange("connection", "set-state", "c1", state)
     child = home.spawn()
     child.expect(re.escape(words))
@@ -537,7 +537,7 @@ def test_one_that_is_being_built_is_only_waited_for(home):
     assert home.started_with("connect") == []
 
 
-async def test_it_waits_with_progress_until_the_person_has_agreed(nothing):
+async def test_it_waits_with_progress_until_the_user_has_agreed(nothing):
     nothing.installed().logged_in().arrange("address", "ignored")
     child = nothing.spawn("--no-browser")
     assert answered(child, stop="waiting") == "waiting"
@@ -579,7 +579,7 @@ async def test_one_that_becomes_ready_during_the_question_is_taken(nothing):
     child.expect("Connect Kartra now")
     nothing.connected("c1")
     child.sendline("y")
-    child.expect("no other is begun")
+    child.expect("no other was created")
     finished(nothing, child)
     assert nothing.started_with("connect") == []
     assert nothing.entry()["env"]["KARTRA_MCP_CONNECTION"] == "c1"
@@ -602,7 +602,7 @@ async def test_two_setups_at_once_begin_one_connection(nothing):
     assert nothing.sql("SELECT count(*) FROM connections") == [(1,)]
 
 
-def test_what_was_begun_is_kept_in_mind_for_where_it_is_listed_only_later(nothing):
+def test_a_begun_connection_that_is_not_listed_yet_is_continued(nothing):
     membrane = nothing.installed().logged_in().membrane
     nothing.arrange("address", "ignored")
     failing(nothing, *SCRIPTED, "--wait", "1")
@@ -624,8 +624,8 @@ def test_where_turns_cannot_be_taken_nothing_is_begun(nothing):
     assert nothing.started_with("connect") == []
 
 
-TELLS = """#!/bin/sh
-# A Membrane that tells of one connection as its files say: now, and once it was reconnected.
+SCRIPTED_MEMBRANE = """#!/bin/sh
+# A Membrane with one connection, whose states now and after a reconnect come from files.
 echo "$@" >>"{home}/membrane.log"
 case "$*" in
  *--version*) echo 1.18.3;;
@@ -642,11 +642,11 @@ OLD = "https://console.example.com/old"
 
 
 def telling(home: Home, **entry: Any) -> Home:
-    """A Membrane that tells one connection so, and READY once it was reconnected."""
+    """Install a Membrane that reports this connection, and READY after a reconnect."""
     one = {"id": "c1", "name": "Shop", "integration": {"key": "kartra"}}
     (home.path / "now.json").write_text(json.dumps(one | entry))
     (home.path / "ready.json").write_text(json.dumps(one | {"state": "READY"}))
-    home.program(home.membrane, TELLS.format(home=home.path))
+    home.program(home.membrane, SCRIPTED_MEMBRANE.format(home=home.path))
     return home
 
 
@@ -658,7 +658,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_an_old_address_of_a_broken_connection_is_no_reason_not_to_reconnect(nothing, how):
+def test_a_broken_connection_with_an_old_address_is_reconnected(nothing, how):
     done = telling(nothing, **BROKEN[how]).run(*SCRIPTED)
     assert done.returncode == 0, done.stderr
     assert OLD not in done.stdout
@@ -688,7 +688,7 @@ def test_one_that_stays_so_is_not_touched(nothing):
 
 def test_answers_that_cannot_be_used_are_asked_again(home):
     child = home.spawn()
-    child.expect("only look")
+    child.expect("only read")
     child.sendline("perhaps")
     child.expect("Type y for yes")
     child.sendline("n")
@@ -708,9 +708,9 @@ def test_answers_that_cannot_be_used_are_asked_again(home):
     assert env["KARTRA_MCP_GATE_DESTRUCTIVE"] == "preview"
 
 
-def test_a_person_who_wants_only_reads_is_asked_no_more(home):
+def test_no_further_rule_is_asked_for_if_only_reads_are_allowed(home):
     child = home.spawn()
-    child.expect("only look")
+    child.expect("only read")
     child.sendline("y")
     shown = finished(home, child)
     assert "largest single" not in shown
@@ -738,7 +738,7 @@ def test_a_flag_answers_its_question_and_stays(home, flag):
     assert home.entry()["env"][variable] == value
 
 
-def test_a_script_without_answers_is_told_the_flag_and_writes_nothing(home):
+def test_a_missing_answer_in_a_script_names_the_flag_and_writes_nothing(home):
     told = failing(home, "--all-clients")
     assert "--read-only or --no-read-only" in told
     flags = ["--no-read-only", "--gate-irreversible=preview", "--gate-destructive=flag"]
@@ -754,7 +754,7 @@ STRICT = ("--gate-irreversible=deny", "--gate-destructive=human", "--cap-refund=
 def test_what_is_looser_than_before_is_agreed_to_twice(home):
     assert home.run(*SCRIPTED, *STRICT).returncode == 0
     child = home.spawn()
-    child.expect("only look")
+    child.expect("only read")
     child.sendline("")
     child.expect(r"cannot be undone.*Number or word \[deny\]: ")
     child.sendline("preview")
@@ -777,7 +777,7 @@ def test_what_is_looser_than_before_is_agreed_to_twice(home):
     assert env["KARTRA_MCP_CAP_REFUND"] == ""
 
 
-def test_what_a_flag_loosens_is_told(home):
+def test_a_loosening_by_a_flag_is_reported(home):
     assert home.run(*SCRIPTED, *STRICT).returncode == 0
     assert "Looser" not in home.run("--yes").stdout
     done = home.run("--yes", "--gate-irreversible=preview")
@@ -802,7 +802,7 @@ def test_a_further_client_is_no_wider_than_the_first(home):
 
 
 def entries(home: Home, cursor: dict[str, Any], gemini: dict[str, Any]) -> Path:
-    """The entries in two clients; the file of a third, which has none."""
+    """Write entries into two clients; return the file of a third, which has none."""
     words = {"command": "kartra-mcp", "args": ["serve", "--sandbox"]}
     (home.path / ".gemini").mkdir()
     (home.path / ".codeium" / "windsurf").mkdir(parents=True)
@@ -846,7 +846,7 @@ def test_reads_only_among_the_arguments_of_one_is_reads_only_for_a_further_one(n
 
 
 @pytest.mark.parametrize("name", ["ALLOW", "POLICY"])
-def test_entries_of_which_neither_is_the_stricter_are_asked_about(nothing, name):
+def test_the_user_chooses_between_values_without_an_order_of_strictness(nothing, name):
     one, other = (str(nothing.path / part) if name == "POLICY" else part for part in ("a", "b"))
     for value in (one, other):
         if name == "POLICY":
@@ -873,7 +873,7 @@ def test_the_environment_of_the_run_answers_as_flags_do(home):
     assert home.entry()["env"]["KARTRA_MCP_CAP_REFUND"] == "77"
 
 
-def test_the_pin_that_nobody_typed_is_left_to_do(home):
+def test_a_pin_that_is_not_set_is_left_to_do(home):
     done = home.run(*SCRIPTED, "--gate-irreversible=human", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True)
@@ -896,13 +896,13 @@ def test_a_pin_that_will_not_do_is_asked_again(home):
 # The clients
 
 
-def test_the_person_chooses_the_clients(home):
+def test_the_user_chooses_the_clients(home):
     (home.path / ".codeium" / "windsurf").mkdir(parents=True)
     (home.path / ".gemini").mkdir()
     child = home.spawn()
     assert answered(child, stop="clients") == "clients"
     child.sendline("cursor, 9")
-    child.expect("'9' is none of them")
+    child.expect("'9' is not in the list")
     child.sendline("1, gemini")
     shown = finished(home, child)
     assert home.entry()
@@ -927,7 +927,7 @@ def test_without_a_client_the_entry_is_printed(home, how):
     assert not home.config.exists()
 
 
-def test_a_client_that_cannot_be_written_is_told_and_the_others_are_written(home):
+def test_a_client_that_cannot_be_written_is_reported_and_the_others_are_written(home):
     broken = home.path / ".gemini" / "settings.json"
     broken.parent.mkdir()
     broken.write_text("{ this is no JSON")
@@ -939,7 +939,7 @@ def test_a_client_that_cannot_be_written_is_told_and_the_others_are_written(home
     assert home.entry()
 
 
-def test_the_persons_other_servers_stay(home):
+def test_the_users_other_servers_stay(home):
     home.config.write_text('{"mcpServers": {"mine": {"command": "x"}}, "mine": 1}')
     assert home.run(*SCRIPTED).returncode == 0
     assert home.entry("mine") == {"command": "x"}
@@ -978,7 +978,7 @@ async def test_the_sandbox_needs_neither_program_nor_login(nothing):
         ["--unknown"],
     ],
 )
-def test_wrong_usage_is_told_before_anything_is_done(nothing, words):
+def test_wrong_usage_is_refused_before_anything_is_done(nothing, words):
     done = nothing.run("--yes", *words)
     assert done.returncode == 2
     assert not (nothing.path / "npm.log").exists()

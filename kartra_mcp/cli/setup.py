@@ -81,7 +81,7 @@ def _make_options(parsed: Namespace) -> SetupOptions:
     switched = {n: "on" if v else "off" for n, v in flags.items() if isinstance(v, bool)}
     said = explicit_settings(words | switched)
     return SetupOptions(
-        said={name: value for name, value in said.items() if name != "SANDBOX"},
+        explicit={name: value for name, value in said.items() if name != "SANDBOX"},
         sandbox=said.get("SANDBOX") == "on",
         code=parsed.code,
         headless=parsed.headless,

@@ -1,4 +1,4 @@
-"""Guided setup and diagnosis, before the first answer of the server.
+"""Guided setup and diagnosis, for use before the server works in a client.
 
 Belongs here: `setup` and `doctor`. Does not belong here: parsing of command lines (`cli`).
 """

@@ -1,4 +1,4 @@
-"""What the doctor says where Membrane is asked by its API: of its address and variables. Pure."""
+"""Fixes for the doctor's findings when Membrane is reached by its API. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from kartra_mcp.membrane.credentials import ADDRESSES, SECRET, TENANTS, TOKENS, 
 from kartra_mcp.onboarding.doctor.findings import CheckResult, warning
 from kartra_mcp.settings import Settings
 
-RERUN_HINT = "Wait a minute, then `kartra-mcp doctor` again."
+RERUN_HINT = "Wait a minute, then run `kartra-mcp doctor` again."
 CONNECT = (
-    "Ask kartra_connect in a client, or connect Kartra in Membrane's console, in the workspace and "
-    "for the tenant of these credentials (docs/api.md)."
+    "Call kartra_connect in a client, or connect Kartra in Membrane's console, in the workspace "
+    "and for the tenant of these credentials (docs/api.md)."
 )
 ANOTHER = (
     "Set KARTRA_MCP_CONNECTION to the id of a Kartra connection of this workspace and tenant "
     "(docs/api.md)."
 )
-RECONNECT = "Asking kartra_connect in a client reconnects Kartra (docs/api.md)."
+RECONNECT = "Call kartra_connect in a client to reconnect Kartra (docs/api.md)."
 CONSOLE = "Look in Membrane's console, in the workspace of these credentials (docs/api.md)."
 
 
 @dataclass(frozen=True, slots=True)
 class ApiTarget:
-    """Where the API is, and the names of the variables that let this server in."""
+    """Address of the API, and the names of the variables that hold its credentials."""
 
     address: str
     variables: tuple[str, ...]
@@ -36,36 +36,36 @@ class ApiTarget:
     def reach(self) -> str:
         look = f"`curl -sSI {shlex.quote(self.address)}`"
         return (
-            f"{look} tells whether this machine gets there, through HTTPS_PROXY if that is set; "
-            f"{ADDRESSES[0]} says where the API is."
+            f"Run {look} to test the connection, which uses HTTPS_PROXY if set. "
+            f"{ADDRESSES[0]} sets the address of the API."
         )
 
     @property
     def correct(self) -> str:
         names = format_names(self.variables)
-        return f"Correct {names}; {ADDRESSES[0]} says where they are sent (docs/api.md)."
+        return f"Correct {names}. {ADDRESSES[0]} sets where they are sent (docs/api.md)."
 
     def suggest_fix(self, problem: KartraMCPError | None) -> str:
-        """Other credentials where Membrane turned these away, else the way to it."""
+        """Return the fix for rejected credentials, else the fix for an unreachable address."""
         return self.correct if problem and _is_credentials_error(problem) else self.reach
 
 
 def make_api_target(settings: Settings) -> ApiTarget | None:
-    """None where the API is not asked."""
+    """Return the API target, or None if Membrane's program is used instead."""
     if settings.api is None or not settings.uses_http_api:
         return None
     return ApiTarget(settings.api.address, _find_secrets(settings))
 
 
 def variables_to_hand_over(settings: Settings) -> tuple[str, ...]:
-    """The variables that a client's entry needs for the API as this process has it; no values."""
+    """Return the names of the variables that a client's entry needs for the API, without values."""
     if not settings.uses_http_api:
         return ()
     return (*_find_first_set(settings.environment, ADDRESSES), *_find_secrets(settings))
 
 
 def incomplete_credentials(settings: Settings) -> list[CheckResult]:
-    """Credentials that are there and not used: the program may be another account's."""
+    """Warn about credentials that are ignored: the program may serve another account."""
     over = settings.ignored_api_notice
     return [warning("settings", *over)] if over else []
 
@@ -75,17 +75,17 @@ def format_names(names: Sequence[str]) -> str:
 
 
 def _is_credentials_error(problem: KartraMCPError) -> bool:
-    """Whether Membrane answered, and by a key that it documents."""
+    """Return true if Membrane answered with an error key that it documents."""
     known = problem.code == "membrane_error" and problem.executed is Executed.NO
     return problem.code == "not_logged_in" or (known and problem.has_response)
 
 
 def _find_secrets(settings: Settings) -> tuple[str, ...]:
-    """What signs in: a token, else what tokens are made of."""
+    """Return the token's variable, else the variables from which a token is requested."""
     token = _find_first_set(settings.environment, TOKENS)
     return token or (WORKSPACE, SECRET, *_find_first_set(settings.environment, TENANTS))
 
 
 def _find_first_set(environment: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
-    said = ((name, environment.get(name, "").strip()) for name in names)
-    return tuple(name for name, text in said if text and not text.startswith("${"))[:1]
+    values = ((name, environment.get(name, "").strip()) for name in names)
+    return tuple(name for name, text in values if text and not text.startswith("${"))[:1]

@@ -1,4 +1,4 @@
-"""What this machine says without Membrane: settings, state folder, ledger, clock, disk, clients."""
+"""Checks that need no Membrane: settings, state folder, ledger, clock, disk, clients."""
 
 from __future__ import annotations
 
@@ -20,78 +20,78 @@ from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, passed, s
 from kartra_mcp.settings import SettingError, Settings
 
 LOW_DISK_BYTES, MIN_DISK_BYTES = 100 * 1024**2, 5 * 1024**2
-"""Bytes free: below the first it will soon not do, below the second it does not."""
+"""Free bytes: a warning below the first, a failure below the second."""
 
 BEFORE_THIS_VERSION = 1_767_225_600.0
-"""2026-01-01, before this version was made: a clock that says less is wrong."""
+"""2026-01-01, before this version was released: an earlier clock is wrong."""
 
 MAX_CLOCK_LEAD = 4_102_444_800.0
-"""2100-01-01."""
+"""2100-01-01: a later clock is wrong."""
 
 MAX_CLOCK_LAG = 5.0
-"""Seconds that the newest line may be ahead: two processes read the clock one after another."""
+"""Seconds that the newest line may be ahead: another process may have read the clock later."""
 
 NOTHING_DONE = "Nothing was done."
 
 
 def check_settings(read: Settings) -> list[CheckResult]:
-    """Each value that cannot be used, each name that no setting has, and half of credentials."""
+    """Report bad values, unknown names and incomplete credentials."""
     found = [*(_bad_setting(problem) for problem in read.errors), *incomplete_credentials(read)]
-    return found or [passed("settings", "Every setting can be used as it stands.")]
+    return found or [passed("settings", "All settings are valid.")]
 
 
 def _bad_setting(problem: SettingError) -> CheckResult:
     name = problem.variable
-    where = f"`unset {name}`, or correct it where it is set: your shell or the client's entry."
-    return failed("settings", f"{problem}.", where)
+    fix = f"`unset {name}`, or correct it where it is set: your shell or the client's entry."
+    return failed("settings", f"{problem}.", fix)
 
 
 def check_disk(folder: Path) -> CheckResult:
-    """The space where the state folder is or will be."""
+    """Check the free space of the disk that holds, or will hold, the state folder."""
     place = nearest_existing(folder)
     try:
         usage = shutil.disk_usage(place)
     except OSError as problem:
-        return warning("disk", f"The space at {place} could not be told ({problem.strerror}).")
+        return warning("disk", f"The free space at {place} is unknown ({problem.strerror}).")
     if not usage.total:
-        return warning("disk", f"{place} is on no disk.")
+        return warning("disk", f"The free space at {place} is unknown: it is not on a disk.")
     return check_free_space(usage.free, place)
 
 
 def check_free_space(free: int, place: Path) -> CheckResult:
-    """What so many free bytes mean."""
-    says = f"{free // 1024**2} MB are free at {place}"
-    mend = f"Make room there: `df -h {shlex.quote(str(place))}` shows what is full."
+    """Compare the free bytes with the limits."""
+    message = f"{free // 1024**2} MB are free at {place}"
+    fix = f"Free some space. `df -h {shlex.quote(str(place))}` shows the disk."
     if free < MIN_DISK_BYTES:
-        return failed("disk", f"{says}: the ledger cannot grow, so writes will be refused.", mend)
+        return failed("disk", f"{message}. The ledger cannot grow; writes will be refused.", fix)
     return (
-        warning("disk", f"{says}, which is little.", mend)
+        warning("disk", f"{message}, which is little.", fix)
         if free < LOW_DISK_BYTES
-        else passed("disk", says)
+        else passed("disk", f"{message}.")
     )
 
 
 def check_state_folder(folder: Path) -> CheckResult:
-    """Whether it can be written, by a file that is taken away again, and is this user's alone."""
+    """Check that the folder is writable, with a temporary file, and private to this user."""
     step, place = "state folder", nearest_existing(folder)
     if not place.is_dir():
         old = shlex.quote(str(place))
-        mend = f"`mv {old} {old}.old`, or name another folder with KARTRA_MCP_STATE_DIR."
-        return failed(step, f"{place} is no folder, so {folder} cannot be one.", mend)
+        fix = f"`mv {old} {old}.old`, or set KARTRA_MCP_STATE_DIR to another folder."
+        return failed(step, f"{place} is a file, so the folder {folder} cannot exist.", fix)
     why = _find_write_error(place)
     if why:
-        return failed(step, f"{folder} cannot be written ({why}).", _can_write(place))
+        return failed(step, f"{folder} cannot be written ({why}).", _suggest_write_fix(place))
     if place != folder:
-        return passed(step, f"{folder} is not there yet; it can be made.")
+        return passed(step, f"{folder} does not exist yet; it can be created.")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
-        mend = f"`chmod 700 {shlex.quote(str(folder))}`"
-        return failed(step, f"{folder} is open to other users (mode {mode:04o}).", mend)
-    return passed(step, f"{folder} can be written and is yours alone.")
+        fix = f"`chmod 700 {shlex.quote(str(folder))}`"
+        return failed(step, f"{folder} is open to other users (mode {mode:04o}).", fix)
+    return passed(step, f"{folder} is writable and private to you.")
 
 
 def nearest_existing(folder: Path) -> Path:
-    """The folder, else what there is of the way to it."""
+    """Return the folder, else its nearest existing parent."""
     return next((p for p in (folder, *folder.parents) if os.path.lexists(p)), folder)
 
 
@@ -103,23 +103,24 @@ def _find_write_error(place: Path) -> str:
         return problem.strerror or type(problem).__name__
 
 
-def _can_write(place: Path) -> str:
-    another = "name another folder with KARTRA_MCP_STATE_DIR"
+def _suggest_write_fix(place: Path) -> str:
+    another = "set KARTRA_MCP_STATE_DIR to another folder"
     if os.access(place, os.W_OK):
-        return f"`df {shlex.quote(str(place))}` tells what is mounted there; {another}."
+        return f"`df {shlex.quote(str(place))}` shows the file system. Free it, or {another}."
     return f'`sudo chown "$USER" {shlex.quote(str(place))}`, or {another}.'
 
 
 def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[CheckResult]:
-    """The ledger followed to its head and opened to be written; the clock against its newest line.
+    """Verify the ledger, check that it is writable, and compare the clock with its newest line.
 
-    Nothing is written to it, and none is made. `usable`: nothing is wrong with its folder.
+    Nothing is written to the ledger and none is created. `usable` is false if the check of the
+    state folder failed.
     """
     if not usable:
         return [*skipped(["ledger"], "state folder"), check_clock(now, None)]
     if not any((read.state_dir / name).exists() for name in ("ledger.db", "ledger.head")):
         return [
-            passed("ledger", "There is none yet; the first write begins it."),
+            passed("ledger", "There is none yet; the first write creates it."),
             check_clock(now, None),
         ]
     with closing(Ledger(read.state_dir)) as kept:
@@ -134,39 +135,39 @@ def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | No
     report = kept.verify()
     if not report.ok:
         where = "" if report.broken is None else f" at line {report.broken}"
-        says = f"The ledger is damaged{where}: {report.why}. Writes are refused."
-        mend = (
-            f"`kartra-mcp ledger verify{read.cli_flags}`, keep the file, "
-            f"then `kartra-mcp ledger new{read.cli_flags}`."
+        message = f"The ledger is damaged{where}: {report.why}. Writes are refused."
+        fix = (
+            f"Run `kartra-mcp ledger verify{read.cli_flags}` and keep the file, "
+            f"then run `kartra-mcp ledger new{read.cli_flags}`."
         )
-        return failed("ledger", says, mend), None
+        return failed("ledger", message, fix), None
     kept.require_writable()
     return passed(
-        "ledger", f"All {report.count} lines hold, and it can be written."
+        "ledger", f"All {report.count} lines are intact, and it is writable."
     ), kept.latest_at()
 
 
 def _ledger_unavailable(problem: KartraMCPError, read: Settings) -> CheckResult:
     file = shlex.quote(str(read.state_dir / "ledger.db"))
     turn = shlex.quote(str(read.state_dir / "ledger.turn"))
-    held = f"`lsof {file} {turn}` shows which program has it; end that one."
-    says = problem.message.removesuffix(NOTHING_DONE).strip()
-    return failed("ledger", says, held)
+    held = f"`lsof {file} {turn}` shows which program holds it. End that program."
+    message = problem.message.removesuffix(NOTHING_DONE).strip()
+    return failed("ledger", message, held)
 
 
 def check_clock(now: float, newest: float | None) -> CheckResult:
-    """Whether the clock can be right: caps and repeats are counted by it."""
+    """Check that the clock is plausible: caps and repeats are counted by it."""
     if now < BEFORE_THIS_VERSION:
         return failed(
-            "clock", "The clock is before 2026, when this version was made.", _fix_clock()
+            "clock", "The clock is before 2026, when this version was released.", _fix_clock()
         )
     if now > MAX_CLOCK_LEAD:
         return failed("clock", "The clock is after the year 2100.", _fix_clock())
     behind = (newest or 0.0) - now
     if behind > MAX_CLOCK_LAG:
-        says = f"The clock is {_format_span(behind)} behind the newest line of the ledger"
-        return failed("clock", f"{says}: it is wrong now, or was then.", _fix_clock())
-    after = "" if newest is None else ", and runs after the ledger's newest line"
+        message = f"The clock is {_format_span(behind)} behind the newest line of the ledger"
+        return failed("clock", f"{message}. It is wrong now, or was wrong then.", _fix_clock())
+    after = "" if newest is None else ", and not behind the ledger's newest line"
     return passed("clock", f"The clock is plausible{after}.")
 
 
@@ -179,7 +180,7 @@ def _format_span(seconds: float) -> str:
 def _fix_clock() -> str:
     commands = {"darwin": "sudo sntp -sS time.apple.com", "win32": "w32tm /resync"}
     command = commands.get(sys.platform, "sudo timedatectl set-ntp true")
-    return f"Set it by the network: `{command}`."
+    return f"Set the clock from the network: `{command}`."
 
 
 def check_clients(
@@ -189,11 +190,13 @@ def check_clients(
     by_shell: bool = False,
     credentials: Sequence[str] = (),
 ) -> list[CheckResult]:
-    """What the configurations of this machine's clients would start.
+    """Check the entries of this machine's clients.
 
-    `beyond` are entries whose settings were too many to be looked at; `by_shell`: flags or
-    variables said with what to look instead. `credentials` are the names of variables that the
-    API was asked with, and that no entry of ours is ever written with.
+    Args:
+        found: the entries, one for each client.
+        beyond: entries that were skipped because there are too many different ones.
+        by_shell: flags or variables were diagnosed instead of the clients' entries.
+        credentials: names of the API's variables, which setup never writes into an entry.
     """
     wrong = [_client_fault(one) for one in found if one.state not in ("fine", "no entry")]
     wrong += [_client_disabled(one) for one in found if one.disabled]
@@ -202,40 +205,40 @@ def check_clients(
         f"{one.title} ({one.name})" for one in found if one.state == "fine" and not one.disabled
     ]
     if fine:
-        only = " Its settings were not looked at, but this shell's and the flags." * by_shell
-        return [passed("clients", f"It is installed in {', '.join(fine)}.{only}"), *wrong]
+        only = " Its settings were not checked: flags or this shell's were used." * by_shell
+        return [passed("clients", f"Installed in {', '.join(fine)}.{only}"), *wrong]
     if wrong:
         return wrong
-    here = ", ".join(one.client for one in found) or "none that is known was found"
-    says = f"No client on this machine has kartra-mcp (clients: {here})."
-    mend = "`kartra-mcp install CLIENT`, or paste what stands below."
+    here = ", ".join(one.client for one in found) or "none found"
+    message = f"No client on this machine has kartra-mcp (clients: {here})."
+    fix = "`kartra-mcp install CLIENT`, or paste the entry below."
     if credentials:
-        mend += (
+        fix += (
             f" Neither has {format_names(credentials)}: put them into the entry's `env` yourself."
         )
-    return [warning("clients", says, mend)]
+    return [warning("clients", message, fix)]
 
 
 def _client_fault(one: Checked) -> CheckResult:
     if one.state == "broken file":
-        says = f"{one.title}'s configuration {one.file} cannot be read."
-        return failed("clients", says, _suggest_file_fix(one), one.detail)
-    says = f"{one.title} starts {one.name!r} with {one.detail!r}: the {one.state}."
-    # A client with a long PATH may find it all the same.
+        message = f"{one.title}'s configuration {one.file} cannot be read."
+        return failed("clients", message, _suggest_file_fix(one), one.detail)
+    message = f"{one.title} starts {one.name!r} with {one.detail!r}: the {one.state}."
+    # Only a warning for a relative command: a client with a long PATH may still find it.
     made = warning if one.state == "command not absolute" else failed
-    return made("clients", says, one.remedy)
+    return made("clients", message, one.remedy)
 
 
 def _client_disabled(one: Checked) -> CheckResult:
-    says = f"{one.title} has {one.name!r} switched off, so it does not start it."
-    return warning("clients", says, f"Switch it on in {one.title}, or in `{one.file}`.")
+    message = f"{one.title} has {one.name!r} switched off and does not start it."
+    return warning("clients", message, f"Switch it on in {one.title}, or in `{one.file}`.")
 
 
 def _client_skipped(one: Checked) -> CheckResult:
-    says = f"The settings with which {one.title} starts {one.name!r} were not looked at."
-    return warning("clients", says, "Give them as flags: `kartra-mcp doctor --SETTING VALUE`.")
+    message = f"The settings with which {one.title} starts {one.name!r} were not checked."
+    return warning("clients", message, "Pass them as flags: `kartra-mcp doctor --SETTING VALUE`.")
 
 
 def _suggest_file_fix(one: Checked) -> str:
     file = shlex.quote(str(one.file))
-    return f"Open {file} and mend what it says, or `ls {file}*backup*` for how it was before."
+    return f"Correct {file}, or restore a backup: `ls {file}*backup*`."

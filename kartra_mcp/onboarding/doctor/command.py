@@ -1,4 +1,4 @@
-"""`kartra-mcp doctor`: every step from Python to one read, what is wrong, and what mends it."""
+"""`kartra-mcp doctor`: check each step from Python to one read, and name cause and fix."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 ABOUT = """\
 usage: kartra-mcp doctor [--json] [--SETTING VALUE …]
 
-Walk the server's own way step by step and say what is wrong, and the command that mends it.
-It reads once from the account and changes nothing. It takes the settings of `serve`; without
-any, here or as KARTRA_MCP_… variables, it walks as each client on this machine would start it.
-Exit code: 0 healthy, 1 something was found, 2 wrong usage.
+Check each step that the server needs. Name the fault and the command that fixes it.
+It reads once from the account and changes nothing. It takes the settings of `serve`. Without
+any, as flags or KARTRA_MCP_… variables, it checks the settings of each client's entry.
+Exit code: 0 healthy, 1 a check failed, 2 wrong usage.
 """
 STYLES = {"warning": "yellow", "failed": "bold red", "skipped": "dim"}
 INDENT = " " * 23
 
 
 class ProbeOptions(TypedDict, total=False):
-    """What runs Membrane's program, and how long each step may take."""
+    """Replacements for tests: the runner of Membrane's program, and the timings."""
 
     run_program: Run
     timings: Timings
@@ -43,7 +43,7 @@ class ProbeOptions(TypedDict, total=False):
 
 @dataclass(slots=True)
 class Report:
-    """The findings in the order in which they came; each is shown at once, unless for a program."""
+    """Findings in order. Each is printed at once, unless the output is JSON."""
 
     as_json: bool
     given: ProbeOptions = field(default_factory=ProbeOptions)
@@ -55,7 +55,7 @@ class Report:
             _show(finding)
 
     def add_heading(self, words: str) -> None:
-        """Above the findings that follow, for a person."""
+        """Print a heading above the findings that follow; JSON output has none."""
         if not self.as_json:
             from kartra_mcp.core.display import display_value
             from kartra_mcp.core.terminal import print_line
@@ -68,9 +68,10 @@ class Report:
 
 
 def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
-    """0: healthy, warnings aside. 1: something was found, or it was stopped. 2: wrong usage.
+    """Run the checks and return the exit code.
 
-    `given` is instead of what a person's own run has.
+    0: healthy, warnings allowed. 1: a check failed, or the run was stopped. 2: wrong usage.
+    `given` replaces the defaults of a normal run.
     """
     if {"--help", "-h"} & set(words):
         surroundings().stdout.write(ABOUT)
@@ -85,7 +86,7 @@ def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
     if left:
         surroundings().stderr.write(
             f"kartra-mcp doctor: not understood: {' '.join(left)}. "
-            "Nothing was done. Help: `kartra-mcp doctor --help`\n"
+            "Nothing was done. Run `kartra-mcp doctor --help`.\n"
         )
         return EXIT_USAGE
     report = Report("--json" in words, given)
@@ -100,7 +101,7 @@ def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
 
 
 def _report_only(here: CheckResult, *, as_json: bool) -> int:
-    """What is told without anything that might be lacking."""
+    """Print one finding without imports that may be missing."""
     if as_json:
         _put({"healthy": False, "findings": [as_dict(here)], "configuration": None})
     else:
@@ -111,7 +112,7 @@ def _report_only(here: CheckResult, *, as_json: bool) -> int:
 
 
 def _examine(flags: dict[str, str], shell: Settings, report: Report) -> None:
-    """Each walk with its state folder, one that several share once, and then the clients."""
+    """Diagnose each launch configuration, each state folder once, and then the clients."""
     from kartra_mcp.client_config.install import check_clients
     from kartra_mcp.onboarding.doctor import checks
     from kartra_mcp.onboarding.doctor.api_explanations import variables_to_hand_over
@@ -137,7 +138,7 @@ def _walk(start: LaunchConfig, report: Report) -> None:
     from kartra_mcp.onboarding.doctor.probe import ProgressSink, run_checks
 
     if start.whose:
-        report.add_heading(f"As {start.whose} starts it:")
+        report.add_heading(f"With the settings of {start.whose}:")
     unknown = check_words(start)
     read = unknown or [*checks.check_settings(start.settings), *missing_env(start)]
     report.add_all([start.attribute(one) for one in read])
@@ -157,7 +158,7 @@ def _look_at_folder(start: LaunchConfig, report: Report) -> None:
 
 
 def _show_progress() -> AbstractContextManager[Callable[[str], None]]:
-    """Progress, on a terminal only."""
+    """Return a spinner on a terminal, else a no-op."""
     from kartra_mcp.core.terminal import console, spinner
 
     if not console(errors=True).is_terminal:
@@ -174,7 +175,7 @@ def _show(finding: CheckResult) -> None:
     if finding.fix:
         print_line(f"{INDENT}{display_value(finding.fix)}")
     if finding.detail:
-        print_line(f"{INDENT}said: {display_value(finding.detail)}")
+        print_line(f"{INDENT}output: {display_value(finding.detail)}")
 
 
 def _print_conclusion(report: Report, settings: Settings, flags: dict[str, str]) -> None:
@@ -187,14 +188,14 @@ def _print_conclusion(report: Report, settings: Settings, flags: dict[str, str])
     from kartra_mcp.core.terminal import print_line
 
     wrong = sum(finding.state == "failed" for finding in report.found)
-    print_line(f"\n{wrong} found; begin with the first." if wrong else "\nHealthy.", "bold")
+    print_line(f"\n{wrong} failed. Fix the first one first." if wrong else "\nHealthy.", "bold")
     if paste:
         print_line("\nFor a client's configuration:")
         surroundings().stdout.write(json.dumps(paste, indent=2) + "\n")
 
 
 def _is_not_installed(report: Report) -> bool:
-    """Whether no client starts this server."""
+    """Return true if no client starts this server."""
     return any(f.step == "clients" and f.message.startswith("No client") for f in report.found)
 
 
@@ -202,14 +203,14 @@ def _make_snippet(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
     from kartra_mcp.client_config.command import own_entry
     from kartra_mcp.settings import explicit_settings
 
-    said = explicit_settings(flags, settings.environment)
-    said.pop("SANDBOX", None)
-    env = {f"KARTRA_MCP_{name}": value for name, value in said.items()}
+    explicit = explicit_settings(flags, settings.environment)
+    explicit.pop("SANDBOX", None)
+    env = {f"KARTRA_MCP_{name}": value for name, value in explicit.items()}
     entry = own_entry(env, sandbox=settings.sandbox)
     server: dict[str, Any] = {"command": entry.command, "args": list(entry.args)}
     return {"mcpServers": {entry.name: server | ({"env": dict(entry.env)} if entry.env else {})}}
 
 
 def _put(value: Any) -> None:
-    """ASCII, so that no text of strangers reaches the terminal as more than letters."""
+    """Print ASCII only, so that untrusted input cannot send control characters to the terminal."""
     surroundings().stdout.write(json.dumps(value, indent=2) + "\n")

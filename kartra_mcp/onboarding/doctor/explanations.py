@@ -1,4 +1,4 @@
-"""What the server met on its way to the account, as findings in words for a person. Pure."""
+"""Findings for the steps from Node.js to one read, worded for the user. Pure."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from kartra_mcp.policy import gates, risk
 from kartra_mcp.policy.gates import Policy
 
 OLDEST_NODE = 18
-"""Older ones have no `fetch` and have not been mended since 2025; which one the program itself
-asks for is not known here."""
+"""Older versions have no `fetch` and get no fixes since 2025. The program's own minimum is not
+documented."""
 
 SAFE_READS = (
     "retrieve_account_lists",
@@ -35,11 +35,11 @@ SAFE_READS = (
     "retrieve_account_sequences",
     "retrieve_account_pages",
 )
-"""Commands that only read names which the account's owner gave, the first that is listed."""
+"""Commands that read only names chosen by the account's owner; the first one listed is used."""
 
 ASKS_A_MODEL = "ask kartra_connect, where it is listed, or run"
 ASKS_A_MODEL_FIRST = ASKS_A_MODEL.capitalize()
-"""In a remedy for a chat; in a terminal only the command helps."""
+"""Part of a remedy for a chat; removed in a terminal, where only the command helps."""
 
 GET_NODE = {
     "darwin": "brew install node",
@@ -49,20 +49,23 @@ GET_NODE = {
 
 @dataclass(frozen=True, slots=True)
 class MembraneTarget:
-    """How this server reaches Membrane.
+    """The transport to Membrane, as findings name it.
 
-    `command` is the program with its first arguments, or where the API is, `call` what a person
-    types for it. `reset` mends a sandbox, "" for a real account. `door` is None for the program.
+    Attributes:
+        command: the program with its first arguments, or the address of the API.
+        call: the command that the user types for the program.
+        reset: the fix for a broken sandbox; "" for a real account.
+        api: the API's target; None if the program is used.
     """
 
     command: str
     call: str
     reset: str = ""
-    door: api_explanations.ApiTarget | None = None
+    api: api_explanations.ApiTarget | None = None
 
     def suggest_fix(self, sentence: str, by_api: str = "") -> str:
-        """The sentence, or what stands for it where there is no program to type."""
-        if self.door and by_api:
+        """Return the fix with the user's own command, or its variant for the API."""
+        if self.api and by_api:
             return by_api
         typed = sentence.replace("`membrane ", f"`{self.call} ")
         return self.reset or typed.replace(ASKS_A_MODEL, "run").replace(ASKS_A_MODEL_FIRST, "Run")
@@ -70,122 +73,123 @@ class MembraneTarget:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """Where node is, None where it is not; what its `--version` printed; whether it is needed."""
+    """Node.js on this machine: its path (None if missing), version output, and need for it."""
 
     place: str | None
-    said: str = ""
+    output: str = ""
     needed: bool = True
     on_short_path: bool = True
 
     @property
     def major(self) -> int | None:
-        number = self.said.strip().removeprefix("v").partition(".")[0]
+        number = self.output.strip().removeprefix("v").partition(".")[0]
         return int(number) if number.isdecimal() else None
 
 
 def check_node(found: NodeInfo, platform: str, *, program_runs: bool) -> CheckResult:
-    """Whether there is a Node.js that can run Membrane's program."""
+    """Check that a Node.js exists that can run Membrane's program."""
     get = f"`{GET_NODE.get(platform, 'sudo apt install nodejs npm')}`, or https://nodejs.org."
     if not found.needed:
         return passed("node", "Node.js is not needed by the program that is used.")
     if found.place is None:
         return failed("node", "Node.js, which runs Membrane's program, was not found.", get)
     if found.major is None:
-        says = f"{found.place} does not say its version, so it is no Node.js that runs."
-        return failed("node", says, get, found.said)
+        message = f"{found.place} does not print its version, so it is not a working Node.js."
+        return failed("node", message, get, found.output)
+    version = f"Node.js {found.output.strip()} at {found.place}"
     if found.major < OLDEST_NODE:
         made = warning if program_runs else failed
-        says = f"Node.js {found.said.strip()} at {found.place} is too old: {OLDEST_NODE} or newer."
-        return made("node", says, get)
-    says = f"Node.js {found.said.strip()} at {found.place}"
+        return made("node", f"{version} is too old: {OLDEST_NODE} or newer is required.", get)
     if not found.on_short_path:
-        mend = "Start the client from this shell, or install Node.js in a usual place."
-        return warning("node", f"{says}, where a desktop program would not find it.", mend)
-    return passed("node", f"{says}.")
+        fix = "Start the client from this shell, or install Node.js in a usual place."
+        return warning("node", f"{version}, where a desktop program would not find it.", fix)
+    return passed("node", f"{version}.")
 
 
 def missing_program(problem: KartraMCPError, idle: str) -> CheckResult:
-    """`idle` is a file of the program's name that may not be run, or ""."""
+    """Report a missing program. `idle` is a file of its name that is not executable, or ""."""
     if idle:
-        return failed("program", f"{idle} is there, but may not be run.", f"`chmod +x {idle}`")
+        return failed("program", f"{idle} is not executable.", f"`chmod +x {idle}`")
     return failed("program", problem.message, problem.remedy)
 
 
 def check_version(
-    way: MembraneTarget, said: ProgramInfo | KartraMCPError, *, on_short_path: bool
+    way: MembraneTarget, reported: ProgramInfo | KartraMCPError, *, on_short_path: bool
 ) -> CheckResult | None:
-    """What `--version` proves; None where only the next step tells."""
-    if isinstance(said, KartraMCPError):
-        if said.code in ("program_missing", "internal_error"):
-            return failed("program", said.message, said.remedy)
+    """Return the finding that `--version` proves, or None if only the next step can decide."""
+    if isinstance(reported, KartraMCPError):
+        if reported.code in ("program_missing", "internal_error"):
+            return failed("program", reported.message, reported.remedy)
         return None
-    if said.is_membrane is None:
+    if reported.is_membrane is None:
         return None
-    if not said.is_membrane:
-        return _program_wrong(way, said)
-    return _program_right(way, said, on_short_path=on_short_path)
+    if not reported.is_membrane:
+        return _program_wrong(way, reported)
+    return _program_right(way, reported, on_short_path=on_short_path)
 
 
 def check_version_and_connections(
     way: MembraneTarget,
-    said: ProgramInfo | KartraMCPError,
+    reported: ProgramInfo | KartraMCPError,
     served: AccountSnapshot,
     *,
     on_short_path: bool,
 ) -> CheckResult:
-    """The same, after it was asked for the connections."""
+    """Return the finding for the program after its connections were requested."""
     problem = served.error
-    slow = isinstance(said, KartraMCPError)
+    slow = isinstance(reported, KartraMCPError)
     if problem and problem.code == "program_missing":
         return failed("program", problem.message, problem.remedy)
     if problem and problem.code == "wrong_program":
-        return _program_wrong(way, ProgramInfo() if slow else said)
+        return _program_wrong(way, ProgramInfo() if slow else reported)
     if slow and (problem is None or problem.code == "timed_out") and served.confirmed_at is None:
         return failed(
             "program",
-            f"The program {way.command} does not answer: it hangs, even at `--version`.",
-            way.suggest_fix("Run `membrane --version` in a terminal to see what it waits for."),
+            f"The program {way.command} hangs, even at `--version`.",
+            way.suggest_fix("Run `membrane --version` in a terminal to see why it waits."),
         )
     if served.program and served.program.is_membrane:
         return _program_right(way, served.program, on_short_path=on_short_path)
-    says = f"{way.command} answers, but not with a version: whether it is Membrane's is open."
-    return warning("program", says, "`npm install -g @membranehq/cli` installs the newest.")
+    message = f"{way.command} runs but prints no version. It may not be Membrane's."
+    return warning("program", message, "`npm install -g @membranehq/cli` installs the newest.")
 
 
-def _program_right(way: MembraneTarget, said: ProgramInfo, *, on_short_path: bool) -> CheckResult:
-    if way.door:
-        return passed("program", f"None is needed: {way.command} is asked.")
-    says = f"{way.command}, version {said.version or 'not told'}"
+def _program_right(
+    way: MembraneTarget, reported: ProgramInfo, *, on_short_path: bool
+) -> CheckResult:
+    if way.api:
+        return passed("program", f"Not needed: the API at {way.command} is used.")
+    message = f"{way.command}, version {reported.version or 'unknown'}"
     if on_short_path:
-        return passed("program", f"{says}.")
+        return passed("program", f"{message}.")
     return warning(
         "program",
-        f"{says}, in a folder where a desktop program would not find it.",
+        f"{message}, in a folder where a desktop program would not find it.",
         f"`kartra-mcp install CLIENT --membrane {way.command}` writes it into the client's entry.",
     )
 
 
-def _program_wrong(way: MembraneTarget, said: ProgramInfo) -> CheckResult:
-    version = f", version {said.version}" if said.version else ""
+def _program_wrong(way: MembraneTarget, reported: ProgramInfo) -> CheckResult:
+    version = f", version {reported.version}" if reported.version else ""
     return failed(
         "program",
         f"{way.command} is called membrane{version}, but is not Membrane's command line.",
         way.suggest_fix(
             "`npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to its full path."
         ),
-        said.output,
+        reported.output,
     )
 
 
 def check_login_and_account(
     way: MembraneTarget, served: AccountSnapshot, *, asked: bool | None
 ) -> list[CheckResult]:
-    """Login, connection and actions, by what the refresh met.
+    """Return the findings for login, connection and actions after the refresh.
 
     Args:
-        way: to Membrane.
-        served: after Membrane was asked again.
-        asked: what the program says of the login, where the refresh did not tell.
+        way: the transport to Membrane.
+        served: the account after the refresh.
+        asked: the login state that the program reports, if the refresh did not prove it.
     """
     problem, confirmed = served.error, served.confirmed_at is not None
     out = problem is not None and problem.code == "not_logged_in"
@@ -195,9 +199,9 @@ def check_login_and_account(
             *skipped(steps_after("login"), "login"),
         ]
     if confirmed:
-        return [passed("login", "Membrane knows who asks."), *_check_connection(way, served)]
+        return [passed("login", "Logged in to Membrane."), *_check_connection(way, served)]
     login = {
-        True: passed("login", "Membrane knows who asks."),
+        True: passed("login", "Logged in to Membrane."),
         False: _login_missing(way, None),
         None: warning("login", _login_inconclusive(way)),
     }[True if _is_about_connections(problem) else asked]
@@ -213,53 +217,57 @@ def _is_about_connections(problem: KartraMCPError | None) -> bool:
 
 
 def _login_inconclusive(way: MembraneTarget) -> str:
-    if way.door:
-        return f"Whether {way.command} takes these credentials could not be told."
-    return "Whether the program is logged in could not be told."
+    if way.api:
+        return f"It is unknown whether {way.command} accepts these credentials."
+    return "It is unknown whether the program is logged in."
 
 
 def _login_missing(way: MembraneTarget, problem: KartraMCPError | None) -> CheckResult:
-    said = quote_detail(problem.detail if problem else None)
-    if way.door:
-        says = f"{way.command} does not take these credentials, or no longer."
-        return failed("login", says, way.door.correct, said)
-    says = "Membrane's program is not logged in, or its login has expired."
+    detail = quote_detail(problem.detail if problem else None)
+    if way.api:
+        message = f"{way.command} rejects these credentials. They are wrong or have expired."
+        return failed("login", message, way.api.correct, detail)
+    message = "Membrane's program is not logged in, or its login has expired."
     return failed(
-        "login", says, way.suggest_fix("`kartra-mcp setup`, or `membrane login --tenant`."), said
+        "login",
+        message,
+        way.suggest_fix("`kartra-mcp setup`, or `membrane login --tenant`."),
+        detail,
     )
 
 
 def _connection_missing(way: MembraneTarget, problem: KartraMCPError | None) -> CheckResult:
     if problem is None:
-        says = "Membrane did not answer in time which connections there are."
-        return failed("connection", says, way.suggest_fix(_ASK_AGAIN, _suggest_api_fix(way, None)))
+        message = "Membrane did not list the connections in time."
+        fix = way.suggest_fix(_ASK_AGAIN, _suggest_api_fix(way, None))
+        return failed("connection", message, fix)
     if problem.code == "several_connections":
-        mend = "`kartra-mcp install CLIENT --connection ID`, or set KARTRA_MCP_CONNECTION to it."
+        fix = "`kartra-mcp install CLIENT --connection ID`, or set KARTRA_MCP_CONNECTION to it."
         return failed(
-            "connection", problem.message, way.suggest_fix(mend), quote_detail(problem.detail)
+            "connection", problem.message, way.suggest_fix(fix), quote_detail(problem.detail)
         )
     if problem.code == "no_connection" and problem.detail:
         listed = "`membrane connection list --json` shows them."
-        mend = f"Set KARTRA_MCP_CONNECTION to the id of a Kartra connection: {listed}"
-        mend = way.suggest_fix(mend, api_explanations.ANOTHER)
-        return failed("connection", problem.message, mend, quote_detail(problem.detail))
+        fix = f"Set KARTRA_MCP_CONNECTION to the id of a Kartra connection: {listed}"
+        fix = way.suggest_fix(fix, api_explanations.ANOTHER)
+        return failed("connection", problem.message, fix, quote_detail(problem.detail))
     if problem.code in ("no_connection", "rate_limited", "connection_not_ready"):
         limited = problem.code == "rate_limited"
-        mend = way.suggest_fix(
+        fix = way.suggest_fix(
             problem.remedy, api_explanations.RERUN_HINT if limited else api_explanations.CONNECT
         )
-        return failed("connection", problem.message, mend, quote_detail(problem.detail))
-    says = f"The connections could not be read: {problem.message}"
-    mend = way.suggest_fix(_ASK_AGAIN, _suggest_api_fix(way, problem))
-    return failed("connection", says, mend, quote_detail(problem.detail))
+        return failed("connection", problem.message, fix, quote_detail(problem.detail))
+    message = f"The connections could not be read: {problem.message}"
+    fix = way.suggest_fix(_ASK_AGAIN, _suggest_api_fix(way, problem))
+    return failed("connection", message, fix, quote_detail(problem.detail))
 
 
-_ASK_AGAIN = "`membrane connection list --json` in a terminal shows what it says itself."
+_ASK_AGAIN = "Run `membrane connection list --json` in a terminal to see its own message."
 
 
 def _suggest_api_fix(way: MembraneTarget, problem: KartraMCPError | None) -> str:
-    """What mends it at the API's door, "" where there is none."""
-    return way.door.suggest_fix(problem) if way.door else ""
+    """Return the fix for the API, or "" if the program is used."""
+    return way.api.suggest_fix(problem) if way.api else ""
 
 
 def _check_connection(way: MembraneTarget, served: AccountSnapshot) -> list[CheckResult]:
@@ -278,45 +286,44 @@ def _connection_not_ready(
     way: MembraneTarget, connection: Connection, problem: KartraMCPError
 ) -> CheckResult:
     if connection.state == "BUILDING":
-        mend = (
+        fix = (
             f"`membrane connection get {shell_quote_id(connection.id)} --wait --json`, then "
-            "look again."
+            "run `kartra-mcp doctor` again."
         )
-        says = f"Membrane is still building the Kartra connection {connection.id!r} (BUILDING)."
-        return failed(
-            "connection", says, way.suggest_fix(mend, api_explanations.RERUN_HINT), connection.error
-        )
-    mend = way.suggest_fix(problem.remedy, api_explanations.CONNECT)
-    return failed("connection", problem.message, mend, connection.error)
+        fix = way.suggest_fix(fix, api_explanations.RERUN_HINT)
+        message = f"Membrane is still building the Kartra connection {connection.id!r} (BUILDING)."
+        return failed("connection", message, fix, connection.error)
+    fix = way.suggest_fix(problem.remedy, api_explanations.CONNECT)
+    return failed("connection", problem.message, fix, connection.error)
 
 
 def _check_actions(way: MembraneTarget, served: AccountSnapshot) -> list[CheckResult]:
     connection = served.connection.id if served.connection else ""
     listed = f"`membrane action list --connectionId={shell_quote_id(connection)} --json`"
     shown = f"{listed} shows them."
-    mend = way.suggest_fix(shown, api_explanations.CONSOLE)
+    fix = way.suggest_fix(shown, api_explanations.CONSOLE)
     number, left = len(served.catalogue.entries), served.catalogue.left_out
     if served.error:
-        says = f"The list of actions could not be read: {served.error.message}"
-        mend = way.suggest_fix(shown, api_explanations.RERUN_HINT)
-        found = failed("actions", says, mend, quote_detail(served.error.detail))
+        message = f"The list of actions could not be read: {served.error.message}"
+        fix = way.suggest_fix(shown, api_explanations.RERUN_HINT)
+        found = failed("actions", message, fix, quote_detail(served.error.detail))
     elif not number:
-        says = "Membrane lists no action for this connection that can be a tool."
-        found = failed("actions", says, mend, "; ".join(left[:3]))
+        message = "Membrane lists no action for this connection that can be a tool."
+        found = failed("actions", message, fix, "; ".join(left[:3]))
     elif served.partial or not served.complete:
-        says = f"{number} actions, but the list could not be read whole."
+        message = f"{number} actions, but the list is incomplete."
         newest = "`npm install -g @membranehq/cli` installs the newest."
-        found = warning("actions", says, way.suggest_fix(newest, api_explanations.RERUN_HINT))
+        found = warning("actions", message, way.suggest_fix(newest, api_explanations.RERUN_HINT))
     elif left:
-        says = f"{number} actions; {len(left)} cannot be tools."
-        found = warning("actions", says, mend, "; ".join(left[:3]))
+        message = f"{number} actions; {len(left)} cannot be tools."
+        found = warning("actions", message, fix, "; ".join(left[:3]))
     else:
         return [passed("actions", f"{number} actions.")]
     return [found, *(skipped(steps_after("actions"), "actions") if found.state == "failed" else [])]
 
 
 def pick_safe_read(entries: Iterable[ActionTool], rules: Policy) -> ActionTool | None:
-    """A read that needs no argument and may run at once, if there is one."""
+    """Return a read that needs no argument and may run at once, or None."""
     able = [e for e in entries if _is_harmless(e, rules)]
     order = {risk.find_action_command(e.action): e for e in reversed(able)}
     return next((order[command] for command in SAFE_READS if command in order), None)
@@ -329,28 +336,28 @@ def _is_harmless(entry: ActionTool, rules: Policy) -> bool:
 
 
 def read_skipped() -> CheckResult:
-    says = "No read that needs no argument is listed and allowed, so none was tried."
-    return warning("read", says, "`kartra-mcp tools` shows what is listed, and why not.")
+    message = "No read was tried: none is both allowed and free of required arguments."
+    return warning("read", message, "`kartra-mcp tools` shows the listed tools and the reasons.")
 
 
 def read_failed(
     way: MembraneTarget, tool: str, connection: str, problem: KartraMCPError
 ) -> CheckResult:
-    """A read through `tool` that brought an error."""
-    says = f"{tool} failed: {problem.message}"
+    """Report a read through `tool` that failed."""
+    message = f"{tool} failed: {problem.message}"
     reconnect = f"`membrane connect --connectionId={shell_quote_id(connection)}` reconnects."
-    mend = f"{problem.remedy} {reconnect}"
+    fix = f"{problem.remedy} {reconnect}"
     if problem.code == "rate_limited":
-        mend = api_explanations.RERUN_HINT
-    elif way.door and problem.code in ("membrane_error", "not_logged_in"):
-        mend = way.door.suggest_fix(problem)
-    elif way.door and problem.code == "kartra_error":
-        mend = f"{problem.remedy} {api_explanations.RECONNECT}"
+        fix = api_explanations.RERUN_HINT
+    elif way.api and problem.code in ("membrane_error", "not_logged_in"):
+        fix = way.api.suggest_fix(problem)
+    elif way.api and problem.code == "kartra_error":
+        fix = f"{problem.remedy} {api_explanations.RECONNECT}"
     elif problem.code in ("timed_out", "internal_error"):
-        mend = f"{problem.remedy} `kartra-mcp doctor` again tells whether it stays."
-    return failed("read", says, way.suggest_fix(mend), quote_detail(problem.detail))
+        fix = f"{problem.remedy} Run `kartra-mcp doctor` again to see if it persists."
+    return failed("read", message, way.suggest_fix(fix), quote_detail(problem.detail))
 
 
 def quote_detail(detail: Any) -> str:
-    """What another program said, as JSON."""
+    """Quote untrusted output as JSON."""
     return "" if not detail else json.dumps(detail, ensure_ascii=True)[:1_000]

@@ -1,4 +1,4 @@
-"""What one step of the doctor found: ok, warning, failed, or skipped because of an earlier one."""
+"""The result of one check: ok, warning, failed, or skipped because of an earlier one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any, Literal
 State = Literal["ok", "warning", "failed", "skipped"]
 
 SERVER_STEPS = ("node", "program", "login", "connection", "actions", "read")
-"""In the order in which each needs the one before."""
+"""Steps in order; each depends on the one before."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the doctor's.
+    """The result of one check.
 
-    `message` and `fix` are ours: what is so, in a sentence, and the command that mends it. `detail`
-    is what another program or person wrote, and is shown as quoted. `source` names the client's
-    entry with whose settings it was found, "" for this shell's.
+    Attributes:
+        message: the finding in one sentence of our own.
+        fix: the command or action that fixes it, in our own words.
+        detail: untrusted output of another program, shown as a quote.
+        source: the client's entry whose settings were used; "" for this shell's.
     """
 
     step: str
@@ -29,32 +31,32 @@ class CheckResult:
     source: str = ""
 
 
-def passed(step: str, says: str) -> CheckResult:
-    return CheckResult(step, "ok", says)
+def passed(step: str, message: str) -> CheckResult:
+    return CheckResult(step, "ok", message)
 
 
-def warning(step: str, says: str, mend: str = "", detail: str = "") -> CheckResult:
-    return CheckResult(step, "warning", says, mend, detail)
+def warning(step: str, message: str, fix: str = "", detail: str = "") -> CheckResult:
+    return CheckResult(step, "warning", message, fix, detail)
 
 
-def failed(step: str, says: str, mend: str, detail: str = "") -> CheckResult:
-    return CheckResult(step, "failed", says, mend, detail)
+def failed(step: str, message: str, fix: str, detail: str = "") -> CheckResult:
+    return CheckResult(step, "failed", message, fix, detail)
 
 
 def skipped(steps: Iterable[str], because: str) -> list[CheckResult]:
-    """Steps that would only repeat what an earlier one found."""
+    """Return skipped results for steps that would only repeat an earlier failure."""
     return [
-        CheckResult(step, "skipped", f"Not looked at, because of: {because}.") for step in steps
+        CheckResult(step, "skipped", f"Not checked, because {because} failed.") for step in steps
     ]
 
 
 def steps_after(step: str) -> tuple[str, ...]:
-    """The steps on the way to the account that need this one."""
+    """Return the steps that depend on this one."""
     return SERVER_STEPS[SERVER_STEPS.index(step) + 1 :]
 
 
 def as_dict(finding: CheckResult) -> dict[str, Any]:
-    """For a program: `as` says whose settings they were, and is there for a client's alone."""
+    """Return the result for `--json`. `as` names the client's entry; this shell's have none."""
     data = {
         "step": finding.step,
         "state": finding.state,

@@ -1,4 +1,4 @@
-"""With whose settings the doctor walks: those of the clients' entries, or this shell's."""
+"""Settings to diagnose: each client's entry, or the shell."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kartra_mcp.options import ENV_PREFIX, parse_flags
 from kartra_mcp.settings import Settings, read_settings
 
 MAX_LAUNCH_CONFIGS = 3
-"""Walks: each may take a minute."""
+"""Entries to diagnose; each may take a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchConfig:
-    """One way in which this server is started; `entry` is None for this shell's."""
+    """One set of settings with which the server is started; `entry` is None for the shell's."""
 
     settings: Settings
     entry: Checked | None = None
@@ -30,20 +30,20 @@ class LaunchConfig:
         return f"{self.entry.title} ({self.entry.name})" if self.entry else ""
 
     def attribute(self, finding: CheckResult) -> CheckResult:
-        """The finding as one of this walk, with what mends it in the client's entry."""
+        """Attribute the finding to this entry, and point its fix at the entry's file."""
         entry = self.entry
         if entry is None:
             return finding
-        mend = finding.fix.replace("install CLIENT", f"install {entry.client} --name {entry.name}")
-        if mend.startswith("`unset "):
-            mend = f"Correct it, or take it out of {entry.name!r} in {entry.file}."
-        elif "KARTRA_MCP_" in mend or any(name in mend for name in entry.env):
-            mend = f"{mend} {entry.title} has it from {entry.name!r} in {entry.file}."
-        return replace(finding, fix=mend, source=self.whose)
+        fix = finding.fix.replace("install CLIENT", f"install {entry.client} --name {entry.name}")
+        if fix.startswith("`unset "):
+            fix = f"Correct it in {entry.name!r} in {entry.file}, or remove it there."
+        elif "KARTRA_MCP_" in fix or any(name in fix for name in entry.env):
+            fix = f"{fix} {entry.title} reads it from {entry.name!r} in {entry.file}."
+        return replace(finding, fix=fix, source=self.whose)
 
 
 def has_explicit_settings(flags: Mapping[str, str], shell: Settings) -> bool:
-    """Whether flags or variables say with what to walk."""
+    """Return true if flags or variables set anything."""
     env = shell.environment
     return bool(flags) or any(n.startswith(ENV_PREFIX) and env[n].strip() for n in env)
 
@@ -51,7 +51,7 @@ def has_explicit_settings(flags: Mapping[str, str], shell: Settings) -> bool:
 def launch_configs(
     flags: Mapping[str, str], shell: Settings, entries: Sequence[Checked]
 ) -> tuple[list[LaunchConfig], list[Checked]]:
-    """The walks, each differing set of settings once, and entries that are one too many."""
+    """Return the different settings to diagnose, and the entries beyond the limit."""
     started = [one for one in entries if one.name and not one.disabled]
     if has_explicit_settings(flags, shell) or not started:
         return [LaunchConfig(shell)], []
@@ -79,7 +79,7 @@ def _entry_arguments(entry: Checked) -> tuple[str, ...]:
 
 
 def server_arguments(command: str, args: Sequence[str]) -> tuple[str, ...]:
-    """The words that reach the server: those behind the last that names it."""
+    """Return the arguments of the server: those after the last word that names it."""
     names = [n for n, word in enumerate(args) if _package_name(word) in (PROGRAM, PACKAGE)]
     own = args if is_ours(command, ()) or not names else args[names[-1] + 1 :]
     return tuple(word for word in own if word != "serve")
@@ -90,21 +90,22 @@ def _package_name(word: str) -> str:
 
 
 def check_words(start: LaunchConfig) -> list[CheckResult]:
-    """Words in the entry for which the server would end at once."""
+    """Report arguments of the entry that would end the server at startup."""
     if not start.unknown or start.entry is None:
         return []
-    says = f"The entry has words that the server does not know: {' '.join(start.unknown)[:200]}"
-    return [failed("settings", f"{says}.", f"Take them out of {start.entry.file}.")]
+    message = f"The entry has unknown arguments: {' '.join(start.unknown)[:200]}."
+    return [failed("settings", message, f"Remove them from {start.entry.file}.")]
 
 
 def missing_env(start: LaunchConfig) -> list[CheckResult]:
-    """Variables for the API that this shell has and the entry has not."""
+    """Report variables for the API that this shell has and the entry lacks."""
     entry = start.entry
     if entry is None:
         return []
     lacking = [name for name in variables_to_hand_over(start.settings) if name not in entry.env]
     if not lacking:
         return []
-    says = f"{format_names(lacking)} came from this shell: {entry.title} may be started without."
-    mend = f"Put what it is to have of them into `env` of {entry.name!r} in {entry.file}."
-    return [warning("settings", says, mend)]
+    names = format_names(lacking)
+    message = f"{names} came from this shell. {entry.title} may be started without."
+    fix = f"Add those that {entry.title} needs to `env` of {entry.name!r} in {entry.file}."
+    return [warning("settings", message, fix)]

@@ -1,4 +1,4 @@
-"""Node.js and Membrane's program as this shell finds them, and as a desktop program would."""
+"""Node.js and Membrane's program, as this shell and as a desktop program find them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings
 
 SHORT_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-"""What a program gets that was started from a desktop."""
+"""The PATH of a program that is started from the desktop."""
 
 SECONDS = 5.0
 HEAD = 2_048
-"""Bytes of a script in which it says what runs it."""
+"""Bytes of a script that are read to find its interpreter."""
 
 
 async def look_for_node(
     settings: Settings, command: tuple[str, ...] | KartraMCPError, folder: Path
 ) -> NodeInfo:
-    """The node that the program's own first line would find, and what it says.
+    """Find the node that the program's first line would start, and read its version.
 
     Args:
         settings: of the server.
-        command: the program, or why there is none.
+        command: the program, or the error that explains why there is none.
         folder: an empty one, to start node in.
     """
     env = membrane_env(settings, command)
@@ -52,7 +52,7 @@ async def look_for_node(
 
 
 def is_on_short_path(settings: Settings) -> bool:
-    """Whether a client that was started from a desktop finds the same program."""
+    """Return true if a client that was started from the desktop finds the same program."""
     if settings.sandbox or settings.platform == "win32":
         return True
     try:
@@ -65,7 +65,7 @@ def is_on_short_path(settings: Settings) -> bool:
 
 
 def find_idle_program(settings: Settings) -> str:
-    """A file of the program's name that may not be run, or ""."""
+    """Return a file of the program's name that is not executable, or ""."""
     if settings.membrane is not None:
         files = [expand_home(settings.membrane)]
     else:
@@ -75,13 +75,13 @@ def find_idle_program(settings: Settings) -> str:
 
 
 def _find_node_on(path: str, settings: Settings) -> str | None:
-    """Node in a folder of this PATH, or in a usual one."""
+    """Return node from a folder of this PATH, or from a usual folder."""
     here = (sys.executable,)
     return shutil.which("node", path=executable.search_path(here, path, home=settings.home))
 
 
 def _needs_node(command: tuple[str, ...]) -> bool:
-    """By its name, or because it is a script that speaks of node."""
+    """Return true for node itself, or for a script whose first line names node."""
     if _is_node(command[0]):
         return True
     try:

@@ -1,4 +1,4 @@
-"""The server's own way to the account, walked once: the same objects, nothing kept or changed."""
+"""One run of the server's own steps to the account, on a copy of its state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Busy = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds for each step, or less if one call may take less; a minute for all, at worst."""
+    """Seconds for each step, capped by the timeout of a call; a minute for all at worst."""
 
     version: float = 5.0
     look: float = 20.0
@@ -60,7 +60,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class ProgressSink:
-    """Where findings and progress go, what runs programs, and how long each step may take."""
+    """Receiver of findings and progress, with the runner of programs and the timings."""
 
     tell: Tell
     busy: Busy
@@ -73,17 +73,17 @@ class ProgressSink:
 
 
 def run_checks(settings: Settings, line: ProgressSink) -> None:
-    """Every step from node to one read, until one fails.
+    """Run every step from node to one read, until one fails.
 
     Raises:
-        KeyboardInterrupt: it was stopped; every program is ended.
+        KeyboardInterrupt: the run was stopped; every program has ended.
     """
     try:
         stopped = anyio.run(_run_one, settings, line)
     except OSError as problem:
-        mend = "Name a folder for temporary files that can be written: `TMPDIR=DIR`."
-        says = f"No folder could be made for programs to run in ({problem.strerror})."
-        line.add_all([failed("program", says, mend), *skipped(steps_after("program"), "program")])
+        fix = "Set a writable folder for temporary files: `TMPDIR=DIR`."
+        message = f"No working folder for programs could be created ({problem.strerror})."
+        line.add_all([failed("program", message, fix), *skipped(steps_after("program"), "program")])
         return
     if stopped:
         raise KeyboardInterrupt
@@ -105,7 +105,7 @@ async def _run_one(settings: Settings, line: ProgressSink) -> bool:
 
 
 async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[bool]) -> None:
-    """Ctrl-C, an end from outside and a closed terminal end the programs too."""
+    """Cancel the run on SIGINT, SIGTERM or SIGHUP, so that its programs end too."""
     if sys.platform == "win32":
         return
     with anyio.open_signal_receiver(*(getattr(signal, name) for name in STOPS)) as signals:
@@ -116,7 +116,7 @@ async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[bool]) -> None
 
 @contextmanager
 def _copy_state(settings: Settings, read: float) -> Generator[Settings]:
-    """The settings on a copy of what the server reads of its folder: the doctor changes nothing."""
+    """Yield settings that point at a copy of the state: the doctor changes nothing."""
     with tempfile.TemporaryDirectory(prefix="kartra-mcp-doctor-") as name:
         folder = Path(name)
         for pattern in KEPT if settings.sandbox else KEPT[:2]:
@@ -130,9 +130,9 @@ async def _run_steps(settings: Settings, made: App, line: ProgressSink) -> None:
     line.busy("Looking for Node.js and Membrane's program")
     membrane = made.membrane
     if not isinstance(membrane, CliClient):
-        line.tell(passed("node", "Node.js is not needed: Membrane is asked by its API."))
-        said = await _get_version(settings, made, line.timings.version)
-        await _check_program_and_account(settings, made, line, said)
+        line.tell(passed("node", "Node.js is not needed: Membrane's API is used."))
+        version = await _get_version(settings, made, line.timings.version)
+        await _check_program_and_account(settings, made, line, version)
         return
     command = membrane.command
     if isinstance(command, KartraMCPError) and settings.transport in ("api", "none"):
@@ -149,29 +149,29 @@ async def _run_steps(settings: Settings, made: App, line: ProgressSink) -> None:
         line.tell(explanations.missing_program(command, find_idle_program(settings)))
         line.add_all(skipped(steps_after("program"), "program"))
         return
-    said = await _get_version(settings, made, line.timings.version)
-    runs = not isinstance(said, KartraMCPError) and said.is_membrane is True
+    version = await _get_version(settings, made, line.timings.version)
+    runs = not isinstance(version, KartraMCPError) and version.is_membrane is True
     found = explanations.check_node(node, settings.platform, program_runs=runs)
     line.tell(found)
     if found.state == "failed":
         line.add_all(skipped(steps_after("node"), "node"))
         return
-    await _check_program_and_account(settings, made, line, said)
+    await _check_program_and_account(settings, made, line, version)
 
 
 async def _check_program_and_account(
-    settings: Settings, made: App, line: ProgressSink, said: ProgramInfo | KartraMCPError
+    settings: Settings, made: App, line: ProgressSink, version: ProgramInfo | KartraMCPError
 ) -> None:
     way = _make_target(settings, made)
-    short = way.door is not None or is_on_short_path(settings)
-    proven = explanations.check_version(way, said, on_short_path=short)
+    short = way.api is not None or is_on_short_path(settings)
+    proven = explanations.check_version(way, version, on_short_path=short)
     if proven and proven.state == "failed":
         line.add_all([proven, *skipped(steps_after("program"), "program")])
         return
-    line.busy("Asking Membrane for the login, the connection and its actions")
+    line.busy("Requesting the login, the connection and its actions from Membrane")
     served = await made.tools.account.refresh_now(_make_deadline(line.timings.look, settings))
     shown = proven or explanations.check_version_and_connections(
-        way, said, served, on_short_path=short
+        way, version, served, on_short_path=short
     )
     line.tell(shown)
     if shown.state == "failed":
@@ -197,7 +197,7 @@ async def _get_version(
 
 
 async def _read(made: App, way: MembraneTarget) -> CheckResult:
-    """As a client would: by the tool's name, under the person's rules."""
+    """Read once as a client would: by the tool's name, under the user's rules."""
     tools = made.tools
     entry = explanations.pick_safe_read(
         (await tools.account.catalogue()).entries.values(), tools.rules
@@ -212,9 +212,9 @@ async def _read(made: App, way: MembraneTarget) -> CheckResult:
     except KartraMCPError as problem:
         served = tools.account.snapshot.connection
         return explanations.read_failed(way, entry.tool, served.id if served else "", problem)
-    except Exception as slip:  # noqa: BLE001  as the server would: its text may hold anything
-        mend = "Please report it, with the version that `kartra-mcp --version` prints."
-        return failed("read", f"An error in this server: {describe_exception(slip)}.", mend)
+    except Exception as error:  # noqa: BLE001  as the server does: its text may be untrusted
+        fix = "Please report it, with the version that `kartra-mcp --version` prints."
+        return failed("read", f"An error in this server: {describe_exception(error)}.", fix)
     return passed("read", f"{entry.tool} answered in {time.monotonic() - started:.1f} s.")
 
 
@@ -223,15 +223,15 @@ def _make_deadline(seconds: float, settings: Settings) -> Deadline:
 
 
 def _make_target(settings: Settings, made: App) -> MembraneTarget:
-    """How Membrane is reached, and what a person types to reach it as the server does."""
+    """Return the transport to Membrane, and the command that the user types for it."""
     if settings.sandbox:
         reset = f"`kartra-mcp sandbox reset{settings.cli_flags.replace(' --sandbox', '')}`"
         return MembraneTarget(
-            "The embedded sandbox", PROGRAM, f"{reset} makes the embedded account new."
+            "The embedded sandbox", PROGRAM, f"{reset} resets the embedded account."
         )
     membrane = made.membrane
     if not isinstance(membrane, CliClient) or isinstance(membrane.command, KartraMCPError):
-        return MembraneTarget(made.tools.program, PROGRAM, door=make_api_target(settings))
+        return MembraneTarget(made.tools.program, PROGRAM, api=make_api_target(settings))
     typed = shutil.which(PROGRAM, path=settings.environment.get("PATH", ""))
     command = shlex.join(membrane.command)
     return MembraneTarget(command, PROGRAM if membrane.command == (typed,) else command)

@@ -1,4 +1,4 @@
-"""Whether this Python can run the server at all; nothing outside Python itself is needed for it."""
+"""Check that this Python can run the server. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ USED = (
     "platformdirs",
     "ruamel.yaml",
 )
-"""With all that these import, the server and its commands run; the last are imported when used."""
+"""Modules whose imports cover all that the server and its commands need. The last three are
+imported only on use."""
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult:
-    """The version, and whether everything that the server imports is there and fits."""
+    """Check the version, and that every package the server imports is installed and fits."""
     shown = ".".join(map(str, version))
     if version[:2] < OLDEST:
         return failed(
             "python",
             f"This is Python {shown}; the server needs 3.11 or newer.",
-            "Install a newer one, then `pipx install --python python3.11 kartra-mcp`.",
+            "Install a newer one, then run `pipx install --python python3.11 kartra-mcp`.",
         )
     for module in USED:
         try:
@@ -40,7 +41,7 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult
         except ImportError as problem:
             return _missing_module(problem)
     return passed(
-        "python", f"Python {shown} at {sys.executable}; all that the server imports is here."
+        "python", f"Python {shown} at {sys.executable}; all required packages are installed."
     )
 
 
@@ -50,13 +51,13 @@ def _missing_module(problem: ImportError) -> CheckResult:
     return failed(
         "python",
         f"The package {name or '(unknown)'} cannot be imported by {sys.executable}.",
-        f"Run `{_find_installer()} {shlex.quote(wanted)}`, or install kartra-mcp anew.",
+        f"Run `{_find_installer()} {shlex.quote(wanted)}`, or reinstall kartra-mcp.",
         str(problem)[:300],
     )
 
 
 def _find_requirement(name: str) -> str:
-    """The requirement of ours by which a module is installed; else kartra-mcp itself."""
+    """Return our requirement that installs a module; else kartra-mcp itself."""
     try:
         wanted = importlib.metadata.requires("kartra-mcp") or []
     except importlib.metadata.PackageNotFoundError:
@@ -70,7 +71,7 @@ def _find_requirement(name: str) -> str:
 
 
 def _find_installer() -> str:
-    """An environment that uv made has no pip in it."""
+    """Return the install command. An environment that uv created has no pip."""
     here = shlex.quote(sys.executable)
     if importlib.util.find_spec("pip") is None:
         return f"uv pip install --reinstall --python {here}"

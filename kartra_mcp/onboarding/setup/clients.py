@@ -1,4 +1,4 @@
-"""The person's clients: offered, and written one by one; else the entry to put in by hand."""
+"""Last step of setup: write the entry into the chosen clients, or print it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.options import ENV_PREFIX
 
-DID = {"new": "has it now", "updated": "is brought up to date", "same": "has it as it should be"}
+DID = {"new": "has the entry now", "updated": "was updated", "same": "is already up to date"}
 FLAG = "--client NAME, --all-clients or --no-client"
 
 
 def set_clients(setup: SetupContext) -> None:
-    """Write the entry into the chosen clients."""
+    """Write the entry into the chosen clients; without one, print it for manual use."""
     entry = own_entry(setup.story.env, name=setup.given.name, sandbox=setup.given.sandbox)
     names = _choose_clients(setup)
     if not names:
@@ -42,7 +42,7 @@ def _ask_clients(setup: SetupContext, here: Sequence[FoundClient]) -> tuple[str,
     setup.person.print("\nThe clients on this machine:")
     for number, one in enumerate(here, 1):
         has = (
-            "has it already"
+            "has the entry already"
             if one.client in setup.entries
             else display_value(one.problem or one.file)
         )
@@ -50,33 +50,33 @@ def _ask_clients(setup: SetupContext, here: Sequence[FoundClient]) -> tuple[str,
     known = {str(n): one.client for n, one in enumerate(here, 1)}
     known |= {one.client: one.client for one in here}
     have = [one.client for one in here if one.client in setup.entries]
-    said = setup.person.ask_text(
-        "Which of them? Numbers or names with commas, all, or none",
+    answer = setup.person.ask_text(
+        "Which clients? Numbers or names with commas, all, or none",
         lambda text: _find_fault(text, known),
         flag=FLAG,
         default=",".join(have) or "all",
     )
-    if said.lower() in ("all", "none"):
-        return tuple(one.client for one in here) if said.lower() == "all" else ()
-    return tuple(dict.fromkeys(known[word] for word in _split_words(said)))
+    if answer.lower() in ("all", "none"):
+        return tuple(one.client for one in here) if answer.lower() == "all" else ()
+    return tuple(dict.fromkeys(known[word] for word in _split_words(answer)))
 
 
-def _find_fault(said: str, known: dict[str, str]) -> str:
-    if said.lower() in ("all", "none"):
+def _find_fault(answer: str, known: dict[str, str]) -> str:
+    if answer.lower() in ("all", "none"):
         return ""
-    strange = [word for word in _split_words(said) if word not in known]
-    if not _split_words(said) or strange:
-        return f"{strange[0]!r} is none of them." if strange else "Type at least one, or none."
+    strange = [word for word in _split_words(answer) if word not in known]
+    if not _split_words(answer) or strange:
+        return f"{strange[0]!r} is not in the list." if strange else "Type at least one, or none."
     return ""
 
 
-def _split_words(said: str) -> list[str]:
-    return [word.strip().lower() for word in said.split(",") if word.strip()]
+def _split_words(answer: str) -> list[str]:
+    return [word.strip().lower() for word in answer.split(",") if word.strip()]
 
 
 def _write(setup: SetupContext, name: str, entry: ServerEntry) -> None:
     there = setup.entries.get(name, {})
-    # Empty is unset: it takes away what stands there, and has no place anywhere else.
+    # An empty value unsets a variable, so it is written only where the entry has that variable.
     env = {n: v for n, v in entry.env.items() if v or there.get(n.removeprefix(ENV_PREFIX))}
     try:
         done = clients.install(name, replace(entry, env=env), setup.settings)

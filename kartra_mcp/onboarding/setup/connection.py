@@ -1,4 +1,4 @@
-"""The Kartra connection: found, chosen by the person, mended or made, and READY."""
+"""Connection step of setup: find, choose, reconnect or create one, until it is READY."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings
 
 ANSWER = 60.0
-"""Seconds for one answer of Membrane's."""
+"""Seconds for one request to Membrane."""
 
 ONE_WAIT, PAUSE = 15, 2.0
-"""Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
+"""Seconds of one long poll, and the least time between two polls."""
 
 IN_WORDS = {
     "BUILDING": "Membrane is still setting it up",
     "CLIENT_ACTION_REQUIRED": "it waits for you to open its address and agree",
-    "CONFIGURATION_ERROR": "Membrane says that its configuration is wrong",
+    "CONFIGURATION_ERROR": "its configuration is wrong",
     "SETUP_FAILED": "Membrane could not set it up",
     "DISCONNECTED": "it was disconnected",
     "DEFUNCT": "Kartra refuses its credentials",
     "DISCONNECTING": "it is being disconnected",
 }
-PREPARES = "Membrane prepares the connection …"
-Told = Callable[[str], None]
+PREPARES = "Membrane is preparing the connection …"
+Progress = Callable[[str], None]
 Until = Callable[[Connection], bool]
 
 
 def connect(setup: SetupContext) -> None:
-    """Have one Kartra connection that is READY; it is the one that is served.
+    """Get one READY Kartra connection; it becomes the served one.
 
     Raises:
         KartraMCPError: there is none, or it is not READY.
@@ -67,13 +67,14 @@ def _list_connections(setup: SetupContext) -> tuple[Connection, ...]:
 
 
 def _choose_connection(setup: SetupContext) -> Connection | None:
-    """The one that was named, the only one, or the one that the person picks; None: there is none.
+    """Return the named connection, the only one, or the user's choice; None if there is none.
 
-    What an entry names and is gone is asked again; what a flag names has to be there.
+    A connection that an entry names may be gone, and is then chosen again. One that a flag names
+    must exist.
     """
     known = _list_connections(setup)
     wanted = setup.settings.connection
-    if "CONNECTION" in setup.given.said:
+    if "CONNECTION" in setup.given.explicit:
         return select_connection(known, wanted, None)
     ours = _filter_usable(known) or _list_pending(setup)
     named = next((c for c in ours if wanted and wanted in (c.id, c.key)), None)
@@ -81,7 +82,7 @@ def _choose_connection(setup: SetupContext) -> Connection | None:
         return named
     if wanted and ours:
         setup.person.print(
-            f"The connection {display_value(wanted)} that was served before is gone."
+            f"The connection {display_value(wanted)}, which was served before, is gone."
         )
     if len(ours) == 1 and not wanted:
         return ours[0]
@@ -97,7 +98,7 @@ def _make_account(membrane: CliClient, settings: Settings) -> Account:
 
 
 def _list_pending(setup: SetupContext) -> list[Connection]:
-    """What was begun here and Membrane lists only later."""
+    """Return a connection that setup began earlier and that Membrane does not list yet."""
     found = subprocesses.run_client(
         setup,
         lambda m: _make_account(m, setup.settings).pending_connection(Deadline.after(ANSWER)),
@@ -107,12 +108,12 @@ def _list_pending(setup: SetupContext) -> list[Connection]:
 
 def _pick_connection(setup: SetupContext, ours: Sequence[Connection]) -> Connection:
     options = [(one.id, _describe_connection(one)) for one in ours]
-    question = "Which Kartra account is to be served?"
+    question = "Which Kartra account shall be served?"
     listed = ", ".join(f"{display_value(one.id)} ({_connection_name(one)})" for one in ours)
     try:
         identity = setup.person.select(question, options, flag="--connection ID")
-    except RefusedError as nobody:
-        nobody.message += f" There are: {listed}."
+    except RefusedError as unanswered:
+        unanswered.message += f" Connections: {listed}."
         raise
     return next(one for one in ours if one.id == identity)
 
@@ -129,7 +130,7 @@ def _connection_name(one: Connection) -> str:
 
 
 def _begin_connection(setup: SetupContext) -> Connection:
-    """Begin a connection of Kartra's connector."""
+    """Begin a connection with Kartra's connector."""
     with setup.person.show_progress("Looking for Kartra's connector …"):
         connector = subprocesses.run_client(
             setup, lambda membrane: membrane.find_connector(Deadline.after(ANSWER))
@@ -137,9 +138,9 @@ def _begin_connection(setup: SetupContext) -> Connection:
     if connector is None:
         raise RefusedError(
             "no_connection",
-            "Membrane has no Kartra connection, and offers this workspace no Kartra connector.",
-            "Look for Kartra in Membrane's console, or ask Membrane's support. "
-            f"{RERUN_HINT} when it is there.",
+            "Membrane has no Kartra connection, and no Kartra connector for this workspace.",
+            "Look for Kartra in Membrane's console, or contact Membrane's support. "
+            f"{RERUN_HINT} when the connector is available.",
         )
     if not setup.person.confirm("Membrane has no Kartra connection yet. Connect Kartra now?"):
         raise selection.no_connection_error(connector)
@@ -149,7 +150,7 @@ def _begin_connection(setup: SetupContext) -> Connection:
             partial(_find_or_begin, settings=setup.settings, connector=connector),
         )
     if begun is None:
-        setup.person.print("There is one by now; no other is begun.")
+        setup.person.print("A Kartra connection exists by now; no other was created.")
         return _repair_connection(
             setup, there[0] if len(there) == 1 else _pick_connection(setup, there)
         )
@@ -160,7 +161,7 @@ def _begin_connection(setup: SetupContext) -> Connection:
 async def _find_or_begin(
     membrane: CliClient, *, settings: Settings, connector: str
 ) -> tuple[list[Connection], Connection | None]:
-    """Kartra connections that are there after all; a new one only where there is none."""
+    """Return connections that exist by now; begin a new one only if there is none."""
     account = _make_account(membrane, settings)
     async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
         there = _filter_usable(await membrane.list_connections(Deadline.after(ANSWER)))
@@ -174,7 +175,7 @@ async def _find_or_begin(
 
 
 def _repair_connection(setup: SetupContext, chosen: Connection) -> Connection:
-    """The same connection, READY: what is broken is reconnected, never made anew."""
+    """Make the same connection READY: reconnect a broken one, never create another."""
     if chosen.usable:
         return chosen
     setup.person.print(
@@ -196,7 +197,7 @@ def _repair_connection(setup: SetupContext, chosen: Connection) -> Connection:
 
 
 def _repair_after_transition(setup: SetupContext, chosen: Connection) -> Connection:
-    """What Membrane is at work on is not touched; what it is after that decides."""
+    """Wait for Membrane to finish, then decide by the new state."""
     found = _watch_connection(
         setup, chosen, lambda now: now.usable or now.state not in TRANSITIONAL_STATES
     )
@@ -206,7 +207,7 @@ def _repair_after_transition(setup: SetupContext, chosen: Connection) -> Connect
 
 
 async def _reconnect(membrane: CliClient, *, settings: Settings, chosen: Connection) -> Connection:
-    """Reconnected; but as it is now where somebody else has seen to it."""
+    """Reconnect, unless another process has already done so."""
     async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
         now = await membrane.get_connection(chosen.id, Deadline.after(ANSWER)) or chosen
         if next_step(now) != "reconnect":
@@ -224,26 +225,26 @@ def _open(setup: SetupContext, address: str) -> None:
         return
     if setup.person.confirm("Open it in your browser?", flag="--no-browser"):
         opened = open_in_browser(address)
-        setup.person.print("" if opened else "No browser could be opened; open it yourself.")
+        setup.person.print("" if opened else "No browser could be opened. Open it yourself.")
 
 
 def _find_appeared(setup: SetupContext) -> Connection:
-    """The connection that `connect` began and did not name: there was none before."""
+    """Find the connection that `connect` began without returning its id."""
     new = _filter_usable(_list_connections(setup))
     if len(new) != 1:
         raise RefusedError(
             "connection_not_ready",
-            "Membrane has begun a connection and did not say which.",
-            f"Finish it at the address above. {RERUN_HINT}: it finds the connection.",
+            "Membrane began a connection but did not return its id.",
+            f"Finish it at the address above. {RERUN_HINT}; it finds the connection.",
         )
     return new[0]
 
 
 def _wait_until_ready(setup: SetupContext, chosen: Connection) -> Connection:
-    """The connection once it is READY.
+    """Return the connection once it is READY.
 
     Raises:
-        RefusedError: the time is over, or Membrane has given it up.
+        RefusedError: the wait timed out, or Membrane reports a failure.
     """
     found = chosen if chosen.usable else _watch_connection(setup, chosen, is_final)
     if not found.usable:
@@ -253,17 +254,17 @@ def _wait_until_ready(setup: SetupContext, chosen: Connection) -> Connection:
 
 def _watch_connection(setup: SetupContext, chosen: Connection, until: Until) -> Connection:
     seconds = setup.given.wait
-    with setup.person.show_progress(_waiting_text(chosen, seconds)) as told:
+    with setup.person.show_progress(_waiting_text(chosen, seconds)) as show:
         return subprocesses.run_client(
             setup,
-            partial(_await_connection, chosen=chosen, until=until, seconds=seconds, told=told),
+            partial(_await_connection, chosen=chosen, until=until, seconds=seconds, show=show),
         )
 
 
 async def _await_connection(
-    membrane: CliClient, *, chosen: Connection, until: Until, seconds: float, told: Told
+    membrane: CliClient, *, chosen: Connection, until: Until, seconds: float, show: Progress
 ) -> Connection:
-    """The connection when it is so, else as it is after so many seconds."""
+    """Poll until `until` is true or the time is over; return the last state."""
     end = anyio.current_time() + seconds
     found = chosen
     while not until(found) and anyio.current_time() < end:
@@ -271,13 +272,13 @@ async def _await_connection(
         wait = max(1, min(ONE_WAIT, math.ceil(end - began)))
         found = await _fetch_connection(membrane, found, wait)
         if not until(found):
-            told(_waiting_text(found, end - anyio.current_time()))
+            show(_waiting_text(found, end - anyio.current_time()))
             await anyio.sleep_until(min(end, began + PAUSE))
     return found
 
 
 async def _fetch_connection(membrane: CliClient, chosen: Connection, wait: int) -> Connection:
-    """As it is now; an answer that does not come is asked for again."""
+    """Return the current state; keep the last one if the request failed and is worth repeating."""
     try:
         found = await membrane.get_connection(chosen.id, Deadline.after(wait + ANSWER), wait=wait)
     except KartraMCPError as problem:
@@ -304,6 +305,6 @@ def _not_ready_error(one: Connection) -> RefusedError:
     return RefusedError(
         "connection_not_ready",
         f"The Kartra connection “{_connection_name(one)}” is not READY: {_describe_state(one)}.",
-        f"{RERUN_HINT}: it reconnects the same connection, and makes no other.",
+        f"{RERUN_HINT}; it reconnects the same connection and creates no other.",
         detail={"connection": selection.connection_summary(one)},
     )

@@ -1,4 +1,4 @@
-"""Membrane's program: found, known to be the right one, or installed by npm."""
+"""Program step of setup: find Membrane's program and verify it, or install it by npm."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PACKAGE = "@membranehq/cli"
 INSTALL = f"npm install -g {PACKAGE}"
 LOOK, NPM = 20.0, 600.0
 LINES = 15
-"""Lines of npm's that are shown where it failed."""
+"""Lines of npm's output that are shown if it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramCheck:
-    """What a value of KARTRA_MCP_MEMBRANE leads to; None is what the server finds by itself."""
+    """The program to which KARTRA_MCP_MEMBRANE resolves; `setting` None: the default search."""
 
     setting: str | None
     command: tuple[str, ...] = ()
@@ -43,12 +43,12 @@ class ProgramCheck:
 
 
 def find(setup: SetupContext) -> SetupContext:
-    """Find Membrane's program; the settings that come back lead to it."""
+    """Find Membrane's program; return a context whose settings resolve to it."""
     settings = setup.settings
     seen = look(setup, settings.membrane)
-    if not seen.right and settings.membrane and "MEMBRANE" not in setup.given.said:
+    if not seen.right and settings.membrane and "MEMBRANE" not in setup.given.explicit:
         setup.person.print(
-            f"The program that was set before is not usable: {display_value(seen.why)}"
+            f"The program in the existing settings is not usable: {display_value(seen.why)}"
         )
         seen = look(setup, None)
     while not seen.right:
@@ -57,13 +57,13 @@ def find(setup: SetupContext) -> SetupContext:
     if value or any("MEMBRANE" in entry for entry in setup.entries.values()):
         setup.story.env["KARTRA_MCP_MEMBRANE"] = value
     setup.record_done(
-        f"Membrane's program {seen.program.version} is here: {display_value(seen.command[-1])}"
+        f"Membrane's program {seen.program.version} found: {display_value(seen.command[-1])}"
     )
     return replace(setup, settings=replace(settings, membrane=seen.setting))
 
 
 def look(setup: SetupContext, setting: str | None) -> ProgramCheck:
-    """What is there, and whether it is Membrane's."""
+    """Find the program and check that it is Membrane's."""
     settings = setup.settings
     path = settings.environment.get("PATH", "")
     try:
@@ -74,17 +74,17 @@ def look(setup: SetupContext, setting: str | None) -> ProgramCheck:
         done = subprocesses.run(setup, command, ["--version"], LOOK)
     except KartraMCPError as problem:
         return ProgramCheck(setting, command, why=problem.message)
-    said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
-    found = parse_version(done.exit_code, said)
+    output = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
+    found = parse_version(done.exit_code, output)
     tried = replace(setup, settings=replace(settings, membrane=setting))
     if found.is_membrane is None and _is_membrane(tried):
         found = replace(found, is_membrane=True)
-    told = display_value(found.output, 80) if found.output else "nothing"
-    return ProgramCheck(setting, command, found, f"{command[-1]} says of its version: {told}.")
+    printed = display_value(found.output, 80) if found.output else "nothing"
+    return ProgramCheck(setting, command, found, f"{command[-1]} --version printed: {printed}.")
 
 
 def _is_membrane(setup: SetupContext) -> bool:
-    """Whether a program of an unknown version knows what a login is."""
+    """Return true if a program of an unknown version answers a login query."""
     login = subprocesses.run_client(
         setup, lambda membrane: membrane.is_logged_in(Deadline.after(LOOK))
     )
@@ -92,7 +92,7 @@ def _is_membrane(setup: SetupContext) -> bool:
 
 
 def _look_again(setup: SetupContext, seen: ProgramCheck) -> ProgramCheck:
-    """The next one to look at: the person names it, or has it installed."""
+    """Check another program: the user names it, or npm installs it."""
     settings = setup.settings
     node = _resolve_program("node", settings)
     if not node and (not seen.command or seen.program.is_membrane is None):
@@ -107,18 +107,18 @@ def _look_again(setup: SetupContext, seen: ProgramCheck) -> ProgramCheck:
     what = "is not Membrane's" if seen.command else "cannot be used"
     setup.person.print(f"The program called `membrane` {what}. {display_value(seen.why)}")
     question = "Full path of Membrane's own program, or the word install"
-    said = setup.person.ask_text(question, _find_path_fault, flag="--membrane PATH")
-    return install(setup) if said == "install" else look(setup, said)
+    answer = setup.person.ask_text(question, _find_path_fault, flag="--membrane PATH")
+    return install(setup) if answer == "install" else look(setup, answer)
 
 
-def _find_path_fault(said: str) -> str:
-    if said == "install" or expand_home(said).is_file():
+def _find_path_fault(answer: str) -> str:
+    if answer == "install" or expand_home(answer).is_file():
         return ""
-    return "There is no such file. Ctrl-C stops."
+    return "File not found. Type another path, or stop with Ctrl-C."
 
 
 def install(setup: SetupContext) -> ProgramCheck:
-    """Let npm install it, if the person agrees and npm may write where it does.
+    """Install the program by npm, if the user agrees and npm's folder is writable.
 
     Raises:
         RefusedError: nothing was installed.
@@ -132,13 +132,13 @@ def install(setup: SetupContext) -> ProgramCheck:
             f"npm comes with Node.js: https://nodejs.org. {RERUN_HINT}.",
         )
     prefix = _npm_prefix(setup, npm)
-    if not setup.person.confirm(f"Membrane's program is not here. Install it (`{INSTALL}`)?"):
+    if not setup.person.confirm(f"Membrane's program was not found. Install it (`{INSTALL}`)?"):
         raise RefusedError(
             "program_missing",
-            "Membrane's program is not here, and was not installed.",
+            "Membrane's program was not found. Nothing was installed.",
             f"Install it with `{INSTALL}`. {RERUN_HINT}.",
         )
-    with setup.person.show_progress(f"npm installs {PACKAGE}; this may take some minutes …"):
+    with setup.person.show_progress(f"npm installs {PACKAGE}; this may take a few minutes …"):
         done = subprocesses.run_npm(setup, npm, ["install", "-g", PACKAGE], NPM)
     if done.exit_code != 0:
         raise _npm_error(done.exit_code, done.stdout + b"\n" + done.stderr)
@@ -146,44 +146,44 @@ def install(setup: SetupContext) -> ProgramCheck:
 
 
 def _check_installed(setup: SetupContext, prefix: Path) -> ProgramCheck:
-    """What stands there now: where the server looks, else below npm's own folder."""
+    """Find the installed program: in the default search, else below npm's prefix."""
     own = prefix / ("membrane.cmd" if setup.settings.platform == "win32" else "bin/membrane")
     seen = [look(setup, None), *([look(setup, str(own))] if own.exists() else [])]
     found = next((one for one in seen if one.right), None)
     if found is None:
         raise RefusedError(
             "program_missing",
-            f"npm has installed {PACKAGE}, but Membrane's program was not found below {prefix}.",
-            "Say where it is: `kartra-mcp setup --membrane PATH`.",
+            f"npm installed {PACKAGE}, but Membrane's program was not found below {prefix}.",
+            "Name its path: `kartra-mcp setup --membrane PATH`.",
         )
     return found
 
 
 def _npm_prefix(setup: SetupContext, npm: Sequence[str]) -> Path:
-    """The folder of npm's global programs.
+    """Return the folder of npm's global programs.
 
     Raises:
-        RefusedError: it may not be written.
+        RefusedError: it is not writable.
     """
     done = subprocesses.run_npm(setup, npm, ["prefix", "-g"], LOOK)
-    said = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
-    if done.exit_code != 0 or not said or not Path(said[-1]).is_absolute():
+    lines = done.stdout.decode("utf-8", errors="replace").strip().splitlines()
+    if done.exit_code != 0 or not lines or not Path(lines[-1]).is_absolute():
         raise _npm_error(done.exit_code, done.stdout + b"\n" + done.stderr)
-    prefix = Path(said[-1])
+    prefix = Path(lines[-1])
     if setup.settings.platform == "win32" or all(
         map(_is_writable, (prefix / "lib", prefix / "bin"))
     ):
         return prefix
     raise RefusedError(
         "not_allowed",
-        f"npm installs into {display_value(prefix)}, where you may not write. Nothing was "
+        f"npm installs into {display_value(prefix)}, which you cannot write. Nothing was "
         "installed.",
         f"Give npm a folder of your own: `npm config set prefix ~/.npm-global`. {RERUN_HINT}.",
     )
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether it could be made or written; of what is not there, the folder above decides."""
+    """Return true if the folder is writable, or could be created in its nearest parent."""
     with suppress(OSError):
         while not os.path.lexists(folder):
             folder = folder.parent
@@ -193,12 +193,12 @@ def _is_writable(folder: Path) -> bool:
 
 def _npm_error(code: int, printed: bytes) -> RefusedError:
     lines = printed.decode("utf-8", errors="replace").splitlines()
-    told = [display_value(line, 200) for line in lines if line.strip()][-LINES:]
+    shown = [display_value(line, 200) for line in lines if line.strip()][-LINES:]
     return RefusedError(
         "program_missing",
-        f"npm did not install {PACKAGE}: it ended with exit code {code}.",
-        f"Mend what it says, or try `{INSTALL}` yourself. {RERUN_HINT}.",
-        detail={"npm": told},
+        f"npm failed to install {PACKAGE} (exit code {code}).",
+        f"Fix the error that npm reports, or try `{INSTALL}` yourself. {RERUN_HINT}.",
+        detail={"npm": shown},
     )
 
 
@@ -211,7 +211,7 @@ def _resolve_program(name: str, settings: Settings, path: str | None = None) -> 
 
 
 def _setting_value(settings: Settings, seen: ProgramCheck) -> str:
-    """What KARTRA_MCP_MEMBRANE has to be for a client, whose PATH is short; "" if nothing."""
+    """Return KARTRA_MCP_MEMBRANE for a client, whose PATH is short; "" if none is needed."""
     command = seen.command
     if _needs_node(command[0]) and not _resolve_program("node", settings, ""):
         command = (*_resolve_program("node", settings), *command)
@@ -221,7 +221,7 @@ def _setting_value(settings: Settings, seen: ProgramCheck) -> str:
 
 
 def _needs_node(file: str) -> bool:
-    """Whether it is a script for node, and node does not stand beside it."""
+    """Return true for a script that runs on node and has no node in its own folder."""
     try:
         with Path(file).open("rb") as opened:
             first = opened.readline(200)

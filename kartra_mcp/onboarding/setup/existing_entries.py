@@ -1,4 +1,4 @@
-"""What our entries in the person's clients say now, and which of two values is the stricter."""
+"""Settings of our entries in the user's clients, and the comparison of their strictness."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kartra_mcp.settings import Settings, explicit_settings, read_settings
 
 NO_LIMIT = float("inf")
 NUMBERS = frozenset({"MAIL_PER_HOUR", "REPEAT_WINDOW_DAYS", "MAX_CHILDREN", "RATE"})
-"""Numbers that no question asks for; where entries differ in them, the strictest holds."""
+"""Numbers without a question of their own; if entries differ, the strictest value is used."""
 
 INCOMPARABLE = ("ALLOW", "POLICY")
-"""Settings of which neither is the stricter: where entries differ in them, a person says which."""
+"""Settings whose values have no order of strictness; if entries differ, the user chooses."""
 
 
 def read_entries(settings: Settings, name: str) -> dict[str, dict[str, str]]:
-    """Of each client that has our entry of this name: its settings, without their prefix.
+    """Return the settings of our entry of this name by client, without their prefix.
 
-    What stands in its arguments counts as what stands in its variables does, and before it.
+    Arguments of the entry count as settings too, and win over its variables.
     """
     found = ((client.name, _read_entry(client, settings, name)) for client in CLIENTS)
-    return {client: said for client, said in found if said is not None}
+    return {client: values for client, values in found if values is not None}
 
 
 def _read_entry(client: ClientSpec, settings: Settings, name: str) -> dict[str, str] | None:
@@ -43,15 +43,15 @@ def _read_entry(client: ClientSpec, settings: Settings, name: str) -> dict[str, 
     if not is_object(entry):
         return None
     env: Any = entry.get(client.env)
-    said: Mapping[str, Any] = env if is_object(env) else {}
+    values: Mapping[str, Any] = env if is_object(env) else {}
     flags, _ = parse_flags(server_arguments(*get_command(client, entry)))
-    return explicit_settings(flags, {n: str(v) for n, v in said.items()})
+    return explicit_settings(flags, {n: str(v) for n, v in values.items()})
 
 
 def merged_entry(name: str, there: Mapping[str, Mapping[str, str]]) -> str:
-    """The value with which a further entry is no wider than any there; "" is unset.
+    """Return the value that makes a further entry no looser than the others; "" is unset.
 
-    Of what widens nothing it is the value that all have.
+    Settings without an order of strictness get the value on which all entries agree, else "".
     """
     if name == "DENY":
         return ",".join(
@@ -64,7 +64,7 @@ def merged_entry(name: str, there: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def group_values(name: str, there: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-    """Each value that entries give a setting, "" for none, and the clients that have it."""
+    """Return each value of a setting ("" for unset) with the clients that have it."""
     found: dict[str, list[str]] = {}
     for client, entry in there.items():
         text = entry.get(name, "")
@@ -78,18 +78,18 @@ def _split_parts(text: str | None) -> set[str]:
 
 
 def find_strictest(name: str, there: Mapping[str, Mapping[str, str]]) -> str | None:
-    """The strictest value of a setting in the entries, "" for unset; None without an entry."""
-    said: Iterable[str] = (entry.get(name, "") for entry in there.values())
-    return max(said, key=lambda text: measure_strictness(name, text), default=None)
+    """Return the strictest value of a setting ("" for unset); None without an entry."""
+    values: Iterable[str] = (entry.get(name, "") for entry in there.values())
+    return max(values, key=lambda text: measure_strictness(name, text), default=None)
 
 
 def is_looser(name: str, then: str, now: str) -> bool:
-    """Whether one value of a setting lets more through than another; "" is unset."""
+    """Return true if `then` allows more than `now`; "" is unset."""
     return measure_strictness(name, then) < measure_strictness(name, now)
 
 
 def measure_strictness(name: str, text: str) -> float:
-    """Of a value as the server takes it, a bad one too; more is stricter."""
+    """Rate a value as the server would use it, a bad one too; higher is stricter."""
     settings = read_settings({name: text} if text else {}, {})
     gates = {"GATE_DESTRUCTIVE": Risk.DESTRUCTIVE, "GATE_IRREVERSIBLE": Risk.IRREVERSIBLE}
     if name in gates:

@@ -1,4 +1,4 @@
-"""The login to Membrane: in the person's browser, or with a code; nothing of it is kept here."""
+"""Login step of setup: in the browser, or with a code. Nothing of the login is stored here."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN", "MEMBRANE_WORKSPACE_SECRET"
 
 
 def log_in(setup: SetupContext) -> None:
-    """Be logged in, whatever it takes.
+    """Log in to Membrane, unless the user is logged in already.
 
     Raises:
-        KartraMCPError: it did not come to that.
+        KartraMCPError: the login failed or was declined.
     """
     if is_logged_in(setup):
         setup.record_done("You are logged in to Membrane.")
-        _say_where_from(setup)
+        _print_token_note(setup)
         return
     setup.person.print(
-        "\nMembrane holds the login and Kartra's keys; kartra-mcp never asks for a key."
+        "\nMembrane keeps the login and your Kartra keys; kartra-mcp never requests a key."
     )
     if setup.given.code:
         _complete_login(setup, setup.given.code)
@@ -45,17 +45,17 @@ def log_in(setup: SetupContext) -> None:
     if not is_logged_in(setup):
         raise RefusedError(
             "not_logged_in",
-            "Membrane says that nobody is logged in.",
+            "Membrane reports that you are not logged in.",
             f"{RERUN_HINT}, or log in with `membrane login --tenant`.",
         )
     setup.record_done("You are logged in to Membrane.")
 
 
 def is_logged_in(setup: SetupContext) -> bool:
-    """What `status` says; where it says nothing readable, whether connections are listed."""
-    said = subprocesses.run_client(setup, lambda m: m.is_logged_in(Deadline.after(LOOK)))
-    if said is not None:
-        return said
+    """Read the login state from `status`; if it is unreadable, try to list the connections."""
+    reported = subprocesses.run_client(setup, lambda m: m.is_logged_in(Deadline.after(LOOK)))
+    if reported is not None:
+        return reported
     try:
         subprocesses.run_client(setup, lambda m: m.list_connections(Deadline.after(LOOK)))
     except KartraMCPError as problem:
@@ -66,7 +66,7 @@ def is_logged_in(setup: SetupContext) -> bool:
 
 
 def is_headless(setup: SetupContext) -> bool:
-    """Whether a browser would not open before this person."""
+    """Return true if a browser cannot open for this user."""
     if setup.given.headless is not None:
         return setup.given.headless
     env, platform = setup.settings.environment, setup.settings.platform
@@ -83,13 +83,13 @@ def _log_in_by_browser(setup: SetupContext) -> None:
     if code != 0:
         raise RefusedError(
             "not_logged_in",
-            f"The login did not go through: membrane ended with exit code {code}.",
-            f"{RERUN_HINT}; on a machine without a browser: `kartra-mcp setup --headless`.",
+            f"The login failed: membrane ended with exit code {code}.",
+            f"{RERUN_HINT}. Without a browser, run `kartra-mcp setup --headless`.",
         )
 
 
 def _log_in_by_code(setup: SetupContext) -> None:
-    """Print the address, take the code; a wrong one may be mended."""
+    """Show the address and ask for the code; a wrong code may be corrected."""
     setup.person.print("\nOpen this address in a browser, on any machine, and log in:")
     address = _start_login(setup)
     setup.person.print(f"\n  {address}\n", "bold")
@@ -104,16 +104,16 @@ def _log_in_by_code(setup: SetupContext) -> None:
 
 
 def _ask_code(setup: SetupContext, address: str) -> str:
-    question = "The code that it shows there (it stays hidden)"
+    question = "The code from that page (input is hidden)"
     try:
         return setup.person.ask_secret(question, flag="--code CODE, with that code")
-    except RefusedError as nobody:
-        nobody.detail = {"address": address} if nobody.code == "not_allowed" else None
+    except RefusedError as unanswered:
+        unanswered.detail = {"address": address} if unanswered.code == "not_allowed" else None
         raise
 
 
 def _start_login(setup: SetupContext) -> str:
-    """The address that `login start` prints, whatever stands around it."""
+    """Return the address that `login start` prints."""
     for words in (["login", "start", "--json"], ["login", "start"]):
         done = _run(setup, words)
         found = find_url(done.stdout.decode("utf-8", errors="replace")) or find_url(
@@ -123,7 +123,7 @@ def _start_login(setup: SetupContext) -> str:
             return found
     raise UpstreamError(
         "unreadable_answer",
-        "membrane gave no address for the login.",
+        "membrane printed no address for the login.",
         "Log in with `membrane login --tenant` in a terminal, then run `kartra-mcp setup` again.",
         detail={"membrane": _output_text(done)},
         executed=Executed.NO,
@@ -132,20 +132,20 @@ def _start_login(setup: SetupContext) -> str:
 
 def _complete_login(setup: SetupContext, code: str) -> None:
     if not CODE.fullmatch(code):
-        raise _wrong_code_error("That is no code")
+        raise _wrong_code_error("That is not a code")
     done = _run(setup, ["login", "complete", code, "--json"])
     if done.exit_code != 0 or not is_logged_in(setup):
         raise _wrong_code_error(
-            "Membrane did not take the code", _output_text(done).replace(code, "[the code]")
+            "Membrane rejected the code", _output_text(done).replace(code, "[the code]")
         )
 
 
-def _wrong_code_error(what: str, told: str = "") -> RefusedError:
+def _wrong_code_error(what: str, output: str = "") -> RefusedError:
     return RefusedError(
         "not_logged_in",
         f"{what}; you are not logged in.",
-        f"A code works once and not for long. {RERUN_HINT}: it shows a new address.",
-        detail={"membrane": told} if told else None,
+        f"A code works once and expires soon. {RERUN_HINT} with a new address.",
+        detail={"membrane": output} if output else None,
     )
 
 
@@ -164,12 +164,12 @@ def _output_text(done: CompletedProcess) -> str:
     return display_value((done.stdout + b" " + done.stderr).decode("utf-8", errors="replace"), 300)
 
 
-def _say_where_from(setup: SetupContext) -> None:
+def _print_token_note(setup: SetupContext) -> None:
     given = [name for name in TOKENS if setup.settings.environment.get(name)]
     if given:
         setup.person.print(
-            f"Note: {given[0]} is set in this shell. A client that is started elsewhere does not "
-            "have it, and then needs `membrane login --tenant`."
+            f"Note: {given[0]} is set in this shell. A client that is started elsewhere lacks it "
+            "and needs `membrane login --tenant`."
         )
 
 

@@ -1,4 +1,4 @@
-"""What the assistant may do, asked in plain words; the values now are the answers to Enter."""
+"""Policy step of setup: ask in plain words; Enter keeps the current value."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ OFFERED = {
     "GATE_DESTRUCTIVE": ("flag", "preview", "human", "deny"),
 }
 WORDS = {
-    "READ_ONLY": "May the assistant only look, and change nothing at all?",
-    "GATE_IRREVERSIBLE": "Before a refund, a cancellation, or whatever cannot be undone:",
+    "READ_ONLY": "Shall the assistant only read, and change nothing at all?",
+    "GATE_IRREVERSIBLE": "Before a refund, a cancellation or anything else that cannot be undone:",
     "GATE_DESTRUCTIVE": "Before something is removed or overwritten:",
-    "APPROVAL": "Where does the person agree?",
+    "APPROVAL": "Where does the human agree?",
     "CAP_REFUND": "The largest single refund (a sum, or none)",
     "CAP_DAY_AMOUNT": "All refunds of a day together (a sum, or none)",
-    "CAP_DAY_COUNT": "Refunds, cancellations and the like in a day, at most (a number)",
+    "CAP_DAY_COUNT": "Irreversible operations in a day, at most (a number)",
 }
 PLACES = (
     ("client", "in the client if it can ask, else in a terminal with the PIN"),
@@ -42,8 +42,8 @@ PLACES = (
 
 
 def set_rules(setup: SetupContext) -> None:
-    """Ask for every rule that no flag answers; the answers go into the entries' settings."""
-    setup.person.print("\nWhat the assistant may do. Enter keeps what stands in [brackets].")
+    """Ask for every rule that no flag sets; write the answers into the entries' settings."""
+    setup.person.print("\nRules for the assistant. Enter keeps the value in [brackets].")
     rules = {"READ_ONLY": _ask_rule(setup, "READ_ONLY")}
     if rules["READ_ONLY"] != "on":
         rules |= {name: _ask_rule(setup, name) for name in OFFERED}
@@ -51,29 +51,29 @@ def set_rules(setup: SetupContext) -> None:
         names = (*(["APPROVAL"] if human else []), *RULES[4:])
         rules |= {name: _ask_rule(setup, name) for name in names}
     _keep(setup, rules)
-    setup.record_done("The rules are chosen: " + _describe_rules(rules))
+    setup.record_done("Rules: " + _describe_rules(rules))
     if "human" in rules.values():
         _ensure_pin(setup)
 
 
 def find_fault(name: str, text: str) -> str:
-    """Why a value cannot be used, or ""."""
+    """Return the reason why a value cannot be used, or ""."""
     if text.lower() == NO_LIMIT and name in MAY_BE_NONE:
         return ""
     problems = read_settings({name: text}, {}).errors
     return f"That is not {problems[0].expected}." if problems else ""
 
 
-def usable_values(said: Mapping[str, str]) -> dict[str, str]:
-    """Those values that a server can be given: `none` is only said here."""
-    return {name: text for name, text in said.items() if _normalize_unset(name, text)}
+def usable_values(explicit: Mapping[str, str]) -> dict[str, str]:
+    """Drop the values that mean "no limit": only setup accepts `none`."""
+    return {name: text for name, text in explicit.items() if _normalize_unset(name, text)}
 
 
 def _ask_rule(setup: SetupContext, name: str) -> str:
-    """A rule's value; "" is without a limit. What is looser than now is agreed to twice."""
+    """Return a rule's value ("" means no limit). A looser value than now is confirmed twice."""
     now = _valid_or_fallback(name, find_strictest(name, setup.entries))
-    if name in setup.given.said:
-        value = _normalize_unset(name, setup.given.said[name])
+    if name in setup.given.explicit:
+        value = _normalize_unset(name, setup.given.explicit[name])
         if now is not None and is_looser(name, value, now):
             setup.record_done(f"Looser than before: {_change(name, now, value)}.")
         return value
@@ -92,7 +92,7 @@ def _ask_rule(setup: SetupContext, name: str) -> str:
 
 
 def _valid_or_fallback(name: str, now: str | None) -> str | None:
-    """A value that cannot be used counts as what the server takes instead."""
+    """Replace a bad value by the one that the server would use instead."""
     return _format_default(BY_NAME[name].on_error) if now and find_fault(name, now) else now
 
 
@@ -115,7 +115,7 @@ def _ask_value(setup: SetupContext, name: str, now: str) -> str:
 
 
 def _describe_gate(word: str) -> str:
-    return GATE_TEXTS[Gate(word)].user if word in set(Gate) else "The value now"
+    return GATE_TEXTS[Gate(word)].user if word in set(Gate) else "The current value"
 
 
 def _normalize_unset(name: str, text: str) -> str:
@@ -137,11 +137,11 @@ def _format_default(default: Any) -> str:
 
 
 def _keep(setup: SetupContext, values: Mapping[str, str]) -> None:
-    """The variables; one that is to be unset is named only where it stands in an entry."""
+    """Keep the variables; one that becomes unset is written only if an entry has it."""
     for name, text in values.items():
-        stands = any(entry.get(name) for entry in setup.entries.values())
-        quiet = name == "READ_ONLY" and text == "off"
-        if (text and not quiet) or stands:
+        present = any(entry.get(name) for entry in setup.entries.values())
+        is_default = name == "READ_ONLY" and text == "off"
+        if (text and not is_default) or present:
             setup.story.env[ENV_PREFIX + name] = text
 
 
@@ -151,26 +151,26 @@ def _describe_rules(rules: Mapping[str, str]) -> str:
     return (
         f"irreversible: {rules['GATE_IRREVERSIBLE']}; destructive: {rules['GATE_DESTRUCTIVE']}; "
         f"largest refund: {rules['CAP_REFUND'] or NO_LIMIT}; "
-        f"a day: {rules['CAP_DAY_AMOUNT'] or NO_LIMIT}, {rules['CAP_DAY_COUNT']} acts."
+        f"a day: {rules['CAP_DAY_AMOUNT'] or NO_LIMIT}, {rules['CAP_DAY_COUNT']} operations."
     )
 
 
 def _ensure_pin(setup: SetupContext) -> None:
-    """Have a PIN, for whoever approves."""
+    """Make sure that a PIN exists, for approvals."""
     command = f"kartra-mcp approve --set-pin{setup.settings.cli_flags}"
     with closing(Ledger(setup.settings.state_dir)) as ledger:
         try:
             if ledger.pins.is_set():
-                setup.record_done("The PIN that approves was chosen before.")
+                setup.record_done("The PIN for approvals is already set.")
                 return
             free = setup.person.real and not setup.person.yes
-            if free and setup.person.confirm("\nChoose the PIN that approves now?"):
+            if free and setup.person.confirm("\nChoose the PIN for approvals now?"):
                 _choose_pin(setup, ledger)
-                setup.record_done("The PIN that approves is chosen.")
+                setup.record_done("The PIN for approvals is set.")
                 return
         except KartraMCPError as problem:
             setup.person.print(f"{problem.message} {problem.remedy}")
-    setup.story.left.append(("Choose the PIN that approves", command))
+    setup.story.left.append(("Choose the PIN for approvals", command))
 
 
 def _choose_pin(setup: SetupContext, ledger: Ledger) -> None:
@@ -180,4 +180,4 @@ def _choose_pin(setup: SetupContext, ledger: Ledger) -> None:
         except RefusedError as problem:
             if problem.code != "invalid_arguments":
                 raise
-            setup.person.print(f"{problem.message} Ctrl-C stops.")
+            setup.person.print(f"{problem.message} Try again, or stop with Ctrl-C.")

@@ -1,4 +1,4 @@
-"""Questions of setup: a flag answers first, then `--yes`, then the person at the terminal."""
+"""Questions of setup: a flag answers first, then `--yes`, then the user at the terminal."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from dataclasses import dataclass
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.terminal import print_error, print_line, prompt, prompt_secret, spinner
 
-RERUN_HINT = "Run `kartra-mcp setup` again to go on"
+RERUN_HINT = "Run `kartra-mcp setup` again to continue"
 
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
-    """Who answers.
+    """The source of answers.
 
     Attributes:
-        real: there is a terminal to ask on.
-        yes: every question that has an answer already is not asked.
-        aside: stdout is for a program; what people read goes to stderr.
+        real: a terminal is available for questions.
+        yes: skip every question that has a default.
+        to_stderr: stdout is reserved for JSON; text goes to stderr.
     """
 
     real: bool
     yes: bool = False
-    aside: bool = False
+    to_stderr: bool = False
 
     def print(self, text: str, style: str = "") -> None:
-        if self.aside:
+        if self.to_stderr:
             print_error(text)
         else:
             print_line(text, style)
 
     def show_progress(self, text: str) -> AbstractContextManager[Callable[[str], None]]:
-        """Show that something takes its time."""
-        return spinner(text, errors=self.aside)
+        """Show a spinner while a slow step runs."""
+        return spinner(text, errors=self.to_stderr)
 
     def confirm(self, question: str, *, flag: str = "--yes", default: bool = True) -> bool:
-        """Whether the person says yes."""
+        """Ask a yes-or-no question."""
         if self.yes:
             return default
         self._require(question, flag)
@@ -50,7 +50,7 @@ class Prompter:
     def select(
         self, question: str, options: Sequence[tuple[str, str]], *, flag: str, default: str = ""
     ) -> str:
-        """One of the options, by its number or its word; each option is (word, meaning)."""
+        """Ask for one option, by number or word; each option is (word, meaning)."""
         if self.yes and default:
             return default
         self._require(question, flag)
@@ -61,28 +61,30 @@ class Prompter:
         words = [word for word, _ in options]
         numbered = {str(number): word for number, word in enumerate(words, 1)}
         while True:
-            said = prompt(f"Number or word{_format_default(default)}: ") or default
-            found = numbered.get(said) or next((w for w in words if w.lower() == said.lower()), "")
+            answer = prompt(f"Number or word{_format_default(default)}: ") or default
+            found = numbered.get(answer) or next(
+                (w for w in words if w.lower() == answer.lower()), ""
+            )
             if found:
                 return found
-            print_line(f"Type a number from 1 to {len(words)}, or the word beside it.")
+            print_line(f"Type a number from 1 to {len(words)}, or the word next to it.")
 
     def ask_text(
         self, question: str, fault: Callable[[str], str], *, flag: str, default: str | None = None
     ) -> str:
-        """A typed line; `fault` says why one cannot be used, "" where it can."""
+        """Ask for a line; `fault` returns the reason why it cannot be used, or ""."""
         if self.yes and default is not None:
             return default
         self._require(question, flag)
         while True:
-            said = prompt(f"{question}{_format_default(default)}: ") or default or ""
-            why = fault(said)
+            answer = prompt(f"{question}{_format_default(default)}: ") or default or ""
+            why = fault(answer)
             if not why:
-                return said
+                return answer
             print_line(why)
 
     def ask_secret(self, question: str, *, flag: str) -> str:
-        """A typed line that is not shown; what is typed wrong may be asked again."""
+        """Ask for a line without echo."""
         self._require(question, flag)
         return prompt_secret(f"{question}: ").strip()
 
@@ -90,8 +92,8 @@ class Prompter:
         if not self.real:
             raise RefusedError(
                 "not_allowed",
-                f"Nobody can be asked here: “{question.strip()}”",
-                f"Run it in a terminal, or say {flag}.",
+                f"A question needs an answer, but this is not a terminal: “{question.strip()}”",
+                f"Run it in a terminal, or pass {flag}.",
             )
 
 

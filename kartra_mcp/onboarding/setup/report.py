@@ -1,4 +1,4 @@
-"""What every step of setup is given, and what it tells: done, left, and what is written."""
+"""The context that every step of setup receives, and the report that it fills."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings
 
 READY_WITHIN = 600.0
-"""Seconds that a person has to open an address and agree there."""
+"""Seconds that the user has to open an address and agree there."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetupOptions:
     """The flags.
 
-    `said` are settings by their names, from flags and the environment; "" takes a limit away.
-    `headless` None: it depends on the machine. `wait` is in seconds.
+    `explicit` are settings by name, from flags and the environment; "" removes a limit. `headless`
+    None means automatic. `wait` is in seconds.
     """
 
-    said: Mapping[str, str] = field(default_factory=dict[str, str])
+    explicit: Mapping[str, str] = field(default_factory=dict[str, str])
     sandbox: bool = False
     code: str = ""
     headless: bool | None = None
@@ -40,10 +40,10 @@ class SetupOptions:
 
 @dataclass(slots=True)
 class SetupReport:
-    """What came of it, told at the end.
+    """The result, printed at the end.
 
-    `env` are the variables that the clients' entries get. `left` is (what, what to do). `snippet`
-    is the entry to put in by hand where no client was written.
+    `env` are the variables for the clients' entries. `left` is (problem, next step). `snippet` is
+    the entry for manual use if no client was written.
     """
 
     done: list[str] = field(default_factory=list[str])
@@ -58,7 +58,7 @@ class SetupReport:
     whole: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """The summary for a program."""
+        """Return the summary for `--json`."""
         clients = [
             {"client": one.client, "name": one.name, "file": str(one.file), "how": one.how}
             for one in self.clients
@@ -84,10 +84,10 @@ class SetupReport:
 
 @dataclass(frozen=True, slots=True)
 class SetupContext:
-    """What every step is given.
+    """The input of every step.
 
-    `entries` has, by client, the settings that stand in our entry there; `choose_pin` asks for a
-    PIN at the terminal; `run_program` runs npm and Membrane's program.
+    `entries` are the settings of our existing entries by client. `choose_pin` prompts for a PIN at
+    the terminal. `run_program` runs npm and Membrane's program.
     """
 
     given: SetupOptions

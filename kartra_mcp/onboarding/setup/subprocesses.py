@@ -1,4 +1,4 @@
-"""Programs that setup starts: each in an empty folder that goes with it, each ended by Ctrl-C."""
+"""Programs that setup runs: each in its own empty folder, each ended by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @contextmanager
 def signals_as_interrupt() -> Generator[None]:
-    """Let SIGTERM and a closed terminal stop the person's command as Ctrl-C does."""
+    """Turn SIGTERM and a closed terminal into KeyboardInterrupt, as Ctrl-C does."""
     before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     _arm()
     try:
@@ -41,11 +41,11 @@ def signals_as_interrupt() -> Generator[None]:
 
 
 def run_client(setup: SetupContext, ask: Callable[[CliClient], Awaitable[T]]) -> T:
-    """What one or more verbs of Membrane's brought.
+    """Run calls to Membrane and return their result.
 
     Raises:
-        KartraMCPError: as the verbs do.
-        KeyboardInterrupt: the person stopped; the program is ended.
+        KartraMCPError: a call failed.
+        KeyboardInterrupt: the user stopped; the program has ended.
     """
     settings = setup.settings
     command = membrane_factory.membrane_command(settings)
@@ -59,12 +59,12 @@ def run_client(setup: SetupContext, ask: Callable[[CliClient], Awaitable[T]]) ->
 def run(
     setup: SetupContext, command: Sequence[str], words: Sequence[str], seconds: float
 ) -> runner.CompletedProcess:
-    """A program that a person would run, to its end, unseen.
+    """Run a program to its end without showing its output.
 
     Raises:
-        RefusedError: it could not be started.
-        UpstreamError: it was ended after so many seconds.
-        KeyboardInterrupt: the person stopped; it is ended.
+        RefusedError: the program could not be started.
+        UpstreamError: the program was ended after the time limit.
+        KeyboardInterrupt: the user stopped; the program has ended.
     """
     return _run(setup, [*command, *words], seconds, _make_env(setup.settings, command))
 
@@ -72,7 +72,7 @@ def run(
 def run_npm(
     setup: SetupContext, npm: Sequence[str], words: Sequence[str], seconds: float
 ) -> runner.CompletedProcess:
-    """The same for npm, which alone is given its own settings."""
+    """Run npm, which alone receives npm's own settings."""
     settings = setup.settings
     env = {**interactive.filter_npm_env(settings.environment), **_make_env(settings, npm)}
     return _run(setup, [*npm, *words], seconds, env)
@@ -96,7 +96,7 @@ def _run(
 def run_interactive(
     settings: Settings, command: Sequence[str], words: Sequence[str], seconds: float
 ) -> int:
-    """A program that uses the person's terminal, to its end; its exit code."""
+    """Run a program on the user's terminal to its end; return its exit code."""
     env = _make_env(settings, command)
     with _empty_folder(settings) as folder:
         try:
@@ -115,7 +115,7 @@ def _make_env(settings: Settings, command: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _empty_folder(settings: Settings) -> Generator[Path]:
-    """Programs read configuration where they are started, which strangers may have written."""
+    """Yield an empty working folder: configuration in the current one may be untrusted."""
     state = StateDir(settings.state_dir)
     try:
         yield state.work_dir()
@@ -127,7 +127,7 @@ def _timeout_error(name: str, seconds: float) -> UpstreamError:
     return UpstreamError(
         "timed_out",
         f"{Path(name).name} took longer than {seconds:.0f} seconds and was ended.",
-        "Run `kartra-mcp setup` again; it goes on where this stopped.",
+        "Run `kartra-mcp setup` again; it continues where this stopped.",
         executed=Executed.UNKNOWN,
     )
 
@@ -140,7 +140,7 @@ class _Outcome(Generic[T]):
 
 
 def _run_async(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lambda: None) -> T:
-    """The result of asynchronous work that signals end; `KeyboardInterrupt` comes out of that."""
+    """Run asynchronous work that signals can stop; raise KeyboardInterrupt if one did."""
     outcome = _Outcome[T]()
     try:
         anyio.run(_run_until_stopped, work, stop, outcome)

@@ -1,7 +1,7 @@
-"""`kartra-mcp setup`: from nothing to a client that serves Kartra, step by step, and again.
+"""`kartra-mcp setup`: the steps from nothing to a client that serves Kartra.
 
-Each step looks at what is really there, does what is missing, and tells it; so running it again
-finishes what was stopped. Nothing is written for a client before every question was answered.
+Each step checks the actual state, does what is missing, and reports it. Therefore a run that was
+stopped is finished by the next one. No client is written before the last question is answered.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def run_setup(
     choose_pin: Callable[[Pins], None],
     run_program: runner.Run = runner.run,
 ) -> SetupReport:
-    """Do it all, as far as it goes; nothing is raised.
+    """Run all steps; errors end up in the report, and none is raised.
 
     Args:
         given: the flags.
-        person: who answers the rest.
-        choose_pin: asks for a PIN at the terminal.
+        person: the source of all other answers.
+        choose_pin: prompts for a PIN at the terminal.
         run_program: runs npm and Membrane's program.
     """
     story = SetupReport()
@@ -73,43 +73,47 @@ def validate_options(given: SetupOptions) -> None:
         check_name(given.name)
     for name in given.clients:
         get_client(name)
-    for name, text in given.said.items():
+    for name, text in given.explicit.items():
         why = find_fault(name, text)
         if why:
             variable = ENV_PREFIX + name
-            remedy = "Mend the value; `kartra-mcp setup --help` has all settings."
+            remedy = "Correct the value. `kartra-mcp setup --help` lists all settings."
             raise RefusedError("invalid_arguments", f"{variable}: {why} Nothing was done.", remedy)
 
 
 def _begin(
     given: SetupOptions, person: Prompter, choose_pin: Callable[[Pins], None], story: SetupReport
 ) -> SetupContext:
-    """What is known before the first step: the flags, else what the entries agree on."""
-    said = {name: _expand_path(name, text) for name, text in given.said.items()}
+    """Build the context of the first step from the flags and the existing entries."""
+    explicit = {name: _expand_path(name, text) for name, text in given.explicit.items()}
     sandbox = {"SANDBOX": "on" if given.sandbox else "off"}
     name = given.name or (REHEARSAL if given.sandbox else REAL)
-    there = existing_entries.read_entries(read_settings(usable_values(said) | sandbox), name)
+    there = existing_entries.read_entries(read_settings(usable_values(explicit) | sandbox), name)
     asked = (*RULES, "SANDBOX")
     kept = {
         s.name: existing_entries.merged_entry(s.name, there) for s in OPTIONS if s.name not in asked
     }
     kept = {name: text for name, text in kept.items() if text}
-    unlike = [name for name in existing_entries.INCOMPARABLE if name not in said]
+    unlike = [name for name in existing_entries.INCOMPARABLE if name not in explicit]
     kept |= {n: text for n in unlike if (text := _choose_one_of(person, n, there)) is not None}
-    settings = read_settings({**kept, **usable_values(said), **sandbox})
-    # A further client is not to be wider than those that have the entry already.
-    story.env |= {ENV_PREFIX + name: text for name, text in {**kept, **usable_values(said)}.items()}
+    settings = read_settings({**kept, **usable_values(explicit), **sandbox})
+    # Kept values go into further clients too, so that none is looser than the existing ones.
+    story.env |= {
+        ENV_PREFIX + name: text for name, text in {**kept, **usable_values(explicit)}.items()
+    }
     if given.sandbox:
         story.env = {
             n: v for n, v in story.env.items() if n.removeprefix(ENV_PREFIX) not in OF_MEMBRANE
         }
-    return SetupContext(replace(given, said=said), person, settings, story, choose_pin, there)
+    return SetupContext(
+        replace(given, explicit=explicit), person, settings, story, choose_pin, there
+    )
 
 
 def _choose_one_of(
     person: Prompter, name: str, there: Mapping[str, Mapping[str, str]]
 ) -> str | None:
-    """Which of the differing values is to hold; "" is none, None that they do not differ."""
+    """Choose between differing values. "" means unset; None means that they do not differ."""
     found = existing_entries.group_values(name, there)
     if len(found) < 2:  # noqa: PLR2004  one value is all alike
         return None
@@ -117,18 +121,16 @@ def _choose_one_of(
     options = [(text or NO_LIMIT, "as in " + ", ".join(have)) for text, have in found.items()]
     if not person.yes:
         question = (
-            f"Your clients differ in {ENV_PREFIX}{name}. Which is to hold for those you choose?"
+            f"Your clients differ in {ENV_PREFIX}{name}. Which value shall those you choose get?"
         )
         picked = person.select(question, options, flag=f"{flag} VALUE")
         return "" if picked == NO_LIMIT else picked
     listed = "; ".join(f"{display_value(text, 200)} {where}" for text, where in options)
     raise RefusedError(
         "not_allowed",
-        f"Your clients differ in {ENV_PREFIX}{name} ({listed}), and neither is the "
-        "stricter. Nothing "
-        "was done.",
-        f"Say which is to hold with `{flag} VALUE`, or run `kartra-mcp setup` without --yes and "
-        "choose.",
+        f"Your clients differ in {ENV_PREFIX}{name} ({listed}), and neither is the stricter. "
+        "Nothing was done.",
+        f"Choose one with `{flag} VALUE`, or run `kartra-mcp setup` without --yes.",
     )
 
 
