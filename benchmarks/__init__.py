@@ -1,7 +1,7 @@
-"""What the server costs, measured on whole processes: `make bench`, or `python -m benchmarks`.
+"""Costs of the server, measured on whole processes: `make bench`, or `python -m benchmarks`.
 
-A case is one file in `cases/`: it has a `TITLE`, words `ABOUT` it, and `run()`, which gives its
-rows; `plots(rows)`, where it has that, draws some of them, which it finds by their names. Where two
-things are compared they run in turn, in pairs, so that a busy machine slows both. The programs that
-are measured against stand in `programs/`, other servers to start against in `reference_servers.py`.
+A case is one file in `cases/`. It has a `TITLE`, a text `ABOUT` it, and `run()`, which returns its
+rows. An optional `plots(rows)` draws some rows, found by their names. Two things are compared in
+turn, in pairs, so that a busy machine slows both. The programs to compare with are in `programs/`,
+other servers in `reference_servers.py`.
 """

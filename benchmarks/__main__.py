@@ -1,4 +1,4 @@
-"""`python -m benchmarks [CASE…]`: exit code 1 where a promise is missed or a case is broken."""
+"""`python -m benchmarks [CASE…]`: exit code 1 if a promise is missed or a case is broken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(asked: Sequence[str]) -> int:
 
 
 def measured(name: str) -> list[str]:
-    """Run a case, print it and write it down; what it missed."""
+    """Run a case, print it and write it; return the missed promises."""
     case = importlib.import_module(f"benchmarks.cases.{name}")
     machine = report.machine()
     try:

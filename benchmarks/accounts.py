@@ -1,4 +1,4 @@
-"""The accounts that the server is measured on, each in a folder of its own."""
+"""Accounts to measure the server on, each in its own folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.client import ROOT, Broken, served
 
 UNTHROTTLED = {"RATE": "0", "MAX_CHILDREN": "64"}
-"""No throttle, and no queue for a place: what is measured is the way, not the waiting."""
+"""No rate limit and enough slots, so that only the call is measured, without waiting."""
 PRINTER = Path(__file__).parent / "programs" / "printer.py"
 READ = "kartra_get_lead"
 WHOM = {"email": "ada@example.com"}
@@ -23,7 +23,7 @@ WHOM = {"email": "ada@example.com"}
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The rehearsal account, reached as the program that each call starts."""
+    """The rehearsal account, reached by a program that each call starts."""
 
     folder: Path
 
@@ -39,7 +39,7 @@ class Sandbox:
         return environment(self.folder / "state", {"SANDBOX": "on", **UNTHROTTLED, **settings})
 
     def last_words(self) -> list[str]:
-        """The command with which the server asked last."""
+        """Return the last command that the server ran."""
         journal = by_hand([*self.program, "journal", "--json"], self.environment())
         return [*self.program, *json.loads(journal)["items"][-1]["argv"]]
 
@@ -58,13 +58,13 @@ class Served:
         return environment(self.folder / "state", {**UNTHROTTLED, **settings}) | api
 
     def elsewhere(self, name: str) -> Served:
-        """The same account for a server with a state folder of its own."""
+        """Return the same account for a server with another state folder."""
         return Served(self.folder / name, self.url, self.token, self.process)
 
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """An account whose program prints files that are there already."""
+    """An account whose program prints prepared files."""
 
     folder: Path
 
@@ -78,14 +78,14 @@ class Printed:
         return environment(self.folder / "state", own)
 
     def answers(self, actions: Sequence[Mapping[str, Any]], run: Any) -> None:
-        """Set what is listed, and what a run of any action prints; the list is kept on disk."""
+        """Set the list of actions, and the output of any action; store the list on disk."""
         for verb, value in {**HEALTHY, "action-list": {"items": actions}}.items():
             self._print(verb, value)
         self.prints(run)
         kept_on_disk(self.environment())
 
     def prints(self, run: Any) -> None:
-        """Set what a run of any action prints."""
+        """Set the output of any action."""
         self._print("action-run", run)
 
     def _print(self, verb: str, value: Any) -> None:
@@ -101,24 +101,24 @@ HEALTHY = {
         ]
     },
 }
-"""What a printed account says of itself, by the name of its file."""
+"""The status of a printed account, by file name."""
 
 
 def listed(key: str, **more: Any) -> dict[str, Any]:
-    """One entry of a list of actions."""
+    """Return one entry of a list of actions."""
     return {"id": f"id-{key}", "key": key, "name": key.replace("-", " ").title(), **more}
 
 
 def environment(state: Path, settings: Mapping[str, str]) -> dict[str, str]:
     state.mkdir(parents=True, exist_ok=True)
-    # No measurement leaves a page behind that it did not ask for.
+    # Otherwise the server would start a page process that outlives the measurement.
     own = {f"KARTRA_MCP_{name}": value for name, value in {"PAGE": "off", **settings}.items()}
     return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
 
 
 @contextmanager
 def sandbox() -> Generator[Sandbox]:
-    """The rehearsal account, its list of actions on disk."""
+    """Create the rehearsal account, with its list of actions on disk."""
     with folder() as place:
         made = Sandbox(place)
         kept_on_disk(made.environment())
@@ -127,7 +127,7 @@ def sandbox() -> Generator[Sandbox]:
 
 @contextmanager
 def served_sandbox() -> Generator[Served]:
-    """An account behind the API; the list of actions of its first server is on disk."""
+    """Serve an account by the API; the list of actions of its first server is on disk."""
     with folder() as place:
         program = [*Sandbox(place).program[:-1], f"--account={place / 'account.db'}", "serve"]
         with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -150,7 +150,7 @@ def folder() -> Generator[Path]:
 
 
 def by_hand(command: Sequence[str], env: Mapping[str, str]) -> bytes:
-    """Run a program as a person's script would: `subprocess.run`, its output by pipes."""
+    """Run a program as a user's script would: `subprocess.run`, with its output on pipes."""
     ended = subprocess.run(
         command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=True
     )

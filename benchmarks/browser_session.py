@@ -1,4 +1,4 @@
-"""A real Chromium, and the process that serves the page: what is measured, photographed, tested."""
+"""A real Chromium and the page's process, for measurements, screenshots and tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLAGS = (
 PATIENCE = 30.0
 Colours = Literal["light", "dark"]
 Known = StorageState
-"""What a browser brings along to be known: its cookie."""
+"""The cookie that a browser logs in with."""
 
 _PAINTED = """
 () => new Promise(tell => new PerformanceObserver((entries, self) => {
@@ -43,7 +43,7 @@ _PAINTED = """
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A page process: the address that lets one browser in, and where the page is."""
+    """A page process: a login address for one browser, and the page's address."""
 
     address: str
     process: subprocess.Popen[str]
@@ -55,7 +55,7 @@ class Served:
         return f"{place.scheme}://{place.netloc}"
 
     def another(self) -> str:
-        """An address for one more browser."""
+        """Return a login address for one more browser."""
         process = started(self.environment)
         try:
             return address(process)
@@ -65,10 +65,10 @@ class Served:
 
 @contextmanager
 def browser(*flags: str) -> Generator[Browser]:
-    """The machine's Chromium, without a window."""
+    """Start the machine's Chromium without a window."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        raise Broken("there is no Chromium: `make browser` installs it")
+        raise Broken("Chromium was not found. Install it with `make browser`")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
@@ -79,7 +79,7 @@ def browser(*flags: str) -> Generator[Browser]:
 
 @contextmanager
 def served(env: Mapping[str, str], *words: str) -> Generator[Served]:
-    """`kartra-mcp page` in the foreground, ended as Ctrl-C would."""
+    """Run `kartra-mcp page` in the foreground, and end it as Ctrl-C does."""
     process = started(env, *words)
     try:
         yield Served(address(process), process, env)
@@ -95,7 +95,7 @@ def started(env: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
 
 
 def address(process: subprocess.Popen[str]) -> str:
-    """What it prints once it serves."""
+    """Return the address that it prints once it serves."""
     assert process.stdout is not None
     told = process.stdout.readline()
     if not told:
@@ -113,7 +113,7 @@ def ended(process: subprocess.Popen[str]) -> None:
 
 
 def let_in(browser: Browser, served: Served) -> Known:
-    """Let one browser in, for the others to be known by the same cookie."""
+    """Log one browser in; the others reuse its cookie."""
     context = browser.new_context()
     context.new_page().goto(served.address)
     known = context.storage_state()
@@ -122,6 +122,6 @@ def let_in(browser: Browser, served: Served) -> Known:
 
 
 def painted(page: Page) -> tuple[float, float]:
-    """Seconds from the request until something was to be seen, and until all was loaded."""
+    """Return the seconds until the first paint and until the load is complete."""
     found = page.evaluate(_PAINTED)  # `wait_for_function` would need what the page's policy forbids
     return found[0] / 1_000, found[1] / 1_000

@@ -1,4 +1,4 @@
-"""A stdio client that costs next to nothing itself: JSON lines to a server process and back."""
+"""A stdio client with almost no cost of its own: JSON lines to a server process and back."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ HELLO = {
     "clientInfo": {"name": "benchmarks", "version": "1"},
 }
 _OF = re.compile(rb'\{"jsonrpc":"2\.0","id":(\d+),')
-"""How an answer begins: its request's number is told without reading the rest."""
+"""Prefix of an answer, which gives its request's number without parsing the rest."""
 
 
 class Broken(Exception):
-    """Something that is measured does not work: there is no figure."""
+    """A measured program failed, so its figure is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Calls that ran at once: how many a second, and the seconds of each."""
+    """Concurrent calls: calls a second, and the seconds of each."""
 
     rate: float
     latencies: tuple[float, ...]
@@ -41,13 +41,13 @@ class Crowd:
 
 @dataclass(slots=True)
 class Client:
-    """One server process, spoken to over its pipes."""
+    """One server process, driven over its pipes."""
 
     process: subprocess.Popen[bytes]
     _sent: int = field(default=0)
 
     def hello(self) -> None:
-        """The handshake."""
+        """Do the handshake."""
         self.request("initialize", HELLO)
         self._send({"method": "notifications/initialized"})
 
@@ -55,24 +55,24 @@ class Client:
         return self.request("tools/list", {})["tools"]
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The structured content of a tool's success."""
+        """Return the structured content of a successful call."""
         return self._content(tool, self.answer(tool, arguments))
 
     def refusal(self, tool: str, arguments: Any) -> dict[str, Any]:
-        """The error of a call that has to be refused."""
+        """Return the error of a call that must be refused."""
         result = self.answer(tool, arguments)
         if not result.get("isError"):
             raise Broken(f"{tool}: was not refused")
         return json.loads(result["content"][0]["text"])["error"]
 
     def answer(self, tool: str, arguments: Any) -> dict[str, Any]:
-        """What `tools/call` gives, a refusal too."""
+        """Return the result of `tools/call`, an error too."""
         return self.request("tools/call", {"name": tool, "arguments": arguments})
 
     def at_once(self, tool: str, arguments: Any, many: int, count: int) -> Crowd:
-        """So many calls, so many of them under way at any time; answers are read only afterwards.
+        """Make so many calls, with so many in flight; parse the answers only afterwards.
 
-        One thread and next to no work for each: this end is not what is waited for.
+        One thread with little work per call: this client is never the bottleneck.
         """
         first, sent = self._sent + 1, dict[int, float]()
         params = {"name": tool, "arguments": arguments}
@@ -97,7 +97,7 @@ class Client:
         return Crowd(count / took, tuple(latencies))
 
     def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The result; what the server sends beside it is passed over."""
+        """Return the result; skip the server's other messages."""
         self._sent += 1
         self._send({"id": self._sent, "method": method, "params": params})
         for line in _pipe(self.process.stdout):
@@ -126,7 +126,7 @@ class Client:
 
 @contextmanager
 def started(command: Sequence[str], environment: Mapping[str, str]) -> Generator[Client]:
-    """A process just spawned, for as long as it is needed; it gets no handshake yet."""
+    """Spawn a process for the duration of the block, without a handshake."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -147,7 +147,7 @@ def started(command: Sequence[str], environment: Mapping[str, str]) -> Generator
 
 @contextmanager
 def served(environment: Mapping[str, str]) -> Generator[Client]:
-    """The real server after its handshake."""
+    """Start the real server and do the handshake."""
     with started(SERVER, environment) as client:
         client.hello()
         yield client

@@ -1,6 +1,6 @@
-"""Ledgers after months of use: what waits and what was done, written by the ledger's own code.
+"""Ledgers after months of use, written by the ledger's own code.
 
-The people and the sales are made up; the same count gives the same story, but for its times.
+Leads and sales are invented. The same count gives the same history, except for its times.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PRODUCTS = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a tool of the made-up months does, and how it was agreed to."""
+    """A tool of the invented months, its effect and its consent."""
 
     tool: str
     risk: Risk
@@ -87,7 +87,7 @@ EXECUTED: Mapping[FinalState, Executed] = {
 
 
 def ledger_of(folder: Path, *, waiting: int = 0, lines: int = 0, pin: str = PIN) -> None:
-    """A ledger in a state folder: a PIN, so many lines of the last months, so many that wait."""
+    """Write a ledger with a PIN, so many lines of past months, and so many waiting approvals."""
     history(folder, lines)
     with closing(Ledger(folder)) as ledger:
         if pin:
@@ -97,7 +97,7 @@ def ledger_of(folder: Path, *, waiting: int = 0, lines: int = 0, pin: str = PIN)
 
 
 def asked(number: int, **facts: Any) -> ApprovalRequest:
-    """A refund that waits; each number is another transaction."""
+    """Request a refund that waits; each number is another transaction."""
     buyer = PEOPLE[number % len(PEOPLE)]
     product, price = list(PRODUCTS.items())[number % len(PRODUCTS)]
     shown = {
@@ -129,7 +129,7 @@ def asked(number: int, **facts: Any) -> ApprovalRequest:
 
 
 def history(folder: Path, lines: int) -> None:
-    """Half as many writes as lines, each with its outcome, spread over the last three months."""
+    """Write half as many writes as lines, each with its outcome, over the last three months."""
     now, writes = time.time(), lines // 2
     story = _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
     with closing(LedgerDatabase(folder, time.time)) as file:
@@ -140,7 +140,7 @@ def history(folder: Path, lines: int) -> None:
 
 
 Write = tuple[Intent, float, float, FinalState, str]
-"""A write, when it began and ended, and how: the state and the code of the error."""
+"""A write, its start and end, its state and its error code."""
 
 
 def _writes(count: int, begin: float, apart: float) -> Generator[Write]:

@@ -1,4 +1,4 @@
-"""Plots of what was measured, as small SVG files beside docs/performance.md.
+"""Plots of the measurements, as small SVG files next to docs/performance.md.
 
 The same figures give the same file: no date, no random names, no fonts drawn as paths.
 """
@@ -26,7 +26,7 @@ COLOURS = ("#4c72b0", "#dd8452", "#55a868")
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Groups of bars on a logarithmic scale: a group a label, in it a bar a series."""
+    """Groups of bars on a logarithmic scale: a group per label, a bar per series."""
 
     name: str
     title: str
@@ -84,7 +84,7 @@ Plot = Bars | Line | Lines
 
 
 def drawn(plot: Plot, folder: Path) -> Path:
-    """The file that the plot was written to."""
+    """Draw the plot and return its file."""
     library: Any = import_module("matplotlib")
     figures: Any = import_module("matplotlib.figure")
     with library.rc_context(STYLE):

@@ -1,4 +1,4 @@
-"""What Linux tells of a process; elsewhere nothing is told, and a figure is left out."""
+"""Process statistics from Linux; on other systems the figures are left out."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 
 def peak_memory(process: int) -> int | None:
-    """The most bytes of memory that the process ever held."""
+    """Return the peak memory of the process in bytes."""
     return _status(process, "VmHWM:")
 
 
 def memory(process: int) -> int | None:
-    """The bytes of memory that the process holds now."""
+    """Return the current memory of the process in bytes."""
     return _status(process, "VmRSS:")
 
 
 def forget_peak(process: int) -> None:
-    """From now on `peak_memory` is that since now."""
+    """Reset the peak that `peak_memory` returns."""
     try:
         Path(f"/proc/{process}/clear_refs").write_text("5")
     except OSError:
@@ -26,7 +26,7 @@ def forget_peak(process: int) -> None:
 
 
 def processor_time(process: int) -> float | None:
-    """The seconds that the process computed, its programs aside."""
+    """Return the processor seconds of the process, without its children."""
     try:
         words = _stat(Path(f"/proc/{process}/stat"))
     except OSError:
@@ -43,7 +43,7 @@ def threads(process: int) -> int | None:
 
 
 def children(process: int) -> int | None:
-    """How many processes have this one as their parent, the dead ones that it left included."""
+    """Count the child processes, zombies included."""
     if not Path("/proc/self/stat").exists():
         return None
     return sum(_parent(stat) == process for stat in Path("/proc").glob("[0-9]*/stat"))
@@ -57,7 +57,7 @@ def _parent(stat: Path) -> int:
 
 
 def _stat(file: Path) -> Sequence[str]:
-    """The words after the name, which may hold anything: state, parent and so on."""
+    """Return the fields after the name (which may contain anything): state, parent and so on."""
     return file.read_text().rpartition(")")[2].split()
 
 

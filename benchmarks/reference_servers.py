@@ -1,4 +1,7 @@
-"""Other servers to start against, put into build/bench once; what cannot be had is left out."""
+"""Other servers to compare the start with, installed once into build/bench.
+
+A server that cannot be installed is left out.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ from benchmarks.client import HELLO, ROOT, Broken
 BUILD = ROOT / "build" / "bench"
 FASTMCP = "fastmcp==4.2.3"
 VENDOR = BUILD / "vendor-mcp"
-"""A checkout of the vendor's MCP server, v1.3.0, put there by hand with `npm ci` run in it."""
+"""A manual checkout of the vendor's MCP server, v1.3.0, after `npm ci`."""
 
 ERA = "2025-06-18"
-"""The newest revision that the vendor's server knows."""
+"""The newest revision that the vendor's server supports."""
 _PATIENCE, _LOOK = 60.0, 0.002
 
 
 def fastmcp() -> list[str] | None:
-    """The command of an empty server on FastMCP, in an environment of its own."""
+    """Return the command of an empty server on FastMCP, in its own environment."""
     python = BUILD / "fastmcp" / "bin" / "python"
     installed = BUILD / "fastmcp" / FASTMCP
     if not installed.exists():
@@ -39,10 +42,10 @@ def fastmcp() -> list[str] | None:
 
 
 def vendor() -> float | None:
-    """Seconds from the spawn of the vendor's server to its list, in its own test mode.
+    """Return the seconds from the spawn of the vendor's server to its list, in its own test mode.
 
-    It serves over HTTP and its address of Membrane is fixed in its code; its test mode lists two
-    actions that it holds itself, so what it fetches from Membrane at each start is not counted.
+    It serves over HTTP, and its address of Membrane is fixed in its code. Its test mode lists two
+    built-in actions, so its requests to Membrane at each start are not counted.
     """
     node, main = shutil.which("node"), VENDOR / "src" / "server" / "index.ts"
     if node is None or not main.exists():
@@ -89,7 +92,7 @@ def _first_answer(port: int, until: float) -> str:
 
 
 def _asked(port: int, session: str, message: dict[str, Any]) -> tuple[bytes, str]:
-    """One request: what was answered, and the session."""
+    """Make one request; return the answer and the session."""
     connection = HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
     headers = {
         "Content-Type": "application/json",
@@ -108,7 +111,7 @@ def _asked(port: int, session: str, message: dict[str, Any]) -> tuple[bytes, str
 
 
 def _token() -> str:
-    """What that server asks of a token: that it names somebody; it checks no signature."""
+    """Make a token that names a user: that server requires no signature."""
     parts = ({"alg": "none"}, {"id": "benchmarks"})
     encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()) for part in parts)
     return ".".join(part.decode().rstrip("=") for part in encoded) + "."

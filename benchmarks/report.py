@@ -36,7 +36,7 @@ class Measured:
 
 
 def on_terminal(measured: Measured) -> str:
-    """A table of aligned columns."""
+    """Format a table with aligned columns."""
     table = [("", *HEAD[1:]), *(_plain(row) for row in measured.rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in table]
@@ -44,7 +44,7 @@ def on_terminal(measured: Measured) -> str:
 
 
 def write(measured: Measured) -> None:
-    """Put a case's part in its place, and draw its plots; the other parts stay as they were."""
+    """Replace a case's part of the page and draw its plots; keep the other parts."""
     for plot in measured.plots:
         drawn(plot, PICTURES)
     text = FILE.read_text(encoding="utf-8")
@@ -72,14 +72,14 @@ def in_markdown(measured: Measured) -> str:
 
 
 def machine() -> str:
-    """What the figures depend on, and no name of anything."""
+    """Describe the machine that the figures depend on, without any name."""
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     versions = f"Python {platform.python_version()}, mcp {version('mcp')}"
     return f"{system}, {versions}{_load()}"
 
 
 def _load() -> str:
-    """How many processes wanted the processors in the last minute, ours included."""
+    """Return the load average of the last minute, our processes included."""
     return f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 

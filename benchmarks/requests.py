@@ -18,7 +18,7 @@ from benchmarks.client import Broken
 
 @contextmanager
 def act(account: Served, tool: str = READ, **given: Any) -> Generator[Callable[[], object]]:
-    """What runs a tool's action once, by one request."""
+    """Return the request that runs a tool's action once."""
     with closing(HTTPConnection(urlsplit(account.url).netloc)) as connection:
         ask = partial(_asked, connection, account.token)
         connected = ask("GET", "/connections")["items"][0]["id"]
@@ -30,7 +30,7 @@ def act(account: Served, tool: str = READ, **given: Any) -> Generator[Callable[[
 
 
 def rate(account: Served, many: int, count: int) -> float:
-    """Requests a second on so many connections at once, `count` in all."""
+    """Return the requests a second on so many connections, `count` in all."""
     each = [Thread(target=_repeat, args=(account, count // many)) for _ in range(many)]
     begun = perf_counter()
     for thread in each:

@@ -1,6 +1,6 @@
 """`make screenshots`: the main views of the page, by day and by night, into docs/screenshots.
 
-What is shown is made up (`fixtures.py`), on the rehearsal account.
+The content is invented (`fixtures.py`), on the rehearsal account.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VIEWS = {
 }
 CAPS = {"CAP_DAY_AMOUNT": "1000"}
 COLOURS = 128
-"""Of a picture: a third of its bytes, and no difference to be seen."""
+"""Colors of a picture: a third of the bytes without a visible difference."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Measured values, and what is said of them: a median, its spread, whether a promise holds."""
+"""Statistics of measured values: median, spread, and the check of a promise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 
 Unit = Literal["s", "ms", "×", "MB", "tokens", "rows", "calls/s", ""]
 FACTORS: dict[Unit, float] = {"ms": 1_000, "MB": 1e-6}
-"""What a second, or a byte, is in a unit."""
+"""Factor from a second, or a byte, to each unit."""
 
 COUNTED: frozenset[Unit] = frozenset({"tokens", "rows", "calls/s", ""})
-"""What is written in whole numbers."""
+"""Units without decimals."""
 
 FEW = 2
 """Fewer values than this have no spread."""
@@ -21,10 +21,9 @@ FEW = 2
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure: values in seconds, bytes or plain numbers; what was promised is a bound.
+    """One figure: values in seconds, bytes or plain numbers; the promise is a bound.
 
-    The figure is the values' median, or where `percent` is given the value that so many of them
-    stay under.
+    The figure is the median, or with `percent` the value that so many percent stay under.
     """
 
     what: str
@@ -46,7 +45,7 @@ class Row:
         return too_much or (self.at_least is not None and self.figure < self.at_least)
 
     def cells(self) -> tuple[str, str, str, str]:
-        """What, figure, spread (the middle half of the values), promise."""
+        """Return label, figure, spread (the middle half of the values) and promise."""
         bounds = (("≤", self.at_most), ("≥", self.at_least))
         promise = " ".join(f"{s} {_written(b, self.unit)}" for s, b in bounds if b is not None)
         spread = "" if self.percent else self._spread()
@@ -88,19 +87,19 @@ def paired(ours: Callable[[], float], theirs: Callable[[], float], count: int) -
 
 
 def timed(work: Callable[[], object]) -> float:
-    """The seconds that it takes."""
+    """Return the seconds of one run."""
     begun = perf_counter()
     work()
     return perf_counter() - begun
 
 
 def repeated(work: Callable[[], object], count: int) -> tuple[float, ...]:
-    """The seconds of each of so many times."""
+    """Return the seconds of each of so many runs."""
     return tuple(timed(work) for _ in range(count))
 
 
 def in_turn(works: Sequence[Callable[[], object]], count: int) -> list[tuple[float, ...]]:
-    """The seconds of each of several things that run in turn, so many times."""
+    """Return the seconds of each of several things that run in turn, so many times."""
     rounds = [[timed(work) for work in works] for _ in range(count)]
     return list(zip(*rounds, strict=True))
 

@@ -1,7 +1,7 @@
-"""Puts a browser and axe-core where `make browser` looks for them.
+"""Install a browser and axe-core for `make browser`.
 
-The browser is the machine's Chromium: Debian's package, installed here where it is missing and
-this is root. axe-core comes from npm into `build/browser`. Exit code 1 if either is not to be had.
+The browser is the machine's Chromium: Debian's package, installed here if it is missing and this
+is root. axe-core comes from npm into `build/browser`. Exit code 1 if either cannot be installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PATIENCE = 900
 
 
 class Off(Exception):
-    """Something is missing and could not be got."""
+    """A required program is missing and could not be installed."""
 
 
 def main(package: str) -> int:
@@ -34,7 +34,7 @@ def main(package: str) -> int:
 
 
 def chromium() -> None:
-    """Chromium on the path, by apt where that may be."""
+    """Return Chromium on the PATH; install it by apt if that is allowed."""
     if any(map(shutil.which, BROWSERS)):
         return
     apt = shutil.which("apt-get")
@@ -44,14 +44,14 @@ def chromium() -> None:
     done(apt, "-qq", "update")
     done(apt, "-qq", "install", "--yes", "--no-install-recommends", *WANTED)
     if not any(map(shutil.which, BROWSERS)):
-        raise Off("apt-get installed no Chromium")
+        raise Off("apt-get failed to install Chromium")
 
 
 def axe(package: str) -> None:
-    """axe-core in a folder of its own, unless it is there already."""
+    """Install axe-core into its own folder, unless it exists."""
     npm, mark = shutil.which("npm"), FOLDER / "installed"
     if npm is None:
-        raise Off("npm was not found; axe-core, which judges the page, comes from it")
+        raise Off("npm was not found; it installs axe-core, which checks the page")
     if mark.exists() and mark.read_text(encoding="utf-8") == package:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def done(*line: str) -> None:
         line, stdin=subprocess.DEVNULL, env=env, timeout=PATIENCE, check=False, stdout=sys.stderr
     )
     if ended.returncode:
-        raise Off(f"this ended with {ended.returncode}: {' '.join(line)}")
+        raise Off(f"exit code {ended.returncode}: {' '.join(line)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Builds Claude Desktop's bundle, and starts it as that host would: `make bundle`.
+"""Build Claude Desktop's bundle, and start it as that host does: `make bundle`.
 
-The bundle holds our wheel, a project that asks for nothing else, and a lock with the exact version
-and hash of all that it needs; docs/decisions/0013 says why. It is built twice, from nothing each
-time, and both must be the same bytes. Then the packer's own program unpacks it, its own resolver
-fills in the form, and an MCP client uses it in a folder, a home and an environment of their own.
+The bundle holds our wheel, a project that requires only it, and a lock with the exact version and
+hash of every dependency (reasons: docs/decisions/0013). It is built twice from scratch, and both
+must have the same bytes. Then the packer's own program unpacks it, its own resolver fills in the
+form, and an MCP client uses it in its own folder, home and environment.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ console.log(JSON.stringify(await getMcpConfigForManifest(JSON.parse(readFileSync
 
 
 class Off(Exception):
-    """Something was not as it should be."""
+    """A check failed."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Packer:
         ran([self.node, self.program, *words])
 
     def resolved(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """What its resolver makes of a manifest, a folder and a filled-in form."""
+        """Resolve a manifest, a folder and a filled-in form as the host does."""
         module = self.program.parents[1] / "index.js"
         line = [self.node, "--input-type=module", "-e", RESOLVE, module.as_uri()]
         found = json.loads(ran(line, stdin=json.dumps(asked)))
@@ -90,7 +90,7 @@ class Packer:
 
 @dataclass(frozen=True)
 class Form:
-    """How a person left the form: what was typed, and whether the manifest gave defaults."""
+    """A filled-in form: the typed values, and whether the manifest has defaults."""
 
     said: str
     typed: Mapping[str, Any]
@@ -98,7 +98,7 @@ class Form:
 
 
 def main(package: str, uv: str) -> int:
-    """Build, build again, compare, check; `package` is the packer's name and version for npx."""
+    """Build twice, compare, check. `package` is the packer's name and version for npx."""
     try:
         packer = found_packer(package)
         program = Path(uv).absolute()
@@ -108,12 +108,12 @@ def main(package: str, uv: str) -> int:
     except (Off, OSError, TimeoutError) as problem:
         print(f"bundle: {problem}", file=sys.stderr)
         return 1
-    print(f"bundle: all of it is as it should be ({package}).")
+    print(f"bundle: all checks passed ({package}).")
     return 0
 
 
 def build_twice(packer: Packer, uv: Path) -> None:
-    """The bundle, and a second one that must be equal."""
+    """Build the bundle, and a second one that must be equal."""
     first = built(packer, uv, BUNDLE)
     if built(packer, uv, BUILD / "again.mcpb") != first:
         raise Off("two builds differ; did a file change meanwhile? If not, build/ holds the second")
@@ -122,7 +122,7 @@ def build_twice(packer: Packer, uv: Path) -> None:
 
 
 def found_packer(package: str) -> Packer:
-    """Node.js and the packer's script, which npx fetches if need be."""
+    """Return Node.js and the packer's script; npx downloads it if needed."""
     node, npx = shutil.which("node"), shutil.which("npx")
     if not node or not npx:
         raise Off("Node.js with npx is needed and was not found")
@@ -131,7 +131,7 @@ def found_packer(package: str) -> Packer:
 
 
 def built(packer: Packer, uv: Path, target: Path) -> str:
-    """One bundle from a clean folder; its sha256."""
+    """Build one bundle from a clean folder; return its sha256."""
     staged = BUILD / "bundle"
     shutil.rmtree(staged, ignore_errors=True)
     stage(staged, uv)
@@ -143,10 +143,10 @@ def built(packer: Packer, uv: Path, target: Path) -> str:
 
 
 def forget_the_time(archive: Path) -> None:
-    """Set each entry to the first day that a zip file can name: the packer writes the present.
+    """Set each entry to the first day of the zip format: the packer writes the current time.
 
-    A local header has time and date at its byte 10; an entry of the directory at the end has them
-    at 12, and from 28 on the lengths of its three parts that vary.
+    A local header has time and date at byte 10. An entry of the directory at the end has them at
+    byte 12, and from byte 28 on the lengths of its three variable parts.
     """
     data = bytearray(archive.read_bytes())
     with ZipFile(archive) as opened:
@@ -160,14 +160,14 @@ def forget_the_time(archive: Path) -> None:
         if opened.testzip() or {entry.date_time[:3] for entry in opened.infolist()} != {
             (1980, 1, 1)
         }:
-            raise Off("the packer wrote an archive of another form than its time can be taken from")
+            raise Off("the packer wrote an archive whose times cannot be reset")
 
 
 def stage(folder: Path, uv: Path) -> None:
-    """Exactly what the bundle holds.
+    """Put exactly the bundle's files into a folder.
 
-    The lock is made by uv's own default, whatever this machine is set to: that is the index that
-    uv asks on the user's machine too, so the lock fits there and names nobody's mirror.
+    uv writes the lock with its own defaults, independent of this machine's settings. uv on the
+    user's machine uses the same index, so the lock fits there and contains no mirror's name.
     """
     ran([uv, "build", "--quiet", "--wheel", "--no-create-gitignore", "--out-dir", folder, ROOT])
     for name in COPIED:
@@ -182,21 +182,21 @@ def stage(folder: Path, uv: Path) -> None:
 
 
 def look_at(folder: Path) -> None:
-    """Refuse a bundle with other files than meant, several indexes, or a place on this machine."""
+    """Refuse a bundle with unexpected files, several indexes, or a path of this machine."""
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if files != HELD:
-        raise Off(f"the bundle would not hold what is meant: {sorted(files ^ HELD)}")
+        raise Off(f"the bundle has missing or unexpected files: {sorted(files ^ HELD)}")
     lock = tomllib.loads((folder / "uv.lock").read_text("utf-8"))["package"]
     indexes = {entry["source"]["registry"] for entry in lock if "registry" in entry["source"]}
     if len(indexes) != 1:
         raise Off(f"the lock names {len(indexes)} package indexes: {sorted(indexes)}")
     for name in HELD:
         if str(ROOT).encode() in (folder / name).read_bytes():
-            raise Off(f"{name} names a place on this machine: {ROOT}")
+            raise Off(f"{name} contains a path of this machine: {ROOT}")
 
 
 def check(packer: Packer, uv: Path, folder: Path) -> None:
-    """Unpack it elsewhere, and use it after each way of filling in the form."""
+    """Unpack it elsewhere, and use it with each variant of the form."""
     place = folder / "Claude Extensions" / "kartra-mcp"
     packer.run("unpack", BUNDLE, place)
     home = folder / "home"
@@ -210,13 +210,13 @@ def check(packer: Packer, uv: Path, folder: Path) -> None:
             f"bundle: {form.said}: {tools} tools {seconds:.1f} s after the start, a read, healthy"
         )
     if (place / "uv.lock").read_bytes() != (BUILD / "bundle" / "uv.lock").read_bytes():
-        raise Off("uv made the lock anew on the first start, so it is not the one that was built")
+        raise Off("uv rewrote the lock on the first start, so the built lock is invalid")
     left = sorted(path.name for path in place.iterdir() if path.name not in {*HELD, "kartra_mcp"})
     print(f"bundle: uv left in its folder: {', '.join(left)}")
 
 
 def forms(manifest: Mapping[str, Any]) -> tuple[Form, ...]:
-    """Defaults; every text emptied, which arrives as ""; nothing, which arrives as `${…}`."""
+    """Return the variants: defaults; emptied texts, which arrive as ""; unset ones as `${…}`."""
     rehearse = {"sandbox": True}
     fields = manifest["user_config"].items()
     emptied = {name: "" for name, field in fields if field["type"] == "string"}
@@ -228,7 +228,7 @@ def forms(manifest: Mapping[str, Any]) -> tuple[Form, ...]:
 
 
 def asked(manifest: Mapping[str, Any], form: Form, place: Path) -> dict[str, Any]:
-    """The resolver's arguments, as the host would give them."""
+    """Return the resolver's arguments, as the host passes them."""
     hidden = set[str]() if form.defaults else {"default"}
     fields = {
         name: {key: value for key, value in field.items() if key not in hidden}
@@ -244,10 +244,10 @@ def asked(manifest: Mapping[str, Any], form: Form, place: Path) -> dict[str, Any
 
 
 def parameters(config: Mapping[str, Any], uv: Path, home: Path) -> StdioServerParameters:
-    """The server as the host starts it: its own uv, the system's PATH, a home of its own.
+    """Return the server's parameters as the host starts it: own uv, system PATH, own home.
 
-    Kept from this machine: certificates, without which no index can be asked. Where the system has
-    no Python that fits, uv would fetch one; here it is given ours.
+    Certificates of this machine are kept, because no index can be reached without them. If the
+    system has no suitable Python, uv would download one; here it uses ours.
     """
     if config["command"] != "uv":
         raise Off(f"the manifest starts {config['command']!r}; the host has only its own uv")
@@ -263,7 +263,7 @@ def parameters(config: Mapping[str, Any], uv: Path, home: Path) -> StdioServerPa
 
 
 async def used(server: StdioServerParameters, started: float) -> tuple[float, int]:
-    """List, ask for the status, read: seconds to the list, and how many tools."""
+    """List, get the status, read; return the seconds to the list, and the number of tools."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         try:
             with anyio.fail_after(PATIENCE):
@@ -278,29 +278,29 @@ async def used(server: StdioServerParameters, started: float) -> tuple[float, in
 
 
 async def answers(client: Client, tools: int) -> None:
-    """It serves the rehearsal account, is content with its settings, and reads."""
+    """Check that it serves the rehearsal account, accepts its settings, and reads."""
     status = await answer(client, "kartra_status", {})
     if tools < FEWEST or status.get("account") != "SANDBOX" or not status.get("healthy"):
-        raise Off(f"{tools} tools, and its status is not what it should be: {status}")
+        raise Off(f"{tools} tools, and an unexpected status: {status}")
     read = await answer(client, "kartra_get_lead", {"email": "ada@example.com"})
     if "Moreno" not in str(read):
         raise Off(f"it could not read: {read}")
 
 
 async def answer(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """What a tool answered, or its refusal."""
+    """Return a tool's answer, or its error."""
     called = await client.call_tool(tool, arguments)
     found: dict[str, Any] = called.structured_content or {}
     return found.get("result", {"refusal": str(called.content)})
 
 
 def unset(prefix: str) -> dict[str, str]:
-    """This process's environment without the variables that begin so."""
+    """Return this process's environment without the variables with this prefix."""
     return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
 
 
 def ran(line: Sequence[str | Path], stdin: str = "", env: Mapping[str, str] | None = None) -> str:
-    """What a program printed; `Off` with all of it if it failed."""
+    """Return a program's output; raise `Off` with all of it if it failed."""
     ended = subprocess.run(
         line, input=stdin, env=env, capture_output=True, text=True, timeout=300, check=False
     )

@@ -1,8 +1,7 @@
-"""Builds wheel and sdist, and installs the wheel as people do: `make dist`.
+"""Build wheel and sdist, and install the wheel as users do: `make dist`.
 
-Looks at what they hold, builds the wheel once more out of the sdist, and installs it with uv and
-with pipx into homes that are thrown away, where the installed program must say its version and go
-through its demo.
+Checks their contents, builds the wheel again from the sdist, and installs it with uv and with
+pipx into temporary homes. There the installed program must print its version and run its demo.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ IN_SDIST = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"),
     *("tests/conftest.py", "tools/dist.py", "docs/errors.md"),
 )
-"""Enough to build it, and to run its tests."""
+"""Files of the sdist that are needed to build it and to run its tests."""
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
 
 class Off(Exception):
-    """Something was not as it should be."""
+    """A check failed."""
 
 
 def main(tools: str) -> int:
-    """Everything; `tools` is the folder that holds the programs uv, uvx and pipx."""
+    """Run every step; `tools` is the folder of the programs uv, uvx and pipx."""
     try:
         programs = Path(tools).absolute()
         build(programs / "uv")
@@ -48,26 +47,26 @@ def main(tools: str) -> int:
     except (Off, OSError, subprocess.TimeoutExpired) as problem:
         print(f"dist: {problem}", file=sys.stderr)
         return 1
-    print("dist: all of it is as it should be.")
+    print("dist: all checks passed.")
     return 0
 
 
 def build(uv: Path) -> None:
-    """Both, each straight from this folder."""
+    """Build both, each straight from this folder."""
     for made in (WHEEL, SDIST):
         made.unlink(missing_ok=True)
     ran([uv, "build", "--quiet", "--wheel", "--sdist", "--out-dir", DIST, ROOT])
 
 
 def look_inside() -> None:
-    """The wheel holds the program and its data, nothing else; the sdist also what tells of it."""
+    """Check that the wheel holds only the program and its data, and the sdist also the docs."""
     packaged = {path.relative_to(ROOT).as_posix() for path in program_files()}
     wheel = set(ZipFile(WHEEL).namelist())
     beside = {name for name in wheel if not name.startswith("kartra_mcp/")}
     if wheel - beside != packaged:
         raise Off(f"the wheel and kartra_mcp/ differ: {sorted((wheel - beside) ^ packaged)}")
     if any(not name.startswith(f"kartra_mcp-{__version__}.dist-info/") for name in beside):
-        raise Off(f"the wheel would install files beside the program: {sorted(beside)}")
+        raise Off(f"the wheel would install files outside the package: {sorted(beside)}")
     with tarfile.open(SDIST) as opened:
         source = {name.partition("/")[2] for name in opened.getnames()}
     missing = (packaged | set(IN_SDIST)) - source
@@ -77,13 +76,13 @@ def look_inside() -> None:
 
 
 def program_files() -> list[Path]:
-    """Every file of the program, its data included."""
+    """Return every file of the program, its data included."""
     found = (path for path in (ROOT / "kartra_mcp").rglob("*") if path.is_file())
     return [path for path in found if path.parent.name != "__pycache__"]
 
 
 def rebuild(uv: Path) -> None:
-    """A wheel out of the sdist is the same wheel."""
+    """Check that a wheel built from the sdist is the same wheel."""
     with tempfile.TemporaryDirectory(prefix="kartra-mcp-sdist-") as folder:
         ran([uv, "build", "--quiet", "--wheel", "--out-dir", folder, SDIST])
         if (Path(folder) / WHEEL.name).read_bytes() != WHEEL.read_bytes():
@@ -92,7 +91,7 @@ def rebuild(uv: Path) -> None:
 
 
 def install(programs: Path, folder: Path) -> None:
-    """By each of the two installers, and run without installing."""
+    """Install with each of the two installers, and run without installing."""
     ways: Mapping[str, Sequence[str | Path]] = {
         "uv": (programs / "uv", "tool", "install", "--quiet", "--python", sys.executable, WHEEL),
         "pipx": (programs / "pipx", "install", "--quiet", "--python", sys.executable, WHEEL),
@@ -110,7 +109,7 @@ def install(programs: Path, folder: Path) -> None:
 
 
 def use(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
-    """Its version, and the whole demo."""
+    """Check the version, and run the whole demo."""
     version(program, env)
     ran([*program, "demo"], env=env)
 
@@ -118,18 +117,18 @@ def use(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
 def version(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
     said = ran([*program, "--version"], env=env).strip()
     if said != f"kartra-mcp {__version__}":
-        raise Off(f"the installed program says that it is {said!r}")
+        raise Off(f"the installed program reports the version {said!r}")
 
 
 def thrown_away(home: Path) -> dict[str, str]:
-    """A home of its own and the system's PATH; how to reach the package index is kept."""
+    """Return an environment with a temporary home, the system's PATH and the index's settings."""
     home.mkdir()
     kept = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_", "LANG"))}
     return {**kept, "HOME": str(home), "PATH": SYSTEM}
 
 
 def ran(line: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
-    """What a program printed; `Off` with all of it if it failed."""
+    """Return a program's output; raise `Off` with all of it if it failed."""
     ended = subprocess.run(
         line,
         env=env,

@@ -1,7 +1,7 @@
-"""Lets the official MCP inspector's command line list and call the tools of the sandbox server.
+"""List and call the tools of the sandbox server with the official MCP inspector's command line.
 
 Lists with `--strict` (no schema that some client cannot read) and calls tools, in both protocol
-eras. Prints what it did; exit code 1 if anything is off. Run by `make inspector`.
+eras. Prints each step; exit code 1 if a check failed. Run by `make inspector`.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ CALLS: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ("kartra_refund_transaction", {"transaction_id": 101}, "confirmation_required", ""),
     ("kartra_proxy_read", HIDDEN, "forbidden_request", ""),
 )
-"""Tool, arguments, the code of the refusal or "", and a word that a success holds."""
+"""Tool, arguments, the expected error code or "", and a word that a success contains."""
 
 
 class Off(Exception):
-    """Something was not as it should be."""
+    """A check failed."""
 
 
 @dataclass(frozen=True)
 class Inspector:
-    """The inspector's program, with a home and a sandbox account of its own in `folder`."""
+    """The inspector's program, with its own home and sandbox account in `folder`."""
 
     node: str
     program: str
     folder: Path
 
     def run(self, era: str, *words: str) -> tuple[int, str]:
-        """Its exit code, and all that it printed."""
+        """Return its exit code and all of its output."""
         server = Path(sys.executable).with_name("kartra-mcp")
         settings = ("-e", "KARTRA_MCP_SANDBOX=on", "-e", f"KARTRA_MCP_STATE_DIR={self.folder}")
         line = [self.node, self.program, "--cli", str(server), *settings]
@@ -72,7 +72,7 @@ class Inspector:
 
 
 def main(package: str) -> int:
-    """Everything, in both eras."""
+    """Run every step in both eras."""
     try:
         node, program = find(package)
         for era in ERAS:
@@ -81,12 +81,12 @@ def main(package: str) -> int:
     except (Off, subprocess.TimeoutExpired) as problem:
         print(f"inspector: {problem}", file=sys.stderr)
         return 1
-    print(f"inspector: all of it is as it should be ({package}).")
+    print(f"inspector: all checks passed ({package}).")
     return 0
 
 
 def find(package: str) -> tuple[str, str]:
-    """Node.js and the inspector's script, which npx fetches if need be."""
+    """Return Node.js and the inspector's script; npx downloads it if needed."""
     node, npx = shutil.which("node"), shutil.which("npx")
     if not node or not npx:
         raise Off("Node.js with npx is needed and was not found")
@@ -101,7 +101,7 @@ def find(package: str) -> tuple[str, str]:
     )
     program = ended.stdout.strip()
     if ended.returncode or not program:
-        raise Off(f"npx could not fetch {package}")
+        raise Off(f"npx could not download {package}")
     return node, str(Path(program).resolve())
 
 
@@ -124,11 +124,11 @@ def inspect(inspector: Inspector, era: str) -> None:
 
 
 def parsed(printed: str) -> dict[str, Any]:
-    """The inspector's JSON, whose result may stand under `result`."""
+    """Return the inspector's JSON; its result may be under `result`."""
     try:
         found: dict[str, Any] = json.loads(printed)
     except ValueError:
-        raise Off(f"the inspector printed no JSON:\n{printed[:2000]}") from None
+        raise Off(f"the inspector did not print JSON:\n{printed[:2000]}") from None
     return found.get("result", found)
 
 

@@ -1,7 +1,7 @@
-"""Writes the generated parts of README and docs: `python tools/readme.py`, or `make fix`.
+"""Write the generated parts of README and docs: `python tools/readme.py`, or `make fix`.
 
-Each part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`. `tests/test_docs.py`
-compares them, so that no page can say what the code does not do.
+Each part is between `<!-- begin NAME -->` and `<!-- end NAME -->`. `tests/test_docs.py` compares
+them, so that no page contradicts the code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def written(page: str) -> str:
-    """A page with each of its generated parts as the code has it now."""
+    """Return a page with each generated part as the code has it now."""
     text = (ROOT / page).read_text(encoding="utf-8")
     made = parts()
     for name in PAGES[page]:
@@ -48,7 +48,7 @@ def written(page: str) -> str:
 
 
 def parts() -> dict[str, str]:
-    """The generated parts by their names."""
+    """Return the generated parts by name."""
     return {
         "actions": actions(),
         "own tools": own_tools(),
@@ -58,7 +58,7 @@ def parts() -> dict[str, str]:
 
 
 def actions() -> str:
-    """The published actions: tool, risk, gate by default, how to undo it."""
+    """Return the table of published actions: tool, risk, default gate, undo."""
     gates = read_settings(environment={"HOME": "/"}).gates
     rows = sorted(map(_action, commands.PUBLISHED_KEYS), key=lambda row: (row[0], row[1]))
     shown = [
@@ -69,7 +69,7 @@ def actions() -> str:
 
 
 def own_tools() -> str:
-    """The server's own tools, each with the first sentence of its description."""
+    """Return the server's own tools, each with the first sentence of its description."""
     rows = [
         (f"`{tool.name}`", _risk(tool.risk, tool.min_risk), first_sentence(tool.description))
         for tool in BUILTIN_TOOLS.values()
@@ -82,7 +82,7 @@ def first_sentence(text: str) -> str:
 
 
 def settings() -> str:
-    """Every setting."""
+    """Return the table of all settings."""
     rows = [(f"`{s.variable}`", s.help, default(s)) for s in OPTIONS]
     return table(("Variable", "Meaning", "Default"), rows)
 
@@ -94,7 +94,7 @@ def codes() -> str:
 
 
 def default(setting: Option) -> str:
-    """A setting's default, as the table says it."""
+    """Return a setting's default as the table shows it."""
     match setting.default:
         case None | ():
             return "not set"
@@ -107,7 +107,7 @@ def default(setting: Option) -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     cells = [list(head), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]]) + "\n"

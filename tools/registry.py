@@ -1,7 +1,7 @@
-"""Writes server.json, what the MCP registry is told: `python tools/registry.py`, or `make fix`.
+"""Write server.json for the MCP registry: `python tools/registry.py`, or `make fix`.
 
-Version, description and variables come from where they are decided. `tests/test_registry.py`
-compares, and `make registry` checks the file by the registry's schema.
+Version, description and variables come from their sources in the code. `tests/test_registry.py`
+compares them, and `make registry` checks the file against the registry's schema.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "server.json"
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 NAME = "io.github.kartra-mcp/kartra-mcp"
-"""Must belong to whoever publishes, and stand in the README: docs/publishing.md."""
+"""Must belong to the publisher and be in the README: docs/publishing.md."""
 
 FORMATS: Mapping[str, str] = {
     "switch": "boolean",
     **dict.fromkeys(("seconds", "rate", "count", "number", "chars"), "number"),
 }
-"""A setting's kind → the schema's word for it; all others are strings."""
+"""The schema's type for a setting's kind; all others are strings."""
 PATHS = frozenset({"STATE_DIR", "POLICY"})
 CHOICES: Mapping[str, list[str]] = {
     "gate": [str(gate) for gate in Gate],
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def written() -> str:
-    """The whole file."""
+    """Return the whole file."""
     manifest = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
     server = {
         "$schema": SCHEMA,
@@ -64,7 +64,7 @@ def written() -> str:
 
 
 def variable(setting: Option) -> dict[str, Any]:
-    """One setting, as the registry describes a variable; none is required, none a secret."""
+    """Describe one setting as the registry does; none is required, none is secret."""
     format_ = "filepath" if setting.name in PATHS else FORMATS.get(setting.kind, "string")
     made = {
         "name": setting.variable,
@@ -79,7 +79,7 @@ def variable(setting: Option) -> dict[str, Any]:
 
 
 def default(value: Any) -> str | None:
-    """As the variable would be set; None where it is left unset."""
+    """Return the default as the variable's value; None if it is unset."""
     match value:
         case None | ():
             return None

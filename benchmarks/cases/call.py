@@ -1,4 +1,4 @@
-"""One read through the server against the same thing by hand: by the program, and by the API."""
+"""One read through the server against the same read by hand: by the program, and by the API."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _by_program() -> list[Row]:
 
 
 def _read_by_hand(account: accounts.Sandbox) -> Callable[[], Any]:
-    """The program, and its answer as a value: that is what comes through the server, too."""
+    """Run the program and parse its answer, as the server does."""
     words, environment = account.last_words(), account.environment()
     return lambda: json.loads(accounts.by_hand(words, environment))
 

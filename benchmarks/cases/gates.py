@@ -1,4 +1,4 @@
-"""What the guard, the ledger and each gate add to a write, by the API."""
+"""Cost of the guard, the ledger and each gate for a write by the API."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ Steps = list[Callable[[], object]]
 
 @dataclass(slots=True)
 class Asked:
-    """A tool under a gate: each step is one call, with what the one before asked for."""
+    """A tool under a gate: each step is one call that uses the answer of the one before."""
 
     client: Client
     ledger: Path
     more: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def ask(self) -> None:
-        """The first call: nothing is done, and it says what is needed."""
+        """Make the first call: nothing is executed, and the answer names the missing consent."""
         shown = self.client.refusal(TAKE, TAG)["confirmation"]
         if "id" in shown:
             words = {"confirmation_id": shown["id"], "confirmation_summary": shown["summary"]}
             self.more = {"confirm": True, **words}
 
     def approve(self) -> None:
-        """As a person does with `kartra-mcp approve`, on the same file."""
+        """Approve in the same ledger, as the user does with `kartra-mcp approve`."""
         with closing(Ledger(self.ledger)) as ledger:
             (waiting,) = ledger.approvals.list_pending()
             ledger.approvals.decide(
@@ -79,7 +79,7 @@ def _gated(stack: ExitStack, account: accounts.Served, gate: str) -> Asked:
 
 
 def _measured(by_hand: dict[str, Callable[[], object]], gated: dict[str, Asked]) -> list[Row]:
-    """Every round takes the tag away and gives it back once for each way."""
+    """Remove and restore the tag once per gate in every round."""
     allowed = gated["allow"].client
     steps: Steps = [by_hand[READ], partial(allowed.call, READ, **WHOM)]
     steps += [by_hand[TAKE], by_hand[GIVE], gated["allow"].act, partial(allowed.call, GIVE, **TAG)]

@@ -39,7 +39,7 @@ def run() -> list[Row]:
 
 
 def leads(size: int) -> list[dict[str, Any]]:
-    """Rows whose JSON takes about so many bytes, the same each time."""
+    """Return rows whose JSON has about so many bytes; the same in every run."""
     made: list[dict[str, Any]] = []
     for number in count():
         if size <= 0:
@@ -110,7 +110,7 @@ def _read_to_the_end(
 def _read_on(
     client: Client, identity: str, found: list[Any], enough: Callable[[], bool]
 ) -> tuple[float, ...]:
-    """Add pages to what was found, until that is enough or the end; the seconds of each."""
+    """Read further pages until enough or the end; return the seconds of each."""
     took: list[float] = []
     more = True
     while more and not enough():

@@ -1,4 +1,4 @@
-"""What the ledger adds to a call, ten thousand lines into its life."""
+"""Cost of the ledger for a call, with ten thousand lines in it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def plain(ledger: Ledger) -> None:
 
 
 def with_preview(ledger: Ledger) -> None:
-    """All that the ledger does for a call that was previewed and agreed to."""
+    """Do all ledger work of a previewed and confirmed call."""
     minted = ledger.issue_confirmation(BINDING, SUMMARY, "facts")
     ledger.validate_confirmation(minted.id, BINDING, SUMMARY)
     done(ledger, intent(consent="two_step", confirmation_id=minted.id), BINDING)
@@ -87,13 +87,13 @@ def intent(**more: Any) -> Intent:
 
 
 def two_commits(database: sqlite3.Connection) -> None:
-    """Two rows, each committed to the disk, in a file that holds nothing else."""
+    """Commit two rows to disk, one after the other, in an otherwise empty file."""
     for _ in range(2):
         database.execute("INSERT INTO line (body) VALUES (?)", ("x" * 500,))
 
 
 def bare_file(folder: Path) -> sqlite3.Connection:
-    """A file that is opened as the ledger's is."""
+    """Open a file with the ledger's own settings."""
     database = sqlite3.connect(folder / "bare.db", isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")

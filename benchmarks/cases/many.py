@@ -31,7 +31,7 @@ def run() -> list[Row]:
 
 
 def actions(count: int) -> list[dict[str, Any]]:
-    """Actions with schemas, as many as wanted, the same each time; the last one is a read."""
+    """Return so many actions with schemas, the same in every run; the last one is a read."""
     return [*(_action(number) for number in range(count - 1)), {**_action(count), **KNOWN}]
 
 
@@ -60,7 +60,7 @@ def _account(folder: Any, count: int) -> accounts.Printed:
 
 
 def _listed(expose: str, many: accounts.Printed, few: accounts.Printed) -> list[Row]:
-    """From spawn to `tools/list`, and how large the list is."""
+    """Measure from the spawn to `tools/list`, and the size of the list."""
     ours, theirs = (place.environment(EXPOSE=expose) for place in (many, few))
     pairs = paired(
         lambda: started_in(SERVER, ours).listed, lambda: started_in(SERVER, theirs).listed, PAIRS

@@ -1,4 +1,4 @@
-"""What stays of ten thousand calls: memory, open files, threads, processes."""
+"""Leftovers of ten thousand calls: memory, open files, threads, processes."""
 
 from __future__ import annotations
 

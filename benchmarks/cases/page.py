@@ -1,4 +1,4 @@
-"""How soon a person sees the page, with nothing to show and with everything."""
+"""Seconds until the page is visible, empty and full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results from 1 kB to 30 MB: how long until the first page, and how much memory it takes."""
+"""Results from 1 kB to 30 MB: seconds until the first page, and memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIZES = {
     "30 MB": 30_000_000,
 }
 ENOUGH = 20_000_000
-"""About so many bytes are read for each figure, at most `MOST` times."""
+"""Bytes to read for each figure, in at most `MOST` reads."""
 MOST, LEAST = 20, 3
 
 

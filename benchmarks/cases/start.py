@@ -1,4 +1,4 @@
-"""From the spawn of the process to the answer of `initialize` and of `tools/list`."""
+"""Seconds from the spawn of the process to the answers of `initialize` and `tools/list`."""
 
 from __future__ import annotations
 

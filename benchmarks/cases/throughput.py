@@ -1,4 +1,4 @@
-"""How many calls a second, and how long each takes, by the program and by the API."""
+"""Calls a second and their latency, by the program and by the API."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run() -> list[Row]:
 
 
 def plots(rows: Mapping[str, Row]) -> list[Bars]:
-    """Calls a second, and how long most of them took."""
+    """Plot the calls a second, and the latency of most calls."""
     ways = ("by the program", "by the API")
 
     def figures(what: str) -> dict[str, list[float]]:
@@ -94,7 +94,7 @@ def _own_time(account: accounts.Served) -> list[Row]:
 
 
 def _processor(client: Client, sandbox: int) -> list[Row]:
-    """What one call costs each of the two processes, of its processor's time."""
+    """Return the processor time of one call in each of the two processes."""
     many = BY_API[8]
     before = [processor_time(pid) for pid in (client.process.pid, sandbox)]
     client.at_once(READ, WHOM, 8, many)

@@ -1,4 +1,4 @@
-"""What the tool list costs a model's context, as o200k_base counts."""
+"""Size of the tool list in a model's context, counted with o200k_base."""
 
 from __future__ import annotations
 

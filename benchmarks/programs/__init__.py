@@ -1,1 +1,1 @@
-"""Programs that the cases start: what the server is measured against, or works with."""
+"""Programs that the cases start: references to compare with, and helpers."""

@@ -1,4 +1,4 @@
-"""The least that a server on FastMCP can be: it lists no tools, on stdio."""
+"""The smallest server on FastMCP: it lists no tools, on stdio."""
 
 # pyright: reportMissingImports=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false

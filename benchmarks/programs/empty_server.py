@@ -1,4 +1,4 @@
-"""The least that a server on this SDK can be: it lists no tools, on stdio."""
+"""The smallest server on this SDK: it lists no tools, on stdio."""
 
 from __future__ import annotations
 

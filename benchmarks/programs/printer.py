@@ -1,4 +1,4 @@
-"""A `membrane` that takes no time to speak of: it prints a file that its first two words name.
+"""A `membrane` with almost no run time: it prints a file that its first two words name.
 
 `printer.py FOLDER VERB…` prints FOLDER/VERB or FOLDER/VERB-VERB.
 """
