@@ -5,20 +5,34 @@ from __future__ import annotations
 import json
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 import anyio
 import pytest
-from harness import CONNECTION, StandIn, action, both_eras, call, connect, connect_stdio, healthy
+from harness import (
+    CONNECTION,
+    SHORT,
+    StandIn,
+    action,
+    both_eras,
+    call,
+    connect,
+    connect_stdio,
+    healthy,
+)
 from mcp_types import ToolListChangedNotification
 from polling import until
 
-from kartra_mcp.account import account, lookup, refresher
+from kartra_mcp.account.refresher import REFRESH_TIMEOUT
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.core.timings import CallTimings
 
 pytestmark = pytest.mark.anyio
 
 DEAD = {"err": "the network is down", "exit": 1}
 WITHIN = 10
+IMPATIENT = replace(SHORT, first_list=0.2)
 
 
 async def names_of(client):
@@ -400,23 +414,20 @@ async def test_a_refresh_whose_searches_failed_replaces_no_fuller_list(place, pr
         assert (status["actions"]["number"], status["healthy"]) == (5, True)
 
 
-async def test_a_list_that_comes_after_the_first_wait_is_still_served(
-    place, protocol_version, monkeypatch
-):
-    assert account.FIRST_LIST_TIMEOUT < refresher.REFRESH_TIMEOUT
-    monkeypatch.setattr(account, "FIRST_LIST_TIMEOUT", 0.2)
+async def test_a_list_that_comes_after_the_first_wait_is_still_served(place, protocol_version):
+    assert CallTimings().first_list < REFRESH_TIMEOUT
     place.plan(action_list={"gate": "open", **listed("get-lead")["action_list"]})
-    async with listening(connect, place, protocol_version) as (client, heard):
+    soon = partial(connect, timings=IMPATIENT)
+    async with listening(soon, place, protocol_version) as (client, heard):
         assert await names_of(client) == []
         (place.folder / "open").touch()
         await heard.wait()
         assert await names_of(client) == ["kartra_get_lead"]
 
 
-async def test_a_version_that_hangs_does_not_prevent_the_list(place, protocol_version, monkeypatch):
-    monkeypatch.setattr(lookup, "PROBE_TIMEOUT", 0.5)
+async def test_a_version_that_hangs_does_not_prevent_the_list(place, protocol_version):
     place.plan(**{"--version": {"hang": True}})
-    async with connect(place, protocol_version) as client:
+    async with connect(place, protocol_version, timings=replace(SHORT, probe=0.5)) as client:
         assert await names_of(client) == ["kartra_assign_tag", "kartra_get_lead"]
         status = (await call(client, "kartra_status")).result
         assert (status["program"]["is_membrane"], status["healthy"]) == ("yes", True)
@@ -425,14 +436,12 @@ async def test_a_version_that_hangs_does_not_prevent_the_list(place, protocol_ve
 
 @pytest.mark.parametrize("verb", ["connection list", "action list"])
 async def test_while_nothing_was_listed_a_call_says_so_and_not_unknown_tool(
-    place, protocol_version, verb, monkeypatch
+    place, protocol_version, verb
 ):
-    monkeypatch.setattr(
-        account, "FIRST_LIST_TIMEOUT", 0.2
-    )  # the client lists before its first call
     place.settings = {"TIMEOUT": "1"}
     place.plan(**{verb: {"hang": True}})
-    async with connect(place, protocol_version) as client:
+    # The client lists before its first call.
+    async with connect(place, protocol_version, timings=IMPATIENT) as client:
         for tool in ("kartra_get_lead", "kartra_assign_tag"):
             answer = await call(client, tool)
             assert (answer.code, answer.executed) == ("catalogue_unavailable", "no")

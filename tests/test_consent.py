@@ -15,6 +15,7 @@ import pytest
 from consent_actors import (
     CANCEL,
     REFUND,
+    UNHURRIED,
     Person,
     confirmed,
     decided,
@@ -23,7 +24,7 @@ from consent_actors import (
     sandbox,
     story,
 )
-from harness import Answer, Sandbox, both_eras, call, connect, sandbox_by
+from harness import SHORT, Answer, Sandbox, both_eras, call, connect, sandbox_by
 from mcp import MCPError
 from mcp.client.session import ClientSession
 
@@ -101,7 +102,10 @@ class Table:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"elicitation_callback": self.person} if self.person else {}
+        """The client and the waits: what answers at once is never a human here."""
+        timings = SHORT if self.person and self.person.after else UNHURRIED
+        more = {"elicitation_callback": self.person} if self.person else {}
+        return {"timings": timings, **more}
 
     def __post_init__(self):
         found = PERSONS.get(self.client)

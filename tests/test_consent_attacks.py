@@ -16,6 +16,7 @@ import pytest
 from consent_actors import (
     CANCEL,
     REFUND,
+    UNHURRIED,
     Person,
     changed,
     confirmed,
@@ -27,6 +28,8 @@ from consent_actors import (
 )
 from harness import CONNECTION, Answer, Sandbox, StandIn, action, both_eras, call, connect, healthy
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult, TextContent
+
+from kartra_mcp.core.timings import CallTimings
 
 pytestmark = pytest.mark.anyio
 
@@ -412,7 +415,9 @@ async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, pro
 @both_eras
 async def test_the_host_blocks_nothing(place: Sandbox, protocol_version):
     host, person = Person(after=0), Person()
-    async with connect(place, protocol_version, elicitation_callback=host) as client:
+    async with connect(
+        place, protocol_version, timings=UNHURRIED, elicitation_callback=host
+    ) as client:
         assert (await call(client, REFUND, **SALE)).code == "answered_by_host"
     async with connect(place, protocol_version, elicitation_callback=person) as client:
         assert not (await call(client, REFUND, **SALE)).failed
@@ -486,7 +491,8 @@ NO = ElicitResult(action="decline")
 
 @pytest.fixture
 async def by_hand(place: Sandbox):
-    async with connect(place, NEWER, elicitation_callback=Person()) as client:
+    real = CallTimings()
+    async with connect(place, NEWER, timings=real, elicitation_callback=Person()) as client:
         yield ByHand(client)
 
 

@@ -13,6 +13,7 @@ from kartra_mcp.consent import preview as previews
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.core.timings import CallTimings
 from kartra_mcp.kartra.operations import OperationKind, Target
 
 SALE = Target("transaction", "101")
@@ -225,6 +226,7 @@ def test_what_has_to_be_typed(facts, typed):
     assert previews.typed_confirmation(facts) == typed
 
 
+MIN_HUMAN = CallTimings().min_human
 YES, NO, GONE, HOST = "yes", "declined", "dismissed", "answered_by_host"
 ANSWERS = [
     ("accept", {"confirm": True}, 1.0, "", YES),
@@ -254,7 +256,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("action", "content", "seconds", "typed", "verdict"), ANSWERS)
 def test_answers(action, content, seconds, typed, verdict):
     answered = ElicitationResponse(action, content, seconds)
-    assert previews.interpret_answer(answered, FormElicitation("?", typed)) == verdict
+    assert previews.interpret_answer(answered, FormElicitation("?", typed), MIN_HUMAN) == verdict
 
 
 json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([True])
@@ -267,7 +269,7 @@ json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(
 )
 def test_nothing_but_the_boolean_true_of_a_person_is_a_yes(action, content, seconds):
     verdict = previews.interpret_answer(
-        ElicitationResponse(action, content, seconds), FormElicitation("?")
+        ElicitationResponse(action, content, seconds), FormElicitation("?"), MIN_HUMAN
     )
     meant = action == "accept" and content.get("confirm") is True and seconds >= 1
     assert (verdict == "yes") == meant

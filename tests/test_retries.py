@@ -97,21 +97,22 @@ UNREAD_NOT_EXECUTED = UpstreamError(
 )
 REFUSED = RefusedError("read_only", "m", "r")
 READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
+PAUSE = 0.75
 
 
 @pytest.mark.parametrize(
     ("problem", "risk", "tries", "seconds"),
     [
-        (LIMITED, READ, 0, 1.0),
-        (LIMITED, WRITE, 0, 1.0),
-        (LIMITED, DESTRUCTIVE, 0, 1.0),
+        (LIMITED, READ, 0, PAUSE),
+        (LIMITED, WRITE, 0, PAUSE),
+        (LIMITED, DESTRUCTIVE, 0, PAUSE),
         (LIMITED, IRREVERSIBLE, 0, None),
-        (LIMITED, WRITE, 2, 1.0),
+        (LIMITED, WRITE, 2, PAUSE),
         (LIMITED, WRITE, 3, None),
         (LIMITED, READ, 3, None),
         (LIMITED_UNKNOWN, WRITE, 0, None),
         (LIMITED_UNKNOWN, READ, 0, None),
-        (LIMITED_UNREAD, READ, 0, 1.0),
+        (LIMITED_UNREAD, READ, 0, PAUSE),
         (LIMITED_UNREAD, READ, 3, None),
         (UNREAD, READ, 0, 0.0),
         (UNREAD, READ, 1, None),
@@ -124,7 +125,7 @@ READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
 def test_a_call_is_retried_only_if_it_was_certainly_not_executed(
     problem: KartraMCPError, risk: Risk, tries: int, seconds: float | None
 ):
-    assert retry_delay(problem, risk, tries) == seconds
+    assert retry_delay(problem, risk, tries, PAUSE) == seconds
 
 
 def test_a_bucket_of_one_second_goes_at_once_and_the_rest_in_step():

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from kartra_mcp.account import selection
 from kartra_mcp.account.lookup import AccountLookup
-from kartra_mcp.account.refresher import BACKGROUND_DELAY, Refresher
+from kartra_mcp.account.refresher import Refresher
 from kartra_mcp.account.snapshot import (
     AccountSnapshot,
     no_catalogue_error,
@@ -27,10 +27,8 @@ from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.core.state_dir import StateDir
+from kartra_mcp.core.timings import DEFAULT_TIMINGS, CallTimings
 from kartra_mcp.membrane.client import MembraneClient
-
-FIRST_LIST_TIMEOUT = 20.0
-"""Seconds that a first `tools/list` waits for Membrane."""
 
 MAX_AGE = 600.0
 """Seconds after which a write wants the connection and the list confirmed again."""
@@ -50,14 +48,22 @@ class Account:
         state: where the snapshot is stored.
         wanted: the connection that the user configured, an id or a key.
         own: names of the built-in tools.
+        timings: the waits for Membrane.
     """
 
     def __init__(
-        self, membrane: MembraneClient, state: StateDir, *, wanted: str | None, own: frozenset[str]
+        self,
+        membrane: MembraneClient,
+        state: StateDir,
+        *,
+        wanted: str | None,
+        own: frozenset[str],
+        timings: CallTimings = DEFAULT_TIMINGS,
     ) -> None:
         self._state = state
-        self._lookup = AccountLookup(membrane, wanted)
-        self.refresher = Refresher(self._lookup, state, own)
+        self._timings = timings
+        self._lookup = AccountLookup(membrane, wanted, timings.probe)
+        self.refresher = Refresher(self._lookup, state, own, timings.refresh_delay)
 
     def start(self, tasks: TaskGroup) -> None:
         """Set the task group in which background refreshes run."""
@@ -79,7 +85,7 @@ class Account:
             if not self.snapshot.is_fresh(MAX_AGE):
                 self.refresher.refresh_in_background()
         elif not self.snapshot.is_fresh(MAX_AGE):
-            with anyio.move_on_after(FIRST_LIST_TIMEOUT):
+            with anyio.move_on_after(self._timings.first_list):
                 await self.refresher.refresh()
         self.refresher.mark_listed()
         return self.snapshot.catalogue
@@ -91,7 +97,7 @@ class Account:
             tasks.start_soon(self._list_after_delay)
 
     async def _list_after_delay(self) -> None:
-        await anyio.sleep(BACKGROUND_DELAY)
+        await anyio.sleep(self._timings.refresh_delay)
         await self.catalogue()
 
     async def find_tool(self, tool: str, deadline: Deadline) -> ActionTool:

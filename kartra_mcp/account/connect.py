@@ -44,8 +44,8 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.membrane.client import MembraneClient
 
-ONE_WAIT, PAUSE = 30, 2.0
-"""Seconds that Membrane is asked to wait, and between two questions that it does not wait for."""
+ONE_WAIT = 30
+"""Seconds that Membrane is asked to wait, at most."""
 
 PENDING_TTL = 10.0
 """Seconds of a call that are kept for the list of actions; a quarter of a short call."""
@@ -57,11 +57,15 @@ _LOCK = "connect.lock"
 
 @dataclass(frozen=True, slots=True)
 class ConnectFlow:
-    """`kartra_connect`; `folder` is the state folder whose servers are serialized."""
+    """`kartra_connect`; `folder` is the state folder whose servers are serialized.
+
+    `poll` is the seconds between two looks at a connection that is being made ready.
+    """
 
     membrane: MembraneClient
     account: Account
     folder: Path
+    poll: float
 
     async def connect(self, deadline: Deadline, client: ClientContext) -> dict[str, Any]:
         """Return the state of the connection and the next step.
@@ -181,7 +185,7 @@ class ConnectFlow:
                 return found
             found = merge(now, found) if now else found
             if not until(found):
-                await anyio.sleep_until(min(end, began + PAUSE))
+                await anyio.sleep_until(min(end, began + self.poll))
         return found
 
     async def _finish_ready(self, found: Connection, deadline: Deadline) -> dict[str, Any]:

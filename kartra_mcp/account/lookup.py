@@ -12,16 +12,17 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.membrane.client import MembraneClient, ProgramInfo
 
-PROBE_TIMEOUT = 5.0
-"""Seconds for what is only asked besides: the program's version, whether it is logged in."""
-
 
 @dataclass(frozen=True, slots=True)
 class AccountLookup:
-    """Lookups in Membrane; `wanted` is the connection that the user configured, an id or a key."""
+    """Lookups in Membrane; `wanted` is the connection that the user configured, an id or a key.
+
+    `probe` is the seconds for the version and the login, without which a lookup goes on.
+    """
 
     membrane: MembraneClient
     wanted: str | None
+    probe: float
 
     async def program_and_connections(
         self, program: ProgramInfo | None, deadline: Deadline
@@ -38,7 +39,7 @@ class AccountLookup:
             nonlocal found
             try:
                 found = found or await self.membrane.get_program(
-                    limit_deadline(PROBE_TIMEOUT, deadline)
+                    limit_deadline(self.probe, deadline)
                 )
             except KartraMCPError:
                 found = ProgramInfo()
@@ -78,7 +79,7 @@ class AccountLookup:
             return None
 
     async def is_logged_in(self, deadline: Deadline) -> bool | None:
-        return await self.membrane.is_logged_in(limit_deadline(PROBE_TIMEOUT, deadline))
+        return await self.membrane.is_logged_in(limit_deadline(self.probe, deadline))
 
 
 def limit_deadline(seconds: float, deadline: Deadline) -> Deadline:

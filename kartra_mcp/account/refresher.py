@@ -34,9 +34,6 @@ from kartra_mcp.membrane.pagination import ActionList, deduplicate
 REFRESH_TIMEOUT = 60.0
 """Seconds that one refresh may take behind the answers."""
 
-BACKGROUND_DELAY = 0.25
-"""Seconds between an answer from disk and its refresh, so that they do not compete."""
-
 SERVED = "served.json"
 
 
@@ -49,12 +46,16 @@ class Refresher:
         lookup: for Membrane.
         state: where the snapshot is stored.
         own: names of the built-in tools.
+        delay: seconds between an answer from disk and its refresh.
     """
 
-    def __init__(self, lookup: AccountLookup, state: StateDir, own: frozenset[str]) -> None:
+    def __init__(
+        self, lookup: AccountLookup, state: StateDir, own: frozenset[str], delay: float
+    ) -> None:
         self._lookup = lookup
         self._state = state
         self._own = own
+        self._delay = delay
         self._snapshot: AccountSnapshot | None = None
         self._running: anyio.Event | None = None
         self._was_listed = False
@@ -84,7 +85,7 @@ class Refresher:
 
     def refresh_in_background(self) -> None:
         if self.tasks is not None and self._running is None:
-            self._begin(BACKGROUND_DELAY)
+            self._begin(self._delay)
 
     async def refresh(self) -> None:
         """Wait for the running refresh, else for a new one."""

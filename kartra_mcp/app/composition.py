@@ -18,6 +18,7 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.state_dir import StateDir
+from kartra_mcp.core.timings import DEFAULT_TIMINGS, CallTimings
 from kartra_mcp.membrane.client import MembraneClient
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.processes import runner
@@ -49,27 +50,28 @@ def build_app(
     clock: Callable[[], float] = time.time,
     *,
     run_program: runner.Run = runner.run,
+    timings: CallTimings = DEFAULT_TIMINGS,
 ) -> App:
     """All objects of one server. Starts no program, and reads nothing but the program's place.
 
     `clock` is the ledger's: seconds since the epoch. `run_program` runs Membrane's program.
+    `timings` are the waits of calls.
     """
     state = StateDir(settings.state_dir)
     rules = policy_from_settings(settings)
     membrane, shown = make_membrane_client(settings, state, run_program)
     own = frozenset(BUILTIN_TOOLS)
-    account = Account(membrane, state, wanted=settings.connection, own=own)
-    gateway = Gateway(
-        membrane, account, rules, cache(partial(_make_writes, settings, rules, clock))
-    )
-    connecting = ConnectFlow(membrane, account, settings.state_dir)
+    account = Account(membrane, state, wanted=settings.connection, own=own, timings=timings)
+    writes = cache(partial(_make_writes, settings, rules, clock, timings))
+    gateway = Gateway(membrane, account, rules, writes, timings.retry)
+    connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = ToolSearch(exposure), ResultStore(state)
     tools = ToolDispatcher(
         settings, rules, exposure, finder, account, gateway, connecting, kept, shown
     )
     reader = ResourceReader(settings, rules, account)
-    mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox)
+    mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox, progress=timings.progress)
     return App(mcp, membrane, state, tools)
 
 
@@ -79,7 +81,9 @@ def policy_from_settings(settings: Settings) -> Policy:
     )
 
 
-def _make_writes(settings: Settings, rules: Policy, clock: Callable[[], float]) -> GuardedWrites:
+def _make_writes(
+    settings: Settings, rules: Policy, clock: Callable[[], float], timings: CallTimings
+) -> GuardedWrites:
     """The writes on this folder's ledger; imported when first needed, not at the start."""
     from kartra_mcp.app.page_launcher import PageLauncher
     from kartra_mcp.calls.writes import GuardedWrites
@@ -93,5 +97,6 @@ def _make_writes(settings: Settings, rules: Policy, clock: Callable[[], float]) 
         outside=settings.out_of_band_approval,
         flags=settings.cli_flags,
         page=PageLauncher(settings).get_url,
+        min_human=timings.min_human,
     )
     return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent)

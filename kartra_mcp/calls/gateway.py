@@ -48,12 +48,16 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The only path from a validated call to Membrane; `writes` are created on first use."""
+    """The only path from a validated call to Membrane; `writes` are created on first use.
+
+    `pause` is the seconds between two tries of a call that Membrane turned away.
+    """
 
     membrane: MembraneClient
     account: Account
     rules: Policy
     writes: Callable[[], GuardedWrites]
+    pause: float
 
     async def execute(
         self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
@@ -197,7 +201,7 @@ class Gateway:
             try:
                 return await self._call_once(call, connection, to_do)
             except KartraMCPError as problem:
-                wait = retry.retry_delay(problem, call.risk, tries)
+                wait = retry.retry_delay(problem, call.risk, tries, self.pause)
                 if wait is None or not deadline.allows_start(call.writes, after=wait):
                     raise
                 await anyio.sleep(wait)

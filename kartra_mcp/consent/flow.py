@@ -27,6 +27,7 @@ from kartra_mcp.core.elicitation import (
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.core.timings import DEFAULT_TIMINGS
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Consent, Intent, StoredQuestion
@@ -82,8 +83,9 @@ class ConsentFlow:
     """The gates above `flag`, on one ledger.
 
     `flags` are flags that `kartra-mcp approve` needs too. `page` returns, within so many seconds, a
-    one-time address of the approval page, or ""; it is never recorded. `record_latency` maps a
-    question's state to the seconds that recording it took.
+    one-time address of the approval page, or ""; it is never recorded. `min_human`
+    is the least time of a human's answer, in seconds. `record_latency` maps a question's state to
+    the seconds that recording it took.
     """
 
     ledger: Ledger
@@ -91,6 +93,7 @@ class ConsentFlow:
     outside: bool = False
     flags: str = ""
     page: Callable[[float], str] = no_approval_page
+    min_human: float = DEFAULT_TIMINGS.min_human
     record_latency: dict[str, float] = field(default_factory=dict[str, float])
 
     async def obtain(self, asked: ConsentRequest) -> ConsentGrant:
@@ -210,7 +213,7 @@ class ConsentFlow:
         answered: ElicitationResponse,
         question: FormElicitation,
     ) -> None:
-        verdict = preview.interpret_answer(answered, question)
+        verdict = preview.interpret_answer(answered, question, self.min_human)
         if verdict == "yes":
             return
         if asked.client.request_state:

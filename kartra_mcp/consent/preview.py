@@ -29,8 +29,6 @@ _VERBS: Mapping[OperationKind, str] = {
     OperationKind.OTHER: "RUN",
 }
 AnswerOutcome = Literal["yes", "declined", "dismissed", "answered_by_host"]
-MIN_HUMAN_SECONDS = 1.0
-"""Seconds below which an answer is the host's own, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +112,14 @@ def typed_confirmation(facts: Facts) -> str:
     return facts.target.id if facts.target else "yes"
 
 
-def interpret_answer(answered: ElicitationResponse, asked: FormElicitation) -> AnswerOutcome:
-    """Interpret an answer. Only the boolean true is a yes, and nothing faster than a human."""
-    if answered.seconds < MIN_HUMAN_SECONDS:
+def interpret_answer(
+    answered: ElicitationResponse, asked: FormElicitation, min_human: float
+) -> AnswerOutcome:
+    """Interpret an answer. Only the boolean true is a yes, and nothing faster than a human.
+
+    An answer in less than `min_human` seconds is the host's own, in any case.
+    """
+    if answered.seconds < min_human:
         return "answered_by_host"
     if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
         return "dismissed"

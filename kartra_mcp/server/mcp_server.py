@@ -38,8 +38,6 @@ from kartra_mcp.server.resource_reader import ResourceReader
 
 Context = ServerRequestContext[Any]
 PROTOCOL_VERSIONS = ("2025-11-25", "2026-07-28")
-PROGRESS = 2.0
-"""Seconds between two progress reports of a call."""
 
 WEBSITE = "https://help.kartra.com/"
 
@@ -50,12 +48,19 @@ class MCPServer:
     """The tools as an MCP server, for every protocol revision that the SDK supports."""
 
     def __init__(
-        self, tools: ToolDispatcher, account: Account, reader: ResourceReader, *, sandbox: bool
+        self,
+        tools: ToolDispatcher,
+        account: Account,
+        reader: ResourceReader,
+        *,
+        sandbox: bool,
+        progress: float,
     ) -> None:
         self._tools = tools
         self._reader = reader
         self._account = account
         self._sandbox = sandbox
+        self._progress = progress
         self._bus = InMemorySubscriptionBus()
         self._older_session: ServerSession | None = None
         self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
@@ -99,7 +104,7 @@ class MCPServer:
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> dict[str, Any] | types.InputRequiredResult:
         self._track_legacy_session(ctx)
-        with _progress_heartbeat(ctx, self._behind):
+        with _progress_heartbeat(ctx, self._behind, self._progress):
             return await self._call_dispatcher(params, client_context(ctx, params))
 
     async def _call_dispatcher(
@@ -200,7 +205,7 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
 
 
 @contextmanager
-def _progress_heartbeat(ctx: Context, behind: TaskGroup) -> Generator[None]:
+def _progress_heartbeat(ctx: Context, behind: TaskGroup, interval: float) -> Generator[None]:
     """Report progress to the client while a call runs, so that the client does not give up.
 
     A call that ends before the first report costs a timer, not a task.
@@ -209,9 +214,9 @@ def _progress_heartbeat(ctx: Context, behind: TaskGroup) -> Generator[None]:
 
     def begin() -> None:
         reporting.append(anyio.CancelScope())
-        behind.start_soon(_report_progress, ctx, reporting[0])
+        behind.start_soon(_report_progress, ctx, reporting[0], interval)
 
-    timer = asyncio.get_running_loop().call_later(PROGRESS, begin)
+    timer = asyncio.get_running_loop().call_later(interval, begin)
     try:
         yield
     finally:
@@ -220,12 +225,12 @@ def _progress_heartbeat(ctx: Context, behind: TaskGroup) -> Generator[None]:
             scope.cancel()
 
 
-async def _report_progress(ctx: Context, scope: anyio.CancelScope) -> None:
+async def _report_progress(ctx: Context, scope: anyio.CancelScope, interval: float) -> None:
     with scope, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
         for number in count(1):
-            seconds = number * PROGRESS
+            seconds = number * interval
             await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
-            await anyio.sleep(PROGRESS)
+            await anyio.sleep(interval)
 
 
 def _make_result(text: str, **more: Any) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from kartra_mcp.core.elicitation import (
 )
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import dump_json
+from kartra_mcp.core.timings import DEFAULT_TIMINGS
 from kartra_mcp.ledger.records import Binding
-from kartra_mcp.server.mcp_server import PROGRESS
 from kartra_mcp.server.resource_reader import ResourceReader
 
 STATIC_TEXT = "test://static-text"
@@ -223,7 +223,7 @@ async def _fails(_: Asked) -> str:
 
 async def _takes_long(_: Asked) -> str:
     """As long as the shipped server needs for three signs of life."""
-    await anyio.sleep(PROGRESS * 3.2)
+    await anyio.sleep(DEFAULT_TIMINGS.progress * 3.2)
     return "It took long."
 
 
