@@ -35,7 +35,7 @@ class Parser:
 class Option:
     """One row of the README's table; `on_error` is the strictest value, used for a bad one.
 
-    `field` is the field of `Settings` that takes the value as it is, `limit` that of `Limits`.
+    `field` is the field of `Settings` that takes the value as it is.
     """
 
     name: str
@@ -44,7 +44,6 @@ class Option:
     help: str
     on_error: Any = None
     field: str = ""
-    limit: str = ""
 
     @property
     def kind(self) -> str:
@@ -236,7 +235,6 @@ OPTIONS: tuple[Option, ...] = (
         None,
         "The largest refund. Unset: none.",
         on_error=Decimal(0),
-        limit="cap_refund",
     ),
     Option(
         "CAP_DAY_AMOUNT",
@@ -244,7 +242,6 @@ OPTIONS: tuple[Option, ...] = (
         None,
         "The sum of refunds in 24 hours. Unset: none.",
         on_error=Decimal(0),
-        limit="cap_day_amount",
     ),
     Option(
         "CAP_DAY_COUNT",
@@ -252,7 +249,6 @@ OPTIONS: tuple[Option, ...] = (
         20,
         "Irreversible acts in 24 hours.",
         on_error=0,
-        limit="cap_day_count",
     ),
     Option(
         "MAIL_PER_HOUR",
@@ -260,7 +256,6 @@ OPTIONS: tuple[Option, ...] = (
         100,
         "Writes in an hour that can start mail; above it a person has to agree to each.",
         on_error=0,
-        limit="mail_per_hour",
     ),
     Option(
         "REPEAT_WINDOW_DAYS",

@@ -20,7 +20,7 @@ from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.membrane.credentials import Credentials, credentials_from_env
 from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option
 from kartra_mcp.policy.gates import strictest
-from kartra_mcp.policy.limits import Limits
+from kartra_mcp.policy.limits import LIMITS, Limits
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
 
 
@@ -204,16 +204,12 @@ def _merge_gates(
 def _merge_limits(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> Limits:
     """The caps; said in both places, the lower one holds."""
     found: dict[str, Any] = {}
-    for setting in OPTIONS:
-        name = setting.limit
-        if not name:
-            continue
+    for name, info in LIMITS.items():
         in_file = policy.caps.get(name)
-        said = [values[setting.name]] if setting.name in given or in_file is None else []
+        said = [values[info.option]] if info.option in given or in_file is None else []
         both = [cap for cap in (*said, in_file) if cap is not None]
         found[name] = min(both) if both else None
-    window = values["REPEAT_WINDOW_DAYS"]
-    return Limits(**found, repeat_window_days=window)
+    return Limits(**found)
 
 
 def _read_policy_file(said: str | None, problems: list[SettingError]) -> PolicyFile:

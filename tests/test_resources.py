@@ -15,10 +15,10 @@ from kartra_mcp.policy.gates import ALWAYS_ALLOWED, GATE_TEXTS, Policy
 from kartra_mcp.server.guide import render_guide
 from kartra_mcp.server.resources import (
     JSON,
-    LIMITS,
-    limits_as_dict,
+    SHOWN_LIMITS,
     list_resource_definitions,
     read_resource,
+    select_limits,
 )
 from kartra_mcp.settings import read_settings
 
@@ -143,18 +143,18 @@ def test_a_risk_without_a_gate_and_writes_under_read_only_are_denied_in_the_poli
 def test_limits_are_those_that_the_settings_have_and_nothing_secret():
     said = {"KARTRA_MCP_TIMEOUT": "7", "KARTRA_MCP_CAP_REFUND": "250.50"}
     settings = read_settings({}, {**said, "HOME": "/nowhere", "TOKEN": "canary"})
-    limits = limits_as_dict(settings)
+    limits = select_limits(settings)
 
     assert limits["timeout"] == 7.0
     assert limits["cap_refund"] == "250.50"
     assert limits["cap_day_amount"] is None
     assert limits["cap_day_count"] == 20
-    assert set(limits) == set(LIMITS)
+    assert set(limits) == set(SHOWN_LIMITS)
     assert read("kartra://policy", limits=limits)["limits"] == limits
     assert limits["max_children"] == settings.max_children
     assert "canary" not in json.dumps(limits)
     assert "environment" not in limits
-    assert "cap_refund" not in limits_as_dict(object())
+    assert "cap_refund" not in select_limits(object())
 
 
 def test_names_from_membrane_are_cleaned():

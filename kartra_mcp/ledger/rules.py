@@ -11,7 +11,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.values import fold_id, normalize_amount
 from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
-from kartra_mcp.policy.limits import Limits
+from kartra_mcp.policy.limits import LIMITS, Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})
@@ -119,12 +119,13 @@ def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError
         return None
     if sent + intent.mail <= limits.mail_per_hour:
         return None
+    name = LIMITS["mail_per_hour"].variable
     return RefusedError(
         "cap_reached",
-        f"{sent} writes of the last hour could start mail; KARTRA_MCP_MAIL_PER_HOUR is "
-        f"{limits.mail_per_hour}. Nothing was done.",
+        f"{sent} writes of the last hour could start mail; {name} is {limits.mail_per_hour}. "
+        "Nothing was done.",
         "Wait, or repeat the call so that the user is asked.",
-        detail={"cap": "KARTRA_MCP_MAIL_PER_HOUR", "limit": limits.mail_per_hour, "left": 0},
+        detail={"cap": name, "limit": limits.mail_per_hour, "left": 0},
     )
 
 
@@ -194,7 +195,7 @@ def _moves_money(operation: str, known: Decimal | None) -> bool:
 def _single_cap_refusal(amount: Decimal | None, cap: Decimal | None) -> RefusedError | None:
     if cap is None or (amount is not None and amount <= cap):
         return None
-    return _cap_error("KARTRA_MCP_CAP_REFUND", cap, cap, None, unread=amount is None)
+    return _cap_error(LIMITS["cap_refund"].variable, cap, cap, None, unread=amount is None)
 
 
 def _day_cap_refusal(
@@ -202,7 +203,7 @@ def _day_cap_refusal(
 ) -> RefusedError | None:
     if cap is None:
         return None
-    name = "KARTRA_MCP_CAP_DAY_AMOUNT"
+    name = LIMITS["cap_day_amount"].variable
     spent = [
         row for row in day if row.at > now - DAY and _moves_money(row.operation, row.known_amount)
     ]
@@ -239,7 +240,7 @@ def _count_cap_refusal(
     if cap is None or len(ats) < cap:
         return None
     frees = ats[len(ats) - cap] + DAY if cap > 0 else None
-    return _cap_error("KARTRA_MCP_CAP_DAY_COUNT", Decimal(cap), Decimal(0), frees)
+    return _cap_error(LIMITS["cap_day_count"].variable, Decimal(cap), Decimal(0), frees)
 
 
 def _cap_error(

@@ -9,9 +9,7 @@ from typing import Any
 
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import Policy, expand_tool_gates, strictest
-from kartra_mcp.policy.limits import Limits
-
-_LIMITS = ("cap_refund", "cap_day_amount", "cap_day_count", "mail_per_hour")
+from kartra_mcp.policy.limits import CAPS, Limits
 
 
 def policy_as_dict(rules: Policy, limits: Limits, *, outside: bool) -> dict[str, Any]:
@@ -22,7 +20,7 @@ def policy_as_dict(rules: Policy, limits: Limits, *, outside: bool) -> dict[str,
         "read_only": rules.read_only,
         "allow": sorted(rules.allow),
         "deny": sorted(rules.deny),
-        "limits": {name: _text_or_none(getattr(limits, name)) for name in _LIMITS},
+        "limits": {name: _text_or_none(getattr(limits, name)) for name in CAPS},
         "repeat_window_days": limits.repeat_window_days,
         "approval_outside": outside,
     }
@@ -84,7 +82,7 @@ def _compare_names(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
 
 
 def _compare_limits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for name in _LIMITS:
+    for name in CAPS:
         was, is_now = _get_bound(before, name), _get_bound(now, name)
         if is_now > was:
             yield f"{name} is higher"

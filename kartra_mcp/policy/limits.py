@@ -2,16 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LimitInfo:
+    """Names of one limit.
+
+    Args:
+        option: the setting, without its prefix.
+        label: for the user.
+        file_key: its key in `[caps]` of the policy file; "" if the file cannot set it.
+        whole: a whole number; otherwise a sum of money.
+        optional: None is possible, and is no cap.
+    """
+
+    option: str
+    label: str
+    file_key: str = ""
+    whole: bool = False
+    optional: bool = False
+
+    @property
+    def variable(self) -> str:
+        return "KARTRA_MCP_" + self.option
+
+
+def _named(
+    option: str, label: str, file_key: str = "", *, whole: bool = False, optional: bool = False
+) -> Mapping[str, LimitInfo]:
+    return {"info": LimitInfo(option, label, file_key, whole, optional)}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The caps in force; None is no cap."""
 
-    cap_refund: Decimal | None = None
-    cap_day_amount: Decimal | None = None
-    cap_day_count: int | None = 20
-    mail_per_hour: int = 100
-    repeat_window_days: int = 30
+    cap_refund: Decimal | None = field(
+        default=None, metadata=_named("CAP_REFUND", "Largest refund", "refund", optional=True)
+    )
+    cap_day_amount: Decimal | None = field(
+        default=None,
+        metadata=_named("CAP_DAY_AMOUNT", "Refunds in 24 hours", "day_amount", optional=True),
+    )
+    cap_day_count: int | None = field(
+        default=20,
+        metadata=_named(
+            "CAP_DAY_COUNT",
+            "Irreversible operations in 24 hours",
+            "day_count",
+            whole=True,
+            optional=True,
+        ),
+    )
+    mail_per_hour: int = field(
+        default=100,
+        metadata=_named(
+            "MAIL_PER_HOUR", "Writes that can start mail, per hour", "mail_per_hour", whole=True
+        ),
+    )
+    repeat_window_days: int = field(
+        default=30,
+        metadata=_named(
+            "REPEAT_WINDOW_DAYS", "Days in which an equal refund is a repeat", whole=True
+        ),
+    )
+
+
+LIMITS: Mapping[str, LimitInfo] = {one.name: one.metadata["info"] for one in fields(Limits)}
+"""Every limit by its field, in the order of display."""
+
+CAPS: Mapping[str, LimitInfo] = {name: info for name, info in LIMITS.items() if info.file_key}
+"""The limits that the policy file can set."""
+
+
+def limits_as_dict(limits: Limits) -> dict[str, Any]:
+    """Return every limit by its field; a sum of money as text, so that no digit is lost."""
+    return {name: _keep_digits(getattr(limits, name)) for name in LIMITS}
+
+
+def _keep_digits(limit: Decimal | int | None) -> str | int | None:
+    return f"{limit:f}" if isinstance(limit, Decimal) else limit

@@ -11,15 +11,11 @@ from typing import Any
 from kartra_mcp.core.json_types import is_number, is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra.values import amount
+from kartra_mcp.policy.limits import CAPS
 
 _RISKS: Mapping[str, Risk] = {"destructive": Risk.DESTRUCTIVE, "irreversible": Risk.IRREVERSIBLE}
-_CAPS: Mapping[str, str] = {
-    "refund": "cap_refund",
-    "day_amount": "cap_day_amount",
-    "day_count": "cap_day_count",
-    "mail_per_hour": "mail_per_hour",
-}
-_WHOLE = frozenset({"day_count", "mail_per_hour"})
+_CAPS: Mapping[str, str] = {info.file_key: name for name, info in CAPS.items()}
+_WHOLE = frozenset(info.file_key for info in CAPS.values() if info.whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ class ResourceReader:
 
     async def read(self, uri: str) -> tuple[str, str]:
         """Return the MIME type and the text of a resource."""
-        from kartra_mcp.server.resources import limits_as_dict, read_resource
+        from kartra_mcp.server.resources import read_resource, select_limits
 
         listed = await self.account.catalogue()
-        own, limits = BUILTIN_TOOLS.values(), limits_as_dict(self.settings)
+        own, limits = BUILTIN_TOOLS.values(), select_limits(self.settings)
         return read_resource(uri, listed, own, self.rules, limits)

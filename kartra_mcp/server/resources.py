@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any, Protocol
 
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
@@ -15,6 +14,7 @@ from kartra_mcp.core.sanitize import sanitize_and_dump
 from kartra_mcp.ledger.records import CONSENT_PROOFS
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy
+from kartra_mcp.policy.limits import LIMITS, Limits, limits_as_dict
 from kartra_mcp.server.guide import render_guide
 
 GUIDE = "kartra://guide"
@@ -45,17 +45,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str]] = {
 }
 """Every uri → name, title, description, MIME type."""
 
-LIMITS = (
-    "timeout",
-    "max_children",
-    "rate",
-    "result_chars",
-    "cap_refund",
-    "cap_day_amount",
-    "cap_day_count",
-    "mail_per_hour",
-    "repeat_window_days",
-)
+SHOWN_LIMITS = ("timeout", "max_children", "rate", "result_chars", *LIMITS)
 """Settings that are limits, by name; those that exist are shown."""
 
 
@@ -94,7 +84,7 @@ def read_resource(
         catalogue: all entries of the connection; those that the policy hides are left out.
         own: the built-in tools, likewise.
         rules: the policy in force.
-        limits: as `limits_as_dict` returns them.
+        limits: as `select_limits` returns them.
 
     Raises:
         RefusedError: `invalid_arguments` for an unknown uri.
@@ -112,18 +102,15 @@ def read_resource(
     )
 
 
-def limits_as_dict(settings: object) -> dict[str, Any]:
+def select_limits(settings: object) -> dict[str, Any]:
     """Return only the limits of these settings, None for one that is not set.
 
     Other settings can name paths and credentials, and a resource is shown to the model.
     """
-    places = (settings, getattr(settings, "limits", None))
-    return {n: _format_limit(getattr(p, n)) for n in LIMITS for p in places if hasattr(p, n)}
-
-
-def _format_limit(limit: Any) -> Any:
-    """Return an amount of money as text, so that no digit is lost."""
-    return f"{limit:f}" if isinstance(limit, Decimal) else limit
+    limits = getattr(settings, "limits", None)
+    caps = limits_as_dict(limits) if isinstance(limits, Limits) else {}
+    own = {name: getattr(settings, name) for name in SHOWN_LIMITS if hasattr(settings, name)}
+    return {**own, **caps}
 
 
 def _catalogue_payload(

@@ -14,6 +14,7 @@ from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.onboarding.doctor.launch_settings import server_arguments
 from kartra_mcp.options import parse_flags
+from kartra_mcp.policy.limits import LIMITS
 from kartra_mcp.settings import Settings, explicit_settings, read_settings
 
 NO_LIMIT = float("inf")
@@ -100,5 +101,6 @@ def measure_strictness(name: str, text: str) -> float:
         return settings.limits.repeat_window_days
     if name in ("MAX_CHILDREN", "RATE"):
         return -settings.max_children if name == "MAX_CHILDREN" else -(settings.rate or NO_LIMIT)
-    cap = getattr(settings.limits, name.lower())
+    field = next(field for field, info in LIMITS.items() if info.option == name)
+    cap = getattr(settings.limits, field)
     return -NO_LIMIT if cap is None else -float(cap)

@@ -10,6 +10,7 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Gate
 from kartra_mcp.policy.gates import GATE_TEXTS
+from kartra_mcp.policy.limits import LIMITS
 from kartra_mcp.web.views.formatting import (
     Fact,
     Timestamp,
@@ -28,11 +29,7 @@ _SECTIONS: tuple[tuple[str, str], ...] = (
 _NAMES: Mapping[str, str] = {
     "account": "Account",
     "login": "Membrane login",
-    "cap_refund": "Largest refund",
-    "cap_day_amount": "Refunds in 24 hours",
-    "cap_day_count": "Irreversible operations in 24 hours",
-    "mail_per_hour": "Writes that can start mail, per hour",
-    "repeat_window_days": "Days in which an equal refund is a repeat",
+    **{name: info.label for name, info in LIMITS.items()},
     "approval": "Approvals are requested",
     "read_only": "Read-only",
     "allow": "Allowed tools",
@@ -60,7 +57,7 @@ _VALUE_TEXTS: Mapping[tuple[str, str], str] = {
     ("transport", "cli"): "Membrane's program",
     ("allow", "all"): "All",
 }
-_CAPS = ("cap_refund", "cap_day_amount", "cap_day_count")
+_OPTIONAL = frozenset(name for name, info in LIMITS.items() if info.optional)
 _SERVER_FIELDS = ("account", "server", "login", "state_folder")
 
 
@@ -220,13 +217,13 @@ def _make_facts(values: Mapping[str, Any]) -> tuple[Fact, ...]:
     return tuple(
         Fact(n, _NAMES.get(n) or humanize(n), _format_values(n, v))
         for n, v in values.items()
-        if v is not None or n in _CAPS
+        if v is not None or n in _OPTIONAL
     )
 
 
 def _format_values(name: str, value: Any) -> tuple[str, ...]:
     """Return the values as text; of unknown writes only the number, because History lists them."""
-    if name in _CAPS and value is None:
+    if name in _OPTIONAL and value is None:
         return ("no cap",)
     if name == "unknown" and is_array(value):
         return (str(len(value)),)
