@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +20,7 @@ from harness import (
     connect_stdio,
     healthy,
 )
-from mcp_types import ToolListChangedNotification
+from list_changes import listening
 from polling import until
 
 from kartra_mcp.account.refresher import REFRESH_TIMEOUT
@@ -31,7 +30,6 @@ from kartra_mcp.core.timings import CallTimings
 pytestmark = pytest.mark.anyio
 
 DEAD = {"err": "the network is down", "exit": 1}
-WITHIN = 10
 IMPATIENT = replace(SHORT, first_list=0.2)
 
 
@@ -48,50 +46,6 @@ def keys(*names):
 
 def listed(*names, **more):
     return {"action_list": {"out": {"items": keys(*names), **more}}}
-
-
-class Announced:
-    """Announcements of a changed list, in the way of the era."""
-
-    def __init__(self):
-        self.count = 0
-        self.came = anyio.Event()
-
-    def note(self):
-        self.count += 1
-        self.came.set()
-
-    async def message(self, message):
-        if isinstance(message, ToolListChangedNotification):
-            self.note()
-
-    async def wait(self):
-        with anyio.fail_after(WITHIN):
-            await self.came.wait()
-        self.came = anyio.Event()
-
-
-@asynccontextmanager
-async def listening(opened, place, era):
-    """A client that hears of changes: by notification, or by `subscriptions/listen`."""
-    heard = Announced()
-    if era == "legacy":
-        async with opened(place, era, message_handler=heard.message) as client:
-            yield client, heard
-        return
-    async with (
-        opened(place, era) as client,
-        anyio.create_task_group() as tasks,
-        client.listen(tools_list_changed=True) as subscription,
-    ):
-        tasks.start_soon(hear, subscription, heard)
-        yield client, heard
-        tasks.cancel_scope.cancel()
-
-
-async def hear(subscription, heard):
-    async for _ in subscription:
-        heard.note()
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from harness import (
     connect_stdio,
     healthy,
 )
+from list_changes import listening
 from mcp.client.session import ClientSession
 from mcp_types import ElicitRequestURLParams, ElicitResult, ErrorData
 from polling import until
-from test_catalogue_live import listening
 
 from kartra_mcp.account.connect_steps import next_step, pending_result
 from kartra_mcp.account.selection import connection_to_fix

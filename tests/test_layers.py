@@ -260,3 +260,13 @@ def test_nothing_unneeded_is_imported_before_the_first_tool_list():
     ).stdout.split()
     assert "kartra_mcp.app.composition" in found
     assert not NOT_NEEDED_FOR_THE_FIRST_LIST & set(found)
+
+
+def test_no_test_module_imports_another():
+    tests = Path(__file__).parent
+    names = {file.stem for file in tests.rglob("test_*.py")}
+    assert {
+        file.stem: used
+        for file in tests.rglob("*.py")
+        if (used := {found.rpartition(".")[2] for found in imports(file)} & names)
+    } == {}

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 from harness import Sandbox, StandIn, action, call, connect, healthy
-from test_proxy import HOSTILE
+from hostile_requests import HOSTILE
 
 from kartra_mcp.core.error_codes import ERROR_CODES
 
