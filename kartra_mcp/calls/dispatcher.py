@@ -138,7 +138,7 @@ class ToolDispatcher:
         """Return the payload of `kartra_status`, after asking Membrane again."""
         served = await self.account.refresh_now(deadline)
         state = self.kept.state
-        told = build_status(served, self.settings, self.program, state.error)
+        told = build_status(served, self.settings, self.rules, self.program, state.error)
         return {**told, "ledger": await self.gateway.writes().get_status()}
 
     async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from decimal import Decimal
 from typing import Any
 
 from kartra_mcp import __version__
 from kartra_mcp.account.selection import connection_summary, require_usable
 from kartra_mcp.account.snapshot import AccountSnapshot
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.policy.fingerprint import rules_as_dict
+from kartra_mcp.policy.gates import Policy
+from kartra_mcp.policy.limits import limits_as_dict
 from kartra_mcp.settings import Settings
 
 
 def build_status(
-    served: AccountSnapshot, settings: Settings, program: str, state_problem: str
+    served: AccountSnapshot, settings: Settings, rules: Policy, program: str, state_problem: str
 ) -> dict[str, Any]:
     """Return the whole payload.
 
     Args:
         served: after Membrane was asked again.
         settings: of this process.
+        rules: the policy in force.
         program: the command that runs Membrane, for display.
         state_problem: why the state folder is not writable, or "".
     """
@@ -37,7 +39,7 @@ def build_status(
         "login": _login_status(served),
         "connection": connection_summary(served.connection) if served.connection else None,
         "actions": _actions_status(served),
-        "rules": _rules_status(settings),
+        "rules": _rules_status(rules, settings),
         "settings_not_usable": [str(problem) for problem in settings.errors],
         "state_folder": str(settings.state_dir),
         "problems": [*problems, *([{"message": state_problem}] if state_problem else [])],
@@ -79,23 +81,18 @@ def _actions_status(served: AccountSnapshot) -> dict[str, Any]:
     }
 
 
-def _rules_status(settings: Settings) -> dict[str, Any]:
+def _rules_status(rules: Policy, settings: Settings) -> dict[str, Any]:
+    found = rules_as_dict(rules)
     return {
-        "gates": {risk.label: str(gate) for risk, gate in settings.gates.items()},
-        "tools": {pattern: str(gate) for pattern, gate in settings.tool_gates},
-        "gates_of_tools": {name: str(gate) for name, gate in settings.tool_gates},
-        "limits": {
-            name: _text_of_decimal(value) for name, value in asdict(settings.limits).items()
-        },
+        "gates": found["gates"],
+        "tools": found["tools"],
+        "gates_of_tools": found["tools"],
+        "limits": limits_as_dict(settings.limits),
         "approval": "outside" if settings.out_of_band_approval else "client",
-        "read_only": settings.read_only,
-        "allow": list(settings.allow) or "all",
-        "deny": list(settings.deny),
+        "read_only": found["read_only"],
+        "allow": found["allow"] or "all",
+        "deny": found["deny"],
     }
-
-
-def _text_of_decimal(value: Any) -> Any:
-    return str(value) if isinstance(value, Decimal) else value
 
 
 def _list_problems(served: AccountSnapshot) -> list[dict[str, Any]]:

@@ -12,14 +12,24 @@ from kartra_mcp.policy.gates import Policy, expand_tool_gates, strictest
 from kartra_mcp.policy.limits import CAPS, Limits
 
 
-def policy_as_dict(rules: Policy, limits: Limits, *, outside: bool) -> dict[str, Any]:
-    """Return everything that decides what may run, as JSON."""
+def rules_as_dict(rules: Policy) -> dict[str, Any]:
+    """Return the gates and lists as JSON, in the user's order."""
     return {
         "gates": {risk.label: str(gate) for risk, gate in rules.gates.items()},
         "tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "read_only": rules.read_only,
-        "allow": sorted(rules.allow),
-        "deny": sorted(rules.deny),
+        "allow": list(rules.allow),
+        "deny": list(rules.deny),
+    }
+
+
+def policy_as_dict(rules: Policy, limits: Limits, *, outside: bool) -> dict[str, Any]:
+    """Return everything that decides what may run, as JSON; equal policies give equal values."""
+    found = rules_as_dict(rules)
+    return {
+        **found,
+        "allow": sorted(found["allow"]),
+        "deny": sorted(found["deny"]),
         "limits": {name: _text_or_none(getattr(limits, name)) for name in CAPS},
         "repeat_window_days": limits.repeat_window_days,
         "approval_outside": outside,

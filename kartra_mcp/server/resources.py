@@ -13,6 +13,7 @@ from kartra_mcp.core.models import Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
 from kartra_mcp.ledger.records import CONSENT_PROOFS
 from kartra_mcp.policy import gates
+from kartra_mcp.policy.fingerprint import rules_as_dict
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import LIMITS, Limits, limits_as_dict
 from kartra_mcp.server.guide import render_guide
@@ -141,16 +142,17 @@ def _action_payload(entry: ActionTool, rules: Policy) -> dict[str, Any]:
 
 
 def _policy_payload(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
+    found = rules_as_dict(rules)
     unnamed = replace(rules, allow=())
     return {
         "gates": {
             risk.label: str(gates.resolve_effective_gate(risk, (), unnamed)) for risk in Risk
         },
-        "gates_of_tools": {pattern: str(gate) for pattern, gate in rules.tools},
+        "gates_of_tools": found["tools"],
         "gate_meanings": {str(gate): texts.meaning for gate, texts in gates.GATE_TEXTS.items()},
-        "read_only": rules.read_only,
-        "allow": list(rules.allow) or "all",
-        "deny": list(rules.deny),
+        "read_only": found["read_only"],
+        "allow": found["allow"] or "all",
+        "deny": found["deny"],
         "limits": dict(limits),
         "consent": dict(CONSENT_PROOFS),
     }
