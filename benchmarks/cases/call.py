@@ -15,15 +15,16 @@ from benchmarks.stats import Row, paired, timed
 
 TITLE = "One call"
 ABOUT = (
-    "`kartra_get_lead` on the sandbox account, the throttle off. By the program: against the "
-    "sandbox's program started by hand (`subprocess.run`) with the words that the server gives "
-    "it. By the API: against the same request by hand (`http.client`) on a connection that is "
-    "kept open. By hand, too, the answer is read as JSON. Of what is added by the program about a "
-    "quarter is the SDK's, a third what is done with arguments and answer, the rest two more "
-    "processes to be woken and the seeing to the program; all of it is several times what it is "
-    "when nothing lies between, since the caches are another's by then. The sandbox's program is "
-    "quick: 5 % of it are little more than 2 ms; a Node program takes several times as long. By "
-    "the API about a third each is the SDK's, the HTTP client's, and ours."
+    "`kartra_get_lead` on the sandbox account, without a rate limit. By the program: compared "
+    "with the sandbox's program started by hand (`subprocess.run`) with the server's own "
+    "arguments. By the API: compared with the same request by hand (`http.client`) on a "
+    "connection that is kept open. By hand, too, the answer is parsed as JSON. Of the time "
+    "added by the program, about a quarter is the SDK's, a third is the work on arguments and "
+    "answer, and the rest is spent on two more processes and on supervising the program. All of "
+    "it takes several times as long as in a single process, because the processor's caches are "
+    "cold by then. The sandbox's program is fast: 5 % of it are little more than 2 ms, and a "
+    "Node program takes several times as long. By the API, the SDK, the HTTP client and our own "
+    "code take about a third each."
 )
 PAIRS, REQUESTS = 200, 300
 RATIO, BY_PROGRAM, BY_API = 1.05, 0.010, 0.003

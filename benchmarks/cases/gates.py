@@ -17,11 +17,11 @@ from kartra_mcp.ledger.ledger import Ledger
 
 TITLE = "The guard, the ledger and the gates"
 ABOUT = (
-    "By the API, where the way itself costs little. A tag is taken from a lead and given back, by "
-    "hand and through servers with each gate, in turn; nobody else looks at the account "
-    "meanwhile. A gate that asks reads facts first, so it makes more requests: two steps are two "
-    "calls, each of which reads them. A person's time is not counted. What is added is against "
-    "the same request by hand."
+    "By the API, because its own cost is small. A tag is removed from a lead and assigned "
+    "again, by hand and through servers with each gate, in turn; the account has no other user "
+    "meanwhile. A gate with a preview reads facts first, so it makes more requests. Two steps "
+    "are two calls, and each of them reads the facts. The user's own time is not counted. The "
+    "added time is relative to the same request by hand."
 )
 TAKE, GIVE = "kartra_unassign_tag", "kartra_assign_tag"
 TAG = {"lead_id": 48110, "tag_name": "VIP"}

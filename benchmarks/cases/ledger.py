@@ -19,9 +19,10 @@ from kartra_mcp.policy.limits import Limits
 
 TITLE = "The ledger at 10,000 lines"
 ABOUT = (
-    "Each intent is of another transaction, and is written before the action and again after it, "
-    "each time to the disk itself (`synchronous=FULL`). Two bare SQLite commits, made in turn with "
-    'these, are what the disk alone costs here. "95 of 100" is the time that so many stay under.'
+    "Each intent has another transaction, and is written before the action and again after it, "
+    "each time to the disk (`synchronous=FULL`). Two bare SQLite commits, made in turn with "
+    'these, show the cost of the disk alone. "95 of 100" is the time that so many calls stay '
+    "under."
 )
 LINES = 10_000
 TIMES = 300

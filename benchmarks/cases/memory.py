@@ -12,9 +12,9 @@ from benchmarks.stats import Row
 
 TITLE = "After 10,000 calls"
 ABOUT = (
-    "By the API, eight at once. What is held after the first thousand is taken as the start: by "
-    "then every part has been used once, and the memory that Python keeps for later is there. "
-    "Looked at when nothing runs."
+    "By the API, eight calls at once. The baseline is measured after the first thousand calls: "
+    "by then every part was used once, and Python has reserved its memory. Measured while no "
+    "call runs."
 )
 CALLS, STEP, AT_ONCE = 10_000, 1_000, 8
 PROMISED = 5e6

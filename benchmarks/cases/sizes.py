@@ -13,11 +13,11 @@ from benchmarks.stats import Row, paired, timed
 
 TITLE = "Results of 1 kB to 30 MB"
 ABOUT = (
-    "A program prints a list of leads of about that size. The time is that of the first page "
-    "beyond the program's own, by hand until all is read; the memory is the most that the server "
-    "held during it, beyond what it held before. Most of it is JSON read into Python's objects, "
-    "which are several times as large as their text, and the cleaned copy that is kept to be "
-    "read on."
+    "A program prints a list of leads of about that size. The time is that of the first page, "
+    "minus the program's own time by hand until all is read. The memory is the server's peak, "
+    "minus its memory before. Most of it is JSON parsed into Python's objects, which are "
+    "several times as large as their text, and the cleaned copy that is stored for further "
+    "pages."
 )
 SIZES = {
     "1 kB": 1_000,

@@ -13,12 +13,12 @@ from benchmarks.stats import Row, timed
 
 TITLE = "Many calls at once"
 ABOUT = (
-    "`kartra_get_lead`, the throttle off, 64 places, so many calls under way at any time; by the "
-    "program and by the API in turn, several rounds. Both ways end at the same sandbox: the "
-    "program starts Python anew for each call, the API is one process of Python. Its own time "
-    "stands below, and what it answers to eight plain connections without a server between. A "
-    "server computes on one processor, so its processor time of a call bounds the calls a second; "
-    "about a third each of it is the SDK's, the HTTP client's, and ours."
+    "`kartra_get_lead`, without a rate limit, with 64 slots and so many calls in flight; by the "
+    "program and by the API in turn, in several rounds. Both use the same sandbox: the program "
+    "starts a new Python for each call, and the API is one Python process. The rows below show "
+    "the sandbox's own time, and its rate on eight plain connections without a server between. "
+    "A server computes on one processor, so the processor time of a call limits the calls a "
+    "second. The SDK, the HTTP client and our own code take about a third each."
 )
 AT_ONCE = (1, 8, 64)
 ROUNDS = 3
