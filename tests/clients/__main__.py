@@ -1,7 +1,7 @@
 """`python -m clients [--smoke | NAMES]`: drive real clients against the real server.
 
-Exit code 1 if a client failed; one that could not be had is named and is no failure. Unless it is
-a smoke, what was found goes into docs/clients.
+Exit code 1 if a client failed. A client that cannot be installed is reported, but is not a
+failure. The results go into docs/clients, except those of a smoke run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLIENTS: dict[str, Driver] = {**{one.name: one for one in LIBRARIES}, **agents.A
 
 
 def main(words: list[str]) -> int:
-    """All clients, or the named ones."""
+    """Drive all clients, or the named ones."""
     parser = argparse.ArgumentParser(prog="clients", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--smoke", action="store_true", help="few and quick; docs stay as they are")
@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
 
 
 def each(names: Iterable[str]) -> Iterable[Run]:
-    """Run and print one after the other."""
+    """Run and print the clients one after the other."""
     for name in names:
         begun = time.monotonic()
         run = CLIENTS[name]()
@@ -53,7 +53,7 @@ def say(text: str) -> None:
 
 
 def line(run: Run) -> str:
-    """One run in one line; a failure with all that went wrong."""
+    """Format one run in one line; a failure with its reasons."""
     if run.not_run:
         return f"not run: {run.not_run}"
     what = (

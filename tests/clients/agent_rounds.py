@@ -1,4 +1,4 @@
-"""One round of one agent: a fresh sandbox account, a script for its model, what both saw."""
+"""One round of one agent: a fresh sandbox account, a script for its model, and both logs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ DELAY = "import os, sys, time; time.sleep(float(sys.argv[1])); os.execv(sys.argv
 
 @dataclass(frozen=True)
 class Plan:
-    """What a round is: the steps of its model, and the server's settings besides the sandbox.
+    """Input of a round: the steps of its model, and the server's settings besides the sandbox.
 
-    With `late` the server starts that many seconds late, and no agent is told to wait for it.
+    With `late` the server starts that many seconds late, and no agent is configured to wait for it.
     With `hold` its answers to calls are held back for that many seconds.
     """
 
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round left behind."""
+    """Output of one round."""
 
     plan: Plan
     place: Place
@@ -54,26 +54,26 @@ class Round:
 
     @property
     def shown(self) -> Shown:
-        """All that reached the model."""
+        """All input of the model."""
         return reduce(or_, self.requests, Shown())
 
     @property
     def at_first(self) -> Shown:
-        """What reached the model with the first request."""
+        """Input of the model's first request."""
         return self.requests[0] if self.requests else Shown()
 
     def told(self, step: str) -> Said | None:
-        """What the model was told of a step; None if it could not even ask."""
+        """Return the model's input after a step; None if the step was not reached."""
         answer = self.shown.answers.get(f"step-{self.plan.steps.index(step)}")
         return Said(answer.text, answer.failed) if answer else None
 
     def answered(self, step: str) -> dict[str, Any]:
-        """What our server answered; nothing if the call never reached it."""
+        """Return our server's answer; empty if the call never reached it."""
         return trace.answer(self.lines, STEPS[step].tool)
 
 
 def play(agent: Agent, environment: Environment, name: str, plan: Plan) -> Round:
-    """One round in a new folder, build/clients/NAME/ROUND."""
+    """Play one round in a new folder, build/clients/NAME/ROUND."""
     folder = environment.folder.parent / name / plan.name
     shutil.rmtree(folder, ignore_errors=True)
     place = Place(f"{name}/{plan.name}", folder / "state", hold=plan.hold).ready()
@@ -88,7 +88,7 @@ def play(agent: Agent, environment: Environment, name: str, plan: Plan) -> Round
 
 
 def start(agent: Agent, environment: Environment, at: Setting) -> str:
-    """Run the agent to its end, in a process group of its own; how it ended."""
+    """Run the agent to its end in its own process group; return its outcome."""
     home = at.folder / "home"
     home.mkdir()
     for name, text in agent.files(at).items():
@@ -116,7 +116,7 @@ def start(agent: Agent, environment: Environment, at: Setting) -> str:
 
 
 def waited(process: subprocess.Popen[bytes]) -> str:
-    """How it ended; whatever has not ended in time is killed with all that it started."""
+    """Wait for the outcome; after the timeout, kill the agent and its children."""
     try:
         return f"exit code {process.wait(PATIENCE)}"
     except subprocess.TimeoutExpired:

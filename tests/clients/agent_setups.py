@@ -1,6 +1,6 @@
-"""How each agent is had and started headless: package, flags, variables, configuration. Pure.
+"""Installation and headless start of each agent: package, flags, variables, configuration. Pure.
 
-Each lets its model call tools without asking, sends no telemetry and looks for no update.
+Each lets its model call tools without approval, sends no telemetry and checks for no update.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROMPT = f"Do what is to be done with the tools of the server {SERVER}."
 
 @dataclass(frozen=True)
 class Setting:
-    """What an agent is pointed at."""
+    """Addresses and files for one agent."""
 
     folder: Path
     """The round's own; the agent's HOME is `home` in it."""
@@ -27,10 +27,10 @@ class Setting:
     """The words that start our server, and the variables that the configuration sets for it."""
     variables: dict[str, str]
     patient: bool = True
-    """Whether an agent that does not wait for the server by itself is told to."""
+    """Configure the agent to wait for the server, if it does not do so by default."""
 
     def servers(self, **more: Any) -> str:
-        """The `mcpServers` that most clients read."""
+        """Return the `mcpServers` object that most clients read."""
         program, *arguments = self.command
         entry = {"command": program, "args": arguments, "env": self.variables, **more}
         return json.dumps({"mcpServers": {SERVER: entry}}, indent=2)
@@ -38,7 +38,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Agent:
-    """How one agent is had and driven."""
+    """Installation and command line of one agent."""
 
     package: str
     version: str
@@ -47,7 +47,7 @@ class Agent:
     flags: Callable[[Setting], list[str]]
     variables: Callable[[Setting], Mapping[str, str]]
     files: Callable[[Setting], Mapping[str, str]]
-    """What its configuration says, by file under the round's folder."""
+    """Content of its configuration, by file under the round's folder."""
     folder: str = ""
     """The name it is installed under, where two share one."""
 
@@ -79,7 +79,7 @@ CLAUDE_CODE = Agent(
 
 
 def _codex_config(at: Setting, model: str) -> str:
-    """TOML; a JSON string or list of strings is one of TOML's too."""
+    """Return TOML; a JSON string or list of strings is valid TOML too."""
     command, *arguments = at.command
     settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in at.variables.items())
     return f"""\
@@ -107,7 +107,7 @@ required = {json.dumps(at.patient)}
 
 
 def _codex(model: str, how: str) -> Agent:
-    """What Codex shows, and how tools are called, hangs on what it knows of the model's name."""
+    """Codex. Its tool list and its way to call tools depend on the model's name."""
     return Agent(
         package="@openai/codex",
         version="0.169.0",

@@ -1,4 +1,4 @@
-"""What the rounds of one agent show: the verdict, and notes worth a line in the table. Pure."""
+"""Verdict on the rounds of one agent, and notes for the table. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clients.record import Run, Sees
 
 
 def judge(run: Run, names: frozenset[str], plain: Round, human: Round, late: list[Round]) -> None:
-    """Fill the run. `names` are the tools that our own client is listed."""
+    """Fill the run. `names` are the tools in our own client's list."""
     reached = plain.shown.offers(names) | plain.shown.names(names)
     run.era, run.elicitation = trace.era(plain.lines), trace.elicitation(plain.lines)
     run.tools, run.of = len(reached), len(names)
@@ -29,7 +29,7 @@ def judge(run: Run, names: frozenset[str], plain: Round, human: Round, late: lis
         exposure(plain.at_first, names),
         instructions(plain),
         f"a refund without consent: {refusal}",
-        f"where a person has to agree and there is none: refund {who_money}, tag {who_tag}",
+        f"if a human must agree and there is none: refund {who_money}, tag {who_tag}",
         starts(late),
         *noted(plain.lines, Answer(tools=frozenset(reached))),
     ]
@@ -44,7 +44,7 @@ def nothing(done: Round) -> str:
 
 
 def exposure(first: Shown, names: frozenset[str]) -> str:
-    """How the tools reach the model."""
+    """Describe how the tools reach the model."""
     offered, named = len(first.offers(names)), len(first.names(names))
     if offered == len(names):
         return "shows the model all tools with their schemas"
@@ -54,7 +54,7 @@ def exposure(first: Shown, names: frozenset[str]) -> str:
 
 
 def instructions(done: Round) -> str:
-    """How much of the server's own instructions reaches the model."""
+    """Describe how much of the server's instructions reaches the model."""
     given = [e.result.get("instructions", "") for e in trace.exchanges(done.lines)]
     whole = next((text for text in given if text), "")
     texts = done.at_first.texts
@@ -66,7 +66,7 @@ def instructions(done: Round) -> str:
 
 
 def starts(late: list[Round]) -> str:
-    """Which of the late starts it waited for before the model's first turn, as it comes."""
+    """Return the late starts that it waited for before the model's first turn."""
     waited = [one.plan.late for one in late if one.told(READ)]
     lost = [one.plan.late for one in late if not one.told(READ)]
     said = [f"waits for a server that starts {max(waited)} s late"] if waited else []
@@ -75,7 +75,7 @@ def starts(late: list[Round]) -> str:
 
 
 def seen(told: Said, answered: dict[str, Any]) -> Sees:
-    """Which form of an answer is in a text of the agent's making, whatever it puts around it."""
+    """Find which form of an answer is in the agent's text, regardless of the text around it."""
     rest = str(told.handed)
     for block in answered.get("content", ()):
         rest = rest.replace(block.get("text", ""), "")
@@ -84,7 +84,7 @@ def seen(told: Said, answered: dict[str, Any]) -> Sees:
 
 
 def refused(done: Round, step: str) -> tuple[str, str]:
-    """`ok` or what is wrong; and who refused, as the model was told."""
+    """Return `ok` or the fault, and the refusing party as the model sees it."""
     told, answered = done.told(step), done.answered(step)
     if (happened := undone(done, step)) != "ok":
         return happened, "done"
@@ -95,18 +95,18 @@ def refused(done: Round, step: str) -> tuple[str, str]:
         return ("ok" if told.failed else said), f"stopped by the agent itself (“{said}”)"
     code = json.loads(answered["content"][0]["text"]).get("error", {}).get("code", "success")
     by_itself = f" (it answered “{replies(done.lines)[-1]}”)" if replies(done.lines) else ""
-    verdict = "ok" if told.holds(code) else f"the model was told {told.handed!r}"
+    verdict = "ok" if told.holds(code) else f"the model received {told.handed!r}"
     return verdict, f"`{code}`{by_itself}"
 
 
 def undone(done: Round, step: str) -> str:
     if step == REFUSED:
         return done.place.kept()
-    return "the tag was set without a person" if done.place.tagged() else "ok"
+    return "the tag was set without consent" if done.place.tagged() else "ok"
 
 
 def replies(lines: list[trace.Line]) -> list[str]:
-    """What the client answered to questions for a person, in either era."""
+    """Return the client's answers to questions for the user, in either era."""
     said = [line.said for line in trace.messages(lines, "client")]
     legacy = [one["result"] for one in said if "action" in (one.get("result") or {})]
     asked = ((one.get("params") or {}).get("inputResponses") or {} for one in said)

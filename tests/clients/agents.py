@@ -1,10 +1,10 @@
 """Agents from end to end: their own program, our server, a stand-in for the model.
 
-Each plays its rounds on accounts of their own: `plain` reads, writes and asks for a refund
-without consent, under the server's own gates; in `human` a person would have to agree to a tag
-and a refund, and there is none; in two the server starts late, in `slow` it answers late.
-build/clients/NAME/ROUND has what was said: model.jsonl (all that reached the model), wire.jsonl
-and printed.log.
+Each plays its rounds on its own accounts. `plain` reads, writes and requests a refund without
+consent, under the server's own gates. In `human` a human must agree to a tag and a refund, and
+there is none. In two rounds the server starts late, and in `slow` it answers late.
+build/clients/NAME/ROUND contains the logs: model.jsonl (all input of the model), wire.jsonl and
+printed.log.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from clients.record import Driver, Run
 
 PLAIN = Plan("plain", (READ, WRITE, REFUSED))
 ASKING = {"KARTRA_MCP_GATE_IRREVERSIBLE": "human", "KARTRA_MCP_MAIL_PER_HOUR": "0"}
-"""A tag can start mail; with none allowed, a person has to agree to it."""
+"""A tag can start mail; with no mail allowed, a human must agree to it."""
 HUMAN = Plan("human", (WRITE, REFUSED), ASKING)
 LATE = tuple(Plan(f"late-{seconds}", (READ,), late=seconds) for seconds in (2, 15))
 SLOW = Plan("slow", (READ,), hold=HOLD)
 
 
 def drive(name: str, agent: Agent) -> Run:
-    """All rounds, and what came of them; never raises for what the agent did."""
+    """Play all rounds and judge them; never raise for an error of the agent."""
     run = Run(name, agent.version, "agent", agent.how)
     package = f"{agent.package}@{agent.version}"
     environment = Environment(agent.folder or name, (package,), node=True)

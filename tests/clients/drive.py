@@ -1,4 +1,4 @@
-"""Drives one library client: install it, let its program go through the calls, judge what came.
+"""Drive one library client: install it, run its program, judge its calls.
 
 `build/clients/NAME` keeps the environment, `wire.jsonl`, `stderr.log` and the home between runs.
 """
@@ -28,7 +28,7 @@ LIMIT = 180
 
 @dataclass(frozen=True)
 class Library:
-    """A client that is driven by a program of ours in `programs/`."""
+    """A client that is driven by our own program in `programs/`."""
 
     name: str
     kind: Kind
@@ -37,11 +37,11 @@ class Library:
     """Exactly pinned; the first is the client itself."""
     how: str
     plan: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What the program is told besides the server and the calls."""
+    """Input of the program besides the server and the calls."""
     folder: str = ""
     """The environment's name, where two clients share one."""
     asks: bool = False
-    """Whether it can be given a callback that puts questions to a person."""
+    """True if it accepts a callback for questions to the user."""
 
     @property
     def environment(self) -> Environment:
@@ -49,7 +49,7 @@ class Library:
         return Environment(self.folder or self.name, self.packages, node=node)
 
     def __call__(self) -> Run:
-        """Never raises for what the client did."""
+        """Drive the client; never raise for its errors."""
         run = Run(self.name, pinned(self.packages[0]), self.kind, self.how)
         try:
             self.environment.ready()
@@ -68,7 +68,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client's program printed, or how it ended without."""
+    """Output of a client's program, or the reason why there is none."""
 
     version: str = ""
     tools: frozenset[str] = frozenset()
@@ -84,7 +84,7 @@ def started(
     calls: tuple[Call, ...],
     **more: Any,
 ) -> Answer:
-    """Run the program. Failures are an Answer too."""
+    """Run the program. A failure is an Answer too."""
     plan = json.dumps({"server": server(here), "calls": calls, **library.plan, **more})
     try:
         ended = subprocess.run(
@@ -106,13 +106,13 @@ def started(
 
 
 def server(here: Place) -> dict[str, Any]:
-    """The server as every client's configuration has it."""
+    """Return the server as every client's configuration has it."""
     command, *words = here.command
     return {"command": command, "args": words, "env": here.environment}
 
 
 def parsed(printed: str) -> Answer:
-    """The one JSON that a program prints."""
+    """Parse the one JSON that a program prints."""
     try:
         found = json.loads(printed)
         said = {step: Said(one["handed"], one["failed"]) for step, one in found["said"].items()}
@@ -138,7 +138,7 @@ def judge(run: Run, here: Place, answer: Answer) -> None:
 
 
 def judge_question(run: Run, there: Place, answer: Answer) -> None:
-    """The refund once more, by a client that was given a callback for questions."""
+    """Refund once more, by a client with a callback for questions."""
     lines = trace.read(there.log)
     asked = trace.asked(lines)
     verdict = answer.problem or place.judge_asked(
@@ -153,7 +153,7 @@ def judge_question(run: Run, there: Place, answer: Answer) -> None:
 
 
 def noted(lines: list[trace.Line], answer: Answer) -> list[str]:
-    """What else the wire shows."""
+    """Add other observations on the wire."""
     notes = list(answer.notes)
     if lost := sorted(expected() - answer.tools):
         notes.append("tools not listed: " + ", ".join(lost))
@@ -166,7 +166,7 @@ def noted(lines: list[trace.Line], answer: Answer) -> list[str]:
 
 @cache
 def expected() -> frozenset[str]:
-    """The tools of the sandbox, as our own client is listed them."""
+    """Return the sandbox's tools in our own client's list."""
 
     async def listed() -> frozenset[str]:
         with tempfile.TemporaryDirectory(prefix="kartra-mcp-client-") as folder:
@@ -177,11 +177,11 @@ def expected() -> frozenset[str]:
 
 
 def pinned(package: str) -> str:
-    """The version of `name==1.2` or `name@1.2`."""
+    """Return the version of `name==1.2` or `name@1.2`."""
     return package.rpartition("==")[2] if "==" in package else package.rpartition("@")[2]
 
 
 def tail(text: str) -> str:
-    """The last lines that say something, without the folders of this machine."""
+    """Return the last lines with content, without this machine's paths."""
     said = " / ".join(line.strip() for line in text.splitlines()[-6:] if line.strip())
     return re.sub(r"(/[^\s/\"']+)+/", "…/", said)[-600:]

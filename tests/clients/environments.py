@@ -1,4 +1,4 @@
-"""An environment of its own for each client, under build/clients/NAME, made once per pin."""
+"""One environment for each client, under build/clients/NAME, created once per pin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 
 
 class NotHad(Exception):
-    """The client could not be had: no Node.js, or the registry did not give it."""
+    """The client could not be installed: Node.js is missing, or the registry failed."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Environment:
         return self.folder / "venv" / "bin" / "python"
 
     def command(self, program: str) -> list[str]:
-        """How a program of `programs/` is started in here."""
+        """Return the command that starts a program of `programs/` here."""
         if not self.node:
             return [str(self.python), "-B", str(PROGRAMS / program)]
-        # Node.js looks for packages beside the program.
+        # Node.js searches for packages in the program's folder.
         for file in (program, "plan.mjs"):
             shutil.copyfile(PROGRAMS / file, self.folder / file)
         return [found("node"), str(self.folder / program)]
 
     def ready(self) -> None:
-        """Install if the pins are not those of last time."""
+        """Install, unless the pins are unchanged."""
         self.home.mkdir(parents=True, exist_ok=True)
         stamp, pins = self.folder / "pins.json", json.dumps(self.packages)
         if stamp.exists() and stamp.read_text() == pins:
@@ -79,7 +79,7 @@ class Environment:
 
 
 def install(command: tuple[str, ...], folder: Path) -> None:
-    """With the person's own environment, so that their registry's settings hold."""
+    """Install with the user's own environment, so that the registry's settings apply."""
     try:
         ended = subprocess.run(
             command,
@@ -98,7 +98,7 @@ def install(command: tuple[str, ...], folder: Path) -> None:
 
 
 def found(program: str) -> str:
-    """Where a program of the machine is."""
+    """Return the path of a program of this machine."""
     path = shutil.which(program)
     if not path:
         raise NotHad(f"{program} was not found")
@@ -106,11 +106,11 @@ def found(program: str) -> str:
 
 
 def clean(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment a client runs in: its own HOME, no telemetry, a dead proxy.
+    """Return the environment of a client: its own HOME, no telemetry, a dead proxy.
 
-    The proxy is a closed port: whatever is not loopback fails at once, so a run shows that
-    nothing else is needed. `KARTRA_CANARY` shows on the wire whether a client hands its own
-    environment to a server.
+    The proxy is a closed port: every connection beyond loopback fails at once, so a run proves
+    that it needs none. `KARTRA_CANARY` shows on the wire if a client passes its own environment to
+    a server.
     """
     dead = "http://127.0.0.1:9"
     proxies = {f"{name}_PROXY": dead for name in ("HTTP", "HTTPS", "ALL")}
@@ -135,6 +135,6 @@ def clean(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def node_folder() -> tuple[str, ...]:
-    """Where node is, which scripts with `env node` need."""
+    """Return the folder of node, which scripts with `env node` need."""
     path = shutil.which("node")
     return (str(Path(path).parent),) if path else ()

@@ -1,7 +1,7 @@
-"""Plays a model on loopback, so that an agent runs from end to end with no model and no network.
+"""Stand-in for a model on loopback: an agent runs from end to end without a model or a network.
 
-It asks for the scripted tools in turn, each once the one before is answered, then says `done`.
-Every request is kept in a log (JSON lines: api, path, body): what an agent shows its model.
+It calls the scripted tools in turn, each after the answer to the one before, and ends with
+`done`. Every request is logged (JSON lines: api, path, body), as evidence of the model's input.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ PATIENT = '// @exec: {"yield_time_ms": 150000}\n'
 
 @dataclass(frozen=True)
 class Step:
-    """One tool that the model asks for, by the server's own name of it."""
+    """One tool call of the model, by the server's own name of the tool."""
 
     tool: str
     arguments: Body
 
 
 def next_call(script: Sequence[Step], api: Api, body: Body) -> Call | None:
-    """What a model at this place of the script asks for; None where it is through with it.
+    """Return the model's next call at this point of the script; None at its end.
 
     A request that offers no tools is a side task of the agent, such as a title.
     """
@@ -78,7 +78,7 @@ def next_call(script: Sequence[Step], api: Api, body: Body) -> Call | None:
 
 
 def searching(names: list[str], known: Mapping[str, Tool]) -> tuple[Tool, Body] | None:
-    """How a tool that is kept back is found: in Claude Code, and in Codex without and with code."""
+    """Return the call that finds a deferred tool in Claude Code or Codex (with or without code)."""
     if tool := known.get("ToolSearch"):
         return (tool, {"query": f"select:{names[0]}", "max_results": 1}) if names else None
     if tool := known.get("tool_search"):
@@ -90,7 +90,7 @@ def searching(names: list[str], known: Mapping[str, Tool]) -> tuple[Tool, Body] 
 
 
 def hidden(number: str, step: Step, names: list[str], known: Mapping[str, Tool]) -> Call | None:
-    """A tool that is only named is called by its name, from code where the agent has it so."""
+    """Call a tool that is only named: by its name, or from code if the agent works so."""
     if not names:
         return None
     if code := known.get("exec"):
@@ -100,12 +100,12 @@ def hidden(number: str, step: Step, names: list[str], known: Mapping[str, Tool])
 
 
 def named(tool: str, texts: str) -> list[str]:
-    """The names with a client's prefix under which a tool stands in texts."""
+    """Return the names with a client's prefix under which a tool occurs in texts."""
     return re.findall(rf"\b[A-Za-z]\w*[-_]{re.escape(tool)}\b", texts)
 
 
 def texts_of(value: Any) -> str:
-    """All texts inside a JSON value, one to a line."""
+    """Return all texts inside a JSON value, one per line."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -115,7 +115,7 @@ def texts_of(value: Any) -> str:
 
 @dataclass
 class Model:
-    """The stand-in: a script to play and a file to keep what it is shown."""
+    """The stand-in: a script to play, and a log of its input."""
 
     script: Sequence[Step]
     log: Path
@@ -143,7 +143,7 @@ class Model:
         return JSONResponse({"input_tokens": 1})
 
     async def _other(self, request: Request, _: Exception) -> Response:
-        """Whatever else an agent wants, such as a list of models, is empty."""
+        """Answer any other request of an agent, such as a list of models, with an empty result."""
         self._keep("other", f"{request.method} {request.url.path}", {})
         return JSONResponse({"data": [], "models": []})
 
@@ -158,7 +158,7 @@ async def _each(lines: Iterator[str]) -> AsyncGenerator[str]:
 
 
 def line(event: Event) -> str:
-    """One event of a stream."""
+    """Format one event of a stream."""
     name, data = event
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {data if isinstance(data, str) else json.dumps(data)}\n\n"
@@ -166,7 +166,7 @@ def line(event: Event) -> str:
 
 @contextmanager
 def serving(model: Model) -> Generator[str]:
-    """The address of the running stand-in, on a free port of loopback."""
+    """Start the stand-in on a free port of loopback; yield its address."""
     with socket.create_server((HOST, 0)) as listening:
         config = uvicorn.Config(model.app(), log_level="error", http="h11")
         server = uvicorn.Server(config)
@@ -181,20 +181,20 @@ def serving(model: Model) -> Generator[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What reached the model in one request, or in several."""
+    """Input of the model in one request, or in several."""
 
     offered: frozenset[str] = frozenset()
     """Tools with their schemas, by the client's names."""
     texts: str = ""
     answers: Mapping[str, Answer] = field(default_factory=dict[str, Answer])
-    """By the id of the call: `step-0`, `step-1`…"""
+    """Answers by the id of the call: `step-0`, `step-1`…"""
 
     def offers(self, tools: Iterable[str]) -> set[str]:
-        """Which of the server's tools have their schemas shown."""
+        """Return the server's tools whose schemas are included."""
         return {tool for tool in tools if any(name.endswith(tool) for name in self.offered)}
 
     def names(self, tools: Iterable[str]) -> set[str]:
-        """Which of the server's tools are named with the client's prefix."""
+        """Return the server's tools that are named with the client's prefix."""
         return {tool for tool in tools if named(tool, self.texts)}
 
     def __or__(self, other: Shown) -> Shown:
@@ -203,7 +203,7 @@ class Shown:
 
 
 def shown(log: Path) -> list[Shown]:
-    """Request by request, without those that offer no tools."""
+    """Return the input request by request, without requests that offer no tools."""
     apis = {type(api).__name__: api for api in APIS.values()}
     lines = [json.loads(one) for one in log.read_text("utf-8").splitlines()]
     asked = [(apis[one["api"]], one["body"]) for one in lines if one["api"] in apis]

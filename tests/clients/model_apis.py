@@ -1,8 +1,8 @@
-"""Four APIs of models, read and spoken: the tools offered, the answers given, one reply. Pure.
+"""Four APIs of models: parse the offered tools and the answers, write one reply. Pure.
 
-Anthropic's messages, OpenAI's chat completions and responses, Gemini's generateContent. Only what
-an agent needs to go on is spoken. A body is the JSON of one request; an event is a name (or "")
-and its data, as server-sent events carry them.
+Anthropic's messages, OpenAI's chat completions and responses, Gemini's generateContent. Only the
+parts that an agent needs are implemented. A body is the JSON of one request. An event is a name
+(or "") and its data, as in server-sent events.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Call:
-    """What the model asks for. Its id comes back with the answer."""
+    """A tool call of the model. Its id comes back with the answer."""
 
     id: str
     tool: Tool
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model is told about one of its calls."""
+    """The result of one call, as the model receives it."""
 
     id: str
     text: str
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Api(Protocol):
-    """One API. `reply` says `done` where there is no call."""
+    """One API. `reply` returns `done` if there is no call."""
 
     def tools(self, body: Body) -> list[Tool]: ...
     def answers(self, body: Body) -> list[Answer]: ...
@@ -54,7 +54,7 @@ class Api(Protocol):
 
 
 def texts(content: Any) -> str:
-    """The text of a content that is text already, or a list of parts."""
+    """Return the text of a content that is a text or a list of parts."""
     if isinstance(content, str):
         return content
     return "\n".join(str(part.get("text", "")) for part in content or () if isinstance(part, dict))
@@ -107,7 +107,7 @@ class Messages:
 
 
 def _piece(part: Body) -> tuple[Body, Body]:
-    """A block of Anthropic's as a stream begins it, and the one delta that fills it."""
+    """Return one of Anthropic's blocks as a stream begins it, and the one delta that fills it."""
     if part["type"] == "text":
         return {**part, "text": ""}, {"type": "text_delta", "text": part["text"]}
     whole = json.dumps(part["input"])
@@ -153,7 +153,7 @@ class Responses:
     """OpenAI: POST /v1/responses."""
 
     def tools(self, body: Body) -> list[Tool]:
-        """Also those that an item of the input adds, as those found by a search are."""
+        """Return the offered tools, with those that an item of the input adds after a search."""
         added = [tool for item in self._items(body) for tool in item.get("tools", ())]
         return [found for tool in (*body.get("tools", ()), *added) for found in _offered(tool)]
 
@@ -202,7 +202,7 @@ def _offered(tool: Body) -> list[Tool]:
 
 
 def _asked(call: Call) -> Body:
-    """A search has no name, and a tool of kind custom takes a text, here under `input`."""
+    """Return name and input: a search has no name, and a custom tool takes a text as `input`."""
     item: Body = {"id": f"i_{call.id}", "call_id": call.id, "status": "completed"}
     if call.tool.kind == "tool_search":
         searched = {"execution": "client", "arguments": call.arguments}
@@ -221,7 +221,7 @@ def _said() -> Body:
 
 
 class Generate:
-    """Gemini: POST /v1beta/models/MODEL:generateContent; an answer has no id there but its name."""
+    """Gemini: POST /v1beta/models/MODEL:generateContent; an answer has a name and no id."""
 
     def tools(self, body: Body) -> list[Tool]:
         offered = (tool.get("functionDeclarations", ()) for tool in body.get("tools") or ())
@@ -251,7 +251,7 @@ class Generate:
 
 
 def _outcome(response: Body) -> tuple[str, bool]:
-    """The text of a function's response, and whether it is named an error."""
+    """Return the text of a function's response, and true if it is marked as an error."""
     failed = "error" in response
     told = response.get("error" if failed else "output", response)
     return told if isinstance(told, str) else json.dumps(told), failed

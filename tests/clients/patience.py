@@ -1,4 +1,4 @@
-"""How long a client waits for the answer to a call that the wire holds back, in silence.
+"""Client timeouts, measured with an answer that the wire holds back in silence.
 
 The server itself ends a call after 50 seconds by default (KARTRA_MCP_TIMEOUT).
 """
@@ -31,7 +31,7 @@ def wait_out(libraries: Iterable[Library], runs: dict[str, Run]) -> None:
 
 
 def patience(library: Library) -> str:
-    """`at least 70 s`, or after how many seconds the client gave up."""
+    """Return `at least 70 s`, or the seconds after which the client gave up."""
     with tempfile.TemporaryDirectory(prefix="kartra-mcp-client-") as folder:
         here = Place(f"{library.name}/slow", Path(folder) / "state", hold=HOLD).ready()
         started(library, library.environment, here, (CALL,))
@@ -39,7 +39,7 @@ def patience(library: Library) -> str:
 
 
 def told(seconds: float | None) -> str:
-    """In words; None where the call never reached the server."""
+    """Format the timeout; None if the call never reached the server."""
     if seconds is None:
         return "not known"
     return f"at least {HOLD} s" if seconds > HOLD - 1 else f"{seconds:.0f} s"

@@ -1,7 +1,7 @@
-"""Where a client is driven: a fresh sandbox account, the wire in front of the server, the verdict.
+"""Test bench of one client: a fresh sandbox account, the wire in front of the server, the verdict.
 
-The account's own file says what was done; the wire says what was said; only what reached the
-caller is taken from the client.
+Effects are read from the account's file, and traffic from the wire. Only the results that reached
+the caller are read from the client.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CALLS: tuple[Call, ...] = (
 
 @dataclass(frozen=True)
 class Place:
-    """One client's place for one run. `folder` is the state folder, and is new."""
+    """Test bench of one client for one run. `folder` is the state folder, and is new."""
 
     name: str
     folder: Path
@@ -51,17 +51,17 @@ class Place:
 
     @property
     def command(self) -> list[str]:
-        """What the client starts as the server: all absolute, from the project's environment."""
+        """Return the client's command: absolute paths in the project's environment."""
         return [sys.executable, "-I", str(WIRE), str(self.log), str(self.hold), str(SERVER)]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a person writes into the client's `env` block; no page is left behind."""
+        """Return the variables for the client's `env` block; they start no page process."""
         place = {"KARTRA_MCP_SANDBOX": "on", "KARTRA_MCP_STATE_DIR": str(self.folder)}
         return {**place, "KARTRA_MCP_PAGE": "off"}
 
     def ready(self) -> Place:
-        """Make the account and an empty log."""
+        """Create the account and an empty log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.unlink(missing_ok=True)
         assert not self.tagged(), "a fresh account has the tag already"
@@ -76,31 +76,31 @@ class Place:
         )[0][0]
 
     def written(self) -> str:
-        """`ok` if the tag is there and exactly one program was started to set it."""
+        """Return `ok` if the tag exists and exactly one program was started to set it."""
         starts = sum(any(TAG in word for word in words) for words in self.sandbox.runs())
         if self.tagged() == 1 and starts == 1:
             return "ok"
         return f"tag set: {self.tagged()}, programs started for it: {starts}"
 
     def kept(self) -> str:
-        """`ok` if nothing was refunded."""
+        """Return `ok` if nothing was refunded."""
         return f"refunded {count} times" if (count := self.refunds()) else "ok"
 
     def refunds(self) -> int:
-        """How often the sale was paid back."""
+        """Count the refunds of the sale."""
         rows = self.sandbox.rows("SELECT id FROM transactions WHERE parent_id = ?", SALE)
         return len(rows)
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one call brought to the caller or the model; `failed` if it was told as a failure."""
+    """Result of one call for the caller or the model; `failed` if it was marked as a failure."""
 
     handed: Any
     failed: bool = False
 
     def holds(self, words: str) -> bool:
-        """Whether a text in it holds the words, as they are or as Python prints them."""
+        """Return true if a text in it contains the words, plain or as Python prints them."""
         printed = repr(words)[1:-1]
         return any(words in leaf or printed in leaf for leaf in leaves(self.handed))
 
@@ -113,14 +113,14 @@ def judge_read(said: Said) -> str:
 
 def judge_write(place: Place, said: Said) -> str:
     if said.failed or not said.holds("Tag assigned"):
-        return f"the caller was not told of a success: {short(said)}"
+        return f"the caller received no success: {short(said)}"
     return place.written()
 
 
 def judge_refused(place: Place, said: Said, code: str = "confirmation_required") -> str:
-    """The account kept its money, and the caller was told why.
+    """Check that the account kept its money, and that the caller received the reason.
 
-    A client that can ask gets `answered_by_host`, `declined` or `dismissed` instead.
+    A client that can show a form gets `answered_by_host`, `declined` or `dismissed` instead.
     """
     if (kept := place.kept()) != "ok":
         return kept
@@ -130,14 +130,14 @@ def judge_refused(place: Place, said: Said, code: str = "confirmation_required")
 
 
 def judge_asked(place: Place, said: Said, asked: int) -> str:
-    """One question was asked, and the yes to it refunded once."""
+    """Check that one question was shown, and that its yes refunded once."""
     if (asked, place.refunds(), said.failed) == (1, 1, False):
         return "ok"
     return f"asked {asked} times, refunded {place.refunds()} times: {short(said)}"
 
 
 def sees(said: Said, answer: dict[str, Any]) -> Sees:
-    """Which of the answer's two forms is in what was handed on."""
+    """Return which of the answer's two forms is in the payload."""
     blocks = [block["text"] for block in answer.get("content", ()) if block["type"] == "text"]
     text = bool(blocks) and all(said.holds(block) for block in blocks)
     structure = answer.get("structuredContent")
@@ -148,12 +148,12 @@ def sees(said: Said, answer: dict[str, Any]) -> Sees:
 
 
 def leaves(value: Any) -> Iterator[str]:
-    """Every text in it, and what stands in texts that are JSON."""
+    """Return every text in it, and those in texts that are JSON."""
     return (one for one in values(value) if isinstance(one, str))
 
 
 def values(value: Any) -> Iterator[Any]:
-    """It and all that is in it, also inside texts that are JSON."""
+    """Return it and every nested value, also inside texts that are JSON."""
     yield value
     if isinstance(value, dict):
         inner = list(value.values())
@@ -166,7 +166,7 @@ def values(value: Any) -> Iterator[Any]:
 
 
 def unquoted(value: Any) -> Any:
-    """The object or list that a text is, or None."""
+    """Parse a text that is an object or a list; else return None."""
     if not isinstance(value, str) or value[:1] not in {"{", "["}:
         return None
     try:

@@ -1,8 +1,8 @@
-"""What one run of one client found, as data: written by the run, read by the table.
+"""Results of one run of one client: written by the run, read by the table.
 
 A client is a `Driver` under its name: `roster.LIBRARIES`, and `agents.AGENTS` for the end-to-end
-agents. A driver installs what it needs under build/clients/NAME, drives the client on a fresh
-`place.Place`, and returns the Run; it never raises for what the client did.
+agents. A driver installs its packages under build/clients/NAME, drives the client on a fresh
+`place.Place`, and returns the Run. It never raises for an error of the client.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Sees = Literal["text", "structure", "both", ""]
 
 @dataclass
 class Run:
-    """One client on a fresh sandbox account; what is not known yet is empty.
+    """One client on a fresh sandbox account; unknown fields are empty.
 
-    `era` and `elicitation` come from the wire, never from what the client says of itself.
+    `era` and `elicitation` come from the wire, never from the client's own report.
     """
 
     client: str
     version: str
     kind: Kind
     how: str
-    """One line: how it is driven."""
+    """Description of the driver in one line."""
     era: str = ""
     """The protocol revision negotiated, such as `2026-07-28`."""
     elicitation: str = ""
@@ -47,18 +47,18 @@ class Run:
     write: str = ""
     refused: str = ""
     sees: Sees = ""
-    """What a success hands to the model, or to the caller of an SDK."""
+    """Form of a success for the model, or for the caller of an SDK."""
     waits: str = ""
-    """How long it waits for the answer to a call: `at least 70 s`, `5 s`."""
+    """Timeout of the client for one call: `at least 70 s`, `5 s`."""
     notes: list[str] = field(default_factory=list[str])
     failed: bool = False
     not_run: str = ""
-    """Why it could not be had; then nothing else is claimed."""
+    """Reason why it could not be installed; then all other fields are empty."""
     date: str = ""
-    """When, as 2026-11-24; set by `save`."""
+    """Date of the run, as 2026-11-24; set by `save`."""
 
     def save(self) -> None:
-        """Keep it as build/clients/results/NAME.json."""
+        """Write it to build/clients/results/NAME.json."""
         RESULTS.mkdir(parents=True, exist_ok=True)
         self.date = datetime.now(UTC).date().isoformat()
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
@@ -69,10 +69,10 @@ Driver = Callable[[], Run]
 
 
 def load(folder: Path = RESULTS) -> list[Run]:
-    """All runs kept in a folder, by name."""
+    """Return all stored runs of a folder by name."""
     return [Run(**json.loads(file.read_text("utf-8"))) for file in sorted(folder.glob("*.json"))]
 
 
 def failures(runs: Iterable[Run]) -> list[str]:
-    """The clients that failed; one that was not run is none of them."""
+    """Return the clients that failed; one that was not run is not a failure."""
     return [run.client for run in runs if run.failed]

@@ -1,4 +1,4 @@
-"""Every library client of `make clients`: its pins, its program, how it is driven."""
+"""Every library client of `make clients`: its pins, its program, its driver."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""docs/clients/results.json and the page made of it, docs/clients/README.md.
+"""docs/clients/results.json and the page generated from it, docs/clients/README.md.
 
-`python -m clients.table` writes the page anew from the kept results.
+`python -m clients.table` writes the page again from the stored results.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ RESULTS, PAGE = "results.json", "README.md"
 INTRODUCTION = """\
 # Clients
 
-What real clients did with this server. `make clients` installs each client in an environment of
-its own and lets it go through the same steps on a fresh sandbox account: list all tools, read a
-lead, set a tag, and ask for a refund without any consent. Then it writes this page. Nothing here
-is taken from a client's documentation, and what was not run is not claimed.
+Results of real clients on this server. `make clients` installs each client in its own environment
+and runs the same steps on a fresh sandbox account: list all tools, read a lead, set a tag, and
+request a refund without any consent. Then it writes this page. Every result comes from a run, none
+from a client's documentation.
 
-- **Revision** and **can ask** are read from the wire: the MCP revision in use, and the ways of
-  asking a person (elicitation) that the client declared.
+- **Revision** and **can ask** are read from the wire: the MCP revision in use, and the kinds of
+  questions to the user (elicitation) that the client declared.
 - **Tools**: how many of the server's tools reached the caller.
 - **Read**, **write**, **refund refused**: `ok` if the answer reached the caller; if the tag was set
-  once, by one program; if no money moved and the caller was told why.
-- **Sees**: which form of a success the model gets, or the caller of an SDK. Every answer holds the
-  same data in both.
-- **Waits**: how long the client waits for the answer to a call before it gives up, as it comes,
-  measured on an answer held back for 70 seconds. The server's own limit for a call is 50 seconds.
+  once, by one program; if no money moved and the caller received the reason.
+- **Sees**: the form of a success that the model gets, or the caller of an SDK. Every answer
+  contains the same data in both.
+- **Waits**: the client's default timeout for one call, measured with an answer that is held back
+  for 70 seconds. The server's own limit for a call is 50 seconds.
 
 A client that cannot ask is refused with `confirmation_required` and a preview
 (see [consent](../consent.md)).
@@ -57,9 +57,9 @@ HEADS = (
 
 
 def keep(runs: Iterable[Run], folder: Path = FOLDER) -> None:
-    """Put the runs among those kept before, and write the page.
+    """Merge the runs into the stored ones, and write the page.
 
-    A client that could not be had this time keeps what it did last time, with that date.
+    A client that could not be installed this time keeps its previous result, with that date.
     """
     kept = {run.client: run for run in kept_runs(folder)}
     kept |= {run.client: run for run in runs if not run.not_run or run.client not in kept}
@@ -71,7 +71,7 @@ def keep(runs: Iterable[Run], folder: Path = FOLDER) -> None:
 
 
 def kept_runs(folder: Path = FOLDER) -> list[Run]:
-    """The results that are kept, by name."""
+    """Return the stored results by name."""
     file = folder / RESULTS
     return [Run(**one) for one in json.loads(file.read_text("utf-8"))] if file.exists() else []
 
@@ -81,20 +81,20 @@ def write(folder: Path = FOLDER) -> None:
 
 
 def page(runs: list[Run]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [INTRODUCTION, pages(), *(section(kind, runs) for kind in TITLES), absent(runs)]
     return "\n".join(part for part in parts if part)
 
 
 def pages() -> str:
-    """Links to the pages on how to set a client up."""
+    """Return links to the pages on the setup of each client."""
     files = sorted(file.name for file in FOLDER.glob("*.md") if file.name != PAGE)
     links = ", ".join(f"[{name.removesuffix('.md')}]({name})" for name in files)
     return f"How to set one up: {links}.\n" if links else ""
 
 
 def section(kind: Kind, runs: list[Run]) -> str:
-    """The table of one kind, then how each was driven and what else was seen."""
+    """Return the table of one kind, then the remarks on each client."""
     mine = [run for run in runs if run.kind == kind and not run.not_run]
     if not mine:
         return ""
@@ -118,19 +118,19 @@ def row(run: Run) -> tuple[str, ...]:
 
 
 def cell(text: str) -> str:
-    """Text that may stand in a cell; a long one is cut."""
+    """Return text that is valid in a cell; a long one is cut."""
     flat = " ".join(text.replace("|", "\\|").split())
     return flat if len(flat) <= 80 else flat[:79] + "…"
 
 
 def remarks(run: Run) -> str:
-    """Driven how, when, and what else the wire showed."""
+    """Return the driver, the date and further observations on the wire."""
     said = [run.how, *run.notes, run.date]
     return f"- **{run.client}**: {'; '.join(said)}."
 
 
 def absent(runs: list[Run]) -> str:
-    """The clients that could not be had, with the reason."""
+    """Return the clients that could not be installed, with the reason."""
     lines = [f"- **{run.client}** {run.version}: {run.not_run}." for run in runs if run.not_run]
     return "## Not run\n\n" + "\n".join(lines) + "\n" if lines else ""
 

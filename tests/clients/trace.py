@@ -1,4 +1,4 @@
-"""What the wire log says of a client: revision, elicitation, starts, the answers it was given."""
+"""Facts about a client from the wire log: revision, elicitation, starts, answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request of the client and what the server answered, if it did."""
+    """A request of the client and the server's answer, if any."""
 
     pid: int
     method: str
@@ -33,14 +33,14 @@ class Exchange:
 
 
 def read(log: Path) -> list[Line]:
-    """The log's lines; none if the client never started the server."""
+    """Return the log's lines; none if the client never started the server."""
     text = log.read_text("utf-8") if log.exists() else ""
     found = map(json.loads, text.splitlines())
     return [Line(line["pid"], line["at"], line["from"], line["said"]) for line in found]
 
 
 def exchanges(lines: list[Line]) -> list[Exchange]:
-    """The client's requests, in order, each with its answer."""
+    """Return the client's requests in order, each with its answer."""
     answers = {
         (line.pid, line.said.get("id")): line.said
         for line in messages(lines, "server")
@@ -60,12 +60,12 @@ def exchanges(lines: list[Line]) -> list[Exchange]:
 
 
 def messages(lines: list[Line], source: str) -> Iterator[Line]:
-    """The lines of one side that are messages."""
+    """Return the lines of one side that are messages."""
     return (line for line in lines if line.source == source and isinstance(line.said, dict))
 
 
 def era(lines: list[Line]) -> str:
-    """The revision that tools were listed or called with; two if a client used two."""
+    """Return the revision of the listing and the calls; two if a client used two."""
     every = exchanges(lines)
     agreed = {e.pid: e.result["protocolVersion"] for e in every if settled(e)}
     used = [
@@ -77,12 +77,12 @@ def era(lines: list[Line]) -> str:
 
 
 def settled(exchange: Exchange) -> bool:
-    """Whether a legacy session was agreed on."""
+    """Return true if a legacy session was negotiated."""
     return exchange.method == "initialize" and "protocolVersion" in exchange.result
 
 
 def elicitation(lines: list[Line]) -> str:
-    """What the client declared, at the start or with each request: `none`, `form`, `form + url`."""
+    """Return the declared capability, at the start or per request: `none`, `form`, `form + url`."""
     modes: set[str] = set()
     for exchange in exchanges(lines):
         meta = exchange.params.get("_meta") or {}
@@ -93,17 +93,17 @@ def elicitation(lines: list[Line]) -> str:
 
 
 def starts(lines: list[Line]) -> int:
-    """How many times the client started the server."""
+    """Count the client's starts of the server."""
     return sum(line.source == "start" for line in lines)
 
 
 def environment(lines: list[Line]) -> set[str]:
-    """The names of all variables that the server was given."""
+    """Return the names of all variables that the server received."""
     return {name for line in lines if line.source == "start" for name in line.said}
 
 
 def asked(lines: list[Line]) -> list[str]:
-    """The questions put to the person, in either era."""
+    """Return the questions to the user, in either era."""
     sent = [line.said.get("method") for line in messages(lines, "server")]
     back = [method for method in sent if method == "elicitation/create"]
     returned = [e.result.get("resultType") for e in exchanges(lines)]
@@ -111,7 +111,7 @@ def asked(lines: list[Line]) -> list[str]:
 
 
 def silence(lines: list[Line], tool: str) -> float | None:
-    """Seconds from the first call of a tool to what its client or the server does next."""
+    """Return the seconds from the first tool call to the next message of either side."""
     for begun, line in enumerate(lines):
         said = line.said if isinstance(line.said, dict) else {}
         if line.source == "client" and (said.get("params") or {}).get("name") == tool:
@@ -122,14 +122,14 @@ def silence(lines: list[Line], tool: str) -> float | None:
 
 
 def ends(line: Line, call: dict[str, Any]) -> bool:
-    """Whether it is the call's answer, its cancellation, or the client's end."""
+    """Return true for the call's answer, its cancellation, or the client's end."""
     said = line.said if isinstance(line.said, dict) else {}
     answered = line.source == "server" and said.get("id") == call["id"]
     return answered or line.source == "gone" or said.get("method") == "notifications/cancelled"
 
 
 def answer(lines: list[Line], tool: str) -> dict[str, Any]:
-    """The server's last result for a tool, empty if there was none."""
+    """Return the server's last result for a tool, empty if there is none."""
     found = [e for e in exchanges(lines) if e.method == "tools/call"]
     results = [e.result for e in found if e.params.get("name") == tool and e.result]
     return results[-1] if results else {}

@@ -1,9 +1,10 @@
-"""`wire.py LOG HOLD COMMAND…`: runs the server, passes all lines both ways, and logs each of them.
+"""`wire.py LOG HOLD COMMAND…`: run the server, pass all lines both ways, and log each of them.
 
-What a client speaks, declares and gives to a server is read from this log, never from its own
-account. Each line of the log is one JSON object: `pid`, `at` (seconds), `from` (start, client,
-gone, server, end) and `said`. Several processes may share a log. Environment variables are logged
-by name only. Answers to calls of tools are held back for HOLD seconds, if that is not 0.
+The facts about a client (protocol, capabilities, variables) are read from this log, never from
+the client's own report. Each line of the log is one JSON object: `pid`, `at` (seconds), `from`
+(start, client, gone, server, end) and `said`. Several processes may share a log. Environment
+variables are logged by name only. Answers to tool calls are held back for HOLD seconds, if that
+is not 0.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import IO, Any
 
 
 def main(log: str, hold: float, command: list[str]) -> int:
-    """The exit code of the server."""
+    """Run the server and return its exit code."""
     with Path(log).open("a", encoding="utf-8", buffering=1) as lines:
 
         def note(source: str, said: Any) -> None:
@@ -41,7 +42,7 @@ def main(log: str, hold: float, command: list[str]) -> int:
 
 
 def carry_up(source: IO[bytes], sink: IO[bytes], note: Any, calls: set[Any]) -> None:
-    """Pass lines on until one side is gone; the sink is then closed, so that the other ends."""
+    """Pass lines on until one side closes; then close the sink, so that the other side ends."""
     with suppress(OSError), closing(sink):
         for line in iter(source.readline, b""):
             said = parsed(line)
@@ -54,7 +55,7 @@ def carry_up(source: IO[bytes], sink: IO[bytes], note: Any, calls: set[Any]) -> 
 
 
 def carry_down(source: IO[bytes], sink: IO[bytes], note: Any, calls: set[Any], hold: float) -> None:
-    """The same way down; only here something may be held back."""
+    """Pass lines down; only here answers may be held back."""
     with suppress(OSError), closing(sink):
         for line in iter(source.readline, b""):
             said = parsed(line)
@@ -66,7 +67,7 @@ def carry_down(source: IO[bytes], sink: IO[bytes], note: Any, calls: set[Any], h
 
 
 def parsed(line: bytes) -> Any:
-    """The message, or the text where it is none."""
+    """Return the message, or the text if it is not one."""
     text = line.decode(errors="replace")
     try:
         return json.loads(text)

@@ -18,7 +18,7 @@ Arguments = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is listed, and what is said with the arguments given."""
+    """The listed prompt, and its messages for the given arguments."""
 
     says: Callable[[Arguments], list[types.ContentBlock]]
     arguments: tuple[str, ...] = field(default=())
@@ -70,4 +70,4 @@ TEMPLATES = [
     )
 ]
 BLOB = types.BlobResourceContents(uri=BINARY, mime_type="image/png", blob=PNG)
-"""What `test://static-binary` holds; the server's own resources are all text."""
+"""Content of `test://static-binary`; the server's own resources are all text."""

@@ -1,8 +1,8 @@
-"""Handlers for what the suite wants and the shipped server does not have.
+"""Handlers that the suite requires and the shipped server does not have.
 
 Other content than text, sampling, roots, logging, completion, subscriptions to resources, a list
 of templates, and the suite's prompts and resources. A handler of a method that the server serves
-takes the suite's names for itself and hands everything else to the shipped one.
+takes the suite's names for itself and passes everything else to the shipped one.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ Handler = Callable[[Context, Any], Awaitable[Any]]
 INPUT_PROMPT = "test_input_required_result_prompt"
 TAMPERED = "test_input_required_result_tampered_state"
 PAUSE = 0.05
-"""Seconds between two messages, as the suite asks."""
+"""Seconds between two messages, as the suite requires."""
 
 # Sampling and logging are deprecated, and the suite still scores them for 2025-11-25.
 warnings.filterwarnings("ignore", category=MCPDeprecationWarning)
 
 
 def add_to(server: Server[Any], bus: SubscriptionBus) -> None:
-    """Put the fixtures in front of the shipped handlers, and add those that it has not."""
+    """Put the fixtures in front of the shipped handlers, and add the missing ones."""
 
     async def prompt_change(_: Context, __: types.CallToolRequestParams) -> types.CallToolResult:
         await bus.publish(PromptsListChanged())
-        return _said("The client was told.")
+        return _said("The client was notified.")
 
     call = _shipped(server, "tools/call")
     calls = {**CALLS, "test_trigger_prompt_change": prompt_change, TAMPERED: _as_error(call)}
@@ -71,7 +71,7 @@ def _shipped(server: Server[Any], method: str) -> Handler:
 
 
 def _by(fixtures: Mapping[str, Handler], name: str, shipped: Handler) -> Handler:
-    """The fixture of this name, else the shipped handler."""
+    """Return the fixture of this name, else the shipped handler."""
 
     async def handler(ctx: Context, params: Any) -> Any:
         return await fixtures.get(getattr(params, name), shipped)(ctx, params)
@@ -80,10 +80,10 @@ def _by(fixtures: Mapping[str, Handler], name: str, shipped: Handler) -> Handler
 
 
 def _as_error(shipped: Handler) -> Handler:
-    """A refused state as a protocol error, which the suite wants.
+    """Convert a refused state into a protocol error, which the suite requires.
 
-    The shipped server answers with an error of its own (docs/decisions/0015); that it refuses the
-    altered state, and why, is its own doing here too.
+    The shipped server answers with its own error (docs/decisions/0015). The refusal of the altered
+    state, and its reason, are the shipped code here too.
     """
 
     async def handler(ctx: Context, params: types.CallToolRequestParams) -> Any:
@@ -104,7 +104,7 @@ def _more_prompts(server: Server[Any]) -> Handler:
     async def handler(ctx: Context, params: Any) -> types.ListPromptsResult:
         result = await shipped(ctx, params)
         added = [prompt.listed(name) for name, prompt in PROMPTS.items()]
-        asking = types.Prompt(name=INPUT_PROMPT, description="Asks for its context")
+        asking = types.Prompt(name=INPUT_PROMPT, description="Requires its context")
         return types.ListPromptsResult(prompts=[*result.prompts, *added, asking])
 
     return handler

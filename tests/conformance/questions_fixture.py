@@ -1,6 +1,6 @@
-"""Input-required results that the shipped server never makes: other keys, other kinds, several.
+"""Input-required results that the shipped server never returns: other keys, other kinds, several.
 
-The shipped server asks one question with a form, under a key of its own. The suite also wants a
+The shipped server sends one question with a form, under its own key. The suite also requires a
 key of its choice, sampling and roots, several at once, and a question from a prompt.
 """
 
@@ -53,7 +53,7 @@ STATE = "several"
 async def input_tool(
     ctx: Context, params: types.CallToolRequestParams
 ) -> types.CallToolResult | types.InputRequiredResult:
-    """Ask for all that is wanted and that the client can give; done when it is all there."""
+    """Request every input that the client can give; done when all of it is there."""
     wanted = {key: one for key, one in WANTED[params.name].items() if _can(ctx, one)}
     given = params.input_responses or {}
     if not wanted.keys() <= given.keys():
@@ -74,7 +74,7 @@ async def input_prompt(
 
 
 def _can(ctx: Context, request: Request) -> bool:
-    """Whether the client declares what answers this."""
+    """Return true if the client declares the capability for this request."""
     declared = ctx.session.client_capabilities or types.ClientCapabilities()
     by_kind: Mapping[type[Request], Any] = {
         types.ElicitRequest: declared.elicitation,

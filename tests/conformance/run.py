@@ -1,9 +1,9 @@
-"""Runs the official conformance suite against the composed server, in both revisions.
+"""Run the official conformance suite against the composed server, in both revisions.
 
-Puts the suite (and Node.js, where the machine's is older than 22) under build/conformance, starts
-`serve.py` on a sandbox of its own, runs each set of scenarios and prints what came of it. Exit
-code 1 if a scored scenario does not pass, 2 if the suite could not be run. Run by
-`make conformance`; what the fixtures are is in README.md here.
+Installs the suite (and Node.js, if the machine's is older than 22) under build/conformance, starts
+`serve.py` on its own sandbox, runs each set of scenarios and prints the outcome. Exit code 1 if a
+scored scenario does not pass, 2 if the suite could not be run. Run by `make conformance`; README.md
+here describes the fixtures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NotRun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The suite's program and what runs it, with a home folder of its own."""
+    """The suite's program and its runtime, with its own home folder."""
 
     node: str
     program: str
@@ -64,7 +64,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One run of the suite: what it printed and the checks by scenario."""
+    """One run of the suite: its output and the checks by scenario."""
 
     printed: str
     checks: dict[str, Checks]
@@ -115,7 +115,7 @@ def _run(options: argparse.Namespace, folder: Path) -> list[Outcome]:
 
 
 def _requirements(suite: Suite, url: str, revision: str) -> Outcome:
-    """What a revision requires, and what it runs beside that."""
+    """Return the requirements of a revision, and its unscored scenarios."""
     words = ("--requirements", revision)
     listed = suite(LIST, "list", *words)
     scored, unscored = required(listed.stdout)
@@ -127,7 +127,7 @@ def _requirements(suite: Suite, url: str, revision: str) -> Outcome:
 
 
 def _active(suite: Suite, url: str) -> Outcome:
-    """All that the suite runs by default; every scenario counts."""
+    """Return all scenarios that the suite runs by default; every one counts."""
     ran = _scenarios(suite, url, ("--suite", "active", "--spec-version", OLDER))
     name = f"active suite at {OLDER}"
     return Outcome(name, announced(ran.printed), {}, ran.checks, ran.exit_code, ran.seconds)
@@ -147,7 +147,7 @@ def _scenarios(suite: Suite, url: str, words: tuple[str, ...]) -> Ran:
 
 @contextmanager
 def _served(folder: Path) -> Generator[str]:
-    """The address of the server, which is ended afterwards."""
+    """Start the server and yield its address; end it afterwards."""
     command = [sys.executable, "-m", "conformance.serve", str(folder / "state")]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
@@ -174,7 +174,7 @@ def _address(server: subprocess.Popen[str], log: Path) -> str:
 
 
 def find_node(package: str) -> str:
-    """The machine's Node.js if it is new enough, else the one of the package."""
+    """Return the machine's Node.js if it is new enough, else the package's."""
     own = shutil.which("node")
     if own and _major(own) >= LEAST_NODE:
         return own
@@ -194,7 +194,7 @@ def find_suite(package: str) -> str:
 
 
 def _installed(package: str) -> Path:
-    """The folder of a package at its exact version, got by npm if it is not there yet."""
+    """Return the folder of a package at its exact version; install it by npm if it is missing."""
     name, _, version = package.rpartition("@")
     folder = BUILD / "node_modules" / name
     about = folder / "package.json"

@@ -1,7 +1,7 @@
-"""Serves the composed server with the suite's fixtures over HTTP on 127.0.0.1.
+"""Serve the composed server with the suite's fixtures over HTTP on 127.0.0.1.
 
-The server is what `kartra-mcp serve` would build on the sandbox: `build_app` makes it, and only its
-tools are exchanged for `FixtureTools`. Prints its address when it listens; ends on SIGTERM.
+The server is the one of `kartra-mcp serve` on the sandbox: `build_app` builds it, and only its
+tools are replaced by `FixtureTools`. Prints its address when it listens; ends on SIGTERM.
 Usage, in tests/: python -m conformance.serve STATE_FOLDER
 """
 

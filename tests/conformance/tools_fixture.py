@@ -1,9 +1,8 @@
-"""The suite's tools that the shipped server can serve: only what they do is theirs.
+"""The suite's tools that the shipped server can serve; only their effects are fixtures.
 
-`FixtureTools` takes the place of `ToolDispatcher` in the composed server. Listing, the check of
-arguments, success and failure as text and structure, questions in both eras, progress and the
-notice of a changed list are the shipped code; a name that is not in the table goes to the shipped
-tools.
+`FixtureTools` replaces `ToolDispatcher` in the composed server. Listing, validation of arguments,
+success and failure as text and structure, questions in both eras, progress and the notice of a
+changed list are the shipped code. A name that is not in the table goes to the shipped tools.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ _SUMMARY = "a question of the conformance suite"
 
 
 def form(**properties: dict[str, Any]) -> dict[str, Any]:
-    """An object of which every property is required."""
+    """Return an object schema whose properties are all required."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def tool(name: str, schema: Mapping[str, Any] | None = None) -> BuiltinTool:
-    """A fixture as a row like the server's own tools."""
+    """Return a fixture as a row like the server's own tools."""
     title = name.replace("_", " ").capitalize()
     return BuiltinTool(
         name, title, f"{title}, for the conformance suite.", schema or {"type": "object"}
@@ -52,7 +51,7 @@ def tool(name: str, schema: Mapping[str, Any] | None = None) -> BuiltinTool:
 
 
 class FormQuestion(FormElicitation):
-    """A question with a form of the suite's in place of ours."""
+    """A question with the suite's form instead of ours."""
 
     def __init__(self, text: str, schema: dict[str, Any]) -> None:
         super().__init__(text)
@@ -64,7 +63,7 @@ class FormQuestion(FormElicitation):
 
 
 class FixtureTools(ToolDispatcher):
-    """The shipped tools, and the suite's beside them; `also` are listed and answered elsewhere."""
+    """The shipped tools and the suite's; `also` are listed and answered elsewhere."""
 
     also: tuple[BuiltinTool, ...]
 
@@ -91,7 +90,7 @@ class FixtureTools(ToolDispatcher):
 
 
 class FixtureReader(ResourceReader):
-    """The shipped reader, and the suite's own resources."""
+    """The shipped reader and the suite's own resources."""
 
     @classmethod
     def around(cls, shipped: ResourceReader) -> FixtureReader:
@@ -116,7 +115,7 @@ class Asked:
     client: ClientContext
 
     async def person(self, question: FormElicitation) -> ElicitationResponse:
-        """What the person said, asked in the way of the client's era."""
+        """Return the user's answer, requested in the client's era."""
         if not self.client.supports_forms:
             raise RefusedError(
                 "confirmation_required", "This client shows no questions.", "Use one that does."
@@ -129,12 +128,12 @@ class Asked:
         return self.client.response
 
     def mint(self, kept: str) -> str:
-        """A state as the shipped consent makes it: an id in the ledger, bound to the call."""
+        """Return a state as the shipped consent creates it: a ledger id, bound to the call."""
         ledger = self.tools.gateway.writes().ledger
         return ledger.issue_confirmation(self._binding(), _SUMMARY, kept, "question").id
 
     def kept(self) -> str:
-        """What was kept with the state that came back, which counts no more; or a refusal."""
+        """Return the data stored with the returned state, and consume it; or refuse."""
         ledger, state = self.tools.gateway.writes().ledger, self.client.request_state or ""
         kept = ledger.validate_confirmation(state, self._binding(), _SUMMARY, "question")
         ledger.revoke_confirmation(state)
@@ -146,7 +145,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """A row for the list, and what a call of it does."""
+    """A row for the list, and the effect of a call."""
 
     tool: BuiltinTool
     does: Callable[[Asked], Awaitable[Any]]
@@ -222,17 +221,17 @@ async def _fails(_: Asked) -> str:
 
 
 async def _takes_long(_: Asked) -> str:
-    """As long as the shipped server needs for three signs of life."""
+    """Run long enough for three progress messages of the shipped server."""
     await anyio.sleep(DEFAULT_TIMINGS.progress * 3.2)
     return "It took long."
 
 
 async def _changes_tools(asked: Asked) -> str:
-    """What the account does when the list of actions has changed."""
+    """Do the account's work after a change of the action list."""
     on_change = asked.tools.account.refresher.on_change
     assert on_change is not None
     await on_change(EMPTY, asked.tools.account.snapshot.catalogue)
-    return "The client was told."
+    return "The client was notified."
 
 
 def _asks(text: str, schema: dict[str, Any]) -> Callable[[Asked], Awaitable[dict[str, Any]]]:
@@ -245,7 +244,7 @@ def _asks(text: str, schema: dict[str, Any]) -> Callable[[Asked], Awaitable[dict
 
 
 async def _two_rounds(asked: Asked) -> str:
-    """A question, then another with a state of its own, then the end."""
+    """Ask a question, then another with its own state, then end."""
     if asked.client.request_state is None:
         raise InputRequired(FormQuestion("What is your name?", NAME), asked.mint("round 1"))
     if asked.kept() == "round 1":

@@ -1,7 +1,7 @@
-"""What the official suite left behind → whether the server conforms, and the words for it. Pure.
+"""Verdict on the official suite's output: conformance, and its explanation. Pure.
 
-A scenario counts as passed only where it left a check that succeeded and none that failed: one
-that never ran is a failure, whatever the suite's exit code says.
+A scenario counts as passed only if it has a successful check and no failed one. A scenario that
+never ran is a failure, regardless of the suite's exit code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOT_HERE = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run of one set of scenarios showed; `unscored` has the suite's reason by scenario."""
+    """Result of one set of scenarios; `unscored` has the suite's reason by scenario."""
 
     name: str
     scored: tuple[str, ...]
@@ -55,7 +55,7 @@ def scenario_of(folder: str) -> str | None:
 
 
 def required(listed: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """What the suite's `list --requirements` names for a server: scored, unscored → reason."""
+    """Parse `list --requirements` for a server: scored, and unscored with the reason."""
     scored: list[str] = []
     unscored: dict[str, str] = {}
     section = reason = ""
@@ -73,12 +73,12 @@ def required(listed: str) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def announced(printed: str) -> tuple[str, ...]:
-    """The scenarios that the suite said it would run."""
+    """Return the scenarios that the suite announced."""
     return tuple(re.findall(r"^=== Running scenario: (\S+) ===$", printed, re.MULTILINE))
 
 
 def report(outcome: Outcome) -> list[str]:
-    """Lines for a person: the count, every failure, every warning, what is not scored and fails."""
+    """Format the count, every failure, every warning, and unscored failures."""
     passed = len(outcome.scored) - len(outcome.failed)
     checks = [check for name in outcome.scored for check in outcome.checks.get(name, [])]
     succeeded = sum(check["status"] == "SUCCESS" for check in checks)
@@ -100,7 +100,7 @@ def _told(checks: Checks, statuses: set[str]) -> list[str]:
 
 
 def _unscored(outcome: Outcome) -> Iterable[str]:
-    """What runs without a score: how many pass, and each that does not, with the reason."""
+    """Format the unscored scenarios: passed ones as a count, others with the reason."""
     if not outcome.unscored:
         return
     passing = [name for name in outcome.unscored if passes(outcome.checks.get(name, []))]
@@ -111,7 +111,7 @@ def _unscored(outcome: Outcome) -> Iterable[str]:
 
 
 def _why(scenario: str, checks: Checks) -> str:
-    """Our reason; where there is none, what the suite says."""
+    """Return our reason, else the suite's."""
     for pattern, why in NOT_HERE.items():
         if fnmatch(scenario, pattern):
             return why

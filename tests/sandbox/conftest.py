@@ -1,4 +1,4 @@
-"""An account of its own for each test, and short words for what is asked of it."""
+"""Fixtures: an own account for each test, and short helpers to use it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def account(tmp_path: Path) -> Iterator[Account]:
 
 @pytest.fixture
 def ask(account: Account) -> Ask:
-    """Send one command; its own part of the answer."""
+    """Send one command; return its own part of the answer."""
 
     def send(cmd: str, lead: Any = None, **parameters: Any) -> Any:
         body = {"lead": lead, "actions": [{"cmd": cmd, **parameters}]}
@@ -36,7 +36,7 @@ def ask(account: Account) -> Ask:
 
 @pytest.fixture
 def look(account: Account) -> Ask:
-    """A lead as `get_lead` shows it now."""
+    """Return a lead as `get_lead` shows it now."""
 
     def send(**lead: Any) -> Any:
         return kartra_api.answer(account, {"get_lead": lead})["lead_details"]
@@ -46,7 +46,7 @@ def look(account: Account) -> Ask:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
-    """One web server for all tests, with what it printed; it has to end well."""
+    """Start one web server for all tests; yield its output. It must exit cleanly."""
     file = tmp_path_factory.mktemp("served") / "account.db"
     process = start(file)
     yield file, introduced(process)
@@ -57,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
 
 @pytest.fixture
 def live(served: tuple[Path, dict[str, str]]) -> Iterator[Account]:
-    """The account behind the web server, made new under it."""
+    """Reset the account behind the web server."""
     found = Account(str(served[0]))
     found.reset()
     yield found
@@ -74,7 +74,7 @@ def client(served: tuple[Path, dict[str, str]], live: Account) -> Iterator[httpx
 
 @pytest.fixture
 def api(client: httpx2.Client) -> Ask:
-    """`api("GET /path", json=…)`: the answer's JSON; its status has to be 200, or what is said."""
+    """`api("GET /path", json=…)`: return the answer's JSON; require status 200, or `status`."""
 
     def send(what: str, status: int = 200, **more: Any) -> Any:
         method, _, address = what.partition(" ")

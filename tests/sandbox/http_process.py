@@ -1,4 +1,4 @@
-"""The sandbox as a web server, for tests: started, arranged, looked into."""
+"""The sandbox as a web server for tests: start, arrange, inspect."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The account file: made once, the same each time, and all or nothing."""
+"""The account file: created once, deterministic, and all or nothing."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faults over HTTP: errors with their status, and answers that are none."""
+"""Faults over HTTP: errors with their status, and unreadable answers."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def test_a_switch_is_an_envelope_with_its_status(
     assert api("GET /connections")["items"]
 
 
-def test_what_kartra_answered_stands_in_the_cause(act: Ask, live: Account):
+def test_the_answer_of_kartra_is_in_the_cause(act: Ask, live: Account):
     error = act(400, api={"method": "GET", "path": "/nothing"})
     assert (error["type"], error["causedByError"]["data"]["response"]["status"]) == (
         "action_run",

@@ -36,7 +36,7 @@ def test_actions_are_found(api: Ask):
     assert api("GET /action?key=get-lead") == api("GET /actions/get-lead")
 
 
-def test_a_list_that_became_something_else_is_told(api: Ask, live: Account, tmp_path: Path):
+def test_a_list_that_is_no_longer_valid_is_reported(api: Ask, live: Account, tmp_path: Path):
     file = tmp_path / "actions.json"
     file.write_text('{"actions": []}')
     live.set("actions", str(file))
@@ -67,7 +67,7 @@ def test_connections_are_listed_and_waited_for(api: Ask):
     assert api("GET /connections/none", 404)["key"] == "not_found"
 
 
-def test_connections_are_made_only_of_what_is_known(api: Ask):
+def test_connections_are_created_only_from_known_fields(api: Ask):
     assert api("POST /connections", 400, json={})["key"] == "validation_error"
     assert api("POST /connections", 404, json={"integrationKey": "none"})["key"] == "not_found"
     assert api("POST /connect", 400, json={"name": "x"})["key"] == "validation_error"

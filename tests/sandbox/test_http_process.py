@@ -1,4 +1,4 @@
-"""The HTTP door as a process: where it listens, how it ends, what it writes down, many at once."""
+"""The HTTP API as a process: address, end, log, concurrency."""
 
 import json
 import signal
@@ -63,7 +63,7 @@ def test_reading_leaves_the_account_as_it_was(api: Ask, act: Ask, live: Account)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_told_even_with_a_request_open(tmp_path: Path, number: signal.Signals):
+def test_a_signal_ends_it_even_with_an_open_request(tmp_path: Path, number: signal.Signals):
     process = start(tmp_path / "a.db")
     says = introduced(process)
     account = Account(str(tmp_path / "a.db"))
@@ -92,7 +92,7 @@ def test_it_listens_on_this_machine_alone(tmp_path: Path, words: tuple[str, ...]
     assert said.startswith("membrane (sandbox): ")
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path):
+def test_a_port_in_use_is_reported(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = start(tmp_path / "a.db", f"--port={taken.getsockname()[1]}", "--host=localhost")
         _, said = process.communicate(timeout=60)

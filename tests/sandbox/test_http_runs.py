@@ -1,4 +1,4 @@
-"""Runs over HTTP, their logs, and requests that are passed on."""
+"""Runs over HTTP, their logs, and forwarded requests."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def test_the_body_of_act_is_strict(act: Ask, live: Account, body: dict[str, Any]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b"null", b"\xff"])
-def test_a_body_that_is_no_object_is_refused(api: Ask, content: bytes):
+def test_a_body_other_than_an_object_is_refused(api: Ask, content: bytes):
     header = {"content-type": "application/json"}
     assert api("POST /act", 400, content=content, headers=header)["key"] == "validation_error"
 

@@ -1,4 +1,4 @@
-"""Who gets through the HTTP door."""
+"""Authentication of the HTTP API."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ OLD = {"iss": "sandbox", "id": "sandbox", "exp": SOON}
 
 
 def signed(claims: dict[str, Any], secret: str = auth.SECRET, alg: str = "HS256") -> str:
-    """A header with a token; times in the claims are seconds from now."""
+    """Return a header with a token; times in the claims are seconds from now."""
     times = {name: time.time() + claims[name] for name in ("exp", "nbf") if name in claims}
     return f"Bearer {jwt.encode({**claims, **times}, secret, alg)}"
 
@@ -28,7 +28,7 @@ def signed(claims: dict[str, Any], secret: str = auth.SECRET, alg: str = "HS256"
         ({"workspaceKey": "sandbox", "isAdmin": True, "exp": SOON}, "HS256"),
     ],
 )  # fmt: skip
-def test_what_the_secret_signs_is_taken(api: Ask, claims: dict[str, Any], alg: str):
+def test_a_token_signed_with_the_secret_is_accepted(api: Ask, claims: dict[str, Any], alg: str):
     header = {"authorization": signed(claims, alg=alg)}
     assert api("GET /connections", headers=header)["items"]
 
@@ -59,7 +59,9 @@ def test_other_signed_tokens_are_not(api: Ask, claims: dict[str, Any], secret: s
     "header", ["", "Bearer", "Basic pat-sandbox", "Bearer pat-x", "Bearer x.y.z"]
 )
 @pytest.mark.parametrize("what", ["POST /act", "GET /nowhere"])
-def test_nobody_else_gets_in_anywhere(api: Ask, live: Account, header: str, what: str):
+def test_every_other_token_is_refused_on_every_path(
+    api: Ask, live: Account, header: str, what: str
+):
     error = api(what, 401, json=REFUND, headers={"authorization": header})
     assert (error["type"], error["key"]) == ("bad_request", "not_authenticated")
     assert refunds(live) == 0

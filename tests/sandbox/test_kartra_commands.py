@@ -1,4 +1,4 @@
-"""What each command does to the account, and the envelope that it comes back in."""
+"""Effects of each command on the account, and the envelope of its answer."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def names(entries: list[dict[str, Any]], key: str) -> set[str]:
         ("retrieve_custom_fields", "custom_fields"),
     ],
 )
-def test_what_the_account_has_stands_at_the_top_of_the_envelope(ask: Any, cmd: str, key: str):
+def test_the_accounts_data_is_at_the_top_of_the_envelope(ask: Any, cmd: str, key: str):
     answer = ask(cmd)
     assert answer["status"] == "Success"
     assert len(answer[key]) > 3
@@ -50,7 +50,7 @@ def test_an_id_wins_over_an_address(look: Any):
     assert look(id="48101", email="ada@example.com")["first_name"] == "Bela"
 
 
-def test_strangers_have_typed_hostile_text(look: Any):
+def test_the_account_contains_hostile_text(look: Any):
     assert "refund" in look(id=48113)["notes"]
     assert "\u202e" in look(id=48121)["first_name"]
 

@@ -1,4 +1,4 @@
-"""Kartra's rules as tables: what is asked, and the type that refuses it."""
+"""Kartra's rules as tables: request, and the type of the error."""
 
 from typing import Any
 
@@ -165,7 +165,7 @@ OUTSIDE = ["201", "202", "203", "204", "233", "238", "239", "240", "242", "266",
 
 
 def refusals(answer: dict[str, Any]) -> list[str]:
-    """Every type in an answer, at the top and under each command."""
+    """Return every type in an answer, at the top and under each command."""
     parts = [answer, *(part for action in answer.get("actions", []) for part in action.values())]
     return [str(part["type"]) for part in parts if part["status"] == "Error"]
 
@@ -202,14 +202,14 @@ def test_a_failed_refund_may_have_moved_the_money_all_the_same(account: Account,
     assert ask("refund_transaction", transaction_id=101)["type"] == "251"
 
 
-def test_a_switch_counts_down_and_the_star_stands_for_every_command(account: Account, ask: Any):
+def test_a_switch_counts_down_and_the_star_means_every_command(account: Account, ask: Any):
     fault_injection.set_fault(account, "*", "262", 2)
     assert ask("retrieve_account_tags")["type"] == "262"
     assert ask("search_transaction", transaction_id=101)["type"] == "262"
     assert ask("search_transaction", transaction_id=101)["status"] == "Success"
 
 
-def test_the_rate_limit_is_no_envelope(account: Account):
+def test_the_rate_limit_has_no_envelope(account: Account):
     fault_injection.set_fault(account, "get_lead", "429", 1)
     with pytest.raises(TooManyRequestsError):
         api.answer(account, {"get_lead": ADA})

@@ -1,4 +1,4 @@
-"""Membrane's verbs, in this process: lists and pages, connections, runs, logs and refusals."""
+"""Membrane's verbs, in this process: lists and pages, connections, runs, logs and errors."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Say = Callable[..., Any]
 
 @pytest.fixture
 def say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Give the program a line; what it prints, as JSON."""
+    """Run one command line; return its output as JSON."""
 
     def run(*argv: str, code: int = 0) -> Any:
         assert main([*argv, f"--account={tmp_path / 'a.db'}", "--json"]) == code
@@ -227,7 +227,7 @@ def test_awkward_actions_are_listed_as_they_are(say: Say):
         (None, "No such file"),
     ],
 )
-def test_what_is_no_list_of_actions_is_refused_and_the_list_before_stays(
+def test_an_invalid_list_of_actions_is_refused_and_the_previous_one_stays(
     say: Say, tmp_path: Path, capsys: Any, text: str | None, why: str
 ):
     say("actions", "use", str(HERE / "other_actions.json"))
@@ -250,7 +250,7 @@ def test_a_page_of_actions_is_a_list_of_which_none_can_run(say: Say, tmp_path: P
     assert say("actions", "use", "published") == {"actions": 20, "that_can_run": 20}
 
 
-def test_a_list_that_is_gone_is_told_until_another_is_used(say: Say, tmp_path: Path):
+def test_a_missing_list_is_reported_until_another_is_used(say: Say, tmp_path: Path):
     file = tmp_path / "actions.json"
     file.write_text("[]")
     say("actions", "use", str(file))
@@ -281,7 +281,7 @@ def test_half_a_character_is_none(say: Say):
     assert run(say, "get-lead", lead_id=48129)["output"]["lead_details"]["company"] == "a?b"
 
 
-def test_a_file_that_is_no_account_is_left_as_it_is(tmp_path: Path, capsys: Any):
+def test_a_file_other_than_an_account_is_not_changed(tmp_path: Path, capsys: Any):
     (tmp_path / "a.db").write_text("a letter to a friend " * 100)
     assert main(["status", f"--account={tmp_path / 'a.db'}"]) == 1
     assert json.loads(capsys.readouterr().out)["type"] == "internal"

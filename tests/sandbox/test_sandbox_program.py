@@ -1,4 +1,4 @@
-"""The stand-in as a program: real processes, real exit codes, what stands on stdout."""
+"""The sandbox as a program: real processes, real exit codes, the content of stdout."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def program(file: Path) -> Program:
-    """Run it; the exit code and the JSON it printed."""
+    """Run it; return the exit code and the printed JSON."""
 
     def run(*argv: str) -> tuple[int, Any]:
         code, out = ended(start(file, *argv))
@@ -107,7 +107,7 @@ OWN = "usage: python -m kartra_mcp.sandbox [--account=FILE]"
         ("action run --help", "action run,"),
     ],
 )
-def test_help_tells_the_usage_and_makes_no_account(file: Path, words: str, told: str):
+def test_help_prints_the_usage_and_creates_no_account(file: Path, words: str, told: str):
     code, out = ended(start(file, *words.split()))
     assert (code, out.startswith(OWN)) == (0, True)
     assert told in out
@@ -127,7 +127,7 @@ def test_help_tells_the_usage_and_makes_no_account(file: Path, words: str, told:
         ("actions use", "missing <file>"),
     ],
 )
-def test_wrong_usage_of_its_own_verbs_is_told_with_the_right_one(file: Path, words: str, why: str):
+def test_wrong_usage_of_its_own_verbs_names_the_right_one(file: Path, words: str, why: str):
     process = start(file, *words.split())
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")

@@ -16,7 +16,7 @@ left = list(CALLS)
 
 
 class Scripted(BaseLlm):
-    """Asks for the plan's calls one after the other."""
+    """A model that makes the plan's calls one after the other."""
 
     async def generate_content_async(self, llm_request, stream=False):  # noqa: FBT002
         tools.update(llm_request.tools_dict)

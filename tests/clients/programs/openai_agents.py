@@ -14,7 +14,7 @@ from plan import CALLS, SERVER, answer, told
 
 
 class Scripted(Model):
-    """Asks for the plan's calls one after the other."""
+    """A model that makes the plan's calls one after the other."""
 
     def __init__(self):
         self.left = list(CALLS)
@@ -46,7 +46,7 @@ async def main():
         model = Scripted()
         await Runner.run(Agent(name="a", model=model, mcp_servers=[server]), "go")
         outputs = [item for item in model.sent if item.get("type") == "function_call_output"]
-        # The model is told of a failure by the text alone.
+        # Only the text shows a failure to the model.
         said = {item["call_id"]: told(item["output"]) for item in outputs}
         answer("openai-agents", model.tools, said)
 

@@ -1,10 +1,10 @@
-"""What every Python client program shares: the plan it is given, and the one JSON it prints.
+"""Shared part of every Python client program: the plan as input, one JSON as output.
 
 The plan is the first argument: `{"server": {"command", "args", "env"}, "calls": [[step, tool,
-arguments]…], "asks"?: true, …}`. Where it asks, the client declares that it can put a form to a
-person, and says yes after `THINKING` seconds: an answer in under a second is taken for a
-machine's. The answer: `{"version", "tools": [names], "said": {step: {"handed", "failed"}},
-"notes": [texts]}`, where `handed` is what the caller, or the model, is given for the call.
+arguments]…], "asks"?: true, …}`. With `asks` the client declares forms, and accepts one after
+`THINKING` seconds, because an answer in under a second counts as a machine's. The output:
+`{"version", "tools": [names], "said": {step: {"handed", "failed"}}, "notes": [texts]}`, where
+`handed` is the result of the call for the caller or the model.
 """
 
 import json
@@ -25,7 +25,7 @@ os.dup2(2, 1)
 
 
 def answer(package, tools, said, notes=()):
-    """Print the answer."""
+    """Print the output."""
     found = {"version": version(package), "tools": sorted(tools), "said": said, "notes": notes}
     json.dump(found, _ANSWER, ensure_ascii=False)
     _ANSWER.write("\n")
@@ -33,5 +33,5 @@ def answer(package, tools, said, notes=()):
 
 
 def told(handed, *, failed=False):
-    """What one call brought."""
+    """Return the result of one call."""
     return {"handed": handed, "failed": bool(failed)}

@@ -22,7 +22,7 @@ left = list(CALLS)
 
 
 def model(messages, info):
-    """Ask for the plan's calls one after the other."""
+    """Make the plan's calls one after the other."""
     tools.update(tool.name for tool in info.function_tools)
     for part in messages[-1].parts:
         if isinstance(part, RetryPromptPart):

@@ -1,4 +1,4 @@
-"""smolagents: a code agent whose model is scripted and keeps what it is sent.
+"""smolagents: a code agent whose model is scripted and records its input.
 
 Its other kind of agent, which calls tools by JSON, is tried with the first call only.
 """
@@ -26,7 +26,7 @@ def as_json(step, tool, arguments):
 
 
 class Scripted(Model):
-    """Makes the calls one after the other, as code or as JSON."""
+    """A model that makes the calls one after the other, as code or as JSON."""
 
     def __init__(self, calls, written):
         super().__init__()
@@ -47,7 +47,7 @@ class Scripted(Model):
 
 
 def noted(said):
-    """What the agent by JSON does otherwise."""
+    """Return the differences of the agent by JSON."""
     if said["failed"] and "is required" in json.dumps(said["handed"]):
         return ["its `ToolCallingAgent` refuses a call that leaves out an optional argument"]
     return []
