@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.core.display import display_value
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_dict, as_list, is_array
 from kartra_mcp.core.models import Gate
 from kartra_mcp.policy.gates import GATE_TEXTS
 from kartra_mcp.policy.limits import LIMITS
@@ -89,22 +89,20 @@ class Status:
 
 
 def parse_status(payload: Mapping[str, Any]) -> Status:
-    rules = _as_object(payload.get("rules"))
+    rules = as_dict(payload.get("rules"))
     server = {name: payload[name] for name in _SERVER_FIELDS if name in payload}
     sections = [Section("Server", _make_facts(server))]
     sections += [
-        Section(title, _make_facts(_as_object(payload[n])))
-        for n, title in _SECTIONS
-        if payload.get(n)
+        Section(title, _make_facts(as_dict(payload[n]))) for n, title in _SECTIONS if payload.get(n)
     ]
     named = {"gates", "tools", "gates_of_tools", "limits"}
     return Status(
         healthy=bool(payload.get("healthy")),
         problems=_make_problems(payload),
         sections=tuple(sections),
-        gates=_gate_facts(_as_object(rules.get("gates"))),
-        tools=_gate_facts(_as_object(rules.get("tools")), as_written=True),
-        limits=_make_facts(_as_object(rules.get("limits"))),
+        gates=_gate_facts(as_dict(rules.get("gates"))),
+        tools=_gate_facts(as_dict(rules.get("tools")), as_written=True),
+        limits=_make_facts(as_dict(rules.get("limits"))),
         other=_make_facts({name: value for name, value in rules.items() if name not in named}),
     )
 
@@ -123,10 +121,10 @@ def make_policy_record(
     """Compare the recorded policy with the page's; None if there is none or they are equal."""
     if not newest:
         return None
-    policy = _as_object(newest.get("policy"))
+    policy = as_dict(newest.get("policy"))
     if not policy:
         return None
-    ours, theirs = _current_rules(_as_object(payload.get("rules"))), _recorded_rules(policy)
+    ours, theirs = _current_rules(as_dict(payload.get("rules"))), _recorded_rules(policy)
     facts = tuple(
         _rule_fact(name, theirs.get(name)) for name in theirs if theirs[name] != ours.get(name)
     ) + tuple(_rule_fact(name, None) for name in ours if name not in theirs)
@@ -139,32 +137,32 @@ def _current_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **_flatten_rules(rules),
         **{name: rules.get(name) for name in ("approval", "read_only")},
-        "allow": sorted(_as_array(allow)) or "all",
-        "deny": sorted(_as_array(rules.get("deny"))),
-        **{name: _text_or_none(value) for name, value in _as_object(rules.get("limits")).items()},
+        "allow": sorted(as_list(allow)) or "all",
+        "deny": sorted(as_list(rules.get("deny"))),
+        **{name: _text_or_none(value) for name, value in as_dict(rules.get("limits")).items()},
     }
 
 
 def _recorded_rules(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Return the policy in the ledger, flattened in the same way."""
     limits = {
-        **_as_object(policy.get("limits")),
+        **as_dict(policy.get("limits")),
         "repeat_window_days": policy.get("repeat_window_days"),
     }
     return {
         **_flatten_rules(policy),
         "approval": "outside" if policy.get("approval_outside") else "client",
         "read_only": policy.get("read_only"),
-        "allow": sorted(_as_array(policy.get("allow"))) or "all",
-        "deny": sorted(_as_array(policy.get("deny"))),
+        "allow": sorted(as_list(policy.get("allow"))) or "all",
+        "deny": sorted(as_list(policy.get("deny"))),
         **{name: _text_or_none(value) for name, value in limits.items()},
     }
 
 
 def _flatten_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
-    tools = _as_object(rules.get("tools"))
+    tools = as_dict(rules.get("tools"))
     return {
-        **{f"gate {risk}": gate for risk, gate in _as_object(rules.get("gates")).items()},
+        **{f"gate {risk}": gate for risk, gate in as_dict(rules.get("gates")).items()},
         **{f"tool {pattern}": gate for pattern, gate in tools.items()},
     }
 
@@ -201,9 +199,9 @@ def _describe_gate(gate: Any) -> str:
 
 
 def _make_problems(payload: Mapping[str, Any]) -> tuple[StatusProblem, ...]:
-    found = [_as_object(problem) for problem in _as_array(payload.get("problems"))]
-    found += [{"message": f"{text}."} for text in _as_array(payload.get("settings_not_usable"))]
-    ledger = _as_object(payload.get("ledger"))
+    found = [as_dict(problem) for problem in as_list(payload.get("problems"))]
+    found += [{"message": f"{text}."} for text in as_list(payload.get("settings_not_usable"))]
+    ledger = as_dict(payload.get("ledger"))
     if ledger.get("usable") is False:
         found.append({"message": ledger.get("problem"), "remedy": ledger.get("remedy")})
     return tuple(
@@ -239,11 +237,3 @@ def _describe_value(name: str, value: Any) -> Any:
     if name == "policy_since" and isinstance(value, str):
         return "".join(x.text if isinstance(x, Timestamp) else x for x in split_timestamps(value))
     return _VALUE_TEXTS.get((name, value), value) if isinstance(value, str) else value
-
-
-def _as_object(value: Any) -> Mapping[str, Any]:
-    return value if is_object(value) else {}
-
-
-def _as_array(value: Any) -> list[Any]:
-    return value if is_array(value) else []
