@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
-from kartra_mcp.core.models import Action, ActionResult, Connection, Executed, RawRequest
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
+from kartra_mcp.core.threads import parse_off_loop
 from kartra_mcp.membrane import cli_output
 from kartra_mcp.membrane.client import CallOptions, ProgramInfo
 from kartra_mcp.membrane.connections import (
@@ -45,11 +43,11 @@ from kartra_mcp.membrane.responses import (
     parse_login,
     parse_proxy_response,
     parse_run,
+    timed_out_error,
 )
 from kartra_mcp.processes import runner
 
-THREAD_PARSE_BYTES = 256 * 1024
-"""Bytes of output above which it is parsed in a thread, so that the server stays responsive."""
+TIMED_OUT = "The membrane program did not answer in time and was ended."
 
 _OTHER_PROGRAMS = re.compile(r"(?i)\b(?:agency|plugin|mctl|ads|catalog)\b")
 _VERSION = re.compile(r"(?<![\d.])v?(\d+)\.(\d+)\.(\d+)(?!\.?\d)(?:-[\w.]+)?")
@@ -172,10 +170,13 @@ class CliClient:
         done = await self._run([*words, "--json"], to_do)
         if done.overflow:
             raise invalid_response_error("(output above 32 MB; the program was ended)")
-        printed = (done.exit_code, done.stdout, done.stderr)
-        if len(done.stdout) + len(done.stderr) <= THREAD_PARSE_BYTES:
-            return cli_output.parse_output(*printed)
-        return await anyio.to_thread.run_sync(cli_output.parse_output, *printed)
+        return await parse_off_loop(
+            len(done.stdout) + len(done.stderr),
+            cli_output.parse_output,
+            done.exit_code,
+            done.stdout,
+            done.stderr,
+        )
 
     async def _run(self, words: Sequence[str], to_do: CallOptions) -> runner.CompletedProcess:
         if isinstance(self.command, KartraMCPError):
@@ -207,8 +208,8 @@ class CliClient:
                     pass_fds=held,
                 )
             except runner.ProcessTimeout:
-                raise timed_out_error(write=to_do.write and bool(started)) from None
-        raise timed_out_error(write=to_do.write and bool(started))
+                raise timed_out_error(TIMED_OUT, write=to_do.write and bool(started)) from None
+        raise timed_out_error(TIMED_OUT, write=to_do.write and bool(started))
 
 
 def parse_version(exit_code: int, said: str) -> ProgramInfo:
@@ -239,18 +240,6 @@ def request_flags(request: RawRequest) -> list[str]:
         if not request.content_type.startswith("application/json"):
             flags.append("--rawData")
     return flags
-
-
-def timed_out_error(*, write: bool) -> UpstreamError:
-    """Return the error for a program that was ended at its deadline."""
-    return UpstreamError(
-        "timed_out",
-        "The membrane program did not answer in time and was ended.",
-        "The write may have been executed: look in Kartra before you repeat it."
-        if write
-        else "Repeat the call, or raise KARTRA_MCP_TIMEOUT.",
-        executed=Executed.UNKNOWN if write else Executed.NO,
-    )
 
 
 def _positional(text: str) -> str:

@@ -10,17 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 import anyio
-import anyio.to_thread
 
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
 from kartra_mcp.core.sanitize import dump_json
+from kartra_mcp.core.threads import parse_off_loop
 from kartra_mcp.membrane.client import CallOptions, ProgramInfo
 from kartra_mcp.membrane.connections import get_connector_id, parse_connect, parse_connection
 from kartra_mcp.membrane.credentials import AccessToken, Credentials, access_token
@@ -35,7 +34,6 @@ from kartra_mcp.membrane.http_messages import (
     path_segment,
     redact,
     request_payload,
-    timed_out_error,
 )
 from kartra_mcp.membrane.http_transport import (
     HttpRequest,
@@ -62,15 +60,13 @@ from kartra_mcp.membrane.responses import (
     parse_proxy_response,
     parse_run,
     parse_run_log,
+    timed_out_error,
 )
 
-THREAD_PARSE_BYTES = 256 * 1024
-"""Bytes of a response above which it is parsed in a thread, so that the server stays responsive."""
+TIMED_OUT = "Membrane's API did not answer in time."
 
 CLOCK_SKEW = timedelta(minutes=15)
 """Assumed largest difference between this clock and Membrane's."""
-
-T = TypeVar("T")
 
 LOGS = "100"
 REDACTED = b"(a secret)"
@@ -213,12 +209,12 @@ class HttpClient:
 
     async def _request_json(self, question: ApiRequest, to_do: CallOptions) -> Any:
         status, raw = await self._request(question, to_do)
-        return await _off_loop(partial(parse_response, status, raw), len(raw))
+        return await parse_off_loop(len(raw), parse_response, status, raw)
 
     async def _request(self, question: ApiRequest, to_do: CallOptions) -> tuple[int, bytes]:
         """Return status and body, with the token redacted."""
         status, raw, token = await self._send(question, to_do)
-        return status, await _off_loop(partial(redact, raw, token, REDACTED), len(raw))
+        return status, await parse_off_loop(len(raw), redact, raw, token, REDACTED)
 
     async def _send(self, question: ApiRequest, to_do: CallOptions) -> tuple[int, bytes, str]:
         """Return the status, the body as received, and the token that was sent."""
@@ -236,7 +232,7 @@ class HttpClient:
                 if status == UNAUTHORIZED:
                     self._minted = None
                 return status, raw, token
-        raise timed_out_error(write=to_do.write and sending.has_begun)
+        raise timed_out_error(TIMED_OUT, write=to_do.write and sending.has_begun)
 
     async def _exchange(
         self, question: ApiRequest, content: bytes | None, token: str, sending: _SendState
@@ -260,11 +256,6 @@ class HttpClient:
         if self._minted is None or not self._minted.is_valid(now):
             self._minted = access_token(self.credentials, now)
         return self._minted.token.reveal()
-
-
-async def _off_loop(work: Callable[[], T], size: int) -> T:
-    """Process a response; a large one in a thread, so that the server stays responsive."""
-    return work() if size <= THREAD_PARSE_BYTES else await anyio.to_thread.run_sync(work)
 
 
 @dataclass(slots=True)

@@ -209,18 +209,6 @@ def connection_lost_error(why: str) -> UpstreamError:
     )
 
 
-def timed_out_error(*, write: bool) -> UpstreamError:
-    """Return the error for a passed deadline; `write`: a part of a write had been sent."""
-    return UpstreamError(
-        "timed_out",
-        "Membrane's API did not answer in time.",
-        "The write may have been executed: look in Kartra before you repeat it."
-        if write
-        else "Repeat the call, or raise KARTRA_MCP_TIMEOUT.",
-        executed=Executed.UNKNOWN if write else Executed.NO,
-    )
-
-
 def _not_json_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",

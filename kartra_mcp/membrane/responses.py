@@ -34,6 +34,18 @@ def invalid_response_error(text: str) -> KartraMCPError:
     )
 
 
+def timed_out_error(message: str, *, write: bool) -> UpstreamError:
+    """Return the error for a passed deadline; `write`: a write may have been executed."""
+    return UpstreamError(
+        "timed_out",
+        message,
+        "The write may have been executed: look in Kartra before you repeat it."
+        if write
+        else "Repeat the call, or raise KARTRA_MCP_TIMEOUT.",
+        executed=Executed.UNKNOWN if write else Executed.NO,
+    )
+
+
 def list_items(value: Any) -> list[Any]:
     """Return the items of a list: `{items}`, `{output: {items}}` or a bare list."""
     inner = value.get("output", value) if is_object(value) else value
