@@ -37,7 +37,7 @@ def run(
         words: after the program's name.
         env: all of its environment.
         cwd: where it is run.
-        said: its stdin, a pipe.
+        said: the content of its stdin, a pipe.
         command: instead of the console script's, where a runner of programs is given to it.
     """
     out, err = io.BytesIO(), io.BytesIO()

@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Fixtures and settings that every test shares."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WAYS = ("cli", "api")
 
 @pytest.fixture(params=WAYS)
 def transport(request) -> str:
-    """How Membrane is asked: what a call does may not depend on it."""
+    """The transport to Membrane: the effects of a call must not depend on it."""
     return request.param
 
 

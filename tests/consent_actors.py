@@ -1,4 +1,4 @@
-"""Persons and hosts that answer questions, and what the ledger says of it; for tests of consent."""
+"""Humans and hosts that answer questions, and the ledger's record; for tests of consent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kartra_mcp.ledger.ledger import Ledger
 
 REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"
 A_PERSON = SHORT.min_human + 0.01
-"""Seconds: a human's time is what is tested."""
+"""Seconds of a human's answer, which these tests measure."""
 UNHURRIED = replace(SHORT, min_human=30.0)
 """Waits by which no answer of these tests is a human's, however slow the machine is."""
 
@@ -42,7 +42,7 @@ def rows(place: Sandbox | StandIn, where: str, *values: Any) -> list[tuple[Any, 
 
 
 def changed(place: Sandbox | StandIn, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Run SQL on the ledger's file; no rows where there is no ledger."""
+    """Run SQL on the ledger's file; return no rows if there is no ledger."""
     file = ledger_folder(place) / "ledger.db"
     if not file.exists():
         return []
@@ -51,7 +51,7 @@ def changed(place: Sandbox | StandIn, sql: str, *values: Any) -> list[tuple[Any,
 
 
 def story(place: Sandbox | StandIn) -> dict[str, tuple[str, str]]:
-    """Of every tool that ran: the consent and how it ended. One intent a tool, one outcome each."""
+    """Return consent and outcome of every tool that ran. Each has one intent and one outcome."""
     ended = {line["intent"]: line["state"] for line in lines(place, "outcome")}
     told = [(x["tool"], (x["consent"], ended[x["intent"]])) for x in lines(place, "intent")]
     assert len(dict(told)) == len(told) == len(ended)
@@ -76,14 +76,14 @@ def confirmed(preview: Answer, **instead: Any) -> dict[str, Any]:
 
 
 async def twice(client: Any, tool: str, **arguments: Any) -> Answer:
-    """The preview, and then what it asks for."""
+    """Get the preview, then repeat the call with its confirmation."""
     preview = await call(client, tool, **arguments)
     assert preview.code == "confirmation_required", preview.text
     return await call(client, tool, **arguments, **confirmed(preview))
 
 
 def wanted(params: Any) -> dict[str, str]:
-    """What a form wants to be typed."""
+    """Return the text that a form requires."""
     typed = params.requested_schema["properties"].get("amount")
     return {"amount": typed["title"].removeprefix("To confirm, type ")} if typed else {}
 

@@ -1,8 +1,8 @@
 """Refunds whose server, program or answer is lost at some point, and what must hold after it all.
 
-Used by `test_crash.py` for a sample and by `soak.py` for many. One `Story` is one transaction that
-somebody wants refunded: a server dies on it, perhaps while another is asked for the same, and new
-ones are asked again, in other spellings and in both eras, and to reconcile.
+Used by `test_crash.py` for a sample and by `soak.py` for many. One `Story` is one transaction to
+refund: a server dies during the call, perhaps while another handles the same call. New servers
+then get it again, in other spellings and in both eras, and reconcile.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class APIHouse(House):
 
 @dataclass
 class Story:
-    """What happened to one transaction."""
+    """Result of one transaction."""
 
     number: int
     gate: str

@@ -1,4 +1,4 @@
-"""A program that speaks `membrane`'s arguments and does what a plan says; it is not the sandbox.
+"""A program with `membrane`'s arguments that follows a plan; it is not the sandbox.
 
 `fake_membrane.py FOLDER VERB…`: FOLDER/plan.json maps the beginning of the words (joined by blanks)
 to steps; the longest match wins. A step: {"out": any JSON or text, "err": text, "exit": number,
@@ -6,7 +6,7 @@ to steps; the longest match wins. A step: {"out": any JSON or text, "err": text,
 never answers; `child` leaves a grandchild that ignores SIGTERM; `gate` waits until FOLDER/NAME
 exists; `done` makes FOLDER/NAME at the end; `flood` prints 40 MB; `signal` kills itself. A list of
 steps is played in turn, the last one repeated. Every start is a line of FOLDER/log: pid and words
-as JSON. "$words" in `out` stands for the words of the start.
+as JSON. "$words" in `out` is replaced by the words of the start.
 """
 
 import json

@@ -1,13 +1,13 @@
-"""Membrane's API as a plan says, on a real socket of this machine; it is not the sandbox.
+"""Membrane's API by a plan, on a real socket of this machine; it is not the sandbox.
 
 The plan is that of `fake_membrane.py`, by the words that the program would have been started with,
-and so is the log: the same tables of steps say the same over HTTP. An `exit` other than 0 is a
-status that is no success, `signal` closes the connection, `hang` answers nothing until the client
+and so is the log: the same tables of steps work over HTTP. An `exit` other than 0 is an error
+status, `signal` closes the connection, `hang` answers nothing until the client
 is gone (a line in FOLDER/left). Only here: {"http": status, "headers": {…}, "cut": true (half of
 `out`, then closed), "drip": seconds between the letters of `out`, "shut": true (closed after the
 answer), "after": text sent when FOLDER/read is there}. Of every request FOLDER has a line in
 `asked`, `tokens` and `ports` (the client's), of one with a body in `bodies`. "$token" in `out`
-stands for the token that came.
+is replaced by the received token.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Server(ThreadingHTTPServer):
         self.ending = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is gone is no error."""
+        """Ignore a client that has disconnected."""
 
 
 class Answerer(BaseHTTPRequestHandler):
@@ -117,7 +117,7 @@ class Answerer(BaseHTTPRequestHandler):
             self.say_unasked(now["after"])
 
     def say_unasked(self, text: str) -> None:
-        """Once the test says that the answer was read: the client waits for nothing then."""
+        """Continue once the test has read the answer: the client waits for nothing then."""
         self.wfile.flush()
         if self.waited(self.ours.folder / "read"):
             self.wfile.write(text.encode())

@@ -1,10 +1,10 @@
 """The real server that kills itself: `fault_server.py POINT N DELAY` ends at the N-th POINT.
 
-The package knows nothing of it: its parts are wrapped here, in this process, before it serves.
-DELAY (seconds) is for the points that lie in the program's own time.
+The package has no hook for it: its parts are wrapped here, in this process, before it serves.
+DELAY (seconds) is for the points during the program's run.
 
 preview            before the facts are read; the second is before they are read again
-minted             a confirmation id is on disk, and was not told
+minted             a confirmation id is on disk, and was not sent
 before_begin       agreed to, nothing recorded
 begin_uncommitted  the intent's line is written, not committed
 begin_committed    committed, the head not written

@@ -135,7 +135,7 @@ class APIStandIn(StandIn):
         return []
 
     def lines(self, name: str) -> list[str]:
-        """What it wrote down besides its log: `bodies`, `tokens`, `left`."""
+        """Return its files besides the log: `bodies`, `tokens`, `left`."""
         file = self.folder / name
         return file.read_text().splitlines() if file.exists() else []
 
@@ -194,7 +194,7 @@ def healthy(*actions: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(state: Path, settings: dict[str, str]) -> dict[str, str]:
-    # No page is left behind, and no rate limit waited for, unless a test asks for it.
+    # A page process would outlive the test, and a rate limit would slow it down.
     defaults = {"PAGE": "off", "RATE": "0"}
     own = {f"KARTRA_MCP_{name}": value for name, value in {**defaults, **settings}.items()}
     return {"KARTRA_MCP_STATE_DIR": str(state), "PATH": "/usr/bin:/bin", "HOME": str(state), **own}
@@ -208,7 +208,7 @@ def api_environment(
 
 
 class Programs:
-    """Whether programs run as functions of this process; the fixture `real_processes` says no."""
+    """True if programs run as functions of this process; the fixture `real_processes` clears it."""
 
     real = False
 

@@ -48,7 +48,7 @@ Main = Callable[[Surroundings], int]
 
 @dataclass
 class Streams:
-    """What a program printed, as bytes: UTF-8, as a process prints under the tests' locale."""
+    """Output of a program as bytes: UTF-8, as a process prints under the tests' locale."""
 
     out: io.BytesIO = field(default_factory=io.BytesIO)
     err: io.BytesIO = field(default_factory=io.BytesIO)
@@ -78,7 +78,7 @@ async def run(
     on_start: Callable[[], None] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> CompletedProcess:
-    """Run a program to its end, in this process where that tells no difference."""
+    """Run a program to its end, in this process if that makes no difference."""
     main = function_of(command)
     if main is None:
         return await runner.run(
@@ -121,7 +121,7 @@ def function_of(command: Sequence[str]) -> Main | None:
 
 
 def _text(program: str) -> str:
-    """What a script says; "" for what is none."""
+    """Return the text of a script; "" for any other file."""
     try:
         text = Path(program).read_bytes()[:2_000]
     except OSError:

@@ -21,7 +21,7 @@ OTHERS = {"already_done", "in_progress", "outcome_unknown"}
 async def submit_many(
     sandbox: Sandbox, processes: int, submissions: int
 ) -> tuple[Counter[str], list[str]]:
-    """How often each answer came, and what was wrong."""
+    """Counts of each answer, and the faults."""
     sandbox.arrange("reset")
     answers: list[Answer] = []
     ready, go = anyio.CapacityLimiter(4), anyio.Event()

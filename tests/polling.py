@@ -1,4 +1,4 @@
-"""The one bounded poll of the tests, for what no event tells: processes of others."""
+"""The only bounded poll of the tests, for changes without an event: other processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def until(condition: Callable[[], bool], *, within: float = 30) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Whether this process runs no more; a zombie that its new parent has not reaped is gone."""
+    """Return true if this process has ended; an unreaped zombie counts as ended."""
     try:
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/stat").read_text()

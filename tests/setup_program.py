@@ -1,7 +1,7 @@
-"""`kartra-mcp setup` as a process of its own whose programs that only start the sandbox do not.
+"""`kartra-mcp setup` as a process that runs the sandbox's programs in itself.
 
-For a real terminal and real signals. What a person uses on the terminal (the login, a browser)
-is a process as always, and so is npm.
+For a real terminal and real signals. Programs that use the terminal (the login, a browser) are
+processes as always, and so is npm.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The sandbox with refunds whose effect comes at another time than their answer.
+"""The sandbox with refunds whose effect and answer come at different times.
 
-`slow_program.py FOLDER WORDS…`: the account is FOLDER/sandbox/account.db. FOLDER/plans/ID.json says
-how refunds of transaction ID go: [how, seconds].
+`slow_program.py FOLDER WORDS…`: the account is FOLDER/sandbox/account.db. FOLDER/plans/ID.json
+is the behavior of refunds of transaction ID: [how, seconds].
 
 plain   as the sandbox does it
 slow    the effect and the answer after some seconds

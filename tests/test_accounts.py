@@ -1,4 +1,4 @@
-"""Which account is served: never a choice between two, always a start, and a remedy for each."""
+"""Selection of the account: never a choice between two, always a start, a remedy for each case."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ TAGS = (
 
 @dataclass
 class Read:
-    """What a read answers, and the SQL that says the same of the account."""
+    """Answer of a read, and the SQL that returns the same from the account."""
 
     arguments: dict[str, Any]
     said: Callable[[Any], list[Any]]
@@ -31,7 +31,7 @@ class Read:
 
 @dataclass
 class Write:
-    """What the SQL says of the account before and after."""
+    """Result of the SQL on the account, before and after."""
 
     arguments: dict[str, Any]
     sql: str

@@ -1,4 +1,4 @@
-"""Which credentials count, what is minted of them, and that a secret shows nowhere by itself."""
+"""Precedence of credentials, tokens minted from them, and secrets that never show."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def vars_of(found: Credentials | None) -> dict[str, Any]:
     return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
 
 
-# KARTRA_MCP_TRANSPORT, variables → what asks Membrane, or the code of every call.
+# KARTRA_MCP_TRANSPORT, variables → the transport, or the error code of every call.
 WAYS: Mapping[str, tuple[str, dict[str, str], type | str]] = {
     "auto with credentials": ("auto", WHOLE, HttpClient),
     "auto without": ("auto", {}, CliClient),

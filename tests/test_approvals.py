@@ -1,4 +1,4 @@
-"""Approvals by a person outside the client, and the PIN that shows that it is that person."""
+"""Approvals by a human outside the client, and the PIN that authenticates them."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def test_a_decline_blocks_the_operation_whatever_the_amount(ledger: Any):
 
 
 def test_what_was_approved_can_be_taken_back_until_it_is_used(ledger: Any, clock):
-    """Bug: what was approved was shown nowhere, and nobody could take it back."""
+    """Bug: an approved call was not listed and could not be revoked."""
     number = approved(ledger)
     ledger.approvals.request(replace(ASKED, binding=replace(BINDING, arguments="other")))
     assert [(a.number, a.facts) for a in ledger.approvals.unused()] == [(number, {"buyer": "Ada"})]

@@ -1,4 +1,4 @@
-"""`kartra-mcp approve` on a real terminal: a person with the PIN decides, and nothing else does."""
+"""`kartra-mcp approve` on a real terminal: only a human with the PIN decides."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ async def test_wrong_pins_lock_it(sandbox, ledger, spawn):
 
 
 def reads(pid: int) -> bool:
-    """Whether it waits for input: a key that comes before is lost to any program."""
+    """Return true if it waits for input: an earlier key would be lost."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 

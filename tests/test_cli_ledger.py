@@ -1,4 +1,4 @@
-"""`kartra-mcp ledger`: what was done is shown, exported, verified; a damaged one is set aside."""
+"""`kartra-mcp ledger`: show, export, verify, and replace a damaged ledger."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def listed(folder: Path, *words: str) -> list[str]:
 
 
 def broken(folder: Path) -> None:
-    """Line 2 says something else, as by somebody who knows of the triggers."""
+    """Change line 2, as an attacker who drops the triggers does."""
     with closing(sqlite3.connect(folder / "ledger.db")) as db, db:
         db.execute("DROP TRIGGER lines_stay")
         db.execute("UPDATE lines SET body = replace(body, 'succeeded', 'failed') WHERE n = 2")

@@ -1,4 +1,4 @@
-"""What a program printed is understood, or is one of our errors; `no` only where it is proved."""
+"""Output of the program: parsed, or one of our errors; `executed` is `no` only with proof."""
 
 from __future__ import annotations
 

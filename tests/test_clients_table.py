@@ -1,4 +1,4 @@
-"""What `make clients` found is what its page says, and its verdicts can fail."""
+"""The page of `make clients` matches its results, and its verdicts can fail."""
 
 from __future__ import annotations
 

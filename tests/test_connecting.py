@@ -136,7 +136,7 @@ def test_an_address_of_an_attempt_that_failed_is_not_to_be_opened():
 
 @pytest.fixture
 def place(tmp_path) -> Sandbox:
-    """An account with Kartra's one connection, which waits until somebody really opens it."""
+    """An account whose only Kartra connection waits until its address is opened."""
     return fresh(tmp_path / "state").arrange("address", "ignored")
 
 
@@ -154,7 +154,7 @@ def ids(place: Sandbox) -> list[str]:
 
 
 def opened(place: Sandbox) -> None:
-    """Somebody opens the address and signs in."""
+    """Open the address and sign in, as the user does."""
     place.arrange("connection", "set-state", ids(place)[0], "READY")
 
 

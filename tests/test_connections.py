@@ -1,4 +1,4 @@
-"""Which connection is the Kartra account to serve; it is never chosen between two."""
+"""Selection of the connection to serve; never a choice between two."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Every gate with every kind of client, in both eras, for every risk: the code, the account, the
-ledger. A person's time is what is tested, so here tests do sleep; all clients wait at once."""
+"""Every gate with every kind of client, in both eras, for every risk: code, account, ledger.
+
+The time of an answer is part of the rules, so these tests do sleep; all clients wait at once.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ LOOKS = {
     UNLIST: (LISTED + "'Weekly Letter'", [(0,)]),
     TAG: (TAGGED + "'Affiliate'", [(1,)]),
 }
-"""What the account looks like once it was done, and done once."""
+"""State of the account after exactly one execution."""
 
 NOBODY, BY_URL = "none", "url only"
 PERSONS: dict[str, Callable[[], Person]] = {
@@ -227,7 +229,9 @@ async def test_the_table(tmp_path: Path, protocol_version, gate, way, url_only):
                 wrong[client] = str(slip)
 
     wrong: dict[str, str] = {}
-    with ExitStack() as stack:  # before the first question: what blocks here looks like a person
+    with (
+        ExitStack() as stack
+    ):  # before the first question: a delay here would look like a human's time
         accounts = [
             sandbox(tmp_path / client, **gates(tmp_path, gate), TIMEOUT="12") for client in clients
         ]

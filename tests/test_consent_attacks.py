@@ -48,7 +48,7 @@ def refunds(place: Sandbox, sale: int = 105) -> list[int]:
 
 
 def refund_aside(place: Sandbox, sale: int, amount: float) -> None:
-    """A refund by somebody else, past this server."""
+    """Refund without this server, as another user of the account does."""
     commands = [{"cmd": "refund_transaction", "transaction_id": sale, "refund_amount": amount}]
     connection = place.rows("SELECT id FROM connections ORDER BY rowid LIMIT 1")[0][0]
     body = json.dumps({"actions": commands})
@@ -395,7 +395,7 @@ async def test_the_amount_typed(tmp_path, typed):
 
 @both_eras
 async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, protocol_version):
-    """What remains changed while they typed: they are asked again, and declined nothing."""
+    """The remaining amount changed during the typing: a new question, and no decline."""
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
 
     class Slow(Person):
@@ -497,7 +497,7 @@ async def by_hand(place: Sandbox):
 
 
 def later(place: Sandbox, seconds: float) -> None:
-    """As if a question had been asked so long ago."""
+    """Backdate a question by so many seconds."""
     changed(
         place,
         "UPDATE confirmations SET made_at = made_at - ?1, expires_at = expires_at - ?1,"

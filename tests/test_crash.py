@@ -66,7 +66,7 @@ OVER_THE_API = {
     "finish_committed": DONE,
     "answering": DONE,
 }
-"""Where the server is killed → how the ledger has it in the end, and the refunds in the account."""
+"""Point of the kill → final state in the ledger, and the refunds in the account."""
 
 
 @pytest.mark.parametrize("point", OVER_THE_API)

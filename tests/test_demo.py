@@ -1,4 +1,4 @@
-"""`kartra-mcp demo`, as a person starts it: a process of its own, with a server of its own."""
+"""`kartra-mcp demo` as the user starts it: its own process, with its own server."""
 
 from __future__ import annotations
 

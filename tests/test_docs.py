@@ -1,4 +1,4 @@
-"""What people read agrees with the code: README, manifest, changelog, contributing, decisions."""
+"""Agreement of documents with the code: README, manifest, changelog, contributing, decisions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(name: str) -> str:
 
 
 def tracked() -> list[Path]:
-    """The files of the repository; of a plain copy of it, all that is no cache."""
+    """Return the files of the repository; for a plain copy, all but caches."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT,

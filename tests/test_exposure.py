@@ -1,4 +1,4 @@
-"""What is listed, and that an action run by its name passes all that its own tool does."""
+"""Listed tools; an action run by name passes every check of its own tool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read before money moves: every state of a sale, thin answers, and what is missing."""
+"""Facts read before money moves: every state of a sale, sparse answers, missing fields."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def back(identity: int, amount: Any, kind: str = "partial_refund", parent: Any =
 
 
 def account(*rows: tuple[int, str, Any], **more: Any) -> Account:
-    """A sale of 97.00 with these rows beside it: id, type, amount."""
+    """Return a sale of 97.00 with these other rows: id, type, amount."""
     listed = [thin(101, "sale"), *(thin(number, kind) for number, kind, _ in rows)]
     answers: dict[str, Any] = {
         "get_transaction_details_101": sale(),

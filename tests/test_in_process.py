@@ -1,4 +1,4 @@
-"""The runner in this process tells the same as a real process: words, bytes and exit status."""
+"""The runner in this process returns the same as a real process: words, bytes, exit status."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ LINES: list[list[str]] = [
 OWN_TO_A_START = re.compile(
     rb"\b[0-9a-f]{12}(?:[0-9a-f]{12})?\b|\d{4}-\d\d-\d\d[T ][\d:.]+Z?|\"duration\": \d+"
 )
-"""What no two starts have alike: ids, moments, how long it took."""
+"""Parts that differ between two starts: ids, times, durations."""
 
 
 def alike(done: CompletedProcess) -> tuple[int, bytes, bytes, bool]:
@@ -163,7 +163,7 @@ async def test_the_stand_in_tells_the_same(tmp_path, name):
 
 
 def without_place(done: CompletedProcess) -> Any:
-    """Of a traceback only its last line: the frames differ."""
+    """Keep only the last line of a traceback: the frames differ."""
     err = done.stderr
     if b"Traceback" in err:
         err = err.splitlines()[-1]

@@ -50,7 +50,7 @@ HAD = {
 
 
 class Home:
-    """A home folder of its own, and the command line as a person there runs it."""
+    """Own home folder, and the command line as its user runs it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,7 +61,7 @@ class Home:
         return command_line.run(words, env=self.environment | more, cwd=self.folder)
 
     def file(self, client: str, text: str | None = None) -> Path:
-        """Where its configuration is; the client's folder exists then, and the file with a text."""
+        """Return its configuration file; create the client's folder, and the file for a text."""
         file = self.folder / FILES[client]
         file.parent.mkdir(parents=True, exist_ok=True)
         if client == "claude-code":
@@ -88,7 +88,7 @@ def had(client: str) -> str:
 
 
 def servers(client: str, file: Path) -> dict[str, Any]:
-    """As the client's own kind of reader sees them; our JSON is read after its comments."""
+    """Read them with the client's kind of parser; strip comments from JSON first."""
     text = file.read_text()
     match BY_NAME[client].form:
         case "toml":

@@ -183,7 +183,7 @@ def test_a_package_imports_what_the_table_allows():
 
 
 def test_every_arrow_points_up_the_table():
-    """The table is in order: a package imports only those above it, so there is no circle."""
+    """The table is in order: a package imports only those above it, so imports have no cycle."""
     table = allowed()
     place = {name: number for number, name in enumerate(table)}
     assert [

@@ -468,7 +468,7 @@ def raw(folder: Path):
 
 
 def rewritten(folder: Path, *statements: str) -> None:
-    """Change lines as somebody would who knows of the triggers."""
+    """Change lines as an attacker who drops the triggers does."""
     with raw(folder) as db:
         triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
         for name, sql in triggers.fetchall():

@@ -471,7 +471,7 @@ async def test_without_time_nothing_is_started(program: Recorder):
 
 # ── Which program it is ──
 
-# What `--version` said, its exit code → whether it is Membrane's, the version.
+# Output of `--version`, exit code → is it Membrane's, the version.
 VERSIONS: Mapping[str, tuple[str, int, bool | None, str]] = {
     "a version": ("1.18.3\n", 0, True, "1.18.3"),
     "a version with a v": ("v1.0.0", 0, True, "1.0.0"),
@@ -507,7 +507,7 @@ def test_the_program_is_known_by(case: str):
 
 @anyio
 async def test_a_cancelled_call_takes_no_place():
-    """What follows a place, the record of a write, is not cancelled any more."""
+    """After the slot, the record of a write is no longer cancelled."""
     taken: list[str] = []
     with CancelScope() as scope:
         scope.cancel()

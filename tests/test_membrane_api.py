@@ -64,7 +64,7 @@ def soon() -> Deadline:
 
 
 class Noted:
-    """A record that writes down when it was told, beside what had been sent by then."""
+    """A record that stores each call with the bytes sent by then."""
 
     def __init__(self, place: APIStandIn | None = None) -> None:
         self.place = place
@@ -334,7 +334,7 @@ async def test_what_an_answer_proves_of_a_write(place: APIStandIn, api: HttpClie
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_nothing_was_sent_where_there_is_no_connection(place: APIStandIn, scheme: str):
-    """Nobody listens; or who listens speaks no TLS."""
+    """Nothing listens on the port, or the listener has no TLS."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     found, _ = credentials_from_env(
@@ -424,7 +424,7 @@ async def test_what_is_read_for_a_preview_has_a_connection_of_its_own(
 
 
 async def test_a_write_has_a_connection_of_its_own(place: APIStandIn, api: HttpClient):
-    """What came too much after a read was once taken for the answer to the write after it."""
+    """Bug: surplus bytes after a read were taken for the answer to the next write."""
     place.plan(action_run=[DONE, DONE, DONE])
     await api.run(ACTION, {}, "c1", CallOptions(soon()))
     for _ in range(2):
@@ -597,7 +597,7 @@ async def test_a_token_is_minted_anew_before_it_ends_or_when_it_was_turned_away(
 
 @dataclass
 class Signed(APISandbox):
-    """Signed in with what `serve` says of its workspace, and no token."""
+    """Authenticate with the workspace that `serve` prints, without a token."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -693,7 +693,7 @@ async def test_the_end_of_the_server_ends_what_was_to_be_finished(
     assert ended == [("timed_out", "unknown")]
 
 
-# ── What is told of the way ──
+# ── Status of the transport ──
 
 
 async def test_the_status_names_the_host_and_nothing_else(front: APIStandIn, protocol_version):

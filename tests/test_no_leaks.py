@@ -44,7 +44,7 @@ def place(fake_membrane: StandIn) -> StandIn:
 
 
 class Seen:
-    """All that came to the client, and what of it was an error."""
+    """Everything that reached the client, and the errors in it."""
 
     def __init__(self):
         self.texts = []

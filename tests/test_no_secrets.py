@@ -87,7 +87,7 @@ def place(request, fake_membrane):
 
 
 async def said_by_all(place: Place, era: str) -> list[str]:
-    """All that a client gets to see, of every tool."""
+    """Everything that a client receives, for every tool."""
     said: list[str] = []
     async with connect(place, era) as client:
         listed = await client.list_tools(cache_mode="bypass")

@@ -1,4 +1,4 @@
-"""What a call acts on: its act, target and amount, in every spelling and shape."""
+"""The operation of a call: act, target and amount, in every spelling and shape."""
 
 from __future__ import annotations
 

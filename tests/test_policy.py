@@ -1,4 +1,4 @@
-"""How dangerous something is, and whether it may run: every row of the contract."""
+"""Risk and permission: every row of the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy file, its digest and what a looser one says; what cannot be read is the strictest."""
+"""The policy file, its digest and the report of a looser one; unreadable means strictest."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_a_stricter_policy_is_no_looser_one(name):
 
 
 def test_a_pattern_beside_a_name():
-    """The strictest of those that fit holds, so a looser one beside it changes nothing."""
+    """The strictest matching rule applies, so a further looser one changes nothing."""
     before = policy(tools={"kartra_*": "human"})
     assert (
         relaxations(before, policy(tools={"kartra_*": "human", "kartra_assign_tag": "flag"})) == []

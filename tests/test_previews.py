@@ -1,4 +1,4 @@
-"""The words that a person agrees to, and what their answer means."""
+"""The words that a human agrees to, and the meaning of their answer."""
 
 from __future__ import annotations
 

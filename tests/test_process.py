@@ -357,7 +357,7 @@ async def refusal(
     env: Mapping[str, str] | None = None,
     seconds: float = 10,
 ) -> RefusedError:
-    """What `run` refuses with, and that it started nothing."""
+    """Return the error of `run`, and check that it started nothing."""
     started: list[bool] = []
     with pytest.raises(RefusedError) as caught:
         await run(

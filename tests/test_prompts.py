@@ -1,4 +1,4 @@
-"""Prompts walk through real tools in order; what a person typed stays quoted data."""
+"""Prompts name real tools in order; the user's input stays quoted data."""
 
 import json
 import re

@@ -1,8 +1,8 @@
 """Whatever a parser on the way could read as a command that does not read never passes as a read.
 
-The oracle below is a reader of its own: it takes a request in every loose way at once (JSON with
+The oracle below is an independent reader: it parses a request in every loose way at once (JSON with
 the first or the last of two keys, forms with both separators, decoded up to four times, texts
-inside texts) and collects whatever stands for a command.
+inside texts) and collects everything that may be a command.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def form_text(draw, fields):
 
 @st.composite
 def json_text(draw, value):
-    """JSON with escapes, or with every key said twice."""
+    """JSON with escapes, or with every key twice."""
     text = json.dumps(value, ensure_ascii=draw(st.booleans()))
     return draw(
         st.sampled_from(

@@ -75,7 +75,7 @@ async def agreed(client: Client, tool: str, **given) -> Answer:
 
 
 async def reconcile(client: Client, place: Sandbox, intent: str) -> Answer:
-    """What came of a look, which only looked."""
+    """Return the result of a look, and check that it only looked."""
     before, runs = kept(place), len(place.runs())
     answer = await call(client, "kartra_reconcile", intent=intent)
     assert kept(place) == before
@@ -163,7 +163,7 @@ async def test_a_look_that_could_not_see_does_not_count(account, clock):
 
 
 async def test_an_earlier_refund_proves_nothing(account, clock):
-    """Of transaction 105 a part was refunded before; the preview could not read of it."""
+    """Transaction 105 was refunded in part before; the preview could not read that."""
     async with opened(account, clock) as client:
         account.arrange("fault", "set", "retrieve_transactions_from_lead", "internal", "--times=2")
         intent = await lost(client, account, REFUND, **EARLIER, refund_amount=50)

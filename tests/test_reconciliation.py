@@ -1,4 +1,4 @@
-"""What evidence from the account or from run logs proves about a write with an unknown outcome."""
+"""Proof from the account or from run logs about a write with an unknown outcome."""
 
 from __future__ import annotations
 

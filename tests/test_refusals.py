@@ -60,7 +60,7 @@ RAW_TAG = cmd("assign_tag", tag_name="VIP")
 RAW_UNTAG = cmd("unassign_tag", tag_name="VIP")
 
 NO_JSON = {"a number without end"}
-"""What of the hostile samples no client can put into JSON."""
+"""Hostile samples that no client can encode as JSON."""
 
 CASES = {
     # arguments
@@ -360,7 +360,7 @@ async def test_every_hostile_raw_request_is_refused_and_nothing_started(
                 continue
             try:
                 assert_refused(await call(client, tool, **arguments, **consent), code)
-            except Exception as slip:  # noqa: BLE001  all of them, then told together
+            except Exception as slip:  # noqa: BLE001  all of them, then reported together
                 wrong[name] = str(slip)
     assert wrong == {}
     assert (sandbox.dump(), sandbox.started()) == (before, started)

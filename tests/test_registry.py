@@ -153,7 +153,7 @@ def test_what_a_link_starts_is_a_command_of_the_program() -> None:
 
 
 def test_no_page_loads_anything_from_elsewhere() -> None:
-    """No badge: an image tells its host who reads the page."""
+    """No badge: an image reveals the reader to its host."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     away = re.compile(r"!\[[^\]]*\](?!\((?:\w+/)*[\w-]+\.(?:svg|png)\))|<img")
     assert [page for page in pages if away.search(page.read_text("utf-8"))] == []

@@ -1,4 +1,4 @@
-"""What is tried again, and what never is; the pace of calls."""
+"""Retries: which errors allow one, which never do; and the rate limit."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def of(**properties):
 
 
 def shown(schema):
-    """What clients see of a property that Membrane describes with `schema`."""
+    """The advertised form of a property that Membrane describes with `schema`."""
     return make_portable(of(field=schema)).advertised["properties"]["field"]
 
 

@@ -43,7 +43,7 @@ def value_of(settings: Settings, name: str) -> Any:
     return getattr(settings, name.lower())
 
 
-# Setting → default, said, read, said by a flag, read.
+# Setting → default, variable, result, flag, result.
 GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "MEMBRANE": (None, "/opt/membrane", "/opt/membrane", "npx membrane", "npx membrane"),
     "CONNECTION": (None, "c1", "c1", "c2", "c2"),
@@ -288,7 +288,7 @@ def test_the_actor_of_a_container_without_a_user_is_its_uid(monkeypatch: pytest.
     assert read().actor == "uid 3999999999"
 
 
-# ── Whatever stands in the environment ──
+# ── Any value in the environment ──
 
 ANYTHING = st.text(max_size=20) | st.text(string.ascii_letters + string.digits + " ,.*?[]-_~/")
 

@@ -1,4 +1,4 @@
-"""How long a person took is told by when the answer came, not by when it was read."""
+"""The time of a human's answer ends with its arrival, not with its processing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def yes(state: str) -> ClientContext:
 
 @pytest.mark.anyio
 async def test_a_slow_program_does_not_make_a_host_a_person(tmp_path):
-    """Bug: an answer given at once counted as a person's when the program was slow."""
+    """Bug: an immediate answer counted as a human's when the program was slow."""
     with closing(Ledger(tmp_path)) as ledger:
         consent = ConsentFlow(ledger)
         at_once = yes(await question(consent))

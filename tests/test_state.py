@@ -1,4 +1,4 @@
-"""What is kept in the state folder comes back as it was, or not at all."""
+"""Data in the state folder is restored unchanged, or not at all."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Raw:
                 return message
 
     async def rest(self):
-        """What else is on stdout until it closes."""
+        """Return the rest of stdout until it closes."""
         with anyio.fail_after(40):
             raw = b""
             try:

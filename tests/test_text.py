@@ -1,4 +1,4 @@
-"""Text of strangers is made safe to show, and nothing else is changed."""
+"""Untrusted text is made safe to show, and otherwise unchanged."""
 
 from __future__ import annotations
 

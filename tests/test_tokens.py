@@ -1,4 +1,4 @@
-"""What the tool list costs a context: counted as OpenAI's models count, asserted."""
+"""Size of the tool list in a context: asserted, counted as OpenAI's models count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kartra_mcp.catalogue.exposure import estimate_tokens as estimated
 MOST = 7_500
 SEARCHED = 2_500
 WITHIN = 0.15
-"""How far the estimate that decides under `auto` may be from the count."""
+"""Allowed error of the estimate that decides under `auto`."""
 
 
 def counted(shown):

@@ -1,4 +1,4 @@
-"""What cannot be recorded does not run; what ran is told, though its end could not be recorded."""
+"""An unrecordable call does not run; one that ran is reported even if its end is not recorded."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_somebody_else_has_it_locked(place, protocol_version):
 @posix
 @pytest.mark.parametrize("room", [4_000, 90_000, 140_000])
 async def test_a_full_disk(place, room):
-    """What ran is what was recorded; closing the ledger may make room for more."""
+    """Only recorded calls ran; closing the ledger may free space for more."""
     done, turned_away = 0, 0
     async with limited(place, room) as client:
         for number in range(1, 40):

@@ -51,7 +51,7 @@ def test_an_id_is_found_in_an_old_ledger(spelled):
 
 @given(IDS)
 def test_folding_is_coarser_than_normalizing(spelled):
-    """What one consent covers, one duplicate covers too."""
+    """One consent and one duplicate cover the same values."""
     assert normalize_id(normalize_id(spelled)) == normalize_id(spelled)
     assert fold_id(normalize_id(spelled)) == fold_id(spelled)
 

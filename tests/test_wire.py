@@ -132,12 +132,12 @@ def _sockets() -> tuple[int, int]:
 
 
 WAYS: dict[str, Callable[[], tuple[int, int]]] = {"pipe": os.pipe, "socket": _sockets}
-"""What a client may give a server as its stdout; Node.js gives sockets."""
+"""Kinds of stdout that a client may pass to a server; Node.js passes sockets."""
 
 
 @dataclass
 class Host:
-    """What starts the server: it holds the other ends of the two pipes, and nothing more."""
+    """The server's parent: it holds only the other ends of the two pipes."""
 
     process: Process
     folder: Path
