@@ -145,7 +145,7 @@ async def test_what_was_approved_goes_through_exactly_once(sandbox, ledger, spaw
     assert [(line["state"], line["consent"]) for line in lines] == [("succeeded", "approval")]
     code, said = ended(spawn("1"))
     assert code == 1
-    assert "Number 1 waits no longer: approved by" in said
+    assert "Number 1 is not pending: approved by" in said
     assert f"used by {lines[0]['intent']}" in said
 
 
@@ -198,7 +198,7 @@ async def test_what_was_declined_does_not_run(sandbox, ledger, spawn):
     assert sandbox.dump() == before
     code, said = ended(spawn("1"))
     assert code == 1
-    assert "waits no longer: declined by" in said
+    assert "is not pending: declined by" in said
     assert "(wrong sale" in said
 
 
@@ -298,7 +298,7 @@ async def test_a_pin_has_to_be_chosen_first(sandbox, ledger, spawn):
     await refund(sandbox)
     code, said = ended(spawn("1"))
     assert code == 1
-    assert "No PIN was chosen yet" in said
+    assert "No PIN is set" in said
     assert "kartra-mcp approve --set-pin --sandbox" in said
 
 
@@ -335,9 +335,9 @@ def test_what_waits_no_longer_says_why(folder, ledger, spawn):
         earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts1", "claude 1"))
         earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts2", "claude 1"))
     for number, why in (
-        ("1", "asks under a newer number"),
+        ("1", "a newer number replaced it"),
         ("2", "it expired on 20"),
-        ("3", "Nothing waits under the number 3"),
+        ("3", "Number 3 does not exist"),
     ):
         code, said = ended(spawn(number))
         assert code == 1

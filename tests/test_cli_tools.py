@@ -60,7 +60,7 @@ async def test_what_is_not_hidden_is_what_a_client_is_given(
             [("write", "allow", "nothing"), ("destructive", "flag", "confirm: true")],
         ),
         ("kartra_refund_transaction", [("irreversible", "preview", "a preview first")]),
-        ("kartra_cancel_subscription", [("irreversible", "human", "a person's yes")]),
+        ("kartra_cancel_subscription", [("irreversible", "human", "the user's yes")]),
         ("kartra_unassign_tag", [("destructive", "deny", "is refused")]),
     ],
 )

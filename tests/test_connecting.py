@@ -262,7 +262,7 @@ async def test_it_is_hidden_where_the_person_says_so(place, protocol_version, se
         assert CONNECT not in await names_of(client)
         assert (await call(client, CONNECT)).code == code
         problem = (await call(client, "kartra_status")).result["problems"][0]
-    assert "where it is listed" in problem["remedy"]
+    assert "if it is listed" in problem["remedy"]
     assert "kartra-mcp setup" in problem["remedy"]
     assert connects(place) == []
 
@@ -540,7 +540,7 @@ async def test_that_a_client_accepts_proves_nothing(place, protocol_version):
         told = (await call(client, CONNECT)).result
         assert (await call(client, LEAD, lead_id=48110)).code == "connection_not_ready"
     assert (told["state"], told["open"]) == ("waiting", ADDRESS + ids(place)[0])
-    assert "does not say READY" in told["next"]
+    assert "does not report READY" in told["next"]
     assert person.complete == []
 
 
@@ -559,7 +559,7 @@ async def test_it_is_waited_for_where_the_person_takes_a_while(place, protocol_v
 
 @pytest.mark.parametrize(
     ("action", "words"),
-    [("decline", "declined"), ("cancel", "closed"), ("error", "Show the person")],
+    [("decline", "declined"), ("cancel", "closed"), ("error", "Show the user")],
 )
 @both_eras
 async def test_where_the_person_does_not_open_it(place, protocol_version, action, words):

@@ -175,15 +175,15 @@ MISSING: dict[str, tuple[Account, str]] = {
     ),
     "a sale in an answer that says nothing": (
         account(get_transaction_details_101={"status": "Success"}),
-        "transaction 101: the answer was not understood",
+        "transaction 101: the response could not be parsed",
     ),
     "a sale with another id": (
         account(get_transaction_details_101=sale(999)),
-        "transaction 101: the answer was not understood",
+        "transaction 101: the response could not be parsed",
     ),
     "payments in an answer that says nothing": (
         account(retrieve_transactions_from_lead={"status": "Success"}),
-        "earlier refunds: the answer was not understood",
+        "earlier refunds: the response could not be parsed",
     ),
     "payments that go on elsewhere": (
         account(
@@ -221,7 +221,7 @@ MISSING: dict[str, tuple[Account, str]] = {
     ),
     "more than ten reads": (
         account(*((number, "partial_refund", 1) for number in range(201, 230))),
-        f"the transaction: more than {MAX_READS} reads would be needed",
+        f"the transaction: it needs more than {MAX_READS} reads",
     ),
 }
 

@@ -85,7 +85,7 @@ def test_every_trap_is_told(trap):
         (Gate.ALLOW, "run at once"),
         (Gate.FLAG, "need confirm: true"),
         (Gate.PREVIEW, "confirmation_id and confirmation_summary"),
-        (Gate.HUMAN, "a person's own answer"),
+        (Gate.HUMAN, "the user's own answer"),
         (Gate.DENY, "are refused"),
     ],
 )

@@ -123,7 +123,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(place, n
         assert (answer.code, answer.executed) == (code, "unknown")
         (line,) = (await call(client, "kartra_ledger")).result["lines"]
         assert (
-            f"kartra_reconcile looks for you: its intent is {line['intent']}"
+            f"Call kartra_reconcile with the intent {line['intent']} to settle it."
             in answer.error["remedy"]
         )
         assert len(place.runs()) == 1

@@ -584,8 +584,8 @@ def test_a_decision_counts_once_and_says_what_became_of_it(place, ledger):
         visitor, other = page.visitor(), page.visitor(new_address(place))
         assert visitor.decide(1, "approve").status == 303
         again = other.decided(1, "decline", reason="no")
-        assert "waits no longer: approved by" in again.text
-        assert "Nothing waits under the number 7" in visitor.decided(7, "approve").text
+        assert "is not pending: approved by" in again.text
+        assert "Number 7 does not exist" in visitor.decided(7, "approve").text
     assert ledger.approvals.get(1).state == "approved"
     assert events(place).count("pin_right") == 1
 
@@ -633,11 +633,14 @@ def test_what_was_approved_is_taken_back_with_the_pin(place, ledger):
     with served_here(place) as page:
         visitor = page.visitor()
         early = visitor.after(visitor.post(path, pin=PIN))
-        assert "it still waits" in early.text
+        assert "it is still pending" in early.text
         visitor.decide(number, "approve")
         assert "The PIN is wrong" in visitor.after(visitor.post(path, pin=WRONG)).text
         assert ledger.approvals.get(number).state == "approved"
-        assert "the same call asks anew" in visitor.after(visitor.post(path, pin=PIN)).text
+        assert (
+            "an equal call requests a new approval"
+            in visitor.after(visitor.post(path, pin=PIN)).text
+        )
         assert "withdrawn by" in visitor.after(visitor.post(path, pin=PIN)).text
         assert "withdrawn by" in visitor.decided(number, "decline", reason="no").text
     assert ledger.approvals.get(number).state == "withdrawn"

@@ -590,7 +590,7 @@ def test_a_number_is_a_number(visitor, number):
     path = f"/approvals/{number.encode().hex() if not number.isascii() else number}"
     reply = visitor.post(path, decision="approve", pin="")
     if reply.status == 303:  # a number, under which nothing waits
-        assert "Nothing waits under the number" in visitor.after(reply).text
+        assert "does not exist" in visitor.after(reply).text
     else:
         assert reply.status in {400, 404}
 

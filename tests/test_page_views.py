@@ -507,7 +507,7 @@ def test_an_approved_call_is_shown_as_not_done_and_can_be_revoked(visitor, ledge
     assert page.found("form", action=f"/approvals/{number}/withdraw")
     assert visitor.post(f"/approvals/{number}/withdraw", pin=PIN).status == 303
     page = read(visitor, "/")
-    assert "Taken back" in page.found("p", class_="notice")[0][1]
+    assert "Revoked" in page.found("p", class_="notice")[0][1]
     assert page.found("li", data_unused=str(number)) == []
     assert ledger.approvals.get(number).state == "withdrawn"
 

@@ -283,7 +283,7 @@ LOOSER: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "approval": (
         policy(outside=True),
         USUAL,
-        ["approval outside the client is no longer demanded"],
+        ["approval outside the client is not required any more"],
     ),
 }  # fmt: skip
 

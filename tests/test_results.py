@@ -184,5 +184,5 @@ def test_an_item_of_the_account_that_looks_like_a_mark_is_none():
 
 @pytest.mark.parametrize("step", ["9" * 5_000, "00", "²", "٣", "-0", "1.0"])
 def test_an_index_that_is_no_plain_number_is_a_path_to_nothing(step):
-    with pytest.raises(RefusedError, match="nothing at this path"):
+    with pytest.raises(RefusedError, match="no value at this path"):
         resolve_pointer({"lead": [1, 2, 3, 4]}, f"/lead/{step}")

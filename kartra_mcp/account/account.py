@@ -31,7 +31,7 @@ from kartra_mcp.core.timings import DEFAULT_TIMINGS, CallTimings
 from kartra_mcp.membrane.client import MembraneClient
 
 MAX_AGE = 600.0
-"""Seconds after which a write wants the connection and the list confirmed again."""
+"""Seconds after which a write needs the connection and the list confirmed again."""
 
 BEGUN = "begun.json"
 _NO_USE_ASKING_THE_LOGIN = frozenset({"not_logged_in", "program_missing", "wrong_program"})
@@ -208,8 +208,8 @@ class Account:
             return served.connection
         raise RefusedError(
             "not_enough_time" if write else "catalogue_unavailable",
-            "Membrane did not answer in time which connection there is; nothing was started.",
-            "Ask for kartra_status, then repeat the call.",
+            "Membrane did not return the connection in time; nothing was started.",
+            "Call kartra_status, then repeat the call.",
         )
 
     def _unknown_tool_error(self, tool: str) -> KartraMCPError:
@@ -222,6 +222,6 @@ class Account:
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         return RefusedError(
             "unknown_tool",
-            f"There is no tool {truncate(strip_control_chars(tool), 60)!r}.{hint}",
-            "List the tools again, or ask for kartra_status.",
+            f"Unknown tool {truncate(strip_control_chars(tool), 60)!r}.{hint}",
+            "List the tools again, or call kartra_status.",
         )

@@ -48,7 +48,7 @@ ONE_WAIT = 30
 """Seconds that Membrane is asked to wait, at most."""
 
 PENDING_TTL = 10.0
-"""Seconds of a call that are kept for the list of actions; a quarter of a short call."""
+"""Seconds of a call that are reserved for the list of actions; a quarter of a short call."""
 
 POLL = 0.05
 
@@ -98,7 +98,7 @@ class ConnectFlow:
                 case "begin" | "reconnect":
                     return await self._begin_once(found, deadline)
                 case _:
-                    assert found is not None  # noqa: S101  or it would be begun
+                    assert found is not None  # noqa: S101  otherwise it is started
                     return found
 
     async def _begin_once(self, known: Connection | None, deadline: Deadline) -> Connection:
@@ -111,7 +111,7 @@ class ConnectFlow:
         except KartraMCPError as problem:
             if problem.executed is Executed.UNKNOWN:
                 problem.remedy = (
-                    "Ask kartra_connect again: it looks at Membrane's list before it begins one."
+                    "Call kartra_connect again: it reads Membrane's list before it starts one."
                 )
             raise
         if begun.id and known is None:
@@ -129,8 +129,8 @@ class ConnectFlow:
         raise RefusedError(
             "no_connection",
             "Membrane has no Kartra connection, and no connector for Kartra was found. Nothing was "
-            "begun.",
-            "The person should look for Kartra in Membrane's console, then ask kartra_connect "
+            "started.",
+            "The user should search for Kartra in Membrane's console. Then call kartra_connect "
             "again.",
         )
 
@@ -243,6 +243,6 @@ def _lock_error(problem: OSError) -> RefusedError:
 def _in_progress_error() -> RefusedError:
     return RefusedError(
         "in_progress",
-        "Another call is beginning or mending the connection. Nothing was done by this one.",
-        "Ask kartra_connect, or run `kartra-mcp setup`, again in a minute.",
+        "Another call is starting or repairing the connection. Nothing was done by this one.",
+        "Call kartra_connect, or run `kartra-mcp setup`, again in a minute.",
     )

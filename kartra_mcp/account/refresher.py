@@ -32,7 +32,7 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.membrane.pagination import ActionList, deduplicate
 
 REFRESH_TIMEOUT = 60.0
-"""Seconds that one refresh may take behind the answers."""
+"""Seconds of one refresh in the background."""
 
 SERVED = "served.json"
 
@@ -80,7 +80,7 @@ class Refresher:
             self._snapshot = self._snapshot or saved
 
     def mark_listed(self) -> None:
-        """Report changes from now on: before the first list no client knows another one."""
+        """Report changes from now on: before the first list there is nothing to compare with."""
         self._was_listed = True
 
     def refresh_in_background(self) -> None:
@@ -106,7 +106,7 @@ class Refresher:
 
     def served_connection_id(self) -> str | None:
         """Return the id of the connection that this process serves, or would serve again."""
-        # What this process serves it goes on serving, whatever another one on this folder chose.
+        # This process keeps its connection, even if another one on this folder chose differently.
         serving = self.snapshot.connection
         return serving.id if serving else self.last_connection_id()
 
@@ -123,7 +123,7 @@ class Refresher:
             self._snapshot = await self._fetch_snapshot(before)
         except KartraMCPError as problem:
             self._snapshot = with_refresh_error(before, problem)
-        except Exception:  # noqa: BLE001  a slip here must not end the server
+        except Exception:  # noqa: BLE001  a bug here must not end the server
             self._snapshot = with_refresh_error(before, refresh_internal_error())
         finally:
             self._running = None

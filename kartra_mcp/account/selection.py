@@ -82,7 +82,7 @@ def require_usable(connection: Connection) -> None:
     raise RefusedError(
         "connection_not_ready",
         f"The Kartra connection {connection.id!r} is in the state {connection.state!r}.",
-        "Reconnect it, never make a new one: ask kartra_connect, where it is listed, or run "
+        "Reconnect it, never make a new one: call kartra_connect, if it is listed, or run "
         "`kartra-mcp setup` or `membrane connect "
         f"--connectionId={shell_quote_id(connection.id)}` in a "
         "terminal.",
@@ -148,6 +148,6 @@ def no_connection_error(connector: str | None = None) -> RefusedError:
     return RefusedError(
         "no_connection",
         "Membrane has no Kartra connection.",
-        "Ask kartra_connect, where it is listed, or run `kartra-mcp setup` in a terminal. "
+        "Call kartra_connect, if it is listed, or run `kartra-mcp setup` in a terminal. "
         f"By hand there: {by_hand}",
     )

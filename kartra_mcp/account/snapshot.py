@@ -66,8 +66,8 @@ def no_catalogue_error(served: AccountSnapshot) -> KartraMCPError:
         return problem
     return RefusedError(
         "catalogue_unavailable",
-        "The list of actions has not come from Membrane yet; nothing was started.",
-        "Ask for kartra_status, then repeat the call.",
+        "The action list has not been loaded yet; nothing was started.",
+        "Call kartra_status, then repeat the call.",
     )
 
 
@@ -113,7 +113,7 @@ def refresh_internal_error() -> KartraMCPError:
 def wrong_program_error(program: ProgramInfo | None) -> KartraMCPError:
     return RefusedError(
         "wrong_program",
-        "The program called `membrane` that was found is not known to be Membrane's.",
+        "The program `membrane` that was found was not recognized as Membrane's.",
         "Install Membrane's with `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to "
         "its full path.",
         detail={"version": program.output} if program and program.output else None,

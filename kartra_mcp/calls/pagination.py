@@ -16,7 +16,7 @@ from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.sanitize import dump_json
 
 MARK = 160
-"""Characters that a mark in the place of an item too large to show may take."""
+"""Characters reserved for the placeholder of an item that is too large to show."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
@@ -88,7 +88,7 @@ def resolve_pointer(result: Any, path: str) -> Any:
         else:
             raise RefusedError(
                 "invalid_arguments",
-                "There is nothing at this path of the result.",
+                "The result has no value at this path.",
                 'Give a JSON Pointer such as "/lead_details/tags", or leave the path out.',
             )
     return found

@@ -77,12 +77,10 @@ def evaluate_run_logs(logs: Sequence[RunLog], risk: str) -> RunLogProof | None:
     told = [(log, _get_executed(log)) for log in logs]
     done = next((log for log, executed in told if executed is Executed.YES), None)
     if done:
-        return RunLogProof(
-            "succeeded", "Membrane's own log of the run says that it was done.", done.id
-        )
+        return RunLogProof("succeeded", "Membrane's own log of the run reports a success.", done.id)
     refused = [log for log, executed in told if executed is Executed.NO]
     if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.label:
-        why = "Membrane's own log of the run says that it was turned away."
+        why = "Membrane's own log of the run reports that it was turned away."
         return RunLogProof("failed", why, refused[0].id)
     return None
 
@@ -102,17 +100,17 @@ def _evaluate_absence(
 ) -> ReconcileFinding:
     """Return the finding if nothing new exists: whether that proves that nothing was executed."""
     if not _is_fully_read(facts):
-        return ReconcileFinding("unknown", "What was read does not tell how it stands.")
+        return ReconcileFinding("unknown", "The data that could be read does not decide it.")
     if now - float(entry.get("at") or now) < LATE_LOOK_DELAY:
         return ReconcileFinding(
-            "unknown", "Nothing is to be seen yet; Kartra applies some writes later."
+            "unknown", "No effect is visible yet; Kartra applies some writes later."
         )
     if late_looks + 1 < REQUIRED_LOOKS:
         return ReconcileFinding(
-            "unknown", "Nothing is to be seen; one more look decides.", late_look=True
+            "unknown", "No effect is visible; one more look decides.", late_look=True
         )
     return ReconcileFinding(
-        "failed", "Nothing was seen in two looks, 15 minutes and more after it."
+        "failed", "Two looks, each at least 15 minutes after the call, found no effect."
     )
 
 
@@ -144,6 +142,6 @@ def _amount_moved(entry: Mapping[str, Any]) -> Decimal | None:
 
 
 WHAT_TO_CHECK = (
-    "In Kartra, open what this write was to change (its line in kartra_ledger has the operation, "
-    "the target and the lead) and look whether that is so; then decide. Nothing repeats it."
+    "In Kartra, open the object of this write (kartra_ledger shows its operation, target and lead) "
+    "and check whether it was changed; then decide. The write is not repeated."
 )

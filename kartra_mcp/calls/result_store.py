@@ -50,8 +50,8 @@ class ResultStore:
         if found is None:
             raise RefusedError(
                 "result_expired",
-                "This result is no longer kept: results are kept for 15 minutes.",
-                "Call the tool that gave it again, if that was a read.",
+                "This result has expired: results are stored for 15 minutes.",
+                "Repeat the call that returned it, if that was a read.",
             )
         return found["result"], str(found["path"])
 

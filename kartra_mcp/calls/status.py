@@ -108,7 +108,7 @@ def _list_problems(served: AccountSnapshot) -> list[dict[str, Any]]:
         found.append(
             RefusedError(
                 "wrong_program",
-                "The program is not known to be Membrane's; writes are refused.",
+                "The program was not recognized as Membrane's; writes are refused.",
                 "Set KARTRA_MCP_MEMBRANE to the full path of Membrane's program.",
             )
         )
@@ -120,8 +120,8 @@ def _unconfirmed_error(served: AccountSnapshot) -> KartraMCPError | None:
         return None
     return RefusedError(
         "catalogue_unavailable",
-        "Membrane has not answered in time; what is shown was not confirmed.",
-        "Ask again in a minute, or raise KARTRA_MCP_TIMEOUT.",
+        "Membrane did not answer in time; these values are stored ones and not confirmed.",
+        "Call kartra_status again in a minute, or raise KARTRA_MCP_TIMEOUT.",
     )
 
 
@@ -130,8 +130,8 @@ def _partial_list_error(served: AccountSnapshot) -> KartraMCPError | None:
         return None
     return RefusedError(
         "catalogue_unavailable",
-        "The list of actions could not be read whole; entries kept from before stand in.",
-        "Ask again in a minute; if it stays, update the membrane program.",
+        "The list of actions could not be read completely; stored entries fill in.",
+        "Call kartra_status again in a minute; if this persists, update the membrane program.",
     )
 
 

@@ -56,7 +56,7 @@ class WriteRecord:
             )
         except KartraMCPError as problem:
             return problem.message
-        except Exception as slip:  # noqa: BLE001  what was done is told all the same
+        except Exception as slip:  # noqa: BLE001  the outcome must reach the caller anyway
             return f"{type(slip).__name__} in this server."
         finally:
             self.running.close()

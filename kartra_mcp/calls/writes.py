@@ -51,7 +51,7 @@ KEPT_FACTS = (
     "this_refund",
     "full_or_partial",
 )
-"""The facts that the ledger keeps: ids, amounts and the product; never notes or names."""
+"""Facts that the ledger stores: ids, amounts and the product; never notes or names."""
 
 RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
@@ -138,7 +138,7 @@ class GuardedWrites:
         await run_in_thread(self.ledger.mark_orphans_unknown)
         await run_in_thread(
             self.ledger.require_ended, intent_id
-        )  # before the look, so that it counts
+        )  # before the look: another process may finish the write meanwhile
         entry = await run_in_thread(self.ledger.get, intent_id)
         if entry is None or entry["state"] != "unknown":
             raise _not_unknown_error(entry)
@@ -331,7 +331,7 @@ def _add_settlement_hint(problem: KartraMCPError, recorded: WriteRecord) -> Kart
     """Add intent id and `kartra_reconcile` to an error with an unknown outcome."""
     if problem.executed is Executed.UNKNOWN and recorded.running is not None:
         intent = recorded.intent.id
-        problem.remedy += f" kartra_reconcile looks for you: its intent is {intent}."
+        problem.remedy += f" Call kartra_reconcile with the intent {intent} to settle it."
     return problem
 
 
@@ -339,7 +339,7 @@ def _final_state(problem: KartraMCPError) -> FinalState:
     if problem.executed is Executed.UNKNOWN:
         return "unknown"
     if problem.executed is Executed.YES:
-        return "succeeded"  # a part of a chain was: what was done has to count
+        return "succeeded"  # a part of a chain was executed and must count for the caps
     return "refused" if isinstance(problem, RefusedError) else "failed"
 
 
@@ -366,7 +366,7 @@ def _stored_facts(facts: Facts | None) -> dict[str, Any]:
     if facts is None:
         return {}
     kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
-    # Of a list that was read in part, what was not read would look new later.
+    # Rows of a list that was read in part would look new later, and prove a write wrongly.
     return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
 
 
@@ -380,7 +380,7 @@ def _not_unknown_error(entry: Mapping[str, Any] | None) -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         f"This intent {what}; there is nothing to settle.",
-        "Ask kartra_ledger for what is unknown.",
+        "Call kartra_ledger to list intents with an unknown outcome.",
     )
 
 
@@ -388,14 +388,13 @@ def _other_connection_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         "This intent belongs to another connection than the one being served.",
-        "Serve that connection (KARTRA_MCP_CONNECTION), then try again.",
+        "Serve that connection (KARTRA_MCP_CONNECTION), then repeat the call.",
     )
 
 
 def _no_target_error() -> RefusedError:
     return RefusedError(
         "invalid_arguments",
-        "What this acts on cannot be found in the arguments, or it or the amount is named in two "
-        "ways. Nothing was done.",
+        "The arguments name no target, or two different targets or amounts. Nothing was done.",
         "Give one id, of the transaction or the subscription, and at most one amount.",
     )

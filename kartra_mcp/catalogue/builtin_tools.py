@@ -37,13 +37,13 @@ STATUS = BuiltinTool(
     "kartra_status",
     "Kartra status",
     "What this server serves: account, connection, program, login, actions, gates, and the remedy "
-    "for whatever is wrong. Ask this first when something fails.",
+    "for each problem. Call this first when something fails.",
     {"type": "object", "properties": {}},
 )
 CONNECT = BuiltinTool(
     "kartra_connect",
     "Connect Kartra",
-    "Find, reconnect or begin the Kartra connection: gives the address for the person to open, or "
+    "Find, reconnect or start the Kartra connection: returns the address for the user to open, or "
     "that it is ready. Takes no key, password or code.",
     {"type": "object", "properties": {}},
     risk=Risk.WRITE,
@@ -121,7 +121,7 @@ LEDGER = BuiltinTool(
 RECONCILE = BuiltinTool(
     "kartra_reconcile",
     "Settle an unknown write",
-    "Look in the account whether a write with an unknown outcome was done. Changes only the "
+    "Check in the account whether a write with an unknown outcome was done. Changes only the "
     "ledger, never repeats the write.",
     _object_schema(
         ["intent"], intent={"type": "string", "description": "Its id, from kartra_ledger"}
@@ -135,7 +135,7 @@ DESCRIBE = BuiltinTool(
 )
 _TO_RUN: Mapping[str, Any] = {
     "action": {"type": "string", "description": "Its tool name"},
-    "arguments": {"type": "object", "description": "As kartra_describe_action says"},
+    "arguments": {"type": "object", "description": "See kartra_describe_action"},
 }
 RUN_READ = BuiltinTool(
     "kartra_run_read",
@@ -159,4 +159,4 @@ BUILTIN_TOOLS: Mapping[str, BuiltinTool] = {
         *(READ_MORE, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE),
     )
 }
-"""In the order in which they are listed."""
+"""Built-in tools by name, in the order of `tools/list`."""

@@ -11,7 +11,7 @@ from kartra_mcp.kartra.fields import normalize_name
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {
         "type": "boolean",
-        "description": "true only once the person agreed to exactly this call",
+        "description": "true only once the user agreed to exactly this call",
     },
     "confirmation_id": {"type": "string", "description": "The preview's id"},
     "confirmation_summary": {"type": "string", "description": "The preview's summary"},
@@ -19,7 +19,7 @@ PROPERTIES: Mapping[str, dict[str, Any]] = {
 REPEAT: Mapping[str, dict[str, Any]] = {
     "repeat": {
         "type": "boolean",
-        "description": "true: a second equal refund is meant",
+        "description": "true: a second equal refund is wanted",
     },
 }
 

@@ -25,10 +25,10 @@ from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, Verdict
 
 CHARS_PER_TOKEN = 3.75
-"""Of a tool's JSON, in English; o200k_base is met within 15 % (tests/test_tokens.py)."""
+"""Characters per token of a tool's JSON; o200k_base is within 15 % (tests/test_tokens.py)."""
 
 _TO_ACTIONS = (SEARCH, DESCRIBE, RUN_READ, RUN_WRITE)
-"""Ways to an action: an allow list is asked of the action that they lead to."""
+"""Tools that lead to an action: an allow list applies to that action instead of them."""
 
 
 @dataclass(slots=True)

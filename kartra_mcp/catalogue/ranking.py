@@ -27,7 +27,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"\blist (?=all\b|every\b|my\b|our\b|the\b)|^\s*list\b", "show "),
     (r"\bcustom(?:er)? fields?\b", "customfield"),
 )
-"""What means one word only together, others between or not → that word; in this order."""
+"""Patterns of words that mean one word only together, and that word; applied in this order."""
 
 _CONCEPTS: Mapping[str, str] = {
     "refund": "refund reimburse return",
@@ -53,7 +53,7 @@ _CONCEPTS: Mapping[str, str] = {
     "page": "page website landing",
     "field": "customfield field attribute property",
 }
-"""What is meant → the words for it. A word may stand for several; the best of them counts."""
+"""Concepts and the words for them. A word may have several concepts; the best one counts."""
 
 _STOP = frozenset(
     """
@@ -180,4 +180,4 @@ def _concepts_by_stem() -> Mapping[str, Concepts]:
 
 
 _CONCEPTS_BY_STEM = _concepts_by_stem()
-"""Every stem of the table → what it can mean."""
+"""Every stem of the table and its concepts."""

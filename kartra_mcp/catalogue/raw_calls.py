@@ -20,7 +20,7 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
     Raises:
         RefusedError: it is hostile, not permitted here, or has a dedicated tool.
     """
-    from kartra_mcp.kartra import request_guard  # not on the way to the first list
+    from kartra_mcp.kartra import request_guard  # its import would delay the first tools/list
 
     own, said = (
         {n: v for n, v in given.items() if n != arguments.CLIENT_INJECTED},

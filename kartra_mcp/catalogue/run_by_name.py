@@ -73,7 +73,7 @@ def require_action(name: str) -> str:
     if name in BUILTIN_TOOLS:
         raise RefusedError(
             "invalid_arguments",
-            f"{name} is no action but a tool of this server. Nothing was done.",
+            f"{name} is a built-in tool, not an action. Nothing was done.",
             f"Call {name} itself.",
         )
     return name
@@ -112,7 +112,7 @@ def _combine_names(tool: BuiltinTool, entry: ActionTool, rules: Policy) -> froze
 def _not_a_read_error(entry: ActionTool) -> RefusedError:
     return RefusedError(
         "forbidden_request",
-        f"{entry.tool} is no read ({entry.risk.label}); nothing was started.",
+        f"{entry.tool} is not a read ({entry.risk.label}); nothing was started.",
         f"Use {RUN_WRITE.name} with the same action and arguments.",
     )
 
@@ -122,5 +122,5 @@ def _given_twice_error(name: str) -> RefusedError:
     return RefusedError(
         "invalid_arguments",
         f"{shown} is given twice, with different values. Nothing was done.",
-        "Give it once, beside `arguments`.",
+        "Give it once, next to `arguments`.",
     )

@@ -16,7 +16,7 @@ def confirmation_required_error(call: Call) -> RefusedError:
     return RefusedError(
         "confirmation_required",
         describe_call(call) + " Nothing was done.",
-        "Show this to the person. Once they agree, repeat the call with the same arguments and "
+        "Show this to the user. Once they agree, repeat the call with the same arguments and "
         f"{call.consent.confirm_name}: true.",
     )
 
@@ -31,7 +31,7 @@ def _describe_command(call: Call, command: Command) -> str:
     row = COMMANDS.get(command.name)
     what = _command_title(call, command) + _describe_recipient(command)
     if row is None:
-        return f"{what} would change the account. Whether that can be undone is not known."
+        return f"{what} would change the account. It may not be possible to undo that."
     return f"{what} {row.effect}. Undo: {row.undo}."
 
 

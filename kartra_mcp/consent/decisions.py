@@ -37,14 +37,13 @@ def decide(
 ) -> Approval:
     """Decide an approval as this user.
 
-    Nothing but a wrong PIN costs an attempt: a decision that is already made is checked before
-    `ask_pin` is called. One that is still to be asked for is asked for after it.
-
-    `seen` is `Approval.fingerprint` of what was shown: only that is decided.
+    A decision given as a value is validated before `ask_pin` is called, so that only a wrong PIN
+    costs an attempt. A callable decision is called after the PIN. `seen` is `Approval.fingerprint`
+    of the displayed request: only that is decided.
 
     Raises:
-        RefusedError: it is not pending, or differs from what was seen; a decline has no reason; the
-            PIN is wrong or locked.
+        RefusedError: it is not pending, or differs from `seen`; a decline has no reason; the PIN
+            is wrong or locked.
     """
     if require_pending(ledger.approvals, number).fingerprint != seen:
         raise stale_view_error(number)
@@ -73,12 +72,12 @@ def withdraw(ledger: Ledger, number: int, pin: str) -> Approval:
 
 
 def require_pin_set(pins: Pins, flags: str) -> None:
-    """Refuse if no PIN was chosen; `flags` name the ledger in the command that sets one."""
+    """Refuse if no PIN is set; `flags` name the ledger in the command that sets one."""
     if not pins.is_set():
         raise RefusedError(
             "approval_required",
-            "No PIN was chosen yet, so nobody can approve.",
-            f"Choose one first, in a terminal: kartra-mcp approve --set-pin{flags}",
+            "No PIN is set, so approvals are not possible yet.",
+            f"Set one first, in a terminal: kartra-mcp approve --set-pin{flags}",
         )
 
 
@@ -86,7 +85,7 @@ def require_pin(pins: Pins, pin: str) -> None:
     """Check the PIN. Every attempt is in the ledger before its result is known.
 
     Raises:
-        RefusedError: none was chosen, it is wrong, or locked.
+        RefusedError: no PIN is set, it is wrong, or locked.
     """
     if not pins.check(pin, get_os_user()):
         raise _wrong_pin_error(pins.attempts_left())
@@ -98,16 +97,16 @@ def require_pending(approvals: Approvals, number: int, where: str = "") -> Appro
     if asked is None:
         raise RefusedError(
             "invalid_arguments",
-            f"Nothing waits under the number {number}{where}.",
-            "Run `kartra-mcp approve` for what waits; --sandbox and --state-dir name the ledger.",
+            f"Number {number} does not exist{where}. Nothing was decided.",
+            "Run `kartra-mcp approve` to list them; --sandbox and --state-dir select the ledger.",
         )
     if asked.state == "pending":
         return asked
     code = "confirmation_expired" if asked.decided_at is None else "confirmation_used"
     raise RefusedError(
         code,
-        f"Number {number} waits no longer: {_describe_end(asked)}.",
-        "If it is still wanted, let the call be made again: that asks anew.",
+        f"Number {number} is not pending: {_describe_end(asked)}.",
+        "If it is still wanted, let the assistant repeat the call: it requests a new approval.",
     )
 
 
@@ -117,13 +116,13 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
     if asked is not None and asked.state == "approved" and asked.used_by is None:
         return asked
     if asked is None:
-        why = "there is no such number"
+        why = "the number does not exist"
     else:
-        why = "it still waits" if asked.state == "pending" else _describe_end(asked)
+        why = "it is still pending" if asked.state == "pending" else _describe_end(asked)
     raise RefusedError(
         "invalid_arguments" if asked is None or asked.state == "pending" else "confirmation_used",
-        f"Number {number} cannot be taken back: {why}.",
-        "Nothing was changed. Decline what still waits; History lists past writes.",
+        f"Number {number} cannot be revoked: {why}.",
+        "Nothing was changed. Decline a request that is still pending; History lists past writes.",
     )
 
 
@@ -133,15 +132,15 @@ def normalize_reason(reason: str) -> str:
 
 
 def outcome_text(decided: Approval, until: str) -> str:
-    """Return what a decision means from now on; `until` is its end, as displayed."""
+    """Return the meaning of a decision from now on; `until` is its end, as displayed."""
     if decided.state == "approved":
         return (
-            "Approved. Nothing has been done yet: tell your assistant to go on. The same call then "
-            f"runs once, until {until}."
+            "Approved. Nothing has been done yet: tell your assistant to continue. The same call "
+            f"then runs once, until {until}."
         )
     if decided.state == "withdrawn":
-        return "Taken back. Nothing runs by it; the same call asks anew."
-    return "Declined. Nothing was done, and nothing runs by it."
+        return "Revoked. Nothing runs on it; an equal call requests a new approval."
+    return "Declined. Nothing was done, and nothing runs on it."
 
 
 class ReasonRequiredError(RefusedError):
@@ -151,8 +150,8 @@ class ReasonRequiredError(RefusedError):
 def reason_required_error() -> ReasonRequiredError:
     return ReasonRequiredError(
         "invalid_arguments",
-        "A decline needs a reason: it stands in the ledger.",
-        "Nothing was decided. Say why, and decline again.",
+        "A decline needs a reason for the ledger. Nothing was decided.",
+        "Enter a reason, and decline again.",
     )
 
 
@@ -164,7 +163,7 @@ def _require_reason(decision: Decision) -> Decision:
 
 def _describe_end(asked: Approval) -> str:
     if asked.state == "superseded":
-        return "the account changed since, and the call asks under a newer number"
+        return "the account changed since, and a newer number replaced it"
     if asked.state == "expired":
         return f"it expired on {format_local_time(asked.expires_at)}"
     decided = (
@@ -184,5 +183,5 @@ def _wrong_pin_error(left: int) -> RefusedError:
     return RefusedError(
         "not_allowed",
         f"The PIN is wrong. {what}.",
-        "Nothing was decided. Every attempt stands in the ledger.",
+        "Nothing was decided. The ledger records every attempt.",
     )

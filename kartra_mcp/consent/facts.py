@@ -24,12 +24,12 @@ from kartra_mcp.kartra.values import normalize_id, parse_amount
 
 MAX_READS = 10
 REFUND_ROWS = frozenset({"refund"})
-NOT_UNDERSTOOD = "the answer was not understood"
+NOT_UNDERSTOOD = "the response could not be parsed"
 CHARGEBACKS = frozenset({"chargeback"})
-"""Money that went back without a refund: it no longer remains, and proves no refund of ours."""
+"""Money that was returned without a refund: it reduces the rest, and proves no refund by us."""
 
 Read = Callable[[Command], Awaitable[Any]]
-"""Runs one read command and gives Kartra's answer."""
+"""Runs one read command and returns Kartra's response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class _Reader:
         self, what: str, name: str, lead: Mapping[str, Any] | None = None, **given: Any
     ) -> Any:
         if self.left <= 0:
-            self._note_missing(what, f"more than {MAX_READS} reads would be needed")
+            self._note_missing(what, f"it needs more than {MAX_READS} reads")
             return None
         self.left -= 1
         try:
@@ -101,7 +101,7 @@ class _Reader:
 
 
 async def read_facts(call: Call, read: Read) -> Facts:
-    """Return everything that the user needs to know before this call."""
+    """Return everything that the user needs for the decision on this call."""
     act, target = operations.operation_kind(call), operations.find_target(call)
     reader = _Reader(read)
     if target is None:
@@ -126,7 +126,7 @@ async def facts_for_entry(operation: str, entry: Mapping[str, Any], read: Read) 
         return await _refund_facts(target, None, reader)
     if operation == "cancel_transaction":
         return await _subscription_facts(OperationKind.CANCELLATION, target, None, reader)
-    return Facts(OperationKind.OTHER, target, missing=("what it does: only a person can look",))
+    return Facts(OperationKind.OTHER, target, missing=("its effect: only the user can check it",))
 
 
 async def _refund_facts(target: Target, amount: Decimal | None, reader: _Reader) -> Facts:
@@ -208,7 +208,7 @@ async def _read_returns(identity: str, email: str, reader: _Reader) -> tuple[_Mo
 
 
 def _return_kind(row: Mapping[str, Any]) -> str:
-    """Return whether money was returned, in whatever words the row uses."""
+    """Return "chargeback" or "refund" for a row that returned money, else ""."""
     said = normalize_name(_short_text(_first_field(row, "transaction_type", "type")))
     if "chargeback" in said:
         return "chargeback"
@@ -362,7 +362,7 @@ def _find_object(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str,
 def _list_rows(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
     """Return the rows of a list.
 
-    Something else, or a list that continues elsewhere, was not read.
+    Any other value, or a list with further pages, counts as not read.
     """
     rows = _find_rows(answer, name)
     empty = any(v == [] for _, v in fields.find_values(answer, frozenset({normalize_name(name)})))

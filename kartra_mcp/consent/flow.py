@@ -38,15 +38,15 @@ from kartra_mcp.policy.limits import Limits
 MAX_QUESTIONS = 2
 MAX_REMEMBERED = 1_000
 RESPONSE_RESERVE = 1.0
-"""Seconds that a call keeps for its answer while a page begins."""
+"""Seconds of a call that are reserved for its response while the page starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRequest:
-    """One call that needs consent: what it is bound to, how its facts are read, the client.
+    """One call that needs consent: its binding, the reader of its facts, the client.
 
-    `draft` returns what the ledger would record, given these facts; `patience` is the call's
-    deadline.
+    `draft` returns the intent that the ledger would record, given these facts; `patience` is the
+    call's deadline.
     """
 
     call: Call
@@ -138,7 +138,7 @@ class ConsentFlow:
 
     async def _by_elicitation(self, asked: ConsentRequest) -> ConsentGrant:
         """Ask the user during the call; ask again only if the facts changed meanwhile."""
-        assert asked.client.elicit_form is not None  # noqa: S101  agree() looked
+        assert asked.client.elicit_form is not None  # noqa: S101  `obtain` has checked it
         facts = await self._read_facts(asked)
         for _ in range(MAX_QUESTIONS):
             question = preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
@@ -174,9 +174,9 @@ class ConsentFlow:
         )
         if client.response is None:
             raise _mismatched_answer_error()
-        # From when the ledger had it to when the answer came, not when it is read: a slow ledger or
-        # program must not make a host a person. Of another process's question only `asked_at` is
-        # known.
+        # The time between recording the question and receiving the answer, without the work on
+        # either side: a slow ledger or program must not let an automatic answer pass as a human's.
+        # For a question of another process only `asked_at` is known.
         recording = self.record_latency.get(client.request_state, 0.0)
         seconds = client.received_at - stored.asked_at - recording
         answered = ElicitationResponse(client.response.action, client.response.content, seconds)
@@ -280,21 +280,21 @@ def _mismatched_answer_error() -> RefusedError:
     return RefusedError(
         "confirmation_mismatch",
         "An answer came without its question, or a question without its answer. Nothing was done.",
-        "Call the tool again without either; the person is then asked.",
+        "Call the tool again without either; the user is then asked.",
     )
 
 
 def _facts_changing_error() -> RefusedError:
     return RefusedError(
         "facts_changed",
-        "The account changed again while the person was asked. Nothing was done.",
-        "Look at the account first, then call the tool again.",
+        "The account changed again while the user was asked. Nothing was done.",
+        "Read the account first, then call the tool again.",
     )
 
 
 def _unanswered_error() -> RefusedError:
     return RefusedError(
         "dismissed",
-        f"Nobody answered within {ELICITATION_TIMEOUT:.0f} seconds. Nothing was done.",
-        "Call the tool again when the person is there.",
+        f"The user did not answer within {ELICITATION_TIMEOUT:.0f} seconds. Nothing was done.",
+        "Call the tool again when the user is available.",
     )

@@ -60,7 +60,10 @@ def _describe_effect(facts: Facts) -> str:
 
 
 def make_summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
-    """Return one ASCII line of at most 160 characters, with verb, amount and id first."""
+    """Return one ASCII line of at most 160 characters, with verb, amount and id first.
+
+    The caller must repeat it exactly, and models alter other characters; what is cut comes last.
+    """
     unread = f"NOT READ: {_shorten_name(facts.missing[0])}. " if facts.missing else ""
     words = [_VERBS[facts.act], *(["AGAIN"] if call.consent.repeat else [])]
     if facts.act is OperationKind.REFUND:
@@ -76,7 +79,7 @@ def make_summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
         if value
     )
     start = "SANDBOX " if sandbox else ""
-    # As it will be shown: secrets leave every error, and what is repeated has to be the same.
+    # Redacted here, as in every error: the caller must repeat exactly the text that was shown.
     line = redact_secrets(f"{start}{unread}{told} {named}".strip())
     return line[:SUMMARY].rstrip()
 
@@ -117,7 +120,8 @@ def interpret_answer(
 ) -> AnswerOutcome:
     """Interpret an answer. Only the boolean true is a yes, and nothing faster than a human.
 
-    An answer in less than `min_human` seconds is the host's own, in any case.
+    Some clients answer questions by themselves, at once: an answer in less than `min_human` seconds
+    counts as the client's own.
     """
     if answered.seconds < min_human:
         return "answered_by_host"
@@ -143,13 +147,13 @@ def _is_typed_correctly(said: Any, wanted: str) -> bool:
 def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:
     """Return `confirmation_required` or `facts_changed`, with the preview to repeat."""
     message = {
-        "confirmation_required": "This needs agreement to exactly what the preview shows.",
-        "facts_changed": "The account changed since the preview; this is how it stands now.",
+        "confirmation_required": "This call needs agreement to exactly what the preview shows.",
+        "facts_changed": "The account changed since the preview; this preview is current.",
     }[code]
     return RefusedError(
         code,
         message + " Nothing was done.",
-        "Show the person the summary and the facts. If they agree, repeat the call with the same "
+        "Show the user the summary and the facts. If they agree, repeat the call with the same "
         "arguments, confirm: true, confirmation_id and confirmation_summary as given here.",
         confirmation=confirmation_payload(shown, minted),
     )
@@ -158,9 +162,9 @@ def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation
 def auto_answered_error() -> RefusedError:
     return RefusedError(
         "answered_by_host",
-        "The question was answered in under a second, so by the client and not by a person. "
-        "Nothing was done, nothing is blocked.",
-        "Use a client that shows questions to the person, or let them approve outside of it.",
+        "The question was answered in under a second: by the client, not by a human. "
+        "Nothing was done, and nothing is blocked.",
+        "Use a client that shows questions to the user, or let the user approve outside of it.",
     )
 
 
@@ -168,9 +172,9 @@ def declined_error(how: str, reason: str = "") -> RefusedError:
     declined = how == "declined"
     return RefusedError(
         how,
-        "The person said no." if declined else "The person closed the question unanswered.",
-        "Nothing was done, and this operation is blocked for ten minutes. Ask the person what "
-        "they want instead.",
+        "The user declined." if declined else "The user closed the question unanswered.",
+        "Nothing was done, and this operation is blocked for ten minutes. Ask the user what they "
+        "want instead.",
         detail={"reason": reason} if reason else None,
     )
 
@@ -193,8 +197,8 @@ def approval_required_error(
     pin = "" if has_pin else f"first run `{set_pin}` in a terminal, then to "
     return RefusedError(
         "approval_required",
-        f"A person has to approve this outside the client, as number {number}. Nothing was done.",
-        f"Ask the person to {pin}{page}run `{approve}` in a terminal, then "
+        f"The user has to approve this outside the client, as number {number}. Nothing was done.",
+        f"Ask the user to {pin}{page}run `{approve}` in a terminal, then "
         "repeat the call with the same arguments.",
         confirmation={
             "number": number,
@@ -211,7 +215,7 @@ def already_done_error(facts: Facts, first: dict[str, Any] | None) -> RefusedErr
     return RefusedError(
         "already_done",
         "The account shows that this was done before. Nothing was done now.",
-        "Nothing more is to be done; the detail has what was read.",
+        "No further action is needed. See `detail`.",
         detail={"facts": dict(facts.shown)},
         first=first,
     )

@@ -143,7 +143,7 @@ COMMANDS: Mapping[str, CommandInfo] = {
         "only by hand: nothing keeps the old terms, so read the subscription first",
     ),
 }
-"""Every known command → the highest risk it can have. What is not here is destructive."""
+"""Every known command and its highest risk. A command that is not here is destructive."""
 
 ACTION_COMMANDS: Mapping[str, str] = {
     "retrieve_account_custom_fields": "retrieve_custom_fields",
@@ -174,13 +174,14 @@ PUBLISHED_KEYS: tuple[str, ...] = (
     "grant-membership-access",
     "revoke-membership-access",
 )
-"""The 20 actions of the published Kartra skill. For the README and tests; the tool list never
-comes from here."""
+"""The 20 actions of the published Kartra skill, for the README and tests.
+
+The tool list never comes from here: a connection may offer others."""
 
 IRREVERSIBLE_WORDS = ("refund", "charge", "cancel", "payout")
 """Found inside a word too: `autorefund`, `recharge`."""
 IRREVERSIBLE_PREFIXES = ("void",)
-"""Found only where a word begins, for `avoid` is harmless."""
+"""Found only at the beginning of a word: `avoid` is harmless."""
 DESTRUCTIVE_WORDS = ("delete", "remove", "revoke", "purge", "un")
 READ_VERBS = frozenset({"get", "list", "retrieve", "find", "search", "fetch", "read", "lookup"})
 READ_TYPES = frozenset(
@@ -198,7 +199,7 @@ TYPE_RISKS: Mapping[str, Risk] = {
     "update-data-record": Risk.WRITE,
     "delete-data-record": Risk.DESTRUCTIVE,
 }
-"""Membrane's action types that say what an action does; the others say nothing."""
+"""Membrane's action types that determine a risk; the others are too general."""
 
 METHOD_RISKS: Mapping[str, Risk] = {
     "POST": Risk.WRITE,
@@ -208,7 +209,7 @@ METHOD_RISKS: Mapping[str, Risk] = {
 }
 
 CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
-"""Kartra's three credentials. Membrane adds them; nobody else may."""
+"""Kartra's three credentials. Only Membrane adds them: others would select another account."""
 
 
 def find_command(key: str) -> str:
@@ -221,9 +222,9 @@ def find_command(key: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def find_action_command(key: str) -> str:
-    """Return the command of an action's key.
+    """Return the command of an action's key, or "".
 
-    Other characters in the key may mean something unknown.
+    A key with other characters is not folded: its meaning is unknown.
     """
     return find_command(key) if key.isascii() else ""
 

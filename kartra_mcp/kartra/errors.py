@@ -1,4 +1,4 @@
-"""Kartra's error types: meaning, remedy and whether anything was done; errors in responses. Pure.
+"""Kartra's error types: meaning, remedy and proof of what was done; errors in responses. Pure.
 
 Kartra returns errors with HTTP 200, at the top level or inside `actions[i].<cmd>`. Source: the
 error tables of its API articles (74 types). A type that is not listed leaves a write unknown.
@@ -20,7 +20,7 @@ from kartra_mcp.kartra.commands import COMMANDS
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """One error type: sentences without a full stop, and what it proves."""
+    """One error type: `text` and `remedy` without a full stop, and `executed` as it proves."""
 
     text: str
     remedy: str
@@ -28,13 +28,13 @@ class ErrorInfo:
     code: str = "kartra_error"
 
 
-_RECONNECT = "Ask for kartra_status and reconnect the connection in Membrane; the key is kept there"
-_NAMES = "Ask for the account's names and use one exactly as it is written there"
-_LEAD = "Look the lead up by another address or id, or create it first"
+_RECONNECT = "Call kartra_status and reconnect the connection in Membrane, which stores the key"
+_NAMES = "Read the account's names and use one exactly as it is written there"
+_LEAD = "Search for the lead by another address or id, or create it first"
 _SUBSCRIPTION = "Read the lead's subscriptions and use an id that is listed there"
 _TRANSACTION = "Read the lead's transactions and use an id that is listed there"
 _FIELD = "Correct the value, then repeat the call"
-_LOOK = "Do not repeat it: read the transactions or the subscription, or look in Kartra"
+_LOOK = "Do not repeat the call: read the transactions or the subscription, or look in Kartra"
 
 
 def _same_meaning(text: str, remedy: str, *types: int) -> dict[str, ErrorInfo]:
@@ -84,17 +84,17 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
     ),
     "251": ErrorInfo(
         "The transaction was refunded before",
-        "Nothing more is to be done",
+        "No further action is needed",
         code="already_done",
     ),
     "252": ErrorInfo(
         "The subscription was cancelled before",
-        "Nothing more is to be done",
+        "No further action is needed",
         code="already_done",
     ),
     **_same_meaning(
         "This kind of transaction can be neither refunded nor cancelled",
-        "Use the id of a sale or a rebill that is no test",
+        "Use the id of a sale or a rebill that is not a test",
         253,
     ),
     **_same_meaning(
@@ -104,17 +104,17 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
     **_same_meaning("The date is invalid or in the past", _FIELD, 260, 261),
     **_same_meaning("The custom field's name cannot be used", _FIELD, 263, 264, 265),
     "266": ErrorInfo(
-        "Kartra says that the refund failed, but not whether money moved", _LOOK, Executed.UNKNOWN
+        "Kartra reports a failed refund, but not whether money moved", _LOOK, Executed.UNKNOWN
     ),
     "267": ErrorInfo(
-        "Kartra says that the cancellation failed, but not how far it went",
+        "Kartra reports a failed cancellation, but not how far it went",
         _LOOK,
         Executed.UNKNOWN,
     ),
     **_same_meaning("The amount is not valid", _FIELD, 268),
     **_same_meaning("The custom field's type or options are not valid", _FIELD, 269, 270, 272, 273),
     **_same_meaning("A custom field's value has the wrong form", _FIELD, 271),
-    **_same_meaning("The status is none of cancel, pause and unpause", _FIELD, 274),
+    **_same_meaning("The status is not cancel, pause or unpause", _FIELD, 274),
     **_same_meaning("A cancelled or terminated subscription cannot be changed", _SUBSCRIPTION, 275),
     **_same_meaning("The quantity must be from 1 to 9,999", _FIELD, 276),
     **_same_meaning("The price must be from 1.00 to 9,999.99", _FIELD, 277),
@@ -132,7 +132,7 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
 
 _WRAPPERS = ("data", "body", "response", "result", "output")
 _ANSWER = frozenset({"status", "type", "message", "cmd", "actions", "code"})
-"""The fields of an answer: a row of the account that stands in a list has others."""
+"""Fields of a response to a command; a row of the account in a list has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class ActionOutcome:
 
 
 def raise_for_error(result: Any, *, write: bool) -> None:
-    """Raise if a Kartra response contains an error at any level. A read is never executed.
+    """Raise if a Kartra response contains an error at any level. A read counts as not executed.
 
     Raises:
         UpstreamError: `already_done` for types 251 and 252, else `kartra_error`.
@@ -160,7 +160,7 @@ def raise_for_error(result: Any, *, write: bool) -> None:
 
 
 def find_error(value: Any, *, write: bool) -> KartraMCPError | None:
-    """Return the Kartra error in a body that came with another error, or None."""
+    """Return the Kartra error in the body of another error, or None."""
     try:
         raise_for_error(value, write=write)
     except KartraMCPError as found:
@@ -187,7 +187,7 @@ def _iter_bodies(value: Any, depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _is_answer(value: Any) -> bool:
-    """Return whether a list element is a response to a command and not a row of the account."""
+    """Return True for a list element that is a response to a command, not a row of the account."""
     return is_object(value) and (value.keys() <= _ANSWER or not COMMANDS.keys().isdisjoint(value))
 
 
@@ -241,9 +241,9 @@ def _is_error(answer: Mapping[str, Any]) -> bool:
 
 
 def _make_error(failed: list[ActionOutcome], write: bool) -> KartraMCPError:  # noqa: FBT001
-    """Return the error of parts that all failed.
+    """Return the error of commands that all failed.
 
-    The most severe one wins, `already_done` the least.
+    The most severe outcome wins, `already_done` is the least: it must not hide an unknown one.
     """
     meanings = [ERROR_TYPES.get(part.type) for part in failed]
     meaning = next((m for m in meanings if m is None or m.code != "already_done"), meanings[0])

@@ -36,7 +36,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
         "lead",
     ),
 }
-"""What a call acts on → the names it goes by, in the order in which they are believed."""
+"""Kind of target and its field names, the most reliable first."""
 
 
 AMOUNTS = (
@@ -47,7 +47,7 @@ AMOUNTS = (
     "partial_amount",
     "subscription_amount",
 )
-"""The names that an amount of money goes by."""
+"""Field names of an amount of money."""
 
 
 AMOUNT_WORDS = frozenset({"amount", "sum", "total", "value", "price", "cents"})
@@ -56,7 +56,7 @@ AMOUNT_WORDS = frozenset({"amount", "sum", "total", "value", "price", "cents"})
 NON_AMOUNT_SUFFIXES = frozenset(
     {"id", "ids", "count", "currency", "type", "flag", "unit", "name", "reason", "note"}
 )
-"""Of what moves money, every field with one of these words is an amount, unless it ends so."""
+"""Endings of names that are not amounts, although they contain one of `AMOUNT_WORDS`."""
 
 
 LEAD_ALIASES = ("lead", "contact", "customer", "subscriber", "person", "user", "member", "record")
@@ -92,14 +92,14 @@ AMOUNT_NAMES = frozenset(normalize_name(name) for name in AMOUNTS)
 LEAD_ID_NAMES = frozenset(
     owner + end for owner in ("", *LEAD_ALIASES) for end in ("id", "identifier", "uid", "key")
 )
-"""Plain names that say which lead is meant, without its address."""
+"""Normalized names that identify the lead by an id instead of its address."""
 
 
 RECIPIENT_FIELDS = frozenset(
     normalize_name(name)
     for name in ("email", "lead_email", "tag_name", "list_name", "sequence_name", "membership_name")
 )
-"""Names that say to whom or to what something happens, beside ids and amounts."""
+"""Names of the recipient or object of an operation, in addition to ids and amounts."""
 
 
 def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, Any]]:

@@ -25,10 +25,10 @@ MAX_FIELDS = 1000
 MAX_DEPTH = 32
 TOO_DEEP = f"It nests deeper than {MAX_DEPTH}"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-"""What we let a name be: nothing in it that any parser could take for structure."""
+"""Permitted names: no character that any parser could take for structure."""
 
 Places = tuple[str | None, ...]
-"""The way into PHP's arrays; None is `[]`, the next free number."""
+"""Path into PHP's arrays; None is `[]`, the next free number."""
 
 _MANGLED = str.maketrans(" .[", "___")
 _BLANK = frozenset(["", *" \t\n\v\f\r"])
@@ -77,7 +77,8 @@ def encode_form(fields: Mapping[str, Any]) -> str:
 def parse_form(text: str) -> dict[str, Any]:
     """Return the arrays that PHP makes of the form.
 
-    Refuse what another parser would read differently.
+    Raises:
+        FormError: another parser could read the form differently.
     """
     if ";" in text:
         raise FormError("A form holds a bare `;`, which some parsers take for a separator")
@@ -112,7 +113,8 @@ def read_name(name: str) -> Places:
 def unflatten(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
     """Return the arrays of all fields.
 
-    PHP lets the last of two win; here a repeated field is an error.
+    PHP lets the last of two equal fields win; here a repetition is an error, because a check of one
+    and execution of the other would be a bypass.
     """
     tree: dict[str, Any] = {}
     for places, value in fields:
@@ -153,7 +155,7 @@ def is_method_override(name: str) -> bool:
 
 
 def contains_command(text: str) -> bool:
-    """Return whether a text, or a text encoded in it, has a command or a credential as a field.
+    """Return True if a text, or a text encoded in it, has a command or a credential as a field.
 
     A text with more layers of encoding than are checked counts as hiding one.
     """
@@ -163,7 +165,7 @@ def contains_command(text: str) -> bool:
 
 
 def parses_to_command(text: str) -> bool:
-    """Return whether any way of parsing a text as a form finds a field that would be a command."""
+    """Return True if any parsing of the text as a form finds a field that would be a command."""
     return any(
         kartra_fields.normalize_name(php_name(part)) in _COMMAND_NAMES or is_credential(part)
         for reading in _iter_decodings(text)
@@ -267,7 +269,7 @@ def _decode(text: str) -> str:
 
 
 def _join_unclosed(places: list[str | None], rest: str) -> Places:
-    """Return whether a `[` never closes: PHP joins it to a top-level name and drops it deeper."""
+    """Return True if a `[` never closes: PHP joins it to a top-level name and drops it deeper."""
     if len(places) == 1:
         return (f"{places[0]}_{rest.translate(_MANGLED)}",)
     return tuple(places)

@@ -82,7 +82,10 @@ def command_kind(command: Command) -> OperationKind:
 
 
 def operation_name(call: Call) -> str:
-    """Return the ledger's name of the operation: the same for an action and its raw form."""
+    """Return the ledger's name of the operation: the same for an action and its raw form.
+
+    Otherwise a refund could be repeated as a raw request without being recognized.
+    """
     act = operation_kind(call)
     if act in (OperationKind.REFUND, OperationKind.CANCELLATION):
         return "refund_transaction" if act is OperationKind.REFUND else "cancel_transaction"

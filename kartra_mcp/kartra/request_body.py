@@ -1,7 +1,7 @@
-"""Validate the fields of a raw request: which Kartra commands they contain, and where.
+"""Validation of the fields of a raw request: the Kartra commands in it, and their positions.
 
-Only this file decides what in a body or a query is a command. It refuses what one of the parsers on
-the way (the program, Membrane, PHP) could read differently, and it starts nothing.
+Only this file decides what in a body or a query is a command. It refuses what one of the parsers of
+the request (the program, Membrane, PHP) could read differently, and it starts nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 100_000
 MAX_ACTIONS = 50
 MAX_SAFE_INTEGER = 2**53
-"""The program is JavaScript: it reads larger whole numbers as a neighbour."""
+"""The program is JavaScript: it rounds larger whole numbers to a neighbor."""
 
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[T]):
-    """One prohibition. `violation` returns whether it is violated, or where."""
+    """One prohibition. `violation` returns True or the position if it is violated."""
 
     name: str
     violation: Callable[[T], bool | str]
@@ -136,7 +136,7 @@ def _make_command(action: Mapping[str, Any], lead: Mapping[str, Any]) -> Command
     return Command(action["cmd"], arguments, lead)
 
 
-# ── From an argument to the text that is sent and the tree it is read as ──
+# ── From an argument to the text that is sent and the tree it is parsed as ──
 
 
 def _read_json(value: Any) -> Body:
@@ -228,7 +228,7 @@ def _walk(within: tuple[str, ...], value: Any) -> Iterator[Field]:
             yield from _walk((*within, name), inner)
 
 
-# ── The rules, each a question about a tree: where is it broken? ──
+# ── The rules: each finds the position in a tree that violates it ──
 
 
 def _find_control_char(tree: FieldTree) -> str:
@@ -359,7 +359,7 @@ def _find_extra_field(tree: FieldTree) -> str:
 
 _FORM_REMEDY = "Use `form` or `json` with an object: it is written the way Kartra reads it."
 _NAME_REMEDY = "Write names plainly: letters, digits, `_` and `-`, each one once."
-_PLACE_REMEDY = "Put each command at actions[i].cmd; get_lead stands at the top, nowhere else."
+_PLACE_REMEDY = "Put each command at actions[i].cmd, and get_lead only at the top level."
 _TEXT_REMEDY = "Put commands at actions[i].cmd, never inside a text."
 _LOGIN_REMEDY = "Leave credentials out: Membrane adds those of the connection."
 _SHAPE_REMEDY = 'Write {"actions": [{"cmd": …, …}], "lead": {…}}.'
@@ -375,8 +375,8 @@ TREE_RULES: tuple[Rule[FieldTree], ...] = (
     ),
     Rule("no credential (app_id, api_key, api_password)", _find_credential, _LOGIN_REMEDY),
     Rule("no other method than `method`", _find_method_override, "Set the argument `method`."),
-    Rule("no name that JavaScript keeps for itself", _find_prototype_name, _NAME_REMEDY),
-    Rule("no two names that read as one", _find_collision, _NAME_REMEDY),
+    Rule("no name that JavaScript reserves", _find_prototype_name, _NAME_REMEDY),
+    Rule("no two names that are parsed as one", _find_collision, _NAME_REMEDY),
     Rule("no name that only looks like cmd, actions, lead, get_lead", _look_alike, _PLACE_REMEDY),
     Rule("no command in an unexpected place", _find_hidden_command, _PLACE_REMEDY),
     Rule("no command as the name of a field", _find_command_as_name, _PLACE_REMEDY),
@@ -388,7 +388,7 @@ TREE_RULES: tuple[Rule[FieldTree], ...] = (
     Rule("every action has a cmd", _find_action_without_command, _SHAPE_REMEDY),
     Rule("cmd is a text", _find_command_not_text, _SHAPE_REMEDY),
     Rule(
-        "a command is spelt exactly",
+        "a command is spelled exactly",
         _find_misspelt_command,
         "Write it in Kartra's own spelling, e.g. search_lead.",
     ),
@@ -397,9 +397,9 @@ TREE_RULES: tuple[Rule[FieldTree], ...] = (
         _find_invalid_command_name,
         "Write the command's name.",
     ),
-    Rule("nothing beside actions, lead and get_lead", _find_extra_field, _SHAPE_REMEDY),
+    Rule("nothing besides actions, lead and get_lead", _find_extra_field, _SHAPE_REMEDY),
 )
-"""In this order: what a later rule asks relies on the earlier ones."""
+"""The order matters: later rules rely on what earlier ones have excluded."""
 
 PROTOTYPES = frozenset({"__proto__", "prototype", "constructor"})
 _TOP = ("actions", "lead", "get_lead")

@@ -1,4 +1,4 @@
-"""Parse and validate a raw request. Pure, starts nothing.
+"""Parser and validator of a raw request. Pure, starts nothing.
 
 Only this file makes a `RawRequest`. Kartra's API is one POST endpoint whose operations are in the
 body, so the method decides nothing: a request is judged by its commands (`request_body.py`).
@@ -52,13 +52,13 @@ DEDICATED_TOOLS: Mapping[str, str] = {
     "cancel_transaction": "kartra_cancel_subscription",
     "modify_subscription_status": "kartra_cancel_subscription",
 }
-"""Commands that no raw request may carry, and the tool that asks what must be asked first."""
+"""Commands that no raw request may contain, and the tool that requires consent first."""
 
 DEDICATED_TOOL_WORDS: Mapping[str, str] = {
     "refund": "kartra_refund_transaction",
     "cancel": "kartra_cancel_subscription",
 }
-"""Words that no unknown command may hold, and the same."""
+"""Words that no unknown command may contain, and the tool to use instead."""
 
 HARMLESS_STATUSES = ("pause", "unpause")
 
@@ -87,14 +87,14 @@ def require_read_only(request: RawRequest) -> None:
     if request.method == "GET" and request.body is not None:
         reject("method: a GET carries no body", "Set method to POST.")
     if request.method == "POST" and not request.commands:
-        _reject_not_a_read("body: there is no Kartra command that could be known to read")
+        _reject_not_a_read("body: it contains no Kartra command, so it is not a known read")
     for command in request.commands:
         if not _is_read(command):
             _reject_not_a_read(f"cmd: {safe_name(command.name)} is not a known read", command.name)
 
 
 def reject_dedicated_commands(request: RawRequest) -> None:
-    """Refuse refunds and cancellations, which the write tool never sends."""
+    """Refuse refunds and cancellations: their own tools read the facts for the preview first."""
     for command in request.commands:
         own = _own_tool(command.name)
         if own and not _is_pause(command):
@@ -103,7 +103,7 @@ def reject_dedicated_commands(request: RawRequest) -> None:
 
 
 def _own_tool(command: str) -> str:
-    """Return the tool to use instead, by the table or, for an unknown command, by its words."""
+    """Return the dedicated tool of a command; of an unknown command, by its words; else ""."""
     if command in kartra.COMMANDS:
         return DEDICATED_TOOLS.get(command, "")
     held = (
@@ -135,7 +135,7 @@ def _extract_commands(query: FieldTree, bodies: list[Body]) -> tuple[Command, ..
     Only one part may contain commands, since two could disagree.
     """
     if bodies and any(field.name in {"actions", "lead", "get_lead"} for field in query.fields):
-        reject("query: Kartra's fields stand there and a body is sent too", "Use only the body.")
+        reject("query: both the query and the body contain Kartra's fields", "Use only the body.")
     trees = (query, *(body.tree for body in bodies))
     return tuple(command for tree in trees for command in extract_commands(tree))
 
@@ -165,7 +165,7 @@ ARGUMENT_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "form": (is_object, "an object"),
     "raw": (lambda v: isinstance(v, str) and bool(v.strip()), "a text that is not empty"),
 }
-"""Every argument → whether a value has its shape, and the shape in words."""
+"""Every argument with the test of its type, and the type in words."""
 
 
 def _check_shapes(arguments: Mapping[str, Any]) -> None:
@@ -183,7 +183,7 @@ def _check_shapes(arguments: Mapping[str, Any]) -> None:
 
 def _describe_problem(name: str, value: Any) -> str:
     if name not in ARGUMENT_TYPES:
-        return f"{safe_name(name)}: there is no such argument"
+        return f"{safe_name(name)}: unknown argument"
     right, words = ARGUMENT_TYPES[name]
     return "" if right(value) else f"{name}: expected {words}"
 
@@ -197,10 +197,10 @@ def _raise_invalid(problems: list[str]) -> NoReturn:
     )
 
 
-# ── The path, each rule a question about every reading of it ──
+# ── The path: each rule tests every decoding of it ──
 
 DecodedForms = tuple[str, ...]
-"""The text itself, then what it is after one, two and three decodings, and after NFKC."""
+"""The text, its first three percent-decodings, and the NFKC form of each of these four."""
 
 
 def _decode_forms(text: str) -> DecodedForms:
@@ -281,7 +281,7 @@ def _make_field_finder(
 
 
 def _is_login_name(fields: Mapping[str, Any]) -> bool:
-    """Return a credential, or a name that other APIs use for login."""
+    """Return True for a credential, or a name that other APIs use for login."""
     parts = (part for name in fields for part in re.split(r"[\[\]]", name))
     return any(
         is_credential(part) or kartra_fields.normalize_name(php_name(part)) in _LOGINS
@@ -311,10 +311,10 @@ def _read_path(path: str, params: Mapping[str, str]) -> Mapping[str, str]:
     enforce(PATH_RULES, _decode_forms(path), "path")
     enforce(PARAM_RULES, params, "path_params")
     if set(_PLACEHOLDER.findall(path)) != set(params):
-        reject("path_params: they are not the {names} of the path", "Give each {name} one value.")
+        reject("path_params: they differ from the {names} of the path", "Give each {name} a value.")
     whole = _PLACEHOLDER.sub(lambda match: params[match[1]], path)
     if "{" in whole or "}" in whole:
-        reject("path: a brace stands alone", _PATH_REMEDY)
+        reject("path: unpaired brace", _PATH_REMEDY)
     enforce(PATH_RULES, _decode_forms(whole), "path with path_params")
     return dict(params)
 

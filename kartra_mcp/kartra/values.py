@@ -71,10 +71,7 @@ def fold_id(value: Any) -> str | None:
 
 
 def amount_error(value: Any, *, cents: bool = False) -> str | None:
-    """Return why an amount (of whole cents, if so) is invalid, in a sentence.
-
-    None if it is valid.
-    """
+    """Return the reason why an amount is invalid, as a sentence, or None; `cents`: whole cents."""
     if value is None:
         return "The amount is null."
     if isinstance(value, bool):

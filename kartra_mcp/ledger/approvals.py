@@ -348,7 +348,7 @@ def _withdrawal_refusal(row: Any, number: int) -> RefusedError | None:
     if row is not None and row["used_by"] is not None:
         return RefusedError(
             "confirmation_used",
-            f"Number {number} cannot be withdrawn: its call has already run.",
+            f"Number {number} cannot be revoked: its call has already run.",
             f"See its outcome: `kartra-mcp ledger show {row['used_by']}`.",
         )
     if row is not None and row["state"] == "approved":
@@ -357,7 +357,7 @@ def _withdrawal_refusal(row: Any, number: int) -> RefusedError | None:
     return RefusedError(
         "invalid_arguments",
         f"Number {number} is not an approval that can still be used: {known}.",
-        "There is nothing to withdraw.",
+        "There is nothing to revoke.",
     )
 
 

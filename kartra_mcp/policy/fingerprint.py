@@ -61,7 +61,7 @@ def _compare_gates(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
             if strictest(gate, other[name]) is not other[name]:
                 yield f"gate of {name}: {gate} to {other[name]}"
     if before.get("approval_outside") and not now.get("approval_outside"):
-        yield "approval outside the client is no longer demanded"
+        yield "approval outside the client is not required any more"
 
 
 def _parse_policy(policy: Mapping[str, Any]) -> Policy:

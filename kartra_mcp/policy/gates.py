@@ -1,4 +1,4 @@
-"""Gates, allow and deny lists: whether an operation of some risk and names may run. Pure."""
+"""Gates, allow and deny lists: the decision on a call of some risk and names. Pure."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ GATE_TEXTS: Mapping[Gate, GateTexts] = {
     Gate.FLAG: GateTexts(
         "confirm: true",
         "runs with confirm: true, which the caller sets itself",
-        "need confirm: true. Set it only after the person agreed to exactly that call.",
+        "need confirm: true. Set it only after the user agreed to exactly that call.",
         "Runs when the assistant sets `confirm`, which it can do by itself",
     ),
     Gate.PREVIEW: GateTexts(
         "a preview first",
-        "shows the facts first and runs only as they were shown",
-        "ask first. The first answer is a preview, nothing ran: show its summary and facts. Once "
-        "the person agrees, repeat the same call with confirm: true and the preview's id and "
-        "summary as confirmation_id and confirmation_summary. A client that asks the person itself "
+        "shows the facts first and runs only with the facts shown",
+        "need a preview. The first answer is the preview, nothing ran: show its summary and facts. "
+        "Once the user agrees, repeat the same call with confirm: true and the preview's id and "
+        "summary as confirmation_id and confirmation_summary. A client that asks the user itself "
         "needs one call.",
         "Shows the facts first, and runs when the assistant repeats them",
     ),
     Gate.HUMAN: GateTexts(
-        "a person's yes",
-        "runs only after a person's answer, in the client or with the PIN outside it",
-        "need a person's own answer: in a form, or after approval_required by the command that it "
+        "the user's yes",
+        "runs only after the user's answer, in the client or with the PIN outside it",
+        "need the user's own answer: in a form, or after approval_required by the command that it "
         "names. Wait for it, then repeat the same call.",
         "Runs only after the user agrees, in the client or with the PIN",
     ),
@@ -90,9 +90,9 @@ _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.R
 
 
 def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
-    """Return whether something of this risk and these names may run.
+    """Return the verdict on something of this risk and these names.
 
-    The order is the order of safety.
+    The order is the order of safety: read-only and the deny list win over every gate.
     """
     named = tuple(names)
     if rules.read_only and risk > Risk.READ:
@@ -113,12 +113,12 @@ def strictest(*gates: Gate) -> Gate:
 
 
 def takes_consent_arguments(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
-    """Return whether a tool takes the consent arguments."""
+    """Return True if a tool takes the consent arguments."""
     return risk >= Risk.DESTRUCTIVE or resolve_gate(risk, names, rules) is not Gate.ALLOW
 
 
 def needs_consent_flow(call: Call, rules: Policy) -> bool:
-    """Return whether more than the caller's flag is needed, even for a read."""
+    """Return True if more than the caller's flag is needed, even for a read."""
     return resolve_call_gate(call, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 
@@ -171,10 +171,7 @@ def resolve_call_gate(call: Call, rules: Policy) -> Gate:
 
 
 def evaluate_call(call: Call, rules: Policy) -> Verdict:
-    """Return the verdict on a call.
-
-    Of a raw request, the strictest on the tool and on each command.
-    """
+    """Return the verdict on a call; of a raw request, the strictest of tool and commands."""
     if not isinstance(call.operation, RawRequest):
         return evaluate(call.risk, call.policy_names, rules)
     verdicts = {evaluate(call.risk, call.policy_names, rules)}
@@ -185,13 +182,13 @@ def evaluate_call(call: Call, rules: Policy) -> Verdict:
 
 
 def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict | None:
-    """Return why something is not listed, or None. What is not listed cannot be called."""
+    """Return the reason why a tool is not listed, or None. An unlisted tool cannot be called."""
     verdict = evaluate(least, names, rules)
     return verdict if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED) else None
 
 
 def is_unrestricted(rules: Policy) -> bool:
-    """Return whether everything is listed, whatever its risk and names."""
+    """Return True if everything is listed, of any risk and name."""
     gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
     of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
     return of_all and not (rules.read_only or rules.allow or rules.deny)

@@ -1,4 +1,4 @@
-"""Limits on what may be done: the largest refund, sums and numbers a day, mail an hour."""
+"""Limits on operations: the largest refund, amount and count per day, mail per hour."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _named(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The caps in force; None is no cap."""
+    """The caps in force; None means unlimited."""
 
     cap_refund: Decimal | None = field(
         default=None, metadata=_named("CAP_REFUND", "Largest refund", "refund", optional=True)

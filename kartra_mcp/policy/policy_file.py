@@ -32,7 +32,7 @@ class PolicyFile:
 
 
 DENY_ALL_WRITES = PolicyFile(dict.fromkeys((Risk.WRITE, *_RISKS.values()), Gate.DENY))
-"""What cannot be read may have named any tool: nothing that writes runs."""
+"""Policy for an unreadable file: it may have restricted any tool, so no write runs."""
 
 _DENIED = "deny for all that writes"
 

@@ -1,4 +1,4 @@
-"""Risk of actions, commands and raw requests: ordered rules over tables, pure.
+"""Risk of actions, commands and raw requests: ordered rules over tables. Pure.
 
 Unknown is dangerous: a read needs a row in the table, or a reading type and a reading verb.
 """
@@ -56,7 +56,7 @@ def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
 def _with_command(action: Action, risk: Risk | None) -> Risk:
     """Return the risk by command.
 
-    A key identifies its command; a name alone only raises the risk.
+    A key identifies its command. A name alone only raises the risk: anyone can name an action.
     """
     if risk is None:
         return _classify_unknown_action(action)
@@ -77,7 +77,7 @@ def classify_command(command: Command) -> Risk:
 def request_risk(request: RawRequest) -> Risk:
     """Return the highest risk of a raw request's commands.
 
-    Without any, a GET without a body reads.
+    Without any command, a GET without a body reads.
     """
     if request.commands:
         by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
@@ -89,7 +89,7 @@ def request_risk(request: RawRequest) -> Risk:
 def _edit_lead_risk(command: Command) -> Risk:
     """Return the risk of edit_lead.
 
-    A new address changes the lead's identity, an empty value erases.
+    A new address changes the lead's identity; an empty value erases.
     """
     fields = [given for given in (command.lead, command.arguments) if given]
     named = [(normalize_name(name), value) for name, value in kartra_fields.iter_fields(fields)]
@@ -101,7 +101,7 @@ def _edit_lead_risk(command: Command) -> Risk:
 
 
 def _identifies_lead(name: str, value: Any) -> bool:
-    """Return whether a field identifies the lead by more than the address."""
+    """Return True if a field identifies the lead by more than the address."""
     alone = name in kartra_fields.LEAD_ALIASES and isinstance(value, str | int | float)
     return alone or name in kartra_fields.LEAD_ID_NAMES
 

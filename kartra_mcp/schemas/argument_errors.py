@@ -166,8 +166,8 @@ def _describe_keyword(word: str, error: ValidationError) -> str:
 
 _REST: Final = {
     "items": "fewer entries are expected",
-    "uniqueItems": "every entry may stand there only once",
-    "contains": "an expected entry is not there",
+    "uniqueItems": "every entry may occur only once",
+    "contains": "an expected entry is missing",
     "not": "this value, or combination, is not allowed",
 }
 

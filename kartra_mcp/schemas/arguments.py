@@ -36,11 +36,11 @@ __all__ = ["coerce_numbers", "limit_names", "validate"]
 
 MAX_ERRORS: Final = 5
 MAX_NAMES: Final = 1_000
-"""In one call, at all depths together; PHP, which Kartra runs on, reads no more of a form."""
+"""Names in one call, at all depths; PHP, which Kartra runs on, ignores the rest of a form."""
 CLIENT_INJECTED: Final = "wait_for_previous"
 """Gemini CLI adds it to every tool, and sends it."""
 _LARGEST: Final = 2**53
-"""Programs in JavaScript, Membrane's among them, round whole numbers beyond it to another one."""
+"""JavaScript programs, such as Membrane's, round larger whole numbers to another one."""
 
 _NAMING: Final = ("properties", "patternProperties")
 

@@ -28,7 +28,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,40}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 
 NumberPattern = re.Pattern[str] | None
-"""How the text of an id or an amount is written; None for what is neither."""
+"""Spelling of the text of an id or an amount; None for any other field."""
 
 
 def coerce_numbers(

@@ -24,7 +24,7 @@ _FORMATS: Final = {
 ANNOTATION_KEYWORDS: Final = frozenset(
     "title description default examples deprecated readOnly writeOnly format".split()  # noqa: SIM905
 )
-"""Keywords that no value is judged by."""
+"""Annotations: keywords that validate nothing."""
 
 
 class _Dropped:
@@ -33,7 +33,7 @@ class _Dropped:
 
 DROPPED: Final = _Dropped()
 FALSE_SCHEMA: Final[dict[str, Any]] = {"not": {}}
-"""What `false` is for a property: unlike it, it keeps the place of its fault."""
+"""Replacement of `false` for a property: unlike `false`, errors keep their location."""
 
 
 def matches_type(value: Any, names: list[str]) -> bool:

@@ -13,7 +13,7 @@ from kartra_mcp.core.json_types import as_dict, as_list, json_type
 from kartra_mcp.schemas.keywords import type_names
 
 Location = tuple[dict[str, Any], ...]
-"""Every schema that may speak of one value: its own and those of its branches."""
+"""Every schema that may constrain one value: its own and those of its branches."""
 
 _BRANCHES: Final = ("anyOf", "oneOf", "allOf")
 _CONDITIONS: Final = ("if", "then", "else")

@@ -112,7 +112,7 @@ def test_what_a_person_takes_back_does_not_run(place, chat, visit):
     expect(unused.locator("[name=pin]")).to_be_focused()
     unused.locator("[name=pin]").fill(PIN)
     unused.get_by_role("button", name="Revoke").click()
-    expect(person.page.get_by_role("status").first).to_contain_text("Taken back")
+    expect(person.page.get_by_role("status").first).to_contain_text("Revoked")
     expect(unused).to_have_count(0)
     assert chat.refund().code == "approval_required"
     assert place.dump() == before

@@ -41,7 +41,7 @@ def test_a_list_that_is_no_longer_valid_is_reported(api: Ask, live: Account, tmp
     file.write_text('{"actions": []}')
     live.set("actions", str(file))
     told = api("GET /actions", 500, params=KARTRA)
-    assert (told["type"], "is no list of actions" in told["message"]) == ("internal", True)
+    assert (told["type"], "is not a list of actions" in told["message"]) == ("internal", True)
 
 
 def test_older_habits_of_lists_hold_here_too(api: Ask, live: Account):

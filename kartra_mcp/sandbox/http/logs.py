@@ -65,7 +65,7 @@ def _parse_time(name: str, text: str) -> str:
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError as error:
-        raise invalid_error(f"{name} is no date and time", name) from error
+        raise invalid_error(f"{name} is not a date and time", name) from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -27,9 +27,9 @@ class Call:
     account: Account
     method: str
     path: str
-    """As it was sent, without the query."""
+    """The path as it was sent, without the query."""
     parts: Mapping[str, str]
-    """What stands in the address at the names in braces."""
+    """Values of the names in braces of the route."""
     query: Mapping[str, str]
     question: str
     """The query as it was sent."""

@@ -60,7 +60,7 @@ def _read(path: str, _at: int, _size: int) -> list[Any]:
 
 def _invalid_list_error(path: str, why: str) -> MembraneError:
     back = "`actions use published` goes back"
-    return MembraneError(f"{path} is no list of actions: {why}; {back}", kind="internal", key="")
+    return MembraneError(f"{path} is not a list of actions: {why}; {back}", kind="internal", key="")
 
 
 @functools.lru_cache(maxsize=1)

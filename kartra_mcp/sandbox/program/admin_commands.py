@@ -90,7 +90,7 @@ def address(account: Account, line: Arguments) -> Map:
 
 
 UNRECORDED = {"journal": journal, "digest": digest}
-"""What only looks at the sandbox leaves no trace in the journal."""
+"""Commands that only read the sandbox; they are not recorded in the journal."""
 
 VERBS = {
     "fault set": fault_set,

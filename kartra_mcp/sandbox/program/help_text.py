@@ -31,7 +31,7 @@ TYPE: a type of Kartra's or Membrane's errors, or hang, killed, silent, garbage,
         "one more connection",
     ),
     "login code": ("", "the code that the page of `login start` would show"),
-    "login refuse": ("[off]", "let nobody in any more"),
+    "login refuse": ("[off]", "refuse every login from now on"),
     "address": (
         "opened|ignored|refused",
         "what becomes of the address of a connection that is waited for (at first: opened)",

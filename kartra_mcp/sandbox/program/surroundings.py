@@ -1,4 +1,4 @@
-"""What a start of the program sees besides its words: environment, standard streams."""
+"""Inputs and outputs of one start of the program: environment and standard streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Surroundings:
     stderr: TextIO
 
     def home(self) -> str:
-        """The person's home folder."""
+        """The user's home folder."""
         name = "USERPROFILE" if os.name == "nt" else "HOME"
         return self.environment.get(name) or os.path.expanduser("~")  # noqa: PTH111
 

@@ -84,7 +84,7 @@ CREATE TABLE run_logs (id TEXT PRIMARY KEY, at TEXT NOT NULL, log TEXT NOT NULL)
 """
 
 WIDER = "ALTER TABLE connections ADD COLUMN archived_at TEXT NOT NULL DEFAULT ''"
-"""What an account of version 1 lacks."""
+"""Migration of an account of version 1."""
 
 JOURNAL = """
 CREATE TABLE journal (n INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, argv TEXT NOT NULL);

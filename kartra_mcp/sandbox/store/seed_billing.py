@@ -29,7 +29,7 @@ ANCHORS = {
     "subscription 206": "Active, two installments left",
     "subscription 207": "Active, yearly",
     "subscription 208": "Active, a product whose recurrence is fixed",
-    "subscription 209": "Active, of lead 48113, for the strangers' tests",
+    "subscription 209": "Active, of lead 48113, for the attack tests",
 }
 
 PRODUCTS = [
