@@ -72,13 +72,11 @@ PERSONS: dict[str, Callable[[], Person]] = {
     "accepts at once": lambda: Person(after=0),
     "declines at once": lambda: Person("decline", after=0),
     "dismisses at once": lambda: Person("cancel", after=0),
-    "slow": lambda: Person(after=12.5),
     "lies": lambda: Person("error", after=0),
     "fails later": lambda: Person("error"),
 }
 ANSWERS = {
     "accepts": "",
-    "slow": "",
     "says yes in words": "declined",
     "says 1": "declined",
     "leaves the box empty": "declined",
@@ -222,7 +220,7 @@ async def test_the_table(tmp_path: Path, protocol_version, gate, way, url_only):
     limiter = anyio.CapacityLimiter(4)
 
     async def row(client, place):
-        async with limiter if client != "slow" else anyio.CapacityLimiter(1):
+        async with limiter:
             try:
                 await Table(place, gate, protocol_version, client).play()
             except AssertionError as slip:
@@ -240,6 +238,20 @@ async def test_the_table(tmp_path: Path, protocol_version, gate, way, url_only):
             for client, place in zip(clients, places, strict=True):
                 group.start_soon(row, client, place)
     assert wrong == {}
+
+
+@pytest.mark.parametrize("gate", [Gate.PREVIEW, Gate.HUMAN])
+@both_eras
+async def test_the_humans_time_is_none_of_the_calls(tmp_path: Path, protocol_version, gate):
+    place = sandbox(tmp_path / "state", GATE_IRREVERSIBLE=gate, TIMEOUT="3")
+    human = Person(after=3.2)
+    async with connect(place, protocol_version, elicitation_callback=human) as client:
+        answer = await call(client, REFUND, **CALLS[REFUND])
+    assert not answer.failed, answer.text
+    sql, after = LOOKS[REFUND]
+    assert place.rows(sql) == after
+    assert story(place) == {REFUND: ("elicitation", "succeeded")}
+    assert len(human.asked) == 1
 
 
 def gates(folder: Path, gate: str) -> dict[str, str]:
