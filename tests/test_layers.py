@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,14 @@ NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(
 )
 
 
+@cache
 def core_files() -> dict[str, Path]:
     """Return every file of the server by its path without suffix; the sandbox is left out."""
     found = {file.relative_to(ROOT).with_suffix("").as_posix(): file for file in ROOT.rglob("*.py")}
     return {name: file for name, file in found.items() if not name.startswith("sandbox/")}
 
 
+@cache
 def packages() -> set[str]:
     return {
         init.parent.relative_to(ROOT).as_posix()
@@ -127,8 +130,13 @@ def packages() -> set[str]:
     }
 
 
-def imports(file: Path) -> Iterator[str]:
-    """Yield the full name of everything that a file imports, also inside functions."""
+@cache
+def imports(file: Path) -> tuple[str, ...]:
+    """Return the full name of everything that a file imports, also inside functions."""
+    return tuple(_parse_imports(file))
+
+
+def _parse_imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
