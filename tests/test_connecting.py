@@ -325,7 +325,7 @@ WAITS = {**CONNECTION, **waits()}
 @pytest.mark.parametrize(
     ("lost", "code", "patience"),
     [
-        ({"hang": True}, "timed_out", "9"),
+        ({"hang": True}, "timed_out", "3"),
         ({"err": "socket hang up", "exit": 1}, "membrane_error", "50"),
         ({"signal": 9}, "membrane_error", "50"),
     ],
@@ -534,7 +534,7 @@ async def test_one_call_is_enough_where_the_client_opens_addresses(place, protoc
 
 @both_eras
 async def test_that_a_client_accepts_proves_nothing(place, protocol_version):
-    place.settings["TIMEOUT"] = "5"
+    place.settings["TIMEOUT"] = "3"
     person = Opens(without(place))
     async with person.client(protocol_version) as client:
         told = (await call(client, CONNECT)).result

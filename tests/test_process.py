@@ -168,7 +168,7 @@ async def test_the_deadline_ends_grandchildren_that_ignore_sigterm(
     file = tmp_path / "pids"
 
     with pytest.raises(ProcessTimeout):
-        await python(STUBBORN, str(file), noise, "stay", cwd=tmp_path, seconds=4)
+        await python(STUBBORN, str(file), noise, "stay", cwd=tmp_path, seconds=2)
 
     assert all(gone(pid) for pid in await pids(file))
 
@@ -212,7 +212,7 @@ async def test_a_grandchild_that_holds_stdout_neither_delays_nor_outlives_the_an
 async def test_an_answer_read_just_before_the_deadline_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "EOF_GRACE", 6)  # the deadline passes within it
+    monkeypatch.setattr(runner, "EOF_GRACE", 4)  # the deadline passes within it
     file = tmp_path / "pids"
     code = STUBBORN + "\nprint('answer', flush=True)"
 
@@ -220,7 +220,7 @@ async def test_an_answer_read_just_before_the_deadline_is_not_lost(
         command = [sys.executable, "-c", code, str(file), "holds the pipes", "leave"]
         return await run(command, env=ENV, cwd=tmp_path, deadline=deadline)
 
-    finished = await leave_at(anyio.current_time() + 5)
+    finished = await leave_at(anyio.current_time() + 3)
 
     assert b"answer" in finished.stdout
 
@@ -244,7 +244,7 @@ async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
 
     finished = await python("import sys; print('out'); sys.exit(3)", cwd=tmp_path)
     with pytest.raises(ProcessTimeout):
-        await python(STUBBORN, str(file), "quiet", "stay", cwd=tmp_path, seconds=4)
+        await python(STUBBORN, str(file), "quiet", "stay", cwd=tmp_path, seconds=2)
 
     assert finished == CompletedProcess(3, b"out\n", b"", overflow=False)
     assert all(gone(pid) for pid in await pids(file))
