@@ -110,9 +110,14 @@ def test_no_question_requests_a_kartra_key(nothing):
 # Stopped, and run again
 
 
-@pytest.mark.parametrize("question", ANSWERS)
-async def test_stopped_at_any_question_the_next_run_finishes(nothing, question):
-    for stop in (pexpect.spawn.sendintr, pexpect.spawn.sendeof, hung_up):
+@pytest.mark.parametrize(
+    "stop",
+    [pexpect.spawn.sendintr, pexpect.spawn.sendeof, hung_up],
+    ids=["Ctrl-C", "Ctrl-D", "hang-up"],
+)
+async def test_stopped_at_any_question_the_next_run_goes_on_and_the_last_finishes(nothing, stop):
+    """Stop one setup after the other, each at the next question of what is left to do."""
+    for question in ANSWERS:
         child = nothing.spawn()
         assert answered(child, irreversible="human", stop=question) == question
         await until(nothing.waits)
