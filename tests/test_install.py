@@ -200,9 +200,9 @@ def test_uninstall_of_what_is_not_there_is_done(home: Home, client: str):
 
 
 BROKEN = {
-    "an array": ("cursor", '{"mcpServers": []}', "something else than an object"),
-    "a root array": ("cursor", "[]", "holds no object"),
-    "a text": ("zed", '{"context_servers": "x"}', "something else than an object"),
+    "an array": ("cursor", '{"mcpServers": []}', "that is not an object"),
+    "a root array": ("cursor", "[]", "does not contain an object"),
+    "a text": ("zed", '{"context_servers": "x"}', "that is not an object"),
     "cut off": ("cursor", '{"mcpServers": {', "is not valid JSON (line 1)"),
     "two values": ("cursor", "{} {}", "is not valid JSON"),
     "a comma too much": ("vscode", '{\n"a": 1,,\n}', "is not valid JSON (line 2)"),
@@ -215,13 +215,13 @@ BROKEN = {
     "deep": ("cursor", "[" * 300 + "]" * 300, "nested too deeply"),
     "toml": ("codex", "a = \n", "is not valid TOML (line 1)"),
     "toml twice": ("codex", "[a]\n[a]\n", "is not valid TOML"),
-    "toml inline": ("codex", "mcp_servers = { a = { command = 'x' } }\n", "is not edited"),
-    "toml array": ("codex", "mcp_servers = [1]\n", "something else than an object"),
+    "toml inline": ("codex", "mcp_servers = { a = { command = 'x' } }\n", "cannot be edited"),
+    "toml array": ("codex", "mcp_servers = [1]\n", "that is not an object"),
     "yaml": ("goose", "a: [\n", "is not valid YAML"),
     "yaml twice": ("goose", "extensions:\n  a: 1\nextensions:\n  b: 1\n", "is not valid YAML"),
     "yaml documents": ("goose", "a: 1\n---\nb: 1\n", "is not valid YAML"),
-    "yaml flow": ("goose", "extensions: {a: {cmd: x}}\n", "is not edited"),
-    "yaml list": ("goose", "- a\n", "holds no object"),
+    "yaml flow": ("goose", "extensions: {a: {cmd: x}}\n", "cannot be edited"),
+    "yaml list": ("goose", "- a\n", "does not contain an object"),
 }
 
 
@@ -259,14 +259,14 @@ def test_a_pipe_in_the_files_place_is_not_waited_for(home: Home, command: str):
     os.mkfifo(file)
     ended = home.run(command, *(["cursor"] if command == "install" else []))
     assert ended.returncode == 1
-    assert "no regular file" in ended.stdout + ended.stderr
+    assert "not a regular file" in ended.stdout + ended.stderr
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_device_in_the_files_place_is_refused(home: Home):
     home.file("cursor").symlink_to("/dev/zero")
     ended = home.run("install", "cursor")
-    assert (ended.returncode, "no regular file" in ended.stderr) == (1, True)
+    assert (ended.returncode, "not a regular file" in ended.stderr) == (1, True)
 
 
 def test_a_file_that_is_too_large_is_refused(home: Home):
@@ -306,7 +306,7 @@ def test_a_link_to_nothing_is_refused(home: Home):
     file.symlink_to("gone.json")
     ended = home.run("install", "cursor")
     assert ended.returncode == 1
-    assert "is not there" in ended.stderr
+    assert "does not exist" in ended.stderr
     assert list(file.parent.iterdir()) == [file]
 
 

@@ -14,18 +14,19 @@ from kartra_mcp.core.errors import RefusedError
 def own_command() -> tuple[str, ...]:
     """Return the running console script, else the one next to Python, else Python and the module.
 
-    Links are not resolved: the link that pipx and uv create outlives an upgrade.
+    Links are not resolved: the link that pipx and uv create survives an upgrade.
     """
     ending = ".exe" if sys.platform == "win32" else ""
-    said = Path(os.path.abspath(sys.argv[0]))  # noqa: PTH100  links are not followed
-    beside = Path(sys.executable or "?").with_name(PROGRAM + ending)
-    for script in (said.with_name(PROGRAM + ending) if said.stem == PROGRAM else None, beside):
+    running = Path(os.path.abspath(sys.argv[0]))  # noqa: PTH100  resolve() would follow links
+    sibling = Path(sys.executable or "?").with_name(PROGRAM + ending)
+    named = running.with_name(PROGRAM + ending) if running.stem == PROGRAM else None
+    for script in (named, sibling):
         if script is not None and script.is_absolute() and os.access(script, os.X_OK):
             return (str(script),)
     if not sys.executable:
         raise RefusedError(
             "program_missing",
-            "It is not known which Python runs this. Nothing was written.",
+            "The path of the running Python is unknown. Nothing was written.",
             "Install kartra-mcp with `uv tool install kartra-mcp` or `pipx install kartra-mcp`.",
         )
     return (sys.executable, "-P", "-m", PACKAGE)
@@ -38,11 +39,11 @@ def own_entry(
 
     Args:
         env: KARTRA_MCP_… variables that the user set.
-        name: instead of `kartra`, and of `kartra-rehearsal` for the sandbox.
+        name: replaces the default `kartra`, or `kartra-rehearsal` for the sandbox.
         sandbox: serve the embedded account.
 
     Raises:
-        RefusedError: the name is not valid.
+        RefusedError: the name is invalid, or the running Python is unknown.
     """
     named = name if name is not None else (REHEARSAL if sandbox else REAL)
     check_name(named)
@@ -55,6 +56,6 @@ def check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise RefusedError(
             "invalid_arguments",
-            f"{name[:60]!r} is no name for a server. Nothing was written.",
-            "Use up to 20 letters, digits, `_` and `-`, a letter first.",
+            f"{name[:60]!r} is not a valid server name. Nothing was written.",
+            "Use up to 20 letters, digits, `_` and `-`; start with a letter.",
         )

@@ -1,4 +1,4 @@
-"""Set or remove our entry in a configuration's text; each edit is parsed again before it counts."""
+"""Edits of a configuration's text: set or remove our entry. Each result is parsed and compared."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FORMS: Mapping[str, ModuleType] = {"json": jsonc_edit, "toml": toml_edit, "yaml
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """New text and what changed.
+    """Edited text and a summary of the change.
 
-    `kept` names settings that were in the entry and not given; `lost` names what a replaced entry
-    had and the new one has not.
+    `kept` names settings of the entry that were not given again; `lost` names what only the
+    replaced entry had.
     """
 
     text: str
@@ -37,23 +37,23 @@ class ForeignEntryError(UneditableConfigError):
 
 
 class WouldRelaxError(UneditableConfigError):
-    """The entry has flags or settings of ours that would be lost."""
+    """The entry has flags or settings that the new one would lose."""
 
 
 def list_entries(client: ClientSpec, text: str) -> dict[str, Any]:
-    """Return every server in the text by name.
+    """Return every server in the text, by name.
 
     Raises:
-        UneditableConfigError: the text cannot be parsed, or its servers have another shape.
+        UneditableConfigError: the text cannot be parsed, or its servers are not an object.
     """
     data = _FORMS[client.form].read(text)
     if not is_object(data):
-        raise UneditableConfigError("holds no object")
+        raise UneditableConfigError("does not contain an object")
     servers = data.get(client.outer)
     if servers is None:
         return {}
     if not is_object(servers):
-        raise UneditableConfigError(f"has something else than an object as `{client.outer}`")
+        raise UneditableConfigError(f"has a `{client.outer}` that is not an object")
     return dict(servers)
 
 
@@ -70,7 +70,7 @@ def own_entries(client: ClientSpec, text: str) -> dict[str, Any]:
     """Return the servers that start kartra-mcp.
 
     Raises:
-        UneditableConfigError: as `list_entries`.
+        UneditableConfigError: see `list_entries`.
     """
     return {n: e for n, e in list_entries(client, text).items() if is_ours(*get_command(client, e))}
 
@@ -78,11 +78,11 @@ def own_entries(client: ClientSpec, text: str) -> dict[str, Any]:
 def with_entry(
     client: ClientSpec, text: str, entry: ServerEntry, *, replace: bool = False
 ) -> Edited:
-    """Return the text with our entry; with `replace`, also in place of an entry that is not ours.
+    """Return the text with our entry. With `replace`, another program's entry is overwritten too.
 
     Raises:
         ForeignEntryError: an entry of that name starts another program.
-        WouldRelaxError: its flags would be lost.
+        WouldRelaxError: flags or settings would be lost.
         UneditableConfigError: the text cannot be parsed or edited.
     """
     there = list_entries(client, text)
@@ -114,21 +114,21 @@ def without_entry(client: ClientSpec, text: str, name: str) -> str:
     if name not in there:
         return text
     if not is_ours(*get_command(client, there[name])):
-        raise ForeignEntryError(f"has another server as `{name}`")
+        raise ForeignEntryError(f"has another server named `{name}`")
     made = _FORMS[client.form].remove_entry(text, (client.outer, name))
     _require_agreement(client, text, made, {n: e for n, e in there.items() if n != name})
     return made
 
 
 def make_snippet(client: ClientSpec, entry: ServerEntry) -> str:
-    """Return the content of this client's file if it held only our entry."""
+    """Return a configuration that contains only our entry."""
     return _FORMS[client.form].set_entry("", (client.outer, entry.name), client.make_entry(entry))
 
 
 def _value_to_keep(client: ClientSpec, now: Any, entry: ServerEntry) -> Mapping[str, Any]:
     command, args = get_command(client, now)
     if not is_ours(command, args):
-        raise ForeignEntryError(f"has another server as `{entry.name}`")
+        raise ForeignEntryError(f"has another server named `{entry.name}`")
     lost = dropped_arguments(command, args, entry.args)
     if lost:
         raise WouldRelaxError(f"has `{entry.name}` with {', '.join(lost)}, which would be lost")
@@ -181,11 +181,11 @@ def _require_agreement(
     except UneditableConfigError:
         agrees = False
     if not agrees:
-        raise UneditableConfigError(f"has `{client.outer}` in a form that is not edited")
+        raise UneditableConfigError(f"has `{client.outer}` in a form that cannot be edited")
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Compare data; TOML and YAML have a number (NaN) that is not equal to itself."""
+    """Compare data; NaN, which TOML and YAML allow, counts as equal to itself."""
     if one == other:
         return True
     if is_object(one) and is_object(other):

@@ -1,4 +1,4 @@
-"""One server in a client's configuration: its name, command and settings."""
+"""Server entry in a client's configuration: name, command and settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,19}")
-"""Clients put it before each tool's name, and some cut at 60 characters: see docs/clients."""
+"""Short, because clients prefix each tool's name with it, and some cut at 60 characters."""
 
 REAL, REHEARSAL = "kartra", "kartra-rehearsal"
 PROGRAM, PACKAGE = "kartra-mcp", "kartra_mcp"
@@ -16,8 +16,7 @@ _CACHES = re.compile(
     r"|[/\\]\.cache[/\\]pipx[/\\]"
 )
 _KNOWN = re.compile(r"kartra-mcp|pythonw?[0-9.]*|py|uvx?|pipx")
-"""Programs that start ours and change none of its settings, but by what `dropped_arguments` looks
-for."""
+"""Launchers that change our settings only by the arguments that `dropped_arguments` looks for."""
 
 _SETTING = re.compile(r"KARTRA_MCP_\w*")
 _ENV_FILE = "--env-file"
@@ -25,7 +24,7 @@ _ENV_FILE = "--env-file"
 
 @dataclass(frozen=True, slots=True)
 class ServerEntry:
-    """Server entry: `command` is absolute, `env` has only KARTRA_MCP_… settings."""
+    """Server entry. `command` is absolute; `env` contains only KARTRA_MCP_… settings."""
 
     name: str
     command: str
@@ -34,7 +33,7 @@ class ServerEntry:
 
 
 def is_ours(command: str, args: Sequence[str]) -> bool:
-    """Return whether words start kartra-mcp, directly, by Python, or by uvx and similar."""
+    """Return True if a command starts kartra-mcp, directly, through Python, uvx or similar."""
     if _program_name(command) == PROGRAM:
         return True
     packages = {re.split(r"[=<>@\[]", word)[0] for word in args}
@@ -42,10 +41,10 @@ def is_ours(command: str, args: Sequence[str]) -> bool:
 
 
 def dropped_arguments(command: str, now: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
-    """Return names of what an existing entry has, may restrict something, and is missing in `then`.
+    """Return the parts of an existing entry that may restrict it and are missing in `then`.
 
-    That is an unknown launcher (`docker`, `env`: it may set or hide anything), each setting
-    wherever it is, a settings file, and the server's own flags.
+    These are an unknown launcher (`docker`, `env`: it may set or hide anything), every setting,
+    a settings file, and the server's own flags.
     """
     program = _program_name(command)
     launcher = () if _KNOWN.fullmatch(program) else (program,)
@@ -65,9 +64,9 @@ def _find_own_arguments(program: str, words: Sequence[str]) -> Sequence[str]:
 
 
 def _find_wrapped_arguments(program: str, words: Sequence[str]) -> Sequence[str]:
-    """Return whether another program starts the server, as in `python start.py kartra-mcp`.
+    """Return the scripts that start the server, as in `python start.py kartra-mcp`.
 
-    It may set anything too.
+    A script may set anything too.
     """
     front = words[: len(words) - len(_find_own_arguments(program, words))]
     return [w for w in front[:-1] if w.endswith(".py")]
@@ -78,5 +77,5 @@ def _program_name(command: str) -> str:
 
 
 def is_ephemeral(command: str) -> bool:
-    """Return whether a command is in a cache of uvx or `pipx run`, which may be emptied."""
+    """Return True if a command is in a cache of uvx or `pipx run`, which may be emptied."""
     return _CACHES.search(command) is not None

@@ -1,4 +1,4 @@
-"""A client's configuration file: located, read, and replaced as a whole or not at all."""
+"""Configuration file of a client: location, reading, and atomic replacement."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.settings import Settings
 
 MAX_FILE_BYTES = 64_000_000
-"""Bytes of a configuration; the largest that is known holds every talk with Claude Code."""
+"""Claude Code's file, the largest known configuration, contains the history of all chats."""
 
 NOT_WRITTEN_NOTICE = "Nothing was written."
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigLocation:
-    """Path of a client's configuration; `present`: the client is installed here."""
+    """Path of a client's configuration; `present` is True if the client is installed."""
 
     file: Path
     present: bool
@@ -60,7 +60,7 @@ def _list_matching(pattern: str) -> list[Path]:
 
 
 def read(file: Path) -> bytes | None:
-    """Return the content of the file, None if there is none.
+    """Return the content of the file; None if it does not exist.
 
     Raises:
         RefusedError: it is a broken link, not a regular file, too large, or unreadable.
@@ -70,7 +70,7 @@ def read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         if file.is_symlink():
-            raise refused_error(file, "is a link to a file that is not there") from None
+            raise refused_error(file, "is a link to a file that does not exist") from None
         return None
     except OSError as problem:
         raise refused_error(file, f"cannot be read ({problem.strerror})") from problem
@@ -79,10 +79,10 @@ def read(file: Path) -> bytes | None:
 def _require_readable(file: Path, found: os.stat_result) -> None:
     """Refuse special files: reading a pipe would block, and a device has no end."""
     if not stat.S_ISREG(found.st_mode):
-        raise refused_error(file, "cannot be read: it is no regular file")
+        raise refused_error(file, "cannot be read: it is not a regular file")
     if found.st_size > MAX_FILE_BYTES:
         raise refused_error(
-            file, f"is larger than {MAX_FILE_BYTES // 1_000_000} MB, too large to be edited"
+            file, f"is larger than {MAX_FILE_BYTES // 1_000_000} MB, which is too large to edit"
         )
 
 
@@ -90,14 +90,14 @@ def decode_text(file: Path, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise refused_error(file, "is not text in UTF-8") from None
+        raise refused_error(file, "is not UTF-8 text") from None
 
 
 def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
     """Replace `before` by `after`; return the path of the backup of `before`.
 
-    A write of another program in the instant between the last check and the replacement is lost: no
-    system can replace a file only if it is unchanged.
+    Another program's write between the last check and the replacement is lost: no system can
+    replace a file on the condition that it is unchanged.
 
     Raises:
         RefusedError: the file is not writable or has changed since it was read. Nothing was
@@ -123,7 +123,7 @@ def replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
 
 
 def _tidy_up(temporary: Path, backup: Path | None) -> None:
-    """Restore the file if replacing failed: the backup may be all that is left of it."""
+    """Remove our files after a failure. Once the file was replaced, its backup must stay."""
     if not temporary.exists():
         return
     if backup is not None:
@@ -133,24 +133,26 @@ def _tidy_up(temporary: Path, backup: Path | None) -> None:
 
 def _require_unchanged(file: Path, before: bytes | None) -> None:
     if read(file) != before:
-        raise refused_error(file, "was changed by another program meanwhile", "Run this again.")
+        raise refused_error(
+            file, "was changed by another program meanwhile", "Run the command again."
+        )
 
 
 def refused_error(file: Path, why: str, remedy: str = "") -> RefusedError:
     return RefusedError(
         "not_allowed",
         f"{file} {why}. {NOT_WRITTEN_NOTICE}",
-        remedy or "Mend or rename that file, or use --print and put the entry in by hand.",
+        remedy or "Repair or rename the file, or use --print and add the entry by hand.",
     )
 
 
 def _require_writable(file: Path, target: Path) -> None:
-    """Check the file's mode too: replacing it needs only its folder, and root may do anything."""
+    """Check the file's mode: replacing it needs only write access to its folder."""
     if not target.exists():
         return
     writable = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
     if not target.stat().st_mode & writable or not os.access(target, os.W_OK):
-        raise refused_error(file, "is write-protected", "Allow writing to it, or use --print.")
+        raise refused_error(file, "is write-protected", "Make it writable, or use --print.")
 
 
 def _get_mode(target: Path) -> int:
@@ -193,13 +195,13 @@ def _write_backup(file: Path, data: bytes) -> Path:
             _write(backup, data, 0o600)
             return backup
         name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
-    raise refused_error(file, "has too many copies of this second")
+    raise refused_error(file, "has too many backups from this second")
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the folder, so that a power failure does not restore the old name.
+    """Sync the folder, so that a power failure does not restore the old file.
 
-    Windows has no such call, and some file systems reject it: the file is in place anyway.
+    Windows has no such call, and some file systems reject it; the file is replaced anyway.
     """
     if os.name == "nt":
         return

@@ -1,4 +1,4 @@
-"""Install, uninstall, find and check our entry in the configurations of MCP clients."""
+"""Installation, removal, discovery and checks of our entry in MCP clients."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ State = Literal[
 class Installed:
     """Result of an installation: `how` is new, updated or same; `backup` is the previous file.
 
-    `kept` names settings that were in the entry and not given again, `lost` what a replaced entry
-    had; `then` tells the user what to do next; `notices` are sentences to show.
+    `kept` names settings of the entry that were not given again, `lost` those that only the
+    replaced entry had. `then` is the next step for the user; `notices` are sentences to display.
     """
 
     client: str
@@ -80,7 +80,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class FoundClient:
-    """A client: whether it is installed (`exists`), and our entries in its file."""
+    """A known client: installed or not (`exists`), and our entries in its file."""
 
     client: str
     title: str
@@ -92,9 +92,10 @@ class FoundClient:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One entry of an installed client, or that it has none; `remedy` fixes it.
+    """Check result of one entry; `state` is "no entry" if an installed client has none.
 
-    `detail` is its command or what is wrong with the file; `args` and `env` as in the file.
+    `detail` is its command, or the problem of the file. `args` and `env` are copied from the file.
+    `remedy` fixes the problem.
     """
 
     client: str
@@ -122,9 +123,9 @@ def install(
     Args:
         client: one of `BY_NAME`.
         entry: see `own_entry`.
-        settings: for the platform, the home folder and the environment.
-        replace: replace an entry that is not ours, or has flags that would be lost.
-        create: even if the client's folder does not exist.
+        settings: platform, home folder and environment.
+        replace: overwrite another program's entry, or one whose flags would be lost.
+        create: create the file even if the client's folder does not exist.
 
     Raises:
         RefusedError: nothing was written.
@@ -136,8 +137,8 @@ def install(
     if before is None and not spot.present and not create:
         raise RefusedError(
             "not_allowed",
-            f"{row.title} was not found: {spot.file.parent} is not there. {NOT_WRITTEN_NOTICE}",
-            "Install and start it first, or say --create to make the file all the same.",
+            f"{row.title} was not found: {spot.file.parent} does not exist. {NOT_WRITTEN_NOTICE}",
+            "Install and start it first, or use --create to create the file anyway.",
         )
     edited = _edit_file(row, spot.file, before, entry, replace=replace)
     backup = None if edited.change == "same" else _write_file(spot.file, before, edited.text)
@@ -147,10 +148,10 @@ def install(
 
 
 def uninstall(client: str, name: str, settings: Settings) -> Removed:
-    """Remove our entry; everything else stays.
+    """Remove our entry; the rest of the file is not changed.
 
     Raises:
-        RefusedError: nothing was written: the entry is not ours, or the file cannot be edited.
+        RefusedError: the entry is not ours, or the file cannot be edited. Nothing was written.
     """
     row = get_client(client)
     file = locate(row, settings).file
@@ -159,7 +160,9 @@ def uninstall(client: str, name: str, settings: Settings) -> Removed:
     try:
         after = without_entry(row, text, name)
     except ForeignEntryError as problem:
-        raise refused_error(file, str(problem), "It is not ours; remove it by hand.") from None
+        raise refused_error(
+            file, str(problem), "The entry starts another program. Remove it by hand."
+        ) from None
     except UneditableConfigError as problem:
         raise refused_error(file, str(problem)) from None
     removed = after != text
@@ -178,16 +181,16 @@ def check_clients(settings: Settings) -> list[Checked]:
 
 
 def get_client(client: str) -> ClientSpec:
-    """Return the client's row.
+    """Return a client by name.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: the client is not supported.
     """
     if client not in BY_NAME:
         raise RefusedError(
             "invalid_arguments",
-            f"{client[:60]!r} is not a client that is known here. {NOT_WRITTEN_NOTICE}",
-            f"Use one of {', '.join(BY_NAME)}; for any other: `kartra-mcp install --print`.",
+            f"{client[:60]!r} is not a supported client. {NOT_WRITTEN_NOTICE}",
+            f"Use one of {', '.join(BY_NAME)}. For any other: `kartra-mcp install --print`.",
         )
     return BY_NAME[client]
 
@@ -199,10 +202,11 @@ def _edit_file(
     try:
         return with_entry(row, text, entry, replace=replace)
     except ForeignEntryError as problem:
-        remedy = "Choose another name with --name, or say --replace to take its place."
+        remedy = "Choose another name with --name, or use --replace to overwrite the entry."
         raise refused_error(file, str(problem), remedy) from None
     except WouldRelaxError as problem:
-        raise refused_error(file, str(problem), "Say --replace to write it anew without.") from None
+        remedy = "Use --replace to overwrite the entry without them."
+        raise refused_error(file, str(problem), remedy) from None
     except UneditableConfigError as problem:
         raise refused_error(file, str(problem)) from None
 
@@ -213,13 +217,13 @@ def _write_file(file: Path, before: bytes | None, text: str) -> Path | None:
 
 def _ephemeral_notice(command: str) -> str:
     return (
-        f"{command} lies in a cache that is emptied some day, and then the client cannot start it. "
-        "Run `uv tool install kartra-mcp` or `pipx install kartra-mcp`, and this command again."
+        f"{command} is in a cache. When the cache is emptied, the client cannot start it. "
+        "Run `uv tool install kartra-mcp` or `pipx install kartra-mcp`, then this command again."
     )
 
 
 def _read_entries(row: ClientSpec, settings: Settings) -> tuple[Path, bool, dict[str, Any]]:
-    """Return the file, whether the client is installed, and our entries. Refuses a broken file."""
+    """Return the file, True if the client is installed, and our entries. Refuses a broken file."""
     spot = locate(row, settings)
     data = read(spot.file)
     if data is None:
@@ -246,7 +250,7 @@ def _check_client(row: ClientSpec, settings: Settings) -> Iterator[Checked]:
     if not here.exists:
         return
     if here.problem:
-        remedy = f"Mend that file, or take {row.title}'s newest backup beside it."
+        remedy = f"Repair the file, or restore {row.title}'s newest backup in the same folder."
         yield Checked(row.name, row.title, here.file, "broken file", "", here.problem, remedy)
         return
     if not here.entries:
@@ -266,15 +270,15 @@ def _get_env(row: ClientSpec, entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_disabled(entry: Mapping[str, Any]) -> bool:
-    """Return whether a client's flag disables an entry.
+    """Return True if a flag of the client disables the entry.
 
-    Windsurf uses the first; Goose, Codex CLI and Zed the second.
+    Windsurf uses the first flag; Goose, Codex CLI and Zed the second.
     """
     return entry.get("disabled") is True or entry.get("enabled") is False
 
 
 def _command_state(command: str) -> State:
-    """Return the state of an entry; a client with a short PATH needs an absolute command."""
+    """Return the state of an entry; clients have a short PATH, so the command must be absolute."""
     file = Path(command)
     if not file.is_absolute():
         return "command not absolute"

@@ -1,4 +1,4 @@
-"""JSON as clients write it, with comments and trailing commas, and the position of each part."""
+"""Parser for JSON with comments and trailing commas that keeps the position of each part."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
 
 MAX_DEPTH = 100
-"""Objects inside of objects; a configuration has five."""
+"""Nesting of values; real configurations have about five levels."""
 
 MAX_CHARS = 60
-"""Characters of a stranger's name that a message shows, in ASCII."""
+"""Length of an untrusted name in a message, in ASCII."""
 
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _BARE = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
@@ -36,7 +36,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class JsonNode:
-    """A value; `start` and `end` are its positions, `inner` the insertion point for a new member.
+    """A value. `start` and `end` are positions, `inner` is the insertion point for a new member.
 
     `inner` follows the last member, comma or comment, or the opening brace. `members` is None for a
     value that is not an object.
@@ -51,7 +51,7 @@ class JsonNode:
 
 @lru_cache(maxsize=2)
 def parse(text: str) -> JsonNode:
-    """Parse a whole text. The last two results are cached, since an edit parses each several times.
+    """Parse a text. The last two results are cached: one edit parses each text several times.
 
     Raises:
         UneditableConfigError: it is not JSON, even with comments and trailing commas, or an object
@@ -71,7 +71,7 @@ class _Parser:
     text: str
     at: int
     last: int = field(default=0)
-    """The end of the last comment that was skipped."""
+    """End of the last skipped comment."""
 
     def skip(self) -> None:
         """Skip white space and comments."""
@@ -143,9 +143,9 @@ class _Parser:
         return Member(name, start, value, comma)
 
     def skip_to_comma(self, back: int) -> None:
-        """Skip to the comma.
+        """Skip to the comma after a member.
 
-        Without one go back, so that a comment after the member counts as last.
+        Without a comma, return to the end of the member: a comment after it then counts as last.
         """
         self.skip()
         if not self.text.startswith(",", self.at):
@@ -193,14 +193,16 @@ def find(root: JsonNode, path: Sequence[str]) -> JsonNode | None:
 def list_members(node: JsonNode, path: Sequence[str]) -> tuple[Member, ...]:
     if node.members is None:
         where = (
-            f"has something else than an object as `{'.'.join(path)}`" if path else "is no object"
+            f"has a `{'.'.join(path)}` that is not an object"
+            if path
+            else "does not contain an object"
         )
         raise UneditableConfigError(where)
     return node.members
 
 
 def format_value(value: Any, indent: str, unit: str, newline: str) -> str:
-    """Return a value as JSON at this indentation; on one line if `newline` is empty."""
+    """Format a value as JSON at this indentation; on one line if `newline` is empty."""
     if not newline:
         return json.dumps(value, ensure_ascii=False)
     if is_object(value) and value:

@@ -1,4 +1,4 @@
-"""Minimal edits of a JSON text: everything except the edited member stays byte for byte."""
+"""Minimal edits of a JSON text: every byte outside the edited member is kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Style:
 
 
 def read(text: str) -> Any:
-    """Parse the data; an empty text is an empty object.
+    """Parse the text; an empty text is an empty object.
 
     Raises:
         UneditableConfigError: it is not JSON.
@@ -92,14 +92,14 @@ def _find_span(
 ) -> tuple[int, int]:
     """Return the range from the white space before a member to its comma.
 
-    Comments around it stay.
+    Comments around it are kept.
     """
     floor = _find_end(members[place - 1]) if place else parent.start + 1
     start, end = members[place].start, _find_end(members[place])
     above = floor + len(text[floor:start].rstrip())
     below = _BLANK.match(text, end)
     rest = below[0] if below else ""
-    # The line break that ends a comment above must stay where no other follows.
+    # Keep the line break after a `//` comment: else the next member becomes part of the comment.
     notes = COMMENT.findall(text[floor:above])
     ends_a_line = "\n" not in rest and notes and notes[-1].startswith("//")
     return (start if ends_a_line else above), end
@@ -110,14 +110,14 @@ def _find_end(member: Member) -> int:
 
 
 def _collapse_empty(text: str, start: int, end: int) -> str:
-    """Reduce an object with nothing but white space to `{}`."""
+    """Reduce an object that contains only white space to `{}`."""
     inside = text[start + 1 : end - 1]
     return text if inside.strip() else text[: start + 1] + text[end - 1 :]
 
 
 def _replace_value(text: str, root: JsonNode, path: Sequence[str], value: Any) -> str:
     node, parent = find(root, path), find(root, path[:-1])
-    assert node is not None and parent is not None  # noqa: S101, PT018  the caller found them
+    assert node is not None and parent is not None  # noqa: S101, PT018  checked by the caller
     style = _detect_style(text, root, parent)
     return text[: node.start] + _format_value(value, style) + text[node.end :]
 

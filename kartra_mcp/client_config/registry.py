@@ -1,6 +1,6 @@
 """Supported clients: path of the configuration and shape of an entry.
 
-Sources: each client's own documentation; docs/clients has what was tried here.
+Sources: each client's own documentation. docs/clients contains what was tested here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kartra_mcp.core.json_types import is_object
 Form = Literal["json", "toml", "yaml"]
 
 ELICITATION_SECONDS = 300
-"""A tool call may wait this long: a person is asked, and we stop asking after 240 s."""
+"""Timeout for one call: longer than the 240 s for which a form waits for the user."""
 
 START_SECONDS = 30
 
@@ -40,10 +40,10 @@ class Platform:
     env: Mapping[str, str]
 
     def absolute_path(self, variable: str, otherwise: str) -> str:
-        """Return an absolute path from the environment; like the clients, ignore relative ones."""
-        said = self.env.get(variable, "")
-        absolute = said.startswith(("/", "\\")) or said[1:2] == ":"
-        return said if absolute else otherwise
+        """Return an absolute path from the environment. Clients ignore relative ones too."""
+        path = self.env.get(variable, "")
+        absolute = path.startswith(("/", "\\")) or path[1:2] == ":"
+        return path if absolute else otherwise
 
     @property
     def roaming(self) -> str:
@@ -55,12 +55,12 @@ class Platform:
 
     @property
     def config(self) -> str:
-        """Return XDG's configuration folder, for programs that use it on macOS too."""
+        """Return the XDG configuration folder, for programs that also use it on macOS."""
         return self.absolute_path("XDG_CONFIG_HOME", f"{self.home}/.config")
 
     @property
     def application_data(self) -> str:
-        """Return the folder that programs built on Electron use."""
+        """Return the folder that Electron programs use."""
         if self.platform == "win32":
             return self.roaming
         support = f"{self.home}/Library/Application Support"
@@ -72,11 +72,11 @@ class ClientSpec:
     """One client.
 
     Attributes:
-        outer: the name of the object that holds the servers.
-        places: the files; the first whose folder exists counts.
-        fixed: fields that an entry must also have.
+        outer: name of the object that contains the servers.
+        places: candidate files; the first whose folder exists is used.
+        fixed: fields that every entry must have.
         defaults: fields of a new entry that the user may change.
-        then: what the user does next, a sentence.
+        then: next step for the user, a sentence.
     """
 
     name: str
@@ -94,7 +94,7 @@ class ClientSpec:
     def make_entry(
         self, entry: ServerEntry, now: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the entry as written to the file; the user's additions (`now`) are kept."""
+        """Build the entry for the file; the user's additions in `now` are kept."""
         had = now or {}
         own = {"name": entry.name} if self.named else {}
         own |= {**self.fixed, self.command: entry.command, "args": list(entry.args)}
@@ -183,7 +183,7 @@ CLIENTS: tuple[ClientSpec, ...] = (
         "json",
         "mcpServers",
         _claude_code,
-        "Start a new `claude`; `/mcp` lists its servers.",
+        "Start a new `claude`; `/mcp` lists the servers.",
         fixed=_STDIO,
     ),
     ClientSpec(
@@ -218,7 +218,7 @@ CLIENTS: tuple[ClientSpec, ...] = (
         "toml",
         "mcp_servers",
         _codex,
-        "Start a new `codex`; `/mcp` lists its servers.",
+        "Start a new `codex`; `/mcp` lists the servers.",
         defaults={"startup_timeout_sec": START_SECONDS, "tool_timeout_sec": ELICITATION_SECONDS},
     ),
     ClientSpec(
@@ -227,7 +227,7 @@ CLIENTS: tuple[ClientSpec, ...] = (
         "json",
         "mcpServers",
         _gemini,
-        "Start a new `gemini`; `/mcp` lists its servers.",
+        "Start a new `gemini`; `/mcp` lists the servers.",
         defaults={"timeout": ELICITATION_SECONDS * 1000},
     ),
     ClientSpec(
@@ -253,7 +253,7 @@ CLIENTS: tuple[ClientSpec, ...] = (
         "json",
         "context_servers",
         _zed,
-        "Zed reads it at once; its agent settings list the server.",
+        "Zed loads the entry at once; its agent settings list the server.",
     ),
     ClientSpec(
         "lm-studio",
@@ -261,7 +261,7 @@ CLIENTS: tuple[ClientSpec, ...] = (
         "json",
         "mcpServers",
         _lm_studio,
-        "Restart LM Studio and switch the server on in a chat's integrations.",
+        "Restart LM Studio and enable the server in a chat's integrations.",
     ),
 )
 

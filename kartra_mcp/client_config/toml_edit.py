@@ -1,7 +1,7 @@
-"""Minimal edits of a TOML text: set our tables at its end, or remove them; the rest is untouched.
+"""Minimal edits of a TOML text: set or remove our tables; every byte outside them is kept.
 
-A line that opens a table is distinguished from one inside a string or array by parsing the text
-before it, from the last real header on: up to a real header the text is complete.
+A line that looks like a table header may be part of a string or an array. It is a header only if
+the text between the last header and this line is complete, i.e. can be parsed by itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read(text: str) -> dict[str, Any]:
-    """Parse the data.
+    """Parse the text.
 
     Raises:
         UneditableConfigError: it is not TOML.
@@ -35,7 +35,7 @@ def read(text: str) -> dict[str, Any]:
 
 
 def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
-    """Set the table at `path`: in its place, else at the end.
+    """Set the table at `path`: in its place, or at the end of the text.
 
     Raises:
         UneditableConfigError: it cannot be parsed.
@@ -51,7 +51,7 @@ def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
 
 
 def remove_entry(text: str, path: Sequence[str]) -> str:
-    """Remove the table at `path` and those below it.
+    """Remove the table at `path` and its inner tables.
 
     Raises:
         UneditableConfigError: it cannot be parsed.
@@ -84,7 +84,7 @@ def _remove_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _iter_spans(text: str, path: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Return the line ranges of every table at `path` or below: from its header to its last line.
+    """Return the line ranges of the tables at or below `path`, from the header to the last line.
 
     Comments before the next table belong to that table.
     """
@@ -171,7 +171,7 @@ def _format_value(value: Any) -> str:
         return str(value)
     if isinstance(value, str | bool | int | float):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    raise UneditableConfigError("holds a value in our entry that is not written back")
+    raise UneditableConfigError("has a value in our entry that cannot be written back")
 
 
 def _error_location(problem: tomllib.TOMLDecodeError) -> str:

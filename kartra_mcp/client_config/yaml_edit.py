@@ -1,4 +1,4 @@
-"""Minimal edits of a YAML text: our block inserted into a mapping or removed, as whole lines."""
+"""Minimal edits of a YAML text: our block is inserted or removed as whole lines."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kartra_mcp.core.json_types import is_array, is_object
 UNIT = "  "
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORDS = frozenset("y n yes no on off true false null".split())  # noqa: SIM905
-"""What some reader of YAML takes for something else than text."""
+"""Words that some YAML parsers read as a boolean or null; they must be quoted."""
 
 
 def read(text: str) -> Any:
-    """Parse the data; an empty text is an empty mapping.
+    """Parse the text; an empty text is an empty mapping.
 
     Raises:
         UneditableConfigError: it is not YAML, has more than one document, or a duplicate name.
@@ -27,7 +27,7 @@ def read(text: str) -> Any:
 
 
 def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
-    """Set the mapping at `path` (OUTER, NAME): in its place, else before its siblings.
+    """Set the mapping at `path` (OUTER, NAME): in its place, or before its siblings.
 
     Raises:
         UneditableConfigError: it cannot be parsed, or OUTER is not written as lines below its name.
@@ -47,14 +47,14 @@ def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     if not inside.value and not getattr(inside, "tag", "").endswith(":str"):
         return _fill_outer(text, (name_of_it, inside), _format_block(rows, UNIT, newline), newline)
     if inside.id != "mapping" or inside.flow_style:
-        raise UneditableConfigError(f"has `{outer}` in a form that is not edited")
+        raise UneditableConfigError(f"has `{outer}` in a form that cannot be edited")
     indent = " " * inside.value[0][0].start_mark.column
     at = _find_line_end(text, name_of_it.end_mark.index)
     return text[:at] + _format_block(rows, indent, newline) + text[at:]
 
 
 def remove_entry(text: str, path: Sequence[str]) -> str:
-    """Remove the mapping at `path` with its lines; comments around it stay.
+    """Remove the mapping at `path` with its lines; comments around it are kept.
 
     Raises:
         UneditableConfigError: it cannot be parsed.
@@ -72,7 +72,7 @@ def remove_entry(text: str, path: Sequence[str]) -> str:
 
 
 def _fill_outer(text: str, found: Any, block: str, newline: str) -> str:
-    """Return `outer:`, `outer: {}` or `outer: null` with our block below."""
+    """Put our block below an empty `outer:`, `outer: {}` or `outer: null`."""
     name, inside = found
     at = text.index(":", name.end_mark.index) + 1
     empty = inside.start_mark.index < inside.end_mark.index
@@ -91,13 +91,13 @@ def _find_lines(text: str, path: Sequence[str]) -> tuple[int, int, str] | None:
         return None
     name, value = inner
     if outer[1].flow_style or value.id != "mapping" or value.flow_style:
-        raise UneditableConfigError(f"has `{path[1]}` in a form that is not edited")
+        raise UneditableConfigError(f"has `{path[1]}` in a form that cannot be edited")
     start = _find_line_start(text, name.start_mark.index)
     return start, _find_line_end(text, _find_last(value)), " " * name.start_mark.column
 
 
 def _find_last(node: Any) -> int:
-    """Return the end of a node's content: the parser's own end is behind the comments after it."""
+    """Return the end of a node's content; the parser's end mark follows the comments after it."""
     if node.id == "scalar":
         return node.end_mark.index
     if node.flow_style or not node.value:
@@ -122,7 +122,7 @@ def _find_pair(node: Any, name: str) -> tuple[Any, Any] | None:
     if node is None:
         return None
     if node.id != "mapping":
-        raise UneditableConfigError("is no mapping")
+        raise UneditableConfigError("does not contain a mapping")
     return next((pair for pair in node.value if pair[0].value == name), None)
 
 
@@ -160,7 +160,7 @@ def _iter_rows(value: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _format_scalar(value: Any) -> str:
-    """Return a word unquoted, everything else as JSON, which is YAML too."""
+    """Return a word unquoted, everything else as JSON, which is valid YAML."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     return json.dumps(value, ensure_ascii=True)
