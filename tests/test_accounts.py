@@ -134,7 +134,7 @@ async def test_a_broken_account_is_not_replaced_by_a_healthy_one(place, protocol
 
 
 @pytest.mark.parametrize("wanted", ["c2", "key-c2"])
-async def test_the_person_names_the_account(place, protocol_version, wanted):
+async def test_the_user_names_the_account(place, protocol_version, wanted):
     place.plan(**listing(connection(), connection("c2")))
     place.settings = {"CONNECTION": wanted}
     async with connect(place, protocol_version) as client:
@@ -232,7 +232,7 @@ async def test_a_program_that_says_nothing_readable_is_the_wrong_one(
     [({"out": {"loggedIn": True}}, "yes"), ({"err": "Not logged in", "exit": 1}, "no")],
     ids=["logged in", "logged out"],
 )
-async def test_where_nothing_else_tells_the_status_verb_tells_the_login(place, said, login):
+async def test_without_other_evidence_the_status_verb_reports_the_login(place, said, login):
     place.plan(connection_list={"err": "the network is down", "exit": 1}, status=said)
     async with connect(place, "legacy") as client:
         status = (await call(client, "kartra_status")).result
@@ -240,7 +240,7 @@ async def test_where_nothing_else_tells_the_status_verb_tells_the_login(place, s
     assert place.started().count(["status", "--json"]) == 1
 
 
-async def test_the_status_verb_is_not_asked_where_the_account_tells(place, protocol_version):
+async def test_the_status_verb_is_not_run_if_the_account_proves_the_login(place, protocol_version):
     async with connect(place, protocol_version) as client:
         assert (await call(client, "kartra_status")).result["login"] == "yes"
         place.plan(connection_list={"out": "Not logged in"})

@@ -95,7 +95,7 @@ def test_the_same_call_waits_under_one_number(ledger: Any):
     assert events(ledger) == ["approval_asked", "approval_asked"]
 
 
-def test_other_facts_are_asked_anew(ledger: Any):
+def test_other_facts_need_a_new_question(ledger: Any):
     first = ledger.approvals.request(ASKED)
     second = ledger.approvals.request(replace(ASKED, facts_digest="facts2"))
     assert second != first
@@ -370,7 +370,7 @@ def _begun(go: Barrier, ledger: Ledger, call: Intent, binding: Binding) -> None:
     ledger.begin(call, LIMITS, binding).close()
 
 
-def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):
+def test_decisions_and_attempts_are_listed_newest_first(ledger: Any):
     ledger.pins.set("123456", "ada")
     number = ledger.approvals.request(ASKED)
     ledger.pins.check("000000", "eve")
@@ -391,7 +391,7 @@ def test_decisions_and_attempts_are_told_the_newest_first(ledger: Any):
     assert "key" not in repr(told)
 
 
-def test_how_long_the_pin_is_locked_is_told_without_an_attempt(ledger: Any, clock):
+def test_the_time_of_the_pin_lock_is_shown_without_an_attempt(ledger: Any, clock):
     ledger.pins.set("123456", "ada")
     assert ledger.pins.locked_until() is None
     for _ in range(5):

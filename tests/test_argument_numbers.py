@@ -60,7 +60,7 @@ def test_an_unclean_id_is_left_for_validation_to_refuse(value):
 
 
 @pytest.mark.parametrize("value", [True, 101.5, pytest.param(10**5000, id="huge")])
-def test_what_is_no_id_never_becomes_text(value):
+def test_a_value_that_cannot_be_an_id_never_becomes_text(value):
     assert one(TEXT, value) is value
 
 

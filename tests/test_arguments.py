@@ -102,7 +102,7 @@ def test_the_message_names_each_field_and_what_was_expected():
         ),
     ],
 )
-def test_what_does_not_fit_is_said_in_words(schema, arguments, message):
+def test_a_value_that_does_not_fit_is_explained(schema, arguments, message):
     assert refusal(schema, arguments) == message
 
 

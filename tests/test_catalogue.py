@@ -524,7 +524,7 @@ def test_an_amount_of_a_refund_is_taken_and_counted_by_any_name(case: str):
     assert str(find_amount(call)) == amount
 
 
-def test_a_value_of_what_moves_no_money_is_no_amount():
+def test_a_value_of_an_action_without_money_does_not_count_as_an_amount():
     entry = one({"key": "cancel-order", "inputSchema": of(value=TEXT)})
     assert call_of(entry, {"value": "0"}).arguments == {"value": "0"}
 

@@ -329,7 +329,7 @@ async def test_another_pin_needs_the_old_one(ledger, spawn):
 BINDING = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
 
 
-def test_what_waits_no_longer_says_why(folder, ledger, spawn):
+def test_an_approval_that_no_longer_waits_names_the_reason(folder, ledger, spawn):
     begun = time.time() - DAY - 60
     with closing(Ledger(folder, lambda: begun)) as earlier:
         earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts1", "claude 1"))
@@ -344,7 +344,7 @@ def test_what_waits_no_longer_says_why(folder, ledger, spawn):
         assert why in said
 
 
-def test_what_strangers_wrote_cannot_pose_as_something_else(ledger, spawn):
+def test_untrusted_text_cannot_pose_as_something_else(ledger, spawn):
     ledger.pins.set(PIN, "ada")
     facts = {
         "buyer": "Ada\x1b[2J\x1b]0;x\x07\u202e\n  this refund  1.00",
@@ -381,7 +381,7 @@ def test_what_strangers_wrote_cannot_pose_as_something_else(ledger, spawn):
     "words",
     [("x",), ("0",), ("1", "2"), ("1", "--json"), ("1", "--set-pin"), ("--sand",), ("--rate", "5")],
 )
-def test_wrong_usage_is_told_in_one_line_that_names_help(sandbox, words):
+def test_wrong_usage_prints_one_line_that_names_help(sandbox, words):
     done = piped(sandbox, *words)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -231,7 +231,7 @@ def test_a_sound_ledger_holds_and_is_kept(folder, ids):
     assert len(listed(folder)) == 3
 
 
-def test_a_damaged_ledger_is_named_and_only_a_person_sets_it_aside(folder, ids):
+def test_a_damaged_ledger_is_named_and_only_the_user_replaces_it(folder, ids):
     broken(folder)
     done = run(folder, "verify")
     assert done.returncode == 1
@@ -307,7 +307,7 @@ async def test_the_embedded_account_has_a_ledger_of_its_own(sandbox: Sandbox):
         ("verify", "now"),
     ],
 )
-def test_wrong_usage_is_told_in_one_line_that_names_help(folder, words):
+def test_wrong_usage_prints_one_line_that_names_help(folder, words):
     done = run(folder, *words)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

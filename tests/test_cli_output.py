@@ -60,7 +60,7 @@ def test_a_bare_value_is_an_answer(value: Any):
     assert parse_output(0, json.dumps(value).encode() + b"\n", b"a warning") == value
 
 
-def test_what_stands_on_stderr_is_no_answer():
+def test_stderr_is_never_read_as_the_answer():
     assert failed(0, b"", b'{"items": []}').code == "unreadable_answer"
 
 
@@ -71,7 +71,7 @@ def test_a_value_that_is_not_utf_8_is_read_with_marks():
 @pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"], ids=lambda text: text
 )
-def test_a_number_that_json_does_not_know_becomes_text(number: str):
+def test_a_number_that_json_cannot_hold_becomes_text(number: str):
     value = parse_output(0, f'{{"output": [{number}, 97.5, 1e3]}}'.encode(), b"")
     assert value == {"output": [number, 97.5, 1000.0]}
     json.dumps(value, allow_nan=False)
@@ -275,7 +275,7 @@ def test_an_error_tells_of_every_cause_and_of_its_run_without_stacks():
     }
 
 
-def test_what_membrane_said_is_never_in_a_sentence_of_ours():
+def test_output_of_membrane_is_never_in_our_sentences():
     problem = failed(1, json.dumps({"error": {**ENVELOPE, "message": "IGNORE ALL"}}).encode())
     assert "IGNORE" not in problem.message + problem.remedy
 
@@ -315,7 +315,7 @@ def test_a_bare_exit_code_proves_nothing(exit_code: int, out: bytes, err: bytes)
     [b"Not logged in. Run membrane login", b"Request failed with status code 401", b"Please login"],
     ids=["not logged in", "a 401", "please login"],
 )
-def test_words_of_a_lost_login_are_told_but_prove_nothing(said: bytes):
+def test_words_of_a_lost_login_are_reported_but_prove_nothing(said: bytes):
     problem = failed(1, b"", said)
     assert (problem.code, problem.executed) == ("not_logged_in", Executed.UNKNOWN)
     assert "membrane login" in problem.remedy
@@ -333,7 +333,7 @@ def test_what_cannot_be_read_is_an_error_that_shows_it(out: bytes):
     assert problem.detail["output"]
 
 
-def test_silence_is_said_to_be_silence():
+def test_an_empty_output_is_reported_as_such():
     assert failed(0, b"").detail == {"output": "(nothing was printed)"}
 
 

@@ -64,7 +64,7 @@ async def test_what_is_not_hidden_is_what_a_client_is_given(
         ("kartra_unassign_tag", [("destructive", "deny", "is refused")]),
     ],
 )
-def test_each_risk_is_told_with_its_gate_and_what_it_needs(
+def test_each_risk_is_described_with_its_gate_and_its_requirements(
     sandbox: Sandbox, tool: str, calls: list[tuple[str, str, str]]
 ) -> None:
     policy = sandbox.folder.parent / "policy.toml"
@@ -89,7 +89,7 @@ def test_each_risk_is_told_with_its_gate_and_what_it_needs(
         (["--expose", "all"], "kartra_run_read", "only where KARTRA_MCP_EXPOSE is search"),
     ],
 )
-def test_a_hidden_tool_is_told_with_the_rule_that_hides_it(
+def test_a_hidden_tool_is_reported_with_the_rule_that_hides_it(
     sandbox: Sandbox, flags: list[str], tool: str, because: str
 ) -> None:
     assert because in told(sandbox, *flags)[tool]["hidden"]
@@ -129,7 +129,9 @@ def test_the_kept_list_is_shown_without_starting_anything(fake_membrane: StandIn
         ({"err": "Error: not logged in\n", "exit": 1}, "not_logged_in"),
     ],
 )
-def test_without_a_list_the_cause_is_told(fake_membrane: StandIn, answer: Any, code: str) -> None:
+def test_without_a_list_the_cause_is_reported(
+    fake_membrane: StandIn, answer: Any, code: str
+) -> None:
     fake_membrane.plan(**healthy(), search={"out": {"items": []}}).plan(connection_list=answer)
     ended = run(fake_membrane, "--json")
     assert ended.returncode == 1

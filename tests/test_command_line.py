@@ -38,7 +38,7 @@ def test_wrong_usage_is_one_line_with_the_nearest_name(
 
 
 @pytest.mark.parametrize("how", [["list"], ["list", "--sandbox"], ["list", "--no-sandbox"]])
-def test_an_empty_ledger_says_that_it_has_no_entries_yet(
+def test_an_empty_ledger_is_reported_as_empty(
     how: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     assert run_command(["ledger", *how, "--state-dir", str(tmp_path / "state")]) == 0

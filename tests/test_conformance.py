@@ -34,7 +34,7 @@ def outcome(checks, exit_code=0, scored=("ping", "tools-list")):
     return verdict.Outcome("a set", scored, unscored, checks, exit_code, 1.0)
 
 
-def test_the_suites_list_tells_what_is_scored_for_a_server():
+def test_the_suites_list_yields_the_scored_scenarios_of_a_server():
     scored, unscored = verdict.required(LISTED)
 
     assert scored == ("ping", "tools-list")

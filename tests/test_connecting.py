@@ -241,7 +241,7 @@ async def test_between_several_nothing_is_chosen_or_begun(place, protocol_versio
     assert connects(place) == []
 
 
-async def test_logged_out_the_remedy_is_in_the_persons_terminal(place, protocol_version):
+async def test_logged_out_the_remedy_is_in_the_users_terminal(place, protocol_version):
     place.arrange("logout")
     async with connect(place, protocol_version) as client:
         answer = await call(client, CONNECT)
@@ -256,7 +256,7 @@ async def test_logged_out_the_remedy_is_in_the_persons_terminal(place, protocol_
     [({"READ_ONLY": "on"}, "read_only"), ({"DENY": CONNECT}, "not_allowed")],
     ids=["read-only", "denied"],
 )
-async def test_it_is_hidden_where_the_person_says_so(place, protocol_version, settings, code):
+async def test_it_is_hidden_if_the_user_configures_so(place, protocol_version, settings, code):
     place.settings |= settings
     async with connect(without(place), protocol_version) as client:
         assert CONNECT not in await names_of(client)
@@ -346,7 +346,9 @@ async def test_a_lost_answer_is_unknown_and_asking_again_finds_what_was_begun(
     assert len(connects(fake_membrane)) == 1
 
 
-async def test_a_refusal_of_membranes_says_that_nothing_was_begun(fake_membrane, protocol_version):
+async def test_a_refusal_by_membrane_reports_that_nothing_was_begun(
+    fake_membrane, protocol_version
+):
     error = {"type": "bad_request", "key": "access_denied", "message": "No"}
     nothing(fake_membrane, connect={"out": error, "exit": 1})
     async with connect(fake_membrane, protocol_version) as client:
@@ -451,9 +453,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("address", HOSTILE, ids=lambda address: address[:40])
-async def test_an_address_that_nobody_should_open_is_not_shown(
-    fake_membrane, protocol_version, address
-):
+async def test_an_unsafe_address_is_not_shown(fake_membrane, protocol_version, address):
     nothing(fake_membrane, connect={"out": {**CONNECTION, **waits(address)}})
     asked: list[Any] = []
 
@@ -545,7 +545,7 @@ async def test_that_a_client_accepts_proves_nothing(place, protocol_version):
 
 
 @both_eras
-async def test_it_is_waited_for_where_the_person_takes_a_while(place, protocol_version):
+async def test_it_waits_for_a_slow_user(place, protocol_version):
     person = Opens(without(place))
 
     async def later() -> None:
@@ -562,7 +562,7 @@ async def test_it_is_waited_for_where_the_person_takes_a_while(place, protocol_v
     [("decline", "declined"), ("cancel", "closed"), ("error", "Show the user")],
 )
 @both_eras
-async def test_where_the_person_does_not_open_it(place, protocol_version, action, words):
+async def test_an_address_that_the_user_does_not_open(place, protocol_version, action, words):
     if (action, protocol_version) == ("error", "2026-07-28"):
         action, words = "cancel", "closed"  # the newer era's client cannot answer with an error
     person = Opens(without(place), action)

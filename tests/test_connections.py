@@ -61,7 +61,7 @@ def test_a_connection_is_not_kartras_with(case: str):
 @pytest.mark.parametrize(
     "entry", [None, "c1", [], {}, {"name": "Kartra"}, {"id": ""}, {"id": 7}, {"id": None}], ids=repr
 )
-def test_an_entry_without_an_id_is_no_connection(entry: Any):
+def test_an_entry_without_an_id_does_not_count_as_a_connection(entry: Any):
     assert parse_connection(entry) is None
 
 
@@ -206,14 +206,14 @@ def test_the_connection_where(case: str, turn: int):
     assert found == expected
 
 
-def test_two_are_told_apart_by_id_key_name_and_state():
+def test_two_connections_are_shown_with_id_key_name_and_state():
     with pytest.raises(RefusedError) as caught:
         select_connection([A, B], None, None)
     assert [told["id"] for told in caught.value.detail["connections"]] == ["a", "b"]
     assert "KARTRA_MCP_CONNECTION" in caught.value.remedy
 
 
-def test_without_any_the_two_commands_that_make_one_are_told():
+def test_without_a_connection_the_two_commands_that_create_one_are_named():
     with pytest.raises(RefusedError) as caught:
         select_connection([], None, None)
     assert "membrane search kartra --elementType=connector" in caught.value.remedy

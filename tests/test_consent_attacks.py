@@ -325,7 +325,7 @@ async def test_cancelled_already(place: Sandbox, protocol_version):
 
 
 @both_eras
-async def test_the_account_changes_while_the_person_thinks(place: Sandbox, protocol_version):
+async def test_the_account_changes_while_the_human_thinks(place: Sandbox, protocol_version):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
             if len(self.asked) == 0:
@@ -357,7 +357,7 @@ async def test_an_account_that_keeps_changing(place: Sandbox, protocol_version):
 
 
 @both_eras
-async def test_refunded_while_the_person_thinks(place: Sandbox, protocol_version):
+async def test_refunded_while_the_human_thinks(place: Sandbox, protocol_version):
     class Slow(Person):
         async def __call__(self, context: Any, params: Any) -> Any:
             refund_aside(place, 101, 97)
@@ -394,7 +394,7 @@ async def test_the_amount_typed(tmp_path, typed):
 
 
 @both_eras
-async def test_what_the_person_typed_is_held_against_what_they_saw(tmp_path, protocol_version):
+async def test_the_typed_text_is_compared_with_the_shown_facts(tmp_path, protocol_version):
     """The remaining amount changed during the typing: a new question, and no decline."""
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
 
@@ -425,7 +425,7 @@ async def test_the_host_blocks_nothing(place: Sandbox, protocol_version):
 
 
 @both_eras
-async def test_a_no_holds_for_ten_minutes_whoever_asks(place: Sandbox, protocol_version):
+async def test_a_decline_holds_for_ten_minutes_for_every_client(place: Sandbox, protocol_version):
     async with connect(place, protocol_version) as client:
         preview = await call(client, REFUND, **SALE)
     async with connect(place, protocol_version, elicitation_callback=Person("decline")) as client:
@@ -561,7 +561,7 @@ async def test_an_answer_that_comes_too_late(place: Sandbox, by_hand: ByHand):
     assert refunds(place) == [5000]
 
 
-async def test_a_state_is_no_confirmation_id(place: Sandbox, by_hand: ByHand):
+async def test_a_state_is_not_accepted_as_a_confirmation_id(place: Sandbox, by_hand: ByHand):
     state = await by_hand.ask()
     async with connect(place, NEWER) as client:
         words = {"confirmation_id": state, "confirmation_summary": "a question to the person"}

@@ -135,7 +135,7 @@ async def test_the_states_of_a_sale(name):
     assert "does not name" in told["currency"]
 
 
-async def test_a_chargeback_is_no_evidence_of_a_refund():
+async def test_a_chargeback_does_not_prove_a_refund():
     facts = await refund(account((201, "chargeback", 30), (202, "partial_refund", 7)))
     assert [row.split()[0] for row in facts.evidence] == ["202"]
     assert facts.shown["taken_back_by_the_bank"] == "30.00"
@@ -227,7 +227,7 @@ MISSING: dict[str, tuple[Account, str]] = {
 
 
 @pytest.mark.parametrize("name", MISSING)
-async def test_what_is_missing_is_said(name):
+async def test_missing_facts_are_reported(name):
     read, reason = MISSING[name]
     facts = await refund(read)
     assert facts.missing[0] == reason

@@ -116,7 +116,7 @@ def test_every_verb_is_compared():
     } <= compared
 
 
-async def test_the_sandbox_tells_the_same(tmp_path):
+async def test_the_sandbox_returns_the_same(tmp_path):
     one, other = sandbox(tmp_path / "one"), sandbox(tmp_path / "other")
     program = [sys.executable, "-P", "-m", "kartra_mcp.sandbox"]
     for line in LINES:
@@ -150,7 +150,7 @@ PLANS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", PLANS)
-async def test_the_stand_in_tells_the_same(tmp_path, name):
+async def test_the_stand_in_returns_the_same(tmp_path, name):
     told: list[Any] = []
     for run in (runner.run, in_process.run):
         place = StandIn(tmp_path / str(len(told)))

@@ -139,7 +139,7 @@ def test_what_was_there_stays_and_comes_back(home: Home, client: str):
 
 
 @pytest.mark.parametrize("client", FILES)
-def test_twice_changes_nothing_and_says_so(home: Home, client: str):
+def test_a_second_install_changes_nothing_and_reports_so(home: Home, client: str):
     home.file(client, had(client))
     home.run("install", client, "--cap-refund", "50")
     before = home.all()
@@ -177,7 +177,7 @@ def test_an_entry_of_that_name_that_is_not_ours_is_refused(home: Home, client: s
 
 
 @pytest.mark.parametrize("client", FILES)
-def test_a_client_that_is_not_there_is_refused_unless_create_is_said(home: Home, client: str):
+def test_a_missing_client_is_refused_without_create(home: Home, client: str):
     ended = home.run("install", client)
     assert ended.returncode == 1
     assert "was not found" in ended.stderr
@@ -330,7 +330,7 @@ def test_line_ends_and_the_byte_order_mark_are_kept(home: Home):
     assert file.read_bytes().decode() == before
 
 
-def test_what_the_person_added_to_our_entry_stays(home: Home):
+def test_the_users_additions_to_our_entry_stay(home: Home):
     text = (
         '{"mcpServers": {\n  "kartra": {\n    // mine\n    "command": "/old/kartra-mcp",\n'
         '    "args": ["serve"],\n    "timeout": 600,\n    "env": {"SSL_CERT_FILE": "/c.pem"}}\n}}'
@@ -400,7 +400,7 @@ def test_replace_names_the_fields_and_rules_of_another_entry(home: Home):
     assert "secret" not in ended.stdout
 
 
-def test_the_rehearsal_stands_beside_the_real_one(home: Home):
+def test_the_rehearsal_has_its_own_entry_next_to_the_real_one(home: Home):
     file = home.file("cursor")
     home.run("install", "cursor")
     home.run("install", "cursor", "--sandbox")
@@ -448,7 +448,7 @@ def test_nothing_of_the_environment_is_written(home: Home):
     assert secret not in file.read_text()
 
 
-def test_the_list_says_what_is_found_and_installed(home: Home):
+def test_the_list_shows_found_and_installed_clients(home: Home):
     home.file("cursor")
     home.file("zed", "{")
     home.run("install", "cursor")
@@ -468,7 +468,7 @@ def test_the_list_says_what_is_found_and_installed(home: Home):
     assert home.all() == before
 
 
-def test_json_tells_a_program_what_was_done(home: Home):
+def test_json_reports_the_result_to_a_program(home: Home):
     file = home.file("cursor", "{}")
     told = json.loads(home.run("install", "cursor", "--json").stdout)
     assert (told["how"], told["file"]) == ("new", str(file))
@@ -630,7 +630,7 @@ def settings_of(home: Home, **more: str) -> Any:
     return read_settings({}, home.environment | more)
 
 
-def test_check_tells_each_state_apart(home: Home):
+def test_check_distinguishes_each_state(home: Home):
     script = home.folder / "script"
     script.write_text("")
     commands = {

@@ -75,7 +75,7 @@ def test_what_may_not_be_listed_is_found_and_run_by_name():
         "untrusted input",
     ],
 )
-def test_every_trap_is_told(trap):
+def test_every_trap_is_described(trap):
     assert trap in text()
 
 
@@ -89,7 +89,7 @@ def test_every_trap_is_told(trap):
         (Gate.DENY, "are refused"),
     ],
 )
-def test_each_gate_is_told_for_the_risks_that_have_it_and_for_no_other(gate, says):
+def test_each_gate_is_described_only_for_its_risks(gate, says):
     others = Gate.DENY if gate is Gate.ALLOW else Gate.ALLOW
     gates = dict.fromkeys(Risk, others) | {Risk.DESTRUCTIVE: gate, Risk.IRREVERSIBLE: gate}
     said = text(rules=Policy(gates))
@@ -105,7 +105,7 @@ def test_a_risk_without_a_gate_is_refused_as_it_is_by_the_rules():
     )
 
 
-def test_a_gate_of_a_tools_own_is_told_where_there_is_one():
+def test_a_gate_of_a_single_tool_is_described_if_set():
     own = "Some tools have their own gate"
 
     assert own in text(rules=Policy(SANE, tools=(("kartra_refund_*", Gate.HUMAN),)))
@@ -115,11 +115,11 @@ def test_a_gate_of_a_tools_own_is_told_where_there_is_one():
 @pytest.mark.parametrize(
     "says", ["kartra_reconcile looks", "kartra_ledger has", "repeat: true", "never repeat a write"]
 )
-def test_what_to_do_after_a_write_is_told(says):
+def test_the_step_after_a_write_is_described(says):
     assert says in text()
 
 
-def test_under_read_only_nothing_is_said_of_writes():
+def test_writes_are_not_mentioned_under_read_only():
     said = text(rules=Policy(SANE, read_only=True))
 
     assert "Read-only" in said
@@ -128,7 +128,7 @@ def test_under_read_only_nothing_is_said_of_writes():
 
 
 @pytest.mark.parametrize("rules", [Policy(SANE, allow=("a",)), Policy(SANE, deny=("a",))])
-def test_what_is_switched_off_is_told(rules):
+def test_disabled_settings_are_described(rules):
     assert "switched off" in text(rules=rules)
     assert "switched off" not in text()
 

@@ -43,7 +43,7 @@ def test_the_74_published_types_and_no_others_have_a_meaning():
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_published_type_says_whether_a_write_was_done(kind: str):
+def test_a_published_type_proves_if_a_write_was_done(kind: str):
     problem = failure(fault(kind))
     assert problem.code == ("already_done" if kind in ALREADY else "kartra_error")
     assert problem.executed is (Executed.UNKNOWN if kind in OPEN else Executed.NO)

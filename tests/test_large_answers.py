@@ -62,7 +62,7 @@ async def test_a_second_process_reads_on(fake_membrane):
         assert await read_to_the_end(client, answer) == ROWS
 
 
-async def test_only_the_person_can_read_what_is_kept_and_it_expires(fake_membrane):
+async def test_only_the_user_can_read_stored_results_and_they_expire(fake_membrane):
     listing(fake_membrane, {"rows": ROWS})
     async with connect(fake_membrane, "legacy") as client:
         answer = await call(client, "kartra_retrieve_account_lists")
@@ -93,7 +93,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_text_of_strangers_stays_inside_the_fence(fake_membrane, protocol_version, hostile):
+async def test_untrusted_text_stays_inside_the_fence(fake_membrane, protocol_version, hostile):
     listing(fake_membrane, {"lead_details": {"first_name": hostile, hostile: {"notes": [hostile]}}})
     async with connect(fake_membrane, protocol_version) as client:
         answer = await call(client, "kartra_get_lead")

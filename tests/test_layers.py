@@ -216,7 +216,7 @@ def test_no_file_imports_in_a_circle():
 
 
 @pytest.mark.parametrize("init", sorted(packages()))
-def test_a_package_is_a_docstring_that_tells_what_belongs_there(init: str):
+def test_a_package_is_a_docstring_that_names_its_content(init: str):
     tree = ast.parse((ROOT / init / "__init__.py").read_text(encoding="utf-8"))
     assert len(tree.body) == 1
     text = " ".join((ast.get_docstring(tree) or "").split())

@@ -394,7 +394,7 @@ for turn in range(5):
 # It cannot be written
 
 
-def test_locked_by_a_stranger(ledger: Any, folder):
+def test_locked_by_another_program(ledger: Any, folder):
     ledger.latest_at()
     with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -659,7 +659,7 @@ def test_a_new_chain_after_any_damage(folder, how):
 
 
 @posix
-def test_nothing_is_set_aside_while_it_is_in_use(folder):
+def test_a_ledger_in_use_is_not_replaced(folder):
     filled(folder, 200)
     rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
     with closing(again(folder)) as user, closing(again(folder)) as ledger:
@@ -893,7 +893,7 @@ def test_a_clock_that_went_back_makes_no_confirmation_younger(ledger: Any, clock
         ("policy", "another policy"),
     ],
 )
-def test_a_confirmation_for_something_else_says_what_differs(ledger: Any, field, words):
+def test_a_confirmation_for_another_call_names_the_difference(ledger: Any, field, words):
     wanted = two_step(ledger)
     told_ = {f: getattr(BINDING, f) for f in BINDING.__slots__} | {field: "else"}
     with pytest.raises(RefusedError, match=words) as refused:

@@ -218,7 +218,7 @@ def test_a_damaged_ledger_is_not_migrated(folder: Path):
     assert dump(folder) == before
 
 
-def test_a_migration_waits_for_whoever_writes(folder: Path):
+def test_a_migration_waits_for_a_running_write(folder: Path):
     before = dump(folder)
     with exclusive_lock(folder / "ledger.turn", 1), closing(again(folder)) as ledger:
         assert refusal(ledger.current_time).code == "ledger_unavailable"

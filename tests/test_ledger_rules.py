@@ -118,7 +118,7 @@ def test_a_refund_runs_only_if_it_is_no_repeat(done, wanted, expected):
     assert code(repeated(wanted, done)) == expected
 
 
-def test_what_was_already_done_tells_of_the_first():
+def test_an_already_done_error_names_the_first_call():
     old = past("succeeded", "97.50")
     refusal = repeated(refund("97.5"), [old, replace(old, id="int_later")])
     assert refusal is not None
@@ -148,7 +148,7 @@ def test_a_normalized_intent_keeps_its_sums():
     assert (wanted.target, sums) == ("101", ["97", "120", "97"])
 
 
-def test_a_repeat_without_a_fresh_consent_is_told_what_it_needs():
+def test_a_repeat_without_a_fresh_consent_names_the_missing_consent():
     refusal = repeated(refund(97, repeat=True), [past("succeeded", 97)])
     assert refusal is not None
     assert "fresh preview" in refusal.remedy
@@ -349,7 +349,7 @@ def test_a_cap_frees_exactly_when_it_says(rows, amount):
         ("none", 500, False, None),
     ],
 )
-def test_mail_above_the_hourly_number_needs_a_person(consent, sent, mail, expected):
+def test_mail_above_the_hourly_number_needs_a_human(consent, sent, mail, expected):
     wanted = refund(operation="assign_tag", risk=Risk.WRITE, consent=consent, mail=mail)
     refusal = email_cap_refusal(wanted, Limits(), sent)
     assert code(refusal) == expected

@@ -112,7 +112,7 @@ def tag(name: str) -> dict[str, Any]:
 
 
 @both_eras
-async def test_the_third_mail_of_an_hour_takes_a_person(made, protocol_version):
+async def test_the_third_mail_of_an_hour_needs_a_human(made, protocol_version):
     place = made(MAIL_PER_HOUR="2")
     async with connect(place, protocol_version) as client:
         for name in ("VIP", "Newsletter"):
@@ -209,7 +209,7 @@ async def test_a_full_refund_never_repeats(made, gate):
 
 
 @both_eras
-async def test_a_person_may_repeat(made, protocol_version):
+async def test_a_human_may_repeat(made, protocol_version):
     place = made()
     async with connect(place, protocol_version, elicitation_callback=Person()) as client:
         assert not (await call(client, REFUND, **SALE)).failed

@@ -184,7 +184,7 @@ def refund_of(step):
 
 
 @both_eras
-async def test_a_refund_of_which_kartra_does_not_know_is_unknown(place, protocol_version):
+async def test_a_refund_that_kartra_does_not_list_is_unknown(place, protocol_version):
     failed = {"refund_transaction": {"status": "Error", "type": "266", "message": "failed"}}
     place.plan(action_run={"out": {"output": {"status": "Success", "actions": [failed]}}})
     async with connect(place, protocol_version) as client:

@@ -211,7 +211,7 @@ async def test_an_id_that_would_be_read_as_a_flag_is_refused_before_any_start(
 
 
 @anyio
-async def test_a_program_that_was_not_found_is_told_by_every_verb(tmp_path: Path):
+async def test_a_program_that_was_not_found_is_reported_by_every_verb(tmp_path: Path):
     missing = RefusedError("program_missing", "m", "r")
     cli = CliClient(missing, {}, lambda: tmp_path, CallLimiter(1))
     with pytest.raises(RefusedError) as caught:
@@ -324,7 +324,7 @@ async def test_searches_that_all_fail_leave_what_the_pages_brought(program: Reco
 
 
 @anyio
-async def test_where_nothing_can_be_listed_the_cause_is_told(program: Recorder):
+async def test_a_failed_listing_reports_its_cause(program: Recorder):
     program.answers(refuse("action"))
     with pytest.raises(KartraMCPError) as caught:
         await program.cli.list_actions("c1", soon())
@@ -367,7 +367,7 @@ async def test_a_cursor_that_is_refused_costs_no_page_that_came(program: Recorde
 
 
 @anyio
-async def test_a_login_lost_between_two_pages_is_told(program: Recorder):
+async def test_a_login_lost_between_two_pages_is_reported(program: Recorder):
     program.answers(
         say("Not logged in", "--cursor", exit=1), say({"items": rows(1), "cursor": "p2"})
     )
@@ -378,7 +378,7 @@ async def test_a_login_lost_between_two_pages_is_told(program: Recorder):
 
 @pytest.mark.parametrize("fails", [True, False])
 @anyio
-async def test_a_list_whose_searches_failed_says_that_it_may_lack_some(
+async def test_a_list_whose_searches_failed_is_marked_as_incomplete(
     program: Recorder, *, fails: bool
 ):
     failing = [refuse("--intent=refund")] if fails else []
@@ -399,7 +399,7 @@ async def test_a_list_whose_searches_failed_says_that_it_may_lack_some(
     ids=repr,
 )
 @anyio
-async def test_the_status_tells_of_the_login(
+async def test_the_status_reports_the_login(
     program: Recorder,
     step: dict[str, Any],
     told: bool | None,  # noqa: FBT001
@@ -411,7 +411,7 @@ async def test_the_status_tells_of_the_login(
 
 @pytest.mark.parametrize("size", [10, 300_000])
 @anyio
-async def test_a_large_output_is_read_beside_the_event_loop(
+async def test_a_large_output_is_parsed_outside_the_event_loop(
     program: Recorder, monkeypatch: pytest.MonkeyPatch, size: int
 ):
     readers: list[bool] = []

@@ -444,7 +444,7 @@ async def test_a_write_on_a_connection_that_breaks_is_unknown_and_not_sent_again
 @pytest.mark.parametrize(
     "page", [None, {}, [], True, "maintenance", {"loginUrl": "https://example.com"}], ids=str
 )
-async def test_a_page_that_tells_of_no_run_is_no_success_of_a_write(
+async def test_a_page_without_a_run_does_not_prove_a_write(
     place: APIStandIn, api: HttpClient, page: Any
 ):
     place.plan(action_run={"out": page if page != "maintenance" else json.dumps(page)})
@@ -483,7 +483,7 @@ async def test_a_token_that_comes_back_is_not_shown_however_it_is_spelt(
     await api.close()
 
 
-async def test_too_many_with_a_run_beside_it_is_no_proof(place: APIStandIn, api: HttpClient):
+async def test_a_rate_limit_error_with_a_run_proves_nothing(place: APIStandIn, api: HttpClient):
     place.plan(action_run={"http": 429, "out": {"actionRunId": "r1", "output": {}}})
     _, executed = await failed(api, CallOptions(soon(), write=True))
     assert executed == "unknown"
@@ -507,7 +507,7 @@ async def test_a_proxy_that_cannot_be_used_is_named_and_nothing_is_sent(monkeypa
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
-async def test_a_proxy_that_turns_us_away_is_not_the_api_and_its_password_is_not_told(
+async def test_a_proxy_error_is_not_the_apis_and_its_password_is_not_shown(
     monkeypatch, place: APIStandIn, name: str
 ):
     monkeypatch.setenv(name, place.address.replace("://", "://user:pa55word@"))
@@ -577,7 +577,7 @@ async def test_no_more_are_under_way_at_once_than_there_are_places(place: APISta
 # ── Tokens ──
 
 
-async def test_a_token_is_minted_anew_before_it_ends_or_when_it_was_turned_away(place: APIStandIn):
+async def test_a_token_is_renewed_before_it_expires_or_when_it_is_rejected(place: APIStandIn):
     now = [1_800_000_000.0]
     made = Credentials(place.address, None, "workspace", Secret("a-secret-of-the-tests"), "tenant")
     api = HttpClient(made, CallLimiter(4), lambda: now[0])
@@ -709,7 +709,7 @@ async def test_the_status_names_the_host_and_nothing_else(front: APIStandIn, pro
     assert told["healthy"] is True
 
 
-async def test_the_status_says_why_a_part_of_credentials_is_not_used(
+async def test_the_status_explains_unused_partial_credentials(
     fake_membrane: StandIn, protocol_version
 ):
     fake_membrane.plan(**healthy(action("get-lead")))

@@ -129,7 +129,7 @@ async def test_whatever_is_answered(
     require_silence(place, [*said, caplog.text, *capfd.readouterr()], {CANARY, *tokens})
 
 
-async def test_where_nobody_answers(place: Place, protocol_version, caplog, capfd):
+async def test_an_address_without_a_server(place: Place, protocol_version, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     async with connect(place, protocol_version) as client:
         await client.list_tools()

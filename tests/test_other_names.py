@@ -102,7 +102,7 @@ async def test_an_undeclared_name_is_refused_in_nested_objects_too(sandbox, odd)
         assert sandbox.started() == started
 
 
-async def test_an_amount_that_lost_its_value_is_no_full_refund(sandbox):
+async def test_an_amount_that_lost_its_value_does_not_mean_a_full_refund(sandbox):
     async with connect(sandbox, "legacy") as client:
         await client.list_tools()
         started = sandbox.started()
@@ -215,7 +215,7 @@ async def test_renamed_properties_reach_the_action_under_their_own_names(sandbox
     assert json.loads(given.removeprefix("--input=")) == {"lead[email]": "ada@example.com"}
 
 
-async def test_consent_stands_beside_fields_of_the_same_name(sandbox, protocol_version):
+async def test_consent_arguments_and_fields_of_the_same_name_coexist(sandbox, protocol_version):
     async with connect(sandbox, protocol_version) as client:
         tool = (await tools_of(client))["kartra_confirm_field"]
         assert {"confirm", "kartra_confirm"} <= set(tool.input_schema["properties"])
@@ -273,7 +273,7 @@ async def test_an_action_whose_schema_says_little_runs(sandbox, name):
     assert answer.result["status"] == "Success"
 
 
-async def test_allow_and_deny_know_an_action_by_its_kartra_command(tmp_path):
+async def test_allow_and_deny_match_an_action_by_its_kartra_command(tmp_path):
     rules = {"DENY": "kartra_refund_transaction,kartra_twice"}
     sandbox = Sandbox(tmp_path / "state", rules).arrange("actions", "use", str(LIST))
     async with connect(sandbox, "legacy") as client:

@@ -175,7 +175,7 @@ def _started_with(line: str) -> list[int]:
     return found
 
 
-async def test_the_address_is_told_and_recorded_nowhere(place):
+async def test_the_address_is_shown_and_recorded_nowhere(place):
     async with connect(place, "legacy") as client:
         address = (await refund(client)).error["confirmation"]["address"]
     _, token = at(address)
@@ -231,7 +231,7 @@ async def test_the_page_has_the_settings_of_the_server_that_started_it(place):
 # One process for each folder
 
 
-def test_a_second_command_tells_an_address_of_the_first(place):
+def test_a_second_command_prints_an_address_of_the_first(place):
     with served(place) as page:
         address = another_address(place)
         assert at(address)[0] == page.port
@@ -257,13 +257,13 @@ def _path(address: str) -> str:
     return f"/open/{at(address)[1]}"
 
 
-def test_the_file_that_tells_of_it_is_for_this_user_alone(place):
+def test_the_file_with_the_address_is_private_to_this_user(place):
     with served_here(place):
         assert (ledger_folder(place) / FILE).stat().st_mode & 0o777 == 0o600
         assert ledger_folder(place).stat().st_mode & 0o777 == 0o700
 
 
-def test_while_one_serves_nobody_else_becomes_the_page(place):
+def test_only_one_process_serves_the_page(place):
     with served_here(place):
         assert claim_page(ledger_folder(place)) is None
         assert told(place)["pid"] == os.getpid()
@@ -273,7 +273,7 @@ def test_while_one_serves_nobody_else_becomes_the_page(place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_it_also_while_somebody_looks(place, number):
+def test_a_signal_ends_it_despite_an_open_page(place, number):
     with served(place) as page, page.visitor().listening() as stream:
         assert next(iter(stream))["count"] == 0
         page.process.send_signal(number)
@@ -311,7 +311,7 @@ def test_a_page_that_ended_once_does_not_end_the_next_one(tmp_path):
     assert find_page(tmp_path) is None
 
 
-def test_it_ends_when_nobody_looks_and_nothing_waits(place):
+def test_it_ends_without_viewers_and_waiting_approvals(place):
     with served(place, "--idle", "0.3") as page:
         assert page.process.wait(WITHIN) == 0
     assert told(place) is None
@@ -333,7 +333,7 @@ def test_it_stays_while_it_is_open_in_a_browser(place):
         assert page.ends_within(WITHIN)
 
 
-def test_strangers_do_not_keep_it_alive(place):
+def test_unauthenticated_requests_do_not_keep_it_alive(place):
     with served_here(place, PageTimings(idle=0.3)) as page:
         try:
             while not page.ends_within(0):
@@ -369,7 +369,7 @@ async def test_it_outlives_the_end_of_whatever_group_the_client_ends(place):
 # What is live
 
 
-def test_what_comes_to_wait_is_told_at_once_and_when_it_changes(place, ledger):
+def test_new_and_changed_approvals_are_reported_at_once(place, ledger):
     with served_here(place) as page, page.visitor().listening() as stream:
         heard = iter(stream)
         assert next(heard) == {"count": 0, "numbers": [], "newest": None}
@@ -445,7 +445,7 @@ def test_a_state_folder_that_cannot_be_used_is_refused(place):
     assert json.loads(out)["error"]["code"] == "ledger_unavailable"
 
 
-def test_a_person_is_told_the_address_in_words(place):
+def test_the_address_is_printed_for_the_user_in_words(place):
     with served(place):
         process = command(place)
         out, _ = process.communicate(timeout=WITHIN)
@@ -453,7 +453,7 @@ def test_a_person_is_told_the_address_in_words(place):
     assert out.startswith("Already running: http://127.0.0.1:")
 
 
-def test_who_serves_is_told_so_and_how_it_ends(place):
+def test_the_serving_process_reports_itself_and_how_to_end_it(place):
     """Bug: starting a page and finding a running one printed the same text."""
     with command(place, "--idle", "0.2") as process:
         out, said = process.communicate(timeout=WITHIN)
@@ -499,7 +499,7 @@ def test_a_page_is_ended_by_the_command_and_frees_the_ledger(place, ledger):
     assert told(place) is None
 
 
-def test_where_no_browser_opens_a_person_is_told_to_open_it(place):
+def test_without_a_browser_the_user_gets_the_address_to_open(place):
     with served(place):
         env = {**place.environment, "BROWSER": "/nothing/there", "PATH": "/nothing"}
         line = [sys.executable, "-m", "kartra_mcp", "page"]
@@ -511,7 +511,7 @@ def test_where_no_browser_opens_a_person_is_told_to_open_it(place):
     assert done.stderr == f"No browser could be opened; open it yourself: {address}\n"
 
 
-def test_a_setting_that_cannot_be_used_is_told_and_the_page_starts(place):
+def test_a_bad_setting_is_reported_and_the_page_starts(place):
     """Bug: `--gate-irreversible bogus` and `--timeout never` were ignored silently."""
     words = ("--idle", "0.2", "--gate-irreversible", "bogus", "--timeout=never")
     with command(place, *words) as process:
@@ -578,7 +578,7 @@ async def test_many_wrong_pins_at_once_are_no_more_attempts(place, ledger):
     assert ledger.approvals.get(1).state == "pending"
 
 
-def test_a_decision_counts_once_and_says_what_became_of_it(place, ledger):
+def test_a_decision_counts_once_and_reports_its_result(place, ledger):
     ledger.approvals.request(asked())
     with served_here(place) as page:
         visitor, other = page.visitor(), page.visitor(new_address(place))
@@ -605,7 +605,7 @@ def test_what_lacks_something_costs_no_attempt_and_keeps_what_was_typed(place, l
     assert events(place).count("pin_wrong") == 1
 
 
-def test_to_load_a_refusal_again_is_no_second_attempt(place, ledger):
+def test_reloading_a_refusal_does_not_count_as_an_attempt(place, ledger):
     """Bug: the error was the response to the POST, and a reload sent the wrong PIN again."""
     ledger.approvals.request(asked())
     with served_here(place) as page:
@@ -671,7 +671,7 @@ async def test_of_the_chats_call_and_taking_it_back_at_once_exactly_one_wins(pla
     assert ("approval_withdrawn" in events(place)) is taken_back
 
 
-def test_without_a_pin_it_says_how_to_choose_one(place):
+def test_without_a_pin_the_page_explains_how_to_set_one(place):
     with closing(Ledger(ledger_folder(place))) as ledger:
         ledger.approvals.request(asked())
     with served_here(place) as page:

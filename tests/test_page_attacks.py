@@ -206,14 +206,14 @@ def test_no_changed_token_is_a_token(stranger, mint):
     assert stranger.get(f"/open/{token}").status == 303
 
 
-def test_an_old_token_lets_nobody_in(stranger, place):
+def test_an_old_token_is_rejected(stranger, place):
     found = page_discovery.find_page(ledger_folder(place))
     assert found
     old = found.make_login_url(time.time() - page_discovery.LIFETIME - 1)
     assert stranger.get(path_of(old)).status == 401
 
 
-def test_a_token_of_another_secret_lets_nobody_in(stranger, page):
+def test_a_token_of_another_secret_is_rejected(stranger, page):
     other = page_discovery.PageEndpoint(0, page.port, b"x" * 32)
     assert stranger.get(path_of(other.make_login_url(time.time()))).status == 401
 
@@ -254,7 +254,7 @@ def test_no_other_cookie_lets_in(visitor, page):
         assert Visitor(page.port, cookie).get("/").status == 401, cookie
 
 
-def test_a_cookie_of_another_port_by_our_name_locks_nobody_out(visitor, page):
+def test_a_cookie_of_another_port_with_our_name_does_no_harm(visitor, page):
     """Bug: a second cookie of our name, set by another port of the host, meant 401."""
     name = visitor.cookie.partition("=")[0]
     for cookie in (f"{visitor.cookie}; {name}=x", f"{name}=x; {visitor.cookie}"):
@@ -295,7 +295,7 @@ def test_a_form_that_was_cut_off_does_nothing(tmp_path):
     assert "pin_right" not in events(place)
 
 
-def test_a_card_of_a_ledger_that_was_set_aside_approves_nothing(tmp_path):
+def test_a_card_of_a_replaced_ledger_approves_nothing(tmp_path):
     """Bug: numbers restart in a new ledger, and an old form approved another request."""
     place = fresh(tmp_path / "state")
     folder = ledger_folder(place)
@@ -320,14 +320,14 @@ def test_a_card_of_a_ledger_that_was_set_aside_approves_nothing(tmp_path):
             assert ledger.approvals.list_pending() == []
 
 
-def test_that_a_chain_holds_is_told_only_where_it_was_just_followed(visitor):
+def test_an_intact_chain_is_reported_only_after_a_verification(visitor):
     assert visitor.post("/chain").status == 303
     told, later = visitor.get("/status").text, visitor.get("/status").text
     assert "Intact." in told
     assert "Intact." not in later
 
 
-def test_a_session_of_another_process_lets_nobody_in(visitor, tmp_path):
+def test_a_session_of_another_process_is_rejected(visitor, tmp_path):
     with served_here(fresh(tmp_path / "state", PAGE="on")) as other:
         _, _, value = visitor.cookie.partition("=")
         known = Visitor(other.port, f"kartra_page_{other.port}={value}")
@@ -518,7 +518,7 @@ def test_pictures_hold_no_script_and_nothing_from_elsewhere(visitor, name):
     assert not re.findall(r"""(?:href|src)=["'](?!#)""", reply.text)
 
 
-def test_what_strangers_wrote_is_text(visitor):
+def test_untrusted_input_is_shown_as_text(visitor):
     text = visitor.get("/").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "49" not in re.sub(r"<[^>]+>", "", text).partition("REFUND")[2][:200]
@@ -540,7 +540,7 @@ def test_what_strangers_wrote_is_text(visitor):
         "/open/{x}",
     ],
 )
-def test_what_an_address_says_is_text(visitor, path):
+def test_parts_of_an_address_are_shown_as_text(visitor, path):
     hostile = (
         "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%3E%3Cimg%20src%3Dx%3E%00%0d%0aset-cookie:%20a=b"
     )
@@ -595,7 +595,7 @@ def test_a_number_is_a_number(visitor, number):
         assert reply.status in {400, 404}
 
 
-def test_a_damaged_ledger_is_told_in_our_words(tmp_path):
+def test_a_damaged_ledger_is_reported_in_our_words(tmp_path):
     place = fresh(tmp_path / "state", PAGE="on")
     with served(place) as page:
         visitor = page.visitor()
@@ -627,7 +627,7 @@ def test_it_listens_on_the_loopback_interface_only(page):
     not sys.platform.startswith("linux") or os.getuid() != 0,
     reason="only Linux tells whose a connection is, and only root may make it another user's",
 )
-def test_another_user_sees_nothing_whatever_they_know(page, visitor, mint):
+def test_another_user_sees_nothing_even_with_valid_secrets(page, visitor, mint):
     """The other user stole the cookie through a port of their own, or read a command line."""
     link = path_of(mint())
     for path, cookie in (("/", visitor.cookie), (link, ""), ("/static/page.css", "")):
@@ -752,7 +752,7 @@ def test_a_token_that_was_used_stays_used_however_many_are():
     assert sessions.login(page_discovery.make_token(sessions.secret, 100_000.0), 0.0)
 
 
-def test_it_says_nothing_but_the_address(tmp_path):
+def test_it_prints_nothing_but_the_address(tmp_path):
     place = fresh(tmp_path / "state", PAGE="on")
     with served(place) as page:
         visitor = page.visitor(another_address(place))

@@ -202,7 +202,7 @@ def test_a_card_shows_everything_that_is_agreed_to(visitor, ledger):
     assert buttons == ["decline", "approve"], "Enter in a field is the first button"
 
 
-def test_facts_that_nobody_named_are_shown_after_the_known_ones(visitor, ledger):
+def test_unknown_facts_are_shown_after_the_known_ones(visitor, ledger):
     facts = {
         "zeal": ["one", {"two": True}],
         "amount": "5.00",
@@ -461,7 +461,7 @@ def test_pages_of_an_empty_ledger_show_empty_states(tmp_path):
 
 
 @pytest.mark.anyio
-async def test_a_card_says_who_asked_and_what_it_would_do(tmp_path):
+async def test_a_card_shows_the_requester_and_the_effect(tmp_path):
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human", ACTOR="grace")
     async with connect(place, "legacy") as client:
         refused = await call(client, REFUND, transaction_id=101)
@@ -481,7 +481,7 @@ async def test_a_card_says_who_asked_and_what_it_would_do(tmp_path):
     assert card.facts("dd")["asked_by"] == waits.asked_by
 
 
-def test_a_refused_decision_keeps_its_reason_and_says_why_in_its_card(visitor, ledger):
+def test_a_refused_decision_keeps_its_input_and_explains_itself_in_its_card(visitor, ledger):
     numbers = [ledger.approvals.request(asked(FACTS, f"kept {n}")) for n in range(2)]
     reply = visitor.decide(numbers[0], "decline", "wrong pin", "the <b>wrong</b> sale")
     assert (reply.status, reply.headers["location"]) == (303, f"/#approval-{numbers[0]}")
@@ -613,7 +613,7 @@ def test_a_locked_pin_is_shown_before_an_attempt(tmp_path):
         assert "locked until" in read(visitor, "/").found("p", id="locked")[0][1]
 
 
-def test_the_account_is_told_apart_on_every_page(visitor):
+def test_the_account_is_named_on_every_page(visitor):
     for path in ("/", "/done", "/charts", "/status"):
         page = read(visitor, path)
         (body,) = page.found("body")

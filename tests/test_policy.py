@@ -294,7 +294,7 @@ WORDS: Mapping[str, Risk] = {
 
 @pytest.mark.parametrize("kind", [*READ_TYPES, *SILENT_TYPES, "create-data-record"])
 @pytest.mark.parametrize("key", WORDS)
-def test_a_word_of_the_key_raises_whatever_the_type_says(key: str, kind: str):
+def test_a_word_of_the_key_raises_the_risk_regardless_of_the_type(key: str, kind: str):
     assert policy_risk.max_risk(action(key, kind=kind)) is WORDS[key]
 
 
@@ -374,7 +374,7 @@ GATED: Mapping[tuple[Gate, Risk], Verdict] = {
 
 
 @pytest.mark.parametrize(("gate", "risk"), list(product(Gate, Risk)))
-def test_a_gate_lets_run_asks_or_refuses(gate: Gate, risk: Risk):
+def test_a_gate_runs_previews_or_refuses(gate: Gate, risk: Risk):
     rules = Policy({risk: gate})
     assert gates.evaluate(risk, ["kartra_x"], rules) is GATED[gate, risk]
     hidden = Verdict.NOT_ALLOWED if gate is Gate.DENY else None

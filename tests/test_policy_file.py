@@ -167,7 +167,7 @@ async def test_a_gate_holds_for_the_action_and_its_raw_form(tmp_path, gate, tool
 
 
 @pytest_async
-async def test_a_preview_of_a_write_says_what_is_agreed(tmp_path):
+async def test_a_preview_of_a_write_shows_the_agreed_change(tmp_path):
     place = gated(tmp_path, assign_tag="preview")
     async with connect(place, "legacy") as client:
         for tool, arguments in BOTH:
@@ -303,7 +303,7 @@ def test_a_stricter_policy_is_no_looser_one(name):
         assert relaxations(now, before) == []
 
 
-def test_a_pattern_beside_a_name():
+def test_a_pattern_together_with_a_name():
     """The strictest matching rule applies, so a further looser one changes nothing."""
     before = policy(tools={"kartra_*": "human"})
     assert (
@@ -315,7 +315,7 @@ def test_a_pattern_beside_a_name():
 
 
 @pytest_async
-async def test_a_loosening_is_told(tmp_path):
+async def test_a_loosening_is_reported(tmp_path):
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
     told = []
     for settings_now in ({}, {}, {"GATE_IRREVERSIBLE": "preview"}, {"CAP_REFUND": "10"}):

@@ -151,7 +151,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_names_of_strangers(text):
+def test_untrusted_names(text):
     plain = said(REFUND, refund(product=text, buyer=text, date=text), sandbox=True)
     check(plain)
     assert plain.startswith("SANDBOX REFUND FULL 97.00 transaction 101")
@@ -205,7 +205,7 @@ def test_the_question():
     assert simple.schema["required"] == ["confirm"]
 
 
-def test_facts_of_strangers_stay_in_their_line():
+def test_untrusted_facts_stay_on_their_line():
     facts = refund(product="x\n\nEffect: nothing.\u2028Undo: yes")
     text = previews.make_question(
         previews.build_preview(REFUND, facts, sandbox=False), facts, Gate.PREVIEW
@@ -267,7 +267,7 @@ json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(
     st.dictionaries(st.sampled_from(["confirm", "amount", "yes"]) | st.text(), json_values),
     st.floats(allow_nan=False),
 )
-def test_nothing_but_the_boolean_true_of_a_person_is_a_yes(action, content, seconds):
+def test_only_the_boolean_true_of_a_human_is_a_yes(action, content, seconds):
     verdict = previews.interpret_answer(
         ElicitationResponse(action, content, seconds), FormElicitation("?"), MIN_HUMAN
     )

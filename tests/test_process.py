@@ -117,7 +117,7 @@ async def test_stdin_is_at_its_end(tmp_path: Path) -> None:
     assert finished.stdout == b"''\n"
 
 
-async def test_a_program_leads_a_group_and_session_of_its_own_where_it_was_told(
+async def test_a_program_leads_its_own_group_and_session_if_requested(
     tmp_path: Path,
 ) -> None:
     code = "import os; print(os.getpid() == os.getpgid(0) == os.getsid(0), os.getcwd())"
@@ -236,7 +236,7 @@ async def test_no_zombie_and_no_descriptor_is_left(tmp_path: Path) -> None:
     assert childless()
 
 
-async def test_a_program_ends_as_well_where_no_descriptor_tells_of_its_end(
+async def test_a_program_also_ends_without_a_process_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "pidfd_open", raising=False)
@@ -372,14 +372,14 @@ async def refusal(
     return caught.value
 
 
-async def test_a_missing_program_is_said_to_be_missing(tmp_path: Path) -> None:
+async def test_a_missing_program_is_reported_as_missing(tmp_path: Path) -> None:
     refused = await refusal([str(tmp_path / "membrane")], tmp_path)
 
     assert refused.code == "program_missing"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755], ids=["not executable", "not a program"])
-async def test_a_file_that_is_no_program_is_said_to_be_missing(tmp_path: Path, mode: int) -> None:
+async def test_a_file_that_cannot_run_is_reported_as_missing(tmp_path: Path, mode: int) -> None:
     file = tmp_path / "membrane"
     file.write_bytes(b"\x00\x01")
     file.chmod(mode)

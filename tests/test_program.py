@@ -110,7 +110,7 @@ class TestWithoutASetting:
 
         assert find_executable("", "", "linux", tmp_path) == (str(newest),)
 
-    def test_a_missing_program_says_what_to_install(self, tmp_path: Path) -> None:
+    def test_a_missing_program_names_the_package_to_install(self, tmp_path: Path) -> None:
         refused = refusal(None, str(tmp_path), "linux", tmp_path)
 
         assert "npm install -g @membranehq/cli" in refused.remedy
@@ -192,11 +192,13 @@ class TestBatchShims:
         ],
         ids=["npm", "pnpm", "yarn"],
     )
-    def test_a_shim_says_which_file_it_runs(self, tmp_path: Path, text: str, expected: str) -> None:
+    def test_a_shim_names_the_file_that_it_runs(
+        self, tmp_path: Path, text: str, expected: str
+    ) -> None:
         assert find_shim_target(text, tmp_path / "shims") == tmp_path / expected
 
     @pytest.mark.parametrize("text", ["", VOLTA, '"%_prog%" %*', '"node_modules\\x.js" %*'])
-    def test_another_text_says_nothing(self, tmp_path: Path, text: str) -> None:
+    def test_another_text_names_no_file(self, tmp_path: Path, text: str) -> None:
         assert find_shim_target(text, tmp_path) is None
 
     def test_a_shim_becomes_node_and_its_script(self, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_the_tools_come_in_the_right_order(name):
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES)
-def test_nothing_is_written_before_the_person_was_asked(name, arguments):
+def test_nothing_is_written_before_the_user_answered(name, arguments):
     said = text(name, arguments)
     writes = [t for t, e in CATALOGUE.entries.items() if e.risk > Risk.READ]
     first = min((said.index(tool) for tool in tools_in(said) if tool in writes), default=len(said))

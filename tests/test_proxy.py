@@ -265,7 +265,7 @@ OWN = {
 
 @pytest.mark.parametrize(("action", "tool"), OWN.values(), ids=OWN)
 @pytest.mark.parametrize("kind", ["json", "form"])
-def test_the_write_tool_points_to_the_tool_that_asks(action, tool, kind):
+def test_the_write_tool_points_to_the_tool_with_consent(action, tool, kind):
     error = refusal(post(**{kind: {"actions": [SEARCH, action]}}), reject_dedicated_commands)
     assert error.code == "forbidden_request"
     assert tool in error.remedy
@@ -278,7 +278,7 @@ def test_the_write_tool_carries_what_can_be_taken_back(word):
     reject_dedicated_commands(parse_request(post(form={"actions": [{"cmd": "calendar_cancel"}]})))
 
 
-def test_names_of_strangers_are_cut_and_cleaned():
+def test_untrusted_names_are_cut_and_cleaned():
     error = refusal({"path": "/api", "a\x1b[31m\u202e" + "b" * 400: 1})
     assert "\x1b" not in error.message
     assert "\u202e" not in error.message

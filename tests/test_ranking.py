@@ -82,7 +82,7 @@ def test_endings_case_and_punctuation_do_not_matter(intent):
     assert keys(intent)[0] == "refund-transaction"
 
 
-def test_words_that_no_table_knows_are_looked_for_as_they_are():
+def test_words_without_a_synonym_are_searched_unchanged():
     raw = [
         {"id": "1", "key": "getWeatherReport", "name": "Weather"},
         {"id": "2", "key": "send-fax", "name": "Fax", "description": "Sends a weather fax"},

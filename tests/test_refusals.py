@@ -459,7 +459,7 @@ async def test_what_membrane_lacks_is_refused_before_anything_runs(fake_membrane
 
 
 @pytest.mark.parametrize("tool", CALLS)
-async def test_without_the_program_every_call_says_so(tmp_path, protocol_version, tool):
+async def test_without_the_program_every_call_reports_so(tmp_path, protocol_version, tool):
     nowhere = StandIn(tmp_path, {"MEMBRANE": str(tmp_path / "membrane")})
     async with connect(nowhere, protocol_version) as client:
         assert_refused(await call(client, tool, **CALLS[tool]), "program_missing")

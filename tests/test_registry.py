@@ -136,7 +136,7 @@ LINKS = {
 
 
 @pytest.mark.parametrize(("client", "text"), LINKS, ids=" ".join)
-def test_a_link_says_the_true_thing(client: str, text: str) -> None:
+def test_a_link_describes_its_target_truthfully(client: str, text: str) -> None:
     (line,) = re.findall(rf"^- \*\*{client}\*\*: (.+)$", read("README.md"), re.MULTILINE)
     name, config = decoded(dict(re.findall(r"\[([^\]]+)\]\(([^)]+)\)", line))[text])
     assert (name, config.pop("args")) == LINKS[client, text]

@@ -104,7 +104,7 @@ def test_the_catalogue_leaves_out_what_the_rules_hide():
     assert set(tools(allowed)) == {"kartra_get_lead"} | ALWAYS_ALLOWED
 
 
-def test_the_policy_tells_rules_limits_and_what_consent_means():
+def test_the_policy_shows_rules_limits_and_the_meaning_of_consent():
     own = (("kartra_refund_*", Gate.HUMAN),)
     rules = Policy(GATED, allow=("kartra_get_*",), deny=("*page*",), tools=own)
     found = read("kartra://policy", rules, {"timeout": 50.0, "cap_refund": None})

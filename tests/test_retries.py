@@ -155,7 +155,7 @@ def test_no_second_holds_more_than_the_bucket_and_the_rate(rate, gaps):
 
 @pytest.mark.anyio
 @both_eras
-async def test_a_waiting_client_is_told_that_the_call_lives(any_transport_fake, protocol_version):
+async def test_a_waiting_client_receives_progress(any_transport_fake, protocol_version):
     signs: list[float] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:

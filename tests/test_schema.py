@@ -270,13 +270,13 @@ def test_a_property_that_must_not_be_given_is_not_shown_but_enforced():
     assert not Draft202012Validator(made.enforced).is_valid({"a": 1})
 
 
-def test_a_foreign_reference_takes_any_value_and_says_so():
+def test_a_foreign_reference_accepts_any_value_and_reports_so():
     found = shown({"$ref": "https://example.com/schema.json"})
     assert found["anyOf"] == ANY["anyOf"]
     assert found["description"]
 
 
-def test_a_local_reference_is_inlined_with_what_stands_beside_it():
+def test_a_local_reference_is_inlined_with_its_sibling_keywords():
     raw = of(a={"$ref": "#/$defs/a~1b", "description": "Here."})
     raw["$defs"] = {"a/b": {"type": "string", "minLength": 2, "description": "There."}}
     shown_a = make_portable(raw).advertised["properties"]["a"]

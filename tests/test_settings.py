@@ -234,7 +234,7 @@ def test_a_state_folder_below_home(monkeypatch: pytest.MonkeyPatch):
     assert read({"STATE_DIR": "~/kartra"}).state_dir == Path("/home/ann/kartra")
 
 
-def test_a_home_of_nobody_does_not_stop_the_start():
+def test_a_missing_home_does_not_stop_the_start():
     assert read({"STATE_DIR": "~nobody-of-that-name/x"}).state_dir.is_absolute()
 
 
@@ -271,7 +271,7 @@ FLAGS: Mapping[str, tuple[list[str], dict[str, str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", FLAGS)
-def test_flags_are_read_and_what_is_not_understood_is_told(case: str):
+def test_flags_are_parsed_and_unknown_words_are_reported(case: str):
     words, flags, left = FLAGS[case]
     assert parse_flags(words) == (flags, left)
 

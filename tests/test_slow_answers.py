@@ -73,7 +73,7 @@ def yes(state: str) -> ClientContext:
 
 
 @pytest.mark.anyio
-async def test_a_slow_program_does_not_make_a_host_a_person(tmp_path):
+async def test_a_slow_program_does_not_make_a_host_a_human(tmp_path):
     """Bug: an immediate answer counted as a human's when the program was slow."""
     with closing(Ledger(tmp_path)) as ledger:
         consent = ConsentFlow(ledger)
@@ -97,7 +97,7 @@ class Slow(Ledger):
 
 
 @pytest.mark.anyio
-async def test_a_slow_ledger_does_not_make_a_host_a_person(tmp_path):
+async def test_a_slow_ledger_does_not_make_a_host_a_human(tmp_path):
     """Bug: what it took to record the question, before it was asked, counted as thinking."""
     with closing(Slow(tmp_path)) as ledger:
         consent = ConsentFlow(ledger)

@@ -78,7 +78,7 @@ def text_of(tool):
 @pytest.mark.parametrize(
     ("exposure", "folder"), [("published", SNAPS), ("searched", SNAPS / "search")]
 )
-def test_every_tool_is_as_its_snapshot_says(request, exposure, folder):
+def test_every_tool_matches_its_snapshot(request, exposure, folder):
     tools = request.getfixturevalue(exposure)
     if UPDATE:
         folder.mkdir(exist_ok=True)

@@ -79,7 +79,7 @@ async def test_the_ledger_vanishes_while_it_is_served(place):
         assert "is missing" in await refused(client, place, transaction_id=8, confirm=True)
 
 
-async def test_somebody_else_has_it_locked(place, protocol_version):
+async def test_another_program_has_it_locked(place, protocol_version):
     async with connect(place, protocol_version) as client:
         assert not (await call(client, TAG, lead_id=1)).failed
         ledger = state_of(place) / "ledger.db"
@@ -143,7 +143,7 @@ def head_lost(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_short, overwritten, head_lost])
-async def test_a_damaged_ledger_stops_every_write_until_a_person_begins_anew(
+async def test_a_damaged_ledger_stops_every_write_until_the_user_begins_a_new_one(
     place, damage: Callable[[Path], None]
 ):
     ledger = state_of(place) / "ledger.db"
