@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -311,36 +311,7 @@ OPTIONS: tuple[Option, ...] = (
 """Every setting, in the order of the README's table."""
 
 
-_SWITCH_WORDS = frozenset({"1", "true", "on", "yes", "0", "false", "off", "no"})
-
-
-def parse_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """`--timeout 5 --no-page` → ({"TIMEOUT": "5", "PAGE": "off"}, words not understood).
-
-    Read without argparse, whose import the start of the server does not wait for.
-    """
-    by_flag = {setting.flag: setting for setting in OPTIONS}
-    negations = {setting.negation: setting for setting in OPTIONS if setting.is_switch}
-    flags: dict[str, str] = {}
-    left: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        flag, equals, value = word.partition("=")
-        setting = by_flag.get(flag) or negations.get(word)
-        said = value if equals else _said(setting, word, rest) if setting else None
-        if setting is None or said is None or setting.name in flags:
-            left.append(word)
-        else:
-            flags[setting.name] = said
-    return flags, left
-
-
-def _said(setting: Option, word: str, rest: list[str]) -> str | None:
-    """Return the value of a flag without `=`, taken from the words behind it where it has one."""
-    following = rest[0] if rest else "--"
-    if not setting.is_switch:
-        return None if following.startswith("--") else rest.pop(0)
-    if word == setting.negation:
-        return "off"
-    return rest.pop(0) if following.lower() in _SWITCH_WORDS else "on"
+def is_unset(text: str | None) -> bool:
+    """Return true for an empty value, and for a `${user_config.…}` that a client left unfilled."""
+    given = (text or "").strip()
+    return not given or given.startswith("${user_config")

@@ -18,7 +18,7 @@ from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.membrane.credentials import Credentials, credentials_from_env
-from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option
+from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option, is_unset
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import LIMITS, Limits
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
@@ -165,9 +165,8 @@ def make_sandbox_command(settings: Settings) -> tuple[str, ...]:
 def _get_given(setting: Option, flags: Mapping[str, str], env: Mapping[str, str]) -> str | None:
     """What was said, or None: empty and an unfilled `${user_config.…}` count as unset."""
     for said in (flags.get(setting.name), env.get(setting.variable)):
-        text = (said or "").strip()
-        if text and not text.startswith("${user_config"):
-            return text
+        if said is not None and not is_unset(said):
+            return said.strip()
     return None
 
 

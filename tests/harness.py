@@ -234,11 +234,11 @@ async def connect(
 
 @asynccontextmanager
 async def connect_stdio(
-    place: Sandbox | StandIn, era: str, **client: Any
+    place: Sandbox | StandIn, era: str, *words: str, **client: Any
 ) -> AsyncGenerator[Client]:
-    """A client on the real server as a real process."""
+    """Connect a client to the real server as a real process; `words` are its arguments."""
     parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "kartra_mcp", "serve"], env=place.environment
+        command=sys.executable, args=["-m", "kartra_mcp", "serve", *words], env=place.environment
     )
     async with Client(parameters, mode=era, **client) as connected:
         yield connected

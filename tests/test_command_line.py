@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kartra_mcp.cli.main import run_command, until_unread
+from kartra_mcp.cli.main import COMMANDS, is_serve, run_command, until_unread
 
 WRONG = {
     "a mistyped command": (["docter"], "doctor"),
@@ -21,7 +21,25 @@ WRONG = {
     "a mistyped flag of install": (["install", "--replce"], "--replace"),
     "a mistyped flag of setup": (["setup", "--yess"], "--yes"),
     "a mistyped flag of sandbox reset": (["sandbox", "reset", "--stat-dir=x"], "--state-dir"),
+    "a mistyped flag of serve": (["serve", "--sandbx"], "--sandbox"),
+    "a mistyped flag without a command": (["--read-onyl"], "--read-only"),
+    "a mistyped negation": (["tools", "--no-sandbx"], "--no-sandbox"),
+    "a mistyped flag of demo": (["demo", "--hepl"], "--help"),
+    "a mistyped flag of doctor": (["doctor", "--jsn"], "--json"),
+    "a mistyped flag of uninstall": (["uninstall", "cursor", "--sandbx"], "--sandbox"),
+    "half of a command": (["sandbox"], "sandbox reset"),
 }
+
+
+def run_as_a_program(words: list[str]) -> int:
+    """Return the exit status; a server takes over stdio, so that it is a process."""
+    if not is_serve(words):
+        return until_unread(words)
+    line = [sys.executable, "-P", "-m", "kartra_mcp", *words]
+    return subprocess.run(line, stdin=subprocess.DEVNULL, check=False, timeout=60).returncode
+
+
+COMMAND_NAMES = [command.name for command in COMMANDS]
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -29,12 +47,62 @@ def test_wrong_usage_is_one_line_with_the_nearest_name(
     case: str, capfd: pytest.CaptureFixture[str]
 ):
     words, near = WRONG[case]
-    assert until_unread(words) == 2
+    assert run_as_a_program(words) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     assert f"did you mean {near}?" in err
     assert "--help" in err
+
+
+@pytest.mark.parametrize("name", COMMAND_NAMES)
+def test_every_command_is_in_the_help_and_has_its_own(name: str, capfd: pytest.CaptureFixture[str]):
+    assert until_unread(["--help"]) == 0
+    assert f"\n  {name} " in capfd.readouterr().out
+    assert until_unread([*name.split(), "--help"]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith(f"usage: kartra-mcp {name}")
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tools", "--sandbox=garbage"],
+        ["doctor", "--read-only=garbage"],
+        ["page", "--sandbox=garbage"],
+        ["sandbox", "reset", "--page=garbage"],
+        ["ledger", "list", "--sandbox=garbage"],
+        ["install", "--deny=a", "--deny=b"],
+        ["tools", "--timeout"],
+        ["demo", "now"],
+    ],
+)
+def test_a_value_that_cannot_be_used_is_wrong_usage_in_one_line(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+):
+    assert until_unread(words) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "Nothing was done." in err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--sandbox", "--state-dir", "{}"],
+        ["--sandbox=on", "--state-dir={}"],
+        ["--sandbox", "on", "--state-dir={}"],
+        ["--no-page", "--sandbox", "--state-dir={}", "--sandbox="],
+    ],
+)
+def test_a_flag_is_spelled_with_a_space_or_an_equals_sign(
+    flags: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    words = [flag.format(tmp_path) for flag in flags]
+    assert run_command(["sandbox", "reset", *words]) == 0
+    assert str(tmp_path / "sandbox" / "account.db") in capfd.readouterr().out
+    assert (tmp_path / "sandbox" / "account.db").is_file()
 
 
 @pytest.mark.parametrize("how", [["list"], ["list", "--sandbox"], ["list", "--no-sandbox"]])
@@ -55,10 +123,21 @@ def test_a_missing_ledger_is_listed_without_making_a_file(
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["ledger", "list"], ["tools", "--help"], ["page", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["ledger", "list"],
+        ["tools", "--help"],
+        ["page", "--help"],
+        ["tools", "--sandbox"],
+        ["tools", "--sandbox", "--json"],
+        ["doctor", "--sandbox"],
+        ["doctor", "--sandbox", "--json"],
+        ["approve", "--sandbox"],
+    ],
 )
 def test_a_closed_output_pipe_ends_a_command_silently(words: list[str], tmp_path: Path):
-    given = [*words, "--state-dir", str(tmp_path)] if words[0] == "ledger" else words
+    given = words if "--help" in words else [*words, "--state-dir", str(tmp_path)]
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "kartra_mcp", *given],
         stdout=subprocess.PIPE,

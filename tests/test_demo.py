@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kartra_mcp.cli import demo
+from kartra_mcp.cli import demo, demo_steps
 
 
 def start(folder: Path, **more: str) -> subprocess.Popen[str]:
@@ -61,10 +61,10 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_step_that_goes_otherwise_ends_the_demo_and_is_never_shown_as_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def otherwise(client: object) -> demo.DemoStep:
-        raise demo.DemoFailedError("the refund was not held back")
+    async def otherwise(client: object) -> demo_steps.DemoStep:
+        raise demo_steps.DemoFailedError("the refund was not held back")
 
-    monkeypatch.setattr(demo, "STEPS", (demo.look_up, otherwise))
+    monkeypatch.setattr(demo, "STEPS", (demo_steps.look_up, otherwise))
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert demo.run_demo() == 1
@@ -78,11 +78,11 @@ def test_a_step_that_goes_otherwise_ends_the_demo_and_is_never_shown_as_done(
 
 
 def test_a_preview_is_agreed_to_by_what_it_handed_out() -> None:
-    refusal = demo.DemoAnswer(
+    refusal = demo_steps.DemoAnswer(
         error={"confirmation": {"id": "c-1", "summary": "Refund 97.00 to Ada"}}
     )
-    assert demo.consent_arguments(demo.DemoAnswer(error={})) == {"confirm": True}
-    assert demo.consent_arguments(refusal) == {
+    assert demo_steps.consent_arguments(demo_steps.DemoAnswer(error={})) == {"confirm": True}
+    assert demo_steps.consent_arguments(refusal) == {
         "confirm": True,
         "confirmation_id": "c-1",
         "confirmation_summary": "Refund 97.00 to Ada",
@@ -90,6 +90,8 @@ def test_a_preview_is_agreed_to_by_what_it_handed_out() -> None:
 
 
 def test_every_line_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    step = demo.DemoStep("A title", "a wish " * 30, "call " * 30, "answer " * 30, "effect " * 30)
+    step = demo_steps.DemoStep(
+        "A title", "a wish " * 30, "call " * 30, "answer " * 30, "effect " * 30
+    )
     demo._show_step(Console(width=60), 1, step)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 60

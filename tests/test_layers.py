@@ -23,6 +23,7 @@ ARROWS = """
     membrane: kartra processes
     ledger: kartra policy
     options: kartra
+    argument_parser: options
     settings: membrane options policy
     catalogue: kartra policy schemas
     account: catalogue membrane
@@ -34,12 +35,12 @@ ARROWS = """
     web/views: calls consent kartra ledger policy settings
     web: app consent ledger settings web/views
     onboarding:
-    onboarding/doctor: account app catalogue client_config ledger membrane options policy
-        processes settings
-    onboarding/setup: account app client_config ledger membrane onboarding/doctor options
-        policy processes settings
-    cli: account app catalogue client_config consent ledger onboarding/doctor onboarding/setup
-        options processes sandbox server settings web
+    onboarding/doctor: account app argument_parser catalogue client_config ledger
+        membrane options policy processes settings
+    onboarding/setup: account app argument_parser client_config ledger membrane
+        onboarding/doctor options policy processes settings
+    cli: account app argument_parser catalogue client_config consent ledger
+        onboarding/setup processes sandbox server settings web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
@@ -79,6 +80,7 @@ RESERVED = {
     "subprocess": {"processes/runner", "processes/detached", "processes/interactive"},
     "mcp": {
         "cli/demo",
+        "cli/demo_steps",
         "server/elicitation",
         "server/mcp_server",
         "server/stdio",

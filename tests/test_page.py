@@ -114,6 +114,17 @@ async def test_who_has_to_approve_gets_the_address_of_a_page_that_outlives_the_c
     assert [x["consent"] for x in lines(place, "intent")] == ["approval"]
 
 
+@pytest.mark.parametrize("words", [("--page", "off"), ("--page=off",), ("--no-page",)])
+async def test_a_server_whose_page_is_off_starts_none(place, ledger, words):
+    async with connect_stdio(place, "legacy", *words) as client:
+        answer = await refund(client)
+    assert answer.code == "approval_required"
+    assert "address" not in answer.error["confirmation"]
+    assert "`kartra-mcp approve 1" in answer.error["remedy"]
+    assert pages(place) == []
+    assert not (ledger_folder(place) / FILE).exists()
+
+
 async def test_what_was_declined_on_the_page_does_not_run(place, ledger):
     async with connect_stdio(place, "legacy") as client:
         address = (await refund(client)).error["confirmation"]["address"]
@@ -432,7 +443,9 @@ def test_what_is_not_unknown_is_not_settled(place, ledger, intent, status):
     ],
 )
 def test_its_words_are_understood_or_named(capsys, words, code, said):
-    assert page_command(["--no-browser", *words]) == code
+    with pytest.raises(SystemExit) as ended:
+        page_command(["--no-browser", *words])
+    assert ended.value.code == code
     out, error = capsys.readouterr()
     assert said in out + error
 
@@ -443,6 +456,32 @@ def test_a_state_folder_that_cannot_be_used_is_refused(place):
     out, error = process.communicate(timeout=WITHIN)
     assert (process.returncode, error) == (1, "")
     assert json.loads(out)["error"]["code"] == "ledger_unavailable"
+
+
+@pytest.mark.parametrize("words", [(), ("--end",)])
+def test_a_page_whose_turn_another_process_holds_is_refused(place, words):
+    folder = ledger_folder(place)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text("{}")
+    hold = (
+        "import sys, fcntl; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+        " print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder / TURN)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        process = command(place, "--json", *words)
+        out, error = process.communicate(timeout=WITHIN)
+    (folder / FILE).unlink()
+    assert (process.returncode, error) == (1, "")
+    told_error = json.loads(out)["error"]
+    assert "page.turn" in told_error["message"]
+    assert "Nothing was started" in told_error["message"]
+    assert pages(place) == []
 
 
 def test_the_address_is_printed_for_the_user_in_words(place):

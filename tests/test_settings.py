@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.argument_parser import parse_entry
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.options import MATCHES_NOTHING, parse_flags
+from kartra_mcp.options import MATCHES_NOTHING
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.settings import (
@@ -262,6 +263,10 @@ FLAGS: Mapping[str, tuple[list[str], dict[str, str], list[str]]] = {
     ),
     "a switch with a value": (["--page", "off"], {"PAGE": "off"}, []),
     "a switch with a value behind =": (["--page=off"], {"PAGE": "off"}, []),
+    "a switch with a value that is neither": (["--sandbox=maybe"], {"SANDBOX": "maybe"}, []),
+    "the same behind the switch": (["--read-only", "maybe"], {"READ_ONLY": "maybe"}, []),
+    "a switch that a client left unfilled": (["--sandbox=${user_config.sandbox}"], {}, []),
+    "help": (["--help"], {}, ["--help"]),
     "a switch turned off": (["--no-page", "--no-sandbox"], {"PAGE": "off", "SANDBOX": "off"}, []),
     "a switch on and off": (["--page", "--no-page"], {"PAGE": "on"}, ["--no-page"]),
     "a negation with a value": (["--no-page=off"], {}, ["--no-page=off"]),
@@ -273,12 +278,12 @@ FLAGS: Mapping[str, tuple[list[str], dict[str, str], list[str]]] = {
 @pytest.mark.parametrize("case", FLAGS)
 def test_flags_are_parsed_and_unknown_words_are_reported(case: str):
     words, flags, left = FLAGS[case]
-    assert parse_flags(words) == (flags, left)
+    assert parse_entry(words) == (flags, left)
 
 
 @pytest.mark.parametrize("setting", OPTIONS, ids=lambda setting: setting.flag)
 def test_every_setting_has_a_flag_of_its_name(setting: Any):
-    flags, left = parse_flags([f"{setting.flag}=x"])
+    flags, left = parse_entry([f"{setting.flag}=x"])
     assert (flags, left) == ({setting.name: "x"}, [])
     assert setting.variable == "KARTRA_MCP_" + setting.flag[2:].replace("-", "_").upper()
 

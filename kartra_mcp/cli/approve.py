@@ -6,13 +6,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from kartra_mcp.cli.arguments import Parser
+from kartra_mcp.argument_parser import CommandParser, add_settings
 from kartra_mcp.cli.pin import prompt_pin, set_pin
 from kartra_mcp.cli.runner import (
-    EXIT_FAILED,
-    EXIT_OK,
+    LEDGER_SETTINGS,
     LedgerContext,
-    add_ledger_arguments,
     positive_int,
     print_json,
     run,
@@ -26,6 +24,7 @@ from kartra_mcp.consent.decisions import (
     require_pin_set,
 )
 from kartra_mcp.core.display import display_value, format_local_time
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import (
     print_error,
     print_fields,
@@ -52,16 +51,15 @@ def approve(words: Sequence[str]) -> int:
 
 
 def _make_parser() -> ArgumentParser:
-    parser = Parser(
+    parser = CommandParser(
         prog="kartra-mcp approve",
         usage=USAGE,
         description="Without a number: what waits. With one: see it whole, approve or decline it.",
-        allow_abbrev=False,
     )
     parser.add_argument("number", nargs="?", type=positive_int, metavar="NUMBER")
     parser.add_argument("--set-pin", action="store_true", help="choose the PIN that approves")
     parser.add_argument("--json", action="store_true", help="the list, for a program")
-    add_ledger_arguments(parser)
+    add_settings(parser, LEDGER_SETTINGS)
     return parser
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kartra_mcp.cli.arguments import Parser
-from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_json, print_refusal
+from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
+from kartra_mcp.cli.runner import print_json, print_refusal
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.edit import make_snippet
 from kartra_mcp.client_config.entry import REAL, REHEARSAL, ServerEntry
@@ -18,18 +18,17 @@ from kartra_mcp.client_config.install import Installed, find_clients, get_client
 from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.core.terminal import print_error, print_line, print_table
-from kartra_mcp.settings import OPTIONS, Option, Settings, read_settings
+from kartra_mcp.settings import Settings, read_settings
 
 DID = {
     "new": "{name} is installed in {title}.",
     "updated": "{name} is brought up to date in {title}.",
     "same": "{name} is in {title} as it should be; nothing was changed.",
 }
-EXIT_USAGE = 2
 PATHS = ("STATE_DIR", "POLICY")
-_WORDS: dict[Any, str] = {True: "on", False: "off"}
 STOPPED = "\nStopped. The file is as it was, or changed as a whole with the old one beside it."
 ASK = "Then ask it for kartra_status."
 
@@ -45,31 +44,26 @@ def uninstall_command(words: Sequence[str]) -> int:
 
 
 def _make_install_parser() -> ArgumentParser:
-    parser = Parser(
+    parser = CommandParser(
         prog="kartra-mcp install",
         description="Put this server into a client's configuration. Without CLIENT: list them.",
         epilog="Settings of `serve`, as flags, are written into the entry.",
-        allow_abbrev=False,
     )
     _add_client(parser)
     parser.add_argument("--replace", action="store_true", help="take another entry's place")
     parser.add_argument("--create", action="store_true", help="where the client was not found too")
     parser.add_argument("--print", action="store_true", help="show the entry, write nothing")
-    for setting in OPTIONS:
-        parser.add_argument(
-            setting.flag, dest=setting.name, help=setting.help, **_parser_options(setting)
-        )
+    add_settings(parser)
     return parser
 
 
 def _make_uninstall_parser() -> ArgumentParser:
-    parser = Parser(
+    parser = CommandParser(
         prog="kartra-mcp uninstall",
         description="Take this server out of a client's configuration; all else stays.",
-        allow_abbrev=False,
     )
     _add_client(parser, required=True)
-    parser.add_argument("--sandbox", dest="SANDBOX", action="store_true", help=f"`{REHEARSAL}`")
+    add_settings(parser, ["SANDBOX"])
     return parser
 
 
@@ -79,10 +73,6 @@ def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
     )
     parser.add_argument("--name", help=f"of the entry; {REAL}, or {REHEARSAL} with --sandbox")
     parser.add_argument("--json", action="store_true", help="for a program")
-
-
-def _parser_options(setting: Option) -> dict[str, Any]:
-    return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
 
 
 def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
@@ -117,8 +107,8 @@ def _make_env(given: Namespace) -> dict[str, str]:
     Raises:
         RefusedError: a value that the server could not use.
     """
-    said = {s.name: getattr(given, s.name) for s in OPTIONS if s.name != "SANDBOX"}
-    flags = {n: _WORDS.get(v, str(v)) for n, v in said.items() if v is not None}
+    flags = settings_in(given)
+    flags.pop("SANDBOX", None)
     for name in PATHS:
         if name in flags:
             flags[name] = str(expand_home(flags[name]).absolute())

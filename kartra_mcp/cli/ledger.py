@@ -8,13 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from kartra_mcp.cli.arguments import Parser
+from kartra_mcp.argument_parser import CommandParser, add_settings
 from kartra_mcp.cli.export import save, write_export
 from kartra_mcp.cli.runner import (
-    EXIT_FAILED,
-    EXIT_OK,
+    LEDGER_SETTINGS,
     LedgerContext,
-    add_ledger_arguments,
     positive_int,
     print_json,
     run,
@@ -22,6 +20,7 @@ from kartra_mcp.cli.runner import (
 )
 from kartra_mcp.core.display import display_value, format_local_time
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import (
     is_interactive,
     not_interactive_error,
@@ -46,10 +45,9 @@ def ledger(words: Sequence[str]) -> int:
 
 
 def _make_parser() -> ArgumentParser:
-    parser = Parser(
+    parser = CommandParser(
         prog="kartra-mcp ledger",
         description="Every write through kartra-mcp, and how it ended.",
-        allow_abbrev=False,
     )
     commands = parser.add_subparsers(metavar="list|show|export|verify|new", required=True)
     _add_list(commands)
@@ -79,11 +77,9 @@ def _add_list(commands: Any) -> None:
 
 
 def _add(commands: Any, name: str, command: Any, about: str) -> ArgumentParser:
-    parser: ArgumentParser = commands.add_parser(
-        name, help=about, description=about, allow_abbrev=False
-    )
+    parser: ArgumentParser = commands.add_parser(name, help=about, description=about)
     parser.set_defaults(command=command)
-    add_ledger_arguments(parser)
+    add_settings(parser, LEDGER_SETTINGS)
     return parser
 
 

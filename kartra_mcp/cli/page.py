@@ -6,34 +6,26 @@ import json
 import math
 import threading
 import time
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import PageLock
-from kartra_mcp.cli.arguments import nearest, not_understood
-from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_refusal
+from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
+from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error, print_line
-from kartra_mcp.options import OPTIONS, parse_flags
 from kartra_mcp.processes.detached import stop_detached
 from kartra_mcp.processes.interactive import open_in_browser
 from kartra_mcp.settings import Settings, read_settings
 
-EXIT_USAGE = 2
 ABOUT = """\
-usage: kartra-mcp page [--no-browser] [--json] [--sandbox] [--state-dir DIR] [--SETTING VALUE …]
-
-Approve what waits and see what was done, in a browser on this machine. One page serves each state
-folder: where one does, this opens it; else it serves until Ctrl-C, or until an hour passed without
-anybody who looks and without anything that waits. It takes the settings of `serve`.
-
-  --no-browser   only print the address; it lets one browser in, once
-  --json         the same, for a program
-  --end          end the page of this state folder
-
-Exit code: 0 served, or one serves; 1 it could not; 2 wrong usage.
+Approve pending calls and view the ledger, in a browser on this machine. Each state folder has one
+page: this opens it if it runs; else it serves until Ctrl-C, or until an hour without a visitor and
+without a pending approval. Exit status: 0 served, 1 refused, 2 wrong usage.
 """
 WAIT_TIMEOUT, POLL_INTERVAL = 20.0, 0.05
 """Seconds for another page that is just beginning or ending: more than a server waits for one."""
@@ -72,18 +64,11 @@ class _Given:
 
 def page(words: Sequence[str]) -> int:
     """0: served to its end, or another one serves. 1: refused. 2: wrong usage."""
-    if {"--help", "-h"} & set(words):
-        surroundings().stdout.write(ABOUT)
-        return EXIT_OK
-    given, flags, left = _read(words)
-    if left or given is None:
-        wrong = left or words
-        known = [name for setting in OPTIONS for name in (setting.flag, setting.negation)]
-        near = nearest(wrong[0], ["--no-browser", "--json", "--end", "--help", *known])
-        print_error(not_understood("kartra-mcp page", " ".join(wrong), near).rstrip())
-        return EXIT_USAGE
+    parsed = _make_parser().parse_args(words)
+    browser = parsed.browser and not parsed.json
+    given = _Given(browser, parsed.json, parsed.end, parsed.idle)
     try:
-        settings = read_settings(flags)
+        settings = read_settings(settings_in(parsed))
         for problem in settings.errors:
             print_error(f"{problem}.")
         return _run(given, settings)
@@ -101,26 +86,28 @@ def _run(given: _Given, settings: Settings) -> int:
         raise _lock_error(settings) from None
 
 
-def _read(words: Sequence[str]) -> tuple[_Given | None, dict[str, str], list[str]]:
-    rest = [word for word in words if word not in {"--no-browser", "--json", "--end"}]
-    idle = None
-    if "--idle" in rest:  # of our own tests: nobody waits an hour
-        place = rest.index("--idle")
-        idle = _parse_seconds(rest[place + 1] if rest[place + 1 :] else "")
-        if idle is None:
-            return None, {}, []
-        del rest[place : place + 2]
-    flags, left = parse_flags(rest)
-    browser = not {"--no-browser", "--json"} & set(words)
-    return _Given(browser, "--json" in words, "--end" in words, idle), flags, left
+def _make_parser() -> CommandParser:
+    parser = CommandParser(prog="kartra-mcp page", description=ABOUT)
+    parser.add_argument(
+        "--no-browser",
+        dest="browser",
+        action="store_false",
+        help="only print the address; it admits one browser, once",
+    )
+    parser.add_argument("--json", action="store_true", help="the same, for a program")
+    parser.add_argument("--end", action="store_true", help="end the page of this state folder")
+    # For tests, which cannot wait an hour.
+    parser.add_argument("--idle", type=_parse_seconds, help=SUPPRESS)
+    add_settings(parser)
+    return parser
 
 
-def _parse_seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value > 0 else None
+def _parse_seconds(text: str) -> float:
+    """Parse a duration, for argparse."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
 
 
 def _end(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kartra_mcp.argument_parser import settings_in
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.exit_codes import EXIT_FAILED
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
 
-EXIT_OK, EXIT_FAILED = 0, 1
 _DIGITS = 9
 
 
@@ -34,24 +35,16 @@ class LedgerContext:
 Command = Callable[[Namespace, LedgerContext], int]
 
 
-def add_ledger_arguments(parser: ArgumentParser) -> None:
-    """The flags that say whose ledger: the same as those of `serve`."""
-    parser.add_argument(
-        "--sandbox", action=BooleanOptionalAction, help="that of the embedded account"
-    )
-    parser.add_argument("--state-dir", metavar="DIR", help="that of this state folder")
+LEDGER_SETTINGS = ("SANDBOX", "STATE_DIR")
+"""The settings that select a ledger."""
 
 
 def run(given: Namespace, command: Command) -> int:
     """Run it on its ledger. A refusal is told in its own words; stopping leaves no traceback."""
-    flags = {"SANDBOX": "on"} if given.sandbox else {}
-    if given.state_dir:
-        flags["STATE_DIR"] = given.state_dir
+    flags = settings_in(given)
     settings = read_settings(flags)
-    said = [*(["--sandbox"] if given.sandbox else [])]
-    said += [f"--state-dir {given.state_dir}"] if given.state_dir else []
     with closing(Ledger(settings.state_dir)) as ledger:
-        place = LedgerContext(ledger, settings.state_dir, "".join(f" {flag}" for flag in said))
+        place = LedgerContext(ledger, settings.state_dir, read_settings(flags, {}).cli_flags)
         try:
             return command(given, place)
         except KartraMCPError as problem:

@@ -6,23 +6,22 @@ import json
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
-from kartra_mcp.cli.arguments import Parser
+from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.cli.pin import set_pin
-from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, positive_int, print_json, print_refusal
+from kartra_mcp.cli.runner import positive_int, print_json, print_refusal
 from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.terminal import is_interactive, print_error, print_line
 from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, SetupOptions, SetupReport
 from kartra_mcp.onboarding.setup.wizard import run_setup, validate_options
 from kartra_mcp.processes import runner
-from kartra_mcp.settings import OPTIONS, Option, explicit_settings
+from kartra_mcp.settings import explicit_settings
 
-EXIT_USAGE = 2
 RERUN_HINT = "Run `kartra-mcp setup` again to go on."
 STOPPED = f"\nStopped. Nothing was left half done. {RERUN_HINT}"
 NEXT = "Restart the client, then ask it: kartra_status"
@@ -46,11 +45,10 @@ def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) ->
 
 
 def _make_parser() -> ArgumentParser:
-    parser = Parser(
+    parser = CommandParser(
         prog="kartra-mcp setup",
         description="From nothing to a client that serves Kartra. Safe to run again.",
         epilog="What a flag answers is not asked; CAP_REFUND and CAP_DAY_AMOUNT also take none.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--yes", action="store_true", help="agree, and keep every rule as it is")
@@ -66,20 +64,12 @@ def _make_parser() -> ArgumentParser:
     add("--code", default="", help="the code of a login that was begun")
     add("--no-browser", dest="browser", action="store_false", help="only print addresses")
     add("--wait", type=positive_int, default=READY_WITHIN, metavar="SECONDS", help="for READY")
-    for setting in OPTIONS:
-        add(setting.flag, dest=setting.name, help=setting.help, **_parser_options(setting))
+    add_settings(parser)
     return parser
 
 
-def _parser_options(setting: Option) -> dict[str, Any]:
-    return {"action": BooleanOptionalAction} if setting.kind == "switch" else {"metavar": "VALUE"}
-
-
 def _make_options(parsed: Namespace) -> SetupOptions:
-    flags: dict[str, Any] = {s.name: getattr(parsed, s.name) for s in OPTIONS}
-    words = {n: str(v) for n, v in flags.items() if v is not None}
-    switched = {n: "on" if v else "off" for n, v in flags.items() if isinstance(v, bool)}
-    said = explicit_settings(words | switched)
+    said = explicit_settings(settings_in(parsed))
     return SetupOptions(
         explicit={name: value for name, value in said.items() if name != "SANDBOX"},
         sandbox=said.get("SANDBOX") == "on",

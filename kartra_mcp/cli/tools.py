@@ -10,12 +10,13 @@ import anyio
 
 from kartra_mcp.account.snapshot import AccountSnapshot, no_catalogue_error
 from kartra_mcp.app.composition import App, build_app
+from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.overview import ToolRow, tool_rows
-from kartra_mcp.cli.arguments import Parser, add_settings, flags_in
-from kartra_mcp.cli.runner import EXIT_FAILED, EXIT_OK, print_json, print_refusal
+from kartra_mcp.cli.runner import print_json, print_refusal
 from kartra_mcp.core.display import format_local_time
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import print_error, print_line, print_table
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, read_settings
@@ -29,12 +30,12 @@ Exit code: 0 shown, 1 there is no list, 2 wrong usage.
 
 def tools(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
     """0: shown. 1: there is no list, and why. 2: wrong usage."""
-    parser = Parser(prog="kartra-mcp tools", description=ABOUT)
+    parser = CommandParser(prog="kartra-mcp tools", description=ABOUT)
     parser.add_argument("--json", action="store_true", help="for a program")
     add_settings(parser)
     given = parser.parse_args(words)
     as_json = given.json
-    settings = read_settings(flags_in(given))
+    settings = read_settings(settings_in(given))
     try:
         made = build_app(settings, run_program=run_program)
         served = anyio.run(partial(_get_snapshot, made))

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.onboarding.doctor.findings import CheckResult, as_dict, is_healthy
 from kartra_mcp.onboarding.doctor.python_check import check_python
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
     from kartra_mcp.processes.runner import Run
     from kartra_mcp.settings import Settings
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 ABOUT = """\
-usage: kartra-mcp doctor [--json] [--SETTING VALUE …]
-
 Check each step that the server needs. Name the fault and the command that fixes it.
 It reads once from the account and changes nothing. It takes the settings of `serve`. Without
 any, as flags or KARTRA_MCP_… variables, it checks the settings of each client's entry.
-Exit code: 0 healthy, 1 a check failed, 2 wrong usage.
+Exit status: 0 healthy, 1 a check failed, 2 wrong usage.
 """
 STYLES = {"warning": "yellow", "failed": "bold red", "skipped": "dim"}
 INDENT = " " * 23
@@ -73,23 +71,18 @@ def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
     0: healthy, warnings allowed. 1: a check failed, or the run was stopped. 2: wrong usage.
     `given` replaces the defaults of a normal run.
     """
-    if {"--help", "-h"} & set(words):
-        surroundings().stdout.write(ABOUT)
-        return EXIT_OK
     here = check_python()
     if here.state == "failed":
         return _report_only(here, as_json="--json" in words)
-    from kartra_mcp.options import parse_flags
+    from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
     from kartra_mcp.settings import read_settings
 
-    flags, left = parse_flags([word for word in words if word != "--json"])
-    if left:
-        surroundings().stderr.write(
-            f"kartra-mcp doctor: not understood: {' '.join(left)}. "
-            "Nothing was done. Run `kartra-mcp doctor --help`.\n"
-        )
-        return EXIT_USAGE
-    report = Report("--json" in words, given)
+    parser = CommandParser(prog="kartra-mcp doctor", description=ABOUT)
+    parser.add_argument("--json", action="store_true", help="the report for a program")
+    add_settings(parser)
+    parsed = parser.parse_args(words)
+    flags = settings_in(parsed)
+    report = Report(parsed.json, given)
     report.tell(here)
     try:
         _examine(flags, read_settings(flags), report)

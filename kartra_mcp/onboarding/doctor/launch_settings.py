@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kartra_mcp.argument_parser import parse_entry
 from kartra_mcp.client_config.entry import PACKAGE, PROGRAM, is_ours
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.onboarding.doctor.api_explanations import format_names, variables_to_hand_over
 from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, warning
-from kartra_mcp.options import ENV_PREFIX, parse_flags
+from kartra_mcp.options import ENV_PREFIX
 from kartra_mcp.settings import Settings, read_settings
 
 MAX_LAUNCH_CONFIGS = 3
@@ -69,7 +70,7 @@ def _set(entry: Checked) -> tuple[tuple[str, ...], Mapping[str, str]]:
 
 
 def _make_launch_config(entry: Checked, shell: Settings) -> LaunchConfig:
-    flags, unknown = parse_flags(_entry_arguments(entry))
+    flags, unknown = parse_entry(_entry_arguments(entry))
     read = read_settings(flags, {**shell.environment, **entry.env})
     return LaunchConfig(read, entry, tuple(unknown))
 

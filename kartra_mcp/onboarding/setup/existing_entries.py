@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kartra_mcp.argument_parser import parse_entry
 from kartra_mcp.client_config.edit import get_command, own_entries
 from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.client_config.files import decode_text, locate, read
@@ -13,7 +14,6 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.onboarding.doctor.launch_settings import server_arguments
-from kartra_mcp.options import parse_flags
 from kartra_mcp.policy.limits import LIMITS
 from kartra_mcp.settings import Settings, explicit_settings, read_settings
 
@@ -45,7 +45,7 @@ def _read_entry(client: ClientSpec, settings: Settings, name: str) -> dict[str, 
         return None
     env: Any = entry.get(client.env)
     values: Mapping[str, Any] = env if is_object(env) else {}
-    flags, _ = parse_flags(server_arguments(*get_command(client, entry)))
+    flags, _ = parse_entry(server_arguments(*get_command(client, entry)))
     return explicit_settings(flags, {n: str(v) for n, v in values.items()})
 
 
