@@ -48,14 +48,15 @@ PURE = """
     calls/pagination calls/read_commands calls/reconciliation calls/responses calls/retry
     catalogue/builtin_tools catalogue/catalogue catalogue/consent_arguments catalogue/definitions
     catalogue/exposure catalogue/overview catalogue/ranking catalogue/raw_calls
-    catalogue/run_by_name
+    catalogue/run_by_name catalogue/suggestions catalogue/tasks catalogue/vocabulary
+    catalogue/words
     client_config/edit client_config/entry client_config/errors client_config/jsonc
     client_config/jsonc_edit client_config/registry client_config/toml_edit client_config/yaml_edit
     consent/confirmation consent/facts consent/preview
     account/connect_steps account/selection
     core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
-    kartra/commands kartra/errors kartra/fields kartra/form_encoding kartra/operations
-    kartra/request_body kartra/request_guard kartra/request_schema kartra/values
+    kartra/commands kartra/errors kartra/fields kartra/form_encoding kartra/impossible
+    kartra/operations kartra/request_body kartra/request_guard kartra/request_schema kartra/values
     ledger/hash_chain ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors
     membrane/http_messages membrane/lenient_json membrane/responses

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
+from benchmarks.intents import load_intents, make_actions
 from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.catalogue.ranking import Index
+from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
 
 ACTIONS = json.loads(
@@ -52,6 +54,57 @@ INTENTS = {
 
 def keys(intent, **limits):
     return [entry.action.key for entry in Index.build(ENTRIES).search(intent, **limits)]
+
+
+AMONG_200 = Index.build(build_catalogue(make_actions(200)).entries.values())
+
+
+@pytest.mark.parametrize(("intent", "wanted"), load_intents())
+def test_an_intent_finds_its_action_among_the_first_five_of_200(intent, wanted):
+    assert wanted in [entry.action.key for entry in AMONG_200.search(intent, 5)]
+
+
+OPPOSITES = {
+    "pause a subscription": "cancel-subscription",
+    "put a plan on hold": "cancel-subscription",
+    "resume a subscription": "cancel-subscription",
+    "undo a refund": "refund-transaction",
+    "add a tag": "unassign-tag",
+    "take the tag away": "assign-tag",
+    "subscribe someone to the list": "unsubscribe-lead-from-list",
+    "unsubscribe someone from the list": "subscribe-lead-to-list",
+    "enroll a lead in a sequence": "unsubscribe-lead-from-sequence",
+    "grant access to the course": "revoke-membership-access",
+    "revoke access to the course": "grant-membership-access",
+    "delete a lead": "create-lead",
+}
+
+
+@pytest.mark.parametrize(("intent", "opposite"), OPPOSITES.items())
+def test_the_opposite_of_what_was_meant_is_never_found(intent, opposite):
+    assert opposite not in keys(intent)
+
+
+@pytest.mark.parametrize("intent", ["list all leads", "show the tags", "what did this buyer buy"])
+def test_a_reading_intent_finds_no_write(intent):
+    found = Index.build(ENTRIES).search(intent)
+
+    assert found
+    assert {entry.tool for entry in found if entry.risk > Risk.READ} == set()
+
+
+TYPOS = {
+    "refnud a transactoin": "refund-transaction",
+    "cancle subscripton": "cancel-subscription",
+    "asign a tga": "assign-tag",
+    "unsubscibe from newslettr": "unsubscribe-lead-from-list",
+    "creat a contcat": "create-lead",
+}
+
+
+@pytest.mark.parametrize(("intent", "wanted"), TYPOS.items())
+def test_typos_find_what_was_meant(intent, wanted):
+    assert keys(intent)[0] == wanted
 
 
 @pytest.mark.parametrize(("intent", "wanted"), INTENTS.items())

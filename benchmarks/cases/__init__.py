@@ -11,5 +11,6 @@ NAMES = (
     "sizes",
     "large",
     "many",
+    "search",
     "tokens",
 )

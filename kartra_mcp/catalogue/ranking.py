@@ -1,183 +1,202 @@
-"""Rank tools for an intent in plain language: by words, deterministic."""
+"""Rank tools for an intent in plain language: by words and their meanings, deterministic.
+
+The score has three parts: how much of the intent a tool covers, how much of the tool's name the
+intent covers, and how well the verbs fit. A tool whose verb is the opposite is never returned.
+"""
 
 from __future__ import annotations
 
 import heapq
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from kartra_mcp.catalogue.catalogue import ActionTool
-
-IN_NAME = 3.0
-IN_DESCRIPTION = 1.0
-MAX_TEXT_CHARS = 1_000
-
-_PHRASES: tuple[tuple[str, str], ...] = (
-    (r"\b(?:money|pay\w*|paid|cash) back\b", "refund"),
-    (r"\b(?:take|takes|taking|took)((?: \S+){0,4}?) (?:away|off)\b", r"remove\1"),
-    (r"\bopt(?:s|ed|ing)?((?: \S+){0,3}?) out\b", r"unsubscribe\1"),
-    (r"\bsign(?:s|ed|ing)?((?: \S+){0,3}?) up\b", r"subscribe\1"),
-    (r"\blook(?:s|ed|ing)?((?: \S+){0,3}?) up\b", r"show\1"),
-    (r"\bun(tag|label|enrol|grant)", r"remove \1"),
-    (r"\bhow much\b", "amount"),
-    (r"\blist (?=all\b|every\b|my\b|our\b|the\b)|^\s*list\b", "show "),
-    (r"\bcustom(?:er)? fields?\b", "customfield"),
-)
-"""Patterns of words that mean one word only together, and that word; applied in this order."""
-
-_CONCEPTS: Mapping[str, str] = {
-    "refund": "refund reimburse return",
-    "cancel": "cancel stop end terminate quit",
-    "subscription": "subscription recurring plan rebill installment monthly yearly billing",
-    "tag": "tag label mark",
-    "lead": "lead contact customer person people subscriber client buyer someone member user",
-    "list": "list newsletter mailinglist audience",
-    "sequence": "sequence automation drip campaign autoresponder followup series",
-    "membership": "membership course access enroll portal training lesson",
-    "transaction": (
-        "transaction payment order purchase sale charge receipt invoice buy bought paid pay spend "
-        "spent"
-    ),
-    "add": "add assign give grant subscribe put enroll apply attach start join allow let",
-    "remove": (
-        "remove unassign revoke unsubscribe delete detach drop stop end withdraw block cancel lose"
-    ),
-    "create": "create new register make add",
-    "edit": "edit update change correct rename fix modify set",
-    "show": "show get retrieve find see view read fetch display look what which check know",
-    "detail": "detail info information profile about amount",
-    "page": "page website landing",
-    "field": "customfield field attribute property",
-}
-"""Concepts and the words for them. A word may have several concepts; the best one counts."""
-
-_STOP = frozenset(
-    """
-    a an the to of for from this that these those my our your his her its their in on with and or
-    is are was be i we you me us want need please kartra account all every specific comprehensive
-    do does did can could would should have has at by it out up existing
-    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
+from kartra_mcp.catalogue.vocabulary import ROLES
+from kartra_mcp.catalogue.words import (
+    ACROSS,
+    OPPOSITE,
+    Meanings,
+    Phrase,
+    Word,
+    compare_verbs,
+    parse_intent,
+    parse_text,
 )
 
-_SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "s")
-_MIN_STEM = 3
+IN_DESCRIPTION, MEANT_IN_DESCRIPTION = 0.7, 0.5
+MEANT = 0.85
+"""Weight of a word that means the same, against the word itself."""
+ROLE = 0.3
+AMONG_WORDS = 0.5
+"""Weight of a verb that does not lead its clause."""
+NAME_COVERED, VERB_FITS = 0.4, 0.45
+KNOWN_COMMAND = 0.04
+CONFIDENT = 0.55
+LEAST_OF_BEST = 0.2
+"""Part of the best score below which a hit is noise."""
 
-Concepts = frozenset[str]
+Found = Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A tool with the words of its key and name, its verbs, and those of its description."""
+
+    tool: ActionTool
+    names: tuple[Phrase, ...]
+    described: Phrase
+
+    @classmethod
+    def of(cls, tool: ActionTool) -> Entry:
+        texts = dict.fromkeys(filter(None, (tool.action.key or tool.tool, tool.action.name)))
+        return cls(tool, tuple(map(parse_text, texts)), parse_text(tool.action.description))
+
+    def iter_words(self) -> Iterable[Word]:
+        for phrase in (*self.names, self.described):
+            yield from phrase.words
+            yield from phrase.verbs
+
+    def iter_places(self) -> Iterable[tuple[str, float]]:
+        """Yield every stem and meaning with its weight."""
+        for name in self.names:
+            for word in (*name.words, *name.verbs):
+                yield from _places_of(word)
+        for word in (*self.described.words, *self.described.verbs):
+            for place, weight in _places_of(word):
+                literal = place.startswith("=")
+                yield place, weight * (IN_DESCRIPTION if literal else MEANT_IN_DESCRIPTION)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A tool with its score; `covers` is the part of the intent that it covers, at most 1."""
+
+    tool: ActionTool
+    score: float
+    covers: float
+    verb: float
+
+    @property
+    def confident(self) -> bool:
+        """Return whether the tool does what was meant, as far as words show."""
+        return self.covers >= CONFIDENT and self.verb > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Concepts of every tool, computed once for many searches.
+    """Words of every tool, computed once for many searches.
 
-    `places` maps a concept to the numbers of the tools that have it.
+    `places` maps a stem or a meaning to the numbers of the tools that have it, with its weight.
     """
 
-    known: tuple[tuple[ActionTool, Concepts, Concepts], ...]
-    weights: Mapping[str, float]
-    places: Mapping[str, tuple[int, ...]]
+    known: tuple[Entry, ...]
+    places: Mapping[str, Mapping[int, float]]
+    stems: frozenset[str]
 
     @classmethod
     def build(cls, entries: Iterable[ActionTool]) -> Index:
-        known = tuple((entry, *_entry_concepts(entry)) for entry in entries)
-        places: dict[str, list[int]] = {}
-        for number, (_, named, described) in enumerate(known):
-            for meaning in named | described:
-                places.setdefault(meaning, []).append(number)
-        return cls(known, _compute_weights(known), {m: tuple(found) for m, found in places.items()})
+        known = tuple(map(Entry.of, entries))
+        places: dict[str, dict[int, float]] = {}
+        stems: set[str] = set()
+        for number, entry in enumerate(known):
+            for place, weight in entry.iter_places():
+                found = places.setdefault(place, {})
+                found[number] = max(found.get(number, 0.0), weight)
+            stems.update(word.stem for word in entry.iter_words())
+        return cls(known, places, frozenset(stems))
 
     def search(self, intent: str, limit: int = 10) -> list[ActionTool]:
-        """Return at most `limit` tools that match the intent, best first; none if no word matches.
+        """Return at most `limit` tools that match the intent, best first; none if no word does."""
+        return [hit.tool for hit in self.find(intent, limit)]
 
-        Only tools that share a concept with it are examined.
+    def find(self, intent: str, limit: int = 10) -> list[Hit]:
+        """Return at most `limit` hits, best first.
+
+        Only tools that share a meaning with the intent are examined.
         """
-        wanted = sorted(_concepts_by_word(intent), key=sorted)
-        meanings = frozenset[str]().union(*wanted)
-        near = sorted({n for meaning in meanings for n in self.places.get(meaning, ())})
-        scored = [self._score(number, wanted) for number in near]
-        best = heapq.nsmallest(max(limit, 0), (s for s in scored if s[0] < 0))
-        return [self.known[number][0] for *_, number in best]
+        wanted = parse_intent(intent, self.stems)
+        words = [(word, self._find_places(word)) for word in wanted.words]
+        if not words:
+            words = [(word, self._find_places(word)) for word in wanted.verbs]
+        weights = self._weigh(words)
+        near = sorted({number for _, found in words for number in found})
+        hits = (self._score(number, wanted, words, weights) for number in near)
+        found = (hit for hit in hits if hit.score > 0)
+        best = heapq.nsmallest(max(limit, 0), found, lambda hit: (-hit.score, hit.tool.tool))
+        return [hit for hit in best if hit.score >= LEAST_OF_BEST * best[0].score]
 
-    def _score(self, number: int, wanted: list[Concepts]) -> tuple[float, int, str, int]:
-        entry, named, described = self.known[number]
-        score = sum(_best_weight(word, named, described, self.weights) for word in wanted)
-        return -round(score, 6), len(named.difference(*wanted)), entry.tool, number
+    def _find_places(self, word: Word) -> Found:
+        """Return the tools that have the word or one that means the same, each with its weight."""
+        found: dict[int, float] = {}
+        for place, weight in _places_of(word):
+            for number, other in self.places.get(place, {}).items():
+                found[number] = max(found.get(number, 0.0), weight * other)
+        return found
 
+    def _weigh(self, words: list[tuple[Word, Found]]) -> list[float]:
+        """Weigh the words of an intent: the fewer tools have one, the more it counts."""
+        number = len(self.known)
+        alone = not any(word.nouns and not _is_role(word) for word, _ in words)
+        return [
+            math.log(1 + (number + 1) / (1 + sum(found.values())))
+            * (ROLE if _is_role(word) and not alone else 1.0)
+            * (AMONG_WORDS if word.verbs and not word.nouns else 1.0)
+            for word, found in words
+        ]
 
-def _best_weight(
-    word: Concepts, named: Concepts, described: Concepts, weights: Mapping[str, float]
-) -> float:
-    """Return the weight of the best concept of one word in a tool."""
-    in_name = max((weights[m] for m in word & named), default=0.0) * IN_NAME
-    in_description = max((weights[m] for m in word & described), default=0.0) * IN_DESCRIPTION
-    return max(in_name, in_description)
-
-
-def _compute_weights(known: Iterable[tuple[ActionTool, Concepts, Concepts]]) -> Mapping[str, float]:
-    """Weigh concepts: the fewer tools have one, the more it counts."""
-    counted: Counter[str] = Counter()
-    number = 0
-    for _, named, described in known:
-        counted.update(named | described)
-        number += 1
-    return {meaning: math.log(1 + number / count) for meaning, count in counted.items()}
-
-
-def _entry_concepts(entry: ActionTool) -> tuple[Concepts, Concepts]:
-    """Return the concepts of key and name, and those of the description."""
-    action = entry.action
-    named = _flatten_concepts(action.key or entry.tool) | _flatten_concepts(action.name)
-    return named, _flatten_concepts(action.description)
-
-
-@lru_cache(maxsize=32_768)
-def _flatten_concepts(text: str) -> Concepts:
-    return frozenset[str]().union(*_concepts_by_word(text))
-
-
-def _concepts_by_word(text: str) -> frozenset[Concepts]:
-    """Return every word of a text as its possible concepts."""
-    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text[:MAX_TEXT_CHARS])
-    spaced = re.sub(r"[-_]+", " ", spaced.lower().replace("e-mail", "email"))
-    for pattern, instead in _PHRASES:
-        spaced = re.sub(pattern, instead, spaced)
-    words = [word for word in re.findall(r"\w+", spaced) if word not in _STOP]
-    return frozenset(
-        _CONCEPTS_BY_STEM.get(stem, frozenset({stem})) for stem in map(_stem_word, words)
-    )
+    def _score(
+        self, number: int, wanted: Phrase, words: list[tuple[Word, Found]], weights: list[float]
+    ) -> Hit:
+        entry = self.known[number]
+        verb = _fit_verbs(wanted, entry)
+        total = sum(weights) or 1.0
+        covers = (
+            sum(w * found.get(number, 0.0) for w, (_, found) in zip(weights, words, strict=True))
+            / total
+        )
+        named = max((_cover_name(name, wanted) for name in entry.names), default=0.0)
+        score = covers + NAME_COVERED * named + VERB_FITS * verb
+        score += KNOWN_COMMAND if entry.tool.command else 0.0
+        wrong = covers == 0 or verb <= (ACROSS if wanted.reads else OPPOSITE)
+        return Hit(entry.tool, 0.0 if wrong else round(score, 6), covers, verb)
 
 
-def _stem_word(word: str) -> str:
-    """Stem a word by its ending: `cancelled`, `cancels`, `cancellation` are cancel.
-
-    Never perfect.
-    """
-    for suffix in _SUFFIXES:
-        if word.endswith(suffix) and not word.endswith("ss"):
-            shorter = word[: -len(suffix)]
-            if len(shorter) >= _MIN_STEM:
-                return _strip_doubled(shorter + ("y" if suffix in {"ies", "ied"} else ""))
-    return _strip_doubled(word)
+def _fit_verbs(wanted: Phrase, entry: Entry) -> float:
+    """Return the best fit of a verb of the intent and one that leads the key or name."""
+    fits = [
+        compare_verbs(verb.verbs, name.verbs[0].verbs)
+        for verb in wanted.verbs
+        for name in entry.names
+        if name.verbs
+    ]
+    return max(fits, default=0.0)
 
 
-def _strip_doubled(word: str) -> str:
-    """Strip a final e or doubled consonant: `tagg`, of tagged, is `tag`."""
-    word = word[:-1] if word.endswith("e") and len(word) > _MIN_STEM else word
-    doubled = len(word) > _MIN_STEM and word[-1] == word[-2] and word[-1] not in "aeious"
-    return word[:-1] if doubled else word
+def _cover_name(name: Phrase, wanted: Phrase) -> float:
+    """Return how much of a name the intent covers."""
+    total = covered = 0.0
+    for word in name.words:
+        weight = ROLE if _is_role(word) and len(name.words) > 1 else 1.0
+        total += weight
+        covered += weight * max((_compare(word, w) for w in wanted.words), default=0.0)
+    return covered / total if total else 0.0
 
 
-def _concepts_by_stem() -> Mapping[str, Concepts]:
-    meanings: dict[str, Concepts] = {}
-    for meaning, words in _CONCEPTS.items():
-        for word in words.split():
-            stem = _stem_word(word)
-            meanings[stem] = meanings.get(stem, frozenset()) | {meaning}
-    return meanings
+def _compare(word: Word, other: Word) -> float:
+    if word.stem == other.stem:
+        return 1.0
+    shared = word.nouns.keys() & other.nouns.keys()
+    return max((MEANT * word.nouns[m] * other.nouns[m] for m in shared), default=0.0)
 
 
-_CONCEPTS_BY_STEM = _concepts_by_stem()
-"""Every stem of the table and its concepts."""
+def _places_of(word: Word) -> Iterable[tuple[str, float]]:
+    """Yield the stem and each meaning with its weight."""
+    yield f"={word.stem}", 1.0
+    for meaning, weight in word.nouns.items():
+        yield meaning, weight * MEANT**0.5
+
+
+def _is_role(word: Word) -> bool:
+    best: Meanings = word.nouns
+    return bool(best) and all(m in ROLES or w < 1 for m, w in best.items()) and "lead" in best
