@@ -6,7 +6,6 @@ the snapshot and reports the error.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
 import anyio
@@ -21,6 +20,7 @@ from kartra_mcp.account.snapshot import (
     wrong_program_error,
 )
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
+from kartra_mcp.catalogue.suggestions import suggest_tools
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import is_object
@@ -218,7 +218,7 @@ class Account:
             return served.error
         if not served.fetched_at:
             return no_catalogue_error(served)
-        near = difflib.get_close_matches(tool, served.catalogue.entries, n=3)
+        near = suggest_tools(tool, served.catalogue.entries.values())
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         return RefusedError(
             "unknown_tool",

@@ -151,17 +151,14 @@ class ToolDispatcher:
         return ActionResult(await self.gateway.reconcile(given["intent"], deadline))
 
     async def _run_search(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
-        """Search by Membrane; if that finds nothing, rank the loaded list."""
+        """Rank the loaded list; where that finds nothing certain, search by Membrane too."""
         intent = given["intent"]
-        found = await self.gateway.search(intent, deadline)
-        shown = [entry for entry in found if not self.exposure.hidden_reason(entry)]
-        if not shown:
-            shown = await self.finder.find(
-                intent, await self.account.catalogue(), MAX_SEARCH_RESULTS
-            )
-        return ActionResult(
-            {"tools": [search_result(entry) for entry in shown[:MAX_SEARCH_RESULTS]]}
-        )
+        found = await self.finder.find(intent, await self.account.catalogue(), MAX_SEARCH_RESULTS)
+        if not found.certain:
+            others = await self.gateway.search(intent, deadline)
+            found = found.combine([e for e in others if not self.exposure.hidden_reason(e)])
+        tools = [search_result(entry) for entry in found.tools[:MAX_SEARCH_RESULTS]]
+        return ActionResult({"tools": tools, **found.notes})
 
     async def _run_describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.find_tool(run_by_name.require_action(given["action"]), deadline)

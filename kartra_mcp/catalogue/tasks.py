@@ -1,0 +1,57 @@
+"""Compare an intent with the tasks that Kartra cannot do, or only by a raw request. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from kartra_mcp.catalogue.vocabulary import ROLES
+from kartra_mcp.catalogue.words import Phrase, Word, parse_intent
+from kartra_mcp.kartra.impossible import IMPOSSIBLE, RAW_TASKS, Impossible, RawTask, Task
+
+
+def find_impossible(intent: str, known: frozenset[str] = frozenset()) -> Impossible | None:
+    """Return the first row of what Kartra cannot do that the intent fits."""
+    return next((row for row in IMPOSSIBLE if _fits(row.task, intent, known)), None)
+
+
+def find_raw_task(intent: str, known: frozenset[str] = frozenset()) -> RawTask | None:
+    """Return the command that does the intent by a raw request."""
+    return next((row for row in RAW_TASKS if _fits(row.task, intent, known)), None)
+
+
+def _fits(task: Task, intent: str, known: frozenset[str]) -> bool:
+    phrase = parse_intent(intent, known)
+    text = " ".join(intent.lower().split())
+    if task.verbs and not _has_verb(phrase, task.verbs):
+        return False
+    if task.pattern and not re.search(task.pattern, text):
+        return False
+    if task.nouns and not _has_object(phrase, frozenset(task.nouns.split())):
+        return False
+    return task.person is None or task.person is any(map(_is_role, phrase.words))
+
+
+def _has_verb(phrase: Phrase, verbs: str) -> bool:
+    """Return whether the first verb of the intent clearly means one of these."""
+    if not phrase.verbs:
+        return False
+    first = phrase.verbs[0].verbs
+    most = max(first.values())
+    return any(first.get(verb) == most for verb in verbs.split())
+
+
+def _has_object(phrase: Phrase, nouns: frozenset[str]) -> bool:
+    """Return whether every noun that is the object can mean one of these."""
+    known = [word for word in phrase.words if 1 in word.nouns.values()]
+    known = known or [word for word in phrase.words if word.nouns]
+    objects = [word for word in known if not _is_role(word)] or known
+    return bool(objects) and all(_clear(word) & nouns for word in objects)
+
+
+def _clear(word: Word) -> frozenset[str]:
+    clear = frozenset(noun for noun, weight in word.nouns.items() if weight == 1)
+    return clear or frozenset(word.nouns)
+
+
+def _is_role(word: Word) -> bool:
+    return bool(_clear(word) & ROLES)
