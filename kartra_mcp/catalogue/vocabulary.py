@@ -109,7 +109,7 @@ OPPOSITES: tuple[tuple[str, str], ...] = (
     ("edit move copy merge", "delete cancel refund"),
     ("archive", "delete"),
 )
-"""Each verb of the left with each of the right: to find one is wrong if the other was meant."""
+"""Pairs of verbs: each of the left is the opposite of each of the right."""
 
 NEAR: tuple[tuple[str, str], ...] = (
     ("add", "create tag grant subscribe book"),
@@ -134,7 +134,7 @@ WEAK_VERBS = frozenset(
     check view copy forward close open end start return hold lock link place order search look
     write draft set save count which what who when where whose done new complete return
     export import update change process upgrade transfer credit leave block let place join
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
 """Nouns too, or parts of other phrases: they are the verb only where a clause begins, or alone."""
 
@@ -182,7 +182,6 @@ NOUNS: Mapping[str, str] = {
     "event": "event webinar conference happening",
     "workflow": "workflow automation rule trigger zap flow journey",
     "template": "template layout boilerplate",
-    "address": "address location street~ city~ place~",
     "webhook": "webhook callback hook endpoint",
     "permission": "permission role right privilege",
     "category": "category folder collection topic",
@@ -194,7 +193,6 @@ NOUNS: Mapping[str, str] = {
     "chargeback": "chargeback dispute",
     "log": "log history activity audit",
     "cart": "cart basket",
-    "language": "language locale translation",
     "quote": "quote estimate proposal quotation",
     "project": "project board~ workspace~",
     "status": "status state progress",
@@ -203,7 +201,7 @@ NOUNS: Mapping[str, str] = {
     "storage": "storage space disk~",
     "detail": "detail info information about amount~ data~ overview",
 }
-"""What is meant → the words for it."""
+"""Nouns by their meaning, and the words for each."""
 
 ROLES = frozenset({"lead"})
 """Nouns for the person concerned. They weigh little where another noun is the object."""
@@ -301,7 +299,7 @@ INTENT_PHRASES: tuple[tuple[str, str], ...] = (
         "unsubscribe",
     ),
 )
-"""What means one word only together, others between or not → that word; in this order.
+"""Patterns of words that mean one word only together, and that word; applied in this order.
 
 For intents only.
 """
@@ -385,7 +383,7 @@ IRREGULAR: Mapping[str, str] = {
     }.items()
     for word in words.split()
 }
-"""Forms that the endings do not cover → their word."""
+"""Inflected forms that the endings do not cover, and their word."""
 
 STOP = frozenset(
     """
@@ -396,5 +394,5 @@ STOP = frozenset(
     comprehensive existing via per one ones just only also again back now today already them they
     him how why because after before about certain particular given current currently who's
     help try able via existing ll re ve don doesn isn t s d m
-    """.split()  # noqa: SIM905  a table that is read as words
+    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
