@@ -20,7 +20,6 @@ from kartra_mcp.account.snapshot import (
     wrong_program_error,
 )
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
-from kartra_mcp.catalogue.suggestions import suggest_tools
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import is_object
@@ -218,6 +217,8 @@ class Account:
             return served.error
         if not served.fetched_at:
             return no_catalogue_error(served)
+        from kartra_mcp.catalogue.suggestions import suggest_tools  # not needed for the first list
+
         near = suggest_tools(tool, served.catalogue.entries.values())
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         return RefusedError(
