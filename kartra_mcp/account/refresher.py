@@ -25,7 +25,7 @@ from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.json_types import as_dict, is_object
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.core.threads import run_in_thread
@@ -195,7 +195,7 @@ class Refresher:
     def _load_snapshot(self) -> AccountSnapshot:
         """Load the snapshot of the wanted connection that the last process stored, if any."""
         last = self._state.read(SERVED)
-        remembered: Mapping[str, Any] = last if is_object(last) else {}
+        remembered: Mapping[str, Any] = as_dict(last)
         wanted = self._lookup.wanted
         if wanted is None or wanted in (remembered.get("id"), remembered.get("key")):
             wanted = remembered.get("id")

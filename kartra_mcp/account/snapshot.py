@@ -11,7 +11,7 @@ from kartra_mcp.account import selection
 from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_list, is_array, is_object
 from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.membrane.client import ProgramInfo
 
@@ -95,7 +95,7 @@ def parse_snapshot(kept: Any, own: frozenset[str]) -> AccountSnapshot | None:
 
 def stored_entries(kept: Any) -> list[Any]:
     entries = kept.get("entries") if is_object(kept) else None
-    return entries if is_array(entries) else []
+    return as_list(entries)
 
 
 def snapshot_filename(connection_id: str) -> str:

@@ -14,7 +14,7 @@ from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_dict, is_array
 from kartra_mcp.core.terminal import is_interactive, print_error, print_line
 from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, SetupOptions, SetupReport
@@ -99,7 +99,7 @@ def _print_problem(story: SetupReport) -> None:
     problem = story.problem
     assert problem is not None  # noqa: S101  asked before
     print_refusal(problem, as_json=False)
-    told = problem.detail if is_object(problem.detail) else {}
+    told = as_dict(problem.detail)
     for name, value in told.items():
         for line in value if is_array(value) else [value]:
             print_error(f"  {name}: {display_value(line)}")

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from kartra_mcp.client_config import jsonc_edit, toml_edit, yaml_edit
 from kartra_mcp.client_config.entry import ServerEntry, dropped_arguments, is_ours
 from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.client_config.registry import ClientSpec
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_list, is_array, is_object
 
 How = Literal["new", "updated", "same"]
 _FORMS: Mapping[str, ModuleType] = {"json": jsonc_edit, "toml": toml_edit, "yaml": yaml_edit}
@@ -61,8 +61,7 @@ def get_command(client: ClientSpec, entry: Any) -> tuple[str, tuple[str, ...]]:
     """Return command and arguments of a server; ("", ()) if it is not started by a command."""
     if not is_object(entry) or not isinstance(entry.get(client.command), str):
         return "", ()
-    args: Any = entry.get("args")
-    words = cast("list[Any]", args) if isinstance(args, list) else []
+    words = as_list(entry.get("args"))
     return str(entry[client.command]), tuple(word for word in words if isinstance(word, str))
 
 

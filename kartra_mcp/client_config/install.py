@@ -32,7 +32,7 @@ from kartra_mcp.client_config.files import (
 )
 from kartra_mcp.client_config.registry import BY_NAME, CLIENTS, ClientSpec
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.json_types import as_dict
 from kartra_mcp.settings import Settings
 
 State = Literal[
@@ -266,7 +266,7 @@ def _check_client(row: ClientSpec, settings: Settings) -> Iterator[Checked]:
 
 def _get_env(row: ClientSpec, entry: Mapping[str, Any]) -> dict[str, str]:
     env: Any = entry.get(row.env)
-    return {n: v for n, v in env.items() if isinstance(v, str)} if is_object(env) else {}
+    return {n: v for n, v in as_dict(env).items() if isinstance(v, str)}
 
 
 def _is_disabled(entry: Mapping[str, Any]) -> bool:

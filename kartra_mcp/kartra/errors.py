@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError, UpstreamError
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_list, is_array, is_object
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.sanitize import safe_excerpt, strip_control_chars, truncate
 from kartra_mcp.kartra.commands import COMMANDS
@@ -211,7 +211,7 @@ def _iter_outcomes(body: Mapping[str, Any]) -> Iterator[ActionOutcome]:
 def _iter_command_outcomes(body: Mapping[str, Any]) -> Iterator[ActionOutcome]:
     actions = body.get("actions")
     entries = list(actions.values()) if is_object(actions) else actions
-    for entry in [*(entries if is_array(entries) else []), body]:
+    for entry in [*as_list(entries), body]:
         if is_object(entry):
             if entry is not body and isinstance(entry.get("status"), str):
                 yield _parse_outcome(str(entry.get("cmd") or ""), entry)

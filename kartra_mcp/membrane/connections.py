@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_dict, is_array, is_object
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.sanitize import safe_excerpt, strip_ansi, strip_control_chars, truncate
 
@@ -52,7 +52,7 @@ def parse_connect(value: Any, asked_for: str) -> Connection:
         asked_for: the id of the connection to reconnect, "" for a new one.
     """
     inner = next((value[n] for n in ("connection", "output") if _has_object(value, n)), value)
-    entry: Mapping[str, Any] = inner if is_object(inner) else {}
+    entry: Mapping[str, Any] = as_dict(inner)
     identity = entry.get("id") or entry.get("connectionId") or asked_for
     found = parse_connection({**entry, "id": identity})
     if found is None:

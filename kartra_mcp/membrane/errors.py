@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError, UpstreamError
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_dict, is_array, is_object
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.sanitize import safe_excerpt, strip_control_chars, truncate
 from kartra_mcp.kartra.errors import find_error
@@ -271,7 +271,7 @@ def _describe_link(link: Mapping[str, Any]) -> dict[str, str]:
 
 def _get_run_id(envelope: Mapping[str, Any]) -> str:
     data = envelope.get("data")
-    places = [envelope, data if is_object(data) else {}]
+    places = [envelope, as_dict(data)]
     found = next((p["actionRunId"] for p in places if p.get("actionRunId")), "")
     return safe_id(found)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from kartra_mcp.core.errors import KartraMCPError, UpstreamError
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_dict, is_array, is_object
 from kartra_mcp.core.models import ActionResult, Executed
 from kartra_mcp.kartra.errors import find_error
 from kartra_mcp.membrane.errors import (
@@ -84,7 +84,7 @@ def parse_run(value: Any) -> ActionResult:
 def parse_login(value: Any) -> bool | None:
     """Return the login state that `status` reports; None if it reports none."""
     inner = value.get("output", value) if is_object(value) else value
-    told = inner if is_object(inner) else {}
+    told = as_dict(inner)
     flags = (told.get(name) for name in ("loggedIn", "isLoggedIn", "logged_in", "authenticated"))
     found = next((flag for flag in flags if isinstance(flag, bool)), None)
     if found is not None:

@@ -11,7 +11,7 @@ from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.client_config.files import decode_text, locate, read
 from kartra_mcp.client_config.registry import CLIENTS, ClientSpec
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.json_types import as_dict, is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.onboarding.doctor.launch_settings import server_arguments
 from kartra_mcp.policy.limits import LIMITS
@@ -44,7 +44,7 @@ def _read_entry(client: ClientSpec, settings: Settings, name: str) -> dict[str, 
     if not is_object(entry):
         return None
     env: Any = entry.get(client.env)
-    values: Mapping[str, Any] = env if is_object(env) else {}
+    values: Mapping[str, Any] = as_dict(env)
     flags, _ = parse_entry(server_arguments(*get_command(client, entry)))
     return explicit_settings(flags, {n: str(v) for n, v in values.items()})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.core.display import display_value
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import as_list, is_array, is_object
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import CANCEL, CONSENT_MEANINGS, REFUND
@@ -283,7 +283,7 @@ def _describe_evidence(value: Any) -> tuple[str, ...]:
     if not is_object(value):
         return format_values(value)
     rows: Any = value.get("evidence")
-    seen = [display_value(row) for row in rows] if is_array(rows) else []
+    seen = [display_value(row) for row in as_list(rows)]
     run = value.get("action_run_id")
     basis = [display_value(value["why"])] if value.get("why") else []
     basis += [f"Action run {display_value(run)}"] if run else []
