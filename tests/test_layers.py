@@ -57,7 +57,7 @@ PURE = """
     core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
     kartra/commands kartra/errors kartra/fields kartra/form_encoding kartra/impossible
     kartra/operations kartra/request_body kartra/request_guard kartra/request_schema kartra/values
-    ledger/hash_chain ledger/records ledger/rules
+    ledger/entry_fields ledger/hash_chain ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors
     membrane/http_messages membrane/lenient_json membrane/responses
     options policy/fingerprint policy/gates policy/limits policy/policy_file policy/risk

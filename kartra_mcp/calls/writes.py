@@ -23,6 +23,7 @@ from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Execu
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.kartra import fields, operations
 from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import (
@@ -125,7 +126,7 @@ class GuardedWrites:
             lead_hash=await run_in_thread(self.ledger.lead_hash, lead) if lead else None,
         )
         lines = await run_in_thread(self.ledger.list_recent, wanted.get("count", 20), filters)
-        return [_model_view(line) for line in lines]
+        return [model_view(line) for line in lines]
 
     async def reconcile(
         self, intent_id: str, connection: Connection, read: Read, run_logs: ReadRunLogs
@@ -299,32 +300,6 @@ class GuardedWrites:
             self.ledger.append_note(
                 "policy", {"digest": policy_digest(now), "policy": now, "loosened": looser}
             )
-
-
-SHOWN_TO_A_MODEL = (
-    "intent",
-    "time",
-    "tool",
-    "operation",
-    "target_kind",
-    "target",
-    "amount",
-    "known_amount",
-    "state",
-    "executed",
-    "consent",
-    "lead",
-    "undo",
-    "actor",
-    "client",
-    "action_run_id",
-    "evidence",
-)
-
-
-def _model_view(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry without digests and empty fields."""
-    return {name: line[name] for name in SHOWN_TO_A_MODEL if line.get(name) not in (None, "")}
 
 
 def _add_settlement_hint(problem: KartraMCPError, recorded: WriteRecord) -> KartraMCPError:

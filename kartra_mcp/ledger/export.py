@@ -10,38 +10,11 @@ from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.sanitize import strip_control_chars
+from kartra_mcp.ledger.entry_fields import ENTRY_FIELDS
 from kartra_mcp.ledger.records import format_utc
 
 FORMATS = ("csv", "json")
-COLUMNS = (
-    "line",
-    "time",
-    "ended",
-    "intent",
-    "tool",
-    "operation",
-    "risk",
-    "connection",
-    "target_kind",
-    "target",
-    "amount",
-    "known_amount",
-    "remainder",
-    "state",
-    "executed",
-    "consent",
-    "confirmation",
-    "repeat",
-    "mail",
-    "actor",
-    "client",
-    "lead",
-    "facts",
-    "detail",
-    "evidence",
-    "action_run_id",
-    "undo",
-)
+COLUMNS = tuple(field.name for field in ENTRY_FIELDS)
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """Characters that begin a formula; spreadsheets in some locales accept the full-width ones."""
 
