@@ -14,12 +14,18 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call, Command
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.kartra import fields, operations
+from kartra_mcp.kartra import operations
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.operations import OperationKind, Target
+from kartra_mcp.kartra.response_search import (
+    find_object,
+    find_rows,
+    first_field,
+    has_more_pages,
+    is_empty_list,
+)
 from kartra_mcp.kartra.values import normalize_id, parse_amount
 
 MAX_READS = 10
@@ -132,9 +138,9 @@ async def facts_for_entry(operation: str, entry: Mapping[str, Any], read: Read) 
 async def _refund_facts(target: Target, amount: Decimal | None, reader: _Reader) -> Facts:
     sale = await _read_transaction(target.id, reader)
     whole = parse_amount(
-        _first_field(sale, "transaction_full_amount", "full_amount", "amount", "total")
+        first_field(sale, "transaction_full_amount", "full_amount", "amount", "total")
     )
-    email = _short_text(_first_field(sale, "lead_email", "buyer_email", "email"))
+    email = _short_text(first_field(sale, "lead_email", "buyer_email", "email"))
     rows = await _read_returns(target.id, email, reader) if sale else ()
     refunded = _sum_returned(rows, REFUND_ROWS)
     charged_back = _sum_returned(rows, CHARGEBACKS)
@@ -144,13 +150,13 @@ async def _refund_facts(target: Target, amount: Decimal | None, reader: _Reader)
     remaining = whole - refunded - charged_back if known and whole is not None else None
     moves = amount if amount is not None else remaining
     full = None if remaining is None else moves == remaining
-    status = _short_text(_first_field(sale, "transaction_status", "status")).lower()
+    status = _short_text(first_field(sale, "transaction_status", "status")).lower()
     shown = {
         "transaction_id": target.id,
         "buyer": _describe_buyer(sale, email),
-        "product": _short_text(_first_field(sale, "product_name", "product")),
-        "type": _short_text(_first_field(sale, "transaction_type", "type")),
-        "date": _short_text(_first_field(sale, "transaction_date", "date", "created_at")),
+        "product": _short_text(first_field(sale, "product_name", "product")),
+        "type": _short_text(first_field(sale, "transaction_type", "type")),
+        "date": _short_text(first_field(sale, "transaction_date", "date", "created_at")),
         "amount": _format_amount(whole),
         "refunded_so_far": _format_amount(refunded) if known else None,
         "taken_back_by_the_bank": _format_amount(charged_back) if charged_back else None,
@@ -180,10 +186,10 @@ async def _read_transaction(identity: str, reader: _Reader) -> Mapping[str, Any]
     answer = await reader.ask(
         "the transaction", "get_transaction_details", transaction_id=_as_number(identity)
     )
-    found = _find_object(
+    found = find_object(
         answer, "transaction_details", ("transaction_id", "transaction_full_amount")
     )
-    told = _first_field(found, "transaction_id", "id")
+    told = first_field(found, "transaction_id", "id")
     if answer is not None and (not found or (told is not None and normalize_id(told) != identity)):
         reader.unread.append(f"transaction {identity}: {NOT_UNDERSTOOD}")
         return {}
@@ -209,7 +215,7 @@ async def _read_returns(identity: str, email: str, reader: _Reader) -> tuple[_Mo
 
 def _return_kind(row: Mapping[str, Any]) -> str:
     """Return "chargeback" or "refund" for a row that returned money, else ""."""
-    said = normalize_name(_short_text(_first_field(row, "transaction_type", "type")))
+    said = normalize_name(_short_text(first_field(row, "transaction_type", "type")))
     if "chargeback" in said:
         return "chargeback"
     return "refund" if "refund" in said else ""
@@ -218,13 +224,13 @@ def _return_kind(row: Mapping[str, Any]) -> str:
 async def _make_return(
     row: Mapping[str, Any], kind: str, identity: str, reader: _Reader
 ) -> _MoneyReturned | None:
-    own = normalize_id(_first_field(row, "transaction_id", "id") or "")
+    own = normalize_id(first_field(row, "transaction_id", "id") or "")
     full = row if _parent_id(row) else await _read_transaction(own, reader)
     if full and not _parent_id(full):
         reader.unread.append(f"earlier refunds: which sale {own} belongs to")
     if not full or _parent_id(full) != identity:
         return None
-    paid = parse_amount(_first_field(full, "transaction_full_amount", "refund_amount", "amount"))
+    paid = parse_amount(first_field(full, "transaction_full_amount", "refund_amount", "amount"))
     if paid is None:
         reader.unread.append(f"earlier refunds: the sum of {own}")
         return None
@@ -236,7 +242,7 @@ def _sum_returned(rows: Iterable[_MoneyReturned], kinds: frozenset[str]) -> Deci
 
 
 def _parent_id(row: Mapping[str, Any]) -> str:
-    found = _first_field(row, "transaction_parent_id", "parent_id", "original_id")
+    found = first_field(row, "transaction_parent_id", "parent_id", "original_id")
     return "" if found in (None, "", 0, "0") else normalize_id(found)
 
 
@@ -246,7 +252,7 @@ async def _subscription_facts(
     identity = target.id
     if target.kind == "transaction":
         sale = await _read_transaction(target.id, reader)
-        linked = _first_field(
+        linked = first_field(
             sale,
             "transaction_internal_subscription_id",
             "subscription_id",
@@ -260,27 +266,27 @@ async def _subscription_facts(
         answer = await reader.ask(
             "the subscription", "get_subscription_details", subscription_id=_as_number(identity)
         )
-        details = _find_object(answer, "subscription_details", ("subscription_id",))
+        details = find_object(answer, "subscription_details", ("subscription_id",))
         if answer is not None and not _short_text(
-            _first_field(details, "subscription_status", "status")
+            first_field(details, "subscription_status", "status")
         ):
             reader.unread.append(f"subscription {identity}: {NOT_UNDERSTOOD}")
-    status = _short_text(_first_field(details, "subscription_status", "status"))
+    status = _short_text(first_field(details, "subscription_status", "status"))
     changes = operations.call_arguments(call) if call and act is OperationKind.CHANGE else None
     shown = {
         "subscription_id": identity or None,
         "transaction_id": target.id if target.kind == "transaction" else None,
-        "lead_id": _short_text(_first_field(details, "subscription_lead_id", "lead_id")),
-        "product_id": _short_text(_first_field(details, "subscription_product_id", "product_id")),
+        "lead_id": _short_text(first_field(details, "subscription_lead_id", "lead_id")),
+        "product_id": _short_text(first_field(details, "subscription_product_id", "product_id")),
         "status": status,
         "price": _short_text(
-            _first_field(details, "subscription_next_scheduled_payment_amount", "price")
+            first_field(details, "subscription_next_scheduled_payment_amount", "price")
         ),
-        "recurring": _short_text(_first_field(details, "subscription_recurring_period", "period")),
+        "recurring": _short_text(first_field(details, "subscription_recurring_period", "period")),
         "next_payment": _short_text(
-            _first_field(details, "subscription_next_payment_date", "next_payment")
+            first_field(details, "subscription_next_payment_date", "next_payment")
         ),
-        "installments_left": _short_text(_first_field(details, "subscription_installments_left")),
+        "installments_left": _short_text(first_field(details, "subscription_installments_left")),
         "access": "ends by itself only where the membership is the product's own content; "
         "otherwise an automation or a revocation ends it",
         "changes": changes,
@@ -304,21 +310,21 @@ async def _subscription_facts(
 async def _membership_facts(target: Target, call: Call, reader: _Reader) -> Facts:
     who = ("email", target.id) if "@" in target.id else ("id", _as_number(target.id))
     answer = await reader.ask("the lead's memberships", "get_lead", None, **dict([who]))
-    details = _find_object(answer, "lead_details", ("email", "id"))
+    details = find_object(answer, "lead_details", ("email", "id"))
     if answer is not None and not details:
         reader.unread.append(f"the lead: {NOT_UNDERSTOOD}")
     given = operations.call_arguments(call)
     wanted = {normalize_name(str(v)) for n, v in given.items() if "membership" in n.lower()}
     levels = {normalize_name(str(v)) for n, v in given.items() if "level" in n.lower()}
-    mine = [m for m in _find_rows(details, "memberships") if _is_meant(m, wanted, levels)]
-    active = [m for m in mine if str(_first_field(m, "active")).lower() in {"1", "true"}]
+    mine = [m for m in find_rows(details, "memberships") if _is_meant(m, wanted, levels)]
+    active = [m for m in mine if str(first_field(m, "active")).lower() in {"1", "true"}]
     shown = {
-        "lead": _describe_buyer(details, _short_text(_first_field(details, "email"))) or target.id,
+        "lead": _describe_buyer(details, _short_text(first_field(details, "email"))) or target.id,
         "memberships": [
             _without_empty(
                 {
-                    "membership": _short_text(_first_field(m, "name", "membership_name")),
-                    "level": _short_text(_first_field(m, "level_name", "level")),
+                    "membership": _short_text(first_field(m, "name", "membership_name")),
+                    "level": _short_text(first_field(m, "level_name", "level")),
                     "active": m in active,
                 }
             )
@@ -326,7 +332,7 @@ async def _membership_facts(target: Target, call: Call, reader: _Reader) -> Fact
         ],
         "charges": "go on: a revocation does not cancel a subscription",
     }
-    evidence = tuple(f"{_first_field(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
+    evidence = tuple(f"{first_field(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
     return Facts(
         OperationKind.REVOCATION,
         target,
@@ -334,13 +340,13 @@ async def _membership_facts(target: Target, call: Call, reader: _Reader) -> Fact
         tuple(reader.unread),
         already_done=bool(mine) and not active and not reader.unread,
         evidence=evidence,
-        lead=_short_text(_first_field(details, "email")),
+        lead=_short_text(first_field(details, "email")),
     )
 
 
 def _is_meant(membership: Mapping[str, Any], wanted: set[str], levels: set[str]) -> bool:
-    names = {normalize_name(str(_first_field(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
-    level = {normalize_name(str(_first_field(membership, *keys))) for keys in _LEVEL_KEYS}
+    names = {normalize_name(str(first_field(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
+    level = {normalize_name(str(first_field(membership, *keys))) for keys in _LEVEL_KEYS}
     return (not wanted or bool(wanted & names)) and (not levels or bool(levels & level))
 
 
@@ -348,73 +354,23 @@ _MEMBERSHIP_KEYS = (("name", "membership_name"), ("membership_id", "id"))
 _LEVEL_KEYS = (("level_name",), ("level_id",))
 
 
-def _find_object(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the object of this name, or one with one of these fields, at any depth."""
-    named = next(
-        (v for _, v in fields.find_values(answer, frozenset({normalize_name(name)}))), None
-    )
-    if is_object(named):
-        return named
-    found = (found for found in _iter_objects(answer, 6) if any(m in found for m in marks))
-    return next(found, dict[str, Any]())
-
-
 def _list_rows(answer: Any, name: str, what: str, reader: _Reader) -> list[Mapping[str, Any]]:
     """Return the rows of a list.
 
     Any other value, or a list with further pages, counts as not read.
     """
-    rows = _find_rows(answer, name)
-    empty = any(v == [] for _, v in fields.find_values(answer, frozenset({normalize_name(name)})))
-    if answer is not None and not rows and not empty and answer != []:
+    rows = find_rows(answer, name)
+    if answer is not None and not rows and not is_empty_list(answer, name):
         reader.unread.append(f"{what}: {NOT_UNDERSTOOD}")
-    if any(value for _, value in fields.find_values(answer, _NEXT_PAGE)):
+    if has_more_pages(answer):
         reader.unread.append(f"{what}: there are more than one answer holds")
     return rows
 
 
-_NEXT_PAGE = frozenset({"cursor", "nextcursor", "nextpage", "hasmore"})
-
-
-def _find_rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return the list of this name, else the first list of objects, at any depth."""
-    names = frozenset({normalize_name(name), normalize_name(name).removesuffix("list") + "s"})
-    named = next((v for _, v in fields.find_values(answer, names)), None)
-    found = named if is_array(named) else _find_first_list(answer, 6)
-    if not found and is_object(named):
-        found = list(named.values())  # a list that is keyed by id
-    return [row for row in found if is_object(row)]
-
-
-def _find_first_list(value: Any, depth: int) -> list[Any]:
-    if is_array(value) and any(is_object(v) and len(v) > 1 for v in value):
-        return value
-    inner = value.values() if is_object(value) else value if is_array(value) else ()
-    lists = (_find_first_list(v, depth - 1) for v in inner if depth)
-    return next((found for found in lists if found), list[Any]())
-
-
-def _iter_objects(value: Any, depth: int) -> list[dict[str, Any]]:
-    if not depth:
-        return []
-    if is_object(value):
-        return [value, *(o for v in value.values() for o in _iter_objects(v, depth - 1))]
-    return [o for v in value for o in _iter_objects(v, depth - 1)] if is_array(value) else []
-
-
-def _first_field(found: Mapping[str, Any], *names: str) -> Any:
-    """Return the first of these fields that exists, in any spelling."""
-    by_plain = {normalize_name(name): value for name, value in found.items()}
-    return next(
-        (by_plain[normalize_name(n)] for n in names if by_plain.get(normalize_name(n)) is not None),
-        None,
-    )
-
-
 def _describe_buyer(found: Mapping[str, Any], email: str) -> str:
     parts = (
-        _first_field(found, "lead_first_name", "first_name"),
-        _first_field(found, "lead_last_name", "last_name"),
+        first_field(found, "lead_first_name", "first_name"),
+        first_field(found, "lead_last_name", "last_name"),
     )
     name = " ".join(_short_text(part) for part in parts if part)
     return f"{name} <{email}>" if name and email else name or email
