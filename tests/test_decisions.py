@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.consent.decisions import Decision, ReasonRequiredError, decide, require_pin_set
+from kartra_mcp.consent.decisions import (
+    ApprovalDecision,
+    ReasonRequiredError,
+    decide,
+    require_pin_set,
+)
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
@@ -30,7 +35,7 @@ def ledger(tmp_path):
 class Asked:
     """The order in which the user was asked, and the answers."""
 
-    def __init__(self, pin: str = PIN, decision: Decision | None = None) -> None:
+    def __init__(self, pin: str = PIN, decision: ApprovalDecision | None = None) -> None:
         self.order: list[str] = []
         self.answer, self.decision = pin, decision
 
@@ -38,7 +43,7 @@ class Asked:
         self.order.append("pin")
         return self.answer
 
-    def choice(self) -> Decision:
+    def choice(self) -> ApprovalDecision:
         assert self.decision
         self.order.append("decision")
         return self.decision
@@ -56,13 +61,13 @@ def state(ledger: Ledger) -> str:
 
 def test_a_decision_that_is_made_needs_the_pin_alone(ledger):
     asked = Asked()
-    made = Decision(approve=True, reason=" as  agreed ")
+    made = ApprovalDecision(approve=True, reason=" as  agreed ")
     done = decide(ledger, 1, seen=fingerprint(ledger), ask_pin=asked.pin, decision=made)
     assert (done.state, done.reason, asked.order) == ("approved", "as agreed", ["pin"])
 
 
 def test_a_decision_that_is_asked_for_follows_the_pin(ledger):
-    asked = Asked(decision=Decision(approve=False, reason="wrong sale"))
+    asked = Asked(decision=ApprovalDecision(approve=False, reason="wrong sale"))
     done = decide(ledger, 1, seen=fingerprint(ledger), ask_pin=asked.pin, decision=asked.choice)
     assert (done.state, done.reason) == ("declined", "wrong sale")
     assert asked.order == ["pin", "decision"]
@@ -72,20 +77,24 @@ def test_a_decline_without_a_reason_costs_no_attempt(ledger):
     asked = Asked("wrong")
     with pytest.raises(ReasonRequiredError):
         decide(
-            ledger, 1, seen=fingerprint(ledger), ask_pin=asked.pin, decision=Decision(False, " ")
+            ledger,
+            1,
+            seen=fingerprint(ledger),
+            ask_pin=asked.pin,
+            decision=ApprovalDecision(False, " "),
         )
     assert (asked.order, ledger.pins.attempts_left(), state(ledger)) == ([], ATTEMPTS, "pending")
 
 
 def test_a_decline_that_is_asked_for_needs_a_reason_too(ledger):
-    asked = Asked(decision=Decision(approve=False))
+    asked = Asked(decision=ApprovalDecision(approve=False))
     with pytest.raises(ReasonRequiredError):
         decide(ledger, 1, seen=fingerprint(ledger), ask_pin=asked.pin, decision=asked.choice)
     assert state(ledger) == "pending"
 
 
 def test_a_wrong_pin_ends_it_before_the_decision(ledger):
-    asked = Asked("wrong", Decision(approve=True))
+    asked = Asked("wrong", ApprovalDecision(approve=True))
     with pytest.raises(RefusedError, match="PIN is wrong"):
         decide(ledger, 1, seen=fingerprint(ledger), ask_pin=asked.pin, decision=asked.choice)
     assert (asked.order, ledger.pins.attempts_left()) == (["pin"], ATTEMPTS - 1)
@@ -94,7 +103,7 @@ def test_a_wrong_pin_ends_it_before_the_decision(ledger):
 
 @pytest.mark.parametrize(("number", "code"), [(1, "facts_changed"), (2, "invalid_arguments")])
 def test_what_was_not_shown_or_does_not_wait_is_not_asked_about(ledger, number, code):
-    asked = Asked(decision=Decision(approve=True))
+    asked = Asked(decision=ApprovalDecision(approve=True))
     with pytest.raises(RefusedError) as refused:
         decide(ledger, number, seen="other", ask_pin=asked.pin, decision=asked.choice)
     assert (refused.value.code, asked.order) == (code, [])

@@ -16,7 +16,7 @@ from kartra_mcp.cli.runner import (
     run,
 )
 from kartra_mcp.consent.decisions import (
-    Decision,
+    ApprovalDecision,
     decide,
     outcome_text,
     reason_required_error,
@@ -148,11 +148,11 @@ def _show(asked: Approval) -> None:
     print_line("")
 
 
-def _ask_decision() -> Decision:
+def _ask_decision() -> ApprovalDecision:
     approve = _ask_choice()
     question = "Why? (Enter: no reason) " if approve else "Why? "
     while True:
-        decision = Decision(approve, prompt(question))
+        decision = ApprovalDecision(approve, prompt(question))
         if not decision.lacks_reason:
             return decision
         print_line(reason_required_error().message)

@@ -16,7 +16,7 @@ REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ApprovalDecision:
     """A decision as the user gave it: approve or decline, and the reason for the ledger."""
 
     approve: bool
@@ -33,7 +33,7 @@ def decide(
     *,
     seen: str,
     ask_pin: Callable[[], str],
-    decision: Decision | Callable[[], Decision],
+    decision: ApprovalDecision | Callable[[], ApprovalDecision],
 ) -> Approval:
     """Decide an approval as this user.
 
@@ -155,7 +155,7 @@ def reason_required_error() -> ReasonRequiredError:
     )
 
 
-def _require_reason(decision: Decision) -> Decision:
+def _require_reason(decision: ApprovalDecision) -> ApprovalDecision:
     if decision.lacks_reason:
         raise reason_required_error()
     return decision

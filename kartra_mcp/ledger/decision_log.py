@@ -16,7 +16,7 @@ WHERE l.kind = 'consent' ORDER BY l.n DESC LIMIT ?
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ConsentEvent:
     """One consent entry.
 
     `event` is `approval_` with asked, approved, declined, expired, superseded or withdrawn; `pin_`
@@ -35,18 +35,18 @@ class Decision:
     reason: str
 
 
-def latest(transaction: Transaction, count: int) -> list[Decision]:
+def latest(transaction: Transaction, count: int) -> list[ConsentEvent]:
     """List the newest `count` decisions, newest first."""
-    return [_make_decision(row) for row in transaction.fetch_all(_NEWEST, max(count, 0))]
+    return [_make_event(row) for row in transaction.fetch_all(_NEWEST, max(count, 0))]
 
 
-def _make_decision(row: Any) -> Decision:
+def _make_event(row: Any) -> ConsentEvent:
     told = parse_payload(row["body"])
 
     def text(*names: str) -> str:
         return next((str(told[name]) for name in names if told.get(name)), "")
 
-    return Decision(
+    return ConsentEvent(
         line=row["n"],
         at=row["at"],
         event=text("event"),

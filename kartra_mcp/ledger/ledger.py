@@ -248,7 +248,7 @@ class Ledger:
                 None if row is None else {**projection.parse_payload(row["body"]), "at": row["at"]}
             )
 
-    def list_decisions(self, count: int) -> list[decisions.Decision]:
+    def list_decisions(self, count: int) -> list[decisions.ConsentEvent]:
         """List approval decisions and PIN attempts, newest first."""
         with self._file.read_transaction() as transaction:
             return decisions.latest(transaction, count)

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from kartra_mcp.consent.decisions import Decision, decide, require_pin_set, withdraw
+from kartra_mcp.consent.decisions import ApprovalDecision, decide, require_pin_set, withdraw
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
@@ -91,7 +91,7 @@ class Actions:
             number,
             seen=form.get("seen", ""),
             ask_pin=lambda: form.get("pin", ""),
-            decision=Decision(choice == "approve", form.get("reason", "")),
+            decision=ApprovalDecision(choice == "approve", form.get("reason", "")),
         )
         return decision_message(decided)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kartra_mcp.core.display import display_value
-from kartra_mcp.ledger.decision_log import Decision
+from kartra_mcp.ledger.decision_log import ConsentEvent
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 
 MAX_ROWS = 30
@@ -48,7 +48,7 @@ class DecisionRow:
     reason: str
 
 
-def make_row(decision: Decision) -> DecisionRow:
+def make_row(decision: ConsentEvent) -> DecisionRow:
     number = "" if decision.number is None else f"Number {decision.number}"
     tool = make_tool_title(decision.tool) if decision.tool else ""
     about = ": ".join(x for x in (number, f"{tool} {decision.target}".strip()) if x)
