@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue, build_catalogue, tool_annotations
+from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Call, Command, Gate, Risk
-from kartra_mcp.kartra.operations import find_amount
-from kartra_mcp.policy.gates import Policy, Verdict, evaluate
+from kartra_mcp.core.models import Call, Command, Gate, Risk, Verdict
+from kartra_mcp.policy.gates import Policy, evaluate
 
 OWN = ("kartra_status", "kartra_proxy_read", "kartra_proxy_write")
 PROPERTIES: dict[str, Any] = {
@@ -45,7 +45,8 @@ def one(raw: Mapping[str, Any]) -> ActionTool:
 
 def call_of(entry: ActionTool, arguments: dict[str, Any] | None) -> Call:
     """The call as the door makes it: what is destructive takes the consent arguments."""
-    return catalogue.make_call(entry, arguments, gated=entry.risk >= Risk.DESTRUCTIVE)
+    made = catalogue.make_call(entry, arguments, gated=entry.risk >= Risk.DESTRUCTIVE)
+    return decide_call(made, Policy())
 
 
 def refund(**fields: Any) -> ActionTool:
@@ -521,7 +522,7 @@ TAKEN_AMOUNTS: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_an_amount_of_a_refund_is_taken_and_counted_by_any_name(case: str):
     schema, given_now, amount = TAKEN_AMOUNTS[case]
     call = call_of(refund(inputSchema=schema), {"transaction_id": 5, **given_now})
-    assert str(find_amount(call)) == amount
+    assert str(call.operation.amount) == amount
 
 
 def test_a_value_of_an_action_without_money_does_not_count_as_an_amount():

@@ -12,9 +12,11 @@ import pytest
 from consent_actors import CANCEL, REFUND, sandbox
 from harness import call, connect
 
+from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent.facts import MAX_READS, Facts, read_facts
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
-from kartra_mcp.core.models import Action, Call, Command, Risk
+from kartra_mcp.core.models import Action, Call, Command, Risk, ValidatedCall
+from kartra_mcp.policy.gates import Policy
 
 pytestmark = pytest.mark.anyio
 
@@ -39,9 +41,10 @@ class Account:
 def wants(command: str, **given: Any) -> Call:
     action = Action("id", command.replace("_", "-"), command)
     commands = (Command(command, given),)
-    return Call(
+    made = ValidatedCall(
         f"kartra_{command}", command, action, Risk.IRREVERSIBLE, frozenset(), commands, given
     )
+    return decide_call(made, Policy())
 
 
 def sale(identity: int = 101, amount: Any = 97, **more: Any) -> dict[str, Any]:

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from kartra_mcp.core.models import Action, Call, Command, RawRequest, Risk
-from kartra_mcp.kartra.operations import (
+from kartra_mcp.core.models import (
+    Action,
+    Command,
     OperationKind,
+    RawRequest,
+    Risk,
     Target,
-    digest_arguments,
-    find_amount,
-    find_target,
-    is_unambiguous,
-    operation_kind,
-    operation_name,
-    requires_target,
+    ValidatedCall,
 )
+from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.kartra.values import normalize_id, parse_amount
 
 REFUND, CANCEL = "refund-transaction", "cancel-subscription"
+WORST = Risk.IRREVERSIBLE
 
 
-def by_action(key: str, **given: Any) -> Call:
+def digest(call: ValidatedCall) -> str:
+    return derive_operation(call).digest
+
+
+def by_action(key: str, **given: Any) -> ValidatedCall:
     from kartra_mcp.kartra.commands import find_action_command
 
     command = find_action_command(key)
     commands = (Command(command, given),) if command else ()
     operation = Action("id", key, key)
-    return Call("kartra_x", key, operation, Risk.IRREVERSIBLE, frozenset(), commands, given)
+    return ValidatedCall("kartra_x", key, operation, WORST, frozenset(), commands, given)
 
 
-def raw(*commands: Command) -> Call:
+def raw(*commands: Command) -> ValidatedCall:
     request = RawRequest("POST", "/api", body="{}", commands=commands)
-    return Call("kartra_proxy_write", "Raw", request, Risk.IRREVERSIBLE, frozenset(), commands)
+    return ValidatedCall("kartra_proxy_write", "Raw", request, WORST, frozenset(), commands)
 
 
 ACTS = {
@@ -96,12 +98,12 @@ ACTS = {
     "a tag": (by_action("unassign-tag"), OperationKind.OTHER, "unassign_tag"),
     "unknown": (by_action("charge-card"), OperationKind.OTHER, "charge-card"),
     "unknown, by its name alone": (
-        Call("kartra_x", "X", Action("id", "", "Issue a refund"), Risk.IRREVERSIBLE, frozenset()),
+        ValidatedCall("kartra_x", "X", Action("id", "", "Issue a refund"), WORST, frozenset()),
         OperationKind.REFUND,
         "refund_transaction",
     ),
     "unknown, with neither key nor known name": (
-        Call("kartra_x", "X", Action("id", "", "Do it"), Risk.IRREVERSIBLE, frozenset()),
+        ValidatedCall("kartra_x", "X", Action("id", "", "Do it"), WORST, frozenset()),
         OperationKind.OTHER,
         "id",
     ),
@@ -123,13 +125,14 @@ ACTS = {
 @pytest.mark.parametrize("name", ACTS)
 def test_acts(name):
     made, act, operation = ACTS[name]
-    assert (operation_kind(made), operation_name(made)) == (act, operation)
+    found = derive_operation(made)
+    assert (found.kind, found.name) == (act, operation)
 
 
 SALE = Target("transaction", "101")
 SUBSCRIPTION = Target("subscription", "201")
 EDIT = "edit_subscription"
-TARGETS: dict[str, tuple[Call, Target | None]] = {
+TARGETS: dict[str, tuple[ValidatedCall, Target | None]] = {
     "its name": (by_action(REFUND, transaction_id=101), SALE),
     "in capitals": (by_action(REFUND, transactionId="101"), SALE),
     "without _id": (by_action(REFUND, transaction=101), SALE),
@@ -185,10 +188,10 @@ TARGETS: dict[str, tuple[Call, Target | None]] = {
 @pytest.mark.parametrize("name", TARGETS)
 def test_targets(name):
     made, target = TARGETS[name]
-    assert find_target(made) == target
+    assert derive_operation(made).target == target
 
 
-AMOUNTS: dict[str, tuple[Call, Decimal | None, bool]] = {
+AMOUNTS: dict[str, tuple[ValidatedCall, Decimal | None, bool]] = {
     "none": (by_action(REFUND, transaction_id=1), None, True),
     "a number": (by_action(REFUND, transaction_id=1, refund_amount=97), Decimal("97.00"), True),
     "text": (by_action(REFUND, transaction_id=1, amount=" 97 "), Decimal("97.00"), True),
@@ -229,14 +232,15 @@ AMOUNTS: dict[str, tuple[Call, Decimal | None, bool]] = {
 @pytest.mark.parametrize("name", AMOUNTS)
 def test_amounts(name):
     made, amount, plain = AMOUNTS[name]
-    assert (find_amount(made), is_unambiguous(made)) == (amount, plain)
+    found = derive_operation(made)
+    assert (found.amount, found.is_unambiguous) == (amount, plain)
 
 
 @pytest.mark.parametrize("spelled", [101, "101", 101.0, " 0101 ", "000101"], ids=repr)
 def test_one_id_in_many_spellings(spelled):
     assert normalize_id(spelled) == "101"
     one, other = (by_action(REFUND, transaction_id=x) for x in (spelled, 101))
-    assert digest_arguments(one) == digest_arguments(other)
+    assert digest(one) == digest(other)
 
 
 @pytest.mark.parametrize(
@@ -276,22 +280,16 @@ def test_money(said, read):
     assert parse_amount(said) == (None if read is None else Decimal(read))
 
 
-@pytest.mark.parametrize("risk", Risk)
-def test_only_what_cannot_be_undone_needs_a_target(risk: Risk):
-    call = replace(by_action(REFUND), risk=risk)
-    assert requires_target(call) is (risk is Risk.IRREVERSIBLE)
-
-
 @pytest.mark.parametrize("spelled", [97, "97", "97.00", 97.0], ids=repr)
 def test_one_amount_in_many_spellings(spelled):
     one = by_action(REFUND, transaction_id=1, refund_amount=spelled)
     other = by_action(REFUND, transaction_id=1, refund_amount=97)
-    assert digest_arguments(one) == digest_arguments(other)
+    assert digest(one) == digest(other)
     less = by_action(REFUND, transaction_id=1, refund_amount=96)
-    assert digest_arguments(less) != digest_arguments(other)
+    assert digest(less) != digest(other)
 
 
-SAME_CALLS: dict[str, tuple[Call, Call]] = {
+SAME_CALLS: dict[str, tuple[ValidatedCall, ValidatedCall]] = {
     "the order of the names": (
         by_action(REFUND, transaction_id=1, reason="x"),
         by_action(REFUND, reason="x", transaction_id=1),
@@ -314,16 +312,16 @@ SAME_CALLS: dict[str, tuple[Call, Call]] = {
 @pytest.mark.parametrize("name", SAME_CALLS)
 def test_the_digest_ignores(name):
     one, other = SAME_CALLS[name]
-    assert digest_arguments(one) == digest_arguments(other)
+    assert digest(one) == digest(other)
 
 
-def raw_request(**instead: Any) -> Call:
+def raw_request(**instead: Any) -> ValidatedCall:
     said: dict[str, Any] = {"method": "POST", "path": "/api", "body": "{}", "query": (("a", "1"),)}
     request = RawRequest(**{**said, **instead})
-    return Call("kartra_proxy_write", "Raw", request, Risk.IRREVERSIBLE, frozenset())
+    return ValidatedCall("kartra_proxy_write", "Raw", request, WORST, frozenset())
 
 
-OTHER_CALLS: dict[str, tuple[Call, Call]] = {
+OTHER_CALLS: dict[str, tuple[ValidatedCall, ValidatedCall]] = {
     "the action": (by_action(REFUND, id=1), by_action(CANCEL, id=1)),
     "an id": (by_action(REFUND, transaction_id=1), by_action(REFUND, transaction_id=2)),
     "an id and none": (by_action(REFUND, transaction_id=None), by_action(REFUND)),
@@ -375,4 +373,4 @@ OTHER_CALLS: dict[str, tuple[Call, Call]] = {
 @pytest.mark.parametrize("name", OTHER_CALLS)
 def test_the_digest_depends_on(name):
     one, other = OTHER_CALLS[name]
-    assert digest_arguments(one) != digest_arguments(other)
+    assert digest(one) != digest(other)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.core.models import Action, Command, Gate, RawRequest, Risk, ValidatedCall, Verdict
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
-from kartra_mcp.policy.gates import Policy, Verdict
+from kartra_mcp.policy.gates import Policy
 
 READ, WRITE, DESTRUCTIVE, IRREVERSIBLE = Risk
 
@@ -559,12 +559,12 @@ def raw(*commands: Command, method: str = "POST", body: str | None = "{}") -> Ra
     return RawRequest(method=method, path="/api", body=body, commands=commands)
 
 
-def raw_call(*commands: Command) -> Call:
+def raw_call(*commands: Command) -> ValidatedCall:
     request = raw(*commands)
-    return Call(
+    return ValidatedCall(
         tool="kartra_proxy_write",
         title="Raw Kartra write",
-        operation=request,
+        request=request,
         risk=max(WRITE, policy_risk.request_risk(request)),
         policy_names=frozenset({"kartra_proxy_write"}),
         commands=commands,
@@ -599,7 +599,7 @@ def test_a_raw_request_is_as_dangerous_as_its_worst_command(case: str):
 
 TAG, UNTAG, REFUND = Command("assign_tag"), Command("unassign_tag"), Command("refund_transaction")
 FLAGS = {**OPEN, DESTRUCTIVE: Gate.FLAG, IRREVERSIBLE: Gate.FLAG}
-JUDGED: Mapping[str, tuple[Call, Policy, Verdict]] = {
+JUDGED: Mapping[str, tuple[ValidatedCall, Policy, Verdict]] = {
     "a write runs": (raw_call(TAG), Policy(FLAGS), Verdict.RUN),
     "a destructive command among writes asks": (
         raw_call(TAG, UNTAG),
@@ -664,17 +664,21 @@ JUDGED: Mapping[str, tuple[Call, Policy, Verdict]] = {
 }
 
 
+def verdict_of(call: ValidatedCall, rules: Policy) -> Verdict:
+    return gates.evaluate_call(call, rules).verdict
+
+
 @pytest.mark.parametrize("case", JUDGED)
 def test_of_a_raw_request_the_strictest_verdict_counts(case: str):
     call, rules, verdict = JUDGED[case]
-    assert gates.evaluate_call(call, rules) is verdict
+    assert verdict_of(call, rules) is verdict
 
 
-def action_call(risk: Risk) -> Call:
-    return Call("kartra_x", "X", action("x"), risk, frozenset({"kartra_x"}))
+def action_call(risk: Risk) -> ValidatedCall:
+    return ValidatedCall("kartra_x", "X", action("x"), risk, frozenset({"kartra_x"}))
 
 
-CALL_GATES: Mapping[str, tuple[Call, Policy, Gate]] = {
+CALL_GATES: Mapping[str, tuple[ValidatedCall, Policy, Gate]] = {
     "an action by its risk": (action_call(WRITE), Policy({WRITE: Gate.FLAG}), Gate.FLAG),
     "an action without a gate for its risk": (
         action_call(WRITE),
@@ -717,18 +721,15 @@ CALL_GATES: Mapping[str, tuple[Call, Policy, Gate]] = {
 @pytest.mark.parametrize("case", CALL_GATES)
 def test_a_call_passes_the_strictest_gate_of_its_tool_and_commands(case: str):
     call, rules, gate = CALL_GATES[case]
-    assert gates.resolve_call_gate(call, rules) is gate
-    assert gates.needs_consent_flow(call, rules) is (gate in (Gate.PREVIEW, Gate.HUMAN))
+    assert gates.evaluate_call(call, rules).gate is gate
 
 
 def test_an_action_is_judged_by_its_risk_and_its_names():
-    assert gates.evaluate_call(action_call(WRITE), Policy({WRITE: Gate.ALLOW})) is Verdict.RUN
-    assert gates.evaluate_call(action_call(WRITE), Policy({WRITE: Gate.FLAG})) is Verdict.CONFIRM
-    assert (
-        gates.evaluate_call(action_call(WRITE), Policy(OPEN, read_only=True)) is Verdict.READ_ONLY
-    )
+    assert verdict_of(action_call(WRITE), Policy({WRITE: Gate.ALLOW})) is Verdict.RUN
+    assert verdict_of(action_call(WRITE), Policy({WRITE: Gate.FLAG})) is Verdict.CONFIRM
+    assert verdict_of(action_call(WRITE), Policy(OPEN, read_only=True)) is Verdict.READ_ONLY
     denied = Policy(OPEN, deny=("kartra_x",))
-    assert gates.evaluate_call(action_call(WRITE), denied) is Verdict.NOT_ALLOWED
+    assert verdict_of(action_call(WRITE), denied) is Verdict.NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -795,8 +796,8 @@ def test_no_command_gets_through_in_company_that_is_stopped_alone(
     names: list[str], *, destructive: Gate, irreversible: Gate, read_only: bool
 ):
     rules = Policy({**OPEN, DESTRUCTIVE: destructive, IRREVERSIBLE: irreversible}, read_only)
-    together = gates.evaluate_call(raw_call(*map(Command, names)), rules)
+    together = verdict_of(raw_call(*map(Command, names)), rules)
     order = [Verdict.RUN, Verdict.CONFIRM, Verdict.NOT_ALLOWED, Verdict.READ_ONLY]
     for name in names:
-        alone = gates.evaluate_call(raw_call(Command(name)), rules)
+        alone = verdict_of(raw_call(Command(name)), rules)
         assert order.index(together) >= order.index(alone)

@@ -9,36 +9,55 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent import preview as previews
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
-from kartra_mcp.core.models import Action, Call, Command, Gate, RawRequest, Risk
+from kartra_mcp.core.models import (
+    Action,
+    Call,
+    Command,
+    Gate,
+    OperationKind,
+    RawRequest,
+    Risk,
+    Target,
+    ValidatedCall,
+)
 from kartra_mcp.core.timings import CallTimings
-from kartra_mcp.kartra.operations import OperationKind, Target
+from kartra_mcp.policy.gates import Policy
 
 SALE = Target("transaction", "101")
 RISK = Risk.IRREVERSIBLE
-REFUND = Call(
-    "kartra_refund_transaction",
-    "Refund Transaction",
-    Action("id", "refund-transaction", "Refund Transaction"),
-    RISK,
-    frozenset(),
-    (Command("refund_transaction", {"transaction_id": 101}),),
+REFUND = decide_call(
+    ValidatedCall(
+        "kartra_refund_transaction",
+        "Refund Transaction",
+        Action("id", "refund-transaction", "Refund Transaction"),
+        RISK,
+        frozenset(),
+        (Command("refund_transaction", {"transaction_id": 101}),),
+    ),
+    Policy(),
 )
-UNTAG = Call(
-    "kartra_unassign_tag",
-    "Unassign Tag",
-    Action("id", "unassign-tag", "Unassign Tag"),
-    Risk.DESTRUCTIVE,
-    frozenset(),
-    (Command("unassign_tag", {"lead_id": 48110, "tag_name": "VIP"}),),
+UNTAG = decide_call(
+    ValidatedCall(
+        "kartra_unassign_tag",
+        "Unassign Tag",
+        Action("id", "unassign-tag", "Unassign Tag"),
+        Risk.DESTRUCTIVE,
+        frozenset(),
+        (Command("unassign_tag", {"lead_id": 48110, "tag_name": "VIP"}),),
+    ),
+    Policy(),
 )
 
 
 def raw(*commands: Command) -> Call:
     request = RawRequest("POST", "/api", commands=commands)
-    return Call("kartra_proxy_write", "Raw Kartra write", request, RISK, frozenset(), commands)
+    title = "Raw Kartra write"
+    made = ValidatedCall("kartra_proxy_write", title, request, RISK, frozenset(), commands)
+    return decide_call(made, Policy())
 
 
 def refund(unread: tuple[str, ...] = (), **shown: Any) -> Facts:

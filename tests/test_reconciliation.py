@@ -11,8 +11,7 @@ import pytest
 from kartra_mcp.calls.reconciliation import evaluate_evidence, evaluate_run_logs
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import RefusedError, UpstreamError
-from kartra_mcp.core.models import ActionResult, Risk
-from kartra_mcp.kartra.operations import OperationKind, Target
+from kartra_mcp.core.models import ActionResult, OperationKind, Risk, Target
 from kartra_mcp.membrane.responses import RunLog
 
 NOW = 1_800_000_000.0

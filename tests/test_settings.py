@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kartra_mcp.argument_parser import parse_entry
 from kartra_mcp.core.display import get_os_user
-from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.models import Gate, Risk, Verdict
 from kartra_mcp.options import MATCHES_NOTHING
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy import risk as policy_risk
@@ -175,7 +175,7 @@ def test_several_bad_values_are_each_named():
 def test_a_list_that_names_nothing_allows_nothing():
     rules = policy.Policy(dict.fromkeys(Risk, Gate.ALLOW), allow=read({"ALLOW": ","}).allow)
     names = policy_risk.policy_names_of_action("kartra_get_lead", "get-lead", "get_lead")
-    assert policy.evaluate(Risk.READ, names, rules) is policy.Verdict.NOT_ALLOWED
+    assert policy.evaluate(Risk.READ, names, rules) is Verdict.NOT_ALLOWED
 
 
 def test_reads_and_writes_always_run():

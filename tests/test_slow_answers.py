@@ -9,27 +9,41 @@ from typing import Any
 import anyio
 import pytest
 
+from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, InputRequired
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Action, Call, Command, Gate, Risk
+from kartra_mcp.core.models import Action, Command, Gate, Risk, ValidatedCall
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, make_intent_id
+from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import Limits
 
 SLOW = 1.2
 """Seconds that a program takes: longer than what makes an answer a host's own."""
 
 GIVEN = {"transaction_id": 101}
-CALL = Call(
-    "kartra_refund_transaction",
-    "Refund",
-    Action("a", "refund-transaction", "Refund"),
-    Risk.IRREVERSIBLE,
-    frozenset(),
-    (Command("refund_transaction", GIVEN),),
-    GIVEN,
+CALL = decide_call(
+    ValidatedCall(
+        "kartra_refund_transaction",
+        "Refund",
+        Action("a", "refund-transaction", "Refund"),
+        Risk.IRREVERSIBLE,
+        frozenset(),
+        (Command("refund_transaction", GIVEN),),
+        GIVEN,
+    ),
+    Policy(),
+)
+DRAFT = Intent(
+    id=make_intent_id(),
+    tool=CALL.tool,
+    operation="refund_transaction",
+    risk=CALL.risk,
+    connection="c",
+    target_kind="transaction",
+    target="101",
 )
 
 
@@ -39,22 +53,10 @@ async def read(command: Command) -> object:
     return {"transaction_id": 101, "transaction_full_amount": 97, "lead_email": "a@example.com"}
 
 
-def draft(_: object) -> Intent:
-    return Intent(
-        id=make_intent_id(),
-        tool=CALL.tool,
-        operation="refund_transaction",
-        risk=CALL.risk,
-        connection="c",
-        target_kind="transaction",
-        target="101",
-    )
-
-
 async def agree(consent: ConsentFlow, client: ClientContext) -> object:
     binding = Binding(CALL.tool, "d", "c", "", "a", "", "p")
     patience = ExtendableDeadline(Deadline.after(50))
-    asked = ConsentRequest(CALL, Gate.PREVIEW, binding, read, client, draft, Limits(), patience)
+    asked = ConsentRequest(CALL, Gate.PREVIEW, binding, read, client, DRAFT, Limits(), patience)
     return await consent.obtain(asked)
 
 

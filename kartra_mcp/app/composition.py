@@ -63,7 +63,7 @@ def build_app(
     own = frozenset(BUILTIN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own, timings=timings)
     writes = cache(partial(_make_writes, settings, rules, clock, timings))
-    gateway = Gateway(membrane, account, rules, writes, timings.retry)
+    gateway = Gateway(membrane, account, writes, timings.retry)
     connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = ToolSearch(exposure), ResultStore(state)

@@ -16,13 +16,14 @@ from kartra_mcp.calls.status import build_status
 from kartra_mcp.catalogue import builtin_tools, catalogue, run_by_name
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
 from kartra_mcp.catalogue.catalogue import EMPTY, ActionTool
+from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.raw_calls import make_raw_call
 from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
-from kartra_mcp.core.models import ActionResult, Call
+from kartra_mcp.core.models import ActionResult, Call, ValidatedCall
 from kartra_mcp.core.sanitize import sanitize_and_dump, truncate
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, raise_for_verdict
@@ -79,7 +80,7 @@ class ToolDispatcher:
     async def _call_action(
         self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
     ) -> CallResult:
-        def call(entry: ActionTool) -> Call:
+        def call(entry: ActionTool) -> ValidatedCall:
             gated = gates.takes_consent_arguments(entry.risk, entry.names, self.rules)
             return catalogue.make_call(entry, given, gated=gated)
 
@@ -90,7 +91,7 @@ class ToolDispatcher:
     ) -> CallResult:
         run = run_by_name.parse_run_request(tool, given)
 
-        def call(entry: ActionTool) -> Call:
+        def call(entry: ActionTool) -> ValidatedCall:
             return run.call(entry, self.rules)
 
         return await self._execute_action(run.action, call, deadline, client)
@@ -98,17 +99,17 @@ class ToolDispatcher:
     async def _execute_action(
         self,
         name: str,
-        call_of: Callable[[ActionTool], Call],
+        call_of: Callable[[ActionTool], ValidatedCall],
         deadline: Deadline,
         client: ClientContext,
     ) -> CallResult:
         entry = await self.account.find_tool(name, deadline)
         raise_for_verdict(self.exposure.hidden_reason(entry))
-        call = call_of(entry)
+        call = decide_call(call_of(entry), self.rules)
 
         def current() -> Call:
             now = self.account.require_tool(name)
-            return call if now is entry else call_of(now)
+            return call if now is entry else decide_call(call_of(now), self.rules)
 
         return await self.gateway.execute(call, deadline, current, client)
 
@@ -131,7 +132,7 @@ class ToolDispatcher:
             return CallResult(ActionResult(await self.connecting.connect(deadline, client)))
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
             return await self._call_by_name(tool, given, deadline, client)
-        call = make_raw_call(tool, given, self.rules)
+        call = decide_call(make_raw_call(tool, given, self.rules), self.rules)
         return await self.gateway.execute(call, deadline, lambda: call, client)
 
     async def get_status(self, deadline: Deadline) -> dict[str, Any]:

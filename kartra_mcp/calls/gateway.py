@@ -12,7 +12,7 @@ import anyio
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.calls import retry
-from kartra_mcp.calls.read_commands import ActionRead, plan_read
+from kartra_mcp.calls.read_commands import plan_read
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
@@ -27,12 +27,13 @@ from kartra_mcp.core.models import (
     Executed,
     Gate,
     Risk,
+    ValidatedCall,
+    Verdict,
 )
 from kartra_mcp.kartra.errors import raise_for_error
 from kartra_mcp.membrane.client import CallOptions, MembraneClient, Record
 from kartra_mcp.membrane.responses import RunLog, raise_for_status
-from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Policy, Verdict, not_allowed_error, read_only
+from kartra_mcp.policy.gates import not_allowed_error, read_only
 
 if TYPE_CHECKING:
     from kartra_mcp.calls.writes import GuardedWrites
@@ -55,7 +56,6 @@ class Gateway:
 
     membrane: MembraneClient
     account: Account
-    rules: Policy
     writes: Callable[[], GuardedWrites]
     pause: float
 
@@ -79,7 +79,7 @@ class Gateway:
             connection = await self._pick_connection(call, deadline)
             call = current()
             self.authorize(call)
-            if call.writes or gates.needs_consent_flow(call, self.rules):
+            if call.writes or call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
                 return await self._write(call, connection, deadline, client)
             return CallResult(await self._call_with_retry(call, connection, deadline))
         except KartraMCPError as problem:
@@ -91,12 +91,12 @@ class Gateway:
 
     def authorize(self, call: Call) -> None:
         """Raise unless policy lets the call run and, under gate flag, the flag is set."""
-        match gates.evaluate_call(call, self.rules):
+        match call.decision.verdict:
             case Verdict.READ_ONLY:
                 raise read_only()
             case Verdict.NOT_ALLOWED:
                 raise not_allowed_error()
-            case Verdict.CONFIRM if self._lacks_flag(call):
+            case Verdict.CONFIRM if _lacks_flag(call):
                 raise confirmation.confirmation_required_error(call)
             case _:
                 pass
@@ -113,10 +113,7 @@ class Gateway:
 
     async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:
         """Return Kartra's response to one read command, for facts: by its action, else raw."""
-        how = plan_read(command, self.account.snapshot.catalogue.entries.values())
-        operation = how.action if isinstance(how, ActionRead) else how
-        given = how.arguments if isinstance(how, ActionRead) else dict[str, Any]()
-        call = Call("", "", operation, Risk.READ, frozenset(), (command,), given)
+        call = plan_read(command, self.account.snapshot.catalogue.entries.values())
         return (await self._call_with_retry(call, connection, deadline, alone=True)).result
 
     async def reconcile(self, intent_id: str, deadline: Deadline) -> dict[str, Any]:
@@ -161,10 +158,6 @@ class Gateway:
         if found.connection is not None:
             require_usable(found.connection)
 
-    def _lacks_flag(self, call: Call) -> bool:
-        flagged = gates.resolve_call_gate(call, self.rules) is Gate.FLAG and not call.consent.repeat
-        return flagged and not call.consent.confirm
-
     async def _pick_connection(self, call: Call, deadline: Deadline) -> Connection:
         wanted = (
             self.account.connection_for_write if call.writes else self.account.connection_for_read
@@ -180,7 +173,7 @@ class Gateway:
 
     async def _call_with_retry(
         self,
-        call: Call,
+        call: ValidatedCall,
         connection: Connection,
         deadline: Deadline,
         record: Record | None = None,
@@ -208,13 +201,18 @@ class Gateway:
         raise AssertionError  # count() has no end
 
     async def _call_once(
-        self, call: Call, connection: Connection, to_do: CallOptions
+        self, call: ValidatedCall, connection: Connection, to_do: CallOptions
     ) -> ActionResult:
-        if isinstance(call.operation, Action):
-            reply = await self.membrane.run(call.operation, call.arguments, connection.id, to_do)
+        if isinstance(call.request, Action):
+            reply = await self.membrane.run(call.request, call.arguments, connection.id, to_do)
         else:
-            answer = await self.membrane.request(call.operation, connection.id, to_do)
+            answer = await self.membrane.request(call.request, connection.id, to_do)
             raise_for_status(answer, write=call.writes)
             reply = ActionResult(answer.body)
         raise_for_error(reply.result, write=call.writes)
         return reply
+
+
+def _lacks_flag(call: Call) -> bool:
+    flagged = call.decision.gate is Gate.FLAG and not call.consent.repeat
+    return flagged and not call.consent.confirm

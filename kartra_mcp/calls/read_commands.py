@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.catalogue.catalogue import ActionTool
-from kartra_mcp.core.models import Action, Command, RawRequest, Risk
+from kartra_mcp.core.models import Action, Command, RawRequest, Risk, ValidatedCall
 from kartra_mcp.kartra import commands, fields
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy import risk
@@ -17,22 +16,23 @@ from kartra_mcp.schemas import arguments
 ENDPOINT = "/api"
 
 
-@dataclass(frozen=True, slots=True)
-class ActionRead:
-    """Run this action with these arguments."""
+def plan_read(command: Command, entries: Iterable[ActionTool]) -> ValidatedCall:
+    """Return a call of the action that has a field for every argument, else of a raw request.
 
-    action: Action
-    arguments: Mapping[str, Any]
-
-
-def plan_read(command: Command, entries: Iterable[ActionTool]) -> ActionRead | RawRequest:
-    """Return the action of the command that has a field for every argument, else a raw request."""
+    It belongs to no tool: the policy decided on the call that needs this read.
+    """
     for entry in entries:
         if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:
             given = _map_fields(entry, {**command.lead, **command.arguments})
             if given is not None:
-                return ActionRead(entry.action, given)
-    return _make_raw_request(command)
+                return _make_read(entry.action, command, given)
+    return _make_read(_make_raw_request(command), command, {})
+
+
+def _make_read(
+    request: Action | RawRequest, command: Command, given: Mapping[str, Any]
+) -> ValidatedCall:
+    return ValidatedCall("", "", request, Risk.READ, frozenset(), (command,), given)
 
 
 def _map_fields(entry: ActionTool, given: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Executed, Risk
+from kartra_mcp.core.models import Executed, OperationKind, Risk
 from kartra_mcp.kartra.errors import raise_for_error
-from kartra_mcp.kartra.operations import OperationKind
 from kartra_mcp.kartra.values import parse_amount
 from kartra_mcp.membrane.responses import RunLog
 

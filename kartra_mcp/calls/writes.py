@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.calls.reconciliation import (
@@ -14,45 +14,21 @@ from kartra_mcp.calls.reconciliation import (
     evaluate_run_logs,
 )
 from kartra_mcp.calls.write_record import WriteRecord
-from kartra_mcp.consent.facts import Facts, Read, facts_for_entry
-from kartra_mcp.consent.flow import ConsentFlow, ConsentGrant, ConsentRequest
+from kartra_mcp.consent.facts import Read, facts_for_entry
+from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
+from kartra_mcp.consent.intents import draft_intent, mask_target
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
 from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Executed, Gate, Risk
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.kartra import fields, operations
-from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import (
-    Binding,
-    Filters,
-    FinalState,
-    Intent,
-    format_utc,
-    make_intent_id,
-)
+from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, format_utc
 from kartra_mcp.membrane.responses import RunLog
-from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import Limits
-
-KEPT_FACTS = (
-    "transaction_id",
-    "subscription_id",
-    "product",
-    "product_id",
-    "status",
-    "amount",
-    "refunded_so_far",
-    "remaining",
-    "this_refund",
-    "full_or_partial",
-)
-"""Facts that the ledger stores: ids, amounts and the product; never notes or names."""
 
 RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
@@ -122,7 +98,7 @@ class GuardedWrites:
         filters = Filters(
             tool=wanted.get("tool"),
             state=wanted.get("state"),
-            target=self._mask_target(wanted["target"]) if "target" in wanted else None,
+            target=mask_target(wanted["target"], self.ledger) if "target" in wanted else None,
             lead_hash=await run_in_thread(self.ledger.lead_hash, lead) if lead else None,
         )
         lines = await run_in_thread(self.ledger.list_recent, wanted.get("count", 20), filters)
@@ -181,22 +157,14 @@ class GuardedWrites:
             InputRequired: the user is asked first.
         """
         await self.open()
-        if operations.requires_target(call) and not operations.is_unambiguous(call):
+        if call.risk is Risk.IRREVERSIBLE and not call.operation.is_unambiguous:
             raise _no_target_error()
         binding = self._make_binding(call, connection)
-        draft = self._make_draft(call, connection, client)
-        asked = ConsentRequest(
-            call,
-            await self._resolve_gate(call),
-            binding,
-            read,
-            client,
-            draft,
-            self.limits,
-            patience,
+        draft = draft_intent(call, connection, client, self.actor, self.ledger)
+        gate = await self._resolve_gate(call, draft.mail)
+        intent = await self.consent.obtain(
+            ConsentRequest(call, gate, binding, read, client, draft, self.limits, patience)
         )
-        agreement = await self.consent.obtain(asked)
-        intent = self._make_intent(draft, agreement)
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
         return await self._run_recorded(recorded, run_once, call)
 
@@ -218,76 +186,25 @@ class GuardedWrites:
         missed = await recorded.finish("succeeded", Executed.YES, reply.action_run_id)
         return reply, _make_receipt(recorded.intent, call, missed)
 
-    async def _resolve_gate(self, call: Call) -> Gate:
-        gate = policy.resolve_call_gate(call, self.rules)
-        mails = _count_email_commands(call)
+    async def _resolve_gate(self, call: Call, mails: int) -> Gate:
+        """Return the gate of the call; above the hourly number of mails, a human's."""
+        gate = call.decision.gate
         if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
         over = await run_in_thread(self.ledger.emails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
     def _make_binding(self, call: Call, connection: Connection) -> Binding:
-        operation = call.operation
-        is_action = isinstance(operation, Action)
+        request = call.request
+        is_action = isinstance(request, Action)
         return Binding(
             tool=call.tool,
-            arguments=operations.digest_arguments(call),
+            arguments=call.operation.digest,
             connection=connection.id,
             connection_created=connection.created_at,
-            action=operation.id if is_action else "raw request",
-            revision=operation.revision if is_action else "",
+            action=request.id if is_action else "raw request",
+            revision=request.revision if is_action else "",
             policy=policy_digest(self.policy),
-        )
-
-    def _make_draft(
-        self, call: Call, connection: Connection, client: ClientContext
-    ) -> Callable[[Facts | None], Intent]:
-        given = operations.find_amount(call)
-
-        def draft(facts: Facts | None) -> Intent:
-            target = (facts.target if facts else None) or operations.find_target(call)
-            email = facts.lead if facts and facts.lead else _find_email(call)
-            return Intent(
-                id=make_intent_id(),
-                tool=call.tool,
-                operation=operations.operation_name(call),
-                risk=call.risk,
-                connection=connection.id,
-                target_kind=target.kind if target else "",
-                target=self._mask_target(target.id) if target else None,
-                amount=given,
-                remainder=facts.remaining if facts else None,
-                known_amount=facts.amount_moved if facts else given,
-                arguments_digest=operations.digest_arguments(call),
-                fresh=facts is not None,
-                repeat=call.consent.repeat,
-                mail=_count_email_commands(call),
-                actor=self.actor,
-                client=client.name,
-                facts=_stored_facts(facts),
-                lead=mask_email(email) if email else "",
-                lead_hash=self.ledger.lead_hash(email) if email else "",
-                undo=_describe_undo(call),
-            )
-
-        return draft
-
-    def _mask_target(self, target: str) -> str:
-        """Return a target as the ledger stores it: an address as its mask and keyed hash."""
-        if "@" not in target:
-            return target
-        return f"{mask_email(target)} {self.ledger.lead_hash(target)[:16]}"
-
-    def _make_intent(
-        self, draft: Callable[[Facts | None], Intent], agreement: ConsentGrant
-    ) -> Intent:
-        """Return the intent to record, with its consent."""
-        return replace(
-            draft(agreement.facts),
-            consent=agreement.consent,
-            confirmation_id=agreement.confirmation_id,
-            approval=agreement.approval,
-            fresh=agreement.fresh,
         )
 
     def _open(self) -> None:
@@ -319,35 +236,12 @@ def _final_state(problem: KartraMCPError) -> FinalState:
 
 
 def _make_receipt(intent: Intent, call: Call, missed: str) -> Receipt:
-    what = operations.operation_kind(call).value if call.risk is Risk.IRREVERSIBLE else call.title
+    what = call.operation.kind.value if call.risk is Risk.IRREVERSIBLE else call.title
     target = f" of {intent.target_kind} {intent.target}" if intent.target else ""
     moved = intent.known_amount or intent.amount
     amount = f", {moved:.2f}" if moved is not None else ""
     note = f"It was done, but the ledger could not be written: {missed}" if missed else ""
     return Receipt(intent.id, f"{what}{target}{amount}", intent.undo or "not known", note)
-
-
-def _describe_undo(call: Call) -> str:
-    rows = [COMMANDS[command.name].undo for command in call.commands if command.name in COMMANDS]
-    return "; ".join(row for row in rows if row)
-
-
-def _count_email_commands(call: Call) -> int:
-    """Return how many of the call's commands can start mail."""
-    return sum(COMMANDS[c.name].may_send_email for c in call.commands if c.name in COMMANDS)
-
-
-def _stored_facts(facts: Facts | None) -> dict[str, Any]:
-    if facts is None:
-        return {}
-    kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
-    # Rows of a list that was read in part would look new later, and prove a write wrongly.
-    return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
-
-
-def _find_email(call: Call) -> str:
-    found = fields.find_values(operations.call_arguments(call), frozenset({"email", "leademail"}))
-    return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
 
 
 def _not_unknown_error(entry: Mapping[str, Any] | None) -> RefusedError:

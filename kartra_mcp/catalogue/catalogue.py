@@ -16,7 +16,7 @@ from typing import Any
 from kartra_mcp.catalogue import consent_arguments
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.models import Action, Call, Command, ConsentArguments, Risk
+from kartra_mcp.core.models import Action, Command, ConsentArguments, Risk, ValidatedCall
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands, fields
 from kartra_mcp.kartra.values import amount_error
@@ -164,7 +164,7 @@ def parse_action(entry: Any) -> Action | str:
     )
 
 
-def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool) -> Call:
+def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool) -> ValidatedCall:
     """Return the validated call of a tool; if it is gated, with the consent arguments.
 
     Raises:
@@ -183,10 +183,10 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     if risk is Risk.IRREVERSIBLE:
         check_amounts(checked, money=money)
     command = policy_risk.find_action_command(entry.action)
-    return Call(
+    return ValidatedCall(
         tool=entry.tool,
         title=entry.title,
-        operation=entry.action,
+        request=entry.action,
         risk=risk,
         policy_names=entry.names,
         commands=(Command(command, checked),) if command else (),

@@ -21,8 +21,9 @@ from kartra_mcp.catalogue.builtin_tools import (
 )
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.catalogue.definitions import builtin_definition, make_action_definition
+from kartra_mcp.core.models import Verdict
 from kartra_mcp.policy import gates
-from kartra_mcp.policy.gates import Policy, Verdict
+from kartra_mcp.policy.gates import Policy
 
 CHARS_PER_TOKEN = 3.75
 """Characters per token of a tool's JSON; o200k_base is within 15 % (tests/test_tokens.py)."""

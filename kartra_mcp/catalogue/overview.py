@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from kartra_mcp.catalogue.builtin_tools import BuiltinTool
 from kartra_mcp.catalogue.catalogue import ActionTool
-from kartra_mcp.core.models import Risk
+from kartra_mcp.core.models import Risk, Verdict
 from kartra_mcp.policy import gates as policy
-from kartra_mcp.policy.gates import Policy, Verdict
+from kartra_mcp.policy.gates import Policy
 
 BY_NAME = "run by its name: KARTRA_MCP_EXPOSE"
 

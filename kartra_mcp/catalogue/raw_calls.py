@@ -1,4 +1,4 @@
-"""Arguments of a raw-request tool to a `Call`. Pure."""
+"""Arguments of a raw-request tool to a call. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from kartra_mcp.catalogue import catalogue, consent_arguments
 from kartra_mcp.catalogue.builtin_tools import PROXY_READ, BuiltinTool
 from kartra_mcp.catalogue.definitions import is_gated
-from kartra_mcp.core.models import Call, ConsentArguments, Risk
+from kartra_mcp.core.models import ConsentArguments, Risk, ValidatedCall
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
 
 
-def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) -> Call:
+def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) -> ValidatedCall:
     """Return the validated call of a raw request.
 
     Raises:
@@ -34,10 +34,10 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
     for command in request.commands:
         catalogue.check_raw_amounts(command)
     risk = policy_risk.request_risk(request)
-    return Call(
+    return ValidatedCall(
         tool=tool.name,
         title=tool.title,
-        operation=request,
+        request=request,
         risk=risk if reads else max(risk, Risk.WRITE),
         policy_names=frozenset({tool.name}),
         commands=request.commands,

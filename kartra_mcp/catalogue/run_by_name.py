@@ -1,6 +1,6 @@
 """Describe and run an unlisted action by its tool name. Pure.
 
-It is the same `Call` that the action's own tool makes, under that tool's name.
+It is the same call that the action's own tool makes, under that tool's name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, RUN_READ, RUN_WRIT
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Call, Risk
+from kartra_mcp.core.models import Risk, ValidatedCall
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import commands
 from kartra_mcp.policy import gates as policy
@@ -31,7 +31,7 @@ class RunRequest:
     arguments: Mapping[str, Any]
     consent: Mapping[str, Any]
 
-    def call(self, entry: ActionTool, rules: Policy) -> Call:
+    def call(self, entry: ActionTool, rules: Policy) -> ValidatedCall:
         """Return the call of the action's own tool with these arguments.
 
         Raises:

@@ -36,8 +36,8 @@ def _describe_command(call: Call, command: Command) -> str:
 
 
 def _command_title(call: Call, command: Command) -> str:
-    if isinstance(call.operation, RawRequest):
-        name = command.name or f"{call.operation.method} {call.operation.path}"
+    if isinstance(call.request, RawRequest):
+        name = command.name or f"{call.request.method} {call.request.path}"
         return f"The raw request {_quote(name)}"
     return _quote(call.title)
 

@@ -14,11 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Call, Command
+from kartra_mcp.core.models import Call, Command, OperationKind, Target
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.kartra import operations
 from kartra_mcp.kartra.fields import normalize_name
-from kartra_mcp.kartra.operations import OperationKind, Target
 from kartra_mcp.kartra.response_search import (
     find_object,
     find_rows,
@@ -108,14 +106,14 @@ class _Reader:
 
 async def read_facts(call: Call, read: Read) -> Facts:
     """Return everything that the user needs for the decision on this call."""
-    act, target = operations.operation_kind(call), operations.find_target(call)
+    act, target = call.operation.kind, call.operation.target
     reader = _Reader(read)
     if target is None:
         unread = ("what it acts on: not named in the arguments",)
         return Facts(act, None, _given_facts(call), missing=unread)
     match act:
         case OperationKind.REFUND:
-            return await _refund_facts(target, operations.find_amount(call), reader)
+            return await _refund_facts(target, call.operation.amount, reader)
         case OperationKind.CANCELLATION | OperationKind.CHANGE:
             return await _subscription_facts(act, target, call, reader)
         case OperationKind.REVOCATION:
@@ -272,7 +270,7 @@ async def _subscription_facts(
         ):
             reader.unread.append(f"subscription {identity}: {NOT_UNDERSTOOD}")
     status = _short_text(first_field(details, "subscription_status", "status"))
-    changes = operations.call_arguments(call) if call and act is OperationKind.CHANGE else None
+    changes = call.operation.arguments if call and act is OperationKind.CHANGE else None
     shown = {
         "subscription_id": identity or None,
         "transaction_id": target.id if target.kind == "transaction" else None,
@@ -313,7 +311,7 @@ async def _membership_facts(target: Target, call: Call, reader: _Reader) -> Fact
     details = find_object(answer, "lead_details", ("email", "id"))
     if answer is not None and not details:
         reader.unread.append(f"the lead: {NOT_UNDERSTOOD}")
-    given = operations.call_arguments(call)
+    given = call.operation.arguments
     wanted = {normalize_name(str(v)) for n, v in given.items() if "membership" in n.lower()}
     levels = {normalize_name(str(v)) for n, v in given.items() if "level" in n.lower()}
     mine = [m for m in find_rows(details, "memberships") if _is_meant(m, wanted, levels)]
@@ -386,7 +384,7 @@ def _format_amount(amount: Decimal | None) -> str | None:
 
 
 def _given_facts(call: Call) -> dict[str, Any]:
-    given = operations.call_arguments(call)
+    given = call.operation.arguments
     commands = [command.name for command in call.commands if command.name]
     return _without_empty({"does": commands, "arguments": given})
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import anyio
 
 from kartra_mcp.consent import preview
 from kartra_mcp.consent.facts import Facts, Read, read_facts
+from kartra_mcp.consent.intents import add_facts
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import (
@@ -30,7 +31,7 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.core.timings import DEFAULT_TIMINGS
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Consent, Intent, StoredQuestion
+from kartra_mcp.ledger.records import Binding, Intent, StoredQuestion
 from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
@@ -45,8 +46,7 @@ RESPONSE_RESERVE = 1.0
 class ConsentRequest:
     """One call that needs consent: its binding, the reader of its facts, the client.
 
-    `draft` returns the intent that the ledger would record, given these facts; `patience` is the
-    call's deadline.
+    `draft` is the intent without facts and consent; `patience` is the call's deadline.
     """
 
     call: Call
@@ -54,23 +54,17 @@ class ConsentRequest:
     binding: Binding
     read: Read
     client: ClientContext
-    draft: Callable[[Facts], Intent]
+    draft: Intent
     limits: Limits
     patience: ExtendableDeadline
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentGrant:
-    """The consent by which a call may run.
+class _Reading:
+    """Facts as read, and the intent that the ledger would record with them."""
 
-    `fresh`: based on facts just read or on a user's answer.
-    """
-
-    consent: Consent
-    confirmation_id: str | None = None
-    approval: int | None = None
-    facts: Facts | None = None
-    fresh: bool = False
+    facts: Facts
+    intent: Intent
 
 
 def no_approval_page(_: float) -> str:
@@ -96,8 +90,8 @@ class ConsentFlow:
     min_human: float = DEFAULT_TIMINGS.min_human
     record_latency: dict[str, float] = field(default_factory=dict[str, float])
 
-    async def obtain(self, asked: ConsentRequest) -> ConsentGrant:
-        """Return the consent by which the call may run.
+    async def obtain(self, asked: ConsentRequest) -> Intent:
+        """Return the intent to record, with the consent by which the call may run.
 
         Raises:
             RefusedError: there is none; nothing was done.
@@ -105,29 +99,28 @@ class ConsentFlow:
         """
         gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
-            return ConsentGrant("none" if gate is Gate.ALLOW else "flag")
+            return replace(asked.draft, consent="none" if gate is Gate.ALLOW else "flag")
         if asked.client.supports_forms and not (gate is Gate.HUMAN and self.outside):
             return await (
                 self._by_elicitation if asked.client.elicit_form else self._by_input_required
             )(asked)
         return await (self._by_approval if gate is Gate.HUMAN else self._by_two_step)(asked)
 
-    async def _by_two_step(self, asked: ConsentRequest) -> ConsentGrant:
+    async def _by_two_step(self, asked: ConsentRequest) -> Intent:
         """Accept the repeated preview, after reading the facts again."""
         words = asked.call.consent
         given = words.confirmation_id
         if not words.confirm or not given:
-            return await self._raise_preview(
-                "confirmation_required", asked, await self._read_facts(asked)
-            )
+            now = await self._read_possible(asked)
+            return await self._raise_preview("confirmation_required", asked, now.facts)
         summary = words.confirmation_summary or ""
         digest = await run_in_thread(
             self.ledger.validate_confirmation, given, asked.binding, summary
         )
-        facts = await self._read_facts(asked)
-        if facts.digest != digest:
-            return await self._raise_preview("facts_changed", asked, facts)
-        return ConsentGrant("two_step", given, facts=facts, fresh=True)
+        now = await self._read_possible(asked)
+        if now.facts.digest != digest:
+            return await self._raise_preview("facts_changed", asked, now.facts)
+        return replace(now.intent, consent="two_step", confirmation_id=given)
 
     async def _raise_preview(self, code: str, asked: ConsentRequest, facts: Facts) -> NoReturn:
         shown = self._make_preview(asked, facts)
@@ -136,18 +129,18 @@ class ConsentFlow:
         )
         raise preview.preview_required_error(code, shown, minted)
 
-    async def _by_elicitation(self, asked: ConsentRequest) -> ConsentGrant:
+    async def _by_elicitation(self, asked: ConsentRequest) -> Intent:
         """Ask the user during the call; ask again only if the facts changed meanwhile."""
         assert asked.client.elicit_form is not None  # noqa: S101  `obtain` has checked it
-        facts = await self._read_facts(asked)
+        now = await self._read_possible(asked)
         for _ in range(MAX_QUESTIONS):
-            question = preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
+            question = self._make_question(asked, now.facts)
             answered = await self._await_answer(asked.client.elicit_form, question)
             asked.patience.extend(answered.seconds)
-            await self._require_yes(asked, facts, answered, question)
-            before, facts = facts, await self._read_facts(asked)
-            if facts.digest == before.digest:
-                return ConsentGrant("elicitation", facts=facts, fresh=True)
+            await self._require_yes(asked, now.intent, answered, question)
+            before, now = now, await self._read_possible(asked)
+            if now.facts.digest == before.facts.digest:
+                return replace(now.intent, consent="elicitation")
         raise _facts_changing_error()
 
     async def _await_answer(
@@ -162,13 +155,14 @@ class ConsentFlow:
             return ElicitationResponse(answered.action, answered.content, seconds)
         raise _unanswered_error()
 
-    async def _by_input_required(self, asked: ConsentRequest) -> ConsentGrant:
+    async def _by_input_required(self, asked: ConsentRequest) -> Intent:
         """Return the question as the call's result; accept the answer with the same call, once."""
         client = asked.client
         if client.request_state is None:
             if client.response is not None:
                 raise _mismatched_answer_error()
-            return await self._return_question(asked, await self._read_facts(asked), 1)
+            now = await self._read_possible(asked)
+            return await self._return_question(asked, now.facts, 1)
         stored = await run_in_thread(
             self.ledger.validate_question, client.request_state, asked.binding
         )
@@ -181,18 +175,18 @@ class ConsentFlow:
         seconds = client.received_at - stored.asked_at - recording
         answered = ElicitationResponse(client.response.action, client.response.content, seconds)
         question = FormElicitation("", stored.typed_confirmation)
-        facts = await read_facts(asked.call, asked.read)
-        await self._require_yes(asked, facts, answered, question)
-        await self._require_possible(asked, facts)
-        if facts.digest == stored.facts_digest:
-            return ConsentGrant("elicitation", client.request_state, facts=facts, fresh=True)
+        now = await self._read(asked)
+        await self._require_yes(asked, now.intent, answered, question)
+        await self._require_possible(asked, now)
+        if now.facts.digest == stored.facts_digest:
+            return replace(now.intent, consent="elicitation", confirmation_id=client.request_state)
         await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
         if stored.number >= MAX_QUESTIONS:
             raise _facts_changing_error()
-        return await self._return_question(asked, facts, stored.number + 1)
+        return await self._return_question(asked, now.facts, stored.number + 1)
 
     async def _return_question(self, asked: ConsentRequest, facts: Facts, number: int) -> NoReturn:
-        question = preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
+        question = self._make_question(asked, facts)
         at, started = time.time(), time.monotonic()
         stored = StoredQuestion(facts.digest, at, number, question.typed_confirmation)
         minted = await run_in_thread(
@@ -209,7 +203,7 @@ class ConsentFlow:
     async def _require_yes(
         self,
         asked: ConsentRequest,
-        facts: Facts,
+        intent: Intent,
         answered: ElicitationResponse,
         question: FormElicitation,
     ) -> None:
@@ -218,36 +212,31 @@ class ConsentFlow:
             return
         if asked.client.request_state:
             await run_in_thread(self.ledger.revoke_confirmation, asked.client.request_state)
-        about = {
-            "tool": asked.call.tool,
-            "target": asked.draft(facts).target,
-            "client": asked.client.name,
-        }
+        about = {"tool": intent.tool, "target": intent.target, "client": intent.client}
         if verdict == "answered_by_host":
             await run_in_thread(self.ledger.append_note, "consent", {"event": verdict, **about})
             raise preview.auto_answered_error()
-        await run_in_thread(
-            self.ledger.block, make_identity_key(asked.draft(facts)), verdict, about=about
-        )
+        await run_in_thread(self.ledger.block, make_identity_key(intent), verdict, about=about)
         raise preview.declined_error(verdict)
 
-    async def _by_approval(self, asked: ConsentRequest) -> ConsentGrant:
+    async def _by_approval(self, asked: ConsentRequest) -> Intent:
         """Require an approval with the PIN outside the client; the call then runs once."""
         declined = await run_in_thread(self.ledger.approvals.find_declined, asked.binding)
         if declined is not None:
             raise preview.declined_error("declined", declined.reason)
-        facts = await self._read_facts(asked)
+        now = await self._read_possible(asked)
+        facts, intent = now.facts, now.intent
         found = await run_in_thread(self.ledger.approvals.find_approved, asked.binding)
         if found is not None and found.facts_digest == facts.digest:
-            return ConsentGrant("approval", approval=found.number, facts=facts, fresh=True)
-        shown, draft = self._make_preview(asked, facts), asked.draft(facts)
+            return replace(intent, consent="approval", approval=found.number)
+        shown = self._make_preview(asked, facts)
         request = ApprovalRequest(
             asked.binding,
             shown.summary,
-            {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": draft.risk.label},
+            {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": intent.risk.label},
             facts.digest,
-            f"{draft.actor}, through {asked.client.name}",
-            make_identity_key(draft),
+            f"{intent.actor}, through {intent.client}",
+            make_identity_key(intent),
         )
         number = await run_in_thread(self.ledger.approvals.request, request)
         address = await run_in_thread(
@@ -258,19 +247,24 @@ class ConsentFlow:
             number, shown, address, flags=self.flags, has_pin=has_pin
         )
 
-    async def _read_facts(self, asked: ConsentRequest) -> Facts:
-        """Return the current facts; refuse what could not run even with consent."""
+    async def _read(self, asked: ConsentRequest) -> _Reading:
         facts = await read_facts(asked.call, asked.read)
-        await self._require_possible(asked, facts)
-        return facts
+        return _Reading(facts, add_facts(asked.draft, facts, self.ledger))
 
-    async def _require_possible(self, asked: ConsentRequest, facts: Facts) -> None:
-        if facts.already_done:
-            draft = asked.draft(facts)
-            raise preview.already_done_error(
-                facts, await run_in_thread(self.ledger.first_success, draft)
-            )
-        await run_in_thread(self.ledger.preflight, asked.draft(facts), asked.limits)
+    async def _read_possible(self, asked: ConsentRequest) -> _Reading:
+        """Return the current facts; refuse what could not run even with consent."""
+        now = await self._read(asked)
+        await self._require_possible(asked, now)
+        return now
+
+    async def _require_possible(self, asked: ConsentRequest, now: _Reading) -> None:
+        if now.facts.already_done:
+            first = await run_in_thread(self.ledger.first_success, now.intent)
+            raise preview.already_done_error(now.facts, first)
+        await run_in_thread(self.ledger.preflight, now.intent, asked.limits)
+
+    def _make_question(self, asked: ConsentRequest, facts: Facts) -> FormElicitation:
+        return preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
 
     def _make_preview(self, asked: ConsentRequest, facts: Facts) -> Preview:
         return preview.build_preview(asked.call, facts, sandbox=self.sandbox)

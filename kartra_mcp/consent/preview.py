@@ -11,11 +11,10 @@ from typing import Any, Literal
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Call, Gate, RawRequest
+from kartra_mcp.core.models import Call, Gate, OperationKind, RawRequest
 from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.operations import OperationKind
 from kartra_mcp.kartra.values import normalize_id, parse_amount
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
@@ -223,7 +222,7 @@ def already_done_error(facts: Facts, first: dict[str, Any] | None) -> RefusedErr
 
 def _describe_operation(call: Call) -> str:
     """Return the operation's name; of a raw request, every command in it."""
-    if isinstance(call.operation, RawRequest):
+    if isinstance(call.request, RawRequest):
         return ", ".join(command.name for command in call.commands) or call.title
     return call.title
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
 from typing import Any
 
 
@@ -29,6 +30,25 @@ class Gate(StrEnum):
     PREVIEW = "preview"
     HUMAN = "human"
     DENY = "deny"
+
+
+class Verdict(Enum):
+    """Result of the policy: run, ask first, or the reason why not."""
+
+    RUN = "run"
+    CONFIRM = "confirm"
+    READ_ONLY = "read_only"
+    NOT_ALLOWED = "not_allowed"
+
+
+class OperationKind(StrEnum):
+    """Kinds of operations that share facts and identity, whatever their action is called."""
+
+    REFUND = "refund"
+    CANCELLATION = "cancellation"
+    REVOCATION = "revocation"
+    CHANGE = "change"
+    OTHER = "other"
 
 
 class Executed(StrEnum):
@@ -127,8 +147,50 @@ class ConsentArguments:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One tool call: the operation, its validated arguments, and its worst effect.
+class Target:
+    """Object of a call: `kind` as in `TARGETS`, `id` in normal form ("101")."""
+
+    kind: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Effect of a call in normal form: the same for an action and its raw request.
+
+    Args:
+        name: the ledger's name of it, e.g. `refund_transaction`.
+        kind: that of its most dangerous command.
+        target: None if it cannot be found or is named in two ways.
+        amount: None if it means everything, or two are named.
+        is_unambiguous: the target was found, and no two amounts are named.
+        arguments: all arguments; of a raw request the fields of its commands.
+        digest: one for every spelling of the call.
+    """
+
+    name: str
+    kind: OperationKind
+    target: Target | None
+    amount: Decimal | None
+    is_unambiguous: bool
+    arguments: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Decision of the policy on a call; of a raw request, the strictest on its commands."""
+
+    gate: Gate
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedCall:
+    """One tool call before the policy decides: request, validated arguments, worst effect.
 
     `arguments` are under the action's own names; a raw request has none. `policy_names` are all
     names under which allow and deny may refer to it. `consent` are the caller's consent arguments.
@@ -136,7 +198,7 @@ class Call:
 
     tool: str
     title: str
-    operation: Action | RawRequest
+    request: Action | RawRequest
     risk: Risk
     policy_names: frozenset[str]
     commands: tuple[Command, ...] = ()
@@ -146,3 +208,14 @@ class Call:
     @property
     def writes(self) -> bool:
         return self.risk > Risk.READ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(ValidatedCall):
+    """One tool call with its operation and the policy's decision.
+
+    Both are computed once, in `catalogue/decided_calls.py`, and only read from here.
+    """
+
+    operation: Operation
+    decision: Decision

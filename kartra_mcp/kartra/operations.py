@@ -9,38 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.models import Action, Call, Command, Risk
+from kartra_mcp.core.models import (
+    Action,
+    Command,
+    Operation,
+    OperationKind,
+    Target,
+    ValidatedCall,
+)
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount
-
-
-class OperationKind(StrEnum):
-    """Kinds of operations that share facts and identity, whatever their action is called."""
-
-    REFUND = "refund"
-    CANCELLATION = "cancellation"
-    REVOCATION = "revocation"
-    CHANGE = "change"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Object of a call: `kind` as in `TARGETS`, `id` in normal form ("101")."""
-
-    kind: str
-    id: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.id}"
-
 
 _BY_COMMAND: Mapping[str, OperationKind] = {
     "refund_transaction": OperationKind.REFUND,
@@ -62,16 +45,32 @@ _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
 }
 
 
-def operation_kind(call: Call) -> OperationKind:
+def derive_operation(call: ValidatedCall) -> Operation:
+    """Return the operation of a call."""
+    kind, given = _operation_kind(call), _call_arguments(call)
+    name, target = _operation_name(call, kind), _find_target(given, kind)
+    amounts = _collect_amounts(given, kind)
+    return Operation(
+        name=name,
+        kind=kind,
+        target=target,
+        amount=next(iter(amounts)) if len(amounts) == 1 else None,
+        is_unambiguous=target is not None and len(amounts) <= 1,
+        arguments=given,
+        digest=_digest_arguments(call, name, given),
+    )
+
+
+def _operation_kind(call: ValidatedCall) -> OperationKind:
     """Return the kind of a call; of a raw request, that of its most dangerous command."""
-    if isinstance(call.operation, Action) and not call.commands:
-        key = normalize_name(call.operation.key or call.operation.name)
+    if isinstance(call.request, Action) and not call.commands:
+        key = normalize_name(call.request.key or call.request.name)
         return next((act for word, act in _BY_WORD if word in key), OperationKind.OTHER)
-    acts = [command_kind(command) for command in call.commands]
+    acts = [_command_kind(command) for command in call.commands]
     return next((act for act in OperationKind if act in acts), OperationKind.OTHER)
 
 
-def command_kind(command: Command) -> OperationKind:
+def _command_kind(command: Command) -> OperationKind:
     if command.name == "modify_subscription_status":
         return (
             OperationKind.CHANGE
@@ -81,32 +80,29 @@ def command_kind(command: Command) -> OperationKind:
     return _BY_COMMAND.get(command.name, OperationKind.OTHER)
 
 
-def operation_name(call: Call) -> str:
+def _operation_name(call: ValidatedCall, kind: OperationKind) -> str:
     """Return the ledger's name of the operation: the same for an action and its raw form.
 
     Otherwise a refund could be repeated as a raw request without being recognized.
     """
-    act = operation_kind(call)
-    if act in (OperationKind.REFUND, OperationKind.CANCELLATION):
-        return "refund_transaction" if act is OperationKind.REFUND else "cancel_transaction"
+    if kind in (OperationKind.REFUND, OperationKind.CANCELLATION):
+        return "refund_transaction" if kind is OperationKind.REFUND else "cancel_transaction"
     if call.commands:
         return "+".join(sorted({command.name for command in call.commands}))
-    operation = call.operation
-    return (operation.key or operation.id) if isinstance(operation, Action) else "raw request"
+    request = call.request
+    return (request.key or request.id) if isinstance(request, Action) else "raw request"
 
 
-def call_arguments(call: Call) -> dict[str, Any]:
+def _call_arguments(call: ValidatedCall) -> dict[str, Any]:
     """Return all arguments; of a raw request each command's fields, none overriding another's."""
-    if isinstance(call.operation, Action):
+    if isinstance(call.request, Action):
         return dict(call.arguments)
     given = [{**command.lead, **command.arguments} for command in call.commands]
     return given[0] if len(given) == 1 else {"commands": given}
 
 
-def find_target(call: Call) -> Target | None:
-    """Return the target of a call; None if it cannot be found or is named in two ways."""
-    given = call_arguments(call)
-    act = operation_kind(call)
+def _find_target(given: Mapping[str, Any], act: OperationKind) -> Target | None:
+    """Return the target; None if it cannot be found or is named in two ways."""
     kinds = _KINDS[act]
     named = {
         kind: {normalize_id(value) for value in _find_named_values(given, kind)} for kind in kinds
@@ -120,20 +116,9 @@ def find_target(call: Call) -> Target | None:
     return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
 
 
-def find_amount(call: Call) -> Decimal | None:
-    """Return the amount of a call, None if it means everything."""
-    amounts = _collect_amounts(call)
-    return amounts.pop() if len(amounts) == 1 else None
-
-
-def is_unambiguous(call: Call) -> bool:
-    """Return whether the target can be found and no two amounts are named."""
-    return find_target(call) is not None and len(_collect_amounts(call)) <= 1
-
-
-def _collect_amounts(call: Call) -> set[Decimal | None]:
-    judged = operation_kind(call) in (OperationKind.REFUND, OperationKind.CHANGE)
-    found = fields.find_amounts(call_arguments(call), money=judged)
+def _collect_amounts(given: Mapping[str, Any], act: OperationKind) -> set[Decimal | None]:
+    judged = act in (OperationKind.REFUND, OperationKind.CHANGE)
+    found = fields.find_amounts(given, money=judged)
     return {_to_units(name, parse_amount(value)) for name, value in found}
 
 
@@ -144,11 +129,6 @@ def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
         if amount is not None and fields.is_cents_field(name)
         else amount
     )
-
-
-def requires_target(call: Call) -> bool:
-    """Return whether the call may not run without a known target."""
-    return call.risk is Risk.IRREVERSIBLE
 
 
 def _find_status(command: Command) -> str:
@@ -188,19 +168,19 @@ def _iter_scalars_at(name: str, value: Any, parent: str) -> Iterator[tuple[str, 
         yield from _iter_scalars(value, name)
 
 
-def digest_arguments(call: Call) -> str:
+def _digest_arguments(call: ValidatedCall, name: str, given: Mapping[str, Any]) -> str:
     """Return one digest for every spelling of a call: ids and amounts are in normal form."""
     said = {
-        "operation": operation_name(call),
-        "arguments": _normalize(call_arguments(call)),
+        "operation": name,
+        "arguments": _normalize(given),
         "commands": [
             [c.name, _normalize(dict(c.arguments)), _normalize(dict(c.lead))] for c in call.commands
         ]
-        if not isinstance(call.operation, Action)
+        if not isinstance(call.request, Action)
         else [],
     }
-    if not isinstance(call.operation, Action):
-        request = call.operation
+    if not isinstance(call.request, Action):
+        request = call.request
         said["request"] = [request.method, request.path, request.body, list(request.query)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from fnmatch import fnmatchcase
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import (
-    Call,
-    Gate,
-    RawRequest,
-    Risk,
-)
+from kartra_mcp.core.models import Decision, Gate, RawRequest, Risk, ValidatedCall, Verdict
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.risk import classify_command, policy_names_of_command
@@ -77,15 +71,6 @@ class Policy:
     tools: tuple[tuple[str, Gate], ...] = ()
 
 
-class Verdict(Enum):
-    """Result of `evaluate`: run, ask first, or the reason why not."""
-
-    RUN = "run"
-    CONFIRM = "confirm"
-    READ_ONLY = "read_only"
-    NOT_ALLOWED = "not_allowed"
-
-
 _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.RUN)
 
 
@@ -115,11 +100,6 @@ def strictest(*gates: Gate) -> Gate:
 def takes_consent_arguments(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
     """Return True if a tool takes the consent arguments."""
     return risk >= Risk.DESTRUCTIVE or resolve_gate(risk, names, rules) is not Gate.ALLOW
-
-
-def needs_consent_flow(call: Call, rules: Policy) -> bool:
-    """Return True if more than the caller's flag is needed, even for a read."""
-    return resolve_call_gate(call, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 
 def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
@@ -159,26 +139,16 @@ def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]
     return found
 
 
-def resolve_call_gate(call: Call, rules: Policy) -> Gate:
-    """Return the gate that a call must pass; of a raw request, the strictest of its commands."""
-    gates = [resolve_gate(call.risk, call.policy_names, rules)]
-    if isinstance(call.operation, RawRequest):
-        gates += [
-            resolve_gate(classify_command(c), policy_names_of_command(c.name), rules)
-            for c in call.commands
-        ]
-    return strictest(*gates)
-
-
-def evaluate_call(call: Call, rules: Policy) -> Verdict:
-    """Return the verdict on a call; of a raw request, the strictest of tool and commands."""
-    if not isinstance(call.operation, RawRequest):
-        return evaluate(call.risk, call.policy_names, rules)
-    verdicts = {evaluate(call.risk, call.policy_names, rules)}
-    verdicts |= {
-        evaluate(classify_command(c), policy_names_of_command(c.name), rules) for c in call.commands
-    }
-    return next(verdict for verdict in _STRICTEST if verdict in verdicts)
+def evaluate_call(call: ValidatedCall, rules: Policy) -> Decision:
+    """Return the decision on a call; of a raw request, the strictest of tool and commands."""
+    judged = [(call.risk, call.policy_names)]
+    if isinstance(call.request, RawRequest):
+        judged += [(classify_command(c), policy_names_of_command(c.name)) for c in call.commands]
+    verdicts = {evaluate(risk, names, rules) for risk, names in judged}
+    return Decision(
+        strictest(*(resolve_gate(risk, names, rules) for risk, names in judged)),
+        next(verdict for verdict in _STRICTEST if verdict in verdicts),
+    )
 
 
 def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict | None:

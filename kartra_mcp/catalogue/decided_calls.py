@@ -1,0 +1,23 @@
+"""The one place where a call gets its operation and its decision. Pure."""
+
+from __future__ import annotations
+
+from kartra_mcp.core.models import Call, ValidatedCall
+from kartra_mcp.kartra.operations import derive_operation
+from kartra_mcp.policy.gates import Policy, evaluate_call
+
+
+def decide_call(call: ValidatedCall, rules: Policy) -> Call:
+    """Return the call with its operation and the decision of these rules."""
+    return Call(
+        tool=call.tool,
+        title=call.title,
+        request=call.request,
+        risk=call.risk,
+        policy_names=call.policy_names,
+        commands=call.commands,
+        arguments=call.arguments,
+        consent=call.consent,
+        operation=derive_operation(call),
+        decision=evaluate_call(call, rules),
+    )

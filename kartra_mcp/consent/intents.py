@@ -1,0 +1,102 @@
+"""Draft of the intent of a call: made once, completed with the facts as they are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from kartra_mcp.consent.facts import Facts
+from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.models import Call, Connection
+from kartra_mcp.kartra import fields
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.pseudonyms import mask_email
+from kartra_mcp.ledger.records import Intent, make_intent_id
+
+KEPT_FACTS = (
+    "transaction_id",
+    "subscription_id",
+    "product",
+    "product_id",
+    "status",
+    "amount",
+    "refunded_so_far",
+    "remaining",
+    "this_refund",
+    "full_or_partial",
+)
+"""Facts that the ledger stores: ids, amounts and the product; never notes or names."""
+
+
+def draft_intent(
+    call: Call, connection: Connection, client: ClientContext, actor: str, ledger: Ledger
+) -> Intent:
+    """Return the intent of a call as far as it is known without facts."""
+    operation = call.operation
+    draft = Intent(
+        id=make_intent_id(),
+        tool=call.tool,
+        operation=operation.name,
+        risk=call.risk,
+        connection=connection.id,
+        target_kind=operation.target.kind if operation.target else "",
+        target=mask_target(operation.target.id, ledger) if operation.target else None,
+        amount=operation.amount,
+        known_amount=operation.amount,
+        arguments_digest=operation.digest,
+        repeat=call.consent.repeat,
+        mail=_count_email_commands(call),
+        actor=actor,
+        client=client.name,
+        undo=_describe_undo(call),
+    )
+    return _with_lead(draft, _find_email(call), ledger)
+
+
+def add_facts(draft: Intent, facts: Facts, ledger: Ledger) -> Intent:
+    """Return the draft with what was read; its id stays the same."""
+    found = replace(
+        draft,
+        target_kind=facts.target.kind if facts.target else draft.target_kind,
+        target=mask_target(facts.target.id, ledger) if facts.target else draft.target,
+        remainder=facts.remaining,
+        known_amount=facts.amount_moved,
+        fresh=True,
+        facts=_stored_facts(facts),
+    )
+    return _with_lead(found, facts.lead, ledger)
+
+
+def mask_target(target: str, ledger: Ledger) -> str:
+    """Return a target as the ledger stores it: an address as its mask and keyed hash."""
+    if "@" not in target:
+        return target
+    return f"{mask_email(target)} {ledger.lead_hash(target)[:16]}"
+
+
+def _with_lead(draft: Intent, email: str, ledger: Ledger) -> Intent:
+    if not email:
+        return draft
+    return replace(draft, lead=mask_email(email), lead_hash=ledger.lead_hash(email))
+
+
+def _stored_facts(facts: Facts) -> dict[str, Any]:
+    kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
+    # Rows of a list that was read in part would look new later, and prove a write wrongly.
+    return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
+
+
+def _find_email(call: Call) -> str:
+    found = fields.find_values(call.operation.arguments, frozenset({"email", "leademail"}))
+    return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
+
+
+def _count_email_commands(call: Call) -> int:
+    """Return how many of the call's commands can start mail."""
+    return sum(COMMANDS[c.name].may_send_email for c in call.commands if c.name in COMMANDS)
+
+
+def _describe_undo(call: Call) -> str:
+    rows = [COMMANDS[command.name].undo for command in call.commands if command.name in COMMANDS]
+    return "; ".join(row for row in rows if row)
