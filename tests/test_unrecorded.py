@@ -13,6 +13,7 @@ import anyio
 import pytest
 from harness import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
 from mcp import Client, StdioServerParameters
+from polling import until
 
 from kartra_mcp.calls import pagination
 from kartra_mcp.ledger import head_file
@@ -242,7 +243,7 @@ async def test_a_kill_of_the_client_in_the_queue_leaves_no_intent(place):
     async with connect(place, "legacy") as client, anyio.create_task_group() as tasks:
         await client.list_tools()
         tasks.start_soon(call_it, client, READ, {"lead_id": 1})
-        await anyio.wait_all_tasks_blocked()
+        await until(lambda: len(place.runs()) == 1)
         with anyio.move_on_after(0.3):
             await call(client, REFUND, transaction_id=7, confirm=True)
         (place.folder / "open").touch()
