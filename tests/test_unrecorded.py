@@ -16,6 +16,7 @@ from mcp import Client, StdioServerParameters
 from polling import until
 
 from kartra_mcp.calls import pagination
+from kartra_mcp.core.timings import DEFAULT_TIMINGS
 from kartra_mcp.ledger import head_file
 from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.ledger import Ledger
@@ -240,7 +241,9 @@ async def test_a_kill_of_the_client_in_the_queue_leaves_no_intent(place):
     """Nothing is recorded while it waits for a place."""
     place.settings["MAX_CHILDREN"] = "1"
     place.plan(action_run={"gate": "open"})
-    async with connect(place, "legacy") as client, anyio.create_task_group() as tasks:
+    # The real delay of a refresh: an early one would take the only place before the read does.
+    served = connect(place, "legacy", timings=DEFAULT_TIMINGS)
+    async with served as client, anyio.create_task_group() as tasks:
         await client.list_tools()
         tasks.start_soon(call_it, client, READ, {"lead_id": 1})
         await until(lambda: len(place.runs()) == 1)
