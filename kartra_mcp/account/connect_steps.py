@@ -41,7 +41,7 @@ def pending_result(found: Connection, said: str) -> dict[str, Any]:
 
     Args:
         found: as Membrane returned it last.
-        said: the action of the user's answer, "" if the user was not asked.
+        said: action of the user's answer, "" if the user was not asked.
 
     Raises:
         RefusedError: it has failed, and only the user can fix that.

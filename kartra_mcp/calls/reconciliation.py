@@ -71,7 +71,7 @@ def evaluate_run_logs(logs: Sequence[RunLog], risk: str) -> RunLogProof | None:
     """Return what the logs of one write's runs prove together; None if nothing.
 
     A missing log proves nothing. So only a write that is never retried is known as failed by the
-    one log that says so; after any other a later run may have left no log.
+    one log of a rejection; after any other a later run may have left no log.
     """
     told = [(log, _get_executed(log)) for log in logs]
     done = next((log for log, executed in told if executed is Executed.YES), None)

@@ -1,4 +1,4 @@
-"""When a call is repeated: only if it certainly was not executed. Pure."""
+"""Retry rule: repeat a call only if it certainly was not executed. Pure."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class ToolListing:
 
 
 def _should_ask(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
-    """Return whether the user should see a call: Claude Code then asks even for an allowed tool."""
+    """Return True if the user should see a call: Claude Code prompts for allowed tools too."""
     return gates.resolve_gate(risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
 
 

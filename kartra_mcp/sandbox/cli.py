@@ -25,7 +25,7 @@ _EVERY = {**_OF_MEMBRANE, **admin_commands.VERBS, **admin_commands.UNRECORDED}
 
 
 def main(argv: list[str], around: Surroundings | None = None) -> int:
-    """Do what a command line says; the exit code. Without `around`: those of this process."""
+    """Run a command line and return its exit code; `around` None is this process."""
     line = Arguments(argv, around)
     out, err = line.around.stdout, line.around.stderr
     if line.has("help"):

@@ -21,7 +21,7 @@ MEMBRANE = {
 PROGRAM = {"hang", "silent", "garbage", "killed", "cut"}
 """Ends without an answer that can be used: of the program, or of its counterpart over HTTP."""
 SLOW = "slow"
-"""The answer comes late; the message says how many seconds."""
+"""The response is delayed; the message holds the seconds."""
 HALF = '{"output": {"status": "Success", "act'
 
 KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429", SLOW}

@@ -2,7 +2,7 @@
 
 The connector's schemas are not published; those of `actions.json` are inferred from Kartra's
 commands. Kartra documents no command that grants or revokes a membership; these two are inferred as
-well and act on the account itself. An entry's `x-sandbox` says which command runs (`cmd`), how
+well and act on the account itself. An entry's `x-sandbox` names the command (`cmd`), how
 names of the input map to it (`input`), and where the output is put (`output`).
 """
 

@@ -138,7 +138,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _build(path: str) -> None:
-    """Make the file aside and link it in place, so that nobody ever sees half an account."""
+    """Make the file under another name and link it in place: no process sees half an account."""
     aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         _make(aside)
