@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra import action_words
 from kartra_mcp.kartra.fields import normalize_name
 
 
@@ -178,12 +179,6 @@ PUBLISHED_KEYS: tuple[str, ...] = (
 
 The tool list never comes from here: a connection may offer others."""
 
-IRREVERSIBLE_WORDS = ("refund", "charge", "cancel", "payout")
-"""Found inside a word too: `autorefund`, `recharge`."""
-IRREVERSIBLE_PREFIXES = ("void",)
-"""Found only at the beginning of a word: `avoid` is harmless."""
-DESTRUCTIVE_WORDS = ("delete", "remove", "revoke", "purge", "un")
-READ_VERBS = frozenset({"get", "list", "retrieve", "find", "search", "fetch", "read", "lookup"})
 READ_TYPES = frozenset(
     {
         "list-data-records",
@@ -199,7 +194,10 @@ TYPE_RISKS: Mapping[str, Risk] = {
     "update-data-record": Risk.WRITE,
     "delete-data-record": Risk.DESTRUCTIVE,
 }
-"""Membrane's action types that determine a risk; the others are too general."""
+"""Membrane's action types that declare an effect; the others declare nothing."""
+EDITING_TYPES = frozenset(
+    {"create-data-record", "find-or-create-data-record", "update-data-record"}
+)
 
 METHOD_RISKS: Mapping[str, Risk] = {
     "POST": Risk.WRITE,
@@ -232,7 +230,8 @@ def find_action_command(key: str) -> str:
 @lru_cache(maxsize=4_096)
 def has_amount(name: str) -> bool:
     """Return whether amount-like fields of an operation of this name are sums of money to check."""
-    return "refund" in normalize_name(name) or find_command(name) == "edit_subscription"
+    command = find_command(name)
+    return command == "edit_subscription" or action_words.moves_money(command or name)
 
 
 _BY_PLAIN: Mapping[str, str] = {

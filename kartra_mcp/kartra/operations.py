@@ -31,11 +31,6 @@ _BY_COMMAND: Mapping[str, OperationKind] = {
     "revoke_membership_access": OperationKind.REVOCATION,
     "edit_subscription": OperationKind.CHANGE,
 }
-_BY_WORD: tuple[tuple[str, OperationKind], ...] = (
-    ("refund", OperationKind.REFUND),
-    ("cancel", OperationKind.CANCELLATION),
-    ("revoke", OperationKind.REVOCATION),
-)
 _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
     OperationKind.REFUND: ("transaction",),
     OperationKind.CANCELLATION: ("subscription", "transaction"),
@@ -63,9 +58,6 @@ def derive_operation(call: ValidatedCall) -> Operation:
 
 def _operation_kind(call: ValidatedCall) -> OperationKind:
     """Return the kind of a call; of a raw request, that of its most dangerous command."""
-    if isinstance(call.request, Action) and not call.commands:
-        key = normalize_name(call.request.key or call.request.name)
-        return next((act for word, act in _BY_WORD if word in key), OperationKind.OTHER)
     acts = [_command_kind(command) for command in call.commands]
     return next((act for act in OperationKind if act in acts), OperationKind.OTHER)
 

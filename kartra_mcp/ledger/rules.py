@@ -9,13 +9,13 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.action_words import moves_money
 from kartra_mcp.kartra.values import fold_id, normalize_amount
 from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
 from kartra_mcp.policy.limits import LIMITS, Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})
-MONEY_WORDS = ("refund", "charge", "payout")
 
 
 class AlreadyDoneError(RefusedError):
@@ -189,7 +189,7 @@ def _may_be_equal(one: Decimal | None, other: Decimal | None) -> bool:
 
 
 def _moves_money(operation: str, known: Decimal | None) -> bool:
-    return known is not None or any(word in operation.lower() for word in MONEY_WORDS)
+    return known is not None or any(moves_money(name) for name in operation.split("+"))
 
 
 def _single_cap_refusal(amount: Decimal | None, cap: Decimal | None) -> RefusedError | None:

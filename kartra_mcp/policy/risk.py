@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Action, Command, RawRequest, Risk
+from kartra_mcp.kartra import action_words as words
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.commands import COMMANDS
@@ -31,8 +32,9 @@ def policy_names_of_command(command: str) -> frozenset[str]:
 
 
 def find_action_command(action: Action) -> str:
-    """Return the Kartra command behind an action; without a key, by its name."""
-    return kartra.find_action_command(action.key or action.name)
+    """Return the Kartra command behind an action: by its exact key, else by its published name."""
+    found = kartra.find_action_command(action.key) if action.key else ""
+    return found or kartra.find_action_command(action.name)
 
 
 def max_risk(action: Action) -> Risk:
@@ -54,22 +56,22 @@ def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
 
 
 def _with_command(action: Action, risk: Risk | None) -> Risk:
-    """Return the risk by command.
+    """Return the risk of the command, raised by whatever else the action declares.
 
-    A key identifies its command. A name alone only raises the risk: anyone can name an action.
+    A key that identifies the command may come with a name that contradicts it.
     """
     if risk is None:
         return _classify_unknown_action(action)
-    if action.key:
-        return max(risk, *_declared_risks(action, known=True))
-    return max(risk, _classify_unknown_action(action))
+    names = (name for name in (action.key, action.name) if not kartra.find_action_command(name))
+    contradicting = (_classify_words(name) for name in names if words.is_acting(name))
+    return max(risk, *_declared_risks(action, known=True), *contradicting)
 
 
 def classify_command(command: Command) -> Risk:
     """Return the risk of one Kartra command with its arguments."""
     row = COMMANDS.get(command.name)
     if row is None:
-        return max(Risk.DESTRUCTIVE, _classify_by_words(command.name))
+        return _classify_words(command.name)
     by_arguments = _BY_ARGUMENTS.get(command.name)
     return by_arguments(command) if by_arguments else row.risk
 
@@ -134,31 +136,49 @@ def _declared_risks(action: Action, *, known: bool) -> tuple[Risk, ...]:
     """
     by_type = kartra.TYPE_RISKS.get(action.type, Risk.READ)
     method = action.method.upper()
-    says_nothing = known and method == "POST"
-    by_method = Risk.READ if says_nothing else kartra.METHOD_RISKS.get(method, Risk.READ)
+    posts = known and method == "POST"
+    by_method = Risk.READ if posts else kartra.METHOD_RISKS.get(method, Risk.READ)
     return by_type, by_method
 
 
 def _classify_unknown_action(action: Action) -> Risk:
-    said = _classify_by_words(f"{action.key} {action.name}")
-    if said > Risk.READ:
-        return said
-    verb = next(iter(kartra_fields.split_words(action.key or action.name)), "")
-    if action.type in kartra.READ_TYPES and verb in kartra.READ_VERBS:
-        return max(_declared_risks(action, known=False))
-    declared = kartra.TYPE_RISKS.get(action.type, Risk.DESTRUCTIVE)
-    return max(declared, *_declared_risks(action, known=False))
+    """Return the risk of an action that is not in the table: the highest of all that it declares.
+
+    A read needs a reading verb, and a reading type or the method GET; a plain write an editing verb
+    and an editing type. A type alone lowers nothing.
+    """
+    names = [name for name in (action.key, action.name) if name]
+    declared = max(_declared_risks(action, known=False))
+    if words.is_destroyed_for_good(action.description):
+        return Risk.IRREVERSIBLE
+    reading_type = action.type in kartra.READ_TYPES
+    reads = reading_type or (
+        action.method.upper() == "GET" and action.type not in kartra.TYPE_RISKS
+    )
+    by_words = [_classify_named(action, name, reads=reads) for name in names]
+    return max(declared, *by_words) if by_words else max(declared, Risk.DESTRUCTIVE)
 
 
-def _classify_by_words(name: str) -> Risk:
-    """Return the risk of the words of an unknown name, as a lower bound."""
-    words = kartra_fields.split_words(name)
-    if any(kartra_fields.contains_word(name, word) for word in kartra.IRREVERSIBLE_WORDS):
+def _classify_named(action: Action, name: str, *, reads: bool) -> Risk:
+    """Return the risk of one name of an action; a name without a verb is no evidence."""
+    if name != action.key and action.key and not (words.is_reading(name) or words.is_acting(name)):
+        return Risk.READ
+    if words.is_reading(name) and reads:
+        return Risk.READ
+    if (
+        words.is_editing(name)
+        and action.type in kartra.EDITING_TYPES
+        and not words.moves_money(name)
+    ):
+        return Risk.WRITE
+    return _classify_words(name)
+
+
+def _classify_words(name: str) -> Risk:
+    """Return the risk of an unknown name: what its words do not prove harmless is destructive."""
+    if words.moves_money(name) or words.ends_for_good(name):
         return Risk.IRREVERSIBLE
-    if any(word.startswith(kartra.IRREVERSIBLE_PREFIXES) for word in words):
-        return Risk.IRREVERSIBLE
-    destroys = any(word.startswith(kartra.DESTRUCTIVE_WORDS) for word in words)
-    return Risk.DESTRUCTIVE if destroys else Risk.READ
+    return Risk.DESTRUCTIVE
 
 
 def _has_empty_value(value: Any) -> bool:
