@@ -45,14 +45,14 @@ ACTS = {
     REFUND: (by_action(REFUND), OperationKind.REFUND, "refund_transaction"),
     "a refund by another name": (
         by_action("issueRefund"),
-        OperationKind.REFUND,
-        "refund_transaction",
+        OperationKind.OTHER,
+        "issueRefund",
     ),
     CANCEL: (by_action(CANCEL), OperationKind.CANCELLATION, "cancel_transaction"),
     "a cancellation by another name": (
         by_action("cancel-order"),
-        OperationKind.CANCELLATION,
-        "cancel_transaction",
+        OperationKind.OTHER,
+        "cancel-order",
     ),
     "a status that cancels": (
         by_action("modify-subscription-status", subscription_status_modification="cancel"),
@@ -99,8 +99,8 @@ ACTS = {
     "unknown": (by_action("charge-card"), OperationKind.OTHER, "charge-card"),
     "unknown, by its name alone": (
         ValidatedCall("kartra_x", "X", Action("id", "", "Issue a refund"), WORST, frozenset()),
-        OperationKind.REFUND,
-        "refund_transaction",
+        OperationKind.OTHER,
+        "id",
     ),
     "unknown, with neither key nor known name": (
         ValidatedCall("kartra_x", "X", Action("id", "", "Do it"), WORST, frozenset()),

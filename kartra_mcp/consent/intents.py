@@ -46,7 +46,8 @@ def draft_intent(
         known_amount=operation.amount,
         arguments_digest=operation.digest,
         repeat=call.consent.repeat,
-        mail=_count_email_commands(call),
+        mail=operation.email_count,
+        moves_money=operation.moves_money,
         actor=actor,
         client=client.name,
         undo=_describe_undo(call),
@@ -61,7 +62,7 @@ def add_facts(draft: Intent, facts: Facts, ledger: Ledger) -> Intent:
         target_kind=facts.target.kind if facts.target else draft.target_kind,
         target=mask_target(facts.target.id, ledger) if facts.target else draft.target,
         remainder=facts.remaining,
-        known_amount=facts.amount_moved,
+        known_amount=draft.known_amount if facts.amount_moved is None else facts.amount_moved,
         fresh=True,
         facts=_stored_facts(facts),
     )
@@ -90,11 +91,6 @@ def _stored_facts(facts: Facts) -> dict[str, Any]:
 def _find_email(call: Call) -> str:
     found = fields.find_values(call.operation.arguments, frozenset({"email", "leademail"}))
     return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
-
-
-def _count_email_commands(call: Call) -> int:
-    """Return how many of the call's commands can start mail."""
-    return sum(COMMANDS[c.name].may_send_email for c in call.commands if c.name in COMMANDS)
 
 
 def _describe_undo(call: Call) -> str:

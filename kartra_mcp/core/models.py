@@ -166,7 +166,9 @@ class Operation:
         kind: that of its most dangerous command.
         target: None if it cannot be found or is named in two ways.
         amount: None if it means everything, or two are named.
-        is_unambiguous: the target was found, and no two amounts are named.
+        is_unambiguous: no two amounts are named, and the target of a known command was found.
+        email_count: how many of its commands can start mail.
+        moves_money: it counts against the caps on amounts, also if no amount can be read.
         arguments: all arguments; of a raw request the fields of its commands.
         digest: one for every spelling of the call.
     """
@@ -176,6 +178,8 @@ class Operation:
     target: Target | None
     amount: Decimal | None
     is_unambiguous: bool
+    email_count: int
+    moves_money: bool
     arguments: Mapping[str, Any]
     digest: str
 

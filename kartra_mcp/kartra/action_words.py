@@ -118,6 +118,11 @@ def is_acting(name: str) -> bool:
     return any(verb in _ACTING_VERBS for verb in verbs_of(name))
 
 
+def destroys(name: str) -> bool:
+    """Return whether a verb of a name removes, ends or replaces something."""
+    return any(verb.startswith(DESTRUCTIVE_PREFIXES) for verb in verbs_of(name))
+
+
 def is_editing(name: str) -> bool:
     """Return whether the verb of a name creates or edits, and nothing in the name does more."""
     verbs, words = verbs_of(name), _words(name)

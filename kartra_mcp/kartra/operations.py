@@ -21,7 +21,8 @@ from kartra_mcp.core.models import (
     Target,
     ValidatedCall,
 )
-from kartra_mcp.kartra import fields
+from kartra_mcp.kartra import action_words, fields
+from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount
 
@@ -44,13 +45,17 @@ def derive_operation(call: ValidatedCall) -> Operation:
     """Return the operation of a call."""
     kind, given = _operation_kind(call), _call_arguments(call)
     name, target = _operation_name(call, kind), _find_target(given, kind)
-    amounts = _collect_amounts(given, kind)
+    known, money = bool(call.commands), _moves_money(call)
+    amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
     return Operation(
         name=name,
         kind=kind,
         target=target,
         amount=next(iter(amounts)) if len(amounts) == 1 else None,
-        is_unambiguous=target is not None and len(amounts) <= 1,
+        # The fields of an unknown action are unknown too, so that no target is demanded of it.
+        is_unambiguous=(target is not None or not known) and len(amounts) <= 1,
+        email_count=_count_email_commands(call),
+        moves_money=money,
         arguments=given,
         digest=_digest_arguments(call, name, given),
     )
@@ -108,9 +113,25 @@ def _find_target(given: Mapping[str, Any], act: OperationKind) -> Target | None:
     return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
 
 
-def _collect_amounts(given: Mapping[str, Any], act: OperationKind) -> set[Decimal | None]:
-    judged = act in (OperationKind.REFUND, OperationKind.CHANGE)
-    found = fields.find_amounts(given, money=judged)
+def _moves_money(call: ValidatedCall) -> bool:
+    if not call.commands and isinstance(call.request, Action):
+        return any(map(action_words.moves_money, (call.request.key, call.request.name)))
+    return any(action_words.moves_money(command.name) for command in call.commands)
+
+
+def _count_email_commands(call: ValidatedCall) -> int:
+    """Return how many of the call's commands can start mail or automations."""
+    if not call.commands and isinstance(call.request, Action):
+        names = (call.request.key, call.request.name)
+        return int(any(action_words.sends(name) for name in names))
+    return sum(
+        COMMANDS[c.name].may_send_email if c.name in COMMANDS else action_words.sends(c.name)
+        for c in call.commands
+    )
+
+
+def _collect_amounts(given: Mapping[str, Any], *, money: bool) -> set[Decimal | None]:
+    found = fields.find_amounts(given, money=money)
     return {_to_units(name, parse_amount(value)) for name, value in found}
 
 

@@ -83,6 +83,7 @@ class Intent:
     fresh: bool = False
     repeat: bool = False
     mail: int = 0
+    moves_money: bool = False
     actor: str = ""
     client: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])

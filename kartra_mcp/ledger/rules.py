@@ -10,6 +10,7 @@ from typing import Any
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.action_words import moves_money
+from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.values import fold_id, normalize_amount
 from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
 from kartra_mcp.policy.limits import LIMITS, Limits
@@ -54,7 +55,8 @@ def no_target_refusal(intent: Intent) -> RefusedError | None:
 
     Without a target there is no identity, and so no protection against a repetition.
     """
-    if intent.risk is not Risk.IRREVERSIBLE or intent.target is not None:
+    known = any(name in COMMANDS for name in intent.operation.split("+"))
+    if intent.risk is not Risk.IRREVERSIBLE or intent.target is not None or not known:
         return None
     return RefusedError(
         "invalid_arguments",
@@ -104,7 +106,7 @@ def cap_refusal(
     """
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
-    if _moves_money(intent.operation, intent.known_amount):
+    if intent.moves_money or _moves_money(intent.operation, intent.known_amount):
         amount = intent.known_amount
         found = _single_cap_refusal(amount, limits.cap_refund)
         found = found or _day_cap_refusal(amount, limits.cap_day_amount, day, now)

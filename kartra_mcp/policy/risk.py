@@ -32,9 +32,8 @@ def policy_names_of_command(command: str) -> frozenset[str]:
 
 
 def find_action_command(action: Action) -> str:
-    """Return the Kartra command behind an action: by its exact key, else by its published name."""
-    found = kartra.find_action_command(action.key) if action.key else ""
-    return found or kartra.find_action_command(action.name)
+    """Return the Kartra command behind an action: by its exact key; without one, by its name."""
+    return kartra.find_action_command(action.key or action.name)
 
 
 def max_risk(action: Action) -> Risk:
@@ -62,9 +61,20 @@ def _with_command(action: Action, risk: Risk | None) -> Risk:
     """
     if risk is None:
         return _classify_unknown_action(action)
-    names = (name for name in (action.key, action.name) if not kartra.find_action_command(name))
-    contradicting = (_classify_words(name) for name in names if words.is_acting(name))
-    return max(risk, *_declared_risks(action, known=True), *contradicting)
+    return max(risk, *_declared_risks(action, known=True), _contradicting_risk(action.name, risk))
+
+
+def _contradicting_risk(name: str, risk: Risk) -> Risk:
+    """Return the risk of a name beside a key whose command is known.
+
+    Names are free text, so that only a verb of another kind than the command's counts.
+    """
+    if kartra.find_action_command(name):
+        return Risk.READ
+    if words.moves_money(name) or words.ends_for_good(name):
+        return Risk.IRREVERSIBLE
+    acts = words.is_acting(name) if risk is Risk.READ else words.destroys(name)
+    return Risk.DESTRUCTIVE if acts else Risk.READ
 
 
 def classify_command(command: Command) -> Risk:
