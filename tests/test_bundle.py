@@ -77,7 +77,7 @@ def test_a_bundle_as_meant_is_let_through(bundle: ModuleType, tmp_path: Path) ->
     [
         (ENTRY.format(1) + ENTRY.format(2), set[str](), set[str](), "2 package indexes"),
         ("package = []", set[str](), set[str](), "0 package indexes"),
-        (ENTRY.format(1) + f"# {ROOT}\n", set[str](), set[str](), "a place on this machine"),
+        (ENTRY.format(1) + f"# {ROOT}\n", set[str](), set[str](), "a path of this machine"),
         (ENTRY.format(1), {"kartra_mcp/secret.txt"}, set[str](), "kartra_mcp/secret.txt"),
         (ENTRY.format(1), set[str](), {"LICENSE"}, "LICENSE"),
     ],
