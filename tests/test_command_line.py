@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kartra_mcp.cli.main import COMMANDS, is_serve, run_command, until_unread
+from kartra_mcp.ledger.ledger import Ledger
 
 WRONG = {
     "a mistyped command": (["docter"], "doctor"),
@@ -103,6 +105,57 @@ def test_a_flag_is_spelled_with_a_space_or_an_equals_sign(
     assert run_command(["sandbox", "reset", *words]) == 0
     assert str(tmp_path / "sandbox" / "account.db") in capfd.readouterr().out
     assert (tmp_path / "sandbox" / "account.db").is_file()
+
+
+# Command → exit status, and what its answer contains, on a ledger that does not exist.
+MISSING = {
+    "list": (["ledger", "list"], 0, "has no entries yet"),
+    "show": (["ledger", "show", "int_1"], 1, "int_1 is not in the ledger"),
+    "export as CSV": (["ledger", "export"], 0, '"intent"'),
+    "export as JSON": (["ledger", "export", "--format", "json"], 0, "[]"),
+    "verify": (["ledger", "verify"], 0, "has no entries yet. There is nothing to verify."),
+    "verify for a program": (["ledger", "verify", "--json"], 0, '"count": 0'),
+    "new": (["ledger", "new", "--yes"], 1, "There is nothing to replace."),
+    "approve": (["approve"], 0, "Nothing waits"),
+    "approve for a program": (["approve", "--json"], 0, '"waiting": []'),
+    "approve a number": (["approve", "3"], 1, "Approval 3 does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_a_command_on_a_missing_ledger_has_a_true_answer_and_makes_no_file(
+    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """Bug: verify reported that 0 lines hold, and every command but list began a ledger."""
+    words, status, text = MISSING[case]
+    folder = tmp_path / "state"
+    assert run_command([*words, "--state-dir", str(folder)]) == status
+    out, err = capfd.readouterr()
+    assert text in " ".join((out if status == 0 else err).split())
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_a_command_on_an_empty_ledger_has_a_true_answer(
+    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    words, status, _ = MISSING[case]
+    with closing(Ledger(tmp_path)) as ledger:
+        assert ledger.list_recent(1) == []
+    assert run_command([*words, "--state-dir", str(tmp_path)]) == status
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    if words[:2] in (["ledger", "verify"], ["ledger", "export"]):
+        assert "no entries yet" in out + err or '"count": 0' in out
+
+
+def test_an_export_without_entries_is_reported_on_stderr(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert run_command(["ledger", "export", "--state-dir", str(tmp_path / "state")]) == 0
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1
+    assert "has no entries yet" in err
 
 
 @pytest.mark.parametrize("how", [["list"], ["list", "--sandbox"], ["list", "--no-sandbox"]])

@@ -24,6 +24,7 @@ from kartra_mcp.consent.decisions import (
     require_pin_set,
 )
 from kartra_mcp.core.display import display_value, format_local_time
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import (
     print_error,
@@ -64,7 +65,7 @@ def _make_parser() -> ArgumentParser:
 
 
 def _list(given: Namespace, place: LedgerContext) -> int:
-    waiting = place.ledger.approvals.list_pending()
+    waiting = () if place.is_missing else place.ledger.approvals.list_pending()
     if given.json:
         print_json({"waiting": [_approval_payload(asked) for asked in waiting]})
         return EXIT_OK
@@ -109,6 +110,12 @@ def _set_pin(_: Namespace, place: LedgerContext) -> int:
 
 
 def _decide(given: Namespace, place: LedgerContext) -> int:
+    if place.is_missing:
+        raise RefusedError(
+            "invalid_arguments",
+            f"Approval {given.number} does not exist: {place.empty_text}",
+            f"Run `kartra-mcp approve{place.flags}` for those that wait.",
+        )
     require_interactive("A decision is made")
     asked = require_pending(place.ledger.approvals, given.number, f" in {place.folder}")
     require_pin_set(place.ledger.pins, place.flags)

@@ -24,6 +24,7 @@ from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import (
     is_interactive,
     not_interactive_error,
+    print_error,
     print_fields,
     print_line,
     print_table,
@@ -87,17 +88,12 @@ def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for a program")
 
 
-def _is_missing(place: LedgerContext) -> bool:
-    """Return true where no ledger was ever begun: reading it must not make its files."""
-    return not any(place.folder.glob("ledger.*"))
-
-
 def _list(given: Namespace, place: LedgerContext) -> int:
-    if _is_missing(place):
+    if place.is_missing:
         if given.json:
             print_json({"lines": []})
         else:
-            print_line(f"The ledger of {place.folder} has no entries yet.")
+            print_line(place.empty_text)
         return EXIT_OK
     place.ledger.mark_orphans_unknown()
     lead = place.ledger.lead_hash(given.lead) if given.lead else None
@@ -115,7 +111,7 @@ def _list(given: Namespace, place: LedgerContext) -> int:
 
 def _nothing(filters: Filters, place: LedgerContext) -> str:
     if filters == Filters() or not place.ledger.list_recent(1):
-        return f"The ledger of {place.folder} has no entries yet."
+        return place.empty_text
     return f"No such write in the ledger of {place.folder}."
 
 
@@ -154,8 +150,10 @@ def _format_target(entry: Mapping[str, Any]) -> str:
 
 
 def _show(given: Namespace, place: LedgerContext) -> int:
-    place.ledger.mark_orphans_unknown()
-    found = place.ledger.get(given.intent)
+    found = None
+    if not place.is_missing:
+        place.ledger.mark_orphans_unknown()
+        found = place.ledger.get(given.intent)
     if found is None:
         raise RefusedError(
             "invalid_arguments",
@@ -208,8 +206,12 @@ def _print_report(entry: Mapping[str, Any]) -> None:
 
 
 def _export(given: Namespace, place: LedgerContext) -> int:
-    place.ledger.mark_orphans_unknown()
-    found = place.ledger.export()
+    found: Sequence[Mapping[str, Any]] = ()
+    if not place.is_missing:
+        place.ledger.mark_orphans_unknown()
+        found = place.ledger.export()
+    if not found:
+        print_error(place.empty_text)  # stdout is for the export
     text = render_entries(found, given.format)
     if given.output is None:
         write_export(text)
@@ -220,9 +222,11 @@ def _export(given: Namespace, place: LedgerContext) -> int:
 
 
 def _verify(given: Namespace, place: LedgerContext) -> int:
-    report = place.ledger.verify()
+    report = VerificationReport(0, ok=True) if place.is_missing else place.ledger.verify()
     if given.json:
         print_json(asdict(report))
+    elif report.ok and not report.count:
+        print_line(f"{place.empty_text} There is nothing to verify.")
     elif report.ok:
         print_line(
             f"The ledger of {place.folder} holds: {report.count} lines, each follows the last."
@@ -239,6 +243,12 @@ def _describe_damage(report: VerificationReport) -> str:
 
 
 def _replace_ledger(given: Namespace, place: LedgerContext) -> int:
+    if place.is_missing:
+        raise RefusedError(
+            "invalid_arguments",
+            f"{place.empty_text} There is nothing to replace.",
+            "The first write begins a ledger.",
+        )
     report = place.ledger.verify()
     if not report.ok:
         print_line(_describe_damage(report))

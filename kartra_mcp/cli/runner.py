@@ -31,6 +31,15 @@ class LedgerContext:
     folder: Path
     flags: str
 
+    @property
+    def is_missing(self) -> bool:
+        """Return true if no ledger was begun in the folder. A command that reads begins none."""
+        return not any(self.folder.glob("ledger.*"))
+
+    @property
+    def empty_text(self) -> str:
+        return f"The ledger of {self.folder} has no entries yet."
+
 
 Command = Callable[[Namespace, LedgerContext], int]
 
