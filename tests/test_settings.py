@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from collections.abc import Mapping
 from decimal import Decimal
@@ -294,6 +295,29 @@ def test_the_actor_of_a_container_without_a_user_is_its_uid(monkeypatch: pytest.
 
 
 # ── Any value in the environment ──
+
+
+@pytest.mark.parametrize("problem", [KeyError("no entry"), OSError("no such database")], ids=repr)
+def test_a_system_without_an_entry_for_the_user_does_not_stop_the_start(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(_: int) -> None:
+        raise problem
+
+    monkeypatch.setattr("pwd.getpwuid", fail)
+    assert get_os_user() == f"uid {os.getuid()}"
+
+
+def test_a_windows_service_without_a_login_session_has_an_unknown_user(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fail() -> None:
+        raise OSError
+
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr("os.getlogin", fail)
+    assert get_os_user() == "unknown"
+
 
 ANYTHING = st.text(max_size=20) | st.text(string.ascii_letters + string.digits + " ,.*?[]-_~/")
 

@@ -29,12 +29,15 @@ def format_local_time(at: float | None) -> str:
 def get_os_user() -> str:
     """Return the OS user as the system reports it, whatever the environment contains."""
     if sys.platform == "win32":
-        return os.getlogin()
-    import pwd
-
+        try:
+            return os.getlogin()
+        except OSError:  # a service has no login session
+            return "unknown"
     try:
+        import pwd
+
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
+    except (ImportError, KeyError, OSError):  # a container's user without an entry; no such file
         return f"uid {os.getuid()}"
 
 
