@@ -65,11 +65,7 @@ def test_a_step_that_goes_otherwise_ends_the_demo_and_is_never_shown_as_done(
         raise demo_steps.DemoFailedError("the refund was not held back")
 
     monkeypatch.setattr(demo, "STEPS", (demo_steps.look_up, otherwise))
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert demo.run_demo() == 1
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert demo.run_demo() == 1
     shown = capsys.readouterr()
     assert "1. A lead is looked up" in shown.out
     assert "\n2. " not in shown.out

@@ -29,11 +29,11 @@ ARROWS = """
     account: catalogue membrane
     consent: kartra ledger policy
     calls: account catalogue consent kartra ledger membrane policy schemas settings
-    server: account calls catalogue ledger policy settings
+    server: account calls catalogue ledger policy processes settings
     app: account calls catalogue consent ledger membrane policy processes server settings
     client_config: settings
     web/views: calls consent kartra ledger policy settings
-    web: app consent ledger settings web/views
+    web: app consent ledger processes settings web/views
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
         membrane options policy processes settings

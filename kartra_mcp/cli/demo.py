@@ -6,7 +6,6 @@ response that it shows by reading the account again; a wrong one ends the demo.
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from rich.text import Text
 from kartra_mcp.argument_parser import CommandParser
 from kartra_mcp.cli.demo_steps import STEPS, DemoFailedError, DemoStep, expect
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
+from kartra_mcp.processes.signals import raise_interrupt, termination_handler
 
 MAX_WIDTH = 96
 CALL_TIMEOUT = 60.0
@@ -52,10 +52,12 @@ def run_demo() -> int:
     screen = Console(highlight=False)
     screen.width = min(screen.width, MAX_WIDTH)
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with tempfile.TemporaryDirectory(
-            prefix="kartra-mcp-demo-", ignore_cleanup_errors=True
-        ) as folder:
+        with (
+            termination_handler(raise_interrupt),
+            tempfile.TemporaryDirectory(
+                prefix="kartra-mcp-demo-", ignore_cleanup_errors=True
+            ) as folder,
+        ):
             seconds = anyio.run(play, screen, folder)
     except KeyboardInterrupt:
         return _report_stopped("Stopped. Nothing is left behind.")

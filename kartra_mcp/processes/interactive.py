@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -18,11 +17,7 @@ from kartra_mcp.processes.runner import (
     start_error,
     validate_command,
 )
-
-TERMINATION_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-"""Signals that end an interactive command."""
+from kartra_mcp.processes.signals import termination_handler
 
 INTERACTIVE_ENV_VARS = frozenset(
     """
@@ -112,15 +107,8 @@ def _record_signals() -> Generator[list[int]]:
     If raised, a second one would interrupt the ending of the program for the first.
     """
     stops: list[int] = []
-    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
-    for number, was in before.items():
-        if was is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: stops.append(number))
-    try:
+    with termination_handler(lambda number, _: stops.append(number)):
         yield stops
-    finally:
-        for number, was in before.items():
-            signal.signal(number, was)
 
 
 def _wait_for_child(child: subprocess.Popen[bytes], stops: list[int], seconds: float) -> bool:

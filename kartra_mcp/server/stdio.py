@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import select
-import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from kartra_mcp.processes.signals import watch_termination
 from kartra_mcp.server.stdin import LineReader, can_be_watched, decode_line
 from kartra_mcp.server.stdout import PipeWriter
 
@@ -185,24 +185,13 @@ async def _run_until_end(
 ) -> None:
     async with anyio.create_task_group() as tasks:
         try:
-            tasks.start_soon(_await_signal, serving.stop)
+            tasks.start_soon(watch_termination, serving.stop.set)
             tasks.start_soon(_await_break, wire, serving.stop)
             tasks.start_soon(serving)
             await serving.stop.wait()
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(serving, on_end)
-
-
-async def _await_signal(stop: anyio.Event) -> None:
-    if sys.platform == "win32":
-        return
-    ends = {signal.SIGTERM, signal.SIGINT}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        ends.add(signal.SIGHUP)
-    with anyio.open_signal_receiver(*ends) as received:
-        async for _ in received:
-            stop.set()
 
 
 async def _await_break(wire: StdioTransport, stop: anyio.Event) -> None:

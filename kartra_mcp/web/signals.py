@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import anyio
 
+from kartra_mcp.processes.signals import ignore_termination, set_termination_handler
+
 
 class StopWaiter(Protocol):
     """Source of the request to stop."""
@@ -27,22 +29,17 @@ class SignalWaiter:
     """Stop on a signal, from now until the process exits. Create it in the main thread."""
 
     def __init__(self) -> None:
-        self._ends = [signal.SIGTERM, signal.SIGINT]
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            self._ends.append(signal.SIGHUP)
         self._receiver, self._sender = socket.socketpair()
         self._sender.setblocking(False)
         # A byte on this socket wakes the event loop at once.
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        for number in self._ends:
-            signal.signal(number, self._on_signal)
+        set_termination_handler(self._on_signal)
 
     async def wait_for_one(self) -> None:
         await anyio.wait_readable(self._receiver)
 
     def ignore(self) -> None:
-        for number in self._ends:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_termination()
 
     def _on_signal(self, *_: Any) -> None:
         self.ignore()

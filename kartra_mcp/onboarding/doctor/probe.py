@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -39,10 +38,10 @@ from kartra_mcp.onboarding.doctor.node_check import (
     look_for_node,
 )
 from kartra_mcp.processes import runner
+from kartra_mcp.processes.signals import watch_termination
 from kartra_mcp.settings import Settings
 
 KEPT = ("served.json", "actions-*.json", "account.db*")
-STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 Tell = Callable[[CheckResult], None]
 Busy = Callable[[str], None]
@@ -94,7 +93,7 @@ async def _run_one(settings: Settings, line: ProgressSink) -> bool:
     with _copy_state(settings, line.timings.read) as seen:
         made = build_app(seen, run_program=line.run_program)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope, stopped)
+            tasks.start_soon(watch_termination, partial(_stop, tasks.cancel_scope, stopped))
             made.tools.account.start(tasks)
             try:
                 await _run_steps(settings, made, line)
@@ -104,14 +103,10 @@ async def _run_one(settings: Settings, line: ProgressSink) -> bool:
     return bool(stopped)
 
 
-async def _stop_on_signal(scope: anyio.CancelScope, stopped: list[bool]) -> None:
-    """Cancel the run on SIGINT, SIGTERM or SIGHUP, so that its programs end too."""
-    if sys.platform == "win32":
-        return
-    with anyio.open_signal_receiver(*(getattr(signal, name) for name in STOPS)) as signals:
-        async for _ in signals:
-            stopped.append(True)
-            scope.cancel()
+def _stop(scope: anyio.CancelScope, stopped: list[bool]) -> None:
+    """Cancel the run, so that its programs end too."""
+    stopped.append(True)
+    scope.cancel()
 
 
 @contextmanager

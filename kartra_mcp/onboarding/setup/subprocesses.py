@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Generic, TypeVar
 
 import anyio
@@ -22,22 +19,14 @@ from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.limiter import CallLimiter
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.processes import interactive, runner
-from kartra_mcp.processes.interactive import TERMINATION_SIGNALS
+from kartra_mcp.processes.signals import (
+    raise_interrupt,
+    set_termination_handler,
+    watch_termination,
+)
 from kartra_mcp.settings import Settings
 
 T = TypeVar("T")
-
-
-@contextmanager
-def signals_as_interrupt() -> Generator[None]:
-    """Turn SIGTERM and a closed terminal into KeyboardInterrupt, as Ctrl-C does."""
-    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
-    _arm()
-    try:
-        yield
-    finally:
-        for number, was in before.items():
-            signal.signal(number, was)
 
 
 def run_client(setup: SetupContext, ask: Callable[[CliClient], Awaitable[T]]) -> T:
@@ -145,7 +134,7 @@ def _run_async(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lamb
     try:
         anyio.run(_run_until_stopped, work, stop, outcome)
     finally:
-        _arm()
+        set_termination_handler(raise_interrupt)  # the event loop has replaced it
     if outcome.stopped:
         raise KeyboardInterrupt
     if outcome.problem:
@@ -156,33 +145,15 @@ def _run_async(work: Callable[[], Awaitable[T]], stop: Callable[[], None] = lamb
 async def _run_until_stopped(
     work: Callable[[], Awaitable[T]], stop: Callable[[], None], outcome: _Outcome[T]
 ) -> None:
-    async def watch() -> None:
-        awake = [
-            number
-            for number in TERMINATION_SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
-        with anyio.open_signal_receiver(*awake) as signals:
-            async for _ in signals:
-                outcome.stopped = True
-                stop()
-                tasks.cancel_scope.cancel()
+    def end() -> None:
+        outcome.stopped = True
+        stop()
+        tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        if sys.platform != "win32":
-            tasks.start_soon(watch)
+        tasks.start_soon(watch_termination, end)
         try:
             outcome.value.append(await work())
         except (KartraMCPError, runner.ProcessTimeout) as problem:
             outcome.problem = problem
         tasks.cancel_scope.cancel()
-
-
-def _arm() -> None:
-    for number in TERMINATION_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

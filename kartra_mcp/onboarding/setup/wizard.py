@@ -31,9 +31,9 @@ from kartra_mcp.onboarding.setup.policy import (
 )
 from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.onboarding.setup.report import SetupContext, SetupOptions, SetupReport
-from kartra_mcp.onboarding.setup.subprocesses import signals_as_interrupt
 from kartra_mcp.options import ENV_PREFIX
 from kartra_mcp.processes import runner
+from kartra_mcp.processes.signals import raise_interrupt, termination_handler
 from kartra_mcp.settings import OPTIONS, read_settings
 
 PATHS = ("STATE_DIR", "POLICY")
@@ -56,7 +56,7 @@ def run_setup(
     """
     story = SetupReport()
     try:
-        with signals_as_interrupt():
+        with termination_handler(raise_interrupt):
             begun = _begin(given, person, choose_pin, story)
             _run_steps(replace(begun, run_program=run_program))
         story.whole = not story.refused
