@@ -506,6 +506,17 @@ def later(place: Sandbox, seconds: float) -> None:
     )
 
 
+@pytest.mark.parametrize("asked_with", [False, True])
+async def test_a_question_is_bound_to_repeat(place: Sandbox, by_hand: ByHand, asked_with):
+    """Bug: a question asked without `repeat` was answered by a call with it: paid twice."""
+    before = place.dump()
+    state = await by_hand.ask(repeat=asked_with)
+    later(place, 2)
+    assert await by_hand.code(YES, state, repeat=not asked_with) == "confirmation_mismatch"
+    assert place.dump() == before
+    assert await by_hand.code(YES, state, repeat=asked_with) == "done"
+
+
 async def test_answers_that_were_not_asked_for(place: Sandbox, by_hand: ByHand):
     before = place.dump()
     assert await by_hand.code(YES) == "confirmation_mismatch"

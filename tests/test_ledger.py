@@ -891,11 +891,13 @@ def test_a_clock_that_went_back_makes_no_confirmation_younger(ledger: Any, clock
         ("action", "another action"),
         ("revision", "another revision of the action"),
         ("policy", "another policy"),
+        ("repeat", "a call with another `repeat`"),
     ],
 )
 def test_a_confirmation_for_another_call_names_the_difference(ledger: Any, field, words):
     wanted = two_step(ledger)
-    told_ = {f: getattr(BINDING, f) for f in BINDING.__slots__} | {field: "else"}
+    told_: dict[str, Any] = {f: getattr(BINDING, f) for f in BINDING.__slots__}
+    told_[field] = "else"
     with pytest.raises(RefusedError, match=words) as refused:
         ledger.begin(wanted, LIMITS, Binding(**told_))
     assert refused.value.code == "confirmation_mismatch"

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import anyio
 import pytest
-from consent_actors import REFUND, Person, confirmed, events, lines, sandbox, twice
+from consent_actors import (
+    REFUND,
+    Person,
+    confirmed,
+    decided,
+    events,
+    ledger_folder,
+    lines,
+    sandbox,
+    twice,
+)
 from harness import Sandbox, both_eras, call, connect, sandbox_by
+
+from kartra_mcp.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -184,7 +196,7 @@ async def test_an_equal_refund_needs_repeat_and_a_preview(made, protocol_version
         assert bare.code == "confirmation_required"
         assert bare.error["confirmation"]["facts"]["refunded_so_far"] == "80.00"
         unsaid = await call(client, REFUND, **SALE, **confirmed(bare))
-        assert unsaid.code == "already_done"
+        assert unsaid.code == ("confirmation_mismatch" if gate == "preview" else "already_done")
         second = await call(client, REFUND, **SALE, repeat=True, **confirmed(bare))
         assert not second.failed, second.text
         third = await call(client, REFUND, **SALE, repeat=True, **confirmed(bare))
@@ -194,6 +206,40 @@ async def test_an_equal_refund_needs_repeat_and_a_preview(made, protocol_version
     paid = place.rows("SELECT cents FROM transactions WHERE parent_id = 105 ORDER BY id")
     assert paid == [(5000,), (3000,), (3000,), (2900,)]
     assert [line["repeat"] for line in lines(place, "intent")] == [False, True, False]
+
+
+@pytest.mark.parametrize("made_with", [False, True])
+async def test_a_preview_is_bound_to_repeat(made, made_with):
+    """Bug: a preview made without `repeat` was accepted by a call with it: paid twice."""
+    place = made()
+    given = {"transaction_id": 105, "refund_amount": 29}
+    async with connect(place, "legacy") as client:
+        preview = await call(client, REFUND, **given, repeat=made_with)
+        assert preview.code == "confirmation_required"
+        other = await call(client, REFUND, **given, repeat=not made_with, **confirmed(preview))
+        assert (other.code, other.executed) == ("confirmation_mismatch", "no")
+        assert "repeat" in other.error["message"]
+        same = await call(client, REFUND, **given, repeat=made_with, **confirmed(preview))
+        assert not same.failed, same.text
+    assert len(place.rows("SELECT id FROM transactions WHERE parent_id = 105")) == 2
+
+
+@pytest.mark.parametrize("made_with", [False, True])
+async def test_an_approval_is_bound_to_repeat(made, made_with):
+    place = made(GATE_IRREVERSIBLE="human")
+    given = {"transaction_id": 105, "refund_amount": 29}
+    async with connect(place, "legacy") as client:
+        asked = await call(client, REFUND, **given, repeat=made_with)
+        assert asked.code == "approval_required"
+        with closing(Ledger(ledger_folder(place))) as ledger:
+            decided(
+                ledger, asked.error["confirmation"]["number"], approve=True, reason="", who="ada"
+            )
+        other = await call(client, REFUND, **given, repeat=not made_with)
+        assert (other.code, other.executed) == ("approval_required", "no")
+        same = await call(client, REFUND, **given, repeat=made_with)
+        assert not same.failed, same.text
+    assert len(place.rows("SELECT id FROM transactions WHERE parent_id = 105")) == 2
 
 
 @pytest.mark.parametrize("gate", GATES)

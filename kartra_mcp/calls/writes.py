@@ -205,6 +205,7 @@ class GuardedWrites:
             action=request.id if is_action else "raw request",
             revision=request.revision if is_action else "",
             policy=policy_digest(self.policy),
+            repeat=call.consent.repeat,
         )
 
     def _open(self) -> None:

@@ -31,6 +31,7 @@ _DIFFERENCES = {
     "action": "another action",
     "revision": "another revision of the action",
     "policy": "another policy",
+    "repeat": "a call with another `repeat`",
 }
 
 
@@ -211,7 +212,11 @@ def hash_text(text: str) -> str:
 
 
 def serialize_binding(binding: Binding) -> str:
-    return dump_canonical(asdict(binding))
+    """Return the stored text of a binding; without `repeat` it is that of 0.1.0."""
+    told = asdict(binding)
+    if not binding.repeat:
+        del told["repeat"]
+    return dump_canonical(told)
 
 
 def already_used_error() -> RefusedError:

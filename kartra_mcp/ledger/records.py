@@ -107,7 +107,10 @@ class PriorIntent:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The one call that a consent is valid for."""
+    """The one call that a consent is valid for.
+
+    `repeat`: the call declares that an equal write is intended, which was shown with the facts.
+    """
 
     tool: str
     arguments: str
@@ -116,6 +119,7 @@ class Binding:
     action: str
     revision: str
     policy: str
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
