@@ -16,7 +16,7 @@ from kartra_mcp.consent.decisions import (
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.pin import ATTEMPTS
+from kartra_mcp.ledger.pin import MAX_ATTEMPTS
 from kartra_mcp.ledger.records import Binding
 
 PIN = "correct horse"
@@ -83,7 +83,11 @@ def test_a_decline_without_a_reason_costs_no_attempt(ledger):
             ask_pin=asked.pin,
             decision=ApprovalDecision(False, " "),
         )
-    assert (asked.order, ledger.pins.attempts_left(), state(ledger)) == ([], ATTEMPTS, "pending")
+    assert (asked.order, ledger.pins.attempts_left(), state(ledger)) == (
+        [],
+        MAX_ATTEMPTS,
+        "pending",
+    )
 
 
 def test_a_decline_that_is_asked_for_needs_a_reason_too(ledger):
@@ -97,7 +101,7 @@ def test_a_wrong_pin_ends_it_before_the_decision(ledger):
     asked = Asked("wrong", ApprovalDecision(approve=True))
     with pytest.raises(RefusedError, match="PIN is wrong"):
         decide(ledger, 1, seen=fingerprint(ledger), ask_pin=asked.pin, decision=asked.choice)
-    assert (asked.order, ledger.pins.attempts_left()) == (["pin"], ATTEMPTS - 1)
+    assert (asked.order, ledger.pins.attempts_left()) == (["pin"], MAX_ATTEMPTS - 1)
     assert state(ledger) == "pending"
 
 

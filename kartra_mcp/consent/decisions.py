@@ -10,7 +10,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger.approvals import Approval, Approvals, stale_view_error
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.pin import LOCKED, Pins
+from kartra_mcp.ledger.pin import LOCK_SECONDS, Pins
 
 REASON = 200
 
@@ -177,9 +177,9 @@ def _describe_end(asked: Approval) -> str:
 def _wrong_pin_error(left: int) -> RefusedError:
     if left:
         attempts = "1 attempt is" if left == 1 else f"{left} attempts are"
-        what = f"{attempts} left before it is locked for {LOCKED / 60:.0f} minutes"
+        what = f"{attempts} left before it is locked for {LOCK_SECONDS / 60:.0f} minutes"
     else:
-        what = f"It is locked for {LOCKED / 60:.0f} minutes now"
+        what = f"It is locked for {LOCK_SECONDS / 60:.0f} minutes now"
     return RefusedError(
         "not_allowed",
         f"The PIN is wrong. {what}.",

@@ -15,7 +15,12 @@ from kartra_mcp.ledger.database import LedgerDatabase, Transaction
 from kartra_mcp.ledger.records import format_utc
 
 MIN_LENGTH = 6
-ATTEMPTS, WINDOW, LOCKED = 5, 900.0, 900.0
+MAX_ATTEMPTS, ATTEMPT_WINDOW_SECONDS = 5, 900.0
+"""Number of wrong PINs within the window that lock the PIN."""
+
+LOCK_SECONDS = 900.0
+"""Seconds from the last wrong PIN until the lock ends."""
+
 SCRYPT_PARAMS = {"n": 2**14, "r": 8, "p": 1}
 
 
@@ -55,10 +60,10 @@ class Pins:
         """Return the number of wrong PINs that would lock it; 0 while it is locked."""
         sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
         with self.file.read_transaction() as transaction:
-            since = transaction.now - WINDOW
-            newest = transaction.fetch_all(sql, ATTEMPTS)
+            since = transaction.now - ATTEMPT_WINDOW_SECONDS
+            newest = transaction.fetch_all(sql, MAX_ATTEMPTS)
         wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
-        return ATTEMPTS - sum(1 for _ in wrong)
+        return MAX_ATTEMPTS - sum(1 for _ in wrong)
 
     def locked_until(self) -> float | None:
         """Return the end of the lock in seconds since the epoch, or None if not locked."""
@@ -97,12 +102,12 @@ def _record(transaction: Transaction, who: str, *, right: bool, locked: bool) ->
 
 def _locked_until(transaction: Transaction) -> float | None:
     sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
-    newest = transaction.fetch_all(sql, ATTEMPTS)
-    if len(newest) < ATTEMPTS or any(row["correct"] for row in newest):
+    newest = transaction.fetch_all(sql, MAX_ATTEMPTS)
+    if len(newest) < MAX_ATTEMPTS or any(row["correct"] for row in newest):
         return None
     last, first = newest[0]["at"], newest[-1]["at"]
-    until = last + LOCKED
-    return until if last - first <= WINDOW and transaction.now < until else None
+    until = last + LOCK_SECONDS
+    return until if last - first <= ATTEMPT_WINDOW_SECONDS and transaction.now < until else None
 
 
 def _is(pin: str, kept: dict[str, Any]) -> bool:
