@@ -1,4 +1,4 @@
-"""Every setting, as a table: its name, parser, default, meaning, and what a bad value becomes."""
+"""Table of all settings: name, parser, default, meaning, and the replacement of a bad value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _PATTERN = re.compile(r"[\w.*?!\[\]-]+")
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """Reader of one kind of value: None for text that is not one. `wanted` describes the kind."""
+    """Reader of one kind of value.
+
+    `read` returns None for any other text; `wanted` describes the kind.
+    """
 
     kind: str
     wanted: str
@@ -33,9 +36,10 @@ class Parser:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One row of the README's table; `on_error` is the strictest value, used for a bad one.
+    """One setting, and its row in the README's table.
 
-    `field` is the field of `Settings` that takes the value as it is.
+    `on_error` replaces a bad value: the strictest value, or the default if none is stricter.
+    `field` is the field of `Settings` that takes the value unchanged.
     """
 
     name: str
@@ -63,7 +67,7 @@ class Option:
 
     @property
     def negation(self) -> str:
-        """The flag that turns a switch off."""
+        """Flag that turns a switch off."""
         return "--no-" + self.flag[2:]
 
 
@@ -157,29 +161,36 @@ OPTIONS: tuple[Option, ...] = (
         "SANDBOX",
         SWITCH,
         False,
-        "Serve the embedded rehearsal account; a real connection set beside it is ignored.",
+        "Serve the embedded rehearsal account. A real connection that is set as well is ignored.",
         on_error=True,
     ),
     Option(
         "STATE_DIR",
         TEXT,
         None,
-        "Folder for the list, the ledger and the sandbox account. Unset: the platform's own.",
+        "Folder of the ledger, the action list and the sandbox account. Unset: the platform's own.",
     ),
     Option(
         "TIMEOUT",
         SECONDS,
         50.0,
-        "Seconds for one whole call, waiting in the queue included.",
+        "Seconds for one call, including its wait in the queue, excluding the wait for the user.",
         on_error=50.0,
         field="timeout",
     ),
-    Option("MAX_CHILDREN", COUNT, 4, "Programs running at once.", on_error=1, field="max_children"),
+    Option(
+        "MAX_CHILDREN",
+        COUNT,
+        4,
+        "Largest number of Membrane's programs running at once.",
+        on_error=1,
+        field="max_children",
+    ),
     Option(
         "RATE",
         RATE,
         10.0,
-        "Calls a second to one connection, with a bucket of one second's worth; 0 is no throttle.",
+        "Calls a second to one connection, in bursts of at most one second's calls. 0: no limit.",
         on_error=1.0,
         field="rate",
     ),
@@ -187,7 +198,7 @@ OPTIONS: tuple[Option, ...] = (
         "RESULT_CHARS",
         CHARS,
         20_000,
-        "Characters of the JSON of one result (it goes out twice: as text and as structure).",
+        "Largest result, in characters of JSON. It is sent twice: as text and as structure.",
         on_error=1_000,
         field="result_chars",
     ),
@@ -195,7 +206,7 @@ OPTIONS: tuple[Option, ...] = (
         "READ_ONLY",
         SWITCH,
         False,
-        "Only reads are listed and run.",
+        "List and run only reads.",
         on_error=True,
         field="read_only",
     ),
@@ -203,7 +214,7 @@ OPTIONS: tuple[Option, ...] = (
         "ALLOW",
         PATTERNS,
         (),
-        "Names or patterns that may be used, by tool name, `kartra_` + key or `kartra_` + command.",
+        "Allowed names or patterns: of tools, `kartra_` + key or `kartra_` + command. Unset: all.",
         on_error=MATCHES_NOTHING,
         field="allow",
     ),
@@ -211,7 +222,7 @@ OPTIONS: tuple[Option, ...] = (
         "DENY",
         PATTERNS,
         (),
-        "Names or patterns that may not; deny wins over allow.",
+        "Denied names or patterns. Deny wins over allow.",
         on_error=("*",),
         field="deny",
     ),
@@ -219,42 +230,42 @@ OPTIONS: tuple[Option, ...] = (
         "GATE_DESTRUCTIVE",
         GATE,
         Gate.FLAG,
-        "What destructive tools need: allow, flag, preview, human or deny.",
+        "Gate of destructive tools: allow, flag, preview, human or deny.",
         on_error=Gate.DENY,
     ),
     Option(
         "GATE_IRREVERSIBLE",
         GATE,
         Gate.PREVIEW,
-        "The same for irreversible tools.",
+        "Gate of irreversible tools: the same values.",
         on_error=Gate.DENY,
     ),
     Option(
         "CAP_REFUND",
         AMOUNT,
         None,
-        "The largest refund. Unset: none.",
+        "Largest refund. Unset: no limit.",
         on_error=Decimal(0),
     ),
     Option(
         "CAP_DAY_AMOUNT",
         AMOUNT,
         None,
-        "The sum of refunds in 24 hours. Unset: none.",
+        "Largest sum of refunds in 24 hours. Unset: no limit.",
         on_error=Decimal(0),
     ),
     Option(
         "CAP_DAY_COUNT",
         NUMBER,
         20,
-        "Irreversible acts in 24 hours.",
+        "Largest number of irreversible operations in 24 hours.",
         on_error=0,
     ),
     Option(
         "MAIL_PER_HOUR",
         NUMBER,
         100,
-        "Writes in an hour that can start mail; above it a person has to agree to each.",
+        "Writes in an hour that can start mail. The user must agree to each one above the limit.",
         on_error=0,
     ),
     Option(
@@ -269,14 +280,14 @@ OPTIONS: tuple[Option, ...] = (
         "APPROVAL",
         APPROVAL,
         "client",
-        "Where a person answers under gate human: `client` if it can ask, or always `outside`.",
+        "Place to ask the user under gate human: the `client`, if it can ask, or always `outside`.",
         on_error="outside",
     ),
     Option(
         "TRANSPORT",
         TRANSPORT,
         "auto",
-        "How Membrane is asked: `cli`, its program; `api` (docs/api.md); `auto`, the API where "
+        "Access to Membrane: `cli`, its program; `api`, its API (docs/api.md); `auto`, the API if "
         "credentials for it are set.",
         on_error="none",
         field="transport",
@@ -285,8 +296,8 @@ OPTIONS: tuple[Option, ...] = (
         "EXPOSE",
         EXPOSE,
         "auto",
-        "What is listed: `all` actions; `search`, only tools that find and run them; `auto`, all "
-        "up to EXPOSE_TOKENS (docs/exposure.md).",
+        "Listed tools: `all`, one for each action; `search`, only tools that find and run actions; "
+        "`auto`, all up to EXPOSE_TOKENS (docs/exposure.md).",
         on_error="auto",
         field="expose",
     ),
@@ -294,7 +305,7 @@ OPTIONS: tuple[Option, ...] = (
         "EXPOSE_TOKENS",
         COUNT,
         10_000,
-        "Tokens of the list above which `auto` turns to `search`.",
+        "Size of the tool list, in tokens, above which `auto` changes to `search`.",
         on_error=10_000,
         field="expose_tokens",
     ),
@@ -302,16 +313,21 @@ OPTIONS: tuple[Option, ...] = (
         "PAGE",
         SWITCH,
         True,
-        "Whether the page is started when a person has to approve (docs/page.md).",
+        "Start the approval page when the user has to approve (docs/page.md).",
         on_error=False,
         field="page",
     ),
-    Option("ACTOR", TEXT, None, "Who is behind this server, for the ledger. Unset: the user."),
+    Option(
+        "ACTOR",
+        TEXT,
+        None,
+        "User of this server, as the ledger records it. Unset: the OS user.",
+    ),
 )
 """Every setting, in the order of the README's table."""
 
 
 def is_unset(text: str | None) -> bool:
-    """Return true for an empty value, and for a `${user_config.…}` that a client left unfilled."""
+    """Return True for an empty value, and for a `${user_config.…}` that a client left unfilled."""
     given = (text or "").strip()
     return not given or given.startswith("${user_config")
