@@ -29,7 +29,7 @@ class _UsageError(Exception):
 
 
 class CommandParser(ArgumentParser):
-    """A parser whose errors are one line on stderr, with the nearest name and the way to help.
+    """Parser whose errors are one line on stderr: the mistake, the nearest name, how to get help.
 
     Attributes:
         keep_bad_values: pass on the value of a switch that is neither on nor off. `serve` starts
@@ -97,7 +97,7 @@ class CommandParser(ArgumentParser):
         return made
 
     def _takes(self, word: str, has_positionals: bool) -> bool:  # noqa: FBT001
-        """Return true if the word after a switch is its value; a digit may be a positional's."""
+        """Return True if the word after a switch is its value; a digit may be a positional's."""
         if has_positionals:
             return word not in _DIGITS and SWITCH.read(word) is not None
         return SWITCH.read(word) is not None or (self.keep_bad_values and word[:1] != "-")
@@ -115,7 +115,11 @@ class CommandParser(ArgumentParser):
 
 
 class _StoreOnce(Action):
-    """Store a value. A second one is wrong usage: dropping one of two `--deny` would widen."""
+    """Store a value, and refuse a second one.
+
+    The second flag would replace the first: dropping one of two `--deny` would allow more than the
+    user intended.
+    """
 
     def __call__(
         self,
@@ -148,13 +152,13 @@ def _refuse_second(
 
 
 def _find_stream(file: Any) -> Any:
-    """Return the command's own stream in the place of this process's."""
+    """Return the running command's stream instead of the stream of this process."""
     around = surroundings()
     return around.stdout if file is sys.stdout else around.stderr
 
 
 def format_usage_error(prog: str, given: str, near: str) -> str:
-    """Return one line: what was wrong, that nothing ran, the nearest name, the way to help."""
+    """Return one line: the mistake, that nothing ran, the nearest name, how to get help."""
     hint = f"; did you mean {near}?" if near else "."
     wrong = display_value(given)
     return f"{prog}: not understood: {wrong}{hint} Nothing was done. Help: `{prog} --help`\n"
@@ -165,10 +169,10 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 
 def add_settings(parser: ArgumentParser, only: Sequence[str] = ()) -> None:
-    """Add settings as flags of their names, and every switch as `--no-NAME` too.
+    """Add each setting as a flag, and each switch also as its `--no-` form.
 
     Args:
-        parser: of the command.
+        parser: the command's parser.
         only: the names of the settings that the command takes; all by default.
     """
     for setting in OPTIONS:
@@ -190,7 +194,7 @@ def settings_in(given: Namespace) -> dict[str, str]:
 
 
 def make_serve_parser() -> CommandParser:
-    """Return the parser of `serve`: all settings, and nothing else but `--version`."""
+    """Return the parser of `serve`: all settings, and `--version`."""
     from kartra_mcp import __version__
 
     parser = CommandParser(
@@ -208,7 +212,7 @@ def parse_entry(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Parse the arguments that a client's entry gives to `serve`, flag by flag.
 
     Returns:
-        The settings by name, also where another flag is wrong, and the words not understood.
+        The valid settings by name, even if another flag is wrong, and the words not understood.
     """
     parser = make_serve_parser()
     parser.is_silent = True

@@ -1,7 +1,9 @@
-"""Environment and flags → one frozen `Settings`, read once; the only file that reads either.
+"""Settings of this process: flags and environment variables in one frozen `Settings`, read once.
 
-A bad value never stops the start and never widens anything: a gate becomes deny, a limit its
-strictest, and `problems` names it for `kartra_status`. Source of the names: the design contract.
+No other module reads the environment variables of the settings. A bad value never stops the start
+and never widens permissions. `Option.on_error` replaces it: deny for a gate, the strictest value
+for a limit or a list, and the default for TIMEOUT, EXPOSE and EXPOSE_TOKENS, which permit nothing.
+`Settings.errors` lists each bad value, and `kartra_status` reports them.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
 
 @dataclass(frozen=True, slots=True)
 class SettingError:
-    """A setting whose value could not be used, and what is used instead."""
+    """A setting whose value could not be used, and the value used instead."""
 
     variable: str
     expected: str
@@ -38,14 +40,21 @@ class SettingError:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the person set, read once.
+    """Every setting as the process uses it.
 
-    `timeout` is in seconds, `rate` in calls a second. `gates` has a gate for every risk.
-    `cli_flags` are what another command needs to find the same state folder. `environment`,
-    `platform` and `home` are what the process was started with, for finding and starting programs;
-    `explicit` is what was said of each setting, as environment, for starting ourselves again.
-    `transport` is `cli`, `api`, `auto` or `none`; `api` the credentials for Membrane's API, and
-    `api_error` why those that are there cannot be used.
+    Attributes:
+        timeout: seconds of one call.
+        rate: calls a second to Membrane.
+        gates: a gate for every risk.
+        cli_flags: flags with which another command finds the same state folder.
+        transport: `cli`, `api`, `auto` or `none`.
+        api: credentials for Membrane's API.
+        api_error: the reason why credentials that are set cannot be used.
+        errors: the bad values, and what replaces each of them.
+        environment: environment of the process, for finding and starting programs.
+        explicit: every given setting as an environment variable, for starting this program again.
+        platform: platform of the process, as `sys.platform`.
+        home: home folder of the user.
     """
 
     membrane: str | None = None
@@ -79,36 +88,36 @@ class Settings:
 
     @property
     def ignored_api_notice(self) -> tuple[str, str] | None:
-        """What is said where credentials for the API are set and not used, and what mends it.
+        """Problem and remedy if credentials for the API are set but not used; else None.
 
-        The program that is asked instead may be logged in to another account.
+        Membrane's program, which is used instead, may be logged in to another account.
         """
         if self.sandbox or self.transport != "auto" or not self.api_error:
             return None
-        says = (
-            "Credentials for Membrane's API are set, but cannot be used, so Membrane's program is "
-            f"asked, with its own login: {self.api_error}."
+        problem = (
+            "Credentials for Membrane's API are set but cannot be used, so Membrane's program is "
+            f"used, with its own login: {self.api_error}."
         )
-        mend = (
-            "Set them whole (docs/api.md), or set `KARTRA_MCP_TRANSPORT=cli`, which says that the "
-            "program is meant; then restart the server."
+        remedy = (
+            "Set all of them (docs/api.md), or choose the program with "
+            "`KARTRA_MCP_TRANSPORT=cli`; then restart the server."
         )
-        return says, mend
+        return problem, remedy
 
     @property
     def uses_http_api(self) -> bool:
-        """Whether Membrane is asked through its API."""
+        """True if calls go to Membrane's API."""
         return self.api is not None and self.transport in {"api", "auto"} and not self.sandbox
 
 
 def read_settings(
     flags: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """Settings of this process: flags over the environment over the defaults.
+    """Read the settings of this process: flags before the environment before the defaults.
 
     Args:
-        flags: by the setting's name, e.g. {"SANDBOX": "on"}.
-        environment: instead of that of the surroundings.
+        flags: text of each flag by the setting's name, e.g. {"SANDBOX": "on"}.
+        environment: variables to read; by default those of the running command.
     """
     env = dict(surroundings().environment if environment is None else environment)
     problems: list[SettingError] = []
@@ -145,25 +154,28 @@ def read_settings(
 def explicit_settings(
     flags: Mapping[str, str], environment: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """What was said of each setting, by its name, and of no other: flags over the environment."""
+    """Return the text of each given setting by its name; a flag replaces the variable."""
     env = surroundings().environment if environment is None else environment
     said = {setting.name: _get_given(setting, flags, env) for setting in OPTIONS}
     return {name: text for name, text in said.items() if text is not None}
 
 
 def sandbox_db(settings: Settings) -> Path:
-    """The file of the sandbox account; `settings` are those of a sandbox server."""
+    """Return the file of the sandbox account. `settings` are those of a sandbox server."""
     return settings.state_dir / "account.db"
 
 
 def make_sandbox_command(settings: Settings) -> tuple[str, ...]:
-    """The stand-in `membrane` program, as a command like any other."""
+    """Return the command that runs the sandbox in the place of Membrane's program."""
     python = (sys.executable, "-P", "-m", "kartra_mcp.sandbox")
     return (*python, f"--account={sandbox_db(settings)}")
 
 
 def _get_given(setting: Option, flags: Mapping[str, str], env: Mapping[str, str]) -> str | None:
-    """What was said, or None: empty and an unfilled `${user_config.…}` count as unset."""
+    """Return the given text, or None.
+
+    Empty text and an unfilled `${user_config.…}` count as unset.
+    """
     for said in (flags.get(setting.name), env.get(setting.variable)):
         if said is not None and not is_unset(said):
             return said.strip()
@@ -190,7 +202,7 @@ def _format_value(value: Any) -> str:
 def _merge_gates(
     values: Mapping[str, Any], given: set[str], policy: PolicyFile
 ) -> dict[Risk, Gate]:
-    """A gate for every risk; said in both places, the stricter one holds."""
+    """Return a gate for every risk: the stricter of settings and policy file."""
     gates = {Risk.READ: Gate.ALLOW, Risk.WRITE: policy.gates.get(Risk.WRITE, Gate.ALLOW)}
     for risk in (Risk.DESTRUCTIVE, Risk.IRREVERSIBLE):
         name = f"GATE_{risk.name}"
@@ -201,7 +213,7 @@ def _merge_gates(
 
 
 def _merge_limits(values: Mapping[str, Any], given: set[str], policy: PolicyFile) -> Limits:
-    """The caps; said in both places, the lower one holds."""
+    """Return the limits: the lower of settings and policy file."""
     found: dict[str, Any] = {}
     for name, info in LIMITS.items():
         in_file = policy.caps.get(name)
@@ -224,7 +236,7 @@ def _read_policy_file(said: str | None, problems: list[SettingError]) -> PolicyF
 
 
 def _find_unknown_names(env: Mapping[str, str]) -> list[SettingError]:
-    """A misspelt name would silently not restrict anything."""
+    """Report unknown names: a misspelled restriction would silently restrict nothing."""
     known = [setting.variable for setting in OPTIONS]
     found: list[SettingError] = []
     for name in sorted(env):
