@@ -46,7 +46,7 @@ def _transport_refusal(settings: Settings) -> RefusedError | None:
 
 
 def membrane_command(settings: Settings) -> tuple[str, ...] | KartraMCPError:
-    """The command that runs Membrane; or why there is none, to be told by every call."""
+    """Return the command that runs Membrane, or the error that every call then reports."""
     if settings.sandbox:
         return make_sandbox_command(settings)
     path = settings.environment.get("PATH", "")

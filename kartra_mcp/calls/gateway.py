@@ -49,9 +49,11 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The only path from a validated call to Membrane; `writes` are created on first use.
+    """The only path from a validated call to Membrane.
 
-    `pause` is the seconds between two tries of a call that Membrane turned away.
+    Attributes:
+        writes: returns the guarded writes, which are created on first use.
+        pause: seconds between two tries of a call refused by Membrane's rate limit.
     """
 
     membrane: MembraneClient

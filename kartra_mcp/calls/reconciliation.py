@@ -24,7 +24,10 @@ REQUIRED_LOOKS = 2
 
 @dataclass(frozen=True, slots=True)
 class ReconcileFinding:
-    """Result of a look. `late_look`: nothing was found, late enough to count."""
+    """Result of one read of the account.
+
+    `late_look`: no effect was found, and the call is old enough for that to count.
+    """
 
     state: Literal["succeeded", "failed", "unknown"]
     why: str
@@ -116,7 +119,7 @@ def _evaluate_absence(
 def _find_proof(
     facts: Facts, seen: Sequence[str], moved: Decimal | None
 ) -> ReconcileFinding | None:
-    """Return what is new since the preview; None if nothing is."""
+    """Return the finding that evidence newer than the preview supports, or None."""
     new = [row for row in facts.evidence if row not in seen]
     if facts.act is OperationKind.CANCELLATION and facts.already_done and new:
         return ReconcileFinding("succeeded", f"The subscription's status changed to {new[0]}.")

@@ -1,6 +1,6 @@
-"""Actions to tools, and a tool's name and arguments to a validated call. Pure.
+"""Convert actions to tools, and a tool's name and arguments to a validated call. Pure.
 
-Built from the result of `action list`; one bad action never costs the list.
+The actions are the result of `action list`; one malformed action never makes the list fail.
 """
 
 from __future__ import annotations
@@ -209,7 +209,10 @@ def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
 
 
 def check_raw_amounts(command: Command) -> None:
-    """Check a raw command like its own tool, and the lead of the request too."""
+    """Check the amounts in an irreversible raw command and in its request's lead.
+
+    The rules are those of the command's own tool.
+    """
     if policy_risk.classify_command(command) is Risk.IRREVERSIBLE:
         money = commands.has_amount(command.name)
         for given in (command.lead, command.arguments):

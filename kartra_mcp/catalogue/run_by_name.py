@@ -69,7 +69,11 @@ def parse_run_request(tool: BuiltinTool, given: Mapping[str, Any]) -> RunRequest
 
 
 def require_action(name: str) -> str:
-    """Return the name of an action's tool; built-in tools are called directly."""
+    """Return `name` unless it is a built-in tool.
+
+    Raises:
+        RefusedError: it is a built-in tool, which is called directly.
+    """
     if name in BUILTIN_TOOLS:
         raise RefusedError(
             "invalid_arguments",

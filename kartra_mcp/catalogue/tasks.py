@@ -32,7 +32,7 @@ def _fits(task: Task, intent: str, known: frozenset[str]) -> bool:
 
 
 def _has_verb(phrase: Phrase, verbs: str) -> bool:
-    """Return whether the first verb of the intent clearly means one of these."""
+    """Return True if one of `verbs` is a most likely meaning of the intent's first verb."""
     if not phrase.verbs:
         return False
     first = phrase.verbs[0].verbs

@@ -239,7 +239,7 @@ def get_tags(lead: Any) -> list[str]:
 
 
 def find_every(value: Any, name: str) -> Iterator[Any]:
-    """Every value under this name, wherever in the answer it stands."""
+    """Yield every value of the fields named `name`, at any depth."""
     if is_object(value):
         for key, inner in value.items():
             if key == name:

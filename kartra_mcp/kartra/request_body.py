@@ -44,7 +44,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[T]):
-    """One prohibition. `violation` returns True or the position if it is violated."""
+    """One prohibition.
+
+    `violation` returns True or the position of the offense; something falsy if the value obeys.
+    """
 
     name: str
     violation: Callable[[T], bool | str]

@@ -221,10 +221,13 @@ class LedgerDatabase:
         return db
 
     def _create(self) -> None:
-        """Create an empty file if there is none, unless the head counts entries.
+        """Create an empty ledger file if there is none.
 
         A deleted ledger must not be replaced by an empty one: the empty one would admit every
         refund again.
+
+        Raises:
+            LedgerDamagedError: the head file records entries.
         """
         if self.path.exists():
             return

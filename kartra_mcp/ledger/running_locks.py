@@ -1,6 +1,6 @@
 """One file lock per running intent, held by the server and inherited by the program it started.
 
-A lock ends with its last holder, whatever way that process ends. A free lock therefore proves that
+A lock ends with its last holder, however that process ends. A free lock therefore proves that
 nothing of the intent is running; a recorded process id would not, as ids are reused.
 """
 

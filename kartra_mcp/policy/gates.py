@@ -123,9 +123,10 @@ def resolve_effective_gate(risk: Risk, names: Iterable[str], rules: Policy) -> G
 
 
 def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]:
-    """Return the gate of every command that a pattern matches, and of what each other may match.
+    """Return the gate of every command that a pattern matches.
 
-    By name and risk, because the gate of a command may depend on its arguments.
+    For a pattern that matches none, return its gate at each risk. Keys contain name and risk,
+    because the gate of a command may depend on its arguments.
     """
     found: dict[str, Gate] = {}
     for pattern in patterns:

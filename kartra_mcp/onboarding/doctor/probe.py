@@ -59,7 +59,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class ProgressSink:
-    """Receiver of findings and progress, with the runner of programs and the timings."""
+    """Receives findings and progress. Also holds the program runner and the timings."""
 
     tell: Tell
     busy: Busy

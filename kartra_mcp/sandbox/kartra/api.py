@@ -109,7 +109,10 @@ def _list_actions(given: object) -> list[Map]:
 
 
 def _run_one(account: Account, lead: Map, action: Map) -> tuple[str, Map, bool]:
-    """Run one command; return its name, its result, and whether that is at the top level."""
+    """Run one command.
+
+    Return its name, its result, and whether the result belongs at the top level of the response.
+    """
     cmd: str = action["cmd"]
     try:
         fault = _take_fault(account, cmd)
