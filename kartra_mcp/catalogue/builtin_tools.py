@@ -95,7 +95,8 @@ PROXY_WRITE = BuiltinTool(
     "kartra_proxy_write",
     "Raw Kartra write",
     "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by the "
-    "commands in its body; refunds and cancellations are refused here, use their own tools. "
+    "commands in its body and the words of its path; refunds and cancellations are refused here, "
+    "use their own tools. "
     "May ask for confirmation.",
     WRITE_SCHEMA,
     risk=Risk.IRREVERSIBLE,

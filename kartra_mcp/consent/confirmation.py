@@ -7,6 +7,7 @@ from kartra_mcp.core.models import Call, Command, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.request_path import fill_path
 
 SHOWN_VALUE = 60
 
@@ -37,7 +38,7 @@ def _describe_command(call: Call, command: Command) -> str:
 
 def _command_title(call: Call, command: Command) -> str:
     if isinstance(call.request, RawRequest):
-        name = command.name or f"{call.request.method} {call.request.path}"
+        name = command.name or f"{call.request.method} {fill_path(call.request)}"
         return f"The raw request {_quote(name)}"
     return _quote(call.title)
 

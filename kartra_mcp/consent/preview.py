@@ -15,6 +15,7 @@ from kartra_mcp.core.models import Call, Gate, OperationKind, RawRequest
 from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.request_path import fill_path
 from kartra_mcp.kartra.values import normalize_id, parse_amount
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
@@ -223,7 +224,8 @@ def already_done_error(facts: Facts, first: dict[str, Any] | None) -> RefusedErr
 def _describe_operation(call: Call) -> str:
     """Return the operation's name; of a raw request, every command in it."""
     if isinstance(call.request, RawRequest):
-        return ", ".join(command.name for command in call.commands) or call.title
+        path = f"{call.request.method} {fill_path(call.request)}"
+        return ", ".join(command.name for command in call.commands) or path
     return call.title
 
 

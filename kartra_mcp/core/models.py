@@ -82,7 +82,7 @@ class RawRequest:
 
     It was validated by `kartra/request_guard.py`. `body` is the text to send (JSON or form) or
     None; `content_type` belongs to it. `commands` are the Kartra commands in it, each with its
-    arguments.
+    arguments; `fields` are the fields of query and body where there are no commands.
     """
 
     method: str
@@ -93,6 +93,7 @@ class RawRequest:
     body: str | None = None
     content_type: str = ""
     commands: tuple[Command, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from kartra_mcp.core.models import (
     Command,
     Operation,
     OperationKind,
+    RawRequest,
     Target,
     ValidatedCall,
 )
-from kartra_mcp.kartra import action_words, fields
+from kartra_mcp.kartra import action_words, fields, request_path
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
+from kartra_mcp.kartra.request_path import MAX_NAME
 from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount
 
 _BY_COMMAND: Mapping[str, OperationKind] = {
@@ -87,13 +89,17 @@ def _operation_name(call: ValidatedCall, kind: OperationKind) -> str:
     if call.commands:
         return "+".join(sorted({command.name for command in call.commands}))
     request = call.request
-    return (request.key or request.id) if isinstance(request, Action) else "raw request"
+    if isinstance(request, Action):
+        return request.key or request.id
+    return request_path.operation_name(request)[:MAX_NAME] or "raw request"
 
 
 def _call_arguments(call: ValidatedCall) -> dict[str, Any]:
     """Return all arguments; of a raw request each command's fields, none overriding another's."""
     if isinstance(call.request, Action):
         return dict(call.arguments)
+    if not call.commands:
+        return dict(call.request.fields)
     given = [{**command.lead, **command.arguments} for command in call.commands]
     return given[0] if len(given) == 1 else {"commands": given}
 
@@ -114,6 +120,8 @@ def _find_target(given: Mapping[str, Any], act: OperationKind) -> Target | None:
 
 
 def _moves_money(call: ValidatedCall) -> bool:
+    if isinstance(call.request, RawRequest) and request_path.moves_money(call.request):
+        return True
     if not call.commands and isinstance(call.request, Action):
         return any(map(action_words.moves_money, (call.request.key, call.request.name)))
     return any(action_words.moves_money(command.name) for command in call.commands)
@@ -124,10 +132,12 @@ def _count_email_commands(call: ValidatedCall) -> int:
     if not call.commands and isinstance(call.request, Action):
         names = (call.request.key, call.request.name)
         return int(any(action_words.sends(name) for name in names))
-    return sum(
+    by_path = isinstance(call.request, RawRequest) and request_path.sends(call.request)
+    by_command = sum(
         COMMANDS[c.name].may_send_email if c.name in COMMANDS else action_words.sends(c.name)
         for c in call.commands
     )
+    return max(int(by_path), by_command)
 
 
 def _collect_amounts(given: Mapping[str, Any], *, money: bool) -> set[Decimal | None]:
@@ -194,7 +204,8 @@ def _digest_arguments(call: ValidatedCall, name: str, given: Mapping[str, Any]) 
     }
     if not isinstance(call.request, Action):
         request = call.request
-        said["request"] = [request.method, request.path, request.body, list(request.query)]
+        path = request_path.fill_path(request)
+        said["request"] = [request.method, path, request.body, list(request.query)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -1,7 +1,8 @@
 """Parser and validator of a raw request. Pure, starts nothing.
 
-Only this file makes a `RawRequest`. Kartra's API is one POST endpoint whose operations are in the
-body, so the method decides nothing: a request is judged by its commands (`request_body.py`).
+Only this file makes a `RawRequest` of untrusted input. Kartra's API is one POST endpoint whose
+operations are in the body, so a request to it is judged by its commands (`request_body.py`); one to
+another path also by the words of the path (`request_path.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Command, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
+from kartra_mcp.kartra import request_path
 from kartra_mcp.kartra.form_encoding import (
     MAX_FIELDS,
     FormError,
@@ -76,18 +78,28 @@ def parse_request(arguments: Mapping[str, Any]) -> RawRequest:
     pairs, query = _read_query(arguments.get("query", {}))
     bodies = [parse_body(kind, arguments[kind]) for kind in BODIES if kind in arguments]
     commands = _extract_commands(query, bodies)
+    fields = {} if commands else _merge_fields(query, bodies)
     text, kind = (bodies[0].text, bodies[0].content_type) if bodies else (None, "")
-    return RawRequest(method, path, params, pairs, headers, text, kind, commands)
+    return RawRequest(method, path, params, pairs, headers, text, kind, commands, fields)
 
 
 def require_read_only(request: RawRequest) -> None:
-    """Refuse a request unless it only reads: a GET without a body, a POST of known reads."""
+    """Refuse a request unless it only reads.
+
+    These are a GET without a body whose path has no verb, and a POST of known reads to the
+    documented endpoint: the path of any other POST may act, whatever its body contains.
+    """
+    _reject_dedicated_path(request)
     if request.method not in {"GET", "POST"}:
         _reject_not_a_read(f"method: {request.method} writes")
     if request.method == "GET" and request.body is not None:
         reject("method: a GET carries no body", "Set method to POST.")
     if request.method == "POST" and not request.commands:
         _reject_not_a_read("body: it contains no Kartra command, so it is not a known read")
+    if request.method == "POST" and not request_path.is_endpoint(request):
+        _reject_not_a_read("path: a POST reads only at Kartra's endpoint, /api")
+    if request_path.path_risk(request) > Risk.READ:
+        _reject_not_a_read("path: its words name an operation that is not a read")
     for command in request.commands:
         if not _is_read(command):
             _reject_not_a_read(f"cmd: {safe_name(command.name)} is not a known read", command.name)
@@ -95,11 +107,19 @@ def require_read_only(request: RawRequest) -> None:
 
 def reject_dedicated_commands(request: RawRequest) -> None:
     """Refuse refunds and cancellations: their own tools read the facts for the preview first."""
+    _reject_dedicated_path(request)
     for command in request.commands:
         own = _own_tool(command.name)
         if own and not _is_pause(command):
             remedy = f"Use {own}; a raw status is exactly pause or unpause."
             reject(f"cmd: {safe_name(command.name)} is never sent as a raw request", remedy)
+
+
+def _reject_dedicated_path(request: RawRequest) -> None:
+    word = request_path.dedicated_word(request)
+    if word:
+        own = DEDICATED_TOOL_WORDS[word]
+        reject(f"path: an operation named {word} is never sent as a raw request", f"Use {own}.")
 
 
 def _own_tool(command: str) -> str:
@@ -127,6 +147,13 @@ def _reject_not_a_read(what: str, command: str = "") -> NoReturn:
 def _is_pause(command: Command) -> bool:
     status = command.arguments.get("subscription_status_modification")
     return command.name == "modify_subscription_status" and status in HARMLESS_STATUSES
+
+
+def _merge_fields(query: FieldTree, bodies: list[Body]) -> dict[str, Any]:
+    """Return the fields of query and body, none overriding another."""
+    given = {"query": query.root} if query.root else dict[str, Any]()
+    root = bodies[0].tree.root if bodies else dict[str, Any]()
+    return {**given, "body": root} if given or not is_object(root) else root
 
 
 def _extract_commands(query: FieldTree, bodies: list[Body]) -> tuple[Command, ...]:

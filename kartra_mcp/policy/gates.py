@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Decision, Gate, RawRequest, Risk, ValidatedCall, Verdict
+from kartra_mcp.kartra import request_path
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.risk import classify_command, policy_names_of_command
@@ -145,6 +146,8 @@ def evaluate_call(call: ValidatedCall, rules: Policy) -> Decision:
     judged = [(call.risk, call.policy_names)]
     if isinstance(call.request, RawRequest):
         judged += [(classify_command(c), policy_names_of_command(c.name)) for c in call.commands]
+        by_path = request_path.named_commands(call.request)
+        judged += [(COMMANDS[c].risk, policy_names_of_command(c)) for c in by_path]
     verdicts = {evaluate(risk, names, rules) for risk, names in judged}
     return Decision(
         strictest(*(resolve_gate(risk, names, rules) for risk, names in judged)),

@@ -14,6 +14,7 @@ from kartra_mcp.core.models import Action, Command, RawRequest, Risk
 from kartra_mcp.kartra import action_words as words
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
+from kartra_mcp.kartra import request_path
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 
@@ -87,15 +88,16 @@ def classify_command(command: Command) -> Risk:
 
 
 def request_risk(request: RawRequest) -> Risk:
-    """Return the highest risk of a raw request's commands.
+    """Return the highest risk of a raw request's commands and of the words of its path.
 
-    Without any command, a GET without a body reads.
+    Without any command, a GET without a body reads, unless its path has a verb.
     """
+    by_path = request_path.path_risk(request)
     if request.commands:
         by_method = Risk.DESTRUCTIVE if request.method == "DELETE" else Risk.READ
-        return max(by_method, *(classify_command(c) for c in request.commands))
+        return max(by_path, by_method, *(classify_command(c) for c in request.commands))
     reads = request.method == "GET" and request.body is None
-    return Risk.READ if reads else Risk.DESTRUCTIVE
+    return max(by_path, Risk.READ if reads else Risk.DESTRUCTIVE)
 
 
 def _edit_lead_risk(command: Command) -> Risk:
