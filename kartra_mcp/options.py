@@ -280,7 +280,8 @@ OPTIONS: tuple[Option, ...] = (
         "APPROVAL",
         APPROVAL,
         "client",
-        "Place to ask the user under gate human: the `client`, if it can ask, or always `outside`.",
+        "`client`: ask in the client where it can. `outside`: never ask there; gate preview takes "
+        "two calls, gate human a PIN.",
         on_error="outside",
     ),
     Option(

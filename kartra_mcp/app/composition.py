@@ -98,5 +98,6 @@ def _make_writes(
         flags=settings.cli_flags,
         page=PageLauncher(settings).get_url,
         min_human=timings.min_human,
+        timeout=timings.answer,
     )
     return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent)

@@ -140,7 +140,10 @@ class ToolDispatcher:
         served = await self.account.refresh_now(deadline)
         state = self.kept.state
         told = build_status(served, self.settings, self.rules, self.program, state.error)
-        return {**told, "ledger": await self.gateway.writes().get_status()}
+        writes = self.gateway.writes()
+        not_shown = writes.consent.forms.list_failures()
+        forms = {"forms_not_shown": not_shown} if not_shown else {}
+        return {**told, **forms, "ledger": await writes.get_status()}
 
     async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         return ActionResult(await self.get_status(deadline))

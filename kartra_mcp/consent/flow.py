@@ -15,6 +15,13 @@ import anyio
 
 from kartra_mcp.consent import preview
 from kartra_mcp.consent.facts import Facts, Read, read_facts
+from kartra_mcp.consent.form_support import (
+    ERROR,
+    NO_ANSWER,
+    REPEATED,
+    UNREADABLE,
+    FormSupport,
+)
 from kartra_mcp.consent.intents import add_facts
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.core.deadline import ExtendableDeadline
@@ -37,6 +44,8 @@ from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
 
 MAX_QUESTIONS = 2
+_ACTIONS = frozenset({"accept", "decline", "cancel"})
+_WAYS_TO_AGREE = frozenset({"confirmation_required", "facts_changed", "approval_required"})
 MAX_REMEMBERED = 1_000
 RESPONSE_RESERVE = 1.0
 """Seconds of a call that are reserved for its response while the page starts."""
@@ -79,7 +88,8 @@ class ConsentFlow:
     `flags` are flags that `kartra-mcp approve` needs too. `page` returns, within so many seconds, a
     one-time address of the approval page, or ""; it is never recorded. `min_human`
     is the least time of a human's answer, in seconds. `record_latency` maps a question's state to
-    the seconds that recording it took.
+    the seconds that recording it took. `timeout` is the seconds that the user has to answer;
+    `forms` are the clients that did not show a question.
     """
 
     ledger: Ledger
@@ -89,6 +99,8 @@ class ConsentFlow:
     page: Callable[[float], str] = no_approval_page
     min_human: float = DEFAULT_TIMINGS.min_human
     record_latency: dict[str, float] = field(default_factory=dict[str, float])
+    timeout: float = ELICITATION_TIMEOUT
+    forms: FormSupport = field(default_factory=FormSupport)
 
     async def obtain(self, asked: ConsentRequest) -> Intent:
         """Return the intent to record, with the consent by which the call may run.
@@ -100,11 +112,36 @@ class ConsentFlow:
         gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
             return replace(asked.draft, consent="none" if gate is Gate.ALLOW else "flag")
-        if asked.client.supports_forms and not (gate is Gate.HUMAN and self.outside):
-            return await (
-                self._by_elicitation if asked.client.elicit_form else self._by_input_required
-            )(asked)
-        return await (self._by_approval if gate is Gate.HUMAN else self._by_two_step)(asked)
+        asked = replace(asked, gate=gate)
+        if not self._asks_by_form(asked):
+            return await self._without_form(asked)
+        return await (
+            self._by_elicitation if asked.client.elicit_form else self._by_input_required
+        )(asked)
+
+    def _asks_by_form(self, asked: ConsentRequest) -> bool:
+        """Return whether the client is asked, or answers a question that it was asked."""
+        client = asked.client
+        if self.outside or not client.supports_forms:
+            return False
+        if client.elicit_form is None and client.response is not None:
+            return True
+        returns_nothing = client.elicit_form is None and client.request_state is None
+        if returns_nothing and self.forms.has_open_question(client, asked.binding):
+            self.forms.close_question(client, asked.binding)
+            self.forms.add_failure(client, REPEATED)
+        return self.forms.is_usable(client)
+
+    async def _without_form(self, asked: ConsentRequest) -> Intent:
+        """Obtain consent in two calls or outside; the answer names a form that was not shown."""
+        try:
+            by = self._by_approval if asked.gate is Gate.HUMAN else self._by_two_step
+            return await by(asked)
+        except RefusedError as problem:
+            why = "" if self.outside else self.forms.describe_failure(asked.client)
+            if why and problem.code in _WAYS_TO_AGREE:
+                problem.message = f"{why} {problem.message}"
+            raise
 
     async def _by_two_step(self, asked: ConsentRequest) -> Intent:
         """Accept the repeated preview, after reading the facts again."""
@@ -135,8 +172,11 @@ class ConsentFlow:
         now = await self._read_possible(asked)
         for _ in range(MAX_QUESTIONS):
             question = self._make_question(asked, now.facts)
-            answered = await self._await_answer(asked.client.elicit_form, question)
+            answered = await self._await_answer(asked, asked.client.elicit_form, question)
             asked.patience.extend(answered.seconds)
+            if answered.action == "error":
+                self.forms.add_failure(asked.client, ERROR)
+                return await self._without_form(asked)
             await self._require_yes(asked, now.intent, answered, question)
             before, now = now, await self._read_possible(asked)
             if now.facts.digest == before.facts.digest:
@@ -145,15 +185,17 @@ class ConsentFlow:
 
     async def _await_answer(
         self,
+        asked: ConsentRequest,
         ask: Callable[[FormElicitation], Awaitable[ElicitationResponse]],
         question: FormElicitation,
     ) -> ElicitationResponse:
         started = time.monotonic()
-        with anyio.move_on_after(ELICITATION_TIMEOUT):
+        with anyio.move_on_after(self.timeout):
             answered = await ask(question)
             seconds = time.monotonic() - started
             return ElicitationResponse(answered.action, answered.content, seconds)
-        raise _unanswered_error()
+        self.forms.add_failure(asked.client, NO_ANSWER)
+        raise _unanswered_error(self.timeout)
 
     async def _by_input_required(self, asked: ConsentRequest) -> Intent:
         """Return the question as the call's result; accept the answer with the same call, once."""
@@ -167,7 +209,13 @@ class ConsentFlow:
             self.ledger.validate_question, client.request_state, asked.binding
         )
         if client.response is None:
+            self.forms.add_failure(client, REPEATED)
             raise _mismatched_answer_error()
+        self.forms.close_question(client, asked.binding)
+        if client.response.action == "error":
+            await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
+            self.forms.add_failure(client, ERROR)
+            return await self._without_form(asked)
         # The time between recording the question and receiving the answer, without the work on
         # either side: a slow ledger or program must not let an automatic answer pass as a human's.
         # For a question of another process only `asked_at` is known.
@@ -190,8 +238,9 @@ class ConsentFlow:
         at, started = time.time(), time.monotonic()
         stored = StoredQuestion(facts.digest, at, number, question.typed_confirmation)
         minted = await run_in_thread(
-            self.ledger.issue_question, asked.binding, stored, ELICITATION_TIMEOUT
+            self.ledger.issue_question, asked.binding, stored, self.timeout
         )
+        self.forms.open_question(asked.client, asked.binding)
         self._remember(minted.id, time.monotonic() - started)
         raise InputRequired(question, minted.id)
 
@@ -207,11 +256,17 @@ class ConsentFlow:
         answered: ElicitationResponse,
         question: FormElicitation,
     ) -> None:
+        readable = answered.action in _ACTIONS
         verdict = preview.interpret_answer(answered, question, self.min_human)
+        if readable and verdict != "answered_by_host":
+            self.forms.add_answer(asked.client)
         if verdict == "yes":
             return
         if asked.client.request_state:
             await run_in_thread(self.ledger.revoke_confirmation, asked.client.request_state)
+        if not readable:  # not a decision of the user, so that nothing is recorded or blocked
+            self.forms.add_failure(asked.client, UNREADABLE)
+            raise preview.unreadable_answer_error()
         about = {"tool": intent.tool, "target": intent.target, "client": intent.client}
         if verdict == "answered_by_host":
             await run_in_thread(self.ledger.append_note, "consent", {"event": verdict, **about})
@@ -286,9 +341,10 @@ def _facts_changing_error() -> RefusedError:
     )
 
 
-def _unanswered_error() -> RefusedError:
+def _unanswered_error(seconds: float) -> RefusedError:
     return RefusedError(
         "dismissed",
-        f"The user did not answer within {ELICITATION_TIMEOUT:.0f} seconds. Nothing was done.",
-        "Call the tool again when the user is available.",
+        f"No answer came within {seconds:.0f} seconds. Nothing was done, and nothing is blocked.",
+        "Call the tool again when the user is available. If this client never showed a question, "
+        "that call returns a preview, or an approval number, instead.",
     )

@@ -125,7 +125,7 @@ def interpret_answer(
     """
     if answered.seconds < min_human:
         return "answered_by_host"
-    if answered.action not in {"accept", "decline"}:  # closed, or the client could not show it
+    if answered.action not in {"accept", "decline"}:  # closed, or not readable
         return "dismissed"
     agreed = answered.action == "accept" and answered.content.get("confirm") is True
     return (
@@ -164,7 +164,18 @@ def auto_answered_error() -> RefusedError:
         "answered_by_host",
         "The question was answered in under a second: by the client, not by a human. "
         "Nothing was done, and nothing is blocked.",
-        "Use a client that shows questions to the user, or let the user approve outside of it.",
+        "Use a client that shows questions to the user, or set KARTRA_MCP_APPROVAL=outside: calls "
+        "then return a preview to repeat, or under the gate human a number to approve.",
+    )
+
+
+def unreadable_answer_error() -> RefusedError:
+    return RefusedError(
+        "dismissed",
+        "The client returned an answer that cannot be read. "
+        "Nothing was done, and nothing is blocked.",
+        "Call the tool again: it then returns a preview to repeat, or under the gate human a "
+        "number to approve.",
     )
 
 

@@ -76,13 +76,13 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "dismissed": ErrorCode(
         "Dismissed",
-        "The question was closed, or not answered within four minutes. If you closed it, equal "
-        "calls are blocked for ten minutes.",
+        "The question was closed, not answered within four minutes, or its answer could not be "
+        "read. Only if you closed it, equal calls are blocked for ten minutes.",
     ),
     "answered_by_host": ErrorCode(
         "Answered by host",
         "Your client answered the question itself, in under a second. Use one that shows it to "
-        "you, or set `KARTRA_MCP_APPROVAL=outside` and the gate `human`.",
+        "you, or set `KARTRA_MCP_APPROVAL=outside`: then no form is used.",
     ),
     "cap_reached": ErrorCode(
         "One of your limits was reached",

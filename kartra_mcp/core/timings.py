@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
+
 
 @dataclass(frozen=True, slots=True)
 class CallTimings:
@@ -11,6 +13,7 @@ class CallTimings:
 
     Attributes:
         min_human: least time of a human's answer; a faster one is the host's own.
+        answer: for the user to answer a question.
         retry: between two tries of a call that Membrane turned away.
         progress: between two progress notifications of a running call.
         connect_poll: between two looks at a connection that is being made ready.
@@ -20,6 +23,7 @@ class CallTimings:
     """
 
     min_human: float = 1.0
+    answer: float = ELICITATION_TIMEOUT
     retry: float = 1.0
     progress: float = 2.0
     connect_poll: float = 2.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from kartra_mcp.core.elicitation import (
     ClientContext,
@@ -16,12 +18,15 @@ from kartra_mcp.core.elicitation import (
     InputRequired,
     UrlElicitation,
 )
+from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 
 INPUT_REQUIRED_VERSION = "2026-07-28"
 URL_ELICITATION_VERSION = "2025-11-25"
 """First protocol revision in which the client can ask the user to open an address."""
 KEY = "consent"
+UNREADABLE = "kartra_mcp_unreadable"
+"""Action of an answer that cannot be read. A client that sends the mark itself gains nothing."""
 
 Context = ServerRequestContext[Any]
 
@@ -76,6 +81,8 @@ async def _elicit_form(ctx: Context, question: FormElicitation) -> ElicitationRe
         )
     except MCPError:
         return ElicitationResponse("error")
+    except ValidationError:
+        return ElicitationResponse(UNREADABLE)
     return ElicitationResponse(result.action, result.content or {})
 
 
@@ -85,7 +92,7 @@ async def _elicit_url(ctx: Context, address: UrlElicitation) -> ElicitationRespo
         result = await ctx.session.elicit_url(
             address.text, address.url, address.id, related_request_id=ctx.request_id
         )
-    except MCPError:
+    except (MCPError, ValidationError):
         return ElicitationResponse("error")
     return ElicitationResponse(result.action)
 
@@ -96,7 +103,33 @@ def _parse_answer(params: types.CallToolRequestParams) -> ElicitationResponse | 
     found = params.input_responses.get(KEY)
     if not isinstance(found, types.ElicitResult):
         return ElicitationResponse("error")
-    return ElicitationResponse(found.action, found.content or {})
+    content = found.content or {}
+    return ElicitationResponse(UNREADABLE if UNREADABLE in content else found.action, content)
+
+
+async def replace_unreadable_answers(ctx: Context, call_next: CallNext) -> HandlerResult:
+    """Replace answers that the SDK rejects by a marked one (middleware; newer era).
+
+    The SDK would refuse the whole call as a protocol error, and the question would stay open.
+    """
+    params = ctx.params or {}
+    given = params.get("inputResponses")
+    if ctx.method != "tools/call" or not given:
+        return await call_next(ctx)
+    answers = given if is_object(given) else {KEY: given}
+    readable = {name: _make_readable(answer) for name, answer in answers.items()}
+    return await call_next(replace(ctx, params={**params, "inputResponses": readable}))
+
+
+def _make_readable(answer: Any) -> Any:
+    try:
+        types.ElicitResult.model_validate(answer, by_name=False)
+    except ValidationError:
+        action = answer.get("action") if is_object(answer) else None
+        if action in ("decline", "cancel"):  # a refusal counts whatever its content is
+            return {"action": action}
+        return {"action": "cancel", "content": {UNREADABLE: True}}
+    return answer
 
 
 def _declares_forms(ctx: Context) -> bool:

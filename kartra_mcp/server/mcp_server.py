@@ -33,6 +33,7 @@ from kartra_mcp.server.elicitation import (
     INPUT_REQUIRED_VERSION,
     client_context,
     make_input_required,
+    replace_unreadable_answers,
 )
 from kartra_mcp.server.resource_reader import ResourceReader
 
@@ -82,6 +83,7 @@ class MCPServer:
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         # The SDK's middleware traces requests; its spans would contain the texts of errors.
         self.server.middleware.clear()
+        self.server.middleware.append(replace_unreadable_answers)
 
     def make_options(self) -> InitializationOptions:
         return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
