@@ -243,8 +243,8 @@ ANSWERS: dict[str, tuple[str, str]] = {
     "day_amount": (r"All refunds of a day.*?\]: ", ""),
     "day_count": (r"Irreversible operations in a day.*?\]: ", ""),
     "choose_pin": (r"Choose the PIN for approvals now\? \[Y/n\] ", ""),
-    "pin": (r"The new PIN, at least.*?: ", "correct horse"),
-    "pin_again": (r"The new PIN again: ", "correct horse"),
+    "pin": (r"New PIN, at least.*?: ", "correct horse"),
+    "pin_again": (r"Repeat the new PIN: ", "correct horse"),
     "clients": (r"Which clients\?.*?\]: ", ""),
 }
 """Every question of a full run: its pattern, and the answer."""

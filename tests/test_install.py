@@ -154,7 +154,7 @@ def test_other_settings_update_the_entry_and_forget_none(home: Home, client: str
     file = home.file(client, had(client))
     home.run("install", client, "--read-only")
     ended = home.run("install", client, "--connection", "c-2")
-    assert "up to date" in ended.stdout
+    assert "is updated in" in ended.stdout
     assert "KARTRA_MCP_READ_ONLY" in ended.stdout
     env = servers(client, file)["kartra"][BY_NAME[client].env]
     assert env == {"KARTRA_MCP_READ_ONLY": "on", "KARTRA_MCP_CONNECTION": "c-2"}
@@ -195,7 +195,7 @@ def test_uninstall_of_what_is_not_there_is_done(home: Home, client: str):
     before = home.all()
     ended = home.run("uninstall", client)
     assert ended.returncode == 0
-    assert "was not there" in ended.stdout
+    assert "was not installed" in ended.stdout
     assert home.all() == before
 
 
@@ -283,8 +283,8 @@ def test_a_number_that_is_none_does_not_hinder(home: Home):
     assert home.run("install", "codex").returncode == 0
     assert set(servers("codex", file)) == {"other", "kartra"}
     file.write_text(file.read_text().replace("timeout_sec = 30\n", "timeout_sec = nan\n"))
-    assert "as it should be" in home.run("install", "codex").stdout
-    assert "up to date" in home.run("install", "codex", "--read-only").stdout
+    assert "is already in" in home.run("install", "codex").stdout
+    assert "is updated in" in home.run("install", "codex", "--read-only").stdout
     assert "timeout_sec = nan\n" in file.read_text()
     assert home.run("uninstall", "codex").returncode == 0
 
@@ -336,7 +336,7 @@ def test_the_users_additions_to_our_entry_stay(home: Home):
         '    "args": ["serve"],\n    "timeout": 600,\n    "env": {"SSL_CERT_FILE": "/c.pem"}}\n}}'
     )
     file = home.file("gemini", text)
-    assert "up to date" in home.run("install", "gemini").stdout
+    assert "is updated in" in home.run("install", "gemini").stdout
     entry = servers("gemini", file)["kartra"]
     assert entry["timeout"] == 600
     assert entry["env"] == {"SSL_CERT_FILE": "/c.pem"}

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
 
-GOES_ON = "Nothing was left half done. Run `kartra-mcp setup` again to "
+GOES_ON = "No change is incomplete. Run `kartra-mcp setup` again to "
 PIN = "correct horse"
 SCRIPTED = ("--yes", "--all-clients")
 
@@ -183,7 +183,7 @@ def test_the_terminal_has_its_echo_again_after_a_stopped_login(nothing):
     shell.sendline("")
     shell.expect("ready")
     shell.sendintr()
-    shell.expect("Nothing was left half done")
+    shell.expect("No change is incomplete")
     shell.sendline("stty -a")
     shell.expect(r"[ -]echo\b")
     assert shell.after == " echo"
@@ -890,11 +890,11 @@ def test_a_pin_that_will_not_do_is_asked_again(home):
     assert answered(child, irreversible="human", stop="pin") == "pin"
     child.sendline("short")
     child.expect("shorter than 6")
-    child.expect("new PIN, at least")
+    child.expect("New PIN, at least")
     child.sendline(PIN)
-    child.expect("again: ")
+    child.expect("Repeat the new PIN: ")
     child.sendline(PIN + "!")
-    child.expect("not the same")
+    child.expect("PINs differ")
     finished(home, child)
 
 

@@ -1,4 +1,4 @@
-"""The composition root: settings → the objects of one server, in the order of their arrows."""
+"""Composition root: settings to the objects of one server, in the order of their arrows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One server and what has to be tidied up behind it."""
+    """One server and what must be closed after it."""
 
     mcp: MCPServer
     membrane: MembraneClient
@@ -40,7 +40,7 @@ class App:
     tools: ToolDispatcher
 
     async def close(self) -> None:
-        """Leave no folder behind and no connection open."""
+        """Remove temporary folders and close connections."""
         await self.membrane.close()
         self.state.close()
 
@@ -52,7 +52,7 @@ def build_app(
     run_program: runner.Run = runner.run,
     timings: CallTimings = DEFAULT_TIMINGS,
 ) -> App:
-    """All objects of one server. Starts no program, and reads nothing but the program's place.
+    """Build all objects of one server. No program is started; only the program's path is looked up.
 
     `clock` is the ledger's: seconds since the epoch. `run_program` runs Membrane's program.
     `timings` are the waits of calls.
@@ -84,7 +84,7 @@ def policy_from_settings(settings: Settings) -> Policy:
 def _make_writes(
     settings: Settings, rules: Policy, clock: Callable[[], float], timings: CallTimings
 ) -> GuardedWrites:
-    """The writes on this folder's ledger; imported when first needed, not at the start."""
+    """Build the writes on this folder's ledger; imported on first use for a fast start."""
     from kartra_mcp.app.page_launcher import PageLauncher
     from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.consent.flow import ConsentFlow

@@ -1,4 +1,4 @@
-"""The way to Membrane: its program and what that sees, or its API. Starts and sends nothing."""
+"""Factory of Membrane clients: the program and its environment, or the API. Starts nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_membrane_client(
 
 
 def _transport_refusal(settings: Settings) -> RefusedError | None:
-    """Why Membrane is not asked at all: another way may lead to another account."""
+    """Return why no transport can be used: the other one may be logged in to another account."""
     if settings.sandbox or settings.transport in {"cli", "auto"}:
         return None
     if settings.transport == "api":
@@ -39,9 +39,9 @@ def _transport_refusal(settings: Settings) -> RefusedError | None:
         )
     return RefusedError(
         "program_missing",
-        "KARTRA_MCP_TRANSPORT has a value that this server does not know, so that Membrane is not "
-        "asked. Nothing was started.",
-        "Set it to cli, api or auto, or leave it out; then restart the server.",
+        "KARTRA_MCP_TRANSPORT has an unknown value, so that Membrane cannot be used. "
+        "Nothing was started.",
+        "Set it to cli, api or auto, or unset it; then restart the server.",
     )
 
 
@@ -57,7 +57,7 @@ def membrane_command(settings: Settings) -> tuple[str, ...] | KartraMCPError:
 
 
 def membrane_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> dict[str, str]:
-    """The allow-listed environment; node must be found by a program in a folder of npm's."""
+    """Return the allow-listed environment; a program in an npm folder must find node."""
     allowed = runner.make_child_env(settings.environment, settings.platform)
     if isinstance(command, KartraMCPError):
         return allowed

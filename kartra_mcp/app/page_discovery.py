@@ -1,8 +1,9 @@
-"""Where the page of a state folder is, and the one-time tokens that let somebody in.
+"""Discovery of the page of a state folder, and the one-time tokens of its login addresses.
 
-`page.json` tells port and secret to this user alone (0600); whoever can read it can make a token.
-`page.lock` is held by the page's process for as long as it serves. `page.turn` is taken by whoever
-looks, begins or ends: nobody is sent to a page that is just ending, nor to what a killed one left.
+`page.json` holds port and secret, readable by this user only (0600): a process that reads it can
+make a token. The page's process holds `page.lock` while it serves. Each process that finds,
+begins or ends a page first takes `page.turn`, so that no address of an ending or killed page is
+given out.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from kartra_mcp.core.state_dir import StateDir
 
 FILE, LOCK, TURN = "page.json", "page.lock", "page.turn"
 WAIT = 1.0
-"""Seconds for the turn; it is only ever held for a look."""
+"""Wait for the turn, in seconds. It is held only for a short read."""
 
 LIFETIME = 86_400
-"""Seconds that a token lets somebody in; it does so once."""
+"""Validity of a token, in seconds. A token is used once."""
 
 _NONCE, _END, _MAC = 8, 4, 16
 _ALL = frozenset("abcdefghijklmnop")
@@ -35,14 +36,14 @@ _DIGITS = str.maketrans("abcdefghijklmnop", "0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class PageEndpoint:
-    """One page process: its number, its port on the loopback interface, its secret."""
+    """One page process: its id, its port on the loopback interface, its secret."""
 
     pid: int
     port: int
     secret: bytes
 
     def make_login_url(self, now: float) -> str:
-        """An address that lets somebody in once."""
+        """Return an address that admits one browser, once."""
         return f"http://127.0.0.1:{self.port}/open/{make_token(self.secret, now)}"
 
 
@@ -53,21 +54,21 @@ class PageLock:
     descriptor: int | None
 
     def release(self) -> None:
-        """Once: by now the number of the descriptor may be another file's."""
+        """Release once: a second close could hit another file with the same descriptor."""
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
 def make_token(secret: bytes, now: float) -> str:
-    """Nonce, end and their HMAC, in letters: nothing in it looks like a card or a key."""
+    """Return nonce, expiry and their HMAC as letters: no filter takes it for a card or a key."""
     said = secrets.token_bytes(_NONCE) + int(now + LIFETIME).to_bytes(_END, "big")
     return (said + _compute_mac(secret, said)).hex().translate(_LETTERS)
 
 
 def token_expiry(secret: bytes, given: str, now: float) -> int | None:
-    """When a token of ours ends; None of any other, and of one that has ended."""
-    # One spelling only: a second one of a used token would be a second token.
+    """Return when a token expires; None for an expired one and for one that is not ours."""
+    # Accept one spelling only: another spelling of a used token would be a second token.
     if len(given) != 2 * (_NONCE + _END + _MAC) or not _ALL.issuperset(given):
         return None
     whole = bytes.fromhex(given.translate(_DIGITS))
@@ -81,7 +82,7 @@ def _compute_mac(secret: bytes, said: bytes) -> bytes:
 
 
 def find_page(folder: Path) -> PageEndpoint | None:
-    """The page that serves this folder, which now knows that somebody was sent to it."""
+    """Return the page that serves this folder, and record that a login address was given out."""
     if not (folder / FILE).exists():
         return None
     with exclusive_lock(folder / TURN, WAIT):
@@ -94,7 +95,7 @@ def find_page(folder: Path) -> PageEndpoint | None:
 
 
 def claim_page(folder: Path) -> PageLock | None:
-    """Become the one page of this folder; None: there is one."""
+    """Become the one page of this folder; return None if there is one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exclusive_lock(folder / TURN, WAIT):
         descriptor = try_exclusive_lock(folder / LOCK)
@@ -105,13 +106,13 @@ def claim_page(folder: Path) -> PageLock | None:
 
 
 def publish(folder: Path, page: PageEndpoint) -> bool:
-    """Tell where it is, to this user alone."""
+    """Publish port and secret to this user only."""
     told = {"pid": page.pid, "port": page.port, "secret": page.secret.hex()}
     return StateDir(folder).write(FILE, told)
 
 
 def is_replaced(folder: Path, page: PageEndpoint) -> bool:
-    """Whether people are surely sent here no more: a file that cannot be read tells nothing."""
+    """Return true if `page.json` is gone or another page's; false if it cannot be read."""
     try:
         (folder / FILE).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -123,9 +124,9 @@ def is_replaced(folder: Path, page: PageEndpoint) -> bool:
 
 
 def unpublish(folder: Path, held: PageLock, unless_sent_within: float | None = None) -> bool:
-    """Send nobody here any more, and let another page begin; not if somebody was sent just now.
+    """Give out no more addresses and let another page begin, unless one was just given out.
 
-    Done once, it does nothing more: what is announced by then is another page.
+    A second call does nothing: what is published by then is another page.
     """
     with exclusive_lock(folder / TURN, WAIT):
         if held.descriptor is None:
@@ -138,7 +139,7 @@ def unpublish(folder: Path, held: PageLock, unless_sent_within: float | None = N
 
 
 def _was_login_sent_within(folder: Path, seconds: float) -> bool:
-    """Whether somebody was; a moment that is still to come tells only of a clock put back."""
+    """Return true if an address was given out; a time in the future only shows a clock set back."""
     with suppress(OSError):
         return 0 <= time.time() - (folder / FILE).stat().st_mtime < seconds
     return False

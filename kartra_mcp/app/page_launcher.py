@@ -1,6 +1,6 @@
-"""An address of the page for a call that waits for a person; the page is started where none runs.
+"""Login address of the page for a call that needs approval; starts the page if none runs.
 
-It is a process of its own and outlives the chat: a person may come to it hours later.
+The page is a process of its own and outlives the chat: the user may come to it hours later.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ RETRY_SECONDS = 60.0
 
 @dataclass(slots=True)
 class PageLauncher:
-    """The page of one server's settings; calls at the same time start one."""
+    """The page of one server's settings; simultaneous calls start one."""
 
     settings: Settings
     _failed_at: float | None = None
     _alone: threading.Lock = field(default_factory=threading.Lock)
 
     def get_url(self, seconds: float) -> str:
-        """An address that lets somebody in once; "" where there is no page, for whatever reason.
+        """Return an address that admits one browser, once; "" if no page can be reached.
 
         Args:
-            seconds: that this may take.
+            seconds: time limit.
         """
         if not self.settings.page:
             return ""
         until = time.monotonic() + min(seconds, START_TIMEOUT)
         try:
             page = find_page(self.settings.state_dir) or self._start_or_wait(until)
-        except (KartraMCPError, OSError):  # a folder that cannot be written, a program that is gone
+        except (KartraMCPError, OSError):  # unwritable folder, missing program
             return ""
         return page.make_login_url(time.time()) if page else ""
 
@@ -61,7 +61,7 @@ class PageLauncher:
         return self._failed_at is not None and time.monotonic() - self._failed_at < RETRY_SECONDS
 
     def _start(self, until: float) -> PageEndpoint | None:
-        """With the same settings, as environment; where two begin at once both find the one."""
+        """Start a page with the same settings; two simultaneous starts find the same page."""
         command = (sys.executable, "-P", "-m", "kartra_mcp", "page", "--no-browser")
         env = {**self.settings.environment, **self.settings.explicit}
         runs = start_detached(command, env=env, cwd=self.settings.state_dir)

@@ -1,4 +1,4 @@
-"""`kartra-mcp approve`: what waits for a person, and the person's decision with the PIN."""
+"""`kartra-mcp approve`: pending approvals, and the user's decision with the PIN."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-d
 
 
 def approve(words: Sequence[str]) -> int:
-    """0: listed, decided or set. 1: refused, or stopped; nothing was decided."""
+    """Return 0: listed, decided or set; 1: refused or stopped, nothing was decided."""
     parser = _make_parser()
     given = parser.parse_args(words)
     if (given.number is not None) + given.set_pin + given.json > 1:
-        parser.error("one of NUMBER, --set-pin and --json")
+        parser.error("only one of NUMBER, --set-pin and --json")
     if given.set_pin:
         return run(given, _set_pin)
     return run(given, _list if given.number is None else _decide)
@@ -55,11 +55,11 @@ def _make_parser() -> ArgumentParser:
     parser = CommandParser(
         prog="kartra-mcp approve",
         usage=USAGE,
-        description="Without a number: what waits. With one: see it whole, approve or decline it.",
+        description="Without NUMBER: list pending approvals. With NUMBER: show and decide one.",
     )
     parser.add_argument("number", nargs="?", type=positive_int, metavar="NUMBER")
     parser.add_argument("--set-pin", action="store_true", help="choose the PIN that approves")
-    parser.add_argument("--json", action="store_true", help="the list, for a program")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
     add_settings(parser, LEDGER_SETTINGS)
     return parser
 
@@ -74,7 +74,7 @@ def _list(given: Namespace, place: LedgerContext) -> int:
         return EXIT_OK
     titles = ("No.", "What", "Asked by", "Since", "Until")
     print_table(titles, [_format_row(asked) for asked in waiting])
-    print_line(f"\nTo see one whole and decide: kartra-mcp approve NUMBER{place.flags}")
+    print_line(f"\nTo see one in full and decide: kartra-mcp approve NUMBER{place.flags}")
     return EXIT_OK
 
 
@@ -104,7 +104,7 @@ def _set_pin(_: Namespace, place: LedgerContext) -> int:
     try:
         set_pin(place.ledger.pins)
     except (KeyboardInterrupt, EOFError):
-        print_error("\nStopped. The PIN is as it was.")
+        print_error("\nStopped. The PIN was not changed.")
         return EXIT_FAILED
     return EXIT_OK
 
@@ -114,7 +114,7 @@ def _decide(given: Namespace, place: LedgerContext) -> int:
         raise RefusedError(
             "invalid_arguments",
             f"Approval {given.number} does not exist: {place.empty_text}",
-            f"Run `kartra-mcp approve{place.flags}` for those that wait.",
+            f"Run `kartra-mcp approve{place.flags}` to list pending approvals.",
         )
     require_interactive("A decision is made")
     asked = require_pending(place.ledger.approvals, given.number, f" in {place.folder}")
@@ -136,7 +136,7 @@ def _decide(given: Namespace, place: LedgerContext) -> int:
 
 
 def _show(asked: Approval) -> None:
-    """Everything that is agreed to: the summary, every fact, effect and undo, who asked, when."""
+    """Print everything that an approval covers: summary, facts, effect, undo, requester, times."""
     facts = dict(asked.facts)
     effect, undo = facts.pop("effect", ""), facts.pop("undo", "")
     print_line(f"\n{display_value(asked.summary)}\n", "bold")

@@ -48,7 +48,7 @@ def demo_command(words: Sequence[str]) -> int:
 
 
 def run_demo() -> int:
-    """Show it all. 0: every step went as shown; 1: one did not, or it was stopped."""
+    """Run the demo. 0: every step went as shown; 1: one did not, or it was stopped."""
     screen = Console(highlight=False)
     screen.width = min(screen.width, MAX_WIDTH)
     try:
@@ -61,17 +61,17 @@ def run_demo() -> int:
             seconds = anyio.run(play, screen, folder)
     except KeyboardInterrupt:
         return _report_stopped("Stopped. Nothing is left behind.")
-    except Exception as problem:  # noqa: BLE001  whatever it is, the demo did not succeed
+    except Exception as problem:  # noqa: BLE001  every error ends the demo
         return _report_stopped(_find_reason(problem))
     _close(screen, seconds)
     return EXIT_OK
 
 
 async def play(screen: Console, folder: str) -> float:
-    """The whole demo against a server that keeps everything in `folder`; how long it took."""
+    """Run every step on a server that keeps its state in `folder`; return the seconds it took."""
     began = time.monotonic()
     _open(screen)
-    # -P: a file of the folder in which the demo was started must not pass for a module.
+    # -P: a file in the current folder must not be imported as a module.
     words = ["-P", "-m", "kartra_mcp", "serve", "--sandbox", "--state-dir", folder]
     server = StdioServerParameters(command=sys.executable, args=words)
     async with Client(server, read_timeout_seconds=CALL_TIMEOUT) as client:
@@ -85,7 +85,7 @@ async def play(screen: Console, folder: str) -> float:
 
 
 def get_risk(tool: Tool) -> str:
-    """What the tool's annotations say, and its description where they have no word for it."""
+    """Return the risk by the tool's annotations, else by its description."""
     hints = tool.annotations
     if hints and hints.read_only_hint:
         return "read"
@@ -149,7 +149,7 @@ def _close(screen: Console, seconds: float) -> None:
     )
     program = _find_program()
     screen.print("One command installs Membrane's program, logs in, connects your Kartra account")
-    screen.print("and puts this server into your MCP client; it asks before each step:")
+    screen.print("and adds this server to your MCP client. It confirms each step with you:")
     screen.print(Text("  kartra-mcp setup", style="cyan"), soft_wrap=True)
     screen.print(Text(f"  ({program} setup, where that is not found)", style="dim"), soft_wrap=True)
     screen.print("Or go on rehearsing with it, on an account that stays:")
@@ -157,18 +157,18 @@ def _close(screen: Console, seconds: float) -> None:
 
 
 def _find_program() -> str:
-    """The command for a client: the console script beside this Python, where there is one."""
+    """Return the command for a client: the console script of this Python, if there is one."""
     python = Path(sys.executable)
     script = python.with_name("kartra-mcp.exe" if sys.platform == "win32" else "kartra-mcp")
     return str(script) if script.is_file() else f"{python} -m kartra_mcp"
 
 
 def _find_reason(problem: Exception) -> str:
-    """The first cause: task groups wrap what went wrong inside them."""
+    """Return the first cause: task groups wrap the errors of their tasks."""
     while _is_group(problem):
         problem = problem.exceptions[0]
     if isinstance(problem, DemoFailedError):
-        return f"The demo stopped: the server did otherwise than it should; {problem}."
+        return f"The demo stopped: the server responded unexpectedly: {problem}."
     return f"The demo stopped: {type(problem).__name__}: {problem}"
 
 

@@ -20,12 +20,12 @@ MAX_VALUE_CHARS = 44
 
 
 class DemoFailedError(Exception):
-    """The server answered otherwise than this step says."""
+    """The server's response differs from what the step shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoAnswer:
-    """What one call brought: result and receipt of a success, or the error of a failure."""
+    """Response of one call: result and receipt, or the error."""
 
     result: Any = None
     receipt: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -42,7 +42,7 @@ class DemoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DemoStep:
-    """One step as it is shown, after it was checked."""
+    """One checked step, for display."""
 
     title: str
     wish: str
@@ -169,7 +169,7 @@ async def look_at_record(client: Client) -> DemoStep:
     found = [line for line in find_first(answer.result, "lines") or () if is_object(line)]
     expect(len(found) == 1, "the ledger does not hold exactly one refund")
     line = found[0]
-    expect(line.get("state") == "succeeded", "the ledger does not say that it was made")
+    expect(line.get("state") == "succeeded", "the ledger does not show the refund as succeeded")
     expect(LEAD not in json.dumps(line), "the ledger holds the lead's address")
     return DemoStep(
         "What is on record",
@@ -178,8 +178,8 @@ async def look_at_record(client: Client) -> DemoStep:
         f"{line['time']}  {line['operation']} {line['target']}, {line['state']}; "
         f"lead {line['lead']}; actor {line['actor']}; client {line['client']}; "
         f"consent {line['consent']}",
-        "Nothing was changed: this only reads. two_step says that the caller repeated the preview, "
-        "not that a person agreed.",
+        "Nothing was changed: this only reads. two_step means that the caller repeated the "
+        "preview, not that a human agreed.",
     )
 
 
@@ -195,7 +195,7 @@ STEPS = (
 
 
 async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> DemoAnswer:
-    """One tool call; a failure is an answer too."""
+    """Call a tool; a failure is a response too."""
     got = await client.call_tool(tool, dict(arguments))
     if not got.is_error:
         content: Any = got.structured_content
@@ -206,11 +206,11 @@ async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> DemoA
     try:
         return DemoAnswer(error=json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):
-        raise DemoFailedError(f"{tool} failed without saying why") from None
+        raise DemoFailedError(f"{tool} failed without an error message") from None
 
 
 def consent_arguments(refusal: DemoAnswer) -> dict[str, Any]:
-    """The consent that a refusal asks for: the flag, and what it handed out to be repeated."""
+    """Return the consent arguments that a refusal requests: the flag, id and summary."""
     offered: Mapping[str, Any] = refusal.error.get("confirmation") or {}
     repeated = {f"confirmation_{name}": offered.get(name) for name in ("id", "summary")}
     return {"confirm": True} | {name: value for name, value in repeated.items() if value}
@@ -225,7 +225,7 @@ async def read_lead_tags(client: Client) -> list[str]:
 
 
 async def count_refunds(client: Client) -> int:
-    """How many refunds the lead's transactions hold."""
+    """Count the refunds among the lead's transactions."""
     answer = await call(client, "kartra_retrieve_transactions_from_lead", {"email": LEAD})
     kinds = [str(kind) for kind in find_every(answer.result, "transaction_type")]
     expect(bool(kinds), "the lead's transactions could not be read")
@@ -259,7 +259,7 @@ def format_failure(failure: DemoAnswer) -> str:
 
 
 def format_preview(refusal: DemoAnswer) -> str:
-    """The preview as a client would show it: the summary, some facts, what undoes it."""
+    """Format the preview as a client would: the summary, some facts, the undo."""
     offered: Mapping[str, Any] = refusal.error["confirmation"]
     facts = offered["facts"]
     names = ("amount", "refunded_so_far", "remaining", "this_refund")

@@ -1,4 +1,4 @@
-"""An export in its place: no file is another user's or overwritten."""
+"""Output of an export: never into another user's file, never over an existing one by accident."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kartra_mcp.core.surroundings import surroundings
 
 
 def write_export(text: str) -> None:
-    """To stdout in UTF-8, byte for byte as in a file."""
+    """Write to stdout in UTF-8, byte for byte as in a file."""
     out = surroundings().stdout
     out.flush()
     out.buffer.write(text.encode())
@@ -18,18 +18,18 @@ def write_export(text: str) -> None:
 
 
 def save(file: Path, text: str, *, away_from: Path, force: bool) -> None:
-    """Into a file of this user alone, whole or not at all.
+    """Write a file that only this user can read, whole or not at all.
 
     Raises:
-        RefusedError: it is there already, stands among the ledger's own, or cannot be written.
+        RefusedError: the file exists, is in the ledger's folder, or cannot be written.
     """
     if file.resolve().parent == away_from.resolve():
-        raise _unwritable_error(file, "it would stand among the ledger's own files")
+        raise _unwritable_error(file, "it would be in the ledger's own folder")
     place = file.with_name(f".{file.name}.{os.getpid()}") if force else file
     try:
         handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise _unwritable_error(file, "it is there already, and --force was not said") from None
+        raise _unwritable_error(file, "it exists; --force replaces it") from None
     except OSError as problem:
         raise _unwritable_error(file, str(problem.strerror)) from problem
     try:

@@ -1,4 +1,4 @@
-"""`kartra-mcp install` and `uninstall`: this server in the configuration of the person's client."""
+"""`kartra-mcp install` and `uninstall`: this server in the configuration of an MCP client."""
 
 from __future__ import annotations
 
@@ -25,33 +25,37 @@ from kartra_mcp.settings import Settings, read_settings
 
 DID = {
     "new": "{name} is installed in {title}.",
-    "updated": "{name} is brought up to date in {title}.",
-    "same": "{name} is in {title} as it should be; nothing was changed.",
+    "updated": "{name} is updated in {title}.",
+    "same": "{name} is already in {title}; nothing was changed.",
 }
 PATHS = ("STATE_DIR", "POLICY")
-STOPPED = "\nStopped. The file is as it was, or changed as a whole with the old one beside it."
+STOPPED = "\nStopped. The file is unchanged, or fully changed with a backup next to it."
 ASK = "Then ask it for kartra_status."
 
 
 def install_command(words: Sequence[str]) -> int:
-    """0: done, listed or printed. 1: refused, nothing was written. 2: wrong usage."""
+    """Return 0: installed, listed or printed; 1: refused, nothing was written; 2: wrong usage."""
     return _run(_make_install_parser().parse_args(words), _install)
 
 
 def uninstall_command(words: Sequence[str]) -> int:
-    """0: taken out, or was not there. 1: refused, nothing was written. 2: wrong usage."""
+    """Return 0: removed, or was not installed; 1: refused, nothing was written; 2: wrong usage."""
     return _run(_make_uninstall_parser().parse_args(words), _uninstall)
 
 
 def _make_install_parser() -> ArgumentParser:
     parser = CommandParser(
         prog="kartra-mcp install",
-        description="Put this server into a client's configuration. Without CLIENT: list them.",
-        epilog="Settings of `serve`, as flags, are written into the entry.",
+        description="Add this server to a client's configuration. Without CLIENT: list clients.",
+        epilog="The settings of `serve`, given as flags, are written into the entry.",
     )
     _add_client(parser)
-    parser.add_argument("--replace", action="store_true", help="take another entry's place")
-    parser.add_argument("--create", action="store_true", help="where the client was not found too")
+    parser.add_argument(
+        "--replace", action="store_true", help="replace another entry of the same name"
+    )
+    parser.add_argument(
+        "--create", action="store_true", help="write the file even if the client was not found"
+    )
     parser.add_argument("--print", action="store_true", help="show the entry, write nothing")
     add_settings(parser)
     return parser
@@ -60,7 +64,7 @@ def _make_install_parser() -> ArgumentParser:
 def _make_uninstall_parser() -> ArgumentParser:
     parser = CommandParser(
         prog="kartra-mcp uninstall",
-        description="Take this server out of a client's configuration; all else stays.",
+        description="Remove this server from a client's configuration; everything else stays.",
     )
     _add_client(parser, required=True)
     add_settings(parser, ["SANDBOX"])
@@ -71,8 +75,8 @@ def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
     parser.add_argument(
         "client", metavar="CLIENT", nargs=None if required else "?", help=", ".join(BY_NAME)
     )
-    parser.add_argument("--name", help=f"of the entry; {REAL}, or {REHEARSAL} with --sandbox")
-    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.add_argument("--name", help=f"name of the entry; {REAL}, or {REHEARSAL} with --sandbox")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(given: Namespace, command: Callable[[Namespace], int]) -> int:
@@ -102,7 +106,7 @@ def _install(given: Namespace) -> int:
 
 
 def _make_env(given: Namespace) -> dict[str, str]:
-    """The settings that were said, as variables; paths in full.
+    """Return the settings given as flags, as variables; paths are made absolute.
 
     Raises:
         RefusedError: a value that the server could not use.
@@ -115,7 +119,7 @@ def _make_env(given: Namespace) -> dict[str, str]:
     problems = read_settings(flags, {}).errors
     if problems:
         told = "; ".join(f"{p.variable} is not {p.expected}" for p in problems)
-        remedy = "Mend the value; `kartra-mcp install --help` has all settings."
+        remedy = "Correct the value; `kartra-mcp install --help` lists all settings."
         raise RefusedError("invalid_arguments", f"{told}. Nothing was written.", remedy)
     return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}
 
@@ -150,9 +154,7 @@ def _list(settings: Settings, *, as_json: bool) -> int:
     for one in here:
         if one.problem:
             print_line(f"\n{display_value(one.problem)}")
-    print_line(
-        "\nkartra-mcp install CLIENT puts it in; any other client: kartra-mcp install --print"
-    )
+    print_line("\nInstall: kartra-mcp install CLIENT. Any other client: kartra-mcp install --print")
     return EXIT_OK
 
 
@@ -171,7 +173,7 @@ def _tell(done: Installed, entry: ServerEntry) -> None:
 
 
 def _print_rows(rows: Sequence[tuple[str, Any]]) -> None:
-    """Names and values that a person copies: not wrapped, however long."""
+    """Print names and values for copying: never wrapped, however long."""
     for name, value in rows:
         print_line(f"  {name:<8} {display_value(value)}")
 
@@ -183,10 +185,10 @@ def _uninstall(given: Namespace) -> int:
         print_json(asdict(gone) | {"file": str(gone.file), "backup": _path_text(gone.backup)})
         return EXIT_OK
     if not gone.removed:
-        print_line(f"{display_value(name)} was not there; nothing was changed.")
+        print_line(f"{display_value(name)} was not installed; nothing was changed.")
         _print_rows([("file", gone.file)])
         return EXIT_OK
-    print_line(f"{display_value(name)} is taken out of {gone.title}.")
+    print_line(f"{display_value(name)} is removed from {gone.title}.")
     _print_rows([("file", gone.file), ("before", gone.backup)])
     return EXIT_OK
 

@@ -1,4 +1,4 @@
-"""`kartra-mcp ledger`: what was done, by whose consent, whether the record holds, a new one."""
+"""`kartra-mcp ledger`: past writes and their consent, export, verification, replacement."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HASH = 16
 
 
 def ledger(words: Sequence[str]) -> int:
-    """0: shown, written, sound or begun anew. 1: refused, or something is broken."""
+    """Return 0: shown, written, valid or replaced; 1: refused, or the ledger is damaged."""
     given = _make_parser().parse_args(words)
     return run(given, given.command)
 
@@ -52,14 +52,21 @@ def _make_parser() -> ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="list|show|export|verify|new", required=True)
     _add_list(commands)
-    show = _add(commands, "show", _show, "one intent's whole story")
+    show = _add(commands, "show", _show, "show one write in full")
     show.add_argument("intent", metavar="INTENT")
-    export = _add(commands, "export", _export, "all of it, for another program")
+    export = _add(commands, "export", _export, "export all writes, for another program")
     export.add_argument("--format", choices=FORMATS, default=FORMATS[0])
-    export.add_argument("--output", type=Path, metavar="FILE", help="instead of the terminal")
-    export.add_argument("--force", action="store_true", help="replace FILE if it is there")
-    verify = _add(commands, "verify", _verify, "follow every line of it")
-    new = _add(commands, NEW, _replace_ledger, "set a damaged one aside and begin anew")
+    export.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to FILE instead of stdout"
+    )
+    export.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    verify = _add(commands, "verify", _verify, "check every entry and its hash")
+    new = _add(
+        commands,
+        NEW,
+        _replace_ledger,
+        "keep a damaged ledger under another name and begin a new one",
+    )
     new.add_argument("--yes", action="store_true", help="do not ask")
     for readable in (show, verify):
         _add_json(readable)
@@ -67,7 +74,7 @@ def _make_parser() -> ArgumentParser:
 
 
 def _add_list(commands: Any) -> None:
-    parser = _add(commands, "list", _list, "the newest writes")
+    parser = _add(commands, "list", _list, "list the newest writes")
     parser.add_argument("--count", type=positive_int, default=COUNT, metavar="N")
     parser.add_argument("--state", choices=get_args(State))
     parser.add_argument("--tool")
@@ -85,7 +92,7 @@ def _add(commands: Any, name: str, command: Any, about: str) -> ArgumentParser:
 
 
 def _add_json(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _list(given: Namespace, place: LedgerContext) -> int:
@@ -135,9 +142,7 @@ def _print_legend(found: Sequence[Mapping[str, Any]]) -> None:
     named = sorted({str(entry["consent"]) for entry in found})
     print_fields((name, CONSENT_MEANINGS.get(name, "-")) for name in named)
     if any(entry["state"] == "unknown" for entry in found):
-        print_line(
-            "\nunknown: settle it by kartra_reconcile, which looks; never by repeating the call."
-        )
+        print_line("\nunknown: settle it with kartra_reconcile; do not repeat the call.")
 
 
 def _format_amount(entry: Mapping[str, Any]) -> str:
@@ -158,7 +163,7 @@ def _show(given: Namespace, place: LedgerContext) -> int:
         raise RefusedError(
             "invalid_arguments",
             f"The intent {display_value(given.intent, 60)} is not in the ledger of {place.folder}.",
-            "Run `kartra-mcp ledger list` for those that are.",
+            "Run `kartra-mcp ledger list` to list them.",
         )
     if given.json:
         print_json(found)
@@ -217,7 +222,7 @@ def _export(given: Namespace, place: LedgerContext) -> int:
         write_export(text)
         return EXIT_OK
     save(given.output, text, away_from=place.folder, force=given.force)
-    print_line(f"{len(found)} writes are in {given.output}, for this user only.")
+    print_line(f"{len(found)} writes are in {given.output}, readable by this user only.")
     return EXIT_OK
 
 
@@ -229,11 +234,13 @@ def _verify(given: Namespace, place: LedgerContext) -> int:
         print_line(f"{place.empty_text} There is nothing to verify.")
     elif report.ok:
         print_line(
-            f"The ledger of {place.folder} holds: {report.count} lines, each follows the last."
+            f"The ledger of {place.folder} is valid: {report.count} entries, each hash matches."
         )
     else:
         print_line(_describe_damage(report))
-        print_line("Irreversible calls are refused. Keep the file; then `kartra-mcp ledger new`.")
+        print_line(
+            "Irreversible calls are refused. Keep the file, then run `kartra-mcp ledger new`."
+        )
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
@@ -256,19 +263,21 @@ def _replace_ledger(given: Namespace, place: LedgerContext) -> int:
         if not given.yes and not _confirm():
             print_line("Nothing was changed.")
             return EXIT_FAILED
-    made = place.ledger.replace_damaged()  # refuses where it is sound
-    kept = f"The old one is kept as {made.old_file}" if made.old_file else "There was no old file"
+    made = place.ledger.replace_damaged()  # refuses a valid ledger
+    kept = (
+        f"The old ledger is kept as {made.old_file}" if made.old_file else "There was no old ledger"
+    )
     print_line(f"A new ledger has begun. {kept}.")
     return EXIT_OK
 
 
 _WHAT_NEW_DOES = """\
-It will be set aside under a dated name, unchanged, and a new one begins that names it. The new one
-does not know what the old one knew: earlier refunds, unknown outcomes, caps, approvals that wait,
-and the PIN. Look in Kartra for what was under way before you let anything be refunded again."""
+The ledger is kept unchanged under a dated name, and a new one begins that names it. The new one
+lacks earlier refunds, unknown outcomes, caps, pending approvals and the PIN. Before you allow
+another refund, check in Kartra which writes were running."""
 
 
 def _confirm() -> bool:
     if not is_interactive():
         raise not_interactive_error("Without --yes this is agreed to")
-    return prompt(f"Type the word {NEW} to go on: ") == NEW
+    return prompt(f"Type {NEW} to continue: ") == NEW

@@ -1,4 +1,4 @@
-"""`kartra-mcp page`: what waits and what was done, in the browser; one process a state folder."""
+"""`kartra-mcp page`: the approval page in the browser; one process per state folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WAIT_TIMEOUT, POLL_INTERVAL = 20.0, 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What was said besides the settings."""
+    """The command's own arguments, without the settings."""
 
     browser: bool
     as_json: bool
@@ -41,16 +41,16 @@ class _Given:
     idle: float | None
 
     def on_serving(self, link: str) -> None:
-        self._print(link, f"Serving {link}\nIt lets one browser in, once. Ctrl-C ends the page.")
-        # Aside: a browser that runs in the terminal would wait for the page that waits for it.
+        self._print(link, f"Serving {link}\nIt admits one browser, once. Ctrl-C ends the page.")
+        # In a thread: a text browser in this terminal would block the page that it loads.
         threading.Thread(target=self._open, args=(link,), daemon=True).start()
 
     def on_already_running(self, link: str) -> None:
-        self._print(link, f"Already running: {link}\nIt lets one browser in, once.")
+        self._print(link, f"Already running: {link}\nIt admits one browser, once.")
         self._open(link)
 
     def _print(self, link: str, words: str) -> None:
-        """The address, at once: it may go to a pipe, and what serves ends much later."""
+        """Print the address and flush: stdout may be a pipe, and the page ends much later."""
         if self.as_json:
             surroundings().stdout.write(json.dumps({"address": link}) + "\n")
         else:
@@ -63,7 +63,7 @@ class _Given:
 
 
 def page(words: Sequence[str]) -> int:
-    """0: served to its end, or another one serves. 1: refused. 2: wrong usage."""
+    """Return 0: served to its end, or another page serves; 1: refused."""
     parsed = _make_parser().parse_args(words)
     browser = parsed.browser and not parsed.json
     given = _Given(browser, parsed.json, parsed.end, parsed.idle)
@@ -74,7 +74,7 @@ def page(words: Sequence[str]) -> int:
         return _run(given, settings)
     except KartraMCPError as problem:
         print_refusal(problem, as_json=given.as_json)
-    except KeyboardInterrupt:  # before it served
+    except KeyboardInterrupt:  # before the page serves
         print_error("\nStopped.")
     return EXIT_FAILED
 
@@ -92,9 +92,11 @@ def _make_parser() -> CommandParser:
         "--no-browser",
         dest="browser",
         action="store_false",
-        help="only print the address; it admits one browser, once",
+        help="only print the address",
     )
-    parser.add_argument("--json", action="store_true", help="the same, for a program")
+    parser.add_argument(
+        "--json", action="store_true", help="print the address as JSON; open no browser"
+    )
     parser.add_argument("--end", action="store_true", help="end the page of this state folder")
     # For tests, which cannot wait an hour.
     parser.add_argument("--idle", type=_parse_seconds, help=SUPPRESS)
@@ -111,7 +113,7 @@ def _parse_seconds(text: str) -> float:
 
 
 def _end(settings: Settings) -> int:
-    """End the page, and wait until it is gone: what it held is then free."""
+    """End the page and wait until it is gone, so that its locks are free."""
     serving = page_discovery.find_page(settings.state_dir)
     if serving is None:
         print_line(f"No page serves {settings.state_dir}.")
@@ -125,13 +127,13 @@ def _end(settings: Settings) -> int:
         time.sleep(POLL_INTERVAL)
     raise RefusedError(
         "internal_error",
-        f"The page of {settings.state_dir} (process {serving.pid}) does not end.",
-        "Try again; if it stays, end that process.",
+        f"The page of {settings.state_dir} (process {serving.pid}) did not end in time.",
+        "Try again; if this persists, end that process.",
     )
 
 
 def _open_or_serve(given: _Given, settings: Settings) -> int:
-    """Open the page that serves, or serve; one that just begins or ends is waited for."""
+    """Open the page that serves, or serve; wait for one that is starting or ending."""
     until = time.monotonic() + WAIT_TIMEOUT
     while time.monotonic() < until:
         serving = page_discovery.find_page(settings.state_dir)
@@ -144,8 +146,8 @@ def _open_or_serve(given: _Given, settings: Settings) -> int:
         time.sleep(POLL_INTERVAL)
     raise RefusedError(
         "internal_error",
-        "Another page holds the state folder, and does not say where it is.",
-        "Try again; if it stays, end the other `kartra-mcp page`.",
+        "Another page holds the state folder but publishes no address. Nothing was started.",
+        "Try again; if this persists, end the other `kartra-mcp page`.",
     )
 
 
@@ -164,7 +166,7 @@ def _serve(given: _Given, settings: Settings, held: PageLock) -> int:
 
     timings = PageTimings(idle=given.idle) if given.idle else PageTimings()
     if not serve(settings, held, given.on_serving, timings):
-        raise _unwritable_error(settings, "its file cannot be made")
+        raise _unwritable_error(settings, "page.json cannot be written")
     return EXIT_OK
 
 

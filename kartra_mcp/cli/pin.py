@@ -1,4 +1,4 @@
-"""The PIN at the terminal: chosen twice, asked without echo, and how many attempts are left."""
+"""The PIN at the terminal: chosen twice, read without echo."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from kartra_mcp.ledger.pin import MIN_LENGTH, Pins
 
 
 def set_pin(pins: Pins) -> None:
-    """Choose the PIN, or another one.
+    """Choose the PIN, or replace it.
 
     Raises:
-        RefusedError: no real terminal, the old one was wrong, or the new one will not do.
+        RefusedError: no terminal, the old PIN was wrong, or the new one is too short.
     """
     require_interactive("A PIN is chosen")
     if pins.is_set():
-        require_pin(pins, prompt_pin("The PIN as it is now: "))
-    chosen = prompt_secret(f"The new PIN, at least {MIN_LENGTH} characters: ")
+        require_pin(pins, prompt_pin("Current PIN: "))
+    chosen = prompt_secret(f"New PIN, at least {MIN_LENGTH} characters: ")
     if len(chosen) < MIN_LENGTH:
-        raise _unfit_pin_error(f"It is shorter than {MIN_LENGTH} characters")
-    if prompt_secret("The new PIN again: ") != chosen:
-        raise _unfit_pin_error("The two are not the same")
+        raise _unfit_pin_error(f"The PIN is shorter than {MIN_LENGTH} characters")
+    if prompt_secret("Repeat the new PIN: ") != chosen:
+        raise _unfit_pin_error("The two PINs differ")
     pins.set(chosen, get_os_user())
-    print_line("The PIN is set. Whoever knows it can approve.")
+    print_line("The PIN is set. Keep it secret: it approves calls.")
 
 
 def prompt_pin(question: str = "PIN: ") -> str:
-    """Ask for the PIN once, without echo."""
+    """Read the PIN once, without echo."""
     return prompt_secret(question)
 
 

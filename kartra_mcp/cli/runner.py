@@ -1,4 +1,4 @@
-"""What every ledger command shares: its words, the state folder it is about, how a refusal ends."""
+"""Shared parts of the ledger commands: selection of the ledger, argument types, refusals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIGITS = 9
 
 @dataclass(frozen=True, slots=True)
 class LedgerContext:
-    """The ledger that a command is about, its folder, and the flags that name it again."""
+    """The ledger of a command, its folder, and the flags that select it again."""
 
     ledger: Ledger
     folder: Path
@@ -49,7 +49,7 @@ LEDGER_SETTINGS = ("SANDBOX", "STATE_DIR")
 
 
 def run(given: Namespace, command: Command) -> int:
-    """Run it on its ledger. A refusal is told in its own words; stopping leaves no traceback."""
+    """Run a command on its ledger. A refusal or Ctrl-C is reported without a traceback."""
     flags = settings_in(given)
     settings = read_settings(flags)
     with closing(Ledger(settings.state_dir)) as ledger:
@@ -64,19 +64,19 @@ def run(given: Namespace, command: Command) -> int:
 
 
 def print_json(value: Any) -> None:
-    """ASCII, so that no text of strangers reaches the terminal as more than letters."""
+    """Print ASCII only: untrusted input cannot send control characters to the terminal."""
     surroundings().stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def positive_int(text: str) -> int:
-    """For argparse: a whole number from 1."""
+    """Parse a whole number from 1, for argparse."""
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
 def timestamp(text: str) -> float:
-    """For argparse: a day or a moment, in local time where no zone is said."""
+    """Parse a day or a time, for argparse; local time if no zone is given."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
@@ -91,5 +91,5 @@ def print_refusal(problem: KartraMCPError, *, as_json: bool) -> None:
 
 
 def _print_whole(text: str) -> str:
-    """Whole, however long; ids and paths in it are strangers' and may not move the cursor."""
+    """Return a text uncut but sanitized: ids and paths in it are untrusted input."""
     return display_value(text, len(text)) if text else ""

@@ -1,4 +1,4 @@
-"""`kartra-mcp setup`: its flags, and what is told at the end."""
+"""`kartra-mcp setup`: its flags and its summary."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from kartra_mcp.onboarding.setup.wizard import run_setup, validate_options
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import explicit_settings
 
-RERUN_HINT = "Run `kartra-mcp setup` again to go on."
-STOPPED = f"\nStopped. Nothing was left half done. {RERUN_HINT}"
+RERUN_HINT = "Run `kartra-mcp setup` again to continue."
+STOPPED = f"\nStopped. No change is incomplete. {RERUN_HINT}"
 NEXT = "Restart the client, then ask it: kartra_status"
 
 
 def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
-    """0: done. 1: stopped, or something is missing; run again, it goes on. 2: wrong usage."""
+    """Return 0: done; 1: stopped or incomplete, a second run continues; 2: wrong usage."""
     parsed = _make_parser().parse_args(words)
     given = _make_options(parsed)
     try:
@@ -38,7 +38,7 @@ def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) ->
         return EXIT_USAGE
     person = Prompter(is_interactive(), parsed.yes, parsed.json)
     story = run_setup(given, person, set_pin, run_program)
-    # A terminal that was closed takes no words any more.
+    # The terminal may be closed.
     with suppress(OSError):
         _print_end(story, as_json=parsed.json)
     return EXIT_OK if story.whole else EXIT_FAILED
@@ -47,23 +47,33 @@ def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) ->
 def _make_parser() -> ArgumentParser:
     parser = CommandParser(
         prog="kartra-mcp setup",
-        description="From nothing to a client that serves Kartra. Safe to run again.",
-        epilog="What a flag answers is not asked; CAP_REFUND and CAP_DAY_AMOUNT also take none.",
+        description="Install Membrane's program, log in, connect and configure. Safe to repeat.",
+        epilog="A flag answers its question. --cap-refund and --cap-day-amount also take none.",
     )
     add = parser.add_argument
-    add("--yes", action="store_true", help="agree, and keep every rule as it is")
-    add("--json", action="store_true", help="the summary for a program, on stdout")
+    add("--yes", action="store_true", help="answer yes, and keep every rule")
+    add("--json", action="store_true", help="print the summary as JSON")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all-clients", action="store_true", help="every client that is found")
-    which.add_argument("--no-client", action="store_true", help="write none; print the entry")
+    which.add_argument(
+        "--all-clients", action="store_true", help="configure every client that is found"
+    )
+    which.add_argument(
+        "--no-client", action="store_true", help="configure no client; print the entry"
+    )
     which.add_argument(
         "--client", action="append", default=[], metavar="NAME", help=", ".join(BY_NAME)
     )
-    add("--name", help="of the entry")
+    add("--name", help="name of the entry")
     add("--headless", action=BooleanOptionalAction, help="log in with a code, not a browser")
-    add("--code", default="", help="the code of a login that was begun")
+    add("--code", default="", help="the code of a login in progress")
     add("--no-browser", dest="browser", action="store_false", help="only print addresses")
-    add("--wait", type=positive_int, default=READY_WITHIN, metavar="SECONDS", help="for READY")
+    add(
+        "--wait",
+        type=positive_int,
+        default=READY_WITHIN,
+        metavar="SECONDS",
+        help="time limit until READY",
+    )
     add_settings(parser)
     return parser
 
@@ -97,7 +107,7 @@ def _print_end(story: SetupReport, *, as_json: bool) -> None:
 
 def _print_problem(story: SetupReport) -> None:
     problem = story.problem
-    assert problem is not None  # noqa: S101  asked before
+    assert problem is not None  # noqa: S101  the caller checked
     print_refusal(problem, as_json=False)
     told = as_dict(problem.detail)
     for name, value in told.items():
@@ -108,7 +118,7 @@ def _print_problem(story: SetupReport) -> None:
 
 
 def _print_summary(story: SetupReport) -> None:
-    print_line("\nDone:" if story.whole else "\nDone, as far as it went:", "bold")
+    print_line("\nDone:" if story.whole else "\nDone so far:", "bold")
     for text in story.done:
         print_line(f"  ✓ {text}")
     if story.left:

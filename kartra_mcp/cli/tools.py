@@ -1,4 +1,4 @@
-"""`kartra-mcp tools`: what a client can call, its risk, what it needs; and what is hidden."""
+"""`kartra-mcp tools`: each tool with its risk and gate, and why a tool is hidden."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, read_settings
 
 ABOUT = """\
-Every tool of this server: its risk, its gate, what a call needs, and why one is hidden.
-It takes the settings of `serve`, and shows the list that was kept last, else asks Membrane.
-Exit code: 0 shown, 1 there is no list, 2 wrong usage.
+List every tool of this server: its risk, its gate, what a call needs, and why a tool is hidden.
+It takes the settings of `serve`. It shows the saved list, else loads one from Membrane.
+Exit status: 0 shown, 1 the list is not available, 2 wrong usage.
 """
 
 
 def tools(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
-    """0: shown. 1: there is no list, and why. 2: wrong usage."""
+    """Return 0: shown; 1: the list is not available; 2: wrong usage."""
     parser = CommandParser(prog="kartra-mcp tools", description=ABOUT)
-    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_settings(parser)
     given = parser.parse_args(words)
     as_json = given.json
@@ -53,10 +53,10 @@ def tools(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
 
 
 async def _get_snapshot(made: App) -> AccountSnapshot:
-    """The list that was kept, at once; without one, what Membrane says.
+    """Return the saved list; if there is none, load it from Membrane.
 
     Raises:
-        KartraMCPError: there is none, for this cause.
+        KartraMCPError: the list cannot be loaded.
     """
     account = made.tools.account
     try:
@@ -90,12 +90,12 @@ def _show(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings)
     if hidden:
         print_line("\nNot listed:")
         print_table(
-            ("Tool", "Risk", "Because"),
+            ("Tool", "Risk", "Reason"),
             [(r.tool, _join_lines(r, "risk"), r.hidden) for r in hidden],
         )
     account = "the sandbox" if settings.sandbox else "the account"
     at = format_local_time(served.fetched_at)
-    print_line(f"\n{len(shown)} tools of {account}, {len(hidden)} hidden; the list is of {at}.")
+    print_line(f"\n{len(shown)} tools of {account}, {len(hidden)} hidden; listed at {at}.")
     for problem in settings.errors:
         print_line(f"{problem}.")
 
@@ -105,5 +105,5 @@ def _format_cells(row: ToolRow) -> tuple[str, ...]:
 
 
 def _join_lines(row: ToolRow, name: str) -> str:
-    """One line for each risk that a call can have."""
+    """Return one line for each risk that a call can have."""
     return "\n".join(getattr(need, name) for need in row.calls)

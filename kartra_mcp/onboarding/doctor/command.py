@@ -78,7 +78,7 @@ def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
     from kartra_mcp.settings import read_settings
 
     parser = CommandParser(prog="kartra-mcp doctor", description=ABOUT)
-    parser.add_argument("--json", action="store_true", help="the report for a program")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_settings(parser)
     parsed = parser.parse_args(words)
     flags = settings_in(parsed)
