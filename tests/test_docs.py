@@ -75,7 +75,7 @@ def test_the_readme_is_short_and_its_first_command_near_the_top() -> None:
     lines = read("README.md").splitlines()
     assert len(lines) <= 200
     assert any(line.startswith("make demo") for line in lines[:25])
-    assert "Python 3.11 or newer, make and a package registry" in "\n".join(lines[:25])
+    assert "Python 3.11 or newer, make and internet access" in "\n".join(lines[:25])
 
 
 def test_every_code_has_a_line_in_the_docs() -> None:
