@@ -168,7 +168,8 @@ OPTIONS: tuple[Option, ...] = (
         "STATE_DIR",
         TEXT,
         None,
-        "Folder of the ledger, the action list and the sandbox account. Unset: the platform's own.",
+        "Folder of the ledger, the action list and the sandbox account: an absolute path, or one "
+        "that begins with `~`. Unset: the platform's own.",
     ),
     Option(
         "TIMEOUT",

@@ -9,6 +9,7 @@ for a limit or a list, and the default for TIMEOUT, EXPOSE and EXPOSE_TOKENS, wh
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,13 @@ from typing import Any, cast
 
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.state_folder import (
+    NO_FOLDER,
+    WANTED,
+    default_folder,
+    find_home,
+    resolve_folder,
+)
 from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.membrane.credentials import Credentials, credentials_from_env
 from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option, is_unset
@@ -43,6 +51,7 @@ class Settings:
     """Every setting as the process uses it.
 
     Attributes:
+        state_dir_error: the reason why the folder is not certain, so that no write may run.
         timeout: seconds of one call.
         rate: calls a second to Membrane.
         gates: a gate for every risk.
@@ -61,6 +70,7 @@ class Settings:
     connection: str | None = None
     sandbox: bool = False
     state_dir: Path = Path()
+    state_dir_error: SettingError | None = None
     timeout: float = 50.0
     max_children: int = 4
     rate: float = 10.0
@@ -85,6 +95,12 @@ class Settings:
     explicit: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     platform: str = sys.platform
     home: Path = field(default_factory=Path.home)
+
+    @property
+    def ledger_fault(self) -> str:
+        """Return the reason why this process may not write to the ledger, or ""."""
+        found = self.state_dir_error
+        return "" if found is None else f"{found.variable} is not {found.expected}"
 
     @property
     def ignored_api_notice(self) -> tuple[str, str] | None:
@@ -126,13 +142,14 @@ def read_settings(
     given = {s.name for s in OPTIONS if _get_given(s, flags or {}, env) is not None}
     policy = _read_policy_file(values["POLICY"], problems)
     sandbox = bool(values["SANDBOX"])
-    state = _resolve_state_dir(values["STATE_DIR"], env)
+    state, state_error = _resolve_state_dir(values["STATE_DIR"], env, problems)
     api, api_lacks = credentials_from_env(env)
     return Settings(
         membrane=None if sandbox else values["MEMBRANE"],
         connection=None if sandbox else values["CONNECTION"],
         sandbox=sandbox,
         state_dir=state / "sandbox" if sandbox else state,
+        state_dir_error=state_error,
         **{s.field: values[s.name] for s in OPTIONS if s.field},
         gates=_merge_gates(values, given, policy),
         tool_gates=policy.tools,
@@ -252,16 +269,25 @@ def _folder_flags(sandbox: bool, state_dir: str | None) -> str:  # noqa: FBT001
     return (" --sandbox" if sandbox else "") + named
 
 
-def _resolve_state_dir(said: str | None, env: Mapping[str, str]) -> Path:
-    if said:
-        return expand_home(said).absolute()
-    if sys.platform == "linux" and env.get("HOME") and not env.get("XDG_STATE_HOME"):
-        return Path(env["HOME"]) / ".local" / "state" / "kartra-mcp"
-    from platformdirs import user_state_path
+def _resolve_state_dir(
+    said: str | None, env: Mapping[str, str], problems: list[SettingError]
+) -> tuple[Path, SettingError | None]:
+    """Return the folder, and the error for which no write may run.
 
-    return user_state_path("kartra-mcp", appauthor=False)
+    A bad value is replaced by the platform's folder, for the list and the results of reads only:
+    a ledger there would be a second one.
+    """
+    found = resolve_folder(said) if said else default_folder(env)
+    if found is not None:
+        return found, None
+    aside = default_folder(env) or NO_FOLDER
+    name = ENV_PREFIX + "STATE_DIR" if said else "HOME"
+    wanted = WANTED if said else "set to an absolute path, and the system has no home folder for it"
+    problem = SettingError(name, wanted, f"{aside}, for reads only,")
+    problems.append(problem)
+    return aside, problem
 
 
 def _find_home(env: Mapping[str, str]) -> Path:
     said = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
-    return Path(said) if said else Path.home()
+    return Path(said) if said else find_home() or Path(os.sep)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -227,17 +228,66 @@ def test_an_unclear_sandbox_never_serves_the_real_account():
 # ── The state folder ──
 
 
-def test_a_relative_state_folder_is_made_absolute():
-    assert read({"STATE_DIR": "here"}).state_dir == Path.cwd() / "here"
+UNCERTAIN_FOLDERS = (
+    "here",
+    "./here",
+    "../here",
+    "${HOME}/kartra",
+    "$HOME/kartra",
+    "/home/$USER/kartra",
+    "/home/${USER}/kartra",
+    "/home/$(whoami)/kartra",
+    "%APPDATA%/kartra",
+    "/home/%USER%/kartra",
+    '"/home/ann/kartra"',
+    "'/home/ann/kartra'",
+    '/home/ann/kartra"',
+    "~nobody-of-that-name/x",
+    "~/${NAME}",
+    "file:///home/ann/kartra",
+)
+
+
+@pytest.mark.parametrize("value", UNCERTAIN_FOLDERS)
+def test_a_state_folder_that_is_not_the_same_everywhere_is_a_bad_value(value: str):
+    """Bug: `${HOME}/kartra`, left unexpanded, made a ledger in each working folder: paid twice."""
+    settings = read({"STATE_DIR": value})
+    assert settings.state_dir == Path("/home/ann/.local/state/kartra-mcp")
+    assert [error.variable for error in settings.errors] == ["KARTRA_MCP_STATE_DIR"]
+    assert "KARTRA_MCP_STATE_DIR" in settings.ledger_fault
+
+
+@pytest.mark.parametrize("value", ["/srv/kartra", "/home/o'brien/100%/k$", "~/kartra", "~"])
+def test_an_absolute_state_folder_is_taken(value: str):
+    settings = read({"STATE_DIR": value})
+    assert (settings.errors, settings.ledger_fault) == ((), "")
+    assert settings.state_dir.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"HOME": "/home/ann"}, "/home/ann/.local/state/kartra-mcp"),
+        ({"HOME": "/home/ann", "XDG_STATE_HOME": "/data"}, "/data/kartra-mcp"),
+        ({"HOME": "/home/ann", "XDG_STATE_HOME": "data"}, "/home/ann/.local/state/kartra-mcp"),
+        ({"HOME": "/home/ann", "XDG_STATE_HOME": "$HOME/x"}, "/home/ann/.local/state/kartra-mcp"),
+        ({"HOME": "home"}, ""),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of Linux")
+def test_the_default_state_folder_never_depends_on_the_working_folder(environment, folder: str):
+    settings = read_settings({}, environment)
+    assert settings.state_dir.is_absolute()
+    assert bool(settings.ledger_fault) is not bool(folder)
+    if folder:
+        assert settings.state_dir == Path(folder)
+    else:
+        assert settings.ledger_fault.startswith("HOME ")
 
 
 def test_a_state_folder_below_home(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/ann")
     assert read({"STATE_DIR": "~/kartra"}).state_dir == Path("/home/ann/kartra")
-
-
-def test_a_missing_home_does_not_stop_the_start():
-    assert read({"STATE_DIR": "~nobody-of-that-name/x"}).state_dir.is_absolute()
 
 
 # ── Flags ──

@@ -90,7 +90,7 @@ def _make_writes(
     from kartra_mcp.consent.flow import ConsentFlow
     from kartra_mcp.ledger.ledger import Ledger
 
-    ledger = Ledger(settings.state_dir, clock)
+    ledger = Ledger(settings.state_dir, clock, fault=settings.ledger_fault)
     consent = ConsentFlow(
         ledger,
         sandbox=settings.sandbox,

@@ -19,7 +19,8 @@ from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from kartra_mcp.core.surroundings import expand_home, surroundings
+from kartra_mcp.core.state_folder import make_absolute
+from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error, print_line, print_table
 from kartra_mcp.settings import Settings, read_settings
 
@@ -115,7 +116,7 @@ def _make_env(given: Namespace) -> dict[str, str]:
     flags.pop("SANDBOX", None)
     for name in PATHS:
         if name in flags:
-            flags[name] = str(expand_home(flags[name]).absolute())
+            flags[name] = make_absolute(flags[name])
     problems = read_settings(flags, {}).errors
     if problems:
         told = "; ".join(f"{p.variable} is not {p.expected}" for p in problems)

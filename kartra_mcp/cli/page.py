@@ -71,6 +71,8 @@ def page(words: Sequence[str]) -> int:
         settings = read_settings(settings_in(parsed))
         for problem in settings.errors:
             print_error(f"{problem}.")
+        if settings.ledger_fault:
+            raise _uncertain_error(settings)
         return _run(given, settings)
     except KartraMCPError as problem:
         print_refusal(problem, as_json=given.as_json)
@@ -176,6 +178,14 @@ def _lock_error(settings: Settings) -> RefusedError:
         f"Another process has held page.turn in {settings.state_dir} for too long. "
         "Nothing was started.",
         "Try again; if this persists, end the other `kartra-mcp page`.",
+    )
+
+
+def _uncertain_error(settings: Settings) -> RefusedError:
+    return RefusedError(
+        "ledger_unavailable",
+        f"{settings.ledger_fault}. Nothing was started.",
+        "Correct that setting, or name the folder with --state-dir.",
     )
 
 

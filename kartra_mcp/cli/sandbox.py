@@ -22,7 +22,14 @@ def reset_sandbox(words: Sequence[str]) -> int:
     add_settings(parser)
     given = settings_in(parser.parse_args(words))
     around = surroundings()
-    file = sandbox_db(read_settings({**given, "SANDBOX": "on"}))
+    settings = read_settings({**given, "SANDBOX": "on"})
+    if settings.ledger_fault:
+        around.stderr.write(
+            f"kartra-mcp: {settings.ledger_fault}.\n"
+            "Nothing was done. Name the folder with --state-dir.\n"
+        )
+        return EXIT_FAILED
+    file = sandbox_db(settings)
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.unlink(missing_ok=True)  # a damaged file cannot be reset

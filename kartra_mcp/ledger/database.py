@@ -23,6 +23,7 @@ from kartra_mcp.ledger.errors import (
     from_os_error,
     from_sqlite_error,
     unavailable_error,
+    uncertain_folder_error,
 )
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import HeadFile, keep_names
@@ -82,19 +83,28 @@ class LedgerDatabase:
         folder: the state folder; created with mode 0700 if it does not exist.
         clock: seconds since the epoch.
         wait: seconds to wait for the write lock.
+        fault: the reason why nothing may be written here, or "".
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float], wait: float = WAIT) -> None:
+    def __init__(
+        self, folder: Path, clock: Callable[[], float], wait: float = WAIT, fault: str = ""
+    ) -> None:
         self.folder = folder
         self.path = folder / NAME
         self.head = HeadFile(folder / "ledger.head")
         self.open_lock = folder / "ledger.open"
         self._clock = clock
         self._wait = wait
+        self._fault = fault
         self._thread = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._member: int | None = None
         self._file: tuple[int, int] | None = None
+
+    def require_certain(self) -> None:
+        """Raise `ledger_unavailable` while nothing may be written here."""
+        if self._fault:
+            raise uncertain_folder_error(self._fault)
 
     @contextmanager
     def write_transaction(self) -> Generator[Transaction]:
@@ -103,6 +113,7 @@ class LedgerDatabase:
         Raises:
             RefusedError: `ledger_unavailable`; nothing was committed.
         """
+        self.require_certain()
         with self._thread, self._translate_errors(), self._take_write_lock():
             db = self._connect()
             transaction = self._begin(db, "BEGIN IMMEDIATE")

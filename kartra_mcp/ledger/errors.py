@@ -56,6 +56,15 @@ def unavailable_error(why: str) -> RefusedError:
     )
 
 
+def uncertain_folder_error(why: str) -> RefusedError:
+    """Return the refusal while it is not certain which ledger belongs to the account."""
+    return RefusedError(
+        "ledger_unavailable",
+        f"{why}, so the ledger of this account is not certain. Nothing was done.",
+        "The user should correct that setting, the same in every client, and restart the server.",
+    )
+
+
 def wrong_version_error(found: int, known: int) -> RefusedError:
     """Return the refusal of a ledger that a newer program migrated."""
     return RefusedError(

@@ -56,12 +56,17 @@ class Ledger:
         folder: the state folder; nothing is opened before the first call.
         clock: seconds since the epoch.
         wait: seconds to wait for other processes' commits.
+        fault: the reason why nothing may be written here, or "".
     """
 
     def __init__(
-        self, folder: Path, clock: Callable[[], float] = time.time, wait: float = WAIT
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.time,
+        wait: float = WAIT,
+        fault: str = "",
     ) -> None:
-        self._file = LedgerDatabase(folder, clock, wait)
+        self._file = LedgerDatabase(folder, clock, wait, fault)
         self._locks = IntentLocks(folder / "locks")
         self._running: dict[str, RunningIntent] = {}
         self._key: bytes | None = None
@@ -328,6 +333,10 @@ class Ledger:
             with self._file.write_transaction():
                 self._key = load_or_create_key(self._file.folder)
         return hash_email(self._key, email)
+
+    def require_certain(self) -> None:
+        """Raise while it is not certain that this is the account's ledger."""
+        self._file.require_certain()
 
     def require_writable(self) -> None:
         """Begin and commit an empty transaction; raise where a write would be refused."""

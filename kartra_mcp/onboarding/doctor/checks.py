@@ -116,6 +116,8 @@ def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[
     Nothing is written to the ledger and none is created. `usable` is false if the check of the
     state folder failed.
     """
+    if read.ledger_fault:
+        return [_ledger_uncertain(read), check_clock(now, None)]
     if not usable:
         return [*skipped(["ledger"], "state folder"), check_clock(now, None)]
     if not any((read.state_dir / name).exists() for name in ("ledger.db", "ledger.head")):
@@ -123,7 +125,7 @@ def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[
             passed("ledger", "There is none yet; the first write creates it."),
             check_clock(now, None),
         ]
-    with closing(Ledger(read.state_dir)) as kept:
+    with closing(Ledger(read.state_dir, fault=read.ledger_fault)) as kept:
         try:
             found, newest = _check_ledger(kept, read)
         except KartraMCPError as problem:
@@ -145,6 +147,11 @@ def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | No
     return passed(
         "ledger", f"All {report.count} lines are intact, and it is writable."
     ), kept.latest_at()
+
+
+def _ledger_uncertain(read: Settings) -> CheckResult:
+    message = f"{read.ledger_fault}, so the ledger is not certain. Writes are refused."
+    return failed("ledger", message, "Correct that setting, the same in every client.")
 
 
 def _ledger_unavailable(problem: KartraMCPError, read: Settings) -> CheckResult:

@@ -14,7 +14,7 @@ from kartra_mcp.client_config.entry import REAL, REHEARSAL
 from kartra_mcp.client_config.install import get_client
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.surroundings import expand_home
+from kartra_mcp.core.state_folder import make_absolute
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.onboarding.setup import existing_entries
 from kartra_mcp.onboarding.setup.clients import set_clients
@@ -135,7 +135,7 @@ def _choose_one_of(
 
 
 def _expand_path(name: str, text: str) -> str:
-    return str(expand_home(text).absolute()) if name in PATHS else text
+    return make_absolute(text) if name in PATHS else text
 
 
 def _run_steps(setup: SetupContext) -> None:
