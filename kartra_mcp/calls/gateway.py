@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import anyio
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.calls import retry
+from kartra_mcp.calls.account_names import AccountNames
+from kartra_mcp.calls.argument_checks import ArgumentChecks
 from kartra_mcp.calls.read_commands import plan_read
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent import confirmation
@@ -60,6 +62,7 @@ class Gateway:
     account: Account
     writes: Callable[[], GuardedWrites]
     pause: float
+    names: AccountNames = field(default_factory=AccountNames)
 
     async def execute(
         self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
@@ -146,11 +149,14 @@ class Gateway:
                     await self._require_still_usable(patience.deadline)
                 raise
 
+        entries = self.account.snapshot.catalogue.entries.values()
+        checked = await ArgumentChecks(self.names, connection, read, entries).check(call)
+
         async def run_once(record: Record) -> ActionResult:
-            return await self._call_with_retry(call, connection, patience.deadline, record)
+            return await self._call_with_retry(checked, connection, patience.deadline, record)
 
         reply, receipt = await self.writes().execute(
-            call, connection, client, patience, read, run_once
+            checked, connection, client, patience, read, run_once
         )
         return CallResult(reply, receipt.as_dict())
 

@@ -1,0 +1,134 @@
+"""Checks of a write against the account, before its consent: nobody is asked for a mistake.
+
+Kartra ignores an unknown custom field and reports success, takes an option only by its id, and of
+an id and an address that contradict each other it takes the id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kartra_mcp.calls.account_names import AccountNames
+from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.consent.facts import Read
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import Action, Call, Command, Connection, RawRequest
+from kartra_mcp.core.sanitize import strip_control_chars, truncate
+from kartra_mcp.kartra import custom_fields
+from kartra_mcp.kartra.custom_fields import CustomField, FieldFault, FieldResolver
+from kartra_mcp.kartra.form_encoding import encode_form, parse_form
+from kartra_mcp.kartra.operations import derive_operation
+
+MAX_FAULTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentChecks:
+    """The checks of one call; `entries` are the served tools, which remedies name."""
+
+    names: AccountNames
+    connection: Connection
+    read: Read
+    entries: Iterable[ActionTool]
+
+    async def check(self, call: Call) -> Call:
+        """Return the call as Kartra takes it.
+
+        Raises:
+            RefusedError: `invalid_arguments`, or the error of a read that the check needs.
+        """
+        if any(_sets_custom_fields(command) for command in call.commands):
+            call = await self._check_custom_fields(call)
+        return call
+
+    async def _check_custom_fields(self, call: Call) -> Call:
+        kept = self.names.peek(self.connection, custom_fields.READ_COMMAND)
+        if kept is not None:
+            known = custom_fields.parse_custom_fields(kept)
+            found, faults = _resolve(call, known or {})
+            if known is not None and not faults:
+                return found
+        found, faults = _resolve(call, await self._read_custom_fields())
+        if faults:
+            raise self._field_error(faults)
+        return found
+
+    async def _read_custom_fields(self) -> Mapping[str, CustomField]:
+        try:
+            answer = await self.names.read(self.connection, custom_fields.READ_COMMAND, self.read)
+        except KartraMCPError as problem:
+            if problem.code == "connection_not_ready":
+                raise
+            raise _unread_error(problem.code, problem.detail) from None
+        known = custom_fields.parse_custom_fields(answer)
+        if known is None:
+            raise _unread_error("unreadable_answer", None)
+        return known
+
+    def _field_error(self, faults: list[FieldFault]) -> RefusedError:
+        named = "; ".join(f"{_clean(fault.path)}: {fault.text}" for fault in faults[:MAX_FAULTS])
+        more = f" and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        about = [{"argument": _clean(f.path), **f.about} for f in faults[:MAX_FAULTS]]
+        return RefusedError(
+            "invalid_arguments",
+            f"Invalid custom fields: {named}{more}. Nothing was done.",
+            "Use a name or a choice from `detail`, spelled as it is there. "
+            f"{name_read_tool(custom_fields.READ_COMMAND, self.entries)} lists all of them.",
+            detail={"custom_fields": about},
+        )
+
+
+def name_read_tool(command: str, entries: Iterable[ActionTool]) -> str:
+    """Return the tool that runs a read command: its action's, else the raw read."""
+    own = sorted(entry.tool for entry in entries if entry.command == command)
+    return own[0] if own else f'kartra_proxy_read with {{"cmd": "{command}"}}'
+
+
+def _sets_custom_fields(command: Command) -> bool:
+    writes = command.name in custom_fields.COMMANDS
+    return writes and custom_fields.has_custom_fields([command.arguments, command.lead])
+
+
+def _resolve(call: Call, known: Mapping[str, CustomField]) -> tuple[Call, list[FieldFault]]:
+    """Return the call with option ids for labels; its operation is derived again."""
+    resolver = FieldResolver(known)
+    if isinstance(call.request, Action):
+        given: dict[str, Any] = resolver.resolve(dict(call.arguments))
+        commands = tuple(replace(command, arguments=given) for command in call.commands)
+        found = replace(call, arguments=given, commands=commands)
+    else:
+        found = _resolve_raw(call, call.request, resolver)
+    return replace(found, operation=derive_operation(found)), resolver.faults
+
+
+def _resolve_raw(call: Call, request: RawRequest, resolver: FieldResolver) -> Call:
+    """Resolve the lead of a raw request, in its commands and in the text that is sent."""
+    if request.body is None:  # the commands are in the query, which has no room for labels
+        resolver.resolve([dict(command.lead) for command in request.commands])
+        return call
+    as_json = "json" in request.content_type
+    body = json.loads(request.body) if as_json else parse_form(request.body)
+    sent = resolver.resolve(body)
+    if sent == body:
+        return call
+    # ASCII, as the guard writes it: the text is the same for every parser.
+    text = json.dumps(sent, separators=(",", ":")) if as_json else encode_form(sent)
+    commands = tuple(replace(one, lead=sent.get("lead", {})) for one in request.commands)
+    return replace(call, request=replace(request, body=text, commands=commands), commands=commands)
+
+
+def _unread_error(code: str, detail: Any) -> RefusedError:
+    return RefusedError(
+        code,
+        "The account's custom fields could not be read, so the given ones cannot be checked. "
+        "Nothing was done.",
+        "Repeat the call in a moment, or leave the custom fields out.",
+        detail=detail,
+    )
+
+
+def _clean(path: str) -> str:
+    return truncate(strip_control_chars(path), 80)
