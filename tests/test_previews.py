@@ -48,6 +48,7 @@ UNTAG = decide_call(
         Risk.DESTRUCTIVE,
         frozenset(),
         (Command("unassign_tag", {"lead_id": 48110, "tag_name": "VIP"}),),
+        {"lead_id": 48110, "tag_name": "VIP"},
     ),
     Policy(),
 )
@@ -117,7 +118,7 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
         Facts(
             OperationKind.REVOCATION,
             LEAD,
-            {"lead": "Ada", "memberships": [{"membership": "Circle", "level": "Gold"}]},
+            {"lead": "Ada", "memberships": ["Circle"]},
         ),
         'REVOKE lead 48110 of "Circle" of "Ada"',
     ),
@@ -129,7 +130,10 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
     "without a target": (
         UNTAG,
         Facts(OperationKind.OTHER, None, missing=("what it acts on: not named in the arguments",)),
-        'NOT READ: what it acts on: not named.... RUN "Unassign Tag" on what is not named',
+        (
+            'NOT READ: what it acts on: not named.... RUN "Unassign Tag" on what is not named '
+            'tag name "VIP"'
+        ),
     ),
     "a raw request": (
         raw(Command("unassign_tag"), Command("assign_tag")),

@@ -14,7 +14,8 @@ from kartra_mcp.calls.reconciliation import (
     evaluate_run_logs,
 )
 from kartra_mcp.calls.write_record import WriteRecord
-from kartra_mcp.consent.facts import Read, facts_for_entry
+from kartra_mcp.consent.collect import facts_for_entry
+from kartra_mcp.consent.facts import Read
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
 from kartra_mcp.consent.intents import draft_intent, mask_target
 from kartra_mcp.core.deadline import ExtendableDeadline

@@ -14,7 +14,8 @@ from typing import NoReturn
 import anyio
 
 from kartra_mcp.consent import preview
-from kartra_mcp.consent.facts import Facts, Read, read_facts
+from kartra_mcp.consent.collect import read_facts
+from kartra_mcp.consent.facts import Facts, Read
 from kartra_mcp.consent.form_support import (
     ERROR,
     NO_ANSWER,
@@ -313,8 +314,10 @@ class ConsentFlow:
         return now
 
     async def _require_possible(self, asked: ConsentRequest, now: _Reading) -> None:
+        if now.facts.impossible is not None:
+            raise preview.not_possible_error(now.facts, now.facts.impossible)
         if now.facts.already_done:
-            first = await run_in_thread(self.ledger.first_success, now.intent)
+            first = await run_in_thread(self.ledger.find_completing_call, now.intent)
             raise preview.already_done_error(now.facts, first)
         await run_in_thread(self.ledger.preflight, now.intent, asked.limits)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from kartra_mcp.consent.facts import Facts
+from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate, OperationKind, RawRequest
@@ -232,6 +232,15 @@ def already_done_error(facts: Facts, first: dict[str, Any] | None) -> RefusedErr
     )
 
 
+def not_possible_error(facts: Facts, impossible: Impossible) -> RefusedError:
+    return RefusedError(
+        "not_possible",
+        impossible.why + " Nothing was done.",
+        impossible.remedy,
+        detail={"facts": dict(facts.shown)},
+    )
+
+
 def _describe_operation(call: Call) -> str:
     """Return the operation's name; of a raw request, every command in it."""
     if isinstance(call.request, RawRequest):
@@ -242,15 +251,19 @@ def _describe_operation(call: Call) -> str:
 
 def _list_named_values(call: Call, facts: Facts) -> list[tuple[str, Any]]:
     shown = facts.shown
-    given = fields.find_values(shown.get("arguments"), fields.RECIPIENT_FIELDS)
+    given = (
+        fields.find_values(call.operation.arguments, fields.RECIPIENT_FIELDS)
+        if facts.act is OperationKind.OTHER
+        else ()
+    )
     others = (
         _describe_operation(call)
         if len(call.commands) > 1 and facts.act is not OperationKind.OTHER
         else ""
     )
-    memberships: list[dict[str, Any]] = shown.get("memberships") or [{}]
+    memberships: list[str] = shown.get("memberships") or [""]
     return [
-        ("of", shown.get("product") or memberships[0].get("membership")),
+        ("of", shown.get("product") or memberships[0]),
         (
             "to" if facts.act is OperationKind.REFUND else "of",
             shown.get("buyer") or shown.get("lead"),

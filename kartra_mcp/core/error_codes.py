@@ -93,6 +93,11 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "No action is needed: it was done before, and was not done again. For a second equal part "
         "of a refund, tell the assistant that you want a second one (`repeat: true`).",
     ),
+    "not_possible": ErrorCode(
+        "The account rules it out",
+        "The account itself rules this call out, so it was not run and you were not asked. The "
+        "answer has the reason and what is possible instead.",
+    ),
     "in_progress": ErrorCode(
         "An equal call was running already",
         "An equal call is running. Wait for it to end.",

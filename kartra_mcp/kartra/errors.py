@@ -123,7 +123,9 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
     **_same_meaning("The number of installments is not valid", _FIELD, 282),
     **_same_meaning("The product id or price point is not valid", _FIELD, 283),
     **_same_meaning(
-        "A PayPal subscription can only be cancelled, not changed", "Cancel it, or leave it", 284
+        "A PayPal subscription cannot be paused, resumed or edited",
+        "Ask the user what they want instead; the customer can change it at PayPal",
+        284,
     ),
     **_same_meaning("Nothing that could be changed was sent", _FIELD, 285),
     **_same_meaning("The tax must be from 0 to 100 percent", _FIELD, 290),

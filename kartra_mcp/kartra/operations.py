@@ -73,7 +73,7 @@ def _command_kind(command: Command) -> OperationKind:
     if command.name == "modify_subscription_status":
         return (
             OperationKind.CHANGE
-            if _find_status(command) in {"pause", "unpause"}
+            if find_status(command) in {"pause", "unpause"}
             else OperationKind.CANCELLATION
         )
     return _BY_COMMAND.get(command.name, OperationKind.OTHER)
@@ -154,7 +154,8 @@ def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
     )
 
 
-def _find_status(command: Command) -> str:
+def find_status(command: Command) -> str:
+    """Return the wanted status of modify_subscription_status, or "" if it is not one text."""
     names = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
     found = [v for _, v in fields.find_values(dict(command.arguments), names)]
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""

@@ -258,13 +258,12 @@ class Ledger:
         with self._file.read_transaction() as transaction:
             return decisions.latest(transaction, count)
 
-    def first_success(self, intent: Intent) -> dict[str, Any] | None:
-        """Return the first success of this operation on this target; None if there is none."""
+    def find_completing_call(self, intent: Intent) -> dict[str, Any] | None:
+        """Return the call that completed this operation on this target; None if none did."""
         intent = rules.normalize_intent(intent)
         with self._file.read_transaction() as transaction:
             past = projection.list_same_target(transaction.db, intent)
-        same = (p for p in past if p.operation == intent.operation and p.state == "succeeded")
-        found = next(same, None)
+        found = rules.completing_call(intent.operation, past)
         return rules.prior_summary(found) if found else None
 
     def late_look_count(self, intent_id: str) -> int:

@@ -96,6 +96,21 @@ def duplicate_refusal(
     return None
 
 
+def completing_call(operation: str, past: Sequence[PriorIntent]) -> PriorIntent | None:
+    """Return the success that left nothing to do; None if none of these did.
+
+    Args:
+        operation: the ledger's name of it.
+        past: every earlier intent on the target, oldest first.
+    """
+    if operation not in (REFUND, CANCEL, "revoke_membership_access"):
+        return None
+    done = [row for row in past if row.operation == operation and row.state == "succeeded"]
+    if operation == REFUND:
+        done = [row for row in done if _refunds_all(row)]
+    return done[-1] if done else None
+
+
 def cap_refusal(
     intent: Intent, limits: Limits, day: Sequence[PriorIntent], now: float
 ) -> RefusedError | None:
@@ -154,13 +169,18 @@ def _unsettled_refusal(same: Sequence[PriorIntent]) -> RefusedError | None:
 
 def _fully_refunded_refusal(done: Sequence[PriorIntent]) -> RefusedError | None:
     for row in done:
-        if row.amount is None or (row.remainder is not None and row.amount >= row.remainder):
+        if _refunds_all(row):
             return AlreadyDoneError(
                 "This transaction was already refunded in full. Nothing was done.",
                 "Nothing is left to refund. Read the transaction to see its status.",
                 row,
             )
     return None
+
+
+def _refunds_all(row: PriorIntent) -> bool:
+    """Return whether a refund took all that remained when it was paid."""
+    return row.amount is None or (row.remainder is not None and row.amount >= row.remainder)
 
 
 def _equal_refund_refusal(

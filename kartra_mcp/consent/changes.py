@@ -1,0 +1,104 @@
+"""Changes of a call as text, old -> new, and its arguments one by one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kartra_mcp.consent.fact_reader import known_text, short_text
+from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.models import Call
+from kartra_mcp.kartra.fields import normalize_name
+from kartra_mcp.kartra.operations import find_status
+from kartra_mcp.kartra.values import parse_amount
+
+_EDITED: Mapping[str, tuple[str, str]] = {
+    "subscriptionamount": ("price", "price"),
+    "amount": ("price", "price"),
+    "price": ("price", "price"),
+    "subscriptionproductquantity": ("quantity", "quantity"),
+    "productquantity": ("quantity", "quantity"),
+    "quantity": ("quantity", "quantity"),
+    "recurringperiod1": ("recurring", "recurring"),
+    "recurringperiod2": ("second period", ""),
+    "subscriptionrecurrence": ("recurring", "recurring"),
+    "subscriptionnextpaymentdate": ("next payment", "next_payment"),
+    "nextpaymentdate": ("next payment", "next_payment"),
+    "subscriptioninstallmentsleft": ("installments left", "installments_left"),
+    "installmentsleft": ("installments left", "installments_left"),
+    "subscriptiontaxpercent": ("tax percent", ""),
+    "taxpercent": ("tax percent", ""),
+    "subscriptionproductid": ("product", "product_id"),
+    "productid": ("product", "product_id"),
+    "subscriptionpricepoint": ("price point", "price_point"),
+    "pricepoint": ("price point", "price_point"),
+}
+"""Normalized field of edit_subscription: its label, and the fact that has the old value."""
+_AMOUNTS = frozenset({"price"})
+_IDENTITY = frozenset({"subscriptionid", "subscription", "id", "cmd"})
+_STATUS_AFTER = {"pause": "Paused", "unpause": "Active"}
+
+
+def subscription_changes(call: Call, old: Mapping[str, Any]) -> list[str]:
+    """Return each change of a subscription as `price 49.00 -> 12.00`; `old` are the facts."""
+    found: list[str] = []
+    for command in call.commands:
+        if command.name == "modify_subscription_status":
+            status = find_status(command)
+            after = _STATUS_AFTER.get(status, status)
+            found.append(describe_change("status", str(old.get("status") or ""), after))
+        elif command.name == "edit_subscription":
+            found += _edits(command.arguments, old)
+    return found
+
+
+def _edits(arguments: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]:
+    for path, value in iter_leaves(arguments):
+        name = normalize_name(path.rpartition(".")[2])
+        if name in _IDENTITY:
+            continue
+        label, fact = _EDITED.get(name, (path, ""))
+        before, after = (
+            _as_amount(text) if label in _AMOUNTS else short_text(text)
+            for text in (old.get(fact) or "", value)
+        )
+        yield describe_change(label, before, after)
+
+
+def describe_change(label: str, old: str, new: str) -> str:
+    """Return `label old -> new`; a value that is not known or empty is `(empty)` or left out."""
+    after = new or "(empty)"
+    return f"{label} {old} -> {after}" if old else f"{label} -> {after}"
+
+
+def iter_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) of every scalar and empty container, e.g. `custom_fields[0].value`."""
+    if is_object(value) and value:
+        for name, inner in value.items():
+            yield from iter_leaves(inner, f"{path}.{name}" if path else str(name))
+    elif is_array(value) and value:
+        for number, inner in enumerate(value):
+            yield from iter_leaves(inner, f"{path}[{number}]")
+    else:
+        yield path, value
+
+
+def format_leaf(value: Any) -> str:
+    """Return one argument's value as short text: an empty one is visible."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if is_object(value) or is_array(value):
+        return "(empty)"
+    return short_text(value) or "(empty)"
+
+
+def format_arguments(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the arguments as `name: value`, one line for each leaf."""
+    return [f"{short_text(path)}: {format_leaf(value)}" for path, value in iter_leaves(arguments)]
+
+
+def _as_amount(value: Any) -> str:
+    amount = parse_amount(value)
+    return known_text(value) if amount is None else f"{amount:.2f}"

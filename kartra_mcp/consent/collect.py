@@ -1,0 +1,49 @@
+"""Collection of the facts of a call, by reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kartra_mcp.consent.changes import format_arguments
+from kartra_mcp.consent.fact_reader import FactReader, without_empty
+from kartra_mcp.consent.facts import Facts, Read
+from kartra_mcp.consent.lead_facts import membership_facts, other_facts
+from kartra_mcp.consent.refund_facts import refund_facts
+from kartra_mcp.consent.subscription_facts import subscription_facts
+from kartra_mcp.core.models import Call, OperationKind, Target
+
+
+async def read_facts(call: Call, read: Read) -> Facts:
+    """Return everything that the user needs for the decision on this call."""
+    act, target = call.operation.kind, call.operation.target
+    reader = FactReader(read)
+    if target is None:
+        unread = ("what it acts on: not named in the arguments",)
+        return Facts(act, None, _given_facts(call), missing=unread)
+    match act:
+        case OperationKind.REFUND:
+            return await refund_facts(target, call.operation.amount, reader)
+        case OperationKind.CANCELLATION | OperationKind.CHANGE:
+            return await subscription_facts(act, target, call, reader)
+        case OperationKind.REVOCATION:
+            return await membership_facts(target, call, reader)
+        case OperationKind.OTHER:
+            return await other_facts(target, call, reader)
+
+
+async def facts_for_entry(operation: str, entry: Mapping[str, Any], read: Read) -> Facts:
+    """Return the facts of an earlier write, from what the ledger kept."""
+    reader = FactReader(read)
+    target = Target(str(entry.get("target_kind") or ""), str(entry.get("target") or ""))
+    if operation == "refund_transaction":
+        return await refund_facts(target, None, reader)
+    if operation == "cancel_transaction":
+        return await subscription_facts(OperationKind.CANCELLATION, target, None, reader)
+    return Facts(OperationKind.OTHER, target, missing=("its effect: only the user can check it",))
+
+
+def _given_facts(call: Call) -> dict[str, Any]:
+    commands = [command.name for command in call.commands if command.name]
+    given = format_arguments(call.operation.arguments)
+    return without_empty({"does": commands, "arguments": given})

@@ -1,0 +1,124 @@
+"""Facts of a lead: its memberships before a revocation, and who it is."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from kartra_mcp.consent.changes import format_arguments
+from kartra_mcp.consent.fact_reader import (
+    FactReader,
+    describe_person,
+    short_text,
+    without_empty,
+)
+from kartra_mcp.consent.facts import Facts, Impossible
+from kartra_mcp.core.models import Call, OperationKind, Target
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.response_search import find_rows, first_field
+
+_MEMBERSHIPS, _LEAD = "the lead's memberships", "the lead"
+_MEMBERSHIP_KEYS = (("name", "membership_name"), ("membership_id", "id"))
+_LEVEL_KEYS = (("level_name",), ("level_id",))
+
+
+async def membership_facts(target: Target, call: Call, reader: FactReader) -> Facts:
+    """Return the facts of a revocation: the memberships that it means, and the lead's name."""
+    details = await reader.read_lead(target.id, _MEMBERSHIPS)
+    given = call.operation.arguments
+    wanted = {_fold(v) for n, v in given.items() if "membership" in n.lower()}
+    levels = {_fold(v) for n, v in given.items() if "level" in n.lower()}
+    held = find_rows(details, "memberships")
+    mine = [m for m in held if _is_meant(m, wanted, levels)]
+    active = [m for m in mine if _is_active(m)]
+    shown = {
+        "lead": describe_person(details, short_text(first_field(details, "email"))) or target.id,
+        "memberships": [_describe_membership(m) for m in mine],
+        "charges": "go on: a revocation does not cancel a subscription",
+    }
+    evidence = tuple(f"{first_field(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
+    impossible = absent_lead(target, reader, _MEMBERSHIPS)
+    if impossible is None and not mine and not reader.unread:
+        impossible = Impossible(
+            "The lead does not hold this membership.",
+            "Read the lead (kartra_get_lead), and name one of its memberships and levels exactly.",
+        )
+        shown["memberships_of_the_lead"] = [_describe_membership(m) for m in held]
+    return Facts(
+        OperationKind.REVOCATION,
+        target,
+        without_empty(shown),
+        tuple(reader.unread),
+        already_done=bool(mine) and not active and not reader.unread,
+        impossible=impossible,
+        evidence=evidence,
+        lead=short_text(first_field(details, "email")),
+    )
+
+
+async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
+    """Return what a call acts on, with the lead's name where a known command acts on a lead."""
+    details: Mapping[str, Any] = {}
+    if _acts_on_known_lead(target, call):
+        details = await reader.read_lead(target.id, _LEAD)
+    email = short_text(first_field(details, "email"))
+    commands = [command.name for command in call.commands if command.name]
+    shown = {
+        "acts_on": str(target),
+        "lead": describe_person(details, email),
+        "does": commands,
+        "arguments": format_arguments(call.operation.arguments),
+    }
+    return Facts(
+        OperationKind.OTHER,
+        target,
+        without_empty(shown),
+        tuple(reader.unread),
+        impossible=absent_lead(target, reader, _LEAD),
+        lead=email,
+    )
+
+
+def absent_lead(target: Target, reader: FactReader, what: str) -> Impossible | None:
+    if what not in reader.absent:
+        return None
+    # An address is not repeated: it is the caller's, and may be a hostile text.
+    name = f"Lead {target.id}" if target.id.isdecimal() else "The lead"
+    return Impossible(
+        f"{name} does not exist, or was deleted.",
+        "Search for the lead by another address or id.",
+    )
+
+
+def _acts_on_known_lead(target: Target, call: Call) -> bool:
+    names = {command.name for command in call.commands}
+    known = names <= COMMANDS.keys() and bool(names)
+    return target.kind == "lead" and known and "create_lead" not in names
+
+
+def _is_meant(membership: Mapping[str, Any], wanted: set[str], levels: set[str]) -> bool:
+    names = {_fold(first_field(membership, *keys)) for keys in _MEMBERSHIP_KEYS}
+    level = {_fold(first_field(membership, *keys)) for keys in _LEVEL_KEYS}
+    return (not wanted or bool(wanted & names)) and (not levels or bool(levels & level))
+
+
+def _fold(name: Any) -> str:
+    """Fold the spelling of a name: width, case and blanks."""
+    return " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
+
+
+def _is_active(membership: Mapping[str, Any]) -> bool:
+    return str(first_field(membership, "active")).lower() in {"1", "true"}
+
+
+def _describe_membership(membership: Mapping[str, Any]) -> str:
+    """Return `Studio Circle, level Gold, active`."""
+    name = short_text(first_field(membership, "name", "membership_name"))
+    level = short_text(first_field(membership, "level_name", "level"))
+    parts = (
+        name,
+        f"level {level}" if level else "",
+        "active" if _is_active(membership) else "not active",
+    )
+    return ", ".join(part for part in parts if part)
