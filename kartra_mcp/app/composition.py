@@ -84,7 +84,10 @@ def policy_from_settings(settings: Settings) -> Policy:
 def _make_writes(
     settings: Settings, rules: Policy, clock: Callable[[], float], timings: CallTimings
 ) -> GuardedWrites:
-    """Build the writes on this folder's ledger; imported on first use for a fast start."""
+    """Build the writes on this folder's ledger.
+
+    Modules are imported on first use, for a fast start.
+    """
     from kartra_mcp.app.page_launcher import PageLauncher
     from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.consent.flow import ConsentFlow

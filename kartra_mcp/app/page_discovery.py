@@ -23,7 +23,7 @@ from kartra_mcp.core.state_dir import StateDir
 
 FILE, LOCK, TURN = "page.json", "page.lock", "page.turn"
 WAIT = 1.0
-"""Wait for the turn, in seconds. It is held only for a short read."""
+"""Seconds to wait for `page.turn`, which is held only for a short read."""
 
 LIFETIME = 86_400
 """Validity of a token, in seconds. A token is used once."""
@@ -67,7 +67,7 @@ def make_token(secret: bytes, now: float) -> str:
 
 
 def token_expiry(secret: bytes, given: str, now: float) -> int | None:
-    """Return when a token expires; None for an expired one and for one that is not ours."""
+    """Return the expiry time of a token; None if it is expired or not ours."""
     # Accept one spelling only: another spelling of a used token would be a second token.
     if len(given) != 2 * (_NONCE + _END + _MAC) or not _ALL.issuperset(given):
         return None

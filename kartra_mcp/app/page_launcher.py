@@ -16,15 +16,18 @@ from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import Settings
 
 START_TIMEOUT, POLL = 15.0, 0.05
-"""Seconds that a call waits for a page to begin: without it there is still the terminal."""
+"""Seconds that a call waits for a page to start; without a page the user approves in a terminal."""
 
 RETRY_SECONDS = 60.0
-"""Seconds after a start in vain before the next: a call would wait, and leave one more process."""
+"""Seconds between a failed start and the next: each start delays a call and may leave a process."""
 
 
 @dataclass(slots=True)
 class PageLauncher:
-    """The page of one server's settings; simultaneous calls start one."""
+    """Finder and starter of the page for one server's settings.
+
+    Simultaneous calls start only one page.
+    """
 
     settings: Settings
     _failed_at: float | None = None

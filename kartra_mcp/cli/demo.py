@@ -48,7 +48,7 @@ def demo_command(words: Sequence[str]) -> int:
 
 
 def run_demo() -> int:
-    """Run the demo. 0: every step went as shown; 1: one did not, or it was stopped."""
+    """Run the demo; return 0 if every step went as shown, else 1, also if it was stopped."""
     screen = Console(highlight=False)
     screen.width = min(screen.width, MAX_WIDTH)
     try:

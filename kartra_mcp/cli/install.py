@@ -107,10 +107,10 @@ def _install(given: Namespace) -> int:
 
 
 def _make_env(given: Namespace) -> dict[str, str]:
-    """Return the settings given as flags, as variables; paths are made absolute.
+    """Return the settings that flags set, as variables with absolute paths.
 
     Raises:
-        RefusedError: a value that the server could not use.
+        RefusedError: the server could not use a value.
     """
     flags = settings_in(given)
     flags.pop("SANDBOX", None)

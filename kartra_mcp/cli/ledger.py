@@ -36,7 +36,7 @@ from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, State, Verifica
 COUNT = 20
 NEW = "new"
 HASH = 16
-"""Characters of a hash that people are shown; --json has it whole."""
+"""Characters of a hash in the output; `--json` has all of it."""
 
 
 def ledger(words: Sequence[str]) -> int:

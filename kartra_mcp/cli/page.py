@@ -28,7 +28,7 @@ page: this opens it if it runs; else it serves until Ctrl-C, or until an hour wi
 without a pending approval. Exit status: 0 served, 1 refused, 2 wrong usage.
 """
 WAIT_TIMEOUT, POLL_INTERVAL = 20.0, 0.05
-"""Seconds for another page that is just beginning or ending: more than a server waits for one."""
+"""Seconds to wait for a page that is starting or ending: more than a server waits for one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 15.0
 """Interval of comments on a quiet stream, which reveal a dead connection."""
 
 MAX_STREAMS = 4
-"""Per session: a browser opens six connections to a host, and the page needs some."""
+"""Streams per session: a browser opens six connections to a host, and the page needs some."""
 
 RETRY_MS = 5_000
 """Milliseconds after which a browser reconnects."""

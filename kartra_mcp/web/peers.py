@@ -18,13 +18,13 @@ _LOCAL, _REMOTE, _UID, _INODE = 1, 2, 7, 9
 
 _MAPPED = "0" * 16 + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
 _CLOSED_INODE, _UNKNOWN_UID = "0", -1
-"""For a closed end, the tables contain no inode and uid 0, which would pass as root."""
+"""Values of a closed end in the tables: no inode, and uid 0, which would pass as root."""
 
 _MAX_READS = 3
-"""A table that changes while it is read may omit a line."""
+"""Reads of a table that may omit a line, because it changes while it is read."""
 
 _ROOT = 0
-"""Accepted: root can read everything anyway, and port forwarders often run as root."""
+"""Accepted user: root can read everything anyway, and port forwarders often run as root."""
 
 
 def is_foreign_user(client: tuple[str, int] | None, server_port: int) -> bool:

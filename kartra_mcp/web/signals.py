@@ -1,7 +1,8 @@
-"""Shutdown of the page on a signal: the first one ends it, all others are ignored.
+"""Shutdown of the page on a signal: the first one ends the page, all others are ignored.
 
 A second signal often arrives while Python is shutting down: `timeout` sends two, and users press
-Ctrl-C again. The event loop's own handlers would be gone by then, and the signal would kill.
+Ctrl-C again. The event loop's own handlers would be gone by then, and the signal would kill the
+process.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ class PageTimings:
     """Timeouts and intervals of one page process, in seconds.
 
     Attributes:
-        idle: the page ends after this long without an open page and a pending approval.
+        idle: the page ends after this long without an open page or a pending approval.
         idle_check: longest interval between two idle checks; a quarter of `idle` if that is less.
         request_head: timeout for the head of a request, so that half a request holds no connection.
         request_body: timeout for the body of a request.

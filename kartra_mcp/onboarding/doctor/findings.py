@@ -51,7 +51,7 @@ def skipped(steps: Iterable[str], because: str) -> list[CheckResult]:
 
 
 def steps_after(step: str) -> tuple[str, ...]:
-    """Return the steps that depend on this one."""
+    """Return the steps that depend on a step."""
     return SERVER_STEPS[SERVER_STEPS.index(step) + 1 :]
 
 

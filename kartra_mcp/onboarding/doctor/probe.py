@@ -49,7 +49,10 @@ Busy = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds for each step, capped by the timeout of a call; a minute for all at worst."""
+    """Time limits of the steps in seconds, each capped by the timeout of a call.
+
+    All steps together take at most a minute.
+    """
 
     version: float = 5.0
     look: float = 20.0

@@ -22,8 +22,9 @@ USED = (
     "platformdirs",
     "ruamel.yaml",
 )
-"""Modules whose imports cover all that the server and its commands need. The last three are
-imported only on use."""
+"""Modules whose imports cover all that the server and its commands need.
+
+The last three are imported only on use."""
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult:

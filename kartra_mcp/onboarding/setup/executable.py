@@ -30,7 +30,10 @@ LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class ProgramCheck:
-    """The program to which KARTRA_MCP_MEMBRANE resolves; `setting` None: the default search."""
+    """The program to which KARTRA_MCP_MEMBRANE resolves.
+
+    `setting` is None for the default search.
+    """
 
     setting: str | None
     command: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ BAR_HEIGHT = 34
 """Height of one horizontal bar with its gap."""
 
 _NO_MAJOR_STEP = -1.0
-"""Matches no step: without a major step, pygal makes some steps bolder than others."""
+"""Value that matches no step: without a major step, pygal makes some steps bolder than others."""
 
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
 _SCHEME = (
@@ -97,7 +97,7 @@ def _make_chart(chart: Chart, *, narrow: bool) -> Any:
 
 
 def _horizontal_options(chart: Chart, *, narrow: bool) -> dict[str, Any]:
-    """Options of horizontal bars. Lists are reversed, because pygal draws from the bottom."""
+    """Return the options of horizontal bars. Lists are reversed: pygal draws from the bottom."""
     length = MAX_NAME_CHARS_NARROW if narrow else MAX_NAME_CHARS
     return {
         "x_labels": [truncate(name, length) for name in chart.labels[::-1]],

@@ -99,7 +99,7 @@ def make_charts(found: Statistics, limits: Limits, today: date) -> tuple[Chart, 
 
 
 def _refunds_chart(found: Statistics, limits: Limits, days: Sequence[date]) -> Chart:
-    """Sums of different currencies are added up, because Kartra does not name currencies."""
+    """Build the chart of refunds. It adds up different currencies: Kartra does not name them."""
     totals = [found.days.get(day, DayTotals()) for day in days]
     cap = limits.cap_day_amount
     one = f" The largest single refund is {limits.cap_refund:.2f}." if limits.cap_refund else ""

@@ -40,7 +40,7 @@ _AMOUNT_LABELS: Mapping[str, str] = {
     "refused": "Amount (not moved)",
     "unknown": "Amount (if it was done)",
 }
-"""Only a successful write has moved the amount."""
+"""Label of the amount by state: only a successful write has moved it."""
 
 _AMOUNT_NOTES: Mapping[str, str] = {
     "running": "not yet known",
@@ -50,7 +50,7 @@ _AMOUNT_NOTES: Mapping[str, str] = {
 }
 
 _INTERNAL_FACTS = frozenset({"seen"})
-"""`seen` is the reference for reconciling; its records are part of the evidence."""
+"""Facts that are not displayed: `seen` is compared when reconciling, as part of the evidence."""
 
 
 @dataclass(frozen=True, slots=True)

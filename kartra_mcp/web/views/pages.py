@@ -212,7 +212,7 @@ class Pages:
         return [approvals.make_card(one, now) for one in self._ledger.approvals.list_pending()]
 
     def _standing_context(self) -> dict[str, Any]:
-        """Return what is shown above the cards: PIN state and unused approvals."""
+        """Return the values shown above the cards: PIN state and unused approvals."""
         now, until = self._ledger.current_time(), self._ledger.pins.locked_until()
         return {
             "has_pin": self._has_pin(),

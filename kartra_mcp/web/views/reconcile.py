@@ -15,8 +15,9 @@ from kartra_mcp.web.views.history import can_be_looked_up
 class ReconcileHint:
     """Conditions for settling an unknown write.
 
-    `by_look`: reading the account can settle it. `counts_from`: earlier reads cannot show that it
-    was not done. `more`: number of such reads that are still needed.
+    `by_look`: reading the account can settle the write. `counts_from`: a read before this time
+    cannot show that the write was not executed. `more`: number of counting reads that are still
+    needed.
     """
 
     by_look: bool
