@@ -14,10 +14,10 @@ from kartra_mcp.kartra.values import amount
 
 ENV_PREFIX = "KARTRA_MCP_"
 MATCHES_NOTHING = ("(nothing)",)
-"""Names that match no tool."""
+"""Pattern that matches no tool: the strictest allow list."""
 
 MIN_RESULT_CHARS = 1_000
-"""Below that not even an error would fit."""
+"""Least size of a result: a smaller one could not hold an error."""
 
 _PATTERN = re.compile(r"[\w.*?!\[\]-]+")
 

@@ -38,14 +38,14 @@ _ABOUT_THE_ACCOUNT = frozenset({"no_connection", "several_connections"})
 
 
 class Account:
-    """Answer which connection and which actions are served, from a snapshot that is fresh enough.
+    """Served connection and actions, from a snapshot that is fresh enough.
 
     `refresher` keeps the snapshot current and reports changes.
 
     Args:
         membrane: the client.
-        state: where the snapshot is stored.
-        wanted: the connection that the user configured, an id or a key.
+        state: folder of the stored snapshot.
+        wanted: id or key of the connection that the user configured.
         own: names of the built-in tools.
         timings: the waits for Membrane.
     """
@@ -137,7 +137,7 @@ class Account:
         return connection
 
     async def refresh_now(self, deadline: Deadline) -> AccountSnapshot:
-        """Return the snapshot after asking Membrane again; for `kartra_status`."""
+        """Return the snapshot after a refresh from Membrane; for `kartra_status`."""
         with anyio.move_on_at(deadline.at):
             await self.refresher.refresh()
         problem = self.snapshot.error
@@ -163,7 +163,7 @@ class Account:
         None: there is none at all, and a new one may be started.
 
         Raises:
-            KartraMCPError: it cannot be decided which; nothing was done.
+            KartraMCPError: several connections are possible, or none was found. Nothing was done.
         """
         try:
             program, known = await self._lookup.program_and_connections(

@@ -45,7 +45,7 @@ from kartra_mcp.core.models import Connection, Executed
 from kartra_mcp.membrane.client import MembraneClient
 
 ONE_WAIT = 30
-"""Seconds that Membrane is asked to wait, at most."""
+"""Longest wait of one request to Membrane, in seconds."""
 
 PENDING_TTL = 10.0
 """Seconds of a call that are reserved for the list of actions; a quarter of a short call."""
@@ -59,7 +59,7 @@ _LOCK = "connect.lock"
 class ConnectFlow:
     """`kartra_connect`; `folder` is the state folder whose servers are serialized.
 
-    `poll` is the seconds between two looks at a connection that is being made ready.
+    `poll` is the interval in seconds between two reads of a connection that is not ready yet.
     """
 
     membrane: MembraneClient

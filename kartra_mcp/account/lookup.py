@@ -1,4 +1,4 @@
-"""Questions to Membrane about the account: program, connections, one connection by its name."""
+"""Requests to Membrane about the account: program, connections, one connection by its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kartra_mcp.membrane.client import MembraneClient, ProgramInfo
 class AccountLookup:
     """Lookups in Membrane; `wanted` is the connection that the user configured, an id or a key.
 
-    `probe` is the seconds for the version and the login, without which a lookup goes on.
+    `probe` is the time limit in seconds for version and login; a lookup continues without them.
     """
 
     membrane: MembraneClient
@@ -27,7 +27,7 @@ class AccountLookup:
     async def program_and_connections(
         self, program: ProgramInfo | None, deadline: Deadline
     ) -> tuple[ProgramInfo, tuple[Connection, ...]]:
-        """Fetch both concurrently; a `program` that is proven is not asked again.
+        """Fetch program and connections concurrently; a proven `program` is not fetched again.
 
         A list of connections proves a program with an unclear version.
         """

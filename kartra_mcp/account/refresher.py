@@ -43,8 +43,8 @@ class Refresher:
     A refresh that fails keeps the snapshot and adds the error.
 
     Args:
-        lookup: for Membrane.
-        state: where the snapshot is stored.
+        lookup: requests to Membrane.
+        state: folder of the stored snapshot.
         own: names of the built-in tools.
         delay: seconds between an answer from disk and its refresh.
     """

@@ -1,4 +1,4 @@
-"""Choose the Membrane connection to serve. Pure; it never guesses between two."""
+"""Choose the Membrane connection to serve; two candidates are an error. Pure."""
 
 from __future__ import annotations
 

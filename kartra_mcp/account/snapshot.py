@@ -41,7 +41,7 @@ class AccountSnapshot:
 
     @property
     def is_healthy(self) -> bool:
-        """Return whether nothing is wrong that may have been fixed meanwhile."""
+        """Return whether no problem is known that may have been fixed since."""
         usable = self.connection is None or self.connection.usable
         known = self.program is None or self.program.is_membrane is not False
         return usable and known and self.error is None

@@ -36,7 +36,7 @@ _RUNNABLE_STATES = ("", "READY")
 class ActionTool:
     """One action as a tool; everything but its name is computed on first use.
 
-    Of thousands few are ever listed or called.
+    Only few of thousands of actions are ever listed or called.
     """
 
     tool: str
@@ -84,7 +84,10 @@ class ActionTool:
         return {**self.portable.advertised, "properties": {**own, **added}}
 
     def same_definition(self, other: ActionTool) -> bool:
-        """Return whether a client would see the same tool; most schemas are not compared."""
+        """Return whether a client would see the same tool.
+
+        Equal source schemas need no comparison.
+        """
         mine = (self.title, self.description, self.risk)
         if mine != (other.title, other.description, other.risk):
             return False
@@ -165,7 +168,7 @@ def parse_action(entry: Any) -> Action | str:
 
 
 def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool) -> ValidatedCall:
-    """Return the validated call of a tool; if it is gated, with the consent arguments.
+    """Return the validated call of a tool, with the consent arguments if the tool is gated.
 
     Raises:
         RefusedError: `invalid_arguments`, naming every invalid field.

@@ -48,7 +48,10 @@ def _make_portable(tool: BuiltinTool) -> PortableSchema:
 
 
 def is_gated(tool: BuiltinTool, rules: Policy) -> bool:
-    """Return whether it takes the consent arguments; even a read does if a tool has a gate."""
+    """Return whether a built-in tool takes the consent arguments.
+
+    Raw reads and reads by name take them too if any tool has a gate of its own.
+    """
     any_gate = any(gate is not Gate.ALLOW for _, gate in rules.tools)
     return tool.gated or (tool in (PROXY_READ, RUN_READ) and any_gate)
 

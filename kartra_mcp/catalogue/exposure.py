@@ -1,7 +1,7 @@
 """Content of `tools/list`: every action as a tool, or only the tools that find and run them.
 
-It depends on the list and the settings only, never on the client. Under `auto` a list that grew too
-large switches once; it does not switch back while the process lives.
+The content depends on the list and the settings only, never on the client. Under `auto`, a list
+that grows too large changes to search once, for as long as the process lives.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ from kartra_mcp.catalogue.words import (
 
 IN_DESCRIPTION, MEANT_IN_DESCRIPTION = 0.7, 0.5
 MEANT = 0.85
-"""Weight of a word that means the same, against the word itself."""
+"""Weight of a synonym, relative to the word itself."""
 ROLE = 0.3
 AMONG_WORDS = 0.5
-"""Weight of a verb that does not lead its clause."""
+"""Weight of a verb that does not begin its clause."""
 NAME_COVERED, VERB_FITS = 0.4, 0.45
 KNOWN_COMMAND = 0.04
 CONFIDENT = 0.55
@@ -41,7 +41,7 @@ Found = Mapping[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tool with the words of its key and name, its verbs, and those of its description."""
+    """A tool with the words and verbs of its key, name and description."""
 
     tool: ActionTool
     names: tuple[Phrase, ...]
@@ -107,7 +107,7 @@ class Index:
         return cls(known, places, frozenset(stems))
 
     def search(self, intent: str, limit: int = 10) -> list[ActionTool]:
-        """Return at most `limit` tools that match the intent, best first; none if no word does."""
+        """Return at most `limit` tools that match the intent, best first; none without a match."""
         return [hit.tool for hit in self.find(intent, limit)]
 
     def find(self, intent: str, limit: int = 10) -> list[Hit]:

@@ -1,6 +1,6 @@
 """Describe and run an unlisted action by its tool name. Pure.
 
-It is the same call that the action's own tool makes, under that tool's name.
+The result is the same call that the action's own tool makes, under that tool's name.
 """
 
 from __future__ import annotations

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from kartra_mcp.kartra.impossible import Impossible, RawTask
 
 OWN_BEFORE_OTHERS = 7
-"""Places of our own hits before those of Membrane's search, where ours are not certain."""
+"""Number of local hits before those of Membrane's search, if the local ones are not certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Tools for an intent, best first, and notes about what no tool does.
+    """Tools for an intent, best first, and notes about tasks that no tool does.
 
-    `certain` is false where another search may know better.
+    `certain` is False if another search may find better tools.
     """
 
     tools: tuple[ActionTool, ...]
@@ -95,7 +95,7 @@ def _impossible_notes(row: Impossible) -> dict[str, Any]:
 
 
 def _tools_instead(row: Impossible, hits: Sequence[Hit], index: Index) -> tuple[ActionTool, ...]:
-    """Return actions outside the published ones that fit, then those of what is possible instead.
+    """Return fitting actions outside the published ones, then the actions of the alternatives.
 
     A connection can have actions that do more than Kartra's commands.
     """

@@ -10,12 +10,12 @@ from kartra_mcp.kartra.impossible import IMPOSSIBLE, RAW_TASKS, Impossible, RawT
 
 
 def find_impossible(intent: str, known: frozenset[str] = frozenset()) -> Impossible | None:
-    """Return the first row of what Kartra cannot do that the intent fits."""
+    """Return the first impossible task that the intent fits."""
     return next((row for row in IMPOSSIBLE if _fits(row.task, intent, known)), None)
 
 
 def find_raw_task(intent: str, known: frozenset[str] = frozenset()) -> RawTask | None:
-    """Return the command that does the intent by a raw request."""
+    """Return the first task of a raw request that the intent fits."""
     return next((row for row in RAW_TASKS if _fits(row.task, intent, known)), None)
 
 
@@ -41,7 +41,7 @@ def _has_verb(phrase: Phrase, verbs: str) -> bool:
 
 
 def _has_object(phrase: Phrase, nouns: frozenset[str]) -> bool:
-    """Return whether every noun that is the object can mean one of these."""
+    """Return whether every object of the intent can mean one of `nouns`."""
     known = [word for word in phrase.words if 1 in word.nouns.values()]
     known = known or [word for word in phrase.words if word.nouns]
     objects = [word for word in known if not _is_role(word)] or known

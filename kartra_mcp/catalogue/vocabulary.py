@@ -109,7 +109,7 @@ OPPOSITES: tuple[tuple[str, str], ...] = (
     ("edit move copy merge", "delete cancel refund"),
     ("archive", "delete"),
 )
-"""Pairs of verbs: each of the left is the opposite of each of the right."""
+"""Pairs of verb lists: each verb on the left is the opposite of each on the right."""
 
 NEAR: tuple[tuple[str, str], ...] = (
     ("add", "create tag grant subscribe book"),
@@ -126,7 +126,7 @@ NEAR: tuple[tuple[str, str], ...] = (
     ("disable", "pause"),
     ("resume", "activate restore"),
 )
-"""Verbs that often stand for each other in names."""
+"""Verbs that names often use in place of each other."""
 
 WEAK_VERBS = frozenset(
     """
@@ -136,7 +136,7 @@ WEAK_VERBS = frozenset(
     export import update change process upgrade transfer credit leave block let place join
     """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
-"""Nouns too, or parts of other phrases: they are the verb only where a clause begins, or alone."""
+"""Words that are nouns too: they are verbs only at the start of a clause, or alone."""
 
 NOUNS: Mapping[str, str] = {
     "lead": "lead contact customer person people client subscriber buyer someone somebody anyone "
@@ -201,10 +201,10 @@ NOUNS: Mapping[str, str] = {
     "storage": "storage space disk~",
     "detail": "detail info information about amount~ data~ overview",
 }
-"""Nouns by their meaning, and the words for each."""
+"""Meanings of nouns, and the words for each."""
 
 ROLES = frozenset({"lead"})
-"""Nouns for the person concerned. They weigh little where another noun is the object."""
+"""Nouns for the person concerned. They weigh little if another noun is the object."""
 
 INTENT_PHRASES: tuple[tuple[str, str], ...] = (
     (
@@ -299,7 +299,7 @@ INTENT_PHRASES: tuple[tuple[str, str], ...] = (
         "unsubscribe",
     ),
 )
-"""Patterns of words that mean one word only together, and that word; applied in this order.
+"""Patterns of phrases, and the one word with the same meaning; applied in this order.
 
 For intents only.
 """
@@ -334,7 +334,7 @@ COMPOUNDS: tuple[tuple[str, str], ...] = (
     (r"\b(?:to do)s?\b", "todo"),
     (r"\bphone numbers?\b", "phone"),
 )
-"""The same for intents, names and descriptions."""
+"""Like `INTENT_PHRASES`, but for names and descriptions too."""
 
 IRREGULAR: Mapping[str, str] = {
     word: root
@@ -383,7 +383,7 @@ IRREGULAR: Mapping[str, str] = {
     }.items()
     for word in words.split()
 }
-"""Inflected forms that the endings do not cover, and their word."""
+"""Inflected forms that no ending explains, and their root."""
 
 STOP = frozenset(
     """

@@ -25,7 +25,7 @@ MAX_WORDS = 40
 WEAK_MEANING = 0.6
 SAME, CLOSE, ALIKE, UNRELATED, ACROSS, OPPOSITE = 1.0, 0.6, 0.15, -0.1, -0.5, -1.0
 MIN_TYPO_CHARS, MIN_DISTANT_TYPO_CHARS = 5, 7
-"""Shorter words are corrected only where letters are swapped, and for one typo."""
+"""Least lengths of a word for a correction other than swapped letters, and for two typos."""
 
 _SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "s")
 _MIN_STEM = 3
@@ -114,7 +114,7 @@ def _replace(text: str, table: tuple[tuple[str, str], ...]) -> str:
 def stem_word(word: str) -> str:
     """Stem a word by its ending: `cancelled`, `cancels`, `cancellation` are cancel.
 
-    Never perfect.
+    The rules are approximate.
     """
     if word in IRREGULAR:
         return _strip_doubled(IRREGULAR[word])
@@ -180,7 +180,7 @@ def _make_word(stem: str) -> Word:
 
 _SHOW = Word("what", {}, {"show": 1.0})
 _IMPLIED = Word("", {}, {"show": 0.3})
-"""A text without a verb names what is looked for."""
+"""Verb of a text that has none: the text names the thing to look up."""
 
 
 def _find_verb(parsed: list[Word]) -> Word | None:
@@ -219,7 +219,10 @@ def _correct_typo(stem: str, length: int, known: frozenset[str]) -> str:
 
 
 def edit_distance(one: str, other: str, most: int) -> int:
-    """Return insertions, deletions, changes and swaps of neighbors; above `most`, any more."""
+    """Return the number of insertions, deletions, changes and swaps of neighbors.
+
+    Above `most`, the result is any larger number.
+    """
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
@@ -267,7 +270,7 @@ def _by_stem(table: Mapping[str, str]) -> Mapping[str, Meanings]:
 
 
 _STOPS = frozenset({"the"})
-"""Known words of an index without words: typos are still corrected to the tables."""
+"""Known words of an empty index: typos are still corrected to the words of the tables."""
 
 
 def _strip_doubled(word: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,19}")
-"""Short, because clients prefix each tool's name with it, and some cut at 60 characters."""
+"""Valid name, short because clients prefix tool names with it, and some cut at 60 characters."""
 
 REAL, REHEARSAL = "kartra", "kartra-rehearsal"
 PROGRAM, PACKAGE = "kartra-mcp", "kartra_mcp"

@@ -15,7 +15,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.settings import Settings
 
 MAX_FILE_BYTES = 64_000_000
-"""Claude Code's file, the largest known configuration, contains the history of all chats."""
+"""Largest file: Claude Code's configuration contains the history of all chats."""
 
 NOT_WRITTEN_NOTICE = "Nothing was written."
 

@@ -13,7 +13,7 @@ from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
 
 MAX_DEPTH = 100
-"""Nesting of values; real configurations have about five levels."""
+"""Largest nesting of values; real configurations have about five levels."""
 
 MAX_CHARS = 60
 """Length of an untrusted name in a message, in ASCII."""

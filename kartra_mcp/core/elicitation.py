@@ -14,7 +14,7 @@ ELICITATION_TIMEOUT = 240.0
 class FormElicitation:
     """Question with a form.
 
-    `typed_confirmation` is what the user must type under gate human, or "".
+    `typed_confirmation` is the text that the user must type under gate human, or "".
     """
 
     text: str

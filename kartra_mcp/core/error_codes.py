@@ -13,9 +13,9 @@ class ErrorCode:
     """One code that an answer may carry.
 
     Args:
-        label: what went wrong, on the approval page.
-        help: what the user does about it, in docs/errors.md.
-        http_status: of the approval page, when an action of the page is refused.
+        label: the problem, as the approval page names it.
+        help: the remedy, in docs/errors.md.
+        http_status: status of the approval page if one of its actions fails with this code.
     """
 
     label: str

@@ -1,8 +1,8 @@
-"""Error hierarchy: a code, what happened, what to do next, and what was executed.
+"""Error hierarchy: code, problem, remedy, and the state of execution.
 
 - `KartraMCPError`: the base; one error answer of a call.
 - `RefusedError`: raised before any program was started; nothing was executed.
-- `UpstreamError`: a program was started; `executed` is what is known.
+- `UpstreamError`: raised after a program was started; `executed` is no, yes or unknown.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class KartraMCPError(Exception):
 
     Args:
         code: one of `ERROR_CODES`.
-        message: what happened, in this server's words (never another program's text).
-        remedy: what to do next, in this server's words.
+        message: the problem, in this server's words (never another program's text).
+        remedy: the next step, in this server's words.
         executed: the default of the class if None.
         detail: untrusted text (Kartra, Membrane, the account), quoted as data.
         answered: False if the program ended without a readable response.
         confirmation: the preview to agree to; its `facts` are untrusted too.
-        first: for something that was done before, the call that did it.
+        first: the earlier call that did the same, if there is one.
     """
 
     executed = Executed.NO
@@ -75,7 +75,7 @@ class RefusedError(KartraMCPError):
 
 
 class UpstreamError(KartraMCPError):
-    """A program was started and returned no success; `executed` is what is known."""
+    """Failure after a program was started; `executed` is no, yes or unknown."""
 
     executed = Executed.UNKNOWN
 

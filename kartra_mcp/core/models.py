@@ -112,8 +112,8 @@ class Command:
 class Connection:
     """One Membrane connection. `usable`: it is READY and not disconnected.
 
-    If it waits for the user, `action_url` is the address to open, and `instructions` are Membrane's
-    words to agents, which are untrusted.
+    A connection that waits for the user has an `action_url` to open, and Membrane's `instructions`
+    to agents, which are untrusted.
     """
 
     id: str
@@ -163,15 +163,15 @@ class Operation:
     """Effect of a call in normal form: the same for an action and its raw request.
 
     Args:
-        name: the ledger's name of it, e.g. `refund_transaction`.
-        kind: that of its most dangerous command.
+        name: name of the operation in the ledger, e.g. `refund_transaction`.
+        kind: kind of the most dangerous command.
         target: None if it cannot be found or is named in two ways.
-        amount: None if it means everything, or two are named.
+        amount: None for everything, and if two amounts are named.
         is_unambiguous: no two amounts are named, and the target of a known command was found.
-        email_count: how many of its commands can start mail.
-        moves_money: it counts against the caps on amounts, also if no amount can be read.
+        email_count: number of commands that can start mail.
+        moves_money: counts against the caps on amounts, also if no amount can be read.
         arguments: all arguments; of a raw request the fields of its commands.
-        digest: one for every spelling of the call.
+        digest: equal for every spelling of the call.
     """
 
     name: str

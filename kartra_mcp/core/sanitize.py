@@ -45,7 +45,7 @@ _CARD = re.compile(r"(?<!\d)(?<!\d\.)[2-6](?:[ -]?\d){12,18}(?!\d|\.\d)")
 
 
 _SEEN = 4_000
-"""Characters of a long text that are searched before it is cut: a secret must be seen whole."""
+"""Characters of a long text that are searched before the cut: a secret must be seen whole."""
 
 
 def strip_ansi(text: str) -> str:
@@ -84,7 +84,7 @@ _ESCAPED = re.compile(r"\\[^nt\"\\]")
 def sanitize_and_dump(value: Any) -> tuple[Any, str]:
     """Return the same JSON (names are strings) with every string clean, and its dump as one line.
 
-    A line that is clean as a whole contains only clean strings: most are, and need no walk.
+    Most dumps are clean as a whole line. Every string in them is clean then, and no walk is needed.
     """
     line = dump_json(value)
     if strip_control_chars(line) == line and not _ESCAPED.search(line):

@@ -16,7 +16,7 @@ from typing import Any
 class StateDir:
     """One folder, for this user only (0700; files 0600).
 
-    A folder that is not writable costs the cache of the next start, never a call: `error` then has
+    If the folder is not writable, the next start has no cache, but no call fails. `error` then has
     the reason, for `kartra_status`.
     """
 

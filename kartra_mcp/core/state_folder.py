@@ -1,7 +1,7 @@
-"""Which folder holds the ledger, found so that every client of one user finds the same one.
+"""Location of the state folder: the same one for every client of one user.
 
-Two ledgers for one account would each admit the same refund once. So a value that depends on the
-working folder, or that a client left unexpanded, is never resolved: it is an error.
+Two ledgers for one account would each admit the same refund once. Therefore a value that depends on
+the working folder, or that a client left unexpanded, is an error and is never resolved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kartra_mcp.core.surroundings import expand_home
 
 WANTED = "an absolute path or one that begins with ~, without variables or quotes"
 NO_FOLDER = Path(os.devnull).absolute() / "kartra-mcp"
-"""A folder that can never exist, where no better one is known: nothing is stored."""
+"""Folder that can never exist, used if no other is known: nothing is stored."""
 
 _UNEXPANDED = re.compile(r"\$\{|\$\(|\$[A-Za-z_]|%[A-Za-z_][^%/\\]*%|\"|^'|'$|^`|\x00")
 
@@ -64,8 +64,8 @@ def find_home() -> Path | None:
 
 
 def make_absolute(text: str) -> str:
-    """Return a path that the user typed here, as every client can use it.
+    """Return a typed path in the absolute form that every client can use.
 
-    One with a variable or a quote stays as it is, so that it is refused where it is read.
+    A path with a variable or a quote is returned unchanged: reading the setting then refuses it.
     """
     return str(expand_home(text).absolute()) if is_plain(text) else text

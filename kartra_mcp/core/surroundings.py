@@ -1,8 +1,8 @@
-"""Environment and streams of one command: those of this process, or those that it was given.
+"""Environment and streams of one command: given ones, or those of this process.
 
-A context variable instead of an argument of every function: about thirty modules print or prompt,
-most of them deep below a function that has nothing to do with streams. It is set in one place,
-where a command begins, and its tasks and threads inherit it.
+They are a context variable instead of an argument of every function: about thirty modules print or
+prompt, most of them called by functions that use no streams. The variable is set in one place,
+where a command begins, and the command's tasks and threads inherit it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import TextIO
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The inputs and outputs of a command besides its arguments.
+    """Environment and streams of a command.
 
     Attributes:
         environment: the variables, also used to find the home folder.
         stdin: None if it was closed at the start.
         stdout: the requested output.
         stderr: problems and progress.
-        read_line: shows a question, returns the typed line; EOFError at the end.
-        read_secret: the same without echo.
+        read_line: shows a question and returns the typed line; EOFError at the end.
+        read_secret: shows a question and returns a line that was typed without echo.
     """
 
     environment: Mapping[str, str]
@@ -48,13 +48,13 @@ _GIVEN: ContextVar[Surroundings | None] = ContextVar("surroundings", default=Non
 
 
 def surroundings() -> Surroundings:
-    """Return those of the running command, else the current ones of this process."""
+    """Return the surroundings of the running command, else those of this process."""
     return _GIVEN.get() or Surroundings(os.environ, sys.stdin, sys.stdout, sys.stderr)
 
 
 @contextmanager
 def surrounded(by: Surroundings | None) -> Generator[None]:
-    """Give a command its surroundings; None means those of this process."""
+    """Run the block with the given surroundings; None means those of this process."""
     before = _GIVEN.set(by)
     try:
         yield

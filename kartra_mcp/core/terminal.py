@@ -70,7 +70,8 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], None]]:
     """Show that work is in progress; the text may change meanwhile.
 
-    On a terminal it is animated and removed at the end; elsewhere its first text is printed once.
+    On a terminal the text is animated and removed at the end; elsewhere only the first text is
+    printed.
     """
     made = console(errors=errors)
     if not made.is_terminal:

@@ -25,7 +25,7 @@ async def run_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 async def parse_off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Parse output of this many bytes; a large one in a thread."""
+    """Parse output of `size` bytes; in a thread if it is large."""
     if size <= THREAD_PARSE_BYTES:
         return work(*args, **kwargs)
     return await anyio.to_thread.run_sync(partial(work, *args, **kwargs))

@@ -12,14 +12,14 @@ class CallTimings:
     """Waits of the calls of one server, in seconds. No setting changes them.
 
     Attributes:
-        min_human: least time of a human's answer; a faster one is the host's own.
-        answer: for the user to answer a question.
-        retry: between two tries of a call that Membrane turned away.
-        progress: between two progress notifications of a running call.
-        connect_poll: between two looks at a connection that is being made ready.
-        refresh_delay: between an answer from disk and its refresh, so that they do not compete.
-        first_list: for Membrane, before a first `tools/list` is answered without it.
-        probe: for the program's version, and for whether it is logged in.
+        min_human: least time of a human's answer; a faster answer counts as the client's own.
+        answer: time for the user to answer a question.
+        retry: pause between two tries of a call that Membrane's rate limit refused.
+        progress: interval between two progress notifications of a running call.
+        connect_poll: interval between two reads of a connection that is not ready yet.
+        refresh_delay: pause between an answer from disk and its refresh: they would compete.
+        first_list: wait for Membrane before a first `tools/list` is answered without actions.
+        probe: time limit for the program's version and for its login state.
     """
 
     min_human: float = 1.0

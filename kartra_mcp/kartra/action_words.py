@@ -57,7 +57,7 @@ DESTRUCTIVE_PREFIXES = (
     "unassign", "unenrol", "unlink", "untag", "cancel", "deactivat", "disabl", "suspend", "block",
     "ban", "reset", "drop", "clear", "expir", "detach", "trash", "bulk", "reject", "uninstall",
 )  # fmt: skip
-"""Words of an editing verb's object that make it destructive, wherever they stand."""
+"""Words of an editing verb's object that make it destructive, at any position."""
 
 BILLED_OBJECTS = frozenset(
     {"subscription", "subscriptions", "plan", "price", "prices", "invoice", "order", "checkout"}

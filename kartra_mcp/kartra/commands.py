@@ -19,9 +19,9 @@ from kartra_mcp.kartra.fields import normalize_name
 class CommandInfo:
     """One Kartra command.
 
-    `risk` is the highest that the command can have, `min_risk` the lowest if its arguments decide;
-    `effect` and `undo` are sentences without a full stop for previews and refusals;
-    `may_send_email`: it can start mail or automations.
+    `risk` is the highest that the command can have, `min_risk` the lowest if its arguments decide.
+    `effect` and `undo` are sentences without a full stop, for previews and refusals.
+    `may_send_email`: the command can start mail or automations.
     """
 
     risk: Risk

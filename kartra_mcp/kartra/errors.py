@@ -20,7 +20,7 @@ from kartra_mcp.kartra.commands import COMMANDS
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """One error type: `text` and `remedy` without a full stop, and `executed` as it proves."""
+    """One error type: `text` and `remedy` without a full stop, and the proven `executed`."""
 
     text: str
     remedy: str
@@ -171,7 +171,10 @@ def find_error(value: Any, *, write: bool) -> KartraMCPError | None:
 
 
 def _iter_bodies(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """Yield the response itself and what Membrane or an action wrapped it in, under any name."""
+    """Yield the value and every value inside it that may be Kartra's response.
+
+    Membrane or an action may wrap the response under any name.
+    """
     if isinstance(value, str):
         value = _decode(value)
     if is_array(value) and depth:
@@ -245,7 +248,8 @@ def _is_error(answer: Mapping[str, Any]) -> bool:
 def _make_error(failed: list[ActionOutcome], write: bool) -> KartraMCPError:  # noqa: FBT001
     """Return the error of commands that all failed.
 
-    The most severe outcome wins, `already_done` is the least: it must not hide an unknown one.
+    The most severe outcome wins. `already_done` is the least severe, so that it hides no unknown
+    one.
     """
     meanings = [ERROR_TYPES.get(part.type) for part in failed]
     meaning = next((m for m in meanings if m is None or m.code != "already_done"), meanings[0])

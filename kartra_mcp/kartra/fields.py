@@ -120,7 +120,7 @@ def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, An
 def find_amount_names(arguments: Any, *, money: bool) -> frozenset[str]:
     """Return the normalized names of the amounts in these arguments.
 
-    `money` as in `moves_money`.
+    `money`: the operation moves money.
     """
     if not money:
         return AMOUNT_NAMES

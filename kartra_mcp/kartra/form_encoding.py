@@ -123,7 +123,7 @@ def unflatten(fields: Iterable[tuple[Places, Any]]) -> dict[str, Any]:
 
 
 def php_value(value: Any) -> Any:
-    """Return what PHP has after parsing the form of a value: arrays by name, and only text."""
+    """Return a value as PHP has it after parsing its form: arrays by name, and only text."""
     if is_object(value):
         read_fields = {str(name): php_value(inner) for name, inner in value.items()}
         return {name: inner for name, inner in read_fields.items() if inner != {}}

@@ -193,7 +193,7 @@ IMPOSSIBLE: tuple[Impossible, ...] = (
         _IN_KARTRA,
     ),
 )
-"""In this order: the first row that fits is the answer."""
+"""Impossible tasks in order: the first row that fits is the answer."""
 
 RAW_TASKS: tuple[RawTask, ...] = (
     RawTask(

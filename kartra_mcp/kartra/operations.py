@@ -1,7 +1,7 @@
 """Kind, target, amount and digest of a call, in normal form. Pure.
 
-Found by one table of aliases (`kartra/fields.py`), nested too, because the real names of Membrane's
-actions may differ from Kartra's.
+All are found by one table of aliases (`kartra/fields.py`), nested too, because the real names of
+Membrane's actions may differ from Kartra's.
 """
 
 from __future__ import annotations

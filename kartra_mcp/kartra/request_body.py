@@ -68,7 +68,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class FieldTree:
-    """Fields as the other end will parse them. `place` is body or query."""
+    """Fields as the receiver will parse them. `place` is body or query."""
 
     place: str
     root: Any
@@ -402,7 +402,7 @@ TREE_RULES: tuple[Rule[FieldTree], ...] = (
     ),
     Rule("nothing besides actions, lead and get_lead", _find_extra_field, _SHAPE_REMEDY),
 )
-"""The order matters: later rules rely on what earlier ones have excluded."""
+"""Rules in order: later rules rely on the exclusions of earlier ones."""
 
 PROTOTYPES = frozenset({"__proto__", "prototype", "constructor"})
 _TOP = ("actions", "lead", "get_lead")

@@ -1,4 +1,4 @@
-"""Spelling of ids and sums of money: when two are equal, and which sums are valid. Pure."""
+"""Spelling of ids and sums of money: equality and validity. Pure."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def fold_id(value: Any) -> str | None:
 
 
 def amount_error(value: Any, *, cents: bool = False) -> str | None:
-    """Return the reason why an amount is invalid, as a sentence, or None; `cents`: whole cents."""
+    """Return the reason why an amount is invalid, as a sentence, or None.
+
+    `cents`: the amount is in whole cents.
+    """
     if value is None:
         return "The amount is null."
     if isinstance(value, bool):
@@ -97,7 +100,7 @@ def _number_error(number: Decimal) -> str | None:
 
 
 def _to_decimal(value: Any) -> Decimal | None:
-    """Return the exact number that is written; None for other types than numbers and text."""
+    """Return the exact number; None for other types than numbers and text."""
     if isinstance(value, str):
         return Decimal(value.strip())
     if isinstance(value, float):
