@@ -71,18 +71,16 @@ def risk_of(key: str, kind: str, *, name: str = "", method: str = "", text: str 
     return policy_risk.max_risk(found)
 
 
-@pytest.mark.parametrize("kind", EVERY_TYPE)
 @pytest.mark.parametrize("key", IRREVERSIBLE_NAMES)
-def test_an_irreversible_name_is_irreversible_whatever_its_type(key: str, kind: str):
-    assert risk_of(key, kind) is IRREVERSIBLE
-    assert risk_of("", kind, name=key) is IRREVERSIBLE
+def test_an_irreversible_name_is_irreversible_whatever_its_type(key: str):
+    assert {risk_of(key, kind) for kind in EVERY_TYPE} == {IRREVERSIBLE}
+    assert {risk_of("", kind, name=key) for kind in EVERY_TYPE} == {IRREVERSIBLE}
 
 
-@pytest.mark.parametrize("kind", EVERY_TYPE)
 @pytest.mark.parametrize("key", DESTRUCTIVE_NAMES)
-def test_a_destructive_name_never_runs_unasked_whatever_its_type(key: str, kind: str):
-    assert risk_of(key, kind) >= DESTRUCTIVE
-    assert risk_of(key, kind, method="GET") >= DESTRUCTIVE
+def test_a_destructive_name_never_runs_unasked_whatever_its_type(key: str):
+    assert min(risk_of(key, kind) for kind in EVERY_TYPE) >= DESTRUCTIVE
+    assert min(risk_of(key, kind, method="GET") for kind in EVERY_TYPE) >= DESTRUCTIVE
 
 
 @pytest.mark.parametrize("key", DESTRUCTIVE_NAMES)

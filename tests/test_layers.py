@@ -45,7 +45,8 @@ ARROWS = """
 
 # Decisions over data: no file, no clock, no process, no network.
 PURE = """
-    calls/pagination calls/read_commands calls/reconciliation calls/responses calls/retry
+    calls/empty_fields calls/pagination calls/read_commands calls/reconciliation calls/responses
+    calls/retry
     catalogue/builtin_tools catalogue/catalogue catalogue/consent_arguments catalogue/decided_calls
     catalogue/definitions catalogue/exposure catalogue/overview catalogue/ranking
     catalogue/raw_calls catalogue/run_by_name catalogue/suggestions catalogue/tasks

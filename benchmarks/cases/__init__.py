@@ -13,4 +13,5 @@ NAMES = (
     "many",
     "search",
     "tokens",
+    "answers",
 )

@@ -24,15 +24,20 @@ WAYS = ("all", "search")
 
 
 def run() -> list[Row]:
+    require_vocabulary()
+    with accounts.sandbox() as account, served(account.environment(EXPOSE="all")) as client:
+        tools = client.tools()
+    row = Row(f"the sandbox, {len(tools)} tools", (tokens(tools),), "tokens", ACCOUNT)
+    return [row, *(found for count in COUNTS for found in _listed(count))]
+
+
+def require_vocabulary() -> None:
+    """Raise `Broken` if the vocabulary of o200k_base is missing."""
     if not os.environ.get("TIKTOKEN_CACHE_DIR"):
         raise Broken(
             "TIKTOKEN_CACHE_DIR is not set: make the vocabulary by "
             "`python tools/vocabulary.py FOLDER`, or run `make bench`, which does"
         )
-    with accounts.sandbox() as account, served(account.environment(EXPOSE="all")) as client:
-        tools = client.tools()
-    row = Row(f"the sandbox, {len(tools)} tools", (tokens(tools),), "tokens", ACCOUNT)
-    return [row, *(found for count in COUNTS for found in _listed(count))]
 
 
 def tokens(tools: list[dict[str, Any]]) -> int:

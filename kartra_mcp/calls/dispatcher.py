@@ -124,12 +124,12 @@ class ToolDispatcher:
             builtin_tools.RECONCILE.name: self._run_reconcile,
         }
         if tool.name in does:
-            return CallResult(
-                await does[tool.name](validate_builtin_arguments(tool, given), deadline)
-            )
+            found = await does[tool.name](validate_builtin_arguments(tool, given), deadline)
+            return CallResult(found, own=True)
         if tool is builtin_tools.CONNECT:
             validate_builtin_arguments(tool, given)
-            return CallResult(ActionResult(await self.connecting.connect(deadline, client)))
+            found = ActionResult(await self.connecting.connect(deadline, client))
+            return CallResult(found, own=True)
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
             return await self._call_by_name(tool, given, deadline, client)
         call = decide_call(make_raw_call(tool, given, self.rules), self.rules)
@@ -182,7 +182,7 @@ class ToolDispatcher:
         )
         cut_off = truncation_notice(page, wanted["result_id"]) if page.has_more else None
         return responses.success_response(
-            page.shown, sandbox=self.settings.sandbox, truncated=cut_off
+            page.shown, {"truncated": cut_off}, sandbox=self.settings.sandbox
         )
 
     def _make_response(self, done: CallResult) -> ToolResponse:
@@ -194,9 +194,11 @@ class ToolDispatcher:
                 raise
             return responses.success_response(
                 None,
-                done.reply.action_run_id,
+                {
+                    "action_run_id": done.reply.action_run_id,
+                    "receipt": {**done.receipt, "note": NOT_SHOWN},
+                },
                 sandbox=self.settings.sandbox,
-                receipt={**done.receipt, "note": NOT_SHOWN},
             )
 
     def _paginate(self, done: CallResult) -> ToolResponse:
@@ -208,11 +210,14 @@ class ToolDispatcher:
             cut_off = truncation_notice(page, self.kept.save(line, page.path))
         return responses.success_response(
             page.shown,
-            done.reply.action_run_id,
+            {
+                "action_run_id": done.reply.action_run_id,
+                "receipt": done.receipt,
+                "truncated": cut_off,
+            },
             sandbox=self.settings.sandbox,
             line=line if page.shown is whole else None,
-            truncated=cut_off,
-            receipt=done.receipt,
+            own=done.own,
         )
 
 

@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """Result of a call; that of a write has a receipt."""
+    """Result of a call; that of a write has a receipt. `own`: it is this server's own answer."""
 
     reply: ActionResult
     receipt: dict[str, str] | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
