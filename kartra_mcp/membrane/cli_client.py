@@ -113,7 +113,7 @@ class CliClient:
         return parse_connect(value, connection)
 
     async def find_connector(self, deadline: Deadline) -> str | None:
-        """Return the id of Kartra's connector, which a connection is created from, or None."""
+        """Return the id of Kartra's connector, from which connections are created, or None."""
         verb = ["search", "kartra", "--elementType=connector"]
         entries = list_items(await self._run_json(verb, CallOptions(deadline)))
         return next((found for entry in entries if (found := get_connector_id(entry))), None)

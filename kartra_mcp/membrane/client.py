@@ -41,8 +41,8 @@ class MembraneClient(Protocol):
     ) -> Connection:
         """Reconnect a connection, or start a new one of a connector; the user is not asked here.
 
-        The result waits for the user, who must open its address. It is never repeated: after a lost
-        response the outcome is `unknown`, and the connection may exist.
+        The result waits for the user, who must open its address. The request is never repeated:
+        after a lost response the outcome is `unknown`, and the connection may exist.
         """
         ...
 
@@ -97,10 +97,11 @@ class Record(Protocol):
 class CallOptions:
     """Options of one call.
 
-    `write`: a lost response is unknown. `shielded`: once started, a cancellation does not end it.
-    `rate_limited`: it counts for the rate limit of the connection. `write_record`: called
-    immediately before the start, which it may still refuse, and after it. `fresh_connection`: the
-    result is shown for approval, so do not reuse a connection that may hold stale bytes.
+    `write`: a lost response is unknown. `shielded`: once started, a cancellation does not end the
+    call. `rate_limited`: the call counts for the rate limit of the connection. `write_record`:
+    called immediately before the start, which it may still refuse, and after it.
+    `fresh_connection`: the result is shown for approval, so do not reuse a connection that may hold
+    stale bytes.
     """
 
     deadline: Deadline

@@ -106,7 +106,7 @@ def credentials_from_env(environment: Mapping[str, str]) -> tuple[Credentials | 
 def access_token(credentials: Credentials, now: float) -> AccessToken:
     """Return a token to send now: the given one, or a new one.
 
-    It is a JWT under HS256 with the claims that Membrane documents, valid for an hour.
+    A new token is a JWT under HS256 with the claims that Membrane documents, valid for an hour.
     """
     if credentials.token is not None:
         return AccessToken(credentials.token)

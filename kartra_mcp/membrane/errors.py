@@ -155,7 +155,7 @@ def _is_kartras(value: Mapping[str, Any]) -> bool:
 
 
 def make_membrane_error(envelope: Mapping[str, Any]) -> KartraMCPError:
-    """Return this server's error for Membrane's, judged down its `causedByError` chain.
+    """Return this server's error for an error of Membrane, judged down its `causedByError` chain.
 
     Kartra's own error is the deepest and the most specific.
     """

@@ -31,7 +31,7 @@ INTENT_META_KEY = "kartra_mcp_intent"
 """Name in a run's `meta` that holds its intent's id."""
 
 MAX_REQUEST_BYTES = 10_000_000
-"""Bytes; Membrane documents 10 MB."""
+"""Largest request in bytes; Membrane documents 10 MB."""
 
 ROOM_FOR_THE_MARK = 1_000
 OK = range(200, 300)

@@ -39,7 +39,7 @@ UNUSABLE = (
     "a proxy (HTTPS_PROXY, ALL_PROXY) or a file of certificates (SSL_CERT_FILE) that the "
     "environment names cannot be used"
 )
-"""Without its value: a proxy's address holds a password."""
+"""Description without the value: a proxy's address may contain a password."""
 
 HEADERS = {
     "Accept": "application/json",

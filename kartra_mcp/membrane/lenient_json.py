@@ -12,7 +12,7 @@ from typing import Any
 from kartra_mcp.core.json_types import is_array, is_object
 
 MAX_ATTEMPTS, FIRST_ATTEMPTS = 50, 10
-"""Positions of one output that are tried as JSON, and those of them from its beginning."""
+"""Most positions of one output that are tried as JSON, and how many of them are the first ones."""
 
 MAX_DEPTH = 100
 """Levels of nesting beyond which parts are left out: later code walks the value recursively."""

@@ -34,10 +34,10 @@ class RunningCalls:
 
 
 class TokenBucket:
-    """Token bucket: so many calls a second, with a burst of one second, in order of arrival.
+    """Token bucket: limits the calls a second, with a burst of one second, in order of arrival.
 
     Args:
-        rate: calls a second; 0 is no limit.
+        rate: calls a second; 0: no limit.
     """
 
     def __init__(self, rate: float) -> None:

@@ -1,7 +1,7 @@
 """Read Membrane's lists to their end, however the server treats limit and cursor.
 
 The transport is a function: it takes the parameters of one page, `{"limit": …, "cursor": …,
-"intent": …}` as text, and returns the value that came.
+"intent": …}` as text, and returns the parsed response.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ async def _search_all(ask: FetchPage, limit: Mapping[str, str], *, need: bool) -
 
 
 def deduplicate(entries: Sequence[Any]) -> tuple[Any, ...]:
-    """Merge the entries of several lists, each action once: as it came first."""
+    """Merge the entries of several lists; of equal actions the first is kept."""
     seen: set[str] = set()
     return tuple(entry for entry in entries if _is_new(entry, seen))
 

@@ -1,4 +1,7 @@
-"""The policy in force as data: its digest, and what was relaxed since another one. Pure."""
+"""The policy in force as data: its digest, and the rules that were relaxed since another one.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def policy_digest(policy: Mapping[str, Any]) -> str:
 
 
 def relaxations(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words what may run now and might not before; [] if nothing was relaxed."""
+    """Return the relaxed rules in words; [] if nothing was relaxed."""
     return [
         *_compare_gates(before, now),
         *_compare_names(before, now),
@@ -50,7 +53,7 @@ def relaxations(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _compare_gates(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Return the gates by risk, and by every tool that has or had its own."""
+    """Return the relaxed gates: of each risk, and of each tool with a gate of its own."""
     was, is_now = _parse_policy(before), _parse_policy(now)
     patterns = [pattern for pattern, _ in (*was.tools, *is_now.tools)]
     for one, other in (

@@ -76,7 +76,7 @@ _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.R
 
 
 def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
-    """Return the verdict on something of this risk and these names.
+    """Return the verdict on a call of this risk under these names.
 
     The order is the order of safety: read-only and the deny list win over every gate.
     """
@@ -115,7 +115,7 @@ def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
 
 
 def resolve_effective_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
-    """Return the gate of a risk; `DENY` for whatever read-only or the lists refuse."""
+    """Return the gate of a risk; `DENY` if read-only or a list refuses it."""
     named = tuple(names)
     verdict = evaluate(risk, named, rules)
     if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED):
@@ -162,7 +162,7 @@ def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict |
 
 
 def is_unrestricted(rules: Policy) -> bool:
-    """Return True if everything is listed, of any risk and name."""
+    """Return True if tools of every risk and name are listed."""
     gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
     of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
     return of_all and not (rules.read_only or rules.allow or rules.deny)

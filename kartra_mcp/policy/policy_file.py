@@ -22,7 +22,7 @@ _WHOLE = frozenset(info.file_key for info in CAPS.values() if info.whole)
 class PolicyFile:
     """Content of the file. `tools` are names or patterns with their gate, in the file's order.
 
-    `errors` are pairs (what is wrong, what is used instead).
+    `errors` are pairs of the expected value and the replacement of the bad one.
     """
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])

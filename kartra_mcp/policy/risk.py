@@ -56,7 +56,7 @@ def call_risk(action: Action, arguments: Mapping[str, Any]) -> Risk:
 
 
 def _with_command(action: Action, risk: Risk | None) -> Risk:
-    """Return the risk of the command, raised by whatever else the action declares.
+    """Return the risk of the command, raised by every other declaration of the action.
 
     A key that identifies the command may come with a name that contradicts it.
     """
@@ -66,9 +66,9 @@ def _with_command(action: Action, risk: Risk | None) -> Risk:
 
 
 def _contradicting_risk(name: str, risk: Risk) -> Risk:
-    """Return the risk of a name beside a key whose command is known.
+    """Return the risk of a name next to a key whose command is known.
 
-    Names are free text, so that only a verb of another kind than the command's counts.
+    Names are free text: only a verb of another kind than the command's counts.
     """
     if kartra.find_action_command(name):
         return Risk.READ

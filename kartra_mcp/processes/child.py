@@ -65,7 +65,7 @@ class Child:
             self._loop.add_reader(self._end, self._reap)
 
     def has_ended(self) -> bool:
-        """Return True if it exited, even if nothing watches; it is reaped then."""
+        """Return True if the program exited, even if nothing watches it; reap it then."""
         return self._started.poll() is not None
 
     def stop_reading(self) -> None:
@@ -113,7 +113,7 @@ class Child:
 
 
 class WindowsChild:
-    """The same for Windows, where no event loop watches a pipe: one task per pipe."""
+    """Like `Child`, for Windows, where no event loop watches a pipe: one task per pipe."""
 
     def __init__(self, process: Process, tasks: TaskGroup, out: ChunkSink, err: ChunkSink) -> None:
         self._left = 3

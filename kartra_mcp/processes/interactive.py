@@ -46,13 +46,13 @@ def run_interactive(
 ) -> int:
     """Run a program on the user's terminal; return its exit status, negative for a signal.
 
-    It stays in this process group: Ctrl-C and a closed terminal reach both, and a browser that it
-    opened is not ended. A signal that stops this process ends the program, and the terminal is
-    restored.
+    The program stays in this process group: Ctrl-C and a closed terminal reach both processes, and
+    a browser that the program opened is not ended. A signal that stops this process ends the
+    program, and the terminal is restored.
 
     Raises:
         RefusedError: nothing was started.
-        ProcessTimeout: it was ended after `seconds`.
+        ProcessTimeout: the program was ended after `seconds`.
         KeyboardInterrupt: a signal arrived; the program was ended.
     """
     validate_command(command)
@@ -73,7 +73,7 @@ def run_interactive(
 
 
 def open_in_browser(address: str) -> bool:
-    """Return True if a browser accepted the address. A browser in the terminal is waited for."""
+    """Return True if a browser accepted the address; wait for a browser in the terminal."""
     import webbrowser
 
     try:
@@ -104,7 +104,7 @@ def _restore_terminal() -> Generator[None]:
 def _record_signals() -> Generator[list[int]]:
     """Record signals instead of raising.
 
-    If raised, a second one would interrupt the ending of the program for the first.
+    An exception of a second signal would interrupt the ending of the program for the first one.
     """
     stops: list[int] = []
     with termination_handler(lambda number, _: stops.append(number)):

@@ -70,7 +70,7 @@ class CompletedProcess:
 
 
 class Run(Protocol):
-    """Run a program to its end, as `run` does."""
+    """Type of `run`, and of its replacements in tests."""
 
     async def __call__(  # noqa: PLR0913  what a program needs, each by its name
         self,

@@ -1,4 +1,4 @@
-"""Termination signals: which ones end a command, and what happens on one.
+"""Termination signals: the ones that end a command, and their handlers.
 
 Ctrl-C, SIGTERM and a closed terminal end every command in the same way. SIGINT and SIGHUP keep
 being ignored where the parent ignores them: `nohup` and a shell's background jobs rely on that.

@@ -14,10 +14,10 @@ from kartra_mcp.sandbox.store.database import Account
 
 Map = dict[str, Any]
 Form = Mapping[str, type]
-"""The fields of a body → their types; `object` takes anything. None has to be there."""
+"""Fields of a body and their types; `object` accepts any. All are optional."""
 
 LARGEST = 10_000_000
-"""Bytes of a request."""
+"""Largest request, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,4 +50,4 @@ ROUTES: dict[str, Work] = {
     f"GET {_RUNS}/{{run}}": logs.get_log,
     f"GET {_RUNS}/{{run}}/details": logs.get_log_details,
 }
-"""Method and address, which is also the name for `fault set` → what answers it."""
+"""Handlers by method and path, which is also the name for `fault set`."""

@@ -23,7 +23,7 @@ from kartra_mcp.sandbox.store.database import Account
 
 HOST = "127.0.0.1"
 _PATIENCE = 1
-"""Seconds that open requests are given when the server ends."""
+"""Seconds that open requests get when the server ends."""
 
 
 class Serving(Server):

@@ -19,7 +19,7 @@ MEMBRANE = {
     "connection_is_defunct": "connection",
 }
 PROGRAM = {"hang", "silent", "garbage", "killed", "cut"}
-"""Ends without an answer that can be used: of the program, or of its counterpart over HTTP."""
+"""Faults without a usable response, of the program or of its counterpart over HTTP."""
 SLOW = "slow"
 """The response is delayed; the message holds the seconds."""
 HALF = '{"output": {"status": "Success", "act'

@@ -39,7 +39,7 @@ def _stat_file(account: Account) -> tuple[str, int, int]:
 
 @functools.lru_cache(maxsize=1)
 def _read(path: str, _at: int, _size: int) -> list[Any]:
-    """Read a file as it was at that time.
+    """Read a file; the arguments make the cache miss after a change.
 
     A process that serves many requests reads a long list once.
     """
@@ -120,7 +120,7 @@ def _stem_word(word: str) -> str:
 def make_page(
     account: Account, items: list[Any], limit: str, cursor: str, *, searched: bool
 ) -> Map:
-    """Return a page, or what an older program makes of limits and cursors (`actions paging`)."""
+    """Return a page. `actions paging` selects the limits and cursors of an older program."""
     habit = account.setting("paging")
     if habit == "refuse" and (limit or cursor):
         raise UsageError("unknown option --limit or --cursor")

@@ -45,7 +45,7 @@ TYPE: a type of Kartra's or Membrane's errors, or hang, killed, silent, garbage,
         "list as older programs do: flags ignored or refused",
     ),
 }
-"""The verbs that Membrane's program has not: what follows each, and what it is for."""
+"""Verbs that Membrane's program does not have: arguments and purpose of each."""
 
 _ALWAYS = {"account", "json"}
 _LINE = "python -m kartra_mcp.sandbox [--account=FILE]"

@@ -26,7 +26,7 @@ class Account:
     def __init__(self, path: str) -> None:
         self.path = path
         self.after: tuple[str, str] | None = None
-        """A fault that acts once the deed is done: its type and its message."""
+        """Fault to apply after the effect: its type and its message."""
         if not os.path.exists(path):  # noqa: PTH110 - pathlib costs 4 ms of each call
             _build(path)
         self._db = _open(path)
@@ -138,7 +138,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _build(path: str) -> None:
-    """Make the file under another name and link it in place: no process sees half an account."""
+    """Build the file under another name and link it: no process sees a partial account."""
     aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         _make(aside)

@@ -43,7 +43,7 @@ LEADS: list[tuple[int, str, str, str, str, str, str, str, float]] = [
 ]  # fmt: skip
 
 DELETED = {48127: 12.0}
-"""Lead → days ago."""
+"""Deleted leads, and the days since their deletion."""
 
 EXTRA: dict[int, dict[str, str | int]] = {
     48110: {
