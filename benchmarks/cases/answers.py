@@ -10,6 +10,7 @@ from benchmarks import accounts
 from benchmarks.cases.tokens import require_vocabulary
 from benchmarks.client import served
 from benchmarks.stats import Row
+from kartra_mcp.core.json_types import is_array, is_object
 
 TITLE = "Tokens of an answer"
 ABOUT = (
@@ -76,9 +77,9 @@ def _earlier_text(structured: Mapping[str, Any]) -> str:
 
 
 def _with_empty(value: Any, listed: Mapping[str, list[str]], location: str) -> Any:
-    if isinstance(value, dict):
-        shown = {n: _with_empty(v, listed, f"{location}/{n}") for n, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if is_object(value):
+        shown = {n: _with_empty(v, listed, f"{location}/{n}") for n, v in value.items()}
         return {**shown, **dict.fromkeys(listed.get(location, ()), "")}
-    if isinstance(value, list):
-        return [_with_empty(v, listed, f"{location}/*") for v in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if is_array(value):
+        return [_with_empty(v, listed, f"{location}/*") for v in value]
     return value
