@@ -136,7 +136,7 @@ class ToolDispatcher:
         return await self.gateway.execute(call, deadline, lambda: call, client)
 
     async def get_status(self, deadline: Deadline) -> dict[str, Any]:
-        """Return the payload of `kartra_status`, after asking Membrane again."""
+        """Return the payload of `kartra_status`, after a refresh from Membrane."""
         served = await self.account.refresh_now(deadline)
         state = self.kept.state
         told = build_status(served, self.settings, self.rules, self.program, state.error)
@@ -186,7 +186,7 @@ class ToolDispatcher:
         )
 
     def _make_response(self, done: CallResult) -> ToolResponse:
-        """Return the response; that a write was executed is reported whatever Kartra returned."""
+        """Return the response; it reports an executed write whatever Kartra returned."""
         try:
             return self._paginate(done)
         except Exception:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """Result of a call; that of a write has a receipt. `own`: it is this server's own answer."""
+    """Result of a call; a write has a receipt."""
 
     reply: ActionResult
     receipt: dict[str, str] | None = None
@@ -77,7 +77,7 @@ class Gateway:
             client: the calling client, through which the user can be asked.
 
         Raises:
-            KartraMCPError: `executed` is what is known; for a read always no.
+            KartraMCPError: `executed` is no, yes or unknown; for a read always no.
             InputRequired: the user is asked first.
         """
         self.authorize(call)
@@ -162,7 +162,7 @@ class Gateway:
         return CallResult(reply, receipt.as_dict())
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
-        """Check the connection again: if it left READY meanwhile, that is not a missing fact."""
+        """Check the connection again: one that left READY is an error, not a missing fact."""
         found = await self.account.refresh_now(deadline)
         if found.connection is not None:
             require_usable(found.connection)

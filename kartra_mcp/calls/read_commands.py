@@ -19,7 +19,7 @@ ENDPOINT = "/api"
 def plan_read(command: Command, entries: Iterable[ActionTool]) -> ValidatedCall:
     """Return a call of the action that has a field for every argument, else of a raw request.
 
-    It belongs to no tool: the policy decided on the call that needs this read.
+    The call belongs to no tool: the policy decided on the call that needs this read.
     """
     for entry in entries:
         if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:

@@ -1,7 +1,8 @@
 """Proof by evidence in the account for a write with an unknown outcome. Pure.
 
-Succeeded only by evidence newer than the preview; failed only after two looks, each at least 15
-minutes after the intent, because Kartra applies some writes later. Otherwise it stays unknown.
+A write succeeded only by evidence newer than the preview. It failed only after two reads without an
+effect, each at least 15 minutes after the intent, because Kartra applies some writes later.
+Otherwise its outcome stays unknown.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class ReconcileFinding:
 def evaluate_evidence(
     entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
 ) -> ReconcileFinding:
-    """Return the finding of one more look.
+    """Return the finding of one more read of the account.
 
     Args:
         entry: the intent, with its `facts` (`seen`: the evidence at the preview) and `at`.
         facts: as read now.
         now: the ledger's time.
-        late_looks: number of earlier looks that found nothing, late enough.
+        late_looks: number of earlier reads that found no effect and were late enough.
     """
     kept: Mapping[str, Any] = entry.get("facts") or {}
     seen: Sequence[str] | None = kept.get("seen")
@@ -71,10 +72,10 @@ class RunLogProof:
 
 
 def evaluate_run_logs(logs: Sequence[RunLog], risk: str) -> RunLogProof | None:
-    """Return what the logs of one write's runs prove together; None if nothing.
+    """Return the proof by all run logs of one write; None if they prove nothing.
 
-    A missing log proves nothing. So only a write that is never retried is known as failed by the
-    one log of a rejection; after any other a later run may have left no log.
+    A missing log proves nothing. Therefore the one log of a rejection proves failure only for a
+    write that is never retried: after any other write, a later run may have left no log.
     """
     told = [(log, _get_executed(log)) for log in logs]
     done = next((log for log, executed in told if executed is Executed.YES), None)
@@ -100,7 +101,7 @@ def _get_executed(log: RunLog) -> Executed:
 def _evaluate_absence(
     entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
 ) -> ReconcileFinding:
-    """Return the finding if nothing new exists: whether that proves that nothing was executed."""
+    """Return the finding if the account shows no new effect."""
     if not _is_fully_read(facts):
         return ReconcileFinding("unknown", "The data that could be read does not decide it.")
     if now - float(entry.get("at") or now) < LATE_LOOK_DELAY:

@@ -71,7 +71,7 @@ class ResultStore:
         return found if is_object(found) and "result" in found and "path" in found else None
 
     def _parse_cached(self, file: Path, written_at: float) -> Any:
-        """Parse once while it is being read: a large one takes time."""
+        """Parse a result once while it is being read: a large one takes time."""
         key = (file.name, written_at)
         if key not in self._newest:
             self._newest.clear()

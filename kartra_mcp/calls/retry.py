@@ -11,8 +11,8 @@ MAX_RETRIES = 3
 def retry_delay(problem: KartraMCPError, risk: Risk, tries: int, pause: float) -> float | None:
     """Return the seconds after which a call is retried, or None.
 
-    Only what certainly was not executed is retried, an irreversible call not even then; a read once
-    if there was no readable response. `pause` is the delay after a rate limit.
+    A call is retried only if it certainly was not executed, an irreversible call never. A read is
+    retried once if there was no readable response. `pause` is the delay after a rate limit.
     """
     turned_away = problem.code == "rate_limited" and problem.executed is Executed.NO
     if turned_away and risk < Risk.IRREVERSIBLE and tries < MAX_RETRIES:

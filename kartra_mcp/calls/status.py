@@ -21,11 +21,11 @@ def build_status(
     """Return the whole payload.
 
     Args:
-        served: after Membrane was asked again.
+        served: the account after a refresh.
         settings: of this process.
         rules: the policy in force.
         program: the command that runs Membrane, for display.
-        state_problem: why the state folder is not writable, or "".
+        state_problem: the reason why the state folder is not writable, or "".
     """
     over = settings.ignored_api_notice
     problems = [

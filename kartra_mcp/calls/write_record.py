@@ -65,7 +65,7 @@ class WriteRecord:
     async def finish_lost(self) -> Executed:
         """Record the end of a write without a response.
 
-        It is unknown if it had started, else not executed.
+        The outcome is unknown if the write had started, else not executed.
         """
         lost = self.has_started
         executed = Executed.UNKNOWN if lost else Executed.NO

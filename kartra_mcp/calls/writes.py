@@ -154,7 +154,7 @@ class GuardedWrites:
         """Return the result and the receipt.
 
         Raises:
-            KartraMCPError: `executed` is what the ledger has.
+            KartraMCPError: `executed` is the state that the ledger has.
             InputRequired: the user is asked first.
         """
         await self.open()

@@ -132,7 +132,7 @@ def normalize_reason(reason: str) -> str:
 
 
 def outcome_text(decided: Approval, until: str) -> str:
-    """Return the meaning of a decision from now on; `until` is its end, as displayed."""
+    """Describe the effect of a decision from now on; `until` is its end, as displayed."""
     if decided.state == "approved":
         return (
             "Approved. Nothing has been done yet: tell your assistant to continue. The same call "

@@ -1,7 +1,7 @@
-"""Facts that the user sees before money moves or access ends: the value type.
+"""Facts that the user sees before money moves or access ends, collected by reads only.
 
-`collect.py` reads them. The digest of the facts is bound to the consent, and they are read again
-immediately before the call runs. Whatever could not be read is listed with the reason.
+The digest of the facts is bound to the consent, and they are read again immediately before the call
+runs. Facts that could not be read are listed with the reason.
 """
 
 from __future__ import annotations

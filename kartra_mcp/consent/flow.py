@@ -107,7 +107,7 @@ class ConsentFlow:
         """Return the intent to record, with the consent by which the call may run.
 
         Raises:
-            RefusedError: there is none; nothing was done.
+            RefusedError: consent was not given; nothing was done.
             InputRequired: the user is asked first.
         """
         gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate

@@ -56,7 +56,7 @@ def draft_intent(
 
 
 def add_facts(draft: Intent, facts: Facts, ledger: Ledger) -> Intent:
-    """Return the draft with what was read; its id stays the same."""
+    """Return the draft completed with the facts; its id stays the same."""
     found = replace(
         draft,
         target_kind=facts.target.kind if facts.target else draft.target_kind,

@@ -193,10 +193,10 @@ def declined_error(how: str, reason: str = "") -> RefusedError:
 def approval_required_error(
     number: int, shown: Preview, address: str = "", *, flags: str = "", has_pin: bool = True
 ) -> RefusedError:
-    """Return what the user must do before the call is repeated.
+    """Return `approval_required`, with the steps of the user before the call is repeated.
 
-    `address` is that of the page, if there is one; `flags` select the ledger for the command, each
-    after a space; without a PIN the user chooses one first.
+    `address` is the page's address, or "". `flags` select the ledger for the command, each after a
+    space. Without a PIN the first step is to choose one.
     """
     page = (
         f"open {address} in a browser on this machine (it works once: leave that to them), or to "

@@ -36,7 +36,7 @@ class ConsentEvent:
 
 
 def latest(transaction: Transaction, count: int) -> list[ConsentEvent]:
-    """List the newest `count` decisions, newest first."""
+    """List the newest `count` decisions and PIN attempts, newest first."""
     return [_make_event(row) for row in transaction.fetch_all(_NEWEST, max(count, 0))]
 
 

@@ -38,7 +38,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """The head up to which a chain is valid, and the number of the first broken entry, with why."""
+    """The head up to which a chain is valid; number and fault of the first broken entry."""
 
     head: Head
     broken: int | None = None

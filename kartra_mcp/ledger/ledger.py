@@ -1,4 +1,4 @@
-"""Durable intents and outcomes: the record of what was done, and so of what may run now.
+"""Durable intents and outcomes: the record that decides which calls may run now.
 
 Synchronous: call it from a worker thread. Every method raises `RefusedError` with the code
 `ledger_unavailable` if the ledger cannot be used.
@@ -141,7 +141,7 @@ class Ledger:
         self._release(intent_id, keep=state == "unknown")
 
     def mark_orphans_unknown(self) -> list[str]:
-        """Return the intents whose owner and program have both ended, now recorded as unknown."""
+        """Record as unknown, and return, the intents whose owner and program have both ended."""
         with self._file.write_transaction() as transaction:
             return self._settle(transaction)
 
@@ -240,7 +240,11 @@ class Ledger:
             transaction.append("consent", body)
 
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
-        """Append an entry of no intent: a start, a policy, a look, an answer given by the host."""
+        """Append an entry that belongs to no intent.
+
+        Such entries are a start, a policy, a read for reconciling, and an answer of the client
+        itself.
+        """
         with self._file.write_transaction() as transaction:
             transaction.append(kind, body)
 
@@ -267,7 +271,7 @@ class Ledger:
         return rules.prior_summary(found) if found else None
 
     def late_look_count(self, intent_id: str) -> int:
-        """Count the looks at an unknown intent that found nothing and were late enough to count."""
+        """Count the reads for an unknown intent that found no effect and were late enough."""
         sql = "SELECT body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
         with self._file.read_transaction() as transaction:
             told = [projection.parse_payload(row["body"]) for row in transaction.fetch_all(sql)]
@@ -301,7 +305,7 @@ class Ledger:
         return {**found, "lines": told, "held": self._locks.is_held(intent_id)}
 
     def compute_statistics(self, since: float) -> figures.Statistics:
-        """Return the numbers of all intents since then (seconds since the epoch)."""
+        """Return the statistics of all intents since a time (seconds since the epoch)."""
         with self._file.read_transaction() as transaction:
             return figures.compute_statistics(transaction.db, since)
 

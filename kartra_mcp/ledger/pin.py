@@ -38,7 +38,7 @@ class Pins:
         """Set the PIN; the caller has checked the old one.
 
         Raises:
-            RefusedError: it is shorter than `MIN_LENGTH` characters.
+            RefusedError: the PIN is shorter than `MIN_LENGTH` characters.
         """
         if len(pin) < MIN_LENGTH:
             raise RefusedError(
@@ -57,7 +57,7 @@ class Pins:
             transaction.append("consent", {"event": "pin_set", "who": who})
 
     def attempts_left(self) -> int:
-        """Return the number of wrong PINs that would lock it; 0 while it is locked."""
+        """Return the number of wrong attempts that would lock the PIN; 0 while it is locked."""
         sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
         with self.file.read_transaction() as transaction:
             since = transaction.now - ATTEMPT_WINDOW_SECONDS

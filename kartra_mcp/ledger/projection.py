@@ -89,7 +89,7 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
 
 
 def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
-    """Bring the table up to this entry. Writing and rebuilding share it, to be equal."""
+    """Apply an entry to the table. Writing and rebuilding share this function, to be equal."""
     if line.kind == "intent":
         _add(db, line, line.payload)
     elif line.kind == "outcome":
@@ -99,7 +99,7 @@ def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
 
 
 def rebuild(lines: Iterable[LedgerEntry]) -> list[tuple[Any, ...]]:
-    """Return the rows that these entries make in an empty table."""
+    """Return the rows that these entries create in an empty table."""
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
         make_intents(aside)
@@ -133,7 +133,7 @@ def list_same_target(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent
 
 
 def list_irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[PriorIntent]:
-    """List what counts for the caps of a day, oldest first; a negative `count` is all."""
+    """List the intents that count for the caps of a day, oldest first; negative `count`: all."""
     where = f"WHERE risk = 3 AND at > ? AND {_COUNTS} ORDER BY at DESC, line DESC LIMIT ?"
     return _list_prior(db, where, since, count)[::-1]
 
@@ -167,7 +167,7 @@ def get_entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
 
 
 def list_chain_entries(db: sqlite3.Connection, intent_id: str) -> list[LedgerEntry]:
-    """List every entry of one intent, oldest first, including looks that found nothing."""
+    """List every entry of one intent, oldest first, including reads that found no effect."""
     found = db.execute(
         "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
         " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = :id"

@@ -17,7 +17,7 @@ KEY_SIZE = 32
 
 
 def mask_email(email: str) -> str:
-    """`ada@example.com` → `a**@e******.com`: ASCII, of a length that reveals nothing."""
+    """Mask an address: `ada@example.com` becomes `a**@e******.com`. The length reveals nothing."""
     name, _, domain = email.strip().rpartition("@")
     host, dot, top = domain.rpartition(".")
     end = f".{top.lower()}" if dot and top.isascii() and top.isalnum() else ""

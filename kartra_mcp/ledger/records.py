@@ -141,7 +141,7 @@ class StoredQuestion:
 
 @dataclass(frozen=True, slots=True)
 class IssuedConfirmation:
-    """A confirmation id, whole: only its hash is kept."""
+    """A confirmation id in full; the ledger stores only its hash."""
 
     id: str
     expires_at: float
@@ -191,5 +191,5 @@ def make_intent_id() -> str:
 
 
 def format_utc(at: float) -> str:
-    """`2026-11-23T17:06:00Z`."""
+    """Return a time as `2026-11-23T17:06:00Z`."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

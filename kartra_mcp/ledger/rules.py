@@ -68,7 +68,7 @@ def no_target_refusal(intent: Intent) -> RefusedError | None:
 def duplicate_refusal(
     intent: Intent, past: Sequence[PriorIntent], now: float, window_days: int
 ) -> RefusedError | None:
-    """Return the reason why this must not run after earlier intents on its target, or None.
+    """Return the reason why the intent must not run after earlier ones on its target, or None.
 
     Args:
         intent: normalized.

@@ -1,8 +1,9 @@
 """Tables of the ledger and their migrations.
 
-`lines` only grows and is the truth; the other tables derive from it or expire.
+`lines` only grows and is authoritative; the other tables derive from it or expire.
 
-A released migration never changes: an existing file is compared with exactly what it creates.
+A released migration never changes: the tables of an existing file must be exactly those that its
+migrations create.
 """
 
 from __future__ import annotations

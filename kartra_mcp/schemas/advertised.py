@@ -52,7 +52,7 @@ def schema_annotations(schema: Mapping[str, Any]) -> dict[str, Any]:
 def advertise(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return the root as advertised: an object with `properties` and no combinator next to them."""
     showing = _Advertiser(names)
-    properties = showing.advertise_members(fold_name(schema), 1)
+    properties = showing.advertise_members(collect_properties(schema), 1)
     needed = [showing.name(name) for name in always_required_names(schema)]
     needed = [name for name in needed if name in properties]
     out = {key: schema[key] for key in ("minProperties", "maxProperties") if key in schema}
@@ -65,7 +65,7 @@ def advertise(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any
     return {**out, "required": needed} if needed else out
 
 
-def fold_name(schema: dict[str, Any]) -> dict[str, Any]:
+def collect_properties(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the properties at the root, including those that only a branch names."""
     own = as_dict(schema.get("properties"))
     return {
@@ -89,10 +89,7 @@ def _describe_alternatives(schema: dict[str, Any], names: Mapping[str, str]) -> 
 
 
 def as_sentence(key: str, found: list[Any], names: Mapping[str, str]) -> str:
-    """Return an `anyOf` or `oneOf` of required names in words.
-
-    Empty if it is about something else.
-    """
+    """Return an `anyOf` or `oneOf` of required names in words; "" for any other one."""
     words = describe_combinator(found, names)
     return f"Give {'exactly ' if key == 'oneOf' else ''}one of: {words}." if words else ""
 

@@ -1,6 +1,6 @@
 """Validation of a call's arguments against the action's schema.
 
-Nothing else accepts or refuses them.
+No other module accepts or refuses arguments.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ MAX_ERRORS: Final = 5
 MAX_NAMES: Final = 1_000
 """Names in one call, at all depths; PHP, which Kartra runs on, ignores the rest of a form."""
 CLIENT_INJECTED: Final = "wait_for_previous"
-"""Gemini CLI adds it to every tool, and sends it."""
+"""Argument that Gemini CLI adds to every tool, and sends."""
 _LARGEST: Final = 2**53
-"""JavaScript programs, such as Membrane's, round larger whole numbers to another one."""
+"""Largest exact whole number of JavaScript, which Membrane's program runs on."""
 
 _NAMING: Final = ("properties", "patternProperties")
 
@@ -58,7 +58,7 @@ def validate(
 
     Args:
         portable: the action's schema.
-        arguments: what the caller sent, under advertised or own names; None is no arguments.
+        arguments: the caller's, under advertised or own names; None means no arguments.
         strict: refuse every undeclared name, in nested objects too.
         extra: top-level names of the server; accepted, and left out of the result.
 

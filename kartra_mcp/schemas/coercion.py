@@ -69,7 +69,7 @@ class _Coercer:
     ) -> dict[str, Any]:
         """Coerce an object's members.
 
-        `form` is that of its own name, which `value` inside inherits.
+        `form` is the pattern of the object's own name, which its member `value` inherits.
         """
         return {
             name: self._coerce_member(name, value, at, depth, form) for name, value in given.items()

@@ -24,9 +24,9 @@ _SHORT: Final = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PortableSchema:
-    """A schema that any client accepts, and what is needed to validate arguments by it.
+    """A schema that any client accepts, and the data to validate arguments by it.
 
-    Compared by identity, not by content: what is derived from one is cached for it.
+    Compared by identity, because derived data is cached per object.
 
     Attributes:
         advertised: the schema in `tools/list`.
@@ -35,7 +35,7 @@ class PortableSchema:
         renames: advertised name to own name, for every changed name at any depth; it applies only
             where the own name is declared.
         declared: the action's own top-level names.
-        missing: there is no schema that describes an object.
+        missing: the action's schema does not describe an object.
         open: undeclared top-level names are allowed.
     """
 
@@ -76,7 +76,7 @@ def _open_undeclared(root: dict[str, Any]) -> dict[str, Any]:
 
 
 def limit_size(schema: dict[str, Any]) -> dict[str, Any]:
-    """Shrink the schema step by step until it is no larger than a client should get."""
+    """Shrink the schema step by step until it fits the size limit for clients."""
     for smaller in (
         _keep_whole,
         _shorten_descriptions,

@@ -188,4 +188,4 @@ def _read(table: str) -> Mapping[str, tuple[Area, ...]]:
 
 
 AREAS: Mapping[str, tuple[Area, ...]] = _read(_TABLE)
-"""Every group → its areas, in the order of the guide."""
+"""Areas of each group, in the order of the guide."""

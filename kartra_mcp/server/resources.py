@@ -44,7 +44,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str]] = {
         JSON,
     ),
 }
-"""Every uri → name, title, description, MIME type."""
+"""Name, title, description and MIME type of each uri."""
 
 SHOWN_LIMITS = ("timeout", "max_children", "rate", "result_chars", *LIMITS)
 """Settings that are limits, by name; those that exist are shown."""

@@ -58,7 +58,7 @@ def _pick_writer(descriptor: int) -> TryWrite:
 
 
 def _nonblocking_writer(descriptor: int) -> TryWrite | None:
-    """Linux: open the pipe again, so that non-blocking mode applies to this end alone.
+    """Open the pipe again (Linux), so that non-blocking mode applies to this end alone.
 
     It needs one system call instead of two for each PIPE_BUF, and wakes the client once.
     """
@@ -77,7 +77,7 @@ def _nonblocking_writer(descriptor: int) -> TryWrite | None:
 
 
 def _pipe_writer(descriptor: int) -> TryWrite:
-    """POSIX: a pipe that polls as writable takes PIPE_BUF bytes without waiting."""
+    """Write PIPE_BUF bytes at a time (POSIX): a pipe that polls as writable takes them at once."""
     ready = select.poll()
     ready.register(descriptor, select.POLLOUT)
 
