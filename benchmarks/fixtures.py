@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from kartra_mcp.core.models import Executed, Risk
+from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.database import LedgerDatabase, Transaction
 from kartra_mcp.ledger.ledger import Ledger
@@ -132,7 +133,7 @@ def history(folder: Path, lines: int) -> None:
     """Write half as many writes as lines, each with its outcome, over the last three months."""
     now, writes = time.time(), lines // 2
     story = _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
-    with closing(LedgerDatabase(folder, time.time)) as file:
+    with closing(LedgerDatabase(folder, Clocks())) as file:
         for _ in range(0, writes, MOST_AT_ONCE // 2):
             with file.write_transaction() as transaction:
                 for _, write in zip(range(MOST_AT_ONCE // 2), story, strict=False):

@@ -66,7 +66,7 @@ def ids(folder) -> list[str]:
         lead=mask_email(LEAD),
         undo="none: money is paid back",
     )
-    with closing(Ledger(folder, clock)) as ledger:
+    with closing(Ledger(folder, clock, steady=clock)) as ledger:
         refund = replace(refund, lead_hash=ledger.lead_hash(LEAD))
         second = replace(refund, id=make_intent_id(), target="102", lead_hash="", consent="none")
         tag = replace(second, id=make_intent_id(), tool="kartra_assign_tag", operation="assign_tag")
@@ -225,7 +225,7 @@ def test_a_sound_ledger_holds_and_is_kept(folder, ids):
     done = run(folder, "verify")
     assert (done.returncode, "is valid: 6 entries" in done.stdout) == (0, True)
     told = json.loads(run(folder, "verify", "--json").stdout)
-    assert told == {"count": 6, "ok": True, "broken": None, "why": ""}
+    assert told == {"count": 6, "ok": True, "broken": None, "why": "", "refused": ""}
     refused = run(folder, "new", "--yes")
     assert (refused.returncode, "The ledger is valid" in refused.stderr) == (1, True)
     assert len(listed(folder)) == 3

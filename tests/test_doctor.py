@@ -956,8 +956,8 @@ NOW = 1_800_000_000.0
     [
         (NOW, None, "ok"),
         (NOW, NOW - 400 * 86_400, "ok"),
-        (NOW, NOW + 4, "ok"),
-        (NOW, NOW + 30, "failed"),
+        (NOW, NOW + 59, "ok"),
+        (NOW, NOW + 61, "failed"),
         (0.0, None, "failed"),
         (1_700_000_000.0, None, "failed"),
         (5_000_000_000.0, NOW, "failed"),

@@ -15,7 +15,7 @@ from kartra_mcp.core.models import ActionResult, OperationKind, Risk, Target
 from kartra_mcp.membrane.responses import RunLog
 
 NOW = 1_800_000_000.0
-QUARTER = 15 * 60.0
+QUARTER, FIVE = 15 * 60.0, 5 * 60.0
 OLD, NEW, OTHER = "r1 2026-01-01 97.00", "r2 2026-02-01 97.00", "r3 2026-02-01 5.00"
 REFUND = Facts(OperationKind.REFUND, Target("transaction", "101"), remaining=Decimal("97.00"))
 CANCELLATION = Facts(
@@ -152,8 +152,15 @@ LOOKS: dict[str, tuple[dict[str, Any], Facts, int, str, bool]] = {
 @pytest.mark.parametrize("name", LOOKS)
 def test_a_look_in_the_account_proves(name: str):
     kept, facts, late_looks, state, late_look = LOOKS[name]
-    found = evaluate_evidence(kept, facts, NOW, late_looks)
+    age = NOW - (kept["at"] or NOW)
+    found = evaluate_evidence(kept, facts, age, [FIVE * n for n in range(1, late_looks + 1)])
     assert (found.state, found.late_look) == (state, late_look)
+
+
+@pytest.mark.parametrize("since", [0.0, FIVE - 1])
+def test_a_look_soon_after_another_one_does_not_count(since: float):
+    found = evaluate_evidence(entry([]), refunds(), QUARTER + since, [since])
+    assert (found.state, found.late_look) == ("unknown", False)
 
 
 REASONS: dict[str, tuple[Facts, str]] = {
@@ -170,7 +177,7 @@ REASONS: dict[str, tuple[Facts, str]] = {
 @pytest.mark.parametrize("name", REASONS)
 def test_the_reason_names(name: str):
     facts, text = REASONS[name]
-    assert text in evaluate_evidence(entry([]), facts, NOW, 0).why
+    assert text in evaluate_evidence(entry([]), facts, QUARTER, []).why
 
 
 DONE = RunLog("done", ActionResult({"status": "Success"}))

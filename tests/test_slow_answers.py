@@ -15,6 +15,7 @@ from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, InputRequired
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Action, Command, Gate, Risk, ValidatedCall
+from kartra_mcp.core.timings import Clocks, read_steady_clock
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, make_intent_id
 from kartra_mcp.policy.gates import Policy
@@ -70,7 +71,11 @@ def yes(state: str) -> ClientContext:
     """A host that answers now."""
     answer = ElicitationResponse("accept", {"confirm": True})
     return ClientContext(
-        supports_forms=True, response=answer, request_state=state, received_at=time.time()
+        supports_forms=True,
+        response=answer,
+        request_state=state,
+        received_at=time.time(),
+        received_steady=read_steady_clock(),
     )
 
 
@@ -107,3 +112,29 @@ async def test_a_slow_ledger_does_not_make_a_host_a_human(tmp_path):
         with pytest.raises(RefusedError) as refused:
             await agree(consent, yes(state))
     assert refused.value.code == "answered_by_host"
+
+
+class SteppedClock:
+    """A wall clock that is set by so many seconds while the host answers."""
+
+    def __init__(self) -> None:
+        self.step = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.step
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("step", [2.0, 3_600.0])
+async def test_a_step_of_the_clock_does_not_make_a_host_a_human(tmp_path, step):
+    """Bug: a host that answered at once counted as a human when the clock was set forward."""
+    clock = SteppedClock()
+    with closing(Ledger(tmp_path, clock)) as ledger:
+        consent = ConsentFlow(ledger, clocks=Clocks(clock))
+        state = await question(consent)
+        clock.step = step
+        at_once = replace(yes(state), received_at=clock())
+        with pytest.raises(RefusedError) as refused:
+            await agree(consent, at_once)
+    # After an hour by either clock the question itself has expired.
+    assert refused.value.code == ("answered_by_host" if step < 240 else "confirmation_expired")

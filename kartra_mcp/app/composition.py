@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.state_dir import StateDir
-from kartra_mcp.core.timings import DEFAULT_TIMINGS, CallTimings
+from kartra_mcp.core.timings import DEFAULT_TIMINGS, CallTimings, Clock, Clocks, read_steady_clock
 from kartra_mcp.membrane.client import MembraneClient
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.processes import runner
@@ -47,22 +46,23 @@ class App:
 
 def build_app(
     settings: Settings,
-    clock: Callable[[], float] = time.time,
+    clock: Clock = time.time,
     *,
+    steady: Clock = read_steady_clock,
     run_program: runner.Run = runner.run,
     timings: CallTimings = DEFAULT_TIMINGS,
 ) -> App:
     """Build all objects of one server. No program is started; only the program's path is looked up.
 
-    `clock` is the ledger's: seconds since the epoch. `run_program` runs Membrane's program.
-    `timings` are the waits of calls.
+    `clock` is the wall clock: seconds since the epoch. `steady` cannot be set. `run_program` runs
+    Membrane's program. `timings` are the waits of calls.
     """
     state = StateDir(settings.state_dir)
-    rules = policy_from_settings(settings)
+    rules, clocks = policy_from_settings(settings), Clocks(clock, steady)
     membrane, shown = make_membrane_client(settings, state, run_program)
     own = frozenset(BUILTIN_TOOLS)
     account = Account(membrane, state, wanted=settings.connection, own=own, timings=timings)
-    writes = cache(partial(_make_writes, settings, rules, clock, timings))
+    writes = cache(partial(_make_writes, settings, rules, clocks, timings))
     gateway = Gateway(membrane, account, writes, timings.retry)
     connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
@@ -71,7 +71,9 @@ def build_app(
         settings, rules, exposure, finder, account, gateway, connecting, kept, shown
     )
     reader = ResourceReader(settings, rules, account)
-    mcp = MCPServer(tools, account, reader, sandbox=settings.sandbox, progress=timings.progress)
+    mcp = MCPServer(
+        tools, account, reader, sandbox=settings.sandbox, progress=timings.progress, clocks=clocks
+    )
     return App(mcp, membrane, state, tools)
 
 
@@ -82,7 +84,7 @@ def policy_from_settings(settings: Settings) -> Policy:
 
 
 def _make_writes(
-    settings: Settings, rules: Policy, clock: Callable[[], float], timings: CallTimings
+    settings: Settings, rules: Policy, clocks: Clocks, timings: CallTimings
 ) -> GuardedWrites:
     """Build the writes on this folder's ledger.
 
@@ -93,7 +95,9 @@ def _make_writes(
     from kartra_mcp.consent.flow import ConsentFlow
     from kartra_mcp.ledger.ledger import Ledger
 
-    ledger = Ledger(settings.state_dir, clock, fault=settings.ledger_fault)
+    ledger = Ledger(
+        settings.state_dir, clocks.wall, steady=clocks.steady, fault=settings.ledger_fault
+    )
     consent = ConsentFlow(
         ledger,
         sandbox=settings.sandbox,
@@ -101,6 +105,7 @@ def _make_writes(
         flags=settings.cli_flags,
         page=PageLauncher(settings).get_url,
         min_human=timings.min_human,
+        clocks=clocks,
         timeout=timings.answer,
     )
     return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent)

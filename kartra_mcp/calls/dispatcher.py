@@ -143,7 +143,9 @@ class ToolDispatcher:
         writes = self.gateway.writes()
         not_shown = writes.consent.forms.list_failures()
         forms = {"forms_not_shown": not_shown} if not_shown else {}
-        return {**told, **forms, "ledger": await writes.get_status()}
+        ledger = await writes.get_status()
+        healthy = told["healthy"] and ledger["usable"]
+        return {**told, **forms, "ledger": ledger, "healthy": healthy}
 
     async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         return ActionResult(await self.get_status(deadline))

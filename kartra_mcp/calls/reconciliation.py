@@ -1,8 +1,9 @@
 """Proof by evidence in the account for a write with an unknown outcome. Pure.
 
 A write succeeded only by evidence newer than the preview. It failed only after two reads without an
-effect, each at least 15 minutes after the intent, because Kartra applies some writes later.
-Otherwise its outcome stays unknown.
+effect: each at least 15 minutes after the intent, because Kartra applies some writes later, and
+five minutes apart, so that one step of the clock cannot make both of them late. Otherwise its
+outcome stays unknown.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kartra_mcp.membrane.responses import RunLog
 
 LATE_LOOK_DELAY = 15 * 60.0
 REQUIRED_LOOKS = 2
+LOOK_DISTANCE = 5 * 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,15 @@ class ReconcileFinding:
 
 
 def evaluate_evidence(
-    entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
+    entry: Mapping[str, Any], facts: Facts, age: float, looks: Sequence[float]
 ) -> ReconcileFinding:
     """Return the finding of one more read of the account.
 
     Args:
-        entry: the intent, with its `facts` (`seen`: the evidence at the preview) and `at`.
+        entry: the intent, with its `facts` (`seen`: the evidence at the preview).
         facts: as read now.
-        now: the ledger's time.
-        late_looks: number of earlier reads that found no effect and were late enough.
+        age: seconds since the intent, by both clocks.
+        looks: seconds since each earlier read that found no effect and counted, newest first.
     """
     kept: Mapping[str, Any] = entry.get("facts") or {}
     seen: Sequence[str] | None = kept.get("seen")
@@ -59,7 +61,7 @@ def evaluate_evidence(
     proof = _find_proof(facts, seen or (), _amount_moved(entry))
     if proof is not None:
         return proof
-    return _evaluate_absence(entry, facts, now, late_looks)
+    return _evaluate_absence(facts, age, looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +100,27 @@ def _get_executed(log: RunLog) -> Executed:
     return Executed.YES
 
 
-def _evaluate_absence(
-    entry: Mapping[str, Any], facts: Facts, now: float, late_looks: int
-) -> ReconcileFinding:
+def _evaluate_absence(facts: Facts, age: float, looks: Sequence[float]) -> ReconcileFinding:
     """Return the finding if the account shows no new effect."""
     if not _is_fully_read(facts):
         return ReconcileFinding("unknown", "The data that could be read does not decide it.")
-    if now - float(entry.get("at") or now) < LATE_LOOK_DELAY:
+    if age < LATE_LOOK_DELAY:
         return ReconcileFinding(
             "unknown", "No effect is visible yet; Kartra applies some writes later."
         )
-    if late_looks + 1 < REQUIRED_LOOKS:
+    if looks and looks[0] < LOOK_DISTANCE:
         return ReconcileFinding(
-            "unknown", "No effect is visible; one more look decides.", late_look=True
+            "unknown", "No effect is visible; the next look counts five minutes after the last one."
+        )
+    if len(looks) + 1 < REQUIRED_LOOKS:
+        return ReconcileFinding(
+            "unknown",
+            "No effect is visible; one more look, in five minutes or later, decides.",
+            late_look=True,
         )
     return ReconcileFinding(
-        "failed", "Two looks, each at least 15 minutes after the call, found no effect."
+        "failed",
+        "Two looks, five minutes apart and at least 15 minutes after the call, found no effect.",
     )
 
 

@@ -79,6 +79,7 @@ class GuardedWrites:
         """Return the ledger's part of `kartra_status`: whether it is writable, and the policy."""
         try:
             await self.open()
+            await run_in_thread(self.ledger.require_writable)
             newest = await run_in_thread(self.ledger.latest, "policy") or {}
             unknown = await run_in_thread(self.ledger.list_recent, 100, Filters(state="unknown"))
         except KartraMCPError as problem:
@@ -92,8 +93,7 @@ class GuardedWrites:
         }
 
     async def recent_entries(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the newest entries, for a model."""
-        await self.open()
+        """Return the newest entries, for a model; also while the clock is wrong."""
         await run_in_thread(self.ledger.mark_orphans_unknown)
         lead = wanted.get("lead")
         filters = Filters(
@@ -125,10 +125,11 @@ class GuardedWrites:
         proof = evaluate_run_logs(await run_logs(float(entry["at"])), str(entry["risk"]))
         if proof:
             return await self._settle_by_log(intent_id, proof)
-        now = await run_in_thread(self.ledger.current_time)
+        # Before the read: its own time must not count.
+        looks = await run_in_thread(self.ledger.late_look_times, intent_id)
+        age, *ages = await run_in_thread(self.ledger.list_ages, [entry["at"], *looks])
         facts = await facts_for_entry(str(entry["operation"]), entry, read)
-        looks = await run_in_thread(self.ledger.late_look_count, intent_id)
-        found = evaluate_evidence(entry, facts, now, looks)
+        found = evaluate_evidence(entry, facts, age, ages)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
         if found.state != "unknown":
             await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)

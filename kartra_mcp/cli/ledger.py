@@ -236,15 +236,18 @@ def _verify(given: Namespace, place: LedgerContext) -> int:
         print_line(
             f"The ledger of {place.folder} is valid: {report.count} entries, each hash matches."
         )
+    elif report.refused:
+        print_line(f"All {report.count} lines of the ledger of {place.folder} are intact.")
+        print_line(f"Writes are refused: {report.refused}.")
     else:
         print_line(_describe_damage(report))
-        print_line(
-            "Irreversible calls are refused. Keep the file, then run `kartra-mcp ledger new`."
-        )
+        print_line("Writes are refused. Keep the file, then run `kartra-mcp ledger new`.")
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
 def _describe_damage(report: VerificationReport) -> str:
+    if report.refused:
+        return f"The ledger cannot be used: {report.refused}."
     where = f" at line {report.broken}" if report.broken is not None else ""
     return f"The ledger is broken{where}: {display_value(report.why)}."
 

@@ -6,7 +6,6 @@ the client's report that the user answered, approval is a user with the PIN outs
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -36,7 +35,7 @@ from kartra_mcp.core.elicitation import (
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.core.timings import DEFAULT_TIMINGS
+from kartra_mcp.core.timings import DEFAULT_TIMINGS, Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, StoredQuestion
@@ -77,6 +76,14 @@ class _Reading:
     intent: Intent
 
 
+@dataclass(frozen=True, slots=True)
+class _IssuedQuestion:
+    """Begin and end of a question's recording, by the steady clock."""
+
+    asked_at: float
+    recorded_at: float
+
+
 def no_approval_page(_: float) -> str:
     """Return no address: only the terminal is available."""
     return ""
@@ -88,8 +95,8 @@ class ConsentFlow:
 
     `flags` are flags that `kartra-mcp approve` needs too. `page` returns, within so many seconds, a
     one-time address of the approval page, or ""; it is never recorded. `min_human`
-    is the least time of a human's answer, in seconds. `record_latency` maps a question's state to
-    the seconds that recording it took. `timeout` is the seconds that the user has to answer;
+    is the least time of a human's answer, in seconds. `issued` maps a question's state to the
+    moments of its recording. `clocks` judge the age of an answer. `timeout` is the seconds that the user has to answer;
     `forms` are the clients that did not show a question.
     """
 
@@ -99,7 +106,8 @@ class ConsentFlow:
     flags: str = ""
     page: Callable[[float], str] = no_approval_page
     min_human: float = DEFAULT_TIMINGS.min_human
-    record_latency: dict[str, float] = field(default_factory=dict[str, float])
+    issued: dict[str, _IssuedQuestion] = field(default_factory=dict[str, "_IssuedQuestion"])
+    clocks: Clocks = field(default_factory=Clocks)
     timeout: float = ELICITATION_TIMEOUT
     forms: FormSupport = field(default_factory=FormSupport)
 
@@ -190,10 +198,10 @@ class ConsentFlow:
         ask: Callable[[FormElicitation], Awaitable[ElicitationResponse]],
         question: FormElicitation,
     ) -> ElicitationResponse:
-        started = time.monotonic()
+        started = self.clocks.steady()
         with anyio.move_on_after(self.timeout):
             answered = await ask(question)
-            seconds = time.monotonic() - started
+            seconds = self.clocks.steady() - started
             return ElicitationResponse(answered.action, answered.content, seconds)
         self.forms.add_failure(asked.client, NO_ANSWER)
         raise _unanswered_error(self.timeout)
@@ -217,11 +225,7 @@ class ConsentFlow:
             await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
             self.forms.add_failure(client, ERROR)
             return await self._without_form(asked)
-        # The time between recording the question and receiving the answer, without the work on
-        # either side: a slow ledger or program must not let an automatic answer pass as a human's.
-        # For a question of another process only `asked_at` is known.
-        recording = self.record_latency.get(client.request_state, 0.0)
-        seconds = client.received_at - stored.asked_at - recording
+        seconds = self._answer_seconds(client, stored)
         answered = ElicitationResponse(client.response.action, client.response.content, seconds)
         question = FormElicitation("", stored.typed_confirmation)
         now = await self._read(asked)
@@ -236,19 +240,35 @@ class ConsentFlow:
 
     async def _return_question(self, asked: ConsentRequest, facts: Facts, number: int) -> NoReturn:
         question = self._make_question(asked, facts)
-        at, started = time.time(), time.monotonic()
-        stored = StoredQuestion(facts.digest, at, number, question.typed_confirmation)
+        asked_at, started = self.clocks.wall(), self.clocks.steady()
+        stored = StoredQuestion(facts.digest, asked_at, number, question.typed_confirmation)
         minted = await run_in_thread(
             self.ledger.issue_question, asked.binding, stored, self.timeout
         )
         self.forms.open_question(asked.client, asked.binding)
-        self._remember(minted.id, time.monotonic() - started)
+        self._remember(minted.id, _IssuedQuestion(started, self.clocks.steady()))
         raise InputRequired(question, minted.id)
 
-    def _remember(self, state: str, seconds: float) -> None:
-        while len(self.record_latency) >= MAX_REMEMBERED:
-            del self.record_latency[next(iter(self.record_latency))]
-        self.record_latency[state] = seconds
+    def _answer_seconds(self, client: ClientContext, stored: StoredQuestion) -> float:
+        """Return the seconds between recording the question and receiving the answer.
+
+        The work on either side does not count: a slow ledger or program must not let an automatic
+        answer pass as a human's. Neither must a step of the wall clock, so the shorter of both
+        clocks counts. For a question of another process only `asked_at` is known.
+        """
+        seconds = client.received_at - stored.asked_at
+        issued = self.issued.get(client.request_state or "")
+        if issued is None:
+            return seconds
+        seconds -= issued.recorded_at - issued.asked_at
+        if client.received_steady is None:
+            return seconds
+        return min(seconds, client.received_steady - issued.recorded_at)
+
+    def _remember(self, state: str, issued: _IssuedQuestion) -> None:
+        while len(self.issued) >= MAX_REMEMBERED:
+            del self.issued[next(iter(self.issued))]
+        self.issued[state] = issued
 
     async def _require_yes(
         self,

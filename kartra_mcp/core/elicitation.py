@@ -58,7 +58,8 @@ class ClientContext:
 
     `elicit_form` asks during the call (older protocol revisions). Without it, a client that
     `supports_forms` gets the question as the call's result and calls again with `response` and
-    `request_state` (2026-07-28). `received_at` is the time of the call, in seconds since the epoch.
+    `request_state` (2026-07-28). `received_at` is the time of the call, in seconds since the epoch;
+    `received_steady` the same moment by the steady clock.
     `supports_urls` and `elicit_url` are the same for an address; `notify_url_complete` reports that
     its purpose is fulfilled, if the client supports that.
     """
@@ -69,6 +70,7 @@ class ClientContext:
     response: ElicitationResponse | None = None
     request_state: str | None = None
     received_at: float = 0.0
+    received_steady: float | None = None
     supports_urls: bool = False
     elicit_url: Callable[[UrlElicitation], Awaitable[ElicitationResponse]] | None = None
     notify_url_complete: Callable[[UrlElicitation], Awaitable[None]] | None = None

@@ -1,10 +1,38 @@
-"""Real-time waits of calls, in one value that tests replace by shorter ones."""
+"""Real-time waits and clocks of calls, in values that tests replace."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
+
+Clock = Callable[[], float]
+"""A clock in seconds."""
+
+
+def read_steady_clock() -> float:
+    """Return seconds of a clock that cannot be set, and that counts while the machine sleeps."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The two clocks of a server. A decision about time needs the agreement of both.
+
+    Attributes:
+        wall: seconds since the epoch; the user, NTP or an attacker may set it.
+        steady: seconds since an unknown moment, for one process only.
+    """
+
+    wall: Clock = time.time
+    steady: Clock = read_steady_clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _duplicate_or_capped(
 ) -> RefusedError | None:
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
-    db, now = transaction.db, transaction.now
+    db, now = transaction.db, transaction.earliest
     past = projection.list_same_target(db, intent)
     every = limits.cap_day_amount is not None
     needed = -1 if every else limits.cap_day_count or 0
@@ -68,7 +68,7 @@ def _duplicate_or_capped(
 
 def count_recent_emails(transaction: Transaction) -> int:
     """Count the writes of the last hour that could start mail."""
-    return projection.count_emails_since(transaction.db, transaction.now - rules.HOUR)
+    return projection.count_emails_since(transaction.db, transaction.earliest - rules.HOUR)
 
 
 def lost_outcome(intent_id: str) -> dict[str, Any]:

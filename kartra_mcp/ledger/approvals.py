@@ -97,47 +97,42 @@ class Approvals:
         """Return an approval in any state, or None for an unknown number."""
         with self.file.read_transaction() as transaction:
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
-            return None if row is None else _make_approval(row, transaction.now)
+            return None if row is None else _make_approval(row, transaction)
 
     def list_pending(self) -> list[Approval]:
         """List the requests that wait for a decision, oldest first."""
-        sql = "SELECT * FROM approvals WHERE state = 'pending' AND expires_at > ? ORDER BY number"
+        sql = "SELECT * FROM approvals WHERE state = 'pending' ORDER BY number"
         with self.file.read_transaction() as transaction:
-            found = transaction.fetch_all(sql, transaction.now)
-            return [_make_approval(row, transaction.now) for row in found]
+            found = [_make_approval(row, transaction) for row in transaction.fetch_all(sql)]
+            return [one for one in found if one.state == "pending"]
 
     def pending_numbers(self) -> tuple[int, ...]:
         """List the numbers of pending requests, oldest first; cheap enough for polling."""
-        sql = (
-            "SELECT number FROM approvals WHERE state = 'pending' AND expires_at > ?"
-            " ORDER BY number"
-        )
+        sql = "SELECT number, asked_at FROM approvals WHERE state = 'pending' ORDER BY number"
         with self.file.read_transaction() as transaction:
-            return tuple(row["number"] for row in transaction.fetch_all(sql, transaction.now))
+            rows = transaction.fetch_all(sql)
+            return tuple(row["number"] for row in rows if not _is_over(row, transaction))
 
     def find_approved(self, binding: Binding) -> Approval | None:
         """Return the newest approval that exactly this call may use; compare its `facts_digest`."""
         with self.file.read_transaction() as transaction:
             rows = _rows_of_binding(transaction, binding, "approved")
-            found = [_make_approval(row, transaction.now) for row in rows if row["used_by"] is None]
+            found = [_make_approval(row, transaction) for row in rows if row["used_by"] is None]
             return next((a for a in found if a.state == "approved"), None)
 
     def unused(self) -> list[Approval]:
         """List the approvals that no call has used yet, oldest first. Each can still run."""
-        sql = (
-            "SELECT * FROM approvals WHERE state = 'approved' AND expires_at > ?"
-            " AND used_by IS NULL ORDER BY number"
-        )
+        sql = "SELECT * FROM approvals WHERE state = 'approved' AND used_by IS NULL ORDER BY number"
         with self.file.read_transaction() as transaction:
-            found = transaction.fetch_all(sql, transaction.now)
-            return [_make_approval(row, transaction.now) for row in found]
+            found = [_make_approval(row, transaction) for row in transaction.fetch_all(sql)]
+            return [one for one in found if one.state == "approved"]
 
     def find_declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
         """Return the newest decline of exactly this call within the last `seconds`."""
         with self.file.read_transaction() as transaction:
             rows = _rows_of_binding(transaction, binding, "declined")
-            found = _make_approval(rows[0], transaction.now) if rows else None
-            holds = found is not None and transaction.now - (found.decided_at or 0) < seconds
+            found = _make_approval(rows[0], transaction) if rows else None
+            holds = found is not None and transaction.earliest - (found.decided_at or 0) < seconds
         return found if holds else None
 
     def decide(self, number: int, *, approve: bool, reason: str, who: str, seen: str) -> Approval:
@@ -154,19 +149,21 @@ class Approvals:
             RefusedError: the number does not exist, the request differs from `seen`, or it was
                 decided before or expired.
         """
+        decided: Approval | None = None
         with self.file.write_transaction() as transaction:
             expire(transaction)
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
             refusal = _decision_refusal(None if row is None else row["state"], number)
-            if refusal is None and seen != _make_approval(row, transaction.now).fingerprint:
+            if refusal is None and seen != _make_approval(row, transaction).fingerprint:
                 refusal = stale_view_error(number)
             if refusal is None:
                 _decide(transaction, number, approve=approve, reason=reason, who=who)
                 row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
+                decided = _make_approval(row, transaction)
         if refusal is not None:
             raise refusal
-        assert row is not None  # noqa: S101  refused otherwise
-        return _make_approval(row, row["decided_at"])
+        assert decided is not None  # noqa: S101  refused otherwise
+        return decided
 
     def withdraw(self, number: int, who: str) -> Approval:
         """Withdraw an approval before a call used it; the caller has checked the PIN.
@@ -174,6 +171,7 @@ class Approvals:
         Raises:
             RefusedError: it is not approved, is no longer valid, or was used by a call.
         """
+        decided: Approval | None = None
         with self.file.write_transaction() as transaction:
             expire(transaction)
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
@@ -181,21 +179,22 @@ class Approvals:
             if refusal is None:
                 _withdraw(transaction, number, who)
                 row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
+                decided = _make_approval(row, transaction)
         if refusal is not None:
             raise refusal
-        assert row is not None  # noqa: S101  refused otherwise
-        return _make_approval(row, row["decided_at"])
+        assert decided is not None  # noqa: S101  refused otherwise
+        return decided
 
 
 def expire(transaction: Transaction) -> None:
     """Record the expiry of everything older than `LIFETIME`."""
-    due = transaction.fetch_all(
-        "SELECT number FROM approvals WHERE state IN ('pending', 'approved')"
-        " AND expires_at <= ? AND used_by IS NULL",
-        transaction.now,
+    open_ = transaction.fetch_all(
+        "SELECT number, asked_at FROM approvals WHERE state IN ('pending', 'approved')"
+        " AND used_by IS NULL"
     )
-    for row in due:
-        _end(transaction, row["number"], "expired")
+    for row in open_:
+        if _is_over(row, transaction):
+            _end(transaction, row["number"], "expired")
 
 
 def approval_refusal(
@@ -211,7 +210,7 @@ def approval_refusal(
         return _approval_required_error("This approval does not exist")
     if row["used_by"] is not None:
         return already_used_error()
-    if _make_approval(row, transaction.now).state != "approved":
+    if _make_approval(row, transaction).state != "approved":
         return _approval_required_error("The approval is not given, or has expired")
     differs = describe_differences(binding_of_row(row), burns)
     return (
@@ -299,11 +298,15 @@ def _rows_of_binding(transaction: Transaction, binding: Binding, state: Approval
     return transaction.fetch_all(sql, serialize_binding(binding), state)
 
 
-def _make_approval(row: Any, now: float) -> Approval:
+def _is_over(row: Any, transaction: Transaction) -> bool:
+    return not transaction.is_within(row["asked_at"], LIFETIME)
+
+
+def _make_approval(row: Any, transaction: Transaction) -> Approval:
     open_ = row["state"] in {"pending", "approved"} and row["used_by"] is None
     return Approval(
         number=row["number"],
-        state="expired" if open_ and now >= row["expires_at"] else row["state"],
+        state="expired" if open_ and _is_over(row, transaction) else row["state"],
         binding=binding_of_row(row),
         summary=row["summary"],
         facts=json.loads(row["facts"]) if row["facts"] else {},

@@ -118,8 +118,7 @@ def _require_valid(
         raise _mismatch_error("This confirmation_id was never issued here")
     if row["used_by"] is not None:
         raise already_used_error()
-    # An id from the future means that the clock went back: its age is unknown.
-    if not row["made_at"] <= transaction.now < row["expires_at"]:
+    if not transaction.is_within(row["made_at"], row["expires_at"] - row["made_at"]):
         raise _expired_error()
     differs = describe_differences(_read(row["binding"]), binding)
     if row["kind"] != kind:
@@ -163,9 +162,9 @@ def block(transaction: Transaction, key: str, seconds: float, why: str) -> float
 def block_refusal(transaction: Transaction, key: str) -> RefusedError | None:
     """Return the refusal of an identity key that is blocked now, or None."""
     row = transaction.fetch_one("SELECT why, until FROM blocks WHERE key = ?", hash_text(key))
-    if row is None or transaction.now >= row["until"]:
+    if row is None or transaction.earliest >= row["until"]:
         return None
-    minutes = int((row["until"] - transaction.now) // 60) + 1
+    minutes = int((row["until"] - transaction.earliest) // 60) + 1
     said = "declined this" if row["why"] == "declined" else "dismissed the question about this"
     return RefusedError(
         row["why"],

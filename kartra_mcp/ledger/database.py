@@ -10,15 +10,18 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kartra_mcp.core.file_locks import exclusive_lock, try_shared_lock
+from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger import projection, schema
+from kartra_mcp.ledger.clock_history import ClockHistory
 from kartra_mcp.ledger.errors import (
+    ClockBehindError,
     LedgerDamagedError,
     from_os_error,
     from_sqlite_error,
@@ -32,6 +35,9 @@ NAME = "ledger.db"
 WAIT = 3.5
 """Seconds to wait for the write lock; SQLite waits one more for a program that ignores the lock."""
 
+MAX_CLOCK_LAG = 60.0
+"""Seconds that the clock may be behind the newest entry; writes are refused beyond."""
+
 TAIL_CHECK = 64
 """Number of newest entries that are verified when the file is opened; `verify` checks all."""
 
@@ -40,11 +46,23 @@ LINE = "SELECT n, at, kind, body, prev, hash FROM lines "
 
 @dataclass(slots=True)
 class Transaction:
-    """One read or one commit. `now` is never earlier than the newest entry."""
+    """One read or one commit.
+
+    Attributes:
+        now: the wall clock, but never earlier than the newest entry.
+        steady: the steady clock.
+        earliest: `now` without recent forward steps of the wall clock. Use it for a time that must
+            have passed: the end of a block, of a lock, of the day of a cap.
+        behind: seconds that the wall clock is behind the newest entry.
+    """
 
     db: sqlite3.Connection
     now: float
+    steady: float
+    earliest: float
     head: Head
+    history: ClockHistory
+    behind: float = 0.0
     added: int = 0
 
     def append(self, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
@@ -58,6 +76,25 @@ class Transaction:
         self.head = Head(line.n, line.hash)
         self.added += 1
         return line
+
+    def is_within(self, at: float, seconds: float) -> bool:
+        """Return True if both clocks agree that less than `seconds` have passed since `at`."""
+        elapsed = self.history.elapsed_since(at, self.steady)
+        # A time in the future means that the clock went back: its age is unknown.
+        return 0 <= self.now - at < seconds and (elapsed is None or elapsed < seconds)
+
+    def age(self, at: float) -> float:
+        """Return the seconds since an entry, by the clock by which fewer have passed."""
+        elapsed = self.history.elapsed_since(at, self.steady)
+        if elapsed is not None:
+            return min(self.now - at, elapsed)
+        # Another process wrote it: after a step if it is later than the time without steps.
+        return (self.earliest if self.earliest >= at else self.now) - at
+
+    def require_clock(self) -> None:
+        """Raise `ledger_unavailable` if the wall clock is behind the newest entry."""
+        if self.behind > MAX_CLOCK_LAG:
+            raise ClockBehindError(self.behind, self.now)
 
     def fetch_one(self, sql: str, *values: Any) -> sqlite3.Row | None:
         return self.db.execute(sql, values).fetchone()
@@ -81,19 +118,18 @@ class LedgerDatabase:
 
     Args:
         folder: the state folder; created with mode 0700 if it does not exist.
-        clock: seconds since the epoch.
+        clocks: the wall clock and the steady clock.
         wait: seconds to wait for the write lock.
         fault: the reason why nothing may be written here, or "".
     """
 
-    def __init__(
-        self, folder: Path, clock: Callable[[], float], wait: float = WAIT, fault: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, clocks: Clocks, wait: float = WAIT, fault: str = "") -> None:
         self.folder = folder
         self.path = folder / NAME
         self.head = HeadFile(folder / "ledger.head")
         self.open_lock = folder / "ledger.open"
-        self._clock = clock
+        self._clocks = clocks
+        self._history = ClockHistory()
         self._wait = wait
         self._fault = fault
         self._thread = threading.RLock()
@@ -107,8 +143,12 @@ class LedgerDatabase:
             raise uncertain_folder_error(self._fault)
 
     @contextmanager
-    def write_transaction(self) -> Generator[Transaction]:
+    def write_transaction(self, *, settles: bool = False) -> Generator[Transaction]:
         """Run one exclusive, atomic commit, then write the head.
+
+        Args:
+            settles: it records the outcome of a running write, which a clock that was set back
+                meanwhile must not prevent.
 
         Raises:
             RefusedError: `ledger_unavailable`; nothing was committed.
@@ -120,6 +160,8 @@ class LedgerDatabase:
             before = transaction.head
             try:
                 self._agree(db, before)
+                if not settles:
+                    transaction.require_clock()
                 yield transaction
                 if transaction.added:
                     transaction.set_meta("before", json.dumps([before.count, before.hash]))
@@ -127,6 +169,7 @@ class LedgerDatabase:
             except BaseException:
                 _roll_back(db)
                 raise
+            self._history.note(transaction.now, transaction.steady)
             if transaction.added:
                 self.head.write(transaction.head)
 
@@ -150,9 +193,23 @@ class LedgerDatabase:
             self.close()
             yield
 
+    def refusal_reason(self) -> str:
+        """Return the reason for which an intact ledger refuses writes now, or ""."""
+        try:
+            with self.read_transaction() as transaction:
+                transaction.require_clock()
+        except ClockBehindError as problem:
+            return problem.why
+        return ""
+
+    def lag(self) -> float:
+        """Return the seconds that the clock is behind the newest entry; 0 for a damaged file."""
+        with self.read_transaction() as transaction:
+            return transaction.behind
+
     def current_time(self) -> float:
         """Return the clock in seconds, rounded to the milliseconds that an entry stores."""
-        return round(self._clock(), 3)
+        return round(self._clocks.wall(), 3)
 
     def close(self) -> None:
         with self._thread:
@@ -196,9 +253,18 @@ class LedgerDatabase:
     def _begin(self, db: sqlite3.Connection, how: str) -> Transaction:
         db.execute(how)
         row = db.execute("SELECT n, hash, at FROM lines ORDER BY n DESC LIMIT 1").fetchone()
-        if row is None:
-            return Transaction(db, self.current_time(), Head())
-        return Transaction(db, max(self.current_time(), row[2]), Head(row[0], row[1]))
+        wall, steady = self.current_time(), self._clocks.steady()
+        newest = wall if row is None else row[2]
+        now = max(wall, newest)
+        return Transaction(
+            db,
+            now,
+            steady,
+            self._history.earliest(now, steady),
+            Head() if row is None else Head(row[0], row[1]),
+            self._history,
+            behind=max(newest - wall, 0.0),
+        )
 
     def _connect(self) -> sqlite3.Connection:
         if self._db is not None and not self._has_moved():

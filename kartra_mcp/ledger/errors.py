@@ -6,11 +6,18 @@ import errno
 import sqlite3
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.ledger.records import format_utc
 
 _FULL = "the disk is full, or a limit on the size of files was reached"
 _CLOSED = "its folder or file is not writable"
 _HELD = "another program has locked it"
 _LOW_BYTE = 0xFF
+
+REPLACEABLE_LAG = 86_400.0
+"""Seconds behind the newest entry from which on the user may start a new ledger.
+
+Below, waiting is better: a new ledger does not contain the earlier refunds.
+"""
 
 _OF_SYSTEM = {
     errno.ENOSPC: _FULL,
@@ -63,6 +70,31 @@ def uncertain_folder_error(why: str) -> RefusedError:
         f"{why}, so the ledger of this account is not certain. Nothing was done.",
         "The user should correct that setting, the same in every client, and restart the server.",
     )
+
+
+class ClockBehindError(RefusedError):
+    """The clock is behind the newest entry: it is wrong now, or was wrong then.
+
+    Ages are counted by the clock: caps, approvals and locks would stand still until it catches up.
+    """
+
+    def __init__(self, seconds: float, until: float) -> None:
+        self.seconds = seconds
+        self.why = f"the clock is {format_span(seconds)} behind the newest line of the ledger"
+        fresh = ", or run `kartra-mcp ledger new`" if seconds >= REPLACEABLE_LAG else ""
+        super().__init__(
+            "ledger_unavailable",
+            f"{self.why[0].upper()}{self.why[1:]}. Nothing was done.",
+            "The user should set the clock from the network. If it is right now, it was ahead "
+            f"before: wait until {format_utc(until)}{fresh}.",
+        )
+
+
+def format_span(seconds: float) -> str:
+    """Format a span of time in its largest unit: `3 hours`."""
+    units = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+    size, unit = next(((s, u) for s, u in units if seconds >= 2 * s), (1, "seconds"))
+    return f"{seconds / size:.0f} {unit}"
 
 
 def wrong_version_error(found: int, known: int) -> RefusedError:

@@ -7,7 +7,7 @@ Synchronous: call it from a worker thread. Every method raises `RefusedError` wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
+from kartra_mcp.core.timings import Clock, Clocks, read_steady_clock
 from kartra_mcp.kartra.values import fold_id
 from kartra_mcp.ledger import (
     admission,
@@ -57,16 +58,19 @@ class Ledger:
         clock: seconds since the epoch.
         wait: seconds to wait for other processes' commits.
         fault: the reason why nothing may be written here, or "".
+        steady: seconds of a clock that cannot be set.
     """
 
     def __init__(
         self,
         folder: Path,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = time.time,
         wait: float = WAIT,
         fault: str = "",
+        *,
+        steady: Clock = read_steady_clock,
     ) -> None:
-        self._file = LedgerDatabase(folder, clock, wait, fault)
+        self._file = LedgerDatabase(folder, Clocks(clock, steady), wait, fault)
         self._locks = IntentLocks(folder / "locks")
         self._running: dict[str, RunningIntent] = {}
         self._key: bytes | None = None
@@ -135,14 +139,14 @@ class Ledger:
             "action_run_id": action_run_id,
             "undo": undo,
         }
-        with self._file.write_transaction() as transaction:
+        with self._file.write_transaction(settles=True) as transaction:
             admission.require_state(transaction, intent_id, "running")
             transaction.append("outcome", said)
         self._release(intent_id, keep=state == "unknown")
 
     def mark_orphans_unknown(self) -> list[str]:
         """Record as unknown, and return, the intents whose owner and program have both ended."""
-        with self._file.write_transaction() as transaction:
+        with self._file.write_transaction(settles=True) as transaction:
             return self._settle(transaction)
 
     def is_running(self, intent_id: str) -> bool:
@@ -270,12 +274,13 @@ class Ledger:
         found = rules.completing_call(intent.operation, past)
         return rules.prior_summary(found) if found else None
 
-    def late_look_count(self, intent_id: str) -> int:
-        """Count the reads for an unknown intent that found no effect and were late enough."""
-        sql = "SELECT body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
+    def late_look_times(self, intent_id: str) -> list[float]:
+        """List the reads for an unknown intent that found no effect and counted, newest first."""
+        sql = "SELECT at, body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
         with self._file.read_transaction() as transaction:
-            told = [projection.parse_payload(row["body"]) for row in transaction.fetch_all(sql)]
-        return sum(line.get("intent") == intent_id for line in told)
+            rows = transaction.fetch_all(sql)
+        looks = ((row["at"], projection.parse_payload(row["body"])) for row in rows)
+        return [at for at, look in looks if look.get("intent") == intent_id]
 
     def emails_last_hour(self) -> int:
         """Count the writes of the last hour that could start mail."""
@@ -330,10 +335,15 @@ class Ledger:
         with self._file.read_transaction() as transaction:
             return transaction.now
 
+    def list_ages(self, ats: Sequence[float]) -> list[float]:
+        """Return the seconds since each of these entries, by both clocks."""
+        with self._file.read_transaction() as transaction:
+            return [transaction.age(at) for at in ats]
+
     def lead_hash(self, email: str) -> str:
         """Return the keyed hash under which a lead is found."""
         if self._key is None:
-            with self._file.write_transaction():
+            with self._file.write_transaction(settles=True):
                 self._key = load_or_create_key(self._file.folder)
         return hash_email(self._key, email)
 

@@ -60,7 +60,7 @@ class Pins:
         """Return the number of wrong attempts that would lock the PIN; 0 while it is locked."""
         sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
         with self.file.read_transaction() as transaction:
-            since = transaction.now - ATTEMPT_WINDOW_SECONDS
+            since = transaction.earliest - ATTEMPT_WINDOW_SECONDS
             newest = transaction.fetch_all(sql, MAX_ATTEMPTS)
         wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
         return MAX_ATTEMPTS - sum(1 for _ in wrong)
@@ -107,7 +107,18 @@ def _locked_until(transaction: Transaction) -> float | None:
         return None
     last, first = newest[0]["at"], newest[-1]["at"]
     until = last + LOCK_SECONDS
-    return until if last - first <= ATTEMPT_WINDOW_SECONDS and transaction.now < until else None
+    if transaction.earliest >= until:
+        return None
+    return until if _span(transaction, first, last) <= ATTEMPT_WINDOW_SECONDS else None
+
+
+def _span(transaction: Transaction, first: float, last: float) -> float:
+    """Return the shorter span of both clocks: a forward step must not end a row of attempts."""
+    since_first = transaction.history.elapsed_since(first, transaction.steady)
+    since_last = transaction.history.elapsed_since(last, transaction.steady)
+    if since_first is None or since_last is None:
+        return last - first
+    return min(last - first, since_first - since_last)
 
 
 def _is(pin: str, kept: dict[str, Any]) -> bool:

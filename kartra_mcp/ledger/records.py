@@ -168,12 +168,21 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """Result of `verify`: `broken` is the number of the first broken entry, if any is."""
+    """Result of `verify`.
+
+    Attributes:
+        count: number of entries.
+        ok: writes are accepted.
+        broken: number of the first broken entry, if any is.
+        why: the damage, or "".
+        refused: why writes are refused although no entry is broken, or "".
+    """
 
     count: int
     ok: bool
     broken: int | None = None
     why: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

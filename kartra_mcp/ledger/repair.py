@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import try_exclusive_lock
 from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.database import LINE, LedgerDatabase, connect
-from kartra_mcp.ledger.errors import LedgerDamagedError, from_sqlite_error
+from kartra_mcp.ledger.errors import REPLACEABLE_LAG, LedgerDamagedError, from_sqlite_error
 from kartra_mcp.ledger.hash_chain import GENESIS_HASH, Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import keep_names
 from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
@@ -25,6 +26,8 @@ _BESIDE = ("", "-wal", "-shm")
 
 def verify(file: LedgerDatabase) -> VerificationReport:
     """Verify every entry up to the head, and rebuild the table of intents to compare it.
+
+    The report of an intact ledger has the reason for which writes are refused all the same.
 
     Raises:
         RefusedError: the ledger cannot be read, for another reason than damage.
@@ -40,21 +43,23 @@ def verify(file: LedgerDatabase) -> VerificationReport:
     found = _verify_file(file.path)
     if found.ok and why:
         return VerificationReport(found.count, False, found.count + 1, why)
-    return (
-        found if found.why or not why else VerificationReport(found.count, False, found.broken, why)
-    )
+    if found.ok:
+        refused = file.refusal_reason()
+        return replace(found, ok=not refused, refused=refused)
+    return found
 
 
 def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
     """Rename a damaged ledger to a dated name and begin a new one that names it.
 
-    A sound ledger is never replaced: an empty one would admit every earlier refund again.
+    A sound ledger is never replaced: an empty one would admit every earlier refund again. One that
+    a wrong clock wrote far into the future would refuse every write for as long.
 
     Raises:
         RefusedError: it is sound, or is in use, or a call is still running.
     """
     report = verify(file)
-    if report.ok:
+    if not report.why and file.lag() < REPLACEABLE_LAG:
         raise RefusedError(
             "not_allowed",
             "The ledger is valid. It was not replaced.",
@@ -138,7 +143,7 @@ def _set_aside(file: LedgerDatabase, report: VerificationReport) -> ReplacedLedg
     coming.replace(file.path)
     keep_names(file.folder)
     file.head.replace(head)
-    return ReplacedLedger(old, known.hash, report.why)
+    return ReplacedLedger(old, known.hash, report.why or report.refused)
 
 
 def _free(folder: Path, stamp: str) -> str:
@@ -158,7 +163,8 @@ def _begin(path: Path, at: float, old: str | None, known: Head, report: Verifica
     for end in _BESIDE:
         Path(f"{path}{end}").unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    after = {"file": old, "count": known.count, "hash": known.hash, "why": report.why}
+    why = report.why or report.refused
+    after = {"file": old, "count": known.count, "hash": known.hash, "why": why}
     line = make_entry(Head(), at, "start", {"after": after})
     with closing(connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from kartra_mcp.core.elicitation import (
 )
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
+from kartra_mcp.core.timings import Clocks
 
 INPUT_REQUIRED_VERSION = "2026-07-28"
 URL_ELICITATION_VERSION = "2025-11-25"
@@ -31,7 +31,9 @@ UNREADABLE = "kartra_mcp_unreadable"
 Context = ServerRequestContext[Any]
 
 
-def client_context(ctx: Context, params: types.CallToolRequestParams) -> ClientContext:
+def client_context(
+    ctx: Context, params: types.CallToolRequestParams, clocks: Clocks
+) -> ClientContext:
     """Return the calling client and its ways to ask the user, from declared capabilities only.
 
     A client that is asked something that it did not declare would fail the whole call.
@@ -53,7 +55,8 @@ def client_context(ctx: Context, params: types.CallToolRequestParams) -> ClientC
         elicit_form=None if newer else ask,
         response=_parse_answer(params) if newer else None,
         request_state=params.request_state if newer else None,
-        received_at=time.time(),
+        received_at=clocks.wall(),
+        received_steady=clocks.steady(),
         supports_urls=_declares_urls(ctx),
         elicit_url=None if newer else open_,
         notify_url_complete=None if newer else opened,

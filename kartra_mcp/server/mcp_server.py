@@ -29,6 +29,7 @@ from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.elicitation import ClientContext, InputRequired
 from kartra_mcp.core.errors import KartraMCPError, describe_exception, internal_error
 from kartra_mcp.core.models import Executed
+from kartra_mcp.core.timings import Clocks
 from kartra_mcp.server.elicitation import (
     INPUT_REQUIRED_VERSION,
     client_context,
@@ -56,12 +57,14 @@ class MCPServer:
         *,
         sandbox: bool,
         progress: float,
+        clocks: Clocks,
     ) -> None:
         self._tools = tools
         self._reader = reader
         self._account = account
         self._sandbox = sandbox
         self._progress = progress
+        self._clocks = clocks
         self._bus = InMemorySubscriptionBus()
         self._older_session: ServerSession | None = None
         self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
@@ -107,7 +110,7 @@ class MCPServer:
     ) -> dict[str, Any] | types.InputRequiredResult:
         self._track_legacy_session(ctx)
         with _progress_heartbeat(ctx, self._behind, self._progress):
-            return await self._call_dispatcher(params, client_context(ctx, params))
+            return await self._call_dispatcher(params, client_context(ctx, params, self._clocks))
 
     async def _call_dispatcher(
         self, params: types.CallToolRequestParams, client: ClientContext

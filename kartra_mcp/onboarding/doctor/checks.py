@@ -14,6 +14,8 @@ from pathlib import Path
 
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.ledger.database import MAX_CLOCK_LAG
+from kartra_mcp.ledger.errors import ClockBehindError
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.doctor.api_explanations import format_names, incomplete_credentials
 from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, passed, skipped, warning
@@ -27,9 +29,6 @@ BEFORE_THIS_VERSION = 1_767_225_600.0
 
 MAX_CLOCK_LEAD = 4_102_444_800.0
 """2100-01-01: a later clock is wrong."""
-
-MAX_CLOCK_LAG = 5.0
-"""Seconds that the newest line may be ahead: another process may have read the clock later."""
 
 NOTHING_DONE = "Nothing was done."
 
@@ -135,6 +134,8 @@ def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[
 
 def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | None]:
     report = kept.verify()
+    if report.refused:
+        return passed("ledger", f"All {report.count} lines are intact."), kept.latest_at()
     if not report.ok:
         where = "" if report.broken is None else f" at line {report.broken}"
         message = f"The ledger is damaged{where}: {report.why}. Writes are refused."
@@ -172,16 +173,12 @@ def check_clock(now: float, newest: float | None) -> CheckResult:
         return failed("clock", "The clock is after the year 2100.", _fix_clock())
     behind = (newest or 0.0) - now
     if behind > MAX_CLOCK_LAG:
-        message = f"The clock is {_format_span(behind)} behind the newest line of the ledger"
-        return failed("clock", f"{message}. It is wrong now, or was wrong then.", _fix_clock())
+        problem = ClockBehindError(behind, now + behind)
+        message = problem.message.removesuffix(NOTHING_DONE).strip()
+        fix = f"{_fix_clock()} {problem.remedy.partition('. ')[2]}"
+        return failed("clock", f"{message} Writes are refused.", fix)
     after = "" if newest is None else ", and not behind the ledger's newest line"
     return passed("clock", f"The clock is plausible{after}.")
-
-
-def _format_span(seconds: float) -> str:
-    units = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
-    size, unit = next(((s, u) for s, u in units if seconds >= 2 * s), (1, "seconds"))
-    return f"{seconds / size:.0f} {unit}"
 
 
 def _fix_clock() -> str:

@@ -123,7 +123,7 @@ class Pages:
             shown,
             write=history.make_write_detail(entry, approval),
             hint=reconcile.reconcile_hint(
-                entry, self._ledger.late_look_count(intent), self._ledger.current_time()
+                entry, self._ledger.late_look_times(intent), self._ledger.current_time()
             ),
         )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.calls.reconciliation import LATE_LOOK_DELAY, REQUIRED_LOOKS
+from kartra_mcp.calls.reconciliation import LATE_LOOK_DELAY, LOOK_DISTANCE, REQUIRED_LOOKS
 from kartra_mcp.web.views.formatting import Timestamp
 from kartra_mcp.web.views.history import can_be_looked_up
 
@@ -25,10 +25,13 @@ class ReconcileHint:
     more: int
 
 
-def reconcile_hint(entry: Mapping[str, Any], looks: int, now: float) -> ReconcileHint:
+def reconcile_hint(entry: Mapping[str, Any], looks: Sequence[float], now: float) -> ReconcileHint:
+    """Return the hint; `looks` are the times of the looks that counted, newest first."""
     late = float(entry["at"]) + LATE_LOOK_DELAY
+    if looks:
+        late = max(late, looks[0] + LOOK_DISTANCE)
     return ReconcileHint(
         by_look=can_be_looked_up(entry),
         counts_from=Timestamp(late) if now < late else None,
-        more=max(REQUIRED_LOOKS - looks, 1),
+        more=max(REQUIRED_LOOKS - len(looks), 1),
     )
