@@ -24,7 +24,7 @@ from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
 from kartra_mcp.app.composition import build_app
-from kartra_mcp.core.timings import CallTimings
+from kartra_mcp.core.timings import CallTimings, Clocks
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import read_settings
 
@@ -33,6 +33,7 @@ both_eras = pytest.mark.parametrize("protocol_version", ERAS)
 """For what may differ between the protocol's eras: questions, list changes, errors, the wire."""
 SHORT = CallTimings(min_human=0.05, retry=0.02, progress=0.1, connect_poll=0.05, refresh_delay=0.02)
 """The waits of a server in this process; a server that is a process has the real ones."""
+REAL_CLOCKS = Clocks()
 STAND_IN = Path(__file__).with_name("fake_membrane.py")
 
 
@@ -219,11 +220,20 @@ def run_program() -> runner.Run:
 
 @asynccontextmanager
 async def connect(
-    place: Sandbox | StandIn, era: str, *, timings: CallTimings = SHORT, **client: Any
+    place: Sandbox | StandIn,
+    era: str,
+    *,
+    timings: CallTimings = SHORT,
+    clocks: Clocks = REAL_CLOCKS,
+    **client: Any,
 ) -> AsyncGenerator[Client]:
     """A client on the real server in this process, and so are the programs where they can be."""
     made = build_app(
-        read_settings({}, place.environment), run_program=run_program(), timings=timings
+        read_settings({}, place.environment),
+        clocks.wall,
+        steady=clocks.steady,
+        run_program=run_program(),
+        timings=timings,
     )
     try:
         async with Client(made.mcp.server, mode=era, **client) as connected:

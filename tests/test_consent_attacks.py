@@ -6,6 +6,7 @@ Both ways of agreeing: the two calls, and in the newer era a question's sealed s
 from __future__ import annotations
 
 import json
+import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ from consent_actors import (
 from harness import CONNECTION, Answer, Sandbox, StandIn, action, both_eras, call, connect, healthy
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult, TextContent
 
-from kartra_mcp.core.timings import CallTimings
+from kartra_mcp.core.timings import CallTimings, Clocks, read_steady_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -454,11 +455,26 @@ async def test_a_no_holds_under_a_looser_gate(place: Sandbox):
 Asked = CallToolResult | InputRequiredResult
 
 
+class MovedClocks:
+    """The real clocks, and so many seconds more."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.both = Clocks(
+            lambda: time.time() + self.ahead, lambda: read_steady_clock() + self.ahead
+        )
+
+
 class ByHand:
     """A client of the newer era that answers what it likes, when it likes."""
 
-    def __init__(self, client: Any):
+    def __init__(self, client: Any, clocks: MovedClocks):
         self.session = client.session
+        self.clocks = clocks
+
+    def later(self, seconds: float) -> None:
+        """Let so many seconds pass, by both clocks."""
+        self.clocks.ahead += seconds
 
     async def send(
         self, answer: ElicitResult | None = None, state: str | None = None, **given: Any
@@ -491,19 +507,11 @@ NO = ElicitResult(action="decline")
 
 @pytest.fixture
 async def by_hand(place: Sandbox):
-    real = CallTimings()
-    async with connect(place, NEWER, timings=real, elicitation_callback=Person()) as client:
-        yield ByHand(client)
-
-
-def later(place: Sandbox, seconds: float) -> None:
-    """Backdate a question by so many seconds."""
-    changed(
-        place,
-        "UPDATE confirmations SET made_at = made_at - ?1, expires_at = expires_at - ?1,"
-        " asked_at = asked_at - ?1",
-        seconds,
-    )
+    real, clocks = CallTimings(), MovedClocks()
+    async with connect(
+        place, NEWER, timings=real, clocks=clocks.both, elicitation_callback=Person()
+    ) as client:
+        yield ByHand(client, clocks)
 
 
 @pytest.mark.parametrize("asked_with", [False, True])
@@ -511,7 +519,7 @@ async def test_a_question_is_bound_to_repeat(place: Sandbox, by_hand: ByHand, as
     """Bug: a question asked without `repeat` was answered by a call with it: paid twice."""
     before = place.dump()
     state = await by_hand.ask(repeat=asked_with)
-    later(place, 2)
+    by_hand.later(2)
     assert await by_hand.code(YES, state, repeat=not asked_with) == "confirmation_mismatch"
     assert place.dump() == before
     assert await by_hand.code(YES, state, repeat=asked_with) == "done"
@@ -524,7 +532,7 @@ async def test_answers_that_were_not_asked_for(place: Sandbox, by_hand: ByHand):
     state = await by_hand.ask()
     assert await by_hand.code(YES) == "confirmation_mismatch"
     assert await by_hand.code(None, state) == "confirmation_mismatch"
-    later(place, 2)
+    by_hand.later(2)
     assert await by_hand.code(YES, state + "A") == "confirmation_mismatch"
     assert await by_hand.code(YES, state.swapcase()) == "confirmation_mismatch"
     assert await by_hand.code(YES, state, refund_amount=31) == "confirmation_mismatch"
@@ -536,7 +544,7 @@ async def test_answers_that_were_not_asked_for(place: Sandbox, by_hand: ByHand):
 
 async def test_an_answer_replayed(place: Sandbox, by_hand: ByHand):
     state = await by_hand.ask()
-    later(place, 2)
+    by_hand.later(2)
     assert await by_hand.code(YES, state) == "done"
     assert await by_hand.code(YES, state) == "confirmation_used"
     assert refunds(place) == [5000, 3000]
@@ -548,9 +556,9 @@ async def test_an_answer_replayed(place: Sandbox, by_hand: ByHand):
 )
 async def test_a_second_answer_to_one_question(place: Sandbox, by_hand: ByHand, first, code, age):
     state = await by_hand.ask()
-    later(place, age)
+    by_hand.later(age)
     assert await by_hand.code(first, state) == code
-    later(place, 2)
+    by_hand.later(2)
     assert await by_hand.code(YES, state) == "confirmation_used"
     assert refunds(place) == [5000]
     assert events(place) == [code]
@@ -559,7 +567,7 @@ async def test_a_second_answer_to_one_question(place: Sandbox, by_hand: ByHand, 
 async def test_a_no_counts_though_something_else_stands_in_the_way(place: Sandbox, by_hand: ByHand):
     """A cap reached meanwhile does not leave the question open for another answer."""
     state = await by_hand.ask()
-    later(place, 2)
+    by_hand.later(2)
     refund_aside(place, 105, 200)
     assert await by_hand.code(NO, state) == "declined"
     assert await by_hand.code(YES, state) == "confirmation_used"
@@ -567,7 +575,7 @@ async def test_a_no_counts_though_something_else_stands_in_the_way(place: Sandbo
 
 async def test_an_answer_that_comes_too_late(place: Sandbox, by_hand: ByHand):
     state = await by_hand.ask()
-    later(place, 241)
+    by_hand.later(241)
     assert await by_hand.code(YES, state) == "confirmation_expired"
     assert refunds(place) == [5000]
 
@@ -580,7 +588,7 @@ async def test_a_state_is_not_accepted_as_a_confirmation_id(place: Sandbox, by_h
         assert answer.code == "confirmation_mismatch"
         preview = await call(client, REFUND, **SALE)
     given = preview.error["confirmation"]["id"]
-    later(place, 2)
+    by_hand.later(2)
     assert await by_hand.code(YES, given) == "confirmation_mismatch"
     assert refunds(place) == [5000]
 
@@ -592,7 +600,7 @@ async def test_one_state_in_two_calls_at_once(place: Sandbox, by_hand: ByHand):
         codes.append(await by_hand.code(YES, state))
 
     state = await by_hand.ask()
-    later(place, 2)
+    by_hand.later(2)
     async with anyio.create_task_group() as calls:
         for _ in range(3):
             calls.start_soon(answer)
@@ -601,9 +609,10 @@ async def test_one_state_in_two_calls_at_once(place: Sandbox, by_hand: ByHand):
 
 
 async def test_a_client_that_declares_nothing_cannot_answer(place: Sandbox):
+    clocks = MovedClocks()
     async with connect(place, NEWER, elicitation_callback=Person()) as client:
-        state = await ByHand(client).ask()
-    later(place, 2)
-    async with connect(place, NEWER) as client:
-        assert await ByHand(client).code(YES, state) == "confirmation_required"
+        state = await ByHand(client, clocks).ask()
+    clocks.ahead = 2
+    async with connect(place, NEWER, clocks=clocks.both) as client:
+        assert await ByHand(client, clocks).code(YES, state) == "confirmation_required"
     assert refunds(place) == [5000]

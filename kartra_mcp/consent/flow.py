@@ -96,8 +96,8 @@ class ConsentFlow:
     `flags` are flags that `kartra-mcp approve` needs too. `page` returns, within so many seconds, a
     one-time address of the approval page, or ""; it is never recorded. `min_human`
     is the least time of a human's answer, in seconds. `issued` maps a question's state to the
-    moments of its recording. `clocks` judge the age of an answer. `timeout` is the seconds that the user has to answer;
-    `forms` are the clients that did not show a question.
+    moments of its recording. `clocks` judge the age of an answer. `timeout` is the seconds that
+    the user has to answer; `forms` are the clients that did not show a question.
     """
 
     ledger: Ledger
