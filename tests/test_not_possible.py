@@ -104,7 +104,7 @@ RULED_OUT: dict[str, tuple[str, dict[str, Any], str, str]] = {
 async def refused(place: Sandbox, person: Person | None, name: str) -> None:
     tool, given, code, words = RULED_OUT[name]
     before = place.dump()
-    asking = {} if person is None else {"elicitation_callback": person}
+    asking: dict[str, Any] = {} if person is None else {"elicitation_callback": person}
     async with connect(place, "legacy", timings=SHORT, **asking) as client:
         answer = await call(client, tool, **given)
     assert (answer.code, answer.executed) == (code, "no"), answer.text
