@@ -183,7 +183,7 @@ def sandbox_db(settings: Settings) -> Path:
 
 
 def make_sandbox_command(settings: Settings) -> tuple[str, ...]:
-    """Return the command that runs the sandbox in the place of Membrane's program."""
+    """Return the command that runs the sandbox instead of Membrane's program."""
     python = (sys.executable, "-P", "-m", "kartra_mcp.sandbox")
     return (*python, f"--account={sandbox_db(settings)}")
 

@@ -1,7 +1,7 @@
-"""Checks of a write against the account, before its consent: nobody is asked for a mistake.
+"""Checks of a write against the account, before its consent: the user is not asked for a mistake.
 
-Kartra ignores an unknown custom field and reports success, takes an option only by its id, and of
-an id and an address that contradict each other it takes the id.
+Kartra ignores an unknown custom field and reports success. It takes an option only by its id. If an
+id and an address contradict each other, it takes the id.
 """
 
 from __future__ import annotations

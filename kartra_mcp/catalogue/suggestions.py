@@ -51,7 +51,7 @@ def estimate_risk(name: str) -> Risk:
 
 
 def _may_lead_to(name: str, entry: ActionTool) -> bool:
-    """Return whether the verbs fit: never an opposite, and the same for what is irreversible."""
+    """Return whether the verbs fit: never opposite, and alike if the tool is irreversible."""
     wanted, found = (
         find_verb(next(iter(split_words(text.removeprefix(PREFIX))), ""))
         for text in (name, entry.tool)

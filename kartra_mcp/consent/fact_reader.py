@@ -61,7 +61,7 @@ class FactReader:
     async def ask_quietly(
         self, name: str, lead: Mapping[str, Any] | None = None, **given: Any
     ) -> Any:
-        """Return the response to a read of a mere name, whose lack is no missing fact."""
+        """Return the response to a read of a name only: a failure adds no missing fact."""
         unread, absent = list(self.unread), set(self.absent)
         found = await self.ask("", name, lead, **given) if self.left > 0 else None
         self.unread, self.absent = unread, absent

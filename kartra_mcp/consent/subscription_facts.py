@@ -38,7 +38,7 @@ _STATUS_AFTER = {"pause": "Paused", "unpause": "Active"}
 
 @dataclass(slots=True)
 class _Subscription:
-    """What was read of one subscription; `payment` is one of its payments, for names."""
+    """Reads of one subscription; `payment` is one of its payments, for names."""
 
     id: str
     sale: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -192,7 +192,7 @@ def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
 
 
 def _matches_any_spelling(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    """Match like `_matches`, and in doubt: in any spelling, and without `kartra_`."""
+    """Match like `_matches`, and also in any spelling, with or without `kartra_`."""
     bare = {name for full in names for name in (full, full.lower().removeprefix(PREFIX))}
     return _matches(bare, patterns) or any(
         _matches_ignoring_style(n, p) for n in bare for p in patterns
