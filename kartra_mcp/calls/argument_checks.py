@@ -17,10 +17,12 @@ from kartra_mcp.consent.facts import Read
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Action, Call, Command, Connection, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.kartra import custom_fields
+from kartra_mcp.kartra import addresses, custom_fields
 from kartra_mcp.kartra.custom_fields import CustomField, FieldFault, FieldResolver
 from kartra_mcp.kartra.form_encoding import encode_form, parse_form
 from kartra_mcp.kartra.operations import derive_operation
+from kartra_mcp.kartra.response_search import find_object, first_field
+from kartra_mcp.kartra.values import normalize_id
 
 MAX_FAULTS = 5
 
@@ -40,9 +42,28 @@ class ArgumentChecks:
         Raises:
             RefusedError: `invalid_arguments`, or the error of a read that the check needs.
         """
+        for command in call.commands:
+            await self._check_lead(command)
         if any(_sets_custom_fields(command) for command in call.commands):
             call = await self._check_custom_fields(call)
         return call
+
+    async def _check_lead(self, command: Command) -> None:
+        """Refuse an id and an address of two leads; a lead that does not exist fails by itself."""
+        named = addresses.find_named_twice(command)
+        if named is None:
+            return
+        number, given = named
+        try:
+            answer = await self.read(Command("get_lead", {"id": as_number(number)}))
+        except KartraMCPError as problem:
+            if problem.code == "kartra_error":
+                return
+            raise
+        found = find_object(answer, "lead_details", ("email", "id"))
+        email = first_field(found, "email")
+        if isinstance(email, str) and normalize_id(email) != given:
+            raise _two_leads_error(number, email, edits=command.name == "edit_lead")
 
     async def _check_custom_fields(self, call: Call) -> Call:
         kept = self.names.peek(self.connection, custom_fields.READ_COMMAND)
@@ -118,6 +139,21 @@ def _resolve_raw(call: Call, request: RawRequest, resolver: FieldResolver) -> Ca
     text = json.dumps(sent, separators=(",", ":")) if as_json else encode_form(sent)
     commands = tuple(replace(one, lead=sent.get("lead", {})) for one in request.commands)
     return replace(call, request=replace(request, body=text, commands=commands), commands=commands)
+
+
+def as_number(identity: str) -> int | str:
+    return int(identity) if identity.isdecimal() else identity
+
+
+def _two_leads_error(number: str, email: str, *, edits: bool) -> RefusedError:
+    change = " To change the address, give `new_email`." if edits else ""
+    return RefusedError(
+        "invalid_arguments",
+        "The e-mail address and the id do not name the same lead; Kartra would take the id. "
+        "Nothing was done.",
+        f"Read both leads, then give only one of the two.{change}",
+        detail={"lead_id": number, "email": email},
+    )
 
 
 def _unread_error(code: str, detail: Any) -> RefusedError:

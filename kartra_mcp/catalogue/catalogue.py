@@ -18,7 +18,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, Command, ConsentArguments, Risk, ValidatedCall
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.kartra import commands, fields
+from kartra_mcp.kartra import addresses, commands, fields
 from kartra_mcp.kartra.values import amount_error
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
@@ -186,6 +186,8 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     if risk is Risk.IRREVERSIBLE:
         check_amounts(checked, money=money)
     command = policy_risk.find_action_command(entry.action)
+    if command:
+        check_addresses(Command(command, checked))
     return ValidatedCall(
         tool=entry.tool,
         title=entry.title,
@@ -209,6 +211,16 @@ def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
                 "Give a sum above 0 with at most two decimals, or leave it out where everything "
                 "is meant.",
             )
+
+
+def check_addresses(command: Command) -> None:
+    """Refuse a text that is not an e-mail address where one is expected."""
+    for name, fault in addresses.find_address_faults(command):
+        raise RefusedError(
+            "invalid_arguments",
+            f"{truncate(strip_control_chars(name), 60)} {fault}. Nothing was done.",
+            "Give the address alone, e.g. ada@example.com.",
+        )
 
 
 def check_raw_amounts(command: Command) -> None:

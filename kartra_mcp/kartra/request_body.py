@@ -111,7 +111,8 @@ def parse_body(kind: str, value: Any) -> Body:
     try:
         body = _READERS[kind](value)
     except FormError as error:
-        reject(f"{kind}{_format_suffix(error.name)}: {error.what}", _FORM_REMEDY)
+        remedy = _PLUS_REMEDY if "`+`" in error.what else _FORM_REMEDY
+        reject(f"{kind}{_format_suffix(error.name)}: {error.what}", remedy)
     validate_tree(body.tree)
     return body
 
@@ -164,6 +165,8 @@ def _read_raw(text: str) -> Body:
     _check_size(text)
     value = _parse(text)
     if not isinstance(value, dict | list):
+        if _LOST_PLUS.search(text):
+            raise FormError("A form holds a bare `+` in an address or a number; it means a blank")
         return _read_form(parse_form(text))
     if parses_to_command(text):
         reject("raw: it is JSON, and read as a form it would hold a command", _TEXT_REMEDY)
@@ -361,6 +364,7 @@ def _find_extra_field(tree: FieldTree) -> str:
 
 
 _FORM_REMEDY = "Use `form` or `json` with an object: it is written the way Kartra reads it."
+_PLUS_REMEDY = "Write %2B for a plus and %20 for a blank, or use `form` with an object."
 _NAME_REMEDY = "Write names plainly: letters, digits, `_` and `-`, each one once."
 _PLACE_REMEDY = "Put each command at actions[i].cmd, and get_lead only at the top level."
 _TEXT_REMEDY = "Put commands at actions[i].cmd, never inside a text."
@@ -409,6 +413,8 @@ _TOP = ("actions", "lead", "get_lead")
 _STRUCTURE = {kartra_fields.normalize_name(name): name for name in (*_TOP, "cmd")}
 _NUMBER = re.compile(r"0|[1-9]\d{0,5}", re.ASCII)
 _COMMAND = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_LOST_PLUS = re.compile(r"=\+|=[^&]*\+[^&]*(?:@|%40)")
+"""A `+` that is meant: in `ada+news@example.com`, which as a form names another lead, or `+49…`."""
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

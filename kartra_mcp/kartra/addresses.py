@@ -1,0 +1,77 @@
+"""E-mail addresses in arguments: their form, and leads named by id and address at once. Pure.
+
+Kartra looks up any text: `Ada <ada@example.com>` finds nobody, or creates a lead that no mail
+reaches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.models import Command
+from kartra_mcp.kartra.fields import (
+    LEAD_ALIASES,
+    LEAD_ID_NAMES,
+    find_values,
+    normalize_name,
+)
+from kartra_mcp.kartra.values import normalize_id
+
+MAX_ADDRESS: Final = 254
+ADDRESS_NAMES: Final = frozenset({"email", "newemail", "leademail", "emailaddress"})
+"""Normalized names of fields that hold one e-mail address."""
+LEAD_COMMANDS: Final = frozenset(
+    """
+    edit_lead assign_tag unassign_tag subscribe_lead_to_list unsubscribe_lead_from_list
+    subscribe_lead_to_sequence_at_step unsubscribe_lead_from_sequence give_points_to_lead
+    remove_points_from_lead calendar_subscribe calendar_cancel grant_membership_access
+    revoke_membership_access
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""Writes to one lead, which an id or an address names; of both, Kartra takes the id."""
+
+_LOOKUP_NAMES: Final = ADDRESS_NAMES - {"newemail"}
+_ADDRESS: Final = re.compile(r"[^@]+@[^@.]+(\.[^@.]+)+")
+_FORBIDDEN: Final = re.compile(r"[<>(),;:\\\"\[\]]")
+
+
+def address_error(value: str) -> str | None:
+    """Return the reason why a text is not one e-mail address, or None."""
+    if _FORBIDDEN.search(value):
+        return "is not an e-mail address alone; give it without name, brackets or commas"
+    if any(char.isspace() or not char.isprintable() for char in value):
+        return "is not an e-mail address: it contains a blank or an invisible character"
+    if not _ADDRESS.fullmatch(value) or len(value) > MAX_ADDRESS:
+        return "is not an e-mail address such as name@example.com"
+    return None
+
+
+def find_address_faults(command: Command) -> Iterator[tuple[str, str]]:
+    """Yield (name, reason) of every address of a command that is none; an empty one is absent."""
+    for name, value in find_values([command.lead, command.arguments], ADDRESS_NAMES):
+        fault = address_error(value) if isinstance(value, str) and value else None
+        if fault:
+            yield name, fault
+
+
+def find_named_twice(command: Command) -> tuple[str, str] | None:
+    """Return (id, address) of the lead of a command that names it by both."""
+    if command.name not in LEAD_COMMANDS:
+        return None
+    named = list(_iter_lead_fields({**command.arguments, **command.lead}))
+    ids = {normalize_id(value) for name, value in named if name in LEAD_ID_NAMES}
+    addresses = {normalize_id(value) for name, value in named if name in _LOOKUP_NAMES}
+    return (ids.pop(), addresses.pop()) if len(ids) == len(addresses) == 1 else None
+
+
+def _iter_lead_fields(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (normalized name, value) of the fields at the top and inside an object of the lead."""
+    for name, value in given.items():
+        flat = normalize_name(name)
+        if is_object(value) and flat in LEAD_ALIASES:
+            yield from _iter_lead_fields(value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+            yield flat, value
