@@ -1,4 +1,4 @@
-"""Names in the account (custom fields, tags, lists), read from Kartra and kept briefly."""
+"""Names in the account (custom fields, tags, lists), read from Kartra and cached briefly."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class AccountNames:
     )
 
     def peek(self, connection: Connection, command: str) -> Any:
-        """Return the response that was kept, or None."""
+        """Return the cached response, or None."""
         at, answer = self.kept.get((connection.id, command), (0.0, None))
         return answer if answer is not None and self.clock() - at <= MAX_AGE else None
 
     async def read(self, connection: Connection, command: str, read: Read) -> Any:
-        """Return Kartra's present response, and keep it."""
+        """Return Kartra's current response, and cache it."""
         answer = await read(Command(command))
         self.kept[connection.id, command] = (self.clock(), answer)
         return answer

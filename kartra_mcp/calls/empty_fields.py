@@ -36,7 +36,7 @@ def extract_empty_fields(result: Any) -> tuple[Any, EmptyFields]:
 
 
 def is_empty(value: Any) -> bool:
-    """Return whether a value carries nothing; 0 and false do."""
+    """Return whether a value is empty; 0 and false are not."""
     if isinstance(value, str):
         return not value or value in ZERO_DATES
     return value is None or (isinstance(value, list | dict) and not value)

@@ -1,4 +1,4 @@
-"""Facts of a lead: its memberships before a revocation, and who it is."""
+"""Facts of a lead: its memberships before a revocation, and its name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def membership_facts(target: Target, call: Call, reader: FactReader) -> Fa
 
 
 async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
-    """Return what a call acts on, with the lead's name where a known command acts on a lead."""
+    """Return the target of a call, with the lead's name if a known command has a lead as target."""
     details: Mapping[str, Any] = {}
     if _acts_on_known_lead(target, call):
         details = await reader.read_lead(target.id, _LEAD)

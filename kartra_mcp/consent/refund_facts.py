@@ -142,7 +142,7 @@ def _too_much(
     at_most: Decimal | None,
     rows: Iterable[_MoneyReturned],
 ) -> Impossible | None:
-    """Return the reason why this amount exceeds what certainly is the rest, or None."""
+    """Return the reason why this amount exceeds what is certainly left to refund, or None."""
     if at_most is None:
         return None
     if at_most <= 0:

@@ -1,6 +1,6 @@
 """E-mail addresses in arguments: their form, and leads named by id and address at once. Pure.
 
-Kartra looks up any text: `Ada <ada@example.com>` finds nobody, or creates a lead that no mail
+Kartra looks up any text: `Ada <ada@example.com>` finds no lead, or creates one that no mail
 reaches.
 """
 
@@ -50,7 +50,7 @@ def address_error(value: str) -> str | None:
 
 
 def find_address_faults(command: Command) -> Iterator[tuple[str, str]]:
-    """Yield (name, reason) of every address of a command that is none; an empty one is absent."""
+    """Yield (name, reason) of every invalid address in a command; an empty one counts as absent."""
     for name, value in find_values([command.lead, command.arguments], ADDRESS_NAMES):
         fault = address_error(value) if isinstance(value, str) and value else None
         if fault:

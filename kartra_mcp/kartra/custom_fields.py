@@ -1,7 +1,7 @@
 """Custom fields in arguments: their names, and the options of choice fields. Pure.
 
 Kartra ignores a custom field that it does not know and reports success, and takes an option only by
-its id. So names are checked before anything is sent, and labels become ids here.
+its id. Therefore names are checked before anything is sent, and labels become ids here.
 """
 
 from __future__ import annotations

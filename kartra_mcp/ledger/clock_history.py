@@ -1,7 +1,7 @@
 """History of both clocks in this process: a step of the wall clock must not age an entry.
 
 The wall clock is shared with other processes and with the entries, but it can be set. The steady
-clock cannot be set, but it means nothing to another process. So each write notes both.
+clock cannot be set, but has no meaning in another process. Therefore each write notes both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WINDOW = 86_400.0
 
 @dataclass(slots=True)
 class ClockHistory:
-    """The moments at which this process wrote, by both clocks."""
+    """Times at which this process wrote, by both clocks."""
 
     _moments: dict[float, float] = field(default_factory=dict[float, float])
     _offsets: deque[tuple[float, float]] = field(default_factory=deque[tuple[float, float]])
