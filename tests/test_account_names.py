@@ -152,7 +152,9 @@ async def test_custom_fields_that_cannot_be_read_stop_the_write(sandbox, protoco
 
 async def test_a_field_created_meanwhile_is_found(sandbox, protocol_version):
     async with connect(sandbox, protocol_version) as client:
-        first = await call(client, EDIT, lead_id=ADA, custom_fields=[field("goals", "Paint")])
+        first = await call(
+            client, EDIT, lead_id=ADA, custom_fields=[field("goals", "Paint")], confirm=True
+        )
         sandbox.rows("INSERT INTO custom_fields (identifier, type) VALUES ('pet', 'input_field')")
         second = await call(client, EDIT, lead_id=ADA, custom_fields=[field("pet", "Cat")])
     assert not first.failed, first.text

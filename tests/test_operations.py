@@ -172,7 +172,7 @@ TARGETS: dict[str, tuple[ValidatedCall, Target | None]] = {
     "raw": (raw(Command(EDIT, {"subscription_id": 201})), SUBSCRIPTION),
     "raw, of a lead": (
         raw(Command("unassign_tag", {"tag_name": "VIP"}, {"id": 48110})),
-        Target("transaction", "48110"),
+        Target("lead", "48110"),
     ),
     "raw, two on the same": (
         raw(Command(EDIT, {"subscription_id": 201}), Command(EDIT, {"subscription_id": "201"})),

@@ -24,7 +24,7 @@ from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.models import ActionResult, Call, ValidatedCall
-from kartra_mcp.core.sanitize import sanitize_and_dump, truncate
+from kartra_mcp.core.sanitize import map_strings, sanitize_and_dump, truncate
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, raise_for_verdict
 from kartra_mcp.settings import Settings
@@ -199,6 +199,7 @@ class ToolDispatcher:
                 {
                     "action_run_id": done.reply.action_run_id,
                     "receipt": {**done.receipt, "note": NOT_SHOWN},
+                    "before": map_strings(dict(done.before)),
                 },
                 sandbox=self.settings.sandbox,
             )
@@ -215,6 +216,7 @@ class ToolDispatcher:
             {
                 "action_run_id": done.reply.action_run_id,
                 "receipt": done.receipt,
+                "before": map_strings(dict(done.before)),
                 "truncated": cut_off,
             },
             sandbox=self.settings.sandbox,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,11 @@ from kartra_mcp.calls.account_names import AccountNames
 from kartra_mcp.calls.argument_checks import ArgumentChecks
 from kartra_mcp.calls.read_commands import plan_read
 from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.catalogue.decided_calls import raise_risk
 from kartra_mcp.consent import confirmation
+from kartra_mcp.consent.fact_reader import FactReader
+from kartra_mcp.consent.facts import Read
+from kartra_mcp.consent.lead_edit import edits_lead, read_lead_edit
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
@@ -43,10 +47,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """Result of a call; a write has a receipt."""
+    """Result of a call; a write has a receipt.
+
+    `before` has the values that an edit of a lead overwrote. `own`: it is this server's own answer.
+    """
 
     reply: ActionResult
     receipt: dict[str, str] | None = None
+    before: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own: bool = False
 
 
@@ -95,15 +103,18 @@ class Gateway:
                 await self.writes().revoke_confirmations(self.account.snapshot.connection.id)
             raise
 
-    def authorize(self, call: Call) -> None:
-        """Raise unless policy lets the call run and, under gate flag, the flag is set."""
+    def authorize(self, call: Call, changes: Sequence[str] = ()) -> None:
+        """Raise unless policy lets the call run and, under gate flag, the flag is set.
+
+        `changes` are what was read of the fields that it changes, for the user.
+        """
         match call.decision.verdict:
             case Verdict.READ_ONLY:
                 raise read_only()
             case Verdict.NOT_ALLOWED:
                 raise not_allowed_error()
             case Verdict.CONFIRM if _lacks_flag(call):
-                raise confirmation.confirmation_required_error(call)
+                raise confirmation.confirmation_required_error(call, changes)
             case _:
                 pass
 
@@ -152,6 +163,7 @@ class Gateway:
 
         entries = self.account.snapshot.catalogue.entries.values()
         checked = await ArgumentChecks(self.names, connection, read, entries).check(call)
+        checked, before = await self._judge_edit(checked, read)
 
         async def run_once(record: Record) -> ActionResult:
             return await self._call_with_retry(checked, connection, patience.deadline, record)
@@ -159,7 +171,17 @@ class Gateway:
         reply, receipt = await self.writes().execute(
             checked, connection, client, patience, read, run_once
         )
-        return CallResult(reply, receipt.as_dict())
+        return CallResult(reply, receipt.as_dict(), before)
+
+    async def _judge_edit(self, call: Call, read: Read) -> tuple[Call, Mapping[str, Any]]:
+        """Return an edit of a lead with the risk of what it overwrites, and the old values."""
+        if not edits_lead(call):
+            return call, {}
+        edit = await read_lead_edit(call, FactReader(read))
+        if edit.overwrites and call.risk < Risk.DESTRUCTIVE:
+            call = raise_risk(call, Risk.DESTRUCTIVE, self.writes().rules)
+            self.authorize(call, edit.changes)
+        return call, edit.before
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
         """Check the connection again: one that left READY is an error, not a missing fact."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from kartra_mcp.core.models import Call, ValidatedCall
+from dataclasses import replace
+
+from kartra_mcp.core.models import Call, Risk, ValidatedCall
 from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.policy.gates import Policy, evaluate_call
+
+
+def raise_risk(call: Call, risk: Risk, rules: Policy) -> Call:
+    """Return the call with a higher risk, as found in the account, and the decision for it."""
+    return replace(call, risk=risk, decision=evaluate_call(call, rules, risk))
 
 
 def decide_call(call: ValidatedCall, rules: Policy) -> Call:

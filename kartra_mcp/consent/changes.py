@@ -8,8 +8,7 @@ from typing import Any
 from kartra_mcp.consent.fact_reader import known_text, short_text
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call
-from kartra_mcp.kartra.fields import normalize_name
-from kartra_mcp.kartra.operations import find_status
+from kartra_mcp.kartra.fields import find_status, normalize_name
 from kartra_mcp.kartra.values import parse_amount
 
 _EDITED: Mapping[str, tuple[str, str]] = {
@@ -44,7 +43,7 @@ def subscription_changes(call: Call, old: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for command in call.commands:
         if command.name == "modify_subscription_status":
-            status = find_status(command)
+            status = find_status(command.arguments)
             after = _STATUS_AFTER.get(status, status)
             found.append(describe_change("status", str(old.get("status") or ""), after))
         elif command.name == "edit_subscription":

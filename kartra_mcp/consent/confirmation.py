@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
@@ -12,13 +14,17 @@ from kartra_mcp.kartra.request_path import fill_path
 SHOWN_VALUE = 60
 
 
-def confirmation_required_error(call: Call) -> RefusedError:
-    """Return `confirmation_required`: what would happen, to whom, and how to undo it."""
+def confirmation_required_error(call: Call, changes: Sequence[str] = ()) -> RefusedError:
+    """Return `confirmation_required`: what would happen, to whom, and how to undo it.
+
+    `changes` are fields as `name old -> new`, as far as they were read: untrusted text.
+    """
     return RefusedError(
         "confirmation_required",
         describe_call(call) + " Nothing was done.",
         "Show this to the user. Once they agree, repeat the call with the same arguments and "
         f"{call.consent.confirm_name}: true.",
+        detail={"changes": list(changes)} if changes else None,
     )
 
 
@@ -45,7 +51,12 @@ def _command_title(call: Call, command: Command) -> str:
 
 def _describe_recipient(command: Command) -> str:
     fields = {**command.lead, **command.arguments}
-    names = kartra_fields.ID_NAMES | kartra_fields.AMOUNT_NAMES | kartra_fields.RECIPIENT_FIELDS
+    names = (
+        kartra_fields.ID_NAMES
+        | kartra_fields.AMOUNT_NAMES
+        | kartra_fields.RECIPIENT_FIELDS
+        | {"newemail", "subscriptionstatusmodification"}
+    )
     found = [
         f"{_to_plain_text(name)} {_quote(str(value))}"
         for name, value in _find_scalars(fields, names)

@@ -14,6 +14,7 @@ from kartra_mcp.consent.fact_reader import (
     without_empty,
 )
 from kartra_mcp.consent.facts import Facts, Impossible
+from kartra_mcp.consent.lead_edit import LeadEdit, describe_edit, edits_lead
 from kartra_mcp.core.models import Call, OperationKind, Target
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.response_search import find_rows, first_field
@@ -62,12 +63,14 @@ async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
     details: Mapping[str, Any] = {}
     if _acts_on_known_lead(target, call):
         details = await reader.read_lead(target.id, _LEAD)
+    edit = describe_edit(call, details or None) if edits_lead(call) else LeadEdit()
     email = short_text(first_field(details, "email"))
     commands = [command.name for command in call.commands if command.name]
     shown = {
         "acts_on": str(target),
         "lead": describe_person(details, email),
         "does": commands,
+        "changes": list(edit.changes),
         "arguments": format_arguments(call.operation.arguments),
     }
     return Facts(

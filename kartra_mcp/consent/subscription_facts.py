@@ -22,7 +22,7 @@ from kartra_mcp.consent.fact_reader import (
 from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.consent.refund_facts import USE_A_SALE, is_test, row_kind
 from kartra_mcp.core.models import Call, OperationKind, Target
-from kartra_mcp.kartra.operations import find_status
+from kartra_mcp.kartra.fields import find_status
 from kartra_mcp.kartra.response_search import find_object, find_rows, first_field
 from kartra_mcp.kartra.values import normalize_id
 
@@ -212,5 +212,5 @@ def _unchangeable(found: _Subscription) -> Impossible | None:
 
 def _wanted_status(call: Call | None) -> str:
     commands = call.commands if call is not None else ()
-    wanted = [find_status(c) for c in commands if c.name == "modify_subscription_status"]
+    wanted = [find_status(c.arguments) for c in commands if c.name == "modify_subscription_status"]
     return wanted[0] if len(wanted) == 1 else ""

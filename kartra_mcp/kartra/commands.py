@@ -60,7 +60,7 @@ COMMANDS: Mapping[str, CommandInfo] = {
     "edit_lead": CommandInfo(
         Risk.DESTRUCTIVE,
         "overwrites fields of the lead",
-        "only by hand: the old values are kept nowhere, so read the lead first",
+        "edit the lead again with the old values: only the answer has them, in `before`",
         min_risk=Risk.WRITE,
     ),
     "assign_tag": CommandInfo(

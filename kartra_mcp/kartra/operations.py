@@ -46,7 +46,7 @@ _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
 def derive_operation(call: ValidatedCall) -> Operation:
     """Return the operation of a call."""
     kind, given = _operation_kind(call), _call_arguments(call)
-    name, target = _operation_name(call, kind), _find_target(given, kind)
+    name, target = _operation_name(call, kind), _find_target(given, kind, _bare_kind(call, kind))
     known, money = bool(call.commands), _moves_money(call)
     amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
     return Operation(
@@ -73,7 +73,7 @@ def _command_kind(command: Command) -> OperationKind:
     if command.name == "modify_subscription_status":
         return (
             OperationKind.CHANGE
-            if find_status(command) in {"pause", "unpause"}
+            if fields.find_status(command.arguments) in {"pause", "unpause"}
             else OperationKind.CANCELLATION
         )
     return _BY_COMMAND.get(command.name, OperationKind.OTHER)
@@ -104,7 +104,16 @@ def _call_arguments(call: ValidatedCall) -> dict[str, Any]:
     return given[0] if len(given) == 1 else {"commands": given}
 
 
-def _find_target(given: Mapping[str, Any], act: OperationKind) -> Target | None:
+def _bare_kind(call: ValidatedCall, act: OperationKind) -> str:
+    """Return the kind of target that a field named just `id` means.
+
+    Every known command of the kind OTHER that writes acts on a lead.
+    """
+    known = bool(call.commands) and all(command.name in COMMANDS for command in call.commands)
+    return "lead" if act is OperationKind.OTHER and known else _KINDS[act][0]
+
+
+def _find_target(given: Mapping[str, Any], act: OperationKind, bare_kind: str) -> Target | None:
     """Return the target; None if it cannot be found or is named in two ways."""
     kinds = _KINDS[act]
     named = {
@@ -116,7 +125,7 @@ def _find_target(given: Mapping[str, Any], act: OperationKind) -> Target | None:
         alone = found if act is OperationKind.CANCELLATION else first
         return found[0] if len(alone) == 1 else None
     bare = {normalize_id(value) for name, value in _iter_scalars(given, "") if name == "id"}
-    return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
+    return Target(bare_kind, bare.pop()) if len(bare) == 1 else None
 
 
 def _moves_money(call: ValidatedCall) -> bool:
@@ -152,13 +161,6 @@ def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
         if amount is not None and fields.is_cents_field(name)
         else amount
     )
-
-
-def find_status(command: Command) -> str:
-    """Return the wanted status of modify_subscription_status, or "" if it is not one text."""
-    names = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
-    found = [v for _, v in fields.find_values(dict(command.arguments), names)]
-    return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
 def _find_named_values(given: Mapping[str, Any], kind: str) -> list[Any]:

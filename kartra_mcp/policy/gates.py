@@ -141,11 +141,17 @@ def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]
     return found
 
 
-def evaluate_call(call: ValidatedCall, rules: Policy) -> Decision:
-    """Return the decision on a call; of a raw request, the strictest of tool and commands."""
-    judged = [(call.risk, call.policy_names)]
+def evaluate_call(call: ValidatedCall, rules: Policy, least: Risk = Risk.READ) -> Decision:
+    """Return the decision on a call; of a raw request, the strictest of tool and commands.
+
+    `least` is the risk that was found in the account, for the call and each of its commands.
+    """
+    judged = [(max(least, call.risk), call.policy_names)]
     if isinstance(call.request, RawRequest):
-        judged += [(classify_command(c), policy_names_of_command(c.name)) for c in call.commands]
+        judged += [
+            (max(least, classify_command(c)), policy_names_of_command(c.name))
+            for c in call.commands
+        ]
         by_path = request_path.named_commands(call.request)
         judged += [(COMMANDS[c].risk, policy_names_of_command(c)) for c in by_path]
     verdicts = {evaluate(risk, names, rules) for risk, names in judged}
