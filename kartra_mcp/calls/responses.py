@@ -37,7 +37,7 @@ def success_response(
     line: str | None = None,
     own: bool = False,
 ) -> ToolResponse:
-    """Return `{"result", "action_run_id", "empty"?, "receipt"?, "before"?, "truncated"?, "notice"?}`.
+    """Return `{"result", "action_run_id", "empty"?, "receipt"?, "before"?, "truncated"?, …}`.
 
     `result` is clean; `line` is its JSON, if already dumped. `rest` has the other values; those
     that are None or empty are left out, but for the run. `own`: the answer is this server's own, so
