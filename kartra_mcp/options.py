@@ -199,7 +199,7 @@ OPTIONS: tuple[Option, ...] = (
         "RESULT_CHARS",
         CHARS,
         20_000,
-        "Largest result, in characters of JSON. It is sent twice: as text and as structure.",
+        "Largest result, in bytes of JSON. It is sent twice: as text and as structure.",
         on_error=1_000,
         field="result_chars",
     ),

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import anyio.to_thread
+
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.calls import pagination, responses
@@ -23,8 +25,11 @@ from kartra_mcp.catalogue.raw_calls import make_raw_call
 from kartra_mcp.catalogue.search import ToolSearch
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.input_size import check_arguments
+from kartra_mcp.core.json_types import is_large
 from kartra_mcp.core.models import ActionResult, Call, ValidatedCall
-from kartra_mcp.core.sanitize import map_strings, sanitize_and_dump, truncate
+from kartra_mcp.core.sanitize import json_bytes, map_strings, sanitize_and_dump, truncate
+from kartra_mcp.core.threads import run_in_thread, validate_off_loop
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, raise_for_verdict
 from kartra_mcp.settings import Settings
@@ -70,42 +75,57 @@ class ToolDispatcher:
         """
         deadline = Deadline.after(self.settings.timeout)
         own = BUILTIN_TOOLS.get(name)
+        size = check_arguments(given)
         if own is None:
-            return self._make_response(await self._call_action(name, given, deadline, client))
+            done = await self._call_action(name, given, size, deadline, client)
+            return await self._make_response(done)
         raise_for_verdict(self.exposure.builtin_hidden_reason(own, self.account.snapshot.catalogue))
         if own is builtin_tools.READ_MORE:
-            return self._run_read_more(given)
-        return self._make_response(await self._call_builtin(own, given or {}, deadline, client))
+            # A stored result may have 50 MB.
+            return await anyio.to_thread.run_sync(self._run_read_more, given)
+        done = await self._call_builtin(own, given or {}, size, deadline, client)
+        return await self._make_response(done)
 
     async def _call_action(
-        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
+        self,
+        name: str,
+        given: Mapping[str, Any] | None,
+        size: int,
+        deadline: Deadline,
+        client: ClientContext,
     ) -> CallResult:
         def call(entry: ActionTool) -> ValidatedCall:
             gated = gates.takes_consent_arguments(entry.risk, entry.names, self.rules)
             return catalogue.make_call(entry, given, gated=gated)
 
-        return await self._execute_action(name, call, deadline, client)
+        return await self._execute_action(name, call, size, deadline, client)
 
     async def _call_by_name(
-        self, tool: BuiltinTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
+        self,
+        tool: BuiltinTool,
+        given: Mapping[str, Any],
+        size: int,
+        deadline: Deadline,
+        client: ClientContext,
     ) -> CallResult:
-        run = run_by_name.parse_run_request(tool, given)
+        run = await validate_off_loop(size, run_by_name.parse_run_request, tool, given)
 
         def call(entry: ActionTool) -> ValidatedCall:
             return run.call(entry, self.rules)
 
-        return await self._execute_action(run.action, call, deadline, client)
+        return await self._execute_action(run.action, call, size, deadline, client)
 
     async def _execute_action(
         self,
         name: str,
         call_of: Callable[[ActionTool], ValidatedCall],
+        size: int,
         deadline: Deadline,
         client: ClientContext,
     ) -> CallResult:
         entry = await self.account.find_tool(name, deadline)
         raise_for_verdict(self.exposure.hidden_reason(entry))
-        call = decide_call(call_of(entry), self.rules)
+        call = await validate_off_loop(size, lambda: decide_call(call_of(entry), self.rules))
 
         def current() -> Call:
             now = self.account.require_tool(name)
@@ -114,7 +134,12 @@ class ToolDispatcher:
         return await self.gateway.execute(call, deadline, current, client)
 
     async def _call_builtin(
-        self, tool: BuiltinTool, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
+        self,
+        tool: BuiltinTool,
+        given: Mapping[str, Any],
+        size: int,
+        deadline: Deadline,
+        client: ClientContext,
     ) -> CallResult:
         does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[ActionResult]]] = {
             builtin_tools.STATUS.name: self._run_status,
@@ -124,15 +149,17 @@ class ToolDispatcher:
             builtin_tools.RECONCILE.name: self._run_reconcile,
         }
         if tool.name in does:
-            found = await does[tool.name](validate_builtin_arguments(tool, given), deadline)
-            return CallResult(found, own=True)
+            valid = await validate_off_loop(size, validate_builtin_arguments, tool, given)
+            return CallResult(await does[tool.name](valid, deadline), own=True)
         if tool is builtin_tools.CONNECT:
-            validate_builtin_arguments(tool, given)
+            await validate_off_loop(size, validate_builtin_arguments, tool, given)
             found = ActionResult(await self.connecting.connect(deadline, client))
             return CallResult(found, own=True)
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
-            return await self._call_by_name(tool, given, deadline, client)
-        call = decide_call(make_raw_call(tool, given, self.rules), self.rules)
+            return await self._call_by_name(tool, given, size, deadline, client)
+        call = await validate_off_loop(
+            size, lambda: decide_call(make_raw_call(tool, given, self.rules), self.rules)
+        )
         return await self.gateway.execute(call, deadline, lambda: call, client)
 
     async def get_status(self, deadline: Deadline) -> dict[str, Any]:
@@ -187,9 +214,11 @@ class ToolDispatcher:
             page.shown, {"truncated": cut_off}, sandbox=self.settings.sandbox
         )
 
-    def _make_response(self, done: CallResult) -> ToolResponse:
+    async def _make_response(self, done: CallResult) -> ToolResponse:
         """Return the response; it reports an executed write whatever Kartra returned."""
         try:
+            if is_large(done.reply.result):
+                return await run_in_thread(self._paginate, done)
             return self._paginate(done)
         except Exception:
             if done.receipt is None:
@@ -207,7 +236,7 @@ class ToolDispatcher:
     def _paginate(self, done: CallResult) -> ToolResponse:
         """Return the first page of a result; a truncated one is stored to be continued."""
         whole, line = sanitize_and_dump(done.reply.result)
-        page = pagination.make_first_page(whole, self.settings.result_chars, len(line))
+        page = pagination.make_first_page(whole, self.settings.result_chars, json_bytes(line))
         cut_off = None
         if page.has_more:
             cut_off = truncation_notice(page, self.kept.save(line, page.path))

@@ -7,16 +7,16 @@ first tag.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.sanitize import dump_json
+from kartra_mcp.core.sanitize import dump_json, json_bytes
 
 MARK = 160
-"""Characters reserved for the placeholder of an item that is too large to show."""
+"""Bytes reserved for the placeholder of an item that is too large to show."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
@@ -41,15 +41,15 @@ class ResultPage:
 
 
 def make_first_page(result: Any, room: int, size: int | None = None) -> ResultPage:
-    """Return the whole result if its JSON fits in `room` characters, else its first page.
+    """Return the whole result if its JSON fits in `room` bytes, else its first page.
 
     The largest list is cut at whole items (else the largest object or text), the rest stays. `size`
     is that of the whole JSON, if known.
     """
-    if (len(dump_json(result)) if size is None else size) <= room:
+    if (_size(result) if size is None else size) <= room:
         return ResultPage(result)
     path, part = _find_largest(result)
-    rest = len(dump_json(_with(result, path, _empty_like(part))))
+    rest = _size(_with(result, path, _empty_like(part)))
     if rest >= room - MARK and path:
         return _cut(result, "", room)
     page = _cut(part, path, room - rest)
@@ -67,8 +67,12 @@ def read_page(
 ) -> ResultPage:
     """Return a later page of `path`: items from `offset` on, of objects only `fields`."""
     part = resolve_pointer(result, path)
-    if fields:
-        part = _pick_fields(part, fields)
+    if fields and is_object(part):
+        part = _pick_fields(part, dict.fromkeys(fields))
+    if fields and is_array(part):
+        part = _PickedItems(part, fields)
+        taken, marked = _take_fitting(part, path, room, offset, limit)
+        return _make_page(taken, path, len(part), offset + len(taken), marked=marked)
     return _cut(part, path, room, offset, limit)
 
 
@@ -105,9 +109,21 @@ def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = N
         shown = dict(zip(names[offset:], taken, strict=False))
         return _make_page(shown, path, len(names), offset + len(taken), marked=marked)
     if isinstance(part, str):
-        end = offset + min(max(room // 2, 1), limit or room)
+        end = offset + min(_fitting_characters(part, offset, room), limit or room)
         return _make_page(part[offset:end], path, len(part), end)
     return ResultPage(part, path, 1)
+
+
+def _fitting_characters(text: str, offset: int, room: int) -> int:
+    """Return how many characters from `offset` on fit as JSON; at least one."""
+    count = max(room // 2, 1)
+    while count > 1 and (size := _size(text[offset : offset + count])) > room:
+        count = max(min(count - 1, count * room // size), 1)
+    return count
+
+
+def _size(value: Any) -> int:
+    return json_bytes(dump_json(value))
 
 
 def _make_page(shown: Any, path: str, total: int, end: int, *, marked: bool = False) -> ResultPage:
@@ -131,7 +147,7 @@ def _take_fitting(
     whole = room
     for number in range(offset, min(len(items), offset + (limit or len(items)))):
         name = names[number] if names else str(number)
-        item, size = items[number], len(dump_json(items[number])) + (len(name) + 4 if names else 1)
+        item, size = items[number], _size(items[number]) + (json_bytes(name) + 4 if names else 1)
         too_large = size > whole
         if too_large:
             item, size = _mark(path, name, size), MARK
@@ -144,7 +160,7 @@ def _take_fitting(
 
 
 def _mark(path: str, step: str, size: int) -> dict[str, Any]:
-    return {"too_large_to_show": True, "characters": size, "path": f"{path}/{_escape(step)}"}
+    return {"too_large_to_show": True, "bytes": size, "path": f"{path}/{_escape(step)}"}
 
 
 def _find_largest(result: Any) -> tuple[str, Any]:
@@ -152,7 +168,7 @@ def _find_largest(result: Any) -> tuple[str, Any]:
     lists = [(path, part) for path, part in _iter_places(result, "", 6) if is_array(part)]
     if not lists:
         return "", result
-    return lists[0] if len(lists) == 1 else max(lists, key=lambda found: len(dump_json(found[1])))
+    return lists[0] if len(lists) == 1 else max(lists, key=lambda found: _size(found[1]))
 
 
 def _iter_places(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -175,12 +191,30 @@ def _empty_like(part: Any) -> Any:
     return [] if is_array(part) else {} if is_object(part) else ""
 
 
-def _pick_fields(part: Any, fields: Sequence[str]) -> Any:
+class _PickedItems(Sequence[Any]):
+    """Items of a list with only some fields, picked where an item is shown.
+
+    A list may have many items, and a caller may give many fields.
+    """
+
+    def __init__(self, items: Sequence[Any], fields: Sequence[str]) -> None:
+        self._items, self._fields = items, dict.fromkeys(fields)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _pick_fields(self._items[index], self._fields)
+
+
+def _pick_fields(part: Any, fields: Mapping[str, None]) -> Any:
     if is_array(part):
         return [_pick_fields(item, fields) for item in part]
-    if is_object(part):
-        return {name: part[name] for name in fields if name in part}
-    return part
+    if not is_object(part):
+        return part
+    if len(fields) > len(part):
+        return {name: value for name, value in part.items() if name in fields}
+    return {name: part[name] for name in fields if name in part}
 
 
 def _iter_steps(path: str) -> Iterator[str]:

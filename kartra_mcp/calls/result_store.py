@@ -73,10 +73,12 @@ class ResultStore:
     def _parse_cached(self, file: Path, written_at: float) -> Any:
         """Parse a result once while it is being read: a large one takes time."""
         key = (file.name, written_at)
-        if key not in self._newest:
+        found = self._newest.get(key)  # threads share it: it may be cleared at any time
+        if found is None:
+            found = json.loads(file.read_text(encoding="utf-8"))
             self._newest.clear()
-            self._newest[key] = json.loads(file.read_text(encoding="utf-8"))
-        return self._newest[key]
+            self._newest[key] = found
+        return found
 
     def _tidy(self) -> None:
         """Remove expired results, and the oldest beyond the bound."""

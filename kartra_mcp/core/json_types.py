@@ -28,6 +28,26 @@ def as_list(value: Any) -> list[Any]:
     return value if is_array(value) else []
 
 
+def is_large(value: Any) -> bool:
+    """Return whether a value has many parts or long texts, without walking it to its end."""
+    parts, characters, waiting = 0, 0, [value]
+    while waiting:
+        part = waiting.pop()
+        parts += 1
+        if isinstance(part, str):
+            characters += len(part)
+        elif is_object(part) or is_array(part):
+            if len(part) > _MANY_PARTS:
+                return True
+            waiting += part.values() if is_object(part) else part
+        if parts > _MANY_PARTS or characters > _LONG_TEXT:
+            return True
+    return False
+
+
+_MANY_PARTS, _LONG_TEXT = 2_000, 200_000
+
+
 def json_type(value: Any) -> str:
     """Return the JSON type of a value; a whole number is an integer."""
     if value is None:

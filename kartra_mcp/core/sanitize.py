@@ -166,3 +166,8 @@ def dump_json(value: Any) -> str:
     Non-finite numbers never reach this (see `membrane/lenient_json.py`).
     """
     return _ENCODER.encode(value)
+
+
+def json_bytes(line: str) -> int:
+    """Return the size of a line of JSON as it is sent: clients bound a line in bytes."""
+    return len(line) if line.isascii() else len(line.encode(errors="surrogatepass"))
