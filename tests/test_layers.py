@@ -45,18 +45,19 @@ ARROWS = """
 
 # Decisions over data: no file, no clock, no process, no network.
 PURE = """
-    calls/empty_fields calls/pagination calls/read_commands calls/reconciliation calls/responses
-    calls/retry
+    calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
+    calls/responses calls/retry
     catalogue/builtin_tools catalogue/catalogue catalogue/consent_arguments catalogue/decided_calls
     catalogue/definitions catalogue/exposure catalogue/overview catalogue/ranking
     catalogue/raw_calls catalogue/run_by_name catalogue/suggestions catalogue/tasks
     catalogue/vocabulary catalogue/words
     client_config/edit client_config/entry client_config/errors client_config/jsonc
     client_config/jsonc_edit client_config/registry client_config/toml_edit client_config/yaml_edit
-    consent/confirmation consent/facts consent/preview
+    consent/call_effects consent/confirmation consent/facts consent/preview
     account/connect_steps account/selection
     core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
-    kartra/addresses kartra/commands kartra/custom_fields kartra/errors kartra/fields
+    kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors
+    kartra/fields
     kartra/form_encoding kartra/impossible kartra/names kartra/operations kartra/request_body
     kartra/request_guard kartra/request_path kartra/request_schema kartra/response_search
     kartra/values

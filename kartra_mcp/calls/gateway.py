@@ -53,7 +53,7 @@ class CallResult:
     """
 
     reply: ActionResult
-    receipt: dict[str, str] | None = None
+    receipt: dict[str, Any] | None = None
     before: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own: bool = False
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.kartra.effects import condition_undo
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, FinalState, Intent
 from kartra_mcp.ledger.running_locks import RunningIntent
@@ -52,7 +53,7 @@ class WriteRecord:
                 executed=executed,
                 detail=detail,
                 action_run_id=run_id,
-                undo=self.intent.undo,
+                undo=_describe_undo(state, code, self.intent.undo),
             )
         except KartraMCPError as problem:
             return problem.message
@@ -71,3 +72,10 @@ class WriteRecord:
         executed = Executed.UNKNOWN if lost else Executed.NO
         await self.finish("unknown" if lost else "failed", executed, code="internal_error")
         return executed
+
+
+def _describe_undo(state: FinalState, code: str, undo: str) -> str:
+    """Return the undo of an outcome; "" unless it succeeded. An error was done in part."""
+    if state != "succeeded":
+        return ""
+    return condition_undo(undo, "it was done") if code else undo

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from kartra_mcp.calls.receipt import Receipt, make_receipt
 from kartra_mcp.calls.reconciliation import (
     WHAT_TO_CHECK,
     RunLogProof,
@@ -14,6 +15,7 @@ from kartra_mcp.calls.reconciliation import (
     evaluate_run_logs,
 )
 from kartra_mcp.calls.write_record import WriteRecord
+from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import facts_for_entry
 from kartra_mcp.consent.facts import Read
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
@@ -25,7 +27,7 @@ from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Execu
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, format_utc
+from kartra_mcp.ledger.records import Binding, Filters, FinalState, format_utc
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
 from kartra_mcp.policy.gates import Policy
@@ -33,20 +35,6 @@ from kartra_mcp.policy.limits import Limits
 
 RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Receipt of a write: the contract's `{"intent", "done", "undo"}`."""
-
-    intent: str
-    done: str
-    undo: str
-    note: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        told = {"intent": self.intent, "done": self.done, "undo": self.undo}
-        return {**told, "note": self.note} if self.note else told
 
 
 @dataclass(slots=True)
@@ -186,7 +174,7 @@ class GuardedWrites:
             await recorded.finish_lost()
             raise
         missed = await recorded.finish("succeeded", Executed.YES, reply.action_run_id)
-        return reply, _make_receipt(recorded.intent, call, missed)
+        return reply, make_receipt(recorded.intent, call_effect(call), missed)
 
     async def _resolve_gate(self, call: Call, mails: int) -> Gate:
         """Return the gate of the call; above the hourly number of mails, a human's."""
@@ -236,15 +224,6 @@ def _final_state(problem: KartraMCPError) -> FinalState:
     if problem.executed is Executed.YES:
         return "succeeded"  # a part of a chain was executed and must count for the caps
     return "refused" if isinstance(problem, RefusedError) else "failed"
-
-
-def _make_receipt(intent: Intent, call: Call, missed: str) -> Receipt:
-    what = call.operation.kind.value if call.risk is Risk.IRREVERSIBLE else call.title
-    target = f" of {intent.target_kind} {intent.target}" if intent.target else ""
-    moved = intent.known_amount or intent.amount
-    amount = f", {moved:.2f}" if moved is not None else ""
-    note = f"It was done, but the ledger could not be written: {missed}" if missed else ""
-    return Receipt(intent.id, f"{what}{target}{amount}", intent.undo or "not known", note)
 
 
 def _not_unknown_error(entry: Mapping[str, Any] | None) -> RefusedError:

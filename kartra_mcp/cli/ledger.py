@@ -125,8 +125,9 @@ def _nothing(filters: Filters, place: LedgerContext) -> str:
 def _format_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     about = (
         f"{display_value(entry['operation'])} {_format_target(entry)}".rstrip(" -"),
+        *([display_value(entry["object"])] if entry["object"] else []),
         f"{entry['intent']}",
-        f"undo: {display_value(entry['undo'])}",
+        *([f"undo: {display_value(entry['undo'])}"] if entry["undo"] else []),
     )
     return (
         format_local_time(entry["at"]),
@@ -184,6 +185,7 @@ def _print_report(entry: Mapping[str, Any]) -> None:
             ("tool", entry["tool"]),
             ("operation", f"{entry['operation']}, {entry['risk']}"),
             ("target", _format_target(entry)),
+            ("object", entry["object"]),
             ("amount given", entry["amount"]),
             ("amount moved", entry["known_amount"]),
             ("remainder before", entry["remainder"]),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from kartra_mcp.consent.call_effects import call_effect, find_email
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.models import Call, Connection
-from kartra_mcp.kartra import fields
-from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Intent, make_intent_id
@@ -26,14 +25,14 @@ KEPT_FACTS = (
     "this_refund",
     "full_or_partial",
 )
-"""Facts that the ledger stores: ids, amounts and the product; never notes or names."""
+"""Facts that the ledger stores, with the named objects of the call: never notes or old values."""
 
 
 def draft_intent(
     call: Call, connection: Connection, client: ClientContext, actor: str, ledger: Ledger
 ) -> Intent:
     """Return the intent of a call as far as it is known without facts."""
-    operation = call.operation
+    operation, effect = call.operation, call_effect(call, mask=True)
     draft = Intent(
         id=make_intent_id(),
         tool=call.tool,
@@ -50,9 +49,10 @@ def draft_intent(
         moves_money=operation.moves_money,
         actor=actor,
         client=client.name,
-        undo=_describe_undo(call),
+        facts=effect.parts,
+        undo=effect.undo_if_changed,
     )
-    return _with_lead(draft, _find_email(call), ledger)
+    return _with_lead(draft, find_email(call), ledger)
 
 
 def add_facts(draft: Intent, facts: Facts, ledger: Ledger) -> Intent:
@@ -64,7 +64,7 @@ def add_facts(draft: Intent, facts: Facts, ledger: Ledger) -> Intent:
         remainder=facts.remaining,
         known_amount=draft.known_amount if facts.amount_moved is None else facts.amount_moved,
         fresh=True,
-        facts=_stored_facts(facts),
+        facts={**draft.facts, **_stored_facts(facts)},
     )
     return _with_lead(found, facts.lead, ledger)
 
@@ -86,13 +86,3 @@ def _stored_facts(facts: Facts) -> dict[str, Any]:
     kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
     # Rows of a list that was read in part would look new later, and prove a write wrongly.
     return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
-
-
-def _find_email(call: Call) -> str:
-    found = fields.find_values(call.operation.arguments, frozenset({"email", "leademail"}))
-    return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
-
-
-def _describe_undo(call: Call) -> str:
-    rows = [COMMANDS[command.name].undo for command in call.commands if command.name in COMMANDS]
-    return "; ".join(row for row in rows if row)

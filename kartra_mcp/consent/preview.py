@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
@@ -46,7 +47,7 @@ def build_preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
     rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
     effect = _describe_effect(facts) or "; ".join(row.effect for row in rows)
     effect = effect or "changes the account in an unknown way"
-    undo = "; ".join(row.undo for row in rows) or "not known"
+    undo = call_effect(call).undo or "not known"
     shown = dict(facts.shown)
     if facts.missing:
         shown["could_not_be_read"] = list(facts.missing)

@@ -26,6 +26,7 @@ ENTRY_FIELDS: tuple[EntryField, ...] = (
     EntryField("connection"),
     EntryField("target_kind", model=True),
     EntryField("target", model=True),
+    EntryField("object", model=True),
     EntryField("amount", model=True),
     EntryField("known_amount", model=True),
     EntryField("remainder"),

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.effects import condition_undo, describe_object
 from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry
 from kartra_mcp.ledger.records import CAPPED_STATES, Filters, Intent, PriorIntent, format_utc
@@ -207,9 +208,18 @@ def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
         "ended_at": row["ended_at"],
         "action_run_id": row["action_run_id"],
         "detail": outcome.get("detail"),
-        "undo": outcome.get("undo") or body.get("undo"),
+        "object": describe_object(body["facts"]),
+        "undo": _describe_undo(row["state"], body, outcome),
         "evidence": parse_payload(row["reconciled"]).get("evidence"),
     }
+
+
+def _describe_undo(state: str, body: Mapping[str, Any], outcome: Mapping[str, Any]) -> str:
+    """Return how to undo a write: "" for one that did nothing, for an unknown one a condition."""
+    if state in ("failed", "refused"):
+        return ""
+    undo = str(outcome.get("undo") or body.get("undo") or "")
+    return undo if state == "succeeded" else condition_undo(undo, "it was done")
 
 
 def _find_approval(body: Mapping[str, Any]) -> int | None:

@@ -143,6 +143,7 @@ def _receipt_facts(entry: Mapping[str, Any]) -> tuple[Fact, ...]:
     amount = _describe_amount(entry)
     values = {
         "Lead": entry["lead"],
+        "Object": entry.get("object"),
         _AMOUNT_LABELS.get(state, "Amount"): "" if amount == "-" else amount,
         "Was it done?": EXECUTED.get(str(entry["executed"]), entry["executed"]),
         "In Kartra now": _list_added(entry),
@@ -301,12 +302,20 @@ def _describe_operation(entry: Mapping[str, Any]) -> str:
 
 
 def _describe_target(entry: Mapping[str, Any]) -> str:
-    """Return `lead a**@e***.com`; only the number if the operation's title names the kind."""
+    """Return `tag "VIP", lead a**@e***.com`; only the number if the title names the kind."""
     kind, target = str(entry["target_kind"]), str(entry["target"] or "")
     if "@" in target:
         target = target.partition(" ")[0]  # the keyed hash follows the masked address
     is_named = target and kind and _describe_operation(entry).lower().endswith(kind.lower())
-    return display_value(target if is_named else f"{kind} {target}".strip(), 120)
+    place = target if is_named else f"{kind} {target}".strip()
+    return display_value(", ".join(part for part in (_describe_object(entry), place) if part), 160)
+
+
+def _describe_object(entry: Mapping[str, Any]) -> str:
+    """Return the object; only its name if the operation's title ends with its kind."""
+    text = str(entry.get("object") or "")
+    kind, _, name = text.partition(" ")
+    return name if _describe_operation(entry).lower().endswith(f" {kind}") else text
 
 
 def _describe_amount(entry: Mapping[str, Any]) -> str:

@@ -1,0 +1,47 @@
+"""Receipt of a write: what was done to which object, and how to undo it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kartra_mcp.kartra.effects import Effect
+from kartra_mcp.ledger.records import Intent
+
+ACTIVE = ":True"
+"""End of the evidence of a membership that was active when the facts were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Receipt of a write: the contract's `{"intent", "done", "undo", "changed"}`.
+
+    `changed` is None where a success does not show whether the account was changed by it.
+    """
+
+    intent: str
+    done: str
+    undo: str
+    changed: bool | None
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        undo = {"undo": self.undo} if self.undo and self.changed is not False else {}
+        note = {"note": self.note} if self.note else {}
+        return {"intent": self.intent, "done": self.done, **undo, "changed": self.changed, **note}
+
+
+def make_receipt(intent: Intent, effect: Effect, missed: str) -> Receipt:
+    """Return the receipt; `missed` is why the ledger could not be written, or ""."""
+    moved = intent.known_amount or intent.amount
+    amount = f", {moved:.2f}" if moved is not None else ""
+    changed = True if effect.sure or _was_active(intent) else None
+    undo = effect.undo if changed else effect.undo_if_changed
+    note = f"It was done, but the ledger could not be written: {missed}" if missed else ""
+    return Receipt(intent.id, effect.done + amount, undo, changed, note)
+
+
+def _was_active(intent: Intent) -> bool:
+    """Return whether the facts show the membership that a revocation ended as active."""
+    seen = intent.facts.get("seen") or ()
+    return any(str(row).endswith(ACTIVE) for row in seen)

@@ -1,0 +1,28 @@
+"""Effect of a call in words, with the lead and the object that it names. Pure."""
+
+from __future__ import annotations
+
+from kartra_mcp.core.models import Call
+from kartra_mcp.kartra import fields
+from kartra_mcp.kartra.effects import Effect, describe_effect
+
+
+def call_effect(call: Call, *, mask: bool = False) -> Effect:
+    """Return the effect of a call; `mask` hides addresses, for the ledger."""
+    target = call.operation.target
+    is_lead = target is not None and target.kind == "lead"
+    who = _describe_lead(call, str(target) if is_lead else "")
+    what = str(target) if target else "it"
+    return describe_effect(call.commands, call.title, who=who, what=what, mask=mask)
+
+
+def _describe_lead(call: Call, target: str) -> str:
+    """Return the address or id of the lead that a call names."""
+    email = find_email(call)
+    numbers = [str(c.lead["id"]) for c in call.commands if c.lead.get("id")]
+    return email or target or (f"lead {numbers[0]}" if numbers else "the lead")
+
+
+def find_email(call: Call) -> str:
+    found = fields.find_values(call.operation.arguments, frozenset({"email", "leademail"}))
+    return next((value for _, value in found if isinstance(value, str) and "@" in value), "")
