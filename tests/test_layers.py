@@ -106,6 +106,7 @@ RESERVED = {
         "ledger/confirmations",
         "ledger/database",
         "ledger/errors",
+        "ledger/integrity",
         "ledger/projection",
         "ledger/repair",
         "ledger/schema",

@@ -26,9 +26,9 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import projection, schema
-from kartra_mcp.ledger.database import LINE
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import SLOT, HeadFile
+from kartra_mcp.ledger.integrity import LINE
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, make_intent_id

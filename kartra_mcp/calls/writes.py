@@ -147,6 +147,8 @@ class GuardedWrites:
             InputRequired: the user is asked first.
         """
         await self.open()
+        # Before the user is asked: a damaged ledger refuses whatever the answer is.
+        await run_in_thread(self.ledger.require_writable)
         if call.risk is Risk.IRREVERSIBLE and not call.operation.is_unambiguous:
             raise _no_target_error()
         binding = self._make_binding(call, connection)

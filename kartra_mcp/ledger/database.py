@@ -1,7 +1,8 @@
 """The ledger's SQLite file: opening, checking, serialized writes, and the head after each commit.
 
-Next to `ledger.db` are `ledger.head` (length and hash of the chain), `ledger.turn` (the write lock)
-and `ledger.open` (a shared lock of every process that has the file open).
+Next to `ledger.db` are `ledger.head` (length and hash of the chain), `ledger.seal` (its files after
+the newest commit), `ledger.turn` (the write lock) and `ledger.open` (a shared lock of every process
+that has the file open).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from kartra_mcp.ledger.errors import (
 )
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import HeadFile, keep_names
+from kartra_mcp.ledger.integrity import LINE, verify_entries
+from kartra_mcp.ledger.seal import Seal
 
 NAME = "ledger.db"
 WAIT = 3.5
@@ -40,8 +43,6 @@ MAX_CLOCK_LAG = 60.0
 
 TAIL_CHECK = 64
 """Number of newest entries that are verified when the file is opened; `verify` checks all."""
-
-LINE = "SELECT n, at, kind, body, prev, hash FROM lines "
 
 
 @dataclass(slots=True)
@@ -127,6 +128,7 @@ class LedgerDatabase:
         self.folder = folder
         self.path = folder / NAME
         self.head = HeadFile(folder / "ledger.head")
+        self.seal = Seal(self.path, folder / "ledger.seal")
         self.open_lock = folder / "ledger.open"
         self._clocks = clocks
         self._history = ClockHistory()
@@ -155,13 +157,14 @@ class LedgerDatabase:
         """
         self.require_certain()
         with self._thread, self._translate_errors(), self._take_write_lock():
+            sealed = self.seal.matches()
+            if not sealed:
+                self.close()  # pages that it cached would hide an alteration
             db = self._connect()
             transaction = self._begin(db, "BEGIN IMMEDIATE")
             before = transaction.head
             try:
-                self._agree(db, before)
-                if not settles:
-                    transaction.require_clock()
+                self._require_usable(transaction, sealed=sealed, settles=settles)
                 yield transaction
                 if transaction.added:
                     transaction.set_meta("before", json.dumps([before.count, before.hash]))
@@ -172,6 +175,14 @@ class LedgerDatabase:
             self._history.note(transaction.now, transaction.steady)
             if transaction.added:
                 self.head.write(transaction.head)
+            self.seal.write()
+
+    def _require_usable(self, transaction: Transaction, *, sealed: bool, settles: bool) -> None:
+        self._agree(transaction.db, transaction.head)
+        if not sealed:
+            _require_intact(transaction.db)
+        if not settles:
+            transaction.require_clock()
 
     @contextmanager
     def read_transaction(self) -> Generator[Transaction]:
@@ -214,9 +225,12 @@ class LedgerDatabase:
     def close(self) -> None:
         with self._thread:
             if self._db is not None:
+                sealed = self.seal.matches()
                 with suppress(sqlite3.Error):
                     self._db.close()
                 self._db = None
+                if sealed:  # the last one to close the file moves its log into it
+                    self.seal.write()
             if self._member is not None:
                 os.close(self._member)
                 self._member = None
@@ -384,6 +398,13 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _require_intact(db: sqlite3.Connection) -> None:
+    """Raise unless the entries, and everything that derives from them, are intact."""
+    report = verify_entries(db)
+    if not report.ok:
+        raise LedgerDamagedError(report.why)
 
 
 def _require_whole(db: sqlite3.Connection) -> None:

@@ -195,7 +195,7 @@ def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorI
 
 def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
     body, outcome = parse_payload(row["body"]), parse_payload(row["outcome"])
-    approval = _find_approval(body)
+    approval = find_approval(body)
     return {
         **body,
         "confirmation": body["confirmation"] if approval is None else f"approval {approval}",
@@ -222,7 +222,7 @@ def _describe_undo(state: str, body: Mapping[str, Any], outcome: Mapping[str, An
     return undo if state == "succeeded" else condition_undo(undo, "it was done")
 
 
-def _find_approval(body: Mapping[str, Any]) -> int | None:
+def find_approval(body: Mapping[str, Any]) -> int | None:
     """Return the number of the approval that an intent rests on, of an old entry too."""
     number = body.get("approval")
     if isinstance(number, int):

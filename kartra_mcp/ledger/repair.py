@@ -13,11 +13,12 @@ from pathlib import Path
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import try_exclusive_lock
-from kartra_mcp.ledger import projection, schema
-from kartra_mcp.ledger.database import LINE, LedgerDatabase, connect
+from kartra_mcp.ledger import schema
+from kartra_mcp.ledger.database import LedgerDatabase, connect
 from kartra_mcp.ledger.errors import REPLACEABLE_LAG, LedgerDamagedError, from_sqlite_error
-from kartra_mcp.ledger.hash_chain import GENESIS_HASH, Head, LedgerEntry, make_entry, verify_chain
+from kartra_mcp.ledger.hash_chain import GENESIS_HASH, Head, LedgerEntry, make_entry
 from kartra_mcp.ledger.head_file import keep_names
+from kartra_mcp.ledger.integrity import verify_entries
 from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
 from kartra_mcp.ledger.running_locks import IntentLocks
 
@@ -81,31 +82,12 @@ def _verify_file(path: Path) -> VerificationReport:
             # Bytes that are not UTF-8 must reach the chain check, which reports their entry.
             db.text_factory = _decode_any_text
             db.execute("BEGIN")
-            return _verify_entries(db)
+            return verify_entries(db)
     except sqlite3.Error as problem:
         fault = from_sqlite_error(problem)
         if isinstance(fault, LedgerDamagedError):
             return VerificationReport(0, False, None, fault.why)
         raise fault from problem
-
-
-def _verify_entries(db: sqlite3.Connection) -> VerificationReport:
-    count = db.execute("SELECT COUNT(*) FROM lines").fetchone()[0]
-    walked = verify_chain(LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n"))
-    why = walked.why or _find_extra_fault(db)
-    return VerificationReport(count, not why, walked.broken, why)
-
-
-def _find_extra_fault(db: sqlite3.Connection) -> str:
-    """Return the fault outside the chain: tables, pages or derived rows; "" if there is none."""
-    if not schema.is_whole(db):
-        return "its tables were altered"
-    if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        return "parts of the file were overwritten or cut off"
-    lines = (LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n"))
-    if projection.rebuild(lines) != projection.list_rows(db):
-        return "the table of intents does not match the lines"
-    return ""
 
 
 def _decode_any_text(content: bytes) -> str:
