@@ -662,9 +662,9 @@ def test_a_new_chain_after_any_damage(folder, how):
 @posix
 def test_a_ledger_in_use_is_not_replaced(folder):
     filled(folder, 200)
-    rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
     with closing(again(folder)) as user, closing(again(folder)) as ledger:
         running = user.begin(intent("900"), LIMITS)
+        rewritten(folder, "UPDATE lines SET kind = 'start' WHERE n = 2")
         assert code(ledger.replace_damaged) == "in_progress"
         user.close()
         assert code(ledger.replace_damaged) == "in_progress"

@@ -108,7 +108,7 @@ class Approvals:
 
     def pending_numbers(self) -> tuple[int, ...]:
         """List the numbers of pending requests, oldest first; cheap enough for polling."""
-        sql = "SELECT number, asked_at FROM approvals WHERE state = 'pending' ORDER BY number"
+        sql = "SELECT number, asked_at, expires_at FROM approvals WHERE state = 'pending' ORDER BY number"
         with self.file.read_transaction() as transaction:
             rows = transaction.fetch_all(sql)
             return tuple(row["number"] for row in rows if not _is_over(row, transaction))
@@ -189,7 +189,7 @@ class Approvals:
 def expire(transaction: Transaction) -> None:
     """Record the expiry of everything older than `LIFETIME`."""
     open_ = transaction.fetch_all(
-        "SELECT number, asked_at FROM approvals WHERE state IN ('pending', 'approved')"
+        "SELECT number, asked_at, expires_at FROM approvals WHERE state IN ('pending', 'approved')"
         " AND used_by IS NULL"
     )
     for row in open_:
@@ -299,7 +299,8 @@ def _rows_of_binding(transaction: Transaction, binding: Binding, state: Approval
 
 
 def _is_over(row: Any, transaction: Transaction) -> bool:
-    return not transaction.is_within(row["asked_at"], LIFETIME)
+    lifetime = row["expires_at"] - row["asked_at"]
+    return not transaction.is_within(row["asked_at"], lifetime)
 
 
 def _make_approval(row: Any, transaction: Transaction) -> Approval:
