@@ -108,7 +108,10 @@ class Approvals:
 
     def pending_numbers(self) -> tuple[int, ...]:
         """List the numbers of pending requests, oldest first; cheap enough for polling."""
-        sql = "SELECT number, asked_at, expires_at FROM approvals WHERE state = 'pending' ORDER BY number"
+        sql = (
+            "SELECT number, asked_at, expires_at FROM approvals WHERE state = 'pending'"
+            " ORDER BY number"
+        )
         with self.file.read_transaction() as transaction:
             rows = transaction.fetch_all(sql)
             return tuple(row["number"] for row in rows if not _is_over(row, transaction))
