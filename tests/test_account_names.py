@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness import call, connect
+from harness import action, call, connect, healthy
 
 from kartra_mcp.calls.account_names import MAX_AGE, AccountNames
 from kartra_mcp.core.models import Connection
@@ -189,3 +189,95 @@ NEAR = [
 @pytest.mark.parametrize(("name", "known", "nearest"), NEAR)
 def test_the_nearest_name_ignores_case_and_accents(name, known, nearest):
     assert find_nearest(name, known) == nearest
+
+
+UNKNOWN = {
+    "tag": ("kartra_assign_tag", "tag_name", "vip", "VIP", "kartra_retrieve_account_tags"),
+    "removed tag": (
+        "kartra_unassign_tag",
+        "tag_name",
+        "V.I.P",
+        "VIP",
+        "kartra_retrieve_account_tags",
+    ),
+    "list": (
+        "kartra_subscribe_lead_to_list",
+        "list_name",
+        "weekly letter",
+        "Weekly Letter",
+        "kartra_retrieve_account_lists",
+    ),
+    "left list": (
+        "kartra_unsubscribe_lead_from_list",
+        "list_name",
+        "Wéekly Letter",
+        "Weekly Letter",
+        "kartra_retrieve_account_lists",
+    ),
+    "sequence": (
+        "kartra_subscribe_lead_to_sequence",
+        "sequence_name",
+        "WELCOME",
+        "Welcome",
+        "kartra_retrieve_account_sequences",
+    ),
+    "left sequence": (
+        "kartra_unsubscribe_lead_from_sequence",
+        "sequence_name",
+        "Welcom",
+        "Welcome",
+        "kartra_retrieve_account_sequences",
+    ),
+    "granted membership": (
+        "kartra_grant_membership_access",
+        "membership_name",
+        "studio circle",
+        "Studio Circle",
+        "kartra_get_lead",
+    ),
+    "revoked membership": (
+        "kartra_revoke_membership_access",
+        "membership_name",
+        "Studio-Circle",
+        "Studio Circle",
+        "kartra_get_lead",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+async def test_a_wrong_name_is_answered_with_the_nearest_and_the_tool_that_lists_them(
+    sandbox, protocol_version, case
+):
+    tool, argument, name, near, lists = UNKNOWN[case]
+    more = {"sequence": {"step": "1"}, "granted membership": {"level_name": "Gold"}}.get(case, {})
+    async with connect(sandbox, protocol_version) as client:
+        listed = {one.name: one for one in (await client.list_tools()).tools}
+        yes = {"confirm": True} if "confirm" in listed[tool].input_schema["properties"] else {}
+        answer = await call(client, tool, lead_id=ADA, **{argument: name}, **more, **yes)
+    assert (answer.code, answer.executed) == ("kartra_error", "no")
+    assert lists in answer.error["remedy"]
+    assert answer.error["detail"]["kartra"][0]["nearest"][0] == near
+
+
+async def test_no_tool_that_lists_names_leaves_the_raw_read(fake_membrane, protocol_version):
+    refused = {"status": "Error", "type": "212", "message": "This tag does not exist"}
+    plan = healthy(action("assign-tag"))
+    plan["action run"] = {"out": {"output": {"actions": [{"assign_tag": refused}]}}}
+    plan["request"] = {"out": {"status": 200, "headers": {}, "body": {"account_tags": ["VIP"]}}}
+    async with connect(fake_membrane.plan(**plan), protocol_version) as client:
+        answer = await call(client, "kartra_assign_tag", lead_id=ADA, tag_name="vip")
+    assert "kartra_proxy_read" in answer.error["remedy"]
+    assert answer.error["detail"]["kartra"][0]["nearest"] == ["VIP"]
+
+
+@pytest.mark.parametrize("case", ["removed tag", "left list", "left sequence"])
+async def test_nobody_is_asked_about_a_name_that_does_not_exist(sandbox, protocol_version, case):
+    tool, argument, _, near, lists = UNKNOWN[case]
+    sandbox.settings |= {"GATE_DESTRUCTIVE": "preview"}
+    async with connect(sandbox, protocol_version) as client:
+        answer = await call(client, tool, lead_id=ADA, **{argument: f"{near} 2"})
+        known = await call(client, tool, lead_id=ADA, **{argument: near})
+    assert (answer.code, known.code) == ("invalid_arguments", "confirmation_required")
+    assert lists in answer.error["remedy"]
+    assert answer.error["detail"]["nearest"][0] == near

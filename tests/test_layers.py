@@ -56,9 +56,9 @@ PURE = """
     consent/call_effects consent/confirmation consent/facts consent/preview
     account/connect_steps account/selection
     core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
-    kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors
-    kartra/fields
-    kartra/form_encoding kartra/impossible kartra/names kartra/operations kartra/request_body
+    kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors kartra/fields
+    kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
+    kartra/request_body
     kartra/request_guard kartra/request_path kartra/request_schema kartra/response_search
     kartra/values
     ledger/entry_fields ledger/hash_chain ledger/records ledger/rules

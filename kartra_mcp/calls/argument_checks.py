@@ -15,11 +15,21 @@ from kartra_mcp.calls.account_names import AccountNames
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent.facts import Read
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.models import Action, Call, Command, Connection, RawRequest
+from kartra_mcp.core.json_types import as_list, is_object
+from kartra_mcp.core.models import Action, Call, Command, Connection, Gate, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import addresses, custom_fields
 from kartra_mcp.kartra.custom_fields import CustomField, FieldFault, FieldResolver
 from kartra_mcp.kartra.form_encoding import encode_form, parse_form
+from kartra_mcp.kartra.listings import (
+    LISTINGS,
+    NO_PERMISSION,
+    WRONG_NAME_TYPES,
+    Listing,
+    find_given_name,
+    parse_names,
+)
+from kartra_mcp.kartra.names import find_nearest, fold_text
 from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.kartra.response_search import find_object, first_field
 from kartra_mcp.kartra.values import normalize_id
@@ -44,6 +54,8 @@ class ArgumentChecks:
         """
         for command in call.commands:
             await self._check_lead(command)
+            if call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
+                await self._check_name(command)
         if any(_sets_custom_fields(command) for command in call.commands):
             call = await self._check_custom_fields(call)
         return call
@@ -64,6 +76,67 @@ class ArgumentChecks:
         email = first_field(found, "email")
         if isinstance(email, str) and normalize_id(email) != given:
             raise _two_leads_error(number, email, edits=command.name == "edit_lead")
+
+    async def _check_name(self, command: Command) -> None:
+        """Refuse a tag, list or sequence that the account does not have, in no spelling.
+
+        Kartra may ignore case, so that only it can refuse a name that is spelled almost right.
+        """
+        listing = LISTINGS.get(command.name)
+        given = find_given_name(command, listing) if listing else ""
+        if not listing or not given or listing.command == "get_lead":
+            return
+        kept = parse_names(self.names.peek(self.connection, listing.command), listing)
+        if _has_name(given, kept):
+            return
+        known = await self._read_names(listing, command)
+        if known and not _has_name(given, known):
+            raise RefusedError(
+                "invalid_arguments",
+                f"The account has no {listing.noun} of this name. Nothing was done.",
+                self._name_remedy(listing),
+                detail={"nearest": find_nearest(given, known)},
+            )
+
+    async def _read_names(self, listing: Listing, command: Command) -> list[str]:
+        """Return the account's names, or the lead's memberships; none if they cannot be read."""
+        try:
+            if listing.command != "get_lead":
+                answer = await self.names.read(self.connection, listing.command, self.read)
+            else:
+                answer = await self.read(Command("get_lead", addresses.find_lead(command)))
+        except KartraMCPError:
+            return []
+        return parse_names(answer, listing)
+
+    def _name_remedy(self, listing: Listing) -> str:
+        tool = name_read_tool(listing.command, self.entries)
+        whose = " of a lead" if listing.command == "get_lead" else ""
+        return (
+            f"{tool} lists the {listing.noun}s{whose}. Use a name exactly as it is there; "
+            "`detail` has the nearest."
+        )
+
+    async def explain(self, problem: KartraMCPError, call: Call) -> None:
+        """Add the nearest names and the tool that lists them to the error of a wrong name."""
+        detail = problem.detail
+        if problem.code != "kartra_error" or not is_object(detail):
+            return
+        for part in (*as_list(detail.get("kartra")), *as_list(detail.get("not_done"))):
+            given = next((c for c in call.commands if c.name == part.get("command")), None)
+            listing = LISTINGS.get(given.name) if given else None
+            if given is None or listing is None or not _is_about_name(part, listing):
+                continue
+            known = await self._read_names(listing, given)
+            near = find_nearest(find_given_name(given, listing), known)
+            if near:
+                part["nearest"] = near
+            if part.get("type") == NO_PERMISSION:
+                problem.message = (
+                    "Kartra refused the command: the membership or level does not exist, or the "
+                    "app of this connection may not use the command."
+                )
+            problem.remedy = self._name_remedy(listing)
 
     async def _check_custom_fields(self, call: Call) -> Call:
         kept = self.names.peek(self.connection, custom_fields.READ_COMMAND)
@@ -139,6 +212,16 @@ def _resolve_raw(call: Call, request: RawRequest, resolver: FieldResolver) -> Ca
     text = json.dumps(sent, separators=(",", ":")) if as_json else encode_form(sent)
     commands = tuple(replace(one, lead=sent.get("lead", {})) for one in request.commands)
     return replace(call, request=replace(request, body=text, commands=commands), commands=commands)
+
+
+def _has_name(given: str, known: Iterable[str]) -> bool:
+    return fold_text(given) in map(fold_text, known)
+
+
+def _is_about_name(part: Mapping[str, Any], listing: Listing) -> bool:
+    of_lead = listing.command == "get_lead"
+    kind = part.get("type")
+    return kind == NO_PERMISSION if of_lead else kind in WRONG_NAME_TYPES
 
 
 def as_number(identity: str) -> int | str:

@@ -162,15 +162,19 @@ class Gateway:
                 raise
 
         entries = self.account.snapshot.catalogue.entries.values()
-        checked = await ArgumentChecks(self.names, connection, read, entries).check(call)
-        checked, before = await self._judge_edit(checked, read)
+        checks = ArgumentChecks(self.names, connection, read, entries)
+        checked, before = await self._judge_edit(await checks.check(call), read)
 
         async def run_once(record: Record) -> ActionResult:
             return await self._call_with_retry(checked, connection, patience.deadline, record)
 
-        reply, receipt = await self.writes().execute(
-            checked, connection, client, patience, read, run_once
-        )
+        try:
+            reply, receipt = await self.writes().execute(
+                checked, connection, client, patience, read, run_once
+            )
+        except KartraMCPError as problem:
+            await checks.explain(problem, checked)
+            raise
         return CallResult(reply, receipt.as_dict(), before)
 
     async def _judge_edit(self, call: Call, read: Read) -> tuple[Call, Mapping[str, Any]]:

@@ -67,6 +67,14 @@ def find_named_twice(command: Command) -> tuple[str, str] | None:
     return (ids.pop(), addresses.pop()) if len(ids) == len(addresses) == 1 else None
 
 
+def find_lead(command: Command) -> dict[str, Any]:
+    """Return the id or the address by which a command names its lead, for a read of the lead."""
+    named = list(_iter_lead_fields({**command.arguments, **command.lead}))
+    ids = [value for name, value in named if name in LEAD_ID_NAMES]
+    addresses = [value for name, value in named if name in _LOOKUP_NAMES]
+    return {"id": ids[0]} if ids else {"email": addresses[0]} if addresses else {}
+
+
 def _iter_lead_fields(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (normalized name, value) of the fields at the top and inside an object of the lead."""
     for name, value in given.items():

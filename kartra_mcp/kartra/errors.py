@@ -29,8 +29,12 @@ class ErrorInfo:
 
 
 _RECONNECT = "Call kartra_status and reconnect the connection in Membrane, which stores the key"
-_NAMES = "Read the account's names and use one exactly as it is written there"
-_LEAD = "Search for the lead by another address or id, or create it first"
+_TAGS = "Call kartra_retrieve_account_tags and use a name exactly as it is there"
+_LISTS = "Call kartra_retrieve_account_lists and use a name exactly as it is there"
+_SEQUENCES = "Call kartra_retrieve_account_sequences and use a name exactly as it is there"
+_CALENDARS = "Ask the user for the names in Kartra: no command lists calendars or classes"
+_FIELDS = "Call kartra_retrieve_account_custom_fields for the names, types and option ids"
+_LEAD = "Call kartra_get_lead with another address or id, or create the lead first"
 _SUBSCRIPTION = "Read the lead's subscriptions and use an id that is listed there"
 _TRANSACTION = "Read the lead's transactions and use an id that is listed there"
 _FIELD = "Correct the value, then repeat the call"
@@ -60,10 +64,10 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
         "Ask the owner of the Kartra app to permit the command",
         262,
     ),
-    **_same_meaning("The list does not exist or was not named", _NAMES, 207, 208, 209, 231),
-    **_same_meaning("The tag does not exist or was not named", _NAMES, 211, 212, 213, 214),
+    **_same_meaning("The list does not exist or was not named", _LISTS, 207, 208, 209, 231),
+    **_same_meaning("The tag does not exist or was not named", _TAGS, 211, 212, 213, 214),
     **_same_meaning("The number of points is missing or not a number", _FIELD, 215, 217, 227, 228),
-    **_same_meaning("The sequence does not exist or was not named", _NAMES, 219, 220, 226),
+    **_same_meaning("The sequence does not exist or was not named", _SEQUENCES, 219, 220, 226),
     **_same_meaning(
         "The step of the sequence is missing or does not exist",
         "Use the number of the step's box in Kartra's sequence editor",
@@ -98,7 +102,7 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
         253,
     ),
     **_same_meaning(
-        "The calendar or class does not exist or was not named", _NAMES, 255, 256, 257, 258
+        "The calendar or class does not exist or was not named", _CALENDARS, 255, 256, 257, 258
     ),
     **_same_meaning("The lead has no active or pending booking in this class", _LEAD, 259),
     **_same_meaning("The date is invalid or in the past", _FIELD, 260, 261),
@@ -113,7 +117,7 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
     ),
     **_same_meaning("The amount is not valid", _FIELD, 268),
     **_same_meaning("The custom field's type or options are not valid", _FIELD, 269, 270, 272, 273),
-    **_same_meaning("A custom field's value has the wrong form", _FIELD, 271),
+    **_same_meaning("A custom field's value has the wrong form", _FIELDS, 271),
     **_same_meaning("The status is not cancel, pause or unpause", _FIELD, 274),
     **_same_meaning("A cancelled or terminated subscription cannot be changed", _SUBSCRIPTION, 275),
     **_same_meaning("The quantity must be from 1 to 9,999", _FIELD, 276),
