@@ -20,7 +20,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.settings import read_settings
-from tests.test_ledger import BINDING, LIMITS, attempt, code, intent, run, two_step
+from tests.ledger_intents import BINDING, LIMITS, attempt, code, intent, run, two_step
 
 START = 1_800_000_000.0
 HOUR, DAY = 3_600.0, 86_400.0

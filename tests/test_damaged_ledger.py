@@ -16,7 +16,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.settings import read_settings
 from tests.consent_actors import confirmed
-from tests.test_ledger import (
+from tests.ledger_intents import (
     BINDING,
     LIMITS,
     attempt,

@@ -284,5 +284,5 @@ def test_no_test_module_imports_another():
     assert {
         file.stem: used
         for file in tests.rglob("*.py")
-        if (used := {found.rpartition(".")[2] for found in imports(file)} & names)
+        if (used := {part for found in imports(file) for part in found.split(".")} & names)
     } == {}

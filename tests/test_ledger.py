@@ -11,7 +11,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -31,15 +30,24 @@ from kartra_mcp.ledger.head_file import SLOT, HeadFile
 from kartra_mcp.ledger.integrity import LINE
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, make_intent_id
+from kartra_mcp.ledger.records import Binding, Filters
 from kartra_mcp.policy.limits import Limits
+from tests.ledger_intents import (
+    BINDING,
+    LIMITS,
+    attempt,
+    code,
+    intent,
+    raw,
+    rewritten,
+    run,
+    two_step,
+)
 from tests.polling import gone, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, limits and descriptors")
 ROOT = Path(__file__).parent.parent
 START = 1_800_000_000.0
-LIMITS = Limits(cap_day_count=None)
-BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
 
 CHILD = """
 import os, signal, subprocess, sys
@@ -91,45 +99,6 @@ def ledger(folder, clock):
 def again(folder: Path, clock: Clock | None = None) -> Ledger:
     clock = clock or Clock()
     return Ledger(folder, clock, wait=0.2, steady=clock)
-
-
-def intent(target: Any = "101", amount: Any = 97, **more: Any) -> Intent:
-    read = None if amount is None else Decimal(amount)
-    said: dict[str, Any] = {
-        "id": make_intent_id(),
-        "tool": "kartra_refund_transaction",
-        "operation": "refund_transaction",
-        "risk": Risk.IRREVERSIBLE,
-        "connection": "c",
-        "target_kind": "transaction",
-        "target": target,
-        "amount": read,
-        "known_amount": read,
-        "actor": "me",
-        "client": "test 1",
-        "facts": {"product": "Course"},
-    }
-    return Intent(**{**said, **more})
-
-
-def run(ledger: Ledger, wanted: Intent, state: FinalState = "succeeded", **more: Any) -> str:
-    ledger.begin(wanted, LIMITS)
-    executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
-    ledger.finish(wanted.id, state, executed=executed, **more)
-    return wanted.id
-
-
-def code(of: Callable[[], object]) -> str:
-    """The code with which a call is refused, or "runs"."""
-    try:
-        of()
-    except RefusedError as refused:
-        return refused.code
-    return "runs"
-
-
-def attempt(ledger: Ledger, *args, **more) -> str:
-    return code(lambda: ledger.begin(intent(*args, **more), LIMITS))
 
 
 def child(code_: str, folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -464,21 +433,6 @@ say(len([e for e in ledger.export() if e["state"] in {"succeeded", "running", "u
 # Damage
 
 
-def raw(folder: Path):
-    return closing(sqlite3.connect(folder / "ledger.db", isolation_level=None))
-
-
-def rewritten(folder: Path, *statements: str) -> None:
-    """Change lines as an attacker who drops the triggers does."""
-    with raw(folder) as db:
-        triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-        for name, sql in triggers.fetchall():
-            db.execute(f"DROP TRIGGER {name}")
-            statements = (*statements, sql)
-        for statement in statements:
-            db.execute(statement)
-
-
 def filled(folder: Path, lines: int = 6, first: int = 0) -> None:
     with closing(again(folder)) as ledger:
         for number in range(first, first + lines // 2):
@@ -756,11 +710,6 @@ def test_time_never_runs_behind_the_newest_line(ledger: Any, clock):
     done = run(ledger, intent("2"))
     assert ledger.get(done)["at"] == START
     assert ledger.verify().ok
-
-
-def two_step(ledger: Any, **more: Any) -> Any:
-    minted = ledger.issue_confirmation(BINDING, "Refund 97", "facts")
-    return intent(consent="two_step", confirmation_id=minted.id, fresh=True, **more)
 
 
 def test_an_intent_records_the_hash_of_its_confirmation(ledger: Any):

@@ -1,21 +1,13 @@
 """Plain-language intents find the tools that do them."""
 
-import json
-from pathlib import Path
-
 import pytest
+from published import ENTRIES
 
-import kartra_mcp
 from benchmarks.intents import load_intents, make_actions
 from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.catalogue.ranking import Index
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
-
-ACTIONS = json.loads(
-    (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
-)
-ENTRIES = tuple(build_catalogue(ACTIONS).entries.values())
 
 INTENTS = {
     "give the customer their money back": ["refund-transaction"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from consent_actors import sandbox as make_sandbox
 from harness import StandIn, action, call, connect, healthy
-from test_ranking import ENTRIES
+from published import ENTRIES
 
 from benchmarks.intents import load_intents
 from kartra_mcp.catalogue.ranking import Index

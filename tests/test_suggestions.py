@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from consent_actors import sandbox
 from harness import call, connect
-from test_ranking import ENTRIES
+from published import ENTRIES
 
 from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.catalogue.suggestions import estimate_risk, suggest_tools
