@@ -54,8 +54,9 @@ screenshots: $(VENV)/ready-browser ## Photograph the page for the README, in lig
 bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m benchmarks $(CASES)
 
-soak: $(VENV)/ready-dev ## Kill servers and programs at every step of many refunds (minutes; RUNS=240 SEED=…)
+soak: $(VENV)/ready-dev ## Kill servers at every step of many refunds; judge random calls (minutes; RUNS=240 SEED=…)
 	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+	@SOAK=1 $(PY) -m pytest -q tests/test_truth_machine.py
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"

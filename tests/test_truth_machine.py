@@ -1,0 +1,196 @@
+"""Random sequences of calls: at every step the account equals what answers and ledger claim.
+
+`SOAK=1` runs many more sequences than `make test`, other ones each time.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest import TestCase
+
+from hypothesis import HealthCheck, Phase, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+from truth_account import Write, read_state, write
+from truth_calls import Request, alone, asked, requests
+from truth_judge import Shown
+from truth_world import World
+
+SOAK = os.environ.get("SOAK") == "1"
+SERVERS = st.integers(0, 2)
+RARELY = st.sampled_from([False, False, False, True])
+
+# ── What goes wrong ──
+
+FAULTS: list[tuple[str, bool]] = [
+    ("silent", True),
+    ("silent", False),
+    ("garbage", True),
+    ("cut", True),
+    ("internal", True),
+    ("internal", False),
+    ("lock_timeout", True),
+    ("access_token_expired", False),
+    ("connection_is_defunct", True),
+    ("rate_limit_exceeded", False),
+    ("429", False),
+    ("266", True),
+    ("266", False),
+    ("262", False),
+]
+"""Type of a fault, and if the write has its effect all the same."""
+READS = ("get_lead", "get_transaction_details", "get_subscription_details")
+
+
+class TruthMachine(RuleBasedStateMachine):
+    """Several servers on one account and one ledger; every call is judged by `World`."""
+
+    shown = Bundle("shown")
+    gate = "preview"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.gate)
+
+    def teardown(self) -> None:
+        self.world.close()
+
+    @rule(server=SERVERS, request=requests, repeat=RARELY, undo=st.booleans())
+    def write(self, server: int, request: Request, repeat: bool, undo: bool) -> None:  # noqa: FBT001
+        before = read_state(self.world.place)
+        answer = self.world.perform(server, request, repeat=repeat)
+        if undo and not answer.failed and read_state(self.world.place) != before:
+            self.world.undo(server, request, before, answer)
+
+    @rule(server=SERVERS, request=requests, fault=st.sampled_from(FAULTS), again=st.booleans())
+    def write_with_a_fault(
+        self,
+        server: int,
+        request: Request,
+        fault: tuple[str, bool],
+        again: bool,  # noqa: FBT001
+    ) -> None:
+        kind, effect = fault
+        with self.world.faults([request.writes[0].command], kind, effect=effect):
+            self.world.perform(server, request)
+        if again:
+            self.world.perform(server, request)
+
+    @rule(server=SERVERS, request=requests, repeat=RARELY)
+    def write_though_reads_fail(self, server: int, request: Request, repeat: bool) -> None:  # noqa: FBT001
+        with self.world.faults(READS, "internal", times=9):
+            self.world.perform(server, request, repeat=repeat)
+
+    @rule(target=shown, server=SERVERS, request=asked, repeat=RARELY)
+    def preview(self, server: int, request: Request, repeat: bool) -> Any:  # noqa: FBT001
+        shown = self.world.propose(server, request, repeat=repeat)
+        return shown if isinstance(shown, Shown) else multiple()
+
+    @rule(server=SERVERS, shown=shown)
+    def agree(self, server: int, shown: Shown) -> None:
+        self.world.agree(server, shown)
+
+    @rule(server=SERVERS, shown=shown, other=asked, how=st.sampled_from("rso"))
+    def misuse(self, server: int, shown: Shown, other: Request, how: str) -> None:
+        """Use a preview for a call with another `repeat`, summary or arguments."""
+        assume(shown.summary)
+        before = read_state(self.world.place)
+        if how == "o":
+            assume(other.meaning(before) != shown.request.meaning(before))
+            assume(other.tool == shown.request.tool)
+            shown = Shown(other, shown.repeat, shown.answer)
+        wrong = {"r": {"repeat": not shown.repeat}, "s": {"confirmation_summary": "RUN"}}
+        self.world.agree(server, shown, **wrong.get(how, {}))
+        assert read_state(self.world.place) == before, self.world.judge.say("a misused preview ran")
+
+    @rule(request=requests, repeat=RARELY, servers=st.lists(SERVERS, min_size=2, max_size=4))
+    def at_once(self, request: Request, repeat: bool, servers: list[int]) -> None:  # noqa: FBT001
+        self.world.at_once(request, servers, repeat=repeat)
+
+    @precondition(lambda self: "unknown" in self.world.judge.intents().values())
+    @rule(server=SERVERS, number=st.integers(0, 3), later=st.sampled_from([0.0, 16 * 60.0]))
+    def reconcile(self, server: int, number: int, later: float) -> None:
+        self.world.ahead += later
+        self.world.reconcile(server, number)
+
+    @precondition(
+        lambda self: self.world.judge.told and not self.world.judge.told[-1].startswith("then")
+    )
+    @rule(server=SERVERS, seconds=st.sampled_from([None, 61.0, 16 * 60.0, 2 * 86_400.0]))
+    def meanwhile(self, server: int, seconds: float | None) -> None:
+        """Restart a server, or let time pass."""
+        if seconds is None:
+            self.world.judge.told.append(f"then server {server} ends")
+            self.world.stop(server)
+        else:
+            self.world.judge.told.append(f"then {seconds:.0f} s pass")
+            self.world.ahead += seconds
+
+    @invariant()
+    def everything_claimed_is_so(self) -> None:
+        self.world.judge.check_always()
+
+
+def run_many(gate: str, examples: int) -> type[TestCase]:
+    """Return the test of the machine behind one gate."""
+    machine = type(f"Behind{gate.title()}", (TruthMachine,), {"gate": gate})
+    machine.TestCase.settings = settings(
+        max_examples=20 * examples if SOAK else examples,
+        stateful_step_count=40 if SOAK else 12,
+        derandomize=not SOAK,
+        deadline=None,
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
+        phases=tuple(Phase) if SOAK else (Phase.generate,),  # to shrink takes minutes
+    )
+    return machine.TestCase
+
+
+TestBehindPreview = run_many("preview", 8)
+TestBehindFlag = run_many("flag", 4)
+TestBehindAllow = run_many("allow", 4)
+
+EXAMPLES: list[Write] = [
+    write("create_lead", email="nina@example.org", city="Oslo"),
+    write("edit_lead", lead_id=48110, city="Oslo", phone="5550143"),
+    write("edit_lead", lead_id=48110, new_email="other@example.net"),
+    write("assign_tag", email="new@example.net", tag_name="VIP"),
+    write("unassign_tag", lead_id=48110, tag_name="VIP"),
+    write("subscribe_lead_to_list", lead_id=48110, list_name="Workshop Updates"),
+    write("unsubscribe_lead_from_list", lead_id=48110, list_name="Weekly Letter"),
+    write("subscribe_lead_to_sequence_at_step", lead_id=48117, sequence_name="Win-back", step="3"),
+    write("unsubscribe_lead_from_sequence", lead_id=48129, sequence_name="Welcome"),
+    write(
+        "grant_membership_access",
+        lead_id=48129,
+        membership_name="Studio Circle",
+        level_name="Gold",
+    ),
+    write("revoke_membership_access", lead_id=48110, membership_name="Studio Circle"),
+    write("give_points_to_lead", lead_id=48110, points=10),
+    write("remove_points_from_lead", lead_id=48110, points=10),
+    write("refund_transaction", transaction_id=101),
+    write("refund_transaction", transaction_id=105, refund_amount=10.5),
+    write("cancel_transaction", subscription_id=201),
+]
+
+
+def test_every_write_of_the_machine_changes_the_account_and_can_be_undone():
+    """Otherwise the machine could hold because nothing ever ran."""
+    for one in EXAMPLES:
+        world = World("preview")
+        try:
+            before = read_state(world.place)
+            answer = world.perform(0, alone(one))
+            assert not answer.failed, answer.text
+            assert read_state(world.place) != before
+            world.undo(0, alone(one), before, answer)
+        finally:
+            world.close()

@@ -1,0 +1,172 @@
+"""A sandbox account and several servers on its one state folder; every call is judged."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from harness import ERAS, Answer, Clocks, Sandbox, call, connect
+from mcp import Client
+from truth_account import State, inverse, read_state, without_remains
+from truth_calls import Request, alone
+from truth_judge import NOT_YET, Judge, Shown, find_receipt, summarize
+
+
+@cache
+def make_account() -> bytes:
+    """Return the file of a new account, which is made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Sandbox(Path(folder)).arrange("reset").file.read_bytes()
+
+
+class World:
+    """One account, its servers and their clock, and the judge of what they answer."""
+
+    def __init__(self, gate: str) -> None:
+        self.ahead = 0.0
+        self._closing = ExitStack()
+        folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory()))
+        gates = {"GATE_DESTRUCTIVE": gate, "GATE_IRREVERSIBLE": gate}
+        self.place = Sandbox(folder, {**gates, "CAP_DAY_COUNT": "1000", "MAIL_PER_HOUR": "1000"})
+        self.place.file.parent.mkdir(mode=0o700, parents=True)
+        self.place.file.touch(mode=0o600)
+        self.place.file.write_bytes(make_account())
+        self.judge = Judge(self.place, told=[f"gate {gate}"])
+        self._portal: BlockingPortal = self._closing.enter_context(start_blocking_portal())
+        self._servers: dict[int, tuple[Client, AbstractContextManager[Client, bool | None]]] = {}
+
+    def close(self) -> None:
+        for number in [*self._servers]:
+            self.stop(number)
+        self._closing.close()
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def steady(self) -> float:
+        return time.monotonic() + self.ahead
+
+    # ── Servers ──
+
+    def server(self, number: int) -> Client:
+        """Return a client on a server, which is started if it does not run."""
+        if number not in self._servers:
+            clocks = Clocks(self.now, self.steady)
+            opened = connect(self.place, ERAS[number % len(ERAS)], clocks=clocks)
+            context = self._portal.wrap_async_context_manager(opened)
+            self._servers[number] = context.__enter__(), context
+        return self._servers[number][0]
+
+    def stop(self, number: int) -> None:
+        """End a server if it runs; its state folder stays."""
+        _, context = self._servers.pop(number, (None, None))
+        if context is not None:
+            context.__exit__(None, None, None)
+
+    def call(self, server: int, tool: str, **arguments: Any) -> Answer:
+        client = self.server(server)
+
+        async def go() -> Answer:
+            return await call(client, tool, **arguments)
+
+        return self._portal.call(go)
+
+    @contextmanager
+    def faults(
+        self, commands: Sequence[str], kind: str, *, effect: bool = False, times: int = 1
+    ) -> Generator[None]:
+        """Let each of these commands fail in this way, until the end of the block."""
+        for command in commands:
+            flags = [f"--times={times}", *(["--effect"] if effect else [])]
+            self.place.arrange("fault", "set", command, kind, *flags)
+        self.judge.told.append(f"fault {kind}{' after the effect' * effect}, {commands[0]}:")
+        yield
+        self.place.arrange("fault", "clear")
+
+    # ── Calls ──
+
+    def attempt(self, server: int, request: Request, *, repeat: bool, **consent: Any) -> Answer:
+        """Call once and judge the answer."""
+        before = self.judge.look(self.now())
+        given = {**request.arguments, **({"repeat": True} if repeat else {}), **consent}
+        answer = self.call(server, request.tool, **given)
+        self.judge.judge(request, answer, before, repeat=repeat)
+        return answer
+
+    def propose(self, server: int, request: Request, *, repeat: bool) -> Shown | Answer:
+        """Call without consent: the preview, or the answer of what needed none or was refused."""
+        before = self.judge.look(self.now())
+        answer = self.attempt(server, request, repeat=repeat)
+        if not answer.failed or answer.code != "confirmation_required":
+            return answer
+        shown = Shown(request, repeat, answer)
+        if shown.summary:
+            self.judge.check_summary(shown, before)
+        return shown
+
+    def agree(self, server: int, shown: Shown, **tampered: Any) -> Answer:
+        consent = {**shown.agreement, **tampered}
+        repeat = bool(consent.pop("repeat", shown.repeat))
+        return self.attempt(server, shown.request, repeat=repeat, **consent)
+
+    def perform(self, server: int, request: Request, *, repeat: bool = False) -> Answer:
+        """Call, and agree to the preview if there is one."""
+        shown = self.propose(server, request, repeat=repeat)
+        return shown if isinstance(shown, Answer) else self.agree(server, shown)
+
+    def undo(self, server: int, request: Request, before: State, answer: Answer) -> None:
+        """Carry out the undo of a receipt; the account must then be what it was before."""
+        calls = inverse(request.writes[0], before) if len(request.writes) == 1 else []
+        if not calls:
+            return
+        say = self.judge.say
+        assert find_receipt(answer).get("undo"), say("a change that can be undone has no undo")
+        for one in map(alone, calls):
+            undone = self.perform(server, one)
+            if undone.failed and undone.code in {"outcome_unknown", "already_done"}:
+                undone = self.perform(server, one, repeat=True)
+            assert not undone.failed, say(f"the undo {one} failed: {undone.text}")
+        now = read_state(self.place)
+        assert without_remains(now) == without_remains(before), say("not undone", before, now)
+
+    def reconcile(self, server: int, number: int) -> None:
+        """Look at one unknown write; the account must not change by it."""
+        states = self.judge.intents()
+        unknown = [intent for intent, state in states.items() if state == "unknown"]
+        intent, before = unknown[number % len(unknown)], read_state(self.place)
+        answer = self.call(server, "kartra_reconcile", intent=intent)
+        state = states[intent] if answer.failed else answer.result["state"]
+        self.judge.told.append(f"reconcile {self.judge.meanings[intent]} → {state}")
+        assert read_state(self.place) == before, self.judge.say("a look changed the account")
+        assert state == self.judge.intents()[intent], self.judge.say(summarize(answer))
+
+    def at_once(self, request: Request, servers: list[int], *, repeat: bool) -> None:
+        """Send equal calls at the same moment, each with its own preview if it needs one."""
+        if request.commands & NOT_YET:
+            return
+        before = self.judge.look(self.now())
+        clients = [self.server(number) for number in servers]
+        given = {**request.arguments, **({"repeat": True} if repeat else {})}
+        answers: list[Answer] = []
+
+        async def one(client: Client) -> None:
+            answer = await call(client, request.tool, **given)
+            if answer.failed and answer.code == "confirmation_required":
+                agreed = Shown(request, repeat, answer).agreement
+                answer = await call(client, request.tool, **given, **agreed)
+            answers.append(answer)
+
+        async def every() -> None:
+            async with anyio.create_task_group() as tasks:
+                for client in clients:
+                    tasks.start_soon(one, client)
+
+        self._portal.call(every)
+        self.judge.judge_many(request, answers, before, repeat=repeat)
