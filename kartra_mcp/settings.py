@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kartra_mcp.core.display import get_os_user
+from kartra_mcp.core.files import read_small_text
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.state_folder import (
     NO_FOLDER,
@@ -32,6 +33,8 @@ from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option, is_unset
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import LIMITS, Limits
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
+
+MAX_POLICY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,7 @@ def _read_policy_file(said: str | None, problems: list[SettingError]) -> PolicyF
     if said is None:
         return PolicyFile()
     try:
-        text = expand_home(said).read_text(encoding="utf-8")
+        text = read_small_text(expand_home(said), MAX_POLICY_BYTES)
     except (OSError, UnicodeDecodeError, ValueError):
         text = None
     found = parse_policy_file(text)

@@ -1,85 +1,160 @@
-"""One ledger for one account: a state folder that is not certain is never written to."""
+"""The state folder: only this user may change it, and killed servers leave nothing in it."""
 
 from __future__ import annotations
 
-import io
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
-from harness import Sandbox, call, connect
+from harness import Sandbox, action, call, connect, healthy
 
-from kartra_mcp.cli.main import run_command
+from kartra_mcp.core.file_locks import exclusive_lock
+from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.state_dir import StateDir
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.onboarding.doctor.checks import check_state_folder
+from kartra_mcp.sandbox.store.database import Account
+from kartra_mcp.settings import read_settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="owners, modes and pipes of POSIX")
+as_root = pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root can give a folder away"
+)
+OTHER = 12_345
+TAG = {"lead_id": 48129, "tag_name": "VIP"}
 
-LEAD, POINTS = {"lead_id": 48129}, {"cmd": "give_points_to_lead", "points": 5}
-RAW = {"method": "POST", "path": "/api", "json": {"lead": {"id": 48129}, "actions": [POINTS]}}
-WRITES = {
-    "a tag": ("kartra_assign_tag", {**LEAD, "tag_name": "VIP"}),
-    "a refund": ("kartra_refund_transaction", {"transaction_id": 101}),
-    "a raw write": ("kartra_proxy_write", RAW),
+# name → change of the state folder (of `top/state/sandbox`), words of the refusal
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "others can write": (lambda x: x.chmod(0o707), "users can write to"),
+    "its group can write": (lambda x: x.chmod(0o770), "users can write to"),
+    "others can write above": (lambda x: x.parent.chmod(0o777), "users can replace"),
+    "others can write far above": (lambda x: x.parent.parent.chmod(0o777), "can replace"),
+}
+OWNERS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "another owner": (lambda x: os.chown(x, OTHER, OTHER), "belongs to another user"),
+    "another owner above": (lambda x: os.chown(x.parent, OTHER, OTHER), "belongs to another user"),
 }
 
 
-@pytest.fixture
-def uncertain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A server whose client left a variable unexpanded, in some working folder."""
-    cwd = tmp_path / "cwd"
-    cwd.mkdir()
-    monkeypatch.chdir(cwd)
-    return Sandbox(tmp_path / "state", {"STATE_DIR": "${HOME}/kartra"})
-
-
-@pytest.mark.parametrize("name", WRITES)
-async def test_no_write_runs_while_the_state_folder_is_a_bad_value(uncertain: Sandbox, name: str):
-    """Bug: each working folder had a ledger of its own, and each paid the same refund."""
-    tool, given = WRITES[name]
-    async with connect(uncertain, "legacy") as client:
-        answer = await call(client, tool, **given)
-    assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
-    assert "KARTRA_MCP_STATE_DIR" in answer.error["message"]
-    assert answer.error["remedy"]
-    assert list(Path.cwd().iterdir()) == []
-
-
-async def test_reads_run_and_the_status_names_the_bad_state_folder(uncertain: Sandbox):
-    async with connect(uncertain, "legacy") as client:
-        assert not (await call(client, "kartra_get_lead", **LEAD)).failed
-        status = (await call(client, "kartra_status")).result
-    assert status["healthy"] is False
-    assert "KARTRA_MCP_STATE_DIR" in status["settings_not_usable"][0]
-    assert status["ledger"]["usable"] is False
-    assert "KARTRA_MCP_STATE_DIR" in status["ledger"]["problem"]
-
-
+@pytest.mark.anyio
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["ledger", "list"],
-        ["ledger", "verify"],
-        ["ledger", "new"],
-        ["approve"],
-        ["approve", "1"],
-        ["page", "--no-browser"],
-        ["sandbox", "reset"],
-    ],
-    ids=" ".join,
+    "fault", [*FAULTS.values(), *(pytest.param(x, marks=as_root) for x in OWNERS.values())]
 )
-def test_no_command_uses_another_ledger_than_the_named_one(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert run_command([*words, "--state-dir", "$HOME/kartra"]) == 1
-    printed = capsys.readouterr()
-    assert "KARTRA_MCP_STATE_DIR" in printed.err + printed.out
+async def test_no_write_runs_while_others_can_change_the_state_folder(fault, tmp_path: Path):
+    change, words = fault
+    place = Sandbox(tmp_path / "top" / "state").arrange("reset")
+    folder = place.file.parent
+    folder.chmod(0o700)
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, "kartra_assign_tag", **TAG)).failed
+        change(folder)
+        answer = await call(client, "kartra_unassign_tag", **TAG, confirm=True)
+        assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
+        assert words in answer.error["message"]
+        status = (await call(client, "kartra_status")).result
+        assert (status["ledger"]["usable"], status["healthy"]) == (False, False)
+        assert words in status["ledger"]["problem"]
+    found = check_state_folder(folder)
+    assert (found.state, words in found.message) == ("failed", True)
+    assert "private to you" not in found.message
+    with closing(Ledger(folder)) as ledger:
+        report = ledger.verify()
+        assert (report.ok, words in report.refused) == (False, True)
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o755, 0o700])
+def test_a_folder_above_that_others_cannot_rename_in_is_fine(mode: int, tmp_path: Path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    tmp_path.chmod(mode)
+    with closing(Ledger(folder)) as ledger:
+        ledger.require_writable()
+        assert ledger.verify().ok
+    assert check_state_folder(folder).state == "ok"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_sandbox_database_is_for_this_user_alone(tmp_path: Path):
+    file = tmp_path / "account.db"
+    old = os.umask(0)
+    try:
+        for _ in range(2):
+            with closing(Account(str(file))) as account:
+                account.note(["x"])
+                modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+                assert set(modes.values()) == {0o600}, modes
+            file.chmod(0o644)  # as an older version made it
+    finally:
+        os.umask(old)
+
+
+def test_work_folders_of_killed_servers_are_swept(tmp_path: Path):
+    living = StateDir(tmp_path)
+    kept = living.work_dir()
+    pid = os.fork()
+    if pid == 0:
+        StateDir(tmp_path).work_dir()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.glob("work-*"))) == 2
+    started = StateDir(tmp_path)
+    expected = {kept, started.work_dir()}
+    assert set(tmp_path.glob("work-*")) == expected
+    started.close()
+    living.close()
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("value", ["${HOME}/kartra", "%APPDATA%/x", "'/x'"])
-def test_an_uncertain_state_folder_is_not_installed(
-    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Bug: the unexpanded value was written with the working folder in front of it."""
-    assert run_command(["install", "--print", "--state-dir", value]) == 2
-    assert "KARTRA_MCP_STATE_DIR" in capsys.readouterr().err
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "huge"])
+def test_a_policy_that_is_no_file_denies_every_write(kind: str, tmp_path: Path):
+    file = tmp_path / "policy.toml"
+    if kind == "device":
+        file = Path("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        with file.open("wb") as sparse:
+            sparse.truncate(100 * 1024**3)
+    found = read_settings({"POLICY": str(file)}, {"HOME": str(tmp_path)})
+    assert [problem.variable for problem in found.errors] == ["KARTRA_MCP_POLICY"]
+    assert {found.gates[r] for r in Risk if r is not Risk.READ} == {Gate.DENY}
+
+
+@pytest.mark.anyio
+async def test_waits_for_the_ledger_count_against_the_deadline(fake_membrane):
+    """Twelve writes with a limit of 6 s were answered after 17 s, and status after 42 s."""
+    schema = {"type": "object", "properties": {"lead_id": {"type": "integer"}}}
+    fake_membrane.settings = {"TIMEOUT": "3"}
+    place = fake_membrane.plan(**healthy(action("assign-tag", inputSchema=schema)))
+    answered: list[float] = []
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, "kartra_assign_tag", lead_id=0)).failed
+        with exclusive_lock(place.folder / "state" / "ledger.turn", 1.0):
+            started = time.monotonic()
+
+            async def write(number: int) -> None:
+                answer = await call(client, "kartra_assign_tag", lead_id=number)
+                assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
+                answered.append(time.monotonic() - started)
+
+            async def look() -> None:
+                status = (await call(client, "kartra_status")).result
+                assert not status["ledger"]["usable"]
+                answered.append(time.monotonic() - started)
+
+            async with anyio.create_task_group() as calls:
+                calls.start_soon(look)
+                for number in range(1, 13):
+                    calls.start_soon(write, number)
+        assert len(answered) == 13
+        assert max(answered) < 3 + 1.5, answered
+        assert not (await call(client, "kartra_assign_tag", lead_id=1)).failed

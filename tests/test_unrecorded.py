@@ -105,6 +105,9 @@ async def test_a_full_disk(place, room):
             if turned_away == 2:
                 break
         assert turned_away
+        ledger = (await call(client, "kartra_status")).result["ledger"]
+        assert not ledger["usable"]
+        assert "Nothing was done" not in ledger["problem"]
         assert not (await call(client, READ, lead_id=1)).failed
     assert len(place.runs()) == done + 1
     with closing(Ledger(state_of(place))) as ledger:
@@ -182,6 +185,7 @@ async def test_a_success_whose_end_cannot_be_recorded_is_a_success(
         assert not answer.failed, answer.text
         assert answer.structured is not None
         assert "It was done, but the ledger" in answer.structured["receipt"]["note"]
+        assert "Nothing was done" not in answer.structured["receipt"]["note"]
         again = await call(client, REFUND, transaction_id=101, confirm=True)
         assert (again.code, again.executed) == ("outcome_unknown", "no")
     assert sandbox.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
@@ -216,6 +220,7 @@ async def test_a_success_that_cannot_be_shown_is_a_success(
         assert answer.result is None
         assert answer.structured is not None
         assert "It was done" in answer.structured["receipt"]["note"]
+        assert "Nothing was done" not in answer.structured["receipt"]["note"]
         again = await call(client, REFUND, transaction_id=101, confirm=True)
         assert (again.code, again.executed) == ("already_done", "no")
 

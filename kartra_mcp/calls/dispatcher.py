@@ -23,7 +23,7 @@ from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.raw_calls import make_raw_call
 from kartra_mcp.catalogue.search import ToolSearch
-from kartra_mcp.core.deadline import Deadline
+from kartra_mcp.core.deadline import Deadline, bounded_waits
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.input_size import check_arguments
 from kartra_mcp.core.json_types import is_large
@@ -74,6 +74,12 @@ class ToolDispatcher:
             InputRequired: the user is asked first.
         """
         deadline = Deadline.after(self.settings.timeout)
+        with bounded_waits(deadline):
+            return await self._call_within(name, given, deadline, client)
+
+    async def _call_within(
+        self, name: str, given: Mapping[str, Any] | None, deadline: Deadline, client: ClientContext
+    ) -> ToolResponse:
         own = BUILTIN_TOOLS.get(name)
         size = check_arguments(given)
         if own is None:

@@ -37,7 +37,7 @@ def make_receipt(intent: Intent, effect: Effect, missed: str) -> Receipt:
     amount = f", {moved:.2f}" if moved is not None else ""
     changed = True if effect.sure or _was_active(intent) else None
     undo = effect.undo if changed else effect.undo_if_changed
-    note = f"It was done, but the ledger could not be written: {missed}" if missed else ""
+    note = f"It was done, but the ledger could not be written. {missed}" if missed else ""
     return Receipt(intent.id, effect.done + amount, undo, changed, note)
 
 

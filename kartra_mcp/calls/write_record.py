@@ -9,6 +9,7 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.kartra.effects import condition_undo
+from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, FinalState, Intent
 from kartra_mcp.ledger.running_locks import RunningIntent
@@ -56,7 +57,7 @@ class WriteRecord:
                 undo=_describe_undo(state, code, self.intent.undo),
             )
         except KartraMCPError as problem:
-            return problem.message
+            return explain(problem)
         except Exception as slip:  # noqa: BLE001  the outcome must reach the caller anyway
             return f"{type(slip).__name__} in this server."
         finally:

@@ -26,6 +26,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
 from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Executed, Gate, Risk
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.entry_fields import model_view
+from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Filters, FinalState, format_utc
 from kartra_mcp.membrane.responses import RunLog
@@ -67,11 +68,11 @@ class GuardedWrites:
         """Return the ledger's part of `kartra_status`: whether it is writable, and the policy."""
         try:
             await self.open()
-            await run_in_thread(self.ledger.require_writable)
+            await run_in_thread(self.ledger.require_room)
             newest = await run_in_thread(self.ledger.latest, "policy") or {}
             unknown = await run_in_thread(self.ledger.list_recent, 100, Filters(state="unknown"))
         except KartraMCPError as problem:
-            return {"usable": False, "problem": problem.message, "remedy": problem.remedy}
+            return {"usable": False, "problem": explain(problem), "remedy": problem.remedy}
         return {
             "usable": True,
             "policy": policy_digest(self.policy),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import anyio
@@ -39,3 +43,30 @@ class ExtendableDeadline:
 
     def extend(self, seconds: float) -> None:
         self.deadline = Deadline(self.deadline.at + seconds, self.deadline.timeout)
+        end = _WAITS_END.get()
+        if end is not None:
+            _WAITS_END.set(end + seconds)
+
+
+_WAITS_END: ContextVar[float | None] = ContextVar("waits_end", default=None)
+"""End of the waits of the running call, by the monotonic clock.
+
+A context variable instead of an argument: a call waits for the ledger in about thirty places, most
+of them deep below the deadline. The worker threads of the call inherit it.
+"""
+
+
+@contextmanager
+def bounded_waits(deadline: Deadline) -> Generator[None]:
+    """Let no wait of this call for a lock exceed its deadline."""
+    before = _WAITS_END.set(time.monotonic() + deadline.remaining)
+    try:
+        yield
+    finally:
+        _WAITS_END.reset(before)
+
+
+def bound_wait(seconds: float) -> float:
+    """Return `seconds`, or what is left of the call if that is less."""
+    end = _WAITS_END.get()
+    return seconds if end is None else max(min(seconds, end - time.monotonic()), 0.0)

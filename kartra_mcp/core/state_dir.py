@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from kartra_mcp.core.file_locks import is_locked, try_exclusive_lock
+from kartra_mcp.core.private_folder import make_private_folder
+
+WORK = "work-"
+
+
+def _is_held(lock: Path) -> bool:
+    file = os.open(lock, os.O_RDWR)
+    try:
+        return is_locked(file)
+    finally:
+        os.close(file)
 
 
 @dataclass(slots=True)
@@ -23,6 +37,7 @@ class StateDir:
     folder: Path
     error: str = ""
     _work: Path | None = field(default=None)
+    _work_lock: int | None = field(default=None)
 
     def read(self, name: str) -> Any:
         """Return the JSON stored under a name; None if there is none or it is damaged."""
@@ -67,15 +82,38 @@ class StateDir:
         if self._work is not None:
             shutil.rmtree(self._work, ignore_errors=True)
             self._work = None
+        if self._work_lock is not None:
+            os.close(self._work_lock)
+            self._work_lock = None
+            self._sweep()
 
     def _make_private_dir(self) -> Path:
         with suppress(OSError):
             self._make()
-            return Path(tempfile.mkdtemp(dir=self.folder, prefix="work-"))
+            self._sweep()
+            name = f"{WORK}{secrets.token_hex(8)}"
+            # Locked before the folder exists, so that no other server takes it for abandoned.
+            self._work_lock = try_exclusive_lock(self.folder / f".{name}.lock")
+            work = self.folder / name
+            work.mkdir(mode=0o700)
+            return work
         return Path(tempfile.mkdtemp(prefix="kartra-mcp-"))
 
-    def _make(self) -> None:
-        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _sweep(self) -> None:
+        """Remove the folders of servers that were killed: those of which no process has the lock.
+
+        None is removed while a program that a call started may live: it may run in one of them.
+        """
         with suppress(OSError):
-            self.folder.chmod(0o700)
+            if any(_is_held(lock) for lock in (self.folder / "locks").glob("*.lock")):
+                return
+            for lock in self.folder.glob(f".{WORK}*.lock"):
+                held = try_exclusive_lock(lock)
+                if held is not None:
+                    work = self.folder / lock.stem.removeprefix(".")
+                    shutil.rmtree(work, ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+                    os.close(held)
+
+    def _make(self) -> None:
+        make_private_folder(self.folder)

@@ -11,21 +11,26 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kartra_mcp.core.deadline import bound_wait
 from kartra_mcp.core.file_locks import exclusive_lock, try_shared_lock
+from kartra_mcp.core.private_folder import make_private_folder
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger import projection, schema
 from kartra_mcp.ledger.clock_history import ClockHistory
 from kartra_mcp.ledger.errors import (
     ClockBehindError,
     LedgerDamagedError,
+    LedgerRefusedError,
     from_os_error,
     from_sqlite_error,
+    require_private,
     unavailable_error,
     uncertain_folder_error,
 )
@@ -36,7 +41,13 @@ from kartra_mcp.ledger.seal import Seal
 
 NAME = "ledger.db"
 WAIT = 3.5
-"""Seconds to wait for the write lock; SQLite waits one more for a program that ignores the lock."""
+"""Seconds to wait for the write lock, and no longer than the call has left.
+
+SQLite waits one more for a program that ignores the lock.
+"""
+
+SETTLING_WAIT = 1.0
+"""Seconds to wait for recording an outcome after the deadline of its call."""
 
 MAX_CLOCK_LAG = 60.0
 """Seconds that the clock may be behind the newest entry; writes are refused beyond."""
@@ -156,11 +167,13 @@ class LedgerDatabase:
             RefusedError: `ledger_unavailable`; nothing was committed.
         """
         self.require_certain()
-        with self._thread, self._translate_errors(), self._take_write_lock():
+        wait = max(bound_wait(self._wait), SETTLING_WAIT if settles else 0.0)
+        with self._take_turn(wait) as left, self._translate_errors(), self._take_write_lock(left):
             sealed = self.seal.matches()
             if not sealed:
                 self.close()  # pages that it cached would hide an alteration
             db = self._connect()
+            db.execute(f"PRAGMA busy_timeout = {int(1000 * min(bound_wait(1.0), wait))}")
             transaction = self._begin(db, "BEGIN IMMEDIATE")
             before = transaction.head
             try:
@@ -178,6 +191,7 @@ class LedgerDatabase:
             self.seal.write()
 
     def _require_usable(self, transaction: Transaction, *, sealed: bool, settles: bool) -> None:
+        require_private(self.folder)
         self._agree(transaction.db, transaction.head)
         if not sealed:
             _require_intact(transaction.db)
@@ -187,9 +201,9 @@ class LedgerDatabase:
     @contextmanager
     def read_transaction(self) -> Generator[Transaction]:
         """Run reads on one consistent snapshot."""
-        with self._thread, self._translate_errors():
+        with self._take_turn(bound_wait(self._wait)) as left, self._translate_errors():
             if self._db is None or self._has_moved():
-                with self._take_write_lock():
+                with self._take_write_lock(left):
                     self._connect()
             db = self._connect()
             try:
@@ -200,16 +214,17 @@ class LedgerDatabase:
     @contextmanager
     def write_lock(self) -> Generator[None]:
         """Hold the write lock with the file closed, to replace a damaged file."""
-        with self._thread, self._translate_errors(), self._take_write_lock():
+        with self._thread, self._translate_errors(), self._take_write_lock(self._wait):
             self.close()
             yield
 
     def refusal_reason(self) -> str:
         """Return the reason for which an intact ledger refuses writes now, or ""."""
         try:
+            require_private(self.folder)
             with self.read_transaction() as transaction:
                 transaction.require_clock()
-        except ClockBehindError as problem:
+        except LedgerRefusedError as problem:
             return problem.why
         return ""
 
@@ -256,10 +271,21 @@ class LedgerDatabase:
             raise
 
     @contextmanager
-    def _take_write_lock(self) -> Generator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _take_turn(self, wait: float) -> Generator[float]:
+        """Wait for the other threads of this process; yield the seconds of `wait` that are left."""
+        until = time.monotonic() + wait
+        if not self._thread.acquire(timeout=wait):
+            raise unavailable_error("other calls are still writing to it")
         try:
-            with exclusive_lock(self.folder / "ledger.turn", self._wait):
+            yield max(until - time.monotonic(), 0.0)
+        finally:
+            self._thread.release()
+
+    @contextmanager
+    def _take_write_lock(self, wait: float) -> Generator[None]:
+        make_private_folder(self.folder)
+        try:
+            with exclusive_lock(self.folder / "ledger.turn", wait):
                 yield
         except TimeoutError:
             raise unavailable_error("another kartra-mcp is still writing to it") from None
@@ -295,8 +321,6 @@ class LedgerDatabase:
         return self._db
 
     def _open(self) -> sqlite3.Connection:
-        with suppress(OSError):
-            self.folder.chmod(0o700)
         self._create()
         db = connect(self.path)
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from pathlib import Path
 
-from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.private_folder import find_folder_fault
 from kartra_mcp.ledger.records import format_utc
 
 _FULL = "the disk is full, or a limit on the size of files was reached"
@@ -41,26 +43,55 @@ _OF_SQLITE = {
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-class LedgerDamagedError(RefusedError):
+class LedgerRefusedError(RefusedError):
+    """A ledger that accepts no write now; `why` is the reason alone, as a clause."""
+
+    def __init__(self, why: str, remedy: str, message: str = "") -> None:
+        text = message or f"{why[0].upper()}{why[1:]}"
+        super().__init__("ledger_unavailable", f"{text}. Nothing was done.", remedy)
+        self.why = why
+
+
+class LedgerDamagedError(LedgerRefusedError):
     """The ledger was altered, cut or overwritten. Only the user may replace it."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            "ledger_unavailable",
-            f"The ledger is damaged: {why}. Nothing was done.",
+            why,
             "The user should run `kartra-mcp ledger verify`, keep the file, and then run "
             "`kartra-mcp ledger new`.",
+            f"The ledger is damaged: {why}",
         )
-        self.why = why
 
 
 def unavailable_error(why: str) -> RefusedError:
     """Return the refusal of a ledger that cannot be written now but is not damaged."""
-    return RefusedError(
-        "ledger_unavailable",
-        f"The ledger cannot be written: {why}. Nothing was done.",
+    return LedgerRefusedError(
+        why,
         "Make the ledger writable, then repeat the call. Until then every write is refused.",
+        f"The ledger cannot be written: {why}",
     )
+
+
+def require_private(folder: Path) -> None:
+    """Raise `ledger_unavailable` if another user can change the folder of the ledger."""
+    why, fix = find_folder_fault(folder)
+    if why:
+        raise LedgerRefusedError(
+            why,
+            f"The user should check who changed it, then {fix}, and repeat the call.",
+            f"The ledger is not private: {why}",
+        )
+
+
+def explain(problem: KartraMCPError) -> str:
+    """Return why a ledger cannot be used, for a text that is not about a call.
+
+    The message of the error adds that nothing was done, which is wrong after a write.
+    """
+    if isinstance(problem, LedgerRefusedError):
+        return f"{problem.why[0].upper()}{problem.why[1:]}."
+    return problem.message.removesuffix("Nothing was done.").strip()
 
 
 def uncertain_folder_error(why: str) -> RefusedError:
@@ -72,19 +103,16 @@ def uncertain_folder_error(why: str) -> RefusedError:
     )
 
 
-class ClockBehindError(RefusedError):
+class ClockBehindError(LedgerRefusedError):
     """The clock is behind the newest entry: it is wrong now, or was wrong then.
 
     Ages are counted by the clock: caps, approvals and locks would stand still until it catches up.
     """
 
     def __init__(self, seconds: float, until: float) -> None:
-        self.seconds = seconds
-        self.why = f"the clock is {format_span(seconds)} behind the newest line of the ledger"
         fresh = ", or run `kartra-mcp ledger new`" if seconds >= REPLACEABLE_LAG else ""
         super().__init__(
-            "ledger_unavailable",
-            f"{self.why[0].upper()}{self.why[1:]}. Nothing was done.",
+            f"the clock is {format_span(seconds)} behind the newest line of the ledger",
             "The user should set the clock from the network. If it is right now, it was ahead "
             f"before: wait until {format_utc(until)}{fresh}.",
         )

@@ -6,6 +6,7 @@ Synchronous: call it from a worker thread. Every method raises `RefusedError` wi
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -46,6 +47,9 @@ from kartra_mcp.ledger.records import (
 )
 from kartra_mcp.ledger.running_locks import IntentLocks, RunningIntent
 from kartra_mcp.policy.limits import Limits
+
+ROOM_BYTES = 16 * 1024
+"""Bytes that a write needs for its intent and its outcome."""
 
 NoteKind = Literal["start", "policy", "consent", "look"]
 
@@ -355,6 +359,11 @@ class Ledger:
         """Begin and commit an empty transaction; raise where a write would be refused."""
         with self._file.write_transaction():
             pass
+
+    def require_room(self) -> None:
+        """Write as much as a write records, outside the chain; raise if the disk has no room."""
+        with self._file.write_transaction() as transaction:
+            transaction.set_meta("room", secrets.token_hex(ROOM_BYTES // 2))
 
     def verify(self) -> VerificationReport:
         """Verify every entry, the head and the derived table."""

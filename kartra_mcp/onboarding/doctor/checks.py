@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.private_folder import find_folder_fault
 from kartra_mcp.ledger.database import MAX_CLOCK_LAG
 from kartra_mcp.ledger.errors import ClockBehindError
 from kartra_mcp.ledger.ledger import Ledger
@@ -82,6 +83,10 @@ def check_state_folder(folder: Path) -> CheckResult:
         return failed(step, f"{folder} cannot be written ({why}).", _suggest_write_fix(place))
     if place != folder:
         return passed(step, f"{folder} does not exist yet; it can be created.")
+    why, fix = find_folder_fault(folder)
+    if why:
+        message = f"{why[0].upper()}{why[1:]}. Writes are refused."
+        return failed(step, message, f"{fix[0].upper()}{fix[1:]}.")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
         fix = f"`chmod 700 {shlex.quote(str(folder))}`"

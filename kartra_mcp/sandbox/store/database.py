@@ -27,8 +27,7 @@ class Account:
         self.path = path
         self.after: tuple[str, str] | None = None
         """Fault to apply after the effect: its type and its message."""
-        if not os.path.exists(path):  # noqa: PTH110 - pathlib costs 4 ms of each call
-            _build(path)
+        _build_or_tighten(path)
         self._db = _open(path)
         if self.number("PRAGMA user_version") < tables.VERSION:
             with self.transaction():
@@ -129,6 +128,18 @@ class Account:
         self.run("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
 
+def _build_or_tighten(path: str) -> None:
+    """Make the file if there is none; an older version made one that every user can read."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - pathlib costs 4 ms of each call
+    except FileNotFoundError:
+        _build(path)
+        return
+    if mode & 0o077:
+        with contextlib.suppress(OSError):
+            os.chmod(path, 0o600)  # noqa: PTH101 - see above
+
+
 def _open(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_WAIT_MS / 1000, isolation_level=None)
     db.row_factory = sqlite3.Row
@@ -141,10 +152,13 @@ def _build(path: str) -> None:
     """Build the file under another name and link it: no process sees a partial account."""
     aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
+        # SQLite gives its own files beside it the same mode.
+        os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         _make(aside)
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
     except OSError:  # a disk without links: make it in place, which is slower to be seen whole
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         _open(path).close()
     finally:
         with contextlib.suppress(FileNotFoundError):
