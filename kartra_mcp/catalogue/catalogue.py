@@ -177,9 +177,11 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     own, said = dict(given or {}), ConsentArguments()
     if gated:
         own, said = consent_arguments.split_consent(entry.own_names, own, refund=entry.is_refund)
+    own = args.drop_absent(entry.portable, own, _find_optional_names(entry))
     money = commands.has_amount(entry.action.key or entry.action.name)
     amounts = fields.find_amount_names(own, money=money)
-    normal = args.coerce_numbers(entry.portable, own, fields.ID_NAMES, amounts)
+    normal = args.coerce_numbers(entry.portable, own, fields.COERCED_NAMES, amounts)
+    args.limit_names(normal)  # again: a text may have been a large object
     strict = entry.risk is Risk.IRREVERSIBLE
     checked = args.validate(entry.portable, normal, strict=strict)
     risk = policy_risk.call_risk(entry.action, checked)
@@ -198,6 +200,17 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
         arguments=checked,
         consent=said,
     )
+
+
+def _find_optional_names(entry: ActionTool) -> frozenset[str] | None:
+    """Return the names that may be left out without a larger effect; None is all of them.
+
+    A write without its reference is refused by Kartra. Without an amount, a level or an expiration
+    it does more, and the fields of an unknown write are unknown.
+    """
+    if entry.risk is Risk.READ:
+        return None
+    return fields.REFERENCE_NAMES if entry.command else frozenset()
 
 
 def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:

@@ -39,7 +39,14 @@ def make_action_definition(entry: ActionTool, rules: Policy) -> dict[str, Any]:
 def validate_builtin_arguments(tool: BuiltinTool, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the validated arguments of a built-in tool that is not a raw request."""
     arguments.limit_names(given)
-    return arguments.validate(_make_portable(tool), given, strict=True)
+    return arguments.validate(_make_portable(tool), coerce_arguments(tool, given), strict=True)
+
+
+def coerce_arguments(tool: BuiltinTool, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a built-in tool's arguments in the declared types, without absent ones."""
+    portable = _make_portable(tool)
+    present = arguments.drop_absent(portable, given, None)
+    return arguments.coerce_numbers(portable, present, portable.declared, frozenset())
 
 
 @cache

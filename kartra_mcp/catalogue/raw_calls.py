@@ -7,11 +7,16 @@ from typing import Any
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
 from kartra_mcp.catalogue.builtin_tools import PROXY_READ, BuiltinTool
-from kartra_mcp.catalogue.definitions import is_gated
+from kartra_mcp.catalogue.definitions import coerce_arguments, is_gated
+from kartra_mcp.core.json_types import is_array, is_number, is_object
 from kartra_mcp.core.models import ConsentArguments, Risk, ValidatedCall
+from kartra_mcp.kartra.fields import AMOUNT_NAMES, COERCED_NAMES, normalize_name
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
+from kartra_mcp.schemas.coercion import format_number
+
+_BODIES = ("json", "form", "raw")
 
 
 def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) -> ValidatedCall:
@@ -28,7 +33,7 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
     )
     if is_gated(tool, rules):
         own, said = consent_arguments.split_consent(tool.schema["properties"], own, refund=False)
-    request = request_guard.parse_request(own)
+    request = request_guard.parse_request(_coerce_arguments(tool, own))
     reads = tool is PROXY_READ
     (request_guard.require_read_only if reads else request_guard.reject_dedicated_commands)(request)
     for command in request.commands:
@@ -44,3 +49,26 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
         commands=request.commands,
         consent=said,
     )
+
+
+def _coerce_arguments(tool: BuiltinTool, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with objects for their JSON text, and ids and amounts as text.
+
+    A body that is null is absent only where another one is given: a POST needs one.
+    """
+    bodies = {name for name in _BODIES if given.get(name) is not None}
+    nulls = {} if bodies else {n: v for n, v in given.items() if n in _BODIES and v is None}
+    known = {**coerce_arguments(tool, given), **nulls}
+    query = known.get("query")
+    if is_object(query):
+        known["query"] = {name: _coerce_query(name, value) for name, value in query.items()}
+    return known
+
+
+def _coerce_query(name: str, value: Any) -> Any:
+    if is_array(value):
+        return [_coerce_query(name, inner) for inner in value]
+    flat = normalize_name(name)
+    numeric = flat.endswith(("id", "ids")) or flat in COERCED_NAMES | AMOUNT_NAMES
+    text = format_number(value) if numeric and is_number(value) else None
+    return value if text is None else text

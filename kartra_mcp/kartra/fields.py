@@ -86,6 +86,18 @@ ID_NAMES = frozenset(
 )
 
 
+COERCED_NAMES = ID_NAMES | {"step"}
+"""Names of values that may be numbers or numeric text; Kartra's steps are `1`, `2`, `3a`."""
+
+
+REFERENCE_NAMES = frozenset(
+    normalize_name(name)
+    for kind in ("transaction", "subscription", "lead")
+    for name in TARGETS[kind]
+)
+"""Names that refer to a command's object; without any of them, Kartra refuses the command."""
+
+
 AMOUNT_NAMES = frozenset(normalize_name(name) for name in AMOUNTS)
 
 

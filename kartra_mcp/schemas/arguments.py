@@ -19,7 +19,7 @@ from kartra_mcp.schemas.argument_errors import (
     unknown_argument,
 )
 from kartra_mcp.schemas.argument_errors import format_path as field_name
-from kartra_mcp.schemas.coercion import DEPTH, coerce_numbers
+from kartra_mcp.schemas.coercion import DEPTH, coerce_numbers, drop_absent
 from kartra_mcp.schemas.keywords import replace_surrogates
 from kartra_mcp.schemas.locations import (
     Location,
@@ -32,7 +32,7 @@ from kartra_mcp.schemas.locations import (
 from kartra_mcp.schemas.locations import locate as place_of
 from kartra_mcp.schemas.portable import PortableSchema
 
-__all__ = ["coerce_numbers", "limit_names", "validate"]
+__all__ = ["coerce_numbers", "drop_absent", "limit_names", "validate"]
 
 MAX_ERRORS: Final = 5
 MAX_NAMES: Final = 1_000

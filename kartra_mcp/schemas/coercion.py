@@ -1,10 +1,13 @@
-"""Coerce ids and amounts between numbers and numeric strings. No other module does.
+"""Coerce arguments to the declared JSON type where the meaning is certain. No other module does.
 
-Only the JSON type changes. Which ids and amounts are equal or valid is in `kartra/values.py`.
+Ids and amounts may be numbers or numeric text, a list or an object may be its JSON text, and null
+may stand for an absent field. Only the JSON type changes. Which ids and amounts are equal or valid
+is in `kartra/values.py`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +15,10 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
-from kartra_mcp.core.json_types import as_dict, as_list
+from kartra_mcp.core.json_types import as_dict, as_list, json_type
 from kartra_mcp.schemas.locations import (
     Location,
+    always_required_names,
     at_items,
     at_property,
     declared_types,
@@ -24,6 +28,8 @@ from kartra_mcp.schemas.locations import (
 from kartra_mcp.schemas.portable import PortableSchema
 
 DEPTH: Final = 64
+MAX_JSON_TEXT: Final = 1_000_000
+"""Characters of a list or an object that is given as text."""
 _WHOLE: Final = re.compile(r"[0-9]{1,40}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 
@@ -43,6 +49,37 @@ def coerce_numbers(
     """
     reading = _Coercer(portable.renames, _fold_names(ids), _fold_names(amounts))
     return reading.coerce_members(dict(arguments or {}), locate(portable.enforced), 0)
+
+
+def drop_absent(
+    portable: PortableSchema, given: Mapping[str, Any], optional: frozenset[str] | None
+) -> dict[str, Any]:
+    """Return the arguments without null, and "" for a number, where that means an absent field.
+
+    Args:
+        portable: the schema; a required field is kept, and null where the schema allows it.
+        given: top-level arguments, under advertised or own names.
+        optional: folded names that may be left out without a larger effect; None is all of them.
+    """
+    at, needed = locate(portable.enforced), always_required_names(portable.enforced)
+    known = property_names(at)
+
+    def is_absent(name: str, value: Any) -> bool:
+        if value is not None and value != "":
+            return False
+        own = name if name in known else portable.renames.get(name, name)
+        if (
+            own not in known
+            or own in needed
+            or (optional is not None and _fold(own) not in optional)
+        ):
+            return False
+        types = declared_types(at_property(at, own))
+        if value is None:
+            return bool(types) and "null" not in types
+        return bool(types) and types <= {"integer", "number"}
+
+    return {name: value for name, value in given.items() if not is_absent(name, value)}
 
 
 @cache
@@ -81,7 +118,7 @@ class _Coercer:
         known = property_names(at)
         own = name if name in known else self.renames.get(name, name)
         if own not in known:
-            return self._coerce_value(value, at_property(at, name), None, depth)
+            own = name
         found = form if own == "value" else self._pick_pattern({_fold(name), _fold(own)})
         return self._coerce_value(value, at_property(at, own), found, depth)
 
@@ -93,6 +130,8 @@ class _Coercer:
     def _coerce_value(self, value: Any, at: Location, form: NumberPattern, depth: int) -> Any:
         if depth >= DEPTH:
             return value
+        if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
+            value = _parse_container(value, _container_types(at))
         if isinstance(value, dict):
             return self.coerce_members(as_dict(value), at, depth + 1, form)
         if isinstance(value, list):
@@ -102,9 +141,41 @@ class _Coercer:
         return value if form is None else _retype(value, form, declared_types(at))
 
 
+def _container_types(at: Location) -> frozenset[str]:
+    """Return the types of a value that is only a list or an object; empty for any other."""
+    types = declared_types(at) - {"null"}
+    if not types:
+        objects = any("properties" in view for view in at)
+        return frozenset({"object"} if objects else ())
+    return types if types <= {"object", "array"} else frozenset()
+
+
+def _parse_container(text: str, types: frozenset[str]) -> Any:
+    """Return the list or the object that a text is exactly; else the text unchanged."""
+    if not types or len(text) > MAX_JSON_TEXT:
+        return text
+    try:
+        found = json.loads(
+            text, object_pairs_hook=_reject_repeated_names, parse_constant=_reject_constant
+        )
+    except (ValueError, RecursionError):
+        return text
+    return found if json_type(found) in types else text
+
+
+def _reject_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name is repeated, and parsers differ in the value that they keep")
+    return dict(pairs)
+
+
+def _reject_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
 def _retype(value: Any, form: re.Pattern[str], types: frozenset[str]) -> Any:
     numeric = types & {"integer", "number"}
-    written = _format_number(value)
+    written = format_number(value)
     if written is None or bool(numeric) == ("string" in types) or not form.fullmatch(written):
         return value
     if not numeric:
@@ -112,7 +183,7 @@ def _retype(value: Any, form: re.Pattern[str], types: frozenset[str]) -> Any:
     return _parse_number(value, written, whole="number" not in numeric)
 
 
-def _format_number(value: Any) -> str | None:
+def format_number(value: Any) -> str | None:
     """Return a number, or a numeric string, as digits: 101.0 is `101`, 97.5 is `97.5`."""
     if isinstance(value, str):
         return value.strip()
