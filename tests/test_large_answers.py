@@ -54,6 +54,33 @@ async def test_a_large_result_is_read_to_its_end(fake_membrane, protocol_version
         assert await read_to_the_end(client, answer, limit=500) == ROWS
 
 
+async def test_reading_on_continues_where_the_result_was_cut(fake_membrane, protocol_version):
+    """Bug: without an offset it began again at 0, so that a caller never reached the end."""
+    listing(fake_membrane, {"rows": ROWS})
+    async with connect(fake_membrane, protocol_version) as client:
+        first = await call(client, "kartra_retrieve_account_lists")
+        cut = content(first)["truncated"]
+        for more in ({}, {"limit": 3}, {}):
+            answer = await call(client, "kartra_read_more", result_id=cut["result_id"], **more)
+            assert answer.result[0] == ROWS[cut["next_offset"]]
+        other = await call(client, "kartra_read_more", result_id=cut["result_id"], path="/rows/0")
+        assert other.result == ROWS[0]
+
+
+@pytest.mark.parametrize("fields", [["nope"], ["n", "nope"], ["N"]])
+async def test_fields_that_no_item_has_are_refused_with_the_known_ones(fake_membrane, fields):
+    """Bug: unknown fields returned empty objects, as if the account had no values."""
+    rows = [{"n": n, "text": "x" * 100, "last": n} for n in range(1_000)]
+    listing(fake_membrane, {"rows": rows})
+    async with connect(fake_membrane, "legacy") as client:
+        cut = content(await call(client, "kartra_retrieve_account_lists"))["truncated"]
+        answer = await call(client, "kartra_read_more", result_id=cut["result_id"], fields=fields)
+        known = {"unknown": [x for x in fields if x != "n"], "known": ["n", "text", "last"]}
+        assert (answer.code, answer.error["detail"]) == ("invalid_arguments", known)
+        path = await call(client, "kartra_read_more", result_id=cut["result_id"], path="/row/0")
+        assert (path.code, path.error["detail"]) == ("invalid_arguments", {"known": ["rows"]})
+
+
 async def test_a_second_process_reads_on(fake_membrane):
     listing(fake_membrane, {"rows": ROWS})
     async with connect(fake_membrane, "legacy") as client:
@@ -209,7 +236,7 @@ async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(
         answer = await call(client, "kartra_read_more", result_id=cut, **more)
     assert (answer.code if answer.failed else "") == code
     if "limit" in more and not code:
-        offset = int(more.get("offset", 0))
+        offset = int(more.get("offset", content(first)["truncated"]["next_offset"]))
         assert answer.result == ROWS[offset : offset + 2]
 
 

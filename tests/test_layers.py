@@ -56,6 +56,7 @@ PURE = """
     consent/call_effects consent/confirmation consent/facts consent/preview
     account/connect_steps account/selection
     core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
+    kartra/command_remedies
     kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors kartra/fields
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
     kartra/request_body

@@ -206,12 +206,15 @@ class ToolDispatcher:
 
     def _run_read_more(self, given: Mapping[str, Any] | None) -> ToolResponse:
         wanted = validate_builtin_arguments(builtin_tools.READ_MORE, given or {})
-        result, path = self.kept.read(wanted["result_id"])
+        result, cut, following = self.kept.read(wanted["result_id"])
+        path = wanted.get("path", cut)
+        # The same default for each call: a repeated one must not skip a page.
+        default = following if path == cut else 0
         page = pagination.read_page(
             result,
             self.settings.result_chars,
-            path=wanted.get("path", path),
-            offset=int(wanted.get("offset", 0)),
+            path=path,
+            offset=int(wanted.get("offset", default)),
             limit=int(wanted["limit"]) if "limit" in wanted else None,
             fields=wanted.get("fields", ()),
         )
@@ -245,7 +248,9 @@ class ToolDispatcher:
         page = pagination.make_first_page(whole, self.settings.result_chars, json_bytes(line))
         cut_off = None
         if page.has_more:
-            cut_off = truncation_notice(page, self.kept.save(line, page.path))
+            cut_off = truncation_notice(
+                page, self.kept.save(line, page.path, page.next_offset or 0)
+            )
         return responses.success_response(
             page.shown,
             {

@@ -13,8 +13,10 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.sanitize import dump_json, json_bytes
+from kartra_mcp.core.sanitize import dump_json, json_bytes, strip_control_chars, truncate
 
+MAX_NAMES = 60
+"""Names in one error."""
 MARK = 160
 """Bytes reserved for the placeholder of an item that is too large to show."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -65,8 +67,13 @@ def read_page(
     limit: int | None = None,
     fields: Sequence[str] = (),
 ) -> ResultPage:
-    """Return a later page of `path`: items from `offset` on, of objects only `fields`."""
+    """Return a later page of `path`: items from `offset` on, of objects only `fields`.
+
+    Raises:
+        RefusedError: `invalid_arguments` if there is nothing at the path, or no such field.
+    """
     part = resolve_pointer(result, path)
+    _require_fields(part, fields)
     if fields and is_object(part):
         part = _pick_fields(part, dict.fromkeys(fields))
     if fields and is_array(part):
@@ -92,10 +99,23 @@ def resolve_pointer(result: Any, path: str) -> Any:
         else:
             raise RefusedError(
                 "invalid_arguments",
-                "The result has no value at this path.",
-                'Give a JSON Pointer such as "/lead_details/tags", or leave the path out.',
+                f"The result has no value at this path: the step {_quote(step)} leads nowhere.",
+                "Use a step of `detail.known` there, or leave `path` out to continue where the "
+                "result was cut.",
+                detail={"known": _list_steps(found)},
             )
     return found
+
+
+def _quote(step: str) -> str:
+    return dump_json(truncate(strip_control_chars(step), 60))
+
+
+def _list_steps(found: Any) -> list[str]:
+    """Return the steps that exist at a location; of a list the first and the last."""
+    if is_object(found):
+        return list(found)[:MAX_NAMES]
+    return sorted({"0", str(len(found) - 1)}) if is_array(found) and found else []
 
 
 def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = None) -> ResultPage:
@@ -189,6 +209,40 @@ def _with(result: Any, path: str, part: Any) -> Any:
 
 def _empty_like(part: Any) -> Any:
     return [] if is_array(part) else {} if is_object(part) else ""
+
+
+def _require_fields(part: Any, fields: Sequence[str]) -> None:
+    """Refuse fields that no object has: empty objects would look like an empty account."""
+    missing, known = dict.fromkeys(fields), dict[str, None]()
+    items = part if is_array(part) else [part]
+    for item in _iter_items(items):
+        for name in item:
+            known[name] = None
+            missing.pop(name, None)
+        if not missing:
+            return
+    if missing and items:
+        raise _unknown_fields_error(list(missing), list(known))
+
+
+def _iter_items(items: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects of a list, and of the lists in it, as `_pick_fields` reaches them."""
+    for item in items:
+        if is_object(item):
+            yield item
+        elif is_array(item):
+            yield from _iter_items(item)
+
+
+def _unknown_fields_error(missing: list[str], known: list[str]) -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        f"No item has the fields of `detail.unknown`: {len(missing)} of them. Nothing was read.",
+        "Use names of `detail.known` in `fields`, or leave `fields` out."
+        if known
+        else "Leave `fields` out: the items have no fields.",
+        detail={"unknown": missing[:MAX_NAMES], "known": known[:MAX_NAMES]},
+    )
 
 
 class _PickedItems(Sequence[Any]):

@@ -27,21 +27,23 @@ class ResultStore:
     state: StateDir
     _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
 
-    def save(self, text: str, path: str) -> str:
-        """Store a result's JSON and the location that was cut; return its id, or "" on failure.
+    def save(self, text: str, path: str, offset: int) -> str:
+        """Store a result's JSON, the location that was cut, and the first item that was left out.
+
+        Return the id of the result, or "" on failure.
 
         A result above the bound is not stored: it would be the first to be removed.
         """
         identity = secrets.token_urlsafe(_ID_BYTES)
-        kept = f'{{"path":{json.dumps(path)},"result":{text}}}'
+        kept = f'{{"path":{json.dumps(path)},"offset":{offset},"result":{text}}}'
         if len(kept.encode()) > MAX_TOTAL_BYTES:
             return ""
         written = self.state.write_text(_file_name(identity), kept)
         self._tidy()
         return identity if written else ""
 
-    def read(self, identity: str) -> tuple[Any, str]:
-        """Return a stored result and the location that was cut.
+    def read(self, identity: str) -> tuple[Any, str, int]:
+        """Return a stored result, the location that was cut, and where it continues.
 
         Raises:
             RefusedError: `result_expired`.
@@ -53,7 +55,7 @@ class ResultStore:
                 "This result has expired: results are stored for 15 minutes.",
                 "Repeat the call that returned it, if that was a read.",
             )
-        return found["result"], str(found["path"])
+        return found["result"], str(found["path"]), int(found.get("offset", 0))
 
     def _load_fresh(self, identity: str) -> dict[str, Any] | None:
         if not _is_id(identity):

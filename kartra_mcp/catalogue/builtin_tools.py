@@ -70,7 +70,11 @@ READ_MORE = BuiltinTool(
     _object_schema(
         ["result_id"],
         result_id={"type": "string", "description": "From `truncated`"},
-        offset={"type": "integer", "minimum": 0, "description": "First item, default 0"},
+        offset={
+            "type": "integer",
+            "minimum": 0,
+            "description": "First item; default: where it was cut",
+        },
         limit={"type": "integer", "minimum": 1, "description": "At most so many items"},
         fields={
             "type": "array",
@@ -79,7 +83,7 @@ READ_MORE = BuiltinTool(
         },
         path={
             "type": "string",
-            "description": "JSON Pointer, default the place that was cut",
+            "description": "JSON Pointer; default: the part that was cut",
         },
     ),
 )

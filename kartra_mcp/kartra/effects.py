@@ -121,8 +121,8 @@ _ROWS: Mapping[str, _Row] = {
     "edit_lead": _Row(
         ("fields",),
         "edited {fields} of {who}",
-        "set the old values of {fields} again: only this answer has them, as `before`; a field "
-        "that is not in it was empty",
+        "set the old values of {fields} again: only the answer of this write has them, as "
+        "`before`; a field that is not in it was empty",
         "the old values were others",
     ),
     "edit_subscription": _Row(

@@ -19,6 +19,7 @@ from kartra_mcp.core.models import Command, RawRequest, Risk
 from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra import request_path
+from kartra_mcp.kartra.command_remedies import READS, starts_with_read, suggest_read
 from kartra_mcp.kartra.form_encoding import (
     MAX_FIELDS,
     FormError,
@@ -91,7 +92,7 @@ def require_read_only(request: RawRequest) -> None:
     """
     _reject_dedicated_path(request)
     if request.method not in {"GET", "POST"}:
-        _reject_not_a_read(f"method: {request.method} writes")
+        reject(f"method: {request.method} writes", "Use kartra_proxy_write if a write is meant.")
     if request.method == "GET" and request.body is not None:
         reject("method: a GET carries no body", "Set method to POST.")
     if request.method == "POST" and not request.commands:
@@ -102,7 +103,7 @@ def require_read_only(request: RawRequest) -> None:
         _reject_not_a_read("path: its words name an operation that is not a read")
     for command in request.commands:
         if not _is_read(command):
-            _reject_not_a_read(f"cmd: {safe_name(command.name)} is not a known read", command.name)
+            _reject_command(command.name)
 
 
 def reject_dedicated_commands(request: RawRequest) -> None:
@@ -112,6 +113,8 @@ def reject_dedicated_commands(request: RawRequest) -> None:
         own = _own_tool(command.name)
         if own and not _is_pause(command):
             remedy = f"Use {own}; a raw status is exactly pause or unpause."
+            if command.name not in kartra.COMMANDS and starts_with_read(command.name):
+                remedy = suggest_read(command.name)
             reject(f"cmd: {safe_name(command.name)} is never sent as a raw request", remedy)
 
 
@@ -139,9 +142,17 @@ def _is_read(command: Command) -> bool:
     return row is not None and row.risk is Risk.READ
 
 
-def _reject_not_a_read(what: str, command: str = "") -> NoReturn:
-    own = _own_tool(command) or "kartra_proxy_write, or better the action's own tool"
-    reject(what, f"Use {own}.")
+def _reject_not_a_read(what: str) -> NoReturn:
+    reject(what, f"POST one of these commands to /api: {', '.join(READS)}.")
+
+
+def _reject_command(name: str) -> NoReturn:
+    """Refuse a command of the read tool; a typo is answered by reads, never by a write."""
+    if name in kartra.COMMANDS:
+        own = DEDICATED_TOOLS.get(name)
+        other = f"Use kartra_{name} if it is listed, else kartra_proxy_write."
+        reject(f"cmd: {safe_name(name)} writes", f"Use {own}." if own else other)
+    reject(f"cmd: {safe_name(name)} is none of Kartra's reading commands", suggest_read(name))
 
 
 def _is_pause(command: Command) -> bool:
@@ -275,7 +286,7 @@ _PATH_REMEDY = "Write the plain path, e.g. /api; put values into path_params or 
 
 PATH_RULES: tuple[Rule[DecodedForms], ...] = (
     Rule(f"at most {MAX_PATH} characters", _is_too_long, _PATH_REMEDY),
-    Rule("it begins with a slash", _relative, _PATH_REMEDY),
+    Rule("it must begin with one slash", _relative, _PATH_REMEDY),
     Rule("no control characters or white space", _control_or_space, _PATH_REMEDY),
     Rule("no `.` or `..` segment in any encoding", _dot_segment, _PATH_REMEDY),
     Rule("no `//`", _double_slash, _PATH_REMEDY),
@@ -284,7 +295,7 @@ PATH_RULES: tuple[Rule[DecodedForms], ...] = (
     Rule("no `?` or `#` in any encoding", _query_or_fragment, _PATH_REMEDY),
     Rule("no `;` parameters", _matrix, _PATH_REMEDY),
     Rule("no encoded slash", _has_encoded_slash, _PATH_REMEDY),
-    Rule("percent sequences are whole and UTF-8", _has_broken_escape, _PATH_REMEDY),
+    Rule("percent sequences must be whole and UTF-8", _has_broken_escape, _PATH_REMEDY),
     Rule("nothing encoded twice", _has_double_encoding, _PATH_REMEDY),
     Rule("only ASCII", _not_ascii, _PATH_REMEDY),
     Rule("only letters, digits and . _ ~ , + - in segments", _odd_character, _PATH_REMEDY),
@@ -328,7 +339,7 @@ _PARAM_REMEDY = "Use letters, digits and . _ ~ , + - in values; a slash belongs 
 
 PARAM_RULES: tuple[Rule[Mapping[str, str]], ...] = (
     Rule("no credential", _is_login_name, _LOGIN_REMEDY),
-    Rule("names are words of letters, digits and `_`", _odd_param_name, _PARAM_REMEDY),
+    Rule("names must be words of letters, digits and `_`", _odd_param_name, _PARAM_REMEDY),
     Rule("plain values: no slash, `..`, `%`, space or sign", _odd_param_value, _PARAM_REMEDY),
 )
 
@@ -365,7 +376,7 @@ _HEADER_REMEDY = f"Send only {', '.join(HEADERS)}."
 HEADER_RULES: tuple[Rule[Mapping[str, str]], ...] = (
     Rule("no credential", _is_login_name, _LOGIN_REMEDY),
     Rule("no other method than `method`", _override_header, "Set the argument `method`."),
-    Rule("the content type is set by this server", _content_header, "Leave it out."),
+    Rule("no content type: this server sets it", _content_header, "Leave it out."),
     Rule("only listed headers", _unlisted, _HEADER_REMEDY),
     Rule("each header once", _has_repeated_header, _HEADER_REMEDY),
     Rule(f"values of 1 to {MAX_HEADER} ASCII characters", _odd_header_value, _HEADER_REMEDY),
