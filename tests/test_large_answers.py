@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from typing import Any
 
@@ -153,6 +154,11 @@ async def test_the_boundary_is_another_one_each_time(fake_membrane):
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdef",
         "4111 1111 1111 1111",
         "https://user:pass@example.com/",
+        "Array ( [api_key] => K12345678 )",
+        '["api_password"]=> string(8) "hunter22"',
+        "<api_key>K12345678</api_key>",
+        "api%5Bkey%5D=K12345678",
+        "4111.1111.1111.1111",
     ],
 )
 async def test_secrets_leave_every_error(fake_membrane, protocol_version, secret):
@@ -164,6 +170,16 @@ async def test_secrets_leave_every_error(fake_membrane, protocol_version, secret
     assert answer.failed
     for word in ("abcdefghijklmnop", "K12345678", "hunter22", "eyJhbGci", "1111 1111", "user:pass"):
         assert word not in answer.text
+    assert "1111.1111" not in answer.text
+
+
+async def test_secrets_in_the_arguments_of_the_program_are_not_in_status(fake_membrane):
+    command = ["membrane", "--token=s3cr3tvalue", "--workspace-secret", "s3cr3tvalue"]
+    fake_membrane.settings["MEMBRANE"] = json.dumps([sys.executable, *command])
+    async with connect(fake_membrane, "legacy") as client:
+        answer = await call(client, "kartra_status")
+    assert "membrane --token=[removed] --workspace-secret [removed]" in answer.text
+    assert "s3cr3tvalue" not in answer.text
 
 
 async def test_a_text_too_large_to_show_is_kept_and_read_at_the_path_of_its_mark(

@@ -55,7 +55,8 @@ PURE = """
     client_config/jsonc_edit client_config/registry client_config/toml_edit client_config/yaml_edit
     consent/call_effects consent/confirmation consent/facts consent/preview
     account/connect_steps account/selection
-    core/elicitation core/error_codes core/errors core/json_types core/models core/sanitize
+    core/elicitation core/error_codes core/errors core/input_size core/json_types core/models
+    core/sanitize core/secret_patterns
     kartra/command_remedies
     kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors kartra/fields
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from kartra_mcp.core.sanitize import (
     dump_json,
     map_strings,
+    redact_command,
+    redact_fields,
     redact_secrets,
     safe_excerpt,
     sanitize_and_dump,
@@ -117,6 +119,40 @@ SECRETS = {
     "a private key": ("private_key: s3cr3t", "s3cr3t"),
     "cookies": ("Cookie: a=s3cr3t; b=s3cr3t", "s3cr3t"),
     "a PIN": ("pin=8512", "8512"),
+    "PHP's print_r": ("Array ( [api_key] => s3cr3t [lead] => 7 )", "s3cr3t"),
+    "PHP's print_r over lines": ("Array\n(\n    [api_password] => my s3cr3t\n)\n", "s3cr3t"),
+    "PHP's print_r of a property": ("Client Object ( [api_key:protected] => s3cr3t )", "s3cr3t"),
+    "PHP's var_dump": ('array(1) { ["api_key"]=> string(6) "s3cr3t" }', "s3cr3t"),
+    "PHP's var_dump over lines": ('["app_id"]=>\n  string(6) "s3cr3t"\n', "s3cr3t"),
+    "PHP's var_export": ("array ( 'api_key' => 's3cr3t', )", "s3cr3t"),
+    "PHP's serialize": ('a:1:{s:7:"api_key";s:6:"s3cr3t";}', "s3cr3t"),
+    "XML": ("<auth><api_key>s3cr3t</api_key></auth>", "s3cr3t"),
+    "XML with attributes": ('<k:password kind="x">s3cr3t</k:password>', "s3cr3t"),
+    "XML with CDATA": ("<api_key><![CDATA[s3cr3t]]></api_key>", "s3cr3t"),
+    "XML escaped": ("&lt;api_key&gt;s3cr3t&lt;/api_key&gt;", "s3cr3t"),
+    "a pair of attributes": ('<input name="api_key" value="s3cr3t">', "s3cr3t"),
+    "a pair of fields": ('{"name":"api_key","value":"s3cr3t"}', "s3cr3t"),
+    "a bracketed name": ("api[key]=s3cr3t&x=1", "s3cr3t"),
+    "an encoded bracket": ("api%5Bkey%5D=s3cr3t&x=1", "s3cr3t"),
+    "an encoded bracket in lower case": ("auth%5bapi_key%5d=s3cr3t", "s3cr3t"),
+    "a bracket encoded twice": ("auth%255Bapi_key%255D=s3cr3t", "s3cr3t"),
+    "an encoded underscore": ("api%5Fkey=s3cr3t", "s3cr3t"),
+    "an encoded equals sign": ("body=api_key%3Ds3cr3t", "s3cr3t"),
+    "encoded JSON": ("%7B%22api_key%22%3A%22s3cr3t%22%7D", "s3cr3t"),
+    "a value in an object": ('"api_key": {"value": "s3cr3t"}', "s3cr3t"),
+    "values in a list": ('"tokens": [1], "token": ["a", "s3cr3t"]', "s3cr3t"),
+    "a live key": ("charged with sk_live_s3cr3ts3cr3t", "s3cr3t"),
+    "a test key": ("rk_test_s3cr3ts3cr3t", "s3cr3t"),
+    "a key of a webhook": ("whsec_s3cr3ts3cr3t", "s3cr3t"),
+    "a key of a model": ("sk-proj-s3cr3ts3cr3ts3cr3t", "s3cr3t"),
+    "a key of a repository": ("ghp_s3cr3ts3cr3ts3cr3t", "s3cr3t"),
+    "a PEM block": (
+        "-----BEGIN RSA PRIVATE KEY-----\ns3cr3t\n-----END RSA PRIVATE KEY-----",
+        "s3cr3t",
+    ),
+    "a PEM block that was cut": ("-----BEGIN PRIVATE KEY-----\ns3cr3t", "s3cr3t"),
+    "an option": ("membrane --token=s3cr3t run", "s3cr3t"),
+    "an option and its value": ("membrane --workspace-secret s3cr3t1 run", "s3cr3t"),
     "an address with credentials": ("https://me:s3cr3t@api.getmembrane.com/x", "s3cr3t"),
 }
 
@@ -134,10 +170,24 @@ def test_a_secret_is_removed(case: str):
         ("4111111111111111", "[card …1111]"),
         ("4111 1111 1111 1111", "[card …1111]"),
         ("5500-0055-5555-5559", "[card …5559]"),
+        ("4111.1111.1111.1111", "[card …1111]"),
+        ("4111\u00a01111\u00a01111\u00a01111", "[card …1111]"),
+        ("4111  1111  1111  1111", "[card …1111]"),
+        ("3782.822463.10005", "[card …0005]"),
         ("amex 378282246310005.", "amex [card …0005]."),
         ("paid with 4242424242424242, thanks", "paid with [card …4242], thanks"),
     ],
-    ids=["bare", "spaced", "dashed", "at the end of a sentence", "before a comma"],
+    ids=[
+        "bare",
+        "spaced",
+        "dashed",
+        "dotted",
+        "hard blanks",
+        "two blanks",
+        "amex with dots",
+        "at the end of a sentence",
+        "before a comma",
+    ],
 )
 def test_of_a_card_the_last_four_digits_stay(text: str, left: str):
     assert redact_secrets(text) == left
@@ -163,10 +213,51 @@ def test_of_a_card_the_last_four_digits_stay(text: str, left: str):
         "https://app.kartra.com/api?x=1",
         '{"message": "No lead found", "type": "243"}',
         "shipping: 5",
+        "Array ( [transaction_id] => 101 [amount] => 97.00 )",
+        '["subscription_id"]=> int(5001)',
+        "<transaction_id>101</transaction_id><amount>97.00</amount>",
+        "actions%5B0%5D%5Bcmd%5D=search_lead",
+        "4111.11 4222.22 4333.33",
+        "2026.1123.1000.0000",
+        "4111.1111.1111.1112",
+        "task_list_s3quence",
+        "risk_live_12345678",
+        "membrane action run --connection c1 --input 12345678",
+        "run with --token",
+        "10.20.30.40 and 192.168.100.200",
     ],
 )
 def test_what_is_no_secret_stays(text: str):
     assert redact_secrets(text) == text
+
+
+COMMANDS = {
+    "an option": ["membrane", "--token=s3cr3t"],
+    "an option and its value": ["membrane", "--token", "s3cr3t"],
+    "an option whose value is short": ["node", "m.js", "--api-key", "s3cr3t"],
+    "a variable": ["env", "MEMBRANE_WORKSPACE_SECRET=s3cr3t", "membrane"],
+    "a header": ["proxy", "--header", "Authorization: Bearer s3cr3ts3cr3t"],
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_is_shown_without_its_secrets(words: list[str]):
+    shown = redact_command(words)
+    assert "s3cr3t" not in " ".join(shown)
+    assert len(shown) == len(words)
+    assert shown[0] == words[0]
+
+
+def test_a_field_named_like_a_secret_is_removed_whatever_its_value():
+    given = {"a": {"api_key": "s3cr3t", "token": ["s3cr3t"], "auth": {"password": {"x": "s3cr3t"}}}}
+    shown = redact_fields(given | {"id": 101, "amount": "97.00", "token": None})
+    assert "s3cr3t" not in str(shown)
+    assert (shown["id"], shown["amount"], shown["token"]) == (101, "97.00", None)
+
+
+@pytest.mark.parametrize("hidden", "\u2028\u2029\u0085\x0b\x0c\x1c\u180b\u17b4\ufeff\u2066")
+def test_a_character_that_breaks_or_hides_text_is_removed(hidden: str):
+    assert strip_control_chars(f"a{hidden}b") == "ab"
 
 
 def test_colours_and_links_of_a_terminal_are_removed():

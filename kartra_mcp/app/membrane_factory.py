@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.sanitize import redact_command
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CliClient
@@ -70,4 +71,4 @@ def membrane_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) 
 def display_command(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> str:
     if settings.sandbox:
         return "the embedded sandbox"
-    return "not found" if isinstance(command, KartraMCPError) else " ".join(command)
+    return "not found" if isinstance(command, KartraMCPError) else " ".join(redact_command(command))

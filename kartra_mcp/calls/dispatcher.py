@@ -28,7 +28,13 @@ from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.input_size import check_arguments
 from kartra_mcp.core.json_types import is_large
 from kartra_mcp.core.models import ActionResult, Call, ValidatedCall
-from kartra_mcp.core.sanitize import json_bytes, map_strings, sanitize_and_dump, truncate
+from kartra_mcp.core.sanitize import (
+    json_bytes,
+    map_strings,
+    redact_secrets,
+    sanitize_and_dump,
+    truncate,
+)
 from kartra_mcp.core.threads import run_in_thread, validate_off_loop
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, raise_for_verdict
@@ -178,7 +184,8 @@ class ToolDispatcher:
         forms = {"forms_not_shown": not_shown} if not_shown else {}
         ledger = await writes.get_status()
         healthy = told["healthy"] and ledger["usable"]
-        return {**told, **forms, "ledger": ledger, "healthy": healthy}
+        shown = {**told, **forms, "ledger": ledger, "healthy": healthy}
+        return map_strings(shown, redact_secrets)
 
     async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         return ActionResult(await self.get_status(deadline))

@@ -5,44 +5,23 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.secret_patterns import CARDS, SECRET_NAME, SECRETS
 
 _KEPT = frozenset("\n\t")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Categories that are not shown; U+2028 and U+2029 would break a line where none is expected."""
+_FILLERS = frozenset(
+    "\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5\u180b\u180c\u180d\u180f\U0001d159"
+)
 _SEEMS_PRINTABLE = re.compile(
     "[\ufe00-\ufe0f\U000e0100-\U000e01ef" + "".join(sorted(_FILLERS)) + "]"
 )
 """Invisible characters that Python calls printable."""
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-
-_NAMES = (
-    r"(?:[\w-]{0,40}(?:app[ _-]?id|(?:api|access|private)[ _-]?key|password|passwd|secret|token|"
-    r"authorization|credentials?|cookie)|(?:[A-Za-z0-9]{1,20}[_-]){0,4}pin)"
-)
-_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\+\"[^\"\\]*\\+\""
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), "[token removed]"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [removed]"),
-    (re.compile(r"\bpat-[\w-]{6,}"), "[token removed]"),
-    (
-        re.compile(
-            rf"(?i)(\b{_NAMES}(?:\\*[\"'])?\]?\s*[:=]\s*)({_QUOTED}|\[removed\]|[^\s&,;}}\]]+)"
-        ),
-        r"\1[removed]",
-    ),
-    # The general rule stops too early in a header: all of `Cookie: a=1; b=2` is secret.
-    (
-        re.compile(r"(?i)(\b(?:[\w-]{0,20}authorization|cookie)\s*:\s*)[^\s\"'][^\n\"']*"),
-        r"\1[removed]",
-    ),
-    (re.compile(r"(?i)(https?://)[^/\s:@]+:[^/\s@]+@"), r"\1[removed]@"),
-)
-_CARD = re.compile(r"(?<!\d)(?<!\d\.)[2-6](?:[ -]?\d){12,18}(?!\d|\.\d)")
-
 
 _SEEN = 4_000
 """Characters of a long text that are searched before the cut: a secret must be seen whole."""
@@ -136,9 +115,36 @@ def truncate(text: str, length: int) -> str:
 
 def redact_secrets(text: str) -> str:
     """Remove tokens, keys, passwords and card digits except the last four."""
-    for pattern, instead in _SECRETS:
+    for pattern, instead in SECRETS:
         text = pattern.sub(instead, text)
-    return _CARD.sub(_mask_card, text)
+    for pattern in CARDS:
+        text = pattern.sub(_mask_card, text)
+    return text
+
+
+def redact_fields(value: Any) -> Any:
+    """Return the same JSON without secrets: in its texts, and under names of secrets."""
+    if isinstance(value, str):
+        return redact_secrets(strip_control_chars(value))
+    if is_object(value):
+        return {
+            name: "[removed]" if inner and SECRET_NAME.fullmatch(name) else redact_fields(inner)
+            for name, inner in map_strings(value, strip_control_chars).items()
+        }
+    return [redact_fields(inner) for inner in value] if is_array(value) else value
+
+
+def redact_command(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a command for display, without the values of secret options."""
+    shown: list[str] = []
+    for word in words:
+        before = shown[-1] if shown else ""
+        secret = before.startswith("-") and "=" not in before and not word.startswith("-")
+        if secret and SECRET_NAME.fullmatch(before.lstrip("-")):
+            shown.append("[removed]")
+        else:
+            shown.append(redact_secrets(word))
+    return tuple(shown)
 
 
 def _mask_card(match: re.Match[str]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kartra_mcp.core.sanitize import redact_secrets
+
 State = Literal["ok", "warning", "failed", "skipped"]
 
 SERVER_STEPS = ("node", "program", "login", "connection", "actions", "read")
@@ -32,15 +34,15 @@ class CheckResult:
 
 
 def passed(step: str, message: str) -> CheckResult:
-    return CheckResult(step, "ok", message)
+    return CheckResult(step, "ok", redact_secrets(message))
 
 
 def warning(step: str, message: str, fix: str = "", detail: str = "") -> CheckResult:
-    return CheckResult(step, "warning", message, fix, detail)
+    return CheckResult(step, "warning", redact_secrets(message), fix, redact_secrets(detail))
 
 
 def failed(step: str, message: str, fix: str, detail: str = "") -> CheckResult:
-    return CheckResult(step, "failed", message, fix, detail)
+    return CheckResult(step, "failed", redact_secrets(message), fix, redact_secrets(detail))
 
 
 def skipped(steps: Iterable[str], because: str) -> list[CheckResult]:

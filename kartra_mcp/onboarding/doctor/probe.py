@@ -18,6 +18,7 @@ from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, describe_exception
+from kartra_mcp.core.sanitize import redact_command
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.client import ProgramInfo
 from kartra_mcp.membrane.executable import PROGRAM
@@ -231,5 +232,5 @@ def _make_target(settings: Settings, made: App) -> MembraneTarget:
     if not isinstance(membrane, CliClient) or isinstance(membrane.command, KartraMCPError):
         return MembraneTarget(made.tools.program, PROGRAM, api=make_api_target(settings))
     typed = shutil.which(PROGRAM, path=settings.environment.get("PATH", ""))
-    command = shlex.join(membrane.command)
+    command = shlex.join(redact_command(membrane.command))
     return MembraneTarget(command, PROGRAM if membrane.command == (typed,) else command)
