@@ -278,6 +278,27 @@ def test_a_file_that_is_too_large_is_refused(home: Home):
     assert home.backups() == []
 
 
+@pytest.mark.parametrize("client", FILES)
+def test_uninstall_removes_the_only_server_of_a_client(home: Home, client: str):
+    """Bug: `uninstall codex` refused its own work when no other server was configured."""
+    assert home.run("install", client, "--create").returncode == 0
+    ended = home.run("uninstall", client)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "is removed from" in ended.stdout
+    assert "kartra" not in (home.folder / FILES[client]).read_text()
+
+
+TOML_WITHOUT_SERVERS = ['model = "x"\n', "# a comment\n", 'model = "x"\n\n[features]\na = true\n']
+
+
+@pytest.mark.parametrize("before", TOML_WITHOUT_SERVERS)
+def test_uninstall_restores_a_toml_file_without_servers(home: Home, before: str):
+    file = home.file("codex", before)
+    assert home.run("install", "codex").returncode == 0
+    assert home.run("uninstall", "codex").returncode == 0
+    assert file.read_text() == before
+
+
 def test_a_number_that_is_none_does_not_hinder(home: Home):
     file = home.file("codex", "n = nan\n[mcp_servers.other]\nm = [-inf, nan]\n")
     assert home.run("install", "codex").returncode == 0

@@ -127,6 +127,16 @@ async def test_a_program_leads_its_own_group_and_session_if_requested(
     assert finished.stdout.decode().split() == ["True", str(tmp_path)]
 
 
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_the_settings_of_node_for_proxies_and_certificates_reach_the_program(platform: str):
+    """Bug: behind a company's proxy the program did not reach Membrane."""
+    names = ("NODE_USE_ENV_PROXY", "NODE_USE_SYSTEM_CA", "NODE_EXTRA_CA_CERTS")
+    given = dict.fromkeys(names, "1")
+    made = make_child_env({**given, "NODE_OPTIONS": "--require=/tmp/x.js"}, platform)
+    assert {name: made.get(name) for name in names} == given
+    assert "NODE_OPTIONS" not in made
+
+
 async def test_a_child_sees_only_the_allowed_environment(tmp_path: Path) -> None:
     ours = {
         "HOME": "/home/me",
