@@ -146,7 +146,7 @@ def read_settings(
     policy = _read_policy_file(values["POLICY"], problems)
     sandbox = bool(values["SANDBOX"])
     state, state_error = _resolve_state_dir(values["STATE_DIR"], env, problems)
-    api, api_lacks = credentials_from_env(env)
+    api, api_error = credentials_from_env(env)
     return Settings(
         membrane=None if sandbox else values["MEMBRANE"],
         connection=None if sandbox else values["CONNECTION"],
@@ -161,7 +161,7 @@ def read_settings(
         cli_flags=_folder_flags(sandbox, values["STATE_DIR"]),
         actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or get_os_user(),
         api=api,
-        api_error=api_lacks,
+        api_error=api_error,
         errors=tuple(problems),
         environment=env,
         explicit={

@@ -30,6 +30,9 @@ WRONG = {
     "a mistyped flag of doctor": (["doctor", "--jsn"], "--json"),
     "a mistyped flag of uninstall": (["uninstall", "cursor", "--sandbx"], "--sandbox"),
     "half of a command": (["sandbox"], "sandbox reset"),
+    "a mistyped client to install": (["install", "cursr"], "cursor"),
+    "a mistyped client to uninstall": (["uninstall", "claude-desktopp"], "claude-desktop"),
+    "a mistyped client in setup": (["setup", "--client", "gemeni"], "gemini"),
 }
 
 
@@ -65,6 +68,11 @@ def test_every_command_is_in_the_help_and_has_its_own(name: str, capfd: pytest.C
     out, err = capfd.readouterr()
     assert out.startswith(f"usage: kartra-mcp {name}")
     assert err == ""
+
+
+def test_half_of_a_command_has_the_help_of_the_whole(capfd: pytest.CaptureFixture[str]):
+    assert until_unread(["sandbox", "--help"]) == 0
+    assert capfd.readouterr().out.startswith("usage: kartra-mcp sandbox reset")
 
 
 @pytest.mark.parametrize(

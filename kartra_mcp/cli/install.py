@@ -74,7 +74,11 @@ def _make_uninstall_parser() -> ArgumentParser:
 
 def _add_client(parser: ArgumentParser, *, required: bool = False) -> None:
     parser.add_argument(
-        "client", metavar="CLIENT", nargs=None if required else "?", help=", ".join(BY_NAME)
+        "client",
+        metavar="CLIENT",
+        nargs=None if required else "?",
+        choices=tuple(BY_NAME),
+        help=", ".join(BY_NAME),
     )
     parser.add_argument("--name", help=f"name of the entry; {REAL}, or {REHEARSAL} with --sandbox")
     parser.add_argument("--json", action="store_true", help="print JSON")

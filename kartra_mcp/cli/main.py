@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class CliCommand:
     """One command: its name, its line in `--help`, and the function that runs it.
 
     Attributes:
@@ -32,35 +32,39 @@ class Command:
 
 
 COMMANDS = (
-    Command("serve", "serve on stdio; an MCP client starts this", "kartra_mcp.cli.serve:serve"),
-    Command(
+    CliCommand("serve", "serve on stdio; an MCP client starts this", "kartra_mcp.cli.serve:serve"),
+    CliCommand(
         "setup", "install, log in, connect and configure", "kartra_mcp.cli.setup:setup_command"
     ),
-    Command("demo", "see it work on the embedded account", "kartra_mcp.cli.demo:demo_command"),
-    Command("sandbox reset", "reset the embedded account", "kartra_mcp.cli.sandbox:reset_sandbox"),
-    Command(
+    CliCommand("demo", "see it work on the embedded account", "kartra_mcp.cli.demo:demo_command"),
+    CliCommand(
+        "sandbox reset", "reset the embedded account", "kartra_mcp.cli.sandbox:reset_sandbox"
+    ),
+    CliCommand(
         "install",
         "add the server to a client's configuration, or list the clients",
         "kartra_mcp.cli.install:install_command",
     ),
-    Command(
+    CliCommand(
         "uninstall",
         "remove the server from a client's configuration",
         "kartra_mcp.cli.install:uninstall_command",
     ),
-    Command(
+    CliCommand(
         "doctor",
         "find problems, and the command that fixes each",
         "kartra_mcp.onboarding.doctor.command:doctor",
     ),
-    Command("tools", "list tools, their risks and their gates", "kartra_mcp.cli.tools:tools"),
-    Command(
+    CliCommand("tools", "list tools, their risks and their gates", "kartra_mcp.cli.tools:tools"),
+    CliCommand(
         "approve",
         "list pending approvals, decide one, or choose the PIN (--set-pin)",
         "kartra_mcp.cli.approve:approve",
     ),
-    Command("page", "approve calls and view the ledger in a browser", "kartra_mcp.cli.page:page"),
-    Command(
+    CliCommand(
+        "page", "approve calls and view the ledger in a browser", "kartra_mcp.cli.page:page"
+    ),
+    CliCommand(
         "ledger",
         "list, show, export or verify past writes; new: replace a damaged ledger",
         "kartra_mcp.cli.ledger:ledger",
@@ -132,6 +136,8 @@ def run_named_command(words: Sequence[str]) -> int:
             from kartra_mcp import __version__
 
             _print(f"kartra-mcp {__version__}")
+        case ["sandbox", "--help" | "-h", *_]:
+            return run_named_command(["sandbox", "reset", "--help"])
         case ["--help" | "-h" | "help", *_]:
             _print(make_help())
         case [flag, *_] if flag.startswith("--"):  # `--help` of the flags of `serve`

@@ -16,14 +16,13 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.json_types import as_dict, is_array
 from kartra_mcp.core.terminal import is_interactive, print_error, print_line
-from kartra_mcp.onboarding.setup.prompts import Prompter
+from kartra_mcp.onboarding.setup.prompts import RERUN_HINT, Prompter
 from kartra_mcp.onboarding.setup.report import READY_WITHIN, SetupOptions, SetupReport
 from kartra_mcp.onboarding.setup.wizard import run_setup, validate_options
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import explicit_settings
 
-RERUN_HINT = "Run `kartra-mcp setup` again to continue."
-STOPPED = f"\nStopped. No change is incomplete. {RERUN_HINT}"
+STOPPED = f"\nStopped. No change is incomplete. {RERUN_HINT}."
 NEXT = "Restart the client, then ask it: kartra_status"
 
 
@@ -61,7 +60,12 @@ def _make_parser() -> ArgumentParser:
         "--no-client", action="store_true", help="configure no client; print the entry"
     )
     which.add_argument(
-        "--client", action="append", default=[], metavar="NAME", help=", ".join(BY_NAME)
+        "--client",
+        action="append",
+        default=[],
+        metavar="NAME",
+        choices=tuple(BY_NAME),
+        help=", ".join(BY_NAME),
     )
     add("--name", help="name of the entry")
     add("--headless", action=BooleanOptionalAction, help="log in with a code, not a browser")
@@ -114,7 +118,7 @@ def _print_problem(story: SetupReport) -> None:
         for line in value if is_array(value) else [value]:
             print_error(f"  {name}: {display_value(line)}")
     if "`kartra-mcp setup" not in problem.remedy:
-        print_error(RERUN_HINT)
+        print_error(f"{RERUN_HINT}.")
 
 
 def _print_summary(story: SetupReport) -> None:

@@ -25,7 +25,7 @@ from kartra_mcp.membrane.errors import (
     strip_stack_trace,
 )
 from kartra_mcp.membrane.lenient_json import NO_JSON, decode, decode_if_json
-from kartra_mcp.membrane.responses import invalid_response_error
+from kartra_mcp.membrane.responses import OK, invalid_response_error
 
 INTENT_META_KEY = "kartra_mcp_intent"
 """Name in a run's `meta` that holds its intent's id."""
@@ -34,7 +34,6 @@ MAX_REQUEST_BYTES = 10_000_000
 """Largest request in bytes; Membrane documents 10 MB."""
 
 ROOM_FOR_THE_MARK = 1_000
-OK = range(200, 300)
 NOT_FOUND = 404
 
 

@@ -56,7 +56,7 @@ class ActionList:
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class PagedList:
     """Result of reading pages; `complete` unless a page repeated or there was no end.
 
     `partial`: a page after the first failed.
@@ -90,7 +90,7 @@ async def list_actions(ask: FetchPage) -> ActionList:
     )
 
 
-async def read_pages(ask: FetchPage, parameters: Mapping[str, str]) -> Pages:
+async def read_pages(ask: FetchPage, parameters: Mapping[str, str]) -> PagedList:
     """Return every page of a list, until there is no cursor or a page has nothing new."""
     entries: list[Any] = []
     seen: set[str] = set()
@@ -102,27 +102,27 @@ async def read_pages(ask: FetchPage, parameters: Mapping[str, str]) -> Pages:
         except KartraMCPError as problem:
             if at is None or problem.code in _NO_MORE_PAGES:
                 raise
-            return Pages(tuple(entries), partial=True)
+            return PagedList(tuple(entries), partial=True)
         entries += fresh
         at = get_cursor(value)
         if at is None:
-            return Pages(tuple(entries), complete=True)
+            return PagedList(tuple(entries), complete=True)
         if not fresh:
             break
-    return Pages(tuple(entries))
+    return PagedList(tuple(entries))
 
 
-async def _list_without_limit(ask: FetchPage) -> Pages:
+async def _list_without_limit(ask: FetchPage) -> PagedList:
     """Return the list of a program that rejects a limit; nothing if it also requires an intent."""
     try:
         return await read_pages(ask, {})
     except KartraMCPError as problem:
         if problem.code in _NO_USE_ASKING_AGAIN:
             raise
-        return Pages(())
+        return PagedList(())
 
 
-async def _search_all(ask: FetchPage, limit: Mapping[str, str], *, need: bool) -> Pages:
+async def _search_all(ask: FetchPage, limit: Mapping[str, str], *, need: bool) -> PagedList:
     """Return the results of all intents, requested in parallel; a failed intent adds nothing.
 
     Raises:
@@ -142,7 +142,7 @@ async def _search_all(ask: FetchPage, limit: Mapping[str, str], *, need: bool) -
             asking.start_soon(search, intent)
     if need and len(failures) == len(FALLBACK_SEARCHES):
         raise failures[0]
-    return Pages(tuple(answers), partial=bool(failures))
+    return PagedList(tuple(answers), partial=bool(failures))
 
 
 def deduplicate(entries: Sequence[Any]) -> tuple[Any, ...]:

@@ -148,8 +148,6 @@ def _is_text(value: Any) -> TypeGuard[str]:
 
 
 OK = range(200, 300)
-
-
 TOO_MANY = 429
 
 
