@@ -1,11 +1,11 @@
-# All that a person or CI runs. `make` alone lists it. Everything needed is put into .venv.
+# Targets for contributors and CI. `make` alone lists them. Everything needed is installed into .venv.
 
 PYTHON ?= python3
 VENV   ?= .venv
 PY      = $(VENV)/bin/python
 PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
 
-# Exact versions: a check that changes by itself is no check.
+# Exact versions: the result of a check must not change by itself.
 INSPECTOR = @modelcontextprotocol/inspector@2.12.0
 MCPB      = @anthropic-ai/mcpb@2.1.2
 VENDOR    = @membranehq/sdk@0.28.3
@@ -43,11 +43,11 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 	$(PY) tools/registry.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
 
-browser: $(VENV)/ready-browser ## Let a real Chromium judge the page for the person (installs it, as root on Debian)
+browser: $(VENV)/ready-browser ## Test the approval page in a real Chromium (installs it, as root on Debian)
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m pytest -n auto --dist worksteal tests/browser
 
-screenshots: $(VENV)/ready-browser ## Photograph the page for the README, in light and dark
+screenshots: $(VENV)/ready-browser ## Take the README's screenshots of the page, in light and dark
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m benchmarks.screenshots
 
