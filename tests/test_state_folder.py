@@ -81,6 +81,19 @@ def test_a_folder_above_that_others_cannot_rename_in_is_fine(mode: int, tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_folders_that_are_created_are_private_under_any_umask(tmp_path: Path):
+    old = os.umask(0)
+    try:
+        with closing(Ledger(tmp_path / "a" / "b" / "c")) as ledger:
+            ledger.require_writable()
+            assert ledger.verify().ok
+        assert StateDir(tmp_path / "d" / "e").write("x.json", {})
+    finally:
+        os.umask(old)
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
+
+
 def test_the_sandbox_database_is_for_this_user_alone(tmp_path: Path):
     file = tmp_path / "account.db"
     old = os.umask(0)

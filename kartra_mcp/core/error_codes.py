@@ -125,7 +125,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "ledger_unavailable": ErrorCode(
         "The ledger could not be written",
         "No write runs until the ledger can be written. The answer has the reason: a full disk, a "
-        "folder without write permission, another program, or damage.",
+        "folder without write permission or that others can change, a wrong clock, another "
+        "program, or damage.",
         503,
     ),
     "program_missing": ErrorCode(

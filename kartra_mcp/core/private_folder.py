@@ -17,8 +17,10 @@ def make_private_folder(folder: Path) -> None:
 
     One that others could write is left as it is: they may have changed its content.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.mkdir(exist_ok=True, mode=0o700)
+    # One by one: `parents=True` gives the folders above the mode of the umask, which may be open.
+    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        missing.mkdir(exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True)  # raises if it is a file
     with suppress(OSError):
         if not folder.stat().st_mode & _OTHERS_CAN_WRITE:
             folder.chmod(0o700)
