@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mcp_types.methods import serialize_server_result
 
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.schemas.advertised import accepts_anything
+from kartra_mcp.schemas.argument_errors import iter_errors
+from kartra_mcp.schemas.arguments import validate
 from kartra_mcp.schemas.portable import LARGEST, make_portable
 
 ROOT_COMBINATORS = {
@@ -397,3 +400,92 @@ def test_a_schema_without_anything_odd_is_shown_as_it_is():
         "additionalProperties": False,
     }
     assert make_portable(raw).advertised == raw
+
+
+LEGAL = {
+    "null beside a pattern": (
+        of(a={"type": ["string", "null"], "anyOf": [{"enum": ["a"]}, {"pattern": "^b"}]}),
+        {"a": None},
+    ),
+    "a list of lists": (of(a={}), {"a": [[[1]]]}),
+    "a property of another root branch": (
+        {
+            "type": "object",
+            "anyOf": [
+                {**of(id={"type": "integer"}), "required": ["id"]},
+                {**of(email={"type": "string"}), "required": ["email"]},
+            ],
+        },
+        {"email": "a", "id": ["any"]},
+    ),
+    "a branch without a rule": (
+        {"type": "object", "anyOf": [of(a={"type": "integer"}), of(a={})]},
+        {"a": "x"},
+    ),
+    "a keyword of another type": (of(a={"pattern": "^a"}, b={"properties": {}}), {"a": 5, "b": 5}),
+    "cents": (of(a={"type": "number", "multipleOf": 0.01}), {"a": 19.99}),
+    "one of two patterns": (
+        of(a={"type": "string", "oneOf": [{"pattern": "^a"}, {"pattern": "^b"}]}),
+        {"a": "b"},
+    ),
+    "not a pattern": (of(a={"not": {"pattern": "^a"}}), {"a": "b"}),
+    "a condition": (of(a={"if": {"minimum": 5}, "then": {"maximum": 6}}), {"a": 4}),
+}
+
+
+@pytest.mark.parametrize("case", LEGAL)
+def test_a_client_that_validates_blocks_no_legal_call(case):
+    raw, arguments = LEGAL[case]
+    made = make_portable(raw)
+    assert not list(iter_errors(made, arguments, {}))
+    assert Draft202012Validator(made.advertised).is_valid(arguments)
+
+
+TYPED = ["string", "integer", "number", "object", "array", "null"]
+RULES = st.recursive(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from([*TYPED, ["string", "null"], ["array", "integer"]]),
+            "enum": st.lists(st.sampled_from(["a", 1, None, True, 1.5, [1]]), min_size=1),
+            "pattern": st.sampled_from(["^a", "b$"]),
+            "minimum": st.integers(-2, 2),
+            "minLength": st.integers(0, 2),
+            "nullable": st.booleans(),
+        },
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(["string", "object", "array"]),
+            "properties": st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+            "required": st.lists(st.sampled_from("ab"), max_size=1),
+            "items": inner,
+            "additionalProperties": inner | st.booleans(),
+            "contains": inner,
+            "dependentSchemas": st.dictionaries(st.sampled_from("ab"), inner, max_size=1),
+            **{key: st.lists(inner, min_size=1, max_size=2) for key in ("anyOf", "oneOf", "allOf")},
+            **dict.fromkeys(("not", "if", "then", "else"), inner),
+        },
+    ),
+    max_leaves=8,
+)
+VALUES = st.recursive(
+    st.sampled_from([None, True, 0, 1, 1.5, "", "a", "ab", -3]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(RULES, RULES, st.dictionaries(st.sampled_from("ab"), VALUES, max_size=2))
+def test_the_advertised_schema_accepts_whatever_is_enforced(first, root, arguments):
+    raw = {**root, "type": "object", "properties": {**root.get("properties", {}), "a": first}}
+    made = make_portable(raw)
+    try:
+        validate(made, arguments, strict=False)
+    except RefusedError:
+        return
+    assert not list(Draft202012Validator(made.advertised).iter_errors(arguments)), made.advertised

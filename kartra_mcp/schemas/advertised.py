@@ -13,6 +13,7 @@ from kartra_mcp.schemas.locations import (
     iter_alternatives,
     locate,
     property_names,
+    required_names,
 )
 
 DEPTH: Final = 12
@@ -20,9 +21,8 @@ DEPTH: Final = 12
 REMARKS: Final = (
     "title description default examples deprecated readOnly writeOnly".split()  # noqa: SIM905
 )
-_COMBINATORS: Final = (
-    "anyOf oneOf allOf not if then else dependentSchemas dependentRequired".split()  # noqa: SIM905
-)
+_COMBINATORS: Final = "anyOf oneOf allOf dependentSchemas dependentRequired".split()  # noqa: SIM905
+"""`not` and `if` are left out, `oneOf` becomes `anyOf`: around looser ones they are stricter."""
 _NUMERIC: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _OF_TYPE: Final[dict[str, tuple[str, ...]]] = {
     "string": ("minLength", "maxLength", "pattern", "format"),
@@ -32,7 +32,16 @@ _OF_TYPE: Final[dict[str, tuple[str, ...]]] = {
 _SCALARS: Final = [{"type": name} for name in ("string", "number", "boolean", "object")]
 _ANYTHING: Final[list[dict[str, Any]]] = [
     *_SCALARS,
-    {"type": "array", "items": {"anyOf": [*_SCALARS, {"type": "null"}]}},
+    {
+        "type": "array",
+        "items": {
+            "anyOf": [
+                *_SCALARS,
+                {"type": "array", "items": {"description": "Any value"}},
+                {"type": "null"},
+            ]
+        },
+    },
     {"type": "null"},
 ]
 
@@ -52,7 +61,11 @@ def schema_annotations(schema: Mapping[str, Any]) -> dict[str, Any]:
 def advertise(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return the root as advertised: an object with `properties` and no combinator next to them."""
     showing = _Advertiser(names)
-    properties = showing.advertise_members(collect_properties(schema), 1)
+    members = collect_properties(schema)
+    if schema.get("additionalProperties") is False:
+        # `arguments.py` knows these names too; a client would refuse them as additional.
+        members |= {name: {} for name in required_names(locate(schema)) if name not in members}
+    properties = showing.advertise_members(members, 1)
     needed = [showing.name(name) for name in always_required_names(schema)]
     needed = [name for name in needed if name in properties]
     out = {key: schema[key] for key in ("minProperties", "maxProperties") if key in schema}
@@ -66,20 +79,47 @@ def advertise(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 
 def collect_properties(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the properties at the root, including those that only a branch names."""
-    own = as_dict(schema.get("properties"))
+    """Return the properties at the root, including those that only a branch names.
+
+    A property of one alternative may be anything under the others, so that its type is only named.
+    """
+    certain = _find_certain(schema)
     return {
-        name: own[name] if own.get(name) not in ({}, True, None) else _any_of(found)
+        name: certain[name] if name in certain else _describe_uncertain(found)
         for name, found in property_names(locate(schema)).items()
     }
 
 
+def _find_certain(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties whose schema applies whichever alternative does."""
+    found: dict[str, Any] = {}
+    for branch in as_list(schema.get("allOf")):
+        found |= _find_certain(as_dict(branch))
+    for key in ("anyOf", "oneOf"):
+        branches = [b for b in as_list(schema.get(key)) if b is not False]
+        each = [_find_certain(as_dict(branch)) for branch in branches]
+        for name in each[0] if each else ():
+            if all(name in one for one in each):
+                found.setdefault(name, _any_of([one[name] for one in each]))
+    own = as_dict(schema.get("properties")).items()
+    return found | {name: one for name, one in own if one not in ({}, True, None)}
+
+
 def _any_of(schemas: list[Any]) -> Any:
-    distinct = [item for i, item in enumerate(schemas) if item not in schemas[:i]]
-    telling = [item for item in distinct if item not in ({}, True, FALSE_SCHEMA)]
-    if len(telling) > 1:
-        return {"anyOf": telling}
-    return telling[0] if telling else distinct[0]
+    telling = [item for i, item in enumerate(schemas) if item not in schemas[:i]]
+    telling = [item for item in telling if item != FALSE_SCHEMA] or telling
+    return {"anyOf": telling} if len(telling) > 1 else telling[0]
+
+
+def _describe_uncertain(found: list[Any]) -> Any:
+    """Return a schema that accepts anything, with the annotations and types of the branches."""
+    allowed = [as_dict(item) for item in found if item != FALSE_SCHEMA]
+    if not allowed:
+        return found[0]
+    said = schema_annotations(next((item for item in allowed if item), dict[str, Any]()))
+    types = sorted({name for item in allowed for name in type_names(item)})
+    text = f"{said.get('description', '')} (type: {' or '.join(types)})".strip() if types else ""
+    return {**said, **({"description": text} if text else {})}
 
 
 def _describe_alternatives(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
@@ -112,11 +152,17 @@ class _Advertiser:
     def name(self, own: str) -> str:
         return self.names.get(own, own)
 
-    def advertise(self, node: Any, depth: int) -> dict[str, Any]:
+    def advertise(
+        self, node: Any, depth: int, inherited: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Return a schema that accepts at least what this one does.
+
+        `inherited` are the types of the schema that a branch without a type refines.
+        """
         if not isinstance(node, dict):
             return accepts_anything()
         found = as_dict(node)
-        types = type_names(found) or _infer_types(found)
+        types = type_names(found) or _value_types(found) or (inherited or [])
         if depth > DEPTH and not _is_scalar(types):
             return _cut(found, types)
         if len(types) > 1:
@@ -158,7 +204,7 @@ class _Advertiser:
         if values is not None:
             out["enum"] = values
         out |= self._advertise_type(node, name, depth)
-        return out | self._advertise_combinators(node, depth)
+        return out | self._advertise_combinators(node, depth, [name])
 
     def _advertise_several(
         self, node: dict[str, Any], types: list[str], depth: int
@@ -168,7 +214,7 @@ class _Advertiser:
             for name in types
             if _allowed_values(node, [name]) != []
         ]
-        combined = self._advertise_combinators(node, depth)
+        combined = self._advertise_combinators(node, depth, types)
         if "anyOf" in combined:
             combined["allOf"] = [*combined.get("allOf", []), {"anyOf": combined.pop("anyOf")}]
         return {**schema_annotations(node), "anyOf": each, **combined}
@@ -179,7 +225,14 @@ class _Advertiser:
         return {"type": name, **listed, **self._advertise_type(node, name, depth)}
 
     def _advertise_untyped(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
-        combined = self._advertise_combinators(node, depth)
+        combined = self._advertise_combinators(node, depth, [])
+        inferred = _infer_types(node)
+        if inferred:
+            each = [self._make_branch(node, name, depth) for name in inferred]
+            each += [dict(other) for other in _ANYTHING if other["type"] not in inferred]
+            if "anyOf" in combined:
+                combined["allOf"] = [*combined.get("allOf", []), {"anyOf": combined.pop("anyOf")}]
+            return {**schema_annotations(node), "anyOf": each, **combined}
         if combined.keys() & {"anyOf", "oneOf", "allOf"}:
             return {**schema_annotations(node), **combined}
         return {**accepts_anything(node), **combined}
@@ -189,7 +242,10 @@ class _Advertiser:
             return self._advertise_object(node, depth)
         if name == "array":
             return self._advertise_array(node, depth)
-        return {key: node[key] for key in _OF_TYPE.get(name, ()) if key in node}
+        kept = {key: node[key] for key in _OF_TYPE.get(name, ()) if key in node}
+        if not isinstance(kept.get("multipleOf", 1), int):
+            del kept["multipleOf"]  # binary fractions deny that 19.99 is a multiple of 0.01
+        return kept
 
     def _advertise_object(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
         out = {key: node[key] for key in ("minProperties", "maxProperties") if key in node}
@@ -204,7 +260,7 @@ class _Advertiser:
         return {**out, "required": needed} if needed else out
 
     def _advertise_array(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
-        counts = ("minItems", "maxItems", "uniqueItems", "minContains", "maxContains")
+        counts = ("minItems", "maxItems", "uniqueItems", "minContains")
         out = {key: node[key] for key in counts if key in node}
         first = [self.advertise(item, depth + 1) for item in as_list(node.get("prefixItems"))]
         if first:
@@ -216,32 +272,42 @@ class _Advertiser:
         out["items"] = self.advertise(node.get("items"), depth + 1)
         return out
 
-    def _advertise_combinators(self, node: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _advertise_combinators(
+        self, node: dict[str, Any], depth: int, types: list[str]
+    ) -> dict[str, Any]:
         out: dict[str, Any] = {}
+        every: list[Any] = []
         for key in _COMBINATORS:
-            found = self._advertise_combinator(key, node.get(key), depth)
-            if found:
-                out[key] = found
-        return out
+            found = self._advertise_combinator(key, node.get(key), depth, types)
+            if found and key == "allOf":
+                every += found
+            elif found and key == "oneOf" and "anyOf" in out:
+                every.append({"anyOf": found})
+            elif found:
+                out["anyOf" if key == "oneOf" else key] = found
+        return {**out, "allOf": every} if every else out
 
-    def _advertise_combinator(self, key: str, value: Any, depth: int) -> Any:
+    def _advertise_combinator(self, key: str, value: Any, depth: int, types: list[str]) -> Any:
         if isinstance(value, list):
             kept = [item for item in as_list(value) if item is not False]
-            return [self.advertise_branch(item, depth + 1) for item in kept]
+            return [self.advertise_branch(item, depth + 1, types) for item in kept]
         if key == "dependentRequired":
             found = as_dict(value).items()
             return {self.name(name): [self.name(n) for n in needed] for name, needed in found}
         if key == "dependentSchemas":
             found = as_dict(value).items()
-            return {self.name(name): self.advertise_branch(item, depth + 1) for name, item in found}
-        return self.advertise_branch(as_dict(value), depth + 1) if isinstance(value, dict) else None
+            return {
+                self.name(name): self.advertise_branch(item, depth + 1, types)
+                for name, item in found
+            }
+        return None
 
-    def advertise_branch(self, node: Any, depth: int) -> dict[str, Any]:
+    def advertise_branch(self, node: Any, depth: int, types: list[str]) -> dict[str, Any]:
         """Return a schema that refines another; one that only requires names stays that."""
         needed = as_list(as_dict(node).get("required"))
         if needed and as_dict(node).keys() <= {"required", *REMARKS}:
             return {**schema_annotations(node), "required": [self.name(name) for name in needed]}
-        return self.advertise(node, depth)
+        return self.advertise(node, depth, types)
 
 
 def _is_scalar(types: list[str]) -> bool:
@@ -258,11 +324,12 @@ def _cut(node: dict[str, Any], types: list[str]) -> dict[str, Any]:
     )
 
 
+def _value_types(node: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(json_type(value) for value in allowed_values(node) or []))
+
+
 def _infer_types(node: dict[str, Any]) -> list[str]:
-    """Return the types of a schema that names none, from its values or its keywords."""
-    values = allowed_values(node)
-    if values is not None:
-        return list(dict.fromkeys(json_type(value) for value in values))
+    """Return the type that the keywords of an untyped schema are about; others are allowed too."""
     if node.keys() & {"properties", "required", "patternProperties"}:
         return ["object"]
     if node.keys() & {"items", "prefixItems"}:

@@ -128,7 +128,8 @@ def _flatten_nested(schema: dict[str, Any]) -> dict[str, Any]:
 def _reduce_to_types(schema: dict[str, Any]) -> dict[str, Any]:
     """Reduce properties to type and a short description, the largest first."""
     kept = {key: schema[key] for key in ("type", "properties", "required") if key in schema}
-    kept["additionalProperties"] = schema.get("additionalProperties") is not False
+    closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
+    kept["additionalProperties"] = not closed
     return _replace_largest(kept, _shorten, _sort_by_size(kept))
 
 
