@@ -94,6 +94,10 @@ class TruthMachine(RuleBasedStateMachine):
         shown = self.world.propose(server, request, repeat=repeat)
         return shown if isinstance(shown, Shown) else multiple()
 
+    @rule(server=SERVERS, request=asked, after=st.sampled_from([0.0, 0.01, 0.05]))
+    def abandon(self, server: int, request: Request, after: float) -> None:
+        self.world.abandon(server, request, after)
+
     @rule(server=SERVERS, shown=shown)
     def agree(self, server: int, shown: Shown) -> None:
         self.world.agree(server, shown)
@@ -179,6 +183,11 @@ EXAMPLES: list[Write] = [
     write("refund_transaction", transaction_id=101),
     write("refund_transaction", transaction_id=105, refund_amount=10.5),
     write("cancel_transaction", subscription_id=201),
+    write(
+        "modify_subscription_status",
+        subscription_id=202,
+        subscription_status_modification="unpause",
+    ),
 ]
 
 

@@ -124,7 +124,7 @@ class Write:
     def target(self, state: State) -> Any:
         if self.command == "refund_transaction":
             return self["transaction_id"]
-        if self.command == "cancel_transaction":
+        if self.command in {"cancel_transaction", "modify_subscription_status"}:
             return _subscription(self, state)
         return self.lead(state) or self["lead_id"] or self["email"]
 
@@ -200,6 +200,17 @@ def _cancel(call: Write, state: State) -> Changes | None:
         key[1] for key, of in state.items() if key[0] == "subscription of" and of == number
     )
     return {**changes, **(_new_row(state, rows[0], "cancellation", 0) if rows else {})}
+
+
+def _modify(call: Write, state: State) -> Changes | None:
+    """Return the changes of a pause or its end; PayPal's subscriptions know neither."""
+    number, wanted = call["subscription_id"], call["subscription_status_modification"]
+    was, after = ("Active", "Paused") if wanted == "pause" else ("Paused", "Active")
+    possible = state.get(("status", number)) == was and number != OF_PAYPAL
+    return {("status", number): after} if possible else None
+
+
+OF_PAYPAL = 205
 
 
 def _on_lead(changes: Callable[[Write, State, int], Changes | None]):
@@ -294,7 +305,16 @@ _EFFECTS: Mapping[str, Callable[[Write, State], Changes | None]] = {
     "remove_points_from_lead": _on_lead(_points(-1)),
     "refund_transaction": _refund,
     "cancel_transaction": _cancel,
+    "modify_subscription_status": _modify,
 }
+
+
+def overwritten(call: Write, before: State) -> dict[str, Any]:
+    """Return the old value of each field that an edit of a lead replaces."""
+    lead = call.lead(before)
+    given = [(name, call[name]) for name in (*FIELDS, "new_email") if call[name] is not None]
+    old = {n: before.get(("email" if n == "new_email" else n, lead), "") for n, _ in given}
+    return {name: old[name] for name, value in given if old[name] and old[name] != value}
 
 
 # ── Undo ──
@@ -305,6 +325,12 @@ def inverse(call: Write, before: State) -> list[Write]:
 
     Without any, it cannot be undone by the tools.
     """
+    if call.command == "modify_subscription_status":
+        wanted = "unpause" if call["subscription_status_modification"] == "pause" else "pause"
+        number = call["subscription_id"]
+        return [
+            write(call.command, subscription_id=number, subscription_status_modification=wanted)
+        ]
     lead = call.lead(before)
     swapped = _OPPOSITES.get(call.command)
     if lead is None or (swapped is None and call.command != "edit_lead"):

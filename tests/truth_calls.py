@@ -9,7 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 from truth_account import LEVELS, LISTS, STEPS, TAGS, State, Write, apply, write
 
-BY_RAW_REQUEST = frozenset({"give_points_to_lead", "remove_points_from_lead"})
+BY_RAW_REQUEST = frozenset(
+    {"give_points_to_lead", "remove_points_from_lead", "modify_subscription_status"}
+)
 """Commands that no action of the sandbox has."""
 _TOOLS = {
     "subscribe_lead_to_sequence_at_step": "kartra_subscribe_lead_to_sequence",
@@ -46,7 +48,8 @@ class Request:
             {"cmd": w.command, **{n: value for n, value in w.fields if n not in named}}
             for w in self.writes
         ]
-        return {"method": "POST", "path": "/api", "json": {"lead": lead, "actions": commands}}
+        body = {**({"lead": lead} if lead else {}), "actions": commands}
+        return {"method": "POST", "path": "/api", "json": body}
 
     def run(self, state: State) -> tuple[State, int]:
         """Return the account with the effects, and the number of commands that Kartra does."""
@@ -143,6 +146,16 @@ points = st.builds(
     leads,
     st.fixed_dictionaries({"points": st.sampled_from([1, 10])}),
 )
+pauses = st.builds(
+    _with,
+    st.just("modify_subscription_status"),
+    st.fixed_dictionaries(
+        {
+            "subscription_id": st.sampled_from([201, 202, 203, 205, 206]),
+            "subscription_status_modification": st.sampled_from(["pause", "unpause"]),
+        }
+    ),
+)
 emails = st.sampled_from(["nina@example.org", "olaf@example.com", "ada@example.com"])
 created = st.builds(
     _with,
@@ -169,6 +182,7 @@ single = st.one_of(
     refunds,
     refunds,
     cancellations,
+    pauses,
     created,
     edited,
 )
@@ -197,5 +211,5 @@ requests = st.one_of(
     st.lists(st.one_of(on_a_lead, points), min_size=1, max_size=2).map(chain),
 )
 
-asked = st.one_of(refunds, cancellations, edited, asked_on_a_lead).map(alone)
+asked = st.one_of(refunds, cancellations, pauses, edited, asked_on_a_lead).map(alone)
 """Requests of which most need consent."""

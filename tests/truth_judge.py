@@ -8,7 +8,7 @@ from typing import Any
 
 from consent_actors import confirmed, lines
 from harness import Answer, Sandbox
-from truth_account import BACK, State, read_state
+from truth_account import BACK, State, overwritten, read_state
 from truth_calls import Request
 
 MONEY = frozenset({"refund_transaction", "cancel_transaction"})
@@ -87,6 +87,7 @@ class Judge:
         meanings: intent → the meaning of its call.
         summaries: summary → the meaning of the call that had it first.
         told: every step in words, for the message of a failure.
+        reads_fail: faults keep the servers from reading the account.
     """
 
     place: Sandbox
@@ -95,6 +96,7 @@ class Judge:
     summaries: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     effects: list[Effect] = field(default_factory=list[Effect])
     told: list[str] = field(default_factory=list[str])
+    reads_fail: bool = False
 
     def look(self, at: float) -> Before:
         return Before(at, read_state(self.place), self.intents())
@@ -130,6 +132,21 @@ class Judge:
             self._check_once(request, before, repeat=repeat)
         if not answer.failed:
             self._check_receipt(answer, added, moved=moved)
+            self._check_old_values(request, answer, before)
+
+    def judge_abandoned(self, request: Request, before: Before, *, repeat: bool) -> None:
+        """Judge a call that its client cancelled: it had its effect or none."""
+        self.told.append(f"abandoned {request}")
+        after, (expected, _) = read_state(self.place), request.run(before.account)
+        assert after in (before.account, expected), self.say("half", before.account, after)
+        added, moved = self._added(before), after != before.account
+        assert added or not moved, self.say("an effect without an intent")
+        for intent in added:
+            self.meanings[intent] = request.meaning(before.account)
+            unseen = "same" if expected == before.account else "not"
+            self.truth[intent] = "done" if moved else unseen
+        if moved:
+            self._check_once(request, before, repeat=repeat)
 
     def judge_many(
         self, request: Request, answers: list[Answer], before: Before, *, repeat: bool
@@ -158,6 +175,13 @@ class Judge:
         assert claimed in (None, moved), self.say(f"changed: {claimed}, but {moved}")
         assert moved or claimed is None or "undo" not in receipt, self.say("undo of nothing")
 
+    def _check_old_values(self, request: Request, answer: Answer, before: Before) -> None:
+        """Require that the answer to an edit has every old value that it replaced."""
+        if request.commands == {"edit_lead"} and not self.reads_fail:
+            old = overwritten(request.writes[0], before.account)
+            claimed = (answer.structured or {}).get("before", {})
+            assert claimed == old, self.say(f"before: {claimed}, but it was {old}")
+
     def _check_once(self, request: Request, before: Before, *, repeat: bool) -> None:
         """Require that no equal write had an effect, or may have had one, unless by `repeat`."""
         meaning = request.meaning(before.account)
@@ -174,7 +198,7 @@ class Judge:
     def check_summary(self, shown: Shown, before: Before) -> None:
         """Require that no two different calls have one summary, and that it has the amount."""
         meaning = (*shown.request.meaning(before.account), shown.repeat)
-        if shown.request.commands & VAGUE:
+        if shown.request.commands & VAGUE or "NOT READ" in shown.summary:
             return
         first = self.summaries.setdefault(shown.summary, meaning)
         assert first == meaning, self.say(f"one summary, two calls: {shown.summary!r}, {first}")

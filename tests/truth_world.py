@@ -14,6 +14,7 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from harness import ERAS, Answer, Clocks, Sandbox, call, connect
 from mcp import Client
+from polling import until
 from truth_account import State, inverse, read_state, without_remains
 from truth_calls import Request, alone
 from truth_judge import NOT_YET, Judge, Shown, find_receipt, summarize
@@ -87,7 +88,9 @@ class World:
             flags = [f"--times={times}", *(["--effect"] if effect else [])]
             self.place.arrange("fault", "set", command, kind, *flags)
         self.judge.told.append(f"fault {kind}{' after the effect' * effect}, {commands[0]}:")
+        self.judge.reads_fail = any(name.startswith("get_") for name in commands)
         yield
+        self.judge.reads_fail = False
         self.place.arrange("fault", "clear")
 
     # ── Calls ──
@@ -120,6 +123,22 @@ class World:
         """Call, and agree to the preview if there is one."""
         shown = self.propose(server, request, repeat=repeat)
         return shown if isinstance(shown, Answer) else self.agree(server, shown)
+
+    def abandon(self, server: int, request: Request, after: float) -> None:
+        """Agree to a call, and cancel it while it may be running."""
+        shown = self.propose(server, request, repeat=False)
+        if isinstance(shown, Answer):
+            return
+        before, client = self.judge.look(self.now()), self.server(server)
+
+        async def go() -> None:
+            with anyio.move_on_after(after):
+                await call(client, request.tool, **request.arguments, **shown.agreement)
+            await call(client, "kartra_status")  # answered after the cancellation was heard
+            await until(lambda: "running" not in self.judge.intents().values())
+
+        self._portal.call(go)
+        self.judge.judge_abandoned(request, before, repeat=False)
 
     def undo(self, server: int, request: Request, before: State, answer: Answer) -> None:
         """Carry out the undo of a receipt; the account must then be what it was before."""
