@@ -162,7 +162,7 @@ def test_a_repeat_without_a_fresh_consent_names_the_missing_consent():
         ("cancel_transaction", Risk.IRREVERSIBLE, "succeeded", "already_done"),
         ("cancel_transaction", Risk.IRREVERSIBLE, "failed", None),
         ("edit_subscription", Risk.IRREVERSIBLE, "running", "in_progress"),
-        ("edit_subscription", Risk.IRREVERSIBLE, "unknown", "outcome_unknown"),
+        ("edit_subscription", Risk.IRREVERSIBLE, "unknown", None),
         ("edit_subscription", Risk.IRREVERSIBLE, "succeeded", None),
         ("unassign_tag", Risk.DESTRUCTIVE, "running", None),
         ("assign_tag", Risk.WRITE, "unknown", None),

@@ -360,11 +360,11 @@ def test_the_stricter_of_two_gates_does_not_depend_on_their_names(one: Gate, oth
 
 
 @pytest.mark.parametrize(("gate", "risk"), list(product(Gate, Risk)))
-def test_a_tool_takes_the_consent_arguments_if_its_risk_or_its_gate_requires_consent(
+def test_a_tool_takes_the_consent_arguments_if_it_writes_or_its_gate_requires_consent(
     gate: Gate, risk: Risk
 ):
     names = {"kartra_x"}
-    expected = risk in (DESTRUCTIVE, IRREVERSIBLE) or gate is not Gate.ALLOW
+    expected = risk is not Risk.READ or gate is not Gate.ALLOW
     assert gates.takes_consent_arguments(risk, names, Policy({risk: gate})) is expected
     assert (
         gates.takes_consent_arguments(risk, names, Policy(OPEN, tools=(("kartra_x", gate),)))

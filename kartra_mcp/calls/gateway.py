@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,18 @@ from kartra_mcp.core.models import (
     ValidatedCall,
     Verdict,
 )
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.kartra.errors import raise_for_error
+from kartra_mcp.kartra.response_search import find_named_object, first_field
 from kartra_mcp.membrane.client import CallOptions, MembraneClient, Record
 from kartra_mcp.membrane.responses import RunLog, raise_for_status
 from kartra_mcp.policy.gates import not_allowed_error, read_only
 
 if TYPE_CHECKING:
     from kartra_mcp.calls.writes import GuardedWrites
+
+
+MAX_REMEMBERED_LEADS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Gateway:
     Attributes:
         writes: returns the guarded writes, which are created on first use.
         pause: seconds between two tries of a call refused by Membrane's rate limit.
+        leads: connection, id and address of each lead that was read and recorded.
     """
 
     membrane: MembraneClient
@@ -72,6 +79,7 @@ class Gateway:
     writes: Callable[[], GuardedWrites]
     pause: float
     names: AccountNames = field(default_factory=AccountNames)
+    leads: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
 
     async def execute(
         self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
@@ -245,7 +253,23 @@ class Gateway:
             raise_for_status(answer, write=call.writes)
             reply = ActionResult(answer.body)
         raise_for_error(reply.result, write=call.writes)
+        await self._remember_lead(reply.result, connection)
         return reply
+
+    async def _remember_lead(self, result: Any, connection: Connection) -> None:
+        """Record that an id and an address name one lead; a failure costs no call its answer."""
+        found = find_named_object(result, "lead_details")
+        id_, email = first_field(found, "id", "lead_id"), first_field(found, "email", "lead_email")
+        if not isinstance(id_, str | int) or not isinstance(email, str) or "@" not in email:
+            return
+        pair = (connection.id, str(id_), email)
+        if pair in self.leads:
+            return
+        with suppress(KartraMCPError):
+            await run_in_thread(self.writes().ledger.remember_lead, connection.id, email, str(id_))
+            if len(self.leads) >= MAX_REMEMBERED_LEADS:
+                self.leads.clear()
+            self.leads.add(pair)
 
 
 def _lacks_flag(call: Call) -> bool:

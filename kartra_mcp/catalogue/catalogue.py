@@ -80,7 +80,7 @@ class ActionTool:
         if not gated:
             return self.portable.advertised
         own = self.portable.advertised.get("properties", {})
-        added = consent_arguments.consent_properties(self.own_names, refund=self.is_refund)
+        added = consent_arguments.consent_properties(self.own_names, repeat=self.writes)
         return {**self.portable.advertised, "properties": {**own, **added}}
 
     def same_definition(self, other: ActionTool) -> bool:
@@ -95,8 +95,9 @@ class ActionTool:
         return same or self.input_schema(gated=True) == other.input_schema(gated=True)
 
     @property
-    def is_refund(self) -> bool:
-        return consent_arguments.is_refund(self.action.key or self.action.name)
+    def writes(self) -> bool:
+        """Return whether a call can write, and so be repeated."""
+        return self.risk > Risk.READ
 
     @property
     def own_names(self) -> frozenset[str]:
@@ -176,7 +177,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     args.limit_names(given)
     own, said = dict(given or {}), ConsentArguments()
     if gated:
-        own, said = consent_arguments.split_consent(entry.own_names, own, refund=entry.is_refund)
+        own, said = consent_arguments.split_consent(entry.own_names, own, repeat=entry.writes)
     own = args.drop_absent(entry.portable, own, _find_optional_names(entry))
     money = commands.has_amount(entry.action.key or entry.action.name)
     amounts = fields.find_amount_names(own, money=money)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kartra_mcp.core.models import ConsentArguments
-from kartra_mcp.kartra.fields import normalize_name
 
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {
@@ -19,7 +18,7 @@ PROPERTIES: Mapping[str, dict[str, Any]] = {
 REPEAT: Mapping[str, dict[str, Any]] = {
     "repeat": {
         "type": "boolean",
-        "description": "true: a second equal refund is wanted",
+        "description": "true: a second equal write is wanted",
     },
 }
 
@@ -27,7 +26,7 @@ REPEAT: Mapping[str, dict[str, Any]] = {
 ALL = PROPERTIES.keys() | REPEAT.keys()
 
 
-def consent_properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[str, Any]]:
+def consent_properties(own: Iterable[str], *, repeat: bool) -> dict[str, dict[str, Any]]:
     """Return the consent arguments, prefixed with `kartra_` if the action has such a field.
 
     None is required, so that a first call gets its preview and not a schema error.
@@ -35,19 +34,19 @@ def consent_properties(own: Iterable[str], *, refund: bool) -> dict[str, dict[st
     taken = frozenset(own)
     return {
         _free_name(name, taken): schema
-        for name, schema in _offered_properties(refund=refund).items()
+        for name, schema in _offered_properties(repeat=repeat).items()
     }
 
 
 def split_consent(
-    own: Iterable[str], given: Mapping[str, Any], *, refund: bool
+    own: Iterable[str], given: Mapping[str, Any], *, repeat: bool
 ) -> tuple[dict[str, Any], ConsentArguments]:
     """Split the action's own arguments from the consent arguments.
 
     Only the boolean true is a yes; an id or a summary must be text.
     """
     taken = frozenset(own)
-    names = {_free_name(name, taken): name for name in _offered_properties(refund=refund)}
+    names = {_free_name(name, taken): name for name in _offered_properties(repeat=repeat)}
     rest = {name: value for name, value in given.items() if name not in names}
     said = {names[name]: value for name, value in given.items() if name in names}
     return rest, ConsentArguments(
@@ -59,21 +58,17 @@ def split_consent(
     )
 
 
-def merge_consent(own: Iterable[str], said: Mapping[str, Any], *, refund: bool) -> dict[str, Any]:
+def merge_consent(own: Iterable[str], said: Mapping[str, Any], *, repeat: bool) -> dict[str, Any]:
     """Merge consent arguments into an action's own, under the names that `split_consent` expects.
 
     Arguments that its tool does not take are left out.
     """
     taken = frozenset(own)
-    return {_free_name(n, taken): said[n] for n in _offered_properties(refund=refund) if n in said}
+    return {_free_name(n, taken): said[n] for n in _offered_properties(repeat=repeat) if n in said}
 
 
-def is_refund(key: str) -> bool:
-    return "refund" in normalize_name(key)
-
-
-def _offered_properties(*, refund: bool) -> dict[str, dict[str, Any]]:
-    return {**PROPERTIES, **REPEAT} if refund else dict(PROPERTIES)
+def _offered_properties(*, repeat: bool) -> dict[str, dict[str, Any]]:
+    return {**PROPERTIES, **REPEAT} if repeat else dict(PROPERTIES)
 
 
 def _free_name(name: str, taken: frozenset[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from kartra_mcp.core.models import Call, Risk, ValidatedCall
 from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.policy.gates import Policy, evaluate_call
+from kartra_mcp.policy.risk import classify_command
 
 
 def raise_risk(call: Call, risk: Risk, rules: Policy) -> Call:
@@ -25,6 +26,6 @@ def decide_call(call: ValidatedCall, rules: Policy) -> Call:
         commands=call.commands,
         arguments=call.arguments,
         consent=call.consent,
-        operation=derive_operation(call),
+        operation=derive_operation(call, classify_command),
         decision=evaluate_call(call, rules),
     )

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
-from kartra_mcp.catalogue.builtin_tools import PROXY_READ, RUN_READ, RUN_WRITE, BuiltinTool
+from kartra_mcp.catalogue.builtin_tools import PROXY_READ, RUN_READ, BuiltinTool
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy import gates
@@ -22,7 +22,7 @@ def builtin_definition(tool: BuiltinTool, rules: Policy) -> dict[str, Any]:
     schema = dict(tool.schema)
     if is_gated(tool, rules):
         own = schema.get("properties", {})
-        added = consent_arguments.consent_properties(own, refund=tool is RUN_WRITE)
+        added = consent_arguments.consent_properties(own, repeat=tool.risk > Risk.READ)
         schema["properties"] = {**own, **added}
     listed = ToolListing(tool.name, tool.title, tool.description, schema, tool.risk)
     asks = is_gated(tool, rules) and _should_ask(tool.risk, {tool.name}, rules)

@@ -32,7 +32,9 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
         ConsentArguments(),
     )
     if is_gated(tool, rules):
-        own, said = consent_arguments.split_consent(tool.schema["properties"], own, refund=False)
+        own, said = consent_arguments.split_consent(
+            tool.schema["properties"], own, repeat=tool is not PROXY_READ
+        )
     request = request_guard.parse_request(_coerce_arguments(tool, own))
     reads = tool is PROXY_READ
     (request_guard.require_read_only if reads else request_guard.reject_dedicated_commands)(request)

@@ -51,9 +51,7 @@ class RunRequest:
 
     def _consent_arguments(self, entry: ActionTool) -> dict[str, Any]:
         """Return the consent arguments under the names of the action's own tool."""
-        placed = consent_arguments.merge_consent(
-            entry.own_names, self.consent, refund=entry.is_refund
-        )
+        placed = consent_arguments.merge_consent(entry.own_names, self.consent, repeat=entry.writes)
         for name, value in placed.items():
             if name in self.arguments and self.arguments[name] is not value:
                 raise _given_twice_error(name)
@@ -91,7 +89,7 @@ def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
     row = commands.COMMANDS.get(risk.find_action_command(entry.action))
     undo = row.undo if row else "not known"
     gated = policy.takes_consent_arguments(entry.risk, entry.names, rules)
-    consent = consent_arguments.consent_properties((), refund=entry.is_refund) if gated else {}
+    consent = consent_arguments.consent_properties((), repeat=entry.writes) if gated else {}
     return {
         "tool": entry.tool,
         "title": entry.title,

@@ -39,7 +39,7 @@ from kartra_mcp.core.timings import DEFAULT_TIMINGS, Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, StoredQuestion
-from kartra_mcp.ledger.rules import make_identity_key
+from kartra_mcp.ledger.rules import make_identity_keys
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import Limits
 
@@ -292,7 +292,7 @@ class ConsentFlow:
         if verdict == "answered_by_host":
             await run_in_thread(self.ledger.append_note, "consent", {"event": verdict, **about})
             raise preview.auto_answered_error()
-        await run_in_thread(self.ledger.block, make_identity_key(intent), verdict, about=about)
+        await run_in_thread(self.ledger.block, make_identity_keys(intent), verdict, about=about)
         raise preview.declined_error(verdict)
 
     async def _by_approval(self, asked: ConsentRequest) -> Intent:
@@ -312,7 +312,7 @@ class ConsentFlow:
             {**shown.facts, "effect": shown.effect, "undo": shown.undo, "risk": intent.risk.label},
             facts.digest,
             f"{intent.actor}, through {intent.client}",
-            make_identity_key(intent),
+            "\n".join(make_identity_keys(intent)),
         )
         number = await run_in_thread(self.ledger.approvals.request, request)
         address = await run_in_thread(

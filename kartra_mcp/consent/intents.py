@@ -8,10 +8,10 @@ from typing import Any
 from kartra_mcp.consent.call_effects import call_effect, find_email
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ClientContext
-from kartra_mcp.core.models import Call, Connection
+from kartra_mcp.core.models import Call, Connection, Operation
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.ledger.pseudonyms import mask_email, mask_lead
+from kartra_mcp.ledger.records import Intent, IntentPart, make_intent_id
 
 KEPT_FACTS = (
     "transaction_id",
@@ -47,12 +47,34 @@ def draft_intent(
         repeat=call.consent.repeat,
         mail=operation.email_count,
         moves_money=operation.moves_money,
+        equality=operation.parts[0].digest if len(operation.parts) == 1 else "",
+        additive=any(part.additive for part in operation.parts),
+        parts=_chain_parts(operation, ledger),
         actor=actor,
         client=client.name,
         facts=effect.parts,
         undo=effect.undo_if_changed,
     )
     return _with_lead(draft, find_email(call), ledger)
+
+
+def _chain_parts(operation: Operation, ledger: Ledger) -> tuple[IntentPart, ...]:
+    """Return the commands of a chain as the ledger judges them; of a single write, none."""
+    if len(operation.parts) <= 1:
+        return ()
+    return tuple(
+        IntentPart(
+            operation=part.name,
+            risk=part.risk,
+            target_kind=part.target.kind if part.target else "",
+            target=mask_target(part.target.id, ledger) if part.target else None,
+            known_amount=part.amount,
+            equality=part.digest,
+            moves_money=part.moves_money,
+            additive=part.additive,
+        )
+        for part in operation.parts
+    )
 
 
 def add_facts(draft: Intent, facts: Facts, ledger: Ledger) -> Intent:
@@ -73,7 +95,7 @@ def mask_target(target: str, ledger: Ledger) -> str:
     """Return a target as the ledger stores it: an address as its mask and keyed hash."""
     if "@" not in target:
         return target
-    return f"{mask_email(target)} {ledger.lead_hash(target)[:16]}"
+    return mask_lead(target, ledger.lead_hash(target))
 
 
 def _with_lead(draft: Intent, email: str, ledger: Ledger) -> Intent:

@@ -159,6 +159,29 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class WritePart:
+    """One writing command of a call, with an identity of its own.
+
+    Args:
+        name: the ledger's name of the operation, e.g. `refund_transaction`.
+        risk: of this command.
+        target: None if it cannot be found or is named in two ways.
+        amount: the amount of money in it; None if there is none.
+        moves_money: it counts against the caps on amounts.
+        additive: a second equal write has a second effect.
+        digest: one for every spelling of its fields, without those that name the target.
+    """
+
+    name: str
+    risk: Risk
+    target: Target | None
+    amount: Decimal | None
+    moves_money: bool
+    additive: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """Effect of a call in normal form: the same for an action and its raw request.
 
@@ -172,6 +195,7 @@ class Operation:
         moves_money: counts against the caps on amounts, also if no amount can be read.
         arguments: all arguments; of a raw request the fields of its commands.
         digest: equal for every spelling of the call.
+        parts: its writing commands; of an action or a single command, one.
     """
 
     name: str
@@ -183,6 +207,7 @@ class Operation:
     moves_money: bool
     arguments: Mapping[str, Any]
     digest: str
+    parts: tuple[WritePart, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,12 @@ SENDING_WORDS = frozenset(
     | {"message", "messages", "notify", "notification", "invite", "invites", "invitation"}
     | {"campaign", "campaigns", "newsletter", "reminder", "text"}
 )
+ADDING_VERBS = frozenset(
+    {"create", "add", "insert", "make", "issue", "give", "award", "book", "schedule", "submit"}
+    | {"post", "register", "reserve", "order", "duplicate", "clone", "copy", "trigger", "start"}
+    | {"run", "enroll", "increment", "increase", "decrement", "decrease", "generate", "import"}
+)
+"""Verbs of which a second equal call has a second effect."""
 TECHNICAL_OBJECTS = frozenset(
     {"run", "job", "task", "build", "upload", "import", "export", "execution", "query", "scan"}
     | {"batch", "workflow", "operation", "download", "deployment", "sync"}
@@ -162,6 +168,16 @@ def ends_for_good(name: str) -> bool:
 def sends(name: str) -> bool:
     """Return whether an operation of this name can send mail or messages."""
     return not is_reading(name) and bool(SENDING_WORDS.intersection(_words(name)))
+
+
+@lru_cache(maxsize=4_096)
+def adds(name: str) -> bool:
+    """Return whether each call of an unknown operation has an effect of its own.
+
+    It creates, gives, books, sends or moves money.
+    """
+    acts = ADDING_VERBS.intersection(verbs_of(name))
+    return bool(acts) or sends(name) or moves_money(name)
 
 
 def is_destroyed_for_good(description: str) -> bool:

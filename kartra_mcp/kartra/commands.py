@@ -22,6 +22,7 @@ class CommandInfo:
     `risk` is the highest that the command can have, `min_risk` the lowest if its arguments decide.
     `effect` and `undo` are sentences without a full stop, for previews and refusals.
     `may_send_email`: the command can start mail or automations.
+    `additive`: each equal call has an effect of its own, such as points.
     """
 
     risk: Risk
@@ -29,6 +30,7 @@ class CommandInfo:
     undo: str = ""
     may_send_email: bool = False
     min_risk: Risk | None = None
+    additive: bool = False
 
     @property
     def lowest_risk(self) -> Risk:
@@ -56,6 +58,7 @@ COMMANDS: Mapping[str, CommandInfo] = {
         Risk.WRITE,
         "creates a lead",
         "not by the API, which has no command that deletes a lead",
+        additive=True,
     ),
     "edit_lead": CommandInfo(
         Risk.DESTRUCTIVE,
@@ -88,6 +91,7 @@ COMMANDS: Mapping[str, CommandInfo] = {
         "starts the sequence's mail to the lead",
         "unsubscribe the lead; mail already sent cannot be recalled",
         may_send_email=True,
+        additive=True,
     ),
     "unsubscribe_lead_from_sequence": CommandInfo(
         Risk.DESTRUCTIVE,
@@ -95,18 +99,23 @@ COMMANDS: Mapping[str, CommandInfo] = {
         "subscribe the lead again at the step that get_lead showed before",
     ),
     "give_points_to_lead": CommandInfo(
-        Risk.WRITE, "adds points", "remove the same number of points"
+        Risk.WRITE, "adds points", "remove the same number of points", additive=True
     ),
     "remove_points_from_lead": CommandInfo(
-        Risk.DESTRUCTIVE, "takes points away", "give the same number of points"
+        Risk.DESTRUCTIVE, "takes points away", "give the same number of points", additive=True
     ),
     "create_custom_field": CommandInfo(
         Risk.DESTRUCTIVE,
         "creates a custom field for the whole account",
         "not by the API, which has no command that deletes a custom field",
+        additive=True,
     ),
     "calendar_subscribe": CommandInfo(
-        Risk.WRITE, "books the lead into a class", "cancel the booking", may_send_email=True
+        Risk.WRITE,
+        "books the lead into a class",
+        "cancel the booking",
+        may_send_email=True,
+        additive=True,
     ),
     "calendar_cancel": CommandInfo(
         Risk.DESTRUCTIVE, "cancels the lead's booking", "book the lead again if the class has room"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,14 +20,18 @@ from kartra_mcp.core.models import (
     Operation,
     OperationKind,
     RawRequest,
+    Risk,
     Target,
     ValidatedCall,
+    WritePart,
 )
-from kartra_mcp.kartra import action_words, fields, request_path
+from kartra_mcp.kartra import action_words, command_identity, fields, request_path
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.request_path import MAX_NAME
 from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount
+
+REFUND, CANCEL = "refund_transaction", "cancel_transaction"
 
 _BY_COMMAND: Mapping[str, OperationKind] = {
     "refund_transaction": OperationKind.REFUND,
@@ -41,12 +46,16 @@ _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
     OperationKind.REVOCATION: ("lead",),
     OperationKind.OTHER: ("transaction", "subscription", "lead"),
 }
+_OF_LEAD = ("lead", "transaction", "subscription")
+"""Kinds of target of a command that acts on a lead."""
 
 
-def derive_operation(call: ValidatedCall) -> Operation:
-    """Return the operation of a call."""
+def derive_operation(
+    call: ValidatedCall, risk_of: Callable[[Command], Risk] | None = None
+) -> Operation:
+    """Return the operation of a call; `risk_of` is the risk of one command of a chain."""
     kind, given = _operation_kind(call), _call_arguments(call)
-    name, target = _operation_name(call, kind), _find_target(given, kind, _bare_kind(call, kind))
+    name, target = _operation_name(call, kind), _find_target(given, _target_kinds(call, kind))
     known, money = bool(call.commands), _moves_money(call)
     amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
     return Operation(
@@ -60,7 +69,81 @@ def derive_operation(call: ValidatedCall) -> Operation:
         moves_money=money,
         arguments=given,
         digest=_digest_arguments(call, name, given),
+        parts=_split_parts(call, kind, risk_of),
     )
+
+
+def _split_parts(
+    call: ValidatedCall, kind: OperationKind, risk_of: Callable[[Command], Risk] | None
+) -> tuple[WritePart, ...]:
+    """Return each writing command of a call: every rule holds for each of them."""
+    commands = _writing_commands(call)
+    if isinstance(call.request, Action) or len(commands) <= 1:
+        return (_whole_part(call, kind),)
+    return tuple(
+        _make_part(
+            _command_operation(command),
+            _command_kind(command),
+            {**command.lead, **command.arguments},
+            call.risk if risk_of is None else risk_of(command),
+            kinds=_command_target_kinds(command),
+            money=action_words.moves_money(command.name),
+        )
+        for command in commands
+    )
+
+
+def _whole_part(call: ValidatedCall, kind: OperationKind) -> WritePart:
+    """Return the only part of a call."""
+    name, request, commands = _operation_name(call, kind), call.request, _writing_commands(call)
+    alone = not isinstance(request, Action) and len(commands) == 1
+    given = {**commands[0].lead, **commands[0].arguments} if alone else _call_arguments(call)
+    kinds = _target_kinds(call, kind)
+    part = _make_part(name, kind, given, call.risk, kinds=kinds, money=_moves_money(call))
+    if isinstance(request, Action):
+        adds = not call.commands and command_identity.is_additive(request.name)
+        return replace(part, additive=part.additive or adds)
+    if call.commands:
+        return part
+    # Of a path without commands nothing is known but the request as it is.
+    digest = _digest_arguments(call, name, given)
+    return replace(part, digest=digest, additive=part.additive or request.method == "POST")
+
+
+def _make_part(
+    name: str,
+    kind: OperationKind,
+    given: Mapping[str, Any],
+    risk: Risk,
+    *,
+    kinds: tuple[str, ...],
+    money: bool,
+) -> WritePart:
+    target = _find_target(given, kinds)
+    amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
+    return WritePart(
+        name=name,
+        risk=risk,
+        target=target,
+        amount=next(iter(amounts)) if len(amounts) == 1 else None,
+        moves_money=money,
+        additive=command_identity.is_additive(name),
+        digest=command_identity.digest_fields(name, given, target),
+    )
+
+
+def _writing_commands(call: ValidatedCall) -> tuple[Command, ...]:
+    return tuple(
+        command
+        for command in call.commands
+        if command.name not in COMMANDS or COMMANDS[command.name].risk > Risk.READ
+    )
+
+
+def _command_operation(command: Command) -> str:
+    """Return the ledger's name of one command."""
+    names = {OperationKind.REFUND: REFUND, OperationKind.CANCELLATION: CANCEL}
+    return names.get(_command_kind(command), command.name)
 
 
 def _operation_kind(call: ValidatedCall) -> OperationKind:
@@ -85,9 +168,10 @@ def _operation_name(call: ValidatedCall, kind: OperationKind) -> str:
     Otherwise a refund could be repeated as a raw request without being recognized.
     """
     if kind in (OperationKind.REFUND, OperationKind.CANCELLATION):
-        return "refund_transaction" if kind is OperationKind.REFUND else "cancel_transaction"
+        return REFUND if kind is OperationKind.REFUND else CANCEL
     if call.commands:
-        return "+".join(sorted({command.name for command in call.commands}))
+        told = _writing_commands(call) or call.commands
+        return "+".join(sorted({command.name for command in told}))
     request = call.request
     if isinstance(request, Action):
         return request.key or request.id
@@ -95,37 +179,51 @@ def _operation_name(call: ValidatedCall, kind: OperationKind) -> str:
 
 
 def _call_arguments(call: ValidatedCall) -> dict[str, Any]:
-    """Return all arguments; of a raw request each command's fields, none overriding another's."""
+    """Return all arguments; of a raw request the fields of each writing command, else of each.
+
+    No field overrides another's.
+    """
     if isinstance(call.request, Action):
         return dict(call.arguments)
     if not call.commands:
         return dict(call.request.fields)
-    given = [{**command.lead, **command.arguments} for command in call.commands]
+    told = _writing_commands(call) or call.commands
+    given = [{**command.lead, **command.arguments} for command in told]
     return given[0] if len(given) == 1 else {"commands": given}
 
 
-def _bare_kind(call: ValidatedCall, act: OperationKind) -> str:
-    """Return the kind of target that a field named just `id` means.
+def _target_kinds(call: ValidatedCall, kind: OperationKind) -> tuple[str, ...]:
+    """Return the kinds of target that a call can have, the likeliest first."""
+    told = _writing_commands(call) or call.commands
+    of_lead = told and all(_command_target_kinds(command) == _OF_LEAD for command in told)
+    return _OF_LEAD if of_lead else _KINDS[kind]
 
-    Every known command of the kind OTHER that writes acts on a lead.
+
+def _command_target_kinds(command: Command) -> tuple[str, ...]:
+    """Return the kinds of target of one command; `id` alone is that of the lead where it has one.
+
+    Every known command that is of no kind of its own acts on a lead.
     """
-    known = bool(call.commands) and all(command.name in COMMANDS for command in call.commands)
-    return "lead" if act is OperationKind.OTHER and known else _KINDS[act][0]
+    kind = _command_kind(command)
+    row = COMMANDS.get(command.name)
+    if kind is OperationKind.OTHER and row is not None and row.risk > Risk.READ:
+        return _OF_LEAD
+    return _KINDS[kind]
 
 
-def _find_target(given: Mapping[str, Any], act: OperationKind, bare_kind: str) -> Target | None:
+def _find_target(given: Mapping[str, Any], kinds: tuple[str, ...]) -> Target | None:
     """Return the target; None if it cannot be found or is named in two ways."""
-    kinds = _KINDS[act]
     named = {
         kind: {normalize_id(value) for value in _find_named_values(given, kind)} for kind in kinds
     }
     found = [Target(kind, id_) for kind, ids in named.items() for id_ in ids]
     if found:
         first = [target for target in found if target.kind == found[0].kind]
-        alone = found if act is OperationKind.CANCELLATION else first
+        # A cancellation that names a subscription and a transaction may mean either.
+        alone = found if kinds == _KINDS[OperationKind.CANCELLATION] else first
         return found[0] if len(alone) == 1 else None
     bare = {normalize_id(value) for name, value in _iter_scalars(given, "") if name == "id"}
-    return Target(bare_kind, bare.pop()) if len(bare) == 1 else None
+    return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
 
 
 def _moves_money(call: ValidatedCall) -> bool:

@@ -20,6 +20,12 @@ def find_object(answer: Any, name: str, marks: tuple[str, ...]) -> Mapping[str, 
     return next(found, dict[str, Any]())
 
 
+def find_named_object(answer: Any, name: str) -> Mapping[str, Any]:
+    """Return the object of this name at any depth, else an empty one."""
+    named = (v for _, v in find_values(answer, frozenset({normalize_name(name)})))
+    return next((found for found in named if is_object(found)), dict[str, Any]())
+
+
 def find_rows(answer: Any, name: str) -> list[Mapping[str, Any]]:
     """Return the list of this name, else the first list of objects, at any depth."""
     names = frozenset({normalize_name(name), normalize_name(name).removesuffix("list") + "s"})

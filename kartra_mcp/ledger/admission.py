@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
@@ -23,7 +24,7 @@ def admission_refusal(
     return (
         confirmations.invalid_reason(transaction, intent, burns)
         or approvals.approval_refusal(transaction, intent, burns)
-        or confirmations.block_refusal(transaction, rules.make_identity_key(intent))
+        or _block_refusal(transaction, intent)
         or _duplicate_or_capped(transaction, intent, limits)
         or rules.email_cap_refusal(
             intent, limits, count_recent_emails(transaction) if intent.mail else 0
@@ -35,9 +36,7 @@ def preflight_refusal(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
     """Return the refusal that no consent could lift, so that the user is not asked in vain."""
-    return confirmations.block_refusal(
-        transaction, rules.make_identity_key(intent)
-    ) or _duplicate_or_capped(transaction, intent, limits)
+    return _block_refusal(transaction, intent) or _duplicate_or_capped(transaction, intent, limits)
 
 
 def record(transaction: Transaction, intent: Intent) -> None:
@@ -51,19 +50,38 @@ def record(transaction: Transaction, intent: Intent) -> None:
         confirmations.consume(transaction, id_, intent.id)
 
 
+def _block_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:
+    """Return the refusal of a declined command, under any name of its target, or None."""
+    for part in rules.split_intent(intent):
+        names = projection.list_lead_names(
+            transaction.db, part.connection, part.target_kind, part.target
+        )
+        for name in names or [part.target]:
+            key = rules.make_identity_key(replace(part, target=name))
+            refusal = confirmations.block_refusal(transaction, key)
+            if refusal is not None:
+                return refusal
+    return None
+
+
 def _duplicate_or_capped(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
+    """Return the refusal of the first command that was done before, or of a cap, or None."""
+    db, now = transaction.db, transaction.earliest
+    for part in rules.split_intent(intent):
+        past = projection.list_same_target(db, part) if part.risk is Risk.IRREVERSIBLE else []
+        refusal = rules.duplicate_refusal(
+            part, past, now, limits.repeat_window_days
+        ) or rules.equal_call_refusal(part, projection.list_equal(db, part), now)
+        if refusal is not None:
+            return refusal
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
-    db, now = transaction.db, transaction.earliest
-    past = projection.list_same_target(db, intent)
     every = limits.cap_day_amount is not None
     needed = -1 if every else limits.cap_day_count or 0
     day = projection.list_irreversible_since(db, now - rules.DAY, needed)
-    return rules.duplicate_refusal(
-        intent, past, now, limits.repeat_window_days
-    ) or rules.cap_refusal(intent, limits, day, now)
+    return rules.cap_refusal(intent, limits, day, now)
 
 
 def count_recent_emails(transaction: Transaction) -> int:

@@ -63,7 +63,8 @@ class Approval:
 class ApprovalRequest:
     """A request for approval: shown to the user in full, bound to one call.
 
-    `key` names the operation and its target: a decline blocks those, whatever the amount.
+    Each line of `key` names an operation and its target: a decline blocks those, whatever the
+    amount.
     """
 
     binding: Binding
@@ -265,7 +266,8 @@ def _decide(transaction: Transaction, number: int, *, approve: bool, reason: str
     if not approve:
         row = transaction.fetch_one("SELECT key FROM approvals WHERE number = ?", number)
         if row is not None and row["key"]:
-            block(transaction, row["key"], DECLINE_HOLDS, "declined")
+            for key in row["key"].split("\n"):
+                block(transaction, key, DECLINE_HOLDS, "declined")
         sql = "UPDATE approvals SET facts = NULL, summary = '' WHERE number = ?"
         transaction.run(sql, number)
     _tell(transaction, number, state, who=who, reason=reason)

@@ -29,7 +29,7 @@ def _find_extra_fault(db: sqlite3.Connection) -> str:
         return "its tables were altered"
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
         return "parts of the file were overwritten or cut off"
-    if projection.rebuild(_iter_lines(db)) != projection.list_rows(db):
+    if projection.rebuild_all(_iter_lines(db)) != projection.list_all_rows(db):
         return "the table of intents does not match the lines"
     return _find_consent_fault(db)
 

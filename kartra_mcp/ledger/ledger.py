@@ -34,7 +34,7 @@ from kartra_mcp.ledger import (
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.database import WAIT, LedgerDatabase, Transaction
 from kartra_mcp.ledger.pin import Pins
-from kartra_mcp.ledger.pseudonyms import hash_email, load_or_create_key
+from kartra_mcp.ledger.pseudonyms import hash_email, load_or_create_key, mask_lead
 from kartra_mcp.ledger.records import (
     Binding,
     Filters,
@@ -228,24 +228,37 @@ class Ledger:
 
     def block(
         self,
-        key: str,
+        keys: str | Sequence[str],
         why: Literal["declined", "dismissed"],
         seconds: float = 600.0,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record a decline: nothing with this identity key runs for `seconds`.
+        """Record a decline: nothing with one of these identity keys runs for `seconds`.
 
         `about` is added to the entry of the decline: tool, target, actor, client.
         """
+        every = [keys] if isinstance(keys, str) else keys
         with self._file.write_transaction() as transaction:
-            until = confirmations.block(transaction, key, seconds, why)
-            body = {
-                **(about or {}),
-                "event": why,
-                "key": confirmations.hash_text(key),
-                "until": until,
-            }
-            transaction.append("consent", body)
+            for key in every:
+                until = confirmations.block(transaction, key, seconds, why)
+                body = {
+                    **(about or {}),
+                    "event": why,
+                    "key": confirmations.hash_text(key),
+                    "until": until,
+                }
+                transaction.append("consent", body)
+
+    def remember_lead(self, connection: str, email: str, lead_id: str) -> None:
+        """Record that these name one lead: what is done to one was done to the other."""
+        target, id_ = mask_lead(email, self.lead_hash(email)), fold_id(lead_id)
+        if id_ is None:
+            return
+        with self._file.read_transaction() as transaction:
+            known = projection.list_lead_names(transaction.db, connection, "lead", target)
+        if id_ not in known:
+            with self._file.write_transaction() as transaction:
+                projection.add_lead(transaction.db, connection, fold_id(target) or target, id_)
 
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
         """Append an entry that belongs to no intent.

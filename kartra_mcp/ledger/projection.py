@@ -14,7 +14,14 @@ from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.effects import condition_undo, describe_object
 from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry
-from kartra_mcp.ledger.records import CAPPED_STATES, Filters, Intent, PriorIntent, format_utc
+from kartra_mcp.ledger.records import (
+    CAPPED_STATES,
+    Filters,
+    Intent,
+    IntentPart,
+    PriorIntent,
+    format_utc,
+)
 from kartra_mcp.ledger.schema import make_intents
 
 _ADDED = (
@@ -28,6 +35,7 @@ _TAKEN = frozenset(
     intent tool operation connection target_kind target amount remainder known_amount mail lead_hash
     """.split()  # noqa: SIM905  shorter to read than a list of quoted names
 )
+_TAKEN_OF_PART = frozenset({"operation", "target_kind", "target", "known_amount", "equality"})
 _ENDED = (
     "UPDATE intents SET state = :state, executed = :executed, ended_at = :at, outcome_line = :n,"
     " action_run_id = :action_run_id WHERE id = :intent"
@@ -36,7 +44,15 @@ _SETTLED = (
     "UPDATE intents SET state = :state, executed = :executed, reconcile_line = :n"
     " WHERE id = :intent"
 )
-_PAST = "SELECT id, at, operation, state, amount, remainder, known_amount FROM intents "
+_PAST = (
+    "SELECT i.id, i.at, p.operation, i.state, i.amount, i.remainder, p.known_amount, i.ended_at"
+    " FROM parts p JOIN intents i ON i.id = p.intent "
+)
+_ADDED_PART = (
+    "INSERT INTO parts (intent, number, line, at, operation, risk, connection, target_kind, target,"
+    " known_amount, equality) VALUES (:intent, :number, :n, :at, :operation, :rank, :connection,"
+    " :target_kind, :target, :known_amount, :equality)"
+)
 _ALL = (
     "SELECT i.*, l.body, o.body AS outcome, r.body AS reconciled FROM intents i"
     " JOIN lines l ON l.n = i.line LEFT JOIN lines o ON o.n = i.outcome_line"
@@ -86,6 +102,19 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "lead": intent.lead,
         "lead_hash": intent.lead_hash,
         "undo": intent.undo,
+        "equality": intent.equality or intent.arguments_digest,
+        **({"parts": [_part_payload(part) for part in intent.parts]} if intent.parts else {}),
+    }
+
+
+def _part_payload(part: IntentPart) -> dict[str, Any]:
+    return {
+        "operation": part.operation,
+        "risk": part.risk.label,
+        "target_kind": part.target_kind,
+        "target": part.target,
+        "known_amount": _format_amount(part.known_amount),
+        "equality": part.equality,
     }
 
 
@@ -100,19 +129,30 @@ def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
 
 
 def rebuild(lines: Iterable[LedgerEntry]) -> list[tuple[Any, ...]]:
-    """Return the rows that these entries create in an empty table."""
+    """Return the rows that these entries make in an empty table."""
+    return rebuild_all(lines)[0]
+
+
+def rebuild_all(lines: Iterable[LedgerEntry]) -> tuple[list[tuple[Any, ...]], ...]:
+    """Return the rows of each derived table that these entries make, as `list_all_rows` does."""
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
         make_intents(aside)
         for line in lines:
             apply(aside, line)
-        return list_rows(aside)
+        return list_all_rows(aside)
     finally:
         aside.close()
 
 
 def list_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in db.execute("SELECT * FROM intents ORDER BY id")]
+
+
+def list_all_rows(db: sqlite3.Connection) -> tuple[list[tuple[Any, ...]], ...]:
+    """Return the rows of the intents, and those of their parts."""
+    parts = db.execute("SELECT * FROM parts ORDER BY intent, number")
+    return list_rows(db), [tuple(row) for row in parts]
 
 
 def list_running(db: sqlite3.Connection) -> list[str]:
@@ -128,14 +168,63 @@ def get_state(db: sqlite3.Connection, intent_id: str) -> str | None:
 
 
 def list_same_target(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
-    """List every earlier intent on the target of this one, in any state, oldest first."""
-    where = "WHERE connection = ? AND target_kind = ? AND target IS ? ORDER BY line"
-    return _list_prior(db, where, intent.connection, intent.target_kind, intent.target)
+    """List every earlier write on the target of this one, in any state, oldest first."""
+    where, names = _on_target(db, intent)
+    wanted = f"WHERE p.connection = ? AND p.target_kind = ? AND {where} ORDER BY p.line, p.number"
+    return _list_prior(db, wanted, intent.connection, intent.target_kind, *names)
+
+
+def list_equal(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
+    """List every earlier write that is equal to this one, in any state, oldest first.
+
+    Of an entry of 0.1.0 the fields are not known: it equals every write on its target.
+    """
+    equality = intent.equality or intent.arguments_digest
+    if not equality:
+        return []
+    where, names = _on_target(db, intent)
+    wanted = (
+        "WHERE p.connection = ? AND p.operation = ? AND (p.equality = ? OR p.equality IS NULL)"
+        f" AND {where} ORDER BY p.line, p.number"
+    )
+    return _list_prior(db, wanted, intent.connection, intent.operation, equality, *names)
+
+
+def list_lead_names(
+    db: sqlite3.Connection, connection: str, target_kind: str, target: str | None
+) -> list[str]:
+    """List every name of a target that was read; a lead has its id and its addresses."""
+    if target is None or target_kind != "lead":
+        return [] if target is None else [target]
+    sql = "SELECT lead_id FROM leads WHERE connection = ? AND target = ?"
+    row = db.execute(sql, (connection, target)).fetchone()
+    id_ = target if row is None else row[0]
+    sql = "SELECT target FROM leads WHERE connection = ? AND lead_id = ?"
+    others = [name for (name,) in db.execute(sql, (connection, id_))]
+    return sorted({target, id_, *others})
+
+
+def add_lead(db: sqlite3.Connection, connection: str, target: str, lead_id: str) -> None:
+    """Record that a lead with this address has this id."""
+    db.execute("INSERT OR REPLACE INTO leads VALUES (?, ?, ?)", (connection, target, lead_id))
+
+
+def _on_target(db: sqlite3.Connection, intent: Intent) -> tuple[str, list[str]]:
+    names = list_lead_names(db, intent.connection, intent.target_kind, intent.target)
+    if not names:
+        return "p.target IS NULL", []
+    return f"p.target IN ({', '.join('?' * len(names))})", names
 
 
 def list_irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[PriorIntent]:
-    """List the intents that count for the caps of a day, oldest first; negative `count`: all."""
-    where = f"WHERE risk = 3 AND at > ? AND {_COUNTS} ORDER BY at DESC, line DESC LIMIT ?"
+    """List what counts for the caps of a day, oldest first; a negative `count` is all.
+
+    Each irreversible command of a chain counts.
+    """
+    where = (
+        f"WHERE p.risk = 3 AND p.at > ? AND i.{_COUNTS}"
+        " ORDER BY p.at DESC, p.line DESC, p.number DESC LIMIT ?"
+    )
     return _list_prior(db, where, since, count)[::-1]
 
 
@@ -183,13 +272,26 @@ def _add(db: sqlite3.Connection, line: LedgerEntry, said: dict[str, Any]) -> Non
     rank = int(Risk[said["risk"].upper()])
     values = {name: said[name] for name in _TAKEN}
     db.execute(_ADDED, {**values, "n": line.n, "at": line.at, "rank": rank})
+    whole = {"intent": said["intent"], "connection": said["connection"], "n": line.n, "at": line.at}
+    for number, part in enumerate(_list_parts(said)):
+        rank = int(Risk[part["risk"].upper()])
+        told = {name: part[name] for name in _TAKEN_OF_PART}
+        db.execute(_ADDED_PART, {**told, **whole, "number": number, "rank": rank})
+
+
+def _list_parts(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the parts of an intent; an entry of 0.1.0 has the names of its commands only."""
+    if "equality" in said:
+        return said.get("parts") or [said]
+    names = str(said["operation"]).split("+")
+    return [{**said, "operation": name, "equality": None} for name in names]
 
 
 def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorIntent]:
     found = db.execute(_PAST + where, values)
     return [
-        PriorIntent(id_, at, operation, state, _read(amount), _read(remainder), _read(known))
-        for id_, at, operation, state, amount, remainder, known in found
+        PriorIntent(id_, at, operation, state, _read(amount), _read(remainder), _read(known), ended)
+        for id_, at, operation, state, amount, remainder, known, ended in found
     ]
 
 

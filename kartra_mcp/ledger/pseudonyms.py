@@ -24,6 +24,11 @@ def mask_email(email: str) -> str:
     return f"{_first_letter(name)}**@{_first_letter(host if end else domain)}******{end}"
 
 
+def mask_lead(email: str, lead_hash: str) -> str:
+    """Return the name of a lead in the ledger: the mask of the address and a part of its hash."""
+    return f"{mask_email(email)} {lead_hash[:16]}"
+
+
 def hash_email(key: bytes, email: str) -> str:
     """Return the same hash for every spelling of an address.
 

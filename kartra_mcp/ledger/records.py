@@ -47,6 +47,20 @@ CANCEL = "cancel_transaction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntentPart:
+    """One writing command of a chain, as the rules judge it; fields as in `Intent`."""
+
+    operation: str
+    risk: Risk
+    target_kind: str = ""
+    target: str | None = None
+    known_amount: Decimal | None = None
+    equality: str = ""
+    moves_money: bool = False
+    additive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """One write that is about to run.
 
@@ -57,6 +71,10 @@ class Intent:
         remainder: the amount not yet refunded, as the preview read it; None if not read.
         known_amount: the amount that will move, for the caps; None if it could not be read.
         arguments_digest: SHA-256 of the arguments, in hexadecimal.
+        equality: digest of the fields without those that name the target; "" is
+            `arguments_digest`. Two writes are equal if operation, target and this are.
+        additive: a second equal write has a second effect.
+        parts: the commands of a chain, each judged by itself; empty for a single write.
         confirmation_id: of the preview or the question.
         approval: the number of the approval that the intent rests on.
         fresh: the consent rests on a fresh preview or on the user's answer.
@@ -90,11 +108,14 @@ class Intent:
     lead: str = ""
     lead_hash: str = ""
     undo: str = ""
+    equality: str = ""
+    additive: bool = False
+    parts: tuple[IntentPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PriorIntent:
-    """An earlier intent, reduced to what the rules compare."""
+    """An earlier intent, reduced to what the rules compare; `ended_at` is None while it runs."""
 
     id: str
     at: float
@@ -103,6 +124,7 @@ class PriorIntent:
     amount: Decimal | None = None
     remainder: Decimal | None = None
     known_amount: Decimal | None = None
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,18 @@ DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})
 
 
+JUST_NOW = 60.0
+"""Seconds during which an equal additive write counts as the same one, sent again."""
+_FRESH_REPEAT = (
+    "repeat: true needs a fresh preview: call without confirmation_id for one, show it to "
+    "the user, then confirm it."
+)
+_ADDITIVE_REPEAT = "If a second one is intended, ask the user, and preview it with repeat: true."
+_UNSETTLED_REPEAT = (
+    "If that cannot settle it, let the user check Kartra; then preview the call with repeat: true."
+)
+
+
 class AlreadyDoneError(RefusedError):
     """An equal call succeeded before; `first` describes that call."""
 
@@ -41,7 +53,39 @@ def normalize_intent(intent: Intent) -> Intent:
         amount=normalize_amount(intent.amount),
         remainder=normalize_amount(intent.remainder),
         known_amount=normalize_amount(intent.known_amount),
+        parts=tuple(
+            replace(
+                part,
+                target=fold_id(part.target),
+                known_amount=normalize_amount(part.known_amount),
+            )
+            for part in intent.parts
+        ),
     )
+
+
+def split_intent(intent: Intent) -> list[Intent]:
+    """Return each command of a chain as an intent of its own, for the rules; else the intent."""
+    return [
+        replace(
+            intent,
+            operation=part.operation,
+            risk=part.risk,
+            target_kind=part.target_kind,
+            target=part.target,
+            known_amount=part.known_amount,
+            equality=part.equality,
+            moves_money=part.moves_money,
+            additive=part.additive,
+            parts=(),
+        )
+        for part in intent.parts
+    ] or [intent]
+
+
+def make_identity_keys(intent: Intent) -> list[str]:
+    """Return the keys that a decline blocks: one for each command of a chain."""
+    return list(dict.fromkeys(make_identity_key(part) for part in split_intent(intent)))
 
 
 def make_identity_key(intent: Intent) -> str:
@@ -79,7 +123,7 @@ def duplicate_refusal(
     if intent.risk is not Risk.IRREVERSIBLE:
         return None
     same = [row for row in past if row.operation == intent.operation]
-    unsettled = _unsettled_refusal(same)
+    unsettled = _unsettled_refusal(same, agreed=_is_repeat_agreed(intent))
     if unsettled is not None:
         return unsettled
     done = [row for row in same if row.state == "succeeded"]
@@ -111,23 +155,49 @@ def completing_call(operation: str, past: Sequence[PriorIntent]) -> PriorIntent 
     return done[-1] if done else None
 
 
+def equal_call_refusal(
+    intent: Intent, equal: Sequence[PriorIntent], now: float
+) -> RefusedError | None:
+    """Return the reason why a write must not run after equal ones, or None: at most once.
+
+    Args:
+        intent: normalized; of any risk.
+        equal: every earlier write with its operation, target and fields, oldest first.
+        now: seconds since the epoch.
+    """
+    agreed = _is_repeat_agreed(intent)
+    unsettled = _unsettled_refusal(equal, agreed=agreed)
+    if unsettled is not None or agreed or not intent.additive:
+        return unsettled
+    done = [row for row in equal if row.state == "succeeded"]
+    recent = [row for row in done if (row.ended_at or row.at) > now - JUST_NOW]
+    if not recent:
+        return None
+    remedy = _FRESH_REPEAT if intent.repeat else _ADDITIVE_REPEAT
+    message = f"An equal call succeeded less than {JUST_NOW:.0f} seconds ago. Nothing was done."
+    return AlreadyDoneError(message, remedy, recent[0])
+
+
 def cap_refusal(
     intent: Intent, limits: Limits, day: Sequence[PriorIntent], now: float
 ) -> RefusedError | None:
     """Return the refusal of the first cap that this irreversible intent exceeds, or None.
 
-    `day` holds what counts: running, succeeded and unknown intents of the last 24 hours, oldest
-    first.
+    Each irreversible command of a chain counts. `day` holds what counts: running, succeeded and
+    unknown intents of the last 24 hours, oldest first.
     """
-    if intent.risk is not Risk.IRREVERSIBLE:
-        return None
-    if intent.moves_money or _moves_money(intent.operation, intent.known_amount):
-        amount = intent.known_amount
-        found = _single_cap_refusal(amount, limits.cap_refund)
-        found = found or _day_cap_refusal(amount, limits.cap_day_amount, day, now)
-        if found is not None:
-            return found
-    return _count_cap_refusal(limits.cap_day_count, day, now)
+    parts = [part for part in split_intent(intent) if part.risk is Risk.IRREVERSIBLE]
+    counted = list(day)
+    for part in parts:
+        if part.moves_money or _moves_money(part.operation, part.known_amount):
+            amount = part.known_amount
+            found = _single_cap_refusal(amount, limits.cap_refund)
+            found = found or _day_cap_refusal(amount, limits.cap_day_amount, counted, now)
+            if found is not None:
+                return found
+        row = PriorIntent(part.id, now, part.operation, "running", known_amount=part.known_amount)
+        counted.append(row)
+    return _count_cap_refusal(limits.cap_day_count, day, now, len(parts)) if parts else None
 
 
 def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
@@ -146,7 +216,16 @@ def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError
     )
 
 
-def _unsettled_refusal(same: Sequence[PriorIntent]) -> RefusedError | None:
+def _is_repeat_agreed(intent: Intent) -> bool:
+    """Return whether a fresh preview showed that an equal write is intended.
+
+    Never of a refund or cancellation: its outcome is settled by reading the account.
+    """
+    settled_by_reading = intent.operation in (REFUND, CANCEL)
+    return intent.repeat and intent.fresh and not settled_by_reading
+
+
+def _unsettled_refusal(same: Sequence[PriorIntent], *, agreed: bool) -> RefusedError | None:
     for row in same:
         if row.state == "running":
             return RefusedError(
@@ -155,13 +234,15 @@ def _unsettled_refusal(same: Sequence[PriorIntent]) -> RefusedError | None:
                 "Wait for that call to end; kartra_ledger shows its outcome.",
                 detail={"intent": row.id},
             )
-    for row in same:
+    for row in () if agreed else same:
         if row.state == "unknown":
+            money = row.operation in (REFUND, CANCEL)
             return RefusedError(
                 "outcome_unknown",
                 f"An earlier call ({row.id}) may have done this; its outcome is unknown. "
                 "Nothing was done by this one.",
-                "Settle it with kartra_reconcile and that intent; never by repeating the call.",
+                "Settle it with kartra_reconcile and that intent"
+                + ("; never by repeating the call." if money else f". {_UNSETTLED_REPEAT}"),
                 detail={"intent": row.id},
             )
     return None
@@ -192,10 +273,7 @@ def _equal_refund_refusal(
         return None
     message = "An equal refund of this transaction was already paid. Nothing was done."
     if intent.repeat:
-        remedy = (
-            "repeat: true needs a fresh preview: call without confirmation_id for one, show it to "
-            "the user, then confirm it."
-        )
+        remedy = _FRESH_REPEAT
     else:
         remedy = "If a second refund is intended, ask the user, and preview it with repeat: true."
     return AlreadyDoneError(message, remedy, equal[0])
@@ -256,13 +334,14 @@ def _time_until_room(room: Decimal, spent: Sequence[PriorIntent]) -> float | Non
 
 
 def _count_cap_refusal(
-    cap: int | None, day: Sequence[PriorIntent], now: float
+    cap: int | None, day: Sequence[PriorIntent], now: float, wanted: int
 ) -> RefusedError | None:
     ats = [row.at for row in day if row.at > now - DAY]
-    if cap is None or len(ats) < cap:
+    if cap is None or len(ats) + wanted <= cap:
         return None
-    frees = ats[len(ats) - cap] + DAY if cap > 0 else None
-    return _cap_error(LIMITS["cap_day_count"].variable, Decimal(cap), Decimal(0), frees)
+    frees = ats[len(ats) + wanted - cap - 1] + DAY if wanted <= cap else None
+    left = Decimal(max(cap - len(ats), 0))
+    return _cap_error(LIMITS["cap_day_count"].variable, Decimal(cap), left, frees)
 
 
 def _cap_error(

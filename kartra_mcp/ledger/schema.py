@@ -74,6 +74,25 @@ CREATE TABLE confirmations (
   facts TEXT NOT NULL, asked_at REAL, question_number INTEGER, typed_confirmation TEXT,
   made_at REAL NOT NULL, expires_at REAL NOT NULL, used_by TEXT) WITHOUT ROWID;
 """
+PARTS = """
+CREATE TABLE parts (
+  intent TEXT NOT NULL, number INTEGER NOT NULL, line INTEGER NOT NULL, at REAL NOT NULL,
+  operation TEXT NOT NULL, risk INTEGER NOT NULL, connection TEXT NOT NULL,
+  target_kind TEXT NOT NULL, target TEXT, known_amount TEXT, equality TEXT,
+  PRIMARY KEY (intent, number)) WITHOUT ROWID;
+CREATE INDEX parts_target ON parts (connection, target_kind, target);
+CREATE INDEX parts_equal ON parts (connection, operation, equality);
+CREATE INDEX parts_final ON parts (at) WHERE risk = 3;
+"""
+"""Each writing command of an intent; derived from the lines, as `intents` is."""
+
+LEADS = """
+CREATE TABLE leads (
+  connection TEXT NOT NULL, target TEXT NOT NULL, lead_id TEXT NOT NULL,
+  PRIMARY KEY (connection, target)) WITHOUT ROWID;
+CREATE INDEX leads_id ON leads (connection, lead_id);
+"""
+"""The id of a lead by its masked and hashed address, as it was read."""
 _PACKED_QUESTION = re.compile(
     r"([0-9a-f]{64}) ([0-9]{1,12}(?:\.[0-9]+)?) ([0-9]{1,3}) (.*)", re.DOTALL
 )
@@ -110,6 +129,21 @@ def _unpack_questions(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX confirmations_end ON confirmations (expires_at)")
 
 
+def _add_parts(db: sqlite3.Connection) -> None:
+    """Give every earlier intent its parts; those of 0.1.0 name the commands of a chain only."""
+    _run_script(db, PARTS + LEADS)
+    db.execute(
+        "INSERT INTO parts SELECT id, 0, line, at, operation, risk, connection, target_kind,"
+        " target, known_amount, NULL FROM intents WHERE operation NOT LIKE '%+%'"
+    )
+    chains = "SELECT id, line, at, operation, risk, connection, target_kind, target, known_amount"
+    for row in db.execute(f"{chains} FROM intents WHERE operation LIKE '%+%'").fetchall():
+        id_, line, at, operation, *rest = row
+        for number, name in enumerate(str(operation).split("+")):
+            values = (id_, number, line, at, name, *rest, None)
+            db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+
 def _unpack(row: Sequence[object]) -> tuple[object, ...]:
     hash_, kind, binding, summary, facts, made_at, expires_at, used_by = row
     if kind != "question":
@@ -125,6 +159,7 @@ def _unpack(row: Sequence[object]) -> tuple[object, ...]:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "Create the tables of 0.1.0.", _create_first_tables),
     Migration(2, "Give the values of a question columns of their own.", _unpack_questions),
+    Migration(3, "Give each command of an intent a row, and each lead one name.", _add_parts),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -149,7 +184,7 @@ def get_version(db: sqlite3.Connection) -> int:
 
 
 def make_intents(db: sqlite3.Connection) -> None:
-    _run_script(db, INTENTS)
+    _run_script(db, INTENTS + PARTS)
 
 
 def is_empty(db: sqlite3.Connection) -> bool:

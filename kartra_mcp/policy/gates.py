@@ -99,8 +99,11 @@ def strictest(*gates: Gate) -> Gate:
 
 
 def takes_consent_arguments(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
-    """Return True if a tool takes the consent arguments."""
-    return risk >= Risk.DESTRUCTIVE or resolve_gate(risk, names, rules) is not Gate.ALLOW
+    """Return True if a tool takes the consent arguments.
+
+    Each write does: `repeat` needs a preview under every gate.
+    """
+    return risk > Risk.READ or resolve_gate(risk, names, rules) is not Gate.ALLOW
 
 
 def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
