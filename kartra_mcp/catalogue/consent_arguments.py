@@ -10,15 +10,15 @@ from kartra_mcp.core.models import ConsentArguments
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {
         "type": "boolean",
-        "description": "true only once the user agreed to exactly this call",
+        "description": "true once the user agreed to exactly this call",
     },
-    "confirmation_id": {"type": "string", "description": "The preview's id"},
-    "confirmation_summary": {"type": "string", "description": "The preview's summary"},
+    "confirmation_id": {"type": "string", "description": "Id of the preview"},
+    "confirmation_summary": {"type": "string", "description": "Its summary"},
 }
 REPEAT: Mapping[str, dict[str, Any]] = {
     "repeat": {
         "type": "boolean",
-        "description": "true: a second equal write is wanted",
+        "description": "true: run an equal call again",
     },
 }
 
