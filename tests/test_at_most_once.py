@@ -10,6 +10,10 @@ import pytest
 from consent_actors import Person, changed, confirmed, lines, sandbox
 from harness import Answer, Sandbox, call, connect
 
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.records import Intent, PriorIntent
+from kartra_mcp.ledger.rules import equal_call_refusal
+
 pytestmark = pytest.mark.anyio
 
 RAW, LEAD, ADDRESS = "kartra_proxy_write", 48129, "new@example.net"
@@ -119,13 +123,27 @@ async def test_an_equal_additive_write_is_already_done_for_a_minute(place: Sandb
     assert len(lines(place, "intent")) == 2
 
 
-async def test_an_equal_additive_write_runs_again_after_a_minute(place: Sandbox):
-    async with connect(place, "legacy") as client:
-        assert not (await call(client, RAW, **raw(POINTS))).failed
-        assert (await call(client, RAW, **raw(POINTS))).code == "already_done"
-        changed(place, "UPDATE intents SET at = at - 61, ended_at = ended_at - 61")
-        assert not (await call(client, RAW, **raw(POINTS))).failed
-    assert place.rows("SELECT points FROM points WHERE lead_id = ?", LEAD)[-2:] == [(10,), (10,)]
+@pytest.mark.parametrize(
+    ("state", "age", "expected"),
+    [
+        ("running", 900, "in_progress"),
+        ("unknown", 900, "outcome_unknown"),
+        ("succeeded", 59, "already_done"),
+        ("succeeded", 61, None),
+        ("failed", 1, None),
+        ("refused", 1, None),
+    ],
+)
+def test_the_time_after_an_equal_write_is_counted_from_its_end(state, age, expected):
+    now = 1_800_000_000.0
+    write = Intent(
+        id="new", tool="t", operation="o", risk=Risk.WRITE, connection="c", additive=True
+    )
+    ended = None if state == "running" else now - age
+    refusal = equal_call_refusal(
+        write, [PriorIntent("old", now - 3600, "o", state, ended_at=ended)], now
+    )
+    assert (refusal.code if refusal else None) == expected
 
 
 @pytest.mark.parametrize("name", STATES)
