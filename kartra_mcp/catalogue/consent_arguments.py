@@ -12,13 +12,13 @@ PROPERTIES: Mapping[str, dict[str, Any]] = {
         "type": "boolean",
         "description": "true once the user agreed to exactly this call",
     },
-    "confirmation_id": {"type": "string", "description": "Id of the preview"},
+    "confirmation_id": {"type": "string", "description": "Preview id"},
     "confirmation_summary": {"type": "string", "description": "Its summary"},
 }
 REPEAT: Mapping[str, dict[str, Any]] = {
     "repeat": {
         "type": "boolean",
-        "description": "true: run an equal call again",
+        "description": "true: run it again",
     },
 }
 
