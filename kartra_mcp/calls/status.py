@@ -8,6 +8,7 @@ from typing import Any
 from kartra_mcp import __version__
 from kartra_mcp.account.selection import connection_summary, require_usable
 from kartra_mcp.account.snapshot import AccountSnapshot
+from kartra_mcp.catalogue.overview import list_unmatched_patterns
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.policy.fingerprint import rules_as_dict
 from kartra_mcp.policy.gates import Policy
@@ -42,9 +43,21 @@ def build_status(
         "rules": _rules_status(rules, settings),
         "settings_not_usable": [str(problem) for problem in settings.errors],
         "state_folder": str(settings.state_dir),
-        "problems": [*problems, *([{"message": state_problem}] if state_problem else [])],
+        "problems": [
+            *problems,
+            *([{"message": state_problem}] if state_problem else []),
+            *_unmatched_patterns(served, rules),
+        ],
         "healthy": not problems and not settings.errors and not state_problem,
     }
+
+
+def _unmatched_patterns(served: AccountSnapshot, rules: Policy) -> list[dict[str, Any]]:
+    """Return the patterns that match no tool, once the actions are known."""
+    if not served.fetched_at:
+        return []
+    found = list_unmatched_patterns(served.catalogue.entries.values(), rules)
+    return [{"message": one.message, "remedy": one.remedy} for one in found]
 
 
 def _program_status(served: AccountSnapshot, settings: Settings, program: str) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from kartra_mcp.catalogue.builtin_tools import BuiltinTool
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.models import Risk, Verdict
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.gates import Policy
+from kartra_mcp.policy.unmatched import UnmatchedPattern, find_unmatched
 
 BY_NAME = "run by its name: KARTRA_MCP_EXPOSE"
 
@@ -50,6 +51,14 @@ def tool_rows(
     return [_builtin_row(tool, rules, listed) for tool in own] + [
         _action_row(entry, rules, listed) for entry in entries
     ]
+
+
+def list_unmatched_patterns(
+    entries: Iterable[ActionTool], rules: Policy
+) -> tuple[UnmatchedPattern, ...]:
+    """Return the patterns of the policy that match no tool: they have no effect."""
+    names = {name for entry in entries for name in entry.names}
+    return find_unmatched(rules, {*BUILTIN_TOOLS, *names})
 
 
 def _builtin_row(tool: BuiltinTool, rules: Policy, listed: Collection[str]) -> ToolRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import anyio
 
@@ -12,7 +13,7 @@ from kartra_mcp.account.snapshot import AccountSnapshot, no_catalogue_error
 from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
-from kartra_mcp.catalogue.overview import ToolRow, tool_rows
+from kartra_mcp.catalogue.overview import ToolRow, list_unmatched_patterns, tool_rows
 from kartra_mcp.cli.runner import print_json, print_refusal
 from kartra_mcp.core.display import format_local_time
 from kartra_mcp.core.errors import KartraMCPError
@@ -48,7 +49,13 @@ def tools(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
     listed = {tool["name"] for tool in made.tools.exposure.list_definitions(served.catalogue)}
     entries = served.catalogue.entries.values()
     found = tool_rows(BUILTIN_TOOLS.values(), entries, made.tools.rules, listed)
-    _print_json(found, served, settings) if as_json else _show(found, served, settings)
+    unmatched = list_unmatched_patterns(entries, made.tools.rules)
+    if as_json:
+        _print_json(found, served, settings, unmatched)
+    else:
+        _show(found, served, settings)
+        for one in unmatched:
+            print_line(f"{one.message} {one.remedy}")
     return EXIT_OK
 
 
@@ -72,13 +79,19 @@ async def _get_snapshot(made: App) -> AccountSnapshot:
         await made.close()
 
 
-def _print_json(found: Sequence[ToolRow], served: AccountSnapshot, settings: Settings) -> None:
+def _print_json(
+    found: Sequence[ToolRow],
+    served: AccountSnapshot,
+    settings: Settings,
+    unmatched: Sequence[Any],
+) -> None:
     print_json(
         {
             "account": "SANDBOX" if settings.sandbox else "real",
             "connection": served.connection.id if served.connection else None,
             "listed_at": served.fetched_at,
             "tools": [asdict(row) for row in found],
+            "unmatched_patterns": [asdict(one) for one in unmatched],
         }
     )
 

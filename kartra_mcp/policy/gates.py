@@ -112,7 +112,7 @@ def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
     If the risk is denied, by choice or because of a bad value, no tool's own gate opens it.
     """
     named = tuple(names)
-    own = [gate for pattern, gate in rules.tools if _matches(named, (pattern,))]
+    own = [gate for pattern, gate in rules.tools if matches(named, (pattern,))]
     of_risk = rules.gates.get(risk, Gate.DENY)
     return strictest(*own) if own and of_risk is not Gate.DENY else of_risk
 
@@ -134,7 +134,7 @@ def expand_tool_gates(patterns: Iterable[str], rules: Policy) -> dict[str, Gate]
     """
     found: dict[str, Gate] = {}
     for pattern in patterns:
-        commands = [c for c in COMMANDS if _matches(policy_names_of_command(c), (pattern,))]
+        commands = [c for c in COMMANDS if matches(policy_names_of_command(c), (pattern,))]
         for command in commands:
             for risk in {COMMANDS[command].risk, COMMANDS[command].lowest_risk}:
                 gate = resolve_gate(risk, policy_names_of_command(command), rules)
@@ -181,16 +181,16 @@ def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
     """Return whether allow and deny permit these names; deny wins."""
     if _is_always_allowed(names):
         return True
-    if _matches_any_spelling(names, rules.deny):
+    if matches_any_spelling(names, rules.deny):
         return False
-    return not rules.allow or _matches(names, rules.allow)
+    return not rules.allow or matches(names, rules.allow)
 
 
 def _is_always_allowed(names: tuple[str, ...]) -> bool:
     return bool(names) and ALWAYS_ALLOWED.issuperset(names)
 
 
-def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
+def matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """Match exactly, or ignoring case, `_` and `-` if the name contains nothing else."""
     return any(
         fnmatchcase(name.lower(), pattern.lower())
@@ -200,10 +200,10 @@ def _matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _matches_any_spelling(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
+def matches_any_spelling(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """Match like `_matches`, and also in any spelling, with or without `kartra_`."""
     bare = {name for full in names for name in (full, full.lower().removeprefix(PREFIX))}
-    return _matches(bare, patterns) or any(
+    return matches(bare, patterns) or any(
         _matches_ignoring_style(n, p) for n in bare for p in patterns
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 
 from kartra_mcp.app.composition import App, build_app
+from kartra_mcp.catalogue.overview import list_unmatched_patterns
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, describe_exception
@@ -32,6 +33,7 @@ from kartra_mcp.onboarding.doctor.findings import (
     passed,
     skipped,
     steps_after,
+    warning,
 )
 from kartra_mcp.onboarding.doctor.node_check import (
     find_idle_program,
@@ -181,6 +183,9 @@ async def _check_program_and_account(
         asked = await made.membrane.is_logged_in(_make_deadline(line.timings.login, settings))
     found = explanations.check_login_and_account(way, served, asked=asked)
     line.add_all(found)
+    if served.fetched_at:
+        unmatched = list_unmatched_patterns(served.catalogue.entries.values(), made.tools.rules)
+        line.add_all([warning("settings", one.message, one.remedy) for one in unmatched])
     if not any(finding.step == "read" for finding in found):
         line.busy("Reading once from the account")
         line.tell(await _read(made, way))
