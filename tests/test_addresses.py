@@ -148,3 +148,21 @@ async def test_a_plus_in_a_raw_form_is_not_taken_for_a_blank(sandbox, protocol_v
     assert (refused.code, refused.executed) == ("forbidden_request", "no")
     assert "%2B" in refused.error["remedy"]
     assert sent.error["detail"]["kartra"][0]["type"] == "243"
+
+
+IDS = {
+    "raw price": raw(WRITE, actions=[{"cmd": "edit_subscription", "subscription_id": "201abc"}]),
+    "raw tag": raw_tag(id="48110abc"),
+    "raw read": raw(READ, get_lead={"id": "48110 or 1"}),
+}
+
+
+@pytest.mark.parametrize("case", IDS)
+async def test_a_number_with_a_tail_is_not_a_target_of_its_own(sandbox, protocol_version, case):
+    tool, arguments = IDS[case]
+    async with connect(sandbox, protocol_version) as client:
+        await client.list_tools()
+        started = sandbox.runs()
+        answer = await call(client, tool, **arguments)
+    assert (answer.code, answer.executed) == ("invalid_arguments", "no")
+    assert sandbox.runs() == started

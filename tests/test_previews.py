@@ -269,6 +269,8 @@ ANSWERS = [
     ("accept", {"confirm": True}, 9.0, "97.00", NO),
     ("accept", {"confirm": True, "amount": None}, 9.0, "97.00", NO),
     ("accept", {"confirm": True, "amount": "97.01"}, 9.0, "97.00", NO),
+    ("accept", {"confirm": True, "amount": "97.004"}, 9.0, "97.00", NO),
+    ("accept", {"confirm": True, "amount": 96.996}, 9.0, "97.00", NO),
     ("accept", {"confirm": True, "amount": 97}, 9.0, "97.00", YES),
     ("accept", {"confirm": True, "amount": " 97.0 "}, 9.0, "97.00", YES),
     ("accept", {"confirm": True, "amount": "0201"}, 9.0, "201", YES),

@@ -16,6 +16,7 @@ from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.values import (
     amount_error,
     fold_id,
+    id_error,
     normalize_amount,
     normalize_id,
     parse_amount,
@@ -129,3 +130,13 @@ def test_two_refunds_are_equal_in_any_spelling(data, number, cents, other):
     assert isinstance(duplicate_refusal(wanted, [done], 1.0, 30), AlreadyDoneError)
     differs = replace(wanted, amount=normalize_amount(Decimal(other) / 100))
     assert duplicate_refusal(differs, [done], 1.0, 30) is None
+
+
+@pytest.mark.parametrize("value", ["101abc", "101 abc", "101;", "101-1", " 101x", "+101e2", "-5"])
+def test_a_text_that_php_reads_as_another_id_is_not_one(value):
+    assert id_error(value)
+
+
+@pytest.mark.parametrize("value", [7, "101", " 0101 ", "101.0", "+101", "I-5001SANDBOX", "abc"])
+def test_an_id_in_any_spelling(value):
+    assert id_error(value) is None

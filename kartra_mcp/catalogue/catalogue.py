@@ -19,7 +19,7 @@ from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Action, Command, ConsentArguments, Risk, ValidatedCall
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import addresses, commands, fields
-from kartra_mcp.kartra.values import amount_error
+from kartra_mcp.kartra.values import amount_error, id_error
 from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
@@ -190,7 +190,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
         check_amounts(checked, money=money)
     command = policy_risk.find_action_command(entry.action)
     if command:
-        check_addresses(Command(command, checked))
+        check_references(Command(command, checked))
     return ValidatedCall(
         tool=entry.tool,
         title=entry.title,
@@ -227,8 +227,16 @@ def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
             )
 
 
-def check_addresses(command: Command) -> None:
-    """Refuse a text that is not an e-mail address where one is expected."""
+def check_references(command: Command) -> None:
+    """Refuse a text that is not an e-mail address, or not an id, where one is expected."""
+    for name, value in fields.find_values([command.lead, command.arguments], fields.NUMBER_NAMES):
+        fault = id_error(value)
+        if fault:
+            raise RefusedError(
+                "invalid_arguments",
+                f"{truncate(strip_control_chars(name), 60)} {fault}. Nothing was done.",
+                "Give the id alone, in digits, e.g. 101.",
+            )
     for name, fault in addresses.find_address_faults(command):
         raise RefusedError(
             "invalid_arguments",

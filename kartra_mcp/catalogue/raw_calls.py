@@ -40,7 +40,7 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
     (request_guard.require_read_only if reads else request_guard.reject_dedicated_commands)(request)
     for command in request.commands:
         catalogue.check_raw_amounts(command)
-        catalogue.check_addresses(command)
+        catalogue.check_references(command)
     risk = policy_risk.request_risk(request)
     return ValidatedCall(
         tool=tool.name,

@@ -17,7 +17,7 @@ from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, trunca
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.request_path import fill_path
-from kartra_mcp.kartra.values import normalize_id, parse_amount
+from kartra_mcp.kartra.values import amount_error, normalize_id, parse_amount
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
 SUMMARY = 160
@@ -141,7 +141,8 @@ def _is_typed_correctly(said: Any, wanted: str) -> bool:
         return True
     text = str(said or "").strip()
     amount, meant = parse_amount(text), parse_amount(wanted)
-    same_sum = isinstance(amount, Decimal) and amount == meant
+    # A finer sum would be rounded: 97.004 is not the 97.00 that the user was shown.
+    same_sum = isinstance(amount, Decimal) and amount == meant and amount_error(text) is None
     return text == wanted or same_sum or normalize_id(text) == wanted
 
 

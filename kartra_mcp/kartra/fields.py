@@ -86,6 +86,12 @@ ID_NAMES = frozenset(
 )
 
 
+NUMBER_NAMES = frozenset(
+    {"id", "transactionid", "subscriptionid", "transactioninternalsubscriptionid", "leadid"}
+)
+"""Normalized names of ids that Kartra reads as numbers."""
+
+
 COERCED_NAMES = ID_NAMES | {"step"}
 """Names of values that may be numbers or numeric text; Kartra's steps are `1`, `2`, `3a`."""
 

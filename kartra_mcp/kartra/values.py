@@ -14,6 +14,7 @@ _WIDE = Context(prec=5_000)
 _SETTING = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,2})?")
 _ID = re.compile(r"[0-9]{1,40}")
 _FOLDED_ID = re.compile(r"\+?([0-9]+)(?:\.0+)?")
+_STARTS_AS_NUMBER = re.compile(r"[\s+-]*[0-9]")
 _SIGNED = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _CENTS = 100
 
@@ -68,6 +69,17 @@ def fold_id(value: Any) -> str | None:
     text = " ".join(unicodedata.normalize("NFKC", normalize_id(value)).split()).casefold()
     number = _FOLDED_ID.fullmatch(text)
     return (number[1].lstrip("0") or "0") if number else text or None
+
+
+def id_error(value: Any) -> str | None:
+    """Return the reason why a text is not an id of Kartra, or None.
+
+    PHP reads `101abc` as 101, so that it would be a second target that acts on the first.
+    """
+    if isinstance(value, str) and _STARTS_AS_NUMBER.match(value):
+        folded = fold_id(value) or ""
+        return None if _ID.fullmatch(folded) else "is not an id: Kartra's ids are whole numbers"
+    return None
 
 
 def amount_error(value: Any, *, cents: bool = False) -> str | None:
