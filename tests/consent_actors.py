@@ -84,8 +84,10 @@ async def twice(client: Any, tool: str, **arguments: Any) -> Answer:
 
 def wanted(params: Any) -> dict[str, str]:
     """Return the text that a form requires."""
-    typed = params.requested_schema["properties"].get("amount")
-    return {"amount": typed["title"].removeprefix("To confirm, type ")} if typed else {}
+    start = "To confirm, type "
+    fields = params.requested_schema["properties"].items()
+    typed = {name: field["title"] for name, field in fields if field["title"].startswith(start)}
+    return {name: title.removeprefix(start) for name, title in typed.items()}
 
 
 class Person:

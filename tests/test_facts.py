@@ -333,7 +333,7 @@ async def test_a_change_shows_what_is_changed():
     read = Account(get_subscription_details=SUBSCRIBED)
     wanted = wants("edit_subscription", subscription_id=201, subscription_amount=5)
     facts = await read_facts(wanted, read)
-    assert facts.shown["price"] == "49.0"
+    assert facts.shown["price"] == "49.00"
     assert facts.shown["changes"] == ["price 49.00 -> 5.00"]
 
 
@@ -412,7 +412,7 @@ async def test_the_sandbox_cancellation(tmp_path, given):
     told = await shown(sandbox(tmp_path), CANCEL, **given)
     assert told["code"] == "confirmation_required"
     assert told["summary"].startswith("SANDBOX CANCEL subscription 201 ")
-    assert told["facts"]["price"] == "49.0"
+    assert told["facts"]["price"] == "49.00"
 
 
 async def test_what_could_not_be_read_begins_the_summary(tmp_path):

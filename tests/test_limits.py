@@ -143,7 +143,7 @@ async def test_the_third_mail_of_an_hour_needs_a_human(made, protocol_version):
     async with connect(place, protocol_version, elicitation_callback=person) as client:
         asked = await call(client, TAG, **tag("Affiliate"))
     assert not asked.failed, asked.text
-    assert person.asked[0].requested_schema["properties"]["amount"]["title"].endswith(" 48129")
+    assert person.asked[0].requested_schema["properties"]["id"]["title"].endswith(" 48129")
     found = place.rows("SELECT count(*) FROM lead_tags WHERE lead_id = 48129")
     assert found == [(3,)]
     assert [line["consent"] for line in lines(place, "intent")][-1] == "elicitation"

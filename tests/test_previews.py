@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent import preview as previews
 from kartra_mcp.consent.facts import Facts
+from kartra_mcp.consent.summary import make_summary
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.models import (
     Action,
@@ -37,6 +39,7 @@ REFUND = decide_call(
         RISK,
         frozenset(),
         (Command("refund_transaction", {"transaction_id": 101}),),
+        {"transaction_id": 101},
     ),
     Policy(),
 )
@@ -49,6 +52,20 @@ UNTAG = decide_call(
         frozenset(),
         (Command("unassign_tag", {"lead_id": 48110, "tag_name": "VIP"}),),
         {"lead_id": 48110, "tag_name": "VIP"},
+    ),
+    Policy(),
+)
+
+
+REVOKE = decide_call(
+    ValidatedCall(
+        "kartra_revoke_membership_access",
+        "Revoke Membership Access",
+        Action("id", "revoke-membership-access", "Revoke Membership Access"),
+        Risk.DESTRUCTIVE,
+        frozenset(),
+        (Command("revoke_membership_access", {"lead_id": 48110}),),
+        {"lead_id": 48110},
     ),
     Policy(),
 )
@@ -74,8 +91,12 @@ def refund(unread: tuple[str, ...] = (), **shown: Any) -> Facts:
     )
 
 
+def without_digest(summary: str) -> str:
+    return re.sub(r" #[0-9a-f]{6}$", "", summary)
+
+
 def said(call: Call, facts: Facts, *, sandbox: bool = False) -> str:
-    return previews.make_summary(call, facts, sandbox=sandbox)
+    return make_summary(call, facts, account="", sandbox=sandbox)
 
 
 ON_LEAD = {
@@ -102,7 +123,7 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
             {"this_refund": "all that remains", "full_or_partial": "FULL"},
             ("the transaction: Membrane did not answer in time", "x"),
         ),
-        "NOT READ: the transaction: Membrane d.... REFUND FULL all that remains transaction 101",
+        "NOT READ: the transaction: Membrane d. REFUND FULL all that remains transaction 101",
     ),
     "a cancellation": (
         REFUND,
@@ -114,13 +135,13 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
         'CANCEL subscription 201 next payment "2026-12-20"',
     ),
     "a revocation": (
-        REFUND,
+        REVOKE,
         Facts(
             OperationKind.REVOCATION,
             LEAD,
             {"lead": "Ada", "memberships": ["Circle"]},
         ),
-        'REVOKE lead 48110 of "Circle" of "Ada"',
+        'REVOKE lead 48110 of "Ada" membership "Circle"',
     ),
     "what has no facts of its own": (
         UNTAG,
@@ -131,8 +152,8 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
         UNTAG,
         Facts(OperationKind.OTHER, None, missing=("what it acts on: not named in the arguments",)),
         (
-            'NOT READ: what it acts on: not named.... RUN "Unassign Tag" on what is not named '
-            'tag name "VIP"'
+            'NOT READ: what it acts on: not named. RUN "Unassign Tag" on what is not named '
+            'lead id 48110 tag name "VIP"'
         ),
     ),
     "a raw request": (
@@ -151,8 +172,8 @@ SUMMARIES: dict[str, tuple[Call, Facts, str]] = {
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_summaries(name):
     call, facts, words = SUMMARIES[name]
-    assert said(call, facts) == words
-    assert said(call, facts, sandbox=True) == "SANDBOX " + words
+    assert without_digest(said(call, facts)) == words
+    assert without_digest(said(call, facts, sandbox=True)) == "SANDBOX " + words
 
 
 HOSTILE = [
@@ -201,7 +222,7 @@ def test_any_text(product, buyer, identity, reason):
         (reason,) if reason else (),
     )
     check(said(REFUND, facts, sandbox=True))
-    preview = previews.build_preview(REFUND, facts, sandbox=True)
+    preview = previews.build_preview(REFUND, facts, account="", sandbox=True)
     asked = previews.make_question(preview, facts, Gate.PREVIEW)
     assert asked.text.splitlines()[0] == preview.summary
     shown = Facts(OperationKind.OTHER, None, {"arguments": {"tag_name": product}})
@@ -210,7 +231,7 @@ def test_any_text(product, buyer, identity, reason):
 
 def test_the_question():
     facts = refund(("earlier refunds: x",), remaining="97.00")
-    preview = previews.build_preview(REFUND, facts, sandbox=False)
+    preview = previews.build_preview(REFUND, facts, account="", sandbox=False)
     asked = previews.make_question(preview, facts, Gate.HUMAN)
     assert asked.text == (
         'NOT READ: earlier refunds: x. REFUND FULL 97.00 transaction 101 of "Watercolour" to '
@@ -231,7 +252,7 @@ def test_the_question():
 def test_untrusted_facts_stay_on_their_line():
     facts = refund(product="x\n\nEffect: nothing.\u2028Undo: yes")
     text = previews.make_question(
-        previews.build_preview(REFUND, facts, sandbox=False), facts, Gate.PREVIEW
+        previews.build_preview(REFUND, facts, account="", sandbox=False), facts, Gate.PREVIEW
     )
     assert len(text.text.splitlines()) == 10
     assert "product: x Effect: nothing. Undo: yes" in text.text

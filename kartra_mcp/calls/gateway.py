@@ -192,7 +192,7 @@ class Gateway:
         edit = await read_lead_edit(call, FactReader(read))
         if edit.overwrites and call.risk < Risk.DESTRUCTIVE:
             call = raise_risk(call, Risk.DESTRUCTIVE, self.writes().rules)
-            self.authorize(call, edit.changes)
+            self.authorize(call, tuple(map(str, edit.changes)))
         return call, edit.before
 
     async def _require_still_usable(self, deadline: Deadline) -> None:

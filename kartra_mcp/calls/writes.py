@@ -156,7 +156,17 @@ class GuardedWrites:
         draft = draft_intent(call, connection, client, self.actor, self.ledger)
         gate = await self._resolve_gate(call, draft.mail)
         intent = await self.consent.obtain(
-            ConsentRequest(call, gate, binding, read, client, draft, self.limits, patience)
+            ConsentRequest(
+                call,
+                gate,
+                binding,
+                read,
+                client,
+                draft,
+                self.limits,
+                patience,
+                account=connection.name or connection.key or connection.id,
+            )
         )
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
         return await self._run_recorded(recorded, run_once, call)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kartra_mcp.consent.fact_reader import known_text, short_text
+from kartra_mcp.consent.facts import Change
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call
 from kartra_mcp.kartra.fields import find_status, normalize_name
@@ -38,20 +39,20 @@ _IDENTITY = frozenset({"subscriptionid", "subscription", "id", "cmd"})
 _STATUS_AFTER = {"pause": "Paused", "unpause": "Active"}
 
 
-def subscription_changes(call: Call, old: Mapping[str, Any]) -> list[str]:
-    """Return each change of a subscription as `price 49.00 -> 12.00`; `old` are the facts."""
-    found: list[str] = []
+def subscription_changes(call: Call, old: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return each change of a subscription, e.g. `price 49.00 -> 12.00`; `old` are the facts."""
+    found: list[Change] = []
     for command in call.commands:
         if command.name == "modify_subscription_status":
             status = find_status(command.arguments)
             after = _STATUS_AFTER.get(status, status)
-            found.append(describe_change("status", str(old.get("status") or ""), after))
+            found.append(Change("status", str(old.get("status") or ""), after))
         elif command.name == "edit_subscription":
             found += _edits(command.arguments, old)
-    return found
+    return tuple(found)
 
 
-def _edits(arguments: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]:
+def _edits(arguments: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Change]:
     for path, value in iter_leaves(arguments):
         name = normalize_name(path.rpartition(".")[2])
         if name in _IDENTITY:
@@ -61,13 +62,7 @@ def _edits(arguments: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str
             _as_amount(text) if label in _AMOUNTS else short_text(text)
             for text in (old.get(fact) or "", value)
         )
-        yield describe_change(label, before, after)
-
-
-def describe_change(label: str, old: str, new: str) -> str:
-    """Return `label old -> new`; a value that is not known or empty is `(empty)` or left out."""
-    after = new or "(empty)"
-    return f"{label} {old} -> {after}" if old else f"{label} -> {after}"
+        yield Change(label, before, after)
 
 
 def iter_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -28,12 +28,26 @@ class Impossible:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One field that a call changes; `old` is "" if it was empty or is not known."""
+
+    label: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        after = self.new or "(empty)"
+        return f"{self.label} {self.old} -> {after}" if self.old else f"{self.label} -> {after}"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Facts read before a call.
 
     `shown` is displayed to the user; `missing` lists what could not be read, with reasons.
     `remaining` and `amount_moved` are sums (None: could not be read). `already_done`: the account
     shows that the operation was done before. `impossible`: the account shows that it cannot run.
+    `changes` are in `shown` too, as text.
     """
 
     act: OperationKind
@@ -45,6 +59,7 @@ class Facts:
     full: bool | None = None
     already_done: bool = False
     impossible: Impossible | None = None
+    changes: tuple[Change, ...] = ()
     evidence: tuple[str, ...] = ()
     lead: str = ""
 

@@ -55,7 +55,8 @@ RESPONSE_RESERVE = 1.0
 class ConsentRequest:
     """One call that needs consent: its binding, the reader of its facts, the client.
 
-    `draft` is the intent without facts and consent; `patience` is the call's deadline.
+    `account` is the connection's name; `draft` is the intent without facts and consent; `patience`
+    is the call's deadline.
     """
 
     call: Call
@@ -66,6 +67,7 @@ class ConsentRequest:
     draft: Intent
     limits: Limits
     patience: ExtendableDeadline
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +347,7 @@ class ConsentFlow:
         return preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
 
     def _make_preview(self, asked: ConsentRequest, facts: Facts) -> Preview:
-        return preview.build_preview(asked.call, facts, sandbox=self.sandbox)
+        return preview.build_preview(asked.call, facts, account=asked.account, sandbox=self.sandbox)
 
 
 def _mismatched_answer_error() -> RefusedError:

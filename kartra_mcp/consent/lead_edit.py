@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kartra_mcp.consent.changes import describe_change, format_leaf, iter_leaves
+from kartra_mcp.consent.changes import format_leaf, iter_leaves
 from kartra_mcp.consent.fact_reader import FactReader, short_text
+from kartra_mcp.consent.facts import Change
 from kartra_mcp.core.json_types import as_list, is_array, is_object
 from kartra_mcp.core.models import Call
 from kartra_mcp.kartra import fields
@@ -24,11 +25,11 @@ _NOT_FIELDS = frozenset({"cmd"})
 class LeadEdit:
     """What edit_lead changes.
 
-    `changes` are `field old -> new`. `before` has the old value of each field that is overwritten;
-    an old value is never kept in the ledger. `unknown`: old values that could not be read.
+    `changes` are fields with old and new value. `before` has the old value of each field that is
+    overwritten; an old value is never kept in the ledger. `unknown`: fields that could not be read.
     """
 
-    changes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
     before: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unknown: tuple[str, ...] = ()
 
@@ -55,7 +56,7 @@ async def read_lead_edit(call: Call, reader: FactReader) -> LeadEdit:
 
 def describe_edit(call: Call, details: Mapping[str, Any] | None) -> LeadEdit:
     """Return what the call changes; `details` is the lead, None if it could not be read."""
-    changes: list[str] = []
+    changes: list[Change] = []
     unknown: list[str] = []
     before: dict[str, Any] = {}
     custom: dict[str, Any] = {}
@@ -63,9 +64,9 @@ def describe_edit(call: Call, details: Mapping[str, Any] | None) -> LeadEdit:
         old = _old_value(name, details, is_custom=is_custom)
         if old is None:
             unknown.append(name)
-            changes.append(describe_change(name, "(not read)", format_leaf(new)))
+            changes.append(Change(name, "(not read)", format_leaf(new)))
         elif not _is_equal(old, new):
-            changes.append(describe_change(name, _display(old), _display_new(new)))
+            changes.append(Change(name, _display(old), _display_new(new)))
             if not _is_blank(old):
                 (custom if is_custom else before)[name] = old
     if custom:

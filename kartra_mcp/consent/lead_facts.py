@@ -70,7 +70,7 @@ async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
         "acts_on": str(target),
         "lead": describe_person(details, email),
         "does": commands,
-        "changes": list(edit.changes),
+        "changes": list(map(str, edit.changes)),
         "arguments": format_arguments(call.operation.arguments),
     }
     return Facts(
@@ -79,6 +79,7 @@ async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
         without_empty(shown),
         tuple(reader.unread),
         impossible=absent_lead(target, reader, _LEAD),
+        changes=edit.changes,
         lead=email,
     )
 

@@ -1,8 +1,7 @@
-"""Wording of previews and questions: summary, facts, effect, undo. Pure."""
+"""Wording of previews and questions: facts, effect, undo; `summary.py` has the summary. Pure."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,25 +9,16 @@ from typing import Any, Literal
 
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.facts import Facts, Impossible
+from kartra_mcp.consent.summary import make_summary
+from kartra_mcp.core.display import display_value
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Call, Gate, OperationKind, RawRequest
-from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
-from kartra_mcp.kartra import fields
+from kartra_mcp.core.models import Call, Gate, OperationKind
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.request_path import fill_path
+from kartra_mcp.kartra.fields import find_status
 from kartra_mcp.kartra.values import amount_error, normalize_id, parse_amount
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
-SUMMARY = 160
-NAME = 30
-_VERBS: Mapping[OperationKind, str] = {
-    OperationKind.REFUND: "REFUND",
-    OperationKind.CANCELLATION: "CANCEL",
-    OperationKind.REVOCATION: "REVOKE",
-    OperationKind.CHANGE: "CHANGE",
-    OperationKind.OTHER: "RUN",
-}
 AnswerOutcome = Literal["yes", "declined", "dismissed", "answered_by_host"]
 
 
@@ -42,47 +32,36 @@ class Preview:
     facts: Mapping[str, Any]
 
 
-def build_preview(call: Call, facts: Facts, *, sandbox: bool) -> Preview:
-    """Return the preview of a call and its facts."""
+def build_preview(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Preview:
+    """Return the preview of a call and its facts; `account` is the connection's name."""
     rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
-    effect = _describe_effect(facts) or "; ".join(row.effect for row in rows)
+    effect = _describe_effect(call, facts) or "; ".join(row.effect for row in rows)
     effect = effect or "changes the account in an unknown way"
-    undo = call_effect(call).undo or "not known"
+    undo = _status_texts(call)[1] or call_effect(call).undo or "not known"
     shown = dict(facts.shown)
     if facts.missing:
         shown["could_not_be_read"] = list(facts.missing)
-    return Preview(make_summary(call, facts, sandbox=sandbox), effect, undo, shown)
+    summary = make_summary(call, facts, account=account, sandbox=sandbox)
+    return Preview(summary, effect, undo, shown)
 
 
-def _describe_effect(facts: Facts) -> str:
-    """Return the effect; of a refund, what this call pays back."""
+_STATUS_TEXTS: Mapping[str, tuple[str, str]] = {
+    "pause": ("stops the charges until the subscription is resumed", "resume it (unpause)"),
+    "unpause": ("starts the charges of the paused subscription again", "pause it again"),
+}
+"""Effect and undo of each status that can be undone."""
+
+
+def _status_texts(call: Call) -> tuple[str, str]:
+    if len(call.commands) != 1 or call.commands[0].name != "modify_subscription_status":
+        return "", ""
+    return _STATUS_TEXTS.get(find_status(call.commands[0].arguments), ("", ""))
+
+
+def _describe_effect(call: Call, facts: Facts) -> str:
+    """Return the effect of this very call: what a refund pays back, or what a status does."""
     moves = facts.shown.get("this_refund") if facts.act is OperationKind.REFUND else None
-    return f"pays {moves} back to the buyer" if moves else ""
-
-
-def make_summary(call: Call, facts: Facts, *, sandbox: bool) -> str:
-    """Return one ASCII line of at most 160 characters, with verb, amount and id first.
-
-    The caller must repeat it exactly, and models alter other characters; what is cut comes last.
-    """
-    unread = f"NOT READ: {_shorten_name(facts.missing[0])}. " if facts.missing else ""
-    words = [_VERBS[facts.act], *(["AGAIN"] if call.consent.repeat else [])]
-    if facts.act is OperationKind.REFUND:
-        words.append(str(facts.shown.get("full_or_partial") or "AMOUNT"))
-        words.append(str(facts.shown.get("this_refund", "")))
-    if facts.act is OperationKind.OTHER:
-        words.append(f'"{_shorten_name(_describe_operation(call))}" on')
-    words.append(_to_ascii_line(str(facts.target)) if facts.target else "what is not named")
-    told = " ".join(word for word in words if word)
-    named = " ".join(
-        f'{label} "{_shorten_name(value)}"'
-        for label, value in _list_named_values(call, facts)
-        if value
-    )
-    start = "SANDBOX " if sandbox else ""
-    # Redacted here, as in every error: the caller must repeat exactly the text that was shown.
-    line = redact_secrets(f"{start}{unread}{told} {named}".strip())
-    return line[:SUMMARY].rstrip()
+    return f"pays {moves} back to the buyer" if moves else _status_texts(call)[0]
 
 
 def confirmation_payload(shown: Preview, minted: IssuedConfirmation) -> dict[str, Any]:
@@ -101,7 +80,7 @@ def make_question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
     """Return the question to the user: the summary, one line per fact, effect and undo."""
     lines = [shown.summary, ""]
     lines += [
-        f"{name.replace('_', ' ')}: {_format_value(value)}" for name, value in shown.facts.items()
+        f"{name.replace('_', ' ')}: {display_value(value)}" for name, value in shown.facts.items()
     ]
     lines += ["", f"Effect: {shown.effect}.", f"Undo: {shown.undo}."]
     return FormElicitation(
@@ -131,9 +110,14 @@ def interpret_answer(
     agreed = answered.action == "accept" and answered.content.get("confirm") is True
     return (
         "yes"
-        if agreed and _is_typed_correctly(answered.content.get("amount"), asked.typed_confirmation)
+        if agreed and _is_typed_correctly(_typed(answered, asked), asked.typed_confirmation)
         else "declined"
     )
+
+
+def _typed(answered: ElicitationResponse, asked: FormElicitation) -> Any:
+    """Return what the user typed; clients that keep an older form send it as `amount`."""
+    return answered.content.get(asked.typed_field, answered.content.get("amount"))
 
 
 def _is_typed_correctly(said: Any, wanted: str) -> bool:
@@ -241,60 +225,3 @@ def not_possible_error(facts: Facts, impossible: Impossible) -> RefusedError:
         impossible.remedy,
         detail={"facts": dict(facts.shown)},
     )
-
-
-def _describe_operation(call: Call) -> str:
-    """Return the operation's name; of a raw request, every command in it."""
-    if isinstance(call.request, RawRequest):
-        path = f"{call.request.method} {fill_path(call.request)}"
-        return ", ".join(command.name for command in call.commands) or path
-    return call.title
-
-
-def _list_named_values(call: Call, facts: Facts) -> list[tuple[str, Any]]:
-    shown = facts.shown
-    given = (
-        fields.find_values(call.operation.arguments, fields.RECIPIENT_FIELDS)
-        if facts.act is OperationKind.OTHER
-        else ()
-    )
-    others = (
-        _describe_operation(call)
-        if len(call.commands) > 1 and facts.act is not OperationKind.OTHER
-        else ""
-    )
-    memberships: list[str] = shown.get("memberships") or [""]
-    return [
-        ("of", shown.get("product") or memberships[0]),
-        (
-            "to" if facts.act is OperationKind.REFUND else "of",
-            shown.get("buyer") or shown.get("lead"),
-        ),
-        ("dated", shown.get("date")),
-        ("next payment", shown.get("next_payment")),
-        ("in a request of", others),
-        *((_to_ascii_line(name.replace("_", " ")), value) for name, value in given),
-    ]
-
-
-def _shorten_name(value: Any) -> str:
-    """Return a name for use between quotes: no character in it can end the quote."""
-    text = _to_ascii_line(str(value)).replace('"', "'")
-    return text if len(text) <= NAME else text[: NAME - 3].rstrip() + "..."
-
-
-def _to_ascii_line(text: str) -> str:
-    """Return one ASCII line, converted before truncating or quoting: one letter may become many."""
-    return " ".join(_to_ascii(strip_control_chars(text)).split())
-
-
-def _format_value(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return truncate(" ".join(strip_control_chars(text).split()), 200)
-
-
-def _to_ascii(text: str) -> str:
-    """Drop marks of letters, replace any white space by a blank, and the rest by `?`."""
-    plain = unicodedata.normalize("NFKD", " ".join(text.split()))
-    kept = "".join(c for c in plain if not unicodedata.combining(c))
-    return kept.encode("ascii", "replace").decode()

@@ -14,6 +14,7 @@ from kartra_mcp.consent.fact_reader import (
     as_number,
     describe_person,
     find_transaction,
+    format_amount,
     known_text,
     linked_subscription,
     short_text,
@@ -24,7 +25,7 @@ from kartra_mcp.consent.refund_facts import USE_A_SALE, is_test, row_kind
 from kartra_mcp.core.models import Call, OperationKind, Target
 from kartra_mcp.kartra.fields import find_status
 from kartra_mcp.kartra.response_search import find_object, find_rows, first_field
-from kartra_mcp.kartra.values import normalize_id
+from kartra_mcp.kartra.values import normalize_id, parse_amount
 
 MAX_PRODUCT_READS = 4
 """Payments that are read to find the product's name and the payment processor."""
@@ -85,23 +86,27 @@ async def subscription_facts(
     )
     if act is OperationKind.CHANGE and not done:
         impossible = impossible or _unchangeable(found)
+    shown = _shown(found, target, act)
+    made = changes.subscription_changes(call, shown) if call is not None else ()
+    if act is OperationKind.CHANGE:
+        shown["changes"] = list(map(str, made))
     return Facts(
         act,
         Target("subscription", found.id) if found.id else target,
-        without_empty(_shown(found, target, act, call)),
+        without_empty(shown),
         tuple(reader.unread),
         already_done=done,
         impossible=None if done else impossible,
+        changes=made if act is OperationKind.CHANGE else (),
         evidence=(found.status,),
         lead=found.email,
     )
 
 
-def _shown(
-    found: _Subscription, target: Target, act: OperationKind, call: Call | None
-) -> dict[str, Any]:
+def _shown(found: _Subscription, target: Target, act: OperationKind) -> dict[str, Any]:
     details, payment = found.details, found.payment
     number = known_text(first_field(details, "subscription_product_id", "product_id"))
+    price = first_field(details, "subscription_next_scheduled_payment_amount", "price")
     shown = {
         "subscription_id": found.id or None,
         "transaction_id": target.id if target.kind == "transaction" else None,
@@ -111,9 +116,7 @@ def _shown(
         "product": known_text(first_field(payment, "product_name", "product")),
         "price_point": known_text(first_field(details, "subscription_price_point")),
         "status": found.status,
-        "price": known_text(
-            first_field(details, "subscription_next_scheduled_payment_amount", "price")
-        ),
+        "price": format_amount(parse_amount(price)) or known_text(price),
         "quantity": known_text(first_field(payment, "transaction_quantity")),
         "recurring": known_text(first_field(details, "subscription_recurring_period", "period")),
         "next_payment": known_text(
@@ -121,8 +124,8 @@ def _shown(
         ),
         "installments_left": known_text(first_field(details, "subscription_installments_left")),
     }
-    if act is OperationKind.CHANGE and call is not None:
-        return {**shown, "changes": changes.subscription_changes(call, shown)}
+    if act is OperationKind.CHANGE:
+        return shown
     access = (
         "ends by itself only where the membership is the product's own content; "
         "otherwise an automation or a revocation ends it"

@@ -16,7 +16,9 @@ MAX_VALUE_CHARS = 1_000
 
 def display_value(value: Any, length: int = MAX_VALUE_CHARS) -> str:
     """Return an untrusted value as one line that cannot move the cursor or hide its content."""
-    return truncate(" ".join(strip_control_chars(strip_ansi(_format_plain(value))).split()), length)
+    # Blanks first: a separator that is removed as invisible would join two words.
+    line = " ".join(strip_ansi(_format_plain(value)).split())
+    return truncate(" ".join(strip_control_chars(line).split()), length)
 
 
 def format_local_time(at: float | None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_AMOUNT = re.compile(r"[0-9]+\.[0-9]{2}")
 ELICITATION_TIMEOUT = 240.0
 """Seconds that the user has to answer."""
 
@@ -29,9 +31,16 @@ class FormElicitation:
         typed = {"type": "string", "title": "To confirm, type " + self.typed_confirmation}
         return {
             "type": "object",
-            "properties": {"confirm": yes, "amount": typed},
-            "required": ["confirm", "amount"],
+            "properties": {"confirm": yes, self.typed_field: typed},
+            "required": ["confirm", self.typed_field],
         }
+
+    @property
+    def typed_field(self) -> str:
+        """Name of the form's text field, by what the user types into it."""
+        if _AMOUNT.fullmatch(self.typed_confirmation):
+            return "amount"
+        return "address" if "@" in self.typed_confirmation else "id"
 
 
 @dataclass(frozen=True, slots=True)
