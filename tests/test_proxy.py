@@ -251,11 +251,15 @@ OWN = {
     "a cancellation": ({"cmd": "cancel_transaction"}, "kartra_cancel_subscription"),
     "a status of cancel": (status("cancel"), "kartra_cancel_subscription"),
     "a status of Cancel": (status(" Cancel\n"), "kartra_cancel_subscription"),
-    "a status nobody knows": (status("stop"), "kartra_cancel_subscription"),
-    "a status that only looks like pause": (status("Pause"), "kartra_cancel_subscription"),
-    "a status that is a list": (status(["pause"]), "kartra_cancel_subscription"),
-    "a status that is null": (status(None), "kartra_cancel_subscription"),
-    "no status": ({"cmd": "modify_subscription_status"}, "kartra_cancel_subscription"),
+    "a status nobody knows": (status("stop"), "subscription_status_modification"),
+    "a status that only looks like pause": (status("Pause"), "subscription_status_modification"),
+    "a status that is a list": (status(["pause"]), "subscription_status_modification"),
+    "a status that is null": (status(None), "subscription_status_modification"),
+    "a pause in a misnamed field": (
+        {"cmd": "modify_subscription_status", "status_change": "pause"},
+        "subscription_status_modification",
+    ),
+    "no status": ({"cmd": "modify_subscription_status"}, "subscription_status_modification"),
     "an unknown refund": ({"cmd": "refund"}, "kartra_refund_transaction"),
     "an unknown refund, in camel case": ({"cmd": "refundOrder"}, "kartra_refund_transaction"),
     "an unknown refund inside a word": ({"cmd": "autorefund_lead"}, "kartra_refund_transaction"),
@@ -269,6 +273,7 @@ def test_the_write_tool_points_to_the_tool_with_consent(action, tool, kind):
     error = refusal(post(**{kind: {"actions": [SEARCH, action]}}), reject_dedicated_commands)
     assert error.code == "forbidden_request"
     assert tool in error.remedy
+    assert ("kartra_cancel" in error.remedy) == ("kartra_cancel" in tool)
 
 
 @pytest.mark.parametrize("word", ["pause", "unpause"])

@@ -112,6 +112,15 @@ def reject_dedicated_commands(request: RawRequest) -> None:
     for command in request.commands:
         own = _own_tool(command.name)
         if own and not _is_pause(command):
+            if (
+                command.name == "modify_subscription_status"
+                and "cancel" not in str(list(command.arguments.values())).lower()
+            ):
+                # A pause that is misspelled is never answered with a cancellation.
+                reject(
+                    "subscription_status_modification: the status to set is missing or not valid",
+                    "Give subscription_status_modification exactly the value pause or unpause.",
+                )
             remedy = f"Use {own}; a raw status is exactly pause or unpause."
             if command.name not in kartra.COMMANDS and starts_with_read(command.name):
                 remedy = suggest_read(command.name)
