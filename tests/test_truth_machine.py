@@ -84,6 +84,12 @@ class TruthMachine(RuleBasedStateMachine):
         if again:
             self.world.perform(server, request)
 
+    @precondition(lambda self: self.world.last is not None)
+    @rule(server=SERVERS, repeat=RARELY)
+    def write_again(self, server: int, repeat: bool) -> None:  # noqa: FBT001
+        assert self.world.last is not None
+        self.world.perform(server, self.world.last, repeat=repeat)
+
     @rule(server=SERVERS, request=requests, repeat=RARELY)
     def write_though_reads_fail(self, server: int, request: Request, repeat: bool) -> None:  # noqa: FBT001
         with self.world.faults(READS, "internal", times=9):

@@ -20,11 +20,7 @@ ADDITIVE = frozenset(
         "create_lead",
     }
 )
-NOT_YET = ADDITIVE
-"""Commands that are not yet protected against an equal call at the same moment."""
-VAGUE = frozenset({"edit_lead"})
-"""Commands whose summaries do not yet show what changes."""
-ONCE = MONEY | (ADDITIVE - NOT_YET)
+ONCE = MONEY | ADDITIVE
 """Commands of which a second equal one has a second effect."""
 JUST_NOW = 60.0
 
@@ -127,7 +123,7 @@ class Judge:
             assert state in LEDGER_STATES[executed], self.say(f"the ledger has {state}")
             unseen = "same" if expected == before.account else "not"
             self.truth[intent] = "done" if moved else unseen
-            self.meanings[intent] = request.meaning(before.account)
+            self.meanings[intent] = _identify(request, before)
         if moved:
             self._check_once(request, before, repeat=repeat)
         if not answer.failed:
@@ -142,7 +138,7 @@ class Judge:
         added, moved = self._added(before), after != before.account
         assert added or not moved, self.say("an effect without an intent")
         for intent in added:
-            self.meanings[intent] = request.meaning(before.account)
+            self.meanings[intent] = _identify(request, before)
             unseen = "same" if expected == before.account else "not"
             self.truth[intent] = "done" if moved else unseen
         if moved:
@@ -159,7 +155,7 @@ class Judge:
         assert not succeeded or after == expected, self.say("a success without an effect")
         assert succeeded <= 1 or not request.commands & ONCE, self.say("several successes")
         for intent, state in self._added(before).items():
-            self.meanings[intent] = request.meaning(before.account)
+            self.meanings[intent] = _identify(request, before)
             seen = expected == before.account or state == "succeeded"
             self.truth[intent] = "same" if seen else "not"
         if after != before.account:
@@ -184,13 +180,14 @@ class Judge:
 
     def _check_once(self, request: Request, before: Before, *, repeat: bool) -> None:
         """Require that no equal write had an effect, or may have had one, unless by `repeat`."""
-        meaning = request.meaning(before.account)
+        meaning = _identify(request, before)
         equal = [past for past in self.effects if past.meaning == meaning]
         self.effects.append(Effect(before.at, meaning))
-        if repeat or not request.commands & ONCE:
+        if repeat:
             return
         recent = [past for past in equal if before.at - past.at < JUST_NOW]
-        assert not (equal if request.commands & MONEY else recent), self.say("done twice")
+        twice = equal if request.commands & MONEY else recent if request.commands & ONCE else []
+        assert not twice, self.say("done twice")
         unsettled = [intent for intent, state in before.intents.items() if state == "unknown"]
         unsettled = [intent for intent in unsettled if self.meanings[intent] == meaning]
         assert not unsettled, self.say(f"an effect while {unsettled} is unknown")
@@ -198,7 +195,7 @@ class Judge:
     def check_summary(self, shown: Shown, before: Before) -> None:
         """Require that no two different calls have one summary, and that it has the amount."""
         meaning = (*shown.request.meaning(before.account), shown.repeat)
-        if shown.request.commands & VAGUE or "NOT READ" in shown.summary:
+        if "NOT READ" in shown.summary:
             return
         first = self.summaries.setdefault(shown.summary, meaning)
         assert first == meaning, self.say(f"one summary, two calls: {shown.summary!r}, {first}")
@@ -228,6 +225,13 @@ class Judge:
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         differences = [f"{key}: {old.get(key)!r} → {new.get(key)!r}" for key in keys]
         return "\n  ".join([wrong, *differences, "after these steps:", *self.told])
+
+
+def _identify(request: Request, before: Before) -> tuple[Any, ...]:
+    """Return what equal calls share; a lead that no call read is not the same by its address."""
+    meaning = request.meaning(before.account)
+    is_read = request.commands <= MONEY
+    return meaning if is_read else (*meaning, *(w["lead_id"] or w["email"] for w in request.writes))
 
 
 def summarize(answer: Answer) -> str:

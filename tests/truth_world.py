@@ -17,7 +17,7 @@ from mcp import Client
 from polling import until
 from truth_account import State, inverse, read_state, without_remains
 from truth_calls import Request, alone
-from truth_judge import NOT_YET, Judge, Shown, find_receipt, summarize
+from truth_judge import Judge, Shown, find_receipt, summarize
 
 
 @cache
@@ -39,6 +39,7 @@ class World:
         self.place.file.parent.mkdir(mode=0o700, parents=True)
         self.place.file.touch(mode=0o600)
         self.place.file.write_bytes(make_account())
+        self.last: Request | None = None
         self.judge = Judge(self.place, told=[f"gate {gate}"])
         self._portal: BlockingPortal = self._closing.enter_context(start_blocking_portal())
         self._servers: dict[int, tuple[Client, AbstractContextManager[Client, bool | None]]] = {}
@@ -121,6 +122,7 @@ class World:
 
     def perform(self, server: int, request: Request, *, repeat: bool = False) -> Answer:
         """Call, and agree to the preview if there is one."""
+        self.last = request
         shown = self.propose(server, request, repeat=repeat)
         return shown if isinstance(shown, Answer) else self.agree(server, shown)
 
@@ -168,8 +170,6 @@ class World:
 
     def at_once(self, request: Request, servers: list[int], *, repeat: bool) -> None:
         """Send equal calls at the same moment, each with its own preview if it needs one."""
-        if request.commands & NOT_YET:
-            return
         before = self.judge.look(self.now())
         clients = [self.server(number) for number in servers]
         given = {**request.arguments, **({"repeat": True} if repeat else {})}
