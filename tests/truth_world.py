@@ -20,6 +20,10 @@ from truth_calls import Request, alone
 from truth_judge import Judge, Shown, find_receipt, summarize
 
 
+NAMED = ("tag_name", "list_name", "sequence_name", "membership_name", "points")
+"""Arguments of the call that undoes a write, which the receipt must name."""
+
+
 @cache
 def make_account() -> bytes:
     """Return the file of a new account, which is made once."""
@@ -148,7 +152,10 @@ class World:
         if not calls:
             return
         say = self.judge.say
-        assert find_receipt(answer).get("undo"), say("a change that can be undone has no undo")
+        undo = str(find_receipt(answer).get("undo", ""))
+        named = {str(one[name]) for one in calls for name in NAMED if one[name] is not None}
+        assert undo, say("a change that can be undone has no undo")
+        assert all(name in undo for name in named), say(f"{undo!r} does not name {named}")
         for one in map(alone, calls):
             undone = self.perform(server, one)
             if undone.failed and undone.code in {"outcome_unknown", "already_done"}:
