@@ -15,7 +15,7 @@ from kartra_mcp.consent.fact_reader import (
 )
 from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.consent.lead_edit import LeadEdit, describe_edit, edits_lead
-from kartra_mcp.core.models import Call, OperationKind, Target
+from kartra_mcp.core.models import Call, OperationKind, Risk, Target
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.response_search import find_rows, first_field
 
@@ -98,7 +98,10 @@ def absent_lead(target: Target, reader: FactReader, what: str) -> Impossible | N
 def _acts_on_known_lead(target: Target, call: Call) -> bool:
     names = {command.name for command in call.commands}
     known = names <= COMMANDS.keys() and bool(names)
-    return target.kind == "lead" and known and "create_lead" not in names
+    if target.kind != "lead" or not known or "create_lead" in names:
+        return False
+    # A gated read of a lead must not run for its own preview, before the user agreed.
+    return any(COMMANDS[name].risk > Risk.READ for name in names)
 
 
 def _is_meant(membership: Mapping[str, Any], wanted: set[str], levels: set[str]) -> bool:
