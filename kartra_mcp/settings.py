@@ -176,8 +176,8 @@ def explicit_settings(
 ) -> dict[str, str]:
     """Return the text of each given setting by its name; a flag replaces the variable."""
     env = surroundings().environment if environment is None else environment
-    said = {setting.name: _get_given(setting, flags, env) for setting in OPTIONS}
-    return {name: text for name, text in said.items() if text is not None}
+    given = {setting.name: _get_given(setting, flags, env) for setting in OPTIONS}
+    return {name: text for name, text in given.items() if text is not None}
 
 
 def sandbox_db(settings: Settings) -> Path:
@@ -196,16 +196,16 @@ def _get_given(setting: Option, flags: Mapping[str, str], env: Mapping[str, str]
 
     Empty text and an unfilled `${user_config.…}` count as unset.
     """
-    for said in (flags.get(setting.name), env.get(setting.variable)):
-        if said is not None and not is_unset(said):
-            return said.strip()
+    for text in (flags.get(setting.name), env.get(setting.variable)):
+        if text is not None and not is_unset(text):
+            return text.strip()
     return None
 
 
-def _parse_value(setting: Option, said: str | None, problems: list[SettingError]) -> Any:
-    if said is None:
+def _parse_value(setting: Option, text: str | None, problems: list[SettingError]) -> Any:
+    if text is None:
         return setting.default
-    value = setting.parser.read(said)
+    value = setting.parser.read(text)
     if value is None:
         used = setting.on_error
         problems.append(SettingError(setting.variable, setting.parser.wanted, _format_value(used)))
@@ -227,8 +227,8 @@ def _merge_gates(
     for risk in (Risk.DESTRUCTIVE, Risk.IRREVERSIBLE):
         name = f"GATE_{risk.name}"
         in_file = policy.gates.get(risk)
-        said = [values[name]] if name in given or in_file is None else []
-        gates[risk] = strictest(*said, *([in_file] if in_file else []))
+        explicit = [values[name]] if name in given or in_file is None else []
+        gates[risk] = strictest(*explicit, *([in_file] if in_file else []))
     return gates
 
 
@@ -237,17 +237,17 @@ def _merge_limits(values: Mapping[str, Any], given: set[str], policy: PolicyFile
     found: dict[str, Any] = {}
     for name, info in LIMITS.items():
         in_file = policy.caps.get(name)
-        said = [values[info.option]] if info.option in given or in_file is None else []
-        both = [cap for cap in (*said, in_file) if cap is not None]
+        explicit = [values[info.option]] if info.option in given or in_file is None else []
+        both = [cap for cap in (*explicit, in_file) if cap is not None]
         found[name] = min(both) if both else None
     return Limits(**found)
 
 
-def _read_policy_file(said: str | None, problems: list[SettingError]) -> PolicyFile:
-    if said is None:
+def _read_policy_file(path: str | None, problems: list[SettingError]) -> PolicyFile:
+    if path is None:
         return PolicyFile()
     try:
-        text = read_small_text(expand_home(said), MAX_POLICY_BYTES)
+        text = read_small_text(expand_home(path), MAX_POLICY_BYTES)
     except (OSError, UnicodeDecodeError, ValueError):
         text = None
     found = parse_policy_file(text)
@@ -273,24 +273,24 @@ def _folder_flags(sandbox: bool, state_dir: str | None) -> str:  # noqa: FBT001
 
 
 def _resolve_state_dir(
-    said: str | None, env: Mapping[str, str], problems: list[SettingError]
+    path: str | None, env: Mapping[str, str], problems: list[SettingError]
 ) -> tuple[Path, SettingError | None]:
     """Return the folder, and the error for which no write may run.
 
     A bad value is replaced by the platform's folder, for the list and the results of reads only:
     a ledger there would be a second one.
     """
-    found = resolve_folder(said) if said else default_folder(env)
+    found = resolve_folder(path) if path else default_folder(env)
     if found is not None:
         return found, None
     aside = default_folder(env) or NO_FOLDER
-    name = ENV_PREFIX + "STATE_DIR" if said else "HOME"
-    wanted = WANTED if said else "set to an absolute path, and the system has no home folder for it"
+    name = ENV_PREFIX + "STATE_DIR" if path else "HOME"
+    wanted = WANTED if path else "set to an absolute path, and the system has no home folder for it"
     problem = SettingError(name, wanted, f"{aside}, for reads only,")
     problems.append(problem)
     return aside, problem
 
 
 def _find_home(env: Mapping[str, str]) -> Path:
-    said = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
-    return Path(said) if said else find_home() or Path(os.sep)
+    home = env.get("USERPROFILE" if sys.platform == "win32" else "HOME")
+    return Path(home) if home else find_home() or Path(os.sep)

@@ -62,8 +62,8 @@ class PageLock:
 
 def make_token(secret: bytes, now: float) -> str:
     """Return nonce, expiry and their HMAC as letters: no filter takes it for a card or a key."""
-    said = secrets.token_bytes(_NONCE) + int(now + LIFETIME).to_bytes(_END, "big")
-    return (said + _compute_mac(secret, said)).hex().translate(_LETTERS)
+    payload = secrets.token_bytes(_NONCE) + int(now + LIFETIME).to_bytes(_END, "big")
+    return (payload + _compute_mac(secret, payload)).hex().translate(_LETTERS)
 
 
 def token_expiry(secret: bytes, given: str, now: float) -> int | None:
@@ -72,13 +72,15 @@ def token_expiry(secret: bytes, given: str, now: float) -> int | None:
     if len(given) != 2 * (_NONCE + _END + _MAC) or not _ALL.issuperset(given):
         return None
     whole = bytes.fromhex(given.translate(_DIGITS))
-    said, mac = whole[:-_MAC], whole[-_MAC:]
-    until = int.from_bytes(said[_NONCE:], "big")
-    return until if hmac.compare_digest(mac, _compute_mac(secret, said)) and now < until else None
+    payload, mac = whole[:-_MAC], whole[-_MAC:]
+    until = int.from_bytes(payload[_NONCE:], "big")
+    return (
+        until if hmac.compare_digest(mac, _compute_mac(secret, payload)) and now < until else None
+    )
 
 
-def _compute_mac(secret: bytes, said: bytes) -> bytes:
-    return hmac.digest(secret, b"open " + said, hashlib.sha256)[:_MAC]
+def _compute_mac(secret: bytes, payload: bytes) -> bytes:
+    return hmac.digest(secret, b"open " + payload, hashlib.sha256)[:_MAC]
 
 
 def find_page(folder: Path) -> PageEndpoint | None:
@@ -107,8 +109,8 @@ def claim_page(folder: Path) -> PageLock | None:
 
 def publish(folder: Path, page: PageEndpoint) -> bool:
     """Publish port and secret to this user only."""
-    told = {"pid": page.pid, "port": page.port, "secret": page.secret.hex()}
-    return StateDir(folder).write(FILE, told)
+    record = {"pid": page.pid, "port": page.port, "secret": page.secret.hex()}
+    return StateDir(folder).write(FILE, record)
 
 
 def is_replaced(folder: Path, page: PageEndpoint) -> bool:
@@ -153,10 +155,10 @@ def _is_held(folder: Path) -> bool:
 
 
 def _read(folder: Path) -> PageEndpoint | None:
-    told = StateDir(folder).read(FILE)
-    if not is_object(told):
+    record = StateDir(folder).read(FILE)
+    if not is_object(record):
         return None
-    pid, port, secret = told.get("pid"), told.get("port"), told.get("secret")
+    pid, port, secret = record.get("pid"), record.get("port"), record.get("secret")
     if not (isinstance(pid, int) and isinstance(port, int) and isinstance(secret, str)):
         return None
     with suppress(ValueError):

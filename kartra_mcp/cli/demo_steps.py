@@ -263,8 +263,8 @@ def format_preview(refusal: DemoAnswer) -> str:
     offered: Mapping[str, Any] = refusal.error["confirmation"]
     facts = offered["facts"]
     names = ("amount", "refunded_so_far", "remaining", "this_refund")
-    told = ", ".join(f"{name.replace('_', ' ')} {facts[name]}" for name in names)
-    return f"{offered['summary']}\nFacts: {told}. Undo: {offered['undo']}."
+    values = ", ".join(f"{name.replace('_', ' ')} {facts[name]}" for name in names)
+    return f"{offered['summary']}\nFacts: {values}. Undo: {offered['undo']}."
 
 
 def format_call(tool: str, arguments: Mapping[str, Any]) -> str:

@@ -123,9 +123,9 @@ def _make_env(given: Namespace) -> dict[str, str]:
             flags[name] = make_absolute(flags[name])
     problems = read_settings(flags, {}).errors
     if problems:
-        told = "; ".join(f"{p.variable} is not {p.expected}" for p in problems)
+        wrong = "; ".join(f"{p.variable} is not {p.expected}" for p in problems)
         remedy = "Correct the value; `kartra-mcp install --help` lists all settings."
-        raise RefusedError("invalid_arguments", f"{told}. Nothing was written.", remedy)
+        raise RefusedError("invalid_arguments", f"{wrong}. Nothing was written.", remedy)
     return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}
 
 

@@ -83,10 +83,10 @@ def _make_parser() -> ArgumentParser:
 
 
 def _make_options(parsed: Namespace) -> SetupOptions:
-    said = explicit_settings(settings_in(parsed))
+    explicit = explicit_settings(settings_in(parsed))
     return SetupOptions(
-        explicit={name: value for name, value in said.items() if name != "SANDBOX"},
-        sandbox=said.get("SANDBOX") == "on",
+        explicit={name: value for name, value in explicit.items() if name != "SANDBOX"},
+        sandbox=explicit.get("SANDBOX") == "on",
         code=parsed.code,
         headless=parsed.headless,
         browser=parsed.browser,
@@ -113,8 +113,8 @@ def _print_problem(story: SetupReport) -> None:
     problem = story.problem
     assert problem is not None  # noqa: S101  the caller checked
     print_refusal(problem, as_json=False)
-    told = as_dict(problem.detail)
-    for name, value in told.items():
+    detail = as_dict(problem.detail)
+    for name, value in detail.items():
         for line in value if is_array(value) else [value]:
             print_error(f"  {name}: {display_value(line)}")
     if "`kartra-mcp setup" not in problem.remedy:

@@ -90,10 +90,10 @@ def internal_error(executed: Executed) -> UpstreamError:
     )
 
 
-def describe_exception(slip: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return type, file and line of an exception; never its text, which can hold customer data."""
-    frames = traceback.extract_tb(slip.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__)
     if not frames:
-        return type(slip).__name__
+        return type(error).__name__
     file = frames[-1].filename.replace("\\", "/").rpartition("/")[2]
-    return f"{type(slip).__name__} at {file}:{frames[-1].lineno}"
+    return f"{type(error).__name__} at {file}:{frames[-1].lineno}"

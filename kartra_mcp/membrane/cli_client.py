@@ -75,8 +75,8 @@ class CliClient:
 
     async def get_program(self, deadline: Deadline) -> ProgramInfo:
         done = await self._run(["--version"], CallOptions(deadline))
-        said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
-        return parse_version(done.exit_code, said)
+        output = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
+        return parse_version(done.exit_code, output)
 
     async def is_logged_in(self, deadline: Deadline) -> bool | None:
         """Return the login state that `status` reports; None if it reports none."""
@@ -106,10 +106,10 @@ class CliClient:
         try:
             value = cli_output.parse_output(done.exit_code, done.stdout, done.stderr)
         except KartraMCPError as problem:
-            said = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
-            if problem.code != "unreadable_answer" or not find_url(said):
+            output = (done.stdout + b"\n" + done.stderr).decode("utf-8", errors="replace")
+            if problem.code != "unreadable_answer" or not find_url(output):
                 raise
-            value = {"uiUrl": find_url(said)}
+            value = {"uiUrl": find_url(output)}
         return parse_connect(value, connection)
 
     async def find_connector(self, deadline: Deadline) -> str | None:
@@ -212,13 +212,13 @@ class CliClient:
         raise timed_out_error(TIMED_OUT, write=to_do.write and bool(started))
 
 
-def parse_version(exit_code: int, said: str) -> ProgramInfo:
+def parse_version(exit_code: int, output: str) -> ProgramInfo:
     """Decide from the output of `--version` if the program is Membrane's CLI.
 
     At least three programs are called `membrane`. The CLI's versions are 1.x since 2026; the
     vendor's plugin of the same name is 0.1.x.
     """
-    text = truncate(strip_control_chars(said).strip(), 200)
+    text = truncate(strip_control_chars(output).strip(), 200)
     found = _VERSION.search(text)
     if _OTHER_PROGRAMS.search(text):
         return ProgramInfo(found.group(0) if found else "", is_membrane=False, output=text)

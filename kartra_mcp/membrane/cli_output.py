@@ -29,8 +29,8 @@ def parse_output(exit_code: int, stdout: bytes, stderr: bytes) -> Any:
             `executed` is `no` only where the envelope's key proves it.
     """
     out, err = _decode_text(stdout), _decode_text(stderr)
-    printed, told = extract_json(out), extract_json(err)
-    values, others = _without_logs(printed.values), _without_logs(told.values)
+    printed, logged = extract_json(out), extract_json(err)
+    values, others = _without_logs(printed.values), _without_logs(logged.values)
     envelopes = [
         e for v in reversed(values) if (e := find_error_envelope(v, exit_code)) is not None
     ]
@@ -87,9 +87,9 @@ def _no_json_error(text: str) -> KartraMCPError:
 
 
 def _exit_error(exit_code: int, out: str, err: str) -> KartraMCPError:
-    said = err or out
-    detail = {"exit_code": exit_code, "output": strip_stack_trace(said)}
-    if LOGGED_OUT_PATTERN.search(said[:2000]):
+    output = err or out
+    detail = {"exit_code": exit_code, "output": strip_stack_trace(output)}
+    if LOGGED_OUT_PATTERN.search(output[:2000]):
         return logged_out_error(detail)
     return UpstreamError(
         "membrane_error",

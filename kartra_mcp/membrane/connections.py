@@ -57,8 +57,8 @@ def parse_connect(value: Any, asked_for: str) -> Connection:
     found = parse_connection({**entry, "id": identity})
     if found is None:
         return Connection(id="", state="UNKNOWN", usable=False, action_url=_parse_action_url(entry))
-    said = bool(entry.get("state")) and found.usable
-    return replace(found, usable=said, state=found.state if entry.get("state") else "UNKNOWN")
+    usable = bool(entry.get("state")) and found.usable
+    return replace(found, usable=usable, state=found.state if entry.get("state") else "UNKNOWN")
 
 
 def _has_object(value: Any, name: str) -> bool:
@@ -151,14 +151,14 @@ def find_url(text: str) -> str:
 def _parse_action_url(entry: Mapping[str, Any]) -> str:
     action = entry.get("clientAction")
     places = [action, entry] if is_object(action) else [entry]
-    said = (safe_url(place.get(name)) for place in places for name in _ADDRESSES)
-    return next((one for one in said if one), "")
+    urls = (safe_url(place.get(name)) for place in places for name in _ADDRESSES)
+    return next((one for one in urls if one), "")
 
 
 def _parse_instructions(entry: Mapping[str, Any]) -> str:
     action = entry.get("clientAction")
-    told = action.get("agentInstructions") if is_object(action) else None
-    return safe_excerpt(told, 1000) if isinstance(told, str) else ""
+    text = action.get("agentInstructions") if is_object(action) else None
+    return safe_excerpt(text, 1000) if isinstance(text, str) else ""
 
 
 def _clean_text(value: Any) -> str:

@@ -113,10 +113,10 @@ def access_token(credentials: Credentials, now: float) -> AccessToken:
     assert credentials.secret is not None  # noqa: S101  one of the two is always there
     ends = int(now) + LIFETIME
     claims = {"workspaceKey": credentials.workspace, "tenantKey": credentials.tenant, "exp": ends}
-    said = f"{_encode_part({'alg': 'HS256', 'typ': 'JWT'})}.{_encode_part(claims)}"
+    signed = f"{_encode_part({'alg': 'HS256', 'typ': 'JWT'})}.{_encode_part(claims)}"
     key = credentials.secret.reveal().encode()
-    signature = hmac.digest(key, said.encode(), hashlib.sha256)
-    return AccessToken(Secret(f"{said}.{_encode_base64(signature)}"), ends)
+    signature = hmac.digest(key, signed.encode(), hashlib.sha256)
+    return AccessToken(Secret(f"{signed}.{_encode_base64(signature)}"), ends)
 
 
 def _first_set(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
@@ -124,8 +124,8 @@ def _first_set(environment: Mapping[str, str], names: tuple[str, ...]) -> str:
 
     A placeholder that a client left unfilled counts as unset.
     """
-    said = (environment.get(name, "").strip() for name in names)
-    return next((text for text in said if text and not text.startswith("${")), "")
+    texts = (environment.get(name, "").strip() for name in names)
+    return next((text for text in texts if text and not text.startswith("${")), "")
 
 
 def _describe_missing(values: Mapping[str, str]) -> str:

@@ -244,8 +244,8 @@ def _is_about_login(link: Mapping[str, Any]) -> bool:
     if link.get("type") == "connection":
         return False
     message = link.get("message")
-    said = message[:2000] if isinstance(message, str) else ""
-    return _get_response_status(link) == UNAUTHORIZED or LOGGED_OUT_PATTERN.search(said) is not None
+    text = message[:2000] if isinstance(message, str) else ""
+    return _get_response_status(link) == UNAUTHORIZED or LOGGED_OUT_PATTERN.search(text) is not None
 
 
 def _parse_kartra_error(link: Mapping[str, Any]) -> KartraMCPError | None:

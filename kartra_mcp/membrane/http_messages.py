@@ -91,17 +91,17 @@ def request_payload(request: RawRequest) -> dict[str, Any]:
     strings: a repeated name must go into the path.
     """
     headers = dict(request.headers)
-    said: dict[str, Any] = {"method": request.method, "path": request.path}
+    payload: dict[str, Any] = {"method": request.method, "path": request.path}
     if len(dict(request.query)) == len(request.query):
-        said["query"] = dict(request.query)
+        payload["query"] = dict(request.query)
     else:
-        said["path"] += f"?{urlencode(request.query)}"
+        payload["path"] += f"?{urlencode(request.query)}"
     if request.body is not None:
         is_json = request.content_type.startswith("application/json")
-        said["data"] = decode_if_json(request.body) if is_json else request.body
+        payload["data"] = decode_if_json(request.body) if is_json else request.body
         headers |= {"Content-Type": request.content_type} if request.content_type else {}
     more = {"headers": headers, "pathParameters": dict(request.path_params)}
-    return {name: value for name, value in (said | more).items() if value != {}}
+    return {name: value for name, value in (payload | more).items() if value != {}}
 
 
 def parse_response(status: int, body: bytes) -> Any:

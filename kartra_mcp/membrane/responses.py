@@ -84,15 +84,17 @@ def parse_run(value: Any) -> ActionResult:
 def parse_login(value: Any) -> bool | None:
     """Return the login state that `status` reports; None if it reports none."""
     inner = value.get("output", value) if is_object(value) else value
-    told = as_dict(inner)
-    flags = (told.get(name) for name in ("loggedIn", "isLoggedIn", "logged_in", "authenticated"))
+    payload = as_dict(inner)
+    flags = (payload.get(name) for name in ("loggedIn", "isLoggedIn", "logged_in", "authenticated"))
     found = next((flag for flag in flags if isinstance(flag, bool)), None)
     if found is not None:
         return found
-    said = next((t for t in (inner, told.get("status"), told.get("login")) if _is_text(t)), "")
-    if LOGGED_OUT_PATTERN.search(said):
+    text = next(
+        (t for t in (inner, payload.get("status"), payload.get("login")) if _is_text(t)), ""
+    )
+    if LOGGED_OUT_PATTERN.search(text):
         return False
-    return True if re.search(r"(?i)\blogged in\b", said) else None
+    return True if re.search(r"(?i)\blogged in\b", text) else None
 
 
 @dataclass(frozen=True, slots=True)

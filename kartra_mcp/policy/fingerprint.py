@@ -80,8 +80,8 @@ def _gates_by_risk(rules: Policy) -> dict[str, Gate]:
     return {risk.label: gate for risk, gate in rules.gates.items()}
 
 
-def _parse_gate(said: Any) -> Gate:
-    return Gate(said) if said in set(Gate) else Gate.DENY
+def _parse_gate(text: Any) -> Gate:
+    return Gate(text) if text in set(Gate) else Gate.DENY
 
 
 def _compare_names(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -93,8 +93,8 @@ def _iter_table(
 def _parse_tool_gate(value: Any, name: str, faults: list[tuple[str, str]]) -> Gate:
     if not name.lower().startswith(("kartra_", "*", "?", "[")):
         faults.append((f"free of names that no tool has: [tools] {name}", _DENIED))
-    said = value.get("gate") if is_object(value) and set(value) == {"gate"} else value
-    return _parse_gate(said, f"[tools] {name}", faults)
+    text = value.get("gate") if is_object(value) and set(value) == {"gate"} else value
+    return _parse_gate(text, f"[tools] {name}", faults)
 
 
 def _parse_gate(value: Any, where: str, faults: list[tuple[str, str]]) -> Gate:

@@ -122,8 +122,8 @@ class MCPServer:
             return make_input_required(asked)
         except KartraMCPError as problem:
             return self._failure_result(problem)
-        except Exception as slip:  # noqa: BLE001  its text may hold customer data: not returned
-            log.error("%s in a call", describe_exception(slip))  # noqa: TRY400  no traceback either
+        except Exception as error:  # noqa: BLE001  its text may hold customer data: not returned
+            log.error("%s in a call", describe_exception(error))  # noqa: TRY400  no traceback either
             return self._failure_result(internal_error(Executed.NO))
 
     async def _read_resource(
@@ -176,9 +176,9 @@ async def _get_prompt(_: Context, params: types.GetPromptRequestParams) -> types
     return types.GetPromptResult(
         messages=[
             types.PromptMessage.model_validate(
-                {"role": said["role"], "content": {"type": "text", "text": said["text"]}}
+                {"role": message["role"], "content": {"type": "text", "text": message["text"]}}
             )
-            for said in messages
+            for message in messages
         ]
     )
 
@@ -204,8 +204,8 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
     except KartraMCPError as problem:
         words = f"{problem.message} {problem.remedy}"
         raise MCPError(code=types.INVALID_PARAMS, message=words, data=about) from None
-    except Exception as slip:  # noqa: BLE001
-        log.error("%s in a request", describe_exception(slip))  # noqa: TRY400
+    except Exception as error:  # noqa: BLE001
+        log.error("%s in a request", describe_exception(error))  # noqa: TRY400
         raise MCPError(code=types.INTERNAL_ERROR, message="An error in this server.") from None
 
 
