@@ -19,7 +19,6 @@ from truth_account import State, inverse, read_state, without_remains
 from truth_calls import Request, alone
 from truth_judge import Judge, Shown, find_receipt, summarize
 
-
 NAMED = ("tag_name", "list_name", "sequence_name", "membership_name", "points")
 """Arguments of the call that undoes a write, which the receipt must name."""
 
