@@ -37,6 +37,7 @@ class AccountSnapshot:
 
     @property
     def stale(self) -> bool:
+        """Return whether this process has not confirmed the list, or its last refresh failed."""
         return self.confirmed_at is None or self.error is not None
 
     @property
@@ -47,6 +48,7 @@ class AccountSnapshot:
         return usable and known and self.error is None
 
     def is_fresh(self, seconds: float) -> bool:
+        """Return whether the list was confirmed within these seconds and no problem is known."""
         at = self.confirmed_at
         return at is not None and self.is_healthy and time.monotonic() - at < seconds
 

@@ -70,7 +70,7 @@ def print_json(value: Any) -> None:
 
 
 def positive_int(text: str) -> int:
-    """Parse a whole number from 1, for argparse."""
+    """Parse a whole number of at least 1, for argparse."""
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)

@@ -1,4 +1,4 @@
-"""`kartra-mcp sandbox reset`: a new embedded account."""
+"""`kartra-mcp sandbox reset` replaces the embedded account by a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kartra-mcp tools`: each tool with its risk and gate, and why a tool is hidden."""
+"""`kartra-mcp tools` lists each tool with its risk and gate, or the reason if it is hidden."""
 
 from __future__ import annotations
 

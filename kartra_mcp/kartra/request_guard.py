@@ -121,7 +121,9 @@ def reject_dedicated_commands(request: RawRequest) -> None:
                     "subscription_status_modification: the status to set is missing or not valid",
                     "Give subscription_status_modification exactly the value pause or unpause.",
                 )
-            remedy = f"Use {own}; a raw status is exactly pause or unpause."
+            is_status = command.name == "modify_subscription_status"
+            pause = " A raw status is exactly pause or unpause." if is_status else ""
+            remedy = f"Use {own}.{pause}"
             if command.name not in kartra.COMMANDS and starts_with_read(command.name):
                 remedy = suggest_read(command.name)
             reject(f"cmd: {safe_name(command.name)} is never sent as a raw request", remedy)

@@ -137,13 +137,13 @@ def consume(transaction: Transaction, id_: str, intent_id: str) -> None:
 
 
 def revoke(transaction: Transaction, id_: str) -> None:
-    """Invalidate this id without an intent."""
+    """Invalidate a confirmation id that no write has used."""
     sql = "UPDATE confirmations SET used_by = 'void' WHERE hash = ? AND used_by IS NULL"
     transaction.run(sql, hash_text(id_))
 
 
 def revoke_all(transaction: Transaction, connection: str) -> None:
-    """Invalidate every unused id of this connection."""
+    """Invalidate every unused confirmation id that was issued for this connection."""
     sql = (
         "UPDATE confirmations SET used_by = 'void' WHERE used_by IS NULL"
         " AND json_extract(binding, '$.connection') = ?"

@@ -407,7 +407,7 @@ class LedgerDatabase:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open an existing file with SQLite; each commit is on disk before it returns."""
+    """Open an existing SQLite file. COMMIT returns only when the data is on disk."""
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,

@@ -1,4 +1,4 @@
-"""The ledger as CSV or JSON for other programs, safe to open in a spreadsheet."""
+"""Export of the ledger for other programs: JSON, or CSV that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _is_answer(value: Any) -> bool:
 
 
 def _pick_answer(values: list[Any]) -> Any:
-    """Return the value that reports a failure, else the last one with a response's fields."""
+    """Return the last value that reports a failure; else the last with a field of a response."""
     if len(values) == 1:
         return values[0]
     failed = [value for value in values if find_error(value, write=True)]

@@ -137,7 +137,7 @@ class HttpClient:
         return parse_connect(parse_response(status, raw), connection)
 
     async def find_connector(self, deadline: Deadline) -> str | None:
-        """Return the id of Kartra's connector, from which connections are created, or None."""
+        """Return the id of Kartra's connector, or None if Membrane lists none."""
         question = ApiRequest("GET", "/search", {"q": "kartra", "elementType": "connector"})
         entries = list_items(await self._request_json(question, CallOptions(deadline)))
         return next((found for entry in entries if (found := get_connector_id(entry))), None)

@@ -68,7 +68,7 @@ class PagedList:
 
 
 async def list_actions(ask: FetchPage) -> ActionList:
-    """Return all actions of a connection, however the server pages.
+    """Return every action of a connection that could be read, with any paging of the server.
 
     Raises:
         KartraMCPError: nothing could be listed.

@@ -34,9 +34,9 @@ Context = ServerRequestContext[Any]
 def client_context(
     ctx: Context, params: types.CallToolRequestParams, clocks: Clocks
 ) -> ClientContext:
-    """Return the calling client and its ways to ask the user, from declared capabilities only.
+    """Return the calling client and the ways in which it can ask the user.
 
-    A client that is asked something that it did not declare would fail the whole call.
+    Only ways that the client declared are included: another one would make it fail the whole call.
     """
     newer = ctx.protocol_version == INPUT_REQUIRED_VERSION
 

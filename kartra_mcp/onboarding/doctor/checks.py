@@ -72,7 +72,10 @@ def check_free_space(free: int, place: Path) -> CheckResult:
 
 
 def check_state_folder(folder: Path) -> CheckResult:
-    """Check that the folder is writable, with a temporary file, and private to this user."""
+    """Check that the folder is writable and private to this user.
+
+    A temporary file is created to test writing.
+    """
     step, place = "state folder", nearest_existing(folder)
     if not place.is_dir():
         old = shlex.quote(str(place))

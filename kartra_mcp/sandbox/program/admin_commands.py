@@ -1,6 +1,6 @@
-"""The sandbox's own commands, with which users and tests set up the account.
+"""Commands that only the sandbox has.
 
-Their arguments are described in `help_text.py`.
+Users and tests set up its account with them. `help_text.py` describes the arguments of each.
 """
 
 from __future__ import annotations
