@@ -128,8 +128,8 @@ ACTIONS: list[tuple[str, dict[str, Any], str, str, bool | None]] = [
             "custom_fields": [{"field_identifier": "goals", "field_value": "x"}],
         },
         "edited company, goals of lead 48110",
-        "if ",
-        None,
+        "set the old values",
+        True,
     ),
 ]
 
@@ -142,6 +142,7 @@ async def test_a_receipt_of_an_action_names_the_object(client, tool, given, done
     receipt = answer.structured["receipt"]
     assert receipt["done"] == done
     assert receipt["undo"].startswith(undo)
+    assert receipt["changed"] is changed
     (line,) = (await call(client, "kartra_ledger")).result["lines"]
     assert line["undo"]
     assert "Sea & Sky" not in json.dumps(line)

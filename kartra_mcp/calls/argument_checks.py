@@ -14,6 +14,7 @@ from typing import Any
 from kartra_mcp.calls.account_names import AccountNames
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent.facts import Read
+from kartra_mcp.consent.lead_edit import names_no_field
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import as_list, is_object
 from kartra_mcp.core.models import Action, Call, Command, Connection, Gate, RawRequest
@@ -52,6 +53,8 @@ class ArgumentChecks:
         Raises:
             RefusedError: `invalid_arguments`, or the error of a read that the check needs.
         """
+        if names_no_field(call):
+            raise _nothing_to_edit_error()
         for command in call.commands:
             await self._check_lead(command)
             if call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
@@ -173,6 +176,14 @@ class ArgumentChecks:
             f"{name_read_tool(custom_fields.READ_COMMAND, self.entries)} lists all of them.",
             detail={"custom_fields": about},
         )
+
+
+def _nothing_to_edit_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "The edit names no field to write. Nothing was done.",
+        "Give at least one field with its new value, such as phone or new_email.",
+    )
 
 
 def name_read_tool(command: str, entries: Iterable[ActionTool]) -> str:

@@ -21,7 +21,7 @@ from kartra_mcp.catalogue.decided_calls import raise_risk
 from kartra_mcp.consent import confirmation
 from kartra_mcp.consent.fact_reader import FactReader
 from kartra_mcp.consent.facts import Read
-from kartra_mcp.consent.lead_edit import edits_lead, read_lead_edit
+from kartra_mcp.consent.lead_edit import NO_EDIT, LeadEdit, edits_lead, read_lead_edit
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
@@ -171,7 +171,7 @@ class Gateway:
 
         entries = self.account.snapshot.catalogue.entries.values()
         checks = ArgumentChecks(self.names, connection, read, entries)
-        checked, before = await self._judge_edit(await checks.check(call), read)
+        checked, edit = await self._judge_edit(await checks.check(call), read)
 
         async def run_once(record: Record) -> ActionResult:
             return await self._call_with_retry(checked, connection, patience.deadline, record)
@@ -183,17 +183,18 @@ class Gateway:
         except KartraMCPError as problem:
             await checks.explain(problem, checked)
             raise
-        return CallResult(reply, receipt.as_dict(), before)
+        changed = edit.changed if len(checked.commands) == 1 else None
+        return CallResult(reply, receipt.with_change(changed).as_dict(), edit.before)
 
-    async def _judge_edit(self, call: Call, read: Read) -> tuple[Call, Mapping[str, Any]]:
-        """Return an edit of a lead with the risk of what it overwrites, and the old values."""
+    async def _judge_edit(self, call: Call, read: Read) -> tuple[Call, LeadEdit]:
+        """Return an edit of a lead with the risk of what it overwrites, and what it changes."""
         if not edits_lead(call):
-            return call, {}
+            return call, NO_EDIT
         edit = await read_lead_edit(call, FactReader(read))
         if edit.overwrites and call.risk < Risk.DESTRUCTIVE:
             call = raise_risk(call, Risk.DESTRUCTIVE, self.writes().rules)
             self.authorize(call, tuple(map(str, edit.changes)))
-        return call, edit.before
+        return call, edit
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
         """Check the connection again: one that left READY is an error, not a missing fact."""

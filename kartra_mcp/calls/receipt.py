@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.kartra.effects import Effect
@@ -17,6 +17,7 @@ class Receipt:
     """Receipt of a write: the contract's `{"intent", "done", "undo", "changed"}`.
 
     `changed` is None where a success does not show whether the account was changed by it.
+    `sure_undo` is the undo of a call that certainly changed something.
     """
 
     intent: str
@@ -24,6 +25,14 @@ class Receipt:
     undo: str
     changed: bool | None
     note: str = ""
+    sure_undo: str = ""
+
+    def with_change(self, changed: bool | None) -> Receipt:  # noqa: FBT001  a value, no switch
+        """Return the receipt of a call whose values were read before it; None changes nothing."""
+        if changed is None:
+            return self
+        undo = (self.sure_undo or self.undo) if changed else ""
+        return replace(self, changed=changed, undo=undo)
 
     def as_dict(self) -> dict[str, Any]:
         undo = {"undo": self.undo} if self.undo and self.changed is not False else {}
@@ -38,7 +47,7 @@ def make_receipt(intent: Intent, effect: Effect, missed: str) -> Receipt:
     changed = True if effect.sure or _was_active(intent) else None
     undo = effect.undo if changed else effect.undo_if_changed
     note = f"It was done, but the ledger could not be written. {missed}" if missed else ""
-    return Receipt(intent.id, effect.done + amount, undo, changed, note)
+    return Receipt(intent.id, effect.done + amount, undo, changed, note, effect.undo)
 
 
 def _was_active(intent: Intent) -> bool:

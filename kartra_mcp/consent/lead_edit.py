@@ -23,7 +23,7 @@ _NOT_FIELDS = frozenset({"cmd"})
 
 @dataclass(frozen=True, slots=True)
 class LeadEdit:
-    """What edit_lead changes.
+    """Effect of edit_lead.
 
     `changes` are fields with old and new value. `before` has the old value of each field that is
     overwritten; an old value is never kept in the ledger. `unknown`: fields that could not be read.
@@ -32,11 +32,26 @@ class LeadEdit:
     changes: tuple[Change, ...] = ()
     before: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unknown: tuple[str, ...] = ()
+    was_read: bool = False
+
+    @property
+    def changed(self) -> bool | None:
+        """Return whether the values differ from the lead's; None if those were not all read."""
+        return bool(self.changes) if self.was_read and not self.unknown else None
 
     @property
     def overwrites(self) -> bool:
         """True if a value is overwritten, or may be because the old one is not known."""
         return bool(self.before or self.unknown)
+
+
+NO_EDIT = LeadEdit()
+
+
+def names_no_field(call: Call) -> bool:
+    """Return whether the call only edits leads, and names nothing to write."""
+    only = bool(call.commands) and all(command.name == EDIT for command in call.commands)
+    return only and not describe_edit(call, None).changes
 
 
 def edits_lead(call: Call) -> bool:
@@ -71,7 +86,7 @@ def describe_edit(call: Call, details: Mapping[str, Any] | None) -> LeadEdit:
                 (custom if is_custom else before)[name] = old
     if custom:
         before["custom_fields"] = custom
-    return LeadEdit(tuple(changes), before, tuple(unknown))
+    return LeadEdit(tuple(changes), before, tuple(unknown), was_read=details is not None)
 
 
 def _written_fields(call: Call, details: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
