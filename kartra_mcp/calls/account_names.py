@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from kartra_mcp.consent.facts import Read
 from kartra_mcp.core.models import Command, Connection
+
+if TYPE_CHECKING:
+    from kartra_mcp.consent.facts import Read
 
 MAX_AGE: Final = 60.0
 """Seconds for which a name that was found counts as existing; a missing one is read again."""

@@ -14,14 +14,10 @@ from kartra_mcp.account.account import Account
 from kartra_mcp.account.selection import require_usable
 from kartra_mcp.calls import retry
 from kartra_mcp.calls.account_names import AccountNames
-from kartra_mcp.calls.argument_checks import ArgumentChecks
 from kartra_mcp.calls.read_commands import plan_read
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.catalogue.decided_calls import raise_risk
 from kartra_mcp.consent import confirmation
-from kartra_mcp.consent.fact_reader import FactReader
-from kartra_mcp.consent.facts import Read
-from kartra_mcp.consent.lead_edit import NO_EDIT, LeadEdit, edits_lead, read_lead_edit
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
@@ -46,6 +42,8 @@ from kartra_mcp.policy.gates import not_allowed_error, read_only
 
 if TYPE_CHECKING:
     from kartra_mcp.calls.writes import GuardedWrites
+    from kartra_mcp.consent.facts import Read
+    from kartra_mcp.consent.lead_edit import LeadEdit
 
 
 MAX_REMEMBERED_LEADS = 10_000
@@ -159,6 +157,8 @@ class Gateway:
     async def _write(
         self, call: Call, connection: Connection, deadline: Deadline, client: ClientContext
     ) -> CallResult:
+        from kartra_mcp.calls.argument_checks import ArgumentChecks  # not for the first list
+
         patience = ExtendableDeadline(deadline)
 
         async def read(command: Command) -> Any:
@@ -188,6 +188,9 @@ class Gateway:
 
     async def _judge_edit(self, call: Call, read: Read) -> tuple[Call, LeadEdit]:
         """Return an edit of a lead with the risk of what it overwrites, and what it changes."""
+        from kartra_mcp.consent.fact_reader import FactReader  # not for the first list
+        from kartra_mcp.consent.lead_edit import NO_EDIT, edits_lead, read_lead_edit
+
         if not edits_lead(call):
             return call, NO_EDIT
         edit = await read_lead_edit(call, FactReader(read))

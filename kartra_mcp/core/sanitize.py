@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
-from kartra_mcp.core.secret_patterns import CARDS, SECRET_NAME, SECRETS
 
 _KEPT = frozenset("\n\t")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -115,6 +114,8 @@ def truncate(text: str, length: int) -> str:
 
 def redact_secrets(text: str) -> str:
     """Remove tokens, keys, passwords and card digits except the last four."""
+    from kartra_mcp.core.secret_patterns import CARDS, SECRETS  # not for the first list
+
     for pattern, instead in SECRETS:
         text = pattern.sub(instead, text)
     for pattern in CARDS:
@@ -124,6 +125,8 @@ def redact_secrets(text: str) -> str:
 
 def redact_fields(value: Any) -> Any:
     """Return the same JSON without secrets: in its texts, and under names of secrets."""
+    from kartra_mcp.core.secret_patterns import SECRET_NAME  # not for the first list
+
     if isinstance(value, str):
         return redact_secrets(strip_control_chars(value))
     if is_object(value):
@@ -136,6 +139,8 @@ def redact_fields(value: Any) -> Any:
 
 def redact_command(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words of a command for display, without the values of secret options."""
+    from kartra_mcp.core.secret_patterns import SECRET_NAME  # not for the first list
+
     shown: list[str] = []
     for word in words:
         before = shown[-1] if shown else ""
