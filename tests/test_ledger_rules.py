@@ -236,6 +236,24 @@ def test_what_cannot_be_undone_needs_a_target():
     assert no_target_refusal(refund(5, target=None, risk=Risk.DESTRUCTIVE)) is None
 
 
+@pytest.mark.parametrize(
+    ("operation", "target", "expected"),
+    [
+        ("refund_transaction", None, "invalid_arguments"),
+        ("get_lead+refund_transaction", None, "invalid_arguments"),
+        ("unknown-action+refund_transaction", None, "invalid_arguments"),
+        ("refund_transaction", "101", None),
+        ("create-payment", None, None),
+        ("create-payment", "5", None),
+    ],
+)
+def test_only_a_known_command_needs_a_target(
+    operation: str, target: str | None, expected: str | None
+):
+    refusal = no_target_refusal(refund(5, target=target, operation=operation))
+    assert (refusal.code if refusal else None) == expected
+
+
 def day(*rows) -> list[PriorIntent]:
     """Rows as (hours ago, known amount), oldest first."""
     return [past("succeeded", amount, age=hours * 3600) for hours, amount in rows]
