@@ -274,7 +274,10 @@ def test_an_absolute_state_folder_is_taken(value: str):
         ({"HOME": "home"}, ""),
     ],
 )
-@pytest.mark.skipif(sys.platform != "linux", reason="the folder of Linux")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="the table has the paths of XDG; macOS and Windows have other default folders",
+)
 def test_the_default_state_folder_never_depends_on_the_working_folder(environment, folder: str):
     settings = read_settings({}, environment)
     assert settings.state_dir.is_absolute()

@@ -59,7 +59,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Before:
-    """What is known just before a call: the account and the states of the ledger's intents."""
+    """State just before a call: the account, and the states of the ledger's intents."""
 
     at: float
     account: State
