@@ -132,6 +132,14 @@ CONTRADICTIONS: Mapping[str, tuple[str, str, str, Risk]] = {
     ),
     "an unknown read, a name without a verb": ("get-order", "Order", "list-data-records", READ),
     "a known read, a name without a verb": ("get-lead", "Lead details", "", READ),
+    "a read's key, the published name of a refund": (
+        "get-lead",
+        "Refund Transaction",
+        "find-data-record-by-id",
+        IRREVERSIBLE,
+    ),
+    "a read's key, the published name of another write": ("get-lead", "Assign Tag", "", WRITE),
+    "a key and its own published name": ("assign-tag", "Assign Tag", "", WRITE),
     "an unknown key with a published name": ("custom-7", "Refund Transaction", "", IRREVERSIBLE),
     "a paying key, a read's name": ("pay-order", "Get lead", "list-data-records", IRREVERSIBLE),
 }

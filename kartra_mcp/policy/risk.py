@@ -62,16 +62,18 @@ def _with_command(action: Action, risk: Risk | None) -> Risk:
     """
     if risk is None:
         return _classify_unknown_action(action)
-    return max(risk, *_declared_risks(action, known=True), _contradicting_risk(action.name, risk))
+    return max(risk, *_declared_risks(action, known=True), _contradicting_risk(action, risk))
 
 
-def _contradicting_risk(name: str, risk: Risk) -> Risk:
+def _contradicting_risk(action: Action, risk: Risk) -> Risk:
     """Return the risk of a name next to a key whose command is known.
 
-    Names are free text: only a verb of another kind than the command's counts.
+    A published name of another command counts like that command. Other names are free text: only a
+    verb of another kind than the command's counts.
     """
-    if kartra.find_action_command(name):
-        return Risk.READ
+    name, named = action.name, kartra.find_action_command(action.name)
+    if named:
+        return Risk.READ if named == find_action_command(action) else COMMANDS[named].risk
     if words.moves_money(name) or words.ends_for_good(name):
         return Risk.IRREVERSIBLE
     acts = words.is_acting(name) if risk is Risk.READ else words.destroys(name)
