@@ -20,7 +20,7 @@ from typing import Any, cast
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.files import read_small_text
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.core.state_folder import (
+from kartra_mcp.core.state_location import (
     NO_FOLDER,
     WANTED,
     default_folder,

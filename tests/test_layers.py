@@ -96,7 +96,7 @@ RESERVED = {
     "mcp_types": {"server/elicitation", "server/mcp_server", "server/streams"},
     "jsonschema": {"schemas/argument_errors"},
     "jinja2": {"web/views/templating"},
-    "platformdirs": {"core/state_folder"},
+    "platformdirs": {"core/state_location"},
     "pygal": {"web/views/chart_svg"},
     "rich": {"cli/demo", "core/terminal"},
     "ruamel": {"client_config/yaml_edit"},

@@ -19,7 +19,7 @@ from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from kartra_mcp.core.state_folder import make_absolute
+from kartra_mcp.core.state_location import make_absolute
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error, print_line, print_table
 from kartra_mcp.settings import Settings, read_settings

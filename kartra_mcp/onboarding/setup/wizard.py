@@ -14,7 +14,7 @@ from kartra_mcp.client_config.entry import REAL, REHEARSAL
 from kartra_mcp.client_config.install import get_client
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.state_folder import make_absolute
+from kartra_mcp.core.state_location import make_absolute
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.onboarding.setup import existing_entries
 from kartra_mcp.onboarding.setup.clients import set_clients
