@@ -33,7 +33,7 @@ from kartra_mcp.kartra.listings import (
 from kartra_mcp.kartra.names import find_nearest, fold_text
 from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.kartra.response_search import find_object, first_field
-from kartra_mcp.kartra.values import normalize_id
+from kartra_mcp.kartra.values import normalize_id, to_json_id
 
 MAX_FAULTS = 5
 
@@ -70,7 +70,7 @@ class ArgumentChecks:
             return
         number, given = named
         try:
-            answer = await self.read(Command("get_lead", {"id": as_number(number)}))
+            answer = await self.read(Command("get_lead", {"id": to_json_id(number)}))
         except KartraMCPError as problem:
             if problem.code == "kartra_error":
                 return
@@ -233,10 +233,6 @@ def _is_about_name(part: Mapping[str, Any], listing: Listing) -> bool:
     of_lead = listing.command == "get_lead"
     kind = part.get("type")
     return kind == NO_PERMISSION if of_lead else kind in WRONG_NAME_TYPES
-
-
-def as_number(identity: str) -> int | str:
-    return int(identity) if identity.isdecimal() else identity
 
 
 def _two_leads_error(number: str, email: str, *, edits: bool) -> RefusedError:

@@ -19,7 +19,7 @@ from kartra_mcp.kartra.response_search import (
     has_more_pages,
     is_empty_list,
 )
-from kartra_mcp.kartra.values import normalize_id
+from kartra_mcp.kartra.values import normalize_id, to_json_id
 
 MAX_READS = 10
 NOT_UNDERSTOOD = "the response could not be parsed"
@@ -70,7 +70,7 @@ class FactReader:
     async def read_transaction(self, identity: str) -> Mapping[str, Any]:
         """Return a transaction's details, or {} with a reason in `unread`."""
         answer = await self.ask(
-            "the transaction", "get_transaction_details", transaction_id=as_number(identity)
+            "the transaction", "get_transaction_details", transaction_id=to_json_id(identity)
         )
         found = find_transaction(answer)
         found_id = first_field(found, "transaction_id", "id")
@@ -84,7 +84,7 @@ class FactReader:
     async def read_lead(self, identity: str, what: str) -> Mapping[str, Any]:
         """Return the lead of an id or address, or {} with a reason in `unread`."""
         who: dict[str, Any] = (
-            {"email": identity} if "@" in identity else {"id": as_number(identity)}
+            {"email": identity} if "@" in identity else {"id": to_json_id(identity)}
         )
         answer = await self.ask(what, "get_lead", None, **who)
         details = find_object(answer, "lead_details", ("email", "id"))
@@ -143,10 +143,6 @@ def known_text(value: Any) -> str:
 
 def format_amount(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:.2f}"
-
-
-def as_number(identity: str) -> int | str:
-    return int(identity) if identity.isdecimal() else identity
 
 
 def without_empty(shown: Mapping[str, Any]) -> dict[str, Any]:

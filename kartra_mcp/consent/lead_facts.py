@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.consent.lead_edit import LeadEdit, describe_edit, edits_lead
 from kartra_mcp.core.models import Call, OperationKind, Risk, Target
 from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.names import fold_text
 from kartra_mcp.kartra.response_search import find_rows, first_field
 
 _MEMBERSHIPS, _LEAD = "the lead's memberships", "the lead"
@@ -28,8 +28,8 @@ async def membership_facts(target: Target, call: Call, reader: FactReader) -> Fa
     """Return the facts of a revocation: the memberships that it means, and the lead's name."""
     details = await reader.read_lead(target.id, _MEMBERSHIPS)
     given = call.operation.arguments
-    wanted = {_fold(v) for n, v in given.items() if "membership" in n.lower()}
-    levels = {_fold(v) for n, v in given.items() if "level" in n.lower()}
+    wanted = {fold_text(str(v)) for n, v in given.items() if "membership" in n.lower()}
+    levels = {fold_text(str(v)) for n, v in given.items() if "level" in n.lower()}
     held = find_rows(details, "memberships")
     mine = [m for m in held if _is_meant(m, wanted, levels)]
     active = [m for m in mine if _is_active(m)]
@@ -105,14 +105,9 @@ def _acts_on_known_lead(target: Target, call: Call) -> bool:
 
 
 def _is_meant(membership: Mapping[str, Any], wanted: set[str], levels: set[str]) -> bool:
-    names = {_fold(first_field(membership, *keys)) for keys in _MEMBERSHIP_KEYS}
-    level = {_fold(first_field(membership, *keys)) for keys in _LEVEL_KEYS}
+    names = {fold_text(str(first_field(membership, *keys))) for keys in _MEMBERSHIP_KEYS}
+    level = {fold_text(str(first_field(membership, *keys))) for keys in _LEVEL_KEYS}
     return (not wanted or bool(wanted & names)) and (not levels or bool(levels & level))
-
-
-def _fold(name: Any) -> str:
-    """Fold the spelling of a name: width, case and blanks."""
-    return " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
 
 
 def _is_active(membership: Mapping[str, Any]) -> bool:

@@ -11,7 +11,6 @@ from kartra_mcp.consent import changes
 from kartra_mcp.consent.fact_reader import (
     NOT_UNDERSTOOD,
     FactReader,
-    as_number,
     describe_person,
     find_transaction,
     format_amount,
@@ -25,7 +24,7 @@ from kartra_mcp.consent.refund_facts import USE_A_SALE, is_test, row_kind
 from kartra_mcp.core.models import Call, OperationKind, Target
 from kartra_mcp.kartra.fields import find_status
 from kartra_mcp.kartra.response_search import find_object, find_rows, first_field
-from kartra_mcp.kartra.values import normalize_id, parse_amount
+from kartra_mcp.kartra.values import normalize_id, parse_amount, to_json_id
 
 MAX_PRODUCT_READS = 4
 """Payments that are read to find the product's name and the payment processor."""
@@ -135,7 +134,7 @@ def _shown(found: _Subscription, target: Target, act: OperationKind) -> dict[str
 
 async def _read_details(found: _Subscription, reader: FactReader) -> Impossible | None:
     answer = await reader.ask(
-        "the subscription", "get_subscription_details", subscription_id=as_number(found.id)
+        "the subscription", "get_subscription_details", subscription_id=to_json_id(found.id)
     )
     found.details = find_object(answer, "subscription_details", ("subscription_id",))
     if answer is not None and not found.status:
@@ -162,12 +161,14 @@ async def _read_names(found: _Subscription, reader: FactReader) -> None:
 
 async def _find_payment(identity: str, lead_id: str, reader: FactReader) -> Mapping[str, Any]:
     """Return the newest payment of a subscription; {} if it is not among the newest of the lead."""
-    answer = await reader.ask_quietly("retrieve_transactions_from_lead", {"id": as_number(lead_id)})
+    answer = await reader.ask_quietly(
+        "retrieve_transactions_from_lead", {"id": to_json_id(lead_id)}
+    )
     rows = find_rows(answer, "transaction_list")
     paid = [row for row in rows if not row_kind(row)][::-1]
     for row in paid[:MAX_PRODUCT_READS]:
         own = normalize_id(first_field(row, "transaction_id", "id") or "")
-        answer = await reader.ask_quietly("get_transaction_details", transaction_id=as_number(own))
+        answer = await reader.ask_quietly("get_transaction_details", transaction_id=to_json_id(own))
         payment = find_transaction(answer)
         if _linked_id(payment) == identity:
             return payment

@@ -57,6 +57,11 @@ def normalize_id(value: Any) -> str:
     return text.lower() if "@" in text else text
 
 
+def to_json_id(identity: str) -> int | str:
+    """Return an id as Kartra's commands take it: a number where it is a whole one."""
+    return int(identity) if identity.isdecimal() else identity
+
+
 def fold_id(value: Any) -> str | None:
     """Fold an id for the search of duplicates: everything that may be one object is equal.
 
