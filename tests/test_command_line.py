@@ -70,6 +70,34 @@ def test_every_command_is_in_the_help_and_has_its_own(name: str, capfd: pytest.C
     assert err == ""
 
 
+ALTERNATIVES = [
+    ["approve", "1", "--json"],
+    ["approve", "1", "--set-pin"],
+    ["approve", "--set-pin", "--json"],
+]
+
+
+@pytest.mark.parametrize("words", ALTERNATIVES, ids=" ".join)
+def test_two_forms_of_approve_at_once_are_wrong_usage(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert until_unread([*words, "--state-dir", str(tmp_path / "state")]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "not allowed with argument" in err
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_help_of_approve_names_every_flag_with_its_negation(
+    capfd: pytest.CaptureFixture[str],
+):
+    """Bug: its usage line was written by hand and lacked `--no-sandbox` and `--help`."""
+    assert until_unread(["approve", "--help"]) == 0
+    usage = capfd.readouterr().out.partition("\n\n")[0]
+    flags = ("-h", "--set-pin", "--json", "--sandbox", "--no-sandbox", "--state-dir", "NUMBER")
+    assert [flag for flag in flags if flag not in usage] == []
+
+
 def test_half_of_a_command_has_the_help_of_the_whole(capfd: pytest.CaptureFixture[str]):
     assert until_unread(["sandbox", "--help"]) == 0
     assert capfd.readouterr().out.startswith("usage: kartra-mcp sandbox reset")

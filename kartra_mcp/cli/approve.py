@@ -37,15 +37,10 @@ from kartra_mcp.core.terminal import (
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import format_utc
 
-USAGE = "kartra-mcp approve [NUMBER | --set-pin | --json] [--sandbox] [--state-dir DIR]"
-
 
 def approve(words: Sequence[str]) -> int:
     """Return 0: listed, decided or set; 1: refused or stopped, nothing was decided."""
-    parser = _make_parser()
-    given = parser.parse_args(words)
-    if (given.number is not None) + given.set_pin + given.json > 1:
-        parser.error("only one of NUMBER, --set-pin and --json")
+    given = _make_parser().parse_args(words)
     if given.set_pin:
         return run(given, _set_pin)
     return run(given, _list if given.number is None else _decide)
@@ -54,12 +49,14 @@ def approve(words: Sequence[str]) -> int:
 def _make_parser() -> ArgumentParser:
     parser = CommandParser(
         prog="kartra-mcp approve",
-        usage=USAGE,
         description="Without NUMBER: list pending approvals. With NUMBER: show and decide one.",
     )
-    parser.add_argument("number", nargs="?", type=positive_int, metavar="NUMBER")
-    parser.add_argument("--set-pin", action="store_true", help="choose the PIN that approves")
-    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "number", nargs="?", type=positive_int, metavar="NUMBER", help="the approval to decide"
+    )
+    which.add_argument("--set-pin", action="store_true", help="choose the PIN that approves")
+    which.add_argument("--json", action="store_true", help="print the list as JSON")
     add_settings(parser, LEDGER_SETTINGS)
     return parser
 
