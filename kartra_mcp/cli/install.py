@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
-from kartra_mcp.cli.runner import print_json, print_refusal
+from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.client_config.command import own_entry
 from kartra_mcp.client_config.edit import make_snippet
 from kartra_mcp.client_config.entry import REAL, REHEARSAL, ServerEntry
 from kartra_mcp.client_config.install import Installed, find_clients, get_client, install, uninstall
 from kartra_mcp.client_config.registry import BY_NAME
-from kartra_mcp.core.display import display_value
+from kartra_mcp.core.display import display_value, print_json
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.state_location import make_absolute

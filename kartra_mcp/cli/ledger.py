@@ -14,11 +14,10 @@ from kartra_mcp.cli.runner import (
     LEDGER_SETTINGS,
     LedgerContext,
     positive_int,
-    print_json,
     run,
     timestamp,
 )
-from kartra_mcp.core.display import display_value, format_local_time
+from kartra_mcp.core.display import display_value, format_local_time, print_json
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import (

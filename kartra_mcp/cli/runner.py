@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from kartra_mcp.argument_parser import settings_in
-from kartra_mcp.core.display import display_value
+from kartra_mcp.core.display import display_value, print_json
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.exit_codes import EXIT_FAILED
-from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
@@ -62,11 +59,6 @@ def run(given: Namespace, command: Command) -> int:
         except (KeyboardInterrupt, EOFError):
             print_error("\nStopped.")
     return EXIT_FAILED
-
-
-def print_json(value: Any) -> None:
-    """Print ASCII only: untrusted input cannot send control characters to the terminal."""
-    surroundings().stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def positive_int(text: str) -> int:

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.cli.pin import set_pin
-from kartra_mcp.cli.runner import positive_int, print_json, print_refusal
+from kartra_mcp.cli.runner import positive_int, print_refusal
 from kartra_mcp.client_config.registry import BY_NAME
-from kartra_mcp.core.display import display_value
+from kartra_mcp.core.display import display_value, print_json
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.json_types import as_dict, is_array

@@ -14,8 +14,8 @@ from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.overview import ToolRow, list_unmatched_patterns, tool_rows
-from kartra_mcp.cli.runner import print_json, print_refusal
-from kartra_mcp.core.display import format_local_time
+from kartra_mcp.cli.runner import print_refusal
+from kartra_mcp.core.display import format_local_time, print_json
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import print_error, print_line, print_table

@@ -1,7 +1,8 @@
-"""Untrusted values on one line, local time and the OS user, for display."""
+"""Untrusted values on one line, JSON, local time and the OS user, for display."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.sanitize import strip_ansi, strip_control_chars, truncate
+from kartra_mcp.core.surroundings import surroundings
 
 MAX_VALUE_CHARS = 1_000
 """Characters of one value that are shown."""
@@ -53,3 +55,8 @@ def _format_plain(value: Any) -> str:
     if is_array(value):
         return " | ".join(map(_format_plain, value)) or "-"
     return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print ASCII only: untrusted input cannot send control characters to the terminal."""
+    surroundings().stdout.write(json.dumps(value, indent=2) + "\n")

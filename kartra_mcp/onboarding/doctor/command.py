@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from kartra_mcp.core.display import print_json
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.onboarding.doctor.findings import CheckResult, as_dict, is_healthy
@@ -96,7 +96,7 @@ def doctor(words: Sequence[str], **given: Unpack[ProbeOptions]) -> int:
 def _report_only(here: CheckResult, *, as_json: bool) -> int:
     """Print one finding without imports that may be missing."""
     if as_json:
-        _put({"healthy": False, "findings": [as_dict(here)], "configuration": None})
+        print_json({"healthy": False, "findings": [as_dict(here)], "configuration": None})
     else:
         surroundings().stdout.write(
             f"failed   python        {here.message}\n{INDENT}{here.fix}\n{here.detail}\n"
@@ -176,7 +176,7 @@ def _print_conclusion(report: Report, settings: Settings, flags: dict[str, str])
     if report.as_json:
         findings = [as_dict(finding) for finding in report.found]
         healthy = is_healthy(report.found)
-        _put({"healthy": healthy, "findings": findings, "configuration": paste})
+        print_json({"healthy": healthy, "findings": findings, "configuration": paste})
         return
     from kartra_mcp.core.terminal import print_line
 
@@ -184,7 +184,7 @@ def _print_conclusion(report: Report, settings: Settings, flags: dict[str, str])
     print_line(f"\n{wrong} failed. Fix the first one first." if wrong else "\nHealthy.", "bold")
     if paste:
         print_line("\nFor a client's configuration:")
-        surroundings().stdout.write(json.dumps(paste, indent=2) + "\n")
+        print_json(paste)
 
 
 def _is_not_installed(report: Report) -> bool:
@@ -202,8 +202,3 @@ def _make_snippet(settings: Settings, flags: dict[str, str]) -> dict[str, Any]:
     entry = own_entry(env, sandbox=settings.sandbox)
     server: dict[str, Any] = {"command": entry.command, "args": list(entry.args)}
     return {"mcpServers": {entry.name: server | ({"env": dict(entry.env)} if entry.env else {})}}
-
-
-def _put(value: Any) -> None:
-    """Print ASCII only, so that untrusted input cannot send control characters to the terminal."""
-    surroundings().stdout.write(json.dumps(value, indent=2) + "\n")
