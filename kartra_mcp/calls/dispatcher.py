@@ -178,13 +178,13 @@ class ToolDispatcher:
         """Return the payload of `kartra_status`, after a refresh from Membrane."""
         served = await self.account.refresh_now(deadline)
         state = self.kept.state
-        told = build_status(served, self.settings, self.rules, self.program, state.error)
+        status = build_status(served, self.settings, self.rules, self.program, state.error)
         writes = self.gateway.writes()
         not_shown = writes.consent.forms.list_failures()
         forms = {"forms_not_shown": not_shown} if not_shown else {}
         ledger = await writes.get_status()
-        healthy = told["healthy"] and ledger["usable"]
-        shown = {**told, **forms, "ledger": ledger, "healthy": healthy}
+        healthy = status["healthy"] and ledger["usable"]
+        shown = {**status, **forms, "ledger": ledger, "healthy": healthy}
         return map_strings(shown, redact_secrets)
 
     async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:

@@ -79,12 +79,12 @@ def evaluate_run_logs(logs: Sequence[RunLog], risk: str) -> RunLogProof | None:
     A missing log proves nothing. Therefore the one log of a rejection proves failure only for a
     write that is never retried: after any other write, a later run may have left no log.
     """
-    told = [(log, _get_executed(log)) for log in logs]
-    done = next((log for log, executed in told if executed is Executed.YES), None)
+    judged = [(log, _get_executed(log)) for log in logs]
+    done = next((log for log, executed in judged if executed is Executed.YES), None)
     if done:
         return RunLogProof("succeeded", "Membrane's own log of the run reports a success.", done.id)
-    refused = [log for log, executed in told if executed is Executed.NO]
-    if len(told) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.label:
+    refused = [log for log, executed in judged if executed is Executed.NO]
+    if len(judged) == len(refused) == 1 and risk == Risk.IRREVERSIBLE.label:
         why = "Membrane's own log of the run reports that it was turned away."
         return RunLogProof("failed", why, refused[0].id)
     return None

@@ -159,5 +159,6 @@ def _unusable_connection_error(served: AccountSnapshot) -> KartraMCPError | None
 
 
 def _error_summary(problem: KartraMCPError) -> dict[str, Any]:
-    told = problem.as_dict()
-    return {name: told[name] for name in ("code", "message", "remedy", "detail") if name in told}
+    payload = problem.as_dict()
+    shown = ("code", "message", "remedy", "detail")
+    return {name: payload[name] for name in shown if name in payload}

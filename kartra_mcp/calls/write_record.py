@@ -58,8 +58,8 @@ class WriteRecord:
             )
         except KartraMCPError as problem:
             return explain(problem)
-        except Exception as slip:  # noqa: BLE001  the outcome must reach the caller anyway
-            return f"{type(slip).__name__} in this server."
+        except Exception as error:  # noqa: BLE001  the outcome must reach the caller anyway
+            return f"{type(error).__name__} in this server."
         finally:
             self.running.close()
         return ""

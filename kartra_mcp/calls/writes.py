@@ -124,8 +124,8 @@ class GuardedWrites:
             await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)
         elif found.late_look:
             await run_in_thread(self.ledger.append_note, "look", {"intent": intent_id, **seen})
-        told = {"intent": intent_id, "state": found.state, "why": found.why}
-        return told if found.state != "unknown" else {**told, "check": WHAT_TO_CHECK}
+        settled = {"intent": intent_id, "state": found.state, "why": found.why}
+        return settled if found.state != "unknown" else {**settled, "check": WHAT_TO_CHECK}
 
     async def _settle_by_log(self, intent_id: str, proof: RunLogProof) -> dict[str, Any]:
         seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
@@ -179,10 +179,10 @@ class GuardedWrites:
         except KartraMCPError as problem:
             await recorded.finish(_final_state(problem), problem.executed, code=problem.code)
             raise _add_settlement_hint(problem, recorded) from None
-        except Exception as slip:
+        except Exception as error:
             raise _add_settlement_hint(
                 internal_error(await recorded.finish_lost()), recorded
-            ) from slip
+            ) from error
         except BaseException:  # a cancellation
             await recorded.finish_lost()
             raise

@@ -55,8 +55,8 @@ class Approval:
         A decision must repeat it. A page that was loaded before the request changed, or that
         belongs to another ledger with the same number, would otherwise approve something unseen.
         """
-        told = [self.number, asdict(self.binding), self.facts_digest, self.asked_at]
-        return hashlib.sha256(dump_canonical(told).encode()).hexdigest()[:32]
+        covered = [self.number, asdict(self.binding), self.facts_digest, self.asked_at]
+        return hashlib.sha256(dump_canonical(covered).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,10 +165,10 @@ def block_refusal(transaction: Transaction, key: str) -> RefusedError | None:
     if row is None or transaction.earliest >= row["until"]:
         return None
     minutes = int((row["until"] - transaction.earliest) // 60) + 1
-    said = "declined this" if row["why"] == "declined" else "dismissed the question about this"
+    decision = "declined this" if row["why"] == "declined" else "dismissed the question about this"
     return RefusedError(
         row["why"],
-        f"The user {said}. Nothing was done. Equal calls are refused for {minutes} min.",
+        f"The user {decision}. Nothing was done. Equal calls are refused for {minutes} min.",
         "Do not retry on your own: inform the user and wait for instructions.",
     )
 
@@ -212,10 +212,10 @@ def hash_text(text: str) -> str:
 
 def serialize_binding(binding: Binding) -> str:
     """Return the stored text of a binding; without `repeat` it is that of 0.1.0."""
-    told = asdict(binding)
+    payload = asdict(binding)
     if not binding.repeat:
-        del told["repeat"]
-    return dump_canonical(told)
+        del payload["repeat"]
+    return dump_canonical(payload)
 
 
 def already_used_error() -> RefusedError:
@@ -227,8 +227,8 @@ def already_used_error() -> RefusedError:
 
 
 def _read(binding: str) -> Binding:
-    told: dict[str, Any] = json.loads(binding)
-    return Binding(**told)
+    payload: dict[str, Any] = json.loads(binding)
+    return Binding(**payload)
 
 
 def _expired_error() -> RefusedError:

@@ -41,16 +41,16 @@ def latest(transaction: Transaction, count: int) -> list[ConsentEvent]:
 
 
 def _make_event(row: Any) -> ConsentEvent:
-    told = parse_payload(row["body"])
+    payload = parse_payload(row["body"])
 
     def text(*names: str) -> str:
-        return next((str(told[name]) for name in names if told.get(name)), "")
+        return next((str(payload[name]) for name in names if payload.get(name)), "")
 
     return ConsentEvent(
         line=row["n"],
         at=row["at"],
         event=text("event"),
-        number=told.get("number"),
+        number=payload.get("number"),
         tool=row["tool"] or text("tool"),
         target=text("target"),
         who=text("who"),

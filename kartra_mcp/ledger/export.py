@@ -32,8 +32,8 @@ def render_entries(entries: Sequence[Mapping[str, Any]], form: str) -> str:
 
 def _list_values(entry: Mapping[str, Any]) -> list[Any]:
     ended = entry["ended_at"]
-    told = {**entry, "ended": None if ended is None else format_utc(ended)}
-    return [told[name] for name in COLUMNS]
+    values = {**entry, "ended": None if ended is None else format_utc(ended)}
+    return [values[name] for name in COLUMNS]
 
 
 def _format_cell(value: Any) -> str:

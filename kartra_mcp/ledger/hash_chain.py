@@ -80,5 +80,5 @@ def _find_fault(line: LedgerEntry, head: Head) -> str:
 
 
 def _make_hashed(n: int, at: float, kind: str, body: str, prev: str) -> LedgerEntry:
-    told = json.dumps([n, at, kind, body, prev], separators=(",", ":"))
-    return LedgerEntry(n, at, kind, body, prev, hashlib.sha256(told.encode()).hexdigest())
+    text = json.dumps([n, at, kind, body, prev], separators=(",", ":"))
+    return LedgerEntry(n, at, kind, body, prev, hashlib.sha256(text.encode()).hexdigest())

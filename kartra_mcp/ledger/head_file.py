@@ -110,13 +110,13 @@ def _encode(head: Head) -> bytes:
 
 def _decode(slot: bytes) -> Head | None:
     try:
-        told = json.loads(slot)
+        payload = json.loads(slot)
     except ValueError:
         return None
-    if not is_object(told):
+    if not is_object(payload):
         return None
-    count, text = told.get("count"), told.get("hash")
+    count, text = payload.get("count"), payload.get("hash")
     if not isinstance(count, int) or not isinstance(text, str):
         return None
     head = Head(count, text)
-    return head if told.get("check") == _check(head) else None
+    return head if payload.get("check") == _check(head) else None

@@ -57,15 +57,15 @@ def _are_approvals_true(
     intents: Iterable[Mapping[str, Any]],
     events: Iterable[Mapping[str, Any]],
 ) -> bool:
-    told: dict[int, tuple[str, str]] = {}
+    expected: dict[int, tuple[str, str]] = {}
     for event in events:
         name, _, state = str(event.get("event")).partition("approval_")
         if not name and state:
-            told[event["number"]] = (_STATES.get(state, state), event["facts_digest"])
+            expected[event["number"]] = (_STATES.get(state, state), event["facts_digest"])
     users = {number: x["intent"] for x in intents if (number := projection.find_approval(x))}
     rows = db.execute("SELECT number, state, facts_digest, used_by FROM approvals").fetchall()
     kept = {row[0]: (row[1], row[2]) for row in rows}
-    return kept == told and {row[0]: row[3] for row in rows if row[3] is not None} == users
+    return kept == expected and {row[0]: row[3] for row in rows if row[3] is not None} == users
 
 
 def _are_confirmations_true(db: sqlite3.Connection, intents: Iterable[Mapping[str, Any]]) -> bool:
@@ -85,9 +85,9 @@ def _are_attempts_true(
     db: sqlite3.Connection, events: Iterable[tuple[float, Mapping[str, Any]]]
 ) -> bool:
     results = {"pin_right": 1, "pin_wrong": 0}
-    told = [(at, results[x["event"]]) for at, x in events if x.get("event") in results]
+    expected = [(at, results[x["event"]]) for at, x in events if x.get("event") in results]
     kept = db.execute("SELECT at, correct FROM pin_attempts ORDER BY rowid").fetchall()
-    return [tuple(row) for row in kept] == told
+    return [tuple(row) for row in kept] == expected
 
 
 def _iter_lines(db: sqlite3.Connection, kind: str = "") -> Iterable[LedgerEntry]:

@@ -135,7 +135,7 @@ class Ledger:
         undo: str = "",
     ) -> None:
         """Record the outcome and release the lock. Only `reconcile` changes an outcome later."""
-        said = {
+        payload = {
             "intent": intent_id,
             "state": state,
             "executed": str(executed),
@@ -145,7 +145,7 @@ class Ledger:
         }
         with self._file.write_transaction(settles=True) as transaction:
             admission.require_state(transaction, intent_id, "running")
-            transaction.append("outcome", said)
+            transaction.append("outcome", payload)
         self._release(intent_id, keep=state == "unknown")
 
     def mark_orphans_unknown(self) -> list[str]:
@@ -323,8 +323,10 @@ class Ledger:
             if found is None:
                 return None
             lines = projection.list_chain_entries(transaction.db, intent_id)
-        told = [{"n": x.n, "at": x.at, "kind": x.kind, **x.payload, "hash": x.hash} for x in lines]
-        return {**found, "lines": told, "held": self._locks.is_held(intent_id)}
+        entries = [
+            {"n": x.n, "at": x.at, "kind": x.kind, **x.payload, "hash": x.hash} for x in lines
+        ]
+        return {**found, "lines": entries, "held": self._locks.is_held(intent_id)}
 
     def compute_statistics(self, since: float) -> figures.Statistics:
         """Return the statistics of all intents since a time (seconds since the epoch)."""

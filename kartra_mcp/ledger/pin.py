@@ -127,8 +127,8 @@ def _is(pin: str, kept: dict[str, Any]) -> bool:
 
 
 def _hash_slowly(pin: str, salt: bytes, cost: dict[str, Any]) -> bytes:
-    told = pin.encode("utf-8", "surrogatepass")
-    return hashlib.scrypt(told, salt=salt, n=cost["n"], r=cost["r"], p=cost["p"], dklen=32)
+    secret = pin.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(secret, salt=salt, n=cost["n"], r=cost["r"], p=cost["p"], dklen=32)
 
 
 def _not_set_error() -> RefusedError:

@@ -268,23 +268,28 @@ def list_chain_entries(db: sqlite3.Connection, intent_id: str) -> list[LedgerEnt
     return [LedgerEntry(*row) for row in found]
 
 
-def _add(db: sqlite3.Connection, line: LedgerEntry, said: dict[str, Any]) -> None:
-    rank = int(Risk[said["risk"].upper()])
-    values = {name: said[name] for name in _TAKEN}
+def _add(db: sqlite3.Connection, line: LedgerEntry, payload: dict[str, Any]) -> None:
+    rank = int(Risk[payload["risk"].upper()])
+    values = {name: payload[name] for name in _TAKEN}
     db.execute(_ADDED, {**values, "n": line.n, "at": line.at, "rank": rank})
-    whole = {"intent": said["intent"], "connection": said["connection"], "n": line.n, "at": line.at}
-    for number, part in enumerate(_list_parts(said)):
+    whole = {
+        "intent": payload["intent"],
+        "connection": payload["connection"],
+        "n": line.n,
+        "at": line.at,
+    }
+    for number, part in enumerate(_list_parts(payload)):
         rank = int(Risk[part["risk"].upper()])
-        told = {name: part[name] for name in _TAKEN_OF_PART}
-        db.execute(_ADDED_PART, {**told, **whole, "number": number, "rank": rank})
+        columns = {name: part[name] for name in _TAKEN_OF_PART}
+        db.execute(_ADDED_PART, {**columns, **whole, "number": number, "rank": rank})
 
 
-def _list_parts(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _list_parts(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the parts of an intent; an entry of 0.1.0 has the names of its commands only."""
-    if "equality" in said:
-        return said.get("parts") or [said]
-    names = str(said["operation"]).split("+")
-    return [{**said, "operation": name, "equality": None} for name in names]
+    if "equality" in payload:
+        return payload.get("parts") or [payload]
+    names = str(payload["operation"]).split("+")
+    return [{**payload, "operation": name, "equality": None} for name in names]
 
 
 def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorIntent]:

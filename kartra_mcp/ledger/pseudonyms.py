@@ -34,8 +34,8 @@ def hash_email(key: bytes, email: str) -> str:
 
     The key prevents trying out addresses against a copied ledger.
     """
-    told = unicodedata.normalize("NFKC", email).strip().casefold()
-    return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    text = unicodedata.normalize("NFKC", email).strip().casefold()
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def load_or_create_key(folder: Path) -> bytes:

@@ -46,12 +46,12 @@ _ANYTHING: Final[list[dict[str, Any]]] = [
 ]
 
 
-def accepts_anything(said: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def accepts_anything(annotations: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return a schema that accepts any value.
 
     It is spelled out: a bare `true` or `{}` breaks some clients.
     """
-    return {**schema_annotations(said or {}), "anyOf": [dict(item) for item in _ANYTHING]}
+    return {**schema_annotations(annotations or {}), "anyOf": [dict(item) for item in _ANYTHING]}
 
 
 def schema_annotations(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,15 +116,17 @@ def _describe_uncertain(found: list[Any]) -> Any:
     allowed = [as_dict(item) for item in found if item != FALSE_SCHEMA]
     if not allowed:
         return found[0]
-    said = schema_annotations(next((item for item in allowed if item), dict[str, Any]()))
+    annotations = schema_annotations(next((item for item in allowed if item), dict[str, Any]()))
     types = sorted({name for item in allowed for name in type_names(item)})
-    text = f"{said.get('description', '')} (type: {' or '.join(types)})".strip() if types else ""
-    return {**said, **({"description": text} if text else {})}
+    if not types:
+        return annotations
+    own = annotations.get("description", "")
+    return {**annotations, "description": f"{own} (type: {' or '.join(types)})".strip()}
 
 
 def _describe_alternatives(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    said = [as_sentence(key, found, names) for key, found in iter_alternatives(schema)]
-    text = " ".join([str(schema.get("description", "")), *said]).strip()
+    sentences = [as_sentence(key, found, names) for key, found in iter_alternatives(schema)]
+    text = " ".join([str(schema.get("description", "")), *sentences]).strip()
     return {"description": text} if text else {}
 
 

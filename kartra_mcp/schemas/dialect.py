@@ -71,8 +71,8 @@ class _DialectConverter:
 
     def _open(self, description: str) -> dict[str, Any]:
         self.losses += 1
-        said = {"description": description} if description else {}
-        return {**said, "additionalProperties": True}
+        annotations = {"description": description} if description else {}
+        return {**annotations, "additionalProperties": True}
 
     def _convert_ref(
         self, node: dict[str, Any], depth: int, trail: tuple[str, ...]

@@ -161,12 +161,14 @@ def _flatten(node: Any) -> dict[str, Any]:
 def _shorten(node: Any, longest: int = _SHORT) -> dict[str, Any]:
     """Keep only type and description."""
     found = as_dict(node)
-    said = {
+    annotations = {
         k: truncate_schema(str(found[k]), longest) for k in ("title", "description") if found.get(k)
     }
     if found.get("type") == "array":
-        return {**said, "type": "array", "items": accepts_anything()}
-    return {**said, "type": found["type"]} if "type" in found else accepts_anything(said)
+        return {**annotations, "type": "array", "items": accepts_anything()}
+    if "type" not in found:
+        return accepts_anything(annotations)
+    return {**annotations, "type": found["type"]}
 
 
 def _drop_optional(schema: dict[str, Any]) -> dict[str, Any]:
