@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -77,6 +79,45 @@ async def test_no_write_runs_on_an_altered_ledger(name: str, while_served, tmp_p
     assert "Writes are refused" in found.message
     with closing(Ledger(folder)) as ledger:
         assert not ledger.verify().ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no time of the last change")
+@pytest.mark.anyio
+@pytest.mark.parametrize("part", ["a line", "a derived row"])
+async def test_an_alteration_whose_times_were_put_back_is_noticed(part: str, tmp_path: Path):
+    """Only doctor and verify noticed it: an equal full refund ran again."""
+    place = Sandbox(tmp_path / "state", {"CAP_DAY_COUNT": "100"})
+    file = tmp_path / "state" / "sandbox" / "ledger.db"
+    async with connect(place, "legacy") as client:
+        preview = await call(client, REFUND, **SALE)
+        assert not (await call(client, REFUND, **SALE, **confirmed(preview))).failed
+        for _ in range(40):
+            await call(client, "kartra_unassign_tag", lead_id=48129, tag_name="VIP", confirm=True)
+    rows(file.parent, "PRAGMA wal_checkpoint(TRUNCATE)")
+    with closing(Ledger(file.parent)) as ledger:
+        ledger.require_writable()  # seals the files as they are now
+    before, content = file.stat(), file.read_bytes()
+    old, new = ALTERED_BYTES[part]
+    assert old in content
+    with file.open("r+b") as opened:
+        opened.write(content.replace(old, new))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+    async with connect(place, "legacy") as client:
+        await require_refused(client, place)
+    (found, *_) = check_ledger_and_clock(
+        read_settings({}, place.environment), time.time(), usable=True
+    )
+    assert found.state == "failed"
+    with closing(Ledger(file.parent)) as ledger:
+        assert not ledger.verify().ok
+
+
+ALTERED_BYTES = {
+    "a line": (b'"target":"101"', b'"target":"901"'),
+    "a derived row": (b"transaction101", b"transaction901"),
+}
+"""Bytes of the file, and others of the same length."""
 
 
 async def require_refused(client, place: Sandbox) -> None:

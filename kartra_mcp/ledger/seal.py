@@ -3,6 +3,9 @@
 Checking every entry before each commit would cost a second at 20,000 entries. While the files are
 as the last commit left them, the entries are intact. Otherwise something else wrote to the files,
 and every entry is checked again.
+
+A program can put back the time of the last write, but not that of the last change (ctime), which
+Windows does not have.
 """
 
 from __future__ import annotations
@@ -44,5 +47,6 @@ class Seal:
             except FileNotFoundError:
                 found.append([])
             else:
-                found.append([stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns])
+                times = stat.st_mtime_ns, stat.st_ctime_ns
+                found.append([stat.st_dev, stat.st_ino, stat.st_size, *times])
         return json.dumps(found)
