@@ -63,7 +63,7 @@ PURE = """
     kartra/request_body
     kartra/request_guard kartra/request_path kartra/request_schema kartra/response_search
     kartra/values
-    ledger/entry_fields ledger/hash_chain ledger/records ledger/rules
+    ledger/bulk_records ledger/entry_fields ledger/hash_chain ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors
     membrane/http_messages membrane/lenient_json membrane/responses
     options policy/fingerprint policy/gates policy/limits policy/policy_file policy/risk

@@ -7,7 +7,7 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger import approvals, confirmations, projection, rules
+from kartra_mcp.ledger import approvals, bulk_rows, confirmations, projection, rules
 from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.policy.limits import Limits
@@ -22,13 +22,23 @@ def admission_refusal(
     caller than a cap that would also have refused the call.
     """
     return (
-        confirmations.invalid_reason(transaction, intent, burns)
-        or approvals.approval_refusal(transaction, intent, burns)
+        _consent_refusal(transaction, intent, burns)
         or _block_refusal(transaction, intent)
         or _duplicate_or_capped(transaction, intent, limits)
         or rules.email_cap_refusal(
             intent, limits, count_recent_emails(transaction) if intent.mail else 0
         )
+    )
+
+
+def _consent_refusal(
+    transaction: Transaction, intent: Intent, burns: Binding | None
+) -> RefusedError | None:
+    """Return the reason why the consent does not count; an item of a bulk run has the run's."""
+    if intent.bulk:
+        return bulk_rows.item_refusal(transaction, intent, burns)
+    return confirmations.invalid_reason(transaction, intent, burns) or approvals.approval_refusal(
+        transaction, intent, burns
     )
 
 
@@ -44,6 +54,8 @@ def record(transaction: Transaction, intent: Intent) -> None:
     id_ = intent.confirmation_id
     confirmation = None if id_ is None else confirmations.hash_text(id_)
     transaction.append("intent", projection.intent_payload(intent, confirmation))
+    if intent.bulk:
+        return  # its consent was consumed when the run was agreed to
     if intent.consent == "approval" and intent.approval is not None:
         approvals.consume(transaction, intent.approval, intent.id)
     elif id_ is not None:

@@ -44,6 +44,8 @@ ENTRY_FIELDS: tuple[EntryField, ...] = (
     EntryField("evidence", model=True),
     EntryField("action_run_id", model=True),
     EntryField("undo", model=True),
+    EntryField("bulk", model=True),
+    EntryField("item", model=True),
 )
 
 

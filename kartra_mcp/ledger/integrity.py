@@ -40,6 +40,8 @@ def _find_consent_fault(db: sqlite3.Connection) -> str:
     The rows themselves are outside the chain: they expire, and hold the user's data until then.
     """
     intents = [line.payload for line in _iter_lines(db, "intent")]
+    agreed = [line.payload for line in _iter_lines(db, "bulk")]
+    intents += [{**run, "intent": run["bulk"]} for run in agreed if run["event"] == "agreed"]
     events = [(line.at, line.payload) for line in _iter_lines(db, "consent")]
     if not _are_approvals_true(db, intents, [event for _, event in events]):
         return "an approval does not match the lines"
@@ -49,6 +51,8 @@ def _find_consent_fault(db: sqlite3.Connection) -> str:
         return "a decline does not match the lines"
     if not _are_attempts_true(db, events):
         return "the attempts at the PIN do not match the lines"
+    if not _are_bulk_runs_true(db, agreed):
+        return "a bulk run does not match the lines"
     return ""
 
 
@@ -88,6 +92,19 @@ def _are_attempts_true(
     expected = [(at, results[x["event"]]) for at, x in events if x.get("event") in results]
     kept = db.execute("SELECT at, correct FROM pin_attempts ORDER BY rowid").fetchall()
     return [tuple(row) for row in kept] == expected
+
+
+def _are_bulk_runs_true(db: sqlite3.Connection, events: Iterable[Mapping[str, Any]]) -> bool:
+    """Compare state and items of each write run that was agreed to with the entries."""
+    expected: dict[str, tuple[str, str]] = {}
+    for event in events:
+        name, bulk = str(event["event"]), str(event["bulk"])
+        digest = event.get("digest") or expected.get(bulk, ("", ""))[1]
+        expected[bulk] = ("running" if name == "agreed" else name, digest)
+    rows = db.execute(
+        "SELECT id, state, digest FROM bulk_runs WHERE agreed_at IS NOT NULL AND risk > 0"
+    )
+    return {row[0]: (row[1], row[2]) for row in rows} == expected
 
 
 def _iter_lines(db: sqlite3.Connection, kind: str = "") -> Iterable[LedgerEntry]:

@@ -32,6 +32,7 @@ from kartra_mcp.ledger import (
     statistics as figures,
 )
 from kartra_mcp.ledger.approvals import Approvals
+from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.database import WAIT, LedgerDatabase, Transaction
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.ledger.pseudonyms import hash_email, load_or_create_key, mask_lead
@@ -80,6 +81,7 @@ class Ledger:
         self._key: bytes | None = None
         self.approvals = Approvals(self._file)
         self.pins = Pins(self._file)
+        self.bulk = BulkRuns(self._file)
 
     def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> RunningIntent:
         """Record that this intent is about to run, and consume its consent in the same commit.

@@ -104,6 +104,7 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "undo": intent.undo,
         "equality": intent.equality or intent.arguments_digest,
         **({"parts": [_part_payload(part) for part in intent.parts]} if intent.parts else {}),
+        **({"bulk": intent.bulk, "item": intent.item} if intent.bulk else {}),
     }
 
 
@@ -150,9 +151,10 @@ def list_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
 
 
 def list_all_rows(db: sqlite3.Connection) -> tuple[list[tuple[Any, ...]], ...]:
-    """Return the rows of the intents, and those of their parts."""
+    """Return the rows of the intents, of their parts, and of the items of bulk runs."""
     parts = db.execute("SELECT * FROM parts ORDER BY intent, number")
-    return list_rows(db), [tuple(row) for row in parts]
+    items = db.execute("SELECT * FROM bulk_intents ORDER BY bulk, item")
+    return list_rows(db), [tuple(row) for row in parts], [tuple(row) for row in items]
 
 
 def list_running(db: sqlite3.Connection) -> list[str]:
@@ -282,6 +284,9 @@ def _add(db: sqlite3.Connection, line: LedgerEntry, payload: dict[str, Any]) -> 
         rank = int(Risk[part["risk"].upper()])
         columns = {name: part[name] for name in _TAKEN_OF_PART}
         db.execute(_ADDED_PART, {**columns, **whole, "number": number, "rank": rank})
+    if payload.get("bulk"):
+        values = (payload["bulk"], payload["item"], payload["intent"])
+        db.execute("INSERT INTO bulk_intents VALUES (?, ?, ?)", values)
 
 
 def _list_parts(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:

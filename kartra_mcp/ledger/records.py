@@ -75,6 +75,7 @@ class Intent:
             `arguments_digest`. Two writes are equal if operation, target and this are.
         additive: a second equal write has a second effect.
         parts: the commands of a chain, each judged by itself; empty for a single write.
+        bulk: id of the bulk run that it belongs to, or ""; `item` is its number there.
         confirmation_id: of the preview or the question.
         approval: the number of the approval that the intent rests on.
         fresh: the consent rests on a fresh preview or on the user's answer.
@@ -111,6 +112,8 @@ class Intent:
     equality: str = ""
     additive: bool = False
     parts: tuple[IntentPart, ...] = ()
+    bulk: str = ""
+    item: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,31 @@ CREATE TABLE leads (
 CREATE INDEX leads_id ON leads (connection, lead_id);
 """
 """The id of a lead by its masked and hashed address, as it was read."""
+BULK_INTENTS = """
+CREATE TABLE bulk_intents (
+  bulk TEXT NOT NULL, item INTEGER NOT NULL, intent TEXT NOT NULL,
+  PRIMARY KEY (bulk, item)) WITHOUT ROWID;
+CREATE INDEX bulk_intents_intent ON bulk_intents (intent);
+"""
+"""The intent of each item of a bulk run, derived from the lines: an item has at most one."""
+
+BULK_RUNS = """
+CREATE TABLE bulk_runs (
+  id TEXT PRIMARY KEY, tool TEXT NOT NULL, operation TEXT NOT NULL, risk INTEGER NOT NULL,
+  connection TEXT NOT NULL, request TEXT NOT NULL, state TEXT NOT NULL, made_at REAL NOT NULL,
+  actor TEXT NOT NULL, client TEXT NOT NULL, digest TEXT NOT NULL, binding TEXT,
+  facts TEXT NOT NULL, consent TEXT NOT NULL, agreed_at REAL, ended_at REAL, why TEXT NOT NULL,
+  total INTEGER NOT NULL, duplicates INTEGER NOT NULL, options TEXT NOT NULL,
+  undoes TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX bulk_runs_made ON bulk_runs (made_at);
+CREATE TABLE bulk_items (
+  bulk TEXT NOT NULL, number INTEGER NOT NULL, source INTEGER NOT NULL, arguments TEXT NOT NULL,
+  state TEXT NOT NULL, digest TEXT NOT NULL, facts_digest TEXT NOT NULL, amount TEXT NOT NULL,
+  changes INTEGER, looked_at REAL, code TEXT NOT NULL, reason TEXT NOT NULL, result TEXT,
+  claimed_until REAL NOT NULL, PRIMARY KEY (bulk, number)) WITHOUT ROWID;
+CREATE INDEX bulk_items_state ON bulk_items (bulk, state, number);
+"""
+"""Runs and their items, which hold the user's data until it is removed."""
 _PACKED_QUESTION = re.compile(
     r"([0-9a-f]{64}) ([0-9]{1,12}(?:\.[0-9]+)?) ([0-9]{1,3}) (.*)", re.DOTALL
 )
@@ -144,6 +169,10 @@ def _add_parts(db: sqlite3.Connection) -> None:
             db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
+def _add_bulk_runs(db: sqlite3.Connection) -> None:
+    _run_script(db, BULK_INTENTS + BULK_RUNS)
+
+
 def _unpack(row: Sequence[object]) -> tuple[object, ...]:
     hash_, kind, binding, summary, facts, made_at, expires_at, used_by = row
     if kind != "question":
@@ -160,6 +189,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "Create the tables of 0.1.0.", _create_first_tables),
     Migration(2, "Give the values of a question columns of their own.", _unpack_questions),
     Migration(3, "Give each command of an intent a row, and each lead one name.", _add_parts),
+    Migration(4, "Add bulk runs, their items, and the intent of each item.", _add_bulk_runs),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -184,7 +214,7 @@ def get_version(db: sqlite3.Connection) -> int:
 
 
 def make_intents(db: sqlite3.Connection) -> None:
-    _run_script(db, INTENTS + PARTS)
+    _run_script(db, INTENTS + PARTS + BULK_INTENTS)
 
 
 def is_empty(db: sqlite3.Connection) -> bool:

@@ -1,0 +1,162 @@
+"""Values of a bulk run: the run, its items, their counts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.records import Binding
+
+RunState = Literal["planned", "running", "paused", "done", "cancelled"]
+ItemState = Literal["waiting", "running", "succeeded", "failed", "unknown", "skipped"]
+ITEM_STATES: tuple[ItemState, ...] = (
+    "waiting",
+    "running",
+    "succeeded",
+    "failed",
+    "unknown",
+    "skipped",
+)
+CONSENT_LIFETIME = 86_400.0
+"""Seconds during which a run that was agreed to may be continued without a new consent."""
+
+CheckState = Literal["unchecked", "waiting", "invalid", "blocked", "suppressed"]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRun:
+    """One bulk run; times are seconds since the epoch.
+
+    Attributes:
+        request: digest of tool, arguments and items as given, to recognize a repeated request.
+        digest: of the exact items to run; "" until every item was checked.
+        binding: the call that the consent is bound to, as for a single write; None for reads.
+        facts: what the user agrees to, as it was shown.
+        include_suppressed: leads that should not get mail run too.
+        undoes: id of the run whose inverse this is, or "".
+    """
+
+    id: str
+    tool: str
+    operation: str
+    risk: Risk
+    connection: str
+    request: str
+    state: RunState
+    made_at: float
+    actor: str = ""
+    client: str = ""
+    digest: str = ""
+    binding: Binding | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    consent: str = ""
+    agreed_at: float | None = None
+    ended_at: float | None = None
+    why: str = ""
+    total: int = 0
+    duplicates: int = 0
+    skip_invalid: bool = False
+    include_suppressed: bool = False
+    repeat: bool = False
+    undoes: str = ""
+
+    @property
+    def is_read(self) -> bool:
+        return self.risk is Risk.READ
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ("done", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkItem:
+    """One item of a run.
+
+    Attributes:
+        number: from 0, in the order given.
+        source: where it was given: the index in `items`, or the line of a file.
+        arguments: of the tool; empty after the run's data was removed.
+        digest: of its call, "" until it was checked.
+        facts_digest: of the facts that were shown for it, "" if none are read.
+        amount: the money that it moves, as text with two decimals, or "".
+        changes: False if it would change nothing, None if that is not known.
+        looked_at: when the lead was read, or None.
+        intent: id of its intent, or "".
+        code: error code of an item that did not succeed, or "".
+        reason: why it is left out or failed, in words of this server.
+    """
+
+    number: int
+    source: int
+    arguments: Mapping[str, Any]
+    state: ItemState | CheckState = "waiting"
+    digest: str = ""
+    facts_digest: str = ""
+    amount: str = ""
+    changes: bool | None = None
+    looked_at: float | None = None
+    intent: str = ""
+    code: str = ""
+    reason: str = ""
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCheck:
+    """Result of the checks of one item, before anybody is asked."""
+
+    number: int
+    state: CheckState
+    digest: str = ""
+    facts_digest: str = ""
+    amount: str = ""
+    changes: bool | None = None
+    looked_at: float | None = None
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """Outcome of one item. A write that was recorded as an intent has the state of that intent."""
+
+    number: int
+    state: ItemState
+    code: str = ""
+    reason: str = ""
+    result: Any = None
+    changes: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """Number of items by state; `unchecked` only while a run is planned."""
+
+    unchecked: int = 0
+    waiting: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.unchecked + self.waiting + self.running
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRef:
+    """The item of a bulk run that an intent belongs to."""
+
+    bulk: str
+    number: int
+
+
+def make_bulk_id() -> str:
+    """Return `blk_` and 12 random hexadecimal digits."""
+    return "blk_" + secrets.token_hex(6)

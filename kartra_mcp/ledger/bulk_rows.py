@@ -1,0 +1,135 @@
+"""Rows of bulk runs as values, and the decision whether an item of a run may run now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger import confirmations
+from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
+from kartra_mcp.ledger.database import Transaction
+from kartra_mcp.ledger.records import Binding, Intent
+
+COLUMNS = (
+    "id, tool, operation, risk, connection, request, state, made_at, actor, client, digest,"
+    " binding, facts, consent, agreed_at, ended_at, why, total, duplicates, options, undoes"
+)
+ITEM = (
+    "SELECT t.*, b.intent AS intent, i.state AS intent_state FROM bulk_items t"
+    " LEFT JOIN bulk_intents b ON b.bulk = t.bulk AND b.item = t.number"
+    " LEFT JOIN intents i ON i.id = b.intent WHERE t.bulk = ?"
+)
+SHOWN_STATE = (
+    "CASE WHEN i.state IS NOT NULL THEN CASE i.state WHEN 'refused' THEN 'failed' ELSE i.state END"
+    " WHEN t.state IN ('invalid', 'blocked', 'suppressed') THEN 'skipped' ELSE t.state END"
+)
+"""SQL of an item's state as it is shown: that of its intent, if it has one."""
+
+
+def item_refusal(
+    transaction: Transaction, intent: Intent, burns: Binding | None
+) -> RefusedError | None:
+    """Return the reason why an item of a bulk run may not run now, or None.
+
+    The consent of the run covers exactly its items, under the binding that was shown.
+    """
+    run = find_run(transaction, intent.bulk)
+    if run is None or run.binding is None or burns is None:
+        return _not_agreed_error("The bulk run does not exist")
+    if run.state != "running" or not is_agreed(transaction, run):
+        return _not_agreed_error(f"The bulk run {run.id} is {run.state}, or its consent is old")
+    differs = confirmations.describe_differences(
+        replace(run.binding, arguments="", repeat=burns.repeat), replace(burns, arguments="")
+    )
+    if differs:
+        return _not_agreed_error(f"The bulk run is for {' and '.join(differs)}")
+    row = transaction.fetch_one(
+        f"{ITEM} AND t.number = ?",
+        intent.bulk,
+        intent.item,
+    )
+    if row is None or row["digest"] != intent.arguments_digest or intent.risk > run.risk:
+        return _not_agreed_error("This item is not the one that was agreed to")
+    if row["intent"] is not None or row["state"] != "waiting":
+        return RefusedError(
+            "in_progress",
+            "This item was run before, or is running. Nothing was done by this call.",
+            "Call kartra_bulk_status to see its outcome.",
+        )
+    return None
+
+
+def is_agreed(transaction: Transaction, run: BulkRun) -> bool:
+    return run.agreed_at is not None and transaction.is_within(run.agreed_at, CONSENT_LIFETIME)
+
+
+def find_run(transaction: Transaction, bulk: str) -> BulkRun | None:
+    sql = f"SELECT {COLUMNS} FROM bulk_runs WHERE id = ?"  # noqa: S608
+    row = transaction.fetch_one(sql, bulk)
+    return None if row is None else make_run(row)
+
+
+def require_run(transaction: Transaction, bulk: str) -> BulkRun:
+    found = find_run(transaction, bulk)
+    if found is None:
+        raise unknown_run_error()
+    return found
+
+
+def unknown_run_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "No bulk run has this id. Nothing was done.",
+        "Call kartra_bulk_status without bulk_id to list the runs.",
+    )
+
+
+def make_run(row: Any) -> BulkRun:
+    names = (name for name in COLUMNS.split(", ") if name != "options")
+    values: dict[str, Any] = {
+        **{name: row[name] for name in names},
+        **json.loads(row["options"]),
+        "risk": Risk(row["risk"]),
+        "binding": None if row["binding"] is None else Binding(**json.loads(row["binding"])),
+        "facts": json.loads(row["facts"]),
+    }
+    return BulkRun(**values)
+
+
+def make_item(row: Any) -> BulkItem:
+    state = row["intent_state"] or row["state"]
+    return BulkItem(
+        number=row["number"],
+        source=row["source"],
+        arguments=json.loads(row["arguments"]) if row["arguments"] else {},
+        state="failed" if state == "refused" else state,
+        digest=row["digest"],
+        facts_digest=row["facts_digest"],
+        amount=row["amount"],
+        changes=None if row["changes"] is None else bool(row["changes"]),
+        looked_at=row["looked_at"],
+        intent=row["intent"] or "",
+        code=row["code"],
+        reason=row["reason"],
+        result=None if row["result"] is None else json.loads(row["result"]),
+    )
+
+
+def count_items(transaction: Transaction, bulk: str) -> ItemCounts:
+    sql = (
+        f"SELECT {SHOWN_STATE} AS shown, COUNT(*) AS number FROM bulk_items t"  # noqa: S608
+        " LEFT JOIN bulk_intents b ON b.bulk = t.bulk AND b.item = t.number"
+        " LEFT JOIN intents i ON i.id = b.intent WHERE t.bulk = ? GROUP BY shown"
+    )
+    return ItemCounts(**{row["shown"]: row["number"] for row in transaction.fetch_all(sql, bulk)})
+
+
+def _not_agreed_error(what: str) -> RefusedError:
+    return RefusedError(
+        "bulk_paused",
+        f"{what}. Nothing was done.",
+        "Call kartra_bulk_status with its bulk_id to see the run.",
+    )

@@ -1,0 +1,347 @@
+"""Bulk runs on disk: the exact items, the consent to them, and the fate of each.
+
+A run is written before its first item runs. The fate of a write item is that of its intent, which
+the chain holds; an item can have one intent only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.ledger import admission, approvals, confirmations
+from kartra_mcp.ledger.bulk_records import (
+    BulkItem,
+    BulkRun,
+    ItemCheck,
+    ItemCounts,
+    ItemOutcome,
+    ItemState,
+    RunState,
+)
+from kartra_mcp.ledger.bulk_rows import (
+    COLUMNS,
+    ITEM,
+    SHOWN_STATE,
+    count_items,
+    find_run,
+    is_agreed,
+    make_item,
+    make_run,
+    require_run,
+)
+from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.hash_chain import dump_canonical
+from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.ledger.rules import normalize_intent
+from kartra_mcp.policy.limits import Limits
+
+READ_RETENTION = 86_400.0
+WRITE_RETENTION = 30 * 86_400.0
+"""Seconds after its end during which a run keeps its items' arguments, for its undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRuns:
+    """The bulk runs of one ledger."""
+
+    file: LedgerDatabase
+
+    def create(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
+        """Write a planned run and its items, unchecked; remove the data of old runs."""
+        with self.file.write_transaction() as transaction:
+            _forget_old(transaction)
+            _insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
+            transaction.db.executemany(
+                "INSERT INTO bulk_items VALUES"
+                " (?, ?, ?, ?, 'unchecked', '', '', '', NULL, NULL, '', '', NULL, 0)",
+                [(run.id, i.number, i.source, dump_canonical(dict(i.arguments))) for i in items],
+            )
+
+    def get(self, bulk: str) -> BulkRun | None:
+        """Return a run in any state, or None for an unknown id."""
+        with self.file.read_transaction() as transaction:
+            return find_run(transaction, bulk)
+
+    def find_request(self, request: str, connection: str) -> BulkRun | None:
+        """Return the newest run that was planned for an equal request and has not begun."""
+        sql = (
+            f"SELECT {COLUMNS} FROM bulk_runs WHERE request = ? AND connection = ?"  # noqa: S608
+            " AND state = 'planned' ORDER BY made_at DESC LIMIT 1"
+        )
+        with self.file.read_transaction() as transaction:
+            row = transaction.fetch_one(sql, request, connection)
+            return None if row is None else make_run(row)
+
+    def list_recent(self, count: int) -> list[BulkRun]:
+        """List runs, newest first."""
+        sql = f"SELECT {COLUMNS} FROM bulk_runs ORDER BY made_at DESC LIMIT ?"  # noqa: S608
+        with self.file.read_transaction() as transaction:
+            return [make_run(row) for row in transaction.fetch_all(sql, count)]
+
+    def count_items(self, bulk: str) -> ItemCounts:
+        with self.file.read_transaction() as transaction:
+            return count_items(transaction, bulk)
+
+    def list_items(
+        self,
+        bulk: str,
+        *,
+        offset: int = 0,
+        limit: int = -1,
+        state: ItemState | None = None,
+        stored: str = "",
+    ) -> list[BulkItem]:
+        """List items in their order.
+
+        Args:
+            bulk: id of the run.
+            offset: items to leave out first.
+            limit: at most so many; negative for all.
+            state: only items of this state, as it is shown.
+            stored: only items of this state of the checks: `unchecked`, `invalid`, `suppressed`…
+        """
+        where, values = "", list[Any]([bulk])
+        if state is not None:
+            where, values = f" AND {SHOWN_STATE} = ?", [*values, state]
+        if stored:
+            where, values = f"{where} AND t.state = ?", [*values, stored]
+        sql = f"{ITEM}{where} ORDER BY t.number LIMIT ? OFFSET ?"
+        with self.file.read_transaction() as transaction:
+            rows = transaction.fetch_all(sql, *values, limit, offset)
+            return [make_item(row) for row in rows]
+
+    def record_checks(self, bulk: str, checks: Sequence[ItemCheck]) -> None:
+        """Record the result of checks of items of a planned run."""
+        with self.file.write_transaction() as transaction:
+            transaction.db.executemany(
+                "UPDATE bulk_items SET state = :state, digest = :digest,"
+                " facts_digest = :facts_digest, amount = :amount, changes = :changes,"
+                " looked_at = :looked_at, code = :code, reason = :reason"
+                " WHERE bulk = :bulk AND number = :number AND state = 'unchecked'",
+                [{**asdict(check), "bulk": bulk} for check in checks],
+            )
+
+    def seal_plan(self, bulk: str, *, facts: Mapping[str, Any], binding: Binding | None) -> BulkRun:
+        """Fix the exact items of a run whose items were all checked; return the run.
+
+        `binding` is completed with the digest of the items.
+        """
+        with self.file.write_transaction() as transaction:
+            run = require_run(transaction, bulk)
+            if run.digest or run.state != "planned":
+                return run
+            digest = _digest_items(transaction, run)
+            bound = None if binding is None else replace(binding, arguments=digest)
+            transaction.run(
+                "UPDATE bulk_runs SET digest = ?, facts = ?, binding = ? WHERE id = ?",
+                digest,
+                dump_canonical(dict(facts)),
+                None if bound is None else confirmations.serialize_binding(bound),
+                bulk,
+            )
+            return require_run(transaction, bulk)
+
+    def agree(self, bulk: str, intent: Intent, limits: Limits) -> BulkRun:
+        """Begin a planned write with the consent of `intent`, which is consumed in this commit.
+
+        Raises:
+            RefusedError: the consent does not count, a cap is passed, or it has begun before.
+        """
+        intent = normalize_intent(intent)
+        refusal: RefusedError | None = None
+        with self.file.write_transaction() as transaction:
+            run = require_run(transaction, bulk)
+            _require_unaltered(transaction, run)
+            if run.state == "planned":
+                refusal = admission.admission_refusal(transaction, intent, limits, run.binding)
+                if refusal is None:
+                    _agree(transaction, run, intent)
+            begun = require_run(transaction, bulk)
+        if refusal is not None:
+            raise refusal
+        return begun
+
+    def begin_read(self, bulk: str) -> BulkRun:
+        """Begin a planned read, which needs no consent and no line."""
+        with self.file.write_transaction() as transaction:
+            transaction.run(
+                "UPDATE bulk_runs SET state = 'running', agreed_at = ?"
+                " WHERE id = ? AND state = 'planned'",
+                transaction.now,
+                bulk,
+            )
+            return require_run(transaction, bulk)
+
+    def set_state(self, bulk: str, state: RunState, why: str = "") -> BulkRun:
+        """Change the state of a run that has not ended; of a write with a line in the chain."""
+        with self.file.write_transaction() as transaction:
+            run = require_run(transaction, bulk)
+            if run.has_ended or run.state == state:
+                return run
+            ended = transaction.now if state in ("done", "cancelled") else None
+            sql = "UPDATE bulk_runs SET state = ?, why = ?, ended_at = ? WHERE id = ?"
+            transaction.run(sql, state, why, ended, bulk)
+            if run.agreed_at is not None and not run.is_read:
+                body = {"bulk": bulk, "event": state, "why": why}
+                transaction.append("bulk", body)
+            return require_run(transaction, bulk)
+
+    def claim(self, bulk: str, count: int, seconds: float) -> list[BulkItem]:
+        """Return the next waiting items, which no other process takes for `seconds`.
+
+        A claim only keeps servers out of each other's way: that an item runs once is decided where
+        its intent is recorded.
+        """
+        sql = (
+            f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL AND t.claimed_until <= ?"
+            " ORDER BY t.number LIMIT ?"
+        )
+        with self.file.write_transaction() as transaction:
+            run = require_run(transaction, bulk)
+            if run.state != "running":
+                return []
+            rows = transaction.fetch_all(sql, bulk, transaction.now, count)
+            transaction.db.executemany(
+                "UPDATE bulk_items SET claimed_until = ? WHERE bulk = ? AND number = ?",
+                [(transaction.now + seconds, bulk, row["number"]) for row in rows],
+            )
+            return [make_item(row) for row in rows]
+
+    def release(self, bulk: str, numbers: Sequence[int]) -> None:
+        """Give up the claim of items that were not run."""
+        with self.file.write_transaction() as transaction:
+            transaction.db.executemany(
+                "UPDATE bulk_items SET claimed_until = 0 WHERE bulk = ? AND number = ?",
+                [(bulk, number) for number in numbers],
+            )
+
+    def record_outcomes(self, bulk: str, outcomes: Sequence[ItemOutcome]) -> None:
+        """Record outcomes of items; the state of an item with an intent stays that of the intent."""
+        with self.file.write_transaction() as transaction:
+            transaction.db.executemany(
+                "UPDATE bulk_items SET state = :state, code = :code, reason = :reason,"
+                " result = :result, changes = COALESCE(:changes, changes)"
+                " WHERE bulk = :bulk AND number = :number",
+                [
+                    {
+                        **asdict(outcome),
+                        "result": None if outcome.result is None else json.dumps(outcome.result),
+                        "bulk": bulk,
+                    }
+                    for outcome in outcomes
+                ],
+            )
+
+    def end_if_over(self, bulk: str) -> BulkRun:
+        """Return the run, done if no item is left."""
+        with self.file.write_transaction() as transaction:
+            run = require_run(transaction, bulk)
+            if run.state != "running" or count_items(transaction, bulk).left:
+                return run
+            sql = "UPDATE bulk_runs SET state = 'done', why = '', ended_at = ? WHERE id = ?"
+            transaction.run(sql, transaction.now, bulk)
+            if not run.is_read:
+                transaction.append("bulk", {"bulk": bulk, "event": "done", "why": ""})
+            return require_run(transaction, bulk)
+
+    def is_agreed(self, run: BulkRun) -> bool:
+        """Return whether a run that was agreed to may go on without a new consent."""
+        with self.file.read_transaction() as transaction:
+            return is_agreed(transaction, run)
+
+
+def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
+    id_ = intent.confirmation_id
+    body = {
+        "bulk": run.id,
+        "event": "agreed",
+        "tool": run.tool,
+        "operation": run.operation,
+        "risk": run.risk.label,
+        "connection": run.connection,
+        "digest": run.digest,
+        "count": run.total,
+        "consent": intent.consent,
+        "confirmation": None if id_ is None else confirmations.hash_text(id_),
+        "approval": intent.approval,
+        "actor": intent.actor,
+        "client": intent.client,
+    }
+    transaction.append("bulk", body)
+    transaction.run(
+        "UPDATE bulk_runs SET state = 'running', consent = ?, agreed_at = ?, actor = ?,"
+        " client = ? WHERE id = ?",
+        intent.consent,
+        transaction.now,
+        intent.actor,
+        intent.client,
+        run.id,
+    )
+    if intent.consent == "approval" and intent.approval is not None:
+        approvals.consume(transaction, intent.approval, run.id)
+    elif id_ is not None:
+        confirmations.consume(transaction, id_, run.id)
+
+
+def _insert_run(transaction: Transaction, run: BulkRun) -> None:
+    options = {
+        "skip_invalid": run.skip_invalid,
+        "include_suppressed": run.include_suppressed,
+        "repeat": run.repeat,
+    }
+    values = (
+        *(run.id, run.tool, run.operation, int(run.risk), run.connection, run.request),
+        *(run.state, run.made_at, run.actor, run.client, run.digest, None),
+        *(dump_canonical(dict(run.facts)), run.consent, run.agreed_at, run.ended_at, run.why),
+        *(run.total, run.duplicates, dump_canonical(options), run.undoes),
+    )
+    marks = ", ".join("?" * len(values))
+    transaction.run(f"INSERT INTO bulk_runs ({COLUMNS}) VALUES ({marks})", *values)  # noqa: S608
+
+
+def _digest_items(transaction: Transaction, run: BulkRun) -> str:
+    """Return the digest of the request and of every item that will run, with its arguments."""
+    sql = (
+        "SELECT number, arguments, digest, facts_digest FROM bulk_items"
+        " WHERE bulk = ? AND digest <> '' ORDER BY number"
+    )
+    told = hashlib.sha256(f"{run.tool} {run.request} {run.repeat}".encode())
+    for row in transaction.db.execute(sql, (run.id,)):
+        told.update(dump_canonical(list(row)).encode())
+    return told.hexdigest()
+
+
+def _require_unaltered(transaction: Transaction, run: BulkRun) -> None:
+    if run.digest and _digest_items(transaction, run) != run.digest:
+        raise RefusedError(
+            "ledger_unavailable",
+            f"The items of the bulk run {run.id} were altered on disk. Nothing was done.",
+            "Plan the run again.",
+        )
+
+
+def _forget_old(transaction: Transaction) -> None:
+    """Remove the arguments and results of runs that ended long ago, and old plans."""
+    reads, writes = transaction.now - READ_RETENTION, transaction.now - WRITE_RETENTION
+    old = (
+        "SELECT id FROM bulk_runs WHERE (ended_at < ? AND risk = 0) OR ended_at < ?"
+        " OR (made_at < ? AND state = 'planned')"
+    )
+    transaction.run(
+        "UPDATE bulk_items SET arguments = '', result = NULL, reason = ''"  # noqa: S608
+        f" WHERE arguments <> '' AND bulk IN ({old})",
+        reads,
+        writes,
+        reads,
+    )
+    transaction.run(
+        "UPDATE bulk_runs SET state = 'cancelled', why = 'it was never agreed to', ended_at = ?"
+        " WHERE made_at < ? AND state = 'planned'",
+        transaction.now,
+        reads,
+    )
