@@ -12,6 +12,7 @@ import pytest
 
 from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
+from kartra_mcp.consent.subject import CallSubject
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, InputRequired
 from kartra_mcp.core.errors import RefusedError
@@ -58,7 +59,9 @@ async def read(command: Command) -> object:
 async def agree(consent: ConsentFlow, client: ClientContext) -> object:
     binding = Binding(CALL.tool, "d", "c", "", "a", "", "p")
     patience = ExtendableDeadline(Deadline.after(50))
-    asked = ConsentRequest(CALL, Gate.PREVIEW, binding, read, client, DRAFT, Limits(), patience)
+    asked = ConsentRequest(
+        CallSubject(CALL, read), Gate.PREVIEW, binding, client, DRAFT, Limits(), patience
+    )
     return await consent.obtain(asked)
 
 

@@ -20,6 +20,7 @@ from kartra_mcp.consent.collect import facts_for_entry
 from kartra_mcp.consent.facts import Read
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
 from kartra_mcp.consent.intents import draft_intent, mask_target
+from kartra_mcp.consent.subject import CallSubject
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
@@ -157,15 +158,13 @@ class GuardedWrites:
         gate = await self._resolve_gate(call, draft.mail)
         intent = await self.consent.obtain(
             ConsentRequest(
-                call,
+                CallSubject(call, read, connection.name or connection.key or connection.id),
                 gate,
                 binding,
-                read,
                 client,
                 draft,
                 self.limits,
                 patience,
-                account=connection.name or connection.key or connection.id,
             )
         )
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)

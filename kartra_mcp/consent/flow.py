@@ -13,8 +13,7 @@ from typing import NoReturn
 import anyio
 
 from kartra_mcp.consent import preview
-from kartra_mcp.consent.collect import read_facts
-from kartra_mcp.consent.facts import Facts, Read
+from kartra_mcp.consent.facts import Facts
 from kartra_mcp.consent.form_support import (
     ERROR,
     NO_ANSWER,
@@ -24,6 +23,7 @@ from kartra_mcp.consent.form_support import (
 )
 from kartra_mcp.consent.intents import add_facts
 from kartra_mcp.consent.preview import Preview
+from kartra_mcp.consent.subject import ConsentSubject
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import (
     ELICITATION_TIMEOUT,
@@ -33,7 +33,7 @@ from kartra_mcp.core.elicitation import (
     InputRequired,
 )
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Call, Gate
+from kartra_mcp.core.models import Gate
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.core.timings import DEFAULT_TIMINGS, Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
@@ -53,21 +53,18 @@ RESPONSE_RESERVE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ConsentRequest:
-    """One call that needs consent: its binding, the reader of its facts, the client.
+    """One call or bulk run that needs consent: its gate, its binding, the client.
 
-    `account` is the connection's name; `draft` is the intent without facts and consent; `patience`
-    is the call's deadline.
+    `draft` is the intent without facts and consent; `patience` is the call's deadline.
     """
 
-    call: Call
+    subject: ConsentSubject
     gate: Gate
     binding: Binding
-    read: Read
     client: ClientContext
     draft: Intent
     limits: Limits
     patience: ExtendableDeadline
-    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ class ConsentFlow:
             RefusedError: consent was not given; nothing was done.
             InputRequired: the user is asked first.
         """
-        gate = strictest(asked.gate, Gate.PREVIEW) if asked.call.consent.repeat else asked.gate
+        gate = strictest(asked.gate, Gate.PREVIEW) if asked.subject.consent.repeat else asked.gate
         if gate in (Gate.ALLOW, Gate.FLAG):
             return replace(asked.draft, consent="none" if gate is Gate.ALLOW else "flag")
         asked = replace(asked, gate=gate)
@@ -156,7 +153,7 @@ class ConsentFlow:
 
     async def _by_two_step(self, asked: ConsentRequest) -> Intent:
         """Accept the repeated preview, after reading the facts again."""
-        words = asked.call.consent
+        words = asked.subject.consent
         given = words.confirmation_id
         if not words.confirm or not given:
             now = await self._read_possible(asked)
@@ -326,7 +323,7 @@ class ConsentFlow:
         )
 
     async def _read(self, asked: ConsentRequest) -> _Reading:
-        facts = await read_facts(asked.call, asked.read)
+        facts = await asked.subject.read_facts()
         return _Reading(facts, add_facts(asked.draft, facts, self.ledger))
 
     async def _read_possible(self, asked: ConsentRequest) -> _Reading:
@@ -347,7 +344,7 @@ class ConsentFlow:
         return preview.make_question(self._make_preview(asked, facts), facts, asked.gate)
 
     def _make_preview(self, asked: ConsentRequest, facts: Facts) -> Preview:
-        return preview.build_preview(asked.call, facts, account=asked.account, sandbox=self.sandbox)
+        return asked.subject.make_preview(facts, sandbox=self.sandbox)
 
 
 def _mismatched_answer_error() -> RefusedError:

@@ -221,7 +221,7 @@ class BulkRuns:
             )
 
     def record_outcomes(self, bulk: str, outcomes: Sequence[ItemOutcome]) -> None:
-        """Record outcomes of items; the state of an item with an intent stays that of the intent."""
+        """Record outcomes; an item that has an intent keeps the state of that intent."""
         with self.file.write_transaction() as transaction:
             transaction.db.executemany(
                 "UPDATE bulk_items SET state = :state, code = :code, reason = :reason,"

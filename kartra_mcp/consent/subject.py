@@ -1,0 +1,47 @@
+"""The subject of a consent: one call, or a bulk run; its facts and its preview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from kartra_mcp.consent.collect import read_facts
+from kartra_mcp.consent.facts import Facts, Read
+from kartra_mcp.consent.preview import Preview, build_preview
+from kartra_mcp.core.models import Call, ConsentArguments
+
+
+class ConsentSubject(Protocol):
+    """What the user is asked to agree to."""
+
+    @property
+    def consent(self) -> ConsentArguments:
+        """Return the caller's consent arguments."""
+        ...
+
+    async def read_facts(self) -> Facts:
+        """Return the current facts."""
+        ...
+
+    def make_preview(self, facts: Facts, *, sandbox: bool) -> Preview:
+        """Return the preview of these facts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallSubject:
+    """One call; `read` reads its facts, and `account` is the connection's name."""
+
+    call: Call
+    read: Read
+    account: str = ""
+
+    @property
+    def consent(self) -> ConsentArguments:
+        return self.call.consent
+
+    async def read_facts(self) -> Facts:
+        return await read_facts(self.call, self.read)
+
+    def make_preview(self, facts: Facts, *, sandbox: bool) -> Preview:
+        return build_preview(self.call, facts, account=self.account, sandbox=sandbox)
