@@ -49,8 +49,8 @@ PURE = """
     calls/responses calls/retry
     catalogue/builtin_tools catalogue/catalogue catalogue/consent_arguments catalogue/decided_calls
     catalogue/definitions catalogue/exposure catalogue/overview catalogue/ranking
-    catalogue/raw_calls catalogue/run_by_name catalogue/suggestions catalogue/tasks
-    catalogue/vocabulary catalogue/words
+    catalogue/raw_calls catalogue/remedies catalogue/run_by_name catalogue/suggestions
+    catalogue/tasks catalogue/vocabulary catalogue/words
     client_config/edit client_config/entry client_config/errors client_config/jsonc
     client_config/jsonc_edit client_config/registry client_config/toml_edit client_config/yaml_edit
     consent/call_effects consent/confirmation consent/facts consent/preview

@@ -15,7 +15,7 @@ from kartra_mcp.calls.gateway import CallResult, Gateway
 from kartra_mcp.calls.responses import ToolResponse
 from kartra_mcp.calls.result_store import ResultStore
 from kartra_mcp.calls.status import build_status
-from kartra_mcp.catalogue import builtin_tools, catalogue, run_by_name
+from kartra_mcp.catalogue import builtin_tools, catalogue, remedies, run_by_name
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
 from kartra_mcp.catalogue.catalogue import EMPTY, ActionTool
 from kartra_mcp.catalogue.decided_calls import decide_call
@@ -174,6 +174,13 @@ class ToolDispatcher:
         )
         return await self.gateway.execute(call, deadline, lambda: call, client)
 
+    def qualify_remedy(self, remedy: str) -> str:
+        """Return a remedy with how to reach each tool that it names."""
+        return remedies.qualify_remedy(remedy, self.exposure, self.account.snapshot.catalogue)
+
+    def _qualify(self, found: Mapping[str, Any], name: str = "remedy") -> dict[str, Any]:
+        return {**found, **({name: self.qualify_remedy(found[name])} if name in found else {})}
+
     async def get_status(self, deadline: Deadline) -> dict[str, Any]:
         """Return the payload of `kartra_status`, after a refresh from Membrane."""
         served = await self.account.refresh_now(deadline)
@@ -182,9 +189,11 @@ class ToolDispatcher:
         writes = self.gateway.writes()
         not_shown = writes.consent.forms.list_failures()
         forms = {"forms_not_shown": not_shown} if not_shown else {}
-        ledger = await writes.get_status()
+        ledger = self._qualify(await writes.get_status())
+        problems = [self._qualify(problem) for problem in status["problems"]]
         healthy = status["healthy"] and ledger["usable"]
-        shown = {**status, **forms, "ledger": ledger, "healthy": healthy}
+        more = {"problems": problems, "ledger": ledger, "healthy": healthy}
+        shown = {**status, **forms, **more}
         return map_strings(shown, redact_secrets)
 
     async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
@@ -204,7 +213,7 @@ class ToolDispatcher:
             others = await self.gateway.search(intent, deadline)
             found = found.combine([e for e in others if not self.exposure.hidden_reason(e)])
         tools = [search_result(entry) for entry in found.tools[:MAX_SEARCH_RESULTS]]
-        return ActionResult({"tools": tools, **found.notes})
+        return ActionResult({"tools": tools, **self._qualify(found.notes, "instead")})
 
     async def _run_describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.find_tool(run_by_name.require_action(given["action"]), deadline)

@@ -59,9 +59,12 @@ def _add_boundaries(text: str) -> str:
     return f"{line}\n{boundary}\n{text}\n{boundary}"
 
 
-def error_text(problem: KartraMCPError, *, sandbox: bool) -> str:
-    """Return the bare JSON `{"error": {…}}`; untrusted text is only in `detail`."""
-    error = problem.as_dict()
+def error_text(problem: KartraMCPError, *, sandbox: bool, remedy: str) -> str:
+    """Return the bare JSON `{"error": {…}}`; untrusted text is only in `detail`.
+
+    `remedy` replaces that of the error, which may be kept and raised again.
+    """
+    error = problem.as_dict() | {"remedy": remedy}
     if sandbox:
         error["message"] = "SANDBOX: " + error["message"]
     return dump_json({"error": redact_fields(error)})

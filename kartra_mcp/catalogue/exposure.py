@@ -62,14 +62,12 @@ class Exposure:
         return self._listed[1]
 
     def _iter_definitions(self, catalogue: Catalogue) -> list[dict[str, Any]]:
-        searches = self.is_search_mode(catalogue)
-        own = [tool for tool in BUILTIN_TOOLS.values() if searches or tool not in _TO_ACTIONS[1:]]
         listed = [
-            builtin_definition(t, self.rules)
-            for t in own
-            if not self.builtin_hidden_reason(t, catalogue)
+            builtin_definition(tool, self.rules)
+            for tool in BUILTIN_TOOLS.values()
+            if self.is_builtin_listed(tool, catalogue)
         ]
-        actions = () if searches else self.visible(catalogue)
+        actions = () if self.is_search_mode(catalogue) else self.visible(catalogue)
         return listed + [make_action_definition(entry, self.rules) for entry in actions]
 
     def has_changed(self, before: Catalogue, after: Catalogue) -> bool:
@@ -82,6 +80,12 @@ class Exposure:
         if gates.is_unrestricted(self.rules):
             return None
         return gates.hidden_reason(entry.min_risk, entry.names, self.rules)
+
+    def is_builtin_listed(self, tool: BuiltinTool, catalogue: Catalogue) -> bool:
+        for_search = tool in _TO_ACTIONS[1:]
+        if for_search and not self.is_search_mode(catalogue):
+            return False
+        return self.builtin_hidden_reason(tool, catalogue) is None
 
     def builtin_hidden_reason(self, tool: BuiltinTool, catalogue: Catalogue) -> Verdict | None:
         """Return why a built-in tool is hidden, or None."""

@@ -115,7 +115,7 @@ def _not_a_read_error(entry: ActionTool) -> RefusedError:
     return RefusedError(
         "forbidden_request",
         f"{entry.tool} is not a read ({entry.risk.label}); nothing was started.",
-        f"Use {RUN_WRITE.name} with the same action and arguments.",
+        f"Use {entry.tool} itself, or {RUN_WRITE.name} with the same action and arguments.",
     )
 
 

@@ -135,7 +135,9 @@ class MCPServer:
         return types.ReadResourceResult(contents=[content])
 
     def _failure_result(self, problem: KartraMCPError) -> dict[str, Any]:
-        return _make_result(responses.error_text(problem, sandbox=self._sandbox), isError=True)
+        remedy = self._tools.qualify_remedy(problem.remedy)
+        text = responses.error_text(problem, sandbox=self._sandbox, remedy=remedy)
+        return _make_result(text, isError=True)
 
     def _track_legacy_session(self, ctx: Context) -> None:
         if ctx.protocol_version != INPUT_REQUIRED_VERSION:

@@ -1,0 +1,71 @@
+"""Tools that a remedy names: how the client reaches each of them here, or that it cannot. Pure.
+
+A remedy is written for the published tools under no policy. The settings can hide each of them,
+and search exposure runs actions by name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, PROXY_READ, RUN_READ, RUN_WRITE
+from kartra_mcp.catalogue.catalogue import Catalogue
+from kartra_mcp.catalogue.exposure import Exposure
+from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.commands import COMMANDS, find_command
+from kartra_mcp.policy import gates
+from kartra_mcp.policy.risk import policy_names_of_command
+
+_TOOL = re.compile(r"(?<![\w-])kartra_[a-z0-9_]*[a-z0-9]")
+_ASK = "Ask the user."
+
+
+def find_named_tools(text: str) -> list[str]:
+    """Return the tools that a text of this server names, each once."""
+    return list(dict.fromkeys(_TOOL.findall(text)))
+
+
+def qualify_remedy(text: str, exposure: Exposure, catalogue: Catalogue) -> str:
+    """Return the remedy, and after it how to reach each named tool that is not listed."""
+    named = find_named_tools(text)
+    notes = {tool: _access_note(tool, exposure, catalogue) for tool in named}
+    found = [note for note in notes.values() if note]
+    if named and all(note == _unavailable_note(tool) for tool, note in notes.items()):
+        found.append(_ASK)
+    return " ".join([text, *found])
+
+
+def _access_note(tool: str, exposure: Exposure, catalogue: Catalogue) -> str:
+    """Return how to reach a tool; "" if the client can call it as it is named."""
+    own = BUILTIN_TOOLS.get(tool)
+    if own is not None:
+        return "" if exposure.is_builtin_listed(own, catalogue) else _unavailable_note(tool)
+    if not catalogue.entries:  # not loaded: any tool may be offered
+        return ""
+    entry = catalogue.entries.get(tool)
+    if entry is None or exposure.hidden_reason(entry):
+        return _raw_note(tool, exposure)
+    runner = RUN_READ if entry.risk is Risk.READ else RUN_WRITE
+    if not exposure.is_search_mode(catalogue):
+        return ""
+    if exposure.builtin_hidden_reason(runner, catalogue):
+        return _unavailable_note(tool)
+    return f"Run {tool} by {runner.name}."
+
+
+def _raw_note(tool: str, exposure: Exposure) -> str:
+    """Return the raw read that does the work of a tool which is not offered, if one may run."""
+    command = find_command(tool.removeprefix("kartra_"))
+    names = {PROXY_READ.name, *policy_names_of_command(command)}
+    reads = command and COMMANDS[command].risk is Risk.READ
+    hidden = any(
+        gates.hidden_reason(Risk.READ, given, exposure.rules)
+        for given in ({PROXY_READ.name}, names)
+    )
+    if not reads or hidden:
+        return _unavailable_note(tool)
+    return f"Instead of {tool}, which is not offered here, POST cmd {command} by {PROXY_READ.name}."
+
+
+def _unavailable_note(tool: str) -> str:
+    return f"{tool} is not offered here."
