@@ -241,7 +241,7 @@ def _two_leads_error(number: str, email: str, *, edits: bool) -> RefusedError:
         "invalid_arguments",
         "The e-mail address and the id do not name the same lead; Kartra would take the id. "
         "Nothing was done.",
-        f"Read both leads, then give only one of the two.{change}",
+        f"Read both leads (kartra_get_lead), then give only one of the two.{change}",
         detail={"lead_id": number, "email": email},
     )
 

@@ -359,7 +359,7 @@ def _facts_changing_error() -> RefusedError:
     return RefusedError(
         "facts_changed",
         "The account changed again while the user was asked. Nothing was done.",
-        "Read the account first, then call the tool again.",
+        "Call the tool again when the account is no longer changing; the user is then asked.",
     )
 
 

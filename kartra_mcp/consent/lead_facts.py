@@ -91,7 +91,7 @@ def absent_lead(target: Target, reader: FactReader, what: str) -> Impossible | N
     name = f"Lead {target.id}" if target.id.isdecimal() else "The lead"
     return Impossible(
         f"{name} does not exist, or was deleted.",
-        "Search for the lead by another address or id.",
+        "Call kartra_get_lead with another address or id.",
     )
 
 

@@ -149,7 +149,7 @@ def _too_much(
         back = _sum_returned(rows, CHARGEBACKS)
         by_bank = f" The bank took back {back:.2f} of it." if back else ""
         why = f"Nothing of transaction {short_text(target.id)} remains to be refunded."
-        return Impossible(why + by_bank, "No refund is possible. Read the lead's transactions.")
+        return Impossible(why + by_bank, f"No refund of it is possible. {USE_A_SALE}")
     if amount is None or amount <= at_most:
         return None
     why = f"{amount:.2f} is more than the {at_most:.2f} that remain of transaction {target.id}."

@@ -35,10 +35,12 @@ _SEQUENCES = "Call kartra_retrieve_account_sequences and use a name exactly as i
 _CALENDARS = "Ask the user for the names in Kartra: no command lists calendars or classes"
 _FIELDS = "Call kartra_retrieve_account_custom_fields for the names, types and option ids"
 _LEAD = "Call kartra_get_lead with another address or id, or create the lead first"
-_SUBSCRIPTION = "Read the lead's subscriptions and use an id that is listed there"
-_TRANSACTION = "Read the lead's transactions and use an id that is listed there"
+_SUBSCRIPTION = (
+    "POST cmd retrieve_subscriptions_from_lead by kartra_proxy_read, and use an id that it lists"
+)
+_TRANSACTION = "Call kartra_retrieve_transactions_from_lead and use an id that it lists"
 _FIELD = "Correct the value, then repeat the call"
-_LOOK = "Do not repeat the call: read the transactions or the subscription, or look in Kartra"
+_LOOK = "Do not repeat the call: call kartra_get_transaction_details, or look in Kartra"
 
 
 def _same_meaning(text: str, remedy: str, *types: int) -> dict[str, ErrorInfo]:
@@ -76,7 +78,11 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
         230,
     ),
     **_same_meaning("No such lead was found", _LEAD, 234, 243),
-    **_same_meaning("A lead with this address exists already", "Edit the lead instead", 244),
+    **_same_meaning(
+        "A lead with this address exists already",
+        "Edit the lead with kartra_edit_lead instead",
+        244,
+    ),
     **_same_meaning("The lead was deleted", _LEAD, 245),
     **_same_meaning("The transaction does not exist", _TRANSACTION, 247),
     **_same_meaning("The subscription does not exist", _SUBSCRIPTION, 248),
