@@ -44,7 +44,8 @@ CALLERS: Mapping[str, dict[str, int]] = {
     "decide_call": {"calls/dispatcher": 3},
     "make_intent_id": {"consent/intents": 1},
     "draft_intent": {"calls/writes": 1},
-    "add_facts": {"consent/flow": 1},
+    # Again for an item of a bulk run, whose consent was obtained before.
+    "add_facts": {"consent/flow": 1, "calls/item_grant": 1},
 }
 
 

@@ -41,6 +41,9 @@ from kartra_mcp.membrane.responses import RunLog, raise_for_status
 from kartra_mcp.policy.gates import not_allowed_error, read_only
 
 if TYPE_CHECKING:
+    from kartra_mcp.calls.argument_checks import ArgumentChecks
+    from kartra_mcp.calls.examination import Examination
+    from kartra_mcp.calls.item_grant import ItemGrant
     from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.consent.facts import Read
     from kartra_mcp.consent.lead_edit import LeadEdit
@@ -80,7 +83,12 @@ class Gateway:
     leads: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
 
     async def execute(
-        self, call: Call, deadline: Deadline, current: Callable[[], Call], client: ClientContext
+        self,
+        call: Call,
+        deadline: Deadline,
+        current: Callable[[], Call],
+        client: ClientContext,
+        grant: ItemGrant | None = None,
     ) -> CallResult:
         """Execute a call that is permitted and has consent.
 
@@ -89,18 +97,20 @@ class Gateway:
             deadline: of the whole call; the user's time to answer is added to it.
             current: returns the same call by the current list, which a refresh may have changed.
             client: the calling client, through which the user can be asked.
+            grant: the consent of a bulk run, if the call is one of its items.
 
         Raises:
             KartraMCPError: `executed` is no, yes or unknown; for a read always no.
             InputRequired: the user is asked first.
         """
-        self.authorize(call)
+        granted = grant is not None
+        self.authorize(call, granted=granted)
         try:
             connection = await self._pick_connection(call, deadline)
             call = current()
-            self.authorize(call)
+            self.authorize(call, granted=granted)
             if call.writes or call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
-                return await self._write(call, connection, deadline, client)
+                return await self._write(call, connection, deadline, client, grant)
             return CallResult(await self._call_with_retry(call, connection, deadline))
         except KartraMCPError as problem:
             if not call.writes:
@@ -109,17 +119,18 @@ class Gateway:
                 await self.writes().revoke_confirmations(self.account.snapshot.connection.id)
             raise
 
-    def authorize(self, call: Call, changes: Sequence[str] = ()) -> None:
+    def authorize(self, call: Call, changes: Sequence[str] = (), *, granted: bool = False) -> None:
         """Raise unless policy lets the call run and, under gate flag, the flag is set.
 
-        `changes` are what was read of the fields that it changes, for the user.
+        `changes` are what was read of the fields that it changes, for the user. `granted`: it is an
+        item of a bulk run that was agreed to.
         """
         match call.decision.verdict:
             case Verdict.READ_ONLY:
                 raise read_only()
             case Verdict.NOT_ALLOWED:
                 raise not_allowed_error()
-            case Verdict.CONFIRM if _lacks_flag(call):
+            case Verdict.CONFIRM if not granted and _lacks_flag(call):
                 raise confirmation.confirmation_required_error(call, changes)
             case _:
                 pass
@@ -154,13 +165,51 @@ class Gateway:
 
         return await self.writes().reconcile(intent_id, connection, read, run_logs)
 
+    async def examine(self, call: Call, deadline: Deadline) -> Examination:
+        """Check an item of a bulk run against the account, for the preview; nothing is written.
+
+        Raises:
+            KartraMCPError: it cannot run, or the account could not be read; nothing was done.
+        """
+        from kartra_mcp.calls import examination  # not for the first list
+
+        self.authorize(call, granted=True)
+        connection = await self._pick_connection(call, deadline)
+        if not call.writes:
+            return examination.Examination(call, connection)
+        reader = self._reader(connection, ExtendableDeadline(deadline))
+        read = examination.remember_reads(reader)
+        _, checked, edit = await self._check_write(call, connection, read, granted=True)
+        return await examination.examine_write(checked, connection, edit, read)
+
     async def _write(
-        self, call: Call, connection: Connection, deadline: Deadline, client: ClientContext
+        self,
+        call: Call,
+        connection: Connection,
+        deadline: Deadline,
+        client: ClientContext,
+        grant: ItemGrant | None,
     ) -> CallResult:
-        from kartra_mcp.calls.argument_checks import ArgumentChecks  # not for the first list
+        from kartra_mcp.calls.writes import WriteRequest  # not for the first list
 
         patience = ExtendableDeadline(deadline)
+        read = self._reader(connection, patience)
+        granted = grant is not None
+        checks, checked, edit = await self._check_write(call, connection, read, granted=granted)
 
+        async def run_once(record: Record) -> ActionResult:
+            return await self._call_with_retry(checked, connection, patience.deadline, record)
+
+        try:
+            asked = WriteRequest(checked, connection, client, patience, read, grant)
+            reply, receipt = await self.writes().execute(asked, run_once)
+        except KartraMCPError as problem:
+            await checks.explain(problem, checked)
+            raise
+        changed = edit.changed if len(checked.commands) == 1 else None
+        return CallResult(reply, receipt.with_change(changed).as_dict(), edit.before)
+
+    def _reader(self, connection: Connection, patience: ExtendableDeadline) -> Read:
         async def read(command: Command) -> Any:
             try:
                 return await self.read(command, connection, patience.deadline)
@@ -169,24 +218,20 @@ class Gateway:
                     await self._require_still_usable(patience.deadline)
                 raise
 
+        return read
+
+    async def _check_write(
+        self, call: Call, connection: Connection, read: Read, *, granted: bool
+    ) -> tuple[ArgumentChecks, Call, LeadEdit]:
+        """Return the call as Kartra takes it, and what it changes if it edits a lead."""
+        from kartra_mcp.calls.argument_checks import ArgumentChecks  # not for the first list
+
         entries = self.account.snapshot.catalogue.entries.values()
         checks = ArgumentChecks(self.names, connection, read, entries)
-        checked, edit = await self._judge_edit(await checks.check(call), read)
+        checked, edit = await self._judge_edit(await checks.check(call), read, granted=granted)
+        return checks, checked, edit
 
-        async def run_once(record: Record) -> ActionResult:
-            return await self._call_with_retry(checked, connection, patience.deadline, record)
-
-        try:
-            reply, receipt = await self.writes().execute(
-                checked, connection, client, patience, read, run_once
-            )
-        except KartraMCPError as problem:
-            await checks.explain(problem, checked)
-            raise
-        changed = edit.changed if len(checked.commands) == 1 else None
-        return CallResult(reply, receipt.with_change(changed).as_dict(), edit.before)
-
-    async def _judge_edit(self, call: Call, read: Read) -> tuple[Call, LeadEdit]:
+    async def _judge_edit(self, call: Call, read: Read, *, granted: bool) -> tuple[Call, LeadEdit]:
         """Return an edit of a lead with the risk of what it overwrites, and what it changes."""
         from kartra_mcp.consent.fact_reader import FactReader  # not for the first list
         from kartra_mcp.consent.lead_edit import NO_EDIT, edits_lead, read_lead_edit
@@ -196,7 +241,7 @@ class Gateway:
         edit = await read_lead_edit(call, FactReader(read))
         if edit.overwrites and call.risk < Risk.DESTRUCTIVE:
             call = raise_risk(call, Risk.DESTRUCTIVE, self.writes().rules)
-            self.authorize(call, tuple(map(str, edit.changes)))
+            self.authorize(call, tuple(map(str, edit.changes)), granted=granted)
         return call, edit
 
     async def _require_still_usable(self, deadline: Deadline) -> None:

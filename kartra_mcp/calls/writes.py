@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from kartra_mcp.calls.item_grant import ItemGrant
 from kartra_mcp.calls.receipt import Receipt, make_receipt
 from kartra_mcp.calls.reconciliation import (
     WHAT_TO_CHECK,
@@ -37,6 +38,21 @@ from kartra_mcp.policy.limits import Limits
 
 RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """One write that passed the checks of its arguments.
+
+    `read` reads its facts, and `patience` is its deadline. `grant` is the consent of a bulk run.
+    """
+
+    call: Call
+    connection: Connection
+    client: ClientContext
+    patience: ExtendableDeadline
+    read: Read
+    grant: ItemGrant | None = None
 
 
 @dataclass(slots=True)
@@ -133,40 +149,36 @@ class GuardedWrites:
         await run_in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
         return {"intent": intent_id, "state": proof.state, **seen}
 
-    async def execute(
-        self,
-        call: Call,
-        connection: Connection,
-        client: ClientContext,
-        patience: ExtendableDeadline,
-        read: Read,
-        run_once: RunOnce,
-    ) -> tuple[ActionResult, Receipt]:
-        """Return the result and the receipt.
+    async def execute(self, asked: WriteRequest, run_once: RunOnce) -> tuple[ActionResult, Receipt]:
+        """Return the result and the receipt; with a grant, on the consent of a bulk run.
 
         Raises:
             KartraMCPError: `executed` is the state that the ledger has.
             InputRequired: the user is asked first.
         """
+        call, connection, client = asked.call, asked.connection, asked.client
         await self.open()
         # Before the user is asked: a damaged ledger refuses whatever the answer is.
         await run_in_thread(self.ledger.require_writable)
         if call.risk is Risk.IRREVERSIBLE and not call.operation.is_unambiguous:
             raise _no_target_error()
-        binding = self._make_binding(call, connection)
+        binding = self.make_binding(call, connection)
         draft = draft_intent(call, connection, client, self.actor, self.ledger)
-        gate = await self._resolve_gate(call, draft.mail)
-        intent = await self.consent.obtain(
-            ConsentRequest(
-                CallSubject(call, read, connection.name or connection.key or connection.id),
+        if asked.grant is not None:
+            intent = await asked.grant.make_intent(call, draft, asked.read, self.ledger)
+        else:
+            account = connection.name or connection.key or connection.id
+            gate = await self.resolve_gate(call.decision.gate, draft.mail)
+            request = ConsentRequest(
+                CallSubject(call, asked.read, account),
                 gate,
                 binding,
                 client,
                 draft,
                 self.limits,
-                patience,
+                asked.patience,
             )
-        )
+            intent = await self.consent.obtain(request)
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
         return await self._run_recorded(recorded, run_once, call)
 
@@ -188,15 +200,15 @@ class GuardedWrites:
         missed = await recorded.finish("succeeded", Executed.YES, reply.action_run_id)
         return reply, make_receipt(recorded.intent, call_effect(call), missed)
 
-    async def _resolve_gate(self, call: Call, mails: int) -> Gate:
-        """Return the gate of the call; above the hourly number of mails, a human's."""
-        gate = call.decision.gate
+    async def resolve_gate(self, gate: Gate, mails: int) -> Gate:
+        """Return the gate of a call; above the hourly number of mails, a human's."""
         if not mails or gate in (Gate.HUMAN, Gate.DENY):
             return gate
         over = await run_in_thread(self.ledger.emails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
-    def _make_binding(self, call: Call, connection: Connection) -> Binding:
+    def make_binding(self, call: Call, connection: Connection) -> Binding:
+        """Return the one call that a consent is valid for."""
         request = call.request
         is_action = isinstance(request, Action)
         return Binding(
