@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.files import read_small_text
@@ -98,6 +98,11 @@ class Settings:
     explicit: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     platform: str = sys.platform
     home: Path = field(default_factory=Path.home)
+
+    @property
+    def account_kind(self) -> Literal["real", "sandbox"]:
+        """Return the kind of account that is served; each has a ledger of its own."""
+        return "sandbox" if self.sandbox else "real"
 
     @property
     def ledger_fault(self) -> str:

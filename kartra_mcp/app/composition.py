@@ -96,7 +96,11 @@ def _make_writes(
     from kartra_mcp.ledger.ledger import Ledger
 
     ledger = Ledger(
-        settings.state_dir, clocks.wall, steady=clocks.steady, fault=settings.ledger_fault
+        settings.state_dir,
+        clocks.wall,
+        steady=clocks.steady,
+        fault=settings.ledger_fault,
+        account=settings.account_kind,
     )
     consent = ConsentFlow(
         ledger,

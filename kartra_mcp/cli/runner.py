@@ -49,7 +49,9 @@ def run(given: Namespace, command: Command) -> int:
     """Run a command on its ledger. A refusal or Ctrl-C is reported without a traceback."""
     flags = settings_in(given)
     settings = read_settings(flags)
-    with closing(Ledger(settings.state_dir, fault=settings.ledger_fault)) as ledger:
+    with closing(
+        Ledger(settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind)
+    ) as ledger:
         place = LedgerContext(ledger, settings.state_dir, read_settings(flags, {}).cli_flags)
         try:
             ledger.require_certain()

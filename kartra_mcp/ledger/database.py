@@ -36,6 +36,7 @@ from kartra_mcp.ledger.errors import (
 )
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
 from kartra_mcp.ledger.head_file import HeadFile, keep_names
+from kartra_mcp.ledger.identity import AccountKind, LedgerIdentity
 from kartra_mcp.ledger.integrity import LINE, verify_entries
 from kartra_mcp.ledger.seal import Seal
 
@@ -133,9 +134,17 @@ class LedgerDatabase:
         clocks: the wall clock and the steady clock.
         wait: seconds to wait for the write lock.
         fault: the reason why nothing may be written here, or "".
+        account: the kind of account whose writes are recorded here.
     """
 
-    def __init__(self, folder: Path, clocks: Clocks, wait: float = WAIT, fault: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clocks: Clocks,
+        wait: float = WAIT,
+        fault: str = "",
+        account: AccountKind = "",
+    ) -> None:
         self.folder = folder
         self.path = folder / NAME
         self.head = HeadFile(folder / "ledger.head")
@@ -145,6 +154,7 @@ class LedgerDatabase:
         self._history = ClockHistory()
         self._wait = wait
         self._fault = fault
+        self._identity = LedgerIdentity(account)
         self._thread = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._member: int | None = None
@@ -181,11 +191,13 @@ class LedgerDatabase:
                 yield transaction
                 if transaction.added:
                     transaction.set_meta("before", json.dumps([before.count, before.hash]))
+                    self._identity.mark_account(db)
                 db.execute("COMMIT")
             except BaseException:
                 _roll_back(db)
                 raise
             self._history.note(transaction.now, transaction.steady)
+            self._identity.note(transaction.head, transaction.now)
             if transaction.added:
                 self.head.write(transaction.head)
             self.seal.write()
@@ -195,6 +207,7 @@ class LedgerDatabase:
         self._agree(transaction.db, transaction.head)
         if not sealed:
             _require_intact(transaction.db)
+        self._identity.require_account(transaction.db)
         if not settles:
             transaction.require_clock()
 
@@ -226,7 +239,15 @@ class LedgerDatabase:
                 transaction.require_clock()
         except LedgerRefusedError as problem:
             return problem.why
-        return ""
+        return self.account_fault()
+
+    def account_fault(self) -> str:
+        """Return why this is not the ledger of this kind of account, or ""."""
+        try:
+            with self.read_transaction() as transaction:
+                return self._identity.account_fault(transaction.db)
+        except LedgerRefusedError:
+            return ""
 
     def lag(self) -> float:
         """Return the seconds that the clock is behind the newest entry; 0 for a damaged file."""
@@ -296,12 +317,15 @@ class LedgerDatabase:
         wall, steady = self.current_time(), self._clocks.steady()
         newest = wall if row is None else row[2]
         now = max(wall, newest)
+        head = Head() if row is None else Head(row[0], row[1])
+        if head.count:
+            self._identity.note(head, newest)
         return Transaction(
             db,
             now,
             steady,
             self._history.earliest(now, steady),
-            Head() if row is None else Head(row[0], row[1]),
+            head,
             self._history,
             behind=max(newest - wall, 0.0),
         )
@@ -328,6 +352,7 @@ class LedgerDatabase:
                 self._make(db)
             schema.must_be_ours(db)
             self._check(db)
+            self._identity.require_same_chain(db, self.path)
             _migrate(db)
         except BaseException:
             db.close()
@@ -349,6 +374,7 @@ class LedgerDatabase:
         head = self.head.read()
         if head is not None and head.count:
             raise LedgerDamagedError(f"{NAME} is missing; it had {head.count} lines")
+        self._identity.require_present(self.path)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def _make(self, db: sqlite3.Connection) -> None:

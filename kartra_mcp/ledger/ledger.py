@@ -34,6 +34,7 @@ from kartra_mcp.ledger import (
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.database import WAIT, LedgerDatabase, Transaction
+from kartra_mcp.ledger.identity import AccountKind
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.ledger.pseudonyms import hash_email, load_or_create_key, mask_lead
 from kartra_mcp.ledger.records import (
@@ -64,6 +65,7 @@ class Ledger:
         wait: seconds to wait for other processes' commits.
         fault: the reason why nothing may be written here, or "".
         steady: seconds of a clock that cannot be set.
+        account: the kind of account whose writes are recorded here.
     """
 
     def __init__(
@@ -74,8 +76,9 @@ class Ledger:
         fault: str = "",
         *,
         steady: Clock = read_steady_clock,
+        account: AccountKind = "",
     ) -> None:
-        self._file = LedgerDatabase(folder, Clocks(clock, steady), wait, fault)
+        self._file = LedgerDatabase(folder, Clocks(clock, steady), wait, fault, account)
         self._locks = IntentLocks(folder / "locks")
         self._running: dict[str, RunningIntent] = {}
         self._key: bytes | None = None
@@ -371,6 +374,10 @@ class Ledger:
     def require_certain(self) -> None:
         """Raise while it is not certain that this is the account's ledger."""
         self._file.require_certain()
+
+    def account_fault(self) -> str:
+        """Return why an intact ledger is not that of this kind of account, or ""."""
+        return self._file.account_fault()
 
     def require_writable(self) -> None:
         """Begin and commit an empty transaction; raise where a write would be refused."""

@@ -55,7 +55,9 @@ def serve(
     stop = stop or SignalWaiter()
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
-        closing(Ledger(settings.state_dir, fault=settings.ledger_fault)) as ledger,
+        closing(
+            Ledger(settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind)
+        ) as ledger,
     ):
         page = PageEndpoint(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))
         if not page_discovery.publish(settings.state_dir, page):

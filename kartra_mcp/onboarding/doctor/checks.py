@@ -132,7 +132,9 @@ def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[
             passed("ledger", "There is none yet; the first write creates it."),
             check_clock(now, None),
         ]
-    with closing(Ledger(read.state_dir, fault=read.ledger_fault)) as kept:
+    with closing(
+        Ledger(read.state_dir, fault=read.ledger_fault, account=read.account_kind)
+    ) as kept:
         try:
             found, newest = _check_ledger(kept, read)
         except KartraMCPError as problem:
@@ -142,6 +144,9 @@ def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[
 
 def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | None]:
     report = kept.verify()
+    if fault := kept.account_fault():
+        message = f"{fault[0].upper()}{fault[1:]}. Writes are refused."
+        return failed("ledger", message, "Set KARTRA_MCP_STATE_DIR to another folder."), None
     if report.refused:
         return passed("ledger", f"All {report.count} lines are intact."), kept.latest_at()
     if not report.ok:

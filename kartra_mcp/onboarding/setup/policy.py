@@ -158,7 +158,13 @@ def _describe_rules(rules: Mapping[str, str]) -> str:
 def _ensure_pin(setup: SetupContext) -> None:
     """Make sure that a PIN exists, for approvals."""
     command = f"kartra-mcp approve --set-pin{setup.settings.cli_flags}"
-    with closing(Ledger(setup.settings.state_dir, fault=setup.settings.ledger_fault)) as ledger:
+    with closing(
+        Ledger(
+            setup.settings.state_dir,
+            fault=setup.settings.ledger_fault,
+            account=setup.settings.account_kind,
+        )
+    ) as ledger:
         try:
             if ledger.pins.is_set():
                 setup.record_done("The PIN for approvals is already set.")
