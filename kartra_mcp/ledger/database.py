@@ -189,9 +189,7 @@ class LedgerDatabase:
             try:
                 self._require_usable(transaction, sealed=sealed, settles=settles)
                 yield transaction
-                if transaction.added:
-                    transaction.set_meta("before", json.dumps([before.count, before.hash]))
-                    self._identity.mark_account(db)
+                self._note_in_meta(transaction, before)
                 db.execute("COMMIT")
             except BaseException:
                 _roll_back(db)
@@ -201,6 +199,11 @@ class LedgerDatabase:
             if transaction.added:
                 self.head.write(transaction.head)
             self.seal.write()
+
+    def _note_in_meta(self, transaction: Transaction, before: Head) -> None:
+        if transaction.added:
+            transaction.set_meta("before", json.dumps([before.count, before.hash]))
+            self._identity.mark_account(transaction.db)
 
     def _require_usable(self, transaction: Transaction, *, sealed: bool, settles: bool) -> None:
         require_private(self.folder)
