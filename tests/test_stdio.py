@@ -287,6 +287,59 @@ async def test_it_ends_while_the_first_list_waits(echo, protocol_version):
         await until(lambda: all(map(gone, echo.pids())), within=GONE_WITHIN)
 
 
+BOUND = 4 * 1024 * 1024
+LARGE_TEXTS = {
+    "in characters": "x" * BOUND,
+    "only in bytes": "é" * (BOUND // 2),
+    "in values": [0] * 100_001,
+}
+
+
+@pytest.mark.parametrize("version", [LATEST_OLD, MODERN])
+@pytest.mark.parametrize("large", LARGE_TEXTS.values(), ids=LARGE_TEXTS)
+async def test_a_call_above_the_bound_in_bytes_is_answered_by_a_tool_error(echo, version, large):
+    arguments = {"name": "kartra_get_lead", "arguments": {"email": large}, "_meta": meta()}
+    request = {"method": "tools/call", "params": arguments, "jsonrpc": "2.0", "id": "last"}
+    async with raw_server(echo) as server:
+        await server.open(version)
+        await server.send_bytes(json.dumps(request, ensure_ascii=False).encode() + b"\n")
+        result = (await server.answer("last"))["result"]
+        error = json.loads(result["content"][0]["text"])["error"]
+        assert result["isError"] is True
+        assert (error["code"], error["executed"]) == ("input_too_large", "no")
+        assert echo.runs() == []
+        await server.call(1, version, "kartra_get_lead", n=7)
+        assert '--input={\\"n\\":7}' in json.dumps(await server.answer(1))
+
+
+async def test_a_malformed_response_ends_the_question_that_it_answers(sandbox):
+    sandbox.settings["GATE_IRREVERSIBLE"] = "human"
+    able = {**hello(LATEST_OLD), "capabilities": {"elicitation": {}}}
+    async with raw_server(sandbox) as server:
+        await server.send(id=0, method="initialize", params=able)
+        await server.answer(0)
+        await server.send(method="notifications/initialized")
+        await server.call(1, LATEST_OLD, "kartra_refund_transaction", transaction_id="101")
+        question = await server.line()
+        assert question["method"] == "elicitation/create"
+        await server.send(id=question["id"], result="yes")
+        answer = await server.answer(1)
+    error = json.loads(answer["result"]["content"][0]["text"])["error"]
+    assert (error["code"], error["executed"]) == ("approval_required", "no")
+    assert {"id": None, "code": -32600} in errors(server)
+
+
+def errors(server):
+    found = [json.loads(line) for line in server.lines]
+    return [{"id": m["id"], "code": m["error"]["code"]} for m in found if "error" in m]
+
+
+@both_eras
+async def test_the_list_of_resource_templates_is_empty_not_unknown(sandbox, protocol_version):
+    async with connect(sandbox, protocol_version) as client:
+        assert (await client.list_resource_templates()).resource_templates == []
+
+
 @both_eras
 @pytest.mark.usefixtures("real_processes")
 async def test_a_saved_list_is_there_before_any_program_answers(echo, protocol_version):

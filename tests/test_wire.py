@@ -8,230 +8,33 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import Process
 
-from kartra_mcp.server.stdin import decode_line
+from kartra_mcp.server.message_lines import decode_line
 from tests.polling import PROMPTLY, gone, until
+from tests.wire_host import (
+    INITIALIZE,
+    LEGACY,
+    MODERN,
+    SERVER,
+    WAYS,
+    Host,
+    exit_code,
+    hosting,
+    peak_memory,
+)
+
+MIB = 1024 * 1024
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and descriptors"),
 ]
-
-SERVER = '''
-from kartra_mcp.server import stdio as the_wire
-wire = the_wire.claim_stdio()
-
-import atexit, os, subprocess, sys, threading
-from functools import partial
-from pathlib import Path
-
-import anyio
-import mcp.types as t
-from mcp.server.lowlevel import Server
-from kartra_mcp.processes import runner
-
-folder = Path(sys.argv[1])
-the_wire.LINE_LIMIT = 1_000_000
-atexit.register(print, "stray: at exit")
-print("stray: a banner, buffered")
-os.write(1, b"stray: raw banner\\n")
-
-HANG = """
-import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-with open(sys.argv[1] + ".new", "w") as f:
-    f.write(f"{os.getpid()} {child.pid}")
-os.rename(sys.argv[1] + ".new", sys.argv[1])
-time.sleep(60)
-"""
-
-async def list_tools(ctx, params):
-    return t.ListToolsResult(tools=[t.Tool(name="noise", input_schema={"type": "object"})])
-
-async def call_tool(ctx, params):
-    if params.name == "hang":
-        command = [sys.executable, "-c", HANG, str(folder / "pids")]
-        deadline = anyio.current_time() + 60
-        await runner.run(command, env=dict(os.environ), cwd=folder, deadline=deadline)
-    if params.name == "shielded":
-        (folder / "pids").write_text(str(os.getpid()))
-        with anyio.CancelScope(shield=True):
-            await anyio.sleep(60)
-    if params.name == "large" and "no thread" in sys.argv:
-        start = threading.Thread.start
-
-        def refuse(thread):
-            threading.Thread.start = start
-            raise RuntimeError("can't start new thread")
-
-        threading.Thread.start = refuse
-    if params.name == "large":
-        return t.CallToolResult(content=[t.TextContent(type="text", text="Zo\\u00eb " * 500_000)])
-    if params.name == "touch":
-        (folder / "touched").touch()
-    if params.name == "raise":
-        raise RuntimeError("canary-secret")
-    print("stray: print")
-    os.write(1, b"stray: raw\\n")
-    subprocess.run([sys.executable, "-c", "print('stray: child')"], check=True)
-    subprocess.run("cat; echo stray: shell", shell=True, check=True)
-    return t.CallToolResult(content=[t.TextContent(type="text", text="Zo\\u00eb\\r\\n")])
-
-async def tidy():
-    (folder / "tidied").touch()
-    if "slow tidying" in sys.argv:
-        await anyio.sleep(60)
-
-async def main():
-    server = Server("tiny", on_list_tools=list_tools, on_call_tool=call_tool)
-    (folder / "pid.new").write_text(str(os.getpid()))
-    (folder / "pid.new").rename(folder / "pid")
-    options = server.create_initialization_options()
-    await the_wire.serve(wire, server, options, on_stop=lambda: None, on_end=tidy)
-
-if "crash" in sys.argv:
-    raise SystemExit("crashed before serving")
-anyio.run(main)
-'''
-
-BETWEEN = """
-import subprocess, sys, time
-subprocess.Popen([sys.executable, *sys.argv[1:]])
-time.sleep(60)
-"""
-
-MODERN = {
-    "_meta": {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-}
-LEGACY: dict[str, Any] = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "test", "version": "1"},
-}
-
-
-INITIALIZE: dict[str, Any] = {"jsonrpc": "2.0", "id": 0, "method": "initialize"}
-
-
-def _sockets() -> tuple[int, int]:
-    ours, theirs = socket.socketpair()
-    return ours.detach(), theirs.detach()
-
-
-WAYS: dict[str, Callable[[], tuple[int, int]]] = {"pipe": os.pipe, "socket": _sockets}
-"""Kinds of stdout that a client may pass to a server; Node.js passes sockets."""
-
-
-@dataclass
-class Host:
-    """The server's parent: it holds only the other ends of the two pipes."""
-
-    process: Process
-    folder: Path
-    to_server: int
-    from_server: int
-    received: bytearray = field(default_factory=bytearray)
-
-    def send(self, method: str, request_id: int | None = None, **params: Any) -> None:
-        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "params": params}
-        if request_id is not None:
-            message["id"] = request_id
-        self.send_line(json.dumps(message).encode())
-
-    def send_line(self, line: bytes) -> None:
-        os.write(self.to_server, line + b"\n")
-
-    async def answer(self, request_id: int) -> dict[str, Any]:
-        with anyio.fail_after(30):
-            while True:
-                for message in self.messages():
-                    if message.get("id") == request_id:
-                        return message
-                assert await self.read(), "the server closed its stdout"
-
-    async def read(self) -> bytes:
-        await anyio.wait_readable(self.from_server)
-        chunk = os.read(self.from_server, 65536)
-        self.received += chunk
-        return chunk
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Everything that came is whole lines of JSON-RPC, or this fails."""
-        *lines, _ = bytes(self.received).split(b"\n")
-        messages = [json.loads(line) for line in lines]
-        assert all(message["jsonrpc"] == "2.0" for message in messages)
-        return messages
-
-    async def open(self) -> None:
-        self.send("initialize", 0, **LEGACY)
-        await self.answer(0)
-        self.send("notifications/initialized")
-
-    async def hang(self) -> list[int]:
-        """A call that runs a program with a child; their pids."""
-        await self.open()
-        self.send("tools/call", 1, name="hang", arguments={})
-        await until((self.folder / "pids").exists)
-        return [int(pid) for pid in self.file("pids").split()]
-
-    async def server_pid(self) -> int:
-        await until((self.folder / "pid").exists)
-        return int(self.file("pid"))
-
-    def file(self, name: str) -> str:
-        return (self.folder / name).read_text()
-
-    def close(self, name: str) -> None:
-        os.close(getattr(self, name))
-        setattr(self, name, -1)
-
-
-@asynccontextmanager
-async def hosting(
-    folder: Path, *arguments: str, between: bool = False, way: str = "pipe"
-) -> AsyncGenerator[Host]:
-    script = folder / "server.py"
-    await anyio.Path(script).write_text(SERVER)
-    command = [str(script), str(folder), *arguments]
-    (stdin, to_server), (from_server, stdout) = os.pipe(), WAYS[way]()
-    with (folder / "stderr").open("wb") as stderr:
-        process = await anyio.open_process(
-            [sys.executable, "-c", BETWEEN, *command] if between else [sys.executable, *command],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env={"PATH": os.defpath},
-        )
-    os.close(stdin)
-    os.close(stdout)
-    host = Host(process, folder, to_server, from_server)
-    try:
-        yield host
-    finally:
-        for descriptor in {host.to_server, host.from_server} - {-1}:
-            os.close(descriptor)
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def exit_code(host: Host) -> int:
-    """The exit code, which has to come within two seconds."""
-    with anyio.fail_after(PROMPTLY):
-        return await host.process.wait()
 
 
 def assert_tidied(host: Host) -> None:
@@ -270,19 +73,72 @@ async def test_what_is_printed_by_a_crash_before_serving_misses_the_wire(tmp_pat
     assert "stray: at exit" in host.file("stderr")
 
 
-async def test_broken_lines_cost_nothing_but_themselves(tmp_path: Path) -> None:
+HELLO = json.dumps({**INITIALIZE, "params": LEGACY})
+FIRST: dict[str, str] = {
+    "a byte order mark": "\ufeff" + HELLO,
+    "pretty-printed": json.dumps(json.loads(HELLO), indent=2),
+    "a mark, pretty-printed, CRLF": "\ufeff"
+    + json.dumps(json.loads(HELLO), indent=4).replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+async def test_a_first_message_is_answered_however_it_is_written(
+    tmp_path: Path, first: str
+) -> None:
     async with hosting(tmp_path) as host:
-        for line in (b"garbage", b"\xff\xfe", b"", b"[]", b"null", b'{"jsonrpc":"2.0"}'):
+        host.send_line(first.encode())
+        assert (await host.answer(0))["result"]["serverInfo"]["name"] == "tiny"
+
+
+NO_MESSAGES: dict[str, tuple[str, int, Any]] = {
+    "no JSON": ("garbage", -32700, None),
+    "half a message, and then nothing": ('{"jsonrpc": "2.0", "id": 1,', -32700, None),
+    "null": ("null", -32600, None),
+    "a batch": (f"[{HELLO}]", -32600, None),
+    "an object with an id": ('{"jsonrpc": "2.0", "id": 1}', -32600, 1),
+    "an id that is null": ('{"jsonrpc": "2.0", "id": null, "method": "ping"}', -32600, None),
+    "params that are a list": (
+        '{"jsonrpc": "2.0", "id": "a", "method": "ping", "params": [1]}',
+        -32600,
+        "a",
+    ),
+    "a version that is not 2.0": ('{"jsonrpc": "1.0", "id": 1, "method": "ping"}', -32600, 1),
+    "an unreadable response": ('{"jsonrpc": "2.0", "id": 1, "result": []}', -32600, None),
+    "nested deeply": ("[" * 5_000, -32700, None),
+}
+
+
+@pytest.mark.parametrize(("line", "code", "request_id"), NO_MESSAGES.values(), ids=NO_MESSAGES)
+async def test_input_that_is_no_message_gets_an_error_and_costs_nothing_else(
+    tmp_path: Path, line: str, code: int, request_id: Any
+) -> None:
+    async with hosting(tmp_path) as host:
+        host.send_line(line.encode())
+        assert (await host.answer(request_id))["error"]["code"] == code
+        await host.open()
+        assert len(host.messages()) == 2
+
+
+async def test_blank_lines_and_notifications_get_no_error(tmp_path: Path) -> None:
+    async with hosting(tmp_path) as host:
+        for line in (b"", b" \r", b'{"jsonrpc": "2.0", "method": "notifications/none"}'):
             host.send_line(line)
         await host.open()
+        assert len(host.messages()) == 1
 
 
-async def test_a_line_over_the_bound_is_dropped_and_the_next_one_answered(tmp_path: Path) -> None:
+async def test_an_oversized_line_is_answered_and_holds_no_memory(tmp_path: Path) -> None:
     async with hosting(tmp_path) as host:
-        await anyio.to_thread.run_sync(host.send_line, b'"' + b"x" * 3_000_000 + b'"')
         await host.open()
-
-    assert "was dropped" in host.file("stderr")
+        before = peak_memory(host.process.pid)
+        large = b"x" * (128 * MIB)
+        call = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"a": "%s"}}'
+        await anyio.to_thread.run_sync(host.send_line, call % large)
+        assert (await host.answer(1))["result"]["isError"] is True
+        await anyio.to_thread.run_sync(host.send_line, b'{"result": "%s", "id": 2}' % large)
+        assert (await host.answer(None))["error"]["code"] == -32600
+        assert peak_memory(host.process.pid) - before < 32 * MIB
 
 
 @pytest.mark.parametrize("way", WAYS)

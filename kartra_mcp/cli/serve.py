@@ -38,6 +38,14 @@ def serve_stdio(words: Sequence[str]) -> int:
 
     made = build_app(read_settings(settings_in(given)))
     server = made.mcp
-    ends = {"on_stop": made.membrane.cancel_all, "on_end": made.close}
-    anyio.run(partial(stdio.serve, claimed, server.server, server.make_options(), **ends))
+    run = partial(
+        stdio.serve,
+        claimed,
+        server.server,
+        server.make_options(),
+        make_oversized_result=server.make_oversized_result,
+        on_stop=made.membrane.cancel_all,
+        on_end=made.close,
+    )
+    anyio.run(run)
     return EXIT_OK

@@ -28,6 +28,7 @@ from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.elicitation import ClientContext, InputRequired
 from kartra_mcp.core.errors import KartraMCPError, describe_exception, internal_error
+from kartra_mcp.core.input_size import input_too_large
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.server.elicitation import (
@@ -80,6 +81,7 @@ class MCPServer:
             on_list_prompts=_list_prompts,
             on_get_prompt=_get_prompt,
             on_list_resources=_list_resources,
+            on_list_resource_templates=_list_resource_templates,
             on_read_resource=self._read_resource,
             on_subscriptions_listen=ListenHandler(self._bus),
         )
@@ -90,6 +92,10 @@ class MCPServer:
 
     def make_options(self) -> InitializationOptions:
         return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
+
+    def make_oversized_result(self) -> dict[str, Any]:
+        """Return the result of a tool call that is too large to be read."""
+        return self._failure_result(input_too_large())
 
     @asynccontextmanager
     async def _lifespan(self, _: Server[None]) -> AsyncGenerator[None]:
@@ -192,6 +198,11 @@ async def _list_resources(_: Context, __: types.PaginatedRequestParams | None) -
         types.Resource.model_validate(definition) for definition in list_resource_definitions()
     ]
     return types.ListResourcesResult(resources=found)
+
+
+async def _list_resource_templates(_: Context, __: types.PaginatedRequestParams | None) -> Any:
+    """Return an empty list: clients that list resources report an unknown method as a fault."""
+    return types.ListResourceTemplatesResult(resource_templates=[])
 
 
 @contextmanager

@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import os
-import re
+import select
 import stat
 import sys
 from collections import deque
-from collections.abc import Callable
 
 import anyio
+import anyio.to_thread
+
+from kartra_mcp.core.input_size import MAX_MESSAGE_BYTES
+from kartra_mcp.server.message_lines import EDGE_BYTES, Line, OversizedLine
 
 CHUNK = 256 * 1024
 
-log = logging.getLogger(__name__)
-
 
 class LineReader:
-    """Lines of UTF-8 ended by LF alone; a line longer than the limit is dropped.
+    """Lines ended by LF alone. Of a line that is too large only its ends are kept."""
 
-    `on_end` is called at the end of input.
-    """
-
-    def __init__(self, descriptor: int, limit: int, on_end: Callable[[], None]) -> None:
-        self._descriptor, self._limit, self._on_end = descriptor, limit, on_end
-        self._lines: deque[bytes] = deque()
+    def __init__(self, source: io.FileIO) -> None:
+        self._source = source
+        self._watched = _can_be_watched(source.fileno())
+        self._lines: deque[Line] = deque()
         self._parts: list[bytes] = []
         self._size = 0
-        self._ended = False
+        self._ends: OversizedLine | None = None
+        self.ended = False
 
-    def __aiter__(self) -> LineReader:
-        return self
+    def fileno(self) -> int:
+        return self._source.fileno()
 
-    async def __anext__(self) -> str:
-        while not self._lines:
-            if self._ended:
-                raise StopAsyncIteration
-            await anyio.wait_readable(self._descriptor)
-            self._take(self._read())
-        return decode_line(self._lines.popleft())
+    async def next_line(self, max_wait: float | None = None) -> Line | None:
+        """Return the next line, or None after `max_wait` seconds without input or at the end.
+
+        Only a pipe, socket or terminal has this limit.
+        """
+        while not self._lines and not self.ended:
+            if not self._watched:
+                self._take(await anyio.to_thread.run_sync(self._read))
+            elif max_wait is None or await self._await_input(max_wait):
+                await anyio.wait_readable(self._source.fileno())
+                self._take(self._read())
+            else:
+                return None
+        return self._lines.popleft() if self._lines else None
+
+    async def _await_input(self, seconds: float) -> bool:
+        with anyio.move_on_after(seconds):
+            await anyio.wait_readable(self._source.fileno())
+        # The timeout may have passed while the event loop was busy, and the input have come.
+        ready = select.poll()
+        ready.register(self._source.fileno(), select.POLLIN)
+        return bool(ready.poll(0))
 
     def _read(self) -> bytes:
         try:
-            return os.read(self._descriptor, CHUNK)
+            return os.read(self._source.fileno(), CHUNK)
         except OSError:
             return b""  # a socket that was reset or a closed terminal: the client is gone
 
@@ -54,47 +69,29 @@ class LineReader:
             self._end_line()
             self._keep(part)
         if not chunk:
-            self._ended = True
-            self._on_end()
+            self.ended = True
             if self._size:
                 self._end_line()
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size < self._limit:
-            self._parts.append(part)
-        else:
+        if self._ends:
+            self._ends = OversizedLine(self._ends.head, (self._ends.tail + part)[-EDGE_BYTES:])
+            return
+        self._parts.append(part)
+        if self._size > MAX_MESSAGE_BYTES:
+            kept = b"".join(self._parts)
+            self._ends = OversizedLine(kept[:EDGE_BYTES], kept[-EDGE_BYTES:])
             self._parts.clear()
 
     def _end_line(self) -> None:
-        if self._size < self._limit:
-            self._lines.append(b"".join(self._parts))
-        else:
-            log.warning("a line of input was longer than 64 MB and was dropped")
+        self._lines.append(self._ends or b"".join(self._parts))
         self._parts.clear()
-        self._size = 0
+        self._size, self._ends = 0, None
 
 
-def can_be_watched(descriptor: int) -> bool:
+def _can_be_watched(descriptor: int) -> bool:
     """Return True if the system can report new input on this descriptor; it cannot for files."""
     mode = os.fstat(descriptor).st_mode
     known = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
     return sys.platform != "win32" and known
-
-
-def decode_line(line: bytes) -> str:
-    """Return the text of a line; invalid bytes and escaped lone surrogates become U+FFFD."""
-    return _escape_lone_surrogates(line.decode("utf-8", "replace"))
-
-
-_ESCAPES = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-
-
-def _escape_lone_surrogates(line: str) -> str:
-    """Replace each escaped lone surrogate: the parser would refuse the line, without an answer."""
-    if "\\ud" not in line and "\\uD" not in line:
-        return line
-    return _ESCAPES.sub(lambda found: "\\ufffd" if found["half"] else found[0], line)

@@ -8,7 +8,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from kartra_mcp.processes.signals import watch_termination
-from kartra_mcp.server.stdin import LineReader, can_be_watched, decode_line
+from kartra_mcp.server.stdin import LineReader
 from kartra_mcp.server.stdout import PipeWriter
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from mcp.server.models import InitializationOptions
-
-LINE_LIMIT = 64 * 1024 * 1024
-CHUNK = 1024 * 1024
 
 WATCH_INTERVAL = 0.5
 CALLS_GRACE = 1.0
@@ -35,35 +32,11 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 log = logging.getLogger(__name__)
 
 
-class _Lines(io.TextIOWrapper):
-    """Lines of UTF-8 ended by LF alone; a line longer than the limit is dropped."""
-
-    def __init__(self, source: io.BufferedReader) -> None:
-        super().__init__(source, encoding="utf-8", errors="replace", newline="\n")
-        self._source = source
-        self.ended = False
-
-    def readline(self, _size: int = -1, /) -> str:
-        while len(line := self._source.readline(LINE_LIMIT)) == LINE_LIMIT and line[-1:] != b"\n":
-            self._skip_rest()
-            log.warning("a line of input was longer than 64 MB and was dropped")
-        self.ended = not line
-        return decode_line(line)
-
-    def end(self) -> None:
-        """Mark the end of input, for a reader that bypasses this object."""
-        self.ended = True
-
-    def _skip_rest(self) -> None:
-        while (rest := self._source.readline(CHUNK)) and rest[-1:] != b"\n":
-            pass
-
-
 @dataclass(frozen=True, slots=True)
 class StdioTransport:
     """The claimed descriptors. `parent` is the process that started this one."""
 
-    stdin: _Lines
+    stdin: LineReader
     stdout: int
     parent: int
 
@@ -94,7 +67,7 @@ def claim_stdio() -> StdioTransport:
     os.dup2(null, STDIN)
     os.close(null)
     os.dup2(STDERR, STDOUT)
-    return StdioTransport(_Lines(os.fdopen(incoming, "rb")), outgoing, os.getppid())
+    return StdioTransport(LineReader(io.FileIO(incoming)), outgoing, os.getppid())
 
 
 def _fill_if_closed(descriptor: int) -> None:
@@ -132,6 +105,7 @@ async def serve(
     server: Server[Any],
     options: InitializationOptions,
     *,
+    make_oversized_result: Callable[[], dict[str, Any]],
     on_stop: Callable[[], None],
     on_end: Callable[[], Awaitable[None]],
 ) -> None:
@@ -139,22 +113,17 @@ async def serve(
 
     EOF, SIGTERM, SIGINT, a closed stdout and a vanished parent cancel every call, which ends their
     programs. `on_stop` also ends what is shielded from cancellation. Then `on_end` runs, and within
-    2 s the process exits with code 0.
+    2 s the process exits with code 0. `make_oversized_result` makes the answer of a tool call that
+    is too large to be read.
     """
     from kartra_mcp.server.streams import ReadStream, WriteStream
 
     _log_to_stderr()
     stop = anyio.Event()
-    incoming = ReadStream(_make_line_reader(wire.stdin))
-    outgoing = WriteStream(PipeWriter(wire.stdout), on_broken=stop.set)
+    outgoing = WriteStream(PipeWriter(wire.stdout), stop.set, make_oversized_result)
+    incoming = ReadStream(wire.stdin, outgoing.refuse)
     serving = _ServerRun(partial(server.run, incoming, outgoing, options), on_stop, stop)
     await _run_until_end(wire, serving, on_end)
-
-
-def _make_line_reader(stdin: _Lines) -> AsyncIterator[str]:
-    if can_be_watched(stdin.fileno()):
-        return LineReader(stdin.fileno(), LINE_LIMIT, stdin.end)
-    return anyio.wrap_file(stdin).__aiter__()
 
 
 @dataclass(slots=True)

@@ -6,15 +6,37 @@ the reading and writing itself.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import (
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 
+from kartra_mcp.server.message_lines import (
+    MessageLines,
+    OversizedLine,
+    Rejection,
+    bound_values,
+    decode_line,
+    has_invalid_id,
+    reject,
+)
+from kartra_mcp.server.stdin import LineReader
 from kartra_mcp.server.stdout import PipeWriter
+
+PARTIAL_MESSAGE_TIMEOUT = 2.0
+"""Seconds without input after which an incomplete message is answered as broken."""
 
 
 class _StreamBase:
@@ -36,33 +58,81 @@ class _StreamBase:
 
 
 class ReadStream(_StreamBase):
-    """Messages as they arrive; an invalid line arrives as the exception that it caused."""
+    """Messages as they arrive. Input that is no message is answered with an error."""
 
-    def __init__(self, lines: AsyncIterator[str]) -> None:
-        self._lines = lines
+    def __init__(self, lines: LineReader, refuse: Callable[[Rejection], Awaitable[None]]) -> None:
+        self._lines, self._refuse = lines, refuse
+        self._assembler = MessageLines()
+        self._messages: deque[JSONRPCMessage] = deque()
 
     def __aiter__(self) -> ReadStream:
         return self
 
-    async def __anext__(self) -> SessionMessage | Exception:
-        line = await anext(self._lines)
-        try:
-            return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-        except Exception as problem:  # noqa: BLE001  a bad line must not affect the next one
-            return problem
+    async def __anext__(self) -> SessionMessage:
+        while not self._messages:
+            await self._read()
+        return SessionMessage(self._messages.popleft())
 
-    async def receive(self) -> SessionMessage | Exception:
+    async def receive(self) -> SessionMessage:
         try:
             return await anext(self)
         except StopAsyncIteration:
             raise anyio.EndOfStream from None
 
+    async def _read(self) -> None:
+        """Read one line.
+
+        Raises:
+            StopAsyncIteration: the input has ended.
+        """
+        waiting = self._assembler.is_waiting
+        line = await self._lines.next_line(PARTIAL_MESSAGE_TIMEOUT if waiting else None)
+        if line is None:
+            found = self._assembler.flush()
+        elif waiting or isinstance(line := bound_values(line), OversizedLine):
+            found = self._assembler.add(line)
+        else:
+            text = decode_line(line)
+            found = [] if self._accept(text) else self._assembler.add(line)
+        for item in found:
+            await self._handle(item)
+        if line is None and self._lines.ended:
+            raise StopAsyncIteration
+
+    async def _handle(self, item: str | Rejection) -> None:
+        if isinstance(item, str):
+            if self._accept(item):
+                return
+            item = reject(item)
+        if item.failed_question is not None:
+            error = ErrorData(code=item.code, message=item.message)
+            failed = JSONRPCError(jsonrpc="2.0", id=item.failed_question, error=error)
+            self._messages.append(failed)
+        await self._refuse(item)
+
+    def _accept(self, text: str) -> bool:
+        """Keep the message that a text is, if it is one."""
+        try:
+            message = jsonrpc_message_adapter.validate_json(text, by_name=False)
+        except Exception:  # noqa: BLE001  a bad line must not affect the next one
+            return False
+        if isinstance(message, JSONRPCNotification) and has_invalid_id(text):
+            return False
+        self._messages.append(message)
+        return True
+
 
 class WriteStream(_StreamBase):
     """Messages in the order of `send`, each in one piece; `on_broken` runs on a lost reader."""
 
-    def __init__(self, out: PipeWriter, on_broken: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        out: PipeWriter,
+        on_broken: Callable[[], None],
+        make_oversized_result: Callable[[], dict[str, Any]],
+    ) -> None:
         self._out, self._on_broken = out, on_broken
+        self._make_oversized_result = make_oversized_result
         self.closed = False
         self._turn = anyio.Lock(fast_acquire=True)
 
@@ -83,6 +153,19 @@ class WriteStream(_StreamBase):
                 self.closed = True
                 self._on_broken()
                 raise anyio.BrokenResourceError from problem
+
+    async def refuse(self, rejection: Rejection) -> None:
+        """Answer input that is not passed on; a lost reader is no error here."""
+        if rejection.is_large_call and rejection.request_id is not None:
+            result = self._make_oversized_result()
+            answer: JSONRPCMessage = JSONRPCResponse(
+                jsonrpc="2.0", id=rejection.request_id, result=result
+            )
+        else:
+            error = ErrorData(code=rejection.code, message=rejection.message)
+            answer = JSONRPCError(jsonrpc="2.0", id=rejection.request_id, error=error)
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self.send(SessionMessage(answer))
 
     async def aclose(self) -> None:
         self.closed = True
