@@ -30,6 +30,15 @@ def commands_in(text: str) -> list[str]:
     return [" ".join(command.split()) for command in (*quoted, *whole)]
 
 
+def commands_in_page(page: str) -> list[str]:
+    """Return the commands of a Markdown page: quoted ones, and the lines of its blocks."""
+    quoted = commands_in(re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+    blocks = re.findall(r"```\w*\n(.*?)```", page, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    shown = [re.split(r"\s+#|\s{2,}", line)[0] for line in lines if line.startswith("kartra-mcp ")]
+    return [*quoted, *(re.sub(r"(INTENT) .*", r"\1", command) for command in shown)]
+
+
 def usage_fault(command: str, folder: Path) -> str:
     """Return what the parser does not understand, or "". Nothing runs: a wrong flag ends it."""
     words = _fill(command)

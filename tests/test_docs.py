@@ -11,7 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import command_line
 import pytest
+from named_commands import commands_in_page, usage_fault
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.cli import main
@@ -120,10 +122,52 @@ PAGES = (
 )
 
 
+USER_PAGES = [name for name in PAGES if name not in {"CONTRIBUTING.md", "CHANGELOG.md"}]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_linked_file_exists(name: str) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", read(name))
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+SHOWN_COMMANDS = sorted({command for name in PAGES for command in commands_in_page(read(name))})
+
+
+def test_the_documents_show_commands() -> None:
+    assert len(SHOWN_COMMANDS) > 25
+    assert "kartra-mcp setup --yes --all-clients --code CODE" in SHOWN_COMMANDS
+
+
+@pytest.mark.parametrize("command", SHOWN_COMMANDS)
+def test_every_command_that_a_document_shows_is_understood(command: str, tmp_path: Path) -> None:
+    assert usage_fault(command, tmp_path) == ""
+
+
+def test_every_flag_that_a_document_names_exists() -> None:
+    named = {flag for name in USER_PAGES for flag in re.findall(r"`(--[a-z-]+)", read(name))}
+    shown = read("docs/ledger.md").partition("## Commands")[2].partition("## ")[0]
+    named |= set(re.findall(r"--[a-z-]+", shown))
+    helps = "".join(help_text(command.name) for command in main.COMMANDS)
+    helps += "".join(help_text(f"ledger {name}") for name in ("list", "export"))
+    known = set(re.findall(r"--[a-z-]+", helps)) | {"--account", "--effect", "--message"}
+    assert len(named) > 12
+    assert named <= known
+
+
+def help_text(command: str) -> str:
+    done = command_line.run([*command.split(), "--help"], env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 0
+    return done.stdout
+
+
+@pytest.mark.parametrize("pattern", [r"`(kartra_[a-z_]+)`", r"\b(KARTRA_MCP_[A-Z_]+[A-Z])\b"])
+def test_every_tool_and_setting_that_a_document_names_exists(pattern: str) -> None:
+    actions = {f"kartra_{key.replace('-', '_')}" for key in PUBLISHED_KEYS}
+    known = {*BUILTIN_TOOLS, *actions, *(option.variable for option in OPTIONS), *ERROR_CODES}
+    named = {name for page in USER_PAGES for name in re.findall(pattern, read(page))}
+    assert len(named) > 15
+    assert named - known <= {"kartra_mcp"}
 
 
 def test_the_policy_file_that_is_shown_is_a_good_one() -> None:
