@@ -1,0 +1,100 @@
+"""Numbers and lists in the documents: the same as in the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kartra_mcp.app import page_discovery
+from kartra_mcp.calls import reconciliation, result_store, retry
+from kartra_mcp.catalogue import exposure
+from kartra_mcp.client_config.registry import CLIENTS
+from kartra_mcp.consent import fact_reader, summary
+from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
+from kartra_mcp.core.timings import CallTimings
+from kartra_mcp.ledger import approvals, confirmations, database, errors, pin, rules
+from kartra_mcp.onboarding.setup.report import READY_WITHIN
+from kartra_mcp.options import OPTIONS, Option
+from kartra_mcp.web import sessions
+
+ROOT = Path(__file__).parents[1]
+MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+BY_NAME = {option.name: option for option in OPTIONS}
+
+# Document → phrase in it, value in the code, the number of the phrase
+NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
+    "docs/consent.md": [
+        ("with at most ten reads", fact_reader.MAX_READS, 10),
+        ("at most 160 ASCII characters", summary.SUMMARY, 160),
+        ("The id is valid once, for ten minutes", confirmations.LIFETIME, 10 * MINUTE),
+        ("An answer in under a second", CallTimings().min_human, 1),
+        ("block the same operation for ten minutes", approvals.DECLINE_HOLDS, 10 * MINUTE),
+        ("After four minutes without an answer", ELICITATION_TIMEOUT, 4 * MINUTE),
+        ("A request expires after 24 hours", approvals.LIFETIME, 24 * HOUR),
+        ("The PIN has at least six characters", pin.MIN_LENGTH, 6),
+        ("lock it for 15 minutes", pin.LOCK_SECONDS, 15 * MINUTE),
+    ],
+    "docs/ledger.md": [
+        ("may take a second longer", database.SETTLING_WAIT, 1),
+        ("is `already_done` for 60 seconds", rules.JUST_NOW, MINUTE),
+        ("within 30 days (`KARTRA_MCP_REPEAT", BY_NAME["REPEAT_WINDOW_DAYS"].default, 30),
+        ("at least 15 minutes after the call", reconciliation.LATE_LOOK_DELAY, 15 * MINUTE),
+        ("and five minutes apart", reconciliation.LOOK_DISTANCE, 5 * MINUTE),
+        ("*Failed, nothing executed*: two looks", reconciliation.REQUIRED_LOOKS, 2),
+        ("more than a minute behind", database.MAX_CLOCK_LAG, MINUTE),
+        ("more than a day ahead", errors.REPLACEABLE_LAG, DAY),
+    ],
+    "docs/errors.md": [
+        ("after a second, up to", CallTimings().retry, 1),
+        ("up to three times", retry.MAX_RETRIES, 3),
+        ("older than ten minutes", confirmations.LIFETIME, 10 * MINUTE),
+        ("not answered within four minutes", ELICITATION_TIMEOUT, 4 * MINUTE),
+        ("are blocked for ten minutes", approvals.DECLINE_HOLDS, 10 * MINUTE),
+    ],
+    "docs/exposure.md": [
+        ("up to `KARTRA_MCP_EXPOSE_TOKENS` (10,000)", BY_NAME["EXPOSE_TOKENS"].default, 10_000),
+        ("3.75 to a token", exposure.CHARS_PER_TOKEN, 3.75),
+    ],
+    "docs/page.md": [
+        ("once, within a day", page_discovery.LIFETIME, DAY),
+        ("a session cookie", sessions.SESSION_SECONDS, DAY),
+        ("lock the page and the terminal together for 15 minutes", pin.LOCK_SECONDS, 15 * MINUTE),
+    ],
+    "docs/setup.md": [("(`--wait 600`)", READY_WITHIN, 600)],
+    "README.md": [
+        ("valid for ten minutes", confirmations.LIFETIME, 10 * MINUTE),
+        ("for 15 minutes, long results", result_store.TTL, 15 * MINUTE),
+    ],
+}
+ROWS = [(page, *row) for page, rows in NUMBERS.items() for row in rows]
+
+
+def read(name: str) -> str:
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize(("page", "phrase", "value", "number"), ROWS, ids=[row[1] for row in ROWS])
+def test_a_number_in_a_document_is_that_of_the_code(
+    page: str, phrase: str, value: float, number: float
+):
+    assert phrase in read(page)
+    assert value == number
+
+
+def test_the_settings_whose_bad_value_is_their_default_are_the_named_ones():
+    same = [option.name for option in OPTIONS if _keeps_its_default(option)]
+    assert same == ["TIMEOUT", "EXPOSE", "EXPOSE_TOKENS"]
+    assert f"{same[0]}, {same[1]} and {same[2]} keep their defaults" in read("README.md")
+
+
+def _keeps_its_default(option: Option) -> bool:
+    return option.default not in (None, ()) and option.on_error == option.default
+
+
+def test_the_readme_names_every_client_that_install_edits():
+    named = (
+        read("README.md").partition("edits the configuration of ")[2].partition(" and changes")[0]
+    )
+    assert set(named.replace(" or ", ", ").split(", ")) == {client.title for client in CLIENTS}
