@@ -109,6 +109,7 @@ RESERVED = {
         "ledger/confirmations",
         "ledger/database",
         "ledger/errors",
+        "ledger/identity",
         "ledger/integrity",
         "ledger/projection",
         "ledger/repair",
