@@ -137,6 +137,38 @@ async def test_what_was_declined_on_the_page_does_not_run(place, ledger):
     assert place.dump() == before
 
 
+def _raw(*commands: dict[str, Any]) -> dict[str, Any]:
+    body = {"lead": {"id": 48129}, "actions": list(commands)}
+    return {"method": "POST", "path": "/api", "json": body}
+
+
+async def test_a_chain_declined_on_the_page_blocks_each_of_its_commands(tmp_path):
+    """Each command alone, in another chain and as an action; other commands are asked for."""
+    place = fresh(tmp_path / "state", GATE_IRREVERSIBLE="human", GATE_DESTRUCTIVE="allow")
+    tag = {"cmd": "assign_tag", "tag_name": "VIP"}
+    edit = {"cmd": "edit_subscription", "subscription_id": 201, "subscription_amount": "29.00"}
+    look = {"cmd": "get_subscription_details", "subscription_id": 201}
+    with closing(Ledger(ledger_folder(place))) as made:
+        made.pins.set(PIN, "ada")
+    before = place.dump()
+    raw = "kartra_proxy_write"
+    async with connect(place, "legacy") as client:
+        asked_for = await call(client, raw, **_raw(tag, edit))
+        assert asked_for.code == "approval_required", asked_for.text
+        with served_here(place) as page:
+            reply = page.visitor().decide(1, "decline", reason="not this one")
+            assert reply.status == 303
+        for chain in (_raw(tag, edit), _raw(edit), _raw(tag), _raw(look, edit)):
+            answer = await call(client, raw, **chain)
+            assert (answer.code, answer.executed) == ("declined", "no"), answer.text
+        action = await call(client, "kartra_assign_tag", lead_id=48129, tag_name="Other")
+        assert (action.code, action.executed) == ("declined", "no")
+        assert place.dump() == before
+        other = await call(client, raw, **_raw({**edit, "subscription_id": 202}))
+        assert other.code == "approval_required", other.text
+    assert lines(place, "intent") == []
+
+
 async def test_the_page_inherits_nothing_of_the_server(place):
     async with connect_stdio(place, "legacy") as client:
         address = (await refund(client)).error["confirmation"]["address"]
