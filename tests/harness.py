@@ -254,7 +254,7 @@ async def connect_stdio(
         yield connected
 
 
-async def call(client: Client, tool: str, **arguments: Any) -> Answer:
+async def call(client: Client, tool: str, /, **arguments: Any) -> Answer:
     """The answer of a tool, success or failure."""
     result = await client.call_tool(tool, arguments)
     block = result.content[0]

@@ -221,8 +221,6 @@ def test_hints_follow_from_risk(risk: Risk, *, read: bool, destructive: bool):
         "title": "T",
         "readOnlyHint": read,
         "destructiveHint": destructive,
-        "idempotentHint": read,
-        "openWorldHint": True,
     }
 
 

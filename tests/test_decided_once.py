@@ -40,10 +40,12 @@ CALLERS: Mapping[str, dict[str, int]] = {
     "derive_operation": {"catalogue/decided_calls": 1, "calls/argument_checks": 1},
     # Again where the account shows a higher risk than the arguments.
     "evaluate_call": {"catalogue/decided_calls": 2},
-    # Of an action, of the same action after a refresh of the list, and of a raw request.
-    "decide_call": {"calls/dispatcher": 3},
-    "make_intent_id": {"consent/intents": 1},
-    "draft_intent": {"calls/writes": 1},
+    # Of an action, of the same action after a refresh, of a raw request, and of a bulk item.
+    "decide_call": {"calls/dispatcher": 3, "bulk/item_calls": 1},
+    # Of a call, and of a whole bulk run.
+    "make_intent_id": {"consent/intents": 2},
+    # Again for an item of a bulk run that is only checked yet.
+    "draft_intent": {"calls/writes": 1, "bulk/planning": 1},
     # Again for an item of a bulk run, whose consent was obtained before.
     "add_facts": {"consent/flow": 1, "calls/item_grant": 1},
 }

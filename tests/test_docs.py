@@ -68,7 +68,7 @@ def test_the_generated_parts_are_as_the_code_has_them(generator: ModuleType, pag
 
 
 def test_every_generated_part_has_its_page(generator: ModuleType) -> None:
-    assert set(generator.PAGES) == {"README.md", "docs/errors.md"}
+    assert set(generator.PAGES) == {"README.md", "docs/errors.md", "docs/settings.md"}
     placed = [part for parts in generator.PAGES.values() for part in parts]
     assert sorted(placed) == sorted(generator.parts())
 
@@ -87,7 +87,7 @@ def test_every_code_has_a_line_in_the_docs() -> None:
 
 @pytest.mark.parametrize("setting", OPTIONS, ids=lambda setting: setting.name)
 def test_every_setting_is_documented(setting: Option) -> None:
-    assert f"| `{setting.variable}` |" in read("README.md")
+    assert f"| `{setting.variable}` |" in read("docs/settings.md")
 
 
 @pytest.mark.parametrize("key", PUBLISHED_KEYS)

@@ -29,8 +29,9 @@ ARROWS = """
     account: catalogue membrane
     consent: kartra ledger policy
     calls: account catalogue consent kartra ledger membrane policy schemas settings
+    bulk: account calls catalogue consent kartra ledger policy
     server: account calls catalogue ledger policy processes settings
-    app: account calls catalogue consent ledger membrane policy processes server settings
+    app: account bulk calls catalogue consent ledger membrane policy processes server settings
     client_config: settings
     web/views: calls consent kartra ledger policy settings
     web: app consent ledger processes settings web/views
@@ -45,6 +46,7 @@ ARROWS = """
 
 # Decisions over data: no file, no clock, no process, no network.
 PURE = """
+    bulk/item_calls bulk/plan bulk/request bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/responses calls/retry
     catalogue/builtin_tools catalogue/catalogue catalogue/consent_arguments catalogue/decided_calls

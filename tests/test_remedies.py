@@ -93,8 +93,6 @@ NO_TOOLS = {
     "kartra_mcp_unreadable": "a mark of an answer that cannot be read",
     "kartra_mcp_intent": "a field of Membrane's metadata",
     "kartra_page": "a cookie",
-    "kartra_bulk_run": "not built yet",
-    "kartra_bulk_status": "not built yet",
 }
 MEMBRANE: Mapping[str, set[str]] = {
     "": {"--version"},

@@ -49,7 +49,7 @@ async def test_search_stays_under_its_budget_with_a_gate_on_every_tool(tmp_path)
     place = StandIn(tmp_path / "stand-in", settings).plan(**healthy(action("get-lead")))
     shown = await shown_by(place)
     gated = [tool["name"] for tool in shown if "confirm" in tool["inputSchema"]["properties"]]
-    assert len(gated) == 4
+    assert len(gated) == 5
     tokens = counted(shown)
     assert tokens < SEARCHED, f"{tokens} tokens"
 

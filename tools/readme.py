@@ -21,7 +21,8 @@ from kartra_mcp.settings import OPTIONS, Option, read_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES: Mapping[str, tuple[str, ...]] = {
-    "README.md": ("actions", "own tools", "settings"),
+    "README.md": ("actions", "own tools"),
+    "docs/settings.md": ("settings",),
     "docs/errors.md": ("codes",),
 }
 """Each page and its generated parts."""

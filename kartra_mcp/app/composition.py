@@ -26,6 +26,7 @@ from kartra_mcp.server.resource_reader import ResourceReader
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:
+    from kartra_mcp.bulk.service import BulkService
     from kartra_mcp.calls.writes import GuardedWrites
 
 
@@ -67,8 +68,9 @@ def build_app(
     connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = ToolSearch(exposure), ResultStore(state)
+    bulk = cache(partial(_make_bulk, settings, rules, account, gateway, exposure))
     tools = ToolDispatcher(
-        settings, rules, exposure, finder, account, gateway, connecting, kept, shown
+        settings, rules, exposure, finder, account, gateway, connecting, kept, shown, bulk
     )
     reader = ResourceReader(settings, rules, account)
     mcp = MCPServer(
@@ -81,6 +83,17 @@ def policy_from_settings(settings: Settings) -> Policy:
     return Policy(
         settings.gates, settings.read_only, settings.allow, settings.deny, settings.tool_gates
     )
+
+
+def _make_bulk(
+    settings: Settings, rules: Policy, account: Account, gateway: Gateway, exposure: Exposure
+) -> BulkService:
+    """Build the bulk tools. Modules are imported on first use, for a fast start."""
+    from kartra_mcp.bulk.plan import Pace
+    from kartra_mcp.bulk.service import BulkService
+
+    pace = Pace(settings.rate, settings.max_children)
+    return BulkService(account, gateway, exposure, rules, pace)
 
 
 def _make_writes(

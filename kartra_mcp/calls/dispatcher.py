@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import anyio.to_thread
 
@@ -46,11 +46,26 @@ NOT_KEPT = "The rest cannot be read: too large to be kept, or the state folder i
 NOT_SHOWN = "It was done, but what Kartra answered could not be shown."
 
 
+class BulkTools(Protocol):
+    """The bulk tools, which run calls of other tools."""
+
+    async def call_run(
+        self, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
+    ) -> CallResult:
+        """Run `kartra_bulk_run`."""
+        ...
+
+    async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> ActionResult:
+        """Run `kartra_bulk_status`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ToolDispatcher:
     """The tools that a client may list and call, under the user's policy.
 
-    `program` is the command that runs Membrane, for display.
+    `program` is the command that runs Membrane, for display. `bulk` makes the bulk tools on first
+    use.
     """
 
     settings: Settings
@@ -62,6 +77,7 @@ class ToolDispatcher:
     connecting: ConnectFlow
     kept: ResultStore
     program: str
+    bulk: Callable[[], BulkTools]
 
     async def list_definitions(self) -> list[dict[str, Any]]:
         """Return every listed tool as MCP's `Tool`, in a stable order; never raises."""
@@ -160,6 +176,11 @@ class ToolDispatcher:
             builtin_tools.LEDGER.name: self._run_ledger,
             builtin_tools.RECONCILE.name: self._run_reconcile,
         }
+        if tool is builtin_tools.BULK_STATUS:
+            valid = await validate_off_loop(size, validate_builtin_arguments, tool, given)
+            return CallResult(await self.bulk().call_status(valid, deadline), own=True)
+        if tool is builtin_tools.BULK_RUN:
+            return await self.bulk().call_run(given, deadline, client)
         if tool.name in does:
             valid = await validate_off_loop(size, validate_builtin_arguments, tool, given)
             return CallResult(await does[tool.name](valid, deadline), own=True)

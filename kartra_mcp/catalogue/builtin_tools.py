@@ -30,14 +30,15 @@ class BuiltinTool:
 
 
 def _object_schema(required: list[str], **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required}
+    needed = {"required": required} if required else {}
+    return {"type": "object", "properties": properties, **needed}
 
 
 STATUS = BuiltinTool(
     "kartra_status",
     "Kartra status",
     "What this server serves: account, connection, program, login, actions, gates, and the remedy "
-    "for each problem. Call this first when something fails.",
+    "for each problem. Call it first when something fails.",
     {"type": "object", "properties": {}},
 )
 CONNECT = BuiltinTool(
@@ -59,7 +60,7 @@ SEARCH = BuiltinTool(
             "type": "string",
             "minLength": 1,
             "maxLength": 200,
-            "description": "The task, e.g. 'give a customer access to a course'",
+            "description": "e.g. 'give a customer access to a course'",
         },
     ),
 )
@@ -73,9 +74,9 @@ READ_MORE = BuiltinTool(
         offset={
             "type": "integer",
             "minimum": 0,
-            "description": "First item; default: where it was cut",
+            "description": "Default: where it was cut",
         },
-        limit={"type": "integer", "minimum": 1, "description": "At most so many items"},
+        limit={"type": "integer", "minimum": 1},
         fields={
             "type": "array",
             "items": {"type": "string"},
@@ -83,24 +84,23 @@ READ_MORE = BuiltinTool(
         },
         path={
             "type": "string",
-            "description": "JSON Pointer; default: the part that was cut",
+            "description": "JSON Pointer; default: what was cut",
         },
     ),
 )
 PROXY_READ = BuiltinTool(
     "kartra_proxy_read",
     "Raw Kartra read",
-    "Send a raw request to Kartra's API, for reads that no other tool covers. Kartra's API is "
-    'POST /api with {"actions": [{"cmd": …}], "lead": {…}}, or {"get_lead": {"email": …}}. '
-    "Passes only if every command in it is a known read.",
+    "Send a raw request to Kartra's API, for reads that no other tool covers: "
+    'POST /api with {"actions": [{"cmd": …}], "lead": {…}} or {"get_lead": {"email": …}}. '
+    "Known reads only.",
     READ_SCHEMA,
 )
 PROXY_WRITE = BuiltinTool(
     "kartra_proxy_write",
     "Raw Kartra write",
-    "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by the "
-    "commands in its body and the words of its path; refunds and cancellations are refused here, "
-    "use their own tools. "
+    "Send a raw request to Kartra's API, for writes that no other tool covers. Judged by its "
+    "commands and path; refunds and cancellations have tools of their own. "
     "May ask for confirmation.",
     WRITE_SCHEMA,
     risk=Risk.IRREVERSIBLE,
@@ -151,17 +151,51 @@ RUN_READ = BuiltinTool(
 RUN_WRITE = BuiltinTool(
     "kartra_run_write",
     "Run a Kartra write",
-    "Run any action by its tool name, under the same rules as its own tool. May ask for "
-    "confirmation.",
+    "Run any action by its tool name, under its own rules. May ask for confirmation.",
     _object_schema(["action"], **_TO_RUN),
     risk=Risk.IRREVERSIBLE,
     min_risk=Risk.WRITE,
+)
+BULK_RUN = BuiltinTool(
+    "kartra_bulk_run",
+    "Run a tool in bulk",
+    "Run one tool for up to 2,000 items with one consent. The first call checks all and runs "
+    "nothing. Then bulk_id alone.",
+    _object_schema(
+        [],
+        tool={"type": "string", "description": "Its name"},
+        arguments={"type": "object", "description": "Shared by all items"},
+        items={"type": "array", "items": {"type": "object"}, "description": "Arguments of each"},
+        from_result={"type": "object", "description": "{result_id or bulk_id, path, map}"},
+        csv={"type": "object", "description": "{file, map}"},
+        skip_invalid={"type": "boolean"},
+        include_suppressed={"type": "boolean", "description": "Mail leads that opted out too"},
+        bulk_id={"type": "string"},
+    ),
+    risk=Risk.IRREVERSIBLE,
+    min_risk=Risk.READ,
+)
+BULK_STATUS = BuiltinTool(
+    "kartra_bulk_status",
+    "Status of bulk runs",
+    "One bulk run and its items, or the newest runs.",
+    _object_schema(
+        [],
+        bulk_id={"type": "string"},
+        cancel={"type": "boolean"},
+        offset={"type": "integer", "minimum": 0},
+        limit={"type": "integer", "minimum": 1, "maximum": 2000},
+        state={
+            "type": "string",
+            "enum": ["waiting", "running", "succeeded", "failed", "unknown", "skipped"],
+        },
+    ),
 )
 BUILTIN_TOOLS: Mapping[str, BuiltinTool] = {
     tool.name: tool
     for tool in (
         *(STATUS, CONNECT, SEARCH, DESCRIBE, RUN_READ, RUN_WRITE),
-        *(READ_MORE, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE),
+        *(READ_MORE, BULK_RUN, BULK_STATUS, LEDGER, RECONCILE, PROXY_READ, PROXY_WRITE),
     )
 }
 """Built-in tools by name, in the order of `tools/list`."""

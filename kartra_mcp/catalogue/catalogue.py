@@ -262,14 +262,16 @@ def make_tool_name(action: Action) -> str:
     return ("kartra_" + re.sub(r"[^a-z0-9_]+", "_", words))[:MAX_NAME]
 
 
-def tool_annotations(title: str, risk: Risk, *, idempotent: bool = False) -> dict[str, Any]:
-    """Return MCP's annotations, derived from risk alone."""
+def tool_annotations(title: str, risk: Risk) -> dict[str, Any]:
+    """Return MCP's annotations, derived from risk alone.
+
+    What MCP assumes without them is left out: a tool has effects outside (`openWorldHint`), and an
+    equal second call may have a second one (`idempotentHint`).
+    """
     return {
         "title": title,
         "readOnlyHint": risk is Risk.READ,
         "destructiveHint": risk >= Risk.DESTRUCTIVE,
-        "idempotentHint": risk is Risk.READ or idempotent,
-        "openWorldHint": True,
     }
 
 

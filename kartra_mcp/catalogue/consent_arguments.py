@@ -10,15 +10,15 @@ from kartra_mcp.core.models import ConsentArguments
 PROPERTIES: Mapping[str, dict[str, Any]] = {
     "confirm": {
         "type": "boolean",
-        "description": "true once the user agreed to exactly this call",
+        "description": "The user agreed to exactly this",
     },
-    "confirmation_id": {"type": "string", "description": "Preview id"},
-    "confirmation_summary": {"type": "string", "description": "Its summary"},
+    "confirmation_id": {"type": "string"},
+    "confirmation_summary": {"type": "string"},
 }
 REPEAT: Mapping[str, dict[str, Any]] = {
     "repeat": {
         "type": "boolean",
-        "description": "true: run it again",
+        "description": "Run it again",
     },
 }
 

@@ -47,7 +47,8 @@ class Facts:
     `shown` is displayed to the user; `missing` lists what could not be read, with reasons.
     `remaining` and `amount_moved` are sums (None: could not be read). `already_done`: the account
     shows that the operation was done before. `impossible`: the account shows that it cannot run.
-    `changes` are in `shown` too, as text.
+    `changes` are in `shown` too, as text. `typed` is what the user types under gate human; "" for
+    the amount or the target's id.
     """
 
     act: OperationKind
@@ -62,6 +63,7 @@ class Facts:
     changes: tuple[Change, ...] = ()
     evidence: tuple[str, ...] = ()
     lead: str = ""
+    typed: str = ""
 
     @property
     def digest(self) -> str:

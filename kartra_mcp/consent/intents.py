@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.consent.call_effects import call_effect, find_email
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ClientContext
-from kartra_mcp.core.models import Call, Connection, Operation
+from kartra_mcp.core.models import Call, Connection, Operation, Risk
+from kartra_mcp.kartra.action_words import moves_money
+from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email, mask_lead
 from kartra_mcp.ledger.records import Intent, IntentPart, make_intent_id
@@ -56,6 +60,43 @@ def draft_intent(
         undo=effect.undo_if_changed,
     )
     return _with_lead(draft, find_email(call), ledger)
+
+
+def draft_bulk_intent(run: BulkRun, items: Sequence[BulkItem], actor: str, client: str) -> Intent:
+    """Return the intent of a whole run, which admission judges like a chain of its items.
+
+    Only irreversible items count against caps; each item has an intent of its own later.
+    """
+    amounts = [Decimal(item.amount) for item in items if item.amount]
+    return Intent(
+        id=make_intent_id(),
+        tool=run.tool,
+        operation=f"bulk {run.operation}",
+        risk=run.risk,
+        connection=run.connection,
+        target_kind="bulk",
+        target=run.request[:16],
+        known_amount=sum(amounts, Decimal(0)) if amounts else None,
+        arguments_digest=run.digest,
+        repeat=run.repeat,
+        mail=sum(item.mail for item in items),
+        moves_money=bool(amounts),
+        actor=actor,
+        client=client,
+        parts=tuple(
+            IntentPart(
+                operation=run.operation,
+                risk=item.risk,
+                target_kind="bulk item",
+                target=f"{run.request[:16]} {item.number}",
+                known_amount=Decimal(item.amount) if item.amount else None,
+                equality=item.digest,
+                moves_money=bool(item.amount) or moves_money(run.operation),
+            )
+            for item in items
+            if item.risk is Risk.IRREVERSIBLE
+        ),
+    )
 
 
 def _chain_parts(operation: Operation, ledger: Ledger) -> tuple[IntentPart, ...]:

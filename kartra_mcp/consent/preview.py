@@ -89,7 +89,9 @@ def make_question(shown: Preview, facts: Facts, gate: Gate) -> FormElicitation:
 
 
 def typed_confirmation(facts: Facts) -> str:
-    """Return the amount, or without one the id of the target."""
+    """Return the text to type: the amount, or without one the id of the target."""
+    if facts.typed:
+        return facts.typed
     if facts.amount_moved is not None:
         return f"{facts.amount_moved:.2f}"
     return facts.target.id if facts.target else "yes"

@@ -78,6 +78,11 @@ def make_summary(call: Call, facts: Facts, *, account: str, sandbox: bool) -> st
     return line[: SUMMARY - len(mark)].rstrip() + mark
 
 
+def quote_name(value: Any, limit: int) -> str:
+    """Return a name in quotes: one ASCII line of at most so many characters."""
+    return f'"{_shorten(value, limit)}"'
+
+
 def describe_operation(call: Call) -> str:
     """Return the operation's name; of a raw request, every command in it."""
     if isinstance(call.request, RawRequest):

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kartra_mcp.core.progress import CallProgress
+
 _AMOUNT = re.compile(r"[0-9]+\.[0-9]{2}")
 ELICITATION_TIMEOUT = 240.0
 """Seconds that the user has to answer."""
@@ -70,7 +72,8 @@ class ClientContext:
     `request_state` (2026-07-28). `received_at` is the time of the call, in seconds since the epoch;
     `received_steady` the same moment by the steady clock.
     `supports_urls` and `elicit_url` are the same for an address; `notify_url_complete` reports that
-    its purpose is fulfilled, if the client supports that.
+    its purpose is fulfilled, if the client supports that. `progress` is what the client is told of
+    a long call.
     """
 
     name: str = ""
@@ -83,6 +86,7 @@ class ClientContext:
     supports_urls: bool = False
     elicit_url: Callable[[UrlElicitation], Awaitable[ElicitationResponse]] | None = None
     notify_url_complete: Callable[[UrlElicitation], Awaitable[None]] | None = None
+    progress: CallProgress = field(default_factory=CallProgress)
 
 
 class InputRequired(Exception):

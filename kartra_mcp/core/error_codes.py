@@ -102,6 +102,11 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "An equal call was running already",
         "An equal call is running. Wait for it to end.",
     ),
+    "bulk_paused": ErrorCode(
+        "Bulk run paused",
+        "Items failed, a limit was reached, or the run was stopped. What ran is kept; the run goes "
+        "on once the cause is corrected.",
+    ),
     "outcome_unknown": ErrorCode(
         "An earlier call may have done it",
         "An earlier call may have done this. Settle that one with `kartra_reconcile`, or look in"

@@ -49,6 +49,11 @@ def preflight_refusal(
     return _block_refusal(transaction, intent) or _duplicate_or_capped(transaction, intent, limits)
 
 
+def repeat_refusal(transaction: Transaction, intent: Intent, limits: Limits) -> RefusedError | None:
+    """Return the refusal of a declined or repeated call, whatever the caps are, or None."""
+    return _block_refusal(transaction, intent) or _duplicate_refusal(transaction, intent, limits)
+
+
 def record(transaction: Transaction, intent: Intent) -> None:
     """Append the entry of the intent and consume the consent that it was admitted on."""
     id_ = intent.confirmation_id
@@ -80,6 +85,20 @@ def _duplicate_or_capped(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
     """Return the refusal of the first command that was done before, or of a cap, or None."""
+    refusal = _duplicate_refusal(transaction, intent, limits)
+    if refusal is not None or intent.risk is not Risk.IRREVERSIBLE:
+        return refusal
+    every = limits.cap_day_amount is not None
+    needed = -1 if every else limits.cap_day_count or 0
+    now = transaction.earliest
+    day = projection.list_irreversible_since(transaction.db, now - rules.DAY, needed)
+    return rules.cap_refusal(intent, limits, day, now)
+
+
+def _duplicate_refusal(
+    transaction: Transaction, intent: Intent, limits: Limits
+) -> RefusedError | None:
+    """Return the refusal of the first command that was done before, or None."""
     db, now = transaction.db, transaction.earliest
     for part in rules.split_intent(intent):
         past = projection.list_same_target(db, part) if part.risk is Risk.IRREVERSIBLE else []
@@ -88,12 +107,7 @@ def _duplicate_or_capped(
         ) or rules.equal_call_refusal(part, projection.list_equal(db, part), now)
         if refusal is not None:
             return refusal
-    if intent.risk is not Risk.IRREVERSIBLE:
-        return None
-    every = limits.cap_day_amount is not None
-    needed = -1 if every else limits.cap_day_count or 0
-    day = projection.list_irreversible_since(db, now - rules.DAY, needed)
-    return rules.cap_refusal(intent, limits, day, now)
+    return None
 
 
 def count_recent_emails(transaction: Transaction) -> int:

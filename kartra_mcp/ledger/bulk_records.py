@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kartra_mcp.core.models import Risk
+from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.ledger.records import Binding
 
 RunState = Literal["planned", "running", "paused", "done", "cancelled"]
@@ -83,6 +83,8 @@ class BulkItem:
         digest: of its call, "" until it was checked.
         facts_digest: of the facts that were shown for it, "" if none are read.
         amount: the money that it moves, as text with two decimals, or "".
+        risk: of its call; `mail` is the number of its commands that can start mail.
+        gate: of its call by the policy.
         changes: False if it would change nothing, None if that is not known.
         looked_at: when the lead was read, or None.
         intent: id of its intent, or "".
@@ -97,6 +99,9 @@ class BulkItem:
     digest: str = ""
     facts_digest: str = ""
     amount: str = ""
+    risk: Risk = Risk.READ
+    mail: int = 0
+    gate: Gate = Gate.ALLOW
     changes: bool | None = None
     looked_at: float | None = None
     intent: str = ""
@@ -107,13 +112,16 @@ class BulkItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemCheck:
-    """Result of the checks of one item, before anybody is asked."""
+    """Result of the checks of one item, before the user is asked; fields as in `BulkItem`."""
 
     number: int
     state: CheckState
     digest: str = ""
     facts_digest: str = ""
     amount: str = ""
+    risk: Risk = Risk.READ
+    mail: int = 0
+    gate: Gate = Gate.ALLOW
     changes: bool | None = None
     looked_at: float | None = None
     code: str = ""
@@ -147,14 +155,6 @@ class ItemCounts:
     @property
     def left(self) -> int:
         return self.unchecked + self.waiting + self.running
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRef:
-    """The item of a bulk run that an intent belongs to."""
-
-    bulk: str
-    number: int
 
 
 def make_bulk_id() -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Risk
+from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.ledger import confirmations
 from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
 from kartra_mcp.ledger.database import Transaction
@@ -109,6 +109,9 @@ def make_item(row: Any) -> BulkItem:
         digest=row["digest"],
         facts_digest=row["facts_digest"],
         amount=row["amount"],
+        risk=Risk(row["risk"]),
+        mail=row["mail"],
+        gate=Gate(row["gate"]),
         changes=None if row["changes"] is None else bool(row["changes"]),
         looked_at=row["looked_at"],
         intent=row["intent"] or "",

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger import admission, approvals, confirmations
 from kartra_mcp.ledger.bulk_records import (
     BulkItem,
@@ -40,6 +41,8 @@ from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.rules import normalize_intent
 from kartra_mcp.policy.limits import Limits
 
+PLAN_LIFETIME = 3_600.0
+"""Seconds during which an equal request continues a plan instead of checking every item again."""
 READ_RETENTION = 86_400.0
 WRITE_RETENTION = 30 * 86_400.0
 """Seconds after its end during which a run keeps its items' arguments, for its undo."""
@@ -58,7 +61,8 @@ class BulkRuns:
             _insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
             transaction.db.executemany(
                 "INSERT INTO bulk_items VALUES"
-                " (?, ?, ?, ?, 'unchecked', '', '', '', NULL, NULL, '', '', NULL, 0)",
+                " (?, ?, ?, ?, 'unchecked', '', '', '', 0, 0, 'allow',"
+                " NULL, NULL, '', '', NULL, 0)",
                 [(run.id, i.number, i.source, dump_canonical(dict(i.arguments))) for i in items],
             )
 
@@ -71,10 +75,11 @@ class BulkRuns:
         """Return the newest run that was planned for an equal request and has not begun."""
         sql = (
             f"SELECT {COLUMNS} FROM bulk_runs WHERE request = ? AND connection = ?"  # noqa: S608
-            " AND state = 'planned' ORDER BY made_at DESC LIMIT 1"
+            " AND state = 'planned' AND made_at > ? ORDER BY made_at DESC LIMIT 1"
         )
         with self.file.read_transaction() as transaction:
-            row = transaction.fetch_one(sql, request, connection)
+            since = transaction.now - PLAN_LIFETIME
+            row = transaction.fetch_one(sql, request, connection, since)
             return None if row is None else make_run(row)
 
     def list_recent(self, count: int) -> list[BulkRun]:
@@ -120,16 +125,22 @@ class BulkRuns:
         with self.file.write_transaction() as transaction:
             transaction.db.executemany(
                 "UPDATE bulk_items SET state = :state, digest = :digest,"
-                " facts_digest = :facts_digest, amount = :amount, changes = :changes,"
-                " looked_at = :looked_at, code = :code, reason = :reason"
+                " facts_digest = :facts_digest, amount = :amount, risk = :risk, mail = :mail,"
+                " gate = :gate, changes = :changes, looked_at = :looked_at, code = :code,"
+                " reason = :reason"
                 " WHERE bulk = :bulk AND number = :number AND state = 'unchecked'",
-                [{**asdict(check), "bulk": bulk} for check in checks],
+                [
+                    {**asdict(c), "risk": int(c.risk), "gate": str(c.gate), "bulk": bulk}
+                    for c in checks
+                ],
             )
 
-    def seal_plan(self, bulk: str, *, facts: Mapping[str, Any], binding: Binding | None) -> BulkRun:
+    def seal_plan(
+        self, bulk: str, *, risk: Risk, facts: Mapping[str, Any], binding: Binding | None
+    ) -> BulkRun:
         """Fix the exact items of a run whose items were all checked; return the run.
 
-        `binding` is completed with the digest of the items.
+        `risk` is the highest of its items. `binding` is completed with the digest of the items.
         """
         with self.file.write_transaction() as transaction:
             run = require_run(transaction, bulk)
@@ -138,8 +149,9 @@ class BulkRuns:
             digest = _digest_items(transaction, run)
             bound = None if binding is None else replace(binding, arguments=digest)
             transaction.run(
-                "UPDATE bulk_runs SET digest = ?, facts = ?, binding = ? WHERE id = ?",
+                "UPDATE bulk_runs SET digest = ?, risk = ?, facts = ?, binding = ? WHERE id = ?",
                 digest,
+                int(risk),
                 dump_canonical(dict(facts)),
                 None if bound is None else confirmations.serialize_binding(bound),
                 bulk,
@@ -335,6 +347,12 @@ def _forget_old(transaction: Transaction) -> None:
     transaction.run(
         "UPDATE bulk_items SET arguments = '', result = NULL, reason = ''"  # noqa: S608
         f" WHERE arguments <> '' AND bulk IN ({old})",
+        reads,
+        writes,
+        reads,
+    )
+    transaction.run(
+        f"UPDATE bulk_runs SET facts = '{{}}' WHERE facts <> '{{}}' AND id IN ({old})",  # noqa: S608
         reads,
         writes,
         reads,

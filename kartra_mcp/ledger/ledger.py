@@ -129,6 +129,14 @@ class Ledger:
         if refusal is not None:
             raise refusal
 
+    def find_repeats(self, intents: Sequence[Intent], limits: Limits) -> list[RefusedError | None]:
+        """Return for each intent why it was declined or done before, or None; caps do not count."""
+        normal = [rules.normalize_intent(intent) for intent in intents]
+        with self._file.write_transaction() as transaction:
+            self._settle(transaction)
+        with self._file.read_transaction() as transaction:
+            return [admission.repeat_refusal(transaction, intent, limits) for intent in normal]
+
     def finish(
         self,
         intent_id: str,

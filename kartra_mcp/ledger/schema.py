@@ -113,7 +113,8 @@ CREATE INDEX bulk_runs_made ON bulk_runs (made_at);
 CREATE TABLE bulk_items (
   bulk TEXT NOT NULL, number INTEGER NOT NULL, source INTEGER NOT NULL, arguments TEXT NOT NULL,
   state TEXT NOT NULL, digest TEXT NOT NULL, facts_digest TEXT NOT NULL, amount TEXT NOT NULL,
-  changes INTEGER, looked_at REAL, code TEXT NOT NULL, reason TEXT NOT NULL, result TEXT,
+  risk INTEGER NOT NULL, mail INTEGER NOT NULL, gate TEXT NOT NULL, changes INTEGER,
+  looked_at REAL, code TEXT NOT NULL, reason TEXT NOT NULL, result TEXT,
   claimed_until REAL NOT NULL, PRIMARY KEY (bulk, number)) WITHOUT ROWID;
 CREATE INDEX bulk_items_state ON bulk_items (bulk, state, number);
 """

@@ -30,6 +30,7 @@ from kartra_mcp.core.elicitation import ClientContext, InputRequired
 from kartra_mcp.core.errors import KartraMCPError, describe_exception, internal_error
 from kartra_mcp.core.input_size import input_too_large
 from kartra_mcp.core.models import Executed
+from kartra_mcp.core.progress import CallProgress
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.server.elicitation import (
     INPUT_REQUIRED_VERSION,
@@ -115,8 +116,9 @@ class MCPServer:
         self, ctx: Context, params: types.CallToolRequestParams
     ) -> dict[str, Any] | types.InputRequiredResult:
         self._track_legacy_session(ctx)
-        with _progress_heartbeat(ctx, self._behind, self._progress):
-            return await self._call_dispatcher(params, client_context(ctx, params, self._clocks))
+        client = client_context(ctx, params, self._clocks)
+        with _progress_heartbeat(ctx, self._behind, self._progress, client.progress):
+            return await self._call_dispatcher(params, client)
 
     async def _call_dispatcher(
         self, params: types.CallToolRequestParams, client: ClientContext
@@ -223,7 +225,9 @@ def _as_protocol_error(about: dict[str, str] | None = None) -> Generator[None]:
 
 
 @contextmanager
-def _progress_heartbeat(ctx: Context, behind: TaskGroup, interval: float) -> Generator[None]:
+def _progress_heartbeat(
+    ctx: Context, behind: TaskGroup, interval: float, progress: CallProgress
+) -> Generator[None]:
     """Report progress to the client while a call runs, so that the client does not give up.
 
     A call that ends before the first report costs a timer, not a task.
@@ -232,7 +236,7 @@ def _progress_heartbeat(ctx: Context, behind: TaskGroup, interval: float) -> Gen
 
     def begin() -> None:
         reporting.append(anyio.CancelScope())
-        behind.start_soon(_report_progress, ctx, reporting[0], interval)
+        behind.start_soon(_report_progress, ctx, reporting[0], interval, progress)
 
     timer = asyncio.get_running_loop().call_later(interval, begin)
     try:
@@ -243,12 +247,25 @@ def _progress_heartbeat(ctx: Context, behind: TaskGroup, interval: float) -> Gen
             scope.cancel()
 
 
-async def _report_progress(ctx: Context, scope: anyio.CancelScope, interval: float) -> None:
+async def _report_progress(
+    ctx: Context, scope: anyio.CancelScope, interval: float, progress: CallProgress
+) -> None:
+    """Report at each interval; a value that grows, because MCP requires that."""
+    shown = 0.0
     with scope, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
         for number in count(1):
-            seconds = number * interval
-            await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
+            if progress.total:
+                shown = max(progress.done, shown + _SMALL_STEP)
+                done = f"{progress.done:.0f} of {progress.total:.0f} {progress.sentence}"
+                await ctx.session.report_progress(shown, progress.total, done)
+            else:
+                seconds = number * interval
+                await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
             await anyio.sleep(interval)
+
+
+_SMALL_STEP = 0.001
+"""Growth of the reported value while no further item is done."""
 
 
 def _make_result(text: str, **more: Any) -> dict[str, Any]:

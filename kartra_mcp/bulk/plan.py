@@ -1,0 +1,166 @@
+"""Plan of a bulk run: its facts, its preview and its gate, from the checked items. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from kartra_mcp.consent.facts import Facts
+from kartra_mcp.consent.preview import Preview
+from kartra_mcp.consent.summary import SUMMARY, quote_name
+from kartra_mcp.core.models import ConsentArguments, Gate, OperationKind, Risk
+from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
+from kartra_mcp.policy.gates import strictest
+
+MAX_LISTED = 20
+SAMPLE = 3
+TYPICAL_SECONDS = 1.0
+"""Duration of one call of the program, for the estimate."""
+_DIGEST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided about a run before the user is asked.
+
+    `ready` are the items that will run.
+    """
+
+    ready: tuple[BulkItem, ...]
+    facts: Mapping[str, Any]
+    risk: Risk
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Pace of calls: a second by the rate limit (0: none), and how many at once."""
+
+    rate: float
+    at_once: int
+
+    def estimate_seconds(self, calls: int) -> int:
+        """Return the whole seconds that so many calls take at least."""
+        by_rate = calls / self.rate if self.rate else 0.0
+        return max(1, round(max(by_rate, calls * TYPICAL_SECONDS / self.at_once)))
+
+
+def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
+    """Return the plan of a run whose items were all checked."""
+    ready = tuple(item for item in items if item.state == "waiting")
+    amount = sum_amounts(ready)
+    mail = sum(item.mail for item in ready)
+    facts: dict[str, Any] = {"count": len(ready)}
+    if run.duplicates:
+        facts["duplicates"] = run.duplicates
+    for state in ("invalid", "blocked", "suppressed"):
+        left_out = [item for item in items if item.state == state]
+        if left_out:
+            facts[state] = _describe_left_out(left_out)
+    shared = _shared_arguments(ready)
+    if shared:
+        facts["shared"] = shared
+    facts["sample"] = [
+        {name: value for name, value in item.arguments.items() if name not in shared}
+        for item in ready[:SAMPLE]
+    ]
+    if mail:
+        facts["can_start_mail"] = mail
+    if amount is not None:
+        facts["amount"] = f"{amount:.2f}"
+    facts["seconds"] = pace.estimate_seconds(len(ready))
+    risk = max((item.risk for item in ready), default=Risk.READ)
+    return Plan(ready, facts, risk)
+
+
+def list_invalid(items: Iterable[BulkItem]) -> dict[str, Any]:
+    """Return the items that cannot run, for an error."""
+    return {"invalid": _describe_left_out([item for item in items if item.state == "invalid"])}
+
+
+def sum_amounts(items: Iterable[BulkItem]) -> Decimal | None:
+    """Return the money that these items move; None if they move none."""
+    amounts = [Decimal(item.amount) for item in items if item.amount]
+    return sum(amounts, Decimal(0)) if amounts else None
+
+
+def find_gate(items: Iterable[BulkItem], risk: Risk) -> Gate:
+    """Return the gate of a run: at least a preview for writes, a human for irreversible ones."""
+    least = {Risk.READ: Gate.ALLOW, Risk.IRREVERSIBLE: Gate.HUMAN}.get(risk, Gate.PREVIEW)
+    return strictest(least, *(item.gate for item in items))
+
+
+def make_preview(run: BulkRun, title: str, *, account: str, sandbox: bool) -> Preview:
+    """Return the preview of a sealed run; `title` is that of its tool."""
+    row = COMMANDS.get(run.operation)
+    effect = row.effect if row else "changes the account in an unknown way"
+    undo = f"{row.undo}, for each item" if row and row.risk < Risk.IRREVERSIBLE else ""
+    undo = undo or (row.undo if row else "not known")
+    summary = _make_summary(run, title, account=account, sandbox=sandbox)
+    return Preview(summary, f"{effect}; {_count(run.facts['count'])}", undo, run.facts)
+
+
+def _make_summary(run: BulkRun, title: str, *, account: str, sandbox: bool) -> str:
+    """Return one ASCII line: account, count, tool, sum, mail, and the digest of the items."""
+    where = "SANDBOX" if sandbox else quote_name(account, 30)
+    again = " AGAIN" if run.repeat else ""
+    count, amount = run.facts["count"], run.facts.get("amount")
+    money = f" SUM {amount}" if amount else ""
+    mail = f" mail {run.facts['can_start_mail']}" if run.facts.get("can_start_mail") else ""
+    suppressed = " suppressed too" if run.include_suppressed else ""
+    shared = "".join(
+        f" {name.replace('_', ' ')} {quote_name(value, 24)}"
+        for name, value in run.facts.get("shared", {}).items()
+    )
+    mark = f" #{run.digest[:_DIGEST]}"
+    line = f"{where} BULK{again} {quote_name(title, 40)} {_count(count)}{money}{mail}{suppressed}"
+    return (line + shared)[: SUMMARY - len(mark)].rstrip() + mark
+
+
+def _count(number: int) -> str:
+    return f"{number} item" if number == 1 else f"{number} items"
+
+
+def _shared_arguments(ready: Sequence[BulkItem]) -> dict[str, Any]:
+    """Return the arguments that are equal in every item, such as the tag."""
+    if not ready:
+        return {}
+    first, *rest = (item.arguments for item in ready)
+    plain = {n: v for n, v in first.items() if isinstance(v, str | int | float)}
+    return {n: v for n, v in plain.items() if all(other.get(n) == v for other in rest)}
+
+
+def _describe_left_out(items: Sequence[BulkItem]) -> dict[str, Any]:
+    first = [{"item": item.source, "reason": item.reason} for item in items[:MAX_LISTED]]
+    return {"total": len(items), "first": first}
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSubject:
+    """A sealed run as the subject of a consent; its facts were read when it was planned."""
+
+    run: BulkRun
+    title: str
+    account: str
+    given: ConsentArguments
+    amount: Decimal | None
+
+    @property
+    def consent(self) -> ConsentArguments:
+        return self.given
+
+    async def read_facts(self) -> Facts:
+        count = str(self.run.facts["count"])
+        return Facts(
+            OperationKind.OTHER,
+            None,
+            {**self.run.facts, "items": self.run.digest[:12]},
+            amount_moved=self.amount,
+            typed="" if self.amount is not None else count,
+        )
+
+    def make_preview(self, facts: Facts, *, sandbox: bool) -> Preview:
+        del facts  # those of the run, which are shown as they were sealed
+        return make_preview(self.run, self.title, account=self.account, sandbox=sandbox)

@@ -1,0 +1,242 @@
+"""Planning of a bulk run: every item is checked against the account before the user is asked.
+
+The checks are kept with the run, so that a call whose time is over loses none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from kartra_mcp.bulk import plan
+from kartra_mcp.bulk.item_calls import make_item_call, parse_items
+from kartra_mcp.bulk.request import BulkRequest, require_size
+from kartra_mcp.calls.examination import Examination
+from kartra_mcp.calls.gateway import Gateway
+from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.consent.intents import draft_intent
+from kartra_mcp.core.deadline import Deadline
+from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import Connection
+from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCheck, make_bulk_id
+from kartra_mcp.policy.gates import Policy
+
+BATCH = 50
+"""Items that are checked between two commits."""
+ITEM_FAULTS = frozenset({"invalid_arguments", "not_possible", "kartra_error", "forbidden_request"})
+"""Errors that are about the item itself; any other one is about the server or the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans runs of one server; `at_once` checks run concurrently."""
+
+    gateway: Gateway
+    rules: Policy
+    pace: plan.Pace
+
+    async def create(
+        self, entry: ActionTool, request: BulkRequest, connection: Connection, client: ClientContext
+    ) -> BulkRun:
+        """Return the planned run of a request; an equal one that has not begun is continued."""
+        bulk = self.gateway.writes().ledger.bulk
+        found = await run_in_thread(bulk.find_request, request.digest, connection.id)
+        if found is not None:
+            return found
+        require_size(len(request.items) + len(request.invalid))
+        parsed = await run_in_thread(parse_items, entry, request, self.rules)
+        reasons = {number: reason for number, (_, reason) in enumerate(parsed.invalid)}
+        sources = [*(item for item, _ in parsed.invalid), *parsed.valid]
+        run = BulkRun(
+            id=make_bulk_id(),
+            tool=entry.tool,
+            operation=entry.command or entry.action.key or entry.action.id,
+            risk=entry.min_risk,
+            connection=connection.id,
+            request=request.digest,
+            state="planned",
+            made_at=0.0,
+            actor=self.gateway.writes().actor,
+            client=client.name,
+            duplicates=parsed.duplicates,
+            skip_invalid=request.skip_invalid,
+            include_suppressed=request.include_suppressed,
+            repeat=request.repeat,
+            undoes=request.undoes,
+        )
+        items = [BulkItem(n, item.source, item.arguments) for n, item in enumerate(sources)]
+        await run_in_thread(bulk.create, run, items)
+        checks = [
+            ItemCheck(number, "invalid", code="invalid_arguments", reason=reason)
+            for number, reason in reasons.items()
+        ]
+        await run_in_thread(bulk.record_checks, run.id, checks)
+        created = await run_in_thread(bulk.get, run.id)
+        assert created is not None  # noqa: S101  written above
+        return created
+
+    async def check(
+        self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
+    ) -> BulkRun:
+        """Check every item that was not checked yet; return the run with its exact items fixed.
+
+        Raises:
+            KartraMCPError: `not_enough_time` if items are left; `invalid_arguments` if some cannot
+                run. Nothing was done.
+        """
+        bulk = self.gateway.writes().ledger.bulk
+        if run.digest:
+            return run
+        while batch := await run_in_thread(
+            bulk.list_items, run.id, limit=BATCH, stored="unchecked"
+        ):
+            checks = await self._check_batch(run, entry, batch, deadline, client)
+            await run_in_thread(bulk.record_checks, run.id, checks)
+            counts = await run_in_thread(bulk.count_items, run.id)
+            await client.progress.report(
+                run.total - counts.unchecked, run.total, "items checked; nothing has run"
+            )
+            if len(checks) < len(batch):
+                raise _not_checked_error(run, counts.unchecked)
+        items = await run_in_thread(bulk.list_items, run.id)
+        self._require_valid(run, items)
+        made = plan.make_plan(run, items, self.pace)
+        if not made.ready:
+            await run_in_thread(bulk.set_state, run.id, "cancelled", "no item could run")
+            raise _nothing_to_run_error(made)
+        binding = None
+        if made.risk:
+            first = make_item_call(entry, made.ready[0].arguments, self.rules, repeat=run.repeat)
+            connection = await self.gateway.account.connection_for_write(deadline)
+            binding = self.gateway.writes().make_binding(first, connection)
+        return await run_in_thread(
+            bulk.seal_plan, run.id, risk=made.risk, facts=made.facts, binding=binding
+        )
+
+    def _require_valid(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
+        if run.skip_invalid or all(item.state != "invalid" for item in items):
+            return
+        total = sum(item.state == "invalid" for item in items)
+        raise RefusedError(
+            "invalid_arguments",
+            f"{total} of {run.total} items cannot run. Nothing was done.",
+            "Correct them, or repeat the call with skip_invalid: true to leave them out; "
+            "`detail` has the reasons.",
+            detail=plan.list_invalid(items),
+        )
+
+    async def _check_batch(
+        self,
+        run: BulkRun,
+        entry: ActionTool,
+        batch: Sequence[BulkItem],
+        deadline: Deadline,
+        client: ClientContext,
+    ) -> list[ItemCheck]:
+        """Return the checks that could be made in time; the error of one that could not is raised.
+
+        Only if no check at all was possible: those that were made must not be lost.
+        """
+        found: dict[int, Examination | ItemCheck] = {}
+        problems: list[KartraMCPError] = []
+        limiter = anyio.CapacityLimiter(self.pace.at_once)
+
+        async def examine(item: BulkItem) -> None:
+            async with limiter:
+                if problems:
+                    return
+                try:
+                    call = make_item_call(entry, item.arguments, self.rules, repeat=run.repeat)
+                    found[item.number] = await self.gateway.examine(call, deadline)
+                except KartraMCPError as problem:
+                    if problem.code in ITEM_FAULTS:
+                        found[item.number] = _fault(item, problem)
+                    else:
+                        problems.append(problem)
+
+        async with anyio.create_task_group() as examining:
+            for item in batch:
+                examining.start_soon(examine, item)
+        if problems and not found:
+            raise problems[0]
+        return await self._judge(run, found, client)
+
+    async def _judge(
+        self, run: BulkRun, found: dict[int, Examination | ItemCheck], client: ClientContext
+    ) -> list[ItemCheck]:
+        """Return the checks of examined items; writes that were made before are blocked."""
+        writes = self.gateway.writes()
+        examined = {n: x for n, x in found.items() if isinstance(x, Examination)}
+        drafts = [
+            draft_intent(x.call, x.connection, client, writes.actor, writes.ledger)
+            for x in examined.values()
+            if x.call.writes
+        ]
+        refusals = await run_in_thread(writes.ledger.find_repeats, drafts, writes.limits)
+        numbers = [n for n, x in examined.items() if x.call.writes]
+        repeated = dict(zip(numbers, refusals, strict=True))
+        now = await run_in_thread(writes.ledger.current_time)
+        return [
+            check if isinstance(check, ItemCheck) else _judge(run, n, check, repeated.get(n), now)
+            for n, check in sorted(found.items())
+        ]
+
+
+def _judge(
+    run: BulkRun, number: int, seen: Examination, repeated: RefusedError | None, now: float
+) -> ItemCheck:
+    """Return the check of one item, by what the account and the ledger show."""
+    call, facts = seen.call, seen.facts
+    if facts is not None and facts.impossible is not None:
+        return ItemCheck(number, "invalid", code="not_possible", reason=facts.impossible.why)
+    if facts is not None and facts.already_done:
+        return ItemCheck(number, "blocked", code="already_done", reason="It was done before.")
+    if repeated is not None and not run.repeat:
+        return ItemCheck(number, "blocked", code=repeated.code, reason=_shorten(repeated))
+    if seen.changes is False:
+        reason = "The lead is already so; it would change nothing."
+        return ItemCheck(number, "blocked", code="already_done", reason=reason)
+    amount = facts.amount_moved if facts is not None else None
+    return ItemCheck(
+        number,
+        "waiting",
+        digest=call.operation.digest,
+        facts_digest=facts.digest if facts is not None else "",
+        amount="" if amount is None else f"{amount:.2f}",
+        risk=call.risk,
+        mail=call.operation.email_count,
+        gate=call.decision.gate,
+        changes=seen.changes,
+        looked_at=now if seen.lead else None,
+    )
+
+
+def _fault(item: BulkItem, problem: KartraMCPError) -> ItemCheck:
+    return ItemCheck(item.number, "invalid", code=problem.code, reason=_shorten(problem))
+
+
+def _shorten(problem: KartraMCPError) -> str:
+    return problem.message.removesuffix(" Nothing was done.")
+
+
+def _not_checked_error(run: BulkRun, left: int) -> RefusedError:
+    return RefusedError(
+        "not_enough_time",
+        f"{run.total - left} of {run.total} items were checked in this call's time. "
+        "Nothing was done.",
+        f'Call kartra_bulk_run with {{"bulk_id": "{run.id}"}} alone to check the rest.',
+        detail={"bulk_id": run.id, "checked": run.total - left, "total": run.total},
+    )
+
+
+def _nothing_to_run_error(made: plan.Plan) -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "No item is left that would do something. Nothing was done.",
+        "`detail` has the reason for each: done before, invalid, or a lead that gets no mail.",
+        detail={n: v for n, v in made.facts.items() if n in ("invalid", "blocked", "suppressed")},
+    )

@@ -1,0 +1,275 @@
+"""The bulk tools: plan, consent, run, continue, cancel; the same for a client and a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from kartra_mcp.account.account import Account
+from kartra_mcp.bulk.plan import BulkSubject, Pace, find_gate, sum_amounts
+from kartra_mcp.bulk.planning import Planner
+from kartra_mcp.bulk.request import BulkRequest, merge_items
+from kartra_mcp.bulk.running import ItemRunner
+from kartra_mcp.bulk.view import MAX_FAILURES, describe_item, describe_progress, describe_run
+from kartra_mcp.calls.gateway import CallResult, Gateway
+from kartra_mcp.catalogue import consent_arguments
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BULK_RUN
+from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.catalogue.definitions import validate_builtin_arguments
+from kartra_mcp.catalogue.exposure import Exposure
+from kartra_mcp.consent.flow import ConsentRequest
+from kartra_mcp.consent.intents import draft_bulk_intent
+from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
+from kartra_mcp.core.elicitation import ClientContext
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import ActionResult, Connection, ConsentArguments, Executed, Gate
+from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
+from kartra_mcp.ledger.bulk_rows import unknown_run_error
+from kartra_mcp.ledger.bulk_runs import BulkRuns
+from kartra_mcp.policy.gates import Policy, not_allowed_error, raise_for_verdict
+
+MAX_RUNS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class BulkService:
+    """Bulk runs of one server, on the ledger of its state folder."""
+
+    account: Account
+    gateway: Gateway
+    exposure: Exposure
+    rules: Policy
+    pace: Pace
+
+    @property
+    def runs(self) -> BulkRuns:
+        return self.gateway.writes().ledger.bulk
+
+    async def call_run(
+        self, given: Mapping[str, Any], deadline: Deadline, client: ClientContext
+    ) -> CallResult:
+        """Run `kartra_bulk_run`: plan a run, or continue the one of `bulk_id`."""
+        own, consent = consent_arguments.split_consent(
+            BULK_RUN.schema["properties"], given, repeat=True
+        )
+        wanted = validate_builtin_arguments(BULK_RUN, own)
+        if "bulk_id" in wanted:
+            run = await self._find(wanted["bulk_id"], wanted)
+            entry = await self._find_entry(run.tool, deadline)
+        else:
+            request = await self._read_request(wanted, repeat=consent.repeat)
+            entry = await self._find_entry(request.tool, deadline)
+            run = await self.plan(entry, request, deadline, client)
+        return await self.advance(run, entry, consent, deadline, client)
+
+    async def plan(
+        self, entry: ActionTool, request: BulkRequest, deadline: Deadline, client: ClientContext
+    ) -> BulkRun:
+        """Return the planned run of a request, its items not checked against the account yet."""
+        await self.gateway.writes().open()
+        connection = await self._connection(entry, deadline)
+        return await self._planner.create(entry, request, connection, client)
+
+    async def advance(
+        self,
+        run: BulkRun,
+        entry: ActionTool,
+        consent: ConsentArguments,
+        deadline: Deadline,
+        client: ClientContext,
+    ) -> CallResult:
+        """Check, ask, or run: the next step of a run, until the time of the call is nearly over.
+
+        Raises:
+            KartraMCPError: the preview, or `bulk_paused`, or what prevents the step.
+            InputRequired: the user is asked first.
+        """
+        connection = await self._connection(entry, deadline)
+        if run.connection != connection.id:
+            raise _other_connection_error()
+        if run.state == "planned":
+            run = await self._planner.check(run, entry, deadline, client)
+            run = await self._agree(run, entry, connection, consent, deadline, client)
+        elif run.state in ("running", "paused"):
+            run = await self._resume(run)
+        if run.state == "running":
+            runner = ItemRunner(self.gateway, self.rules, self.pace.at_once)
+            run = await runner.run(run, entry, deadline, client)
+        return await self._answer(run)
+
+    async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> ActionResult:
+        """Run `kartra_bulk_status`: one run with its items, or the newest runs."""
+        if "bulk_id" not in wanted:
+            runs = await run_in_thread(self.runs.list_recent, MAX_RUNS)
+            shown = [
+                describe_run(run, await run_in_thread(self.runs.count_items, run.id))
+                for run in runs
+            ]
+            return ActionResult({"runs": shown})
+        run = await self._find(wanted["bulk_id"], {})
+        if wanted.get("cancel"):
+            run = await run_in_thread(self.runs.set_state, run.id, "cancelled", "by the caller")
+        counts = await run_in_thread(self.runs.count_items, run.id)
+        items = await run_in_thread(
+            self.runs.list_items,
+            run.id,
+            offset=int(wanted.get("offset", 0)),
+            limit=int(wanted.get("limit", 100)),
+            state=wanted.get("state"),
+        )
+        shown = [describe_item(item) for item in items]
+        return ActionResult({**describe_run(run, counts), "items": shown})
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(self.gateway, self.rules, self.pace)
+
+    async def _read_request(self, wanted: Mapping[str, Any], *, repeat: bool) -> BulkRequest:
+        if "tool" not in wanted:
+            raise _no_tool_error()
+        items = merge_items(wanted.get("arguments", {}), wanted.get("items", []))
+        return BulkRequest(
+            wanted["tool"],
+            items,
+            skip_invalid=bool(wanted.get("skip_invalid")),
+            include_suppressed=bool(wanted.get("include_suppressed")),
+            repeat=repeat,
+        )
+
+    async def _find(self, bulk_id: str, wanted: Mapping[str, Any]) -> BulkRun:
+        """Return the run of an id; its items were fixed when it was planned."""
+        others = sorted(wanted.keys() - {"bulk_id"})
+        if others:
+            raise RefusedError(
+                "invalid_arguments",
+                f"bulk_id continues a run as it was planned; {', '.join(others)} cannot change it. "
+                "Nothing was done.",
+                "Call kartra_bulk_run with bulk_id alone, or without it for a new run.",
+            )
+        found = await run_in_thread(self.runs.get, bulk_id)
+        if found is None:
+            raise unknown_run_error()
+        return found
+
+    async def _find_entry(self, tool: str, deadline: Deadline) -> ActionTool:
+        if tool in BUILTIN_TOOLS:
+            raise RefusedError(
+                "invalid_arguments",
+                f"{tool} cannot run in bulk. Nothing was done.",
+                "Give the name of a tool that acts in Kartra, such as kartra_assign_tag.",
+            )
+        entry = await self.account.find_tool(tool, deadline)
+        raise_for_verdict(self.exposure.hidden_reason(entry))
+        return entry
+
+    async def _connection(self, entry: ActionTool, deadline: Deadline) -> Connection:
+        writes = entry.risk > 0
+        wanted = self.account.connection_for_write if writes else self.account.connection_for_read
+        return await wanted(deadline)
+
+    async def _agree(
+        self,
+        run: BulkRun,
+        entry: ActionTool,
+        connection: Connection,
+        consent: ConsentArguments,
+        deadline: Deadline,
+        client: ClientContext,
+    ) -> BulkRun:
+        """Return the run as begun, on the consent that its gate demands."""
+        items = await run_in_thread(self.runs.list_items, run.id, stored="waiting")
+        writes = self.gateway.writes()
+        draft = draft_bulk_intent(run, items, writes.actor, client.name)
+        gate = await self._resolve_gate(run, items)
+        if run.is_read and gate is Gate.ALLOW:
+            return await run_in_thread(self.runs.begin_read, run.id)
+        if run.binding is None:
+            raise not_allowed_error()  # a read with a gate of its own runs alone only
+        subject = BulkSubject(
+            run,
+            entry.title,
+            connection.name or connection.key or connection.id,
+            consent,
+            sum_amounts(items),
+        )
+        patience = ExtendableDeadline(deadline)
+        try:
+            intent = await writes.consent.obtain(
+                ConsentRequest(subject, gate, run.binding, client, draft, writes.limits, patience)
+            )
+        except RefusedError as problem:
+            raise _with_bulk_id(problem, run) from None
+        return await run_in_thread(self.runs.agree, run.id, intent, writes.limits)
+
+    async def _resolve_gate(self, run: BulkRun, items: list[BulkItem]) -> Gate:
+        gate = find_gate(items, run.risk)
+        if gate is Gate.DENY:
+            raise not_allowed_error()
+        return await self.gateway.writes().resolve_gate(gate, sum(item.mail for item in items))
+
+    async def _resume(self, run: BulkRun) -> BulkRun:
+        """Return a run that was agreed to as running; its consent holds for a day."""
+        if not await run_in_thread(self.runs.is_agreed, run):
+            raise RefusedError(
+                "confirmation_expired",
+                f"The consent to {run.id} is older than a day. Nothing was done by this call.",
+                "Plan a new run of what is left: kartra_bulk_run with the same tool and "
+                f'from_result {{"result_id": "{run.id}"}}.',
+            )
+        return await run_in_thread(self.runs.set_state, run.id, "running")
+
+    async def _answer(self, run: BulkRun) -> CallResult:
+        counts = await run_in_thread(self.runs.count_items, run.id)
+        failures = [
+            item
+            for state in ("unknown", "failed")
+            for item in await run_in_thread(
+                self.runs.list_items, run.id, limit=MAX_FAILURES, state=state
+            )
+        ]
+        told = describe_progress(run, counts, failures)
+        if run.state == "paused":
+            _raise_paused(run, told)
+        return CallResult(ActionResult(told), own=True)
+
+
+def _raise_paused(run: BulkRun, told: Mapping[str, Any]) -> NoReturn:
+    executed = Executed.YES if told["done"] else Executed.NO
+    problem = KartraMCPError(
+        "bulk_paused",
+        f"The bulk run {run.id} is paused: {run.why}. {told['done']} of {run.total} items are "
+        "done; the others did not run, or have the outcome that `detail` names.",
+        f'Correct the cause, then call kartra_bulk_run with {{"bulk_id": "{run.id}"}} alone. '
+        "Items that ran are not repeated. kartra_reconcile settles unknown ones.",
+        executed=Executed.UNKNOWN if told["unknown"] else executed,
+        detail=dict(told),
+    )
+    raise problem
+
+
+def _with_bulk_id(problem: RefusedError, run: BulkRun) -> RefusedError:
+    """Add the id of the run to a preview: the run alone is repeated, not its items."""
+    if problem.confirmation is not None:
+        problem.confirmation = {**problem.confirmation, "bulk_id": run.id}
+        problem.remedy += (
+            f' Instead of tool and items, give {{"bulk_id": "{run.id}"}}: the run is kept.'
+        )
+    return problem
+
+
+def _no_tool_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "tool: it is required for a new run. Nothing was done.",
+        "Give `tool` and `items`, or `bulk_id` alone to continue a run.",
+    )
+
+
+def _other_connection_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "This run belongs to another connection than the one being served. Nothing was done.",
+        "Serve that connection (KARTRA_MCP_CONNECTION), then repeat the call.",
+    )

@@ -1,0 +1,59 @@
+"""A bulk run and its items as answers show them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCounts
+from kartra_mcp.ledger.records import format_utc
+
+MAX_FAILURES = 20
+
+
+def describe_progress(
+    run: BulkRun, counts: ItemCounts, failures: Sequence[BulkItem] = ()
+) -> dict[str, Any]:
+    """Return the contract's progress of a run; `failures` are items that failed or are unknown."""
+    told: dict[str, Any] = {
+        "bulk_id": run.id,
+        "state": run.state,
+        "total": run.total,
+        "done": counts.succeeded,
+        "failed": counts.failed,
+        "unknown": counts.unknown,
+        "skipped": counts.skipped,
+        "left": counts.left,
+        "failures": [describe_item(item) for item in failures[:MAX_FAILURES]],
+    }
+    return {**told, "why": run.why} if run.why else told
+
+
+def describe_run(run: BulkRun, counts: ItemCounts) -> dict[str, Any]:
+    """Return one run of a list."""
+    told = describe_progress(run, counts)
+    del told["failures"]
+    at = {"planned_at": format_utc(run.made_at)}
+    agreed = {} if run.agreed_at is None else {"began_at": format_utc(run.agreed_at)}
+    ended = {} if run.ended_at is None else {"ended_at": format_utc(run.ended_at)}
+    consent = {"consent": run.consent} if run.consent else {}
+    undoes = {"undoes": run.undoes} if run.undoes else {}
+    return {**told, "tool": run.tool, **at, **agreed, **ended, **consent, **undoes}
+
+
+def _shown_state(item: BulkItem) -> str:
+    """Return the state as answers name it: an item that was left out is skipped."""
+    return "skipped" if item.state in ("invalid", "blocked", "suppressed") else item.state
+
+
+def describe_item(item: BulkItem) -> dict[str, Any]:
+    """Return one item with what is known of it; its index or line is that of the request."""
+    told: dict[str, Any] = {"item": item.source, "state": _shown_state(item)}
+    optional = {
+        "intent": item.intent,
+        "code": item.code,
+        "reason": item.reason,
+        "arguments": dict(item.arguments),
+    }
+    told.update({name: value for name, value in optional.items() if value})
+    return told if item.result is None else {**told, "result": item.result}
