@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.sanitize import redact_command
+from kartra_mcp.core.shared_number import SharedNumber
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CliClient
@@ -12,12 +13,16 @@ from kartra_mcp.membrane.limiter import CallLimiter
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, make_sandbox_command
 
+PACE_FILE = "pace"
+"""File of the state folder with the rate limit that its processes share."""
+
 
 def make_membrane_client(
     settings: Settings, state: StateDir, run_program: runner.Run = runner.run
 ) -> tuple[MembraneClient, str]:
     """Return the client for Membrane, and its name for display."""
-    turns = CallLimiter(settings.max_children, settings.rate)
+    pace = SharedNumber(settings.state_dir / PACE_FILE)
+    turns = CallLimiter(settings.max_children, settings.rate, pace)
     if settings.uses_http_api and settings.api:
         from kartra_mcp.membrane.http_client import HttpClient
 

@@ -30,6 +30,10 @@ if sys.platform == "win32":
             return False
         return True
 
+    def unlock(file: int) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+
     def is_locked(file: int) -> bool:
         return not try_lock(file, shared=False)
 else:
@@ -41,6 +45,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def unlock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
     def is_locked(file: int) -> bool:
         # Shared: two concurrent tests must not take each other for an owner.

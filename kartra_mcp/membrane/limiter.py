@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -10,6 +10,11 @@ import anyio
 
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.shared_number import SharedNumber
+from kartra_mcp.core.timings import read_steady_clock
+
+MAX_BACKLOG_SECONDS = 600.0
+"""Longest wait that calls can have reserved: no call waits longer than its time."""
 
 
 @dataclass(slots=True)
@@ -38,29 +43,49 @@ class TokenBucket:
 
     Args:
         rate: calls a second; 0: no limit.
+        shared: the time at which the bucket is empty, for all processes of one state folder; None
+            for this process alone. If it cannot be used, this process limits itself.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, shared: SharedNumber | None = None) -> None:
         self._interval = 1 / rate if rate else 0.0
         self._bucket = max(rate, 1.0) * self._interval
+        self._shared = shared if rate else None
         self._empty_at = 0.0
 
     def reserve(self, now: float) -> float:
-        """Reserve the next call; return the seconds to wait for it."""
-        self._empty_at = max(self._empty_at, now) + self._interval
-        return max(0.0, self._empty_at - now - self._bucket)
+        """Reserve the next call; return the seconds to wait for it.
+
+        Args:
+            now: seconds of a clock that all processes of this machine share.
+        """
+        if not self._interval:
+            return 0.0
+        return max(
+            0.0, self._change(lambda empty_at: self._add_call(empty_at, now)) - now - self._bucket
+        )
 
     def release(self) -> None:
         """Release a reservation that was not used."""
-        self._empty_at -= self._interval
+        self._change(lambda empty_at: empty_at - self._interval)
+
+    def _add_call(self, empty_at: float, now: float) -> float:
+        # A time far ahead is of another boot, or was damaged.
+        backlog = empty_at - now
+        return (empty_at if 0 < backlog < MAX_BACKLOG_SECONDS else now) + self._interval
+
+    def _change(self, new: Callable[[float], float]) -> float:
+        found = self._shared.change(new) if self._shared is not None else None
+        self._empty_at = new(self._empty_at) if found is None else found
+        return self._empty_at
 
 
 class CallLimiter:
     """Limits of concurrent programs and of calls a second; others wait in order."""
 
-    def __init__(self, places: int, rate: float = 0.0) -> None:
+    def __init__(self, places: int, rate: float = 0.0, shared: SharedNumber | None = None) -> None:
         self._places = anyio.CapacityLimiter(places)
-        self._pace = TokenBucket(rate)
+        self._pace = TokenBucket(rate, shared)
 
     @asynccontextmanager
     async def slot(
@@ -95,7 +120,7 @@ class CallLimiter:
         return True
 
     async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
-        wait = self._pace.reserve(anyio.current_time()) if paced else 0.0
+        wait = self._pace.reserve(read_steady_clock()) if paced else 0.0
         if not deadline.allows_start(write, after=wait):
             if paced:
                 self._pace.release()
