@@ -115,6 +115,10 @@ def _parse_expose(text: str) -> str | None:
     return text.lower() if text.lower() in {"all", "search", "auto"} else None
 
 
+def _parse_commands(text: str) -> str | None:
+    return text.lower() if text.lower() in {"auto", "off"} else None
+
+
 def _parse_patterns(text: str) -> tuple[str, ...] | None:
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     return parts if parts and all(_PATTERN.fullmatch(part) for part in parts) else None
@@ -142,6 +146,7 @@ AMOUNT = Parser("amount", "a sum such as 250 or 250.00", amount)
 APPROVAL = Parser("approval", "client or outside", _parse_approval)
 TRANSPORT = Parser("transport", "one of cli, api, auto", _parse_transport)
 EXPOSE = Parser("expose", "one of all, search, auto", _parse_expose)
+COMMANDS = Parser("commands", "auto or off", _parse_commands)
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -310,6 +315,15 @@ OPTIONS: tuple[Option, ...] = (
         "Size of the tool list, in tokens, above which `auto` changes to `search`.",
         on_error=10_000,
         field="expose_tokens",
+    ),
+    Option(
+        "COMMANDS",
+        COMMANDS,
+        "auto",
+        "`auto`: a tool for each documented Kartra command that no action covers "
+        "(docs/commands.md). `off`: none.",
+        on_error="off",
+        field="commands",
     ),
     Option(
         "PAGE",

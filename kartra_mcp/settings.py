@@ -91,6 +91,7 @@ class Settings:
     transport: str = "auto"
     expose: str = "auto"
     expose_tokens: int = 10_000
+    commands: str = "auto"
     api: Credentials | None = None
     api_error: str = ""
     errors: tuple[SettingError, ...] = ()

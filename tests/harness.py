@@ -99,7 +99,9 @@ class StandIn:
     @property
     def environment(self) -> dict[str, str]:
         command = json.dumps([sys.executable, str(STAND_IN), str(self.folder)])
-        return environment(self.folder / "state", {"MEMBRANE": command, **self.settings})
+        # A list of a test's own actions is what the test is about.
+        own = {"MEMBRANE": command, "COMMANDS": "off", **self.settings}
+        return environment(self.folder / "state", own)
 
     def started(self) -> list[list[str]]:
         return [words for _, words in self.log()]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from benchmarks.intents import PUBLISHED
-from kartra_mcp.catalogue.catalogue import build_catalogue
+from kartra_mcp.catalogue.builder import build_catalogue
 
 ACTIONS: list[dict[str, Any]] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
 ENTRIES = tuple(build_catalogue(ACTIONS).entries.values())

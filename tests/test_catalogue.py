@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
-from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue, build_catalogue, tool_annotations
+from kartra_mcp.catalogue.builder import build_catalogue
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue, tool_annotations
 from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.errors import RefusedError

@@ -308,6 +308,7 @@ async def test_every_action_is_listed_however_the_program_pages(place, name):
 
 @pytest.mark.parametrize("habit", ["normal", "ten", "repeat", "refuse"])
 async def test_the_sandbox_as_older_programs_list(sandbox, habit):
+    sandbox.settings["COMMANDS"] = "off"
     sandbox.arrange("actions", "paging", habit)
     async with connect(sandbox, "legacy") as client:
         names = await names_of(client)

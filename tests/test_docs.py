@@ -16,6 +16,7 @@ import pytest
 from named_commands import commands_in_page, usage_fault
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.command_tools import NAMES
 from kartra_mcp.cli import main
 from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
@@ -62,13 +63,16 @@ def manifest() -> dict[str, Any]:
 # README
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/errors.md"])
+GENERATED = ("README.md", "docs/errors.md", "docs/settings.md", "docs/commands.md")
+
+
+@pytest.mark.parametrize("page", GENERATED)
 def test_the_generated_parts_are_as_the_code_has_them(generator: ModuleType, page: str) -> None:
     assert generator.written(page) == read(page), "run `make fix`"
 
 
 def test_every_generated_part_has_its_page(generator: ModuleType) -> None:
-    assert set(generator.PAGES) == {"README.md", "docs/errors.md", "docs/settings.md"}
+    assert set(generator.PAGES) == set(GENERATED)
     placed = [part for parts in generator.PAGES.values() for part in parts]
     assert sorted(placed) == sorted(generator.parts())
 
@@ -164,7 +168,8 @@ def help_text(command: str) -> str:
 @pytest.mark.parametrize("pattern", [r"`(kartra_[a-z_]+)`", r"\b(KARTRA_MCP_[A-Z_]+[A-Z])\b"])
 def test_every_tool_and_setting_that_a_document_names_exists(pattern: str) -> None:
     actions = {f"kartra_{key.replace('-', '_')}" for key in PUBLISHED_KEYS}
-    known = {*BUILTIN_TOOLS, *actions, *(option.variable for option in OPTIONS), *ERROR_CODES}
+    settings = {option.variable for option in OPTIONS}
+    known = {*BUILTIN_TOOLS, *actions, *NAMES, *settings, *ERROR_CODES}
     named = {name for page in USER_PAGES for name in re.findall(pattern, read(page))}
     assert len(named) > 15
     assert named - known <= {"kartra_mcp"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
-from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.kartra.commands import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
 from kartra_mcp.server.guide import list_areas, render_guide
 from kartra_mcp.server.guide_areas import AREAS, Reach

@@ -49,7 +49,8 @@ PURE = """
     bulk/item_calls bulk/plan bulk/request bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/responses calls/retry
-    catalogue/builtin_tools catalogue/catalogue catalogue/consent_arguments catalogue/decided_calls
+    catalogue/builder catalogue/builtin_tools catalogue/catalogue catalogue/command_tools
+    catalogue/consent_arguments catalogue/decided_calls
     catalogue/definitions catalogue/exposure catalogue/overview catalogue/ranking
     catalogue/raw_calls catalogue/remedies catalogue/run_by_name catalogue/suggestions
     catalogue/tasks catalogue/vocabulary catalogue/words
@@ -59,7 +60,7 @@ PURE = """
     account/connect_steps account/selection
     core/elicitation core/error_codes core/errors core/input_size core/json_types core/models
     core/sanitize core/secret_patterns
-    kartra/command_remedies
+    kartra/command_remedies kartra/command_requests kartra/command_schemas
     kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors kartra/fields
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
     kartra/lead_state kartra/request_body

@@ -19,7 +19,7 @@ NESTED = {"transaction": {"id": "101"}}
 
 @pytest.fixture
 def sandbox(tmp_path) -> Sandbox:
-    return Sandbox(tmp_path / "state", {"GATE_IRREVERSIBLE": "flag"}).arrange(
+    return Sandbox(tmp_path / "state", {"GATE_IRREVERSIBLE": "flag", "COMMANDS": "off"}).arrange(
         "actions", "use", str(LIST)
     )
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kartra_mcp
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
-from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.request_guard import parse_request, require_read_only

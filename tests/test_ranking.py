@@ -4,7 +4,7 @@ import pytest
 from published import ENTRIES
 
 from benchmarks.intents import load_intents, make_actions
-from kartra_mcp.catalogue.catalogue import build_catalogue
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.ranking import Index
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS

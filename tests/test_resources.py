@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import kartra_mcp
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
-from kartra_mcp.catalogue.catalogue import build_catalogue
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.ledger.records import CONSENT_PROOFS

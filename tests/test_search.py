@@ -106,6 +106,14 @@ async def test_money_back_is_a_refund_and_a_pause_is_no_cancellation(sandbox, pr
 
     assert refund["tools"][0]["tool"] == "kartra_refund_transaction"
     assert "kartra_cancel_subscription" not in [line["tool"] for line in pause["tools"]]
+    assert pause["tools"][0]["tool"] == "kartra_modify_subscription_status"
+    assert "raw_request" not in pause
+
+
+async def test_without_command_tools_the_raw_request_is_named(sandbox, protocol_version):
+    sandbox.settings["COMMANDS"] = "off"
+    async with connect(sandbox, protocol_version) as client:
+        pause = (await call(client, SEARCH, intent="pause a subscription")).result
     assert pause["raw_request"]["tool"] == "kartra_proxy_write"
     assert pause["raw_request"]["command"] == "modify_subscription_status"
 

@@ -81,6 +81,7 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "APPROVAL": (False, "outside", True, "Client", False),
     "EXPOSE": ("auto", "search", "search", "All", "all"),
     "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
+    "COMMANDS": ("auto", "off", "off", "Auto", "auto"),
     "TRANSPORT": ("auto", "cli", "cli", "API", "api"),
     "PAGE": (True, "off", False, "on", True),
     "ACTOR": (get_os_user(), "ann", "ann", "shop bot", "shop bot"),
@@ -109,6 +110,7 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "APPROVAL": (("inside", "maybe", "page"), True),
     "PAGE": (("maybe", "outside", "8080"), False),
     "TRANSPORT": (("http", "both", "none", "cli,api"), "none"),
+    "COMMANDS": (("on", "all", "some"), "off"),
     "EXPOSE": (("some", "none", "tools"), "auto"),
     "EXPOSE_TOKENS": (("many", "0", "-1", "1e4", "10,000"), 10_000),
 }

@@ -25,7 +25,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,44}")
 FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 COMBINATORS = {"anyOf", "oneOf", "allOf", "not", "if", "then", "else", "$ref", "enum", "const"}
 READS = {"status", "search", "read", "get", "retrieve", "ledger", "reconcile"}
-GATED = {"refund", "cancel", "unassign", "unsubscribe", "revoke", "edit", "write", "bulk"}
+GATED = {
+    *("refund", "cancel", "unassign", "unsubscribe", "revoke", "edit", "write", "bulk"),
+    *("remove", "modify", "field"),
+}
 
 
 def listed(folder, era, *arrangement, expose="all"):

@@ -7,7 +7,7 @@ from consent_actors import sandbox
 from harness import call, connect
 from published import ENTRIES
 
-from kartra_mcp.catalogue.catalogue import build_catalogue
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.suggestions import estimate_risk, suggest_tools
 from kartra_mcp.core.models import Risk
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.command_tools import list_command_tools
 from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra import commands
@@ -24,6 +25,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "README.md": ("actions", "own tools"),
     "docs/settings.md": ("settings",),
     "docs/errors.md": ("codes",),
+    "docs/commands.md": ("commands",),
 }
 """Each page and its generated parts."""
 
@@ -55,6 +57,7 @@ def parts() -> dict[str, str]:
         "own tools": own_tools(),
         "settings": settings(),
         "codes": codes(),
+        "commands": command_tools(),
     }
 
 
@@ -80,6 +83,24 @@ def own_tools() -> str:
 
 def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.]) ", text, maxsplit=1)[0]
+
+
+def command_tools() -> str:
+    """Return the table of command tools; those that no published action covers come first."""
+    published = {commands.find_command(key) for key in commands.PUBLISHED_KEYS}
+    tools = sorted(
+        list_command_tools(()).values(), key=lambda tool: (tool.command in published, tool.tool)
+    )
+    rows = [
+        (
+            f"`{tool.tool}`",
+            _risk(tool.risk, tool.min_risk),
+            tool.action.description,
+            "yes" if tool.command in published else "",
+        )
+        for tool in tools
+    ]
+    return table(("Tool", "Risk", "What it does", "Published action"), rows)
 
 
 def settings() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.intents import load_intents, make_actions
 from benchmarks.stats import Row, repeated
-from kartra_mcp.catalogue.catalogue import build_catalogue
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.ranking import Index
 
 TITLE = "Search of actions"

@@ -47,6 +47,7 @@ class Account:
         state: folder of the stored snapshot.
         wanted: id or key of the connection that the user configured.
         own: names of the built-in tools.
+        commands: serve the Kartra commands that no action covers.
         timings: the waits for Membrane.
     """
 
@@ -57,12 +58,15 @@ class Account:
         *,
         wanted: str | None,
         own: frozenset[str],
+        commands: bool = False,
         timings: CallTimings = DEFAULT_TIMINGS,
     ) -> None:
         self._state = state
         self._timings = timings
         self._lookup = AccountLookup(membrane, wanted, timings.probe)
-        self.refresher = Refresher(self._lookup, state, own, timings.refresh_delay)
+        self.refresher = Refresher(
+            self._lookup, state, own, timings.refresh_delay, commands=commands
+        )
 
     def start(self, tasks: TaskGroup) -> None:
         """Set the task group in which background refreshes run."""

@@ -199,7 +199,7 @@ class ConnectFlow:
             raise served.error.with_traceback(None)
         if served.connection:
             require_usable(served.connection)
-        tools = len(served.catalogue.entries)
+        tools = served.catalogue.action_count
         return {
             **connect_result("ready", found, "Kartra is connected: list the tools."),
             "actions": tools,

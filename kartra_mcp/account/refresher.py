@@ -21,7 +21,7 @@ from kartra_mcp.account.snapshot import (
     stored_entries,
     with_refresh_error,
 )
-from kartra_mcp.catalogue import catalogue
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -47,15 +47,23 @@ class Refresher:
         state: folder of the stored snapshot.
         own: names of the built-in tools.
         delay: seconds between an answer from disk and its refresh.
+        commands: serve the Kartra commands that no action covers.
     """
 
     def __init__(
-        self, lookup: AccountLookup, state: StateDir, own: frozenset[str], delay: float
+        self,
+        lookup: AccountLookup,
+        state: StateDir,
+        own: frozenset[str],
+        delay: float,
+        *,
+        commands: bool = False,
     ) -> None:
         self._lookup = lookup
         self._state = state
         self._own = own
         self._delay = delay
+        self._commands = commands
         self._snapshot: AccountSnapshot | None = None
         self._running: anyio.Event | None = None
         self._was_listed = False
@@ -177,7 +185,7 @@ class Refresher:
             entries = deduplicate([*entries, *stored_entries(self._state.read(file))])
         served = replace(
             found,
-            catalogue=catalogue.build_catalogue(entries, self._own),
+            catalogue=build_catalogue(entries, self._own, commands=self._commands),
             fetched_at=now,
             complete=listed.complete,
             partial=listed.partial,
@@ -200,4 +208,4 @@ class Refresher:
         if wanted is None or wanted in (remembered.get("id"), remembered.get("key")):
             wanted = remembered.get("id")
         kept = self._state.read(snapshot_filename(wanted)) if isinstance(wanted, str) else None
-        return parse_snapshot(kept, self._own) or AccountSnapshot()
+        return parse_snapshot(kept, self._own, commands=self._commands) or AccountSnapshot()

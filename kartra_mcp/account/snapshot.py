@@ -9,6 +9,7 @@ from typing import Any
 
 from kartra_mcp.account import selection
 from kartra_mcp.catalogue import catalogue
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.catalogue import Catalogue
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import as_list, is_array, is_object
@@ -79,7 +80,9 @@ def previous_listing(before: AccountSnapshot, connection: Connection) -> Account
     return before if same else AccountSnapshot()
 
 
-def parse_snapshot(kept: Any, own: frozenset[str]) -> AccountSnapshot | None:
+def parse_snapshot(
+    kept: Any, own: frozenset[str], *, commands: bool = False
+) -> AccountSnapshot | None:
     """Parse a stored snapshot; None if it is damaged or of another version."""
     if not is_object(kept) or not is_array(kept.get("entries")):
         return None
@@ -88,7 +91,7 @@ def parse_snapshot(kept: Any, own: frozenset[str]) -> AccountSnapshot | None:
         fetched_at, complete = float(kept["fetched_at"]), bool(kept["complete"])
     except (KeyError, TypeError, ValueError):
         return None
-    entries = catalogue.build_catalogue(kept["entries"], own)
+    entries = build_catalogue(kept["entries"], own, commands=commands)
     lost = kept.get("lost") is True
     return AccountSnapshot(
         connection, entries, fetched_at=fetched_at, complete=complete, partial=lost

@@ -62,7 +62,14 @@ def build_app(
     rules, clocks = policy_from_settings(settings), Clocks(clock, steady)
     membrane, shown = make_membrane_client(settings, state, run_program)
     own = frozenset(BUILTIN_TOOLS)
-    account = Account(membrane, state, wanted=settings.connection, own=own, timings=timings)
+    account = Account(
+        membrane,
+        state,
+        wanted=settings.connection,
+        own=own,
+        commands=settings.commands == "auto",
+        timings=timings,
+    )
     writes = cache(partial(_make_writes, settings, rules, clocks, timings))
     gateway = Gateway(membrane, account, writes, timings.retry)
     connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)

@@ -142,7 +142,8 @@ class Gateway:
             found = await self.membrane.search(intent, connection.id, deadline)
         except KartraMCPError:
             return []
-        by_id = {e.action.id: e for e in self.account.snapshot.catalogue.entries.values()}
+        entries = self.account.snapshot.catalogue.entries.values()
+        by_id = {entry.action.id: entry for entry in entries if entry.is_action}
         return [by_id[identity] for identity in found if identity in by_id]
 
     async def read(self, command: Command, connection: Connection, deadline: Deadline) -> Any:

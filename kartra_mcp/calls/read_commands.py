@@ -22,7 +22,8 @@ def plan_read(command: Command, entries: Iterable[ActionTool]) -> ValidatedCall:
     The call belongs to no tool: the policy decided on the call that needs this read.
     """
     for entry in entries:
-        if commands.find_command(entry.action.key) == command.name and entry.risk is Risk.READ:
+        same = entry.is_action and commands.find_command(entry.action.key) == command.name
+        if same and entry.risk is Risk.READ:
             given = _map_fields(entry, {**command.lead, **command.arguments})
             if given is not None:
                 return _make_read(entry.action, command, given)

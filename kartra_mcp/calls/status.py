@@ -86,7 +86,7 @@ def _actions_status(served: AccountSnapshot) -> dict[str, Any]:
     listed = served.fetched_at > 0
     age = max(0, round(time.time() - served.fetched_at)) if listed else None
     return {
-        "number": len(served.catalogue.entries),
+        "number": served.catalogue.action_count,
         "age_seconds": age,
         "stale": served.stale,
         "complete": served.complete,

@@ -5,31 +5,32 @@ The actions are the result of `action list`; one malformed action never makes th
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from kartra_mcp.catalogue import consent_arguments
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.models import Action, Command, ConsentArguments, Risk, ValidatedCall
+from kartra_mcp.core.models import (
+    Action,
+    Command,
+    ConsentArguments,
+    RawRequest,
+    Risk,
+    ValidatedCall,
+)
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import addresses, commands, fields
 from kartra_mcp.kartra.values import amount_error, id_error
-from kartra_mcp.policy import gates
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
 from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
 MAX_NAME = 45
-NAME_BEFORE_SUFFIX = 38
 DESCRIPTION = 1_900
 TITLE = 80
-_RUNNABLE_STATES = ("", "READY")
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,26 @@ class ActionTool:
         """Return the lowest risk; it decides whether the tool is hidden."""
         return policy_risk.min_risk(self.action)
 
+    @property
+    def is_action(self) -> bool:
+        """Return whether it is an action of the connection; else it is one of this server's own."""
+        return True
+
+    @property
+    def undo(self) -> str:
+        row = commands.COMMANDS.get(self.command)
+        return row.undo if row else "not known"
+
     @cached_property
     def names(self) -> frozenset[str]:
         """Return all names under which allow, deny and gates may refer to it."""
         own = policy_risk.policy_names_of_action(self.tool, self.action.key, self.command)
         return own | {make_tool_name(self.action)}
+
+    @property
+    def search_names(self) -> tuple[str, ...]:
+        """Return the names by which the search ranks it, the most exact first."""
+        return tuple(filter(None, (self.action.key or self.tool, self.action.name)))
 
     @cached_property
     def portable(self) -> PortableSchema:
@@ -82,6 +98,11 @@ class ActionTool:
         own = self.portable.advertised.get("properties", {})
         added = consent_arguments.consent_properties(self.own_names, repeat=self.writes)
         return {**self.portable.advertised, "properties": {**own, **added}}
+
+    def make_request(self, arguments: Mapping[str, Any]) -> Action | RawRequest:
+        """Return the request that runs the tool; `arguments` were validated."""
+        del arguments  # an action takes them next to the request
+        return self.action
 
     def same_definition(self, other: ActionTool) -> bool:
         """Return whether a client would see the same tool.
@@ -112,6 +133,11 @@ class Catalogue:
     entries: Mapping[str, ActionTool]
     left_out: tuple[str, ...] = ()
 
+    @property
+    def action_count(self) -> int:
+        """Return how many entries are actions of the connection."""
+        return sum(entry.is_action for entry in self.entries.values())
+
     def same_definitions(self, other: Catalogue) -> bool:
         """Return whether a client would see the same tools."""
         mine, others = self.entries, other.entries
@@ -121,51 +147,6 @@ class Catalogue:
 
 
 EMPTY = Catalogue({})
-
-
-def build_catalogue(raw: Iterable[Any], own: Iterable[str] = ()) -> Catalogue:
-    """Build the catalogue from the result of `action list`.
-
-    Args:
-        raw: the list's entries as received.
-        own: names of the built-in tools.
-    """
-    actions: dict[str, Action] = {}
-    left_out: list[str] = []
-    for number, entry in enumerate(raw):
-        action = parse_action(entry)
-        if isinstance(action, str):
-            left_out.append(f"entry {number + 1}: {action}")
-        else:
-            actions.setdefault(action.id, action)
-    named = _assign_names(actions.values(), gates.ALWAYS_ALLOWED.union(own))
-    entries = {tool: ActionTool(tool, named[tool]) for tool in sorted(named)}
-    return Catalogue(entries, tuple(left_out))
-
-
-def parse_action(entry: Any) -> Action | str:
-    """Parse one entry of `action list`; or return the reason why it cannot be a tool."""
-    if not is_object(entry):
-        return "not an object"
-    identity = entry.get("id")
-    if not isinstance(identity, str) or not _is_word(identity):
-        return "no usable id"
-    if entry.get("archivedAt") or entry.get("isDeactivated") is True:
-        return "archived or deactivated"
-    if _clean_text(entry.get("state")).upper() not in _RUNNABLE_STATES:
-        return f"in the state {_clean_text(entry.get('state'))!r}"
-    return Action(
-        id=identity,
-        key=_clean_text(entry.get("key")),
-        name=_clean_text(entry.get("name")),
-        description=strip_control_chars(entry["description"]).strip()
-        if isinstance(entry.get("description"), str)
-        else "",
-        type=_clean_text(entry.get("type")).strip(),
-        method=_get_method(entry.get("config")),
-        schema=entry.get("inputSchema"),
-        revision=str(entry.get("revision") or ""),
-    )
 
 
 def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool) -> ValidatedCall:
@@ -183,21 +164,26 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     amounts = fields.find_amount_names(own, money=money)
     normal = args.coerce_numbers(entry.portable, own, fields.COERCED_NAMES, amounts)
     args.limit_names(normal)  # again: a text may have been a large object
-    strict = entry.risk is Risk.IRREVERSIBLE
+    strict = entry.risk is Risk.IRREVERSIBLE or not entry.is_action
     checked = args.validate(entry.portable, normal, strict=strict)
-    risk = policy_risk.call_risk(entry.action, checked)
+    request = entry.make_request(checked)
+    if isinstance(request, RawRequest):
+        risk, found, checked = policy_risk.request_risk(request), request.commands, {}
+    else:
+        risk = policy_risk.call_risk(request, checked)
+        found = (Command(entry.command, checked),) if entry.command else ()
     if risk is Risk.IRREVERSIBLE:
-        check_amounts(checked, money=money)
-    command = policy_risk.find_action_command(entry.action)
-    if command:
-        check_references(Command(command, checked))
+        for fields_of in (checked, *(field for c in found for field in (c.lead, c.arguments))):
+            check_amounts(fields_of, money=money)
+    for command in found:
+        check_references(command)
     return ValidatedCall(
         tool=entry.tool,
         title=entry.title,
-        request=entry.action,
+        request=request,
         risk=risk,
         policy_names=entry.names,
-        commands=(Command(command, checked),) if command else (),
+        commands=found,
         arguments=checked,
         consent=said,
     )
@@ -275,21 +261,11 @@ def tool_annotations(title: str, risk: Risk) -> dict[str, Any]:
     }
 
 
-def _assign_names(actions: Iterable[Action], own: frozenset[str]) -> dict[str, Action]:
-    """Give every action a unique name, whatever the order of the list."""
-    known = [(make_tool_name(a), a) for a in sorted(actions, key=lambda action: action.id)]
-    count = Counter(name for name, _ in known)
-    meets = [(name, action) for name, action in known if count[name] > 1 or name in own]
-    taken = {name for name, _ in meets} | {_add_suffix(action) for _, action in meets}
-    named: dict[str, Action] = {}
-    for name, action in known:
-        named.setdefault(_add_suffix(action) if name in taken else name, action)
-    return named
-
-
-def _add_suffix(action: Action) -> str:
-    digest = hashlib.sha256(action.id.encode()).hexdigest()[:6]
-    return f"{make_tool_name(action)[:NAME_BEFORE_SUFFIX]}_{digest}"
+def describe_effect(text: str, command: str, risk: Risk, least: Risk) -> str:
+    """Return a sentence of this server with undo and confirmation, if needed."""
+    row = commands.COMMANDS.get(command)
+    undo = f"Undo: {row.undo}." if row and risk is Risk.IRREVERSIBLE else ""
+    return " ".join(part for part in (text, undo, _ask_sentence(risk, least)) if part)
 
 
 def _make_description(action: Action, title: str, command: str, risk: Risk, least: Risk) -> str:
@@ -307,8 +283,14 @@ def _make_notice(command: str, risk: Risk, least: Risk) -> str:
         return ""
     effect = _as_sentence(row.effect) if row and row.effect else ""
     undo = f"Undo: {row.undo}." if row and risk is Risk.IRREVERSIBLE else ""
+    return " ".join(part for part in (effect, undo, _ask_sentence(risk, least)) if part)
+
+
+def _ask_sentence(risk: Risk, least: Risk) -> str:
+    if risk < Risk.DESTRUCTIVE:
+        return ""
     when = "Asks for confirmation" if risk == least else "May ask for confirmation"
-    return " ".join(part for part in (effect, undo, f"{when} ({risk.label}).") if part)
+    return f"{when} ({risk.label})."
 
 
 def _end_sentence(text: str) -> str:
@@ -317,18 +299,3 @@ def _end_sentence(text: str) -> str:
 
 def _as_sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
-
-
-def _is_word(identity: str) -> bool:
-    """Return whether the program can receive this as one argument."""
-    return bool(identity) and identity.isprintable() and not identity.startswith("-")
-
-
-def _get_method(config: Any) -> str:
-    request = config.get("request") if is_object(config) else None
-    method = request.get("method") if is_object(request) else None
-    return method.strip().upper() if isinstance(method, str) else ""
-
-
-def _clean_text(value: Any) -> str:
-    return strip_control_chars(value).strip() if isinstance(value, str) else ""

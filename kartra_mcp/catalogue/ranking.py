@@ -49,7 +49,7 @@ class Entry:
 
     @classmethod
     def of(cls, tool: ActionTool) -> Entry:
-        texts = dict.fromkeys(filter(None, (tool.action.key or tool.tool, tool.action.name)))
+        texts = dict.fromkeys(tool.search_names)
         return cls(tool, tuple(map(parse_text, texts)), parse_text(tool.action.description))
 
     def iter_words(self) -> Iterable[Word]:

@@ -16,9 +16,7 @@ from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk, ValidatedCall
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.kartra import commands
 from kartra_mcp.policy import gates as policy
-from kartra_mcp.policy import risk
 from kartra_mcp.policy.gates import Policy
 
 
@@ -86,8 +84,6 @@ def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
     from kartra_mcp.catalogue.overview import risk_and_gate
 
     reads = entry.risk is Risk.READ
-    row = commands.COMMANDS.get(risk.find_action_command(entry.action))
-    undo = row.undo if row else "not known"
     gated = policy.takes_consent_arguments(entry.risk, entry.names, rules)
     consent = consent_arguments.consent_properties((), repeat=entry.writes) if gated else {}
     return {
@@ -95,7 +91,7 @@ def describe_action(entry: ActionTool, rules: Policy) -> dict[str, Any]:
         "title": entry.title,
         "description": entry.description,
         **risk_and_gate(entry.risk, entry.min_risk, entry.names, rules),
-        **({} if reads else {"undo": undo}),
+        **({} if reads else {"undo": entry.undo}),
         "run_with": (RUN_READ if reads else RUN_WRITE).name,
         "arguments": entry.input_schema(gated=False),
         **({"beside_arguments": consent} if consent else {}),

@@ -11,7 +11,7 @@ from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.core.models import Risk
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.commands import COMMANDS, find_command
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.risk import policy_names_of_command
 
@@ -99,7 +99,11 @@ def _tools_instead(row: Impossible, hits: Sequence[Hit], index: Index) -> tuple[
 
     A connection can have actions that do more than Kartra's commands.
     """
-    own = [hit.tool for hit in hits if hit.confident and not hit.tool.command]
+    own = [
+        hit.tool for hit in hits if hit.confident and hit.tool.is_action and not hit.tool.command
+    ]
     by_key = {entry.tool.action.key: entry.tool for entry in index.known}
-    instead = [by_key[key] for key in row.keys if key in by_key]
+    by_command = {entry.tool.command: entry.tool for entry in index.known if entry.tool.command}
+    found = (by_key.get(key) or by_command.get(find_command(key)) for key in row.keys)
+    instead = [tool for tool in found if tool]
     return tuple({entry.tool: entry for entry in (*own, *instead)}.values())

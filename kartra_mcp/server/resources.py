@@ -137,7 +137,8 @@ def _builtin_payload(tool: BuiltinToolView, rules: Policy) -> dict[str, Any]:
 
 
 def _action_payload(entry: ActionTool, rules: Policy) -> dict[str, Any]:
-    shown = {"tool": entry.tool, "title": entry.title, "action": entry.action.key}
+    action = entry.action.key if entry.is_action else None
+    shown = {"tool": entry.tool, "title": entry.title, "action": action}
     return {**shown, **risk_and_gate(entry.risk, entry.min_risk, entry.names, rules)}
 
 

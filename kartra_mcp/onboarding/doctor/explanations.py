@@ -302,7 +302,7 @@ def _check_actions(way: MembraneTarget, served: AccountSnapshot) -> list[CheckRe
     listed = f"`membrane action list --connectionId={shell_quote_id(connection)} --json`"
     shown = f"{listed} shows them."
     fix = way.suggest_fix(shown, api_explanations.CONSOLE)
-    number, left = len(served.catalogue.entries), served.catalogue.left_out
+    number, left = served.catalogue.action_count, served.catalogue.left_out
     if served.error:
         message = f"The list of actions could not be read: {served.error.message}"
         fix = way.suggest_fix(shown, api_explanations.RERUN_HINT)

@@ -80,6 +80,8 @@ def _format_refusal(error: KartraError) -> Map:
 
 def _get_lead(account: Account, wanted: object) -> Map:
     fault_injection.refuse_whole(account, "get_lead")
+    if (fault := _take_fault(account, "get_lead")) is not None:
+        raise fault[0]
     require(php_values.is_array(wanted), "236")
     lead = php_values.fields(wanted)
     require(leads.is_named(lead), "206")
