@@ -146,6 +146,27 @@ def test_the_time_after_an_equal_write_is_counted_from_its_end(state, age, expec
     assert (refusal.code if refusal else None) == expected
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("running", "in_progress"), ("unknown", None), ("succeeded", None)],
+)
+def test_an_agreed_repeat_lifts_everything_but_a_running_call(state, expected):
+    now = 1_800_000_000.0
+    write = Intent(
+        id="new",
+        tool="t",
+        operation="o",
+        risk=Risk.WRITE,
+        connection="c",
+        additive=True,
+        repeat=True,
+        fresh=True,
+    )
+    row = PriorIntent("old", now - 5, "o", state, ended_at=None if state == "running" else now - 1)
+    refusal = equal_call_refusal(write, [row], now)
+    assert (refusal.code if refusal else None) == expected
+
+
 @pytest.mark.parametrize("name", STATES)
 async def test_a_write_that_adds_nothing_twice_runs_again_at_once(place: Sandbox, name: str):
     tool, given, _ = STATES[name]

@@ -16,6 +16,7 @@ from kartra_mcp.app.composition import build_app
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.timings import Clocks
+from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.policy.limits import Limits
@@ -117,6 +118,25 @@ def test_a_step_back_within_a_minute_makes_no_confirmation_younger(
     clocks.at += 630
     clocks.step = -59
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
+
+
+def test_a_wall_clock_that_stands_still_makes_no_confirmation_younger(
+    ledger: Ledger, clocks: TwoClocks
+):
+    wanted = two_step(ledger)
+    clocks.at, clocks.step = START + 601, -601
+    assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
+
+
+def test_a_wall_clock_that_stands_still_makes_no_approval_younger(
+    ledger: Ledger, clocks: TwoClocks
+):
+    asked = ApprovalRequest(BINDING, "Refund 97", {}, "facts", "claude 1")
+    number = ledger.approvals.request(asked)
+    clocks.at, clocks.step = START + DAY + 1, -DAY - 1
+    found = ledger.approvals.get(number)
+    assert found is not None
+    assert found.state == "expired"
 
 
 # A clock behind the newest entry

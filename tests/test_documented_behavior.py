@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import in_process
 import pytest
 from consent_actors import REFUND, changed, confirmed, decided, ledger_folder, lines, sandbox
 from harness import Sandbox, call, connect
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.sandbox.http.server import make_introduction
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +49,7 @@ async def test_the_preview_in_the_readme_is_the_one_that_is_shown(tmp_path: Path
     (shown,) = re.findall(r"^(SANDBOX REFUND .*)\n(.*)$", read("README.md"), re.MULTILINE)
     async with connect(sandbox(tmp_path), "legacy") as client:
         preview = (await call(client, REFUND, **PART)).error["confirmation"]
+    assert set(preview) == {"id", "summary", "facts", "effect", "undo", "expires_at"}
     day = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.sub(day, "", preview["summary"]) == re.sub(day, "", shown[0])
     names = ("amount", "refunded_so_far", "remaining")
@@ -106,15 +110,16 @@ async def test_with_a_bad_state_folder_reads_run_and_no_write_does(
     assert names_in(tmp_path) == ["home"]
 
 
-async def test_a_removed_state_folder_begins_a_new_ledger_while_a_server_runs(tmp_path: Path):
+async def test_a_state_folder_removed_while_no_server_runs_begins_a_new_ledger(tmp_path: Path):
     place = sandbox(tmp_path)
     saved = tmp_path / "account.db"
     async with connect(place, "legacy") as client:
         assert not (await call(client, "kartra_assign_tag", **TAG)).failed
-        shutil.copy(place.file, saved)
-        shutil.rmtree(ledger_folder(place))
-        ledger_folder(place).mkdir(mode=0o700)
-        shutil.copy(saved, place.file)
+    shutil.copy(place.file, saved)
+    shutil.rmtree(ledger_folder(place))
+    ledger_folder(place).mkdir(mode=0o700)
+    shutil.copy(saved, place.file)
+    async with connect(place, "legacy") as client:
         again = await call(client, "kartra_assign_tag", **TAG)
     assert not again.failed or again.code == "kartra_error", again.text
     assert len(lines(place, "intent")) == 1
@@ -171,6 +176,19 @@ async def test_the_reads_of_a_chain_do_not_make_it_another_write(tmp_path: Path)
     assert (second.code, second.executed) == ("already_done", "no")
 
 
+async def test_the_old_values_of_an_edit_are_in_the_answer_and_not_in_the_ledger(tmp_path: Path):
+    place = sandbox(tmp_path)
+    async with connect(place, "legacy") as client:
+        edit = {"lead_id": 48110, "phone": "5550199", "confirm": True}
+        done = await call(client, "kartra_edit_lead", **edit)
+    assert done.structured is not None, done.text
+    assert done.structured["before"] == {"phone": "5550142"}
+    kept = str(changed(place, "SELECT body FROM lines")) + str(lines(place, "intent"))
+    assert "kartra_edit_lead" in kept
+    assert "5550142" not in kept
+    assert "5550199" not in kept
+
+
 # docs/policy.md
 
 
@@ -202,6 +220,24 @@ async def test_the_budget_of_the_list_has_room_for_five_more_actions(tmp_path: P
 
 
 # docs/sandbox.md
+
+
+def test_the_commands_of_the_sandbox_page_are_understood(tmp_path: Path):
+    shown = re.findall(
+        r"^python -m kartra_mcp\.sandbox (.*)$", read("docs/sandbox.md"), re.MULTILINE
+    )
+    words = [line.split("  #")[0].strip() for line in shown]
+    once = [line for line in words if " serve " not in line and "many.json" not in line]
+    assert len(once) == 5
+    for line in once:
+        given = line.replace("try.db", str(tmp_path / "try.db"))
+        done = in_process.sandbox(*shlex.split(given))
+        assert done.exit_code == 0, (line, done)
+
+
+def test_the_sandbox_reports_the_documented_credentials():
+    (shown,) = re.findall(r'^(\{"url".*\})$', read("docs/api.md"), re.MULTILINE)
+    assert list(json.loads(shown)) == list(make_introduction("http://127.0.0.1:8080"))
 
 
 async def test_three_thousand_actions_are_served_as_documented(tmp_path: Path):

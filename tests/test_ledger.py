@@ -688,6 +688,13 @@ def test_a_removed_line_is_found(said, data):
         assert verify_chain(rest).broken == at + 2
 
 
+@given(bodies, st.data())
+def test_an_inserted_line_is_found(said, data):
+    lines = chain(said)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    assert verify_chain([*lines[: at + 1], *lines[at:]]).broken is not None
+
+
 @settings(deadline=None)  # it waits for the disk
 @given(st.integers(0, 5), st.integers(0, 2 * SLOT - 1), st.integers(1, 255))
 def test_a_torn_head_is_at_most_one_commit_behind(tmp_path_factory, count, place, bits):

@@ -332,6 +332,18 @@ async def test_what_an_answer_proves_of_a_write(place: APIStandIn, api: HttpClie
 # ── Before the first byte ──
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(place: APIStandIn, status: int):
+    """A token is sent to the address of the settings only."""
+    away = {"http": status, "headers": {"Location": f"{place.address}/elsewhere"}, "out": {}}
+    place.plan(**{**healthy(action("get-lead")), "action_run": away})
+    async with connect(place, "legacy") as client:
+        answer = await call(client, "kartra_get_lead")
+    assert answer.failed, answer.text
+    assert "elsewhere" not in str(place.started())
+    assert [words for words in place.started() if words[:2] == ["action", "run"]]
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_nothing_was_sent_where_there_is_no_connection(place: APIStandIn, scheme: str):
     """Nothing listens on the port, or the listener has no TLS."""
