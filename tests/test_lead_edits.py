@@ -44,3 +44,48 @@ async def test_the_receipt_of_an_edit_reports_whether_it_changed_a_value(sandbox
     assert not changed.structured["receipt"]["undo"].startswith("if")
     assert same.structured["receipt"]["changed"] is False
     assert "undo" not in same.structured["receipt"]
+
+
+async def test_the_old_values_of_an_edit_undo_it_completely(sandbox: Sandbox):
+    """Bug: a field that kept its value was left out, and the undo of the receipt emptied it."""
+    async with connect(sandbox, "2026-07-28") as client:
+        answer = await call(client, EDIT, **ADA, first_name="Ada", phone="5550199", confirm=True)
+    assert answer.structured is not None
+    assert answer.structured["before"] == {"first_name": "Ada", "phone": "5550142"}
+
+
+AND_A_TAG = {"cmd": "assign_tag", "tag_name": "VIP"}
+AND_A_PAUSE = {
+    "cmd": "modify_subscription_status",
+    "subscription_id": 201,
+    "subscription_status_modification": "pause",
+}
+
+
+@pytest.mark.parametrize("other", [AND_A_TAG, AND_A_PAUSE], ids=["a tag", "a pause"])
+@pytest.mark.parametrize("named", [ADA, {"id": 48110}], ids=["email", "id"])
+async def test_a_chain_with_an_edit_has_its_old_values(
+    sandbox: Sandbox, other: dict[str, Any], named: dict[str, Any]
+):
+    """Bug: the receipt named `before`, which the answer did not have."""
+    lead = {**named, "phone": "5550199"}
+    body = {"lead": lead, "actions": [{"cmd": "edit_lead"}, other]}
+    request = {"method": "POST", "path": "/api", "json": body}
+    async with connect(sandbox, "2026-07-28") as client:
+        answer = await call(client, "kartra_proxy_write", **request, confirm=True)
+    assert answer.structured is not None, answer.text
+    assert "`before`" in answer.structured["receipt"]["undo"]
+    assert answer.structured["before"] == {"phone": "5550142"}
+
+
+async def test_the_preview_of_a_chain_names_its_lead_and_its_tag(sandbox: Sandbox):
+    """Bug: a chain on a lead named by its id acted `on what is not named`."""
+    sandbox.settings["GATE_DESTRUCTIVE"] = "preview"
+    lead = {"id": 48110, "phone": "5550199"}
+    body = {"lead": lead, "actions": [{"cmd": "edit_lead"}, AND_A_TAG]}
+    async with connect(sandbox, "2026-07-28") as client:
+        shown = await call(client, "kartra_proxy_write", method="POST", path="/api", json=body)
+    summary = shown.error["confirmation"]["summary"]
+    assert "on lead 48110" in summary
+    assert "NOT READ" not in summary
+    assert '"VIP"' in summary

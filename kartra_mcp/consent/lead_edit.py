@@ -25,14 +25,16 @@ _NOT_FIELDS = frozenset({"cmd"})
 class LeadEdit:
     """Effect of edit_lead.
 
-    `changes` are fields with old and new value. `before` has the old value of each field that is
-    overwritten; an old value is never kept in the ledger. `unknown`: fields that could not be read.
+    `changes` are fields with old and new value. `before` has the old value of each written field
+    that was not empty, if any of them changes: with it the edit can be undone. An old value is
+    never kept in the ledger. `unknown`: fields that could not be read.
     """
 
     changes: tuple[Change, ...] = ()
     before: Mapping[str, Any] = field(default_factory=dict[str, Any])
     unknown: tuple[str, ...] = ()
     was_read: bool = False
+    replaces_value: bool = False
 
     @property
     def changed(self) -> bool | None:
@@ -42,7 +44,7 @@ class LeadEdit:
     @property
     def overwrites(self) -> bool:
         """True if a value is overwritten, or may be because the old one is not known."""
-        return bool(self.before or self.unknown)
+        return self.replaces_value or bool(self.unknown)
 
 
 NO_EDIT = LeadEdit()
@@ -60,7 +62,9 @@ def edits_lead(call: Call) -> bool:
 
 async def read_lead_edit(call: Call, reader: FactReader) -> LeadEdit:
     """Read the lead and return what the call changes; nothing for a lead that does not exist."""
-    target = call.operation.target
+    # Of a chain, the target of the edit: the chain itself may have another one, or none.
+    parts = (part.target for part in call.operation.parts if part.name == EDIT)
+    target = next(parts, call.operation.target)
     if target is None or target.kind != "lead":
         return describe_edit(call, None)
     details = await reader.read_lead(target.id, "the lead")
@@ -75,18 +79,27 @@ def describe_edit(call: Call, details: Mapping[str, Any] | None) -> LeadEdit:
     unknown: list[str] = []
     before: dict[str, Any] = {}
     custom: dict[str, Any] = {}
+    replaces = False
     for name, new, is_custom in _written_fields(call, details or {}):
         old = _old_value(name, details, is_custom=is_custom)
         if old is None:
             unknown.append(name)
             changes.append(Change(name, "(not read)", format_leaf(new)))
-        elif not _is_equal(old, new):
+            continue
+        if not _is_equal(old, new):
             changes.append(Change(name, _display(old), _display_new(new)))
-            if not _is_blank(old):
-                (custom if is_custom else before)[name] = old
+            replaces = replaces or not _is_blank(old)
+        if not _is_blank(old):
+            (custom if is_custom else before)[name] = old
     if custom:
         before["custom_fields"] = custom
-    return LeadEdit(tuple(changes), before, tuple(unknown), was_read=details is not None)
+    return LeadEdit(
+        tuple(changes),
+        before if changes else {},
+        tuple(unknown),
+        was_read=details is not None,
+        replaces_value=replaces,
+    )
 
 
 def _written_fields(call: Call, details: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:

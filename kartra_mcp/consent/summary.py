@@ -35,6 +35,7 @@ _VERBS: Mapping[OperationKind, str] = {
     OperationKind.CHANGE: "CHANGE",
     OperationKind.OTHER: "RUN",
 }
+_SHOWN_AS_CHANGES = frozenset({"edit_lead", "edit_subscription", "modify_subscription_status"})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NUMBER = re.compile(r"[0-9][0-9.:, -]{0,29}")
 """Numbers and dates, which need no quotes: no words can hide in them."""
@@ -123,6 +124,8 @@ def _parts(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Iterator
     yield from _details(call, facts)
     if len(call.commands) > 1 and facts.act is not OperationKind.OTHER:
         yield _name("in a request of", describe_operation(call))
+    if len(call.commands) > 1:
+        yield from _rest_of_chain(call)
 
 
 def _verb(call: Call, act: OperationKind) -> str:
@@ -157,9 +160,19 @@ def _details(call: Call, facts: Facts) -> Iterator[_Part]:
         for membership in shown.get("memberships") or ():
             yield _name("membership", membership)
     yield from _dates(facts)
-    if facts.act in (OperationKind.REVOCATION, OperationKind.OTHER) and not facts.changes:
+    named_here = facts.act in (OperationKind.REVOCATION, OperationKind.OTHER)
+    if named_here and not facts.changes and len(call.commands) <= 1:
         for path, value in _other_leaves(call, facts):
             yield _value(_label(path), value)
+
+
+def _rest_of_chain(call: Call) -> Iterator[_Part]:
+    """Yield the tag, list and so on of each command that the changes do not contain."""
+    for command in call.commands:
+        if command.name not in _SHOWN_AS_CHANGES:
+            for path, value in iter_leaves(command.arguments):
+                if value not in ({}, []):
+                    yield _value(_label(path), value)
 
 
 def _product_and_person(facts: Facts) -> Iterator[_Part]:
@@ -180,6 +193,8 @@ def _dates(facts: Facts) -> Iterator[_Part]:
     if facts.act is OperationKind.CANCELLATION:
         if shown.get("price"):
             yield _value("price", shown["price"])
+        elif shown.get("next_payment_amount"):
+            yield _value("next amount", shown["next_payment_amount"])
         if shown.get("next_payment"):
             yield _date("next payment", shown["next_payment"])
 

@@ -55,7 +55,7 @@ def derive_operation(
 ) -> Operation:
     """Return the operation of a call; `risk_of` is the risk of one command of a chain."""
     kind, given = _operation_kind(call), _call_arguments(call)
-    name, target = _operation_name(call, kind), _find_target(given, _target_kinds(call, kind))
+    name, target = _operation_name(call, kind), _find_call_target(call, given, kind)
     known, money = bool(call.commands), _moves_money(call)
     amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
     return Operation(
@@ -209,6 +209,18 @@ def _command_target_kinds(command: Command) -> tuple[str, ...]:
     if kind is OperationKind.OTHER and row is not None and row.risk > Risk.READ:
         return _OF_LEAD
     return _KINDS[kind]
+
+
+def _find_call_target(
+    call: ValidatedCall, given: Mapping[str, Any], kind: OperationKind
+) -> Target | None:
+    """Return the target of a whole call; of a chain on one lead that lead, as each part has it."""
+    kinds = _target_kinds(call, kind)
+    commands = _writing_commands(call)
+    if isinstance(call.request, Action) or len(commands) <= 1 or kinds != _OF_LEAD:
+        return _find_target(given, kinds)
+    found = {_find_target({**c.lead, **c.arguments}, kinds) for c in commands}
+    return found.pop() if len(found) == 1 else None
 
 
 def _find_target(given: Mapping[str, Any], kinds: tuple[str, ...]) -> Target | None:
