@@ -210,7 +210,7 @@ MISSING: dict[str, tuple[Account, str]] = {
     ),
     "its buyer": (
         account(get_transaction_details_101=sale(lead_email="")),
-        "earlier refunds: the transaction does not name the buyer's address",
+        "earlier refunds: the transaction does not name the buyer",
     ),
     "the lead's payments": (
         account(retrieve_transactions_from_lead=TIMED_OUT),
@@ -333,8 +333,35 @@ async def test_a_change_shows_what_is_changed():
     read = Account(get_subscription_details=SUBSCRIBED)
     wanted = wants("edit_subscription", subscription_id=201, subscription_amount=5)
     facts = await read_facts(wanted, read)
-    assert facts.shown["price"] == "49.00"
-    assert facts.shown["changes"] == ["price 49.00 -> 5.00"]
+    assert facts.shown["next_payment_amount"] == "49.00"
+    assert facts.shown["changes"] == ["price -> 5.00"]
+
+
+@pytest.mark.parametrize(
+    ("paid", "expected"),
+    [
+        ({}, {"price": "49.00", "quantity": "1", "product": "Studio Circle"}),
+        ({"transaction_full_amount": 98.0, "transaction_base_amount": 98.0}, {}),
+        ({"transaction_quantity": "2"}, {"quantity": "2"}),
+        ({"transaction_base_amount": 39.0}, {"quantity": "1"}),
+        ({"product_id": "301"}, {"price": "49.00", "quantity": "1", "product": None}),
+    ],
+    ids=["as last paid", "changed since", "two pieces", "with tax", "another product"],
+)
+async def test_price_and_quantity_are_shown_only_if_known(paid, expected):
+    """Bug: the next amount of three pieces was shown as the price, with the old quantity."""
+    amounts = {"transaction_full_amount": 49.0, "transaction_base_amount": 49.0}
+    names = {"product_name": "Studio Circle", "product_id": "302", "transaction_quantity": "1"}
+    last = {**amounts, **names, **paid}
+    payment = sale(102, transaction_internal_subscription_id="201", **last)
+    now = {**SUBSCRIBED["subscription_details"], "subscription_product_id": "302"}
+    details = {"subscription_details": now}
+    read = Account(get_subscription_details=details, get_transaction_details=payment)
+    facts = await read_facts(wants("cancel_transaction", transaction_id=102), read)
+    assert facts.shown["next_payment_amount"] == "49.00"
+    shown = {name: facts.shown.get(name) for name in ("price", "quantity", "product")}
+    known = {"product": "Studio Circle", "price": None, "quantity": None, **expected}
+    assert shown == known
 
 
 LEAD = {

@@ -107,18 +107,24 @@ async def subscription_facts(
 def _shown(found: _Subscription, target: Target, act: OperationKind) -> dict[str, Any]:
     details, payment = found.details, found.payment
     number = known_text(first_field(details, "subscription_product_id", "product_id"))
-    price = first_field(details, "subscription_next_scheduled_payment_amount", "price")
+    paid_for = known_text(first_field(payment, "product_id"))
+    # The subscription may have another product since its last payment.
+    product_name = first_field(payment, "product_name", "product")
+    is_other = bool(number and paid_for) and number != paid_for
+    amount = first_field(details, "subscription_next_scheduled_payment_amount")
+    price, quantity = _find_terms(details, payment)
     shown = {
         "subscription_id": found.id or None,
         "transaction_id": target.id if target.kind == "transaction" else None,
         "lead_id": known_text(first_field(details, "subscription_lead_id", "lead_id")),
         "lead": found.person,
         "product_id": number,
-        "product": known_text(first_field(payment, "product_name", "product")),
+        "product": None if is_other else known_text(product_name),
         "price_point": known_text(first_field(details, "subscription_price_point")),
         "status": found.status,
-        "price": format_amount(parse_amount(price)) or known_text(price),
-        "quantity": known_text(first_field(payment, "transaction_quantity")),
+        "price": price,
+        "quantity": quantity,
+        "next_payment_amount": format_amount(parse_amount(amount)) or known_text(amount),
         "recurring": known_text(first_field(details, "subscription_recurring_period", "period")),
         "next_payment": known_text(
             first_field(details, "subscription_next_payment_date", "next_payment")
@@ -132,6 +138,26 @@ def _shown(found: _Subscription, target: Target, act: OperationKind) -> dict[str
         "otherwise an automation or a revocation ends it"
     )
     return {**shown, "access": access}
+
+
+def _find_terms(
+    details: Mapping[str, Any], payment: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    """Return price and quantity, each None if unknown.
+
+    Kartra returns neither: only the next amount, which quantity and tax are part of. An equal
+    last payment shows that the terms are still those of that payment.
+    """
+    price = parse_amount(first_field(details, "price"))
+    due = parse_amount(first_field(details, "subscription_next_scheduled_payment_amount"))
+    paid = parse_amount(first_field(payment, "transaction_full_amount"))
+    base = parse_amount(first_field(payment, "transaction_base_amount"))
+    if due is None or due != paid:
+        return format_amount(price), None
+    quantity = known_text(first_field(payment, "transaction_quantity"))
+    if price is None and quantity == "1" and base == paid:
+        price = due
+    return format_amount(price), quantity
 
 
 async def _read_details(found: _Subscription, reader: FactReader) -> Impossible | None:

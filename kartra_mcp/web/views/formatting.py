@@ -33,6 +33,7 @@ LABELS: Mapping[str, str] = {
     "type": "Kind of sale",
     "status": "Status",
     "price": "Price",
+    "next_payment_amount": "Amount of the next payment",
     "recurring": "Recurring",
     "next_payment": "Next payment",
     "installments_left": "Installments left",
@@ -160,7 +161,15 @@ def make_facts(facts: Mapping[str, Any]) -> tuple[Fact, ...]:
 
 DATES = frozenset({"date", "next_payment"})
 SUMS = frozenset(
-    {"amount", "refunded_so_far", "taken_back_by_the_bank", "remaining", "this_refund", "price"}
+    {
+        "amount",
+        "refunded_so_far",
+        "taken_back_by_the_bank",
+        "remaining",
+        "this_refund",
+        "price",
+        "next_payment_amount",
+    }
 )
 
 
