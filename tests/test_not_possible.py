@@ -183,3 +183,26 @@ async def test_already_done_names_the_cancellation(tmp_path):
         again = await call(client, CANCEL, transaction_id=102)
     assert done.structured is not None
     assert again.error["first"]["intent"] == done.structured["receipt"]["intent"]
+
+
+async def test_earlier_refunds_are_found_after_the_buyer_changed_the_address(tmp_path):
+    """Bug: nothing was found under the sale's old address, so that the rest was not known."""
+    place = sandbox(tmp_path, GATE_DESTRUCTIVE="allow")
+    async with connect(place, "legacy") as client:
+        renamed = {"lead_id": 48110, "new_email": "other@example.net"}
+        assert not (await call(client, "kartra_edit_lead", **renamed)).failed
+        assert not (await twice(client, REFUND, transaction_id=101, refund_amount=20)).failed
+        too_much = await call(client, REFUND, transaction_id=101, refund_amount=97)
+        assert "more than the 77.00 that remain" in too_much.error["message"]
+        assert not (await twice(client, REFUND, transaction_id=101)).failed
+    sums = place.rows("SELECT cents FROM transactions WHERE parent_id = 101 ORDER BY id")
+    assert sums == [(2000,), (7700,)]
+
+
+async def test_a_limit_that_is_not_the_rest_is_not_called_the_rest(tmp_path):
+    """Bug: with unread refunds the whole sale was said to remain."""
+    place = sandbox(tmp_path)
+    place.arrange("fault", "set", "retrieve_transactions_from_lead", "internal", "--times=9")
+    async with connect(place, "legacy") as client:
+        refused = await call(client, REFUND, transaction_id=105, refund_amount=300)
+    assert "more than the 250.00 that can remain" in refused.error["message"]

@@ -20,7 +20,7 @@ from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.core.models import OperationKind, Target
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.response_search import first_field
-from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount
+from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount, to_json_id
 
 REFUND_ROWS = frozenset({"refund"})
 CHARGEBACKS = frozenset({"chargeback"})
@@ -59,7 +59,7 @@ async def refund_facts(target: Target, amount: Decimal | None, reader: FactReade
         first_field(sale, "transaction_full_amount", "full_amount", "amount", "total")
     )
     email = short_text(first_field(sale, "lead_email", "buyer_email", "email"))
-    rows = await _read_returns(target.id, email, reader) if sale else ()
+    rows = await _read_returns(target.id, _buyer(sale, email), reader) if sale else ()
     refunded = _sum_returned(rows, REFUND_ROWS)
     charged_back = _sum_returned(rows, CHARGEBACKS)
     if sale and whole is None:
@@ -89,6 +89,7 @@ async def refund_facts(target: Target, amount: Decimal | None, reader: FactReade
     }
     all_refunded = at_most is not None and at_most <= 0 and refunded > 0 and not charged_back
     done = not wrong_row and (all_refunded or status == "refunded")
+    too_much = None if done else _too_much(target, amount, at_most, rows, known=known)
     return Facts(
         OperationKind.REFUND,
         target,
@@ -98,7 +99,7 @@ async def refund_facts(target: Target, amount: Decimal | None, reader: FactReade
         remaining=remaining,
         full=full,
         already_done=done,
-        impossible=wrong_row or (None if done else _too_much(target, amount, at_most, rows)),
+        impossible=wrong_row or too_much,
         evidence=tuple(
             sorted(f"{back.id} {back.paid:.2f}" for back in rows if back.kind in REFUND_ROWS)
         ),
@@ -141,8 +142,13 @@ def _too_much(
     amount: Decimal | None,
     at_most: Decimal | None,
     rows: Iterable[_MoneyReturned],
+    *,
+    known: bool,
 ) -> Impossible | None:
-    """Return the reason why this amount exceeds what is certainly left to refund, or None."""
+    """Return the reason why this amount exceeds what is certainly left to refund, or None.
+
+    Unless the rest is `known`, `at_most` is only its upper limit.
+    """
     if at_most is None:
         return None
     if at_most <= 0:
@@ -152,7 +158,8 @@ def _too_much(
         return Impossible(why + by_bank, f"No refund of it is possible. {USE_A_SALE}")
     if amount is None or amount <= at_most:
         return None
-    why = f"{amount:.2f} is more than the {at_most:.2f} that remain of transaction {target.id}."
+    remain = "remain" if known else "can remain"
+    why = f"{amount:.2f} is more than the {at_most:.2f} that {remain} of transaction {target.id}."
     hundredth = (amount / 100).quantize(CENT)
     hint = (
         f"Amounts are not in cents: if {hundredth:.2f} is meant, give {hundredth:.2f}. "
@@ -162,16 +169,22 @@ def _too_much(
     return Impossible(why, f"{hint}Ask the user for the amount, at most {at_most:.2f}.")
 
 
+def _buyer(sale: Mapping[str, Any], email: str) -> Mapping[str, Any]:
+    """Return the lead that bought, by its id: a sale keeps the address that the lead had then."""
+    number = known_text(first_field(sale, "lead_id"))
+    if number and number != "0":
+        return {"id": to_json_id(number)}
+    return {"email": email} if email else {}
+
+
 async def _read_returns(
-    identity: str, email: str, reader: FactReader
+    identity: str, buyer: Mapping[str, Any], reader: FactReader
 ) -> tuple[_MoneyReturned, ...]:
     """Return every refund and chargeback of the transaction; incomplete rows need one read each."""
-    if not email:
-        reader.unread.append("earlier refunds: the transaction does not name the buyer's address")
+    if not buyer:
+        reader.unread.append("earlier refunds: the transaction does not name the buyer")
         return ()
-    answer = await reader.ask(
-        "earlier refunds", "retrieve_transactions_from_lead", {"email": email}
-    )
+    answer = await reader.ask("earlier refunds", "retrieve_transactions_from_lead", buyer)
     found: list[_MoneyReturned] = []
     for row in list_rows(answer, "transaction_list", "earlier refunds", reader):
         kind = _return_kind(row)
