@@ -116,6 +116,15 @@ def test_the_stricter_of_file_and_environment(tmp_path):
     assert looser.limits.cap_day_count == 5
 
 
+def test_a_value_that_only_one_of_them_sets_applies_even_if_it_is_looser(tmp_path):
+    looser = '[gates]\nirreversible = "allow"\n[caps]\nday_count = 1000\n'
+    by_file = settings(tmp_path, looser)
+    assert (by_file.gates[IRREVERSIBLE], by_file.limits.cap_day_count) == (Gate.ALLOW, 1000)
+    by_environment = settings(tmp_path, "", GATE_IRREVERSIBLE="allow", CAP_DAY_COUNT="1000")
+    assert by_environment.gates[IRREVERSIBLE] is Gate.ALLOW
+    assert by_environment.limits.cap_day_count == 1000
+
+
 def test_a_file_that_is_not_there(tmp_path):
     found = settings(tmp_path, None)
     assert {risk: found.gates[risk] for risk in NOTHING_WRITES} == NOTHING_WRITES

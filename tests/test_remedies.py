@@ -286,7 +286,9 @@ async def test_every_tool_of_a_remedy_can_be_called_or_is_reported_as_not_offere
     wrong: dict[str, str] = {}
     async with connect(place, "legacy") as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
-        await call(client, "kartra_status")
+        # The tools that run actions by name work unlisted too.
+        codes = {name: await _code(client, name) for name in BUILTIN_TOOLS}
+        listed |= {name for name, code in codes.items() if code not in HIDDEN}
         for case, (tool, given) in FAILURES.items():
             answer = await call(client, tool, **given)
             remedy = answer.error["remedy"]
@@ -298,6 +300,14 @@ async def test_every_tool_of_a_remedy_can_be_called_or_is_reported_as_not_offere
             if found and not _is_followable(found, listed):
                 wrong[intent] = found
     assert wrong == {}
+
+
+HIDDEN = {"not_allowed", "read_only", "unknown_tool"}
+
+
+async def _code(client: Client, tool: str) -> str:
+    answer = await call(client, tool)
+    return answer.code if answer.failed else ""
 
 
 async def _search(client: Client, intent: str) -> str:

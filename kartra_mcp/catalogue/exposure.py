@@ -65,7 +65,7 @@ class Exposure:
         listed = [
             builtin_definition(tool, self.rules)
             for tool in BUILTIN_TOOLS.values()
-            if self.is_builtin_listed(tool, catalogue)
+            if self._is_builtin_listed(tool, catalogue)
         ]
         actions = () if self.is_search_mode(catalogue) else self.visible(catalogue)
         return listed + [make_action_definition(entry, self.rules) for entry in actions]
@@ -81,7 +81,7 @@ class Exposure:
             return None
         return gates.hidden_reason(entry.min_risk, entry.names, self.rules)
 
-    def is_builtin_listed(self, tool: BuiltinTool, catalogue: Catalogue) -> bool:
+    def _is_builtin_listed(self, tool: BuiltinTool, catalogue: Catalogue) -> bool:
         for_search = tool in _TO_ACTIONS[1:]
         if for_search and not self.is_search_mode(catalogue):
             return False

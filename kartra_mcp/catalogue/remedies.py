@@ -39,7 +39,8 @@ def _access_note(tool: str, exposure: Exposure, catalogue: Catalogue) -> str:
     """Return how to reach a tool; "" if the client can call it as it is named."""
     own = BUILTIN_TOOLS.get(tool)
     if own is not None:
-        return "" if exposure.is_builtin_listed(own, catalogue) else _unavailable_note(tool)
+        hidden = exposure.builtin_hidden_reason(own, catalogue)
+        return _unavailable_note(tool) if hidden else ""
     if not catalogue.entries:  # not loaded: any tool may be offered
         return ""
     entry = catalogue.entries.get(tool)
