@@ -15,9 +15,12 @@ from kartra_mcp.consent import fact_reader, summary
 from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
 from kartra_mcp.core.timings import CallTimings
 from kartra_mcp.ledger import approvals, confirmations, database, errors, pin, rules
+from kartra_mcp.onboarding.setup import clients
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS, Option
 from kartra_mcp.web import sessions
+from kartra_mcp.web.timings import PageTimings
+from kartra_mcp.web.views import charts
 
 ROOT = Path(__file__).parents[1]
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -59,6 +62,8 @@ NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
     ],
     "docs/page.md": [
         ("once, within a day", page_discovery.LIFETIME, DAY),
+        ("after an hour without an open page", PageTimings().idle, HOUR),
+        ("figures of the last 30 days", charts.DAYS, 30),
         ("a session cookie", sessions.SESSION_SECONDS, DAY),
         ("lock the page and the terminal together for 15 minutes", pin.LOCK_SECONDS, 15 * MINUTE),
     ],
@@ -91,6 +96,10 @@ def test_the_settings_whose_bad_value_is_their_default_are_the_named_ones():
 
 def _keeps_its_default(option: Option) -> bool:
     return option.default not in (None, ()) and option.on_error == option.default
+
+
+def test_the_readme_shows_the_success_of_setup():
+    assert f"✓ Claude Desktop {clients.DID['new']}" in read("README.md")
 
 
 def test_the_readme_names_every_client_that_install_edits():
