@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kartra_mcp.app import composition
 from kartra_mcp.cli.main import main
-from kartra_mcp.consent import flow
+from kartra_mcp.consent import subject
 from kartra_mcp.ledger import admission, head_file
 from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.ledger import Ledger
@@ -98,7 +98,7 @@ def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
 
 
 def install(fault: Fault) -> None:
-    wrap(flow, "read_facts", lambda real: before(fault, "preview", real))
+    wrap(subject, "read_facts", lambda real: before(fault, "preview", real))
     for issue in ("issue_confirmation", "issue_question"):
         wrap(Ledger, issue, lambda real: after(fault, "minted", real))
     wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))

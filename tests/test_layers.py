@@ -48,6 +48,7 @@ ARROWS = """
 PURE = """
     bulk/item_calls bulk/plan bulk/request bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
+    calls/lead_settlement
     calls/responses calls/retry
     catalogue/builder catalogue/builtin_tools catalogue/catalogue catalogue/command_tools
     catalogue/consent_arguments catalogue/decided_calls

@@ -541,7 +541,7 @@ def test_an_unknown_write_shows_its_amount_as_uncertain_and_how_to_settle_it(
     told = read(visitor, f"/done/{story['unknown']}").found("main")[0][1]
     assert why in told
     assert "takes one more read without a trace of it" in told
-    other = write("unknown", {"code": "timed_out"})
+    other = write("unknown", {"code": "timed_out"}, operation="give_points_to_lead")
     assert "only Membrane's log" in read(visitor, f"/done/{other}").found("main")[0][1]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,10 +10,9 @@ from crash_scenarios import FIRST, House, Story, crash
 from harness import Answer, Sandbox, call, sandbox_by
 from mcp import Client
 from polling import gone, until
+from reconcile_clock import LATE, LATER, SOON, Clock, opened
 
-from kartra_mcp.app.composition import build_app
 from kartra_mcp.ledger.running_locks import IntentLocks
-from kartra_mcp.settings import read_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -25,18 +22,6 @@ EARLIER = {"transaction_id": 105}
 SUBSCRIPTION = {"subscription_id": 201}
 FAULTS = {REFUND: "refund_transaction", CANCEL: "cancel_transaction"}
 WRITES = ("67c41d8e9a02b35f716e4b31", "67c41d8e9a02b35f716e4b20")
-QUARTER = 15 * 60.0
-SOON, LATE = QUARTER - 30, QUARTER + 1
-LATER = LATE + 5 * 60.0
-"""Late enough for a second look, five minutes after the first."""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 @pytest.fixture
@@ -48,16 +33,6 @@ def clock() -> Clock:
 def account(tmp_path, transport):
     with sandbox_by(transport, Sandbox(tmp_path / "state")) as place:
         yield place
-
-
-@asynccontextmanager
-async def opened(place: Sandbox, clock: Clock, era: str = "2026-07-28"):
-    made = build_app(read_settings({}, place.environment), clock, steady=clock)
-    try:
-        async with Client(made.mcp.server, mode=era) as connected:
-            yield connected
-    finally:
-        await made.close()
 
 
 async def lost(client: Client, place: Sandbox, tool: str, *fault: str, **given) -> str:

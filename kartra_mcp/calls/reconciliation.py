@@ -29,12 +29,14 @@ LOOK_DISTANCE = 5 * 60.0
 class ReconcileFinding:
     """Result of one read of the account.
 
-    `late_look`: no effect was found, and the call is old enough for that to count.
+    `late_look`: no effect was found, and the call is old enough for that to count. `check`: what
+    the user can do, where it is more than `WHAT_TO_CHECK`.
     """
 
     state: Literal["succeeded", "failed", "unknown"]
     why: str
     late_look: bool = False
+    check: str = ""
 
 
 def evaluate_evidence(
@@ -104,6 +106,16 @@ def _evaluate_absence(facts: Facts, age: float, looks: Sequence[float]) -> Recon
     """Return the finding if the account shows no new effect."""
     if not _is_fully_read(facts):
         return ReconcileFinding("unknown", "The data that could be read does not decide it.")
+    return count_look(age, looks)
+
+
+def count_look(age: float, looks: Sequence[float]) -> ReconcileFinding:
+    """Return the finding of a look that showed no effect, after so many earlier ones.
+
+    Args:
+        age: seconds since the intent, by both clocks.
+        looks: seconds since each earlier read that found no effect and counted, newest first.
+    """
     if age < LATE_LOOK_DELAY:
         return ReconcileFinding(
             "unknown", "No effect is visible yet; Kartra applies some writes later."

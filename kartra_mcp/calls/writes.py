@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.calls.item_grant import ItemGrant
+from kartra_mcp.calls.lead_settlement import READ_THE_LEAD, evaluate_lead
 from kartra_mcp.calls.receipt import Receipt, make_receipt
 from kartra_mcp.calls.reconciliation import (
     WHAT_TO_CHECK,
+    ReconcileFinding,
     RunLogProof,
     evaluate_evidence,
     evaluate_run_logs,
@@ -18,7 +20,7 @@ from kartra_mcp.calls.reconciliation import (
 from kartra_mcp.calls.write_record import WriteRecord
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import facts_for_entry
-from kartra_mcp.consent.facts import Read
+from kartra_mcp.consent.facts import Facts, Read
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
 from kartra_mcp.consent.intents import draft_intent, mask_target
 from kartra_mcp.consent.subject import CallSubject
@@ -27,6 +29,7 @@ from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
 from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Executed, Gate, Risk
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.kartra.lead_state import find_object, read_held_before
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
@@ -134,15 +137,35 @@ class GuardedWrites:
         # Before the read: its own time must not count.
         looks = await run_in_thread(self.ledger.late_look_times, intent_id)
         age, *ages = await run_in_thread(self.ledger.list_ages, [entry["at"], *looks])
-        facts = await facts_for_entry(str(entry["operation"]), entry, read)
-        found = evaluate_evidence(entry, facts, age, ages)
+        found, facts = await self._look(entry, read, age, ages)
         seen = {"why": found.why, "evidence": list(facts.evidence)}
         if found.state != "unknown":
             await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)
         elif found.late_look:
             await run_in_thread(self.ledger.append_note, "look", {"intent": intent_id, **seen})
         settled = {"intent": intent_id, "state": found.state, "why": found.why}
-        return settled if found.state != "unknown" else {**settled, "check": WHAT_TO_CHECK}
+        if found.state != "unknown":
+            return settled
+        return {**settled, "check": found.check or WHAT_TO_CHECK}
+
+    async def _look(
+        self, entry: Mapping[str, Any], read: Read, age: float, looks: Sequence[float]
+    ) -> tuple[ReconcileFinding, Facts]:
+        """Read the account once, and return what that proves."""
+        operation = str(entry["operation"])
+        lead_id = await run_in_thread(self.ledger.find_lead_id, entry)
+        facts = await facts_for_entry(operation, entry, read, lead_id)
+        if find_object(operation) is None:
+            return evaluate_evidence(entry, facts, age, looks), facts
+        if not lead_id:
+            why = "The lead of this write is not known by its id."
+            return ReconcileFinding("unknown", why, check=READ_THE_LEAD), facts
+        if facts.missing:
+            why = f"Not everything could be read: {facts.missing[0]}."
+            return ReconcileFinding("unknown", why), facts
+        # After the read, which may have shown that two names are one lead.
+        others = await run_in_thread(self.ledger.list_on_lead, entry)
+        return evaluate_lead(entry, facts.held, others, age, looks), facts
 
     async def _settle_by_log(self, intent_id: str, proof: RunLogProof) -> dict[str, Any]:
         seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
@@ -179,6 +202,8 @@ class GuardedWrites:
                 asked.patience,
             )
             intent = await self.consent.obtain(request)
+        effect = call_effect(call, mask=True, held=read_held_before(intent.facts))
+        intent = replace(intent, undo=effect.undo_if_changed)
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
         return await self._run_recorded(recorded, run_once, call)
 
@@ -198,7 +223,8 @@ class GuardedWrites:
             await recorded.finish_lost()
             raise
         missed = await recorded.finish("succeeded", Executed.YES, reply.action_run_id)
-        return reply, make_receipt(recorded.intent, call_effect(call), missed)
+        effect = call_effect(call, held=read_held_before(recorded.intent.facts))
+        return reply, make_receipt(recorded.intent, effect, missed)
 
     async def resolve_gate(self, gate: Gate, mails: int) -> Gate:
         """Return the gate of a call; above the hourly number of mails, a human's."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 from kartra_mcp.core.models import Call
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.effects import Effect, describe_effect
+from kartra_mcp.kartra.lead_state import HeldState
 
 
-def call_effect(call: Call, *, mask: bool = False) -> Effect:
-    """Return the effect of a call; `mask` hides addresses, for the ledger."""
+def call_effect(call: Call, *, mask: bool = False, held: HeldState | None = None) -> Effect:
+    """Return the effect of a call.
+
+    `mask` hides addresses, for the ledger; `held` is the state of its object before it.
+    """
     target = call.operation.target
     is_lead = target is not None and target.kind == "lead"
     who = _describe_lead(call, str(target) if is_lead else "")
     what = str(target) if target else "it"
-    return describe_effect(call.commands, call.title, who=who, what=what, mask=mask)
+    return describe_effect(call.commands, call.title, who=who, what=what, mask=mask, held=held)
 
 
 def _describe_lead(call: Call, target: str) -> str:

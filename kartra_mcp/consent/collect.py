@@ -8,10 +8,11 @@ from typing import Any
 from kartra_mcp.consent.changes import format_arguments
 from kartra_mcp.consent.fact_reader import FactReader, without_empty
 from kartra_mcp.consent.facts import Facts, Read
-from kartra_mcp.consent.lead_facts import membership_facts, other_facts
+from kartra_mcp.consent.lead_facts import lead_object_facts, membership_facts, other_facts
 from kartra_mcp.consent.refund_facts import refund_facts
 from kartra_mcp.consent.subscription_facts import subscription_facts
 from kartra_mcp.core.models import Call, OperationKind, Target
+from kartra_mcp.kartra.lead_state import find_object
 
 
 async def read_facts(call: Call, read: Read) -> Facts:
@@ -32,14 +33,21 @@ async def read_facts(call: Call, read: Read) -> Facts:
             return await other_facts(target, call, reader)
 
 
-async def facts_for_entry(operation: str, entry: Mapping[str, Any], read: Read) -> Facts:
-    """Return the facts of an earlier write, from what the ledger kept."""
+async def facts_for_entry(
+    operation: str, entry: Mapping[str, Any], read: Read, lead_id: str = ""
+) -> Facts:
+    """Return the facts of an earlier write, from what the ledger kept.
+
+    `lead_id` is the id of its lead, or "" if the ledger has only the mask of an address.
+    """
     reader = FactReader(read)
     target = Target(str(entry.get("target_kind") or ""), str(entry.get("target") or ""))
     if operation == "refund_transaction":
         return await refund_facts(target, None, reader)
     if operation == "cancel_transaction":
         return await subscription_facts(OperationKind.CANCELLATION, target, None, reader)
+    if find_object(operation) is not None and lead_id:
+        return await lead_object_facts(Target("lead", lead_id), operation, entry, reader)
     return Facts(OperationKind.OTHER, target, missing=("its effect: only the user can check it",))
 
 

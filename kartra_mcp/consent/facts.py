@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.core.models import Command, OperationKind, Target
+from kartra_mcp.kartra.lead_state import HeldState
 
 Read = Callable[[Command], Awaitable[Any]]
 """Runs one read command and returns Kartra's response."""
@@ -48,7 +49,7 @@ class Facts:
     `remaining` and `amount_moved` are sums (None: could not be read). `already_done`: the account
     shows that the operation was done before. `impossible`: the account shows that it cannot run.
     `changes` are in `shown` too, as text. `typed` is what the user types under gate human; "" for
-    the amount or the target's id.
+    the amount or the target's id. `held` is the state of the lead's object that the call sets.
     """
 
     act: OperationKind
@@ -64,6 +65,7 @@ class Facts:
     evidence: tuple[str, ...] = ()
     lead: str = ""
     typed: str = ""
+    held: HeldState | None = None
 
     @property
     def digest(self) -> str:

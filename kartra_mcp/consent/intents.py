@@ -12,6 +12,7 @@ from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.models import Call, Connection, Operation, Risk
 from kartra_mcp.kartra.action_words import moves_money
+from kartra_mcp.kartra.lead_state import HELD_BEFORE
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email, mask_lead
@@ -148,4 +149,7 @@ def _with_lead(draft: Intent, email: str, ledger: Ledger) -> Intent:
 def _stored_facts(facts: Facts) -> dict[str, Any]:
     kept = {name: facts.shown[name] for name in KEPT_FACTS if name in facts.shown}
     # Rows of a list that was read in part would look new later, and prove a write wrongly.
-    return kept if facts.missing else {**kept, "seen": list(facts.evidence)}
+    if facts.missing:
+        return kept
+    held = {HELD_BEFORE: facts.held.as_dict()} if facts.held else {}
+    return {**kept, **held, "seen": list(facts.evidence)}

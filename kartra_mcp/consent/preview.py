@@ -37,7 +37,9 @@ def build_preview(call: Call, facts: Facts, *, account: str, sandbox: bool) -> P
     rows = [COMMANDS[c.name] for c in call.commands if c.name in COMMANDS]
     effect = _describe_effect(call, facts) or "; ".join(row.effect for row in rows)
     effect = effect or "changes the account in an unknown way"
-    undo = _status_texts(call)[1] or call_effect(call).undo or "not known"
+    found = call_effect(call, held=facts.held)
+    undo = _NOTHING_TO_UNDO if found.no_change else found.undo
+    undo = _status_texts(call)[1] or undo or "not known"
     shown = dict(facts.shown)
     if facts.missing:
         shown["could_not_be_read"] = list(facts.missing)
@@ -45,6 +47,7 @@ def build_preview(call: Call, facts: Facts, *, account: str, sandbox: bool) -> P
     return Preview(summary, effect, undo, shown)
 
 
+_NOTHING_TO_UNDO = "not needed: the lead is already as this call would make it"
 _STATUS_TEXTS: Mapping[str, tuple[str, str]] = {
     "pause": ("stops the charges until the subscription is resumed", "resume it (unpause)"),
     "unpause": ("starts the charges of the paused subscription again", "pause it again"),

@@ -6,18 +6,17 @@ sequence and step, membership and level, or the edited fields.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Command
-from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import LEAD_ID_NAMES, find_values, normalize_name
+from kartra_mcp.kartra.lead_state import SEQUENCE_ENTRY, HeldState, find_object
+from kartra_mcp.kartra.names import clean_name
 
-MAX_NAME = 60
 MAX_FIELDS = 12
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "tag": ("tag_name", "tag"),
@@ -33,6 +32,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Parts of an object as the ledger keeps them, and the arguments that name them."""
 OBJECT_PARTS = (*_ALIASES, "fields")
+
+
+_MAIL_IS_SENT = "mail already sent cannot be recalled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ _ROWS: Mapping[str, _Row] = {
     "subscribe_lead_to_sequence_at_step": _Row(
         ("sequence", "step"),
         "subscribed {who} to the {sequence}{step}",
-        "unsubscribe the lead from the {sequence}; mail already sent cannot be recalled",
+        f"unsubscribe the lead from the {{sequence}}; {_MAIL_IS_SENT}",
         "the lead was not in it before",
     ),
     "unsubscribe_lead_from_sequence": _Row(
@@ -154,7 +156,8 @@ class Effect:
         undo: how to undo a change, or "" if that is not known.
         unsure: the condition under which a success was a change, if it is one for all of it.
         parts: the named objects, for the ledger.
-        sure: a success always is a change.
+        sure: a success is a change.
+        no_change: a success is none, because the lead was as the call wants it.
     """
 
     done: str
@@ -162,6 +165,7 @@ class Effect:
     unsure: str = ""
     parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sure: bool = True
+    no_change: bool = False
 
     @property
     def undo_if_changed(self) -> str:
@@ -170,7 +174,13 @@ class Effect:
 
 
 def describe_effect(
-    commands: Sequence[Command], title: str, *, who: str, what: str, mask: bool = False
+    commands: Sequence[Command],
+    title: str,
+    *,
+    who: str,
+    what: str,
+    mask: bool = False,
+    held: HeldState | None = None,
 ) -> Effect:
     """Return the effect of a call; without a known command that of an unknown action.
 
@@ -180,13 +190,14 @@ def describe_effect(
         who: the lead, e.g. `lead 48110`.
         what: the target, e.g. `transaction 101`.
         mask: hide names that contain an address, for the ledger.
+        held: the state of the object of a single command before it, if it was read.
     """
     found = [_describe_command(c, who, what, mask=mask) for c in commands if c.name in COMMANDS]
     known = [effect for effect in found if effect.done]
     if not known:
         return Effect(f"{title} of {what}", "not known", "it changed anything", sure=False)
     if len(known) == 1:
-        return known[0]
+        return _judge_held(known[0], commands[0].name, held) if len(commands) == 1 else known[0]
     latest = known[::-1]
     in_order = [e for e in latest if not e.sure] + [e for e in latest if e.sure]
     return Effect(
@@ -222,6 +233,45 @@ def _describe_command(command: Command, who: str, what: str, *, mask: bool) -> E
     return Effect(done, undo, row.unsure, parts, sure=not row.unsure)
 
 
+def _judge_held(effect: Effect, command: str, held: HeldState | None) -> Effect:
+    """Return the effect of a command on a lead whose state before it is known."""
+    found = find_object(command)
+    if held is None or found is None:
+        return effect
+    if held.held and command == SEQUENCE_ENTRY:
+        return _judge_second_entry(effect, held)
+    adds = found[1]
+    if held.held != adds:
+        return replace(effect, undo=_undo_removal(effect, command, held), unsure="", sure=True)
+    if command == "grant_membership_access" and not effect.parts.get("level"):
+        return effect  # it may add another level
+    return replace(effect, undo="", unsure="", sure=False, no_change=True)
+
+
+def _judge_second_entry(effect: Effect, held: HeldState) -> Effect:
+    """Return the effect of an entry into a sequence in which the lead is already."""
+    if not held.step or held.step == str(effect.parts.get("step")):
+        return replace(effect, undo="", unsure="", sure=False)
+    sequence = _format_in_sentence("sequence", effect.parts.get("sequence"))
+    undo = f"subscribe the lead to the {sequence} at step {held.step} again; {_MAIL_IS_SENT}"
+    return replace(effect, undo=undo, unsure="", sure=True)
+
+
+def _undo_removal(effect: Effect, command: str, held: HeldState) -> str:
+    """Return the undo with the step or the levels that were held, where the call names none."""
+    parts = {**effect.parts, "step": held.step}
+    if held.levels and not parts.get("level"):
+        parts["level"] = list(held.levels)
+    if command == "unsubscribe_lead_from_sequence" and held.step:
+        template = "subscribe the lead to the {sequence} again{step}"
+    elif command == "revoke_membership_access":
+        template = _ROWS[command].undo
+    else:
+        return effect.undo
+    names = ("sequence", "step", "membership", "level")
+    return template.format(**{name: _format_in_sentence(name, parts.get(name)) for name in names})
+
+
 def _find_status(given: Mapping[str, Any]) -> str:
     names = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
     return next((str(value) for _, value in find_values(given, names)), "")
@@ -255,17 +305,6 @@ def _list_custom_fields(value: Any) -> list[str]:
     if not named and is_object(value) and not any(map(str.isdecimal, value)):
         named = list(value)
     return named
-
-
-def clean_name(text: str, *, mask: bool = False) -> str:
-    """Return a name as one line without secrets; no character in it can end the quote."""
-    line = redact_secrets(" ".join(strip_control_chars(text).split())).replace('"', "'")
-    if mask:
-        line = _ADDRESS.sub("(address)", line)
-    return truncate(line, MAX_NAME)
-
-
-_ADDRESS = re.compile(r"[^\s@<>()]+@[^\s@<>()]+")
 
 
 def _format_part(name: str, value: Any) -> str:

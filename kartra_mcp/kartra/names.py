@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from kartra_mcp.core.sanitize import redact_secrets, strip_control_chars, truncate
+
 MAX_NEAREST: Final = 3
 MAX_CHARS: Final = 200
+MAX_NAME_CHARS: Final = 60
+"""Characters of a name that are shown and recorded."""
 MAX_COMPARED: Final = 5_000
 """Names that are compared letter by letter; in a longer list only equal ones are found."""
+
+
+_ADDRESS = re.compile(r"[^\s@<>()]+@[^\s@<>()]+")
+
+
+def clean_name(text: str, *, mask: bool = False) -> str:
+    """Return a name as one line without secrets; no character in it can end the quote."""
+    line = redact_secrets(" ".join(strip_control_chars(text).split())).replace('"', "'")
+    if mask:
+        line = _ADDRESS.sub("(address)", line)
+    return truncate(line, MAX_NAME_CHARS)
 
 
 def fold_text(text: str) -> str:

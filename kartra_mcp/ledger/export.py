@@ -33,7 +33,7 @@ def render_entries(entries: Sequence[Mapping[str, Any]], form: str) -> str:
 def _list_values(entry: Mapping[str, Any]) -> list[Any]:
     ended = entry["ended_at"]
     values = {**entry, "ended": None if ended is None else format_utc(ended)}
-    return [values[name] for name in COLUMNS]
+    return [values.get(name) for name in COLUMNS]
 
 
 def _format_cell(value: Any) -> str:

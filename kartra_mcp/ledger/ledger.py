@@ -273,6 +273,18 @@ class Ledger:
             with self._file.write_transaction() as transaction:
                 projection.add_lead(transaction.db, connection, fold_id(target) or target, id_)
 
+    def find_lead_id(self, entry: Mapping[str, Any]) -> str:
+        """Return the id of the lead of a write, or "" if only the mask of its address is known."""
+        with self._file.read_transaction() as transaction:
+            names = projection.list_names_in(transaction.db, entry)
+        return next((name for name in names if name.isdecimal()), "")
+
+    def list_on_lead(self, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """List the other writes on the lead of this one, under any of its names, oldest first."""
+        with self._file.read_transaction() as transaction:
+            found = projection.list_on_lead(transaction.db, entry)
+        return [row for row in found if row["intent"] != entry["intent"]]
+
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
         """Append an entry that belongs to no intent.
 

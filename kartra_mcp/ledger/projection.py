@@ -206,6 +206,21 @@ def list_lead_names(
     return sorted({target, id_, *others})
 
 
+def list_names_in(db: sqlite3.Connection, entry: Mapping[str, Any]) -> list[str]:
+    """List every name of the target of a write."""
+    return list_lead_names(db, entry["connection"], entry["target_kind"], entry["target"])
+
+
+def list_on_lead(db: sqlite3.Connection, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the writes with a command on the lead of a write, as `list_entries` does."""
+    names = list_names_in(db, entry)
+    marks = ", ".join("?" * len(names))
+    sql = f"SELECT DISTINCT intent FROM parts WHERE connection = ? AND target IN ({marks})"  # noqa: S608
+    found = db.execute(sql, (entry["connection"], *names)).fetchall()
+    rows = [db.execute(_ALL + "WHERE i.id = ?", tuple(one)).fetchone() for one in found]
+    return sorted((_make_entry(row) for row in rows), key=lambda row: row["line"])
+
+
 def add_lead(db: sqlite3.Connection, connection: str, target: str, lead_id: str) -> None:
     """Record that a lead with this address has this id."""
     db.execute("INSERT OR REPLACE INTO leads VALUES (?, ?, ?)", (connection, target, lead_id))

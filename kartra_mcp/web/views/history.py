@@ -9,6 +9,7 @@ from typing import Any
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import as_list, is_array, is_object
 from kartra_mcp.core.models import Risk
+from kartra_mcp.kartra.lead_state import HELD_BEFORE, find_object
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.records import CANCEL, CONSENT_MEANINGS, REFUND
 from kartra_mcp.web.views.error_labels import label_with_code
@@ -49,8 +50,8 @@ _AMOUNT_NOTES: Mapping[str, str] = {
     "unknown": "if it was done",
 }
 
-_INTERNAL_FACTS = frozenset({"seen"})
-"""Facts that are not displayed: `seen` is compared when reconciling, as part of the evidence."""
+_INTERNAL_FACTS = frozenset({"seen", HELD_BEFORE})
+"""Facts that are not displayed: they are compared when reconciling, as part of the evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,8 @@ def make_write_detail(entry: Mapping[str, Any], approval: Approval | None) -> Wr
 
 def can_be_looked_up(entry: Mapping[str, Any]) -> bool:
     """Return True if reading the account can show the effect of the write."""
-    return entry["operation"] in {REFUND, CANCEL}
+    operation = str(entry["operation"])
+    return operation in {REFUND, CANCEL} or find_object(operation) is not None
 
 
 def _receipt_facts(entry: Mapping[str, Any]) -> tuple[Fact, ...]:
