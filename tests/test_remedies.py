@@ -18,6 +18,7 @@ from mcp import Client
 from named_commands import commands_in, usage_fault
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.command_tools import NAMES
 from kartra_mcp.catalogue.remedies import find_named_tools
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
@@ -138,7 +139,7 @@ def _part(part: ast.expr) -> str:
 
 
 def test_every_tool_that_a_text_names_exists():
-    known = {*BUILTIN_TOOLS, *ACTIONS, *NO_TOOLS}
+    known = {*BUILTIN_TOOLS, *ACTIONS, *NAMES, *NO_TOOLS}
     named = [(place, tool) for place, text in texts() for tool in find_named_tools(text)]
     assert len(named) > 150
     assert [(place, tool) for place, tool in named if tool not in known] == []
@@ -221,6 +222,13 @@ FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
         "kartra_refund_transaction",
         {"transaction_id": 101, "refund_amount": 9_700},
     ),
+    "a subscription that does not exist": (
+        "kartra_cancel_subscription",
+        {"subscription_id": 999_999},
+    ),
+    "a bulk run of an unknown tool": ("kartra_bulk_run", {"tool": "kartra_nope", "items": [{}]}),
+    "a bulk run of a built-in tool": ("kartra_bulk_run", {"tool": "kartra_status", "items": [{}]}),
+    "a bulk run that does not exist": ("kartra_bulk_status", {"bulk_id": "bulk_none"}),
     "a confirmation that does not exist": (
         "kartra_refund_transaction",
         {
@@ -272,6 +280,8 @@ WORLDS: Mapping[str, dict[str, str]] = {
     "read-only": {"READ_ONLY": "on"},
     "no raw requests": {"DENY": "kartra_proxy_*"},
     "one tool": {"ALLOW": "kartra_assign_tag,kartra_refund_transaction"},
+    "no command tools": {"COMMANDS": "off"},
+    "no command tools, no raw requests": {"COMMANDS": "off", "DENY": "kartra_proxy_*"},
     "no lists of names": {"DENY": "kartra_retrieve_*,kartra_get_lead"},
 }
 

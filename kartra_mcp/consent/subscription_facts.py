@@ -32,9 +32,7 @@ _ENDED = frozenset({"cancelled", "canceled", "terminated"})
 _NO_SUBSCRIPTION = frozenset({"0", "n/a"})
 _PAYPAL_ID = re.compile(r"I-[A-Z0-9]{6,}")
 """PayPal's ids of recurring payments; `transaction_subscription_id` has them for PayPal only."""
-_USE_A_SUBSCRIPTION = (
-    "POST cmd retrieve_subscriptions_from_lead by kartra_proxy_read, and use an id that it lists."
-)
+_USE_A_SUBSCRIPTION = "Call kartra_retrieve_subscriptions_from_lead and use an id that it lists."
 _STATUS_AFTER = {"pause": "Paused", "unpause": "Active"}
 
 

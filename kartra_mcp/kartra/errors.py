@@ -35,9 +35,7 @@ _SEQUENCES = "Call kartra_retrieve_account_sequences and use a name exactly as i
 _CALENDARS = "Ask the user for the names in Kartra: no command lists calendars or classes"
 _FIELDS = "Call kartra_retrieve_account_custom_fields for the names, types and option ids"
 _LEAD = "Call kartra_get_lead with another address or id, or create the lead first"
-_SUBSCRIPTION = (
-    "POST cmd retrieve_subscriptions_from_lead by kartra_proxy_read, and use an id that it lists"
-)
+_SUBSCRIPTION = "Call kartra_retrieve_subscriptions_from_lead and use an id that it lists"
 _TRANSACTION = "Call kartra_retrieve_transactions_from_lead and use an id that it lists"
 _FIELD = "Correct the value, then repeat the call"
 _LOOK = "Do not repeat the call: call kartra_get_transaction_details, or look in Kartra"
