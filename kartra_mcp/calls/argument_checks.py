@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.calls.account_names import AccountNames
+from kartra_mcp.calls.new_lead_checks import check_chain_names
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent.facts import Read
 from kartra_mcp.consent.lead_edit import names_no_field
@@ -55,6 +56,7 @@ class ArgumentChecks:
         """
         if names_no_field(call):
             raise _nothing_to_edit_error()
+        await check_chain_names(call, self.connection, self.names, self.read)
         for command in call.commands:
             await self._check_lead(command)
             if call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
@@ -126,8 +128,10 @@ class ArgumentChecks:
         if problem.code != "kartra_error" or not is_object(detail):
             return
         for part in (*as_list(detail.get("kartra")), *as_list(detail.get("not_done"))):
-            given = next((c for c in call.commands if c.name == part.get("command")), None)
+            given = _find_command(call, part)
             listing = LISTINGS.get(given.name) if given else None
+            if given and listing and "index" in part:
+                part[listing.noun] = find_given_name(given, listing)
             if given is None or listing is None or not _is_about_name(part, listing):
                 continue
             known = await self._read_names(listing, given)
@@ -227,6 +231,14 @@ def _resolve_raw(call: Call, request: RawRequest, resolver: FieldResolver) -> Ca
 
 def _has_name(given: str, known: Iterable[str]) -> bool:
     return fold_text(given) in map(fold_text, known)
+
+
+def _find_command(call: Call, part: Mapping[str, Any]) -> Command | None:
+    """Return the command that a part of an error is about."""
+    named = [command for command in call.commands if command.name == part.get("command")]
+    at = part.get("index")
+    exact = isinstance(at, int) and at < len(call.commands) and call.commands[at] in named
+    return call.commands[at] if exact and isinstance(at, int) else next(iter(named), None)
 
 
 def _is_about_name(part: Mapping[str, Any], listing: Listing) -> bool:

@@ -181,6 +181,7 @@ class Gateway:
         reader = self._reader(connection, ExtendableDeadline(deadline))
         read = examination.remember_reads(reader)
         _, checked, edit = await self._check_write(call, connection, read, granted=True)
+        await self._require_new_lead(checked, connection, read)
         return await examination.examine_write(checked, connection, edit, read)
 
     async def _write(
@@ -197,6 +198,7 @@ class Gateway:
         read = self._reader(connection, patience)
         granted = grant is not None
         checks, checked, edit = await self._check_write(call, connection, read, granted=granted)
+        await self._require_new_lead(checked, connection, read, client)
 
         async def run_once(record: Record) -> ActionResult:
             return await self._call_with_retry(checked, connection, patience.deadline, record)
@@ -231,6 +233,25 @@ class Gateway:
         checks = ArgumentChecks(self.names, connection, read, entries)
         checked, edit = await self._judge_edit(await checks.check(call), read, granted=granted)
         return checks, checked, edit
+
+    async def _require_new_lead(
+        self,
+        call: Call,
+        connection: Connection,
+        read: Read,
+        client: ClientContext | None = None,
+    ) -> None:
+        """Refuse a chain that creates a lead which exists: it would change that one instead.
+
+        Where an equal call made it, the answer is that of a repeated call.
+        """
+        from kartra_mcp.calls.new_lead_checks import find_existing_lead  # not for the first list
+
+        refusal = await find_existing_lead(call, read)
+        if refusal is None:
+            return
+        repeated = await self.writes().find_repeat(call, connection, client) if client else None
+        raise repeated or refusal
 
     async def _judge_edit(self, call: Call, read: Read, *, granted: bool) -> tuple[Call, LeadEdit]:
         """Return an edit of a lead with the risk of what it overwrites, and what it changes."""

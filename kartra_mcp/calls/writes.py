@@ -172,6 +172,15 @@ class GuardedWrites:
         await run_in_thread(self.ledger.reconcile, intent_id, proof.state, seen)
         return {"intent": intent_id, "state": proof.state, **seen}
 
+    async def find_repeat(
+        self, call: Call, connection: Connection, client: ClientContext
+    ) -> RefusedError | None:
+        """Return the refusal of a call that an equal one has made, or None."""
+        await self.open()
+        draft = draft_intent(call, connection, client, self.actor, self.ledger)
+        (found,) = await run_in_thread(self.ledger.find_repeats, [draft], self.limits)
+        return found
+
     async def execute(self, asked: WriteRequest, run_once: RunOnce) -> tuple[ActionResult, Receipt]:
         """Return the result and the receipt; with a grant, on the consent of a bulk run.
 

@@ -165,8 +165,8 @@ def raise_for_error(result: Any, *, write: bool) -> None:
     failed = [part for part in parts if part.failed]
     if not failed:
         return
-    done = [part.command for part in parts if not part.failed and part.command]
-    raise _partial_error(done, failed, write) if done else _make_error(failed, write)
+    done = any(part.command for part in parts if not part.failed)
+    raise _partial_error(parts, write) if done else _make_error(failed, write)
 
 
 def find_error(value: Any, *, write: bool) -> KartraMCPError | None:
@@ -280,8 +280,18 @@ def _make_error(failed: list[ActionOutcome], write: bool) -> KartraMCPError:  # 
     )
 
 
-def _partial_error(done: list[str], failed: list[ActionOutcome], write: bool) -> KartraMCPError:  # noqa: FBT001
-    """Return the error of a request in which some commands were executed and some were not."""
+def _partial_error(parts: list[ActionOutcome], write: bool) -> KartraMCPError:  # noqa: FBT001
+    """Return the error of a request in which some commands were executed and some were not.
+
+    `index` is the position of a command, because several can have the same name.
+    """
+    named = [part for part in parts if part.command]
+    done = [part.command for part in named if not part.failed]
+    failed = [part for part in parts if part.failed]
+    not_done = [
+        {**_make_detail(part), **({"index": named.index(part)} if part in named else {})}
+        for part in failed
+    ]
     unsure = [part for part in failed if _get_executed(part) is Executed.UNKNOWN]
     executed = Executed.UNKNOWN if unsure else Executed.YES
     return UpstreamError(
@@ -289,7 +299,7 @@ def _partial_error(done: list[str], failed: list[ActionOutcome], write: bool) ->
         f"{len(done)} of {len(done) + len(failed)} commands were done, the others were not.",
         "Do not repeat the whole request: correct and send only what was not done.",
         executed=executed if write else Executed.NO,
-        detail={"done": done, "not_done": [_make_detail(part) for part in failed]},
+        detail={"done": done, "not_done": not_done},
     )
 
 
