@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import command_line
@@ -20,6 +21,7 @@ _WORDS = {
     "VALUE": "5",
     "TOOL": "kartra_get_lead",
 }
+_ENV = {"PATH": "/usr/bin:/bin"}
 _LAST = "--not-a-flag-of-any-command"
 
 
@@ -37,6 +39,12 @@ def commands_in_page(page: str) -> list[str]:
     lines = [line for block in blocks for line in block.splitlines()]
     shown = [re.split(r"\s+#|\s{2,}", line)[0] for line in lines if line.startswith("kartra-mcp ")]
     return [*quoted, *(re.sub(r"(INTENT) .*", r"\1", command) for command in shown)]
+
+
+def known_flags(commands: Iterable[str]) -> set[str]:
+    """Return the flags in the help of these commands."""
+    helps = (command_line.run([*name.split(), "--help"], env=_ENV).stdout for name in commands)
+    return {flag for text in helps for flag in re.findall(r"--[a-z][a-z-]*", text)}
 
 
 def usage_fault(command: str, folder: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kartra_mcp.app import page_discovery
+from kartra_mcp.bulk.request import MAX_ITEMS
 from kartra_mcp.calls import reconciliation, result_store, retry
 from kartra_mcp.catalogue import exposure
 from kartra_mcp.client_config.registry import CLIENTS
@@ -70,6 +71,7 @@ NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
     "docs/setup.md": [("(`--wait 600`)", READY_WITHIN, 600)],
     "README.md": [
         ("valid for ten minutes", confirmations.LIFETIME, 10 * MINUTE),
+        ("for up to 2,000 items", MAX_ITEMS, 2_000),
         ("for 15 minutes, long results", result_store.TTL, 15 * MINUTE),
     ],
 }

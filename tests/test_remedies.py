@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from harness import Answer, Sandbox, call, connect
 from mcp import Client
-from named_commands import commands_in, usage_fault
+from named_commands import commands_in, known_flags, usage_fault
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.command_tools import NAMES
 from kartra_mcp.catalogue.remedies import find_named_tools
+from kartra_mcp.cli import main
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.commands import COMMANDS, PUBLISHED_KEYS
@@ -173,6 +174,16 @@ def test_the_sweep_finds_the_commands_in_texts():
 def test_every_command_that_a_text_names_is_understood(command: str, tmp_path: Path):
     assert usage_fault(command, tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_flag_that_a_sentence_names_exists():
+    ledger = [f"ledger {name}" for name in ("list", "show", "export", "verify", "new")]
+    known = known_flags([*(command.name for command in main.COMMANDS), *ledger])
+    others = re.compile(r"`(?:membrane|npm|pipx)[^`]*`|^--.*|.*pip install.*")
+    sentences = [(place, others.sub("", text)) for place, text in texts() if " " in text]
+    named = [(p, f) for p, text in sentences for f in re.findall(r"(?<!\S)--[a-z][a-z-]+", text)]
+    assert len(named) > 15
+    assert [(place, flag) for place, flag in named if flag not in known] == []
 
 
 def test_every_command_of_membrane_that_a_text_names_is_one_of_its_own():
