@@ -45,6 +45,7 @@ class Client:
 
     process: subprocess.Popen[bytes]
     _sent: int = field(default=0)
+    _early: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
 
     def hello(self) -> None:
         """Do the handshake."""
@@ -100,11 +101,30 @@ class Client:
         """Return the result; skip the server's other messages."""
         self._sent += 1
         self._send({"id": self._sent, "method": method, "params": params})
+        return self._result(method, self._await(self._sent))
+
+    def begin(self, tool: str, arguments: Any) -> int:
+        """Send a call whose answer is taken later; return its number."""
+        self._sent += 1
+        params = {"name": tool, "arguments": arguments}
+        self._send({"id": self._sent, "method": "tools/call", "params": params})
+        return self._sent
+
+    def end(self, number: int) -> dict[str, Any]:
+        """Return the structured content of a call that was begun."""
+        return self._content("a call", self._result("tools/call", self._await(number)))
+
+    def _await(self, number: int) -> dict[str, Any]:
+        if number in self._early:
+            return self._early.pop(number)
         for line in _pipe(self.process.stdout):
             said = json.loads(line)
-            if said.get("id") == self._sent and "method" not in said:
-                return self._result(method, said)
-        raise Broken(f"{method}: the server ended")
+            if "method" in said or "id" not in said:
+                continue
+            if said["id"] == number:
+                return said
+            self._early[said["id"]] = said
+        raise Broken("the server ended")
 
     def _send(self, message: Mapping[str, Any]) -> None:
         pipe = _pipe(self.process.stdin)

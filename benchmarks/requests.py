@@ -19,14 +19,25 @@ from benchmarks.client import Broken
 @contextmanager
 def act(account: Served, tool: str = READ, **given: Any) -> Generator[Callable[[], object]]:
     """Return the request that runs a tool's action once."""
+    with sender(account, tool) as send:
+        yield partial(send, **(given or WHOM))
+
+
+@contextmanager
+def sender(account: Served, tool: str) -> Generator[Callable[..., object]]:
+    """Return the function that runs a tool's action with some input, on one connection."""
     with closing(HTTPConnection(urlsplit(account.url).netloc)) as connection:
         ask = partial(_asked, connection, account.token)
         connected = ask("GET", "/connections")["items"][0]["id"]
         actions = ask("GET", f"/actions?connectionId={connected}&limit=100")["items"]
         key = tool.removeprefix("kartra_").replace("_", "-")
         found = next(action["id"] for action in actions if action["key"] == key)
-        body = {"id": found, "connectionId": connected, "input": given or WHOM}
-        yield partial(ask, "POST", "/act", json.dumps(body))
+
+        def send(**given: Any) -> object:
+            body = {"id": found, "connectionId": connected, "input": given}
+            return ask("POST", "/act", json.dumps(body))
+
+        yield send
 
 
 def rate(account: Served, many: int, count: int) -> float:

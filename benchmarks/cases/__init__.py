@@ -14,4 +14,5 @@ NAMES = (
     "search",
     "tokens",
     "answers",
+    "bulk",
 )

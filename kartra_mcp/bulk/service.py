@@ -54,7 +54,7 @@ class BulkService:
         own, consent = consent_arguments.split_consent(
             BULK_RUN.schema["properties"], given, repeat=True
         )
-        wanted = validate_builtin_arguments(BULK_RUN, own)
+        wanted = await run_in_thread(validate_builtin_arguments, BULK_RUN, own)
         if "bulk_id" in wanted:
             run = await self._find(wanted["bulk_id"], wanted)
             entry = await self._find_entry(run.tool, deadline)

@@ -8,13 +8,16 @@ from functools import cache
 from typing import Any
 
 from kartra_mcp.catalogue import catalogue, consent_arguments
-from kartra_mcp.catalogue.builtin_tools import PROXY_READ, RUN_READ, BuiltinTool
+from kartra_mcp.catalogue.builtin_tools import BULK_RUN, PROXY_READ, RUN_READ, BuiltinTool
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
 from kartra_mcp.schemas.portable import PortableSchema, make_portable
+
+MAX_BULK_NAMES = 100_000
+"""Names in all items of a bulk run; each item is limited like a call of its own."""
 
 
 def builtin_definition(tool: BuiltinTool, rules: Policy) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def make_action_definition(entry: ActionTool, rules: Policy) -> dict[str, Any]:
 
 def validate_builtin_arguments(tool: BuiltinTool, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the validated arguments of a built-in tool that is not a raw request."""
-    arguments.limit_names(given)
+    arguments.limit_names(given, MAX_BULK_NAMES if tool is BULK_RUN else arguments.MAX_NAMES)
     return arguments.validate(_make_portable(tool), coerce_arguments(tool, given), strict=True)
 
 

@@ -79,20 +79,20 @@ def validate(
     return own
 
 
-def limit_names(arguments: Any) -> None:
+def limit_names(arguments: Any, most: int = MAX_NAMES) -> None:
     """Refuse more names than a call can use, before anything examines each of them."""
     found, left = 0, [arguments]
-    while left and found <= MAX_NAMES:
+    while left and found <= most:
         value = left.pop()
         if isinstance(value, dict):
             found += len(as_dict(value))
             left += as_dict(value).values()
         elif isinstance(value, list):
             left += as_list(value)
-    if found > MAX_NAMES:
+    if found > most:
         raise RefusedError(
             "invalid_arguments",
-            f"Invalid arguments for this tool: more than {MAX_NAMES:,} names.",
+            f"Invalid arguments for this tool: more than {most:,} names.",
             "Send only the arguments that the tool names. Nothing was done.",
         )
 
