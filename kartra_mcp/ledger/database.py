@@ -104,6 +104,20 @@ class Transaction:
         # Another process wrote it: after a step if it is later than the time without steps.
         return (self.earliest if self.earliest >= at else self.now) - at
 
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        """Undo what the block wrote if it raises, and nothing else of the transaction."""
+        head, added = self.head, self.added
+        self.db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK TO part")
+            self.db.execute("RELEASE part")
+            self.head, self.added = head, added
+            raise
+        self.db.execute("RELEASE part")
+
     def require_clock(self) -> None:
         """Raise `ledger_unavailable` if the wall clock is behind the newest entry."""
         if self.behind > MAX_CLOCK_LAG:
@@ -165,6 +179,10 @@ class LedgerDatabase:
         if self._fault:
             raise uncertain_folder_error(self._fault)
 
+    def wait_seconds(self, *, settles: bool) -> float:
+        """Return how long a write may wait for others: within the time of its call."""
+        return max(bound_wait(self._wait), SETTLING_WAIT if settles else 0.0)
+
     @contextmanager
     def write_transaction(self, *, settles: bool = False) -> Generator[Transaction]:
         """Run one exclusive, atomic commit, then write the head.
@@ -177,7 +195,7 @@ class LedgerDatabase:
             RefusedError: `ledger_unavailable`; nothing was committed.
         """
         self.require_certain()
-        wait = max(bound_wait(self._wait), SETTLING_WAIT if settles else 0.0)
+        wait = self.wait_seconds(settles=settles)
         with self._take_turn(wait) as left, self._translate_errors(), self._take_write_lock(left):
             sealed = self.seal.matches()
             if not sealed:

@@ -64,6 +64,10 @@ class LedgerDamagedError(LedgerRefusedError):
         )
 
 
+FILE_FAULTS: tuple[type[Exception], ...] = (sqlite3.Error, OSError, LedgerDamagedError)
+"""Errors whose cause may be the ledger's file, and not the call that met them."""
+
+
 def unavailable_error(why: str) -> RefusedError:
     """Return the refusal of a ledger that cannot be written now but is not damaged."""
     return LedgerRefusedError(

@@ -34,6 +34,7 @@ from kartra_mcp.ledger import (
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.database import WAIT, LedgerDatabase, Transaction
+from kartra_mcp.ledger.group_commit import GroupCommit
 from kartra_mcp.ledger.identity import AccountKind
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.ledger.pseudonyms import hash_email, load_or_create_key, mask_lead
@@ -79,6 +80,7 @@ class Ledger:
         account: AccountKind = "",
     ) -> None:
         self._file = LedgerDatabase(folder, Clocks(clock, steady), wait, fault, account)
+        self._commits = GroupCommit(self._file)
         self._locks = IntentLocks(folder / "locks")
         self._running: dict[str, RunningIntent] = {}
         self._key: bytes | None = None
@@ -103,13 +105,17 @@ class Ledger:
         intent = rules.normalize_intent(intent)
         refusal = rules.no_target_refusal(intent)
         running: RunningIntent | None = None
+
+        def admit(transaction: Transaction) -> None:
+            nonlocal refusal, running
+            self._settle(transaction)
+            refusal = refusal or admission.admission_refusal(transaction, intent, limits, burns)
+            if refusal is None:
+                running = self._locks.hold(intent.id)
+                admission.record(transaction, intent)
+
         try:
-            with self._file.write_transaction() as transaction:
-                self._settle(transaction)
-                refusal = refusal or admission.admission_refusal(transaction, intent, limits, burns)
-                if refusal is None:
-                    running = self._locks.hold(intent.id)
-                    admission.record(transaction, intent)
+            self._commits.run(admit)
         except BaseException:
             self._drop(running)
             raise
@@ -156,9 +162,12 @@ class Ledger:
             "action_run_id": action_run_id,
             "undo": undo,
         }
-        with self._file.write_transaction(settles=True) as transaction:
+
+        def record(transaction: Transaction) -> None:
             admission.require_state(transaction, intent_id, "running")
             transaction.append("outcome", payload)
+
+        self._commits.run(record, settles=True)
         self._release(intent_id, keep=state == "unknown")
 
     def mark_orphans_unknown(self) -> list[str]:
