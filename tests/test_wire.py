@@ -91,6 +91,14 @@ async def test_a_first_message_is_answered_however_it_is_written(
         assert (await host.answer(0))["result"]["serverInfo"]["name"] == "tiny"
 
 
+async def test_a_request_right_before_the_end_of_input_is_answered(tmp_path: Path) -> None:
+    async with hosting(tmp_path) as host:
+        host.send_line(HELLO.encode())
+        host.close("to_server")
+        assert (await host.answer(0))["result"]["serverInfo"]["name"] == "tiny"
+        assert await exit_code(host) == 0
+
+
 NO_MESSAGES: dict[str, tuple[str, int, Any]] = {
     "no JSON": ("garbage", -32700, None),
     "half a message, and then nothing": ('{"jsonrpc": "2.0", "id": 1,', -32700, None),
@@ -276,6 +284,29 @@ async def test_neither_a_shielded_call_nor_slow_tidying_holds_up_the_end(
 
         assert await exit_code(host) == 0
         assert_tidied(host)
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_each_end_ends_a_server_whose_event_loop_is_busy(
+    tmp_path: Path, end: Callable[[Host], None]
+) -> None:
+    async with hosting(tmp_path) as host:
+        await host.open()
+        host.send("tools/call", 1, name="busy", arguments={})
+        await until((tmp_path / "pids").exists)
+        end(host)
+
+        assert await exit_code(host) == 0
+
+
+async def test_a_killed_parent_ends_a_server_whose_event_loop_is_busy(tmp_path: Path) -> None:
+    async with hosting(tmp_path, between=True) as host:
+        await host.open()
+        host.send("tools/call", 1, name="busy", arguments={})
+        await until((tmp_path / "pids").exists)
+        host.process.kill()
+
+        await until(lambda: gone(int(host.file("pids"))), within=PROMPTLY)
 
 
 async def test_a_killed_parent_ends_the_server_though_its_pipes_stay_open(tmp_path: Path) -> None:

@@ -44,10 +44,23 @@ os.rename(sys.argv[1] + ".new", sys.argv[1])
 time.sleep(60)
 """
 
+os.mkfifo(folder / "go")
+gate, turn = os.open(folder / "go", os.O_RDWR), anyio.Lock()
+
 async def list_tools(ctx, params):
     return t.ListToolsResult(tools=[t.Tool(name="noise", input_schema={"type": "object"})])
 
 async def call_tool(ctx, params):
+    with (folder / "calls").open("ab") as calls:
+        calls.write(b".")
+    if params.name == "busy":
+        (folder / "pids").write_text(str(os.getpid()))
+        while True:
+            pass
+    if params.name == "wait":
+        async with turn:
+            await anyio.wait_readable(gate)
+        return t.CallToolResult(content=[])
     if params.name == "hang":
         command = [sys.executable, "-c", HANG, str(folder / "pids")]
         deadline = anyio.current_time() + 60
@@ -190,6 +203,10 @@ class Host:
         await until((self.folder / "pid").exists)
         return int(self.file("pid"))
 
+    def calls(self) -> int:
+        """The number of calls that the server has started."""
+        return (self.folder / "calls").stat().st_size if (self.folder / "calls").exists() else 0
+
     def file(self, name: str) -> str:
         return (self.folder / name).read_text()
 
@@ -237,3 +254,14 @@ def peak_memory(pid: int) -> int:
     """The most bytes of memory that a process ever had."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+async def idle(pid: int) -> None:
+    """Return once a process has used no time of a CPU over several looks."""
+    seen: list[list[str]] = []
+
+    def is_idle() -> bool:
+        seen.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        return seen[-40:].count(seen[-1]) == 40
+
+    await until(is_idle)

@@ -6,6 +6,7 @@ being ignored where the parent ignores them: `nohup` and a shell's background jo
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator
@@ -48,6 +49,24 @@ def ignore_termination() -> None:
     """Ignore further signals: a second one would interrupt the shutdown that the first began."""
     for number in termination_signals():
         signal.signal(number, signal.SIG_IGN)
+
+
+def open_termination_pipe() -> int:
+    """Return a descriptor that gets readable on a termination signal, even if Python is busy.
+
+    The signal's C handler writes to it at once. A Python handler would wait for the call that the
+    main thread executes. asyncio's signal handlers use the same hook, so use one or the other.
+    """
+    received, sent = os.pipe()
+    os.set_blocking(sent, False)
+    set_termination_handler(lambda _number, _frame: None)
+    signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
+    return received
+
+
+def received_termination(pipe: int) -> bool:
+    """Return True if one of the signals in this readable pipe is a termination signal."""
+    return not set(os.read(pipe, 256)).isdisjoint(termination_signals())
 
 
 async def watch_termination(stop: Callable[[], object]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import select
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from kartra_mcp.processes.signals import watch_termination
+from kartra_mcp.server.backlog import Backlog
+from kartra_mcp.server.exit_watch import ExitWatch
 from kartra_mcp.server.stdin import LineReader
 from kartra_mcp.server.stdout import PipeWriter
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from mcp.server.models import InitializationOptions
 
-WATCH_INTERVAL = 0.5
+INPUT_GRACE = 0.3
+"""Seconds for the server to end by itself, with the answers that are ready, after the input."""
 CALLS_GRACE = 1.0
-SHUTDOWN_TIMEOUT = 1.45  # with the wait for the watch, 2 s at most
+SHUTDOWN_TIMEOUT = 1.45  # with the grace or the interval of the watch, 2 s at most
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -44,14 +45,6 @@ class StdioTransport:
     def on_terminal(self) -> bool:
         """True if a user started the program by hand."""
         return os.isatty(self.stdin.fileno())
-
-    def is_disconnected(self) -> bool:
-        """Return True if the client is gone: the parent died, or the other end of a pipe is closed.
-
-        A client that is killed may leave stdin open in another of its children, so that EOF never
-        comes.
-        """
-        return self.stdin.ended or os.getppid() != self.parent or _is_unread(self.stdout)
 
 
 def claim_stdio() -> StdioTransport:
@@ -91,15 +84,6 @@ def _duplicate_private(descriptor: int) -> int:
     return duplicate
 
 
-def _is_unread(descriptor: int) -> bool:
-    """Return True if the reading end of this descriptor is closed."""
-    if sys.platform == "win32":
-        return False
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
 async def serve(
     wire: StdioTransport,
     server: Server[Any],
@@ -119,20 +103,23 @@ async def serve(
     from kartra_mcp.server.streams import ReadStream, WriteStream
 
     _log_to_stderr()
-    stop = anyio.Event()
-    outgoing = WriteStream(PipeWriter(wire.stdout), stop.set, make_oversized_result)
-    incoming = ReadStream(wire.stdin, outgoing.refuse)
-    serving = _ServerRun(partial(server.run, incoming, outgoing, options), on_stop, stop)
-    await _run_until_end(wire, serving, on_end)
+    stop, ended, backlog = anyio.Event(), anyio.Event(), Backlog()
+    outgoing = WriteStream(PipeWriter(wire.stdout), stop.set, make_oversized_result, backlog)
+    incoming = ReadStream(wire.stdin, outgoing.refuse, backlog, ended.set)
+    watch = ExitWatch(wire.stdin.fileno(), wire.stdout, wire.parent, stop.set, backlog.abandon)
+    serving = _ServerRun(partial(server.run, incoming, outgoing, options), on_stop, stop, ended)
+    watch.start()
+    await _run_until_end(serving, on_end)
 
 
 @dataclass(slots=True)
 class _ServerRun:
-    """One run of the server: its stop event and its state."""
+    """One run of the server: the events that end it, and its state."""
 
     run: Callable[[], Awaitable[None]]
     on_stop: Callable[[], None]
     stop: anyio.Event
+    input_ended: anyio.Event
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     over: anyio.Event = field(default_factory=anyio.Event)
     exit_code: int = 0
@@ -149,13 +136,10 @@ class _ServerRun:
             self.stop.set()
 
 
-async def _run_until_end(
-    wire: StdioTransport, serving: _ServerRun, on_end: Callable[[], Awaitable[None]]
-) -> None:
+async def _run_until_end(serving: _ServerRun, on_end: Callable[[], Awaitable[None]]) -> None:
     async with anyio.create_task_group() as tasks:
         try:
-            tasks.start_soon(watch_termination, serving.stop.set)
-            tasks.start_soon(_await_break, wire, serving.stop)
+            tasks.start_soon(_stop_after_input, serving)
             tasks.start_soon(serving)
             await serving.stop.wait()
         finally:
@@ -163,12 +147,11 @@ async def _run_until_end(
                 await _end(serving, on_end)
 
 
-async def _await_break(wire: StdioTransport, stop: anyio.Event) -> None:
-    if sys.platform == "win32":
-        return
-    while not wire.is_disconnected():  # noqa: ASYNC110  no event exists for these conditions
-        await anyio.sleep(WATCH_INTERVAL)
-    stop.set()
+async def _stop_after_input(serving: _ServerRun) -> None:
+    """Stop what the end of input does not: a shielded call, or an answer that is not read."""
+    await serving.input_ended.wait()
+    await anyio.sleep(INPUT_GRACE)
+    serving.stop.set()
 
 
 async def _end(serving: _ServerRun, on_end: Callable[[], Awaitable[None]]) -> None:

@@ -13,16 +13,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from mcp.shared.message import SessionMessage
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import (
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
+    JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
 
+from kartra_mcp.server.backlog import Backlog
 from kartra_mcp.server.message_lines import (
     MessageLines,
     OversizedLine,
@@ -58,20 +60,36 @@ class _StreamBase:
 
 
 class ReadStream(_StreamBase):
-    """Messages as they arrive. Input that is no message is answered with an error."""
+    """Messages as they arrive. Input that is no message is answered with an error.
 
-    def __init__(self, lines: LineReader, refuse: Callable[[Rejection], Awaitable[None]]) -> None:
-        self._lines, self._refuse = lines, refuse
+    `on_end` runs at the end of input: a shielded call may keep the SDK from ending then.
+    """
+
+    def __init__(
+        self,
+        lines: LineReader,
+        refuse: Callable[[Rejection], Awaitable[None]],
+        backlog: Backlog,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._lines, self._refuse, self._backlog = lines, refuse, backlog
+        self._on_end = on_end
         self._assembler = MessageLines()
-        self._messages: deque[JSONRPCMessage] = deque()
+        self._messages: deque[SessionMessage] = deque()
 
     def __aiter__(self) -> ReadStream:
         return self
 
     async def __anext__(self) -> SessionMessage:
         while not self._messages:
-            await self._read()
-        return SessionMessage(self._messages.popleft())
+            if self._backlog.is_full and not await self._backlog.wait_for_room():
+                break
+            if not await self._read():
+                break
+        else:
+            return self._messages.popleft()
+        self._on_end()
+        raise StopAsyncIteration
 
     async def receive(self) -> SessionMessage:
         try:
@@ -79,12 +97,8 @@ class ReadStream(_StreamBase):
         except StopAsyncIteration:
             raise anyio.EndOfStream from None
 
-    async def _read(self) -> None:
-        """Read one line.
-
-        Raises:
-            StopAsyncIteration: the input has ended.
-        """
+    async def _read(self) -> bool:
+        """Read one line; return False at the end of input."""
         waiting = self._assembler.is_waiting
         line = await self._lines.next_line(PARTIAL_MESSAGE_TIMEOUT if waiting else None)
         if line is None:
@@ -96,8 +110,7 @@ class ReadStream(_StreamBase):
             found = [] if self._accept(text) else self._assembler.add(line)
         for item in found:
             await self._handle(item)
-        if line is None and self._lines.ended:
-            raise StopAsyncIteration
+        return line is not None or not self._lines.ended
 
     async def _handle(self, item: str | Rejection) -> None:
         if isinstance(item, str):
@@ -107,7 +120,7 @@ class ReadStream(_StreamBase):
         if item.failed_question is not None:
             error = ErrorData(code=item.code, message=item.message)
             failed = JSONRPCError(jsonrpc="2.0", id=item.failed_question, error=error)
-            self._messages.append(failed)
+            self._messages.append(SessionMessage(failed))
         await self._refuse(item)
 
     def _accept(self, text: str) -> bool:
@@ -118,8 +131,18 @@ class ReadStream(_StreamBase):
             return False
         if isinstance(message, JSONRPCNotification) and has_invalid_id(text):
             return False
-        self._messages.append(message)
+        self._messages.append(SessionMessage(message, self._open(message, len(text))))
         return True
+
+    def _open(self, message: JSONRPCMessage, size: int) -> ServerMessageMetadata | None:
+        if not isinstance(message, JSONRPCRequest):
+            return None
+        self._backlog.open(message.id, size)
+
+        async def close() -> None:
+            self._backlog.close(message.id)
+
+        return ServerMessageMetadata(on_request_unanswered=close)  # the client cancelled it
 
 
 class WriteStream(_StreamBase):
@@ -130,8 +153,9 @@ class WriteStream(_StreamBase):
         out: PipeWriter,
         on_broken: Callable[[], None],
         make_oversized_result: Callable[[], dict[str, Any]],
+        backlog: Backlog,
     ) -> None:
-        self._out, self._on_broken = out, on_broken
+        self._out, self._on_broken, self._backlog = out, on_broken, backlog
         self._make_oversized_result = make_oversized_result
         self.closed = False
         self._turn = anyio.Lock(fast_acquire=True)
@@ -144,15 +168,24 @@ class WriteStream(_StreamBase):
             anyio.ClosedResourceError: the stream was closed before; nothing was written.
         """
         line = item.message.model_dump_json(by_alias=True, exclude_unset=True)
-        async with self._turn:
-            if self.closed:
-                raise anyio.ClosedResourceError
-            try:
-                await self._out.write(line + "\n")
-            except Exception as problem:  # after any error, half of the line may be written
-                self.closed = True
-                self._on_broken()
-                raise anyio.BrokenResourceError from problem
+        self._backlog.add_unwritten(len(line))
+        try:
+            async with self._turn:
+                await self._write(line)
+        finally:
+            self._backlog.add_unwritten(-len(line))
+            if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+                self._backlog.close(item.message.id)
+
+    async def _write(self, line: str) -> None:
+        if self.closed:
+            raise anyio.ClosedResourceError
+        try:
+            await self._out.write(line + "\n")
+        except Exception as problem:  # after any error, half of the line may be written
+            self.closed = True
+            self._on_broken()
+            raise anyio.BrokenResourceError from problem
 
     async def refuse(self, rejection: Rejection) -> None:
         """Answer input that is not passed on; a lost reader is no error here."""
