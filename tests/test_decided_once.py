@@ -44,8 +44,8 @@ CALLERS: Mapping[str, dict[str, int]] = {
     "decide_call": {"calls/dispatcher": 3, "bulk/item_calls": 1},
     # Of a call, and of a whole bulk run.
     "make_intent_id": {"consent/intents": 2},
-    # Again for an item of a bulk run that is only checked yet.
-    "draft_intent": {"calls/writes": 1, "bulk/planning": 1},
+    # Again where a call or an item of a bulk run is only compared with earlier ones.
+    "draft_intent": {"calls/writes": 2, "bulk/planning": 1},
     # Again for an item of a bulk run, whose consent was obtained before.
     "add_facts": {"consent/flow": 1, "calls/item_grant": 1},
 }
