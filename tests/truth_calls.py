@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from truth_account import LEVELS, LISTS, STEPS, TAGS, State, Write, apply, write
+from truth_account import CLASSES, LEVELS, LISTS, STEPS, TAGS, State, Write, apply, write
+from truth_effects import NEXT_YEAR, effect_of
 
 BY_RAW_REQUEST = frozenset(
-    {"give_points_to_lead", "remove_points_from_lead", "modify_subscription_status"}
+    {
+        "give_points_to_lead",
+        "remove_points_from_lead",
+        "modify_subscription_status",
+        "edit_subscription",
+        "calendar_subscribe",
+        "calendar_cancel",
+    }
 )
 """Commands that no action of the sandbox has."""
+ONLY_BY_ACTION = frozenset({"grant_membership_access", "revoke_membership_access"})
+_RAW_NAMES = {
+    "cancel_transaction": {"subscription_id": "transaction_internal_subscription_id"},
+}
+"""Fields that have another name in a raw request."""
+_WRITES_LEAD = frozenset({"create_lead", "edit_lead"})
 _TOOLS = {
     "subscribe_lead_to_sequence_at_step": "kartra_subscribe_lead_to_sequence",
     "cancel_transaction": "kartra_cancel_subscription",
@@ -34,6 +48,10 @@ class Request:
         return {one.command for one in self.writes}
 
     @property
+    def kinds(self) -> set[str]:
+        return {one.kind for one in self.writes}
+
+    @property
     def tool(self) -> str:
         command = self.writes[0].command
         return "kartra_proxy_write" if self.raw else _TOOLS.get(command, f"kartra_{command}")
@@ -42,26 +60,39 @@ class Request:
     def arguments(self) -> dict[str, Any]:
         if not self.raw:
             return dict(self.writes[0].fields)
-        named = {"lead_id": "id", "email": "email"}
-        lead = {named[n]: value for n, value in self.writes[0].fields if n in named}
-        commands = [
-            {"cmd": w.command, **{n: value for n, value in w.fields if n not in named}}
-            for w in self.writes
-        ]
-        body = {**({"lead": lead} if lead else {}), "actions": commands}
-        return {"method": "POST", "path": "/api", "json": body}
+        return {"method": "POST", "path": "/api", "json": self.body}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Return the request to Kartra: the lead's fields are in `lead`, for all commands."""
+        first, named = self.writes[0], {"lead_id": "id", "email": "email"}
+        of_lead = first.command in _WRITES_LEAD
+        lead = {named.get(n, n): v for n, v in first.fields if of_lead or n in named}
+        commands = [{"cmd": w.command, **_raw_fields(w)} for w in self.writes]
+        return {**({"lead": lead} if lead else {}), "actions": commands}
 
     def run(self, state: State) -> tuple[State, int]:
         """Return the account with the effects, and the number of commands that Kartra does."""
         done = 0
         for one in self.writes:
-            changes = one.effect(state)
+            changes = effect_of(one, state)
             done += changes is not None
             state = apply(state, changes or {})
         return state, done
 
     def meaning(self, state: State) -> tuple[Any, ...]:
         return tuple(one.meaning(state) for one in self.writes)
+
+    def without_first(self, state: State) -> State:
+        """Return the account with the effects of a chain whose first command fails."""
+        return Request(self.writes[1:], raw=True).run(state)[0]
+
+
+def _raw_fields(one: Write) -> dict[str, Any]:
+    if one.command in _WRITES_LEAD:
+        return {}
+    names = _RAW_NAMES.get(one.command, {})
+    return {names.get(n, n): v for n, v in one.fields if n not in {"lead_id", "email"}}
 
 
 # ── Random calls ──
@@ -152,10 +183,56 @@ pauses = st.builds(
     st.fixed_dictionaries(
         {
             "subscription_id": st.sampled_from([201, 202, 203, 205, 206]),
-            "subscription_status_modification": st.sampled_from(["pause", "unpause"]),
+            "subscription_status_modification": st.sampled_from(
+                ["pause", "unpause", "pause", "unpause", "cancel"]
+            ),
         }
     ),
 )
+terms = st.fixed_dictionaries(
+    {"subscription_id": st.sampled_from([201, 201, 202, 203, 205, 206, 208])},
+    optional={
+        "subscription_amount": st.sampled_from([39.0, 39.0, 49.0, 12.5, 0.5]),
+        "subscription_product_quantity": st.sampled_from([1, 3, 3, 0]),
+        "subscription_recurrence": st.sampled_from(
+            [{"recurring_period_1": period} for period in ("monthly", "yearly", "daily")]
+        ),
+        "subscription_installments_left": st.sampled_from([3, "until cancelled", 0]),
+        "subscription_tax_percent": st.sampled_from([0, 25, 120]),
+        "subscription_next_payment_date": st.sampled_from(
+            [f"{NEXT_YEAR}-06-01 00:00:00", f"{NEXT_YEAR}-07-01 00:00:00", "2020-06-01 00:00:00"]
+        ),
+    },
+)
+products = st.sampled_from(
+    [
+        {},
+        {},
+        {},
+        {"subscription_product_id": 301, "subscription_price_point": 2},
+        {"subscription_product_id": 302, "subscription_price_point": 2},
+        {"subscription_product_id": 302},
+    ]
+)
+term_edits = st.builds(_with, st.just("edit_subscription"), terms, products)
+classes = st.sampled_from([*CLASSES, *CLASSES, ("Consultation", "No such class")])
+starts = st.sampled_from([None, f"01 Jun {NEXT_YEAR}", f"02 Jun {NEXT_YEAR}", "01 Jun 2020"])
+
+
+def of_class(
+    lead: dict[str, Any],
+    named: tuple[str, str],
+    date: str | None,
+    leave: bool,  # noqa: FBT001
+) -> Write:
+    meant = {"calendar_name": named[0], "class_name": named[1], **lead}
+    if leave:
+        return write("calendar_cancel", **meant)
+    hour = "10:00" if date else None
+    return write("calendar_subscribe", starting_date=date, starting_hour=hour, **meant)
+
+
+bookings = st.builds(of_class, leads, classes, starts, st.booleans())
 emails = st.sampled_from(["nina@example.org", "olaf@example.com", "ada@example.com"])
 created = st.builds(
     _with,
@@ -185,6 +262,8 @@ single = st.one_of(
     pauses,
     created,
     edited,
+    term_edits,
+    bookings,
 )
 
 
@@ -193,9 +272,10 @@ def alone(one: Write) -> Request:
 
 
 def chain(writes: list[Write]) -> Request:
-    """Return a raw request of these commands on the lead of the first."""
+    """Return a raw request of these commands, all on the first lead that one of them names."""
     who = {"lead_id", "email"}
-    lead = [pair for pair in writes[0].fields if pair[0] in who]
+    leads_of = [[pair for pair in each.fields if pair[0] in who] for each in writes]
+    lead = next(filter(None, leads_of), [])
     rest = [[pair for pair in each.fields if pair[0] not in who] for each in writes]
     return Request(
         tuple(
@@ -205,11 +285,20 @@ def chain(writes: list[Write]) -> Request:
     )
 
 
-requests = st.one_of(
-    single.map(alone),
-    single.map(alone),
-    st.lists(st.one_of(on_a_lead, points), min_size=1, max_size=2).map(chain),
+in_chains = st.one_of(on_a_lead, points, bookings, refunds, cancellations, pauses, term_edits)
+chains = st.tuples(
+    st.lists(st.one_of(created, edited), max_size=1),
+    st.lists(in_chains, min_size=1, max_size=3),
+).map(lambda parts: chain([*parts[0], *parts[1]]))
+raw = single.filter(lambda one: one.command not in ONLY_BY_ACTION).map(
+    lambda one: Request((one,), raw=True)
 )
+requests = st.one_of(single.map(alone), single.map(alone), raw, chains)
 
-asked = st.one_of(refunds, cancellations, pauses, edited, asked_on_a_lead).map(alone)
+asked = st.one_of(
+    st.one_of(refunds, cancellations, pauses, term_edits, edited, asked_on_a_lead).map(alone),
+    st.lists(st.one_of(refunds, cancellations, pauses, term_edits), min_size=2, max_size=2).map(
+        chain
+    ),
+)
 """Requests of which most need consent."""

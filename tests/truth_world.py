@@ -5,22 +5,25 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from harness import ERAS, Answer, Clocks, Sandbox, call, connect
-from mcp import Client
+from mcp import Client, MCPError
 from polling import until
-from truth_account import State, inverse, read_state, without_remains
+from truth_account import State, read_state, without_remains
 from truth_calls import Request, alone
 from truth_judge import Judge, Shown, find_receipt, summarize
+from truth_undo import FOR_GOOD, parse_undo, replaces
+from truth_users import IMPATIENT, User, decide, unanswered
 
-NAMED = ("tag_name", "list_name", "sequence_name", "membership_name", "points")
-"""Arguments of the call that undoes a write, which the receipt must name."""
+from kartra_mcp.sandbox.kartra import api
+from kartra_mcp.sandbox.store.database import Account
 
 
 @cache
@@ -30,8 +33,12 @@ def make_account() -> bytes:
         return Sandbox(Path(folder)).arrange("reset").file.read_bytes()
 
 
+WITH_FORMS = frozenset({3, 4})
+"""Servers whose clients show forms."""
+
+
 class World:
-    """One account, its servers and their clock, and the judge of what they answer."""
+    """One account, its servers, their clock and their user, and the judge of what they answer."""
 
     def __init__(self, gate: str) -> None:
         self.ahead = 0.0
@@ -44,6 +51,7 @@ class World:
         self.place.file.write_bytes(make_account())
         self.last: Request | None = None
         self.judge = Judge(self.place, told=[f"gate {gate}"])
+        self.user = User()
         self._portal: BlockingPortal = self._closing.enter_context(start_blocking_portal())
         self._servers: dict[int, tuple[Client, AbstractContextManager[Client, bool | None]]] = {}
 
@@ -63,8 +71,9 @@ class World:
     def server(self, number: int) -> Client:
         """Return a client on a server, which is started if it does not run."""
         if number not in self._servers:
-            clocks = Clocks(self.now, self.steady)
-            opened = connect(self.place, ERAS[number % len(ERAS)], clocks=clocks)
+            clocks, era = Clocks(self.now, self.steady), ERAS[number % len(ERAS)]
+            forms = {"elicitation_callback": self.user} if number in WITH_FORMS else {}
+            opened = connect(self.place, era, clocks=clocks, timings=IMPATIENT, **forms)
             context = self._portal.wrap_async_context_manager(opened)
             self._servers[number] = context.__enter__(), context
         return self._servers[number][0]
@@ -79,7 +88,10 @@ class World:
         client = self.server(server)
 
         async def go() -> Answer:
-            return await call(client, tool, **arguments)
+            try:
+                return await call(client, tool, **arguments)
+            except MCPError:  # the client failed to show the form
+                return unanswered()
 
         return self._portal.call(go)
 
@@ -93,8 +105,9 @@ class World:
             self.place.arrange("fault", "set", command, kind, *flags)
         self.judge.told.append(f"fault {kind}{' after the effect' * effect}, {commands[0]}:")
         self.judge.reads_fail = any(name.startswith("get_") for name in commands)
+        self.judge.first_fails = not self.judge.reads_fail
         yield
-        self.judge.reads_fail = False
+        self.judge.reads_fail = self.judge.first_fails = False
         self.place.arrange("fault", "clear")
 
     # ── Calls ──
@@ -104,24 +117,41 @@ class World:
         before = self.judge.look(self.now())
         given = {**request.arguments, **({"repeat": True} if repeat else {}), **consent}
         answer = self.call(server, request.tool, **given)
+        for summary in (forms := self.user.read()):
+            self.judge.check_summary(summary, request, before, repeat=repeat)
         self.judge.judge(request, answer, before, repeat=repeat)
+        if forms and self.user.action == "decline":
+            assert answer.failed, self.judge.say("a declined call ran")
+            if answer.code == "declined":
+                self.judge.decline(request, before.at)
         return answer
 
     def propose(self, server: int, request: Request, *, repeat: bool) -> Shown | Answer:
         """Call without consent: the preview, or the answer of what needed none or was refused."""
         before = self.judge.look(self.now())
         answer = self.attempt(server, request, repeat=repeat)
-        if not answer.failed or answer.code != "confirmation_required":
+        wanted = {"confirmation_required", "approval_required"}
+        if not answer.failed or answer.code not in wanted:
             return answer
         shown = Shown(request, repeat, answer)
         if shown.summary:
-            self.judge.check_summary(shown, before)
+            self.judge.check_preview(shown, before)
         return shown
 
     def agree(self, server: int, shown: Shown, **tampered: Any) -> Answer:
+        if shown.number is not None:
+            self.decide(shown, approve=True)
         consent = {**shown.agreement, **tampered}
         repeat = bool(consent.pop("repeat", shown.repeat))
         return self.attempt(server, shown.request, repeat=repeat, **consent)
+
+    def decide(self, shown: Shown, *, approve: bool) -> bool:
+        """Decide an approval outside the client; return False if it was not pending."""
+        assert shown.number is not None
+        told = decide(self.place, Clocks(self.now, self.steady), shown.number, approve=approve)
+        if told and not approve:
+            self.judge.decline(shown.request, self.now())
+        return told
 
     def perform(self, server: int, request: Request, *, repeat: bool = False) -> Answer:
         """Call, and agree to the preview if there is one."""
@@ -134,6 +164,8 @@ class World:
         shown = self.propose(server, request, repeat=False)
         if isinstance(shown, Answer):
             return
+        if shown.number is not None:
+            self.decide(shown, approve=True)
         before, client = self.judge.look(self.now()), self.server(server)
 
         async def go() -> None:
@@ -145,23 +177,33 @@ class World:
         self._portal.call(go)
         self.judge.judge_abandoned(request, before, repeat=False)
 
-    def undo(self, server: int, request: Request, before: State, answer: Answer) -> None:
-        """Carry out the undo of a receipt; the account must then be what it was before."""
-        calls = inverse(request.writes[0], before) if len(request.writes) == 1 else []
-        if not calls:
-            return
-        say = self.judge.say
-        undo = str(find_receipt(answer).get("undo", ""))
-        named = {str(one[name]) for one in calls for name in NAMED if one[name] is not None}
+    def undo(self, server: int, request: Request, before: State, answer: Answer) -> bool:
+        """Carry out the undo of a receipt; the account must then be what it was before.
+
+        Returns:
+            False if it is for good or replaces what Kartra does not show, or if a user's earlier
+            decline blocks it.
+        """
+        if request.kinds & FOR_GOOD or answer.failed:
+            return False
+        say, undo = self.judge.say, str(find_receipt(answer).get("undo", ""))
+        old = (answer.structured or {}).get("before", {})
+        calls = parse_undo(undo, request.writes, before, old)
+        if not calls and any(replaces(one, before) for one in request.writes):
+            return False
         assert undo, say("a change that can be undone has no undo")
-        assert all(name in undo for name in named), say(f"{undo!r} does not name {named}")
         for one in map(alone, calls):
             undone = self.perform(server, one)
             if undone.failed and undone.code in {"outcome_unknown", "already_done"}:
                 undone = self.perform(server, one, repeat=True)
+            if undone.failed and undone.code == "declined":
+                return False
             assert not undone.failed, say(f"the undo {one} failed: {undone.text}")
         now = read_state(self.place)
-        assert without_remains(now) == without_remains(before), say("not undone", before, now)
+        assert without_remains(now) == without_remains(before), say(
+            f"not undone by {undo!r}", before, now
+        )
+        return True
 
     def reconcile(self, server: int, number: int) -> None:
         """Look at one unknown write; the account must not change by it."""
@@ -174,6 +216,13 @@ class World:
         assert read_state(self.place) == before, self.judge.say("a look changed the account")
         assert state == self.judge.intents()[intent], self.judge.say(summarize(answer))
 
+    def appear(self, intent: str, request: Request) -> None:
+        """Let Kartra apply a write only now, long after its answer was lost."""
+        before = self.judge.look(self.now())
+        with closing(Account(str(self.place.file))) as account, account.transaction():
+            api.answer(account, request.body)
+        self.judge.appear(intent, request, before)
+
     def at_once(self, request: Request, servers: list[int], *, repeat: bool) -> None:
         """Send equal calls at the same moment, each with its own preview if it needs one."""
         before = self.judge.look(self.now())
@@ -183,9 +232,11 @@ class World:
 
         async def one(client: Client) -> None:
             answer = await call(client, request.tool, **given)
-            if answer.failed and answer.code == "confirmation_required":
-                agreed = Shown(request, repeat, answer).agreement
-                answer = await call(client, request.tool, **given, **agreed)
+            if answer.failed and answer.code in {"confirmation_required", "approval_required"}:
+                shown = Shown(request, repeat, answer)
+                if shown.number is not None:
+                    await anyio.to_thread.run_sync(lambda: self.decide(shown, approve=True))
+                answer = await call(client, request.tool, **given, **shown.agreement)
             answers.append(answer)
 
         async def every() -> None:
@@ -194,4 +245,5 @@ class World:
                     tasks.start_soon(one, client)
 
         self._portal.call(every)
+        self.user.read()
         self.judge.judge_many(request, answers, before, repeat=repeat)
