@@ -41,7 +41,7 @@ FIELD = {
 }
 ENTRY = {"sequence_name": "Win-back", "step": "1", "lead_id": LEAD}
 
-ADDITIVE = {
+ADDITIVE: dict[str, tuple[str, dict[str, Any], str]] = {
     "points given": (RAW, raw(POINTS), "give_points_to_lead"),
     "points taken": (RAW, raw(TAKEN), "remove_points_from_lead"),
     "a booking": (RAW, raw(BOOKED), "calendar_subscribe"),
@@ -97,9 +97,12 @@ async def test_a_write_whose_answer_was_lost_is_not_repeated(place: Sandbox, nam
         assert "kartra_reconcile" in second.error["remedy"]
         assert "repeat: true" in second.error["remedy"]
         unagreed = await call(client, tool, **given, repeat=True)
-        assert unagreed.code == "confirmation_required"
+        gone = name == "a removed tag"  # which the preview of a second call shows
+        assert unagreed.code == ("not_possible" if gone else "confirmation_required")
         assert place.dump() == before
         assert len(lines(place, "intent")) == 1
+        if gone:
+            return
         last = await again(client, tool, given)
         assert not last.failed or last.code == "kartra_error", last.text
     assert len(lines(place, "intent")) == 2
@@ -194,7 +197,7 @@ async def test_equal_calls_at_once_have_one_effect(place: Sandbox, name: str):
             for _ in range(4):
                 calls.start_soon(one)
     assert sorted(codes) == ["done", "in_progress", "in_progress", "in_progress"]
-    assert len(place.runs()) == 1
+    assert len(lines(place, "intent")) == 1
 
 
 OTHERS = {
@@ -235,7 +238,7 @@ async def test_an_equal_write_is_known_in_every_spelling(place: Sandbox, name: s
         assert not (await call(client, RAW, **raw(POINTS))).failed
         second = await call(client, RAW, **SPELLINGS[name])
         assert (second.code, second.executed) == ("already_done", "no"), second.text
-    assert len(place.runs()) == 1
+    assert len(lines(place, "intent")) == 1
 
 
 async def test_an_action_and_its_raw_command_are_the_same_write(place: Sandbox):
@@ -331,15 +334,53 @@ async def test_a_lead_by_id_and_by_address_is_one_once_it_was_read(place: Sandbo
         assert byid.code == "outcome_unknown"
 
 
+@pytest.mark.parametrize("name", ["points given", "points taken", "a booking", "a sequence entry"])
+@pytest.mark.parametrize("by_address_first", [True, False])
+async def test_an_additive_write_by_address_and_by_id_has_one_effect(
+    place: Sandbox, name: str, *, by_address_first: bool
+):
+    """Bug: points by address and then by id had two effects, because the lead was never read."""
+    tool, given, _ = ADDITIVE[name]
+    other = (
+        {**given, "json": {**dict(given["json"]), "lead": {"email": ADDRESS}}}
+        if tool == RAW
+        else {**{key: value for key, value in given.items() if key != "lead_id"}, "email": ADDRESS}
+    )
+    first, second = (other, given) if by_address_first else (given, other)
+    async with connect(place, "legacy") as client:
+        done = await call(client, tool, **first)
+        assert not done.failed, done.text
+    before = place.dump()
+    async with connect(place, "legacy") as client:
+        again = await call(client, tool, **second)
+        assert (again.code, again.executed) == ("already_done", "no"), again.text
+    assert place.dump() == before
+
+
+async def test_a_lead_that_cannot_be_read_is_written_as_it_is_named(place: Sandbox):
+    place.arrange("fault", "set", "get_lead", "internal", "--times=9")
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, RAW, **raw(POINTS, email=ADDRESS))).failed
+        assert (await call(client, RAW, **raw(POINTS, email=ADDRESS))).code == "already_done"
+
+
+async def test_a_lead_whose_names_are_known_is_not_read_again(place: Sandbox):
+    async with connect(place, "legacy") as client:
+        assert not (await call(client, RAW, **raw(POINTS))).failed
+        runs = len(place.runs())
+        assert not (await call(client, RAW, **raw({**POINTS, "points": 11}))).failed
+        assert len(place.runs()) == runs + 1
+
+
 async def test_a_decline_holds_for_every_name_of_a_lead(place: Sandbox):
     place.settings["GATE_DESTRUCTIVE"] = "preview"
-    given = {"tag_name": "Newsletter"}
+    tool, given = "kartra_unsubscribe_lead_from_list", {"list_name": "Weekly Letter"}
+    before = place.dump()
     async with connect(place, "legacy", elicitation_callback=Person("decline")) as client:
         await call(client, "kartra_get_lead", email=ADDRESS)
-        assert (await call(client, "kartra_unassign_tag", email=ADDRESS, **given)).failed
-        byid = await call(client, "kartra_unassign_tag", lead_id=LEAD, **given)
-        assert byid.code == "declined"
-    assert place.runs() == [] or all("unassign" not in str(words) for words in place.runs())
+        assert (await call(client, tool, email=ADDRESS, **given)).code == "declined"
+        assert (await call(client, tool, lead_id=LEAD, **given)).code == "declined"
+    assert (place.dump(), lines(place, "intent")) == (before, [])
 
 
 async def test_the_ledger_keeps_no_address_of_a_lead_that_was_read(place: Sandbox):

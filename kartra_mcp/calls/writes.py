@@ -20,6 +20,7 @@ from kartra_mcp.calls.reconciliation import (
 from kartra_mcp.calls.write_record import WriteRecord
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import facts_for_entry
+from kartra_mcp.consent.fact_reader import FactReader
 from kartra_mcp.consent.facts import Facts, Read
 from kartra_mcp.consent.flow import ConsentFlow, ConsentRequest
 from kartra_mcp.consent.intents import draft_intent, mask_target
@@ -213,8 +214,24 @@ class GuardedWrites:
             intent = await self.consent.obtain(request)
         effect = call_effect(call, mask=True, held=read_held_before(intent.facts))
         intent = replace(intent, undo=effect.undo_if_changed)
+        await self._identify_leads(call, connection, asked.read)
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
         return await self._run_recorded(recorded, run_once, call)
+
+    async def _identify_leads(self, call: Call, connection: Connection, read: Read) -> None:
+        """Read the leads of additive commands whose other name the ledger does not know.
+
+        Points given to an address and then to its id would else be two writes, with two effects.
+        A lead that cannot be read is known by the given name only.
+        """
+        for part in call.operation.parts:
+            target = part.target
+            if not part.additive or target is None or target.kind != "lead":
+                continue
+            name = mask_target(target.id, self.ledger)
+            known = await run_in_thread(self.ledger.knows_lead, connection.id, name)
+            if not known and part.name != "create_lead":
+                await FactReader(read).read_lead(target.id, "the lead")
 
     async def _run_recorded(
         self, recorded: WriteRecord, run_once: RunOnce, call: Call

@@ -282,6 +282,14 @@ class Ledger:
             with self._file.write_transaction() as transaction:
                 projection.add_lead(transaction.db, connection, fold_id(target) or target, id_)
 
+    def knows_lead(self, connection: str, target: str) -> bool:
+        """Return whether both the id and an address of this lead were read."""
+        with self._file.read_transaction() as transaction:
+            names = projection.list_lead_names(
+                transaction.db, connection, "lead", fold_id(target) or target
+            )
+        return len(names) > 1
+
     def find_lead_id(self, entry: Mapping[str, Any]) -> str:
         """Return the id of the lead of a write, or "" if only the mask of its address is known."""
         with self._file.read_transaction() as transaction:
