@@ -206,3 +206,18 @@ async def test_a_limit_that_is_not_the_rest_is_not_called_the_rest(tmp_path):
     async with connect(place, "legacy") as client:
         refused = await call(client, REFUND, transaction_id=105, refund_amount=300)
     assert "more than the 250.00 that can remain" in refused.error["message"]
+
+
+@pytest.mark.parametrize("name", ["a refund", "a failed payment", "a test", "no transaction"])
+async def test_a_gate_that_reads_nothing_leaves_the_refusal_to_kartra(tmp_path, name: str):
+    """Under gate flag no fact is read: nothing is claimed before, and the ledger has the error."""
+    place = sandbox(tmp_path, GATE_IRREVERSIBLE="flag")
+    tool, given, _, _ = RULED_OUT[name]
+    before = place.dump()
+    async with connect(place, "legacy") as client:
+        answer = await call(client, tool, **given, confirm=True)
+        (line,) = (await call(client, "kartra_ledger")).result["lines"]
+    assert (answer.code, answer.executed) == ("kartra_error", "no"), answer.text
+    assert place.dump() == before
+    assert (line["state"], line["executed"], line["consent"]) == ("failed", "no", "flag")
+    assert "undo" not in line
