@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -39,6 +40,53 @@ def test_a_folder_that_cannot_be_written_costs_no_call(tmp_path: Path):
     assert not state.write("x.json", {})
     assert state.error
     assert state.work_dir().is_dir()
+    state.close()
+
+
+def _fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
+    """A state folder that cannot be written, and a temporary folder of this test."""
+    shared = tmp_path / "temporary"
+    shared.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(shared))
+    (tmp_path / "file").touch()
+    return StateDir(tmp_path / "file")
+
+
+def test_a_temporary_work_folder_of_a_killed_server_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Bug: those in the state folder were removed, those in the temporary folder never."""
+    killed, alive = _fallback(tmp_path, monkeypatch), StateDir(tmp_path / "file")
+    left, used = killed.work_dir(), alive.work_dir()
+    assert killed._work_lock is not None
+    os.close(killed._work_lock)  # as the end of its process does
+    server = StateDir(tmp_path / "file")
+    work = server.work_dir()
+    assert (left.exists(), used.is_dir(), work.is_dir()) == (False, True, True)
+    server.close()
+    alive.close()
+    assert [file for file in work.parent.iterdir() if file.is_dir()] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+@pytest.mark.parametrize("how", ["link", "open"])
+def test_a_shared_temporary_folder_of_others_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    state = _fallback(tmp_path, monkeypatch)
+    planted = tmp_path / "temporary" / f"kartra-mcp-{os.geteuid()}"
+    (tmp_path / "other").mkdir(mode=0o755)
+    before = (tmp_path / "other").stat().st_mode
+    if how == "link":
+        planted.symlink_to(tmp_path / "other")
+    else:
+        planted.mkdir()
+        planted.chmod(0o777)
+    work = state.work_dir()
+    assert stat.S_IMODE(work.stat().st_mode) == 0o700
+    assert work.parent == tmp_path / "temporary"
+    assert list((tmp_path / "other").iterdir()) == []
+    assert (tmp_path / "other").stat().st_mode == before
     state.close()
 
 

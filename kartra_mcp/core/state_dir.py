@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class StateDir:
     error: str = ""
     _work: Path | None = field(default=None)
     _work_lock: int | None = field(default=None)
+    _parent: Path = field(default_factory=Path)
 
     def read(self, name: str) -> Any:
         """Return the JSON stored under a name; None if there is none or it is damaged."""
@@ -85,35 +87,64 @@ class StateDir:
         if self._work_lock is not None:
             os.close(self._work_lock)
             self._work_lock = None
-            self._sweep()
+            _sweep(self._parent)
 
     def _make_private_dir(self) -> Path:
-        with suppress(OSError):
-            self._make()
-            self._sweep()
-            name = f"{WORK}{secrets.token_hex(8)}"
-            # Locked before the folder exists, so that no other server takes it for abandoned.
-            self._work_lock = try_exclusive_lock(self.folder / f".{name}.lock")
-            work = self.folder / name
-            work.mkdir(mode=0o700)
-            return work
+        for parent in (self.folder, _fallback_folder()):
+            with suppress(OSError):
+                return self._make_work_in(parent)
         return Path(tempfile.mkdtemp(prefix="kartra-mcp-"))
 
-    def _sweep(self) -> None:
-        """Remove the folders of servers that were killed: those of which no process has the lock.
-
-        None is removed while a program that a call started may live: it may run in one of them.
-        """
-        with suppress(OSError):
-            if any(_is_held(lock) for lock in (self.folder / "locks").glob("*.lock")):
-                return
-            for lock in self.folder.glob(f".{WORK}*.lock"):
-                held = try_exclusive_lock(lock)
-                if held is not None:
-                    work = self.folder / lock.stem.removeprefix(".")
-                    shutil.rmtree(work, ignore_errors=True)
-                    lock.unlink(missing_ok=True)
-                    os.close(held)
+    def _make_work_in(self, parent: Path) -> Path:
+        if parent == self.folder:
+            make_private_folder(parent)
+        else:
+            _make_own(parent)
+        _sweep(parent)
+        name = f"{WORK}{secrets.token_hex(8)}"
+        # Locked before the folder exists, so that no other server takes it for abandoned.
+        self._work_lock = try_exclusive_lock(parent / f".{name}.lock")
+        work = parent / name
+        work.mkdir(mode=0o700)
+        self._parent = parent
+        return work
 
     def _make(self) -> None:
         make_private_folder(self.folder)
+
+
+def _fallback_folder() -> Path:
+    """Return the parent of work folders while the state folder cannot be written."""
+    user = f"kartra-mcp-{os.geteuid()}" if os.name == "posix" else "kartra-mcp-work"
+    return Path(tempfile.gettempdir()) / user
+
+
+def _make_own(folder: Path) -> None:
+    """Create a folder in a shared one; raise OSError if there is one that others made or can read.
+
+    Nothing is changed in an existing one: its name is known, so that it may be a link of others.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise OSError(f"{folder} is not a folder")
+    if os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
+        raise OSError(f"{folder} is not private")
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders of servers that were killed: those of which no process has the lock.
+
+    None is removed while a program that a call started may live: it may run in one of them.
+    """
+    with suppress(OSError):
+        if any(_is_held(lock) for lock in (parent / "locks").glob("*.lock")):
+            return
+        for lock in parent.glob(f".{WORK}*.lock"):
+            held = try_exclusive_lock(lock)
+            if held is not None:
+                work = parent / lock.stem.removeprefix(".")
+                shutil.rmtree(work, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+                os.close(held)
