@@ -6,12 +6,12 @@ The checks are kept with the run, so that a call whose time is over loses none o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
 from kartra_mcp.bulk import plan
-from kartra_mcp.bulk.item_calls import make_item_call, parse_items
+from kartra_mcp.bulk.item_calls import ParsedItems, make_item_call, parse_items
 from kartra_mcp.bulk.request import BulkRequest, require_size
 from kartra_mcp.calls.examination import Examination
 from kartra_mcp.calls.gateway import Gateway
@@ -27,7 +27,9 @@ from kartra_mcp.policy.gates import Policy
 
 BATCH = 50
 """Items that are checked between two commits."""
-ITEM_FAULTS = frozenset({"invalid_arguments", "not_possible", "kartra_error", "forbidden_request"})
+ITEM_FAULTS = frozenset(
+    {"invalid_arguments", "not_possible", "kartra_error", "forbidden_request", "input_too_large"}
+)
 """Errors that are about the item itself; any other one is about the server or the account."""
 
 
@@ -44,20 +46,19 @@ class Planner:
     ) -> BulkRun:
         """Return the planned run of a request; an equal one that has not begun is continued."""
         bulk = self.gateway.writes().ledger.bulk
-        found = await run_in_thread(bulk.find_request, request.digest, connection.id)
-        if found is not None:
+        digest = await run_in_thread(request.compute_digest)
+        found = await run_in_thread(bulk.find_request, digest, connection.id)
+        if found is not None and await self._is_current(found, entry, connection):
             return found
         require_size(len(request.items) + len(request.invalid))
         parsed = await run_in_thread(parse_items, entry, request, self.rules)
-        reasons = {number: reason for number, (_, reason) in enumerate(parsed.invalid)}
-        sources = [*(item for item, _ in parsed.invalid), *parsed.valid]
         run = BulkRun(
             id=make_bulk_id(),
             tool=entry.tool,
             operation=entry.command or entry.action.key or entry.action.id,
             risk=entry.min_risk,
             connection=connection.id,
-            request=request.digest,
+            request=digest,
             state="planned",
             made_at=0.0,
             actor=self.gateway.writes().actor,
@@ -68,16 +69,17 @@ class Planner:
             repeat=request.repeat,
             undoes=request.undoes,
         )
-        items = [BulkItem(n, item.source, item.arguments) for n, item in enumerate(sources)]
-        await run_in_thread(bulk.create, run, items)
-        checks = [
-            ItemCheck(number, "invalid", code="invalid_arguments", reason=reason)
-            for number, reason in reasons.items()
-        ]
-        await run_in_thread(bulk.record_checks, run.id, checks)
-        created = await run_in_thread(bulk.get, run.id)
-        assert created is not None  # noqa: S101  written above
-        return created
+        return await run_in_thread(bulk.create, run, *_number_items(parsed))
+
+    async def _is_current(self, run: BulkRun, entry: ActionTool, connection: Connection) -> bool:
+        """Return whether a plan was made for the present tool, connection and policy."""
+        if run.binding is None:
+            return True
+        bulk = self.gateway.writes().ledger.bulk
+        first = await run_in_thread(bulk.list_items, run.id, limit=1, stored="waiting")
+        call = make_item_call(entry, first[0].arguments, self.rules, repeat=run.repeat)
+        now = self.gateway.writes().make_binding(call, connection)
+        return replace(run.binding, arguments="") == replace(now, arguments="")
 
     async def check(
         self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
@@ -90,20 +92,21 @@ class Planner:
         """
         bulk = self.gateway.writes().ledger.bulk
         if run.digest:
+            await self._require_current(run, entry, deadline)
             return run
         while batch := await run_in_thread(
             bulk.list_items, run.id, limit=BATCH, stored="unchecked"
         ):
-            checks = await self._check_batch(run, entry, batch, deadline, client)
+            checks, problem = await self._check_batch(run, entry, batch, deadline, client)
             await run_in_thread(bulk.record_checks, run.id, checks)
             counts = await run_in_thread(bulk.count_items, run.id)
             await client.progress.report(
                 run.total - counts.unchecked, run.total, "items checked; nothing has run"
             )
-            if len(checks) < len(batch):
-                raise _not_checked_error(run, counts.unchecked)
+            if problem is not None:
+                raise _not_checked_error(run, counts.unchecked, problem)
         items = await run_in_thread(bulk.list_items, run.id)
-        self._require_valid(run, items)
+        await self._require_valid(run, items)
         made = plan.make_plan(run, items, self.pace)
         if not made.ready:
             await run_in_thread(bulk.set_state, run.id, "cancelled", "no item could run")
@@ -117,9 +120,12 @@ class Planner:
             bulk.seal_plan, run.id, risk=made.risk, facts=made.facts, binding=binding
         )
 
-    def _require_valid(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
+    async def _require_valid(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
         if run.skip_invalid or all(item.state != "invalid" for item in items):
             return
+        # An equal request is checked again: the account may have been corrected meanwhile.
+        bulk = self.gateway.writes().ledger.bulk
+        await run_in_thread(bulk.set_state, run.id, "cancelled", "some items cannot run")
         total = sum(item.state == "invalid" for item in items)
         raise RefusedError(
             "invalid_arguments",
@@ -129,6 +135,21 @@ class Planner:
             detail=plan.list_invalid(items),
         )
 
+    async def _require_current(self, run: BulkRun, entry: ActionTool, deadline: Deadline) -> None:
+        if run.binding is None:
+            return
+        connection = await self.gateway.account.connection_for_write(deadline)
+        if await self._is_current(run, entry, connection):
+            return
+        bulk = self.gateway.writes().ledger.bulk
+        await run_in_thread(bulk.set_state, run.id, "cancelled", "the settings changed")
+        raise RefusedError(
+            "confirmation_mismatch",
+            f"The settings, the tool or the connection changed since {run.id} was planned. "
+            "Nothing was done.",
+            "Call kartra_bulk_run with tool and items again, for a new plan.",
+        )
+
     async def _check_batch(
         self,
         run: BulkRun,
@@ -136,11 +157,8 @@ class Planner:
         batch: Sequence[BulkItem],
         deadline: Deadline,
         client: ClientContext,
-    ) -> list[ItemCheck]:
-        """Return the checks that could be made in time; the error of one that could not is raised.
-
-        Only if no check at all was possible: those that were made must not be lost.
-        """
+    ) -> tuple[list[ItemCheck], KartraMCPError | None]:
+        """Return the checks that could be made, and the error for which the others were not."""
         found: dict[int, Examination | ItemCheck] = {}
         problems: list[KartraMCPError] = []
         limiter = anyio.CapacityLimiter(self.pace.at_once)
@@ -148,6 +166,9 @@ class Planner:
         async def examine(item: BulkItem) -> None:
             async with limiter:
                 if problems:
+                    return
+                if not deadline.allows_start(write=True):
+                    problems.append(_no_time_error())
                     return
                 try:
                     call = make_item_call(entry, item.arguments, self.rules, repeat=run.repeat)
@@ -161,9 +182,7 @@ class Planner:
         async with anyio.create_task_group() as examining:
             for item in batch:
                 examining.start_soon(examine, item)
-        if problems and not found:
-            raise problems[0]
-        return await self._judge(run, found, client)
+        return await self._judge(run, found, client), (problems or [None])[0]
 
     async def _judge(
         self, run: BulkRun, found: dict[int, Examination | ItemCheck], client: ClientContext
@@ -186,13 +205,29 @@ class Planner:
         ]
 
 
+def _number_items(parsed: ParsedItems) -> tuple[list[BulkItem], list[ItemCheck]]:
+    """Return the items in the order given, and the checks of those that are invalid."""
+    reasons = {item.source: reason for item, reason in parsed.invalid}
+    given = [*(item for item, _ in parsed.invalid), *parsed.valid]
+    items = [
+        BulkItem(number, item.source, item.arguments)
+        for number, item in enumerate(sorted(given, key=lambda item: item.source))
+    ]
+    checks = [
+        ItemCheck(item.number, "invalid", code="invalid_arguments", reason=reasons[item.source])
+        for item in items
+        if item.source in reasons
+    ]
+    return items, checks
+
+
 def _judge(
     run: BulkRun, number: int, seen: Examination, repeated: RefusedError | None, now: float
 ) -> ItemCheck:
     """Return the check of one item, by what the account and the ledger show."""
     call, facts = seen.call, seen.facts
-    if facts is not None and facts.impossible is not None:
-        return ItemCheck(number, "invalid", code="not_possible", reason=facts.impossible.why)
+    if seen.impossible is not None:
+        return ItemCheck(number, "invalid", code="not_possible", reason=seen.impossible.why)
     if facts is not None and facts.already_done:
         return ItemCheck(number, "blocked", code="already_done", reason="It was done before.")
     if repeated is not None and not run.repeat:
@@ -223,12 +258,24 @@ def _shorten(problem: KartraMCPError) -> str:
     return problem.message.removesuffix(" Nothing was done.")
 
 
-def _not_checked_error(run: BulkRun, left: int) -> RefusedError:
+def _no_time_error() -> RefusedError:
     return RefusedError(
         "not_enough_time",
-        f"{run.total - left} of {run.total} items were checked in this call's time. "
+        "The time of the call is nearly over. Nothing was done.",
+        "Repeat the call.",
+    )
+
+
+def _not_checked_error(run: BulkRun, left: int, problem: KartraMCPError) -> RefusedError:
+    """Return the error of a call that could not check all items, with the way to go on."""
+    is_time = problem.code in ("not_enough_time", "timed_out")
+    why = "in this call's time" if is_time else f"before an error: {_shorten(problem)}"
+    first = "" if is_time else f"{problem.remedy} Then: "
+    return RefusedError(
+        "not_enough_time" if is_time else problem.code,
+        f"{run.total - left} of {run.total} items were checked {why.rstrip('.')}. "
         "Nothing was done.",
-        f'Call kartra_bulk_run with {{"bulk_id": "{run.id}"}} alone to check the rest.',
+        f'{first}Call kartra_bulk_run with {{"bulk_id": "{run.id}"}} alone to check the rest.',
         detail={"bulk_id": run.id, "checked": run.total - left, "total": run.total},
     )
 

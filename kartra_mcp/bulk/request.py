@@ -41,8 +41,7 @@ class BulkRequest:
     repeat: bool = False
     undoes: str = ""
 
-    @property
-    def digest(self) -> str:
+    def compute_digest(self) -> str:
         """Return one digest for equal requests."""
         told = [
             self.tool,

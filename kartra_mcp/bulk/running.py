@@ -37,135 +37,177 @@ OUTCOMES_KEPT = 25
 _LEFT_OUT = frozenset({"already_done", "outcome_unknown", "declined", "dismissed"})
 """Codes of an item that did not run because of an earlier call."""
 _TAKEN = "in_progress"
+_OF_MANY_KINDS = frozenset({"kartra_error", "membrane_error"})
+"""Codes of errors that are equal only if their messages are."""
 
 
 @dataclass(slots=True)
-class _Progress:
-    """State that the workers of one call share; `why` is the reason to stop, or ""."""
-
-    claimed: deque[BulkItem] = field(default_factory=deque[BulkItem])
-    outcomes: list[ItemOutcome] = field(default_factory=list[ItemOutcome])
-    why: str = ""
-    is_over: bool = False
-    last_code: str = ""
-    in_a_row: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ItemRunner:
-    """Runs the items of one run until none is left or the time of the call is nearly over."""
+    """Runs the items of `run` in one call, until none is left or its time is nearly over.
+
+    Attributes:
+        claimed: items to run next.
+        in_flight: numbers of the items that run now.
+        aside: numbers of the items that could not be begun, with the code of the error; "" for one
+            that another call runs. This call does not try them again.
+        outcomes: outcomes that are not on disk yet.
+        done: number of items of the run that have an outcome.
+        why: the reason to pause the run, or "".
+    """
 
     gateway: Gateway
     rules: Policy
     at_once: int
+    run: BulkRun
+    entry: ActionTool
+    deadline: Deadline
+    client: ClientContext
+    claimed: deque[BulkItem] = field(default_factory=deque[BulkItem])
+    in_flight: set[int] = field(default_factory=set[int])
+    aside: dict[int, str] = field(default_factory=dict[int, str])
+    outcomes: list[ItemOutcome] = field(default_factory=list[ItemOutcome])
+    done: int = 0
+    why: str = ""
+    is_over: bool = False
+    last_failure: str = ""
+    in_a_row: int = 0
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
 
-    async def run(
-        self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
-    ) -> BulkRun:
+    @property
+    def bulk(self) -> BulkRuns:
+        return self.gateway.writes().ledger.bulk
+
+    async def run_items(self) -> BulkRun:
         """Return the run as it is after this call's time: running, paused or done."""
-        bulk = self.gateway.writes().ledger.bulk
-        shared, turn = _Progress(), anyio.Lock()
-        done = run.total - (await run_in_thread(bulk.count_items, run.id)).left
-
-        async def work() -> None:
-            nonlocal done
-            while not shared.is_over and deadline.allows_start(write=True):
-                item = await self._next(run, bulk, shared, turn)
-                if item is None:
-                    return
-                await self._run_item(run, entry, item, deadline, client, shared)
-                done += 1
-                await client.progress.report(done, run.total, f"items of {run.id}")
-                if len(shared.outcomes) >= OUTCOMES_KEPT:
-                    await self._save(run, bulk, shared)
-
+        await self._settle()
+        left = (await run_in_thread(self.bulk.count_items, self.run.id)).left
+        self.done = self.run.total - left
         try:
             async with anyio.create_task_group() as workers:
                 for _ in range(self.at_once):
-                    workers.start_soon(work)
+                    workers.start_soon(self._work)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._save(run, bulk, shared)
-                left = [item.number for item in shared.claimed]
-                await run_in_thread(bulk.release, run.id, left)
-        if shared.why:
-            return await run_in_thread(bulk.set_state, run.id, "paused", shared.why)
-        return await run_in_thread(bulk.end_if_over, run.id)
+                await self._save()
+                unused = [*(item.number for item in self.claimed), *self.aside]
+                await run_in_thread(self.bulk.release, self.run.id, unused)
+        return await self._end()
 
-    async def _next(
-        self, run: BulkRun, bulk: BulkRuns, shared: _Progress, turn: anyio.Lock
-    ) -> BulkItem | None:
+    async def _end(self) -> BulkRun:
+        """Return the run as done if no item is left, or paused if there is a reason."""
+        await self._settle()
+        ended = await run_in_thread(self.bulk.end_if_over, self.run.id)
+        why = self.why or ("" if self.is_over else self._describe_aside())
+        if ended.state == "running" and why:
+            return await run_in_thread(self.bulk.set_state, self.run.id, "paused", why)
+        return ended
+
+    def _describe_aside(self) -> str:
+        """Return why items that are left cannot be begun, or ""."""
+        codes = [code for code in self.aside.values() if code]
+        return f"items could not begin: {len(codes)}, with {codes[-1]}" if codes else ""
+
+    async def _settle(self) -> None:
+        """Make the items unknown whose server and program have ended."""
+        await run_in_thread(self.gateway.writes().ledger.mark_orphans_unknown)
+
+    async def _work(self) -> None:
+        while not self.is_over and self.deadline.allows_start(write=True):
+            item = await self._next()
+            if item is None:
+                return
+            try:
+                await self._run_item(item)
+            finally:
+                self.in_flight.discard(item.number)
+            about = f"items of {self.run.id}"
+            await self.client.progress.report(self.done, self.run.total, about)
+            if len(self.outcomes) >= OUTCOMES_KEPT:
+                await self._save()
+
+    async def _next(self) -> BulkItem | None:
         """Return the next item; None if none is waiting, or the run was paused or cancelled."""
-        async with turn:
-            if not shared.claimed and not shared.is_over:
-                found = await run_in_thread(bulk.claim, run.id, 2 * self.at_once, CLAIM_SECONDS)
-                shared.claimed.extend(found)
-            return shared.claimed.popleft() if shared.claimed and not shared.is_over else None
+        async with self.turn:
+            if not self.claimed and not self.is_over:
+                taken = [*self.in_flight, *self.aside, *(o.number for o in self.outcomes)]
+                found = await run_in_thread(
+                    self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken
+                )
+                self.claimed.extend(found)
+            if self.is_over or not self.claimed:
+                return None
+            item = self.claimed.popleft()
+            self.in_flight.add(item.number)
+            return item
 
-    async def _save(self, run: BulkRun, bulk: BulkRuns, shared: _Progress) -> None:
-        kept, shared.outcomes = shared.outcomes, []
+    async def _save(self) -> None:
+        """Write the outcomes; until that is done, their items stay in `outcomes`."""
+        kept = tuple(self.outcomes)
         if kept:
-            await run_in_thread(bulk.record_outcomes, run.id, kept)
+            await run_in_thread(self.bulk.record_outcomes, self.run.id, kept)
+            saved = {outcome.number for outcome in kept}
+            self.outcomes = [o for o in self.outcomes if o.number not in saved]
 
-    async def _run_item(
-        self,
-        run: BulkRun,
-        entry: ActionTool,
-        item: BulkItem,
-        deadline: Deadline,
-        client: ClientContext,
-        shared: _Progress,
-    ) -> None:
+    async def _run_item(self, item: BulkItem) -> None:
         try:
-            call = make_item_call(entry, item.arguments, self.rules, repeat=run.repeat)
-            grant = None if run.is_read else await self._grant(run, item)
-            done = await self.gateway.execute(call, deadline, lambda: call, client, grant)
+            call = make_item_call(self.entry, item.arguments, self.rules, repeat=self.run.repeat)
+            grant = None if self.run.is_read else await self._grant(item)
+            done = await self.gateway.execute(call, self.deadline, lambda: call, self.client, grant)
         except KartraMCPError as problem:
-            await self._note_failure(run, item, problem, shared)
+            await self._note_failure(item, problem)
             return
-        shared.last_code, shared.in_a_row = "", 0
-        if run.is_read:
-            shared.outcomes.append(_make_read_outcome(item, done.reply.result))
+        self.last_failure, self.in_a_row = "", 0
+        self.done += 1
+        if self.run.is_read:
+            self.outcomes.append(_make_read_outcome(item, done.reply.result))
 
-    async def _grant(self, run: BulkRun, item: BulkItem) -> ItemGrant:
+    async def _grant(self, item: BulkItem) -> ItemGrant:
         now = await run_in_thread(self.gateway.writes().ledger.current_time)
         looked = item.looked_at is not None and now - item.looked_at < LOOK_LIFETIME
-        return ItemGrant(run, item, skips_look=looked or run.include_suppressed)
+        return ItemGrant(self.run, item, skips_look=looked or self.run.include_suppressed)
 
-    async def _note_failure(
-        self, run: BulkRun, item: BulkItem, problem: KartraMCPError, shared: _Progress
-    ) -> None:
+    async def _note_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
         """Record why an item did not succeed, and stop the run where it cannot go on as agreed."""
         code = problem.code
         if code == _TAKEN:
-            return  # another server runs it
-        if await self._has_ended(run, item, problem):
+            self.aside[item.number] = ""
+            return
+        if code == "bulk_paused":
+            await self._stop_if_running(problem)
+            return
+        if await self._has_ended(item, problem):
             state = "skipped" if code in _LEFT_OUT else "failed"
-            shared.outcomes.append(ItemOutcome(item.number, state, code, problem.message))
+            self.outcomes.append(ItemOutcome(item.number, state, code, problem.message))
+            self.done += 1
         else:
-            shared.claimed.appendleft(item)  # it was not begun: it is released, and runs later
-        shared.in_a_row = shared.in_a_row + 1 if code == shared.last_code else 1
-        shared.last_code = code
-        if code in ("not_enough_time", "bulk_paused"):
-            shared.is_over = True
+            self.aside[item.number] = code
+        kind = f"{code}: {problem.message}" if code in _OF_MANY_KINDS else code
+        self.in_a_row = self.in_a_row + 1 if kind == self.last_failure else 1
+        self.last_failure = kind
+        if code == "not_enough_time":
+            self.is_over = True
         elif code == "cap_reached":
-            _stop(shared, f"a limit of this server: {problem.message}")
-        elif problem.executed is Executed.UNKNOWN and run.risk is Risk.IRREVERSIBLE:
-            _stop(shared, f"the outcome of item {item.source} is unknown")
-        elif shared.in_a_row >= EQUAL_FAILURES and code not in _LEFT_OUT:
-            _stop(shared, f"{EQUAL_FAILURES} items in a row failed with {code}")
+            self._stop(f"a limit of this server: {problem.message}")
+        elif problem.executed is Executed.UNKNOWN and self.run.risk is Risk.IRREVERSIBLE:
+            self._stop(f"the outcome of item {item.source} is unknown")
+        elif self.in_a_row >= EQUAL_FAILURES and code not in _LEFT_OUT:
+            self._stop(f"{EQUAL_FAILURES} items in a row failed with {kind}")
 
-    async def _has_ended(self, run: BulkRun, item: BulkItem, problem: KartraMCPError) -> bool:
+    def _stop(self, why: str) -> None:
+        self.why, self.is_over = self.why or why.rstrip("."), True
+
+    async def _stop_if_running(self, problem: KartraMCPError) -> None:
+        """Stop; pause the run unless it was paused or cancelled by another call."""
+        now = await run_in_thread(self.bulk.get, self.run.id)
+        running = now is not None and now.state == "running"
+        self._stop(problem.message.removesuffix(" Nothing was done.") if running else "")
+
+    async def _has_ended(self, item: BulkItem, problem: KartraMCPError) -> bool:
         """Return whether the item has an outcome; otherwise it was not begun, and may run later."""
         if problem.executed is not Executed.NO or not _is_environment(problem.code):
             return True
-        bulk = self.gateway.writes().ledger.bulk
-        found = await run_in_thread(bulk.list_items, run.id, offset=item.number, limit=1)
+        found = await run_in_thread(self.bulk.list_items, self.run.id, offset=item.number, limit=1)
         return bool(found and found[0].intent)
-
-
-def _stop(shared: _Progress, why: str) -> None:
-    shared.why, shared.is_over = shared.why or why, True
 
 
 def _is_environment(code: str) -> bool:

@@ -89,14 +89,18 @@ class BulkService:
         connection = await self._connection(entry, deadline)
         if run.connection != connection.id:
             raise _other_connection_error()
+        patience = ExtendableDeadline(deadline)
         if run.state == "planned":
             run = await self._planner.check(run, entry, deadline, client)
-            run = await self._agree(run, entry, connection, consent, deadline, client)
+            run = await self._agree(run, entry, connection, consent, patience, client)
         elif run.state in ("running", "paused"):
             run = await self._resume(run)
         if run.state == "running":
-            runner = ItemRunner(self.gateway, self.rules, self.pace.at_once)
-            run = await runner.run(run, entry, deadline, client)
+            runner = ItemRunner(
+                *(self.gateway, self.rules, self.pace.at_once),
+                *(run, entry, patience.deadline, client),
+            )
+            run = await runner.run_items()
         return await self._answer(run)
 
     async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> ActionResult:
@@ -175,7 +179,7 @@ class BulkService:
         entry: ActionTool,
         connection: Connection,
         consent: ConsentArguments,
-        deadline: Deadline,
+        patience: ExtendableDeadline,
         client: ClientContext,
     ) -> BulkRun:
         """Return the run as begun, on the consent that its gate demands."""
@@ -194,7 +198,6 @@ class BulkService:
             consent,
             sum_amounts(items),
         )
-        patience = ExtendableDeadline(deadline)
         try:
             intent = await writes.consent.obtain(
                 ConsentRequest(subject, gate, run.binding, client, draft, writes.limits, patience)
@@ -211,13 +214,7 @@ class BulkService:
 
     async def _resume(self, run: BulkRun) -> BulkRun:
         """Return a run that was agreed to as running; its consent holds for a day."""
-        if not await run_in_thread(self.runs.is_agreed, run):
-            raise RefusedError(
-                "confirmation_expired",
-                f"The consent to {run.id} is older than a day. Nothing was done by this call.",
-                "Plan a new run of what is left: kartra_bulk_run with the same tool and "
-                f'from_result {{"result_id": "{run.id}"}}.',
-            )
+        await run_in_thread(self.runs.require_agreed, run.id)
         return await run_in_thread(self.runs.set_state, run.id, "running")
 
     async def _answer(self, run: BulkRun) -> CallResult:

@@ -47,12 +47,16 @@ def _shown_state(item: BulkItem) -> str:
 
 
 def describe_item(item: BulkItem) -> dict[str, Any]:
-    """Return one item with what is known of it; its index or line is that of the request."""
+    """Return one item with what is known of it; its index or line is that of the request.
+
+    An unknown item that was settled as done has no error any more.
+    """
     told: dict[str, Any] = {"item": item.source, "state": _shown_state(item)}
+    is_done = item.state == "succeeded"
     optional = {
         "intent": item.intent,
-        "code": item.code,
-        "reason": item.reason,
+        "code": "" if is_done else item.code,
+        "reason": "" if is_done else item.reason,
         "arguments": dict(item.arguments),
     }
     told.update({name: value for name, value in optional.items() if value})

@@ -65,6 +65,11 @@ class ArgumentChecks:
             call = await self._check_custom_fields(call)
         return call
 
+    async def check_names(self, call: Call) -> None:
+        """Refuse a name that the account does not have, whatever the gate of the call is."""
+        for command in call.commands:
+            await self._check_name(command)
+
     async def _check_lead(self, command: Command) -> None:
         """Refuse an id and an address of two leads; a lead that does not exist fails by itself."""
         named = addresses.find_named_twice(command)

@@ -10,10 +10,14 @@ from typing import Any
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import read_facts
 from kartra_mcp.consent.fact_reader import FactReader
-from kartra_mcp.consent.facts import Facts, Read
+from kartra_mcp.consent.facts import Facts, Impossible, Read
 from kartra_mcp.consent.lead_edit import LeadEdit
-from kartra_mcp.core.models import Call, Command, Connection, OperationKind
-from kartra_mcp.kartra.lead_state import shows_change, would_change
+from kartra_mcp.consent.lead_facts import absent_lead, acts_on_known_lead
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.models import Call, Command, Connection, OperationKind, Risk
+from kartra_mcp.kartra.lead_state import would_change
+
+_LEAD = "the lead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Examination:
         connection: that it would run on.
         facts: of a refund, cancellation, change or revocation; else None.
         lead: the lead that it acts on; {} if it was not read.
+        impossible: why it could not run, whoever agrees; else None.
         changes: False if it would change nothing, None if that is not known.
     """
 
@@ -33,6 +38,7 @@ class Examination:
     facts: Facts | None = None
     lead: Mapping[str, Any] = field(default_factory=dict[str, Any])
     changes: bool | None = None
+    impossible: Impossible | None = None
 
 
 def remember_reads(read: Read) -> Read:
@@ -49,23 +55,59 @@ def remember_reads(read: Read) -> Read:
     return read_once
 
 
+def raise_failures(read: Read, failures: list[KartraMCPError]) -> Read:
+    """Return a reader that adds to `failures` what is no answer of Kartra.
+
+    A single call shows its user what could not be read. In a bulk run nobody would see it.
+    """
+
+    async def read_or_note(command: Command) -> Any:
+        try:
+            return await read(command)
+        except KartraMCPError as problem:
+            if problem.code != "kartra_error":
+                failures.append(problem)
+            raise
+
+    return read_or_note
+
+
 async def examine_write(
     call: Call, connection: Connection, edit: LeadEdit, read: Read
 ) -> Examination:
-    """Return what the account shows of a write that passed the checks of its arguments."""
+    """Return what the account shows of a write that passed the checks of its arguments.
+
+    Raises:
+        KartraMCPError: the account could not be read; nothing was done.
+    """
+    failures: list[KartraMCPError] = []
+    read = raise_failures(read, failures)
     facts = None
     if call.operation.kind is not OperationKind.OTHER:
         facts = await read_facts(call, read)
-    lead = await _read_lead(call, read)
-    return Examination(call, connection, facts, lead, _changes(call, edit, lead))
+    lead, absent = await _read_lead(call, read)
+    if failures:
+        raise failures[0]
+    impossible = absent or (facts.impossible if facts else None) or _unread(call, facts)
+    changes = _changes(call, edit, lead)
+    return Examination(call, connection, facts, lead, changes, impossible)
 
 
-async def _read_lead(call: Call, read: Read) -> Mapping[str, Any]:
+async def _read_lead(call: Call, read: Read) -> tuple[Mapping[str, Any], Impossible | None]:
+    """Return the lead that a write acts on, or why it cannot; ({}, None) if none is named."""
     target = call.operation.target
-    looks = call.operation.email_count or any(shows_change(c.name) for c in call.commands)
-    if not looks or target is None or target.kind != "lead":
-        return {}
-    return await FactReader(read).read_lead(target.id, "the lead")
+    if target is None or not acts_on_known_lead(target, call):
+        return {}, None
+    reader = FactReader(read)
+    lead = await reader.read_lead(target.id, _LEAD)
+    return lead, absent_lead(target, reader, _LEAD)
+
+
+def _unread(call: Call, facts: Facts | None) -> Impossible | None:
+    """Return why nobody can agree to an irreversible item whose facts were not read."""
+    if facts is None or not facts.missing or call.risk is not Risk.IRREVERSIBLE:
+        return None
+    return Impossible(f"Its facts could not be read: {facts.missing[0]}.", "Run it alone.")
 
 
 def _changes(call: Call, edit: LeadEdit, lead: Mapping[str, Any]) -> bool | None:

@@ -180,7 +180,8 @@ class Gateway:
             return examination.Examination(call, connection)
         reader = self._reader(connection, ExtendableDeadline(deadline))
         read = examination.remember_reads(reader)
-        _, checked, edit = await self._check_write(call, connection, read, granted=True)
+        checks, checked, edit = await self._check_write(call, connection, read, granted=True)
+        await checks.check_names(checked)
         await self._require_new_lead(checked, connection, read)
         return await examination.examine_write(checked, connection, edit, read)
 
@@ -201,7 +202,9 @@ class Gateway:
         await self._require_new_lead(checked, connection, read, client)
 
         async def run_once(record: Record) -> ActionResult:
-            return await self._call_with_retry(checked, connection, patience.deadline, record)
+            return await self._call_with_retry(
+                checked, connection, patience.deadline, record, finish=granted
+            )
 
         try:
             asked = WriteRequest(checked, connection, client, patience, read, grant)
@@ -293,9 +296,14 @@ class Gateway:
         record: Record | None = None,
         *,
         alone: bool = False,
+        finish: bool = False,
     ) -> ActionResult:
-        """Run the call. Retry only if it certainly was not executed."""
-        finish = call.risk is Risk.IRREVERSIBLE
+        """Run the call. Retry only if it certainly was not executed.
+
+        An irreversible call, and one with `finish`, ends even if it is cancelled: its outcome must
+        be known.
+        """
+        finish = finish or call.risk is Risk.IRREVERSIBLE
         to_do = CallOptions(
             deadline,
             call.writes,

@@ -66,7 +66,7 @@ async def membership_facts(target: Target, call: Call, reader: FactReader) -> Fa
 async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
     """Return the target of a call, with the lead's name if a known command has a lead as target."""
     details: Mapping[str, Any] = {}
-    if _acts_on_known_lead(target, call):
+    if acts_on_known_lead(target, call):
         details = await reader.read_lead(target.id, _LEAD)
     edit = describe_edit(call, details or None) if edits_lead(call) else LeadEdit()
     email = short_text(first_field(details, "email"))
@@ -142,7 +142,8 @@ def absent_lead(target: Target, reader: FactReader, what: str) -> Impossible | N
     )
 
 
-def _acts_on_known_lead(target: Target, call: Call) -> bool:
+def acts_on_known_lead(target: Target, call: Call) -> bool:
+    """Return whether a call is a write of known commands on a lead that must exist."""
     names = {command.name for command in call.commands}
     known = names <= COMMANDS.keys() and bool(names)
     if target.kind != "lead" or not known or "create_lead" in names:

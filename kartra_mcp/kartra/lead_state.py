@@ -64,11 +64,6 @@ def find_object(command: str) -> tuple[str, bool] | None:
     return ("sequence", True) if command == SEQUENCE_ENTRY else _RULES.get(command)
 
 
-def shows_change(command: str) -> bool:
-    """Return whether a lead shows before the command whether it would be changed."""
-    return command in _RULES
-
-
 def would_change(command: str, parts: Mapping[str, Any], details: Mapping[str, Any]) -> bool | None:
     """Return whether a command would change the lead; None if the lead does not show that.
 

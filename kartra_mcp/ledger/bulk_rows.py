@@ -18,15 +18,21 @@ COLUMNS = (
     " binding, facts, consent, agreed_at, ended_at, why, total, duplicates, options, undoes"
 )
 ITEM = (
-    "SELECT t.*, b.intent AS intent, i.state AS intent_state FROM bulk_items t"
+    "SELECT t.*, b.intent AS intent, i.state AS intent_state,"
+    " json_extract(o.body, '$.detail.code') AS intent_code FROM bulk_items t"
     " LEFT JOIN bulk_intents b ON b.bulk = t.bulk AND b.item = t.number"
-    " LEFT JOIN intents i ON i.id = b.intent WHERE t.bulk = ?"
+    " LEFT JOIN intents i ON i.id = b.intent LEFT JOIN lines o ON o.n = i.outcome_line"
+    " WHERE t.bulk = ?"
 )
 SHOWN_STATE = (
     "CASE WHEN i.state IS NOT NULL THEN CASE i.state WHEN 'refused' THEN 'failed' ELSE i.state END"
     " WHEN t.state IN ('invalid', 'blocked', 'suppressed') THEN 'skipped' ELSE t.state END"
 )
 """SQL of an item's state as it is shown: that of its intent, if it has one."""
+_AGREED = (
+    "SELECT at, json_extract(body, '$.digest') AS digest FROM lines WHERE kind = 'bulk'"
+    " AND json_extract(body, '$.bulk') = ? AND json_extract(body, '$.event') = 'agreed'"
+)
 
 
 def item_refusal(
@@ -39,19 +45,26 @@ def item_refusal(
     run = find_run(transaction, intent.bulk)
     if run is None or run.binding is None or burns is None:
         return _not_agreed_error("The bulk run does not exist")
-    if run.state != "running" or not is_agreed(transaction, run):
-        return _not_agreed_error(f"The bulk run {run.id} is {run.state}, or its consent is old")
+    if run.state != "running":
+        return _not_agreed_error(f"The bulk run {run.id} is {run.state}")
+    if not is_agreed(transaction, run):
+        return _not_agreed_error(f"The consent to the bulk run {run.id} is older than a day")
     differs = confirmations.describe_differences(
         replace(run.binding, arguments="", repeat=burns.repeat), replace(burns, arguments="")
     )
     if differs:
         return _not_agreed_error(f"The bulk run is for {' and '.join(differs)}")
+    return _row_refusal(transaction, intent)
+
+
+def _row_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:
+    """Return the reason why an item of a running run may not run, or None."""
     row = transaction.fetch_one(
         f"{ITEM} AND t.number = ?",
         intent.bulk,
         intent.item,
     )
-    if row is None or row["digest"] != intent.arguments_digest or intent.risk > run.risk:
+    if row is None or row["digest"] != intent.arguments_digest:
         return _not_agreed_error("This item is not the one that was agreed to")
     if row["intent"] is not None or row["state"] != "waiting":
         return RefusedError(
@@ -59,11 +72,46 @@ def item_refusal(
             "This item was run before, or is running. Nothing was done by this call.",
             "Call kartra_bulk_status to see its outcome.",
         )
+    if intent.risk > row["risk"]:
+        return RefusedError(
+            "facts_changed",
+            f"This item was agreed to as {Risk(row['risk']).label}; by what the account shows now "
+            f"it is {intent.risk.label}. Nothing was done.",
+            "Preview this item alone, or plan a new run with it.",
+        )
     return None
 
 
 def is_agreed(transaction: Transaction, run: BulkRun) -> bool:
     return run.agreed_at is not None and transaction.is_within(run.agreed_at, CONSENT_LIFETIME)
+
+
+def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> None:
+    """Raise unless the chain has the consent to exactly these items, less than a day old.
+
+    The rows of a run can be altered on disk; the chain notices it. A read has no consent.
+    """
+    agreed_at = run.agreed_at
+    if not run.is_read:
+        row = transaction.fetch_one(_AGREED, run.id)
+        if row is None or row["digest"] != digest or digest != run.digest:
+            raise altered_error(run)
+        agreed_at = row["at"]
+    if agreed_at is None or not transaction.is_within(agreed_at, CONSENT_LIFETIME):
+        raise RefusedError(
+            "confirmation_expired",
+            f"The consent to {run.id} is older than a day. Nothing was done by this call.",
+            "Plan a new run of what is left: kartra_bulk_run with the same tool and "
+            f'from_result {{"bulk_id": "{run.id}"}}.',
+        )
+
+
+def altered_error(run: BulkRun) -> RefusedError:
+    return RefusedError(
+        "ledger_unavailable",
+        f"The items of the bulk run {run.id} were altered on disk. Nothing was done by this call.",
+        "Plan the run again.",
+    )
 
 
 def find_run(transaction: Transaction, bulk: str) -> BulkRun | None:
@@ -115,7 +163,7 @@ def make_item(row: Any) -> BulkItem:
         changes=None if row["changes"] is None else bool(row["changes"]),
         looked_at=row["looked_at"],
         intent=row["intent"] or "",
-        code=row["code"],
+        code=row["code"] or row["intent_code"] or "",
         reason=row["reason"],
         result=None if row["result"] is None else json.loads(row["result"]),
     )

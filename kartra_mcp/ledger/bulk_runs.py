@@ -28,11 +28,12 @@ from kartra_mcp.ledger.bulk_rows import (
     COLUMNS,
     ITEM,
     SHOWN_STATE,
+    altered_error,
     count_items,
     find_run,
-    is_agreed,
     make_item,
     make_run,
+    require_agreement,
     require_run,
 )
 from kartra_mcp.ledger.database import LedgerDatabase, Transaction
@@ -54,8 +55,10 @@ class BulkRuns:
 
     file: LedgerDatabase
 
-    def create(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
-        """Write a planned run and its items, unchecked; remove the data of old runs."""
+    def create(
+        self, run: BulkRun, items: Sequence[BulkItem], checks: Sequence[ItemCheck]
+    ) -> BulkRun:
+        """Write a planned run, its items and the checks made; remove the data of old runs."""
         with self.file.write_transaction() as transaction:
             _forget_old(transaction)
             _insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
@@ -65,6 +68,8 @@ class BulkRuns:
                 " NULL, NULL, '', '', NULL, 0)",
                 [(run.id, i.number, i.source, dump_canonical(dict(i.arguments))) for i in items],
             )
+            _record_checks(transaction, run.id, checks)
+            return require_run(transaction, run.id)
 
     def get(self, bulk: str) -> BulkRun | None:
         """Return a run in any state, or None for an unknown id."""
@@ -123,17 +128,7 @@ class BulkRuns:
     def record_checks(self, bulk: str, checks: Sequence[ItemCheck]) -> None:
         """Record the result of checks of items of a planned run."""
         with self.file.write_transaction() as transaction:
-            transaction.db.executemany(
-                "UPDATE bulk_items SET state = :state, digest = :digest,"
-                " facts_digest = :facts_digest, amount = :amount, risk = :risk, mail = :mail,"
-                " gate = :gate, changes = :changes, looked_at = :looked_at, code = :code,"
-                " reason = :reason"
-                " WHERE bulk = :bulk AND number = :number AND state = 'unchecked'",
-                [
-                    {**asdict(c), "risk": int(c.risk), "gate": str(c.gate), "bulk": bulk}
-                    for c in checks
-                ],
-            )
+            _record_checks(transaction, bulk, checks)
 
     def seal_plan(
         self, bulk: str, *, risk: Risk, facts: Mapping[str, Any], binding: Binding | None
@@ -203,21 +198,28 @@ class BulkRuns:
                 transaction.append("bulk", body)
             return require_run(transaction, bulk)
 
-    def claim(self, bulk: str, count: int, seconds: float) -> list[BulkItem]:
-        """Return the next waiting items, which no other process takes for `seconds`.
+    def claim(
+        self, bulk: str, count: int, seconds: float, taken: Sequence[int] = ()
+    ) -> list[BulkItem]:
+        """Return the next waiting items, without those that the caller has `taken`.
 
-        A claim only keeps servers out of each other's way: that an item runs once is decided where
-        its intent is recorded.
+        A claim only keeps servers out of each other's way for `seconds`: that an item runs once is
+        decided where its intent is recorded. If nothing else is left, the claimed items of others
+        are returned, whose server may have ended.
         """
-        sql = (
-            f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL AND t.claimed_until <= ?"
-            " ORDER BY t.number LIMIT ?"
+        marks = ", ".join("?" * len(taken))
+        waiting = (
+            f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL AND t.number NOT IN ({marks})"
         )
+        first = " ORDER BY t.number LIMIT ?"
         with self.file.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             if run.state != "running":
                 return []
-            rows = transaction.fetch_all(sql, bulk, transaction.now, count)
+            free = f"{waiting} AND t.claimed_until <= ?{first}"
+            rows = transaction.fetch_all(
+                free, bulk, *taken, transaction.now, count
+            ) or transaction.fetch_all(f"{waiting}{first}", bulk, *taken, count)
             transaction.db.executemany(
                 "UPDATE bulk_items SET claimed_until = ? WHERE bulk = ? AND number = ?",
                 [(transaction.now + seconds, bulk, row["number"]) for row in rows],
@@ -238,7 +240,7 @@ class BulkRuns:
             transaction.db.executemany(
                 "UPDATE bulk_items SET state = :state, code = :code, reason = :reason,"
                 " result = :result, changes = COALESCE(:changes, changes)"
-                " WHERE bulk = :bulk AND number = :number",
+                " WHERE bulk = :bulk AND number = :number AND state = 'waiting'",
                 [
                     {
                         **asdict(outcome),
@@ -261,10 +263,26 @@ class BulkRuns:
                 transaction.append("bulk", {"bulk": bulk, "event": "done", "why": ""})
             return require_run(transaction, bulk)
 
-    def is_agreed(self, run: BulkRun) -> bool:
-        """Return whether a run that was agreed to may go on without a new consent."""
+    def require_agreed(self, bulk: str) -> None:
+        """Raise unless a run may go on without a new consent: exactly these items, for a day.
+
+        Raises:
+            RefusedError: `confirmation_expired`, or `ledger_unavailable` if it was altered on disk.
+        """
         with self.file.read_transaction() as transaction:
-            return is_agreed(transaction, run)
+            run = require_run(transaction, bulk)
+            require_agreement(transaction, run, _digest_items(transaction, run))
+
+
+def _record_checks(transaction: Transaction, bulk: str, checks: Sequence[ItemCheck]) -> None:
+    transaction.db.executemany(
+        "UPDATE bulk_items SET state = :state, digest = :digest,"
+        " facts_digest = :facts_digest, amount = :amount, risk = :risk, mail = :mail,"
+        " gate = :gate, changes = :changes, looked_at = :looked_at, code = :code,"
+        " reason = :reason"
+        " WHERE bulk = :bulk AND number = :number AND state = 'unchecked'",
+        [{**asdict(c), "risk": int(c.risk), "gate": str(c.gate), "bulk": bulk} for c in checks],
+    )
 
 
 def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
@@ -330,11 +348,7 @@ def _digest_items(transaction: Transaction, run: BulkRun) -> str:
 
 def _require_unaltered(transaction: Transaction, run: BulkRun) -> None:
     if run.digest and _digest_items(transaction, run) != run.digest:
-        raise RefusedError(
-            "ledger_unavailable",
-            f"The items of the bulk run {run.id} were altered on disk. Nothing was done.",
-            "Plan the run again.",
-        )
+        raise altered_error(run)
 
 
 def _forget_old(transaction: Transaction) -> None:
