@@ -42,6 +42,7 @@ async def names(place, **client) -> set[str]:
 
 async def run(place, tool: str, **given: Any) -> Answer:
     async with connect(place, "legacy") as client:
+        await client.list_tools()
         return await call(client, tool, **given)
 
 
@@ -108,17 +109,15 @@ async def test_only_commands_that_no_action_covers_are_tools(sandbox):
         for name in sorted(covered):
             described = await call(client, "kartra_describe_action", action=name)
             assert described.result["description"], name
-    rows = json.loads(await catalogue(sandbox))["tools"]
+        rows = json.loads(await resource(client, "kartra://catalogue"))["tools"]
     assert {row["tool"] for row in rows if row["tool"] in published and row["action"]} == set()
     assert all(row["action"] for row in rows if row["tool"] in covered)
 
 
-async def catalogue(place) -> str:
-    async with connect(place, "legacy") as client:
-        await client.list_tools()
-        (found,) = (await client.read_resource("kartra://catalogue")).contents
-        assert isinstance(found, TextResourceContents)
-        return found.text
+async def resource(client, uri: str) -> str:
+    (found,) = (await client.read_resource(uri)).contents
+    assert isinstance(found, TextResourceContents)
+    return found.text
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -409,3 +408,35 @@ async def test_a_command_is_described_and_run_by_its_name(sandbox):
 
 async def test_status_counts_only_actions(sandbox):
     assert (await run(sandbox, "kartra_status")).result["actions"]["number"] == 20
+
+
+# ── Remedies ──
+
+
+async def test_a_refused_raw_request_names_the_tool_of_the_command(bare):
+    body = {"actions": [{"cmd": "cancel_transaction", "transaction_internal_subscription_id": 201}]}
+    raw = {"method": "POST", "path": "/api", "json": body}
+    answer = await run(bare, "kartra_proxy_write", **raw)
+    assert answer.code == "forbidden_request"
+    assert "Here kartra_cancel_subscription is kartra_cancel_transaction." in answer.error["remedy"]
+
+
+async def test_a_write_by_the_read_tool_names_the_tool_of_the_command(sandbox):
+    body = {"lead": {"id": 48110}, "actions": [{"cmd": "give_points_to_lead", "points": 5}]}
+    raw = {"method": "POST", "path": "/api", "json": body}
+    answer = await run(sandbox, "kartra_proxy_read", **raw)
+    assert answer.error["remedy"] == "Use kartra_give_points_to_lead, else kartra_proxy_write."
+    sandbox.settings["COMMANDS"] = "off"
+    answer = await run(sandbox, "kartra_proxy_read", **raw)
+    assert "Instead of kartra_give_points_to_lead, which is not offered" in answer.error["remedy"]
+    assert "by kartra_proxy_write" in answer.error["remedy"]
+
+
+async def test_the_guide_names_raw_requests_where_commands_are_off(sandbox):
+    async with connect(sandbox, "legacy") as client:
+        await client.list_tools()
+        assert "`kartra_give_points_to_lead`" in await resource(client, "kartra://guide")
+    sandbox.settings["COMMANDS"] = "off"
+    async with connect(sandbox, "legacy") as client:
+        await client.list_tools()
+        assert "raw `give_points_to_lead`" in await resource(client, "kartra://guide")

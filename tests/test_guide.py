@@ -10,7 +10,7 @@ import kartra_mcp
 from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.kartra.commands import ACTION_COMMANDS, COMMANDS, PUBLISHED_KEYS
-from kartra_mcp.server.guide import list_areas, render_guide
+from kartra_mcp.server.guide import list_areas, list_named_commands, render_guide
 from kartra_mcp.server.guide_areas import AREAS, Reach
 
 NAMED_BY_THE_SKILL = """
@@ -35,7 +35,7 @@ Statistics · Subscribers · Transactions · Trials · Views · Visits · Workfl
 ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
-CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS)
+CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS, commands=True)
 TOOLS = set(CATALOGUE.entries) | set(BUILTIN_TOOLS)
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
 PUBLISHED = {"kartra_" + key.replace("-", "_") for key in PUBLISHED_KEYS}
@@ -70,9 +70,9 @@ def test_an_area_says_how_it_is_reached(area):
     assert named <= TOOLS
     assert raw_commands(area.how) <= set(COMMANDS)
     if area.reach is Reach.TOOL:
-        assert named & PUBLISHED
-    elif area.reach is Reach.RAW:
-        assert raw_commands(area.how) - BY_ACTION
+        assert named & (PUBLISHED | set(BUILTIN_TOOLS))
+    elif area.reach is Reach.COMMAND:
+        assert named - PUBLISHED
     else:
         assert area.how.startswith("the user ")
     assert len(area.how) < 200
@@ -85,8 +85,19 @@ def test_every_published_action_is_in_the_guide():
 
 
 def test_every_command_without_an_action_is_in_the_guide():
-    assert set(COMMANDS) - BY_ACTION <= raw_commands(render_guide())
-    assert raw_commands(render_guide()) <= set(COMMANDS)
+    assert {f"kartra_{name}" for name in set(COMMANDS) - BY_ACTION} <= tools_in(render_guide())
+    assert raw_commands(render_guide()) == set()
+
+
+def test_a_command_that_is_not_served_is_named_as_a_raw_request():
+    served = build_catalogue(ACTIONS, BUILTIN_TOOLS).entries
+    text = render_guide(list_named_commands().difference(served))
+
+    assert set(COMMANDS) - BY_ACTION <= raw_commands(text)
+    assert tools_in(text) <= set(served) | set(BUILTIN_TOOLS)
+    assert "Calendars · **raw**: raw `calendar_subscribe`" in text
+    assert "Leads · **tool**" in text
+    assert "onboard" not in text
 
 
 def test_it_is_compact_markdown_in_plain_words():

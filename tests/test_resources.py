@@ -25,7 +25,7 @@ from kartra_mcp.settings import read_settings
 ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
-CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS)
+CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS, commands=True)
 OWN = tuple(BUILTIN_TOOLS.values())
 GATED = {
     Risk.READ: Gate.ALLOW,

@@ -27,7 +27,8 @@ from kartra_mcp.schemas import arguments as args
 from kartra_mcp.schemas.portable import make_portable
 
 PREFIX = "kartra_"
-NAMES = frozenset(PREFIX + name for name in (*COMMAND_SCHEMAS, ONBOARD_LEAD))
+ONBOARD_TOOL = PREFIX + ONBOARD_LEAD
+NAMES = frozenset({*(PREFIX + name for name in COMMAND_SCHEMAS), ONBOARD_TOOL})
 
 
 def list_command_tools(covered: Collection[str]) -> dict[str, CommandTool]:
@@ -37,9 +38,7 @@ def list_command_tools(covered: Collection[str]) -> dict[str, CommandTool]:
         for name, given in COMMAND_SCHEMAS.items()
         if name not in covered
     }
-    chain = OnboardingTool(
-        PREFIX + ONBOARD_LEAD, _make_action(ONBOARD_LEAD, ONBOARDING), ONBOARDING.tasks
-    )
+    chain = OnboardingTool(ONBOARD_TOOL, _make_action(ONBOARD_LEAD, ONBOARDING), ONBOARDING.tasks)
     return {**found, chain.tool: chain}
 
 

@@ -45,7 +45,7 @@ def _describe_command(call: Call, command: Command) -> str:
 def _command_title(call: Call, command: Command) -> str:
     if isinstance(call.request, RawRequest):
         name = command.name or f"{call.request.method} {fill_path(call.request)}"
-        return f"The raw request {_quote(name)}"
+        return f"The command {_quote(name)}" if command.name else f"The raw request {_quote(name)}"
     return _quote(call.title)
 
 

@@ -215,6 +215,15 @@ METHOD_RISKS: Mapping[str, Risk] = {
     "DELETE": Risk.DESTRUCTIVE,
 }
 
+DEDICATED_TOOLS: Mapping[str, str] = {
+    "refund_transaction": "kartra_refund_transaction",
+    "cancel_transaction": "kartra_cancel_subscription",
+    "modify_subscription_status": "kartra_cancel_subscription",
+}
+"""Commands that no raw request may contain, and the tool that requires consent first.
+
+`catalogue/remedies.py` adds the name that the tool has on this connection."""
+
 CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
 """Kartra's three credentials. Only Membrane adds them: others would select another account."""
 

@@ -50,18 +50,13 @@ MAX_PATH = 2000
 MAX_HEADER = 1000
 MAX_QUERY = 8000
 
-DEDICATED_TOOLS: Mapping[str, str] = {
-    "refund_transaction": "kartra_refund_transaction",
-    "cancel_transaction": "kartra_cancel_subscription",
-    "modify_subscription_status": "kartra_cancel_subscription",
-}
-"""Commands that no raw request may contain, and the tool that requires consent first."""
-
 DEDICATED_TOOL_WORDS: Mapping[str, str] = {
     "refund": "kartra_refund_transaction",
     "cancel": "kartra_cancel_subscription",
 }
 """Words that no unknown command may contain, and the tool to use instead."""
+
+_PAUSE = "kartra_modify_subscription_status pauses; a raw status is exactly pause or unpause."
 
 HARMLESS_STATUSES = ("pause", "unpause")
 
@@ -122,7 +117,7 @@ def reject_dedicated_commands(request: RawRequest) -> None:
                     "Give subscription_status_modification exactly the value pause or unpause.",
                 )
             is_status = command.name == "modify_subscription_status"
-            pause = " A raw status is exactly pause or unpause." if is_status else ""
+            pause = f" {_PAUSE}" if is_status else ""
             remedy = f"Use {own}.{pause}"
             if command.name not in kartra.COMMANDS and starts_with_read(command.name):
                 remedy = suggest_read(command.name)
@@ -139,7 +134,7 @@ def _reject_dedicated_path(request: RawRequest) -> None:
 def _own_tool(command: str) -> str:
     """Return the dedicated tool of a command; of an unknown command, by its words; else ""."""
     if command in kartra.COMMANDS:
-        return DEDICATED_TOOLS.get(command, "")
+        return kartra.DEDICATED_TOOLS.get(command, "")
     held = (
         tool
         for word, tool in DEDICATED_TOOL_WORDS.items()
@@ -160,8 +155,8 @@ def _reject_not_a_read(what: str) -> NoReturn:
 def _reject_command(name: str) -> NoReturn:
     """Refuse a command of the read tool; a typo is answered by reads, never by a write."""
     if name in kartra.COMMANDS:
-        own = DEDICATED_TOOLS.get(name)
-        other = f"Use kartra_{name} if it is listed, else kartra_proxy_write."
+        own = kartra.DEDICATED_TOOLS.get(name)
+        other = f"Use kartra_{name}, else kartra_proxy_write."
         reject(f"cmd: {safe_name(name)} writes", f"Use {own}." if own else other)
     reject(f"cmd: {safe_name(name)} is none of Kartra's reading commands", suggest_read(name))
 

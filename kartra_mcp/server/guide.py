@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
+from kartra_mcp.catalogue.command_tools import NAMES, ONBOARD_TOOL, PREFIX
 from kartra_mcp.server.guide_areas import AREAS, Area, Reach
 
 _HEAD = """\
@@ -20,19 +24,36 @@ only in Kartra. No command lists leads or sales of the whole account; each call 
 _FOOT = """\
 ## Commands beyond these areas
 
-- Points of a lead: `give_points_to_lead`, `remove_points_from_lead` (raw).
-- Whether something exists: `search_lead`, `search_transaction`, `search_subscription` (raw).
+- Points of a lead: `kartra_give_points_to_lead`, `kartra_remove_points_from_lead`.
+- Whether something exists: `kartra_search_lead`, `kartra_search_transaction`,
+  `kartra_search_subscription`.
+- A new lead with tags, lists and a sequence: `kartra_onboard_lead`.
+- One call for many leads: `kartra_bulk_run`.
 """
 
-_BADGES = {Reach.TOOL: "tool", Reach.RAW: "raw", Reach.KARTRA: "Kartra"}
+_BADGES = {Reach.TOOL: "tool", Reach.COMMAND: "tool", Reach.KARTRA: "Kartra"}
+_TOOL = re.compile(r"`(kartra_\w+)`")
 
 
-def render_guide() -> str:
-    """Return the whole guide as Markdown."""
+def render_guide(not_served: Collection[str] = ()) -> str:
+    """Return the whole guide as Markdown.
+
+    Args:
+        not_served: tools of commands that this connection does not serve; a raw request does the
+            same.
+    """
     groups = [
-        f"## {group}\n\n" + "\n".join(map(_format_line, areas)) for group, areas in AREAS.items()
+        f"## {group}\n\n" + "\n".join(_format_line(area, not_served) for area in areas)
+        for group, areas in AREAS.items()
     ]
-    return "\n".join((_HEAD, *(f"{group}\n" for group in groups), _FOOT))
+    foot = _name_raw(_FOOT, not_served)
+    return "\n".join((_HEAD, *(f"{group}\n" for group in groups), foot))
+
+
+def list_named_commands() -> frozenset[str]:
+    """Return the tools in the guide that are those of a command."""
+    texts = (*(area.how for area in list_areas()), _FOOT)
+    return NAMES.intersection(name for text in texts for name in _TOOL.findall(text))
 
 
 def list_areas() -> tuple[Area, ...]:
@@ -40,5 +61,23 @@ def list_areas() -> tuple[Area, ...]:
     return tuple(area for group in AREAS.values() for area in group)
 
 
-def _format_line(area: Area) -> str:
-    return f"- {area.name} · **{_BADGES[area.reach]}**: {area.how}."
+def _format_line(area: Area, not_served: Collection[str]) -> str:
+    named = set(_TOOL.findall(area.how))
+    by_raw = area.reach is Reach.COMMAND and named <= set(not_served)
+    badge = "raw" if by_raw else _BADGES[area.reach]
+    return f"- {area.name} · **{badge}**: {_name_raw(area.how, not_served)}."
+
+
+def _name_raw(text: str, not_served: Collection[str]) -> str:
+    """Return the text with the raw command for each tool that is not served.
+
+    A line about the chain is left out: it has no command of its own.
+    """
+
+    def name(match: re.Match[str]) -> str:
+        raw = match[1] in not_served
+        return f"raw `{match[1].removeprefix(PREFIX)}`" if raw else match[0]
+
+    hides = ONBOARD_TOOL in not_served
+    lines = [ln for ln in text.split("\n") if not (hides and f"`{ONBOARD_TOOL}`" in ln)]
+    return _TOOL.sub(name, "\n".join(lines))

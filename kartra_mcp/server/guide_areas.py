@@ -9,10 +9,13 @@ from enum import Enum
 
 
 class Reach(Enum):
-    """Access to an area; the value is its mark in the table."""
+    """Access to an area; the value is its mark in the table.
+
+    COMMAND: by the tool of a command, or by a raw request where that is not served.
+    """
 
     TOOL = "+"
-    RAW = "~"
+    COMMAND = "~"
     KARTRA = "-"
 
 
@@ -36,7 +39,7 @@ _TABLE = """
 + Lead Tags = `kartra_get_lead` shows them; `kartra_assign_tag`, `kartra_unassign_tag`
 + Tags = `kartra_retrieve_account_tags` gives all names; they are made in Kartra
 + Custom Fields = `kartra_retrieve_account_custom_fields`; values by `kartra_edit_lead`; a new field
-  by raw `create_custom_field`
+  by `kartra_create_custom_field`
 - Segments = the user builds them; tags and lists are the nearest that tools reach
 - List Imports = the user imports a file; `kartra_create_lead` makes one lead at a time
 - Surveys = the user reads the answers; no command for them is documented
@@ -69,8 +72,9 @@ _TABLE = """
 + Orders = as the sales of one lead: `kartra_retrieve_transactions_from_lead`,
   `kartra_get_transaction_details`
 + Refunds = `kartra_refund_transaction`; without an amount it pays back all that remains
-+ Subscriptions = `kartra_cancel_subscription`; read by raw `retrieve_subscriptions_from_lead` and
-  `get_subscription_details`; raw `modify_subscription_status` pauses, `edit_subscription` changes
++ Subscriptions = `kartra_cancel_subscription`; read by `kartra_retrieve_subscriptions_from_lead`
+  and `kartra_get_subscription_details`; `kartra_modify_subscription_status` pauses,
+  `kartra_edit_subscription` changes
 + Cancellations = `kartra_cancel_subscription`; past ones are rows of
   `kartra_retrieve_transactions_from_lead`
 + Chargebacks = only seen, as rows of `kartra_retrieve_transactions_from_lead`; the user marks and
@@ -128,10 +132,11 @@ _TABLE = """
 - Shares = the user looks them up
 
 [Calendars]
-~ Calendars = `calendar_subscribe` and `calendar_cancel` by the names of calendar and class; they
-  are not listed
-~ Appointments = `calendar_subscribe` books a lead into a class, `calendar_cancel` ends the booking
-~ Registrations = for a class of a calendar `calendar_subscribe`; every other kind in Kartra
+~ Calendars = `kartra_calendar_subscribe` and `kartra_calendar_cancel` by the names of calendar and
+  class; they are not listed
+~ Appointments = `kartra_calendar_subscribe` books a lead into a class, `kartra_calendar_cancel`
+  ends the booking
+~ Registrations = for a class of a calendar `kartra_calendar_subscribe`; every other kind in Kartra
 - Sessions = the user plans them; a booking goes by Appointments
 
 [Support]
@@ -143,7 +148,7 @@ _TABLE = """
 - Kartra Support = the user writes to Kartra, or reads https://help.kartra.com/
 
 [The account]
-~ API = any documented command, such as `get_subscription_details`; Membrane adds the keys
++ API = `kartra_proxy_read`, `kartra_proxy_write` for any documented command; Membrane adds the keys
 - Webhooks = the user sets the addresses of the outbound API
 - Integrations = the user connects them; Kartra's API key is there too
 - Settings = the user changes them

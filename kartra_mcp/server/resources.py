@@ -16,7 +16,7 @@ from kartra_mcp.policy import gates
 from kartra_mcp.policy.fingerprint import rules_as_dict
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import LIMITS, Limits, limits_as_dict
-from kartra_mcp.server.guide import render_guide
+from kartra_mcp.server.guide import list_named_commands, render_guide
 
 GUIDE = "kartra://guide"
 CATALOGUE = "kartra://catalogue"
@@ -91,7 +91,7 @@ def read_resource(
         RefusedError: `invalid_arguments` for an unknown uri.
     """
     if uri == GUIDE:
-        return MARKDOWN, render_guide()
+        return MARKDOWN, render_guide(_list_not_served(catalogue))
     if uri == CATALOGUE:
         return JSON, sanitize_and_dump(_catalogue_payload(catalogue, own, rules))[1]
     if uri == POLICY:
@@ -112,6 +112,12 @@ def select_limits(settings: object) -> dict[str, Any]:
     caps = limits_as_dict(limits) if isinstance(limits, Limits) else {}
     own = {name: getattr(settings, name) for name in SHOWN_LIMITS if hasattr(settings, name)}
     return {**own, **caps}
+
+
+def _list_not_served(catalogue: Catalogue) -> frozenset[str]:
+    """Return the tools of commands in the guide that are not served; none before the first list."""
+    served = catalogue.entries
+    return list_named_commands().difference(served) if served else frozenset()
 
 
 def _catalogue_payload(
