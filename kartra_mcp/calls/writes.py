@@ -191,8 +191,9 @@ class GuardedWrites:
         """
         call, connection, client = asked.call, asked.connection, asked.client
         await self.open()
-        # Before the user is asked: a damaged ledger refuses whatever the answer is.
-        await run_in_thread(self.ledger.require_writable)
+        if asked.grant is None:
+            # Before the user is asked: a damaged ledger refuses whatever the answer is.
+            await run_in_thread(self.ledger.require_writable)
         if call.risk is Risk.IRREVERSIBLE and not call.operation.is_unambiguous:
             raise _no_target_error()
         binding = self.make_binding(call, connection)
@@ -226,11 +227,11 @@ class GuardedWrites:
         """
         for part in call.operation.parts:
             target = part.target
-            if not part.additive or target is None or target.kind != "lead":
+            is_lead = target is not None and target.kind == "lead"
+            if not part.additive or part.name == "create_lead" or target is None or not is_lead:
                 continue
             name = mask_target(target.id, self.ledger)
-            known = await run_in_thread(self.ledger.knows_lead, connection.id, name)
-            if not known and part.name != "create_lead":
+            if not await run_in_thread(self.ledger.knows_lead, connection.id, name):
                 await FactReader(read).read_lead(target.id, "the lead")
 
     async def _run_recorded(
