@@ -169,6 +169,18 @@ async def test_a_chain_names_every_object_and_the_condition_of_each_undo(client)
     assert line["object"] == 'tag "Affiliate", "Spring retreat", 3 points'
 
 
+async def test_a_chain_of_pauses_names_each_subscription(client):
+    """Bug: `paused it; paused it`, and `unpause the subscription` twice."""
+    status = {"cmd": "modify_subscription_status", "subscription_status_modification": "pause"}
+    paused = [{**status, "subscription_id": number} for number in (201, 206)]
+    body = {"actions": paused}
+    answer = await write(client, "kartra_proxy_write", method="POST", path="/api", json=body)
+    assert answer.structured, answer.text
+    receipt = answer.structured["receipt"]
+    assert receipt["done"] == "paused subscription 201; paused subscription 206"
+    assert receipt["undo"] == "unpause subscription 206; unpause subscription 201"
+
+
 async def test_a_failed_line_carries_no_undo(place: Sandbox, client):
     assert (await command(client, "assign_tag", tag_name="No such tag")).failed
     (line,) = (await call(client, "kartra_ledger")).result["lines"]

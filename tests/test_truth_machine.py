@@ -226,6 +226,16 @@ TERM_EXAMPLES: dict[str, Any] = {
     "next_payment_date": f"{NEXT_YEAR}-06-01 00:00:00",
 }
 EXAMPLES: list[Request] = [
+    chain(
+        [
+            write(
+                "modify_subscription_status",
+                subscription_id=number,
+                subscription_status_modification="pause",
+            )
+            for number in (201, 206)
+        ]
+    ),
     *map(
         alone,
         [

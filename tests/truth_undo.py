@@ -73,12 +73,9 @@ def _book(found: re.Match[str], undone: Write, before: State, _: Old) -> Write:
     return write("calendar_subscribe", lead_id=lead, **classes, **when)
 
 
-def _status(wanted: str) -> Make:
-    def make(_: re.Match[str], undone: Write, before: State, __: Old) -> Write:
-        given = {"subscription_id": undone.target(before)}
-        return write("modify_subscription_status", **given, subscription_status_modification=wanted)
-
-    return make
+def _status(found: re.Match[str], _: Write, __: State, ___: Old) -> Write:
+    given = {"subscription_id": int(found[2]), "subscription_status_modification": found[1]}
+    return write("modify_subscription_status", **given)
 
 
 def _set_again(found: re.Match[str], undone: Write, before: State, old: Old) -> Write:
@@ -137,8 +134,7 @@ CLAUSES: Mapping[str, Make] = {
         "revoke_membership_access", "membership_name", "level_name"
     ),
     f"grant the access to the membership {_NAME}(, level {_NAMES})? again": _grant,
-    "unpause the subscription": _status("unpause"),
-    "pause the subscription": _status("pause"),
+    r"(pause|unpause) subscription (\d+)": _status,
     f"set the old values of (.+?) again{_KEPT}": _set_again,
 }
 """Clauses of an undo, and the write that each asks for."""
@@ -205,6 +201,6 @@ def _parse_clause(clause: str, writes: tuple[Write, ...], before: State, old: Ol
 
 def _undone(action: str, writes: tuple[Write, ...]) -> Write:
     """Return the write of a chain that a clause undoes, where it needs its fields."""
-    words = {"set the old": "edit_", "pause": "modify_", "unpause": "modify_", "grant": "revoke_"}
+    words = {"set the old": "edit_", "grant": "revoke_"}
     start = next((w for begin, w in words.items() if action.startswith(begin)), "")
     return next((one for one in writes if start and one.command.startswith(start)), writes[0])

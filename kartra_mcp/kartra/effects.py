@@ -16,6 +16,7 @@ from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import LEAD_ID_NAMES, find_values, normalize_name
 from kartra_mcp.kartra.lead_state import SEQUENCE_ENTRY, HeldState, find_object
 from kartra_mcp.kartra.names import clean_name
+from kartra_mcp.kartra.values import normalize_id
 
 MAX_FIELDS = 12
 _ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -137,8 +138,8 @@ _ROWS: Mapping[str, _Row] = {
     "cancel_transaction": _Row((), "cancelled {what} for good"),
 }
 _BY_STATUS: Mapping[str, _Row] = {
-    "pause": _Row((), "paused {what}", "unpause the subscription"),
-    "unpause": _Row((), "resumed {what}", "pause the subscription"),
+    "pause": _Row((), "paused {what}", "unpause {what}"),
+    "unpause": _Row((), "resumed {what}", "pause {what}"),
     "cancel": _Row((), "cancelled {what} for good", "not possible: the customer must buy again"),
 }
 _IDENTITY = LEAD_ID_NAMES | {
@@ -228,7 +229,8 @@ def _describe_command(command: Command, who: str, what: str, *, mask: bool) -> E
         return Effect("")
     parts = {name: value for name in row.parts if (value := _find_part(name, given, mask=mask))}
     words = {name: _format_in_sentence(name, parts.get(name)) for name in row.parts}
-    undo = (row.undo or COMMANDS[command.name].undo).format(**words)
+    what = _find_subscription(command) or what  # of a chain, each command has its own
+    undo = (row.undo or COMMANDS[command.name].undo).format(**words, who=who, what=what)
     done = row.done.format(**words, who=who, what=what)
     return Effect(done, undo, row.unsure, parts, sure=not row.unsure)
 
@@ -270,6 +272,14 @@ def _undo_removal(effect: Effect, command: str, held: HeldState) -> str:
         return effect.undo
     names = ("sequence", "step", "membership", "level")
     return template.format(**{name: _format_in_sentence(name, parts.get(name)) for name in names})
+
+
+def _find_subscription(command: Command) -> str:
+    """Return the subscription that a command pauses, resumes or edits, or ""."""
+    if command.name not in {"modify_subscription_status", "edit_subscription"}:
+        return ""
+    ids = find_values(command.arguments, frozenset({"subscriptionid", "subscription"}))
+    return next((f"subscription {normalize_id(value)}" for _, value in ids), "")
 
 
 def _find_status(given: Mapping[str, Any]) -> str:
