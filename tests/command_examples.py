@@ -1,13 +1,13 @@
-"""Documented example, effect, success type and error types of each command; data of the tests."""
+"""Documented example, effect, success type and error types of each command. Data only.
+
+`tools/vendor.py` uses them too, without the packages of the tests.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from harness import Sandbox
 
 ADA = {"email": "ada@example.com"}
 NEW = {"lead_id": 48129}
@@ -196,11 +196,3 @@ ONE_ACTION = [
         "inputSchema": {"type": "object", "properties": {"list": {"type": "string"}}},
     }
 ]
-
-
-def without_actions(place: Sandbox) -> Sandbox:
-    """Serve one action that covers no command."""
-    place.folder.mkdir(parents=True, exist_ok=True)
-    file = place.folder / "one_action.json"
-    file.write_text(json.dumps(ONE_ACTION))
-    return place.arrange("actions", "use", str(file))

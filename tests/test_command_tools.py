@@ -6,11 +6,21 @@ import json
 from typing import Any
 
 import pytest
-from command_examples import EXAMPLES, without_actions
-from consent_actors import twice
-from harness import Answer, Sandbox, StandIn, action, both_eras, call, connect, healthy
+from command_examples import EXAMPLES, ONE_ACTION
+from consent_actors import confirmed, twice
+from harness import (
+    Answer,
+    Sandbox,
+    StandIn,
+    action,
+    both_eras,
+    call,
+    connect,
+    healthy,
+    sandbox_served,
+)
 from list_changes import listening
-from mcp_types import TextResourceContents
+from mcp_types import TextContent, TextResourceContents
 
 from kartra_mcp.catalogue.command_tools import list_command_tools
 from kartra_mcp.kartra.command_schemas import COMMAND_SCHEMAS
@@ -33,6 +43,14 @@ UNCOVERED = (
 def bare(tmp_path) -> Sandbox:
     """An account without actions, so that every command has a tool; no gate asks."""
     return without_actions(Sandbox(tmp_path / "state", dict(OPEN)))
+
+
+def without_actions(place: Sandbox) -> Sandbox:
+    """Serve one action that covers no command."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    file = place.folder / "one_action.json"
+    file.write_text(json.dumps(ONE_ACTION))
+    return place.arrange("actions", "use", str(file))
 
 
 async def names(place, **client) -> set[str]:
@@ -361,6 +379,37 @@ async def test_a_choice_is_given_by_its_label(bare):
         601: [703],
         603: [722, 723],
     }
+
+
+@pytest.mark.parametrize(("given", "kept"), [(6, 6), ("5", 5), ("until cancelled", None)])
+async def test_installments_are_a_number_or_a_text(bare, given, kept):
+    terms = {"subscription_id": 206, "subscription_installments_left": given}
+    assert not (await run(bare, "kartra_edit_subscription", **terms)).failed
+    assert value(bare, "SELECT installments_left FROM subscriptions WHERE id = 206") == kept
+
+
+@pytest.mark.parametrize("command", [name for name, one in EXAMPLES.items() if one.effect])
+async def test_the_effect_is_the_same_over_the_api(bare, command):
+    example = EXAMPLES[command]
+    with sandbox_served(bare) as place:
+        assert not (await run(place, f"kartra_{command}", **example.given)).failed
+    assert value(bare, example.effect) == example.after
+
+
+async def test_a_command_tool_runs_for_many_leads(sandbox):
+    """Each item of a bulk run is a call of the command tool."""
+    items = [{"lead_id": 48129}, {"lead_id": 48130}]
+    given = {"tool": "kartra_give_points_to_lead", "arguments": {"points": 7}, "items": items}
+    async with connect(sandbox, "legacy") as client:
+        await client.list_tools()
+        asked = await client.call_tool("kartra_bulk_run", given)
+        (block,) = asked.content
+        assert isinstance(block, TextContent)
+        agreed = confirmed(Answer(True, block.text, None))
+        done = await client.call_tool("kartra_bulk_run", {**given, **agreed})
+        assert not done.is_error, done.content
+    points = "SELECT lead_id, points FROM points WHERE lead_id > 48128 ORDER BY lead_id"
+    assert sandbox.rows(points) == [(48129, 7), (48130, 7)]
 
 
 # ── Found by a model ──

@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "vendor"
 CHECKS = ROOT / "tests" / "vendor" / "vendor.mjs"
+COMMANDS = ROOT / "tests" / "vendor_commands.py"
 PATIENCE = 300
 
 
@@ -27,6 +28,7 @@ class Off(Exception):
 def main(package: str) -> int:
     try:
         install(package)
+        write_commands()
         with tempfile.TemporaryDirectory(prefix="kartra-mcp-vendor-") as folder:
             account = Path(folder) / "account.db"
             with served(account) as introduction:
@@ -49,6 +51,12 @@ def install(package: str) -> None:
     if subprocess.run(line, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False).returncode:
         raise Off(f"npm could not install {package}")
     mark.write_text(package, encoding="utf-8")
+
+
+def write_commands() -> None:
+    """Write the request of each command for the checks."""
+    with (FOLDER / "commands.json").open("wb") as file:
+        subprocess.run([sys.executable, str(COMMANDS)], stdout=file, timeout=PATIENCE, check=True)
 
 
 @contextmanager

@@ -123,7 +123,10 @@ _TERMS: Final[Mapping[str, Schema]] = {
     "subscription_product_id": {**ID, "description": "With its price point"},
     "subscription_price_point": ID,
     "subscription_product_quantity": _whole(maximum=9999),
-    "subscription_installments_left": _text('Number, or "until cancelled"'),
+    "subscription_installments_left": {
+        "anyOf": [_whole(), _text()],
+        "description": 'Or "until cancelled"',
+    },
     "subscription_tax_percent": {"type": "number", "minimum": 0, "maximum": 100},
 }
 

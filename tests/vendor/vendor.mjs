@@ -1,11 +1,12 @@
 // The vendor's own JavaScript client on the sandbox: `make vendor`.
 //
 // node vendor.mjs FOLDER PYTHON ACCOUNT INTRODUCTION
-// FOLDER holds node_modules with the client; INTRODUCTION is the line that `serve` printed. What a
-// call did is looked up in ACCOUNT, and answers are held to the client's own schemas. Prints a row
+// FOLDER holds node_modules with the client, and commands.json: a documented request of each command.
+// INTRODUCTION is the line that `serve` printed. What a call did is looked up in ACCOUNT, and answers are held to the client's own schemas. Prints a row
 // for each check; exit code 1 if any is off.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
@@ -303,6 +304,26 @@ const CHECKS = {
     const acts = words.filter(([method, where]) => method === 'POST' && where === '/act')
     assert.ok(acts.some(([, , body]) => JSON.parse(body).meta?.intent === 'i1'))
     assert.ok(!JSON.stringify(words).includes(await client.getToken()))
+  },
+  'every command in its documented form': async () => {
+    const commands = JSON.parse(readFileSync(path.join(folder, 'commands.json'), 'utf8'))
+    const value = (sql) => rows(sql)[0]?.[0]
+    const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
+    sandbox('reset') // it empties the journal too, so that this check is the last
+    for (const [cmd, { form, effect, after, holds }] of Object.entries(commands)) {
+      const before = effect ? value(effect) : after
+      const body = sdk.ConnectionProxyRequest.parse({ method: 'POST', path: '/api', headers, data: form })
+      const answer = await client.post(`/connections/${home.id}/request`, body)
+      const given = (answer.body.actions ?? []).find((one) => one[cmd])?.[cmd] ?? answer.body
+      assert.equal(given.status, 'Success', `${cmd}: ${JSON.stringify(answer.body)}`)
+      assert.ok(JSON.stringify(answer.body).includes(holds), cmd)
+      if (effect) {
+        assert.notEqual(before, after, cmd)
+        assert.equal(value(effect), after, cmd)
+        sandbox('reset')
+      }
+    }
+    assert.equal(Object.keys(commands).length, 30)
   },
 }
 
