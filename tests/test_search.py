@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from consent_actors import sandbox as make_sandbox
 from harness import StandIn, action, call, connect, healthy
-from published import ENTRIES
+from published import ACTIONS, ENTRIES
 
 from benchmarks.intents import load_intents
+from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.ranking import Index
 from kartra_mcp.catalogue.tasks import find_impossible, find_raw_task
 from kartra_mcp.core.models import Risk
@@ -17,6 +18,7 @@ from kartra_mcp.kartra.impossible import IMPOSSIBLE, RAW_TASKS
 pytestmark = pytest.mark.anyio
 
 SEARCH = "kartra_search_actions"
+INTENTS = dict(load_intents())
 NOT_POSSIBLE = {
     "search leads by name": "only by its exact e-mail",
     "look up a customer by last name": "only by its exact e-mail",
@@ -84,6 +86,15 @@ def test_what_only_a_raw_request_does_is_recognized(intent, command):
 def test_what_an_action_does_is_never_called_impossible(intent, key):
     assert find_impossible(intent) is None, key
     assert find_raw_task(intent) is None, key
+
+
+def test_command_tools_push_no_action_back():
+    """Bug: "add someone to the newsletter" found `kartra_onboard_lead` before the list."""
+    index = Index.build(build_catalogue(ACTIONS, commands=True).entries.values())
+    found = {intent: [tool.action.key for tool in index.search(intent, 3)] for intent in INTENTS}
+    assert [intent for intent, key in INTENTS.items() if key not in found[intent]] == []
+    second = [intent for intent, key in INTENTS.items() if found[intent][0] != key]
+    assert second == ["look at one specific sale"]
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.tool)

@@ -302,6 +302,6 @@ ONBOARDING: Final = CommandSchema(
         "step": _text(),
     },
     ("email",),
-    tasks=("add new lead with tags", "create lead on list", "add lead to sequence"),
+    tasks=("create lead with several tags, lists and sequence",),
 )
 """The chain that creates a lead and puts it where it belongs."""
