@@ -280,7 +280,7 @@ SCHEMAS: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("case", SCHEMAS)
 def test_an_odd_schema_still_makes_a_tool(case: str):
-    entry = one({"key": "get-lead", "inputSchema": SCHEMAS[case]})
+    entry = one({"key": "get-thing", "inputSchema": SCHEMAS[case]})
     assert entry.input_schema(gated=False)["type"] == "object"
     assert call_of(entry, None).arguments == {}
 
@@ -364,15 +364,15 @@ def test_what_gemini_adds_is_left_out():
 
 def test_what_gemini_adds_stays_where_the_action_declares_it():
     schema = {"properties": {"wait_for_previous": {"type": "boolean"}}}
-    entry = one({"key": "get-lead", "inputSchema": schema})
+    entry = one({"key": "get-thing", "inputSchema": schema})
     assert call_of(entry, {"wait_for_previous": True}).arguments == {"wait_for_previous": True}
 
 
 CLOSED = {"type": "object", "properties": {"email": {"type": "string"}}}
 UNDECLARED: Mapping[str, tuple[str, Any, bool]] = {
-    "a closed schema": ("get-lead", CLOSED, False),
-    "no schema": ("get-lead", None, True),
-    "an open schema": ("get-lead", {**CLOSED, "additionalProperties": True}, True),
+    "a closed schema": ("get-thing", CLOSED, False),
+    "no schema": ("get-thing", None, True),
+    "an open schema": ("get-thing", {**CLOSED, "additionalProperties": True}, True),
     "no schema, irreversible": ("refund-transaction", None, False),
     "an open schema, irreversible": (
         "refund-transaction",
@@ -540,5 +540,5 @@ def test_a_value_of_an_action_without_money_does_not_count_as_an_amount():
     ids=str,
 )
 def test_any_id_may_be_a_number_or_text(properties: Any, given_now: Any, taken: Any):
-    entry = one({"key": "assign-tag", "inputSchema": of(**properties)})
+    entry = one({"key": "assign-thing", "inputSchema": of(**properties)})
     assert call_of(entry, given_now).arguments == taken

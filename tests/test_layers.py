@@ -50,7 +50,8 @@ PURE = """
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/lead_settlement
     calls/responses calls/retry
-    catalogue/builder catalogue/builtin_tools catalogue/catalogue catalogue/command_tools
+    catalogue/builder catalogue/builtin_tools catalogue/catalogue catalogue/command_checks
+    catalogue/command_tools
     catalogue/consent_arguments catalogue/decided_calls
     catalogue/definitions catalogue/exposure catalogue/overview catalogue/ranking
     catalogue/raw_calls catalogue/remedies catalogue/run_by_name catalogue/suggestions
@@ -62,7 +63,8 @@ PURE = """
     core/elicitation core/error_codes core/errors core/input_size core/json_types core/models
     core/sanitize core/secret_patterns
     kartra/command_remedies kartra/command_requests kartra/command_schemas
-    kartra/addresses kartra/commands kartra/custom_fields kartra/effects kartra/errors kartra/fields
+    kartra/addresses kartra/command_values kartra/commands kartra/custom_fields kartra/dates
+    kartra/effects kartra/errors kartra/fields
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
     kartra/lead_state kartra/request_body
     kartra/request_guard kartra/request_path kartra/request_schema kartra/response_search

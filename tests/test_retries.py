@@ -38,7 +38,8 @@ async def starts(either_stand_in, tool: str, steps: list[object], **arguments: o
 
 LEAD = {"email": "ada@example.com"}
 REFUND = {"transaction_id": "101", "confirm": True}
-RAW = {"method": "POST", "path": "/api", "json": {"actions": [{"cmd": "assign_tag"}]}}
+TAG = {"cmd": "assign_tag", "tag_name": "VIP"}
+RAW = {"method": "POST", "path": "/api", "json": {"actions": [TAG], "lead": LEAD}}
 
 
 @pytest.mark.anyio

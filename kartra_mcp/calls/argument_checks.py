@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from kartra_mcp.calls.account_names import AccountNames
 from kartra_mcp.calls.new_lead_checks import check_chain_names
 from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.catalogue.command_checks import value_error
 from kartra_mcp.consent.facts import Read
 from kartra_mcp.consent.lead_edit import names_no_field
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -21,6 +23,7 @@ from kartra_mcp.core.json_types import as_list, is_object
 from kartra_mcp.core.models import Action, Call, Command, Connection, Gate, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import addresses, custom_fields
+from kartra_mcp.kartra.command_values import find_past_date
 from kartra_mcp.kartra.custom_fields import CustomField, FieldFault, FieldResolver
 from kartra_mcp.kartra.form_encoding import encode_form, parse_form
 from kartra_mcp.kartra.listings import (
@@ -56,6 +59,10 @@ class ArgumentChecks:
         """
         if names_no_field(call):
             raise _nothing_to_edit_error()
+        now = datetime.now(UTC)
+        past = [find_past_date(command, now) for command in call.commands]
+        if any(past):
+            raise value_error(filter(None, past))
         await check_chain_names(call, self.connection, self.names, self.read)
         for command in call.commands:
             await self._check_lead(command)

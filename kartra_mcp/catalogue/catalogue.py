@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from kartra_mcp.catalogue import consent_arguments
-from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.catalogue import command_checks, consent_arguments
 from kartra_mcp.core.models import (
     Action,
     Command,
@@ -21,9 +20,8 @@ from kartra_mcp.core.models import (
     Risk,
     ValidatedCall,
 )
-from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.kartra import addresses, commands, fields
-from kartra_mcp.kartra.values import amount_error, id_error
+from kartra_mcp.core.sanitize import truncate
+from kartra_mcp.kartra import commands, fields
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
 from kartra_mcp.schemas.portable import PortableSchema, make_portable
@@ -174,9 +172,12 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
         found = (Command(entry.command, checked),) if entry.command else ()
     if risk is Risk.IRREVERSIBLE:
         for fields_of in (checked, *(field for c in found for field in (c.lead, c.arguments))):
-            check_amounts(fields_of, money=money)
+            command_checks.check_amounts(fields_of, money=money)
+    # An action without fields has no place for a lead: the caller could not name one.
+    needs_lead = bool(entry.portable.declared)
     for command in found:
-        check_references(command)
+        exact = isinstance(request, RawRequest)
+        command_checks.check_command(command, exact=exact, needs_lead=needs_lead)
     return ValidatedCall(
         tool=entry.tool,
         title=entry.title,
@@ -198,48 +199,6 @@ def _find_optional_names(entry: ActionTool) -> frozenset[str] | None:
     if entry.risk is Risk.READ:
         return None
     return fields.REFERENCE_NAMES if entry.command else frozenset()
-
-
-def check_amounts(arguments: Mapping[str, Any], *, money: bool) -> None:
-    """Refuse an amount that is not a plain sum of money: without one a refund is a full refund."""
-    for name, value in fields.find_amounts(arguments, money=money):
-        fault = amount_error(value, cents=fields.is_cents_field(name))
-        if fault:
-            raise RefusedError(
-                "invalid_arguments",
-                f"{truncate(strip_control_chars(name), 60)}: {fault}",
-                "Give a sum above 0 with at most two decimals, or leave it out where everything "
-                "is meant.",
-            )
-
-
-def check_references(command: Command) -> None:
-    """Refuse a text that is not an e-mail address, or not an id, where one is expected."""
-    for name, value in fields.find_values([command.lead, command.arguments], fields.NUMBER_NAMES):
-        fault = id_error(value)
-        if fault:
-            raise RefusedError(
-                "invalid_arguments",
-                f"{truncate(strip_control_chars(name), 60)} {fault}. Nothing was done.",
-                "Give the id alone, in digits, e.g. 101.",
-            )
-    for name, fault in addresses.find_address_faults(command):
-        raise RefusedError(
-            "invalid_arguments",
-            f"{truncate(strip_control_chars(name), 60)} {fault}. Nothing was done.",
-            "Give the address alone, e.g. ada@example.com.",
-        )
-
-
-def check_raw_amounts(command: Command) -> None:
-    """Check the amounts in an irreversible raw command and in its request's lead.
-
-    The rules are those of the command's own tool.
-    """
-    if policy_risk.classify_command(command) is Risk.IRREVERSIBLE:
-        money = commands.has_amount(command.name)
-        for given in (command.lead, command.arguments):
-            check_amounts(given, money=money)
 
 
 def make_tool_name(action: Action) -> str:

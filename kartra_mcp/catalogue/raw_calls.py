@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kartra_mcp.catalogue import catalogue, consent_arguments
+from kartra_mcp.catalogue import command_checks, consent_arguments
 from kartra_mcp.catalogue.builtin_tools import PROXY_READ, BuiltinTool
 from kartra_mcp.catalogue.definitions import coerce_arguments, is_gated
 from kartra_mcp.core.json_types import is_array, is_number, is_object
@@ -39,8 +39,8 @@ def make_raw_call(tool: BuiltinTool, given: Mapping[str, Any], rules: Policy) ->
     reads = tool is PROXY_READ
     (request_guard.require_read_only if reads else request_guard.reject_dedicated_commands)(request)
     for command in request.commands:
-        catalogue.check_raw_amounts(command)
-        catalogue.check_references(command)
+        command_checks.check_raw_amounts(command)
+        command_checks.check_command(command, exact=True, is_raw=True)
     risk = policy_risk.request_risk(request)
     return ValidatedCall(
         tool=tool.name,

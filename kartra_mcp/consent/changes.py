@@ -9,31 +9,23 @@ from kartra_mcp.consent.fact_reader import known_text, short_text
 from kartra_mcp.consent.facts import Change
 from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Call
+from kartra_mcp.kartra.command_values import SUBSCRIPTION_FIELDS
 from kartra_mcp.kartra.fields import find_status, normalize_name
 from kartra_mcp.kartra.values import parse_amount
 
 _EDITED: Mapping[str, tuple[str, str]] = {
-    "subscriptionamount": ("price", "price"),
-    "amount": ("price", "price"),
-    "price": ("price", "price"),
-    "subscriptionproductquantity": ("quantity", "quantity"),
-    "productquantity": ("quantity", "quantity"),
-    "quantity": ("quantity", "quantity"),
-    "recurringperiod1": ("recurring", "recurring"),
-    "recurringperiod2": ("second period", ""),
-    "subscriptionrecurrence": ("recurring", "recurring"),
-    "subscriptionnextpaymentdate": ("next payment", "next_payment"),
-    "nextpaymentdate": ("next payment", "next_payment"),
-    "subscriptioninstallmentsleft": ("installments left", "installments_left"),
-    "installmentsleft": ("installments left", "installments_left"),
-    "subscriptiontaxpercent": ("tax percent", ""),
-    "taxpercent": ("tax percent", ""),
-    "subscriptionproductid": ("product", "product_id"),
-    "productid": ("product", "product_id"),
-    "subscriptionpricepoint": ("price point", "price_point"),
-    "pricepoint": ("price point", "price_point"),
+    "subscription_amount": ("price", "price"),
+    "subscription_product_quantity": ("quantity", "quantity"),
+    "recurring_period_1": ("recurring", "recurring"),
+    "recurring_period_2": ("second period", ""),
+    "subscription_recurrence": ("recurring", "recurring"),
+    "subscription_next_payment_date": ("next payment", "next_payment"),
+    "subscription_installments_left": ("installments left", "installments_left"),
+    "subscription_tax_percent": ("tax percent", ""),
+    "subscription_product_id": ("product", "product_id"),
+    "subscription_price_point": ("price point", "price_point"),
 }
-"""Normalized field of edit_subscription: its label, and the fact that has the old value."""
+"""Field of edit_subscription: its label, and the fact that has the old value."""
 _AMOUNTS = frozenset({"price"})
 _IDENTITY = frozenset({"subscriptionid", "subscription", "id", "cmd"})
 _STATUS_AFTER = {"pause": "Paused", "unpause": "Active"}
@@ -57,7 +49,7 @@ def _edits(arguments: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Cha
         name = normalize_name(path.rpartition(".")[2])
         if name in _IDENTITY:
             continue
-        label, fact = _EDITED.get(name, (path, ""))
+        label, fact = _EDITED.get(SUBSCRIPTION_FIELDS.get(name, ""), (path, ""))
         before, after = (
             _as_amount(text) if label in _AMOUNTS else short_text(text)
             for text in (old.get(fact) or "", value)

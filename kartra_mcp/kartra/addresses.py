@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra.fields import (
     LEAD_ALIASES,
     LEAD_ID_NAMES,
     find_values,
     normalize_name,
+    split_words,
 )
 from kartra_mcp.kartra.values import normalize_id
 
@@ -32,6 +33,20 @@ LEAD_COMMANDS: Final = frozenset(
     """.split()  # noqa: SIM905  a table that is read as words
 )
 """Writes to one lead, which an id or an address names; of both, Kartra takes the id."""
+
+LEAD_READS: Final = frozenset(
+    """
+    get_lead search_lead retrieve_transactions_from_lead retrieve_subscriptions_from_lead
+    """.split()  # noqa: SIM905  a table that is read as words
+)
+"""Reads of one lead."""
+_FLAT_COMMANDS: Final = frozenset({"grant_membership_access", "revoke_membership_access"})
+"""Commands that Kartra does not document: their lead may be among their own fields."""
+_KARTRA_NAMES: Final = ("id", "email")
+_OTHER_NOUNS: Final = frozenset(
+    "tag list sequence membership level calendar class field option step product new".split()  # noqa: SIM905
+)
+_ID_WORDS: Final = frozenset({"id", "identifier", "uid", "key", "email", "mail"})
 
 _LOOKUP_NAMES: Final = ADDRESS_NAMES - {"newemail"}
 _ADDRESS: Final = re.compile(r"[^@]+@[^@.]+(\.[^@.]+)+")
@@ -75,11 +90,57 @@ def find_lead(command: Command) -> dict[str, Any]:
     return {"id": ids[0]} if ids else {"email": addresses[0]} if addresses else {}
 
 
+def lacks_lead(command: Command, *, exact: bool) -> bool:
+    """Return whether a command on a lead names no lead.
+
+    `exact`: the names are Kartra's own, so that it ignores any other. An action may have its own
+    names, so that anything in it that may name a lead counts.
+    """
+    if command.name == "create_lead":
+        fields = [command.lead] if exact else [command.lead, command.arguments]
+        return not any(value for _, value in find_values(fields, _LOOKUP_NAMES))
+    if command.name not in LEAD_COMMANDS | LEAD_READS:
+        return False
+    if not exact or command.name in _FLAT_COMMANDS:
+        return not _may_name_lead({**command.arguments, **command.lead})
+    given = command.arguments if command.name == "get_lead" else command.lead
+    return not any(_is_scalar(given.get(name)) for name in _KARTRA_NAMES)
+
+
+def _may_name_lead(given: Mapping[str, Any]) -> bool:
+    return any(
+        _is_lead_name(name, one)
+        if _is_scalar(one)
+        else is_object(one) and not _is_other_noun(name) and _may_name_lead(one)
+        for name, value in given.items()
+        for one in (value if is_array(value) else [value])
+    )
+
+
+def _is_lead_name(name: str, value: Any) -> bool:
+    plain, words = normalize_name(name), split_words(name)
+    if plain in LEAD_ID_NAMES or plain in _LOOKUP_NAMES:
+        return True
+    if _is_other_noun(name) or plain.startswith("new"):
+        return False
+    owned = bool(words) and (words[-1] in _ID_WORDS or not set(LEAD_ALIASES).isdisjoint(words))
+    return owned or "@" in str(value)
+
+
+def _is_other_noun(name: str) -> bool:
+    return not _OTHER_NOUNS.isdisjoint(split_words(name))
+
+
+def _is_scalar(value: Any) -> bool:
+    scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return scalar and bool(str(value).strip())
+
+
 def _iter_lead_fields(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (normalized name, value) of the fields at the top and inside an object of the lead."""
     for name, value in given.items():
         flat = normalize_name(name)
         if is_object(value) and flat in LEAD_ALIASES:
             yield from _iter_lead_fields(value)
-        elif isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+        elif _is_scalar(value):
             yield flat, value

@@ -137,11 +137,11 @@ def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, An
 
 def find_status(arguments: Mapping[str, Any]) -> str:
     """Return the wanted status of modify_subscription_status, or "" if it is not one text."""
-    found = [value for _, value in find_values(dict(arguments), _STATUSES)]
+    found = [value for _, value in find_values(dict(arguments), STATUS_NAMES)]
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
-_STATUSES = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
+STATUS_NAMES = frozenset({"subscriptionstatusmodification", "statusmodification", "status"})
 
 
 def find_amount_names(arguments: Any, *, money: bool) -> frozenset[str]:

@@ -105,6 +105,14 @@ def amount_error(value: Any, *, cents: bool = False) -> str | None:
     return _number_error(number / _CENTS if cents and number.is_finite() else number)
 
 
+def parse_number(value: Any) -> Decimal | None:
+    """Parse a number, or its plain decimal text; None for anything else, and for infinity."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _SIGNED.fullmatch(value.strip())):
+        return None
+    number = _to_decimal(value)
+    return number if number is not None and number.is_finite() else None
+
+
 def _number_error(number: Decimal) -> str | None:
     if not number.is_finite():
         return "The amount is not finite."
