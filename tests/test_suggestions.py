@@ -50,6 +50,12 @@ def test_a_suggestion_is_never_above_the_risk_that_a_name_shows(name, highest):
     assert all(RISKS[tool] <= highest for tool in suggest_tools(f"kartra_{name}", ENTRIES))
 
 
+@pytest.mark.parametrize("name", ["nope", "hello", "foo_bar", "tool", "remove", "x", "magic_wand"])
+def test_a_name_like_none_suggests_nothing(name):
+    """`kartra_nope` suggested kartra_get_lead: the prefix alone made them alike."""
+    assert suggest_tools(f"kartra_{name}", ENTRIES) == []
+
+
 IRREVERSIBLE_OF_ANOTHER_VERB = ("charge_transaction", "pause_subscription", "delete_subscription")
 
 

@@ -19,6 +19,7 @@ from kartra_mcp.policy import risk as policy_risk
 
 MAX_SUGGESTIONS = 3
 MAX_NAME_CHARS = 200
+MIN_SIMILARITY = 0.55
 PREFIX = "kartra_"
 KNOWN_VERBS = frozenset(word for _, words in VERBS.values() for word in words.split())
 
@@ -29,8 +30,16 @@ def suggest_tools(name: str, entries: Iterable[ActionTool]) -> list[str]:
     if not split_words(wanted.removeprefix(PREFIX)):
         return []
     highest = estimate_risk(wanted)
-    allowed = [e.tool for e in entries if e.risk <= highest and _may_lead_to(wanted, e)]
-    return get_close_matches(wanted, allowed, n=MAX_SUGGESTIONS)
+    # Without the prefix, which alone would make all names alike.
+    allowed = {
+        e.tool.removeprefix(PREFIX): e.tool
+        for e in entries
+        if e.risk <= highest and _may_lead_to(wanted, e)
+    }
+    near = get_close_matches(
+        wanted.removeprefix(PREFIX), allowed, n=MAX_SUGGESTIONS, cutoff=MIN_SIMILARITY
+    )
+    return [allowed[name] for name in near]
 
 
 def estimate_risk(name: str) -> Risk:
