@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 import unicodedata
 
 import pytest
+from harness import action, call, connect, healthy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -287,3 +289,29 @@ def test_a_huge_text_is_shown_in_no_time(piece: str):
 @given(st.text(), st.integers(1, 50))
 def test_shown_text_is_never_longer_than_asked(text: str, length: int):
     assert len(safe_excerpt(text, length)) <= length
+
+
+LARGE = 2**53
+NUMBERS = {
+    "the largest exact one": (LARGE, LARGE),
+    "one above": (LARGE + 1, str(LARGE + 1)),
+    "a negative one": (-LARGE - 1, str(-LARGE - 1)),
+    "a long id": (12345678901234567890, "12345678901234567890"),
+    "true": (True, True),
+    "a fraction": (0.12345678901234567, 0.12345678901234567),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("case", NUMBERS)
+async def test_a_number_that_javascript_rounds_is_text_in_an_answer(fake_membrane, case):
+    """A client in JavaScript showed 12345678901234567890 as 12345678901234567000: another id."""
+    number, shown = NUMBERS[case]
+    output = {"id": number, "rows": [{"ids": [number]}]}
+    plan = healthy(action("retrieve-account-tags"))
+    fake_membrane.plan(**plan | {"action run": {"out": {"output": output}}})
+    async with connect(fake_membrane, "2026-07-28") as client:
+        answer = await call(client, "kartra_retrieve_account_tags")
+    wanted = {"id": shown, "rows": [{"ids": [shown]}]}
+    assert answer.result == wanted
+    assert json.loads(answer.text.splitlines()[2])["result"] == wanted

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeGuard
 
+MAX_SAFE_INTEGER: Final = 2**53
+"""JavaScript rounds larger whole numbers to a neighbor: another id."""
+
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
@@ -16,6 +19,11 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Return True for a JSON number; `true` and `false` are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_inexact(value: Any) -> bool:
+    """Return whether JavaScript, in clients and in Membrane's program, rounds a whole number."""
+    return isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER
 
 
 def as_dict(value: Any) -> dict[str, Any]:

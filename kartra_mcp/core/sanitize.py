@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import is_array, is_inexact, is_object
 
 _KEPT = frozenset("\n\t")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -50,6 +50,7 @@ def _is_variation(char: str) -> bool:
 def map_strings(value: Any, mend: Callable[[str], str] = strip_control_chars) -> Any:
     """Return the same JSON with every string mapped, field names included.
 
+    A whole number that JavaScript would round becomes its text: it may be an id.
     Fields whose names become equal are numbered, so that nothing is lost.
     """
     return _StringMapper(mend).map_value(value)
@@ -57,15 +58,19 @@ def map_strings(value: Any, mend: Callable[[str], str] = strip_control_chars) ->
 
 _ESCAPED = re.compile(r"\\[^nt\"\\]")
 """Characters that JSON escapes and `strip_control_chars` would remove."""
+_LONG_NUMBER = re.compile(r"[0-9]{16}")
+"""Digits of a number that may be above 2^53, inside a text or not."""
 
 
 def sanitize_and_dump(value: Any) -> tuple[Any, str]:
     """Return the same JSON (names are strings) with every string clean, and its dump as one line.
 
-    Most dumps are clean as a whole line. Every string in them is clean then, and no walk is needed.
+    Whole numbers above 2^53 become text, as in `map_strings`. Most dumps are clean as a whole line.
+    Every string in them is clean then, and no walk is needed.
     """
     line = dump_json(value)
-    if strip_control_chars(line) == line and not _ESCAPED.search(line):
+    is_clean = strip_control_chars(line) == line and not _ESCAPED.search(line)
+    if is_clean and not _LONG_NUMBER.search(line):
         return value, line
     mended = map_strings(value)
     return mended, dump_json(mended)
@@ -83,7 +88,9 @@ class _StringMapper:
             return self._mend(value)
         if is_object(value):
             return self._map_object(value)
-        return [self.map_value(inner) for inner in value] if is_array(value) else value
+        if is_array(value):
+            return [self.map_value(inner) for inner in value]
+        return str(value) if is_inexact(value) else value
 
     def _map_object(self, value: dict[str, Any]) -> dict[str, Any]:
         mended: dict[str, Any] = {}

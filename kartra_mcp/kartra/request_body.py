@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.json_types import is_array, is_inexact, is_object
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra import commands
 from kartra_mcp.kartra import fields as kartra_fields
@@ -35,9 +35,6 @@ JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 100_000
 MAX_ACTIONS = 50
-MAX_SAFE_INTEGER = 2**53
-"""The program is JavaScript: it rounds larger whole numbers to a neighbor."""
-
 
 T = TypeVar("T")
 
@@ -246,13 +243,7 @@ def _has_control_char(value: Any) -> bool:
 
 
 def _find_rounded_number(tree: FieldTree) -> str:
-    return _find_first(
-        tree, lambda field: is_int(field.value) and abs(field.value) > MAX_SAFE_INTEGER
-    )
-
-
-def is_int(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int)
+    return _find_first(tree, lambda field: is_inexact(field.value))
 
 
 def _find_credential(tree: FieldTree) -> str:

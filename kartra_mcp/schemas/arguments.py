@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.json_types import as_dict, as_list
+from kartra_mcp.core.json_types import MAX_SAFE_INTEGER, as_dict, as_list
 from kartra_mcp.schemas.argument_errors import (
     ArgumentError,
     format_names,
@@ -39,8 +39,6 @@ MAX_NAMES: Final = 1_000
 """Names in one call, at all depths; PHP, which Kartra runs on, ignores the rest of a form."""
 CLIENT_INJECTED: Final = "wait_for_previous"
 """Argument that Gemini CLI adds to every tool, and sends."""
-_LARGEST: Final = 2**53
-"""Largest exact whole number of JavaScript, which Membrane's program runs on."""
 
 _NAMING: Final = ("properties", "patternProperties")
 
@@ -165,7 +163,7 @@ def _describe_scalar_problem(value: Any) -> str:
     if value is None or isinstance(value, bool | float):
         return ""
     if isinstance(value, int):
-        return "" if abs(value) < _LARGEST else "a number below 2^53 is expected"
+        return "" if abs(value) < MAX_SAFE_INTEGER else "a number below 2^53 is expected"
     if isinstance(value, str):
         return "text in whole characters is expected" if _has_lone_surrogate(value) else ""
     return "a JSON value is expected"
