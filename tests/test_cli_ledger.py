@@ -108,7 +108,7 @@ def test_the_list_reads_as_a_table(folder, ids):
     shown = done.stdout
     assert "\x1b" not in shown
     assert [shown.index(id_) for id_ in reversed(ids)] == sorted(map(shown.index, ids))
-    assert re.search(r"2026-11-05 12:00:00 WET +refund_transaction transaction 101 +97 ", shown)
+    assert re.search(r"2026-11-05 12:00:00 WET +refund_transaction transaction 101 +97\.00 ", shown)
     assert "undo: none: money is paid back" in shown
     assert re.search(r"flag +the caller set a flag", shown)
     assert re.search(r"none +the gate requires no consent", shown)
@@ -184,7 +184,7 @@ def test_an_export_has_every_write_and_no_formula(folder, ids, tmp_path):
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["intent"] for row in rows] == ids
     assert (rows[0]["actor"], rows[0]["client"]) == ("'=1+1", "'@evil")
-    assert (rows[0]["known_amount"], rows[0]["consent"]) == ("97", "flag")
+    assert (rows[0]["known_amount"], rows[0]["consent"]) == ("97.00", "flag")
     assert json.loads(rows[0]["facts"]) == {"product": "-2+3"}
     assert rows[0]["time"] == rows[0]["ended"] == "2026-11-05T12:00:00Z"
     assert not any(cell[:1] in tuple("=+-@") for row in rows for cell in row.values() if cell)

@@ -35,6 +35,15 @@ async def client(place: Sandbox) -> AsyncGenerator[Any]:
         yield session
 
 
+async def test_money_has_two_decimals_in_the_ledger(place: Sandbox, client: Any):
+    await write(client, "kartra_refund_transaction", transaction_id=101)
+    (line,) = (await call(client, "kartra_ledger")).result["lines"]
+    assert line["known_amount"] == "97.00"
+    with closing(Ledger(ledger_folder(place))) as ledger:
+        (entry,) = ledger.export()
+    assert (entry["known_amount"], entry["remainder"]) == ("97.00", "97.00")
+
+
 async def write(client: Any, tool: str, **arguments: Any) -> Answer:
     """Call a tool; where consent is required, give it."""
     answer = await call(client, tool, **arguments)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kartra_mcp.kartra.effects import Effect
+from kartra_mcp.kartra.values import format_amount
 from kartra_mcp.ledger.records import Intent
 
 ACTIVE = ":True"
@@ -43,7 +44,7 @@ class Receipt:
 def make_receipt(intent: Intent, effect: Effect, missed: str) -> Receipt:
     """Return the receipt; `missed` is why the ledger could not be written, or ""."""
     moved = intent.known_amount or intent.amount
-    amount = f", {moved:.2f}" if moved is not None else ""
+    amount = f", {format_amount(moved)}" if moved is not None else ""
     changed = True if effect.sure or _was_active(intent) else False if effect.no_change else None
     undo = effect.undo if changed else effect.undo_if_changed
     note = f"It was done, but the ledger could not be written. {missed}" if missed else ""

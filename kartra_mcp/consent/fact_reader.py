@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.consent.facts import Read
@@ -139,10 +138,6 @@ def known_text(value: Any) -> str:
     """Return a value as `short_text`; "" for Kartra's zero dates and `N/A`."""
     text = short_text(value)
     return "" if text.lower() in _NO_VALUE or text.startswith("0000-00-00") else text
-
-
-def format_amount(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount:.2f}"
 
 
 def without_empty(shown: Mapping[str, Any]) -> dict[str, Any]:

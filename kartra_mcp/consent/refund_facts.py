@@ -10,7 +10,6 @@ from typing import Any
 from kartra_mcp.consent.fact_reader import (
     FactReader,
     describe_person,
-    format_amount,
     known_text,
     list_rows,
     short_text,
@@ -20,7 +19,13 @@ from kartra_mcp.consent.facts import Facts, Impossible
 from kartra_mcp.core.models import OperationKind, Target
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.response_search import first_field
-from kartra_mcp.kartra.values import CENT, normalize_id, parse_amount, to_json_id
+from kartra_mcp.kartra.values import (
+    CENT,
+    format_amount,
+    normalize_id,
+    parse_amount,
+    to_json_id,
+)
 
 REFUND_ROWS = frozenset({"refund"})
 CHARGEBACKS = frozenset({"chargeback"})

@@ -13,7 +13,6 @@ from kartra_mcp.consent.fact_reader import (
     FactReader,
     describe_person,
     find_transaction,
-    format_amount,
     known_text,
     linked_subscription,
     short_text,
@@ -24,7 +23,7 @@ from kartra_mcp.consent.refund_facts import USE_A_SALE, is_test, row_kind
 from kartra_mcp.core.models import Call, OperationKind, Target
 from kartra_mcp.kartra.fields import find_status
 from kartra_mcp.kartra.response_search import find_object, find_rows, first_field
-from kartra_mcp.kartra.values import normalize_id, parse_amount, to_json_id
+from kartra_mcp.kartra.values import format_amount, normalize_id, parse_amount, to_json_id
 
 MAX_PRODUCT_READS = 4
 """Payments that are read to find the product's name and the payment processor."""

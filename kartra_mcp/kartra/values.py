@@ -39,6 +39,11 @@ def parse_amount(value: Any) -> Decimal | None:
         return None
 
 
+def format_amount(amount: Decimal | None) -> str | None:
+    """Return a sum of money as a human reads it: two decimals."""
+    return None if amount is None else f"{amount:.2f}"
+
+
 def normalize_amount(value: Any) -> Decimal | None:
     """Parse like `parse_amount`, but without trailing zeros: the spelling in the ledger."""
     found = parse_amount(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.effects import condition_undo, describe_object
+from kartra_mcp.kartra.values import format_amount, parse_amount
 from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry
 from kartra_mcp.ledger.records import (
@@ -86,9 +87,9 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "connection": intent.connection,
         "target_kind": intent.target_kind,
         "target": intent.target,
-        "amount": _format_amount(intent.amount),
-        "remainder": _format_amount(intent.remainder),
-        "known_amount": _format_amount(intent.known_amount),
+        "amount": _spell_amount(intent.amount),
+        "remainder": _spell_amount(intent.remainder),
+        "known_amount": _spell_amount(intent.known_amount),
         "arguments_digest": intent.arguments_digest,
         "consent": intent.consent,
         "confirmation": confirmation,
@@ -114,7 +115,7 @@ def _part_payload(part: IntentPart) -> dict[str, Any]:
         "risk": part.risk.label,
         "target_kind": part.target_kind,
         "target": part.target,
-        "known_amount": _format_amount(part.known_amount),
+        "known_amount": _spell_amount(part.known_amount),
         "equality": part.equality,
     }
 
@@ -320,11 +321,16 @@ def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorI
     ]
 
 
+_AMOUNTS = ("amount", "known_amount", "remainder")
+
+
 def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
     body, outcome = parse_payload(row["body"]), parse_payload(row["outcome"])
     approval = find_approval(body)
     return {
         **body,
+        # The entry has the shortest spelling, which is hashed; a reader sees two decimals.
+        **{n: format_amount(parse_amount(body[n])) or body[n] for n in _AMOUNTS},
         "confirmation": body["confirmation"] if approval is None else f"approval {approval}",
         "approval": approval,
         "line": row["line"],
@@ -338,6 +344,7 @@ def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
         "object": describe_object(body["facts"]),
         "undo": _describe_undo(row["state"], body, outcome),
         "evidence": parse_payload(row["reconciled"]).get("evidence"),
+        "bulk": body.get("bulk"),
     }
 
 
@@ -358,7 +365,7 @@ def find_approval(body: Mapping[str, Any]) -> int | None:
     return int(found[1]) if found else None
 
 
-def _format_amount(amount: Decimal | None) -> str | None:
+def _spell_amount(amount: Decimal | None) -> str | None:
     return None if amount is None else format(amount, "f")
 
 

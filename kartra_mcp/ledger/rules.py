@@ -11,7 +11,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.action_words import moves_money
 from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.values import fold_id, normalize_amount
+from kartra_mcp.kartra.values import fold_id, format_amount, normalize_amount
 from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
 from kartra_mcp.policy.limits import LIMITS, Limits
 
@@ -40,8 +40,7 @@ class AlreadyDoneError(RefusedError):
 
 def prior_summary(past: PriorIntent) -> dict[str, Any]:
     """Return `{"intent", "at", "amount"}` of an earlier call, for an answer."""
-    moved = _amount_moved(past)
-    amount = None if moved is None else f"{moved:.2f}"
+    amount = format_amount(_amount_moved(past))
     return {"intent": past.id, "at": format_utc(past.at), "amount": amount}
 
 
