@@ -39,7 +39,7 @@ def descendants(pid: int) -> list[int]:
 @pytest.fixture
 def echo(fake_membrane: StandIn) -> StandIn:
     """A program whose answer is the words of its start; a listing that is a list."""
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}}}
     actions = [action("get-lead", inputSchema=schema), action("assign-tag", inputSchema=schema)]
     fake_membrane.settings |= {"MAX_CHILDREN": "8", "RATE": "0"}
     plan = {**healthy(*actions), "action run": {"out": {"output": "$words"}}}
@@ -56,8 +56,8 @@ async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, pro
         for number in numbers:
             tool = dice.choice(["kartra_get_lead", "kartra_assign_tag"])
             with anyio.move_on_after(dice.choice([0.001, 0.02, 0.2, 60, 60, 60, 60])) as scope:
-                words = (await call(client, tool, n=number)).result
-                if f'--input={{"n":{number}}}' not in words:
+                words = (await call(client, tool, id=number)).result
+                if f'--input={{"id":{number}}}' not in words:
                     mixed[number] = words
                 answered.add(number)
             if scope.cancelled_caught:
@@ -69,8 +69,8 @@ async def test_every_answer_reaches_its_own_caller_and_nothing_is_left(echo, pro
         async with anyio.create_task_group() as tasks:
             for _ in range(AT_ONCE):
                 tasks.start_soon(one_after_another, client)
-        last = await call(client, "kartra_get_lead", n=CALLS)
-        assert '--input={"n":200}' in last.result
+        last = await call(client, "kartra_get_lead", id=CALLS)
+        assert '--input={"id":200}' in last.result
         await until(lambda: set(descendants(os.getpid())) <= set(server), within=GONE_WITHIN)
     assert mixed == {}
     assert answered | cancelled == set(range(CALLS))
