@@ -56,8 +56,8 @@ screenshots: $(VENV)/ready-browser ## Take the README's screenshots of the page,
 bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m benchmarks $(CASES)
 
-soak: $(VENV)/ready-dev ## Kill servers at every step of many refunds; judge random calls (minutes; RUNS=240 SEED=…)
-	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; judge random calls (RUNS=240 KILLS=300 SEED=…)
+	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 	@SOAK=1 $(PY) -m pytest -q tests/test_truth_machine.py
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)

@@ -20,6 +20,15 @@ finish_uncommitted, finish_committed, finish_torn: as above, of the outcome
 finished           the outcome is on disk
 answering          the answer was made, and is not sent
 fsync              before the N-th time that anything is made durable
+
+Of a bulk run:
+listed             its items are on disk, unchecked
+checked            checks of some items are on disk
+sealed             its exact items are fixed
+agreed             the consent to it is on disk
+claimed            some items are claimed, none of them began
+noted              outcomes of items are noted
+ended              its end is on disk
 """
 
 from __future__ import annotations
@@ -40,6 +49,7 @@ from kartra_mcp.app import composition
 from kartra_mcp.cli.main import main
 from kartra_mcp.consent import subject
 from kartra_mcp.ledger import admission, head_file
+from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.membrane import http_transport
@@ -52,12 +62,22 @@ preview minted before_begin begin_uncommitted begin_committed begin_torn begun b
 running program_first program_alone answered finish_uncommitted finish_committed finish_torn
 finished answering fsync
 """.split()  # noqa: SIM905  a table that is read as words
+BULK_STEPS = {
+    "listed": "create",
+    "checked": "record_checks",
+    "sealed": "seal_plan",
+    "agreed": "agree",
+    "claimed": "claim",
+    "noted": "record_outcomes",
+    "ended": "end_if_over",
+}
+"""Point to the method of `BulkRuns` after which it is reached."""
 IN_ITS_TIME = ("running", "program_first", "program_alone")
 
 
 class Fault:
     def __init__(self, point: str, number: int, delay: float) -> None:
-        assert point in POINTS, point
+        assert point in POINTS or point in BULK_STEPS, point
         self.point, self.left, self.delay = point, number, delay
         self.phase = threading.local()
         self.program = 0
@@ -107,6 +127,8 @@ def install(fault: Fault) -> None:
     wrap(Transaction, "append", lambda real: appending(fault, real))
     wrap(head_file.HeadFile, "write", lambda real: writing_head(fault, real))
     wrap(os, "fsync", lambda real: before(fault, "fsync", real))
+    for step, method in BULK_STEPS.items():
+        wrap(BulkRuns, method, lambda real, step=step: after(fault, step, real))
     run = running(fault, runner.run)
     wrap(composition, "build_app", lambda real: partial(real, run_program=run))
     wrap(runner, "_start", lambda real: starting(fault, real))
@@ -225,7 +247,7 @@ def starting(fault: Fault, real: Any) -> Any:
 def answering(fault: Fault, real: Any) -> Any:
     async def wrapped(self: Any, params: Any, client: Any) -> Any:
         made = await real(self, params, client)
-        if params.name == "kartra_refund_transaction":
+        if params.name in ("kartra_refund_transaction", "kartra_bulk_run"):
             fault.reach("answering")
         return made
 

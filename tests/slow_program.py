@@ -1,7 +1,7 @@
-"""The sandbox with refunds whose effect and answer come at different times.
+"""The sandbox with writes whose effect and answer come at different times.
 
 `slow_program.py FOLDER WORDS…`: the account is FOLDER/sandbox/account.db. FOLDER/plans/ID.json
-is the behavior of refunds of transaction ID: [how, seconds].
+is the behavior of refunds of transaction ID, and of points for lead ID: [how, seconds].
 
 plain   as the sandbox does it
 slow    the effect and the answer after some seconds
@@ -13,13 +13,14 @@ hangs   the effect some seconds later; it never ends by itself
 never   an end without answer or effect
 
 What comes later is done by a process of its own that holds nothing of ours, as Kartra would. Every
-start of a refund is a line of FOLDER/starts, with its process id; FOLDER/plans/ID.done is there
+start of such a write is a line of FOLDER/starts, with its process id; FOLDER/plans/ID.done is there
 once the effect is.
 """
 
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,11 +33,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from kartra_mcp.sandbox.cli import main
 
 REFUND = "67c41d8e9a02b35f716e4b31"
+POINTS = re.compile(r"--data=lead%5Bid%5D=(\d+)&.*=give_points_to_lead\b")
 
 
 def play(folder: Path, words: list[str]) -> int:
     account = f"--account={folder / 'sandbox' / 'account.db'}"
-    number = refunded(words)
+    number = refunded(words) or given_points(words)
     if number is None:
         return main([account, *words])
     with (folder / "starts").open("a") as file:
@@ -75,6 +77,11 @@ def refunded(words: list[str]) -> int | None:
         return None
     given = next(word for word in words if word.startswith("--input="))
     return json.loads(given.removeprefix("--input="))["transaction_id"]
+
+
+def given_points(words: list[str]) -> int | None:
+    found = [POINTS.match(word) for word in words if words[0] == "request"]
+    return next((int(match[1]) for match in found if match), None)
 
 
 def effect(plan: Path, words: list[str]) -> None:

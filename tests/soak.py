@@ -1,7 +1,8 @@
-"""Refunds under kill -9, many times: `make soak`, or `soak.py [--runs N] [--seed N] [--workers N]`.
+"""Refunds and bulk runs under kill -9, many times: `make soak`.
 
-Random, but by a seed that is printed. Ends with 1 where money moved twice, an intent was lost, the
-chain broke, or an answer denied what happened.
+`soak.py [--runs N] [--kills N] [--seed N] [--workers N]`: refunds, and kills in bulk runs. Random,
+but by a seed that is printed. Ends with 1 where money moved twice, an item ran twice, an intent or
+an item was lost, the chain broke, or an answer denied what happened.
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import anyio
+from bulk_crashes import (
+    BULK_POINTS,
+    FIRST_LEAD,
+    BulkHouse,
+    BulkStory,
+    judge_bulk,
+    make_story,
+    tell_bulk,
+)
 from crash_scenarios import FIRST, House, Story, judge, tell
 from fault_server import IN_ITS_TIME, POINTS
 from harness import ERAS, Sandbox
@@ -28,6 +38,8 @@ AT_ONCE = 10
 """Stories on one ledger and account."""
 
 PROCESSES, SUBMISSIONS = 16, 50
+KILLS_A_RUN = 6
+"""Kills that are tried in one bulk run."""
 
 
 def stories(runs: int, dice: random.Random) -> list[Story]:
@@ -89,6 +101,41 @@ async def tell_group(house: House, group: list[Story], workers: int) -> None:
             tasks.start_soon(one, each)
 
 
+async def tell_bulk_runs(
+    kills: int, workers: int, dice: random.Random
+) -> tuple[list[str], Counter[str]]:
+    """Bulk runs, each with an account of its own, until so many kills struck: violations, kills."""
+    found: list[str] = []
+    struck: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        for number in itertools.count():
+            if struck.total() >= kills:
+                return found, struck
+            async with anyio.create_task_group() as tasks:
+                for worker in range(workers):
+                    folder = Path(place) / f"{number} {worker}"
+                    tasks.start_soon(tell_bulk_run, folder, dice.getrandbits(32), found, struck)
+            say(f"{struck.total():5} kills in bulk runs, {len(found)} violations")
+    raise AssertionError
+
+
+async def tell_bulk_run(folder: Path, seed: int, found: list[str], struck: Counter[str]) -> None:
+    story = make_story(FIRST_LEAD, KILLS_A_RUN, random.Random(seed))
+    house = BulkHouse(folder).build_leads(story.count)
+    try:
+        await tell_bulk(house, story)
+    except Exception as slip:  # noqa: BLE001  a server that fails without a fault
+        story.trouble.append(f"the story broke off: {slip!r}")
+    wrong = judge_bulk_run(house, story)
+    found += wrong
+    struck += Counter(house.struck())
+    say(*wrong)
+
+
+def judge_bulk_run(house: BulkHouse, story: BulkStory) -> list[str]:
+    return judge_bulk(house, [story]) if story.bulk_id else [f"it was never planned: {story}"]
+
+
 async def crowd(processes: int, submissions: int) -> list[str]:
     found: list[str] = []
     for gate in ("flag", "allow"):
@@ -108,6 +155,7 @@ def say(*lines: str) -> None:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=240)
+    options.add_argument("--kills", type=int, default=300)
     options.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options.add_argument("--workers", type=int, default=3)
     options.add_argument("--processes", type=int, default=PROCESSES)
@@ -118,12 +166,17 @@ def main() -> int:
     found, struck = anyio.run(tell_all, told, given.workers)
     say("killed at: " + ", ".join(f"{point} {struck[point]}" for point in POINTS))
     say(f"programs: {dict(Counter(s.how for s in told))}")
+    wrong, killed = anyio.run(
+        tell_bulk_runs, given.kills, given.workers, random.Random(given.seed + 1)
+    )
+    found += wrong
+    say("bulk runs killed at: " + ", ".join(f"{p} {killed[p]}" for p in BULK_POINTS))
     if given.processes:
         found += anyio.run(crowd, given.processes, SUBMISSIONS)
     minutes = (time.monotonic() - started) / 60
     say(
-        f"seed {given.seed}: {len(told)} runs, {struck.total()} kills, {len(found)} violations,"
-        f" {minutes:.1f} min"
+        f"seed {given.seed}: {len(told)} runs, {struck.total() + killed.total()} kills,"
+        f" {len(found)} violations, {minutes:.1f} min"
     )
     return 1 if found else 0
 

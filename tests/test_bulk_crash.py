@@ -1,0 +1,54 @@
+"""kill -9 of servers and programs in bulk runs: no item twice, none lost. `make soak` does many."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from bulk_crashes import (
+    FIRST_LEAD,
+    BulkHouse,
+    BulkStory,
+    Strike,
+    judge_bulk,
+    tell_bulk,
+)
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and descriptors"),
+]
+
+STORIES = {
+    "while it is planned": [
+        Strike("listed"),
+        Strike("checked"),
+        Strike("sealed"),
+        Strike("agreed"),
+    ],
+    "while it runs": [
+        Strike("claimed"),
+        Strike("begin_committed", nth=2),
+        Strike("started", nth=2, beside=True),
+        Strike("finished", nth=2),
+    ],
+    "with its programs": [
+        Strike("running", delay=0.3),
+        Strike("program_first", delay=0.1, beside=True),
+        Strike("noted"),
+    ],
+}
+PLANS = {"with its programs": {FIRST_LEAD: ("slow", 1.0), FIRST_LEAD + 1: ("late", 0.5)}}
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_run_whose_servers_are_killed_does_each_item_once(tmp_path: Path, name: str):
+    strikes = STORIES[name]
+    house = BulkHouse(tmp_path / "state").build_leads(10)
+    story = BulkStory(FIRST_LEAD, 10, 5, strikes, dict(PLANS.get(name, {})))
+    with anyio.fail_after(240):
+        await tell_bulk(house, story)
+    assert judge_bulk(house, [story]) == []
+    assert len(house.struck()) >= len(strikes) - 1
