@@ -32,6 +32,8 @@ TEXTS = [
     "sales_tax_id",
     "business_type",
 ]
+GONE = 1
+"""A deleted lead of which Kartra answers only 245. A 2 is still read and written."""
 CHOICES = {"drop_down", "radio_button", "checkbox"}
 
 
@@ -49,7 +51,7 @@ def find(account: Account, lead: dict[str, Any], missing: str = "243") -> Row:
         found = account.row("SELECT * FROM leads WHERE id = ?", number)
     if found is None:
         raise KartraError(missing)
-    require(not found["deleted"], "245")
+    require(found["deleted"] != GONE, "245")
     return found
 
 
@@ -63,7 +65,7 @@ def create_lead(account: Account, lead: dict[str, Any], _action: dict[str, Any])
     require(email, "206")
     taken = account.row("SELECT deleted FROM leads WHERE email = ?", email)
     if taken is not None:
-        raise KartraError("245" if taken["deleted"] else "244")
+        raise KartraError("245" if taken["deleted"] == GONE else "244")
     number = account.run(
         "INSERT INTO leads (email, date_joined) VALUES (?, ?)", email, clock.in_days(0)
     )
@@ -156,7 +158,7 @@ def lead_details(account: Account, lead: Row) -> dict[str, Any]:
         "gdpr_lead_status_date": clock.NEVER,
         "gdpr_lead_status_ip": "",
         "gdpr_lead_communications": 0,
-        "lead_deleted": str(lead["deleted"]),
+        "lead_deleted": str(int(lead["deleted"] > 0)),
         "lead_deleted_date": lead["deleted_date"],
         "custom_fields": _list_fields(account, number),
         "tags": _list_tags(account, number),

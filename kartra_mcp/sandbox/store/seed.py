@@ -32,11 +32,12 @@ def _people(db: sqlite3.Connection) -> None:
     for lead, extra in seed_people.EXTRA.items():
         for column, value in extra.items():
             db.execute(f"UPDATE leads SET {column} = ? WHERE id = ?", (value, lead))
-    for lead, days in seed_people.DELETED.items():
-        db.execute(
-            "UPDATE leads SET deleted = 1, deleted_date = ? WHERE id = ?",
-            (clock.in_days(-days), lead),
-        )
+    for kind, deleted in ((1, seed_people.DELETED), (2, seed_people.MARKED_DELETED)):
+        for lead, days in deleted.items():
+            db.execute(
+                "UPDATE leads SET deleted = ?, deleted_date = ? WHERE id = ?",
+                (kind, clock.in_days(-days), lead),
+            )
     db.executemany("INSERT INTO points (lead_id, points) VALUES (?, ?)", seed_people.POINTS)
 
 

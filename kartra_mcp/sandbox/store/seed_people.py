@@ -43,7 +43,9 @@ LEADS: list[tuple[int, str, str, str, str, str, str, str, float]] = [
 ]  # fmt: skip
 
 DELETED = {48127: 12.0}
-"""Deleted leads, and the days since their deletion."""
+"""Deleted leads, and the days since their deletion: Kartra answers 245."""
+MARKED_DELETED = {48125: 30.0}
+"""Deleted leads that `get_lead` still prints: sources contradict each other about 245."""
 
 EXTRA: dict[int, dict[str, str | int]] = {
     48110: {
@@ -68,6 +70,7 @@ EXTRA: dict[int, dict[str, str | int]] = {
     48112: {"gdpr_lead_status": 2, "phone": "000555019", "phone_country_code": "49"},
     48116: {"blacklisted": 1, "notes": "Chargeback on the critique session."},
     48118: {"gdpr_lead_status": 3},
+    48123: {"gdpr_lead_status": 5},
 }  # fmt: skip
 
 POINTS = [(48101, 40), (48106, 15), (48110, 120), (48110, 5), (48115, 60), (48128, 10)]
