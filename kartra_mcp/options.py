@@ -275,6 +275,15 @@ OPTIONS: tuple[Option, ...] = (
         on_error=0,
     ),
     Option(
+        "CHECK_LEAD",
+        SWITCH,
+        True,
+        "Read the lead before a write that can start mail; a blacklisted, deleted or unsubscribed "
+        "one, or one without GDPR consent, needs an explicit yes.",
+        on_error=True,
+        field="check_lead",
+    ),
+    Option(
         "REPEAT_WINDOW_DAYS",
         COUNT,
         30,

@@ -85,6 +85,7 @@ class Settings:
     tool_gates: tuple[tuple[str, Gate], ...] = ()
     limits: Limits = field(default_factory=Limits)
     out_of_band_approval: bool = False
+    check_lead: bool = True
     page: bool = True
     cli_flags: str = ""
     actor: str = ""

@@ -23,6 +23,7 @@ from fake_membrane_api import words_of
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
+import kartra_mcp
 from kartra_mcp.app.composition import build_app
 from kartra_mcp.core.timings import CallTimings, Clocks
 from kartra_mcp.processes import runner
@@ -34,6 +35,21 @@ both_eras = pytest.mark.parametrize("protocol_version", ERAS)
 SHORT = CallTimings(min_human=0.05, retry=0.02, progress=0.1, connect_poll=0.05, refresh_delay=0.02)
 """The waits of a server in this process; a server that is a process has the real ones."""
 REAL_CLOCKS = Clocks()
+_PUBLISHED = Path(kartra_mcp.__file__).parent / "sandbox" / "membrane" / "actions.json"
+READING = frozenset(
+    action["id"]
+    for action in json.loads(_PUBLISHED.read_text(encoding="utf-8"))
+    if action["key"].startswith(("get-", "retrieve-"))
+)
+"""Ids of the published actions that read."""
+
+
+def _is_read(words: list[str]) -> bool:
+    """Return whether a program runs a reading action, or reads a lead by a raw request."""
+    raw = any(word.startswith('--data={"get_lead"') for word in words)
+    return raw or not READING.isdisjoint(words)
+
+
 STAND_IN = Path(__file__).with_name("fake_membrane.py")
 
 
@@ -65,6 +81,10 @@ class Sandbox:
     def runs(self) -> list[list[str]]:
         """The starts that ran an action or sent a request."""
         return [w for w in self.started() if w[:2] == ["action", "run"] or w[0] == "request"]
+
+    def writes(self) -> list[list[str]]:
+        """The runs, but for the reads by which the server checks a write."""
+        return [words for words in self.runs() if not _is_read(words)]
 
     def dump(self) -> list[str]:
         """The whole account but for the journal of starts and the logs of runs."""
@@ -99,8 +119,8 @@ class StandIn:
     @property
     def environment(self) -> dict[str, str]:
         command = json.dumps([sys.executable, str(STAND_IN), str(self.folder)])
-        # A list of a test's own actions is what the test is about.
-        own = {"MEMBRANE": command, "COMMANDS": "off", **self.settings}
+        # A list of a test's own actions is what the test is about, and it has no leads.
+        own = {"MEMBRANE": command, "COMMANDS": "off", "CHECK_LEAD": "off", **self.settings}
         return environment(self.folder / "state", own)
 
     def started(self) -> list[list[str]]:
@@ -132,7 +152,8 @@ class APIStandIn(StandIn):
 
     @property
     def environment(self) -> dict[str, str]:
-        return api_environment(self.folder / "state", self.address, self.token, self.settings)
+        settings = {"CHECK_LEAD": "off", **self.settings}
+        return api_environment(self.folder / "state", self.address, self.token, settings)
 
     def pids(self) -> list[int]:
         return []

@@ -168,6 +168,15 @@ WRITES = {
     ),
 }
 
+MAILS = {
+    "assign-tag",
+    "unassign-tag",
+    "subscribe-lead-to-list",
+    "subscribe-lead-to-sequence",
+    "grant-membership-access",
+}
+"""Writes that can start mail: the lead is read first."""
+
 FORMS = {"number": int, "text": str}
 
 
@@ -213,15 +222,16 @@ def flat(said, result):
 async def test_a_write_changes_what_it_says_and_only_once(sandbox: Sandbox, key, form):
     write = WRITES[key]
     era = {"number": "legacy", "text": "2026-07-28"}[form]
-    overwrites = key == "edit-lead"  # decided by a read of the lead
-    consent = {"confirm": True} if write.gated or overwrites else {}
+    reads = key == "edit-lead" or key in MAILS  # what it overwrites, or whom it mails
+    consent = {"confirm": True} if write.gated or key == "edit-lead" else {}
     async with connect(sandbox, era) as client:
         await client.list_tools()
         assert sandbox.rows(write.sql) == write.before
         answer = await call(client, tool_of(key), **given(write.arguments, form), **consent)
         assert answer.result["status"] == "Success"
         assert sandbox.rows(write.sql) == write.after
-        assert len(sandbox.runs()) == 1 + overwrites
+        assert len(sandbox.runs()) == 1 + reads
+        assert len(sandbox.writes()) == 1
 
 
 @pytest.mark.parametrize("key", [key for key, write in WRITES.items() if write.gated])

@@ -299,7 +299,7 @@ async def test_an_unknown_command_is_refused_in_every_chain(place: Sandbox):
         assert (await call(client, RAW, **raw(EDITED))).executed == "unknown"
         for chain in (raw(EDITED, LOOKED), raw(TAGGED, EDITED)):
             assert (await call(client, RAW, **chain)).code == "outcome_unknown"
-    assert len(place.runs()) == 1
+    assert len(place.writes()) == 1
 
 
 async def test_a_chain_counts_every_irreversible_command(place: Sandbox):

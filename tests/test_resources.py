@@ -119,6 +119,7 @@ def test_the_policy_shows_rules_limits_and_the_meaning_of_consent():
         "gates_of_tools": {"kartra_refund_*": "human"},
         "gate_meanings": {str(gate): texts.meaning for gate, texts in GATE_TEXTS.items()},
         "read_only": False,
+        "check_lead": True,
         "allow": ["kartra_get_*"],
         "deny": ["*page*"],
         "limits": {"timeout": 50.0, "cap_refund": None},

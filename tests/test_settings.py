@@ -78,6 +78,7 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "CAP_DAY_COUNT": (20, "0", 0, "5", 5),
     "MAIL_PER_HOUR": (100, "3", 3, "0", 0),
     "REPEAT_WINDOW_DAYS": (30, "7", 7, "90", 90),
+    "CHECK_LEAD": (True, "off", False, "on", True),
     "APPROVAL": (False, "outside", True, "Client", False),
     "EXPOSE": ("auto", "search", "search", "All", "all"),
     "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
@@ -107,6 +108,7 @@ BAD: Mapping[str, tuple[tuple[str, ...], Any]] = {
     "CAP_DAY_COUNT": (("few", "-1", "1.5"), 0),
     "MAIL_PER_HOUR": (("all", "-1", "1e9"), 0),
     "REPEAT_WINDOW_DAYS": (("month", "0", "-1"), 3650),
+    "CHECK_LEAD": (("maybe", "never", "2"), True),
     "APPROVAL": (("inside", "maybe", "page"), True),
     "PAGE": (("maybe", "outside", "8080"), False),
     "TRANSPORT": (("http", "both", "none", "cli,api"), "none"),
@@ -394,6 +396,8 @@ def test_no_environment_raises_or_widens(env: dict[str, str]):
     for name, on in (("READ_ONLY", settings.read_only), ("SANDBOX", settings.sandbox)):
         said = env.get(f"KARTRA_MCP_{name}", "").strip().lower()
         assert on or said in unset or said.startswith("${user_config")
+    said = env.get("KARTRA_MCP_CHECK_LEAD", "").strip().lower()
+    assert settings.check_lead or said in unset - {""}
     names = policy_risk.policy_names_of_action("kartra_get_lead", "get-lead", "get_lead")
     policy.passes_allow_deny(tuple(names), policy.Policy(settings.gates, allow=settings.allow))
     if env.get("KARTRA_MCP_ALLOW", "").strip(" ,") and not settings.errors:

@@ -88,7 +88,12 @@ def build_app(
 
 def policy_from_settings(settings: Settings) -> Policy:
     return Policy(
-        settings.gates, settings.read_only, settings.allow, settings.deny, settings.tool_gates
+        settings.gates,
+        settings.read_only,
+        settings.allow,
+        settings.deny,
+        settings.tool_gates,
+        settings.check_lead,
     )
 
 

@@ -56,9 +56,11 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     if run.duplicates:
         facts["duplicates"] = run.duplicates
     for state in ("invalid", "blocked", "suppressed"):
-        left_out = [item for item in items if item.state == state]
-        if left_out:
-            facts[state] = _describe_left_out(left_out)
+        named = [item for item in items if item.state == state]
+        if state == "suppressed":  # those that are to be mailed all the same, too
+            named += [item for item in ready if item.reason]
+        if named:
+            facts[state] = _describe_items(named)
     shared = _shared_arguments(ready)
     if shared:
         facts["shared"] = shared
@@ -77,7 +79,7 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
 
 def list_invalid(items: Iterable[BulkItem]) -> dict[str, Any]:
     """Return the items that cannot run, for an error."""
-    return {"invalid": _describe_left_out([item for item in items if item.state == "invalid"])}
+    return {"invalid": _describe_items([item for item in items if item.state == "invalid"])}
 
 
 def sum_amounts(items: Iterable[BulkItem]) -> Decimal | None:
@@ -132,7 +134,7 @@ def _shared_arguments(ready: Sequence[BulkItem]) -> dict[str, Any]:
     return {n: v for n, v in plain.items() if all(other.get(n) == v for other in rest)}
 
 
-def _describe_left_out(items: Sequence[BulkItem]) -> dict[str, Any]:
+def _describe_items(items: Sequence[BulkItem]) -> dict[str, Any]:
     first = [{"item": item.source, "reason": item.reason} for item in items[:MAX_LISTED]]
     return {"total": len(items), "first": first}
 

@@ -235,6 +235,9 @@ def _judge(
     if seen.changes is False:
         reason = "The lead is already so; it would change nothing."
         return ItemCheck(number, "blocked", code="already_done", reason=reason)
+    against_mail = seen.mail.describe() if seen.mail is not None else ""
+    if against_mail and not run.include_suppressed:
+        return ItemCheck(number, "suppressed", reason=against_mail)
     amount = facts.amount_moved if facts is not None else None
     return ItemCheck(
         number,
@@ -246,7 +249,8 @@ def _judge(
         mail=call.operation.email_count,
         gate=call.decision.gate,
         changes=seen.changes,
-        looked_at=now if seen.lead else None,
+        looked_at=None if seen.mail is None else now,
+        reason=against_mail,
     )
 
 

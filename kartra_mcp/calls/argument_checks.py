@@ -66,8 +66,8 @@ class ArgumentChecks:
         await check_chain_names(call, self.connection, self.names, self.read)
         for command in call.commands:
             await self._check_lead(command)
-            if call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
-                await self._check_name(command)
+        if call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
+            await self.check_names(call)
         if any(_sets_custom_fields(command) for command in call.commands):
             call = await self._check_custom_fields(call)
         return call

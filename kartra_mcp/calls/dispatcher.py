@@ -277,6 +277,7 @@ class ToolDispatcher:
                     "before": map_strings(dict(done.before)),
                 },
                 sandbox=self.settings.sandbox,
+                notice=done.notice,
             )
 
     def _paginate(self, done: CallResult) -> ToolResponse:
@@ -297,6 +298,7 @@ class ToolDispatcher:
                 "truncated": cut_off,
             },
             sandbox=self.settings.sandbox,
+            notice=done.notice,
             line=line if page.shown is whole else None,
             own=done.own,
         )

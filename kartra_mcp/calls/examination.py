@@ -13,6 +13,7 @@ from kartra_mcp.consent.fact_reader import FactReader
 from kartra_mcp.consent.facts import Facts, Impossible, Read
 from kartra_mcp.consent.lead_edit import LeadEdit
 from kartra_mcp.consent.lead_facts import absent_lead, acts_on_known_lead
+from kartra_mcp.consent.mail_check import MailCheck, check_mail, checks_lead
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Call, Command, Connection, OperationKind, Risk
 from kartra_mcp.kartra.lead_state import would_change
@@ -30,6 +31,7 @@ class Examination:
         facts: of a refund, cancellation, change or revocation; else None.
         lead: the lead that it acts on; {} if it was not read.
         impossible: why it could not run, whoever agrees; else None.
+        mail: reasons against mail to its leads; None if they are not checked.
         changes: False if it would change nothing, None if that is not known.
     """
 
@@ -39,6 +41,7 @@ class Examination:
     lead: Mapping[str, Any] = field(default_factory=dict[str, Any])
     changes: bool | None = None
     impossible: Impossible | None = None
+    mail: MailCheck | None = None
 
 
 def remember_reads(read: Read) -> Read:
@@ -86,11 +89,12 @@ async def examine_write(
     if call.operation.kind is not OperationKind.OTHER:
         facts = await read_facts(call, read)
     lead, absent = await _read_lead(call, read)
+    mail = await check_mail(call, FactReader(read)) if checks_lead(call) else None
     if failures:
         raise failures[0]
     impossible = absent or (facts.impossible if facts else None) or _unread(call, facts)
     changes = _changes(call, edit, lead)
-    return Examination(call, connection, facts, lead, changes, impossible)
+    return Examination(call, connection, facts, lead, changes, impossible, mail)
 
 
 async def _read_lead(call: Call, read: Read) -> tuple[Mapping[str, Any], Impossible | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from kartra_mcp.calls import retry
 from kartra_mcp.calls.account_names import AccountNames
 from kartra_mcp.calls.read_commands import plan_read
 from kartra_mcp.catalogue.catalogue import ActionTool
-from kartra_mcp.catalogue.decided_calls import raise_risk
+from kartra_mcp.catalogue.decided_calls import raise_gate, raise_risk
 from kartra_mcp.consent import confirmation
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from kartra_mcp.calls.examination import Examination
     from kartra_mcp.calls.item_grant import ItemGrant
     from kartra_mcp.calls.writes import GuardedWrites
+    from kartra_mcp.consent.fact_reader import FactReader
     from kartra_mcp.consent.facts import Read
     from kartra_mcp.consent.lead_edit import LeadEdit
 
@@ -56,12 +57,14 @@ MAX_REMEMBERED_LEADS = 10_000
 class CallResult:
     """Result of a call; a write has a receipt.
 
-    `before` has the values that an edit of a lead overwrote. `own`: it is this server's own answer.
+    `before` has the values that an edit of a lead overwrote. `notice` is what the answer states
+    about mail and consent. `own`: it is this server's own answer.
     """
 
     reply: ActionResult
     receipt: dict[str, Any] | None = None
     before: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notice: str = ""
     own: bool = False
 
 
@@ -172,18 +175,20 @@ class Gateway:
         Raises:
             KartraMCPError: it cannot run, or the account could not be read; nothing was done.
         """
-        from kartra_mcp.calls import examination  # not for the first list
+        # Not for the first list:
+        from kartra_mcp.calls import examination
+        from kartra_mcp.consent.fact_reader import FactReader
 
         self.authorize(call, granted=True)
         connection = await self._pick_connection(call, deadline)
         if not call.writes:
             return examination.Examination(call, connection)
-        reader = self._reader(connection, ExtendableDeadline(deadline))
-        read = examination.remember_reads(reader)
-        checks, checked, edit = await self._check_write(call, connection, read, granted=True)
+        sent = self._reader(connection, ExtendableDeadline(deadline))
+        reader = FactReader(examination.remember_reads(sent))
+        checks, checked, edit = await self._check_write(call, connection, reader, granted=True)
         await checks.check_names(checked)
-        await self._require_new_lead(checked, connection, read)
-        return await examination.examine_write(checked, connection, edit, read)
+        await self._require_new_lead(checked, connection, reader.read)
+        return await examination.examine_write(checked, connection, edit, reader.read)
 
     async def _write(
         self,
@@ -193,13 +198,17 @@ class Gateway:
         client: ClientContext,
         grant: ItemGrant | None,
     ) -> CallResult:
-        from kartra_mcp.calls.writes import WriteRequest  # not for the first list
+        # Not for the first list:
+        from kartra_mcp.calls.writes import WriteRequest
+        from kartra_mcp.consent.fact_reader import FactReader
+        from kartra_mcp.consent.mail_check import answer_notice
 
         patience = ExtendableDeadline(deadline)
-        read = self._reader(connection, patience)
+        reader = FactReader(self._reader(connection, patience))
         granted = grant is not None
-        checks, checked, edit = await self._check_write(call, connection, read, granted=granted)
-        await self._require_new_lead(checked, connection, read, client)
+        checks, checked, edit = await self._check_write(call, connection, reader, granted=granted)
+        await self._require_new_lead(checked, connection, reader.read, client)
+        checked = await self._judge_mail(checked, reader, checks, grant)
 
         async def run_once(record: Record) -> ActionResult:
             return await self._call_with_retry(
@@ -207,13 +216,14 @@ class Gateway:
             )
 
         try:
-            asked = WriteRequest(checked, connection, client, patience, read, grant)
+            asked = WriteRequest(checked, connection, client, patience, reader.read, grant)
             reply, receipt = await self.writes().execute(asked, run_once)
         except KartraMCPError as problem:
             await checks.explain(problem, checked)
             raise
         changed = edit.changed if len(checked.commands) == 1 else None
-        return CallResult(reply, receipt.with_change(changed).as_dict(), edit.before)
+        written = receipt.with_change(changed).as_dict()
+        return CallResult(reply, written, edit.before, answer_notice(checked))
 
     def _reader(self, connection: Connection, patience: ExtendableDeadline) -> Read:
         async def read(command: Command) -> Any:
@@ -227,14 +237,14 @@ class Gateway:
         return read
 
     async def _check_write(
-        self, call: Call, connection: Connection, read: Read, *, granted: bool
+        self, call: Call, connection: Connection, reader: FactReader, *, granted: bool
     ) -> tuple[ArgumentChecks, Call, LeadEdit]:
         """Return the call as Kartra takes it, and what it changes if it edits a lead."""
         from kartra_mcp.calls.argument_checks import ArgumentChecks  # not for the first list
 
         entries = self.account.snapshot.catalogue.entries.values()
-        checks = ArgumentChecks(self.names, connection, read, entries)
-        checked, edit = await self._judge_edit(await checks.check(call), read, granted=granted)
+        checks = ArgumentChecks(self.names, connection, reader.read, entries)
+        checked, edit = await self._judge_edit(await checks.check(call), reader, granted=granted)
         return checks, checked, edit
 
     async def _require_new_lead(
@@ -256,18 +266,43 @@ class Gateway:
         repeated = await self.writes().find_repeat(call, connection, client) if client else None
         raise repeated or refusal
 
-    async def _judge_edit(self, call: Call, read: Read, *, granted: bool) -> tuple[Call, LeadEdit]:
+    async def _judge_edit(
+        self, call: Call, reader: FactReader, *, granted: bool
+    ) -> tuple[Call, LeadEdit]:
         """Return an edit of a lead with the risk of what it overwrites, and what it changes."""
-        from kartra_mcp.consent.fact_reader import FactReader  # not for the first list
         from kartra_mcp.consent.lead_edit import NO_EDIT, edits_lead, read_lead_edit
 
         if not edits_lead(call):
             return call, NO_EDIT
-        edit = await read_lead_edit(call, FactReader(read))
+        edit = await read_lead_edit(call, reader)
         if edit.overwrites and call.risk < Risk.DESTRUCTIVE:
             call = raise_risk(call, Risk.DESTRUCTIVE, self.writes().rules)
             self.authorize(call, tuple(map(str, edit.changes)), granted=granted)
         return call, edit
+
+    async def _judge_mail(
+        self, call: Call, reader: FactReader, checks: ArgumentChecks, grant: ItemGrant | None
+    ) -> Call:
+        """Return the call; one that may mail a suppressed lead has at least the gate `preview`."""
+        from kartra_mcp.consent.mail_check import check_mail, checks_lead, suppressed_error
+
+        # From `preview` on, the facts of the call contain the same check.
+        previewed = call.decision.gate in (Gate.PREVIEW, Gate.HUMAN)
+        if not checks_lead(call) or (previewed if grant is None else grant.skips_look):
+            return call
+        try:
+            found = await check_mail(call, replace(reader, strict=True))
+        except KartraMCPError as problem:
+            problem.executed = Executed.NO
+            problem.message = f"The lead could not be read before mail. {problem.message}"
+            raise
+        if not found.needs_consent:
+            return call
+        if grant is not None:
+            raise suppressed_error(found)
+        call = raise_gate(call, Gate.PREVIEW)
+        await checks.check_names(call)
+        return call
 
     async def _require_still_usable(self, deadline: Deadline) -> None:
         """Check the connection again: one that left READY is an error, not a missing fact."""

@@ -36,16 +36,17 @@ def success_response(
     sandbox: bool,
     line: str | None = None,
     own: bool = False,
+    notice: str = "",
 ) -> ToolResponse:
     """Return `{"result", "action_run_id", "empty"?, "receipt"?, "before"?, "truncated"?, …}`.
 
     `result` is clean; `line` is its JSON, if already dumped. `rest` has the other values; those
     that are None or empty are left out, but for the run. `own`: the answer is this server's own, so
-    that all its fields are shown, and it needs no notice.
+    that all its fields are shown, and it needs no notice. `notice` is one more sentence.
     """
     shown, empty = (result, {}) if own else extract_empty_fields(result)
-    notice = " ".join([*([SANDBOX_NOTICE] if sandbox else []), *([] if own else [NOTICE])])
-    named = {**rest, "empty": empty, "notice": notice}
+    notices = (SANDBOX_NOTICE if sandbox else "", "" if own else NOTICE, notice)
+    named = {**rest, "empty": empty, "notice": " ".join(filter(None, notices))}
     beside = {"action_run_id": rest.get("action_run_id"), **{n: v for n, v in named.items() if v}}
     dumped = dump_json(shown) if line is None or empty else line
     text = f'{{"result":{dumped},{dump_json(beside)[1:]}'

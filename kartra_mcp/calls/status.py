@@ -103,6 +103,7 @@ def _rules_status(rules: Policy, settings: Settings) -> dict[str, Any]:
         "limits": limits_as_dict(settings.limits),
         "approval": "outside" if settings.out_of_band_approval else "client",
         "read_only": found["read_only"],
+        "check_lead": found["check_lead"],
         "allow": found["allow"] or "all",
         "deny": found["deny"],
     }

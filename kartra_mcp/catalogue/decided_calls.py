@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kartra_mcp.core.models import Call, Risk, ValidatedCall
+from kartra_mcp.core.models import Call, Gate, Risk, ValidatedCall, Verdict
 from kartra_mcp.kartra.operations import derive_operation
-from kartra_mcp.policy.gates import Policy, evaluate_call
+from kartra_mcp.policy.gates import Policy, evaluate_call, strictest
 from kartra_mcp.policy.risk import classify_command
 
 
 def raise_risk(call: Call, risk: Risk, rules: Policy) -> Call:
     """Return the call with a higher risk, as found in the account, and the decision for it."""
     return replace(call, risk=risk, decision=evaluate_call(call, rules, risk))
+
+
+def raise_gate(call: Call, gate: Gate) -> Call:
+    """Return the call under at least this gate, for a reason that was found in the account."""
+    decision = call.decision
+    higher = strictest(decision.gate, gate)
+    verdict = Verdict.CONFIRM if decision.verdict is Verdict.RUN else decision.verdict
+    return replace(call, decision=replace(decision, gate=higher, verdict=verdict))
 
 
 def decide_call(call: ValidatedCall, rules: Policy) -> Call:

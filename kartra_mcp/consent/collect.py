@@ -9,6 +9,7 @@ from kartra_mcp.consent.changes import format_arguments
 from kartra_mcp.consent.fact_reader import FactReader, without_empty
 from kartra_mcp.consent.facts import Facts, Read
 from kartra_mcp.consent.lead_facts import lead_object_facts, membership_facts, other_facts
+from kartra_mcp.consent.mail_check import add_suppressions
 from kartra_mcp.consent.refund_facts import refund_facts
 from kartra_mcp.consent.subscription_facts import subscription_facts
 from kartra_mcp.core.models import Call, OperationKind, Target
@@ -17,8 +18,12 @@ from kartra_mcp.kartra.lead_state import find_object
 
 async def read_facts(call: Call, read: Read) -> Facts:
     """Return everything that the user needs for the decision on this call."""
-    act, target = call.operation.kind, call.operation.target
     reader = FactReader(read)
+    return await add_suppressions(call, await _read_operation_facts(call, reader), reader)
+
+
+async def _read_operation_facts(call: Call, reader: FactReader) -> Facts:
+    act, target = call.operation.kind, call.operation.target
     if target is None:
         unread = ("what it acts on: not named in the arguments",)
         return Facts(act, None, _given_facts(call), missing=unread)

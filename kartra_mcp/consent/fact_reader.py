@@ -31,13 +31,17 @@ _NO_VALUE = frozenset({"", "n/a", "null", "none"})
 class FactReader:
     """At most ten reads; a failed read is a reason, not an error.
 
-    `absent` has the reads to which Kartra answered that the object does not exist.
+    `absent` has the reads to which Kartra answered that the object does not exist. `leads` has each
+    lead that was read, by its id or address as given. `strict`: only Kartra's own refusal of a read
+    is a reason; any other failure is raised.
     """
 
     read: Read
     left: int = MAX_READS
     unread: list[str] = field(default_factory=list[str])
     absent: set[str] = field(default_factory=set[str])
+    leads: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    strict: bool = False
 
     async def ask(
         self, what: str, name: str, lead: Mapping[str, Any] | None = None, **given: Any
@@ -51,6 +55,8 @@ class FactReader:
             return await self.read(Command(name, given, lead or {}))
         except KartraMCPError as problem:
             if problem.code == "connection_not_ready":
+                raise
+            if self.strict and problem.code != "kartra_error":
                 raise
             if _is_absent(problem):
                 self.absent.add(what)
@@ -82,6 +88,8 @@ class FactReader:
 
     async def read_lead(self, identity: str, what: str) -> Mapping[str, Any]:
         """Return the lead of an id or address, or {} with a reason in `unread`."""
+        if identity in self.leads:
+            return self.leads[identity]
         who: dict[str, Any] = (
             {"email": identity} if "@" in identity else {"id": to_json_id(identity)}
         )
@@ -89,7 +97,21 @@ class FactReader:
         details = find_object(answer, "lead_details", ("email", "id"))
         if answer is not None and not details:
             self.unread.append(f"{what}: {NOT_UNDERSTOOD}")
+        if details:
+            self.leads[identity] = details
         return details
+
+    async def read_existing_lead(
+        self, identity: str, what: str
+    ) -> tuple[Mapping[str, Any], list[str]]:
+        """Return a lead and the reasons why it could not be read; neither if it does not exist."""
+        unread, absent = self.unread, self.absent
+        self.unread, self.absent = [], set()
+        try:
+            details = await self.read_lead(identity, what)
+            return details, [] if what in self.absent else self.unread
+        finally:
+            self.unread, self.absent = unread, absent
 
 
 def find_transaction(answer: Any) -> Mapping[str, Any]:

@@ -48,8 +48,9 @@ class Facts:
     `shown` is displayed to the user; `missing` lists what could not be read, with reasons.
     `remaining` and `amount_moved` are sums (None: could not be read). `already_done`: the account
     shows that the operation was done before. `impossible`: the account shows that it cannot run.
-    `changes` are in `shown` too, as text. `typed` is what the user types under gate human; "" for
-    the amount or the target's id. `held` is the state of the lead's object that the call sets.
+    `changes` are in `shown` too, as text; so is `suppressed`, the reasons against mail to the lead.
+    `typed` is what the user types under gate human; "" for the amount or the target's id. `held` is
+    the state of the lead's object that the call sets.
     """
 
     act: OperationKind
@@ -66,6 +67,7 @@ class Facts:
     lead: str = ""
     typed: str = ""
     held: HeldState | None = None
+    suppressed: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

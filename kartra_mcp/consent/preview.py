@@ -141,6 +141,9 @@ def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation
         "confirmation_required": "This call needs agreement to exactly what the preview shows.",
         "facts_changed": "The account changed since the preview; this preview is current.",
     }[code]
+    reasons = shown.facts.get("suppressed")
+    if reasons:
+        message = f"The lead is suppressed for mail ({', '.join(reasons)}). {message}"
     return RefusedError(
         code,
         message + " Nothing was done.",

@@ -110,8 +110,7 @@ def _parts(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Iterator
         yield _Part("SANDBOX")
     elif account:
         yield _name("", account)
-    if facts.missing:
-        yield _Part("NOT READ:", _shorten(facts.missing[0], NAME).rstrip(".") + ".")
+    yield from _warnings(facts)
     verb = _verb(call, facts.act)
     yield _Part(f"{verb} AGAIN" if call.consent.repeat else verb)
     if facts.act is OperationKind.REFUND:
@@ -126,6 +125,13 @@ def _parts(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Iterator
         yield _name("in a request of", describe_operation(call))
     if len(call.commands) > 1:
         yield from _rest_of_chain(call)
+
+
+def _warnings(facts: Facts) -> Iterator[_Part]:
+    if facts.missing:
+        yield _Part("NOT READ:", _shorten(facts.missing[0], NAME).rstrip(".") + ".")
+    if facts.suppressed:
+        yield _Part("SUPPRESSED LEAD:", ", ".join(facts.suppressed) + ".")
 
 
 def _verb(call: Call, act: OperationKind) -> str:

@@ -169,6 +169,8 @@ class WritePart:
         amount: the amount of money in it; None if there is none.
         moves_money: it counts against the caps on amounts.
         additive: a second equal write has a second effect.
+        starts_mail: it can start mail or automations.
+        mail_leads: the leads that get this mail, as far as the arguments name them.
         digest: one for every spelling of its fields, without those that name the target.
     """
 
@@ -179,6 +181,8 @@ class WritePart:
     moves_money: bool
     additive: bool
     digest: str
+    starts_mail: bool = False
+    mail_leads: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +216,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Decision of the policy on a call; of a raw request, the strictest on its commands."""
+    """Decision of the policy on a call; of a raw request, the strictest on its commands.
+
+    `check_lead`: the lead is read before a write that can start mail.
+    """
 
     gate: Gate
     verdict: Verdict
+    check_lead: bool
 
 
 @dataclass(frozen=True, slots=True)

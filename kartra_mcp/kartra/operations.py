@@ -100,6 +100,9 @@ def _whole_part(call: ValidatedCall, kind: OperationKind) -> WritePart:
     given = {**commands[0].lead, **commands[0].arguments} if alone else _call_arguments(call)
     kinds = _target_kinds(call, kind)
     part = _make_part(name, kind, given, call.risk, kinds=kinds, money=_moves_money(call))
+    if _count_email_commands(call):  # by an action's name, or by the words of a path
+        leads = _find_mail_leads(given, part.target)
+        part = replace(part, starts_mail=True, mail_leads=leads)
     if isinstance(request, Action):
         adds = not call.commands and command_identity.is_additive(request.name)
         return replace(part, additive=part.additive or adds)
@@ -121,6 +124,7 @@ def _make_part(
 ) -> WritePart:
     target = _find_target(given, kinds)
     amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
+    mails = _starts_mail(name)
     return WritePart(
         name=name,
         risk=risk,
@@ -129,6 +133,8 @@ def _make_part(
         moves_money=money,
         additive=command_identity.is_additive(name),
         digest=command_identity.digest_fields(name, given, target),
+        starts_mail=mails,
+        mail_leads=_find_mail_leads(given, target) if mails else (),
     )
 
 
@@ -252,11 +258,21 @@ def _count_email_commands(call: ValidatedCall) -> int:
         names = (call.request.key, call.request.name)
         return int(any(action_words.sends(name) for name in names))
     by_path = isinstance(call.request, RawRequest) and request_path.sends(call.request)
-    by_command = sum(
-        COMMANDS[c.name].may_send_email if c.name in COMMANDS else action_words.sends(c.name)
-        for c in call.commands
-    )
+    by_command = sum(_starts_mail(command.name) for command in call.commands)
     return max(int(by_path), by_command)
+
+
+def _starts_mail(name: str) -> bool:
+    """Return whether a command of this name can start mail or automations."""
+    return COMMANDS[name].may_send_email if name in COMMANDS else action_words.sends(name)
+
+
+def _find_mail_leads(given: Mapping[str, Any], target: Target | None) -> tuple[Target, ...]:
+    """Return the leads that get the mail of a command; several where its arguments name several."""
+    if target is not None and target.kind == "lead":
+        return (target,)
+    ids = {normalize_id(value) for value in _find_named_values(given, "lead")}
+    return tuple(Target("lead", id_) for id_ in sorted(ids))
 
 
 def _collect_amounts(given: Mapping[str, Any], *, money: bool) -> set[Decimal | None]:

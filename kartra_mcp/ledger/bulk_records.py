@@ -89,7 +89,7 @@ class BulkItem:
         looked_at: when the lead was read, or None.
         intent: id of its intent, or "".
         code: error code of an item that did not succeed, or "".
-        reason: why it is left out or failed, in words of this server.
+        reason: why it is left out or failed, or why its mail is unwanted, in words of this server.
     """
 
     number: int

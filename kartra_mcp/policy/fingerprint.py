@@ -21,6 +21,7 @@ def rules_as_dict(rules: Policy) -> dict[str, Any]:
         "gates": {risk.label: str(gate) for risk, gate in rules.gates.items()},
         "tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "read_only": rules.read_only,
+        "check_lead": rules.check_lead,
         "allow": list(rules.allow),
         "deny": list(rules.deny),
     }
@@ -87,6 +88,8 @@ def _parse_gate(text: Any) -> Gate:
 def _compare_names(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if before.get("read_only") and not now.get("read_only"):
         yield "read-only is off"
+    if before.get("check_lead") and not now.get("check_lead"):
+        yield "the lead is not checked before mail any more"
     was, is_now = set(before.get("allow", ())), set(now.get("allow", ()))
     if was and (not is_now or is_now - was):
         yield "the allow list is wider"

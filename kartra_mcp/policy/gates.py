@@ -70,6 +70,7 @@ class Policy:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     tools: tuple[tuple[str, Gate], ...] = ()
+    check_lead: bool = True
 
 
 _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.RUN)
@@ -161,6 +162,7 @@ def evaluate_call(call: ValidatedCall, rules: Policy, least: Risk = Risk.READ) -
     return Decision(
         strictest(*(resolve_gate(risk, names, rules) for risk, names in judged)),
         next(verdict for verdict in _STRICTEST if verdict in verdicts),
+        rules.check_lead,
     )
 
 

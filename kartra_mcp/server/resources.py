@@ -158,6 +158,7 @@ def _policy_payload(rules: Policy, limits: Mapping[str, Any]) -> dict[str, Any]:
         "gates_of_tools": found["tools"],
         "gate_meanings": {str(gate): texts.meaning for gate, texts in gates.GATE_TEXTS.items()},
         "read_only": found["read_only"],
+        "check_lead": found["check_lead"],
         "allow": found["allow"] or "all",
         "deny": found["deny"],
         "limits": dict(limits),
