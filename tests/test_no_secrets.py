@@ -96,7 +96,7 @@ async def said_by_all(place: Place, era: str) -> list[str]:
         names = {tool.name for tool in listed.tools}
         assert CALLS.keys() - names == {"kartra_no_such_tool"}
         said += [listed.model_dump_json(), str(client.instructions)]
-        for tool, arguments in (dict.fromkeys(names, {}) | CALLS).items():
+        for tool, arguments in ({name: {} for name in names} | CALLS).items():
             answer = await call(client, tool, **arguments)
             said += [answer.text, str(answer.structured)]
     return said
