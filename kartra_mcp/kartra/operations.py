@@ -46,6 +46,8 @@ _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
     OperationKind.REVOCATION: ("lead",),
     OperationKind.OTHER: ("transaction", "subscription", "lead"),
 }
+UNKNOWN_KIND = "id"
+"""Kind of a target of which only the field `id` is known."""
 _OF_LEAD = ("lead", "transaction", "subscription")
 """Kinds of target of a command that acts on a lead."""
 
@@ -241,7 +243,9 @@ def _find_target(given: Mapping[str, Any], kinds: tuple[str, ...]) -> Target | N
         alone = found if kinds == _KINDS[OperationKind.CANCELLATION] else first
         return found[0] if len(alone) == 1 else None
     bare = {normalize_id(value) for name, value in _iter_scalars(given, "") if name == "id"}
-    return Target(kinds[0], bare.pop()) if len(bare) == 1 else None
+    # The object of an unknown operation is unknown: its `id` must not be called a transaction's.
+    kind = UNKNOWN_KIND if kinds == _KINDS[OperationKind.OTHER] else kinds[0]
+    return Target(kind, bare.pop()) if len(bare) == 1 else None
 
 
 def _moves_money(call: ValidatedCall) -> bool:
