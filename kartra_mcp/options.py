@@ -204,7 +204,7 @@ OPTIONS: tuple[Option, ...] = (
         "RESULT_CHARS",
         CHARS,
         20_000,
-        "Largest result, in bytes of JSON. It is sent twice: as text and as structure.",
+        "Largest result, in bytes of JSON. Most clients get it twice: as text and structure.",
         on_error=1_000,
         field="result_chars",
     ),

@@ -9,6 +9,7 @@ import pytest
 from harness import Sandbox, call, connect
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp_types import Implementation
 
 from kartra_mcp.calls.empty_fields import MIN_FIELDS, extract_empty_fields, is_empty
 
@@ -119,3 +120,19 @@ async def test_a_lead_is_shown_without_its_empty_fields(sandbox: Sandbox):
     assert not set(names) & set(answer.result["lead_details"])
     assert "empty" not in status.structured
     assert "data from the account" not in status.structured["notice"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("name", "both"),
+    [("codex-mcp-client", False), ("copilot-cli", False), ("codex", True), ("claude-ai", True)],
+)
+async def test_a_client_that_shows_both_forms_gets_the_text_alone(
+    tmp_path: Any, protocol_version: str, name: str, *, both: bool
+):
+    place = Sandbox(tmp_path).arrange("reset")
+    who = Implementation(name=name, version="1.0")
+    async with connect(place, protocol_version, client_info=who) as client:
+        answer = await call(client, "kartra_get_lead", email="ada@example.com")
+    assert "ada@example.com" in answer.text
+    assert (answer.structured is not None) is both

@@ -75,7 +75,8 @@ PURE = """
     options policy/fingerprint policy/gates policy/limits policy/policy_file policy/risk
     schemas/advertised schemas/argument_errors schemas/arguments schemas/coercion schemas/dialect
     schemas/keywords schemas/locations schemas/names schemas/portable
-    server/guide server/guide_areas server/instructions server/json_prefix server/message_lines
+    server/client_display server/guide server/guide_areas server/instructions
+    server/json_prefix server/message_lines
     server/prompt_steps server/prompts
     server/resources
     web/request_checks web/views/filters

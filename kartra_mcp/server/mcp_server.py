@@ -32,6 +32,7 @@ from kartra_mcp.core.input_size import input_too_large
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.progress import CallProgress
 from kartra_mcp.core.timings import Clocks
+from kartra_mcp.server.client_display import shows_both
 from kartra_mcp.server.elicitation import (
     INPUT_REQUIRED_VERSION,
     client_context,
@@ -125,7 +126,8 @@ class MCPServer:
     ) -> dict[str, Any] | types.InputRequiredResult:
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
-            return _make_result(answer.text, isError=False, structuredContent=answer.structured)
+            structured = {} if shows_both(client.name) else {"structuredContent": answer.structured}
+            return _make_result(answer.text, isError=False, **structured)
         except InputRequired as asked:
             return make_input_required(asked)
         except KartraMCPError as problem:

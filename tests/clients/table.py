@@ -28,8 +28,8 @@ from a client's documentation.
 - **Tools**: how many of the server's tools reached the caller.
 - **Read**, **write**, **refund refused**: `ok` if the answer reached the caller; if the tag was set
   once, by one program; if no money moved and the caller received the reason.
-- **Sees**: the form of a success that the model gets, or the caller of an SDK. Every answer
-  contains the same data in both.
+- **Sees**: the form of a success that the model gets, or the caller of an SDK. Both forms
+  contain the same data; agents that show both get the text alone since then.
 - **Waits**: the client's default timeout for one call, measured with an answer that is held back
   for 70 seconds. The server's own limit for a call is 50 seconds.
 
