@@ -204,6 +204,13 @@ WAYS = ("action", "command", "raw")
 TWICE = {
     "give_points_to_lead": {"points": 10},
     "create_lead": {"email": "eve@example.org", "city": "Bergen"},
+    "create_lead with fields": {
+        "email": "eve@example.org",
+        "custom_fields": [
+            {"field_identifier": "goals", "field_value": "Paint"},
+            {"field_identifier": "interests", "field_value": ["Portrait", 723]},
+        ],
+    },
     "subscribe_lead_to_sequence_at_step": {"sequence_name": "Win-back", "step": "2"},
 }
 ACTIONS = {"subscribe_lead_to_sequence_at_step": "kartra_subscribe_lead_to_sequence"}
@@ -232,11 +239,12 @@ async def call_by(place: Sandbox, way: str, command: str, given: dict[str, Any])
         return await call(client, tool or f"kartra_{command}", **given)
 
 
-@pytest.mark.parametrize("command", TWICE)
+@pytest.mark.parametrize("case", TWICE)
 @pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("second", WAYS)
-async def test_an_equal_call_by_another_way_is_the_same_call(bare, command, first, second):
-    given = {**({} if command == "create_lead" else {"lead_id": 48129}), **TWICE[command]}
+async def test_an_equal_call_by_another_way_is_the_same_call(bare, case, first, second):
+    command = case.split()[0]
+    given = {**({} if command == "create_lead" else {"lead_id": 48129}), **TWICE[case]}
     assert not (await call_by(bare, first, command, given)).failed
     again = await call_by(bare, second, command, given)
     assert (again.code, again.executed) == ("already_done", "no")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from consent_actors import twice
 from harness import Answer, Sandbox, call, connect
+from mcp_types import TextContent
 
 pytestmark = pytest.mark.anyio
 
@@ -200,3 +201,17 @@ async def test_the_ledger_has_one_write_of_the_tool(sandbox):
     assert line["tool"] == TOOL
     assert "create_lead" in line["operation"]
     assert EVE not in json.dumps(line)
+
+
+async def test_a_lead_that_exists_is_an_invalid_item_of_a_bulk_run(sandbox):
+    items = [{"email": EVE}, {"email": "ada@example.com"}]
+    given = {"tool": TOOL, "arguments": {"tags": ["VIP"]}, "items": items}
+    async with connect(sandbox, "legacy") as client:
+        await client.list_tools()
+        asked = await client.call_tool("kartra_bulk_run", given)
+    (block,) = asked.content
+    assert isinstance(block, TextContent)
+    error = json.loads(block.text)["error"]
+    assert error["code"] == "invalid_arguments"
+    assert "exists already" in block.text
+    assert sent(sandbox) == []

@@ -51,11 +51,18 @@ def _normalize_object(given: Mapping[str, Any], name: str, target: Target | None
 
 
 def _normalize(value: Any, name: str, target: Target | None) -> Any:
+    if is_object(value) and _is_php_list(value):
+        value = list(value.values())
     if is_object(value):
         return _normalize_object(value, name, target)
     if is_array(value):
         return [_normalize(inner, name, target) for inner in value]
     return _normalize_scalar(value)
+
+
+def _is_php_list(value: Mapping[str, Any]) -> bool:
+    """Return whether an object is a list in a form: PHP numbers its elements from 0."""
+    return bool(value) and list(value) == [str(number) for number in range(len(value))]
 
 
 def _names_target(field: str, value: Any, name: str, target: Target | None) -> bool:
