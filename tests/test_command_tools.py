@@ -346,6 +346,30 @@ WRONG = {
         "edit_subscription",
         {"subscription_id": 201, "subscription_recurrence": {"recurring_period_1": "daily"}},
     ),
+    "no lead": ("give_points_to_lead", {"points": 5}),
+    "nothing to change": ("edit_subscription", {"subscription_id": 201}),
+    "a product without its price point": (
+        "edit_subscription",
+        {"subscription_id": 201, "subscription_product_id": 302},
+    ),
+    "a date in the past": (
+        "edit_subscription",
+        {"subscription_id": 201, "subscription_next_payment_date": "2020-01-31 09:00"},
+    ),
+    "a class in the past": (
+        "calendar_subscribe",
+        {
+            "lead_id": 48110,
+            "calendar_name": "Consultation",
+            "class_name": "Intro call",
+            "starting_date": "05 Mar 2020",
+            "starting_hour": "14:30",
+        },
+    ),
+    "a choice without options": (
+        "create_custom_field",
+        {"custom_field_identifier": "x", "custom_field_type": "checkbox"},
+    ),
     "a missing name": ("calendar_cancel", {"lead_id": 48110, "calendar_name": "Consultation"}),
     "an undocumented field of a lead": ("edit_lead", {"lead_id": 48110, "score": 5}),
     "an unknown custom field": (

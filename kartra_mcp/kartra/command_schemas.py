@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kartra_mcp.kartra.command_values import CHOICE_TYPES, PERIODS, SECOND_PERIODS, STATUSES
+
 Schema = Mapping[str, Any]
 
 
@@ -96,17 +98,10 @@ _CLASS: Final[Mapping[str, Schema]] = {"calendar_name": _NAME, "class_name": _NA
 _TRANSACTION: Final[Mapping[str, Schema]] = {"transaction_id": ID}
 _SUBSCRIPTION: Final[Mapping[str, Schema]] = {"subscription_id": ID}
 
-FIELD_TYPES: Final = ("input_field", "text_area", "drop_down", "radio_button", "checkbox")
-STATUSES: Final = ("cancel", "pause", "unpause")
-FIRST_PERIODS: Final = (
-    *("weekly", "every 2 weeks", "monthly", "every 2 months", "quarterly", "yearly"),
-    "every 2 years",
-)
-SECOND_PERIODS: Final = ("yearly", "every 2 years")
 _RECURRENCE: Final[Schema] = {
     "type": "object",
     "properties": {
-        "recurring_period_1": _text(enum=list(FIRST_PERIODS)),
+        "recurring_period_1": _text(enum=list(PERIODS)),
         "recurring_period_2": _text(enum=list(SECOND_PERIODS)),
     },
     "required": ["recurring_period_1"],
@@ -195,7 +190,7 @@ COMMAND_SCHEMAS: Final[Mapping[str, CommandSchema]] = {
         "Create a custom field.",
         {
             "custom_field_identifier": _text("Letters, digits, - and _"),
-            "custom_field_type": _text(enum=list(FIELD_TYPES)),
+            "custom_field_type": _text(enum=["input_field", "text_area", *CHOICE_TYPES]),
             "custom_field_options": {
                 "type": "array",
                 "items": {"type": "string"},
