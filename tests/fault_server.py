@@ -81,6 +81,7 @@ class Fault:
         self.point, self.left, self.delay = point, number, delay
         self.phase = threading.local()
         self.program = 0
+        self.is_timed = False
 
     def reach(self, point: str) -> None:
         if point == self.point:
@@ -98,7 +99,9 @@ class Fault:
             file.write(f"{self.point}\n")
 
     def in_its_time(self) -> None:
-        if self.point in IN_ITS_TIME:
+        """Strike once, after the delay: a bulk run starts many programs."""
+        if self.point in IN_ITS_TIME and not self.is_timed:
+            self.is_timed = True
             threading.Timer(self.delay, self._strike).start()
 
     def _strike(self) -> None:
