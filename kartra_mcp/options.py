@@ -335,6 +335,13 @@ OPTIONS: tuple[Option, ...] = (
         field="commands",
     ),
     Option(
+        "IMPORT_DIR",
+        TEXT,
+        None,
+        "The only folder from which `kartra_bulk_run` may read CSV files (docs/bulk.md): an "
+        "absolute path, or one that begins with `~`. Unset: none.",
+    ),
+    Option(
         "PAGE",
         SWITCH,
         True,

@@ -57,6 +57,7 @@ class Settings:
         state_dir_error: the reason why the folder is not certain, so that no write may run.
         timeout: seconds of one call.
         rate: calls a second to Membrane.
+        import_dir: folder from which bulk items may be read; None for no folder.
         gates: a gate for every risk.
         cli_flags: flags with which another command finds the same state folder.
         transport: `cli`, `api`, `auto` or `none`.
@@ -93,6 +94,7 @@ class Settings:
     expose: str = "auto"
     expose_tokens: int = 10_000
     commands: str = "auto"
+    import_dir: Path | None = None
     api: Credentials | None = None
     api_error: str = ""
     errors: tuple[SettingError, ...] = ()
@@ -166,6 +168,7 @@ def read_settings(
         limits=_merge_limits(values, given, policy),
         out_of_band_approval=values["APPROVAL"] == "outside",
         cli_flags=_folder_flags(sandbox, values["STATE_DIR"]),
+        import_dir=_resolve_import_dir(values["IMPORT_DIR"], problems),
         actor=values["ACTOR"] or env.get("USER") or env.get("USERNAME") or get_os_user(),
         api=api,
         api_error=api_error,
@@ -296,6 +299,14 @@ def _resolve_state_dir(
     problem = SettingError(name, wanted, f"{aside}, for reads only,")
     problems.append(problem)
     return aside, problem
+
+
+def _resolve_import_dir(path: str | None, problems: list[SettingError]) -> Path | None:
+    """Return the import folder; a bad value permits no folder."""
+    found = resolve_folder(path) if path else None
+    if path and found is None:
+        problems.append(SettingError(ENV_PREFIX + "IMPORT_DIR", WANTED, "no folder"))
+    return found
 
 
 def _find_home(env: Mapping[str, str]) -> Path:

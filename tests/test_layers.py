@@ -46,7 +46,7 @@ ARROWS = """
 
 # Decisions over data: no file, no clock, no process, no network.
 PURE = """
-    bulk/item_calls bulk/plan bulk/request bulk/view
+    bulk/csv_items bulk/item_calls bulk/plan bulk/request bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/lead_settlement
     calls/responses calls/retry

@@ -83,6 +83,7 @@ GOOD: Mapping[str, tuple[Any, str, Any, str, Any]] = {
     "EXPOSE": ("auto", "search", "search", "All", "all"),
     "EXPOSE_TOKENS": (10_000, "500", 500, "25000", 25_000),
     "COMMANDS": ("auto", "off", "off", "Auto", "auto"),
+    "IMPORT_DIR": (None, "/tmp/lists", Path("/tmp/lists"), "/tmp/more", Path("/tmp/more")),
     "TRANSPORT": ("auto", "cli", "cli", "API", "api"),
     "PAGE": (True, "off", False, "on", True),
     "ACTOR": (get_os_user(), "ann", "ann", "shop bot", "shop bot"),

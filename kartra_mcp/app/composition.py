@@ -105,7 +105,7 @@ def _make_bulk(
     from kartra_mcp.bulk.service import BulkService
 
     pace = Pace(settings.rate, settings.max_children)
-    return BulkService(account, gateway, exposure, rules, pace)
+    return BulkService(account, gateway, exposure, rules, pace, settings.import_dir)
 
 
 def _make_writes(

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kartra_mcp.bulk.csv_items import CsvTarget
 from kartra_mcp.bulk.request import BulkRequest, SourceItem
 from kartra_mcp.catalogue import catalogue
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, ConsentArguments
+from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.gates import Policy
 
 
@@ -54,3 +56,16 @@ def parse_items(entry: ActionTool, request: BulkRequest, rules: Policy) -> Parse
             valid.append(item)
     duplicates = len(request.items) - len(valid) - len(invalid) + len(request.invalid)
     return ParsedItems(tuple(valid), tuple(invalid), duplicates)
+
+
+_FIELDS_ARE_OPTIONAL = frozenset({"create_lead", "edit_lead"})
+"""Commands whose absent arguments are fields that stay as they are."""
+
+
+def describe_target(entry: ActionTool) -> CsvTarget:
+    """Return the arguments of a tool as the columns of a file fill them."""
+    types = entry.argument_types
+    optional = catalogue.find_optional_names(entry)
+    if optional is None or entry.command in _FIELDS_ARE_OPTIONAL:
+        return CsvTarget(types, frozenset(types))
+    return CsvTarget(types, frozenset(name for name in types if normalize_name(name) in optional))

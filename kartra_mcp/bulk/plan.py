@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from kartra_mcp.bulk.request import BulkRequest
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.summary import SUMMARY, quote_name
@@ -47,12 +48,18 @@ class Pace:
         return max(1, round(max(by_rate, calls * TYPICAL_SECONDS / self.at_once)))
 
 
+def describe_request(request: BulkRequest) -> dict[str, Any]:
+    """Return the facts of a run that are known before its items are checked."""
+    unused = list(request.unused_columns)
+    return {"columns_not_used": unused} if unused else {}
+
+
 def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     """Return the plan of a run whose items were all checked."""
     ready = tuple(item for item in items if item.state == "waiting")
     amount = sum_amounts(ready)
     mail = sum(item.mail for item in ready)
-    facts: dict[str, Any] = {"count": len(ready)}
+    facts: dict[str, Any] = {"count": len(ready), **run.facts}
     if run.duplicates:
         facts["duplicates"] = run.duplicates
     for state in ("invalid", "blocked", "suppressed"):

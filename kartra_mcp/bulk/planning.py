@@ -68,6 +68,7 @@ class Planner:
             include_suppressed=request.include_suppressed,
             repeat=request.repeat,
             undoes=request.undoes,
+            facts=plan.describe_request(request),
         )
         return await run_in_thread(bulk.create, run, *_number_items(parsed))
 

@@ -31,6 +31,7 @@ class BulkRequest:
         items: the arguments of each call, shared ones included.
         invalid: position and reason of what could not become an item.
         undoes: id of the run whose inverse this is, or "".
+        unused_columns: columns of the file that fill no argument.
     """
 
     tool: str
@@ -40,6 +41,7 @@ class BulkRequest:
     include_suppressed: bool = False
     repeat: bool = False
     undoes: str = ""
+    unused_columns: Sequence[str] = ()
 
     def compute_digest(self) -> str:
         """Return one digest for equal requests."""
@@ -48,6 +50,7 @@ class BulkRequest:
             [[item.source, dict(item.arguments)] for item in self.items],
             sorted(self.invalid.items()),
             [self.skip_invalid, self.include_suppressed, self.repeat, self.undoes],
+            list(self.unused_columns),
         ]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 

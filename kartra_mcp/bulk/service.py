@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from kartra_mcp.account.account import Account
+from kartra_mcp.bulk.csv_import import parse_source, read_import, read_items
 from kartra_mcp.bulk.plan import BulkSubject, Pace, find_gate, sum_amounts
 from kartra_mcp.bulk.planning import Planner
 from kartra_mcp.bulk.request import BulkRequest, merge_items
@@ -31,17 +33,22 @@ from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.policy.gates import Policy, not_allowed_error, raise_for_verdict
 
 MAX_RUNS = 20
+_SOURCES = ("items", "from_result", "csv")
 
 
 @dataclass(frozen=True, slots=True)
 class BulkService:
-    """Bulk runs of one server, on the ledger of its state folder."""
+    """Bulk runs of one server, on the ledger of its state folder.
+
+    `import_dir` is the only folder from which it reads files.
+    """
 
     account: Account
     gateway: Gateway
     exposure: Exposure
     rules: Policy
     pace: Pace
+    import_dir: Path | None = None
 
     @property
     def runs(self) -> BulkRuns:
@@ -57,10 +64,12 @@ class BulkService:
         wanted = await run_in_thread(validate_builtin_arguments, BULK_RUN, own)
         if "bulk_id" in wanted:
             run = await self._find(wanted["bulk_id"], wanted)
-            entry = await self._find_entry(run.tool, deadline)
+            entry = await self.find_entry(run.tool, deadline)
         else:
-            request = await self._read_request(wanted, repeat=consent.repeat)
-            entry = await self._find_entry(request.tool, deadline)
+            if "tool" not in wanted:
+                raise _no_tool_error()
+            entry = await self.find_entry(wanted["tool"], deadline)
+            request = await self._read_request(entry, wanted, repeat=consent.repeat)
             run = await self.plan(entry, request, deadline, client)
         return await self.advance(run, entry, consent, deadline, client)
 
@@ -130,17 +139,27 @@ class BulkService:
     def _planner(self) -> Planner:
         return Planner(self.gateway, self.rules, self.pace)
 
-    async def _read_request(self, wanted: Mapping[str, Any], *, repeat: bool) -> BulkRequest:
-        if "tool" not in wanted:
-            raise _no_tool_error()
-        items = merge_items(wanted.get("arguments", {}), wanted.get("items", []))
-        return BulkRequest(
-            wanted["tool"],
-            items,
+    async def _read_request(
+        self, entry: ActionTool, wanted: Mapping[str, Any], *, repeat: bool
+    ) -> BulkRequest:
+        """Return the request for a new run, from one source of items."""
+        given = [name for name in _SOURCES if name in wanted]
+        if len(given) > 1:
+            raise _several_sources_error(given)
+        shared = wanted.get("arguments", {})
+        request = BulkRequest(
+            entry.tool,
+            (),
             skip_invalid=bool(wanted.get("skip_invalid")),
             include_suppressed=bool(wanted.get("include_suppressed")),
             repeat=repeat,
         )
+        if "csv" in wanted:
+            source = parse_source(wanted["csv"])
+            content = await run_in_thread(read_import, self.import_dir, source.file)
+            found = await run_in_thread(read_items, entry, content, source.mapping, shared)
+            return found.fill(request)
+        return replace(request, items=merge_items(shared, wanted.get("items", [])))
 
     async def _find(self, bulk_id: str, wanted: Mapping[str, Any]) -> BulkRun:
         """Return the run of an id; its items were fixed when it was planned."""
@@ -157,7 +176,8 @@ class BulkService:
             raise unknown_run_error()
         return found
 
-    async def _find_entry(self, tool: str, deadline: Deadline) -> ActionTool:
+    async def find_entry(self, tool: str, deadline: Deadline) -> ActionTool:
+        """Return the tool that a run is for."""
         if tool in BUILTIN_TOOLS:
             raise RefusedError(
                 "invalid_arguments",
@@ -254,6 +274,14 @@ def _with_bulk_id(problem: RefusedError, run: BulkRun) -> RefusedError:
             f' Instead of tool and items, give {{"bulk_id": "{run.id}"}}: the run is kept.'
         )
     return problem
+
+
+def _several_sources_error(given: list[str]) -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        f"{' and '.join(given)} cannot be combined. Nothing was done.",
+        "Give one of them.",
+    )
 
 
 def _no_tool_error() -> RefusedError:

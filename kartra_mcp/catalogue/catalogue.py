@@ -24,6 +24,7 @@ from kartra_mcp.core.sanitize import truncate
 from kartra_mcp.kartra import commands, fields
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
+from kartra_mcp.schemas.locations import at_property, declared_types, locate, property_names
 from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
 MAX_NAME = 45
@@ -123,6 +124,12 @@ class ActionTool:
         """Return the action's own top-level names, advertised and original."""
         return frozenset(self.portable.advertised.get("properties", {})) | self.portable.declared
 
+    @property
+    def argument_types(self) -> dict[str, frozenset[str]]:
+        """Return the JSON types of each advertised argument; empty if any is allowed."""
+        at = locate(self.portable.advertised)
+        return {name: declared_types(at_property(at, name)) for name in property_names(at)}
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -157,7 +164,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     own, said = dict(given or {}), ConsentArguments()
     if gated:
         own, said = consent_arguments.split_consent(entry.own_names, own, repeat=entry.writes)
-    own = args.drop_absent(entry.portable, own, _find_optional_names(entry))
+    own = args.drop_absent(entry.portable, own, find_optional_names(entry))
     money = commands.has_amount(entry.action.key or entry.action.name)
     amounts = fields.find_amount_names(own, money=money)
     normal = args.coerce_numbers(entry.portable, own, fields.COERCED_NAMES, amounts)
@@ -190,7 +197,7 @@ def make_call(entry: ActionTool, given: Mapping[str, Any] | None, *, gated: bool
     )
 
 
-def _find_optional_names(entry: ActionTool) -> frozenset[str] | None:
+def find_optional_names(entry: ActionTool) -> frozenset[str] | None:
     """Return the names that may be left out without a larger effect; None is all of them.
 
     A write without its reference is refused by Kartra. Without an amount, a level or an expiration
