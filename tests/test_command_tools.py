@@ -521,3 +521,13 @@ async def test_the_guide_names_raw_requests_where_commands_are_off(sandbox):
     async with connect(sandbox, "legacy") as client:
         await client.list_tools()
         assert "raw `give_points_to_lead`" in await resource(client, "kartra://guide")
+
+
+async def test_switching_commands_on_is_recorded_as_a_loosening(sandbox):
+    sandbox.settings["COMMANDS"] = "off"
+    assert (await run(sandbox, "kartra_status")).result["ledger"]["loosened"] == []
+    sandbox.settings["COMMANDS"] = "auto"
+    loosened = (await run(sandbox, "kartra_status")).result["ledger"]["loosened"]
+    assert loosened == ["commands without an action are tools"]
+    sandbox.settings["COMMANDS"] = "off"
+    assert (await run(sandbox, "kartra_status")).result["ledger"]["loosened"] == []

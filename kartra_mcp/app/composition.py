@@ -67,7 +67,7 @@ def build_app(
         state,
         wanted=settings.connection,
         own=own,
-        commands=settings.commands == "auto",
+        commands=rules.commands,
         timings=timings,
     )
     writes = cache(partial(_make_writes, settings, rules, clocks, timings))
@@ -94,6 +94,7 @@ def policy_from_settings(settings: Settings) -> Policy:
         settings.deny,
         settings.tool_gates,
         settings.check_lead,
+        settings.commands == "auto",
     )
 
 

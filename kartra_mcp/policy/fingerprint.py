@@ -22,6 +22,7 @@ def rules_as_dict(rules: Policy) -> dict[str, Any]:
         "tools": {pattern: str(gate) for pattern, gate in rules.tools},
         "read_only": rules.read_only,
         "check_lead": rules.check_lead,
+        "commands": rules.commands,
         "allow": list(rules.allow),
         "deny": list(rules.deny),
     }
@@ -90,6 +91,8 @@ def _compare_names(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
         yield "read-only is off"
     if before.get("check_lead") and not now.get("check_lead"):
         yield "the lead is not checked before mail any more"
+    if before.get("commands") is False and now.get("commands"):
+        yield "commands without an action are tools"
     was, is_now = set(before.get("allow", ())), set(now.get("allow", ()))
     if was and (not is_now or is_now - was):
         yield "the allow list is wider"

@@ -71,6 +71,7 @@ class Policy:
     deny: tuple[str, ...] = ()
     tools: tuple[tuple[str, Gate], ...] = ()
     check_lead: bool = True
+    commands: bool = True
 
 
 _STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.RUN)
