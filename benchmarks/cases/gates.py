@@ -19,14 +19,15 @@ TITLE = "The guard, the ledger and the gates"
 ABOUT = (
     "By the API, because its own cost is small. A tag is removed from a lead and assigned "
     "again, by hand and through servers with each gate, in turn; the account has no other user "
-    "meanwhile. A gate with a preview reads facts first, so it makes more requests. Two steps "
-    "are two calls, and each of them reads the facts. The user's own time is not counted. The "
-    "added time is relative to the same request by hand."
+    "meanwhile. The read of the lead before mail, one more request, is turned off "
+    "(`KARTRA_MCP_CHECK_LEAD=off`). A gate with a preview reads facts first, so it makes more "
+    "requests. Two steps are two calls, and each of them reads the facts. The user's own time is "
+    "not counted. The added time is relative to the same request by hand."
 )
 TAKE, GIVE = "kartra_unassign_tag", "kartra_assign_tag"
 TAG = {"lead_id": 48110, "tag_name": "VIP"}
 GATES = ("allow", "flag", "preview", "human")
-SETTINGS = {"MAIL_PER_HOUR": "1000000", "APPROVAL": "outside"}
+SETTINGS = {"MAIL_PER_HOUR": "1000000", "APPROVAL": "outside", "CHECK_LEAD": "off"}
 TIMES = 40
 
 Steps = list[Callable[[], object]]
