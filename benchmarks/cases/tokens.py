@@ -18,7 +18,7 @@ ABOUT = (
     "`tools/list` as JSON, names, descriptions, schemas and annotations, counted by tiktoken's "
     "o200k_base: of the sandbox account, and of accounts with so many actions."
 )
-ACCOUNT, SEARCH = 7_500, 2_500
+ACCOUNT, SEARCH = 9_000, 2_500
 COUNTS = (20, 200, 2_000, 10_000)
 WAYS = ("all", "search")
 
