@@ -75,7 +75,7 @@ def build_app(
     connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     finder, kept = ToolSearch(exposure), ResultStore(state)
-    bulk = cache(partial(_make_bulk, settings, rules, account, gateway, exposure))
+    bulk = cache(partial(_make_bulk, settings, rules, account, gateway, exposure, kept))
     tools = ToolDispatcher(
         settings, rules, exposure, finder, account, gateway, connecting, kept, shown, bulk
     )
@@ -99,14 +99,21 @@ def policy_from_settings(settings: Settings) -> Policy:
 
 
 def _make_bulk(
-    settings: Settings, rules: Policy, account: Account, gateway: Gateway, exposure: Exposure
+    settings: Settings,
+    rules: Policy,
+    account: Account,
+    gateway: Gateway,
+    exposure: Exposure,
+    kept: ResultStore,
 ) -> BulkService:
     """Build the bulk tools. Modules are imported on first use, for a fast start."""
     from kartra_mcp.bulk.plan import Pace
+    from kartra_mcp.bulk.row_reader import RowReader
     from kartra_mcp.bulk.service import BulkService
 
     pace = Pace(settings.rate, settings.max_children)
-    return BulkService(account, gateway, exposure, rules, pace, settings.import_dir)
+    rows = RowReader(kept, settings.result_chars)
+    return BulkService(account, gateway, exposure, rules, pace, rows, settings.import_dir)
 
 
 def _make_writes(

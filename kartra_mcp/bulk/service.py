@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kartra_mcp.account.account import Account
-from kartra_mcp.bulk.csv_import import parse_source, read_import, read_items
+from kartra_mcp.bulk import csv_import, result_items
+from kartra_mcp.bulk.conditions import parse_condition
 from kartra_mcp.bulk.plan import BulkSubject, Pace, find_gate, sum_amounts
 from kartra_mcp.bulk.planning import Planner
 from kartra_mcp.bulk.request import BulkRequest, merge_items
+from kartra_mcp.bulk.row_reader import FIRST_ROWS_BYTES, RowPage, RowReader
 from kartra_mcp.bulk.running import ItemRunner
-from kartra_mcp.bulk.view import MAX_FAILURES, describe_item, describe_progress, describe_run
+from kartra_mcp.bulk.table import RowChoice
+from kartra_mcp.bulk.view import MAX_FAILURES, describe_progress, describe_run
 from kartra_mcp.calls.gateway import CallResult, Gateway
 from kartra_mcp.catalogue import consent_arguments
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BULK_RUN
@@ -30,7 +33,7 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
 from kartra_mcp.ledger.bulk_rows import unknown_run_error
 from kartra_mcp.ledger.bulk_runs import BulkRuns
-from kartra_mcp.policy.gates import Policy, not_allowed_error, raise_for_verdict
+from kartra_mcp.policy.gates import Policy, not_allowed_error, raise_for_verdict, resolve_gate
 
 MAX_RUNS = 20
 _SOURCES = ("items", "from_result", "csv")
@@ -48,6 +51,7 @@ class BulkService:
     exposure: Exposure
     rules: Policy
     pace: Pace
+    rows: RowReader
     import_dir: Path | None = None
 
     @property
@@ -77,6 +81,9 @@ class BulkService:
         self, entry: ActionTool, request: BulkRequest, deadline: Deadline, client: ClientContext
     ) -> BulkRun:
         """Return the planned run of a request, its items not checked against the account yet."""
+        gate = resolve_gate(entry.risk, entry.names, self.rules)
+        if not entry.risk and gate is not Gate.ALLOW:
+            raise _gated_read_error(entry.tool, gate)
         await self.gateway.writes().open()
         connection = await self._connection(entry, deadline)
         return await self._planner.create(entry, request, connection, client)
@@ -112,28 +119,33 @@ class BulkService:
             run = await runner.run_items()
         return await self._answer(run)
 
-    async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> ActionResult:
+    async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> CallResult:
         """Run `kartra_bulk_status`: one run with its items, or the newest runs."""
+        where = parse_condition(wanted.get("where"))
         if "bulk_id" not in wanted:
+            if where is not None:
+                raise _no_run_error()
             runs = await run_in_thread(self.runs.list_recent, MAX_RUNS)
             shown = [
                 describe_run(run, await run_in_thread(self.runs.count_items, run.id))
                 for run in runs
             ]
-            return ActionResult({"runs": shown})
+            return CallResult(ActionResult({"runs": shown}), own=True)
         run = await self._find(wanted["bulk_id"], {})
         if wanted.get("cancel"):
             run = await run_in_thread(self.runs.set_state, run.id, "cancelled", "by the caller")
         counts = await run_in_thread(self.runs.count_items, run.id)
-        items = await run_in_thread(
-            self.runs.list_items,
-            run.id,
+        page = await run_in_thread(
+            self.rows.read_page,
+            *(self.runs, run, RowChoice(wanted.get("state"), where)),
             offset=int(wanted.get("offset", 0)),
             limit=int(wanted.get("limit", 100)),
-            state=wanted.get("state"),
         )
-        shown = [describe_item(item) for item in items]
-        return ActionResult({**describe_run(run, counts), "items": shown})
+        return _with_rows(run, describe_run(run, counts), page)
+
+    def open_stored(self, identity: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the rows that a stored result stands for; it reads the disk."""
+        return self.rows.open_stored(self.runs, identity)
 
     @property
     def _planner(self) -> Planner:
@@ -155,10 +167,17 @@ class BulkService:
             repeat=repeat,
         )
         if "csv" in wanted:
-            source = parse_source(wanted["csv"])
-            content = await run_in_thread(read_import, self.import_dir, source.file)
-            found = await run_in_thread(read_items, entry, content, source.mapping, shared)
-            return found.fill(request)
+            file = csv_import.parse_source(wanted["csv"])
+            content = await run_in_thread(csv_import.read_import, self.import_dir, file.file)
+            columns = await run_in_thread(
+                csv_import.read_items, entry, content, file.mapping, shared
+            )
+            return columns.fill(request)
+        if "from_result" in wanted:
+            await self.gateway.writes().open()
+            source = result_items.parse_source(wanted["from_result"])
+            items, invalid = await run_in_thread(self.rows.make_items, self.runs, source, shared)
+            return replace(request, items=items, invalid=invalid)
         return replace(request, items=merge_items(shared, wanted.get("items", [])))
 
     async def _find(self, bulk_id: str, wanted: Mapping[str, Any]) -> BulkRun:
@@ -210,7 +229,7 @@ class BulkService:
         if run.is_read and gate is Gate.ALLOW:
             return await run_in_thread(self.runs.begin_read, run.id)
         if run.binding is None:
-            raise not_allowed_error()  # a read with a gate of its own runs alone only
+            raise _gated_read_error(run.tool, gate)
         subject = BulkSubject(
             run,
             entry.title,
@@ -249,7 +268,17 @@ class BulkService:
         told = describe_progress(run, counts, failures)
         if run.state == "paused":
             _raise_paused(run, told)
-        return CallResult(ActionResult(told), own=True)
+        if not run.is_read or run.state != "done":
+            return CallResult(ActionResult(told), own=True)
+        room = FIRST_ROWS_BYTES
+        page = await run_in_thread(self.rows.read_page, self.runs, run, room=room)
+        return _with_rows(run, told, page)
+
+
+def _with_rows(run: BulkRun, told: Mapping[str, Any], page: RowPage) -> CallResult:
+    """Return an answer with rows; those of a read are data of the account."""
+    result = ActionResult({**told, **page.fields})
+    return CallResult(result, own=not run.is_read, truncated=page.truncated)
 
 
 def _raise_paused(run: BulkRun, told: Mapping[str, Any]) -> NoReturn:
@@ -289,6 +318,24 @@ def _no_tool_error() -> RefusedError:
         "invalid_arguments",
         "tool: it is required for a new run. Nothing was done.",
         "Give `tool` and `items`, or `bulk_id` alone to continue a run.",
+    )
+
+
+def _gated_read_error(tool: str, gate: Gate) -> RefusedError:
+    """Return the refusal of reads that ask the user each time: a run of reads asks nobody."""
+    return RefusedError(
+        "not_allowed",
+        f"The policy file gives {tool}, a read, the gate {gate}; reads in bulk do not ask the "
+        "user. Nothing was done.",
+        f"Call {tool} for each item alone.",
+    )
+
+
+def _no_run_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "where: it needs the bulk_id of a run. Nothing was done.",
+        "Call kartra_bulk_status without arguments to list the runs.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCounts
@@ -46,10 +46,11 @@ def _shown_state(item: BulkItem) -> str:
     return "skipped" if item.state in ("invalid", "blocked", "suppressed") else item.state
 
 
-def describe_item(item: BulkItem) -> dict[str, Any]:
+def describe_item(item: BulkItem, shared: Collection[str] = ()) -> dict[str, Any]:
     """Return one item with what is known of it; its index or line is that of the request.
 
-    An unknown item that was settled as done has no error any more.
+    The arguments named by `shared` are left out. An unknown item that was settled as done has no
+    error any more.
     """
     told: dict[str, Any] = {"item": item.source, "state": _shown_state(item)}
     is_done = item.state == "succeeded"
@@ -57,7 +58,7 @@ def describe_item(item: BulkItem) -> dict[str, Any]:
         "intent": item.intent,
         "code": "" if is_done else item.code,
         "reason": "" if is_done else item.reason,
-        "arguments": dict(item.arguments),
+        "arguments": {n: v for n, v in item.arguments.items() if n not in shared},
     }
     told.update({name: value for name, value in optional.items() if value})
     return told if item.result is None else {**told, "result": item.result}

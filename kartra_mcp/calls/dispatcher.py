@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,8 +55,12 @@ class BulkTools(Protocol):
         """Run `kartra_bulk_run`."""
         ...
 
-    async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> ActionResult:
+    async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> CallResult:
         """Run `kartra_bulk_status`."""
+        ...
+
+    def open_stored(self, identity: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the rows that a stored result stands for; it reads the disk."""
         ...
 
 
@@ -178,7 +182,7 @@ class ToolDispatcher:
         }
         if tool is builtin_tools.BULK_STATUS:
             valid = await validate_off_loop(size, validate_builtin_arguments, tool, given)
-            return CallResult(await self.bulk().call_status(valid, deadline), own=True)
+            return await self.bulk().call_status(valid, deadline)
         if tool is builtin_tools.BULK_RUN:
             return await self.bulk().call_run(given, deadline, client)
         if tool.name in does:
@@ -243,10 +247,12 @@ class ToolDispatcher:
 
     def _run_read_more(self, given: Mapping[str, Any] | None) -> ToolResponse:
         wanted = validate_builtin_arguments(builtin_tools.READ_MORE, given or {})
-        result, cut, following = self.kept.read(wanted["result_id"])
-        path = wanted.get("path", cut)
+        stored = self.kept.read(wanted["result_id"])
+        rows = stored.bulk_rows
+        result = stored.result if rows is None else self.bulk().open_stored(rows)
+        path = wanted.get("path", stored.path)
         # The same default for each call: a repeated one must not skip a page.
-        default = following if path == cut else 0
+        default = stored.offset if path == stored.path else 0
         page = pagination.read_page(
             result,
             self.settings.result_chars,
@@ -284,7 +290,7 @@ class ToolDispatcher:
         """Return the first page of a result; a truncated one is stored to be continued."""
         whole, line = sanitize_and_dump(done.reply.result)
         page = pagination.make_first_page(whole, self.settings.result_chars, json_bytes(line))
-        cut_off = None
+        cut_off = done.truncated
         if page.has_more:
             cut_off = truncation_notice(
                 page, self.kept.save(line, page.path, page.next_offset or 0)

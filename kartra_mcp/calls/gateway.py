@@ -58,7 +58,8 @@ class CallResult:
     """Result of a call; a write has a receipt.
 
     `before` has the values that an edit of a lead overwrote. `notice` is what the answer states
-    about mail and consent. `own`: it is this server's own answer.
+    about mail and consent. `own`: it is this server's own answer. `truncated` is the notice of a
+    result that was cut where it was made.
     """
 
     reply: ActionResult
@@ -66,6 +67,7 @@ class CallResult:
     before: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notice: str = ""
     own: bool = False
+    truncated: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array, is_object
@@ -76,11 +76,16 @@ def read_page(
     _require_fields(part, fields)
     if fields and is_object(part):
         part = _pick_fields(part, dict.fromkeys(fields))
-    if fields and is_array(part):
+    if fields and is_items(part):
         part = _PickedItems(part, fields)
         taken, marked = _take_fitting(part, path, room, offset, limit)
         return _make_page(taken, path, len(part), offset + len(taken), marked=marked)
     return _cut(part, path, room, offset, limit)
+
+
+def is_items(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Return whether a value is a list, or rows that are read from disk where they are shown."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def resolve_pointer(result: Any, path: str) -> Any:
@@ -94,7 +99,7 @@ def resolve_pointer(result: Any, path: str) -> Any:
     for step in () if root else _iter_steps(path):
         if is_object(found) and step in found:
             found = found[step]
-        elif is_array(found) and _INDEX.fullmatch(step) and int(step) < len(found):
+        elif is_items(found) and _INDEX.fullmatch(step) and int(step) < len(found):
             found = found[int(step)]
         else:
             raise RefusedError(
@@ -115,11 +120,11 @@ def _list_steps(found: Any) -> list[str]:
     """Return the steps that exist at a location; of a list the first and the last."""
     if is_object(found):
         return list(found)[:MAX_NAMES]
-    return sorted({"0", str(len(found) - 1)}) if is_array(found) and found else []
+    return sorted({"0", str(len(found) - 1)}) if is_items(found) and found else []
 
 
 def _cut(part: Any, path: str, room: int, offset: int = 0, limit: int | None = None) -> ResultPage:
-    if is_array(part):
+    if is_items(part):
         taken, marked = _take_fitting(part, path, room, offset, limit)
         return _make_page(taken, path, len(part), offset + len(taken), marked=marked)
     if is_object(part):
@@ -214,7 +219,7 @@ def _empty_like(part: Any) -> Any:
 def _require_fields(part: Any, fields: Sequence[str]) -> None:
     """Refuse fields that no object has: empty objects would look like an empty account."""
     missing, known = dict.fromkeys(fields), dict[str, None]()
-    items = part if is_array(part) else [part]
+    items = part if is_items(part) else [part]
     for item in _iter_items(items):
         for name in item:
             known[name] = None

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,25 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.sanitize import dump_json
 from kartra_mcp.core.state_dir import StateDir
 
 TTL = 15 * 60
 MAX_TOTAL_BYTES = 50 * 1024 * 1024
 _ID_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A result, the location that was cut, and where it continues.
+
+    `bulk_rows` identifies the rows of a bulk run that are the result, if they are.
+    """
+
+    result: Any
+    path: str
+    offset: int
+    bulk_rows: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +57,18 @@ class ResultStore:
         self._tidy()
         return identity if written else ""
 
-    def read(self, identity: str) -> tuple[Any, str, int]:
-        """Return a stored result, the location that was cut, and where it continues.
+    def save_rows(self, bulk_rows: Mapping[str, Any], offset: int) -> str:
+        """Store which rows of a bulk run a result showed; the rows stay where they are.
+
+        Return the id of the result, or "" on failure.
+        """
+        identity = secrets.token_urlsafe(_ID_BYTES)
+        kept = {"path": "", "offset": offset, "result": None, "bulk_rows": dict(bulk_rows)}
+        written = self.state.write_text(_file_name(identity), dump_json(kept))
+        return identity if written else ""
+
+    def read(self, identity: str) -> StoredResult:
+        """Return a stored result.
 
         Raises:
             RefusedError: `result_expired`.
@@ -55,7 +80,8 @@ class ResultStore:
                 "This result has expired: results are stored for 15 minutes.",
                 "Repeat the call that returned it, if that was a read.",
             )
-        return found["result"], str(found["path"]), int(found.get("offset", 0))
+        offset = int(found.get("offset", 0))
+        return StoredResult(found["result"], str(found["path"]), offset, found.get("bulk_rows"))
 
     def _load_fresh(self, identity: str) -> dict[str, Any] | None:
         if not _is_id(identity):

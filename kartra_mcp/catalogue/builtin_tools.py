@@ -70,7 +70,7 @@ READ_MORE = BuiltinTool(
     "Continue a result that was cut (`truncated` in an answer). Kept for 15 minutes.",
     _object_schema(
         ["result_id"],
-        result_id={"type": "string", "description": "From `truncated`"},
+        result_id={"type": "string"},
         offset={
             "type": "integer",
             "minimum": 0,
@@ -84,7 +84,7 @@ READ_MORE = BuiltinTool(
         },
         path={
             "type": "string",
-            "description": "JSON Pointer; default: what was cut",
+            "description": "JSON Pointer",
         },
     ),
 )
@@ -113,7 +113,7 @@ LEDGER = BuiltinTool(
     "consent, and how to undo it.",
     _object_schema(
         [],
-        count={"type": "integer", "minimum": 1, "maximum": 100, "description": "Default 20"},
+        count={"type": "integer", "minimum": 1, "maximum": 100},
         state={
             "type": "string",
             "enum": ["running", "succeeded", "failed", "refused", "unknown"],
@@ -166,7 +166,10 @@ BULK_RUN = BuiltinTool(
         tool={"type": "string", "description": "Its name"},
         arguments={"type": "object", "description": "Shared by all items"},
         items={"type": "array", "items": {"type": "object"}, "description": "Arguments of each"},
-        from_result={"type": "object", "description": "{result_id or bulk_id, path, map}"},
+        from_result={
+            "type": "object",
+            "description": "{result_id or bulk_id, path, map, where, state}",
+        },
         csv={"type": "object", "description": "{file, map}"},
         skip_invalid={"type": "boolean"},
         include_suppressed={"type": "boolean", "description": "Mail leads that opted out too"},
@@ -184,7 +187,8 @@ BULK_STATUS = BuiltinTool(
         bulk_id={"type": "string"},
         cancel={"type": "boolean"},
         offset={"type": "integer", "minimum": 0},
-        limit={"type": "integer", "minimum": 1, "maximum": 2000},
+        limit={"type": "integer", "minimum": 1},
+        where={"type": "object", "description": "{field, equals | contains | exists}"},
         state={
             "type": "string",
             "enum": ["waiting", "running", "succeeded", "failed", "unknown", "skipped"],

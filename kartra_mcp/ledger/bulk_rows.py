@@ -102,7 +102,7 @@ def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> No
             "confirmation_expired",
             f"The consent to {run.id} is older than a day. Nothing was done by this call.",
             "Plan a new run of what is left: kartra_bulk_run with the same tool and "
-            f'from_result {{"bulk_id": "{run.id}"}}.',
+            f'from_result {{"bulk_id": "{run.id}", "state": "waiting"}}.',
         )
 
 

@@ -105,6 +105,7 @@ class BulkRuns:
         limit: int = -1,
         state: ItemState | None = None,
         stored: str = "",
+        numbers: Sequence[int] | None = None,
     ) -> list[BulkItem]:
         """List items in their order.
 
@@ -114,12 +115,16 @@ class BulkRuns:
             limit: at most so many; negative for all.
             state: only items of this state, as it is shown.
             stored: only items of this state of the checks: `unchecked`, `invalid`, `suppressed`…
+            numbers: only these items.
         """
         where, values = "", list[Any]([bulk])
         if state is not None:
             where, values = f" AND {SHOWN_STATE} = ?", [*values, state]
         if stored:
             where, values = f"{where} AND t.state = ?", [*values, stored]
+        if numbers is not None:
+            marks = ", ".join("?" * len(numbers))
+            where, values = f"{where} AND t.number IN ({marks})", [*values, *numbers]
         sql = f"{ITEM}{where} ORDER BY t.number LIMIT ? OFFSET ?"
         with self.file.read_transaction() as transaction:
             rows = transaction.fetch_all(sql, *values, limit, offset)

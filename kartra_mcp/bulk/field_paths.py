@@ -1,0 +1,154 @@
+"""Field paths into rows: their values, and the nearest fields of a wrong one. Pure.
+
+A path is dotted (`lead_details.tags.tag_name`) or a JSON Pointer (RFC 6901). A step into a list
+searches all its elements, a number only that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import islice
+from typing import Any
+
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.json_types import is_array, is_object
+
+ROW_FIELDS = frozenset({"item", "state", "intent", "code", "reason", "arguments", "result"})
+"""Fields of an item of a bulk run; every other path begins in its result."""
+MAX_NEAREST = 8
+MAX_PATHS = 1_000
+"""Paths of rows that are compared with a wrong one."""
+MAX_DEPTH = 10
+SEEN_ROWS = 50
+
+
+class Reach(IntEnum):
+    """How far a path leads in a value: to an absent name, to something empty, or to its end."""
+
+    LACKING = 0
+    EMPTY = 1
+    FOUND = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Values at a path; a list there is given by its elements."""
+
+    values: tuple[Any, ...]
+    reach: Reach
+
+
+def parse_path(text: str) -> tuple[str, ...]:
+    """Return the steps of a path; "", "." and "/" are the value itself."""
+    if text in ("", ".", "/"):
+        return ()
+    if text.startswith("/"):
+        return tuple(s.replace("~1", "/").replace("~0", "~") for s in text[1:].split("/"))
+    return tuple(text.split("."))
+
+
+def find_values(value: Any, steps: Sequence[str]) -> Found:
+    """Return every value at a path."""
+    if not steps:
+        values = tuple(value) if is_array(value) else (value,)
+        return Found(values, Reach.FOUND if values else Reach.EMPTY)
+    step, rest = steps[0], steps[1:]
+    if is_object(value) and step in value:
+        return find_values(value[step], rest)
+    if is_array(value):
+        if step.isdecimal() and int(step) < len(value):
+            return find_values(value[int(step)], rest)
+        return _combine(find_values(inner, steps) for inner in value)
+    is_empty = value is None or value in ("", {})
+    return Found((), Reach.EMPTY if is_empty else Reach.LACKING)
+
+
+def find_row_values(row: Mapping[str, Any], steps: Sequence[str]) -> Found | None:
+    """Return every value at a path in an item of a bulk run; None if it has no result yet."""
+    if steps and steps[0] in ROW_FIELDS - {"result"}:
+        return find_values(row, steps)
+    if "result" not in row:
+        return None
+    return find_values(row if steps and steps[0] == "result" else row["result"], steps)
+
+
+@dataclass(slots=True)
+class FieldLog:
+    """How far each path led in the rows that were searched, to refuse one that leads nowhere.
+
+    `lacking` are values in which a path led nowhere, for the names that they have.
+    """
+
+    reached: dict[str, set[Reach]] = field(default_factory=dict[str, set[Reach]])
+    lacking: list[Any] = field(default_factory=list[Any])
+
+    def note(self, path: str, found: Found, value: Any) -> None:
+        self.reached.setdefault(path, set()).add(found.reach)
+        if found.reach is Reach.LACKING and len(self.lacking) < SEEN_ROWS:
+            self.lacking.append(value)
+
+    def require_known(self) -> None:
+        """Raise `invalid_arguments` for a path that no row has; nothing was done."""
+        for path, reached in self.reached.items():
+            if Reach.FOUND not in reached and Reach.LACKING in reached:
+                raise _unknown_field_error(path, self.lacking)
+
+
+def has_content(value: Any) -> bool:
+    """Return whether a value is there: not null and not empty."""
+    return value is not None and value not in ("", [], {})
+
+
+def _unknown_field_error(path: str, values: Iterable[Any]) -> RefusedError:
+    """Return the refusal of a path that leads nowhere, with the nearest that do."""
+    nearest = find_nearest_paths(path, values)
+    return RefusedError(
+        "invalid_arguments",
+        "No row has the field of `detail.unknown`. Nothing was done.",
+        "Use a field of `detail.nearest`; its lists are searched element by element."
+        if nearest
+        else "Call kartra_bulk_status with the bulk_id to see what the rows have.",
+        detail={"unknown": path[:200], "nearest": nearest},
+    )
+
+
+def find_nearest_paths(path: str, values: Iterable[Any]) -> list[str]:
+    """Return the dotted paths of these values that are most like this one."""
+    from difflib import SequenceMatcher
+
+    known: dict[str, None] = {}
+    for value in values:
+        known |= dict.fromkeys(islice(_iter_paths(value, (), MAX_DEPTH), MAX_PATHS))
+        if len(known) >= MAX_PATHS:
+            break
+    wanted = ".".join(parse_path(path[:200])).lower()
+    last = wanted.rpartition(".")[2]
+
+    def measure(known_path: str) -> float:
+        name = known_path.lower()
+        whole = SequenceMatcher(None, wanted, name).ratio()
+        return whole + SequenceMatcher(None, last, name.rpartition(".")[2]).ratio()
+
+    return sorted(known, key=measure, reverse=True)[:MAX_NEAREST]
+
+
+def _combine(parts: Iterable[Found]) -> Found:
+    """Return what the elements of a list give together; an empty list gives nothing."""
+    found = list(parts)
+    reach = max((part.reach for part in found), default=Reach.EMPTY)
+    if reach is Reach.EMPTY and any(part.reach is Reach.LACKING for part in found):
+        reach = Reach.LACKING
+    return Found(tuple(value for part in found for value in part.values), reach)
+
+
+def _iter_paths(value: Any, path: tuple[str, ...], depth: int) -> Iterator[str]:
+    if is_object(value) and depth:
+        for name, inner in value.items():
+            yield from _iter_paths(inner, (*path, name), depth - 1)
+    elif is_array(value) and depth:
+        for inner in value:
+            yield from _iter_paths(inner, path, depth - 1)
+    elif path:
+        yield ".".join(path)
