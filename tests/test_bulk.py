@@ -208,11 +208,12 @@ async def test_what_runs_now_is_blocked(place: Sandbox):
 
 
 async def test_planning_is_continued_when_its_time_is_over(tmp_path: Path):
-    place = sandbox(tmp_path, TIMEOUT="2", MAX_CHILDREN="1")
+    place = sandbox(tmp_path, TIMEOUT="3", MAX_CHILDREN="1")
     who = add_leads(place, 8)
-    place.arrange("fault", "set", "get_lead", "slow", "--times=8", "--message=0.4")
+    place.arrange("fault", "set", "get_lead", "slow", "--times=8", "--message=0.5")
     calls = 0
     async with connect(place, "legacy") as client:
+        await call(client, "kartra_retrieve_account_lists")  # loads the list of actions
         answer = await plan(client, TAG, emails(who), arguments=VIP)
         assert (answer.code, answer.executed) == ("not_enough_time", "no"), answer.text
         id_ = answer.error["detail"]["bulk_id"]
