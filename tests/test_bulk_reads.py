@@ -424,3 +424,28 @@ async def test_a_read_run_is_continued_and_ends_with_its_table(tmp_path: Path):
     assert [row["item"] for row in status.result["items"]][:3] == [0, 1, 2]
     assert answer.result["items"] == status.result["items"][: len(answer.result["items"])]
     assert "data from the account" in json.dumps(answer.structured)
+
+
+async def test_a_read_that_the_end_of_a_call_cuts_off_is_read_by_the_next(tmp_path: Path):
+    """Bug: the run was paused: its items could not begin, with timed_out."""
+    place = sandbox(tmp_path, TIMEOUT="3", MAX_CHILDREN="1")
+    who = add_leads(place, 3)
+    place.arrange("fault", "set", "get_lead", "slow", "--times=1", "--message=0.1")
+    place.arrange("fault", "set", "get_lead", "slow", "--times=1", "--message=4")
+    async with connect(place, "legacy") as client:
+        await call(client, LISTS)
+        answer = await plan(client, READ, emails(who))
+        assert (answer.result["state"], answer.result["left"]) == ("running", 2)
+        done = await resume(client, answer.result["bulk_id"])
+    assert (done.result["state"], done.result["done"]) == ("done", 3)
+
+
+async def test_reads_of_an_account_that_does_not_answer_pause_a_run(tmp_path: Path):
+    place = sandbox(tmp_path, TIMEOUT="2", MAX_CHILDREN="1")
+    who = add_leads(place, 3)
+    place.arrange("fault", "set", "get_lead", "slow", "--times=1", "--message=4")
+    async with connect(place, "legacy") as client:
+        await call(client, LISTS)
+        answer = await plan(client, READ, emails(who))
+    assert (answer.code, answer.executed) == ("bulk_paused", "no"), answer.text
+    assert "timed_out" in answer.error["detail"]["why"]

@@ -51,7 +51,7 @@ class ItemRunner:
         aside: numbers of the items that could not be begun, with the code of the error; "" for one
             that another call runs. This call does not try them again.
         outcomes: outcomes that are not on disk yet.
-        done: number of items of the run that have an outcome.
+        done: number of items of the run that have an outcome; `done_before` this call.
         why: the reason to pause the run, or "".
     """
 
@@ -67,6 +67,7 @@ class ItemRunner:
     aside: dict[int, str] = field(default_factory=dict[int, str])
     outcomes: list[ItemOutcome] = field(default_factory=list[ItemOutcome])
     done: int = 0
+    done_before: int = 0
     why: str = ""
     is_over: bool = False
     last_failure: str = ""
@@ -81,7 +82,7 @@ class ItemRunner:
         """Return the run as it is after this call's time: running, paused or done."""
         await self._settle()
         left = (await run_in_thread(self.bulk.count_items, self.run.id)).left
-        self.done = self.run.total - left
+        self.done = self.done_before = self.run.total - left
         try:
             async with anyio.create_task_group() as workers:
                 for _ in range(self.at_once):
@@ -181,6 +182,9 @@ class ItemRunner:
             self.done += 1
         else:
             self.aside[item.number] = code
+            if code == "timed_out" and self.done > self.done_before:
+                self.is_over = True  # the time of a call that did something: the next one goes on
+                return
         kind = f"{code}: {problem.message}" if code in _OF_MANY_KINDS else code
         self.in_a_row = self.in_a_row + 1 if kind == self.last_failure else 1
         self.last_failure = kind
