@@ -62,7 +62,7 @@ def manifest() -> dict[str, Any]:
 # README
 
 
-GENERATED = ("README.md", "docs/errors.md", "docs/settings.md", "docs/commands.md")
+GENERATED = ("docs/guide.md", "README.md", "docs/errors.md", "docs/settings.md", "docs/commands.md")
 
 
 @pytest.mark.parametrize("page", GENERATED)

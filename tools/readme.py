@@ -18,11 +18,13 @@ from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra import commands
 from kartra_mcp.policy.gates import GATE_TEXTS
+from kartra_mcp.server.guide import render_guide
 from kartra_mcp.settings import OPTIONS, Option, read_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES: Mapping[str, tuple[str, ...]] = {
     "README.md": ("actions", "own tools"),
+    "docs/guide.md": ("areas",),
     "docs/settings.md": ("settings",),
     "docs/errors.md": ("codes",),
     "docs/commands.md": ("commands",),
@@ -58,6 +60,7 @@ def parts() -> dict[str, str]:
         "settings": settings(),
         "codes": codes(),
         "commands": command_tools(),
+        "areas": render_guide(),
     }
 
 

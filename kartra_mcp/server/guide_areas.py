@@ -41,7 +41,8 @@ _TABLE = """
 + Custom Fields = `kartra_retrieve_account_custom_fields`; values by `kartra_edit_lead`; a new field
   by `kartra_create_custom_field`
 - Segments = the user builds them; tags and lists are the nearest that tools reach
-- List Imports = the user imports a file; `kartra_create_lead` makes one lead at a time
++ List Imports = `kartra_bulk_run` with `kartra_create_lead`, its items from a CSV file or a result;
+  Kartra's own import is done by the user
 - Surveys = the user reads the answers; no command for them is documented
 - Forms = the user builds them; what a form put into a lead's fields shows in `kartra_get_lead`
 - Opportunities = the user keeps them
