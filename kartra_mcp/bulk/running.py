@@ -168,7 +168,7 @@ class ItemRunner:
         return ItemGrant(self.run, item, skips_look=looked or self.run.include_suppressed)
 
     async def _note_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
-        """Record why an item did not succeed, and stop the run where it cannot go on as agreed."""
+        """Record why an item did not succeed; stop the run if it cannot go on."""
         code = problem.code
         if code == _TAKEN:
             self.aside[item.number] = ""
@@ -185,6 +185,11 @@ class ItemRunner:
             if code == "timed_out" and self.done > self.done_before:
                 self.is_over = True  # the time of a call that did something: the next one goes on
                 return
+        self._judge_failure(item, problem)
+
+    def _judge_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
+        """Stop where the run cannot go on as agreed: a limit, an unknown outcome, equal failures."""
+        code = problem.code
         kind = f"{code}: {problem.message}" if code in _OF_MANY_KINDS else code
         self.in_a_row = self.in_a_row + 1 if kind == self.last_failure else 1
         self.last_failure = kind
