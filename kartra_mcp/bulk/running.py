@@ -188,7 +188,7 @@ class ItemRunner:
         self._judge_failure(item, problem)
 
     def _judge_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
-        """Stop where the run cannot go on as agreed: a limit, an unknown outcome, equal failures."""
+        """Stop where the run cannot go on as agreed: limit, unknown outcome, equal failures."""
         code = problem.code
         kind = f"{code}: {problem.message}" if code in _OF_MANY_KINDS else code
         self.in_a_row = self.in_a_row + 1 if kind == self.last_failure else 1
