@@ -347,7 +347,8 @@ async def test_a_bulk_run_leaves_out_a_suppressed_lead(place: Sandbox, reason: s
         if reason == "unsubscribed from this list" and way not in LIST_WAYS:
             assert "suppressed" not in shown["facts"]
             return
-        left_out = {"total": 1, "first": [{"item": 0, "reason": reason}]}
+        first = [{"item": 0, "reason": reason}]
+        left_out = {"total": 1, "by_reason": {reason: 1}, "first": first}
         assert (shown["facts"]["count"], shown["facts"]["suppressed"]) == (1, left_out)
         done = await call(client, "kartra_bulk_run", bulk_id=shown["bulk_id"], **confirmed(asked))
     assert (done.result["done"], done.result["skipped"]) == (1, 1), done.text
@@ -382,3 +383,48 @@ async def test_an_item_whose_lead_is_suppressed_since_the_preview_does_not_run(p
     assert failure["code"] == "facts_changed"
     assert "blacklisted" in failure["reason"]
     assert place.dump() == before
+
+
+async def test_suppressed_items_are_counted_by_reason(place: Sandbox):
+    place.rows("UPDATE leads SET gdpr_lead_status = 5 WHERE id = 48116")
+    leads = [48116, 48123, 48118, FINE]
+    run = {"tool": "kartra_assign_tag", "arguments": {"tag_name": "Spring retreat"}}
+    async with connect(place, "legacy") as client:
+        asked = await call(
+            client, "kartra_bulk_run", **run, items=[{"lead_id": lead} for lead in leads]
+        )
+    facts = asked.error["confirmation"]["facts"]
+    assert (facts["count"], facts["suppressed"]["total"]) == (1, 3)
+    by_reason = {"blacklisted": 1, "GDPR pending": 2, "GDPR not accepted": 1}
+    assert facts["suppressed"]["by_reason"] == by_reason
+    assert "leads_not_checked" not in facts
+
+
+@pytest.mark.parametrize("include", [False, True])
+async def test_a_lead_is_read_once_for_its_item_and_the_user_is_asked_once(
+    place: Sandbox, *, include: bool
+):
+    """The run itself reads no lead: that was done for the preview."""
+    make_effective(place)
+    lead, _ = STATES["blacklisted"]
+    items = [{"lead_id": lead}, {"lead_id": FINE}]
+    run = {"tool": "kartra_assign_tag", "arguments": {"tag_name": "Spring retreat"}}
+    person = Person()
+    async with connect(place, "legacy", elicitation_callback=person) as client:
+        done = await call(client, "kartra_bulk_run", **run, items=items, include_suppressed=include)
+    assert done.result["done"] == 1 + include, done.text
+    assert len(person.asked) == 1
+    reads = [words for words in place.runs() if words not in place.writes()]
+    assert len([words for words in reads if str(lead) in str(words)]) == 1
+    assert len([words for words in reads if str(FINE) in str(words)]) == 1
+    assert len(place.writes()) == 1 + include
+
+
+async def test_a_bulk_run_without_the_check_names_the_leads_that_were_not_checked(place: Sandbox):
+    place.settings["CHECK_LEAD"] = "off"
+    make_effective(place)
+    async with connect(place, "legacy") as client:
+        asked = await call(client, "kartra_bulk_run", **two_leads("blacklisted", "a list"))
+    facts = asked.error["confirmation"]["facts"]
+    assert (facts["count"], facts["leads_not_checked"]) == (2, 2)
+    assert "suppressed" not in facts

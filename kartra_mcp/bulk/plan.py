@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 
 from kartra_mcp.bulk.request import BulkRequest
 from kartra_mcp.consent.facts import Facts
+from kartra_mcp.consent.mail_check import split_reasons
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.summary import SUMMARY, quote_name
 from kartra_mcp.core.models import ConsentArguments, Gate, OperationKind, Risk
@@ -62,12 +64,7 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     facts: dict[str, Any] = {"count": len(ready), **run.facts}
     if run.duplicates:
         facts["duplicates"] = run.duplicates
-    for state in ("invalid", "blocked", "suppressed"):
-        named = [item for item in items if item.state == state]
-        if state == "suppressed":  # those that are to be mailed all the same, too
-            named += [item for item in ready if item.reason]
-        if named:
-            facts[state] = _describe_items(named)
+    facts |= _describe_left_out(items)
     shared = _shared_arguments(ready)
     if shared:
         facts["shared"] = shared
@@ -77,6 +74,9 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     ]
     if mail:
         facts["can_start_mail"] = mail
+    not_checked = sum(item.mail > 0 and item.looked_at is None for item in ready)
+    if not_checked:
+        facts["leads_not_checked"] = not_checked
     if amount is not None:
         facts["amount"] = f"{amount:.2f}"
     facts["seconds"] = pace.estimate_seconds(len(ready))
@@ -141,9 +141,23 @@ def _shared_arguments(ready: Sequence[BulkItem]) -> dict[str, Any]:
     return {n: v for n, v in plain.items() if all(other.get(n) == v for other in rest)}
 
 
-def _describe_items(items: Sequence[BulkItem]) -> dict[str, Any]:
+def _describe_left_out(items: Sequence[BulkItem]) -> dict[str, Any]:
+    """Return the items that will not run, and the leads that get mail on request only."""
+    told: dict[str, Any] = {}
+    for state in ("invalid", "blocked", "suppressed"):
+        named = [item for item in items if item.state == state]
+        if state == "suppressed":  # those that are to be mailed all the same, too
+            named += [item for item in items if item.state == "waiting" and item.reason]
+        if named:
+            told[state] = _describe_items(named, by_reason=state == "suppressed")
+    return told
+
+
+def _describe_items(items: Sequence[BulkItem], *, by_reason: bool = False) -> dict[str, Any]:
     first = [{"item": item.source, "reason": item.reason} for item in items[:MAX_LISTED]]
-    return {"total": len(items), "first": first}
+    counts = Counter(reason for item in items for reason in split_reasons(item.reason))
+    counted = {"by_reason": dict(counts)} if by_reason else {}
+    return {"total": len(items), **counted, "first": first}
 
 
 @dataclass(frozen=True, slots=True)

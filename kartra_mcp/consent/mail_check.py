@@ -23,6 +23,7 @@ NOT_CHECKED = "The lead was not checked before mail: KARTRA_MCP_CHECK_LEAD is of
 NO_LEAD = "No lead was checked before mail: the call names none."
 NO_CONSENT = "A lead that the API creates never counts as consenting (GDPR)."
 _LEAD = "the lead"
+_BETWEEN = ", "
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,12 @@ class MailCheck:
     def describe(self) -> str:
         """Return the reasons in words of this server."""
         unread = ["the lead could not be read"] if self.unread else []
-        return ", ".join([*map(str, self.reasons), *unread])
+        return _BETWEEN.join([*map(str, self.reasons), *unread])
+
+
+def split_reasons(described: str) -> list[str]:
+    """Return the reasons that `MailCheck.describe` has joined."""
+    return described.split(_BETWEEN)
 
 
 def checks_lead(call: Call) -> bool:
