@@ -64,8 +64,10 @@ async def agree(client: Any, preview: Answer) -> Answer:
 
 
 async def bulk(client: Any, tool: str, items: Sequence[Any], **more: Any) -> Answer:
-    """Plan a run and confirm its preview."""
+    """Plan a run, in as many calls as it takes, and confirm its preview."""
     preview = await plan(client, tool, items, **more)
+    while preview.code == "not_enough_time":
+        preview = await resume(client, preview.error["detail"]["bulk_id"])
     assert preview.code == "confirmation_required", preview.text
     return await agree(client, preview)
 

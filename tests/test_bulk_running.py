@@ -10,6 +10,7 @@ import anyio
 import pytest
 from bulk_account import (
     CREATE,
+    POINTS,
     REFUND,
     RUN,
     STATUS,
@@ -30,7 +31,7 @@ from bulk_account import (
     tagged,
 )
 from consent_actors import Person, changed, confirmed, lines, sandbox
-from harness import Sandbox, call, connect
+from harness import Sandbox, call, connect, sandbox_served
 from polling import until
 
 from kartra_mcp.ledger.ledger import Ledger
@@ -197,8 +198,8 @@ async def test_a_client_that_times_out_leaves_no_item_unknown(tmp_path: Path):
 
 
 async def test_a_call_whose_time_is_over_is_continued_by_the_id_alone(tmp_path: Path):
-    place = sandbox(tmp_path, TIMEOUT="2", **ONE)
-    place.arrange("fault", "set", "create_lead", "slow", "--times=12", "--message=0.25")
+    place = sandbox(tmp_path, TIMEOUT="4", **ONE)
+    place.arrange("fault", "set", "create_lead", "slow", "--times=12", "--message=0.4")
     async with connect(place, "legacy") as client:
         answer = await bulk(client, CREATE, new_leads(12))
         assert (answer.result["state"], answer.result["failed"]) == ("running", 0)
@@ -313,42 +314,66 @@ async def test_the_time_of_an_answer_is_not_taken_from_the_run(tmp_path: Path):
     assert (done.result["state"], done.result["done"]) == ("done", 1)
 
 
-async def test_alterations_on_disk_stop_a_run(tmp_path: Path):
-    place = sandbox(tmp_path, **ONE)
-    place.arrange("fault", "set", "create_lead", "244", "--times=3")
-    async with connect(place, "legacy") as client:
-        await bulk(client, CREATE, new_leads(6))
-        id_ = only_run(place)
-        changed(
-            place,
-            "UPDATE bulk_items SET arguments = ? WHERE number = 4",
-            '{"email":"mallory@example.com"}',
-        )
-        answer = await resume(client, id_)
-        assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
-    assert created(place) == 0
-
-
-@pytest.mark.parametrize("state", ["running", "paused"])
-async def test_a_run_that_is_marked_as_agreed_on_disk_does_not_run(tmp_path: Path, state: str):
+async def test_a_lead_that_is_named_in_two_ways_gets_its_points_once(tmp_path: Path):
     place = sandbox(tmp_path)
+    (who,) = add_leads(place, 1)
     async with connect(place, "legacy") as client:
-        preview = await plan(client, CREATE, new_leads(3))
-        changed(place, "UPDATE bulk_runs SET state = ?, agreed_at = made_at", state)
-        answer = await resume(client, bulk_id(preview))
-        assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
-    assert created(place) == 0
+        await call(client, "kartra_get_lead", email=who)
+        items = [{"email": who}, {"lead_id": 70_001}]
+        done = await bulk(client, POINTS, items, arguments={"points": 5})
+    assert (done.result["state"], done.result["done"]) == ("done", 1), done.text
+    assert done.result["skipped"] == 1
+    assert place.rows("SELECT points FROM points WHERE lead_id = 70001") == [(5,)]
 
 
-async def test_a_plan_that_is_altered_on_disk_is_not_agreed_to(tmp_path: Path):
+async def test_a_chain_that_is_done_in_part_is_among_the_failures(tmp_path: Path):
     place = sandbox(tmp_path)
+    place.arrange("fault", "set", "assign_tag", "211")
     async with connect(place, "legacy") as client:
-        preview = await plan(client, CREATE, new_leads(3))
-        changed(
-            place,
-            "UPDATE bulk_items SET arguments = ? WHERE number = 1",
-            '{"email":"mallory@example.com"}',
+        done = await bulk(client, "kartra_onboard_lead", new_leads(2), arguments={"tags": ["VIP"]})
+    assert done.result["state"] == "done", done.text
+    (partial,) = done.result["failures"]
+    assert (partial["state"], partial["code"]) == ("succeeded", "kartra_error")
+    assert created(place) == 2
+    assert len([email for email in tagged(place) if email.startswith("made")]) == 1
+
+
+async def test_progress_names_the_run_and_never_passes_its_total(tmp_path: Path):
+    place = sandbox(tmp_path, MAX_CHILDREN="2")
+    place.arrange("fault", "set", "create_lead", "244", "--times=2")
+    seen: list[tuple[float, float | None, str | None]] = []
+
+    async def show(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
+
+    async with connect(place, "legacy") as client:
+        preview = await plan(client, CREATE, new_leads(8))
+        await client.call_tool(
+            RUN, {"bulk_id": bulk_id(preview), **confirmed(preview)}, progress_callback=show
         )
-        answer = await call(client, RUN, bulk_id=bulk_id(preview), **confirmed(preview))
-        assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
-    assert place.rows("SELECT 1 FROM leads WHERE email LIKE 'mallory%'") == []
+        await until(lambda: bool(seen) and seen[-1][:2] == (8, 8))
+    assert bulk_id(preview) in (seen[-1][2] or "")
+    assert [step[0] for step in seen] == sorted(step[0] for step in seen)
+
+
+async def test_reads_are_paused_and_continued_like_writes(tmp_path: Path):
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    who = add_leads(place, 5)
+    place.arrange("fault", "set", "get_lead", "not_authenticated", "--times=3")
+    async with connect(place, "legacy") as client:
+        paused = await plan(client, "kartra_get_lead", emails(who))
+        assert paused.code == "bulk_paused", paused.text
+        assert "not_logged_in" in paused.error["detail"]["why"]
+        done = await resume(client, only_run(place))
+        assert (done.result["state"], done.result["done"]) == ("done", 5)
+        status = await call(client, STATUS, bulk_id=only_run(place))
+    assert "lead70005@example.com" in status.text
+    assert bulk_events(place) == []
+
+
+async def test_a_run_over_the_api_does_each_item_once(tmp_path: Path):
+    with sandbox_served(sandbox(tmp_path)) as place:
+        async with connect(place, "legacy") as client:
+            done = await bulk(client, CREATE, new_leads(12))
+    assert (done.result["state"], done.result["done"]) == ("done", 12)
+    assert created(place) == 12

@@ -84,15 +84,21 @@ class ItemRunner:
         left = (await run_in_thread(self.bulk.count_items, self.run.id)).left
         self.done = self.done_before = self.run.total - left
         try:
-            async with anyio.create_task_group() as workers:
-                for _ in range(self.at_once):
-                    workers.start_soon(self._work)
+            await self._run_workers()
+            if "" in self.aside.values():  # an equal call of another item has ended meanwhile
+                self.aside = {number: code for number, code in self.aside.items() if code}
+                await self._run_workers()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._save()
                 unused = [*(item.number for item in self.claimed), *self.aside]
                 await run_in_thread(self.bulk.release, self.run.id, unused)
         return await self._end()
+
+    async def _run_workers(self) -> None:
+        async with anyio.create_task_group() as workers:
+            for _ in range(self.at_once):
+                workers.start_soon(self._work)
 
     async def _end(self) -> BulkRun:
         """Return the run as done if no item is left, or paused if there is a reason."""

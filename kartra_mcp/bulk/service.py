@@ -258,13 +258,7 @@ class BulkService:
 
     async def _answer(self, run: BulkRun) -> CallResult:
         counts = await run_in_thread(self.runs.count_items, run.id)
-        failures = [
-            item
-            for state in ("unknown", "failed")
-            for item in await run_in_thread(
-                self.runs.list_items, run.id, limit=MAX_FAILURES, state=state
-            )
-        ]
+        failures = await run_in_thread(self.runs.list_failures, run.id, MAX_FAILURES)
         told = describe_progress(run, counts, failures)
         if run.state == "paused":
             _raise_paused(run, told)

@@ -49,15 +49,13 @@ def _shown_state(item: BulkItem) -> str:
 def describe_item(item: BulkItem, shared: Collection[str] = ()) -> dict[str, Any]:
     """Return one item with what is known of it; its index or line is that of the request.
 
-    The arguments named by `shared` are left out. An unknown item that was settled as done has no
-    error any more.
+    The arguments named by `shared` are left out.
     """
     told: dict[str, Any] = {"item": item.source, "state": _shown_state(item)}
-    is_done = item.state == "succeeded"
     optional = {
         "intent": item.intent,
-        "code": "" if is_done else item.code,
-        "reason": "" if is_done else item.reason,
+        "code": item.code,
+        "reason": item.reason,
         "arguments": {n: v for n, v in item.arguments.items() if n not in shared},
     }
     told.update({name: value for name, value in optional.items() if value})

@@ -19,6 +19,7 @@ COLUMNS = (
 )
 ITEM = (
     "SELECT t.*, b.intent AS intent, i.state AS intent_state,"
+    " i.reconcile_line IS NOT NULL AS settled,"
     " json_extract(o.body, '$.detail.code') AS intent_code FROM bulk_items t"
     " LEFT JOIN bulk_intents b ON b.bulk = t.bulk AND b.item = t.number"
     " LEFT JOIN intents i ON i.id = b.intent LEFT JOIN lines o ON o.n = i.outcome_line"
@@ -91,12 +92,10 @@ def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> No
 
     The rows of a run can be altered on disk; the chain notices it. A read has no consent.
     """
-    agreed_at = run.agreed_at
-    if not run.is_read:
-        row = transaction.fetch_one(_AGREED, run.id)
-        if row is None or row["digest"] != digest or digest != run.digest:
-            raise altered_error(run)
-        agreed_at = row["at"]
+    row = None if run.is_read else transaction.fetch_one(_AGREED, run.id)
+    if not run.is_read and row is None:
+        raise altered_error(run)
+    agreed_at = run.agreed_at if row is None else row["at"]
     if agreed_at is None or not transaction.is_within(agreed_at, CONSENT_LIFETIME):
         raise RefusedError(
             "confirmation_expired",
@@ -104,6 +103,8 @@ def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> No
             "Plan a new run of what is left: kartra_bulk_run with the same tool and "
             f'from_result {{"bulk_id": "{run.id}", "state": "waiting"}}.',
         )
+    if row is not None and not row["digest"] == digest == run.digest:
+        raise altered_error(run)
 
 
 def altered_error(run: BulkRun) -> RefusedError:
@@ -148,7 +149,9 @@ def make_run(row: Any) -> BulkRun:
 
 
 def make_item(row: Any) -> BulkItem:
+    """Return the item of a row; an unknown one that was settled as done has no error any more."""
     state = row["intent_state"] or row["state"]
+    is_settled = row["settled"] and state == "succeeded"
     return BulkItem(
         number=row["number"],
         source=row["source"],
@@ -163,8 +166,8 @@ def make_item(row: Any) -> BulkItem:
         changes=None if row["changes"] is None else bool(row["changes"]),
         looked_at=row["looked_at"],
         intent=row["intent"] or "",
-        code=row["code"] or row["intent_code"] or "",
-        reason=row["reason"],
+        code="" if is_settled else row["code"] or row["intent_code"] or "",
+        reason="" if is_settled else row["reason"],
         result=None if row["result"] is None else json.loads(row["result"]),
     )
 

@@ -130,6 +130,20 @@ class BulkRuns:
             rows = transaction.fetch_all(sql, *values, limit, offset)
             return [make_item(row) for row in rows]
 
+    def list_failures(self, bulk: str, limit: int) -> list[BulkItem]:
+        """List items that are unknown, that failed, or that were done in part; in this order."""
+        partial = f"t.state = 'failed' AND {SHOWN_STATE} = 'succeeded' AND i.reconcile_line IS NULL"
+        kinds = (f"{SHOWN_STATE} = 'unknown'", f"{SHOWN_STATE} = 'failed'", partial)
+        with self.file.read_transaction() as transaction:
+            rows = [
+                row
+                for kind in kinds
+                for row in transaction.fetch_all(
+                    f"{ITEM} AND {kind} ORDER BY t.number LIMIT ?", bulk, limit
+                )
+            ]
+            return [make_item(row) for row in rows[:limit]]
+
     def record_checks(self, bulk: str, checks: Sequence[ItemCheck]) -> None:
         """Record the result of checks of items of a planned run."""
         with self.file.write_transaction() as transaction:
@@ -360,8 +374,8 @@ def _forget_old(transaction: Transaction) -> None:
     """Remove the arguments and results of runs that ended long ago, and old plans."""
     reads, writes = transaction.now - READ_RETENTION, transaction.now - WRITE_RETENTION
     old = (
-        "SELECT id FROM bulk_runs WHERE (ended_at < ? AND risk = 0) OR ended_at < ?"
-        " OR (made_at < ? AND state = 'planned')"
+        "SELECT id FROM bulk_runs WHERE (ended_at < ? AND risk = 0)"
+        " OR COALESCE(ended_at, agreed_at) < ? OR (made_at < ? AND state = 'planned')"
     )
     transaction.run(
         "UPDATE bulk_items SET arguments = '', result = NULL, reason = ''"  # noqa: S608
