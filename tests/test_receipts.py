@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from consent_actors import confirmed, ledger_folder, sandbox
-from harness import Answer, Sandbox, call, connect
+from harness import Answer, Sandbox, call, connect, healthy
 
 from kartra_mcp.kartra.effects import condition_undo, describe_object
 from kartra_mcp.ledger.ledger import Ledger
@@ -188,6 +188,32 @@ async def test_a_chain_of_pauses_names_each_subscription(client):
     receipt = answer.structured["receipt"]
     assert receipt["done"] == "paused subscription 201; paused subscription 206"
     assert receipt["undo"] == "unpause subscription 206; unpause subscription 201"
+
+
+async def test_a_chain_names_a_command_that_is_not_known(fake_membrane):
+    """Bug: the receipt of a chain named its known commands alone."""
+    fake_membrane.settings["GATE_DESTRUCTIVE"] = "allow"
+    body = {
+        "lead": {"id": ADA},
+        "actions": [{"cmd": "give_points_to_lead", "points": 3}, {"cmd": "frobnicate_lead"}],
+    }
+    given = {"method": "POST", "path": "/api", "json": body}
+    async with connect(fake_membrane.plan(**healthy()), "legacy") as client:
+        answer = await call(client, "kartra_proxy_write", **given)
+    assert answer.structured, answer.text
+    receipt = answer.structured["receipt"]
+    assert receipt["done"] == "gave 3 points to lead 48110; ran frobnicate_lead"
+    assert "frobnicate_lead changed anything: not known" in receipt["undo"]
+    assert receipt["changed"] is None
+
+
+async def test_a_cancellation_by_a_transaction_ends_its_subscription(client):
+    """Bug: the receipt was `cancelled transaction 102 for good`."""
+    answer = await write(client, "kartra_cancel_subscription", transaction_id=102)
+    assert answer.structured, answer.text
+    assert answer.structured["receipt"]["done"] == (
+        "cancelled the subscription of transaction 102 for good"
+    )
 
 
 async def test_a_failed_line_carries_no_undo(place: Sandbox, client):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kartra_mcp.core.models import Call
+from kartra_mcp.core.models import Call, OperationKind
 from kartra_mcp.kartra import fields
 from kartra_mcp.kartra.effects import Effect, describe_effect
 from kartra_mcp.kartra.lead_state import HeldState
@@ -17,6 +17,8 @@ def call_effect(call: Call, *, mask: bool = False, held: HeldState | None = None
     is_lead = target is not None and target.kind == "lead"
     who = _describe_lead(call, str(target) if is_lead else "")
     what = str(target) if target else "it"
+    if call.operation.kind is OperationKind.CANCELLATION and what.startswith("transaction "):
+        what = f"the subscription of {what}"  # the sale itself is not cancelled
     return describe_effect(call.commands, call.title, who=who, what=what, mask=mask, held=held)
 
 

@@ -193,9 +193,9 @@ def describe_effect(
         mask: hide names that contain an address, for the ledger.
         held: the state of the object of a single command before it, if it was read.
     """
-    found = [_describe_command(c, who, what, mask=mask) for c in commands if c.name in COMMANDS]
+    found = [_describe_command(c, who, what, mask=mask) for c in commands if c.name]
     known = [effect for effect in found if effect.done]
-    if not known:
+    if not known or not any(command.name in COMMANDS for command in commands):
         return Effect(f"{title} of {what}", "not known", "it changed anything", sure=False)
     if len(known) == 1:
         return _judge_held(known[0], commands[0].name, held) if len(commands) == 1 else known[0]
@@ -224,6 +224,9 @@ def condition_undo(undo: str, condition: str) -> str:
 
 def _describe_command(command: Command, who: str, what: str, *, mask: bool) -> Effect:
     given = {**command.lead, **command.arguments}
+    if command.name not in COMMANDS:
+        name = clean_name(command.name)
+        return Effect(f"ran {name}", "not known", f"{name} changed anything", sure=False)
     row = _ROWS.get(command.name) or _BY_STATUS.get(_find_status(given))
     if row is None:
         return Effect("")
