@@ -107,6 +107,41 @@ async def test_every_summary_names_account_person_object_and_change(tmp_path):
     assert len(set(lines)) == len(lines)
 
 
+BOOKING = {
+    "lead_id": 48129,
+    "calendar_name": "Consultation",
+    "class_name": "Intro call",
+    "starting_date": "01 Dec 2035",
+    "starting_hour": "10:00",
+}
+ALL_GATED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "calendar_subscribe": (
+        BOOKING,
+        ('"calendar_subscribe" on lead 48129', 'date "01 Dec 2035"', "hour 10:00", "Intro"),
+    ),
+    "calendar_cancel": (
+        {"lead_id": 48110, "calendar_name": "Live critique", "class_name": "Tuesday evening"},
+        ('"calendar_cancel" on lead 48110', "Live critique", "Tuesday evening"),
+    ),
+    "create_custom_field": (
+        {"custom_field_identifier": "shoe_size", "custom_field_type": "input_field"},
+        ('RUN "create_custom_field" custom field identifier "shoe_size"', '"input_field"'),
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ALL_GATED)
+async def test_the_operation_and_its_date_are_never_cut(tmp_path, command):
+    """Bug: `RUN "calen..." … date "01 De..."`; a new field was "NOT READ … what is not named"."""
+    given, words = ALL_GATED[command]
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[tools."kartra_{command}"]\ngate = "preview"\n')
+    async with connect(sandbox(tmp_path / "state", POLICY=str(policy)), "legacy") as client:
+        line = (await preview(client, f"kartra_{command}", given))["summary"]
+    assert [word for word in words if word not in line] == [], line
+    assert len(line) <= SUMMARY
+
+
 async def test_no_preview_shows_a_zero_date(tmp_path):
     async with connect(sandbox(tmp_path, **PREVIEW), "legacy") as client:
         shown = await preview(client, CANCEL, {"subscription_id": 202})

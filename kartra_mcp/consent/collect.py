@@ -13,6 +13,7 @@ from kartra_mcp.consent.mail_check import add_suppressions
 from kartra_mcp.consent.refund_facts import refund_facts
 from kartra_mcp.consent.subscription_facts import subscription_facts
 from kartra_mcp.core.models import Call, OperationKind, Target
+from kartra_mcp.kartra.commands import acts_on_account
 from kartra_mcp.kartra.lead_state import find_object
 
 
@@ -25,7 +26,8 @@ async def read_facts(call: Call, read: Read) -> Facts:
 async def _read_operation_facts(call: Call, reader: FactReader) -> Facts:
     act, target = call.operation.kind, call.operation.target
     if target is None:
-        unread = ("what it acts on: not named in the arguments",)
+        unnamed = "what it acts on: not named in the arguments"
+        unread = () if acts_on_account(call.commands) else (unnamed,)
         return Facts(act, None, _given_facts(call), missing=unread)
     match act:
         case OperationKind.REFUND:

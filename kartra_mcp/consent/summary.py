@@ -28,6 +28,12 @@ NAME = 30
 """Characters of a name; fewer where the line would be too long."""
 _LIMITS = (NAME, 24, 18, 12, 8, 5)
 _DIGEST = 6
+_SHORT_LABELS: Mapping[str, str] = {
+    "calendar name": "calendar",
+    "class name": "class",
+    "starting date": "date",
+    "starting hour": "hour",
+}
 _VERBS: Mapping[OperationKind, str] = {
     OperationKind.REFUND: "REFUND",
     OperationKind.CANCELLATION: "CANCEL",
@@ -40,6 +46,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NUMBER = re.compile(r"[0-9][0-9.:, -]{0,29}")
 """Numbers and dates, which need no quotes: no words can hide in them."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}(?::\d{2})?)?")
+_CLASS_DATE = re.compile(r"\d{1,2} [A-Za-z]{3} \d{4}")
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 
 
@@ -117,9 +124,9 @@ def _parts(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Iterator
         yield _Part(str(facts.shown.get("full_or_partial") or "AMOUNT"))
         yield _Part(str(facts.shown.get("this_refund", "")))
     if facts.act is OperationKind.OTHER:
-        yield _name("", describe_operation(call))
-        yield _Part("on")
-    yield _target(facts)
+        yield _operation(call)
+    if not commands.acts_on_account(call.commands):
+        yield _target(facts, "on" if facts.act is OperationKind.OTHER else "")
     yield from _details(call, facts)
     if len(call.commands) > 1 and facts.act is not OperationKind.OTHER:
         yield _name("in a request of", describe_operation(call))
@@ -145,13 +152,22 @@ def _verb(call: Call, act: OperationKind) -> str:
     return _VERBS[act]
 
 
-def _target(facts: Facts) -> _Part:
+def _operation(call: Call) -> _Part:
+    """Return the operation; that of one known command is not cut."""
+    name = describe_operation(call)
+    if len(call.commands) == 1 and call.commands[0].name in commands.COMMANDS:
+        return _Part("", quote_name(name, NAME))
+    return _name("", name)
+
+
+def _target(facts: Facts, before: str) -> _Part:
     target = facts.target
     if target is None:
-        return _Part("what is not named")
+        return _Part(before, "what is not named")
     text = _to_ascii_line(target.id).replace('"', "'")
     plain = _ID.fullmatch(text) or (_ADDRESS.fullmatch(text) and len(text) <= 2 * NAME)
-    return _Part(target.kind, text) if plain else _name(target.kind, text)
+    label = f"{before} {target.kind}".strip()
+    return _Part(label, text) if plain else _name(label, text)
 
 
 def _details(call: Call, facts: Facts) -> Iterator[_Part]:
@@ -219,6 +235,8 @@ def _change(change: Change) -> Iterator[_Part]:
 def _value(label: str, value: Any) -> _Part:
     """Return a number or date without quotes, any other value as a name."""
     text = str(value)
+    if _CLASS_DATE.fullmatch(text):
+        return _Part(label, f'"{text}"')
     return _Part(label, text) if _NUMBER.fullmatch(text) else _name(label, text)
 
 
@@ -232,7 +250,9 @@ def _name(label: str, value: Any) -> _Part:
 
 
 def _label(path: str) -> str:
-    return _shorten(path.rpartition(".")[2].replace("_", " "), NAME)
+    """Return `calendar` for `calendar_name`, whose summary is long, else the name in words."""
+    name = path.rpartition(".")[2].replace("_", " ")
+    return _shorten(_SHORT_LABELS.get(name, name), NAME)
 
 
 def _other_leaves(call: Call, facts: Facts) -> Iterator[tuple[str, Any]]:

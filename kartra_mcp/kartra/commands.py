@@ -6,11 +6,11 @@ Membrane publishes. `policy/risk.py` decides with these tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kartra_mcp.core.models import Risk
+from kartra_mcp.core.models import Command, Risk
 from kartra_mcp.kartra import action_words
 from kartra_mcp.kartra.fields import normalize_name
 
@@ -224,8 +224,18 @@ DEDICATED_TOOLS: Mapping[str, str] = {
 
 `catalogue/remedies.py` adds the name that the tool has on this connection."""
 
+
+ACCOUNT_COMMANDS = frozenset({"create_custom_field"})
+"""Writing commands on the account as a whole, which name no object that exists."""
+
+
 CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
 """Kartra's three credentials. Only Membrane adds them: others would select another account."""
+
+
+def acts_on_account(commands: Sequence[Command]) -> bool:
+    """Return whether no command has an object that could be named or read."""
+    return bool(commands) and {command.name for command in commands} <= ACCOUNT_COMMANDS
 
 
 def find_command(key: str) -> str:
