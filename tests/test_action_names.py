@@ -26,6 +26,8 @@ IRREVERSIBLE_NAMES = """
     approve-refund initiate-transfer execute-payout schedule-payment void-coupon release-payment
     bulk-refund auto-refund reimburse-expense withdraw-funds disburse-loan send-payment
     delete-lead-permanently permanently-remove-user bill-customer debit-account redeem-credit
+    add-funds send-money move-money release-funds create-deposit create-donation create-rebill
+    hard-delete-lead anonymize-contact forget-lead
 """.split()  # noqa: SIM905  a table that is read as words
 
 # Names that remove, end or replace something, or whose verb is unknown.
@@ -38,7 +40,8 @@ DESTRUCTIVE_NAMES = """
     set-unsubscribed update-lead-remove-tags create-or-replace-list upsert-and-merge-contact
     notify-customer invite-user import-contacts cancel-job cancel-import cancel-workflow run-query
     add-and-delete-tag update-payment set-owner edit-permissions move-deal sync-contacts
-    get-contact-then-archive products-get avoid-lead gets-products
+    get-contact-then-archive products-get avoid-lead gets-products create-transaction add-fee
+    create-sale set-void update-status-to-refunded
 """.split()  # noqa: SIM905  a table that is read as words
 
 # Names of reads. Their nouns may sound dangerous.
@@ -50,7 +53,7 @@ READ_NAMES = """
     get-campaign list-campaigns get-email list-messages lookup-coupon fetch-invoices read-balance
     count-orders view-order show-invoice get-purchase-history list-top-up-packages getAPIRefund
     list-disputes get-removed-users list-terms-and-conditions get-orders-and-invoices
-    search-contacts-or-companies find-lead-by-email get-delete-request
+    search-contacts-or-companies find-lead-by-email get-delete-request describe-lead
 """.split()  # noqa: SIM905  a table that is read as words
 
 # Names that create or edit a record of the account.

@@ -26,6 +26,7 @@ READ_VERBS = frozenset(
         "count",
         "view",
         "show",
+        "describe",
     }
 )
 EDITING_VERBS = frozenset({"create", "add", "insert", "update", "edit", "upsert", "set"})
@@ -39,6 +40,7 @@ MONEY_VERBS = frozenset(
 MONEY_OBJECTS = frozenset(
     {"payment", "payout", "transfer", "charge", "refund", "credit", "chargeback", "reimbursement"}
     | {"disbursement", "withdrawal", "purchase", "autorefund", "topup", "debit", "chargebacks"}
+    | {"fund", "money", "cash", "deposit", "donation", "tip", "rebill"}
 )
 _OBJECT_ONLY_EDITED = frozenset(
     {"update", "edit", "set", "upsert", "insert", "delete", "remove", "archive", "unarchive"}
@@ -47,7 +49,10 @@ _OBJECT_ONLY_EDITED = frozenset(
 )
 """Verbs whose money object is a record that changes, not money that moves."""
 
-DESTROYING_VERBS = frozenset({"destroy", "purge", "wipe", "erase", "obliterate", "shred"})
+DESTROYING_VERBS = frozenset(
+    {"destroy", "purge", "wipe", "erase", "obliterate", "shred", "anonymize", "anonymise", "forget"}
+    | {"nuke", "hard"}  # as in hard-delete
+)
 DESTROYED_FOR_GOOD = re.compile(
     r"\bpermanently\b|\bcan(?:no|')t be (?:undone|reversed|recovered)\b|\birreversibl[ey]\b",
     re.IGNORECASE,
@@ -64,7 +69,8 @@ BILLED_OBJECTS = frozenset(
     | {"balance", "installment", "installments", "quantity", "payment", "payments", "charge"}
     | {"charges", "refund", "refunds", "payout", "payouts", "transfer", "transfers", "credit"}
     | {"credits", "chargeback", "dispute", "membership", "password", "permission", "permissions"}
-    | {"role", "roles", "owner", "ownership", "webhook", "webhooks"}
+    | {"role", "roles", "owner", "ownership", "webhook", "webhooks", "transaction", "transactions"}
+    | {"sale", "sales", "fee", "fees", "settlement", "mandate", "refunded", "voided", "void"}
 )
 """Objects whose edit changes what a customer pays, or who may do what: never a plain write."""
 
