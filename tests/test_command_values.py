@@ -306,6 +306,58 @@ def test_another_object_is_not_the_lead(given: dict[str, Any]):
     assert lacks_lead(Command("assign_tag", {**TAG, **given}), exact=False)
 
 
+# ── Calls that name no object ──
+
+REVOKE, CIRCLE = "kartra_revoke_membership_access", {"membership_name": "Studio Circle"}
+BY_ADA = {"lead_id": ADA["id"]}
+NO_OBJECT: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
+    # the call, a part of the message
+    "a pause of no subscription": (
+        raw(WRITE, {"cmd": STATUS, "subscription_status_modification": "pause"}),
+        "subscription_id is missing",
+    ),
+    "a pause in a chain": (
+        raw(
+            WRITE,
+            {"cmd": "assign_tag", "tag_name": "VIP"},
+            {"cmd": STATUS, "subscription_status_modification": "pause"},
+            lead=ADA,
+        ),
+        "subscription_id is missing",
+    ),
+    "a raw revocation of everything": (
+        raw(WRITE, {"cmd": "revoke_membership_access"}, lead=ADA),
+        "membership_name is missing",
+    ),
+    "a revocation of everything": ((REVOKE, {**BY_ADA, "membership_name": " "}), "membership_name"),
+    "every level by an empty one": (
+        (REVOKE, {**BY_ADA, **CIRCLE, "level_name": ""}),
+        "level_name is empty, which would mean every level",
+    ),
+    "every level by a raw null": (
+        raw(WRITE, {"cmd": "revoke_membership_access", **CIRCLE, "level_name": None}, lead=ADA),
+        "level_name is empty",
+    ),
+    "an empty tag": (("kartra_unassign_tag", {**BY_ADA, "tag_name": ""}), "tag_name is missing"),
+    "a blank list": (
+        ("kartra_unsubscribe_lead_from_list", {**BY_ADA, "list_name": "  "}),
+        "list_name is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_OBJECT)
+async def test_a_call_that_names_no_object_asks_nobody(tmp_path: Path, case: str):
+    """Bug: `PAUSE what is not named` was shown, and an empty level revoked every level."""
+    (tool, arguments), fragment = NO_OBJECT[case]
+    place, person = Sandbox(tmp_path, {"GATE_DESTRUCTIVE": "preview"}).arrange("reset"), Person()
+    before = place.dump()
+    async with connect(place, "2026-07-28", elicitation_callback=person) as client:
+        assert_invalid(await call(client, tool, **arguments), fragment)
+    assert person.asked == []
+    assert (place.runs(), place.dump()) == ([], before)
+
+
 # ── Kartra's clock ──
 
 

@@ -39,13 +39,15 @@ class GivenFields:
     """Arguments of a command by Kartra's name of the field.
 
     `exact`: the arguments are Kartra's own, so that it ignores any other name. An action may have
-    names of its own, which are in `others`. Empty values count as absent.
+    names of its own, which are in `others`. Empty values count as absent; `blank` has Kartra's
+    names of their fields.
     """
 
     command: str
     exact: bool
     known: Mapping[str, tuple[str, Any]]
     others: frozenset[str]
+    blank: frozenset[str] = frozenset()
 
     def text(self, field: str) -> str:
         return str(self.known[field][1]).strip() if field in self.known else ""
@@ -56,8 +58,8 @@ def find_value_faults(command: Command, *, exact: bool) -> Iterator[ValueFault]:
     if command.name not in _CHECKS:
         return
     given = _read_fields(command, exact=exact)
-    for field in _REQUIRED.get(command.name, ()) if exact else ():
-        if field not in given.known:
+    for field in _REQUIRED.get(command.name, ()):
+        if field not in given.known and (exact or field in given.blank):
             yield ValueFault(field, "is missing or empty")
     for field, (name, value) in given.known.items():
         reason = _CHECKS[command.name][field](value)
@@ -85,20 +87,25 @@ def find_past_date(command: Command, now: datetime) -> ValueFault | None:
 
 def _read_fields(command: Command, *, exact: bool) -> GivenFields:
     aliases = {normalize_name(field): field for field in _CHECKS[command.name]}
-    if not exact:
+    own_names = exact and command.name not in _UNDOCUMENTED
+    if not own_names:
         aliases |= _ALIASES.get(command.name, {})
     known: dict[str, tuple[str, Any]] = {}
     others: set[str] = set()
+    blank: set[str] = set()
     for name, value in iter_fields(dict(command.arguments)):
         plain = normalize_name(name)
         field = aliases.get(plain, "")
-        if _is_blank(value) or plain in _IDENTITY:
+        if _is_blank(value):
+            blank.add(field)
             continue
-        if field and (not exact or name == field):
+        if plain in _IDENTITY and not field:
+            continue
+        if field and (not own_names or name == field):
             known.setdefault(field, (name, value))
         else:
             others.add(name)
-    return GivenFields(command.name, exact, known, frozenset(others))
+    return GivenFields(command.name, exact, known, frozenset(others), frozenset(blank))
 
 
 def _is_blank(value: Any) -> bool:
@@ -212,6 +219,12 @@ def _check_status(given: GivenFields) -> Iterator[ValueFault]:
         yield ValueFault(_STATUS, "is missing")
 
 
+def _check_revocation(given: GivenFields) -> Iterator[ValueFault]:
+    """Refuse a revocation of everything that is not asked for: of each membership or level."""
+    if "level_name" in given.blank and "level_name" not in given.known:
+        yield ValueFault("level_name", "is empty, which would mean every level: leave it out then")
+
+
 def _check_start(given: GivenFields) -> Iterator[ValueFault]:
     named = given.text("starting_date") or given.text("starting_hour")
     if named and _class_start(given) is None:
@@ -271,6 +284,10 @@ SUBSCRIPTION_FIELDS: Final[Mapping[str, str]] = {
 _ALIASES: Final[Mapping[str, Mapping[str, str]]] = {
     "edit_subscription": SUBSCRIPTION_FIELDS,
     "modify_subscription_status": dict.fromkeys(STATUS_NAMES, _STATUS),
+    "revoke_membership_access": {
+        **{normalize_name(name): "membership_name" for name in TARGETS["membership"]},
+        "level": "level_name",
+    },
 }
 _STEP = _matches("[A-Za-z0-9]+", "is not a step: letters and digits only")
 _FIELD_NAME = _matches("[A-Za-z0-9_-]+", "is not a name of letters, digits, - and _ only")
@@ -287,7 +304,10 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
         _POINT: _whole(1),  # 283
         _NEXT: _check_payment_date,  # 260
     },
-    "modify_subscription_status": {_STATUS: _one_of(*STATUSES)},  # 274
+    "modify_subscription_status": {
+        "subscription_id": _any,  # 248
+        _STATUS: _one_of(*STATUSES),  # 274
+    },
     "calendar_subscribe": {
         "calendar_name": _any,
         "class_name": _any,
@@ -308,16 +328,20 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
     "unassign_tag": {"tag_name": _any},
     "subscribe_lead_to_list": {"list_name": _any},
     "unsubscribe_lead_from_list": {"list_name": _any},
+    "revoke_membership_access": {"membership_name": _any, "level_name": _any},
 }
 """Command, its field, and the check of the field's value."""
 _COMBINED: Final[Mapping[str, Callable[[GivenFields], Iterator[ValueFault]]]] = {
     "edit_subscription": _check_edit,  # 280, 283, 285
     "modify_subscription_status": _check_status,
+    "revoke_membership_access": _check_revocation,
     "calendar_subscribe": _check_start,  # 260
     "create_custom_field": _check_field_type,  # 270, 273
 }
+_UNDOCUMENTED: Final = frozenset({"revoke_membership_access"})
+"""Commands whose own names of the fields are not documented, so that an alias may be one."""
 _OPTIONAL: Final = frozenset(
-    {"expiration", "starting_date", "starting_hour", "custom_field_options"}
+    {"expiration", "starting_date", "starting_hour", "custom_field_options", "level_name"}
 )
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     command: tuple(field for field in checks if field not in _OPTIONAL)
