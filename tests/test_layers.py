@@ -67,7 +67,7 @@ PURE = """
     kartra/addresses kartra/command_values kartra/commands kartra/custom_fields kartra/dates
     kartra/effects kartra/errors kartra/fields
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
-    kartra/lead_state kartra/request_body
+    kartra/inverse kartra/lead_state kartra/request_body
     kartra/request_guard kartra/request_path kartra/request_schema kartra/response_search
     kartra/values
     ledger/bulk_records ledger/entry_fields ledger/hash_chain ledger/records ledger/rules

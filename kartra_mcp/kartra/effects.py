@@ -19,7 +19,7 @@ from kartra_mcp.kartra.names import clean_name
 from kartra_mcp.kartra.values import normalize_id
 
 MAX_FIELDS = 12
-_ALIASES: Mapping[str, tuple[str, ...]] = {
+OBJECT_ALIASES: Mapping[str, tuple[str, ...]] = {
     "tag": ("tag_name", "tag"),
     "list": ("list_name", "list"),
     "sequence": ("sequence_name", "sequence"),
@@ -32,7 +32,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "custom_field": ("custom_field_identifier", "field_identifier"),
 }
 """Parts of an object as the ledger keeps them, and the arguments that name them."""
-OBJECT_PARTS = (*_ALIASES, "fields")
+OBJECT_PARTS = (*OBJECT_ALIASES, "fields")
 
 
 _MAIL_IS_SENT = "mail already sent cannot be recalled"
@@ -293,7 +293,7 @@ def _find_status(given: Mapping[str, Any]) -> str:
 def _find_part(name: str, given: Mapping[str, Any], *, mask: bool) -> Any:
     if name == "fields":
         return [clean_name(found, mask=mask) for found in _list_edited(given)][:MAX_FIELDS]
-    for alias in _ALIASES[name]:
+    for alias in OBJECT_ALIASES[name]:
         for _, value in find_values(given, frozenset({normalize_name(alias)})):
             if isinstance(value, str | int | float) and str(value).strip():
                 return clean_name(str(value), mask=mask)

@@ -52,7 +52,11 @@ class HeldState:
 
 def read_held_before(facts: Mapping[str, Any]) -> HeldState | None:
     """Return the state before a write, from the facts of its intent; None if it was not read."""
-    kept = facts.get(HELD_BEFORE)
+    return parse_held(facts.get(HELD_BEFORE))
+
+
+def parse_held(kept: Any) -> HeldState | None:
+    """Return the state that `HeldState.as_dict` made; None for anything else."""
     if not is_object(kept) or not isinstance(kept.get("held"), bool):
         return None
     levels = tuple(str(level) for level in as_list(kept.get("levels")))
@@ -89,7 +93,7 @@ def read_held(
     noun, _ = find_object(command) or ("", False)
     name = str(parts.get(noun) or "").strip()
     level = str(parts.get("level") or "").strip() if noun == "membership" else ""
-    if not name or details.get(f"{noun}s") is None or any(x in name + level for x in _UNCLEAR):
+    if not name or details.get(f"{noun}s") is None or is_unclear(name + level):
         return None
     rows = find_rows(details, f"{noun}s") if details[f"{noun}s"] else []
     alike = [row for row in rows if _is_named(row, noun, name, exact=False)]
@@ -103,6 +107,11 @@ def read_held(
     # Whether Kartra takes another spelling for the same name is not documented.
     unsure = len(alike) != len(same) and any(_is_active(row) is not False for row in alike)
     return None if unsure else HeldState(False)
+
+
+def is_unclear(name: str) -> bool:
+    """Return whether a kept name was cut or masked, so that it equals no name in the account."""
+    return any(part in name for part in _UNCLEAR)
 
 
 def _find_step(noun: str, rows: Iterable[Mapping[str, Any]]) -> str:
