@@ -47,7 +47,7 @@ ARROWS = """
 # Decisions over data: no file, no clock, no process, no network.
 PURE = """
     bulk/conditions bulk/csv_items bulk/field_paths bulk/item_calls bulk/plan bulk/request
-    bulk/result_items bulk/view
+    bulk/result_items bulk/undo_items bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/lead_settlement
     calls/responses calls/retry

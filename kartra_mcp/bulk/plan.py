@@ -15,10 +15,13 @@ from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.summary import SUMMARY, quote_name
 from kartra_mcp.core.models import ConsentArguments, Gate, OperationKind, Risk
 from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.inverse import PLANNABLE
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
 from kartra_mcp.policy.gates import strictest
 
 MAX_LISTED = 20
+LEFT_OUT = ("not_undone", "invalid", "blocked", "suppressed")
+"""Facts that have items which do not run: their total and the first with the reason."""
 SAMPLE = 3
 TYPICAL_SECONDS = 1.0
 """Duration of one call of the program, for the estimate."""
@@ -53,7 +56,8 @@ class Pace:
 def describe_request(request: BulkRequest) -> dict[str, Any]:
     """Return the facts of a run that are known before its items are checked."""
     unused = list(request.unused_columns)
-    return {"columns_not_used": unused} if unused else {}
+    undoes = {"undoes": request.undoes} if request.undoes else {}
+    return {**undoes, **({"columns_not_used": unused} if unused else {})}
 
 
 def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
@@ -64,7 +68,7 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     facts: dict[str, Any] = {"count": len(ready), **run.facts}
     if run.duplicates:
         facts["duplicates"] = run.duplicates
-    facts |= _describe_left_out(items)
+    facts |= _describe_left_out(run, items)
     shared = _shared_arguments(ready)
     if shared:
         facts["shared"] = shared
@@ -107,6 +111,8 @@ def make_preview(run: BulkRun, title: str, *, account: str, sandbox: bool) -> Pr
     effect = row.effect if row else "changes the account in an unknown way"
     undo = f"{row.undo}, for each item" if row and row.risk < Risk.IRREVERSIBLE else ""
     undo = undo or (row.undo if row else "not known")
+    if run.operation in PLANNABLE:
+        undo += f': kartra_bulk_run {{"undo": "{run.id}"}}'
     summary = _make_summary(run, title, account=account, sandbox=sandbox)
     return Preview(summary, f"{effect}; {_count(run.facts['count'])}", undo, run.facts)
 
@@ -114,7 +120,7 @@ def make_preview(run: BulkRun, title: str, *, account: str, sandbox: bool) -> Pr
 def _make_summary(run: BulkRun, title: str, *, account: str, sandbox: bool) -> str:
     """Return one ASCII line: account, count, tool, sum, mail, and the digest of the items."""
     where = "SANDBOX" if sandbox else quote_name(account, 30)
-    again = " AGAIN" if run.repeat else ""
+    again = (f" UNDO {run.undoes}" if run.undoes else "") + (" AGAIN" if run.repeat else "")
     count, amount = run.facts["count"], run.facts.get("amount")
     money = f" SUM {amount}" if amount else ""
     mail = f" mail {run.facts['can_start_mail']}" if run.facts.get("can_start_mail") else ""
@@ -141,7 +147,7 @@ def _shared_arguments(ready: Sequence[BulkItem]) -> dict[str, Any]:
     return {n: v for n, v in plain.items() if all(other.get(n) == v for other in rest)}
 
 
-def _describe_left_out(items: Sequence[BulkItem]) -> dict[str, Any]:
+def _describe_left_out(run: BulkRun, items: Sequence[BulkItem]) -> dict[str, Any]:
     """Return the items that will not run, and the leads that get mail on request only."""
     told: dict[str, Any] = {}
     for state in ("invalid", "blocked", "suppressed"):
@@ -149,14 +155,15 @@ def _describe_left_out(items: Sequence[BulkItem]) -> dict[str, Any]:
         if state == "suppressed":  # those that are to be mailed all the same, too
             named += [item for item in items if item.state == "waiting" and item.reason]
         if named:
-            told[state] = _describe_items(named, by_reason=state == "suppressed")
+            name = "not_undone" if run.undoes and state == "invalid" else state
+            told[name] = _describe_items(named, by_reason=name in ("suppressed", "not_undone"))
     return told
 
 
 def _describe_items(items: Sequence[BulkItem], *, by_reason: bool = False) -> dict[str, Any]:
     first = [{"item": item.source, "reason": item.reason} for item in items[:MAX_LISTED]]
     counts = Counter(reason for item in items for reason in split_reasons(item.reason))
-    counted = {"by_reason": dict(counts)} if by_reason else {}
+    counted = {"by_reason": dict(counts.most_common(MAX_LISTED))} if by_reason else {}
     return {"total": len(items), **counted, "first": first}
 
 

@@ -148,7 +148,7 @@ class Planner:
             "confirmation_mismatch",
             f"The settings, the tool or the connection changed since {run.id} was planned. "
             "Nothing was done.",
-            "Call kartra_bulk_run with tool and items again, for a new plan.",
+            f"Call kartra_bulk_run with {_describe_source(run)} again, for a new plan.",
         )
 
     async def _check_batch(
@@ -252,6 +252,7 @@ def _judge(
         changes=seen.changes,
         looked_at=None if seen.mail is None else now,
         reason=against_mail,
+        held=seen.held.as_dict() if seen.held else {},
     )
 
 
@@ -261,6 +262,10 @@ def _fault(item: BulkItem, problem: KartraMCPError) -> ItemCheck:
 
 def _shorten(problem: KartraMCPError) -> str:
     return problem.message.removesuffix(" Nothing was done.")
+
+
+def _describe_source(run: BulkRun) -> str:
+    return f'{{"undo": "{run.undoes}"}}' if run.undoes else "tool and items"
 
 
 def _no_time_error() -> RefusedError:
@@ -290,5 +295,5 @@ def _nothing_to_run_error(made: plan.Plan) -> RefusedError:
         "invalid_arguments",
         "No item is left that would do something. Nothing was done.",
         "`detail` has the reason for each: done before, invalid, or a lead that gets no mail.",
-        detail={n: v for n, v in made.facts.items() if n in ("invalid", "blocked", "suppressed")},
+        detail={n: v for n, v in made.facts.items() if n in plan.LEFT_OUT},
     )

@@ -16,6 +16,7 @@ from kartra_mcp.bulk.request import BulkRequest, merge_items
 from kartra_mcp.bulk.row_reader import FIRST_ROWS_BYTES, RowPage, RowReader
 from kartra_mcp.bulk.running import ItemRunner
 from kartra_mcp.bulk.table import RowChoice
+from kartra_mcp.bulk.undo import UndoOptions, UndoRequests, read_undo_options
 from kartra_mcp.bulk.view import MAX_FAILURES, describe_progress, describe_run
 from kartra_mcp.calls.gateway import CallResult, Gateway
 from kartra_mcp.catalogue import consent_arguments
@@ -66,7 +67,10 @@ class BulkService:
             BULK_RUN.schema["properties"], given, repeat=True
         )
         wanted = await run_in_thread(validate_builtin_arguments, BULK_RUN, own)
-        if "bulk_id" in wanted:
+        if "undo" in wanted:
+            options = read_undo_options(wanted, repeat=consent.repeat)
+            run, entry = await self.plan_undo(wanted["undo"], options, deadline, client)
+        elif "bulk_id" in wanted:
             run = await self._find(wanted["bulk_id"], wanted)
             entry = await self.find_entry(run.tool, deadline)
         else:
@@ -87,6 +91,28 @@ class BulkService:
         await self.gateway.writes().open()
         connection = await self._connection(entry, deadline)
         return await self._planner.create(entry, request, connection, client)
+
+    async def plan_undo(
+        self, bulk_id: str, options: UndoOptions, deadline: Deadline, client: ClientContext
+    ) -> tuple[BulkRun, ActionTool]:
+        """Return the planned run that undoes another one, or the one that has begun; and its tool.
+
+        Raises:
+            RefusedError: it cannot be undone, or was; nothing was done.
+        """
+        await self.gateway.writes().open()
+        original = await self._find(bulk_id, {})
+        entry = await self.find_entry(original.tool, deadline)
+        if original.connection != (await self._connection(entry, deadline)).id:
+            raise _other_connection_error()
+        undos = UndoRequests(self.runs, self.rules)
+        begun = await run_in_thread(undos.find_begun, original)
+        if begun is not None:
+            return begun, await self.find_entry(begun.tool, deadline)
+        entries = self.account.snapshot.catalogue.entries.values()
+        request = await run_in_thread(undos.make, original, entry, entries, options)
+        inverse = await self.find_entry(request.tool, deadline)
+        return await self.plan(inverse, request, deadline, client), inverse
 
     async def advance(
         self,

@@ -12,11 +12,11 @@ from kartra_mcp.consent.collect import read_facts
 from kartra_mcp.consent.fact_reader import FactReader
 from kartra_mcp.consent.facts import Facts, Impossible, Read
 from kartra_mcp.consent.lead_edit import LeadEdit
-from kartra_mcp.consent.lead_facts import absent_lead, acts_on_known_lead
+from kartra_mcp.consent.lead_facts import absent_lead, acts_on_known_lead, read_held_object
 from kartra_mcp.consent.mail_check import MailCheck, check_mail, checks_lead
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Call, Command, Connection, OperationKind, Risk
-from kartra_mcp.kartra.lead_state import would_change
+from kartra_mcp.kartra.lead_state import HeldState, would_change
 
 _LEAD = "the lead"
 
@@ -32,6 +32,7 @@ class Examination:
         lead: the lead that it acts on; {} if it was not read.
         impossible: why it could not run, whoever agrees; else None.
         mail: reasons against mail to its leads; None if they are not checked.
+        held: the state of its object on the lead; None if it was not read.
         changes: False if it would change nothing, None if that is not known.
     """
 
@@ -42,6 +43,7 @@ class Examination:
     changes: bool | None = None
     impossible: Impossible | None = None
     mail: MailCheck | None = None
+    held: HeldState | None = None
 
 
 def remember_reads(read: Read) -> Read:
@@ -94,7 +96,8 @@ async def examine_write(
         raise failures[0]
     impossible = absent or (facts.impossible if facts else None) or _unread(call, facts)
     changes = _changes(call, edit, lead)
-    return Examination(call, connection, facts, lead, changes, impossible, mail)
+    held = read_held_object(call, lead)
+    return Examination(call, connection, facts, lead, changes, impossible, mail, held)
 
 
 async def _read_lead(call: Call, read: Read) -> tuple[Mapping[str, Any], Impossible | None]:

@@ -159,11 +159,11 @@ RUN_WRITE = BuiltinTool(
 BULK_RUN = BuiltinTool(
     "kartra_bulk_run",
     "Run a tool in bulk",
-    "Run one tool for up to 2,000 items with one consent. The first call checks all and runs "
-    "nothing. Then bulk_id alone.",
+    "Run one tool for up to 2,000 items with one consent, or undo a run. The first call checks "
+    "all, runs nothing; then bulk_id alone.",
     _object_schema(
         [],
-        tool={"type": "string", "description": "Its name"},
+        tool={"type": "string"},
         arguments={"type": "object", "description": "Shared by all items"},
         items={"type": "array", "items": {"type": "object"}, "description": "Arguments of each"},
         from_result={
@@ -174,6 +174,7 @@ BULK_RUN = BuiltinTool(
         skip_invalid={"type": "boolean"},
         include_suppressed={"type": "boolean", "description": "Mail leads that opted out too"},
         bulk_id={"type": "string"},
+        undo={"type": "string", "description": "A bulk_id"},
     ),
     risk=Risk.IRREVERSIBLE,
     min_risk=Risk.READ,

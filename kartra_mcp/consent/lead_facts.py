@@ -42,7 +42,7 @@ async def membership_facts(target: Target, call: Call, reader: FactReader) -> Fa
         "charges": "go on: a revocation does not cancel a subscription",
     }
     evidence = tuple(f"{first_field(m, 'level_id', 'level_name')}:{m in active}" for m in mine)
-    held = _read_held(call, details)
+    held = read_held_object(call, details)
     impossible = absent_lead(target, reader, _MEMBERSHIPS)
     if impossible is None and not mine and not reader.unread:
         impossible = Impossible(
@@ -71,7 +71,7 @@ async def other_facts(target: Target, call: Call, reader: FactReader) -> Facts:
     edit = describe_edit(call, details or None) if edits_lead(call) else LeadEdit()
     email = short_text(first_field(details, "email"))
     commands = [command.name for command in call.commands if command.name]
-    held = _read_held(call, details)
+    held = read_held_object(call, details)
     shown = {
         "acts_on": str(target),
         "lead": describe_person(details, email),
@@ -101,7 +101,7 @@ async def lead_object_facts(
     return Facts(OperationKind.OTHER, target, missing=tuple(reader.unread), held=held)
 
 
-def _read_held(call: Call, details: Mapping[str, Any]) -> HeldState | None:
+def read_held_object(call: Call, details: Mapping[str, Any]) -> HeldState | None:
     """Return the state of the object that a single command sets; None for a chain."""
     if len(call.commands) != 1:
         return None

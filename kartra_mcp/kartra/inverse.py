@@ -44,11 +44,11 @@ _STATUSES: Final[Mapping[str, str]] = {"pause": "unpause", "unpause": "pause"}
 NO_INVERSE: Final[Mapping[str, str]] = {
     "create_lead": "Kartra has no command that deletes a lead",
     "create_custom_field": "Kartra has no command that deletes a custom field",
-    "edit_lead": "only the answer of the edit had the old values; they are not kept",
+    "edit_lead": "only the answer of the edit had the old values",
     "edit_subscription": "the old terms are not kept",
-    "calendar_cancel": "no command shows when the booking was; book the lead again by hand",
+    "calendar_cancel": "no command shows when the booking was",
     "refund_transaction": "a refund cannot be taken back",
-    "cancel_transaction": "a cancellation cannot be undone; the customer must buy again",
+    "cancel_transaction": "a cancellation cannot be undone: the customer must buy again",
 }
 """Command without an inverse, and the reason."""
 _NOT_KNOWN: Final = "it is not known whether it changed anything"

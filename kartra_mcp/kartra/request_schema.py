@@ -17,7 +17,7 @@ def _make_schema(body: str) -> dict[str, Any]:
         "path_params": {"type": "object", "description": "For {name} in path"},
         "query": {"type": "object"},
         "headers": {"type": "object"},
-        "json": {**objects, "description": "Body as JSON"},
+        "json": objects,
         "form": {"type": "object", "description": body},
         "raw": {"type": "string", "description": "JSON or form"},
     }

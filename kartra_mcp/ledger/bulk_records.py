@@ -87,6 +87,7 @@ class BulkItem:
         gate: of its call by the policy.
         changes: False if it would change nothing, None if that is not known.
         looked_at: when the lead was read, or None.
+        held: state of its object on the lead before it, as `HeldState.as_dict` makes it, or {}.
         intent: id of its intent, or "".
         code: error code of an item that did not succeed, or "".
         reason: why it is left out or failed, or why its mail is unwanted, in words of this server.
@@ -108,6 +109,7 @@ class BulkItem:
     code: str = ""
     reason: str = ""
     result: Any = None
+    held: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class ItemCheck:
     looked_at: float | None = None
     code: str = ""
     reason: str = ""
+    held: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.ledger import confirmations
 from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
 from kartra_mcp.ledger.database import Transaction
+from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 
 COLUMNS = (
@@ -107,6 +109,24 @@ def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> No
         raise altered_error(run)
 
 
+def digest_items(transaction: Transaction, run: BulkRun) -> str:
+    """Return the digest of the request and of every item that will run, with its arguments."""
+    sql = (
+        "SELECT number, arguments, digest, facts_digest FROM bulk_items"
+        " WHERE bulk = ? AND digest <> '' ORDER BY number"
+    )
+    told = hashlib.sha256(f"{run.tool} {run.request} {run.repeat}".encode())
+    for row in transaction.db.execute(sql, (run.id,)):
+        told.update(dump_canonical(list(row)).encode())
+    return told.hexdigest()
+
+
+def require_unaltered(transaction: Transaction, run: BulkRun) -> None:
+    """Raise unless the items of a planned run are those that were sealed."""
+    if run.digest and digest_items(transaction, run) != run.digest:
+        raise altered_error(run)
+
+
 def altered_error(run: BulkRun) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
@@ -126,6 +146,29 @@ def require_run(transaction: Transaction, bulk: str) -> BulkRun:
     if found is None:
         raise unknown_run_error()
     return found
+
+
+def list_undos(transaction: Transaction, bulk: str) -> list[BulkRun]:
+    """List the runs that undo a run and were agreed to, oldest first."""
+    sql = (
+        f"SELECT {COLUMNS} FROM bulk_runs WHERE undoes = ? AND agreed_at IS NOT NULL"  # noqa: S608
+        " ORDER BY agreed_at"
+    )
+    return [make_run(row) for row in transaction.fetch_all(sql, bulk)]
+
+
+def undone_refusal(transaction: Transaction, run: BulkRun) -> RefusedError | None:
+    """Return the refusal of an undo while another undo of the same run went on since its plan."""
+    undos = list_undos(transaction, run.undoes) if run.undoes else []
+    later = [undo.id for undo in undos if (undo.agreed_at or 0.0) >= run.made_at]
+    if not later:
+        return None
+    return RefusedError(
+        "already_done",
+        f"Since this plan was made, {later[0]} began to undo {run.undoes}. Nothing was done.",
+        f'Call kartra_bulk_run with {{"undo": "{run.undoes}"}} for what is left.',
+        first={"bulk_id": later[0]},
+    )
 
 
 def unknown_run_error() -> RefusedError:
@@ -169,6 +212,7 @@ def make_item(row: Any) -> BulkItem:
         code="" if is_settled else row["code"] or row["intent_code"] or "",
         reason="" if is_settled else row["reason"],
         result=None if row["result"] is None else json.loads(row["result"]),
+        held=json.loads(row["held"]) if row["held"] else {},
     )
 
 

@@ -6,7 +6,6 @@ the chain holds; an item can have one intent only.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,13 +27,16 @@ from kartra_mcp.ledger.bulk_rows import (
     COLUMNS,
     ITEM,
     SHOWN_STATE,
-    altered_error,
     count_items,
+    digest_items,
     find_run,
+    list_undos,
     make_item,
     make_run,
     require_agreement,
     require_run,
+    require_unaltered,
+    undone_refusal,
 )
 from kartra_mcp.ledger.database import LedgerDatabase, Transaction
 from kartra_mcp.ledger.hash_chain import dump_canonical
@@ -65,7 +67,7 @@ class BulkRuns:
             transaction.db.executemany(
                 "INSERT INTO bulk_items VALUES"
                 " (?, ?, ?, ?, 'unchecked', '', '', '', 0, 0, 'allow',"
-                " NULL, NULL, '', '', NULL, 0)",
+                " NULL, NULL, '', '', NULL, '', 0)",
                 [(run.id, i.number, i.source, dump_canonical(dict(i.arguments))) for i in items],
             )
             _record_checks(transaction, run.id, checks)
@@ -86,6 +88,11 @@ class BulkRuns:
             since = transaction.now - PLAN_LIFETIME
             row = transaction.fetch_one(sql, request, connection, since)
             return None if row is None else make_run(row)
+
+    def list_undos(self, bulk: str) -> list[BulkRun]:
+        """List the runs that undo a run and were agreed to, oldest first."""
+        with self.file.read_transaction() as transaction:
+            return list_undos(transaction, bulk)
 
     def list_recent(self, count: int) -> list[BulkRun]:
         """List runs, newest first."""
@@ -160,7 +167,7 @@ class BulkRuns:
             run = require_run(transaction, bulk)
             if run.digest or run.state != "planned":
                 return run
-            digest = _digest_items(transaction, run)
+            digest = digest_items(transaction, run)
             bound = None if binding is None else replace(binding, arguments=digest)
             transaction.run(
                 "UPDATE bulk_runs SET digest = ?, risk = ?, facts = ?, binding = ? WHERE id = ?",
@@ -182,9 +189,12 @@ class BulkRuns:
         refusal: RefusedError | None = None
         with self.file.write_transaction() as transaction:
             run = require_run(transaction, bulk)
-            _require_unaltered(transaction, run)
+            require_unaltered(transaction, run)
             if run.state == "planned":
-                refusal = admission.admission_refusal(transaction, intent, limits, run.binding)
+                refusal = undone_refusal(transaction, run)
+                refusal = refusal or admission.admission_refusal(
+                    transaction, intent, limits, run.binding
+                )
                 if refusal is None:
                     _agree(transaction, run, intent)
             begun = require_run(transaction, bulk)
@@ -290,7 +300,7 @@ class BulkRuns:
         """
         with self.file.read_transaction() as transaction:
             run = require_run(transaction, bulk)
-            require_agreement(transaction, run, _digest_items(transaction, run))
+            require_agreement(transaction, run, digest_items(transaction, run))
 
 
 def _record_checks(transaction: Transaction, bulk: str, checks: Sequence[ItemCheck]) -> None:
@@ -298,9 +308,18 @@ def _record_checks(transaction: Transaction, bulk: str, checks: Sequence[ItemChe
         "UPDATE bulk_items SET state = :state, digest = :digest,"
         " facts_digest = :facts_digest, amount = :amount, risk = :risk, mail = :mail,"
         " gate = :gate, changes = :changes, looked_at = :looked_at, code = :code,"
-        " reason = :reason"
+        " reason = :reason, held = :held"
         " WHERE bulk = :bulk AND number = :number AND state = 'unchecked'",
-        [{**asdict(c), "risk": int(c.risk), "gate": str(c.gate), "bulk": bulk} for c in checks],
+        [
+            {
+                **asdict(check),
+                "risk": int(check.risk),
+                "gate": str(check.gate),
+                "held": dump_canonical(dict(check.held)) if check.held else "",
+                "bulk": bulk,
+            }
+            for check in checks
+        ],
     )
 
 
@@ -320,6 +339,7 @@ def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
         "approval": intent.approval,
         "actor": intent.actor,
         "client": intent.client,
+        **({"undoes": run.undoes} if run.undoes else {}),
     }
     transaction.append("bulk", body)
     transaction.run(
@@ -353,23 +373,6 @@ def _insert_run(transaction: Transaction, run: BulkRun) -> None:
     transaction.run(f"INSERT INTO bulk_runs ({COLUMNS}) VALUES ({marks})", *values)  # noqa: S608
 
 
-def _digest_items(transaction: Transaction, run: BulkRun) -> str:
-    """Return the digest of the request and of every item that will run, with its arguments."""
-    sql = (
-        "SELECT number, arguments, digest, facts_digest FROM bulk_items"
-        " WHERE bulk = ? AND digest <> '' ORDER BY number"
-    )
-    told = hashlib.sha256(f"{run.tool} {run.request} {run.repeat}".encode())
-    for row in transaction.db.execute(sql, (run.id,)):
-        told.update(dump_canonical(list(row)).encode())
-    return told.hexdigest()
-
-
-def _require_unaltered(transaction: Transaction, run: BulkRun) -> None:
-    if run.digest and _digest_items(transaction, run) != run.digest:
-        raise altered_error(run)
-
-
 def _forget_old(transaction: Transaction) -> None:
     """Remove the arguments and results of runs that ended long ago, and old plans."""
     reads, writes = transaction.now - READ_RETENTION, transaction.now - WRITE_RETENTION
@@ -378,7 +381,7 @@ def _forget_old(transaction: Transaction) -> None:
         " OR COALESCE(ended_at, agreed_at) < ? OR (made_at < ? AND state = 'planned')"
     )
     transaction.run(
-        "UPDATE bulk_items SET arguments = '', result = NULL, reason = ''"  # noqa: S608
+        "UPDATE bulk_items SET arguments = '', result = NULL, reason = '', held = ''"  # noqa: S608
         f" WHERE arguments <> '' AND bulk IN ({old})",
         reads,
         writes,

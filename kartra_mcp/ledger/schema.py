@@ -115,7 +115,7 @@ CREATE TABLE bulk_items (
   state TEXT NOT NULL, digest TEXT NOT NULL, facts_digest TEXT NOT NULL, amount TEXT NOT NULL,
   risk INTEGER NOT NULL, mail INTEGER NOT NULL, gate TEXT NOT NULL, changes INTEGER,
   looked_at REAL, code TEXT NOT NULL, reason TEXT NOT NULL, result TEXT,
-  claimed_until REAL NOT NULL, PRIMARY KEY (bulk, number)) WITHOUT ROWID;
+  held TEXT NOT NULL, claimed_until REAL NOT NULL, PRIMARY KEY (bulk, number)) WITHOUT ROWID;
 CREATE INDEX bulk_items_state ON bulk_items (bulk, state, number);
 """
 """Runs and their items, which hold the user's data until it is removed."""
