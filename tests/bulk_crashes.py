@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from crash_scenarios import LATEST, PATIENCE, SETTLED, House
+from crash_scenarios import LATEST, PATIENCE, SETTLED, APIHouse, House
 from fault_server import BULK_STEPS, IN_ITS_TIME, POINTS
 from harness import ERAS, Answer, call
 from mcp import Client
@@ -30,6 +30,8 @@ FIRST_LEAD = 80_001
 BULK_POINTS = [*(point for point in POINTS if point != "preview"), *BULK_STEPS]
 IN_A_PLAN = frozenset({"minted", "listed", "checked", "sealed", "agreed"})
 AT_THE_END = frozenset({"noted", "ended", "answering"})
+OF_A_PROGRAM = frozenset({*IN_ITS_TIME, "before_start", "started", "answered"})
+"""Points that a raw request over the API does not reach: it carries no intent."""
 WHILE_IT_RUNS = [point for point in BULK_POINTS if point not in IN_A_PLAN | AT_THE_END]
 HOWS = ("slow", "lost", "late", "killed", "hangs", "never")
 GOES_ON = frozenset(
@@ -94,6 +96,10 @@ class BulkHouse(House):
     def given(self, lead: int) -> int:
         """How often this lead got points."""
         return self.rows("SELECT COUNT(*) FROM points WHERE lead_id = ?", lead)[0][0]
+
+
+class BulkAPIHouse(APIHouse, BulkHouse):
+    """The same account behind Membrane's API, where no program is started."""
 
 
 async def tell_bulk(house: BulkHouse, story: BulkStory) -> None:
@@ -232,13 +238,14 @@ def _require(story: BulkStory, holds: object, what: str) -> None:
         story.trouble.append(what)
 
 
-def make_story(first: int, kills: int, dice: random.Random) -> BulkStory:
+def make_story(first: int, kills: int, dice: random.Random, *, by_api: bool = False) -> BulkStory:
     """A random run, with some items for each kill."""
     count = 6 * kills
+    within = [point for point in WHILE_IT_RUNS if not by_api or point not in OF_A_PROGRAM]
     strikes = [
         make_strike(dice, dice.choice(sorted(IN_A_PLAN | {"fsync"}))),
-        *(make_strike(dice, dice.choice(WHILE_IT_RUNS)) for _ in range(kills - 2)),
-        make_strike(dice, dice.choice([*WHILE_IT_RUNS, *AT_THE_END])),
+        *(make_strike(dice, dice.choice(within)) for _ in range(kills - 2)),
+        make_strike(dice, dice.choice([*within, *AT_THE_END])),
     ]
     odd = dice.sample(range(first, first + count), count // 6)
     plans = {lead: (dice.choice(HOWS), dice.uniform(0.1, 1.5)) for lead in odd}

@@ -108,7 +108,7 @@ class APIHouse(House):
 
     @property
     def environment(self) -> dict[str, str]:
-        more = {"CAP_DAY_COUNT": "100000", "RATE": "0", "TIMEOUT": "12"}
+        more = {"CAP_DAY_COUNT": "100000", "RATE": "0", "TIMEOUT": "12", **self.settings}
         return api_environment(self.folder, self.address, "pat-sandbox-of-the-tests", more)
 
 

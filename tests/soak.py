@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -22,15 +23,15 @@ import anyio
 from bulk_crashes import (
     BULK_POINTS,
     FIRST_LEAD,
+    BulkAPIHouse,
     BulkHouse,
-    BulkStory,
     judge_bulk,
     make_story,
     tell_bulk,
 )
 from crash_scenarios import FIRST, House, Story, judge, tell
 from fault_server import IN_ITS_TIME, POINTS
-from harness import ERAS, Sandbox
+from harness import ERAS, Sandbox, sandbox_served
 from many_servers import submit_many
 
 HOWS = ("plain", "slow", "lost", "late", "killed", "hangs", "never")
@@ -120,20 +121,22 @@ async def tell_bulk_runs(
 
 
 async def tell_bulk_run(folder: Path, seed: int, found: list[str], struck: Counter[str]) -> None:
-    story = make_story(FIRST_LEAD, KILLS_A_RUN, random.Random(seed))
+    """One run by the program or over the API."""
+    by_api = seed % 2 == 1
+    story = make_story(FIRST_LEAD, KILLS_A_RUN, random.Random(seed), by_api=by_api)
     house = BulkHouse(folder).build_leads(story.count)
-    try:
-        await tell_bulk(house, story)
-    except Exception as slip:  # noqa: BLE001  a server that fails without a fault
-        story.trouble.append(f"the story broke off: {slip!r}")
-    wrong = judge_bulk_run(house, story)
+    with ExitStack() as serving:
+        if by_api:
+            address = serving.enter_context(sandbox_served(house)).address
+            house = BulkAPIHouse(folder, house.settings, address)
+        try:
+            await tell_bulk(house, story)
+        except Exception as slip:  # noqa: BLE001  a server that fails without a fault
+            story.trouble.append(f"the story broke off: {slip!r}")
+        wrong = judge_bulk(house, [story]) if story.bulk_id else [f"never planned: {story}"]
     found += wrong
     struck += Counter(house.struck())
     say(*wrong)
-
-
-def judge_bulk_run(house: BulkHouse, story: BulkStory) -> list[str]:
-    return judge_bulk(house, [story]) if story.bulk_id else [f"it was never planned: {story}"]
 
 
 async def crowd(processes: int, submissions: int) -> list[str]:

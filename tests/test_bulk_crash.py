@@ -9,12 +9,14 @@ import anyio
 import pytest
 from bulk_crashes import (
     FIRST_LEAD,
+    BulkAPIHouse,
     BulkHouse,
     BulkStory,
     Strike,
     judge_bulk,
     tell_bulk,
 )
+from harness import sandbox_served
 
 pytestmark = [
     pytest.mark.anyio,
@@ -52,3 +54,15 @@ async def test_a_run_whose_servers_are_killed_does_each_item_once(tmp_path: Path
         await tell_bulk(house, story)
     assert judge_bulk(house, [story]) == []
     assert len(house.struck()) >= len(strikes) - 1
+
+
+async def test_a_run_over_the_api_whose_servers_are_killed_does_each_item_once(tmp_path: Path):
+    place = BulkHouse(tmp_path / "state").build_leads(10)
+    strikes = [Strike("agreed"), Strike("begun", nth=2), Strike("finished", beside=True)]
+    with sandbox_served(place) as served:
+        house = BulkAPIHouse(place.folder, place.settings, served.address)
+        story = BulkStory(FIRST_LEAD, 10, 5, strikes)
+        with anyio.fail_after(240):
+            await tell_bulk(house, story)
+        assert judge_bulk(house, [story]) == []
+    assert len(house.struck()) >= 2

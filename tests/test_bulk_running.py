@@ -113,6 +113,8 @@ async def test_an_item_whose_server_died_becomes_unknown_and_the_run_ends(tmp_pa
         paused = await bulk(client, CREATE, new_leads(4))
         id_ = paused.error["detail"]["bulk_id"]
         lose_item(place, id_, 3)
+        status = await call(client, STATUS, bulk_id=id_)
+        assert status.result["unknown"] == 1
         done = await resume(client, id_)
         assert (done.result["state"], done.result["unknown"]) == ("done", 1)
         assert done.result["failures"][0]["state"] == "unknown"

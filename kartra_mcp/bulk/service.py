@@ -148,6 +148,7 @@ class BulkService:
     async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> CallResult:
         """Run `kartra_bulk_status`: one run with its items, or the newest runs."""
         where = parse_condition(wanted.get("where"))
+        await run_in_thread(self.gateway.writes().ledger.mark_orphans_unknown)
         if "bulk_id" not in wanted:
             if where is not None:
                 raise _no_run_error()
