@@ -173,9 +173,9 @@ async def test_wrong_conditions_are_refused(place: Sandbox):
 @pytest.mark.parametrize(
     ("field", "near"),
     [
-        ("lead_details.tag.tag_name", "result.lead_details.tags.tag_name"),
-        ("lead_details.e_mail", "result.lead_details.email"),
-        ("city", "result.lead_details.city"),
+        ("lead_details.tag.tag_name", "lead_details.tags.tag_name"),
+        ("lead_details.e_mail", "lead_details.email"),
+        ("city", "lead_details.city"),
         ("arguments.mail", "arguments.email"),
     ],
 )
@@ -194,6 +194,17 @@ async def test_a_field_that_no_row_has_is_refused_with_the_nearest(
         assert (answer.code, answer.executed) == ("invalid_arguments", "no"), answer.text
         assert answer.error["detail"]["unknown"] == field
         assert near in answer.error["detail"]["nearest"]
+
+
+async def test_the_fields_of_every_row_are_known(place: Sandbox):
+    """Bug: those of the first fifty rows only were suggested."""
+    who = add_leads(place, 60)
+    buyers(place, who[-1:])
+    async with connect(place, "legacy") as client:
+        id_ = (await read_leads(client, who)).result["bulk_id"]
+        where = {"field": "tag_name", "equals": "Customer"}
+        answer = await call(client, STATUS, bulk_id=id_, where=where)
+    assert answer.error["detail"]["nearest"][0] == "lead_details.tags.tag_name"
 
 
 async def test_rows_of_a_run_are_the_items_of_the_next(place: Sandbox):

@@ -17,11 +17,11 @@ from kartra_mcp.core.json_types import is_array, is_object
 
 ROW_FIELDS = frozenset({"item", "state", "intent", "code", "reason", "arguments", "result"})
 """Fields of an item of a bulk run; every other path begins in its result."""
-MAX_NEAREST = 8
+MAX_NEAREST = 5
 MAX_PATHS = 1_000
 """Paths of rows that are compared with a wrong one."""
 MAX_DEPTH = 10
-SEEN_ROWS = 50
+MAX_CHARS = 200
 
 
 class Reach(IntEnum):
@@ -78,22 +78,24 @@ def find_row_values(row: Mapping[str, Any], steps: Sequence[str]) -> Found | Non
 class FieldLog:
     """How far each path led in the rows that were searched, to refuse one that leads nowhere.
 
-    `lacking` are values in which a path led nowhere, for the names that they have.
+    `known` are the paths of the rows in which one led nowhere.
     """
 
     reached: dict[str, set[Reach]] = field(default_factory=dict[str, set[Reach]])
-    lacking: list[Any] = field(default_factory=list[Any])
+    known: dict[str, None] = field(default_factory=dict[str, None])
 
     def note(self, path: str, found: Found, value: Any) -> None:
-        self.reached.setdefault(path, set()).add(found.reach)
-        if found.reach is Reach.LACKING and len(self.lacking) < SEEN_ROWS:
-            self.lacking.append(value)
+        reached = self.reached.setdefault(path, set())
+        reached.add(found.reach)
+        if found.reach is Reach.LACKING and Reach.FOUND not in reached:
+            for known in islice(_iter_paths(value, (), MAX_DEPTH), MAX_PATHS - len(self.known)):
+                self.known[known] = None
 
     def require_known(self) -> None:
         """Raise `invalid_arguments` for a path that no row has; nothing was done."""
         for path, reached in self.reached.items():
             if Reach.FOUND not in reached and Reach.LACKING in reached:
-                raise _unknown_field_error(path, self.lacking)
+                raise _unknown_field_error(path, self.known)
 
 
 def has_content(value: Any) -> bool:
@@ -101,37 +103,39 @@ def has_content(value: Any) -> bool:
     return value is not None and value not in ("", [], {})
 
 
-def _unknown_field_error(path: str, values: Iterable[Any]) -> RefusedError:
+def _unknown_field_error(path: str, known: Iterable[str]) -> RefusedError:
     """Return the refusal of a path that leads nowhere, with the nearest that do."""
-    nearest = find_nearest_paths(path, values)
+    nearest = find_nearest_paths(path, known)
     return RefusedError(
         "invalid_arguments",
         "No row has the field of `detail.unknown`. Nothing was done.",
         "Use a field of `detail.nearest`; its lists are searched element by element."
         if nearest
         else "Call kartra_bulk_status with the bulk_id to see what the rows have.",
-        detail={"unknown": path[:200], "nearest": nearest},
+        detail={"unknown": path[:MAX_CHARS], "nearest": nearest},
     )
 
 
-def find_nearest_paths(path: str, values: Iterable[Any]) -> list[str]:
-    """Return the dotted paths of these values that are most like this one."""
+def find_nearest_paths(path: str, known: Iterable[str]) -> list[str]:
+    """Return the known paths that are most like this one: as a whole, and in their last step."""
     from difflib import SequenceMatcher
 
-    known: dict[str, None] = {}
-    for value in values:
-        known |= dict.fromkeys(islice(_iter_paths(value, (), MAX_DEPTH), MAX_PATHS))
-        if len(known) >= MAX_PATHS:
-            break
-    wanted = ".".join(parse_path(path[:200])).lower()
+    wanted = ".".join(parse_path(path[:MAX_CHARS])).lower()
     last = wanted.rpartition(".")[2]
 
-    def measure(known_path: str) -> float:
-        name = known_path.lower()
+    def measure(one: str) -> float:
+        name = one.lower()
         whole = SequenceMatcher(None, wanted, name).ratio()
         return whole + SequenceMatcher(None, last, name.rpartition(".")[2]).ratio()
 
-    return sorted(known, key=measure, reverse=True)[:MAX_NEAREST]
+    found = sorted(known, key=measure, reverse=True)[:MAX_NEAREST]
+    return list(map(_shorten, found))
+
+
+def _shorten(path: str) -> str:
+    """Return a path as it begins in the result, unless it would mean a field of the row then."""
+    inner = path.removeprefix("result.")
+    return path if parse_path(inner)[0] in ROW_FIELDS else inner
 
 
 def _combine(parts: Iterable[Found]) -> Found:
