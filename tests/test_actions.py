@@ -267,7 +267,7 @@ async def test_a_part_of_a_transaction_is_refunded(sandbox: Sandbox, amount):
     assert sandbox.rows(sql) == [("partial_refund", 999)]
 
 
-async def test_changing_an_address_asks_first_and_other_edits_do_not(sandbox: Sandbox):
+async def test_changing_an_address_asks_first(sandbox: Sandbox):
     async with connect(sandbox, "legacy") as client:
         edit = {"lead_id": ADA, "new_email": "moved@example.com"}
         asked = await call(client, "kartra_edit_lead", **edit)

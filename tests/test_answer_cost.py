@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,3 +137,25 @@ async def test_a_client_that_shows_both_forms_gets_the_text_alone(
         answer = await call(client, "kartra_get_lead", email="ada@example.com")
     assert "ada@example.com" in answer.text
     assert (answer.structured is not None) is both
+
+
+OWN_ANSWERS: dict[str, dict[str, str]] = {
+    "kartra_status": {},
+    "kartra_connect": {},
+    "kartra_ledger": {},
+    "kartra_bulk_status": {},
+    "kartra_search_actions": {"intent": "refund"},
+    "kartra_describe_action": {"action": "kartra_get_lead"},
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("tool", OWN_ANSWERS)
+async def test_the_servers_own_answers_have_no_notice_about_data(tmp_path: Path, tool: str):
+    """Bug: `typed by strangers` was in answers of which the server wrote every word."""
+    place = Sandbox(tmp_path, {"EXPOSE": "search"}).arrange("reset")
+    async with connect(place, "2026-07-28") as client:
+        answer = await call(client, tool, **OWN_ANSWERS[tool])
+    assert not answer.failed, answer.text
+    assert answer.structured is not None
+    assert "instruction" not in answer.structured.get("notice", "")

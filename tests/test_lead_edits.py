@@ -54,6 +54,52 @@ async def test_the_old_values_of_an_edit_undo_it_completely(sandbox: Sandbox):
     assert answer.structured["before"] == {"first_name": "Ada", "phone": "5550142"}
 
 
+def raw_edit(**fields: Any) -> tuple[str, dict[str, Any]]:
+    body = {"lead": {**ADA, **fields}, "actions": [{"cmd": "edit_lead"}]}
+    return "kartra_proxy_write", {"method": "POST", "path": "/api", "json": body}
+
+
+GOALS = {"field_identifier": "goals", "field_value": "Sell one picture."}
+OVERWRITING: dict[str, tuple[str, dict[str, Any]]] = {
+    "a value": (EDIT, {**ADA, "phone": "5550000"}),
+    "a value by id": (EDIT, {"lead_id": 48110, "phone": "5550000"}),
+    "one of two values": (EDIT, {**ADA, "first_name": "Ada", "phone": "5550000"}),
+    "a value emptied": (EDIT, {**ADA, "phone": ""}),
+    "a custom field": (EDIT, {**ADA, "custom_fields": [GOALS]}),
+    "the address": (EDIT, {**ADA, "new_email": "moved@example.com"}),
+    "a value by a raw request": raw_edit(phone="5550000"),
+    "the address by a raw request": raw_edit(new_email="moved@example.com"),
+}
+HARMLESS: dict[str, tuple[str, dict[str, Any]]] = {
+    "the same value": (EDIT, {**ADA, "phone": "5550142"}),
+    "a value where none was": (EDIT, {**ADA, "linkedin": "https://ada.example.com"}),
+    "the same value by a raw request": raw_edit(phone="5550142"),
+}
+
+
+@pytest.mark.parametrize("case", OVERWRITING)
+async def test_an_edit_that_overwrites_does_not_run_unasked(sandbox: Sandbox, case: str):
+    """Bug: an edit replaced a phone number unasked, and nothing had the old one."""
+    tool, arguments = OVERWRITING[case]
+    async with connect(sandbox, "2026-07-28") as client:
+        await client.list_tools()
+        before = sandbox.dump()
+        answer = await call(client, tool, **arguments)
+        assert (answer.code, answer.executed) == ("confirmation_required", "no"), answer.text
+        assert sandbox.dump() == before
+        done = await call(client, tool, **arguments, confirm=True)
+    assert done.structured is not None
+    assert done.structured["before"]
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+async def test_an_edit_that_overwrites_nothing_runs_at_once(sandbox: Sandbox, case: str):
+    tool, arguments = HARMLESS[case]
+    async with connect(sandbox, "2026-07-28") as client:
+        answer = await call(client, tool, **arguments)
+    assert not answer.failed, answer.text
+
+
 AND_A_TAG = {"cmd": "assign_tag", "tag_name": "VIP"}
 AND_A_PAUSE = {
     "cmd": "modify_subscription_status",
