@@ -17,11 +17,12 @@ from typing import Any
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
-from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.projection import intent_payload
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Consent, FinalState, Intent
+from kartra_mcp.ledger.transaction import Transaction
 
 PIN = "correct horse"
 CLIENT, ACTOR = "Claude Desktop 1.2", "ada"

@@ -50,8 +50,8 @@ from kartra_mcp.cli.main import main
 from kartra_mcp.consent import subject
 from kartra_mcp.ledger import admission, head_file
 from kartra_mcp.ledger.bulk_runs import BulkRuns
-from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.membrane import http_transport
 from kartra_mcp.membrane.http_messages import INTENT_META_KEY
 from kartra_mcp.processes import runner

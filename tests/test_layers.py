@@ -123,6 +123,7 @@ RESERVED = {
         "ledger/repair",
         "ledger/schema",
         "ledger/statistics",
+        "ledger/transaction",
     },
 }
 NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(

@@ -8,8 +8,8 @@ from typing import Any
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approvals, bulk_rows, confirmations, projection, rules
-from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
 

@@ -16,9 +16,10 @@ from kartra_mcp.ledger.confirmations import (
     describe_differences,
     serialize_binding,
 )
-from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.ledger.transaction import Transaction
 
 LIFETIME = 86_400.0
 DECLINE_HOLDS = 600.0

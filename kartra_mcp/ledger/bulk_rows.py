@@ -11,9 +11,9 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.ledger import confirmations
 from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
-from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.ledger.transaction import Transaction
 
 COLUMNS = (
     "id, tool, operation, risk, connection, request, state, made_at, actor, client, digest,"

@@ -38,10 +38,11 @@ from kartra_mcp.ledger.bulk_rows import (
     require_unaltered,
     undone_refusal,
 )
-from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.rules import normalize_intent
+from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
 PLAN_LIFETIME = 3_600.0

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, StoredQuestion
+from kartra_mcp.ledger.transaction import Transaction
 
 Kind = Literal["two_step", "question"]
 

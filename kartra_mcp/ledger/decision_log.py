@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.ledger.database import Transaction
 from kartra_mcp.ledger.projection import parse_payload
+from kartra_mcp.ledger.transaction import Transaction
 
 _NEWEST = """
 SELECT l.n, l.at, l.body, json_extract(a.binding, '$.tool') AS tool

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.errors import FILE_FAULTS, unavailable_error
+from kartra_mcp.ledger.transaction import Transaction
 
 T = TypeVar("T")
 

@@ -33,7 +33,7 @@ from kartra_mcp.ledger import (
 )
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.bulk_runs import BulkRuns
-from kartra_mcp.ledger.database import WAIT, LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import WAIT, LedgerDatabase
 from kartra_mcp.ledger.group_commit import GroupCommit
 from kartra_mcp.ledger.identity import AccountKind
 from kartra_mcp.ledger.pin import Pins
@@ -49,6 +49,7 @@ from kartra_mcp.ledger.records import (
     VerificationReport,
 )
 from kartra_mcp.ledger.running_locks import IntentLocks, RunningIntent
+from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
 ROOM_BYTES = 16 * 1024

@@ -11,8 +11,9 @@ from itertools import takewhile
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.records import format_utc
+from kartra_mcp.ledger.transaction import Transaction
 
 MIN_LENGTH = 6
 MAX_ATTEMPTS, ATTEMPT_WINDOW_SECONDS = 5, 900.0

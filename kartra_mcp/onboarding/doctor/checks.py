@@ -15,9 +15,9 @@ from pathlib import Path
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.private_folder import find_folder_fault
-from kartra_mcp.ledger.database import MAX_CLOCK_LAG
 from kartra_mcp.ledger.errors import ClockBehindError
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.transaction import MAX_CLOCK_LAG
 from kartra_mcp.onboarding.doctor.api_explanations import format_names, incomplete_credentials
 from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, passed, skipped, warning
 from kartra_mcp.settings import SettingError, Settings
