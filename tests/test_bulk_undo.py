@@ -31,6 +31,10 @@ from consent_actors import lines, sandbox
 from harness import Answer, Clocks, Sandbox, call, connect
 from truth_account import read_state, without_remains
 
+from kartra_mcp.bulk.undo_items import EarlierUndo, InverseItem, choose_items
+from kartra_mcp.catalogue.command_tools import list_command_tools
+from kartra_mcp.kartra.inverse import Inverse
+
 pytestmark = pytest.mark.anyio
 UNTAG, LEAVE = "kartra_unassign_tag", "kartra_unsubscribe_lead_from_sequence"
 ENTER, REVOKE = "kartra_subscribe_lead_to_sequence", "kartra_revoke_membership_access"
@@ -389,3 +393,18 @@ async def test_an_undo_whose_tool_is_not_allowed_is_refused(place: Sandbox):
         answer = await call(client, RUN, undo=id_)
     assert (answer.code, answer.executed) == ("not_allowed", "no")
     assert tagged(place) >= set(who)
+
+
+def test_an_undo_has_no_more_items_than_any_run():
+    """Each of these leads needs two calls: the rest is left to the next undo."""
+    calls = [(VIP, {"tag_name": "Customer"}) for _ in range(1_001)]
+    found = [
+        InverseItem(
+            number, Inverse("assign_tag", tuple({"lead_id": number, **tag} for tag in tags))
+        )
+        for number, tags in enumerate(calls)
+    ]
+    chosen = choose_items(found, list_command_tools(()).values(), EarlierUndo())
+    assert len(chosen.items) == 2_000
+    assert list(chosen.left_out) == [1_000]
+    assert "undo the run again" in chosen.left_out[1_000]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kartra_mcp.bulk.request import SourceItem
+from kartra_mcp.bulk.request import MAX_ITEMS, SourceItem
 from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.kartra.inverse import ARGUMENT_ALIASES, Inverse
@@ -109,6 +109,8 @@ def _add_calls(chosen: UndoItems, calls: Iterable[tuple[int, str, SourceItem]]) 
         _, arguments = make_key(source, item.arguments)
         if tool != chosen.tool:
             chosen.left_out[source] = f"it needs {tool}: undo the run again for it"
+        elif len(chosen.items) == MAX_ITEMS:
+            chosen.left_out[source] = "the run is full: undo the run again for it"
         elif arguments in seen:
             chosen.left_out[source] = "another item needs the same call: undo the run again for it"
         else:

@@ -32,6 +32,17 @@ SHOWN_STATE = (
     " WHEN t.state IN ('invalid', 'blocked', 'suppressed') THEN 'skipped' ELSE t.state END"
 )
 """SQL of an item's state as it is shown: that of its intent, if it has one."""
+_SAME_UNDO = (
+    "SELECT r.id FROM bulk_runs r JOIN bulk_items t ON t.bulk = r.id"  # noqa: S608
+    " JOIN bulk_items mine ON mine.bulk = ? AND mine.state = 'waiting'"
+    " AND mine.source = t.source AND mine.arguments = t.arguments"
+    " LEFT JOIN bulk_intents b ON b.bulk = t.bulk AND b.item = t.number"
+    " LEFT JOIN intents i ON i.id = b.intent"
+    " WHERE r.undoes = ? AND r.id <> ? AND r.agreed_at IS NOT NULL"
+    f" AND ({SHOWN_STATE} IN ('running', 'succeeded', 'unknown')"
+    f" OR ({SHOWN_STATE} = 'waiting' AND r.state IN ('running', 'paused'))) LIMIT 1"
+)
+"""An item that two undos of one run have, and that the other one has run or will run."""
 _AGREED = (
     "SELECT at, json_extract(body, '$.digest') AS digest FROM lines WHERE kind = 'bulk'"
     " AND json_extract(body, '$.bulk') = ? AND json_extract(body, '$.event') = 'agreed'"
@@ -158,16 +169,18 @@ def list_undos(transaction: Transaction, bulk: str) -> list[BulkRun]:
 
 
 def undone_refusal(transaction: Transaction, run: BulkRun) -> RefusedError | None:
-    """Return the refusal of an undo while another undo of the same run went on since its plan."""
-    undos = list_undos(transaction, run.undoes) if run.undoes else []
-    later = [undo.id for undo in undos if (undo.agreed_at or 0.0) >= run.made_at]
-    if not later:
+    """Return the refusal of an undo of which another one has, or will run, an item; else None.
+
+    Its plan left out such items, but another plan may have been agreed to since.
+    """
+    row = transaction.fetch_one(_SAME_UNDO, run.id, run.undoes, run.id) if run.undoes else None
+    if row is None:
         return None
     return RefusedError(
         "already_done",
-        f"Since this plan was made, {later[0]} began to undo {run.undoes}. Nothing was done.",
+        f"Since this plan was made, {row['id']} began to undo {run.undoes}. Nothing was done.",
         f'Call kartra_bulk_run with {{"undo": "{run.undoes}"}} for what is left.',
-        first={"bulk_id": later[0]},
+        first={"bulk_id": row["id"]},
     )
 
 
