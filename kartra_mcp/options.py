@@ -278,8 +278,8 @@ OPTIONS: tuple[Option, ...] = (
         "CHECK_LEAD",
         SWITCH,
         True,
-        "Read the lead before a write that can start mail; a blacklisted, deleted or unsubscribed "
-        "one, or one without GDPR consent, needs an explicit yes.",
+        "Look at the lead before a write that can start mail; a blacklisted, deleted or "
+        "unsubscribed one, or one without GDPR consent, needs an explicit yes.",
         on_error=True,
         field="check_lead",
     ),

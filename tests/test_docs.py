@@ -152,7 +152,7 @@ def test_every_flag_that_a_document_names_exists() -> None:
     shown = read("docs/ledger.md").partition("## Commands")[2].partition("## ")[0]
     named |= set(re.findall(r"--[a-z-]+", shown))
     commands = [command.name for command in main.COMMANDS]
-    known = known_flags([*commands, "ledger list", "ledger export"])
+    known = known_flags([*commands, "ledger list", "ledger export", "bulk run", "bulk export"])
     known |= {"--account", "--effect", "--message"}  # of the sandbox
     assert len(named) > 12
     assert named <= known

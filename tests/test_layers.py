@@ -40,14 +40,14 @@ ARROWS = """
         membrane options policy processes settings
     onboarding/setup: account app argument_parser client_config ledger membrane
         onboarding/doctor options policy processes settings
-    cli: account app argument_parser catalogue client_config consent ledger
+    cli: account app argument_parser bulk catalogue client_config consent ledger
         onboarding/setup processes sandbox server settings web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
 PURE = """
-    bulk/conditions bulk/csv_items bulk/field_paths bulk/item_calls bulk/plan bulk/request
-    bulk/result_items bulk/undo_items bulk/view
+    bulk/conditions bulk/csv_items bulk/errors bulk/field_paths bulk/item_calls bulk/plan
+    bulk/request bulk/result_items bulk/undo_items bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/lead_settlement
     calls/responses calls/retry

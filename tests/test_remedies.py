@@ -178,7 +178,8 @@ def test_every_command_that_a_text_names_is_understood(command: str, tmp_path: P
 
 def test_every_flag_that_a_sentence_names_exists():
     ledger = [f"ledger {name}" for name in ("list", "show", "export", "verify", "new")]
-    known = known_flags([*(command.name for command in main.COMMANDS), *ledger])
+    bulk = [f"bulk {name}" for name in ("run", "list", "show", "continue", "cancel", "export")]
+    known = known_flags([*(command.name for command in main.COMMANDS), *ledger, *bulk])
     others = re.compile(r"`(?:membrane|npm|pipx)[^`]*`|^--.*|.*pip install.*")
     sentences = [(place, others.sub("", text)) for place, text in texts() if " " in text]
     named = [(p, f) for p, text in sentences for f in re.findall(r"(?<!\S)--[a-z][a-z-]+", text)]

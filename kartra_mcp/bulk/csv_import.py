@@ -75,8 +75,9 @@ def read_import(folder: Path | None, file: str) -> bytes:
         raise RefusedError(
             "not_allowed",
             "No folder is set from which files may be read. Nothing was read or done.",
-            "Give the rows as `items`, or ask the user to set KARTRA_MCP_IMPORT_DIR to a folder "
-            "for CSV files and to restart the server.",
+            "Give the rows as `items`. Or ask the user to set KARTRA_MCP_IMPORT_DIR to a folder "
+            "for CSV files and restart the server, or to run "
+            "`kartra-mcp bulk run TOOL --csv FILE` in a terminal.",
         )
     try:
         return read_file_inside(folder, _split_path(file), MAX_CSV_BYTES)

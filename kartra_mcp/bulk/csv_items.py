@@ -46,6 +46,19 @@ class CsvTarget:
     types: Mapping[str, frozenset[str]]
     optional: frozenset[str]
 
+    def convert_text(self, argument: str, text: str) -> Any:
+        """Return a text in the JSON type that an argument demands, where that is certain."""
+        types = self.types.get(argument, frozenset[str]())
+        if not types or "string" in types:
+            return text
+        if types & {"integer", "number"} and _WHOLE.fullmatch(text):
+            return int(text)
+        if "number" in types and _DECIMAL.fullmatch(text):
+            return float(text)
+        if "boolean" in types and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        return text
+
 
 @dataclass(frozen=True, slots=True)
 class CsvItems:
@@ -210,7 +223,7 @@ def _read_row(
     for position, argument in used.items():
         cell = _unescape(row.cells[position])
         if cell:
-            found[argument] = _convert(cell, target.types[argument])
+            found[argument] = target.convert_text(argument, cell)
         elif argument not in target.optional:
             return f"The cell for {argument} is empty."
     return found or "The row has no value for an argument."
@@ -219,19 +232,6 @@ def _read_row(
 def _unescape(cell: str) -> str:
     """Remove the apostrophe by which an export keeps a spreadsheet from running a formula."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA_STARTS) else cell
-
-
-def _convert(cell: str, types: frozenset[str]) -> Any:
-    """Return a cell in the JSON type that the argument demands, where that is certain."""
-    if not types or "string" in types:
-        return cell
-    if types & {"integer", "number"} and _WHOLE.fullmatch(cell):
-        return int(cell)
-    if "number" in types and _DECIMAL.fullmatch(cell):
-        return float(cell)
-    if "boolean" in types and cell.lower() in ("true", "false"):
-        return cell.lower() == "true"
-    return cell
 
 
 def _match_columns(table: CsvTable, target: CsvTarget) -> dict[int, str]:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.bulk import csv_import, result_items
 from kartra_mcp.bulk.conditions import parse_condition
+from kartra_mcp.bulk.errors import (
+    gated_read_error,
+    no_run_error,
+    no_tool_error,
+    other_connection_error,
+    paused_error,
+    several_sources_error,
+    with_bulk_id,
+)
 from kartra_mcp.bulk.plan import BulkSubject, Pace, find_gate, sum_amounts
 from kartra_mcp.bulk.planning import Planner
 from kartra_mcp.bulk.request import BulkRequest, merge_items
@@ -26,10 +35,11 @@ from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.consent.flow import ConsentRequest
 from kartra_mcp.consent.intents import draft_bulk_intent
+from kartra_mcp.consent.preview import Preview, typed_confirmation
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
-from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.models import ActionResult, Connection, ConsentArguments, Executed, Gate
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.models import ActionResult, Connection, ConsentArguments, Gate
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
 from kartra_mcp.ledger.bulk_rows import unknown_run_error
@@ -38,6 +48,16 @@ from kartra_mcp.policy.gates import Policy, not_allowed_error, raise_for_verdict
 
 MAX_RUNS = 20
 _SOURCES = ("items", "from_result", "csv")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPreview:
+    """A checked run as a terminal shows it, its gate, and the text that agrees to it."""
+
+    run: BulkRun
+    preview: Preview
+    gate: Gate
+    typed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +95,7 @@ class BulkService:
             entry = await self.find_entry(run.tool, deadline)
         else:
             if "tool" not in wanted:
-                raise _no_tool_error()
+                raise no_tool_error()
             entry = await self.find_entry(wanted["tool"], deadline)
             request = await self._read_request(entry, wanted, repeat=consent.repeat)
             run = await self.plan(entry, request, deadline, client)
@@ -87,7 +107,7 @@ class BulkService:
         """Return the planned run of a request, its items not checked against the account yet."""
         gate = resolve_gate(entry.risk, entry.names, self.rules)
         if not entry.risk and gate is not Gate.ALLOW:
-            raise _gated_read_error(entry.tool, gate)
+            raise gated_read_error(entry.tool, gate)
         await self.gateway.writes().open()
         connection = await self._connection(entry, deadline)
         return await self._planner.create(entry, request, connection, client)
@@ -104,7 +124,7 @@ class BulkService:
         original = await self._find(bulk_id, {})
         entry = await self.find_entry(original.tool, deadline)
         if original.connection != (await self._connection(entry, deadline)).id:
-            raise _other_connection_error()
+            raise other_connection_error()
         undos = UndoRequests(self.runs, self.rules)
         begun = await run_in_thread(undos.find_begun, original)
         if begun is not None:
@@ -113,6 +133,57 @@ class BulkService:
         request = await run_in_thread(undos.make, original, entry, entries, options)
         inverse = await self.find_entry(request.tool, deadline)
         return await self.plan(inverse, request, deadline, client), inverse
+
+    async def check(
+        self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
+    ) -> BulkRun:
+        """Return a planned run with its exact items fixed; `Planner.check` has the errors."""
+        await self._require_connection(run, entry, deadline)
+        return await self._planner.check(run, entry, deadline, client)
+
+    async def describe(self, run: BulkRun, entry: ActionTool, deadline: Deadline) -> BulkPreview:
+        """Return what the user of a terminal agrees to, of a run whose items were checked."""
+        connection = await self._require_connection(run, entry, deadline)
+        items = await run_in_thread(self.runs.list_items, run.id, stored="waiting")
+        subject = _make_subject(run, entry, connection, ConsentArguments(), items)
+        facts = await subject.read_facts()
+        sandbox = self.gateway.writes().consent.sandbox
+        return BulkPreview(
+            run,
+            subject.make_preview(facts, sandbox=sandbox),
+            await self._resolve_gate(run, items),
+            typed_confirmation(facts),
+        )
+
+    async def begin(
+        self,
+        run: BulkRun,
+        entry: ActionTool,
+        consent: ConsentArguments,
+        patience: ExtendableDeadline,
+        client: ClientContext,
+    ) -> BulkRun:
+        """Return a run as running: on the consent that its gate demands, or on that of its begin.
+
+        Raises:
+            KartraMCPError: the preview, or what prevents it. Nothing was done.
+            InputRequired: the user is asked first.
+        """
+        connection = await self._require_connection(run, entry, patience.deadline)
+        if run.state == "planned":
+            run = await self._planner.check(run, entry, patience.deadline, client)
+            return await self._agree(run, entry, connection, consent, patience, client)
+        return await self._resume(run) if run.state in ("running", "paused") else run
+
+    async def run_items(
+        self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
+    ) -> BulkRun:
+        """Run items of a running run until none is left or the time of the call is nearly over."""
+        if run.state != "running":
+            return run
+        at_once = self.pace.at_once
+        runner = ItemRunner(self.gateway, self.rules, at_once, run, entry, deadline, client)
+        return await runner.run_items()
 
     async def advance(
         self,
@@ -128,21 +199,9 @@ class BulkService:
             KartraMCPError: the preview, or `bulk_paused`, or what prevents the step.
             InputRequired: the user is asked first.
         """
-        connection = await self._connection(entry, deadline)
-        if run.connection != connection.id:
-            raise _other_connection_error()
         patience = ExtendableDeadline(deadline)
-        if run.state == "planned":
-            run = await self._planner.check(run, entry, deadline, client)
-            run = await self._agree(run, entry, connection, consent, patience, client)
-        elif run.state in ("running", "paused"):
-            run = await self._resume(run)
-        if run.state == "running":
-            runner = ItemRunner(
-                *(self.gateway, self.rules, self.pace.at_once),
-                *(run, entry, patience.deadline, client),
-            )
-            run = await runner.run_items()
+        run = await self.begin(run, entry, consent, patience, client)
+        run = await self.run_items(run, entry, patience.deadline, client)
         return await self._answer(run)
 
     async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> CallResult:
@@ -151,7 +210,7 @@ class BulkService:
         await run_in_thread(self.gateway.writes().ledger.mark_orphans_unknown)
         if "bulk_id" not in wanted:
             if where is not None:
-                raise _no_run_error()
+                raise no_run_error()
             runs = await run_in_thread(self.runs.list_recent, MAX_RUNS)
             shown = [
                 describe_run(run, await run_in_thread(self.runs.count_items, run.id))
@@ -184,7 +243,7 @@ class BulkService:
         """Return the request for a new run, from one source of items."""
         given = [name for name in _SOURCES if name in wanted]
         if len(given) > 1:
-            raise _several_sources_error(given)
+            raise several_sources_error(given)
         shared = wanted.get("arguments", {})
         request = BulkRequest(
             entry.tool,
@@ -234,6 +293,15 @@ class BulkService:
         raise_for_verdict(self.exposure.hidden_reason(entry))
         return entry
 
+    async def _require_connection(
+        self, run: BulkRun, entry: ActionTool, deadline: Deadline
+    ) -> Connection:
+        """Return the served connection; refuse a run of another one."""
+        connection = await self._connection(entry, deadline)
+        if run.connection != connection.id:
+            raise other_connection_error()
+        return connection
+
     async def _connection(self, entry: ActionTool, deadline: Deadline) -> Connection:
         writes = entry.risk > 0
         wanted = self.account.connection_for_write if writes else self.account.connection_for_read
@@ -256,20 +324,14 @@ class BulkService:
         if run.is_read and gate is Gate.ALLOW:
             return await run_in_thread(self.runs.begin_read, run.id)
         if run.binding is None:
-            raise _gated_read_error(run.tool, gate)
-        subject = BulkSubject(
-            run,
-            entry.title,
-            connection.name or connection.key or connection.id,
-            consent,
-            sum_amounts(items),
-        )
+            raise gated_read_error(run.tool, gate)
+        subject = _make_subject(run, entry, connection, consent, items)
         try:
             intent = await writes.consent.obtain(
                 ConsentRequest(subject, gate, run.binding, client, draft, writes.limits, patience)
             )
         except RefusedError as problem:
-            raise _with_bulk_id(problem, run) from None
+            raise with_bulk_id(problem, run) from None
         return await run_in_thread(self.runs.agree, run.id, intent, writes.limits)
 
     async def _resolve_gate(self, run: BulkRun, items: list[BulkItem]) -> Gate:
@@ -283,12 +345,16 @@ class BulkService:
         await run_in_thread(self.runs.require_agreed, run.id)
         return await run_in_thread(self.runs.set_state, run.id, "running")
 
-    async def _answer(self, run: BulkRun) -> CallResult:
+    async def describe_progress(self, run: BulkRun) -> dict[str, Any]:
+        """Return the contract's progress of a run, with its first failures."""
         counts = await run_in_thread(self.runs.count_items, run.id)
         failures = await run_in_thread(self.runs.list_failures, run.id, MAX_FAILURES)
-        told = describe_progress(run, counts, failures)
+        return describe_progress(run, counts, failures)
+
+    async def _answer(self, run: BulkRun) -> CallResult:
+        told = await self.describe_progress(run)
         if run.state == "paused":
-            _raise_paused(run, told)
+            raise paused_error(run, told)
         if not run.is_read or run.state != "done":
             return CallResult(ActionResult(told), own=True)
         room = FIRST_ROWS_BYTES
@@ -302,67 +368,12 @@ def _with_rows(run: BulkRun, told: Mapping[str, Any], page: RowPage) -> CallResu
     return CallResult(result, own=not run.is_read, truncated=page.truncated)
 
 
-def _raise_paused(run: BulkRun, told: Mapping[str, Any]) -> NoReturn:
-    executed = Executed.YES if told["done"] else Executed.NO
-    problem = KartraMCPError(
-        "bulk_paused",
-        f"The bulk run {run.id} is paused: {run.why}. {told['done']} of {run.total} items are "
-        "done; the others did not run, or have the outcome that `detail` names.",
-        f'Correct the cause, then call kartra_bulk_run with {{"bulk_id": "{run.id}"}} alone. '
-        "Items that ran are not repeated. kartra_reconcile settles unknown ones.",
-        executed=Executed.UNKNOWN if told["unknown"] else executed,
-        detail=dict(told),
-    )
-    raise problem
-
-
-def _with_bulk_id(problem: RefusedError, run: BulkRun) -> RefusedError:
-    """Add the id of the run to a preview: the run alone is repeated, not its items."""
-    if problem.confirmation is not None:
-        problem.confirmation = {**problem.confirmation, "bulk_id": run.id}
-        problem.remedy += (
-            f' Instead of tool and items, give {{"bulk_id": "{run.id}"}}: the run is kept.'
-        )
-    return problem
-
-
-def _several_sources_error(given: list[str]) -> RefusedError:
-    return RefusedError(
-        "invalid_arguments",
-        f"{' and '.join(given)} cannot be combined. Nothing was done.",
-        "Give one of them.",
-    )
-
-
-def _no_tool_error() -> RefusedError:
-    return RefusedError(
-        "invalid_arguments",
-        "tool: it is required for a new run. Nothing was done.",
-        "Give `tool` and `items`, or `bulk_id` alone to continue a run.",
-    )
-
-
-def _gated_read_error(tool: str, gate: Gate) -> RefusedError:
-    """Return the refusal of reads that ask the user each time: a run of reads asks nobody."""
-    return RefusedError(
-        "not_allowed",
-        f"The policy file gives {tool}, a read, the gate {gate}; reads in bulk do not ask the "
-        "user. Nothing was done.",
-        f"Call {tool} for each item alone.",
-    )
-
-
-def _no_run_error() -> RefusedError:
-    return RefusedError(
-        "invalid_arguments",
-        "where: it needs the bulk_id of a run. Nothing was done.",
-        "Call kartra_bulk_status without arguments to list the runs.",
-    )
-
-
-def _other_connection_error() -> RefusedError:
-    return RefusedError(
-        "invalid_arguments",
-        "This run belongs to another connection than the one being served. Nothing was done.",
-        "Serve that connection (KARTRA_MCP_CONNECTION), then repeat the call.",
-    )
+def _make_subject(
+    run: BulkRun,
+    entry: ActionTool,
+    connection: Connection,
+    consent: ConsentArguments,
+    items: list[BulkItem],
+) -> BulkSubject:
+    account = connection.name or connection.key or connection.id
+    return BulkSubject(run, entry.title, account, consent, sum_amounts(items))

@@ -57,6 +57,11 @@ COMMANDS = (
     ),
     CliCommand("tools", "list tools, their risks and their gates", "kartra_mcp.cli.tools:tools"),
     CliCommand(
+        "bulk",
+        "run one tool for the rows of a file; list, show, continue, cancel or export runs",
+        "kartra_mcp.cli.bulk:bulk",
+    ),
+    CliCommand(
         "approve",
         "list pending approvals, decide one, or choose the PIN (--set-pin)",
         "kartra_mcp.cli.approve:approve",

@@ -115,7 +115,7 @@ def interpret_answer(
     agreed = answered.action == "accept" and answered.content.get("confirm") is True
     return (
         "yes"
-        if agreed and _is_typed_correctly(_typed(answered, asked), asked.typed_confirmation)
+        if agreed and is_typed(_typed(answered, asked), asked.typed_confirmation)
         else "declined"
     )
 
@@ -125,7 +125,8 @@ def _typed(answered: ElicitationResponse, asked: FormElicitation) -> Any:
     return answered.content.get(asked.typed_field, answered.content.get("amount"))
 
 
-def _is_typed_correctly(said: Any, wanted: str) -> bool:
+def is_typed(said: Any, wanted: str) -> bool:
+    """Return whether the user typed what agrees: the same text, sum or id."""
     if not wanted:
         return True
     text = str(said or "").strip()

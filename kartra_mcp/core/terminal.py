@@ -82,6 +82,40 @@ def spinner(text: str, *, errors: bool = False) -> Generator[Callable[[str], Non
         yield lambda now: shown.update(Text(now))
 
 
+@contextmanager
+def progress_bar(text: str) -> Generator[Callable[[float, float], None]]:
+    """Show how many of how many items are done, with rate and time left, on stderr.
+
+    Only on a terminal; it is removed at the end.
+    """
+    made = console(errors=True)
+    if not made.is_terminal:
+        yield lambda _done, _total: None
+        return
+    from rich.progress import (  # not for commands without one
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = task.finished_speed or task.speed
+            return Text("" if rate is None else f"{rate:.1f}/s")
+
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(RateColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=made, transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def is_interactive() -> bool:
     """Return True if the user can be asked here: neither end is a pipe or a file."""
     return surroundings().is_terminal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
@@ -23,10 +23,15 @@ def render_entries(entries: Sequence[Mapping[str, Any]], form: str) -> str:
     """Return the entries as text in the given form: "csv" (RFC 4180) or "json"."""
     if form == "json":
         return json.dumps({"lines": list(entries)}, indent=2) + "\n"
+    return render_csv(COLUMNS, map(_list_values, entries))
+
+
+def render_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV (RFC 4180) that is safe to open in a spreadsheet."""
     text = io.StringIO()
-    rows = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    rows.writerow(COLUMNS)
-    rows.writerows([_format_cell(value) for value in _list_values(entry)] for entry in entries)
+    out = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    out.writerow(map(_format_cell, columns))
+    out.writerows([_format_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 

@@ -1,0 +1,75 @@
+"""Errors of the bulk tools, and the id of a run in a preview. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.models import Executed, Gate
+from kartra_mcp.ledger.bulk_records import BulkRun
+
+
+def paused_error(run: BulkRun, told: Mapping[str, Any]) -> KartraMCPError:
+    executed = Executed.YES if told["done"] else Executed.NO
+    return KartraMCPError(
+        "bulk_paused",
+        f"The bulk run {run.id} is paused: {run.why}. {told['done']} of {run.total} items are "
+        "done; the others did not run, or have the outcome that `detail` names.",
+        f'Correct the cause, then call kartra_bulk_run with {{"bulk_id": "{run.id}"}} alone. '
+        "Items that ran are not repeated. kartra_reconcile settles unknown ones.",
+        executed=Executed.UNKNOWN if told["unknown"] else executed,
+        detail=dict(told),
+    )
+
+
+def with_bulk_id(problem: RefusedError, run: BulkRun) -> RefusedError:
+    """Add the id of the run to a preview: the run alone is repeated, not its items."""
+    if problem.confirmation is not None:
+        problem.confirmation = {**problem.confirmation, "bulk_id": run.id}
+        problem.remedy += (
+            f' Instead of tool and items, give {{"bulk_id": "{run.id}"}}: the run is kept.'
+        )
+    return problem
+
+
+def several_sources_error(given: list[str]) -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        f"{' and '.join(given)} cannot be combined. Nothing was done.",
+        "Give one of them.",
+    )
+
+
+def no_tool_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "tool: it is required for a new run. Nothing was done.",
+        "Give `tool` and `items`, or `bulk_id` alone to continue a run.",
+    )
+
+
+def gated_read_error(tool: str, gate: Gate) -> RefusedError:
+    """Return the refusal of reads that ask the user each time: a run of reads asks nobody."""
+    return RefusedError(
+        "not_allowed",
+        f"The policy file gives {tool}, a read, the gate {gate}; reads in bulk do not ask the "
+        "user. Nothing was done.",
+        f"Call {tool} for each item alone.",
+    )
+
+
+def no_run_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "where: it needs the bulk_id of a run. Nothing was done.",
+        "Call kartra_bulk_status without arguments to list the runs.",
+    )
+
+
+def other_connection_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "This run belongs to another connection than the one being served. Nothing was done.",
+        "Serve that connection (KARTRA_MCP_CONNECTION), then repeat the call.",
+    )
