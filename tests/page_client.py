@@ -169,18 +169,21 @@ class Visitor:
         wire.endheaders(None if body is None else body.encode())
 
     @contextmanager
-    def listening(self) -> Generator[Iterable[dict[str, Any]]]:
-        """Yield the payloads of the event stream until it ends."""
+    def listening(self, event: str = "waiting") -> Generator[Iterable[dict[str, Any]]]:
+        """Yield the payloads of the stream's events of one name until it ends."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN)) as wire:
             self.send(wire, "GET", "/events", (), None)
             answer = wire.getresponse()
             assert answer.status == 200
-            yield _events(answer)
+            yield _events(answer, event)
 
 
-def _events(answer: http.client.HTTPResponse) -> Generator[dict[str, Any]]:
+def _events(answer: http.client.HTTPResponse, event: str) -> Generator[dict[str, Any]]:
+    name = ""
     for line in answer:
-        if line.startswith(b"data: "):
+        if line.startswith(b"event: "):
+            name = line.removeprefix(b"event: ").decode().strip()
+        if line.startswith(b"data: ") and name == event:
             yield json.loads(line.removeprefix(b"data: "))
 
 

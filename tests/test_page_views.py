@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import closing
 from decimal import Decimal
-from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from consent_actors import decided, ledger_folder, sandbox
 from harness import Sandbox, call, connect
 from page_client import PIN, Visitor, asked, served_here
+from page_html import HIDDEN, HOSTILE, Parsed, read
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
@@ -43,17 +43,6 @@ FACTS = {
     "risk": "irreversible",
 }
 IN_WORDS = {"date": "21 Nov 2026", "full_or_partial": "The whole remainder"}
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "</dd></article><form action=//evil.example>",
-    "{{ 7 * 7 }}{% raw %}",
-    "' onmouseover='alert(1)",
-    "javascript:alert(1)",
-    "<!--",
-    "&lt;b&gt;",
-)
-HIDDEN = "\u202e\u200b\u2066\x1b[31m\x00\ufeff"
 PLAIN = {
     "tool": "kartra_assign_tag",
     "operation": "assign_tag",
@@ -68,45 +57,6 @@ PLAIN = {
 }
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = frozenset({"svg", "defs", "style", "title", "g", "rect", "path", "text"})
-VOID = frozenset({"meta", "link", "input", "img", "source", "br", "wbr"})
-
-
-class Parsed(HTMLParser):
-    """A parsed page: its elements, and the text of each."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
-        self._open: list[int] = []
-        self.feed(html)
-        assert self._open == [], "every element is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs), []))
-        if tag not in VOID:
-            self._open.append(len(self.elements) - 1)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.elements[self._open.pop()][0] == tag
-
-    def handle_data(self, data: str) -> None:
-        for place in self._open:
-            self.elements[place][2].append(data)
-
-    def found(self, tag: str, **wanted: str) -> list[tuple[dict[str, str | None], str]]:
-        """Return the elements with these attributes, and their texts."""
-        names = {name.rstrip("_").replace("_", "-"): value for name, value in wanted.items()}
-        return [
-            (attributes, " ".join("".join(text).split()))
-            for element, attributes, text in self.elements
-            if element == tag and names.items() <= attributes.items()
-        ]
-
-    def facts(self, of: str = "div") -> dict[str, str]:
-        return {str(a["data-fact"]): text for a, text in self.found(of) if "data-fact" in a}
-
-    def intents(self) -> list[str]:
-        return [str(a["data-intent"]) for a, _ in self.found("tr") if "data-intent" in a]
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +117,6 @@ def story(write, ledger) -> dict[str, str]:
         "refund": write(target="101", amount=Decimal("97.00"), consent="flag", **money),
         "unknown": write("unknown", lost, target="102", consent="elicitation", **money),
     }
-
-
-def read(visitor: Visitor, path: str, status: int = 200) -> Parsed:
-    reply = visitor.get(path)
-    assert reply.status == status, reply.text
-    return Parsed(reply.text)
 
 
 def card_of(visitor: Visitor, number: int) -> Parsed:
@@ -614,7 +558,7 @@ def test_a_locked_pin_is_shown_before_an_attempt(tmp_path):
 
 
 def test_the_account_is_named_on_every_page(visitor):
-    for path in ("/", "/done", "/charts", "/status"):
+    for path in ("/", "/bulk", "/done", "/charts", "/status"):
         page = read(visitor, path)
         (body,) = page.found("body")
         assert body[0]["data-account"] == "sandbox"

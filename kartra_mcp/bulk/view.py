@@ -41,17 +41,12 @@ def describe_run(run: BulkRun, counts: ItemCounts) -> dict[str, Any]:
     return {**told, "tool": run.tool, **at, **agreed, **ended, **consent, **undoes}
 
 
-def _shown_state(item: BulkItem) -> str:
-    """Return the state as answers name it: an item that was left out is skipped."""
-    return "skipped" if item.state in ("invalid", "blocked", "suppressed") else item.state
-
-
 def describe_item(item: BulkItem, shared: Collection[str] = ()) -> dict[str, Any]:
     """Return one item with what is known of it; its index or line is that of the request.
 
     The arguments named by `shared` are left out.
     """
-    told: dict[str, Any] = {"item": item.source, "state": _shown_state(item)}
+    told: dict[str, Any] = {"item": item.source, "state": item.shown_state}
     optional = {
         "intent": item.intent,
         "code": item.code,

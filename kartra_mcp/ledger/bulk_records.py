@@ -111,6 +111,11 @@ class BulkItem:
     result: Any = None
     held: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def shown_state(self) -> str:
+        """Return the state for display: an item that was left out is skipped."""
+        return "skipped" if self.state in ("invalid", "blocked", "suppressed") else self.state
+
 
 @dataclass(frozen=True, slots=True)
 class ItemCheck:

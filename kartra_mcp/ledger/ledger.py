@@ -32,6 +32,7 @@ from kartra_mcp.ledger import (
     statistics as figures,
 )
 from kartra_mcp.ledger.approvals import Approvals
+from kartra_mcp.ledger.bulk_lookup import BulkLookup
 from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.database import WAIT, LedgerDatabase
 from kartra_mcp.ledger.group_commit import GroupCommit
@@ -88,6 +89,7 @@ class Ledger:
         self.approvals = Approvals(self._file)
         self.pins = Pins(self._file)
         self.bulk = BulkRuns(self._file)
+        self.bulk_lookup = BulkLookup(self._file)
 
     def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> RunningIntent:
         """Record that this intent is about to run, and consume its consent in the same commit.

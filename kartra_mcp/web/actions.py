@@ -1,10 +1,11 @@
-"""Changes made on the page: approval decisions, reconciling, verification of the ledger."""
+"""Changes made on the page: decisions, cancellation, reconciling, verification of the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,7 +18,12 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import VerificationReport
 from kartra_mcp.web.backend import ServerBackend
 from kartra_mcp.web.sessions import Refusal, Session
-from kartra_mcp.web.views.flash import FlashMessage, decision_message, look_message
+from kartra_mcp.web.views.flash import (
+    FlashMessage,
+    cancel_message,
+    decision_message,
+    look_message,
+)
 from kartra_mcp.web.views.pages import PageContext
 
 _MAX_DIGITS = 9
@@ -55,6 +61,17 @@ class Actions:
                 raise
             session.refusal = Refusal(page, problem.with_traceback(None))
         return RedirectResponse(page, HTTPStatus.SEE_OTHER)
+
+    async def cancel_bulk_run(self, request: Request) -> Response:
+        """Cancel a bulk run. Like a client's own cancellation, it needs no PIN: it runs nothing."""
+        bulk = request.path_params["bulk"]
+        if get_form(request).get("cancel") != "yes":
+            raise _no_cancellation_error()
+        notice = await run_in_thread(self._cancel_bulk_run, bulk)
+        if notice is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        get_session(request).notice = notice
+        return bulk_path(bulk)
 
     async def verify(self, _: Request) -> Response:
         """Verify the hash chain of the whole ledger."""
@@ -95,6 +112,13 @@ class Actions:
         )
         return decision_message(decided)
 
+    def _cancel_bulk_run(self, bulk: str) -> FlashMessage | None:
+        """Return what to show; None if no bulk run has this id."""
+        before = self.ledger.bulk.get(bulk)
+        if before is None:
+            return None
+        return cancel_message(before, self.ledger.bulk.set_state(bulk, "cancelled", "on the page"))
+
     def _withdraw(self, number: int, form: Mapping[str, str]) -> FlashMessage:
         require_pin_set(self.ledger.pins, self.flags)
         return decision_message(withdraw(self.ledger, number, form.get("pin", "")))
@@ -122,11 +146,23 @@ def card_path(number: int) -> Response:
     return RedirectResponse(f"/#approval-{number}", HTTPStatus.SEE_OTHER)
 
 
+def bulk_path(bulk: str) -> Response:
+    return RedirectResponse(f"/bulk/{quote(bulk, safe='')}", HTTPStatus.SEE_OTHER)
+
+
 def parse_number(request: Request) -> int:
     text = request.path_params["number"]
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return int(text)
+
+
+def _no_cancellation_error() -> RefusedError:
+    return RefusedError(
+        "invalid_arguments",
+        "The form does not contain the cancellation. Nothing was cancelled.",
+        "Use the button Yes, cancel the bulk run.",
+    )
 
 
 def _no_decision_error() -> RefusedError:

@@ -1,9 +1,9 @@
-"""Server-sent events with the pending approvals; one poll of the ledger serves all open pages."""
+"""Server-sent events of the ledger's changes; one poll of the ledger serves all open pages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ import anyio
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.ledger.approvals import Approvals
+from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web.sessions import Session
 from kartra_mcp.web.timings import PageTimings
 
@@ -30,15 +30,23 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class ApprovalEvents:
-    """Pending approval numbers as last read, and the open streams."""
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """Numbers of the pending approvals, and a text that changes with the bulk runs."""
 
-    approvals: Approvals
+    pending: tuple[int, ...] = ()
+    bulk: str = ""
+
+
+@dataclass(slots=True)
+class PageEvents:
+    """Pending approvals and bulk runs as last read, and the open streams."""
+
+    ledger: Ledger
     poll_interval: float = PageTimings().event_poll
     listeners: int = 0
     ended: bool = False
-    _numbers: tuple[int, ...] = ()
+    _state: LedgerState = LedgerState()
     _changed: anyio.Event = field(default_factory=anyio.Event)
     _wanted: anyio.Event = field(default_factory=anyio.Event)
 
@@ -55,7 +63,7 @@ class ApprovalEvents:
         self._wake_all()
 
     async def stream(self, session: Session, receive: Receive, send: Send) -> None:
-        """Send the numbers to one page, now and after each change, until it disconnects."""
+        """Send the state to one page, now and after each change, until it disconnects."""
         with self._register_stream(session) as stream:
             await self._poll()
             async with anyio.create_task_group() as tasks:
@@ -65,24 +73,28 @@ class ApprovalEvents:
 
     async def _send_changes(self, stream: object, session: Session, send: Send) -> None:
         await send(_body_part(f"retry: {RETRY_MS}\n\n"))
-        sent = None
+        sent: LedgerState | None = None
         while stream in session.streams and not self.ended:
             changed = self._changed
-            if sent != self._numbers:
-                sent = self._numbers
-                await send(_body_part(format_event(sent)))
+            if sent != self._state:
+                before, sent = sent, self._state
+                await send(_body_part(format_events(before, sent)))
             elif not await _wait_within(HEARTBEAT_SECONDS, changed):
                 await send(_body_part(": still here\n\n"))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _poll(self) -> None:
         try:
-            found = await run_in_thread(self.approvals.pending_numbers)
+            found = await run_in_thread(self._read_state)
         except KartraMCPError:  # the page itself shows this error
             return
-        if found != self._numbers:
-            self._numbers = found
+        if found != self._state:
+            self._state = found
             self._wake_all()
+
+    def _read_state(self) -> LedgerState:
+        pending = self.ledger.approvals.pending_numbers()
+        return LedgerState(pending, self.ledger.bulk_lookup.change_marker())
 
     def _wake_all(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -105,13 +117,26 @@ class ApprovalEvents:
                 self._wanted = anyio.Event()
 
 
-def format_event(numbers: tuple[int, ...]) -> str:
-    payload = {
-        "count": len(numbers),
-        "numbers": list(numbers),
-        "newest": max(numbers, default=None),
-    }
-    return f"event: waiting\ndata: {json.dumps(payload)}\n\n"
+def format_events(before: LedgerState | None, now: LedgerState) -> str:
+    """Return one event for each part that changed; `waiting` always first on a new stream.
+
+    `bulk` is sent on a new stream too: a run may have changed since the page was rendered.
+    """
+    events: list[str] = []
+    if before is None or before.pending != now.pending:
+        payload = {
+            "count": len(now.pending),
+            "numbers": list(now.pending),
+            "newest": max(now.pending, default=None),
+        }
+        events.append(_format_event("waiting", payload))
+    if now.bulk != (before.bulk if before else ""):
+        events.append(_format_event("bulk", {"marker": now.bulk}))
+    return "".join(events)
+
+
+def _format_event(name: str, payload: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(payload)}\n\n"
 
 
 def _body_part(text: str) -> Message:

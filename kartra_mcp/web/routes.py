@@ -19,9 +19,16 @@ from starlette.types import Receive, Scope, Send
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.web import request_checks
-from kartra_mcp.web.actions import Actions, card_path, get_session, page_context, parse_number
+from kartra_mcp.web.actions import (
+    Actions,
+    bulk_path,
+    card_path,
+    get_session,
+    page_context,
+    parse_number,
+)
 from kartra_mcp.web.backend import ServerBackend
-from kartra_mcp.web.events import ApprovalEvents
+from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.middleware import http_status, page_internal_error
 from kartra_mcp.web.sessions import Session, Sessions
 from kartra_mcp.web.views.pages import PageContext, Pages
@@ -42,7 +49,7 @@ class Routes:
     port: int
     views: Pages
     sessions: Sessions
-    live: ApprovalEvents
+    live: PageEvents
     backend: ServerBackend
     actions: Actions
     static: Mapping[str, Response]
@@ -73,6 +80,12 @@ class Routes:
             "/approvals/{number}": self._card_page,
             "/approvals/{number}/withdraw": self._card_page,
             "/events": self._event_stream,
+            "/bulk": self._bulk_list_page,
+            "/bulk/{bulk}": self._bulk_run_page,
+            "/bulk/{bulk}/items": self._bulk_items_page,
+            "/bulk/{bulk}/cancel": self._bulk_redirect,
+            "/live/bulk": self._bulk_fragment,
+            "/live/bulk/{bulk}": self._bulk_fragment,
             "/done": self._history_page,
             "/done/{intent}": self._write_page,
             "/export.csv": self._export_csv,
@@ -87,6 +100,7 @@ class Routes:
         return {
             "/approvals/{number}": self.actions.decide,
             "/approvals/{number}/withdraw": self.actions.withdraw,
+            "/bulk/{bulk}/cancel": self.actions.cancel_bulk_run,
             "/done/{intent}/reconcile": self.actions.reconcile,
             "/chain": self.actions.verify,
         }
@@ -130,6 +144,27 @@ class Routes:
 
     async def _event_stream(self, request: Request) -> Response:
         return _EventResponse(self.live, get_session(request))
+
+    async def _bulk_list_page(self, request: Request) -> Response:
+        return HTMLResponse(await run_in_thread(self.views.render_bulk_list, page_context(request)))
+
+    async def _bulk_run_page(self, request: Request) -> Response:
+        shown, bulk = page_context(request), request.path_params["bulk"]
+        return _page_or_404(await run_in_thread(self.views.render_bulk_run, bulk, shown))
+
+    async def _bulk_items_page(self, request: Request) -> Response:
+        shown, bulk = page_context(request), request.path_params["bulk"]
+        query = dict(request.query_params)
+        return _page_or_404(await run_in_thread(self.views.render_bulk_items, bulk, query, shown))
+
+    async def _bulk_redirect(self, request: Request) -> Response:
+        """Redirect to the run, for a reload of the address to which the form was posted."""
+        return bulk_path(request.path_params["bulk"])
+
+    async def _bulk_fragment(self, request: Request) -> Response:
+        shown = PageContext(get_session(request).csrf)
+        bulk = request.path_params.get("bulk")
+        return _page_or_404(await run_in_thread(self.views.render_bulk_live, bulk, shown))
 
     async def _history_page(self, request: Request) -> Response:
         query = dict(request.query_params)
@@ -204,9 +239,9 @@ def load_static_files() -> dict[str, Response]:
 
 
 class _EventResponse(Response):
-    """Response that streams the pending approvals as server-sent events."""
+    """Response that streams changes of the ledger as server-sent events."""
 
-    def __init__(self, live: ApprovalEvents, session: Session) -> None:
+    def __init__(self, live: PageEvents, session: Session) -> None:
         super().__init__(media_type="text/event-stream")
         self._live, self._session = live, session
         del self.headers["content-length"]

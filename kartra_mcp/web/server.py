@@ -24,7 +24,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import Settings
 from kartra_mcp.web.actions import Actions
 from kartra_mcp.web.backend import ServerBackend
-from kartra_mcp.web.events import ApprovalEvents
+from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.http_protocol import make_protocol
 from kartra_mcp.web.middleware import AuthMiddleware
 from kartra_mcp.web.routes import Routes, load_static_files
@@ -89,7 +89,7 @@ class _PageRun:
         await self.stop.wait_for_one()
         await self._withdraw(None)
 
-    async def wait_until_idle(self, live: ApprovalEvents) -> None:
+    async def wait_until_idle(self, live: PageEvents) -> None:
         idle = self.timings.idle
         while not self.over.is_set():
             await anyio.sleep(min(self.timings.idle_check, idle / 4))
@@ -137,7 +137,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(serving: _PageRun, listening: socket.socket) -> None:
-    live = ApprovalEvents(serving.ledger.approvals, serving.timings.event_poll)
+    live = PageEvents(serving.ledger, serving.timings.event_poll)
     async with anyio.create_task_group() as tasks:
         backend = ServerBackend(serving.settings, tasks)
         config = _make_config(_make_middleware(serving, live, backend), serving.timings)
@@ -154,14 +154,12 @@ async def _serve(serving: _PageRun, listening: socket.socket) -> None:
             tasks.cancel_scope.cancel()
 
 
-async def _end_streams(over: anyio.Event, live: ApprovalEvents) -> None:
+async def _end_streams(over: anyio.Event, live: PageEvents) -> None:
     await over.wait()
     live.end()
 
 
-def _make_middleware(
-    serving: _PageRun, live: ApprovalEvents, backend: ServerBackend
-) -> AuthMiddleware:
+def _make_middleware(serving: _PageRun, live: PageEvents, backend: ServerBackend) -> AuthMiddleware:
     views = Pages(serving.ledger, serving.settings)
     sessions = Sessions(serving.page.secret)
     actions = Actions(serving.ledger, backend, serving.settings.cli_flags)

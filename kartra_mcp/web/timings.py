@@ -15,7 +15,7 @@ class PageTimings:
         request_head: timeout for the head of a request, so that half a request holds no connection.
         request_body: timeout for the body of a request.
         shutdown: timeout for running requests at the end, as a decision may wait for the ledger.
-        event_poll: interval between two reads of the pending approvals for open event streams.
+        event_poll: interval between two reads of the ledger for open event streams.
     """
 
     idle: float = 3_600.0

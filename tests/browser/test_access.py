@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
-from playwright.sync_api import Locator, Page, ViewportSize, expect
-from visiting import PIN, WRONG, Visitor, opened, violations
+from playwright.sync_api import Locator, expect
+from visiting import PIN, WIDE, WRONG, Visitor, judged, looks, opened, violations
 
 from benchmarks.fixtures import asked
 
-COLOURS = ("light", "dark")
-PHONE, WIDE = ViewportSize(width=320, height=640), ViewportSize(width=1600, height=1000)
 MOST_TABS = 60
 VIEWS = {
     "waiting": "/",
+    "bulk runs": "/bulk",
     "done": "/done",
     "done, filtered": "/done?outcome=unknown",
     "done, nothing found": "/done?tool=kartra_nothing",
@@ -23,20 +20,6 @@ VIEWS = {
     "status": "/status",
     "nothing there": "/nothing-there",
 }
-
-
-def looks(page: Page):
-    """The page in light and dark, on a narrow and on a wide screen."""
-    for colours, size in product(COLOURS, (PHONE, WIDE)):
-        page.emulate_media(color_scheme=colours)
-        page.set_viewport_size(size)
-        page.reload()
-        yield f"{colours} {size['width']}"
-
-
-def judged(page: Page) -> list[str]:
-    found = [f"{look}: {line}" for look in looks(page) for line in violations(page)]
-    return sorted(set(found))
 
 
 @pytest.mark.usefixtures("axe")
@@ -142,7 +125,7 @@ def test_it_works_without_javascript(decision, served, ledger, visit):
     expect(person.page.get_by_role("status").first).to_be_visible()
     assert ledger.approvals.get(number).state == f"{decision}d"
     expect(person.card(number)).to_have_count(0)
-    for name in ("History", "Charts", "Status", "Pending approvals"):
+    for name in ("Bulk runs", "History", "Charts", "Status", "Pending approvals"):
         person.page.get_by_role("navigation", name="Pages", exact=True).get_by_role(
             "link", name=name
         ).click()
@@ -151,7 +134,7 @@ def test_it_works_without_javascript(decision, served, ledger, visit):
 
 def test_every_view_has_one_heading_and_says_where_it_is(months_served, visit):
     person = visit(months_served.another())
-    for path in ("/", "/done", "/charts", "/status"):
+    for path in ("/", "/bulk", "/done", "/charts", "/status"):
         page = person.see(path)
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
         expect(page.locator("nav [aria-current=page]")).to_have_count(1)
@@ -162,7 +145,7 @@ def test_nothing_in_the_head_moves_from_page_to_page(months_served, visit):
     person = visit(months_served.another())
     person.page.set_viewport_size(WIDE)
     places = set()
-    for path in ("/", "/done", "/charts", "/status"):
+    for path in ("/", "/bulk", "/done", "/charts", "/status"):
         page = person.see(path)
         boxes = page.locator(".top .name, .top li").evaluate_all(
             "found => found.map(x => x.getBoundingClientRect()).map(box => [box.x, box.width])"

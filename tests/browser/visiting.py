@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from consent_actors import REFUND, ledger_folder
 from harness import Answer, Sandbox
 from mcp import Client
 from mcp_types import Implementation
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize, expect
 from polling import gone, until
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,8 @@ AXE = ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CLIENT = Implementation(name="Claude Desktop", version="1.2")
 PIN, WRONG = "correct horse", "battery staple"
+COLOURS = ("light", "dark")
+PHONE, WIDE = ViewportSize(width=320, height=640), ViewportSize(width=1600, height=1000)
 _CSP = """
 document.addEventListener("securitypolicyviolation", event =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
@@ -134,6 +137,20 @@ def violations(page: Page) -> list[str]:
     return [f"{x['id']}: {node['html'][:200]}" for x in found for node in x["nodes"]]
 
 
+def looks(page: Page):
+    """The page in light and dark, on a narrow and on a wide screen."""
+    for colours, size in product(COLOURS, (PHONE, WIDE)):
+        page.emulate_media(color_scheme=colours)
+        page.set_viewport_size(size)
+        page.reload()
+        yield f"{colours} {size['width']}"
+
+
+def judged(page: Page) -> list[str]:
+    found = [f"{look}: {line}" for look in looks(page) for line in violations(page)]
+    return sorted(set(found))
+
+
 @dataclass
 class Chat:
     """An MCP client over stdio on its own server, for synchronous tests."""
@@ -141,7 +158,7 @@ class Chat:
     portal: BlockingPortal
     client: Client
 
-    def call(self, tool: str, **arguments: Any) -> Answer:
+    def call(self, tool: str, /, **arguments: Any) -> Answer:
         return self.portal.call(partial(harness.call, self.client, tool, **arguments))
 
     def refund(self, sale: int = 101, **more: Any) -> Answer:

@@ -1,5 +1,6 @@
 // Live updates: cards appear and disappear without a reload, the tab's title shows their number,
-// and a notification announces new ones. Everything else works without this file.
+// a notification announces new ones, and bulk runs show their progress. Everything else works
+// without this file.
 "use strict";
 
 (() => {
@@ -15,8 +16,9 @@
   let announcement = 0;
   // The newest approval when this page was rendered: later ones cause a notification.
   let newest = Number(badge.dataset.newest);
-  let fetching = false;
-  let again = false;
+  const live = document.getElementById("live");
+  // The HTML of each part as the server sent it: an opened form changes the document's own.
+  const parts = new Map([...(live?.children ?? [])].map((part) => [part.id, part.outerHTML]));
 
   const shown = () => [...cards.querySelectorAll("article[data-number]")];
   const numberOf = (card) => Number(card.dataset.number);
@@ -111,27 +113,53 @@
     if (hadFocus) document.getElementById("main").focus();
   }
 
-  async function fetchCards() {
-    if (fetching) {
-      again = true;
-      return;
-    }
-    fetching = true;
-    try {
-      const answer = await fetch("/cards", { cache: "no-store" });
-      if (!answer.ok) return;
-      showOnline(true);
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-      document.adoptNode(fresh);
-      updateStanding(fresh.querySelector("#standing"));
-      updateCards(fresh);
-    } finally {
-      fetching = false;
-      if (again) {
-        again = false;
-        update();
+  // One fetch at a time; a call meanwhile causes one more afterwards.
+  function makeFetcher(path, show) {
+    let fetching = false;
+    let again = false;
+    return async function update() {
+      again = fetching;
+      if (fetching) return;
+      fetching = true;
+      try {
+        const answer = await fetch(path, { cache: "no-store" });
+        if (!answer.ok) return;
+        showOnline(true);
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+        document.adoptNode(fresh);
+        show(fresh);
+      } catch {
+        showOnline(false);
+      } finally {
+        fetching = false;
+        if (again) update();
       }
+    };
+  }
+
+  // A part is replaced only if the server changed it. A link that had the focus keeps it.
+  function updateParts(fresh) {
+    for (const part of [...fresh.children]) {
+      const before = document.getElementById(part.id);
+      const html = part.outerHTML;
+      if (!before || parts.get(part.id) === html) continue;
+      parts.set(part.id, html);
+      announceRun(before, part);
+      const focused = before.contains(document.activeElement) ? document.activeElement : null;
+      before.replaceWith(part);
+      if (focused) findSame(part, focused).focus();
     }
+  }
+
+  function findSame(part, focused) {
+    const href = focused.getAttribute("href");
+    const same = href && [...part.querySelectorAll("a")].find((a) => a.getAttribute("href") === href);
+    return same || document.getElementById("main");
+  }
+
+  function announceRun(before, part) {
+    const { state, announcement } = part.dataset;
+    if (announcement && state !== before.dataset.state) announce(announcement);
   }
 
   function onPending(event) {
@@ -146,7 +174,11 @@
   }
 
   const hasStanding = () => document.getElementById("standing")?.children.length > 0;
-  const update = () => fetchCards().catch(() => showOnline(false));
+  const update = makeFetcher("/cards", (fresh) => {
+    updateStanding(fresh.querySelector("#standing"));
+    updateCards(fresh);
+  });
+  const updateLive = live && makeFetcher(live.dataset.source, updateParts);
 
   function showOnline(isOnline) {
     const before = document.getElementById("offline");
@@ -165,6 +197,7 @@
     let lost = 0;
     const source = new EventSource("/events");
     source.addEventListener("waiting", onPending);
+    if (updateLive) source.addEventListener("bulk", updateLive);
     source.onopen = () => {
       clearTimeout(lost);
       lost = 0;

@@ -9,6 +9,8 @@ from typing import Any
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.bulk_records import BulkRun
+from kartra_mcp.web.views.bulk_facts import is_bulk_consent, make_bulk_facts, make_bulk_heading
 from kartra_mcp.web.views.formatting import (
     Fact,
     Timestamp,
@@ -49,7 +51,10 @@ def make_unused_approval(approved: Approval, now: float) -> UnusedApproval:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalCard:
-    """One pending approval. `left` is the time until it expires."""
+    """One pending approval. `left` is the time until it expires.
+
+    `bulk` is the id of the bulk run that it is for, or ""; `cancelled` if that run will not run.
+    """
 
     number: int
     seen: str
@@ -65,13 +70,16 @@ class ApprovalCard:
     since: Timestamp
     until: Timestamp
     left: str
+    bulk: str
+    cancelled: bool
 
     @property
     def irreversible(self) -> bool:
         return self.risk == Risk.IRREVERSIBLE.label
 
 
-def make_card(asked: Approval, now: float) -> ApprovalCard:
+def make_card(asked: Approval, now: float, run: BulkRun | None = None) -> ApprovalCard:
+    """Return the card of an approval; `run` is the bulk run that it is for."""
     facts = asked.facts
     unread = facts.get("could_not_be_read")
     return ApprovalCard(
@@ -80,8 +88,8 @@ def make_card(asked: Approval, now: float) -> ApprovalCard:
         heading=_make_heading(asked.binding.tool, facts),
         summary=display_value(asked.summary),
         risk=display_value(facts.get("risk") or "", 20),
-        facts=make_facts(
-            {name: value for name, value in facts.items() if name not in _SHOWN_SEPARATELY}
+        facts=_make_card_facts(
+            {name: value for name, value in facts.items() if name not in _SHOWN_SEPARATELY}, run
         ),
         unread=format_values(unread) if unread else (),
         effect=display_value(facts.get("effect")),
@@ -91,10 +99,18 @@ def make_card(asked: Approval, now: float) -> ApprovalCard:
         since=Timestamp(asked.asked_at),
         until=Timestamp(asked.expires_at),
         left=format_duration(asked.expires_at - now),
+        bulk=run.id if run else "",
+        cancelled=run is not None and run.has_ended,
     )
 
 
+def _make_card_facts(facts: Mapping[str, Any], run: BulkRun | None) -> tuple[Fact, ...]:
+    return make_bulk_facts(facts, run) if is_bulk_consent(facts) else make_facts(facts)
+
+
 def _make_heading(tool: str, facts: Mapping[str, Any]) -> str:
-    """Return the heading of a card: the tool's title, or the amount of a refund."""
+    """Return the heading of a card: the tool's title, with the number of items or the amount."""
+    if is_bulk_consent(facts):
+        return make_bulk_heading(tool, facts)
     amount = facts.get("this_refund")
     return f"Refund {format_money(amount)}" if amount else make_tool_title(tool)

@@ -11,6 +11,7 @@ from typing import Any
 
 from kartra_mcp.consent.decisions import outcome_text
 from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.bulk_records import BulkRun
 from kartra_mcp.ledger.records import format_utc
 
 
@@ -29,6 +30,17 @@ def decision_message(decided: Approval) -> FlashMessage:
     """Describe the result of a decision."""
     return FlashMessage(
         f"Number {decided.number}: {outcome_text(decided, format_utc(decided.expires_at))}"
+    )
+
+
+def cancel_message(before: BulkRun, after: BulkRun) -> FlashMessage:
+    """Describe the result of cancelling a bulk run."""
+    if before.has_ended or after.state != "cancelled":
+        return FlashMessage("This bulk run had already ended. Nothing was changed.", True)
+    if after.agreed_at is None:
+        return FlashMessage("The bulk run was cancelled. None of its items was run.")
+    return FlashMessage(
+        "The bulk run was cancelled: no further item begins. Items that were done stay done."
     )
 
 

@@ -24,6 +24,8 @@ from kartra_mcp.web.views import (
     reconcile,
     status,
 )
+from kartra_mcp.web.views.bulk_facts import is_bulk_consent
+from kartra_mcp.web.views.bulk_pages import BulkPages
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 from kartra_mcp.web.views.templating import render
@@ -51,6 +53,7 @@ class Pages:
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._bulk = BulkPages(ledger)
         self._figures: tuple[tuple[int, date], Statistics] | None = None
 
     def render_approvals(self, shown: PageContext, number: int | None = None) -> str:
@@ -80,6 +83,33 @@ class Pages:
             flags=self._settings.cli_flags,
             **self._standing_context(),
         )
+
+    def render_bulk_list(self, shown: PageContext) -> str:
+        """Render the newest bulk runs."""
+        return self._render_page("bulk_list.html", "Bulk runs", shown, **self._bulk.list_context())
+
+    def render_bulk_run(self, bulk_id: str, shown: PageContext) -> str | None:
+        """Render one bulk run; None if there is none with this id."""
+        context = self._bulk.run_context(bulk_id)
+        if context is None:
+            return None
+        return self._render_page("bulk_run.html", "Bulk runs", shown, **context)
+
+    def render_bulk_items(
+        self, bulk_id: str, query: Mapping[str, str], shown: PageContext
+    ) -> str | None:
+        """Render the items of a bulk run; None if there is none with this id."""
+        context = self._bulk.items_context(bulk_id, query)
+        if context is None:
+            return None
+        return self._render_page("bulk_items.html", "Bulk runs", shown, **context)
+
+    def render_bulk_live(self, bulk_id: str | None, shown: PageContext) -> str | None:
+        """Render what the script replaces: the list, or one run; None for an unknown id."""
+        if bulk_id is None:
+            return render("bulk_list_live.html", shown=shown, **self._bulk.list_context())
+        context = self._bulk.run_context(bulk_id)
+        return None if context is None else render("bulk_run_live.html", shown=shown, **context)
 
     def render_history(self, query: Mapping[str, str], shown: PageContext) -> str:
         """Render the ledger, newest first, `MAX_ROWS` at a time."""
@@ -208,8 +238,10 @@ class Pages:
         return tuple(card.number for card in cards)
 
     def _make_cards(self) -> list[approvals.ApprovalCard]:
-        now = self._ledger.current_time()
-        return [approvals.make_card(one, now) for one in self._ledger.approvals.list_pending()]
+        now, pending = self._ledger.current_time(), self._ledger.approvals.list_pending()
+        digests = [x.binding.arguments for x in pending if is_bulk_consent(x.facts)]
+        runs = self._ledger.bulk_lookup.find_by_digest(digests)
+        return [approvals.make_card(x, now, runs.get(x.binding.arguments)) for x in pending]
 
     def _standing_context(self) -> dict[str, Any]:
         """Return the values shown above the cards: PIN state and unused approvals."""
