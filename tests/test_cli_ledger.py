@@ -19,6 +19,7 @@ from typing import Any
 import command_line
 import pexpect
 import pytest
+from bulk_account import CREATE, bulk, new_leads
 from harness import Sandbox, call, connect
 
 from kartra_mcp.core.models import Executed, Risk
@@ -291,6 +292,19 @@ async def test_the_embedded_account_has_a_ledger_of_its_own(sandbox: Sandbox):
     assert listed(sandbox.folder) == []
     shown = run(sandbox.folder, "list", "--sandbox").stdout
     assert re.search(r"refund_transaction transaction 101 +- +succeeded +flag", shown)
+
+
+@pytest.mark.anyio
+async def test_a_write_of_a_bulk_run_names_it(sandbox: Sandbox):
+    async with connect(sandbox, "legacy") as client:
+        done = await bulk(client, CREATE, new_leads(2))
+        await call(client, CREATE, email="alone@example.com")
+    named = f"bulk run: {done.result['bulk_id']}"
+    assert run(sandbox.folder, "list", "--sandbox").stdout.count(named) == 2
+    last, first, _ = listed(sandbox.folder, "--sandbox")
+    shown = run(sandbox.folder, "show", first, "--sandbox").stdout
+    assert re.search(rf"bulk run +{done.result['bulk_id']}", shown)
+    assert re.search(r"bulk run +-", run(sandbox.folder, "show", last, "--sandbox").stdout)
 
 
 @pytest.mark.parametrize(

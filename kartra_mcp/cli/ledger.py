@@ -126,6 +126,7 @@ def _format_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         f"{display_value(entry['operation'])} {_format_target(entry)}".rstrip(" -"),
         *([display_value(entry["object"])] if entry["object"] else []),
         f"{entry['intent']}",
+        *([f"bulk run: {display_value(entry['bulk'])}"] if entry.get("bulk") else []),
         *([f"undo: {display_value(entry['undo'])}"] if entry["undo"] else []),
     )
     return (
@@ -181,6 +182,7 @@ def _print_report(entry: Mapping[str, Any]) -> None:
             ("ended", format_local_time(entry["ended_at"])),
             ("outcome", f"{entry['state']} (executed: {entry['executed']})"),
             ("still held", entry["held"]),
+            ("bulk run", entry.get("bulk", "")),
             ("tool", entry["tool"]),
             ("operation", f"{entry['operation']}, {entry['risk']}"),
             ("target", _format_target(entry)),

@@ -56,7 +56,7 @@ _INTERNAL_FACTS = frozenset({"seen", HELD_BEFORE})
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One write in the table."""
+    """One write in the table. `bulk` is the id of its bulk run, or ""."""
 
     intent: str
     at: Timestamp
@@ -71,6 +71,7 @@ class HistoryRow:
     risk: str
     irreversible: bool
     by: str
+    bulk: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def make_row(entry: Mapping[str, Any]) -> HistoryRow:
         risk=display_value(entry["risk"], 20),
         irreversible=entry["risk"] == Risk.IRREVERSIBLE.label,
         by=", through ".join(display_value(entry[x], 80) for x in ("actor", "client") if entry[x]),
+        bulk=str(entry.get("bulk") or ""),
     )
 
 
