@@ -68,7 +68,8 @@ PURE = """
     kartra/effects kartra/errors kartra/fields
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
     kartra/inverse kartra/lead_state kartra/request_body
-    kartra/request_guard kartra/request_path kartra/request_schema kartra/response_search
+    kartra/request_guard kartra/request_parts kartra/request_path kartra/request_schema
+    kartra/response_search
     kartra/values
     ledger/bulk_records ledger/entry_fields ledger/hash_chain ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors

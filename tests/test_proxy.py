@@ -21,14 +21,11 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Command
 from kartra_mcp.kartra.request_body import TREE_RULES
 from kartra_mcp.kartra.request_guard import (
-    HEADER_RULES,
-    PARAM_RULES,
-    PATH_RULES,
-    QUERY_RULES,
     parse_request,
     reject_dedicated_commands,
     require_read_only,
 )
+from kartra_mcp.kartra.request_parts import HEADER_RULES, PARAM_RULES, PATH_RULES, QUERY_RULES
 from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
 
 
