@@ -12,6 +12,7 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import command_line
@@ -322,20 +323,25 @@ async def test_what_was_exported_can_be_run_again(place: Sandbox):
     assert json.loads(ended.stdout)["error"]["detail"]["blocked"]["total"] == 1
 
 
-async def test_ctrl_c_pauses_and_nothing_is_lost(tmp_path: Path):
-    place = sandbox(tmp_path, MAX_CHILDREN="1")
-    file, who = leads_file(place, 6)
-    place.arrange("fault", "set", "assign_tag", "slow", "--times=6", "--message=0.5")
+def spawn(place: Sandbox, *words: str) -> Any:
+    """Start `bulk` as a process on a terminal of its own."""
     flags = ("--sandbox", "--state-dir", str(place.folder), "--max-children", "1", "--rate", "0")
-    child = pexpect.spawn(
+    return pexpect.spawn(
         sys.executable,
-        ["-m", "kartra_mcp", "bulk", *tag_words(file), *flags],
+        ["-m", "kartra_mcp", "bulk", *words, *flags],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"},
         encoding="utf-8",
         dimensions=(50, 160),
         timeout=120,
     )
+
+
+async def test_ctrl_c_pauses_and_nothing_is_lost(tmp_path: Path):
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    file, who = leads_file(place, 6)
+    place.arrange("fault", "set", "assign_tag", "slow", "--times=6", "--message=0.5")
+    child = spawn(place, *tag_words(file))
     child.expect("number of items \\(6\\)")
     child.sendline("6")
     await until(lambda: bool(lines(place, "outcome")), within=60)
@@ -355,3 +361,26 @@ async def test_ctrl_c_pauses_and_nothing_is_lost(tmp_path: Path):
     assert code == 0, shown
     assert tagged(place) >= set(who)
     assert len(lines(place, "intent")) == 6
+
+
+async def test_a_second_ctrl_c_ends_at_once_and_leaves_an_unknown_item(tmp_path: Path):
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    file, who = leads_file(place, 3)
+    place.arrange("fault", "set", "assign_tag", "slow", "--times=3", "--message=60")
+    child = spawn(place, *tag_words(file))
+    child.expect("number of items \\(3\\)")
+    child.sendline("3")
+    await until(lambda: bool(lines(place, "intent")), within=60)
+    child.kill(signal.SIGINT)
+    child.expect("Pausing")
+    child.kill(signal.SIGINT)
+    child.expect("kartra-mcp bulk show blk_")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+    place.arrange("fault", "clear")
+    resume = ("continue", only_run(place))
+    code, shown = await anyio.to_thread.run_sync(lambda: typed(place, Typist(), *resume))
+    assert (code, "1 unknown" in shown) == (1, True), shown
+    assert len(lines(place, "intent")) == 3
+    assert len(tagged(place) & set(who)) >= 2

@@ -82,14 +82,22 @@ def _run(given: Namespace, run_program: runner.Run, find: Any) -> int:
     shown = read_settings(flags, {}).cli_flags
     for problem in settings.errors:
         print_error(f"{problem}.")
-    with open_terminal(settings, run_program) as terminal:
-        # Here and not around it: a task group wraps what is raised in it.
-        try:
-            return _Command(given, shown, terminal).execute(find)
-        except KartraMCPError as problem:
-            print_refusal(problem, as_json=given.json)
-        except (KeyboardInterrupt, EOFError):
-            print_error("\nStopped.")
+    try:
+        with open_terminal(settings, run_program) as terminal:
+            return _execute(_Command(given, shown, terminal), find)
+    except KartraMCPError as problem:
+        print_refusal(problem, as_json=given.json)
+    return EXIT_FAILED
+
+
+def _execute(command: _Command, find: Any) -> int:
+    """Run a command; a task group would wrap what is raised, so that it is reported here."""
+    try:
+        return command.execute(find)
+    except KartraMCPError as problem:
+        print_refusal(problem, as_json=command.as_json)
+    except (KeyboardInterrupt, EOFError):
+        print_error("\nStopped.")
     return EXIT_FAILED
 
 
