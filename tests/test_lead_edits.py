@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from consent_actors import confirmed
 from harness import Sandbox, call, connect
 
 EDIT = "kartra_edit_lead"
@@ -98,6 +99,27 @@ async def test_an_edit_that_overwrites_nothing_runs_at_once(sandbox: Sandbox, ca
     async with connect(sandbox, "2026-07-28") as client:
         answer = await call(client, tool, **arguments)
     assert not answer.failed, answer.text
+
+
+@pytest.mark.parametrize("gate", ["allow", "flag", "preview"])
+async def test_an_undo_does_not_promise_old_values_that_were_not_read(sandbox: Sandbox, gate: str):
+    """Bug: the undo named `before`, which the answer lacked: the old phone had to be empty."""
+    sandbox.settings["GATE_DESTRUCTIVE"] = gate
+    sandbox.arrange("fault", "set", "get_lead", "internal", "--times=9")
+    given: dict[str, Any] = {"lead_id": 48110, "phone": "5550000"}
+    async with connect(sandbox, "2026-07-28") as client:
+        answer = await call(client, EDIT, **given)
+        if gate != "allow":
+            consent = confirmed(answer) if gate == "preview" else {"confirm": True}
+            answer = await call(client, EDIT, **given, **consent)
+        (line,) = (await call(client, "kartra_ledger")).result["lines"]
+    assert answer.structured is not None
+    assert "before" not in answer.structured
+    receipt = answer.structured["receipt"]
+    assert receipt["changed"] is None
+    assert receipt["note"].startswith("The old values of phone could not be read before")
+    for undo in (receipt["undo"], line["undo"]):
+        assert undo.endswith("a field that is not in it was empty, if the lead could be read")
 
 
 AND_A_TAG = {"cmd": "assign_tag", "tag_name": "VIP"}

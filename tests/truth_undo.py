@@ -24,7 +24,7 @@ REMARKS = (
     "mail already sent cannot be recalled",
     "what this does to the lead's progress is not documented",
     "nothing keeps the old terms",
-    "a field that is not in it was empty",
+    "a field that is not in it was empty, if the lead could be read",
 )
 _NAME = '"([^"]*)"'
 

@@ -224,7 +224,7 @@ class Gateway:
             await checks.explain(problem, checked)
             raise
         changed = edit.changed if len(checked.commands) == 1 else None
-        written = receipt.with_change(changed).as_dict()
+        written = receipt.with_change(changed).with_unread(edit.unknown).as_dict()
         return CallResult(reply, written, edit.before, answer_notice(checked))
 
     def _reader(self, connection: Connection, patience: ExtendableDeadline) -> Read:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kartra_mcp.kartra.effects import Effect
+from kartra_mcp.kartra.effects import MAX_FIELDS, Effect
+from kartra_mcp.kartra.names import clean_name
 from kartra_mcp.kartra.values import format_amount
 from kartra_mcp.ledger.records import Intent
 
@@ -34,6 +36,14 @@ class Receipt:
             return self
         undo = (self.sure_undo or self.undo) if changed else ""
         return replace(self, changed=changed, undo=undo)
+
+    def with_unread(self, names: Sequence[str]) -> Receipt:
+        """Return the receipt of an edit of fields whose old values could not be read."""
+        if not names:
+            return self
+        listed = ", ".join(clean_name(name) for name in names[:MAX_FIELDS])
+        note = f"The old values of {listed} could not be read before: this answer lacks them."
+        return replace(self, note=f"{self.note} {note}".strip())
 
     def as_dict(self) -> dict[str, Any]:
         undo = {"undo": self.undo} if self.undo and self.changed is not False else {}

@@ -125,7 +125,7 @@ _ROWS: Mapping[str, _Row] = {
         ("fields",),
         "edited {fields} of {who}",
         "set the old values of {fields} again: only the answer of this write has them, as "
-        "`before`; a field that is not in it was empty",
+        "`before`; a field that is not in it was empty, if the lead could be read",
         "the old values were others",
     ),
     "edit_subscription": _Row(
