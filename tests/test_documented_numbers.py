@@ -15,7 +15,7 @@ from kartra_mcp.client_config.registry import CLIENTS
 from kartra_mcp.consent import fact_reader, summary
 from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
 from kartra_mcp.core.timings import CallTimings
-from kartra_mcp.ledger import approvals, confirmations, database, errors, pin, rules
+from kartra_mcp.ledger import approvals, confirmations, database, errors, pin, rules, transaction
 from kartra_mcp.onboarding.setup import clients
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS, Option
@@ -47,7 +47,7 @@ NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
         ("at least 15 minutes after the call", reconciliation.LATE_LOOK_DELAY, 15 * MINUTE),
         ("and five minutes apart", reconciliation.LOOK_DISTANCE, 5 * MINUTE),
         ("*Failed, nothing executed*: two looks", reconciliation.REQUIRED_LOOKS, 2),
-        ("more than a minute behind", database.MAX_CLOCK_LAG, MINUTE),
+        ("more than a minute behind", transaction.MAX_CLOCK_LAG, MINUTE),
         ("more than a day ahead", errors.REPLACEABLE_LAG, DAY),
     ],
     "docs/errors.md": [
