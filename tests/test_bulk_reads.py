@@ -241,7 +241,7 @@ async def test_a_row_that_was_not_read_is_no_item_and_is_named(place: Sandbox):
             assert answer.code == "invalid_arguments", source
             (invalid,) = answer.error["detail"]["invalid"]["first"]
             assert invalid["item"] == 1
-            assert "read failed" in invalid["reason"]
+            assert "No such lead" in invalid["reason"]
             preview = await call(client, RUN, **given, skip_invalid=True)
             assert preview.error["confirmation"]["facts"]["count"] == 2
             await call(client, STATUS, bulk_id=bulk_id(preview), cancel=True)
@@ -460,3 +460,24 @@ async def test_reads_of_an_account_that_does_not_answer_pause_a_run(tmp_path: Pa
         answer = await plan(client, READ, emails(who))
     assert (answer.code, answer.executed) == ("bulk_paused", "no"), answer.text
     assert "timed_out" in answer.error["detail"]["why"]
+
+
+async def test_leads_that_do_not_exist_pause_no_reads(tmp_path: Path):
+    """Bug: three unknown addresses in a row paused a run of reads as three equal failures."""
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    who = add_leads(place, 1)
+    unknown = [f"nobody{number}@example.com" for number in range(4)]
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, READ, emails([*unknown, *who]))
+        assert (answer.result["done"], answer.result["failed"]) == (1, 4)
+
+
+async def test_equal_failures_of_reads_pause_a_run(tmp_path: Path):
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    who = add_leads(place, 5)
+    place.arrange("fault", "set", "get_lead", "204", "--times=3")
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, READ, emails(who))
+        assert (answer.code, answer.error["detail"]["left"]) == ("bulk_paused", 2)
+        done = await resume(client, answer.error["detail"]["bulk_id"])
+    assert (done.result["done"], done.result["failed"]) == (2, 3)

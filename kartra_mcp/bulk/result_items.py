@@ -181,7 +181,7 @@ class ItemMaker:
 def _no_result_reason(row: Mapping[str, Any]) -> str:
     """Return why a row has no result, in words of this server."""
     if row.get("state") == "failed":
-        return f"Its read failed ({row.get('code') or 'error'}), so nothing is known of it."
+        return f"It has no result, because it failed: {row.get('reason') or row.get('code')}"
     return f"It has no result: its state is {row.get('state')}."
 
 

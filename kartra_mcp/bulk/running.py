@@ -16,6 +16,7 @@ from kartra_mcp.bulk.planning import ITEM_FAULTS
 from kartra_mcp.calls.gateway import Gateway
 from kartra_mcp.calls.item_grant import ItemGrant
 from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.consent.fact_reader import is_absent
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
@@ -191,7 +192,10 @@ class ItemRunner:
             if code == "timed_out" and self.done > self.done_before:
                 self.is_over = True  # the time of a call that did something: the next one goes on
                 return
-        self._judge_failure(item, problem)
+        if self.run.is_read and is_absent(problem):
+            self.last_failure = ""  # that a lead does not exist is what its read returns
+        else:
+            self._judge_failure(item, problem)
 
     def _judge_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
         """Stop where the run cannot go on as agreed: limit, unknown outcome, equal failures."""

@@ -58,7 +58,7 @@ class FactReader:
                 raise
             if self.strict and problem.code != "kartra_error":
                 raise
-            if _is_absent(problem):
+            if is_absent(problem):
                 self.absent.add(what)
             self.unread.append(f"{what}: {problem.message.rstrip('.')}")
             return None
@@ -166,7 +166,7 @@ def without_empty(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value not in (None, "", [])}
 
 
-def _is_absent(problem: KartraMCPError) -> bool:
+def is_absent(problem: KartraMCPError) -> bool:
     """Return whether every error in Kartra's response means that the object does not exist."""
     detail: Any = problem.detail
     errors = as_list(detail.get("kartra")) if is_object(detail) else []
