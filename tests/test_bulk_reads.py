@@ -380,9 +380,26 @@ async def test_results_of_reads_are_removed_a_day_after_their_end(place: Sandbox
         await plan(client, READ, emails(who[:1]))  # a new run removes what is old
         source = {"bulk_id": id_, "map": {"email": "lead_details.email"}}
         answer = await call(client, RUN, tool=TAG, from_result=source)
+        where = {"field": "lead_details.email", "exists": True}
+        matching = await call(client, STATUS, bulk_id=id_, where=where)
         status = await call(client, STATUS, bulk_id=id_)
-    assert (answer.code, answer.executed) == ("result_expired", "no"), answer.text
-    assert status.code == "result_expired"
+    for refused in (answer, matching):
+        assert (refused.code, refused.executed) == ("result_expired", "no"), refused.text
+    rows = [{"item": number, "state": "succeeded"} for number in range(2)]
+    assert (status.result["done"], status.result["items"]) == (2, rows)
+
+
+async def test_a_run_that_was_refused_is_not_called_removed(place: Sandbox):
+    """Bug: the first item of its rows has no arguments, because it could not be made."""
+    who = add_leads(place, 1)
+    async with connect(place, "legacy") as client:
+        id_ = (await read_leads(client, [MISSING, *who])).result["bulk_id"]
+        source = {"bulk_id": id_, "map": {"email": "lead_details.email"}}
+        refused = await call(client, RUN, tool=READ, from_result=source)
+        assert refused.code == "invalid_arguments"
+        ((other,),) = changed(place, "SELECT id FROM bulk_runs WHERE state = 'cancelled'")
+        status = await call(client, STATUS, bulk_id=other, where={"field": "state", "exists": True})
+    assert status.result["matches"] == 2
 
 
 async def test_text_of_a_lead_reaches_arguments_only_as_data(place: Sandbox):

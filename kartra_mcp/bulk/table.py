@@ -82,7 +82,8 @@ def open_table(
             a field that no row has.
     """
     every = BulkTable(runs, run, range(run.total), whole=whole)
-    _require_kept(every)
+    if (whole or choice.where is not None) and _is_removed(every):
+        raise _removed_error()
     if choice.state is None and choice.where is None:
         return every
     return BulkTable(runs, run, *_choose(every, choice), whole=whole)
@@ -116,13 +117,15 @@ def _iter_rows(every: BulkTable, state: ItemState | None) -> Iterator[tuple[int,
         offset += len(items)
 
 
-def _require_kept(table: BulkTable) -> None:
-    """Refuse a run whose items were removed: a day after its end, 30 days for writes."""
-    run = table.run
-    if run.has_ended and not run.facts and run.total and not table[0].get("arguments"):
-        raise RefusedError(
-            "result_expired",
-            "The items of this run were removed: results of reads are kept for a day. "
-            "Nothing was done.",
-            "Run it again: kartra_bulk_run with its tool and items.",
-        )
+def _is_removed(table: BulkTable) -> bool:
+    first = table.runs.list_items(table.run.id, limit=1)
+    return bool(first) and first[0].is_removed
+
+
+def _removed_error() -> RefusedError:
+    return RefusedError(
+        "result_expired",
+        "The arguments and results of this run were removed: those of reads are kept for a day, "
+        "those of writes for 30 days. Nothing was done.",
+        "Run it again: kartra_bulk_run with its tool and items.",
+    )

@@ -79,7 +79,7 @@ class BulkItem:
     Attributes:
         number: from 0, in the order given.
         source: where it was given: the index in `items`, or the line of a file.
-        arguments: of the tool; empty after the run's data was removed.
+        arguments: of the tool; empty after the run's data was removed, as `is_removed` states.
         digest: of its call, "" until it was checked.
         facts_digest: of the facts that were shown for it, "" if none are read.
         amount: the money that it moves, as text with two decimals, or "".
@@ -110,6 +110,7 @@ class BulkItem:
     reason: str = ""
     result: Any = None
     held: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_removed: bool = False
 
     @property
     def shown_state(self) -> str:

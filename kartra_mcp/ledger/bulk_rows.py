@@ -225,6 +225,7 @@ def make_item(row: Any) -> BulkItem:
         code="" if is_settled else row["code"] or row["intent_code"] or "",
         reason="" if is_settled else row["reason"],
         result=None if row["result"] is None else json.loads(row["result"]),
+        is_removed=not row["arguments"],
         held=json.loads(row["held"]) if row["held"] else {},
     )
 
