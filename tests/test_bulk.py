@@ -10,6 +10,7 @@ import pytest
 from bulk_account import (
     CREATE,
     EDIT,
+    FIRST_LEAD,
     POINTS,
     REFUND,
     RUN,
@@ -266,6 +267,20 @@ async def test_a_plan_is_not_agreed_to_under_other_settings(place: Sandbox, how:
         new = await plan(client, TAG, emails(who), arguments=VIP)
         assert bulk_id(new) != bulk_id(preview)
         assert (await agree(client, new)).result["done"] == 2
+
+
+async def test_a_lead_by_two_names_is_one_item(place: Sandbox):
+    """Bug: it was counted twice, and got its points twice when the run was continued."""
+    (who,) = add_leads(place, 1)
+    items = [{"email": who}, {"lead_id": FIRST_LEAD}, {"email": who.upper()}]
+    async with connect(place, "legacy") as client:
+        preview = await plan(client, POINTS, items, arguments={"points": 5})
+        facts = preview.error["confirmation"]["facts"]
+        assert (facts["count"], facts["blocked"]["total"]) == (1, 2)
+        assert "item 0" in facts["blocked"]["first"][1]["reason"]
+        done = await agree(client, preview)
+        assert (done.result["state"], done.result["skipped"]) == ("done", 2)
+    assert len(place.rows("SELECT 1 FROM points WHERE lead_id = ?", FIRST_LEAD)) == 1
 
 
 async def test_two_thousand_items_make_one_short_preview(place: Sandbox):

@@ -319,3 +319,23 @@ async def test_repeat_is_part_of_what_is_agreed_to(tmp_path: Path):
         assert "AGAIN" in repeated.error["confirmation"]["summary"]
         assert (await agree(client, repeated)).result["done"] == 2
     assert len(place.rows("SELECT 1 FROM points WHERE lead_id >= 70001")) == 4
+
+
+OTHER_WAY: dict[str, bool] = {"another run": True, "a call of its own": False}
+
+
+@pytest.mark.parametrize("way", OTHER_WAY)
+async def test_an_item_that_was_done_since_the_plan_is_not_done_again(tmp_path: Path, way: str):
+    """Bug: a run that was planned twice gave the points twice, if a minute lay between."""
+    place, clocks = sandbox(tmp_path), LaterClocks()
+    (who,) = add_leads(place, 1)
+    async with connect(place, "legacy", clocks=clocks.both) as client:
+        first = await plan(client, POINTS, emails([who]), arguments={"points": 5})
+        if OTHER_WAY[way]:
+            await bulk(client, POINTS, [{"email": who, "points": 5}], skip_invalid=True)
+        else:
+            assert not (await call(client, POINTS, email=who, points=5)).failed
+        clocks.ahead = 100.0
+        done = await agree(client, first)
+    assert (done.result["done"], done.result["skipped"]) == (0, 1), done.text
+    assert len(place.rows("SELECT 1 FROM points WHERE lead_id >= 70001")) == 1

@@ -107,6 +107,7 @@ class Planner:
             )
             if problem is not None:
                 raise _not_checked_error(run, counts.unchecked, problem)
+        await self._block_equal(run, entry, deadline, client)
         items = await run_in_thread(bulk.list_items, run.id)
         await self._require_valid(run, items)
         made = plan.make_plan(run, items, self.pace)
@@ -121,6 +122,29 @@ class Planner:
         return await run_in_thread(
             bulk.seal_plan, run.id, risk=made.risk, facts=made.facts, binding=binding
         )
+
+    async def _block_equal(
+        self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
+    ) -> None:
+        """Block the writes that are equal now that the names of their leads were read."""
+        writes = self.gateway.writes()
+        bulk = writes.ledger.bulk
+        waiting = await run_in_thread(bulk.list_items, run.id, stored="waiting")
+        if not any(item.risk for item in waiting):
+            return
+        connection = await self.gateway.account.connection_for_write(deadline)
+
+        def block() -> None:
+            drafts = {
+                item.number: draft_intent(
+                    make_item_call(entry, item.arguments, self.rules, repeat=run.repeat),
+                    *(connection, client, writes.actor, writes.ledger),
+                )
+                for item in waiting
+            }
+            bulk.block_equal(run.id, drafts)
+
+        await run_in_thread(block)
 
     async def _require_valid(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
         if run.skip_invalid or all(item.state != "invalid" for item in items):

@@ -100,11 +100,15 @@ def _duplicate_refusal(
 ) -> RefusedError | None:
     """Return the refusal of the first command that was done before, or None."""
     db, now = transaction.db, transaction.earliest
+    run = bulk_rows.find_run(transaction, intent.bulk) if intent.bulk else None
+    planned_at = None if run is None else run.made_at
     for part in rules.split_intent(intent):
         past = projection.list_same_target(db, part) if part.risk is Risk.IRREVERSIBLE else []
         refusal = rules.duplicate_refusal(
             part, past, now, limits.repeat_window_days
-        ) or rules.equal_call_refusal(part, projection.list_equal(db, part), now)
+        ) or rules.equal_call_refusal(
+            part, projection.list_equal(db, part), now, planned_at
+        )
         if refusal is not None:
             return refusal
     return None

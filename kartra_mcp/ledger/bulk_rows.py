@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
-from kartra_mcp.ledger import confirmations
+from kartra_mcp.ledger import confirmations, projection, rules
 from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
@@ -43,6 +44,7 @@ _SAME_UNDO = (
     f" OR ({SHOWN_STATE} = 'waiting' AND r.state IN ('running', 'paused'))) LIMIT 1"
 )
 """An item that two undos of one run have, and that the other one has run or will run."""
+_SOURCE = "SELECT source FROM bulk_items WHERE bulk = ? AND number = ?"
 _AGREED = (
     "SELECT at, json_extract(body, '$.digest') AS digest FROM lines WHERE kind = 'bulk'"
     " AND json_extract(body, '$.bulk') = ? AND json_extract(body, '$.event') = 'agreed'"
@@ -94,6 +96,36 @@ def _row_refusal(transaction: Transaction, intent: Intent) -> RefusedError | Non
             "Preview this item alone, or plan a new run with it.",
         )
     return None
+
+
+def block_equal(transaction: Transaction, bulk: str, drafts: Mapping[int, Intent]) -> None:
+    """Block the items that are the same write as an earlier one of the run.
+
+    A lead has an id and addresses: equal arguments alone do not find them. `drafts` are the
+    intents of the items by number, in order.
+    """
+    first: dict[tuple[Any, ...], int] = {}
+    for number, draft in drafts.items():
+        parts = rules.split_intent(rules.normalize_intent(draft))
+        key = tuple(_identify(transaction, part) for part in parts)
+        if first.setdefault(key, number) == number:
+            continue
+        source = transaction.fetch_one(_SOURCE, bulk, first[key])
+        assert source is not None  # noqa: S101  `drafts` are items of the run
+        transaction.run(
+            "UPDATE bulk_items SET state = 'blocked', digest = '', code = 'already_done',"
+            " reason = ? WHERE bulk = ? AND number = ? AND state = 'waiting'",
+            f"It is the same write on the same object as item {source['source']}.",
+            bulk,
+            number,
+        )
+
+
+def _identify(transaction: Transaction, part: Intent) -> tuple[Any, ...]:
+    names = projection.list_lead_names(
+        transaction.db, part.connection, part.target_kind, part.target
+    )
+    return part.operation, part.equality or part.arguments_digest, *names
 
 
 def is_agreed(transaction: Transaction, run: BulkRun) -> bool:

@@ -27,6 +27,7 @@ from kartra_mcp.ledger.bulk_rows import (
     COLUMNS,
     ITEM,
     SHOWN_STATE,
+    block_equal,
     count_items,
     digest_items,
     find_run,
@@ -156,6 +157,11 @@ class BulkRuns:
         """Record the result of checks of items of a planned run."""
         with self.file.write_transaction() as transaction:
             _record_checks(transaction, bulk, checks)
+
+    def block_equal(self, bulk: str, drafts: Mapping[int, Intent]) -> None:
+        """Block items of a plan that are the same write as an earlier one of it."""
+        with self.file.write_transaction() as transaction:
+            block_equal(transaction, bulk, drafts)
 
     def seal_plan(
         self, bulk: str, *, risk: Risk, facts: Mapping[str, Any], binding: Binding | None

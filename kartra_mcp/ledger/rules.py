@@ -155,7 +155,7 @@ def completing_call(operation: str, past: Sequence[PriorIntent]) -> PriorIntent 
 
 
 def equal_call_refusal(
-    intent: Intent, equal: Sequence[PriorIntent], now: float
+    intent: Intent, equal: Sequence[PriorIntent], now: float, planned_at: float | None = None
 ) -> RefusedError | None:
     """Return the reason why a write must not run after equal ones, or None: at most once.
 
@@ -163,17 +163,22 @@ def equal_call_refusal(
         intent: normalized; of any risk.
         equal: every earlier write with its operation, target and fields, oldest first.
         now: seconds since the epoch.
+        planned_at: time of the plan of its bulk run, whose preview shows no later writes.
     """
     agreed = _is_repeat_agreed(intent)
     unsettled = _unsettled_refusal(equal, agreed=agreed)
     if unsettled is not None or agreed or not intent.additive:
         return unsettled
     done = [row for row in equal if row.state == "succeeded"]
-    recent = [row for row in done if (row.ended_at or row.at) > now - JUST_NOW]
+    since = now - JUST_NOW if planned_at is None else min(now - JUST_NOW, planned_at)
+    recent = [row for row in done if (row.ended_at or row.at) > since]
     if not recent:
         return None
     remedy = _FRESH_REPEAT if intent.repeat else _ADDITIVE_REPEAT
-    message = f"An equal call succeeded less than {JUST_NOW:.0f} seconds ago. Nothing was done."
+    when = f"less than {JUST_NOW:.0f} seconds ago"
+    if planned_at is not None:
+        when = f"since the bulk run was planned, or {when}"
+    message = f"An equal call succeeded {when}. Nothing was done."
     return AlreadyDoneError(message, remedy, recent[0])
 
 
