@@ -277,7 +277,7 @@ async def test_a_lead_by_two_names_is_one_item(place: Sandbox):
         preview = await plan(client, POINTS, items, arguments={"points": 5})
         facts = preview.error["confirmation"]["facts"]
         assert (facts["count"], facts["blocked"]["total"]) == (1, 2)
-        assert "item 0" in facts["blocked"]["first"][1]["reason"]
+        assert "Item 0" in facts["blocked"]["first"][1]["reason"]
         done = await agree(client, preview)
         assert (done.result["state"], done.result["skipped"]) == ("done", 2)
     assert len(place.rows("SELECT 1 FROM points WHERE lead_id = ?", FIRST_LEAD)) == 1
@@ -300,6 +300,15 @@ async def test_refunds_show_their_sum_and_count_by_item(place: Sandbox):
     facts = answer.error["confirmation"]["facts"]
     assert (facts["count"], facts["amount"]) == (2, "98.50")
     assert "SUM 98.50" in answer.error["confirmation"]["summary"]
+
+
+async def test_a_second_refund_of_a_sale_is_not_in_the_sum(place: Sandbox):
+    """Bug: the user agreed to a sum above the sale; the second refund could never run."""
+    items = [{"transaction_id": 101}, {"transaction_id": "101", "refund_amount": "1.50"}]
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, REFUND, items)
+    facts = answer.error["confirmation"]["facts"]
+    assert (facts["count"], facts["amount"], facts["blocked"]["total"]) == (1, "97.00", 1)
 
 
 async def test_a_status_lists_runs_and_pages_through_items(place: Sandbox):

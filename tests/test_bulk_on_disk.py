@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bulk_account import (
     CREATE,
-    RUN,
+    add_leads,
     bulk,
     bulk_id,
     created,
@@ -17,8 +17,8 @@ from bulk_account import (
     plan,
     resume,
 )
-from consent_actors import changed, confirmed, sandbox
-from harness import call, connect
+from consent_actors import changed, lines, sandbox
+from harness import connect
 
 pytestmark = pytest.mark.anyio
 
@@ -50,18 +50,31 @@ async def test_a_run_that_is_marked_as_agreed_on_disk_does_not_run(tmp_path: Pat
     assert created(place) == 0
 
 
-async def test_a_plan_that_is_altered_on_disk_is_not_agreed_to(tmp_path: Path):
-    place = sandbox(tmp_path)
+UNGIVE = "kartra_remove_points_from_lead"
+ALTERED: dict[str, str] = {
+    "an argument": """UPDATE bulk_items SET arguments = '{"email":"mallory@example.com"}'""",
+    "the amount of an item": "UPDATE bulk_items SET amount = '1.00'",
+    "the risk of an item": "UPDATE bulk_items SET risk = 1",
+    "the gate of an item": "UPDATE bulk_items SET gate = 'allow', mail = 0",
+    "the risk of the run": "UPDATE bulk_runs SET risk = 1",
+    "a write that is called a read": "UPDATE bulk_runs SET risk = 0, binding = NULL",
+    "the facts that are shown": "UPDATE bulk_runs SET facts = json_set(facts, '$.count', 1)",
+    "an option": "UPDATE bulk_runs SET options = json_set(options, '$.include_suppressed', 1)",
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+async def test_a_plan_that_is_altered_on_disk_is_not_agreed_to(tmp_path: Path, name: str):
+    """Bug: only the arguments were noticed; a lower risk or gate asked for a lower consent."""
+    place = sandbox(tmp_path, GATE_DESTRUCTIVE="human")
+    who = add_leads(place, 2)
     async with connect(place, "legacy") as client:
-        preview = await plan(client, CREATE, new_leads(3))
-        changed(
-            place,
-            "UPDATE bulk_items SET arguments = ? WHERE number = 1",
-            '{"email":"mallory@example.com"}',
-        )
-        answer = await call(client, RUN, bulk_id=bulk_id(preview), **confirmed(preview))
-        assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
-    assert place.rows("SELECT 1 FROM leads WHERE email LIKE 'mallory%'") == []
+        preview = await plan(client, UNGIVE, emails(who), arguments={"points": 1})
+        assert preview.code == "approval_required"
+        changed(place, ALTERED[name])
+        answer = await resume(client, bulk_id(preview))
+        assert (answer.code, answer.executed) == ("ledger_unavailable", "no"), answer.text
+    assert lines(place, "intent") == []
 
 
 async def test_the_data_of_old_runs_is_removed(tmp_path: Path):

@@ -20,9 +20,10 @@ from kartra_mcp.consent.intents import draft_intent
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.models import Connection
+from kartra_mcp.core.models import Call, Connection
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCheck, make_bulk_id
+from kartra_mcp.ledger.records import Intent
 from kartra_mcp.policy.gates import Policy
 
 BATCH = 50
@@ -94,6 +95,7 @@ class Planner:
         """
         bulk = self.gateway.writes().ledger.bulk
         if run.digest:
+            await run_in_thread(bulk.require_unaltered, run.id)
             await self._require_current(run, entry, deadline)
             return run
         while batch := await run_in_thread(
@@ -136,15 +138,20 @@ class Planner:
 
         def block() -> None:
             drafts = {
-                item.number: draft_intent(
+                item.number: self._draft(
                     make_item_call(entry, item.arguments, self.rules, repeat=run.repeat),
-                    *(connection, client, writes.actor, writes.ledger),
+                    connection,
+                    client,
                 )
                 for item in waiting
             }
             bulk.block_equal(run.id, drafts)
 
         await run_in_thread(block)
+
+    def _draft(self, call: Call, connection: Connection, client: ClientContext) -> Intent:
+        writes = self.gateway.writes()
+        return draft_intent(call, connection, client, writes.actor, writes.ledger)
 
     async def _require_valid(self, run: BulkRun, items: Sequence[BulkItem]) -> None:
         if run.skip_invalid or all(item.state != "invalid" for item in items):
@@ -217,9 +224,7 @@ class Planner:
         writes = self.gateway.writes()
         examined = {n: x for n, x in found.items() if isinstance(x, Examination)}
         drafts = [
-            draft_intent(x.call, x.connection, client, writes.actor, writes.ledger)
-            for x in examined.values()
-            if x.call.writes
+            self._draft(x.call, x.connection, client) for x in examined.values() if x.call.writes
         ]
         refusals = await run_in_thread(writes.ledger.find_repeats, drafts, writes.limits)
         numbers = [n for n, x in examined.items() if x.call.writes]

@@ -106,9 +106,7 @@ def _duplicate_refusal(
         past = projection.list_same_target(db, part) if part.risk is Risk.IRREVERSIBLE else []
         refusal = rules.duplicate_refusal(
             part, past, now, limits.repeat_window_days
-        ) or rules.equal_call_refusal(
-            part, projection.list_equal(db, part), now, planned_at
-        )
+        ) or rules.equal_call_refusal(part, projection.list_equal(db, part), now, planned_at)
         if refusal is not None:
             return refusal
     return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger import confirmations, projection, rules
 from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
 from kartra_mcp.ledger.hash_chain import dump_canonical
@@ -101,8 +102,9 @@ def _row_refusal(transaction: Transaction, intent: Intent) -> RefusedError | Non
 def block_equal(transaction: Transaction, bulk: str, drafts: Mapping[int, Intent]) -> None:
     """Block the items that are the same write as an earlier one of the run.
 
-    A lead has an id and addresses: equal arguments alone do not find them. `drafts` are the
-    intents of the items by number, in order.
+    A lead has an id and addresses: equal arguments alone do not find them. Of several irreversible
+    commands on one object, the first one changes the facts that were shown of the others.
+    `drafts` are the intents of the items by number, in order.
     """
     first: dict[tuple[Any, ...], int] = {}
     for number, draft in drafts.items():
@@ -115,7 +117,7 @@ def block_equal(transaction: Transaction, bulk: str, drafts: Mapping[int, Intent
         transaction.run(
             "UPDATE bulk_items SET state = 'blocked', digest = '', code = 'already_done',"
             " reason = ? WHERE bulk = ? AND number = ? AND state = 'waiting'",
-            f"It is the same write on the same object as item {source['source']}.",
+            f"Item {source['source']} is the same write on the same object.",
             bulk,
             number,
         )
@@ -125,7 +127,9 @@ def _identify(transaction: Transaction, part: Intent) -> tuple[Any, ...]:
     names = projection.list_lead_names(
         transaction.db, part.connection, part.target_kind, part.target
     )
-    return part.operation, part.equality or part.arguments_digest, *names
+    is_shown = part.risk is Risk.IRREVERSIBLE and part.operation in COMMANDS and names
+    equality = "" if is_shown else part.equality or part.arguments_digest
+    return part.operation, equality, *names
 
 
 def is_agreed(transaction: Transaction, run: BulkRun) -> bool:
@@ -148,17 +152,19 @@ def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> No
             "Plan a new run of what is left: kartra_bulk_run with the same tool and "
             f'from_result {{"bulk_id": "{run.id}", "state": "waiting"}}.',
         )
-    if row is not None and not row["digest"] == digest == run.digest:
+    if digest != run.digest or (row is not None and row["digest"] != digest):
         raise altered_error(run)
 
 
 def digest_items(transaction: Transaction, run: BulkRun) -> str:
-    """Return the digest of the request and of every item that will run, with its arguments."""
+    """Return the digest of the run as it was shown, and of every item that will run."""
     sql = (
-        "SELECT number, arguments, digest, facts_digest FROM bulk_items"
-        " WHERE bulk = ? AND digest <> '' ORDER BY number"
+        "SELECT number, arguments, digest, facts_digest, amount, risk, mail, gate, looked_at"
+        " FROM bulk_items WHERE bulk = ? AND digest <> '' ORDER BY number"
     )
-    told = hashlib.sha256(f"{run.tool} {run.request} {run.repeat}".encode())
+    options = [run.repeat, run.include_suppressed, run.skip_invalid, run.undoes]
+    shown = [run.tool, run.operation, run.connection, int(run.risk), dict(run.facts)]
+    told = hashlib.sha256(dump_canonical([run.request, *options, *shown]).encode())
     for row in transaction.db.execute(sql, (run.id,)):
         told.update(dump_canonical(list(row)).encode())
     return told.hexdigest()
@@ -173,7 +179,7 @@ def require_unaltered(transaction: Transaction, run: BulkRun) -> None:
 def altered_error(run: BulkRun) -> RefusedError:
     return RefusedError(
         "ledger_unavailable",
-        f"The items of the bulk run {run.id} were altered on disk. Nothing was done by this call.",
+        f"The bulk run {run.id} or its items were altered on disk. Nothing was done by this call.",
         "Plan the run again.",
     )
 
@@ -222,6 +228,23 @@ def unknown_run_error() -> RefusedError:
         "No bulk run has this id. Nothing was done.",
         "Call kartra_bulk_status without bulk_id to list the runs.",
     )
+
+
+def insert_run(transaction: Transaction, run: BulkRun) -> None:
+    """Insert the row of a run that was not sealed."""
+    options = {
+        "skip_invalid": run.skip_invalid,
+        "include_suppressed": run.include_suppressed,
+        "repeat": run.repeat,
+    }
+    values = (
+        *(run.id, run.tool, run.operation, int(run.risk), run.connection, run.request),
+        *(run.state, run.made_at, run.actor, run.client, run.digest, None),
+        *(dump_canonical(dict(run.facts)), run.consent, run.agreed_at, run.ended_at, run.why),
+        *(run.total, run.duplicates, dump_canonical(options), run.undoes),
+    )
+    marks = ", ".join("?" * len(values))
+    transaction.run(f"INSERT INTO bulk_runs ({COLUMNS}) VALUES ({marks})", *values)  # noqa: S608
 
 
 def make_run(row: Any) -> BulkRun:

@@ -31,6 +31,7 @@ from kartra_mcp.ledger.bulk_rows import (
     count_items,
     digest_items,
     find_run,
+    insert_run,
     list_undos,
     make_item,
     make_run,
@@ -65,7 +66,7 @@ class BulkRuns:
         """Write a planned run, its items and the checks made; remove the data of old runs."""
         with self.file.write_transaction() as transaction:
             _forget_old(transaction)
-            _insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
+            insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
             transaction.db.executemany(
                 "INSERT INTO bulk_items VALUES"
                 " (?, ?, ?, ?, 'unchecked', '', '', '', 0, 0, 'allow',"
@@ -174,13 +175,13 @@ class BulkRuns:
             run = require_run(transaction, bulk)
             if run.digest or run.state != "planned":
                 return run
-            digest = digest_items(transaction, run)
+            sql = "UPDATE bulk_runs SET risk = ?, facts = ? WHERE id = ?"
+            transaction.run(sql, int(risk), dump_canonical(dict(facts)), bulk)
+            digest = digest_items(transaction, require_run(transaction, bulk))
             bound = None if binding is None else replace(binding, arguments=digest)
             transaction.run(
-                "UPDATE bulk_runs SET digest = ?, risk = ?, facts = ?, binding = ? WHERE id = ?",
+                "UPDATE bulk_runs SET digest = ?, binding = ? WHERE id = ?",
                 digest,
-                int(risk),
-                dump_canonical(dict(facts)),
                 None if bound is None else confirmations.serialize_binding(bound),
                 bulk,
             )
@@ -208,6 +209,11 @@ class BulkRuns:
         if refusal is not None:
             raise refusal
         return begun
+
+    def require_unaltered(self, bulk: str) -> None:
+        """Raise if a sealed plan was altered on disk: it must not be shown either."""
+        with self.file.read_transaction() as transaction:
+            require_unaltered(transaction, require_run(transaction, bulk))
 
     def begin_read(self, bulk: str) -> BulkRun:
         """Begin a planned read, which needs no consent and no line."""
@@ -362,22 +368,6 @@ def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
         approvals.consume(transaction, intent.approval, run.id)
     elif id_ is not None:
         confirmations.consume(transaction, id_, run.id)
-
-
-def _insert_run(transaction: Transaction, run: BulkRun) -> None:
-    options = {
-        "skip_invalid": run.skip_invalid,
-        "include_suppressed": run.include_suppressed,
-        "repeat": run.repeat,
-    }
-    values = (
-        *(run.id, run.tool, run.operation, int(run.risk), run.connection, run.request),
-        *(run.state, run.made_at, run.actor, run.client, run.digest, None),
-        *(dump_canonical(dict(run.facts)), run.consent, run.agreed_at, run.ended_at, run.why),
-        *(run.total, run.duplicates, dump_canonical(options), run.undoes),
-    )
-    marks = ", ".join("?" * len(values))
-    transaction.run(f"INSERT INTO bulk_runs ({COLUMNS}) VALUES ({marks})", *values)  # noqa: S608
 
 
 def _forget_old(transaction: Transaction) -> None:
