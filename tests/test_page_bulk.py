@@ -32,6 +32,7 @@ from harness import Sandbox, call, connect
 from page_client import PIN, Reply, Visitor, served_here
 from page_html import HIDDEN, HOSTILE, Parsed, read
 
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.anyio
@@ -94,7 +95,7 @@ async def test_a_consent_card_shows_everything_of_a_bulk_run_in_words(place, vis
     assert re.match(
         r"Left out: done before.*1 itemItem 6: The lead is already so", facts["blocked"]
     )
-    assert facts["seconds"].startswith("Takes at least")
+    assert facts["seconds"] == "Estimated timeless than a minute"
     assert "{" not in page.facts()["invalid"] + facts["shared"] + facts["sample"]
     ((_, heading),) = page.found("h2", id="heading-1")
     assert "Assign tag: 5 items" in heading
@@ -195,6 +196,19 @@ async def test_a_paused_run_shows_why_and_what_to_do(place, visitor):
     assert paused.error["detail"]["why"] in told
     assert "continue" in told
     assert "3 of 6 items ended" in told
+    assert f"kartra-mcp bulk continue {id_}" in told
+
+
+async def test_an_approval_that_a_run_has_used_names_the_run(place, visitor):
+    """Bug: the refusal to revoke it named `ledger show` with the id of a bulk run."""
+    require_human(place)
+    async with connect(place, "legacy") as client:
+        id_ = bulk_id(await plan(client, CREATE, new_leads(2)))
+        visitor.decide(1, "approve")
+        await resume(client, id_)
+    with closing(Ledger(ledger_folder(place))) as ledger, pytest.raises(RefusedError) as refused:
+        ledger.approvals.withdraw(1, "ada")
+    assert f"kartra-mcp bulk show {id_}" in refused.value.remedy
 
 
 async def test_a_run_is_cancelled_from_the_page_and_does_not_go_on(place, visitor):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.ledger.bulk_records import is_bulk_id
 from kartra_mcp.ledger.confirmations import (
     already_used_error,
     binding_of_row,
@@ -359,7 +360,7 @@ def _withdrawal_refusal(row: Any, number: int) -> RefusedError | None:
         return RefusedError(
             "confirmation_used",
             f"Number {number} cannot be revoked: its call has already run.",
-            f"See its outcome: `kartra-mcp ledger show {row['used_by']}`.",
+            f"See its outcome: {_show_command(row['used_by'])}.",
         )
     if row is not None and row["state"] == "approved":
         return None
@@ -369,6 +370,13 @@ def _withdrawal_refusal(row: Any, number: int) -> RefusedError | None:
         f"Number {number} is not an approval that can still be used: {known}.",
         "There is nothing to revoke.",
     )
+
+
+def _show_command(used_by: str) -> str:
+    """Return the command that shows the write, or the bulk run, that used an approval."""
+    if is_bulk_id(used_by):
+        return f"`kartra-mcp bulk show {used_by}`"
+    return f"`kartra-mcp ledger show {used_by}`"
 
 
 def _approval_required_error(what: str) -> RefusedError:

@@ -20,6 +20,7 @@ ITEM_STATES: tuple[ItemState, ...] = (
     "unknown",
     "skipped",
 )
+_ID_PREFIX = "blk_"
 CONSENT_LIFETIME = 86_400.0
 """Seconds during which a run that was agreed to may be continued without a new consent."""
 
@@ -168,4 +169,9 @@ class ItemCounts:
 
 def make_bulk_id() -> str:
     """Return `blk_` and 12 random hexadecimal digits."""
-    return "blk_" + secrets.token_hex(6)
+    return _ID_PREFIX + secrets.token_hex(6)
+
+
+def is_bulk_id(text: str) -> bool:
+    """Return True for the id of a bulk run, False for that of an intent."""
+    return text.startswith(_ID_PREFIX)
