@@ -31,7 +31,7 @@ _LABELS: Mapping[str, str] = {
     "suppressed": "Leads that should not get mail",
     "leads_not_checked": "Can start mail to leads that were not checked",
     "columns_not_used": "Columns of the file that are not used",
-    "seconds": "Takes at least",
+    "seconds": "Estimated time",
 }
 """Labels of the facts, in the order of their importance for a decision."""
 _LEFT_OUT = ("not_undone", "invalid", "blocked", "suppressed")

@@ -109,7 +109,10 @@ class Pages:
         if bulk_id is None:
             return render("bulk_list_live.html", shown=shown, **self._bulk.list_context())
         context = self._bulk.run_context(bulk_id)
-        return None if context is None else render("bulk_run_live.html", shown=shown, **context)
+        if context is None:
+            return None
+        flags = self._settings.cli_flags
+        return render("bulk_run_live.html", shown=shown, flags=flags, **context)
 
     def render_history(self, query: Mapping[str, str], shown: PageContext) -> str:
         """Render the ledger, newest first, `MAX_ROWS` at a time."""
