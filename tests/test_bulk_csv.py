@@ -296,6 +296,14 @@ async def test_without_a_usable_folder_no_file_is_read(tmp_path: Path, value: st
     assert bool(value) is ("KARTRA_MCP_IMPORT_DIR" in status.text)
 
 
+async def test_a_folder_that_does_not_exist_is_not_called_a_missing_file(tmp_path: Path):
+    place = sandbox(tmp_path / "place", IMPORT_DIR=str(tmp_path / "none"))
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, CREATE)
+    assert (answer.code, answer.executed) == ("not_allowed", "no")
+    assert "KARTRA_MCP_IMPORT_DIR is not an existing folder" in answer.error["message"]
+
+
 async def test_two_sources_of_items_are_refused(place: Sandbox, folder: Path):
     (folder / "leads.csv").write_text("email\nmade1@example.com\n")
     async with connect(place, "legacy") as client:

@@ -79,6 +79,13 @@ def read_import(folder: Path | None, file: str) -> bytes:
             "for CSV files and restart the server, or to run "
             "`kartra-mcp bulk run TOOL --csv FILE` in a terminal.",
         )
+    if not folder.is_dir():
+        raise RefusedError(
+            "not_allowed",
+            "KARTRA_MCP_IMPORT_DIR is not an existing folder. Nothing was read or done.",
+            "Give the rows as `items`, or ask the user to create the folder or correct the "
+            "setting.",
+        )
     try:
         return read_file_inside(folder, _split_path(file), MAX_CSV_BYTES)
     except (OSError, ValueError) as problem:
