@@ -21,6 +21,7 @@ import pexpect
 import pytest
 from bulk_account import (
     CREATE,
+    FIRST_LEAD,
     REFUND,
     TAG,
     VIP,
@@ -237,6 +238,7 @@ WRONG_USAGE: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "an unknown run": (("show", "blk_0"), 1, "kartra-mcp bulk list"),
     "an unknown run to continue": (("continue", "blk_0"), 1, "kartra-mcp bulk list"),
+    "an unknown run to undo": (("undo", "blk_0", "--dry-run"), 1, "kartra-mcp bulk list"),
     "an unknown run to cancel": (("cancel", "blk_0"), 1, "kartra-mcp bulk list"),
     "an unknown run to export": (("export", "blk_0"), 1, "kartra-mcp bulk list"),
 }
@@ -307,6 +309,36 @@ async def test_a_cancelled_run_does_not_run(place: Sandbox):
     assert code == 1
     assert "Cancelled" in shown
     assert created(place) == 0
+
+
+def test_a_run_is_undone_by_its_number_of_items(place: Sandbox):
+    file, who = leads_file(place, 3)
+    place.rows("INSERT INTO lead_tags VALUES (?, 502)", FIRST_LEAD)
+    before = place.dump()
+    assert typed(place, Typist("2"), *tag_words(file))[0] == 0
+    id_ = only_run(place)
+    refused = piped(place, "undo", id_)
+    assert (refused.returncode, "--dry-run" in refused.stderr) == (1, True)
+    dry = json.loads(piped(place, "undo", id_, "--dry-run", "--json").stdout)
+    assert (dry["facts"]["count"], dry["facts"]["undoes"]) == (2, id_)
+    typist = Typist("2")
+    code, shown = typed(place, typist, "undo", id_)
+    assert code == 0, shown
+    assert f"UNDO {id_}" in shown
+    assert "2 of 2 succeeded" in shown
+    assert (place.dump(), tagged(place) & set(who)) == (before, {who[0]})
+    code, shown = typed(place, Typist(), "undo", id_)
+    assert code == 1
+    assert f"{id_} was undone by {dry['bulk_id']}" in shown
+
+
+def test_what_cannot_be_undone_is_shown_with_its_reason(place: Sandbox):
+    file = write(place, "email\nmade0@example.com\n")
+    assert typed(place, Typist("1"), "run", CREATE, "--csv", file)[0] == 0
+    code, shown = typed(place, Typist(), "undo", only_run(place))
+    assert code == 1
+    assert "can be undone" in shown
+    assert "deletes a lead" in shown
 
 
 async def test_what_was_exported_can_be_run_again(place: Sandbox):

@@ -135,6 +135,7 @@ async def test_a_preview_names_the_undo_and_the_undo_the_run(place: Sandbox):
         first = await plan(client, TAG, emails(who), arguments=VIP)
         way = first.error["confirmation"]["undo"]
         assert f'kartra_bulk_run {{"undo": "{bulk_id(first)}"}}' in way
+        assert f"kartra-mcp bulk undo {bulk_id(first)}" in way
         await agree(client, first)
         second = await call(client, RUN, undo=bulk_id(first))
         shown = second.error["confirmation"]
@@ -207,7 +208,7 @@ async def test_what_has_no_inverse_is_refused_with_the_reason(place: Sandbox, na
     tool, items, word = REFUSED[name]
     async with connect(place, "legacy") as client:
         preview = await plan(client, tool, items, include_suppressed=True)
-        assert "kartra_bulk_run" not in preview.error["confirmation"]["undo"]
+        assert "bulk undo" not in preview.error["confirmation"]["undo"]
         done = await agree(client, preview)
         assert done.result["done"] == 2, done.text
         answer = await call(client, RUN, undo=bulk_id(preview))

@@ -112,7 +112,7 @@ def make_preview(run: BulkRun, title: str, *, account: str, sandbox: bool) -> Pr
     undo = f"{row.undo}, for each item" if row and row.risk < Risk.IRREVERSIBLE else ""
     undo = undo or (row.undo if row else "not known")
     if run.operation in PLANNABLE:
-        undo += f': kartra_bulk_run {{"undo": "{run.id}"}}'
+        undo += f': kartra_bulk_run {{"undo": "{run.id}"}}, or kartra-mcp bulk undo {run.id}'
     summary = _make_summary(run, title, account=account, sandbox=sandbox)
     return Preview(summary, f"{effect}; {_count(run.facts['count'])}", undo, run.facts)
 

@@ -157,8 +157,8 @@ def _require_undoable(run: BulkRun) -> None:
         raise RefusedError(
             "in_progress",
             f"{run.id} {begun}; a run is undone after its end. Nothing was done.",
-            f'End it with kartra_bulk_status {{"bulk_id": "{run.id}", "cancel": true}} or continue '
-            "it, then undo it.",
+            f'Continue it, or end it: kartra_bulk_status {{"bulk_id": "{run.id}", "cancel": true}}'
+            f", or kartra-mcp bulk cancel {run.id}.",
         )
 
 
@@ -174,7 +174,8 @@ def _nothing_to_undo_error(run: BulkRun, chosen: UndoItems, earlier: EarlierUndo
         return RefusedError(
             "already_done",
             f"{run.id} was undone by {earlier.run}. Nothing was done by this call.",
-            f'To make its changes again, call kartra_bulk_run with {{"undo": "{earlier.run}"}}.',
+            f'To make its changes again: kartra_bulk_run {{"undo": "{earlier.run}"}}, or '
+            f"kartra-mcp bulk undo {earlier.run}.",
             first={"bulk_id": earlier.run},
             detail=detail if left_out else None,
         )
@@ -187,6 +188,6 @@ def _nothing_to_undo_error(run: BulkRun, chosen: UndoItems, earlier: EarlierUndo
     return RefusedError(
         "not_possible",
         f"None of the {len(left_out)} items of {run.id} can be undone now. Nothing was done.",
-        "`detail` has the reason for each item.",
+        "The first items are listed with their reasons.",
         detail=detail,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from kartra_mcp.argument_parser import CommandParser, add_settings
 from kartra_mcp.bulk.view import describe_item, describe_run
-from kartra_mcp.cli.bulk_run import continue_bulk, parse_pair, run_bulk
+from kartra_mcp.cli.bulk_run import continue_bulk, parse_pair, run_bulk, undo_bulk
 from kartra_mcp.cli.bulk_session import unknown_run_error
 from kartra_mcp.cli.export import save, write_export
 from kartra_mcp.cli.runner import LEDGER_SETTINGS, LedgerContext, positive_int, run
@@ -42,7 +42,7 @@ def _make_parser(run_program: runner.Run) -> ArgumentParser:
         prog="kartra-mcp bulk", description="One tool for many items: docs/bulk.md."
     )
     commands: Any = parser.add_subparsers(
-        metavar="run|list|show|continue|cancel|export", required=True
+        metavar="run|list|show|continue|cancel|undo|export", required=True
     )
     _add_run(commands, run_program)
     listed = _add(commands, "list", _list, "list the newest runs")
@@ -52,10 +52,11 @@ def _make_parser(run_program: runner.Run) -> ArgumentParser:
     goes_on.set_defaults(command=partial(continue_bulk, run_program=run_program))
     add_settings(goes_on)
     cancel = _add(commands, "cancel", _cancel, "cancel a run; what ran is kept")
+    undo = _add_undo(commands, run_program)
     export = _add(commands, "export", _export, "export the items of a run as CSV")
-    for parser_of_run in (show, goes_on, cancel, export):
+    for parser_of_run in (show, goes_on, cancel, undo, export):
         parser_of_run.add_argument("bulk_id", metavar="BULK_ID")
-    for readable in (listed, show, goes_on, cancel):
+    for readable in (listed, show, goes_on, cancel, undo):
         readable.add_argument("--json", action="store_true", help="print JSON")
     for part in (show, export):
         part.add_argument("--state", choices=ITEM_STATES, help="only items of this state")
@@ -88,6 +89,20 @@ def _add_run(commands: Any, run_program: runner.Run) -> None:
     ):
         parser.add_argument(flag, action="store_true", help=about)
     add_settings(parser)
+
+
+def _add_undo(commands: Any, run_program: runner.Run) -> ArgumentParser:
+    about = "undo what a run changed, by a run of the inverse calls with a preview of its own"
+    parser: ArgumentParser = commands.add_parser("undo", help=about, description=about)
+    parser.set_defaults(command=partial(undo_bulk, run_program=run_program))
+    for flag, does in (
+        ("--dry-run", "show the preview and stop"),
+        ("--include-suppressed", "include leads that should not get mail"),
+        ("--repeat", "also make calls that were made less than a minute ago"),
+    ):
+        parser.add_argument(flag, action="store_true", help=does)
+    add_settings(parser)
+    return parser
 
 
 def _add(commands: Any, name: str, command: Any, about: str) -> ArgumentParser:

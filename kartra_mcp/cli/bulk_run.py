@@ -10,6 +10,7 @@ from typing import Any
 from kartra_mcp.argument_parser import settings_in
 from kartra_mcp.bulk.csv_items import MAX_CSV_BYTES
 from kartra_mcp.bulk.service import BulkPreview
+from kartra_mcp.bulk.undo import UndoOptions
 from kartra_mcp.cli.bulk_session import CsvRun, Terminal, open_terminal, unknown_run_error
 from kartra_mcp.cli.pin import prompt_pin
 from kartra_mcp.cli.runner import print_refusal
@@ -35,6 +36,7 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import read_settings
 
 _LEFT_OUT = {
+    "not_undone": "Not undone",
     "invalid": "Wrong",
     "blocked": "Done before, running or unknown",
     "suppressed": "Should not get mail",
@@ -59,6 +61,25 @@ def run_bulk(given: Namespace, run_program: runner.Run) -> int:
         if writes and not given.dry_run and not is_interactive():
             raise _not_interactive_error()
         return terminal.call(terminal.session.plan, wanted)
+
+    return _run(given, run_program, plan)
+
+
+def undo_bulk(given: Namespace, run_program: runner.Run) -> int:
+    """Run `bulk undo`."""
+
+    def plan(terminal: Terminal, flags: str) -> BulkRun:
+        if not given.dry_run and not is_interactive():
+            raise _not_interactive_error()
+        if terminal.call(terminal.session.find, given.bulk_id) is None:
+            raise unknown_run_error(given.bulk_id, flags)
+        options = UndoOptions(given.include_suppressed, given.repeat)
+        try:
+            return terminal.call(terminal.session.plan_undo, given.bulk_id, options)
+        except RefusedError as problem:
+            if not given.json:
+                _print_left_out(as_dict(problem.detail))
+            raise
 
     return _run(given, run_program, plan)
 
@@ -304,6 +325,7 @@ def _print_items(items: list[dict[str, Any]]) -> None:
 def _wrong_items_error(problem: RefusedError, run: BulkRun, flags: str) -> RefusedError:
     skips = run.skip_invalid or "invalid" not in as_dict(problem.detail)
     remedy = "Correct the file." if skips else "Correct the file, or add --skip-invalid."
+    remedy = "Each item has its reason." if run.undoes else remedy
     every = f" All: kartra-mcp bulk show {run.id} --state skipped{flags}"
     return RefusedError(problem.code, problem.message, remedy + every)
 

@@ -19,6 +19,7 @@ from kartra_mcp.bulk.csv_import import read_items
 from kartra_mcp.bulk.item_calls import describe_target
 from kartra_mcp.bulk.request import BulkRequest
 from kartra_mcp.bulk.service import BulkPreview, BulkService
+from kartra_mcp.bulk.undo import UndoOptions
 from kartra_mcp.core.deadline import Deadline, ExtendableDeadline, bounded_waits
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -82,6 +83,14 @@ class BulkSession:
             )
             client = ClientContext(CLIENT)
             return await self.service.plan(entry, found.fill(request), deadline, client)
+
+    async def plan_undo(self, bulk_id: str, options: UndoOptions) -> BulkRun:
+        """Return the planned undo of a run, or the one that has begun."""
+        deadline = Deadline.after(self.timeout)
+        with bounded_waits(deadline):
+            client = ClientContext(CLIENT)
+            run, _ = await self.service.plan_undo(bulk_id, options, deadline, client)
+            return run
 
     async def writes(self, tool: str) -> bool:
         """Return whether a tool can write."""

@@ -58,7 +58,7 @@ COMMANDS = (
     CliCommand("tools", "list tools, their risks and their gates", "kartra_mcp.cli.tools:tools"),
     CliCommand(
         "bulk",
-        "run one tool for the rows of a file; list, show, continue, cancel or export runs",
+        "run one tool for the rows of a file; list, show, continue, cancel, undo or export runs",
         "kartra_mcp.cli.bulk:bulk",
     ),
     CliCommand(
