@@ -168,7 +168,7 @@ BULK_RUN = BuiltinTool(
         items={"type": "array", "items": {"type": "object"}, "description": "Arguments of each"},
         from_result={
             "type": "object",
-            "description": "{result_id or bulk_id, path, map, where, state}",
+            "description": "{result_id or bulk_id, path, map: {argument: field}, where, state}",
         },
         csv={"type": "object", "description": "{file, map}"},
         skip_invalid={"type": "boolean"},
