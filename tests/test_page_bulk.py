@@ -227,15 +227,32 @@ async def test_a_run_is_cancelled_from_the_page_and_does_not_go_on(place, visito
     assert bulk_events(place).count("cancelled") == 1
 
 
-async def test_a_plan_that_is_cancelled_says_on_its_card_that_nothing_would_run(place, visitor):
+@pytest.mark.parametrize("approved", [False, True])
+async def test_cancelling_a_plan_ends_its_approval(place, visitor, approved):
+    """Bug: a card of a cancelled run could still be approved, and nothing ran."""
     require_human(place)
     async with connect(place, "legacy") as client:
         id_ = bulk_id(await plan(client, CREATE, new_leads(2)))
+        if approved:
+            visitor.decide(1, "approve")
         assert "None of its items was run" in visitor.after(cancel(visitor, id_)).text
-        assert "If you approve, nothing runs." in visitor.get("/").text
-        visitor.decide(1, "approve")
+        waiting = visitor.get("/").text
+        assert "No pending approvals." in waiting
+        assert "Approved, not used yet" not in waiting
+        assert "its bulk run was cancelled" in visitor.get("/done").text
         assert (await resume(client, id_)).result["state"] == "cancelled"
+        assert bulk_id(await plan(client, CREATE, new_leads(2))) != id_
     assert created(place) == 0
+
+
+async def test_a_card_of_a_run_that_began_with_another_consent_is_marked(place, visitor):
+    items = [{"transaction_id": number} for number in (101, 102)]
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, REFUND, items)
+    assert answer.code == "approval_required"
+    async with connect(place, "legacy", elicitation_callback=Person()) as client:
+        assert (await resume(client, bulk_id(answer))).result["done"] == 2
+    assert "has begun with another consent" in visitor.get("/").text
 
 
 REFUSED: dict[str, tuple[dict[str, str], Any, int]] = {

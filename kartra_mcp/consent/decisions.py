@@ -163,7 +163,7 @@ def _require_reason(decision: ApprovalDecision) -> ApprovalDecision:
 
 def _describe_end(asked: Approval) -> str:
     if asked.state == "superseded":
-        return "the account changed since, and a newer number replaced it"
+        return "the account changed and a newer number replaced it, or its bulk run was cancelled"
     if asked.state == "expired":
         return f"it expired on {format_local_time(asked.expires_at)}"
     decided = (

@@ -235,6 +235,17 @@ def consume(transaction: Transaction, number: int, intent_id: str) -> None:
     )
 
 
+def end_unused(transaction: Transaction, binding: Binding | None) -> None:
+    """End the pending and unused approvals of a call that will not run."""
+    if binding is None:
+        return
+    states: tuple[ApprovalState, ...] = ("pending", "approved")
+    for state in states:
+        for row in _rows_of_binding(transaction, binding, state):
+            if row["used_by"] is None:
+                _end(transaction, row["number"], "superseded")
+
+
 def _ask(transaction: Transaction, asked: ApprovalRequest) -> int:
     newest = transaction.fetch_one("SELECT COALESCE(MAX(number), 0) AS number FROM approvals")
     number = 1 + (newest["number"] if newest else 0)

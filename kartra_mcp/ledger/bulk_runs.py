@@ -235,6 +235,8 @@ class BulkRuns:
             ended = transaction.now if state in ("done", "cancelled") else None
             sql = "UPDATE bulk_runs SET state = ?, why = ?, ended_at = ? WHERE id = ?"
             transaction.run(sql, state, why, ended, bulk)
+            if ended is not None:
+                approvals.end_unused(transaction, run.binding)
             if run.agreed_at is not None and not run.is_read:
                 body = {"bulk": bulk, "event": state, "why": why}
                 transaction.append("bulk", body)

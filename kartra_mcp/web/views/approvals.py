@@ -53,7 +53,7 @@ def make_unused_approval(approved: Approval, now: float) -> UnusedApproval:
 class ApprovalCard:
     """One pending approval. `left` is the time until it expires.
 
-    `bulk` is the id of the bulk run that it is for, or ""; `cancelled` if that run will not run.
+    `bulk` is the id of the bulk run that it is for, or ""; `begun` if that needs no consent now.
     """
 
     number: int
@@ -71,7 +71,7 @@ class ApprovalCard:
     until: Timestamp
     left: str
     bulk: str
-    cancelled: bool
+    begun: bool
 
     @property
     def irreversible(self) -> bool:
@@ -100,7 +100,7 @@ def make_card(asked: Approval, now: float, run: BulkRun | None = None) -> Approv
         until=Timestamp(asked.expires_at),
         left=format_duration(asked.expires_at - now),
         bulk=run.id if run else "",
-        cancelled=run is not None and run.has_ended,
+        begun=run is not None and run.state != "planned",
     )
 
 

@@ -17,7 +17,7 @@ _EVENTS: Mapping[str, str] = {
     "approval_approved": "Approved",
     "approval_declined": "Declined",
     "approval_expired": "Expired before a decision or a use",
-    "approval_superseded": "Replaced because the account changed",
+    "approval_superseded": "Replaced because the account changed, or its bulk run was cancelled",
     "approval_withdrawn": "Approval revoked",
     "pin_set": "PIN chosen",
     "pin_right": "PIN correct",
