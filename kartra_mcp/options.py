@@ -160,7 +160,8 @@ OPTIONS: tuple[Option, ...] = (
         "CONNECTION",
         TEXT,
         None,
-        "Id or key of the connection. Unset: the one served last, else the only READY one.",
+        "Id, key or exact name of the connection. Unset: the one served last, else the only READY "
+        "one.",
     ),
     Option(
         "SANDBOX",

@@ -142,6 +142,25 @@ async def test_the_user_names_the_account(place, protocol_version, wanted):
     assert "--connectionId=c2" in place.runs()[-1]
 
 
+async def test_the_user_names_the_account_by_its_exact_name(place, protocol_version):
+    place.plan(**listing(connection(), connection("c2", name="Kartra of Ann")))
+    place.settings = {"CONNECTION": "Kartra of Ann"}
+    async with connect(place, protocol_version) as client:
+        assert not (await call(client, TAG)).failed
+    assert "--connectionId=c2" in place.runs()[-1]
+
+
+@pytest.mark.parametrize("wanted", ["Kartra", "kartra of ann", "Kartra of"])
+async def test_a_name_of_none_or_of_several_accounts_names_none(place, wanted):
+    place.plan(**listing(connection(), connection("c2"), connection("c3", name="Kartra of Ann")))
+    place.settings = {"CONNECTION": wanted}
+    async with connect(place, "legacy") as client:
+        answer = await call(client, TAG)
+    assert (answer.failed, answer.executed) == (True, "no")
+    assert answer.code in {"no_connection", "several_connections"}
+    assert place.runs() == []
+
+
 async def test_a_named_account_that_is_not_there(place):
     place.settings = {"CONNECTION": "c9"}
     async with connect(place, "legacy") as client:

@@ -151,6 +151,7 @@ GONE_DOWN = kartra("e", state="SETUP_FAILED")
 OTHER = kartra("o", key="crm", app="hubspot")
 ARCHIVED = connection({"id": "z", "integration": {"key": "kartra"}, "archivedAt": "2026-01-01"})
 PLAIN = connection({"id": "p", "key": "plain", "name": "CRM of Ann"})
+TWIN = connection({"id": "q", "key": "twin", "name": "CRM of Ann"})
 
 # Connections, the setting, the id served last → the id of the chosen one, or the code.
 CHOICES: Mapping[str, tuple[list[Connection], str | None, str | None, str]] = {
@@ -165,6 +166,9 @@ CHOICES: Mapping[str, tuple[list[Connection], str | None, str | None, str]] = {
     "an archived one beside one": ([ARCHIVED, A], None, None, "a"),
     "one is named by its id": ([A, B], "b", None, "b"),
     "one is named by its key": ([A, B], "second", None, "b"),
+    "one is named by its exact name": ([A, PLAIN], "CRM of Ann", None, "p"),
+    "a name is not folded": ([A, PLAIN], "crm of ann", None, "no_connection"),
+    "a name that two have": ([A, PLAIN, TWIN], "CRM of Ann", None, "several_connections"),
     "one is named that is not ready": ([A, DOWN], "down", None, "d"),
     "one is named that no app is known of": ([A, PLAIN], "plain", None, "p"),
     "the name wins over the one served last": ([A, B], "b", "a", "b"),

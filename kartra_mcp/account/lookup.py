@@ -59,7 +59,7 @@ class AccountLookup:
         self, known: tuple[Connection, ...], deadline: Deadline
     ) -> tuple[Connection, ...]:
         """Add the configured connection if Membrane's list does not contain it."""
-        if self.wanted and not any(self.wanted in (c.id, c.key) for c in known):
+        if self.wanted and not any(self.wanted in (c.id, c.key, c.name) for c in known):
             found = await self.connection(self.wanted, deadline)
             return (*known, found) if found else known
         return known

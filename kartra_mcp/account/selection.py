@@ -25,7 +25,7 @@ def select_connection(
 
     Args:
         connections: all that Membrane lists.
-        wanted: the setting, an id or a key.
+        wanted: the setting: an id, a key, or a name that only one has.
         served_last: the id of the connection served last from this state folder.
 
     Raises:
@@ -107,9 +107,13 @@ def connection_summary(connection: Connection) -> dict[str, str]:
 
 def _find_named(connections: Iterable[Connection], wanted: str) -> Connection:
     known = tuple(connections)
-    found = [c for c in known if c.id == wanted] or [c for c in known if c.key == wanted]
+    found = (
+        [c for c in known if c.id == wanted]
+        or [c for c in known if c.key == wanted]
+        or [c for c in known if c.name == wanted]
+    )
     if len(found) > 1:
-        raise _ambiguous_error(found, f"{len(found)} connections have the key {wanted!r}")
+        raise _ambiguous_error(found, f"{len(found)} connections have the key or name {wanted!r}")
     if not found:
         raise RefusedError(
             "no_connection",
