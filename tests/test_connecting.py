@@ -195,7 +195,7 @@ async def test_one_that_is_ready_is_left_alone(place, protocol_version):
 async def test_a_disconnected_one_is_reconnected_and_stays_the_same(place, protocol_version):
     place.arrange("connection", "set-state", SEEDED, "READY", "--disconnected")
     async with connect(place, protocol_version) as client:
-        assert (await call(client, LEAD)).code == "connection_not_ready"
+        assert (await call(client, LEAD, email="ada@example.com")).code == "connection_not_ready"
         told = (await call(client, CONNECT)).result
         assert (told["state"], told["open"]) == ("waiting", ADDRESS + SEEDED)
         opened(place)
