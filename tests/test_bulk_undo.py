@@ -27,7 +27,7 @@ from bulk_account import (
     states,
     tagged,
 )
-from consent_actors import lines, sandbox
+from consent_actors import changed, lines, sandbox
 from harness import Answer, Clocks, Sandbox, call, connect
 from truth_account import read_state, without_remains
 
@@ -358,6 +358,22 @@ async def test_items_with_different_inverses_are_undone_one_tool_after_the_other
         assert rest.result["done"] == 1
         assert (await call(client, RUN, undo=done.result["bulk_id"])).code == "already_done"
     assert without_remains(read_state(place)) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        """UPDATE bulk_items SET arguments = '{"email":"ada@example.com","tag_name":"VIP"}'""",
+        "UPDATE bulk_items SET changes = 1, held = ''",
+    ],
+)
+async def test_a_run_that_was_altered_on_disk_is_not_undone(place: Sandbox, sql: str):
+    async with connect(place, "legacy") as client:
+        id_, who = await tag_all(client, place)
+        changed(place, sql)
+        answer = await call(client, RUN, undo=id_)
+    assert (answer.code, answer.executed) == ("ledger_unavailable", "no")
+    assert tagged(place) >= set(who)
 
 
 async def test_a_run_that_has_not_ended_is_not_undone(place: Sandbox):

@@ -78,9 +78,12 @@ class UndoRequests:
             options: of the caller.
 
         Raises:
-            RefusedError: `already_done`, `not_possible`; nothing was done.
+            RefusedError: `already_done`, `not_possible`, or `ledger_unavailable` if the items were
+                altered on disk; nothing was done.
         """
         _require_undoable(original)
+        if original.facts:  # else the data of the run was removed
+            self.runs.require_unaltered(original.id)
         items = self.runs.list_items(original.id)
         found = [
             InverseItem(item.source, inverse)

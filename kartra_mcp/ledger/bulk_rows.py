@@ -159,8 +159,8 @@ def require_agreement(transaction: Transaction, run: BulkRun, digest: str) -> No
 def digest_items(transaction: Transaction, run: BulkRun) -> str:
     """Return the digest of the run as it was shown, and of every item that will run."""
     sql = (
-        "SELECT number, arguments, digest, facts_digest, amount, risk, mail, gate, looked_at"
-        " FROM bulk_items WHERE bulk = ? AND digest <> '' ORDER BY number"
+        "SELECT number, arguments, digest, facts_digest, amount, risk, mail, gate, looked_at,"
+        " changes, held FROM bulk_items WHERE bulk = ? AND digest <> '' ORDER BY number"
     )
     options = [run.repeat, run.include_suppressed, run.skip_invalid, run.undoes]
     shown = [run.tool, run.operation, run.connection, int(run.risk), dict(run.facts)]
@@ -171,8 +171,11 @@ def digest_items(transaction: Transaction, run: BulkRun) -> str:
 
 
 def require_unaltered(transaction: Transaction, run: BulkRun) -> None:
-    """Raise unless the items of a planned run are those that were sealed."""
-    if run.digest and digest_items(transaction, run) != run.digest:
+    """Raise unless the items of a run are those that were sealed and, later, agreed to."""
+    if not run.digest:
+        return
+    agreed = transaction.fetch_one(_AGREED, run.id)
+    if digest_items(transaction, run) != (agreed["digest"] if agreed else run.digest):
         raise altered_error(run)
 
 
