@@ -557,7 +557,8 @@ def test_a_locked_pin_is_shown_before_an_attempt(tmp_path):
         assert "locked until" in read(visitor, "/").found("p", id="locked")[0][1]
 
 
-def test_the_account_is_named_on_every_page(visitor):
+def test_the_account_is_named_on_every_page(visitor, ledger):
+    ledger.approvals.request(asked(of="account"))  # so that the title has a number
     for path in ("/", "/bulk", "/done", "/charts", "/status"):
         page = read(visitor, path)
         (body,) = page.found("body")
