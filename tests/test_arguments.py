@@ -141,6 +141,15 @@ def test_a_strict_tool_takes_no_undeclared_name_whatever_the_schema_says(schema)
     assert refusal(schema, {"b": 1}, strict=True).startswith("b: is not known")
 
 
+def test_the_names_of_a_tool_are_listed_once_in_a_refusal():
+    known = "known are city, email"
+    for arguments in ({"street": "x", "notes": "x"}, {"email": 5, "street": "x"}, {"email": 5}):
+        with pytest.raises(RefusedError) as caught:
+            validate(make_portable(of(email=TEXT, city=TEXT)), arguments, strict=True)
+        assert f"{caught.value.message} {caught.value.remedy}".count(known) == 1
+        assert set(arguments) <= set(caught.value.message.replace(":", " ").split())
+
+
 def test_a_nested_undeclared_name_is_refused_where_it_matters():
     schema = of(a=of(b=TEXT), c={"type": "object"}, d={**of(e=TEXT), "additionalProperties": True})
     assert accepted(schema, {"a": {"x": 1}}) == {"a": {"x": 1}}

@@ -104,14 +104,21 @@ def _group_by_field(found: Iterator[ArgumentError]) -> dict[str, ArgumentError]:
 
 
 def _invalid_arguments_error(found: list[ArgumentError], portable: PortableSchema) -> RefusedError:
-    named = "; ".join(str(fault) for fault in found[:MAX_ERRORS])
-    more = f" and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
     known = format_names(sorted(as_dict(portable.advertised.get("properties"))))
+    texts = _list_names_once([str(fault) for fault in found[:MAX_ERRORS]], f"; {known}")
+    more = f" and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
+    names = "" if any(text.endswith(known) for text in texts) else f" ({known})"
     return RefusedError(
         "invalid_arguments",
-        f"Invalid arguments for this tool: {named}{more}.",
-        f"Correct what is named and call the tool again ({known}). Nothing was done.",
+        f"Invalid arguments for this tool: {'; '.join(texts)}{more}.",
+        f"Correct what is named and call the tool again{names}. Nothing was done.",
     )
+
+
+def _list_names_once(texts: list[str], names: str) -> list[str]:
+    """Remove the list of known names from all but the last text that ends with it."""
+    last = max((at for at, text in enumerate(texts) if text.endswith(names)), default=-1)
+    return [text if at == last else text.removesuffix(names) for at, text in enumerate(texts)]
 
 
 def _as_json_object(arguments: Any) -> dict[str, Any]:
