@@ -152,6 +152,19 @@ async def test_a_pause_is_never_answered_with_a_cancellation(tmp_path):
             assert CANCEL not in answer.text
 
 
+@pytest.mark.parametrize(("number", "wanted"), [(202, "pause"), (201, "unpause")])
+async def test_a_second_pause_without_a_preview_is_no_fault_of_the_argument(
+    tmp_path, number, wanted
+):
+    """It was "The status is not cancel, pause or unpause. Correct the value"."""
+    given = {"subscription_id": number, "subscription_status_modification": wanted}
+    async with connect(sandbox(tmp_path), "legacy") as client:
+        answer = await call(client, "kartra_modify_subscription_status", **given, confirm=True)
+    assert answer.code == "kartra_error"
+    assert "may be paused or active already" in answer.error["message"]
+    assert "kartra_get_subscription_details" in answer.error["remedy"]
+
+
 async def test_already_done_names_the_call_that_completed_the_refund(tmp_path):
     """It named the first part: 20.00 of 97.00."""
     async with connect(sandbox(tmp_path), "legacy") as client:

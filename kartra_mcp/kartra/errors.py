@@ -122,7 +122,12 @@ ERROR_TYPES: Mapping[str, ErrorInfo] = {
     **_same_meaning("The amount is not valid", _FIELD, 268),
     **_same_meaning("The custom field's type or options are not valid", _FIELD, 269, 270, 272, 273),
     **_same_meaning("A custom field's value has the wrong form", _FIELDS, 271),
-    **_same_meaning("The status is not cancel, pause or unpause", _FIELD, 274),
+    # The arguments are checked before, so that the fault is the subscription's state.
+    **_same_meaning(
+        "The subscription's status does not allow this: it may be paused or active already",
+        "Call kartra_get_subscription_details and compare its status before another call",
+        274,
+    ),
     **_same_meaning("A cancelled or terminated subscription cannot be changed", _SUBSCRIPTION, 275),
     **_same_meaning("The quantity must be from 1 to 9,999", _FIELD, 276),
     **_same_meaning("The price must be from 1.00 to 9,999.99", _FIELD, 277),
