@@ -87,7 +87,7 @@ REFUSED: dict[str, tuple[str, tuple[str, dict[str, Any]], str]] = {
     "tomorrow": ("260", edit(subscription_next_payment_date="tomorrow"), "2030-01-31 09:00"),
     "a past date": ("261", edit(subscription_next_payment_date="2020-01-01 10:00"), "in the past"),
     "a moment ago": ("261", edit(subscription_next_payment_date=f"{LATE:%Y-%m-%d %H:%M}"), "(EST)"),
-    "nothing to change": ("285", edit(), "no field to change"),
+    "nothing to change": ("285", edit(), "subscription_amount or subscription_next_payment_date"),
     "only empty fields": ("285", edit(subscription_next_payment_date=" "), "no field to change"),
     "a status that is none": (
         "274",
@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[str, tuple[str, dict[str, Any]], str]] = {
     "a date of another form": ("260", book("2030-01-31", "09:00"), "31 Jan 2030"),
     "a month that is none": ("260", book("31 Jen 2030", "09:00"), "31 Jan 2030"),
     "an hour of another form": ("260", book("31 Jan 2030", "9 am"), "09:00"),
-    "a date without its hour": ("260", book("31 Jan 2030", ""), "09:00"),
+    "a date without its hour": ("260", book("31 Jan 2030", ""), "needed together"),
     "a past class": ("261", book("31 Jan 2020", "09:00"), "in the past"),
     "points in words": ("227", (GIVE, {"points": "many"}), "whole number"),
     "points below zero": ("227", (GIVE, {"points": -5}), "at least 0"),

@@ -192,8 +192,8 @@ def _check_options(value: Any) -> str | None:
 
 def _check_edit(given: GivenFields) -> Iterator[ValueFault]:
     if not given.known and (given.exact or not given.others):
-        fields = ", ".join(dict.fromkeys(SUBSCRIPTION_FIELDS.values()))
-        yield ValueFault("edit_subscription", f"has no field to change (one of: {fields})")
+        some = f"subscription_amount or {_NEXT}"
+        yield ValueFault("edit_subscription", f"has no field to change, such as {some}")
     for one, other in ((_PRODUCT, _POINT), (_POINT, _PRODUCT)):
         if one in given.known and other not in given.known and (given.exact or not given.others):
             yield ValueFault(other, f"is missing: it is required together with {one}")
@@ -228,7 +228,7 @@ def _check_revocation(given: GivenFields) -> Iterator[ValueFault]:
 def _check_start(given: GivenFields) -> Iterator[ValueFault]:
     named = given.text("starting_date") or given.text("starting_hour")
     if named and _class_start(given) is None:
-        words = f"with starting_hour is not such as 31 Jan 2030 and 09:00 ({dates.CLASS_FORMAT})"
+        words = "and starting_hour are needed together, in the form 31 Jan 2030 and 09:00"
         yield ValueFault("starting_date", words)
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 PAYMENT_FORMAT: Final = "YYYY-MM-DD HH:MM"
-CLASS_FORMAT: Final = "DD Mmm YYYY and HH:MM"
 
 _EASTERN: Final = timedelta(hours=-5)
 """Kartra's zone is "EST". With daylight saving its clock would be ahead of this one, so that what
