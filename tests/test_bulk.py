@@ -125,7 +125,7 @@ async def test_the_first_twenty_invalid_items_are_listed_with_the_total(place: S
 
 
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
-    "a tag that does not exist": (TAG, {"tag_name": "VIPP"}, "tag"),
+    "a tag that does not exist": (TAG, {"tag_name": "VIPP"}, 'tag of this name. Nearest: "VIP"'),
     "a list that does not exist": (
         "kartra_subscribe_lead_to_list",
         {"list_name": "Newslettre"},

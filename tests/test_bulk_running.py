@@ -118,6 +118,7 @@ async def test_an_item_whose_server_died_becomes_unknown_and_the_run_ends(tmp_pa
         done = await resume(client, id_)
         assert (done.result["state"], done.result["unknown"]) == ("done", 1)
         assert done.result["failures"][0]["state"] == "unknown"
+        assert "kartra_reconcile" in done.result["next"]
 
 
 def lose_item(place: Sandbox, id_: str, number: int) -> None:

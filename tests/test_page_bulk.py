@@ -92,9 +92,7 @@ async def test_a_consent_card_shows_everything_of_a_bulk_run_in_words(place, vis
     assert facts["can_start_mail"] == "Can start mailUp to 5 times"
     assert facts["duplicates"] == "Merged duplicates1"
     assert re.fullmatch(r"Left out: invalid1 itemItem 7: .*email.*", facts["invalid"])
-    assert re.match(
-        r"Left out: done before.*1 itemItem 6: The lead is already so", facts["blocked"]
-    )
+    assert re.match(r"Left out: done before.*1 itemItem 6: Nothing would change", facts["blocked"])
     assert facts["seconds"] == "Estimated timeless than a minute"
     assert "{" not in page.facts()["invalid"] + facts["shared"] + facts["sample"]
     ((_, heading),) = page.found("h2", id="heading-1")

@@ -20,8 +20,10 @@ from kartra_mcp.consent.intents import draft_intent
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.json_types import as_dict, as_list
 from kartra_mcp.core.models import Call, Connection
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.kartra.names import clean_name
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCheck, make_bulk_id
 from kartra_mcp.ledger.records import Intent
 from kartra_mcp.policy.gates import Policy
@@ -264,7 +266,7 @@ def _judge(
     if repeated is not None and not run.repeat:
         return ItemCheck(number, "blocked", code=repeated.code, reason=_shorten(repeated))
     if seen.changes is False:
-        reason = "The lead is already so; it would change nothing."
+        reason = "Nothing would change: the lead is in this state already."
         return ItemCheck(number, "blocked", code="already_done", reason=reason)
     against_mail = seen.mail.describe() if seen.mail is not None else ""
     if against_mail and not run.include_suppressed:
@@ -287,7 +289,10 @@ def _judge(
 
 
 def _fault(item: BulkItem, problem: KartraMCPError) -> ItemCheck:
-    return ItemCheck(item.number, "invalid", code=problem.code, reason=_shorten(problem))
+    near = as_list(as_dict(problem.detail).get("nearest"))
+    names = ", ".join(f'"{clean_name(str(name))}"' for name in near)
+    reason = _shorten(problem) + (f" Nearest: {names}." if names else "")
+    return ItemCheck(item.number, "invalid", code=problem.code, reason=reason)
 
 
 def _shorten(problem: KartraMCPError) -> str:

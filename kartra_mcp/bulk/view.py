@@ -9,6 +9,7 @@ from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCounts
 from kartra_mcp.ledger.records import format_utc
 
 MAX_FAILURES = 20
+SETTLE = "kartra_reconcile with the intent of an unknown item looks whether it was done."
 
 
 def describe_progress(
@@ -26,7 +27,8 @@ def describe_progress(
         "left": counts.left,
         "failures": [describe_item(item) for item in failures[:MAX_FAILURES]],
     }
-    return {**told, "why": run.why} if run.why else told
+    optional = {"why": run.why, "next": SETTLE if counts.unknown else ""}
+    return {**told, **{name: value for name, value in optional.items() if value}}
 
 
 def describe_run(run: BulkRun, counts: ItemCounts) -> dict[str, Any]:
