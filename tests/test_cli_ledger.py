@@ -175,6 +175,7 @@ def test_one_intent_is_shown_whole(folder, ids):
     unknown = run(folder, "show", "int_0")
     assert unknown.returncode == 1
     assert "int_0 is not in the ledger" in unknown.stderr
+    assert f"`kartra-mcp ledger list --state-dir {folder}`" in unknown.stderr
     told = json.loads(run(folder, "show", "int_0", "--json").stdout)
     assert told["error"]["code"] == "invalid_arguments"
 

@@ -164,7 +164,7 @@ def _show(given: Namespace, place: LedgerContext) -> int:
         raise RefusedError(
             "invalid_arguments",
             f"The intent {display_value(given.intent, 60)} is not in the ledger of {place.folder}.",
-            "Run `kartra-mcp ledger list` to list them.",
+            f"Run `kartra-mcp ledger list{place.flags}` to list them.",
         )
     if given.json:
         print_json(found)
