@@ -74,6 +74,8 @@ async def test_the_receipt_tells_each_part_and_its_undo(sandbox):
         assert name in receipt["done"], receipt["done"]
     assert EVE in receipt["done"]
     assert '"VIP"' in receipt["undo"]
+    assert receipt["changed"] is True
+    assert "if " not in receipt["undo"], "a new lead had nothing before"
 
 
 async def test_only_an_address_is_needed(sandbox):

@@ -193,7 +193,7 @@ def describe_effect(
         mask: hide names that contain an address, for the ledger.
         held: the state of the object of a single command before it, if it was read.
     """
-    found = [_describe_command(c, who, what, mask=mask) for c in commands if c.name]
+    found = [_describe_in_chain(commands, at, who, what, mask=mask) for at in range(len(commands))]
     known = [effect for effect in found if effect.done]
     if not known or not any(command.name in COMMANDS for command in commands):
         return Effect(f"{title} of {what}", "not known", "it changed anything", sure=False)
@@ -220,6 +220,17 @@ def condition_undo(undo: str, condition: str) -> str:
     if not undo:
         return ""
     return f"if {condition} and {undo[3:]}" if undo.startswith("if ") else f"if {condition}: {undo}"
+
+
+def _describe_in_chain(
+    commands: Sequence[Command], at: int, who: str, what: str, *, mask: bool
+) -> Effect:
+    """Return the effect of one command; on a lead that an earlier one created, it is a change."""
+    command = commands[at]
+    effect = _describe_command(command, who, what, mask=mask) if command.name else Effect("")
+    made = any(c.name == "create_lead" and c.lead == command.lead for c in commands[:at])
+    adds = find_object(command.name)
+    return replace(effect, unsure="", sure=True) if made and adds and adds[1] else effect
 
 
 def _describe_command(command: Command, who: str, what: str, *, mask: bool) -> Effect:
