@@ -138,6 +138,35 @@ async def test_what_is_possible_instead_is_named_with_its_tools(sandbox, protoco
     assert [line["tool"] for line in found["tools"]] == ["kartra_get_lead"]
 
 
+MANY = {
+    "tag 40 people": True,
+    "put these customers on a list": True,
+    "undo a bulk run": True,
+    "read many leads": True,
+    "tag a customer": False,
+    "refund transaction 101": False,
+    "list all tags": False,
+}
+
+
+async def test_a_task_for_many_leads_names_the_bulk_run_if_it_is_offered(sandbox):
+    async with connect(sandbox, "legacy") as client:
+        for intent, many in MANY.items():
+            found = (await call(client, SEARCH, intent=intent)).result
+            assert ("kartra_bulk_run" in str(found)) is many, (intent, found)
+    sandbox.settings["DENY"] = "kartra_bulk_run"
+    async with connect(sandbox, "legacy") as client:
+        found = (await call(client, SEARCH, intent="tag 40 people")).result
+    assert "kartra_bulk_run" not in str(found)
+
+
+async def test_a_search_that_finds_nothing_names_what_to_do(sandbox):
+    async with connect(sandbox, "legacy") as client:
+        found = (await call(client, SEARCH, intent="zymurgy")).result
+    assert found["tools"] == []
+    assert "Name the action" in found["hint"]
+
+
 async def test_an_own_action_for_it_is_still_found(tmp_path, protocol_version):
     own = action("delete-lead", name="Delete Lead", type="delete-data-record")
     place = StandIn(tmp_path / "stand-in").plan(**healthy(action("get-lead"), own))

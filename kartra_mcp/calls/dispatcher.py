@@ -22,7 +22,7 @@ from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.catalogue.definitions import validate_builtin_arguments
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.raw_calls import make_raw_call
-from kartra_mcp.catalogue.search import ToolSearch
+from kartra_mcp.catalogue.search import NO_TOOL_HINT, ToolSearch
 from kartra_mcp.core.deadline import Deadline, bounded_waits
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.input_size import check_arguments
@@ -238,7 +238,8 @@ class ToolDispatcher:
             others = await self.gateway.search(intent, deadline)
             found = found.combine([e for e in others if not self.exposure.hidden_reason(e)])
         tools = [search_result(entry) for entry in found.tools[:MAX_SEARCH_RESULTS]]
-        return ActionResult({"tools": tools, **self._qualify(found.notes, "instead")})
+        notes = found.notes if tools or found.notes else {"hint": NO_TOOL_HINT}
+        return ActionResult({"tools": tools, **self._qualify(notes, "instead")})
 
     async def _run_describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.find_tool(run_by_name.require_action(given["action"]), deadline)

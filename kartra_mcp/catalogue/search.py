@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kartra_mcp.catalogue.builtin_tools import PROXY_READ, PROXY_WRITE
+from kartra_mcp.catalogue.builtin_tools import BULK_RUN, PROXY_READ, PROXY_WRITE
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.core.models import Risk
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OWN_BEFORE_OTHERS = 7
 """Number of local hits before those of Membrane's search, if the local ones are not certain."""
+BULK_HINT = "kartra_bulk_run runs one of these tools for up to 2,000 items, with one consent."
+NO_TOOL_HINT = "No tool fits. Name the action and its object, such as: remove a tag from a lead."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class ToolSearch:
         """
         if self._cached is None or self._cached[0] is not catalogue:
             self._cached = (catalogue, await run_in_thread(self._build_index, catalogue))
-        return self._find(intent, self._cached[1], most)
+        found = self._find(intent, self._cached[1], most)
+        return replace(found, notes={**found.notes, **self._bulk_notes(intent, catalogue)})
 
     def _find(self, intent: str, index: Index, most: int) -> SearchResult:
         from kartra_mcp.catalogue.tasks import find_impossible, find_raw_task
@@ -71,6 +74,14 @@ class ToolSearch:
         notes = self._raw_notes(raw, index) if raw else {}
         certain = bool(notes) or any(hit.confident for hit in hits)
         return SearchResult(tuple(hit.tool for hit in hits), notes, certain)
+
+    def _bulk_notes(self, intent: str, catalogue: Catalogue) -> dict[str, Any]:
+        """Return the way to run a tool for many leads, if the intent is about many."""
+        from kartra_mcp.catalogue.tasks import concerns_many
+
+        if not concerns_many(intent) or self._exposure.builtin_hidden_reason(BULK_RUN, catalogue):
+            return {}
+        return {"in_bulk": BULK_HINT}
 
     def _raw_notes(self, row: RawTask, index: Index) -> dict[str, Any]:
         """Return the raw request for a task that no action covers, if the policy allows it."""

@@ -6,7 +6,7 @@ import re
 
 from kartra_mcp.catalogue.vocabulary import ROLES
 from kartra_mcp.catalogue.words import Phrase, Word, parse_intent
-from kartra_mcp.kartra.impossible import IMPOSSIBLE, RAW_TASKS, Impossible, RawTask, Task
+from kartra_mcp.kartra.impossible import IMPOSSIBLE, MANY, RAW_TASKS, Impossible, RawTask, Task
 
 
 def find_impossible(intent: str, known: frozenset[str] = frozenset()) -> Impossible | None:
@@ -17,6 +17,11 @@ def find_impossible(intent: str, known: frozenset[str] = frozenset()) -> Impossi
 def find_raw_task(intent: str, known: frozenset[str] = frozenset()) -> RawTask | None:
     """Return the first task of a raw request that the intent fits."""
     return next((row for row in RAW_TASKS if _fits(row.task, intent, known)), None)
+
+
+def concerns_many(intent: str) -> bool:
+    """Return whether an intent is about a bulk run, or about many leads or sales at once."""
+    return re.search(MANY, " ".join(intent.lower().split())) is not None
 
 
 def _fits(task: Task, intent: str, known: frozenset[str]) -> bool:

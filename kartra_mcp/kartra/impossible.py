@@ -45,6 +45,13 @@ class RawTask:
 _LEADS = (
     r"\b(?:leads|contacts|customers|people|clients|subscribers|buyers|members|users|students)\b"
 )
+MANY = (
+    r"\b(?:bulk|batch|mass|csv|spreadsheet|everyone|everybody)\b"
+    r"|\b(?:all|every|several|many|multiple|these|those|[1-9][0-9]{1,3})\b(?: [a-z]+){0,2}? "
+    r"(?:leads?|contacts?|customers?|people|clients?|subscribers?|buyers?|members?|users?|students?"
+    r"|addresses|e-?mails|sales|transactions|subscriptions)\b"
+)
+"""Words of a task for many leads or sales."""
 _ALL_SALES = (
     r"^(?!.*(?:\d|@|\bdetails?\b)).*\b(?:transactions|sales|orders|payments|purchases|refunds|revenue"
     r"|reports?|statistics|stats|analytics|metrics)\b"
@@ -97,8 +104,9 @@ IMPOSSIBLE: tuple[Impossible, ...] = (
     ),
     Impossible(
         Task("upload", "lead list file"),
-        "Kartra's API has no import; a request concerns one lead.",
-        "kartra_create_lead makes one lead at a time. The user imports a file in Kartra itself.",
+        "Kartra's API has no import of files.",
+        "kartra_bulk_run with kartra_create_lead creates up to 2,000 leads, one request each. "
+        "The user imports a file in Kartra itself.",
         ("create-lead",),
     ),
     Impossible(
@@ -108,8 +116,8 @@ IMPOSSIBLE: tuple[Impossible, ...] = (
             rf"{_LEADS}|\b(?:who|everyone|everybody)\b.*\b(?:on|in|has|have|with)\b",
         ),
         "Kartra's API cannot list, count or export leads, nor those of a tag, list or membership.",
-        "kartra_get_lead shows one lead by e-mail or id. The user filters and exports leads in "
-        "Kartra itself.",
+        "kartra_get_lead shows one lead by e-mail or id, kartra_bulk_run many that are known. "
+        "The user filters and exports leads in Kartra itself.",
         ("get-lead",),
     ),
     Impossible(
