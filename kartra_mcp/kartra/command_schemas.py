@@ -290,7 +290,10 @@ ONBOARDING: Final = CommandSchema(
     "Create a lead with tags, lists and a sequence in one request.",
     {
         "email": _text(),
-        "fields": {"type": "object", "description": "e.g. first_name, phone, custom_fields"},
+        "fields": {
+            "type": "object",
+            "description": "e.g. first_name, custom_fields [{field_identifier, field_value}]",
+        },
         "tags": _NAMES,
         "lists": _NAMES,
         "sequence": _text(),

@@ -49,7 +49,7 @@ _WRITE_TRAPS = (
     "A read right after a write may show the old state.",
 )
 _READ_TRAPS = (
-    "One lead per call.",
+    "One lead per call, except bulk.",
     "Kartra has no pages; kartra_read_more continues what this server cut.",
     "Dates are text in US Eastern time.",
     'Number fields can hold "N/A".',
