@@ -308,8 +308,8 @@ async def test_a_call_above_the_bound_in_bytes_is_answered_by_a_tool_error(echo,
         assert result["isError"] is True
         assert (error["code"], error["executed"]) == ("input_too_large", "no")
         assert echo.runs() == []
-        await server.call(1, version, "kartra_get_lead", n=7)
-        assert '--input={\\"n\\":7}' in json.dumps(await server.answer(1))
+        await server.call(1, version, "kartra_get_lead", id=7)
+        assert '--input={\\"id\\":7}' in json.dumps(await server.answer(1))
 
 
 async def test_a_malformed_response_ends_the_question_that_it_answers(sandbox):
