@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from kartra_mcp.bulk.request import BulkRequest
 from kartra_mcp.consent.facts import Facts
@@ -14,6 +14,7 @@ from kartra_mcp.consent.mail_check import split_reasons
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.summary import SUMMARY, quote_name
 from kartra_mcp.core.models import ConsentArguments, Gate, OperationKind, Risk
+from kartra_mcp.core.sanitize import redact_secrets
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.inverse import PLANNABLE
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
@@ -26,6 +27,8 @@ SAMPLE = 3
 TYPICAL_SECONDS = 1.0
 """Duration of one call of the program, for the estimate."""
 _DIGEST = 6
+_NAME = 24
+"""Characters of a shared text in a summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,9 @@ def list_invalid(items: Iterable[BulkItem]) -> dict[str, Any]:
 
 
 def sum_amounts(items: Iterable[BulkItem]) -> Decimal | None:
-    """Return the money that these items move; None if they move none."""
-    amounts = [Decimal(item.amount) for item in items if item.amount]
-    return sum(amounts, Decimal(0)) if amounts else None
+    """Return the money that these items move; None if they move none, or it is not all known."""
+    amounts = [item.amount for item in items]
+    return sum(map(Decimal, amounts), Decimal(0)) if amounts and all(amounts) else None
 
 
 def find_gate(items: Iterable[BulkItem], risk: Risk) -> Gate:
@@ -125,13 +128,36 @@ def _make_summary(run: BulkRun, title: str, *, account: str, sandbox: bool) -> s
     money = f" SUM {amount}" if amount else ""
     mail = f" mail {run.facts['can_start_mail']}" if run.facts.get("can_start_mail") else ""
     suppressed = " suppressed too" if run.include_suppressed else ""
-    shared = "".join(
-        f" {name.replace('_', ' ')} {quote_name(value, 24)}"
-        for name, value in run.facts.get("shared", {}).items()
-    )
     mark = f" #{run.digest[:_DIGEST]}"
     line = f"{where} BULK{again} {quote_name(title, 40)} {_count(count)}{money}{mail}{suppressed}"
-    return (line + shared)[: SUMMARY - len(mark)].rstrip() + mark
+    room = SUMMARY - len(mark) - len(line)
+    # Redacted here, as in every error: the caller must repeat exactly the text that was shown.
+    return redact_secrets(line + _summarize_shared(run.facts.get("shared", {}), room)) + mark
+
+
+def _summarize_shared(shared: Mapping[str, Any], room: int) -> str:
+    """Return the shared arguments that fit, each in full: numbers first, then the number left out.
+
+    A number that is cut in the middle is another number.
+    """
+    ordered = sorted(shared.items(), key=lambda pair: not _is_number(pair[1]))
+    parts = [f" {name.replace('_', ' ')} {_quote_value(value)}" for name, value in ordered]
+    for shown in range(len(parts), 0, -1):
+        more = f" and {len(parts) - shown} more" if shown < len(parts) else ""
+        line = "".join(parts[:shown]) + more
+        if len(line) <= room:
+            return line
+    return ""
+
+
+def _quote_value(value: Any) -> str:
+    if isinstance(value, list):
+        return quote_name(", ".join(map(str, cast("list[Any]", value))), _NAME)
+    return quote_name(value, SUMMARY if _is_number(value) else _NAME)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal())
 
 
 def _count(number: int) -> str:
@@ -143,8 +169,14 @@ def _shared_arguments(ready: Sequence[BulkItem]) -> dict[str, Any]:
     if not ready:
         return {}
     first, *rest = (item.arguments for item in ready)
-    plain = {n: v for n, v in first.items() if isinstance(v, str | int | float)}
+    plain = {n: v for n, v in first.items() if _is_plain(v)}
     return {n: v for n, v in plain.items() if all(other.get(n) == v for other in rest)}
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a summary can name a value: a scalar, or a list of them such as tags."""
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return all(isinstance(one, str | int | float) for one in values)
 
 
 def _describe_left_out(run: BulkRun, items: Sequence[BulkItem]) -> dict[str, Any]:

@@ -272,6 +272,8 @@ def _judge(
     if against_mail and not run.include_suppressed:
         return ItemCheck(number, "suppressed", reason=against_mail)
     amount = facts.amount_moved if facts is not None else None
+    if amount is None and call.operation.moves_money:
+        amount = call.operation.amount
     return ItemCheck(
         number,
         "waiting",
