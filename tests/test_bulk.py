@@ -311,6 +311,18 @@ async def test_a_second_refund_of_a_sale_is_not_in_the_sum(place: Sandbox):
     assert (facts["count"], facts["amount"], facts["blocked"]["total"]) == (1, "97.00", 1)
 
 
+async def test_a_preview_of_onboarding_names_its_effect_and_tags(place: Sandbox):
+    """Bug: it "changes the account in an unknown way", and only the sample had the tag."""
+    async with connect(place, "legacy") as client:
+        answer = await plan(
+            client, "kartra_onboard_lead", new_leads(2), arguments={"tags": ["VIP", "Customer"]}
+        )
+    shown = answer.error["confirmation"]
+    assert 'tags "VIP, Customer"' in shown["summary"]
+    assert "unknown" not in shown["effect"]
+    assert "deletes the lead" in shown["undo"]
+
+
 async def test_a_status_lists_runs_and_pages_through_items(place: Sandbox):
     async with connect(place, "legacy") as client:
         done = await bulk(client, CREATE, new_leads(7))

@@ -108,12 +108,17 @@ def find_gate(items: Iterable[BulkItem], risk: Risk) -> Gate:
     return strictest(least, *(item.gate for item in items))
 
 
-def make_preview(run: BulkRun, title: str, *, account: str, sandbox: bool) -> Preview:
-    """Return the preview of a sealed run; `title` is that of its tool."""
+def make_preview(
+    run: BulkRun, title: str, *, account: str, sandbox: bool, does: str = "", reversal: str = ""
+) -> Preview:
+    """Return the preview of a sealed run; `title` is that of its tool.
+
+    `does` and `reversal` are effect and undo of a chain of commands, which is no command itself.
+    """
     row = COMMANDS.get(run.operation)
-    effect = row.effect if row else "changes the account in an unknown way"
+    effect = row.effect if row else does or "changes the account in an unknown way"
     undo = f"{row.undo}, for each item" if row and row.risk < Risk.IRREVERSIBLE else ""
-    undo = undo or (row.undo if row else "not known")
+    undo = undo or (row.undo if row else reversal or "not known")
     if run.operation in PLANNABLE:
         undo += f': kartra_bulk_run {{"undo": "{run.id}"}}, or kartra-mcp bulk undo {run.id}'
     summary = _make_summary(run, title, account=account, sandbox=sandbox)
@@ -208,6 +213,8 @@ class BulkSubject:
     account: str
     given: ConsentArguments
     amount: Decimal | None
+    does: str = ""
+    reversal: str = ""
 
     @property
     def consent(self) -> ConsentArguments:
@@ -225,4 +232,11 @@ class BulkSubject:
 
     def make_preview(self, facts: Facts, *, sandbox: bool) -> Preview:
         del facts  # those of the run, which are shown as they were sealed
-        return make_preview(self.run, self.title, account=self.account, sandbox=sandbox)
+        return make_preview(
+            self.run,
+            self.title,
+            account=self.account,
+            sandbox=sandbox,
+            does=self.does,
+            reversal=self.reversal,
+        )

@@ -376,4 +376,6 @@ def _make_subject(
     items: list[BulkItem],
 ) -> BulkSubject:
     account = connection.name or connection.key or connection.id
-    return BulkSubject(run, entry.title, account, consent, sum_amounts(items))
+    # The description of an action is text of the account, and states nothing here.
+    texts = ("", "") if entry.is_action else (entry.action.description, entry.undo)
+    return BulkSubject(run, entry.title, account, consent, sum_amounts(items), *texts)
