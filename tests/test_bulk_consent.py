@@ -29,7 +29,7 @@ from bulk_account import (
     tagged,
 )
 from consent_actors import Person, changed, confirmed, decided, ledger_folder, lines, sandbox
-from harness import StandIn, action, both_eras, call, connect, healthy
+from harness import both_eras, call, connect
 
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.ledger import Ledger
@@ -339,52 +339,3 @@ async def test_an_item_that_was_done_since_the_plan_is_not_done_again(tmp_path: 
         done = await agree(client, first)
     assert (done.result["done"], done.result["skipped"]) == (0, 1), done.text
     assert len(place.rows("SELECT 1 FROM points WHERE lead_id >= 70001")) == 1
-
-
-PAY, NOTE = "kartra_create_payment", "n" * 18
-PAYMENTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str, str]] = {
-    "an amount in each item": (
-        {},
-        [{"customer": "a", "amount": 50}, {"customer": "b", "amount": "60.5"}],
-        "110.50",
-        "SUM 110.50",
-    ),
-    "one amount for all, after long names": (
-        {"amount": 95000, "a_long_name_of_a_field": NOTE, "description": NOTE, "about": NOTE},
-        [{"customer": "a"}, {"customer": "b"}],
-        "190000.00",
-        f'amount "95000" a long name of a field "{NOTE}" about "{NOTE}" and 1 more #',
-    ),
-    "an amount that is not known": (
-        {},
-        [{"customer": "a", "amount": 50}, {"customer": "b"}],
-        "",
-        '"Create Payment" 2 items #',
-    ),
-    "a text that looks like a secret": (
-        {"amount": 5, "note": "password=hunter2hunter2"},
-        [{"customer": "a"}, {"customer": "b"}],
-        "10.00",
-        'SUM 10.00 amount "5"',
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PAYMENTS)
-async def test_payments_show_their_sum_and_whole_numbers(tmp_path: Path, name: str):
-    """Bug: no sum, the last shared argument cut in the middle, caps that read no amount."""
-    shared, items, amount, words = PAYMENTS[name]
-    names = {field for item in [shared, *items] for field in item}
-    schema = {"type": "object", "properties": {field: {} for field in names}}
-    pay = action("create-payment", type="create-data-record", inputSchema=schema)
-    plan_of_program = {verb.replace(" ", "_"): step for verb, step in healthy(pay).items()}
-    place = StandIn(tmp_path, {"GATE_IRREVERSIBLE": "human"}).plan(**plan_of_program)
-    async with connect(place, "legacy") as client:
-        answer = await plan(client, PAY, items, arguments=shared)
-    shown = answer.error["confirmation"]
-    assert shown["facts"].get("amount", "") == amount
-    assert words in shown["summary"]
-    assert len(shown["summary"]) <= 160
-    assert "hunter2" not in answer.text
-    ((stored,),) = changed(place, "SELECT summary FROM approvals")
-    assert stored == shown["summary"]

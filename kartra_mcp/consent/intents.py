@@ -13,7 +13,7 @@ from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.models import Call, Connection, Operation, Risk
 from kartra_mcp.kartra.action_words import moves_money
 from kartra_mcp.kartra.lead_state import HELD_BEFORE
-from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
+from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, identify_item, identify_run
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email, mask_lead
 from kartra_mcp.ledger.records import Intent, IntentPart, make_intent_id
@@ -69,14 +69,15 @@ def draft_bulk_intent(run: BulkRun, items: Sequence[BulkItem], actor: str, clien
     Only irreversible items count against caps; each item has an intent of its own later.
     """
     amounts = [Decimal(item.amount) for item in items if item.amount]
+    whole = identify_run(run)
     return Intent(
         id=make_intent_id(),
         tool=run.tool,
-        operation=f"bulk {run.operation}",
+        operation=whole.operation,
+        target_kind=whole.target_kind,
+        target=whole.target,
         risk=run.risk,
         connection=run.connection,
-        target_kind="bulk",
-        target=run.request[:16],
         known_amount=sum(amounts, Decimal(0)) if amounts else None,
         arguments_digest=run.digest,
         repeat=run.repeat,
@@ -86,16 +87,17 @@ def draft_bulk_intent(run: BulkRun, items: Sequence[BulkItem], actor: str, clien
         client=client,
         parts=tuple(
             IntentPart(
-                operation=run.operation,
+                operation=named.operation,
                 risk=item.risk,
-                target_kind="bulk item",
-                target=f"{run.request[:16]} {item.number}",
+                target_kind=named.target_kind,
+                target=named.target,
                 known_amount=Decimal(item.amount) if item.amount else None,
                 equality=item.digest,
                 moves_money=bool(item.amount) or moves_money(run.operation),
             )
             for item in items
             if item.risk is Risk.IRREVERSIBLE
+            for named in [identify_item(run, item.number)]
         ),
     )
 

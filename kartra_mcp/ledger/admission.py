@@ -8,6 +8,7 @@ from typing import Any
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approvals, bulk_rows, confirmations, projection, rules
+from kartra_mcp.ledger.bulk_records import identify_item, identify_run
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
@@ -24,6 +25,7 @@ def admission_refusal(
     return (
         _consent_refusal(transaction, intent, burns)
         or _block_refusal(transaction, intent)
+        or _declined_run_refusal(transaction, intent)
         or _duplicate_or_capped(transaction, intent, limits)
         or rules.email_cap_refusal(
             intent, limits, count_recent_emails(transaction) if intent.mail else 0
@@ -75,6 +77,24 @@ def _block_refusal(transaction: Transaction, intent: Intent) -> RefusedError | N
         )
         for name in names or [part.target]:
             key = rules.make_identity_key(replace(part, target=name))
+            refusal = confirmations.block_refusal(transaction, key)
+            if refusal is not None:
+                return refusal
+    return None
+
+
+def _declined_run_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:
+    """Return the refusal of a call that is an item of a declined bulk run, or None.
+
+    Without it, a run that the user declined would run unasked, one item at a time.
+    """
+    if intent.bulk or intent.consent in rules.BY_A_PERSON:
+        return None
+    since = transaction.earliest - rules.DAY
+    runs = bulk_rows.find_runs_with(transaction, intent.connection, intent.arguments_digest, since)
+    for run, number in runs:
+        for names in (identify_run(run), identify_item(run, number)):
+            key = rules.make_identity_key(replace(intent, **names._asdict()))
             refusal = confirmations.block_refusal(transaction, key)
             if refusal is not None:
                 return refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.ledger.records import Binding
@@ -165,6 +165,24 @@ class ItemCounts:
     @property
     def left(self) -> int:
         return self.unchecked + self.waiting + self.running
+
+
+class Identity(NamedTuple):
+    """Fields of an intent that identify it: a decline blocks them."""
+
+    operation: str
+    target_kind: str
+    target: str
+
+
+def identify_run(run: BulkRun) -> Identity:
+    """Return the identity of a run as a whole."""
+    return Identity(f"bulk {run.operation}", "bulk", run.request[:16])
+
+
+def identify_item(run: BulkRun, number: int) -> Identity:
+    """Return the identity of an irreversible item of a run."""
+    return Identity(run.operation, "bulk item", f"{run.request[:16]} {number}")
 
 
 def make_bulk_id() -> str:

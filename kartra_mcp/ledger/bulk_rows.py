@@ -193,6 +193,25 @@ def find_run(transaction: Transaction, bulk: str) -> BulkRun | None:
     return None if row is None else make_run(row)
 
 
+def find_runs_with(
+    transaction: Transaction, connection: str, digest: str, since: float
+) -> list[tuple[BulkRun, int]]:
+    """List the runs that were planned since a time and never agreed to and have this call.
+
+    Each comes with the number of the item.
+    """
+    sql = (
+        f"SELECT {COLUMNS} FROM bulk_runs WHERE connection = ? AND made_at > ?"  # noqa: S608
+        " AND agreed_at IS NULL"
+    )
+    item = "SELECT number FROM bulk_items WHERE bulk = ? AND digest = ?"
+    return [
+        (make_run(row), found["number"])
+        for row in transaction.fetch_all(sql, connection, since)
+        for found in transaction.fetch_all(item, row["id"], digest)
+    ]
+
+
 def require_run(transaction: Transaction, bulk: str) -> BulkRun:
     found = find_run(transaction, bulk)
     if found is None:

@@ -1,0 +1,86 @@
+"""Attacks on bulk runs: a decline that is evaded, sums and summaries that are not so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bulk_account import POINTS, REFUND, STATUS, only_run, plan
+from consent_actors import Person, changed, confirmed, lines, sandbox
+from harness import StandIn, action, call, connect, healthy
+
+pytestmark = pytest.mark.anyio
+
+OTHERS = {POINTS: [{"email": "anton@example.com"}], REFUND: [{"transaction_id": 102}]}
+NO: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "a write that needs no consent": (POINTS, {"email": "ada@example.com"}, {"points": 5}),
+    "a write that is previewed": (REFUND, {"transaction_id": 101}, {}),
+}
+
+
+@pytest.mark.parametrize("name", NO)
+async def test_a_no_to_a_run_holds_for_its_items_alone(tmp_path: Path, name: str):
+    """Bug: a run that the user declined was done by its items, one call each."""
+    place = sandbox(tmp_path)
+    tool, item, shared = NO[name]
+    async with connect(place, "legacy", elicitation_callback=Person("decline")) as client:
+        assert (await plan(client, tool, [item], arguments=shared)).code == "declined"
+        await call(client, STATUS, bulk_id=only_run(place), cancel=True)
+    async with connect(place, "legacy") as client:
+        answer = await call(client, tool, **item, **shared)
+        if answer.failed and answer.code == "confirmation_required":
+            answer = await call(client, tool, **item, **shared, **confirmed(answer))
+        assert (answer.code, answer.executed) == ("declined", "no"), answer.text
+    async with connect(place, "legacy", elicitation_callback=Person()) as client:
+        assert (await plan(client, tool, [item, *OTHERS[tool]], arguments=shared)).result["done"]
+    assert len(lines(place, "intent")) == 2
+
+
+PAY, NOTE = "kartra_create_payment", "n" * 18
+PAYMENTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str, str]] = {
+    "an amount in each item": (
+        {},
+        [{"customer": "a", "amount": 50}, {"customer": "b", "amount": "60.5"}],
+        "110.50",
+        "SUM 110.50",
+    ),
+    "one amount for all, after long names": (
+        {"amount": 95000, "a_long_name_of_a_field": NOTE, "description": NOTE, "about": NOTE},
+        [{"customer": "a"}, {"customer": "b"}],
+        "190000.00",
+        f'amount "95000" a long name of a field "{NOTE}" about "{NOTE}" and 1 more #',
+    ),
+    "an amount that is not known": (
+        {},
+        [{"customer": "a", "amount": 50}, {"customer": "b"}],
+        "",
+        '"Create Payment" 2 items #',
+    ),
+    "a text that looks like a secret": (
+        {"amount": 5, "note": "password=hunter2hunter2"},
+        [{"customer": "a"}, {"customer": "b"}],
+        "10.00",
+        'SUM 10.00 amount "5"',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAYMENTS)
+async def test_payments_show_their_sum_and_whole_numbers(tmp_path: Path, name: str):
+    """Bug: no sum, the last shared argument cut in the middle, caps that read no amount."""
+    shared, items, amount, words = PAYMENTS[name]
+    names = {field for item in [shared, *items] for field in item}
+    schema = {"type": "object", "properties": {field: {} for field in names}}
+    pay = action("create-payment", type="create-data-record", inputSchema=schema)
+    plan_of_program = {verb.replace(" ", "_"): step for verb, step in healthy(pay).items()}
+    place = StandIn(tmp_path, {"GATE_IRREVERSIBLE": "human"}).plan(**plan_of_program)
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, PAY, items, arguments=shared)
+    shown = answer.error["confirmation"]
+    assert shown["facts"].get("amount", "") == amount
+    assert words in shown["summary"]
+    assert len(shown["summary"]) <= 160
+    assert "hunter2" not in answer.text
+    ((stored,),) = changed(place, "SELECT summary FROM approvals")
+    assert stored == shown["summary"]
