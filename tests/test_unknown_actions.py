@@ -183,3 +183,29 @@ async def test_a_published_read_without_a_key_does_not_ask(tmp_path, name: str):
     async with connect(place, "legacy") as client:
         answer = await call(client, tool_of(name.lower().replace(" ", "-")), **given)
     assert not answer.failed, answer.text
+
+
+UNKNOWN_VERBS: dict[str, str] = {
+    "log-visit": "already_done",
+    "adjust-balance": "already_done",
+    "bump-score": "already_done",
+    "bulk-create-notes": "already_done",
+    "set-score": "",
+    "archive-note": "",
+    "mark-visit": "",
+}
+
+
+async def test_a_verb_that_is_not_known_may_add(tmp_path: Path):
+    """Bug: a balance was adjusted twice by two equal calls, since "adjust" was in no list."""
+    actions = [action(key, type="create-data-record") for key in UNKNOWN_VERBS]
+    steps = {verb.replace(" ", "_"): step for verb, step in healthy(*actions).items()}
+    gates = {"GATE_DESTRUCTIVE": "allow", "EXPOSE": "all"}
+    found: dict[str, str] = {}
+    async with connect(StandIn(tmp_path, gates).plan(**steps), "legacy") as client:
+        for key in UNKNOWN_VERBS:
+            tool = f"kartra_{key.replace('-', '_')}"
+            assert not (await call(client, tool)).failed
+            second = await call(client, tool)
+            found[key] = second.code if second.failed else ""
+    assert found == UNKNOWN_VERBS

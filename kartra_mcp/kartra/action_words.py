@@ -79,12 +79,15 @@ SENDING_WORDS = frozenset(
     | {"message", "messages", "notify", "notification", "invite", "invites", "invitation"}
     | {"campaign", "campaigns", "newsletter", "reminder", "text"}
 )
-ADDING_VERBS = frozenset(
-    {"create", "add", "insert", "make", "issue", "give", "award", "book", "schedule", "submit"}
-    | {"post", "register", "reserve", "order", "duplicate", "clone", "copy", "trigger", "start"}
-    | {"run", "enroll", "increment", "increase", "decrement", "decrease", "generate", "import"}
+STATE_VERBS = READ_VERBS | frozenset(
+    {"update", "edit", "set", "upsert", "change", "modify", "patch", "put", "save", "rename"}
+    | {"assign", "subscribe", "tag", "label", "mark", "move", "enable", "disable", "activate"}
+    | {"lock", "unlock", "pause", "unpause", "resume", "stop", "accept", "approve", "decline"}
+    | {"publish", "unpublish", "reopen", "restore", "link", "attach", "replace", "sync", "verify"}
+    | {"confirm", "unlink", "unban", "unblock", "unassign", "unarchive", "undelete", "refresh"}
+    | {"sort", "reorder", "validate", "complete", "finish", "end", "uncancel", "reactivate"}
 )
-"""Verbs of which a second equal call has a second effect."""
+"""Verbs after which the account is in a named state: a second equal call changes nothing."""
 TECHNICAL_OBJECTS = frozenset(
     {"run", "job", "task", "build", "upload", "import", "export", "execution", "query", "scan"}
     | {"batch", "workflow", "operation", "download", "deployment", "sync"}
@@ -180,10 +183,15 @@ def sends(name: str) -> bool:
 def adds(name: str) -> bool:
     """Return whether each call of an unknown operation has an effect of its own.
 
-    It creates, gives, books, sends or moves money.
+    It creates, gives, books, sends or moves money; so may a verb that is not known.
     """
-    acts = ADDING_VERBS.intersection(verbs_of(name))
-    return bool(acts) or sends(name) or moves_money(name)
+    verbs = verbs_of(name)
+    return not (verbs and all(map(_sets_state, verbs))) or sends(name) or moves_money(name)
+
+
+def _sets_state(verb: str) -> bool:
+    ends = verb.startswith(DESTRUCTIVE_PREFIXES) and not verb.startswith("bulk")
+    return ends or verb in STATE_VERBS | DESTROYING_VERBS
 
 
 def is_destroyed_for_good(description: str) -> bool:
