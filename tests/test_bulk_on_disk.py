@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 from bulk_account import (
     CREATE,
     add_leads,
+    agree,
     bulk,
     bulk_id,
     created,
@@ -17,8 +19,11 @@ from bulk_account import (
     plan,
     resume,
 )
-from consent_actors import changed, lines, sandbox
-from harness import connect
+from consent_actors import changed, ledger_folder, lines, sandbox
+from harness import Answer, connect
+from polling import until
+
+from kartra_mcp.core.file_locks import exclusive_lock
 
 pytestmark = pytest.mark.anyio
 
@@ -88,3 +93,27 @@ async def test_the_data_of_old_runs_is_removed(tmp_path: Path):
         changed(place, "UPDATE bulk_runs SET agreed_at = agreed_at - 31 * 86400")
         await plan(client, CREATE, emails(["other@example.org"]))
     assert changed(place, kept) == [(0,)]
+
+
+async def test_a_ledger_that_is_busy_ends_a_call_and_not_the_run(tmp_path: Path):
+    """An error of the ledger between two items is that of the ledger, not `internal_error`."""
+    place = sandbox(tmp_path, MAX_CHILDREN="2", TIMEOUT="6")
+    place.arrange("fault", "set", "create_lead", "slow", "--times=12", "--message=0.2")
+    answers: list[Answer] = []
+    async with connect(place, "legacy") as client:
+        preview = await plan(client, CREATE, new_leads(12))
+
+        async def run() -> None:
+            answers.append(await agree(client, preview))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await until(lambda: created(place) >= 2)
+            with exclusive_lock(ledger_folder(place) / "ledger.turn", 5):
+                await until(lambda: bool(answers))
+        assert answers[0].code == "ledger_unavailable", answers[0].text
+        done = await resume(client, bulk_id(preview))
+        while done.result["state"] == "running":
+            done = await resume(client, bulk_id(preview))
+    assert (done.result["state"], done.result["left"]) == ("done", 0)
+    assert done.result["done"] + done.result["unknown"] == created(place) == 12

@@ -120,6 +120,13 @@ class ItemRunner:
         await run_in_thread(self.gateway.writes().ledger.mark_orphans_unknown)
 
     async def _work(self) -> None:
+        """Run items; a ledger that cannot be used now ends the call, never the run."""
+        try:
+            await self._run_next_items()
+        except KartraMCPError:
+            self.is_over = True
+
+    async def _run_next_items(self) -> None:
         while not self.is_over and self.deadline.allows_start(write=True):
             item = await self._next()
             if item is None:
