@@ -380,3 +380,22 @@ async def test_a_run_over_the_api_does_each_item_once(tmp_path: Path):
             done = await bulk(client, CREATE, new_leads(12))
     assert (done.result["state"], done.result["done"]) == ("done", 12)
     assert created(place) == 12
+
+
+async def test_progress_of_reads_counts_items_and_not_their_checks(tmp_path: Path):
+    """Bug: it was at its end as soon as the items were checked, while all of them were left."""
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    who = add_leads(place, 4)
+    place.arrange("fault", "set", "get_lead", "slow", "--times=4", "--message=0.4")
+    seen: list[tuple[float, str]] = []
+
+    async def show(progress: float, total: float | None, message: str | None) -> None:
+        del total
+        seen.append((progress, message or ""))
+
+    given = {"tool": "kartra_get_lead", "items": emails(who)}
+    async with connect(place, "legacy") as client:
+        await client.call_tool(RUN, given, progress_callback=show)
+        await until(lambda: any("items of" in message for _, message in seen))
+    assert {"1 of 4", "2 of 4", "3 of 4"} & {message[:6] for _, message in seen}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -84,6 +84,7 @@ class ItemRunner:
         await self._settle()
         left = (await run_in_thread(self.bulk.count_items, self.run.id)).left
         self.done = self.done_before = self.run.total - left
+        await self._report()
         try:
             await self._run_workers()
             if "" in self.aside.values():  # an equal call of another item has ended meanwhile
@@ -135,10 +136,13 @@ class ItemRunner:
                 await self._run_item(item)
             finally:
                 self.in_flight.discard(item.number)
-            about = f"items of {self.run.id}"
-            await self.client.progress.report(self.done, self.run.total, about)
+            await self._report()
             if len(self.outcomes) >= OUTCOMES_KEPT:
                 await self._save()
+
+    async def _report(self) -> None:
+        about = f"items of {self.run.id}"
+        await self.client.progress.report(self.done, self.run.total, about)
 
     async def _next(self) -> BulkItem | None:
         """Return the next item; None if none is waiting, or the run was paused or cancelled."""

@@ -257,12 +257,13 @@ async def _report_progress(
     with scope, suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
         for number in count(1):
             if progress.total:
-                shown = max(progress.done, shown + _SMALL_STEP)
+                shown = max(progress.before + progress.done, shown + _SMALL_STEP)
+                total = max(progress.before + progress.total, shown)
                 done = f"{progress.done:.0f} of {progress.total:.0f} {progress.sentence}"
-                await ctx.session.report_progress(shown, progress.total, done)
+                await ctx.session.report_progress(shown, total, done)
             else:
-                seconds = number * interval
-                await ctx.session.report_progress(seconds, None, f"running for {seconds:.0f} s")
+                shown = number * interval
+                await ctx.session.report_progress(shown, None, f"running for {shown:.0f} s")
             await anyio.sleep(interval)
 
 
