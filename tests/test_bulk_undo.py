@@ -135,7 +135,7 @@ async def test_a_preview_names_the_undo_and_the_undo_the_run(place: Sandbox):
         first = await plan(client, TAG, emails(who), arguments=VIP)
         way = first.error["confirmation"]["undo"]
         assert f'kartra_bulk_run {{"undo": "{bulk_id(first)}"}}' in way
-        assert f"kartra-mcp bulk undo {bulk_id(first)}" in way
+        assert f"kartra-mcp bulk undo {bulk_id(first)} --sandbox" in way
         await agree(client, first)
         second = await call(client, RUN, undo=bulk_id(first))
         shown = second.error["confirmation"]

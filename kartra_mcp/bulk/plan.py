@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -109,7 +109,13 @@ def find_gate(items: Iterable[BulkItem], risk: Risk) -> Gate:
 
 
 def make_preview(
-    run: BulkRun, title: str, *, account: str, sandbox: bool, does: str = "", reversal: str = ""
+    run: BulkRun,
+    title: str,
+    *,
+    account: str,
+    sandbox: bool,
+    does: str = "",
+    reversal: str = "",
 ) -> Preview:
     """Return the preview of a sealed run; `title` is that of its tool.
 
@@ -119,8 +125,6 @@ def make_preview(
     effect = row.effect if row else does or "changes the account in an unknown way"
     undo = f"{row.undo}, for each item" if row and row.risk < Risk.IRREVERSIBLE else ""
     undo = undo or (row.undo if row else reversal or "not known")
-    if run.operation in PLANNABLE:
-        undo += f': kartra_bulk_run {{"undo": "{run.id}"}}, or kartra-mcp bulk undo {run.id}'
     summary = _make_summary(run, title, account=account, sandbox=sandbox)
     return Preview(summary, f"{effect}; {_count(run.facts['count'])}", undo, run.facts)
 
@@ -215,6 +219,7 @@ class BulkSubject:
     amount: Decimal | None
     does: str = ""
     reversal: str = ""
+    flags: str = ""
 
     @property
     def consent(self) -> ConsentArguments:
@@ -232,7 +237,7 @@ class BulkSubject:
 
     def make_preview(self, facts: Facts, *, sandbox: bool) -> Preview:
         del facts  # those of the run, which are shown as they were sealed
-        return make_preview(
+        preview = make_preview(
             self.run,
             self.title,
             account=self.account,
@@ -240,3 +245,12 @@ class BulkSubject:
             does=self.does,
             reversal=self.reversal,
         )
+        return replace(preview, undo=f"{preview.undo}{self._describe_undo()}")
+
+    def _describe_undo(self) -> str:
+        """Return the two ways to undo the run; `flags` select its ledger in a terminal."""
+        run = self.run
+        if run.operation not in PLANNABLE:
+            return ""
+        command = f"kartra-mcp bulk undo {run.id}{self.flags}"
+        return f': kartra_bulk_run {{"undo": "{run.id}"}}, or {command}'

@@ -145,12 +145,13 @@ class BulkService:
         """Return what the user of a terminal agrees to, of a run whose items were checked."""
         connection = await self._require_connection(run, entry, deadline)
         items = await run_in_thread(self.runs.list_items, run.id, stored="waiting")
-        subject = _make_subject(run, entry, connection, ConsentArguments(), items)
+        flow = self.gateway.writes().consent
+        consent = ConsentArguments()
+        subject = _make_subject(run, entry, connection, consent, items, flags=flow.flags)
         facts = await subject.read_facts()
-        sandbox = self.gateway.writes().consent.sandbox
         return BulkPreview(
             run,
-            subject.make_preview(facts, sandbox=sandbox),
+            subject.make_preview(facts, sandbox=flow.sandbox),
             await self._resolve_gate(run, items),
             typed_confirmation(facts),
         )
@@ -325,7 +326,8 @@ class BulkService:
             return await run_in_thread(self.runs.begin_read, run.id)
         if run.binding is None:
             raise gated_read_error(run.tool, gate)
-        subject = _make_subject(run, entry, connection, consent, items)
+        flags = writes.consent.flags
+        subject = _make_subject(run, entry, connection, consent, items, flags=flags)
         try:
             intent = await writes.consent.obtain(
                 ConsentRequest(subject, gate, run.binding, client, draft, writes.limits, patience)
@@ -374,8 +376,10 @@ def _make_subject(
     connection: Connection,
     consent: ConsentArguments,
     items: list[BulkItem],
+    *,
+    flags: str,
 ) -> BulkSubject:
     account = connection.name or connection.key or connection.id
     # The description of an action is text of the account, and states nothing here.
     texts = ("", "") if entry.is_action else (entry.action.description, entry.undo)
-    return BulkSubject(run, entry.title, account, consent, sum_amounts(items), *texts)
+    return BulkSubject(run, entry.title, account, consent, sum_amounts(items), *texts, flags)
