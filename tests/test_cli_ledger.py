@@ -238,12 +238,15 @@ def test_a_damaged_ledger_is_named_and_only_the_user_replaces_it(folder, ids):
     done = run(folder, "verify")
     assert done.returncode == 1
     assert "broken at line 2: line 2 was altered" in done.stdout
+    replace = f"`kartra-mcp ledger new --state-dir {folder}`"
+    assert replace in done.stdout
     told = json.loads(run(folder, "verify", "--json").stdout)
     assert (told["ok"], told["broken"]) == (False, 2)
     for command in ("list", "export"):
         refused = run(folder, command)
         assert refused.returncode == 1
         assert "The ledger is damaged" in refused.stderr
+        assert replace in refused.stderr
     told = json.loads(run(folder, "list", "--json").stdout)
     assert told["error"]["code"] == "ledger_unavailable"
     refused = run(folder, "new")

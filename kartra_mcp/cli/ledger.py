@@ -244,7 +244,8 @@ def _verify(given: Namespace, place: LedgerContext) -> int:
         print_line(f"Writes are refused: {report.refused}.")
     else:
         print_line(_describe_damage(report))
-        print_line("Writes are refused. Keep the file, then run `kartra-mcp ledger new`.")
+        command = f"kartra-mcp ledger new{place.flags}"
+        print_line(f"Writes are refused. Keep the file, then run `{command}`.")
     return EXIT_OK if report.ok else EXIT_FAILED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +19,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
 
 _DIGITS = 9
+_BARE_COMMAND = re.compile(r"(`kartra-mcp ledger [a-z]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,19 @@ def run(given: Namespace, command: Command) -> int:
             ledger.require_certain()
             return command(given, place)
         except KartraMCPError as problem:
+            problem.remedy = _select_ledger(problem.remedy, place.flags)
             print_refusal(problem, as_json=getattr(given, "json", False))
         except (KeyboardInterrupt, EOFError):
             print_error("\nStopped.")
     return EXIT_FAILED
+
+
+def _select_ledger(remedy: str, flags: str) -> str:
+    """Return a remedy whose ledger commands have the flags of this ledger.
+
+    The ledger does not know them, and without them its commands act on another one.
+    """
+    return _BARE_COMMAND.sub(lambda found: f"{found[1]}{flags}`", remedy)
 
 
 def positive_int(text: str) -> int:
