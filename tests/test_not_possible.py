@@ -144,6 +144,17 @@ async def test_an_amount_in_cents_gets_a_hint(tmp_path, amount, meant):
     assert meant in answer.error["remedy"]
 
 
+async def test_the_flag_of_a_pause_is_asked_for_a_pause_alone(tmp_path):
+    """It was "cancels, pauses or resumes a subscription", with the undo of all three."""
+    given = {"subscription_id": 201, "subscription_status_modification": "pause"}
+    async with connect(sandbox(tmp_path), "legacy") as client:
+        answer = await call(client, "kartra_modify_subscription_status", **given)
+    assert answer.code == "confirmation_required"
+    assert "stops the charges" in answer.error["message"]
+    assert "Undo: resume it (unpause)." in answer.error["message"]
+    assert "cancel" not in answer.error["message"]
+
+
 async def test_a_pause_is_never_answered_with_a_cancellation(tmp_path):
     async with connect(sandbox(tmp_path, **PREVIEW), "legacy") as client:
         for number in (202, 203, 204, 205, 999):

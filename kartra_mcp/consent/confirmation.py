@@ -8,7 +8,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, RawRequest
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.kartra import fields as kartra_fields
-from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.kartra.commands import COMMANDS, find_status_texts
 from kartra_mcp.kartra.request_path import fill_path
 
 SHOWN_VALUE = 60
@@ -39,7 +39,8 @@ def _describe_command(call: Call, command: Command) -> str:
     what = _command_title(call, command) + _describe_recipient(command)
     if row is None:
         return f"{what} would change the account. It may not be possible to undo that."
-    return f"{what} {row.effect}. Undo: {row.undo}."
+    effect, undo = find_status_texts(command)
+    return f"{what} {effect or row.effect}. Undo: {undo or row.undo}."
 
 
 def _command_title(call: Call, command: Command) -> str:

@@ -14,8 +14,7 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Gate, OperationKind
-from kartra_mcp.kartra.commands import COMMANDS
-from kartra_mcp.kartra.fields import find_status
+from kartra_mcp.kartra.commands import COMMANDS, find_status_texts
 from kartra_mcp.kartra.values import amount_error, normalize_id, parse_amount
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
@@ -48,17 +47,10 @@ def build_preview(call: Call, facts: Facts, *, account: str, sandbox: bool) -> P
 
 
 _NOTHING_TO_UNDO = "not needed: the lead is already as this call would make it"
-_STATUS_TEXTS: Mapping[str, tuple[str, str]] = {
-    "pause": ("stops the charges until the subscription is resumed", "resume it (unpause)"),
-    "unpause": ("starts the charges of the paused subscription again", "pause it again"),
-}
-"""Effect and undo of each status that can be undone."""
 
 
 def _status_texts(call: Call) -> tuple[str, str]:
-    if len(call.commands) != 1 or call.commands[0].name != "modify_subscription_status":
-        return "", ""
-    return _STATUS_TEXTS.get(find_status(call.commands[0].arguments), ("", ""))
+    return find_status_texts(call.commands[0]) if len(call.commands) == 1 else ("", "")
 
 
 def _describe_effect(call: Call, facts: Facts) -> str:

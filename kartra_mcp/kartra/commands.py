@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from kartra_mcp.core.models import Command, Risk
 from kartra_mcp.kartra import action_words
-from kartra_mcp.kartra.fields import normalize_name
+from kartra_mcp.kartra.fields import find_status, normalize_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,19 @@ COMMANDS: Mapping[str, CommandInfo] = {
     ),
 }
 """Every known command and its highest risk. A command that is not here is destructive."""
+_STATUS_TEXTS: Mapping[str, tuple[str, str]] = {
+    "pause": ("stops the charges until the subscription is resumed", "resume it (unpause)"),
+    "unpause": ("starts the charges of the paused subscription again", "pause it again"),
+}
+"""Effect and undo of each status that can be undone."""
+
+
+def find_status_texts(command: Command) -> tuple[str, str]:
+    """Return effect and undo of a status that can be undone; empty texts for another command."""
+    if command.name != "modify_subscription_status":
+        return "", ""
+    return _STATUS_TEXTS.get(find_status(command.arguments), ("", ""))
+
 
 ACTION_COMMANDS: Mapping[str, str] = {
     "retrieve_account_custom_fields": "retrieve_custom_fields",
