@@ -141,7 +141,8 @@ def _format_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
 def _print_legend(found: Sequence[Mapping[str, Any]]) -> None:
     print_line("")
     named = sorted({str(entry["consent"]) for entry in found})
-    print_fields((name, CONSENT_MEANINGS.get(name, "-")) for name in named)
+    for name in named:
+        print_line(f"  {name}: {CONSENT_MEANINGS.get(name, '-')}")
     if any(entry["state"] == "unknown" for entry in found):
         print_line("\nunknown: settle it with kartra_reconcile; do not repeat the call.")
 
