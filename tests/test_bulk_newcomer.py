@@ -107,7 +107,7 @@ async def tag_and_list(newcomer: Newcomer, who: list[str]) -> None:
         tool="kartra_retrieve_transactions_from_lead",
         from_result={"bulk_id": tag_run, "map": {"email": "arguments.email"}},
     )
-    subscribe = {
+    subscribe: dict[str, Any] = {
         "tool": "kartra_subscribe_lead_to_list",
         "arguments": {"list_name": "Winter"},
         "from_result": {

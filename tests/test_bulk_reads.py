@@ -58,6 +58,13 @@ def cut(answer: Answer) -> dict[str, Any] | None:
     return answer.structured.get("truncated")
 
 
+def cut_id(answer: Answer) -> str:
+    """The id under which the rest of a cut answer is read."""
+    rest = cut(answer)
+    assert rest is not None
+    return rest["result_id"]
+
+
 async def test_results_of_reads_are_one_table_that_is_read_to_its_end(place: Sandbox):
     who = add_leads(place, 30)
     async with connect(place, "legacy") as client:
@@ -71,10 +78,10 @@ async def test_results_of_reads_are_one_table_that_is_read_to_its_end(place: San
             more = await call(client, MORE, result_id=rest["result_id"], offset=len(rows))
             assert len(more.text) < 21_000
             rows, rest = rows + more.result, cut(more)
-        by_default = await call(client, MORE, result_id=cut(answer)["result_id"], limit=1)
+        by_default = await call(client, MORE, result_id=cut_id(answer), limit=1)
         assert by_default.result[0]["item"] == len(answer.result["items"])
         inner = await call(
-            client, MORE, result_id=cut(answer)["result_id"], path="/5/result/lead_details/email"
+            client, MORE, result_id=cut_id(answer), path="/5/result/lead_details/email"
         )
         assert inner.result == who[4]
     assert [row["item"] for row in rows] == list(range(31))
@@ -129,8 +136,8 @@ async def test_conditions_choose_rows(place: Sandbox):
         where = {"field": "lead_details.tags", "exists": False}
         page = await call(client, STATUS, bulk_id=id_, where=where, offset=1, limit=2)
         assert [row["item"] for row in page.result["items"]] == [3, 4]
-        assert cut(page) == {"result_id": cut(page)["result_id"], "total": 4, "next_offset": 3}
-        last = await call(client, MORE, result_id=cut(page)["result_id"])
+        assert cut(page) == {"result_id": cut_id(page), "total": 4, "next_offset": 3}
+        last = await call(client, MORE, result_id=cut_id(page))
         assert [row["item"] for row in last.result] == [5]
 
 
@@ -309,7 +316,7 @@ async def test_a_page_of_rows_is_a_stored_result_too(place: Sandbox):
     async with connect(place, "legacy") as client:
         id_ = (await read_leads(client, who)).result["bulk_id"]
         page = await call(client, STATUS, bulk_id=id_, where=where, limit=1)
-        source = {"result_id": cut(page)["result_id"], "map": {"email": "lead_details.email"}}
+        source = {"result_id": cut_id(page), "map": {"email": "lead_details.email"}}
         preview = await call(
             client, RUN, tool=TAG, from_result=source, arguments={"tag_name": "VIP"}
         )
