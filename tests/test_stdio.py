@@ -188,7 +188,7 @@ async def test_nothing_but_json_rpc_is_on_stdout(echo, version):
         await server.send_bytes(b"\n\xff\xfe not json\n[]\n")
         await server.open(version)
         for number in range(10):
-            await server.call(number + 1, version, "kartra_get_lead", n=number)
+            await server.call(number + 1, version, "kartra_get_lead", id=number + 1)
         await server.call(11, version, "kartra_nothing")
         await server.send(id=12, method="no/such", params={"_meta": meta()})
         seen = {0}
@@ -218,10 +218,10 @@ async def test_every_revision_is_spoken(echo, version):
         result = (await server.open(version))["result"]
         spoken = result["supportedVersions"] if version == MODERN else [result["protocolVersion"]]
         assert version in spoken
-        await server.call(1, version, "kartra_get_lead", n=7)
+        await server.call(1, version, "kartra_get_lead", id=7)
         result = (await server.answer(1))["result"]
         assert "isError" not in result or result["isError"] is False
-        assert '--input={\\"n\\":7}' in result["content"][0]["text"]
+        assert '--input={\\"id\\":7}' in result["content"][0]["text"]
 
 
 async def test_an_unknown_revision_gets_the_latest_that_has_a_handshake(echo):
