@@ -132,7 +132,7 @@ def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, c
     ledger.finish(wanted.id, "succeeded", executed=Executed.YES, action_run_id="r1", undo="none")
     shown = ledger.get(wanted.id)
     assert (shown["state"], shown["executed"], shown["held"]) == ("succeeded", "yes", False)
-    assert (shown["amount"], shown["action_run_id"], shown["ended_at"]) == ("97", "r1", clock.at)
+    assert (shown["amount"], shown["action_run_id"], shown["ended_at"]) == ("97.00", "r1", clock.at)
     assert [line["kind"] for line in shown["lines"]] == ["intent", "outcome"]
     assert running.lock_fd == -1
     assert not list((folder / "locks").iterdir())

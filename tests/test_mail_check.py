@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consent_actors import Person, changed, confirmed, lines, sandbox
+from consent_actors import Person, confirmed, lines, sandbox
 from harness import Answer, Sandbox, call, connect
 
+from kartra_mcp.bulk import running
 from kartra_mcp.consent.mail_check import NO_CONSENT, NO_LEAD, NOT_CHECKED
 from kartra_mcp.kartra.commands import COMMANDS
 
@@ -369,14 +370,16 @@ async def test_a_bulk_run_mails_suppressed_leads_only_on_request(place: Sandbox,
     assert (done.result["done"], done.result["failed"]) == (2, 0), done.text
 
 
-async def test_an_item_whose_lead_is_suppressed_since_the_preview_does_not_run(place: Sandbox):
-    """A lead that was read more than an hour ago is read again."""
+async def test_an_item_whose_lead_is_suppressed_since_the_preview_does_not_run(
+    place: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    """A lead that was read longer ago than this is read again."""
+    monkeypatch.setattr(running, "LOOK_LIFETIME", 0.0)
     run = {"tool": "kartra_assign_tag", "arguments": {"tag_name": "VIP"}}
     async with connect(place, "legacy") as client:
         asked = await call(client, "kartra_bulk_run", **run, items=[{"lead_id": FINE}])
         shown = asked.error["confirmation"]
         place.rows("UPDATE leads SET blacklisted = 1 WHERE id = ?", FINE)
-        changed(place, "UPDATE bulk_items SET looked_at = 0")
         before = place.dump()
         done = await call(client, "kartra_bulk_run", bulk_id=shown["bulk_id"], **confirmed(asked))
     (failure,) = done.result["failures"]

@@ -69,7 +69,7 @@ def place(tmp_path: Path) -> Sandbox:
 @pytest.fixture
 def unread(tmp_path: Path) -> Sandbox:
     """An account whose gates read nothing before these writes."""
-    settings = {"GATE_DESTRUCTIVE": "allow", "CAP_DAY_COUNT": "50"}
+    settings = {"GATE_DESTRUCTIVE": "allow", "CAP_DAY_COUNT": "50", "CHECK_LEAD": "off"}
     return Sandbox(tmp_path / "state", settings).arrange("reset")
 
 

@@ -19,7 +19,8 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.settings import read_settings
 
 _DIGITS = 9
-_BARE_COMMAND = re.compile(r"(`kartra-mcp ledger [a-z]+)`")
+_PROGRAM = "kartra-mcp"
+_BARE_COMMAND = re.compile(rf"(`{_PROGRAM} ledger [a-z]+)`")
 
 
 @dataclass(frozen=True, slots=True)
