@@ -407,7 +407,7 @@ async def test_a_second_ctrl_c_ends_at_once_and_leaves_an_unknown_item(tmp_path:
     child.expect("Pausing")
     child.kill(signal.SIGINT)
     child.expect("kartra-mcp bulk show blk_")
-    child.expect(pexpect.EOF)
+    child.expect(pexpect.EOF, timeout=30)  # long before the program of the item ends
     child.close()
     assert child.exitstatus == 1
     place.arrange("fault", "clear")

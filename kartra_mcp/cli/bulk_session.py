@@ -149,6 +149,10 @@ class BulkSession:
         if (await self._get(run)).state == "running":
             await run_in_thread(self.service.runs.set_state, run.id, "paused", "by the user")
 
+    def end_running(self) -> None:
+        """End the programs of items that run; their outcome is then unknown."""
+        self.service.gateway.membrane.cancel_all()
+
     async def describe_progress(self, run: BulkRun) -> dict[str, Any]:
         return await self.service.describe_progress(run)
 
@@ -203,6 +207,7 @@ class Terminal:
             except KeyboardInterrupt:
                 if is_paused:
                     ended.cancel()
+                    self.portal.call(self.session.end_running)
                     raise
                 is_paused = True
                 self.portal.start_task_soon(self.session.pause, run)
