@@ -6,6 +6,7 @@ import ast
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,19 @@ CALLERS: Mapping[str, dict[str, int]] = {
 
 def callers(name: str) -> Counter[str]:
     """Return the files of the server that call a function of this name, and how often."""
-    return Counter(
-        file.relative_to(ROOT).with_suffix("").as_posix()
+    return Counter(file for file, called in all_calls() if called == name)
+
+
+@cache
+def all_calls() -> list[tuple[str, str]]:
+    """Return (file, name of the called function) of every call in the server."""
+    return [
+        (file.relative_to(ROOT).with_suffix("").as_posix(), _name(node.func))
         for file in ROOT.rglob("*.py")
         if "sandbox" not in file.parts
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and _name(node.func) == name
-    )
+        if isinstance(node, ast.Call)
+    ]
 
 
 def _name(function: ast.expr) -> str:

@@ -82,7 +82,9 @@ class Place(APIStandIn):
 @pytest.fixture(params=PAIRS)
 def place(request, fake_membrane):
     with serving(fake_membrane.folder) as address:
-        made = Place(fake_membrane.folder, {**fake_membrane.settings, "RATE": "0"}, address)
+        # The tools of commands are raw requests, as `kartra_proxy_read` is.
+        settings = {**fake_membrane.settings, "RATE": "0", "COMMANDS": "off"}
+        made = Place(fake_membrane.folder, settings, address)
         made.more = PAIRS[request.param]
         made.plan(**healthy(*ACTIONS))
         yield made
