@@ -77,7 +77,11 @@ def would_change(command: str, parts: Mapping[str, Any], details: Mapping[str, A
         details: the lead as `get_lead` returns it; {} if it was not read.
     """
     found = read_held(command, parts, details) if command in _RULES else None
-    return None if found is None else found.held != _RULES[command][1]
+    if found is None:
+        return None
+    if command == "grant_membership_access" and found.held and not parts.get("level"):
+        return None  # it may add another level
+    return found.held != _RULES[command][1]
 
 
 def read_held(
