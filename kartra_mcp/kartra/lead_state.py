@@ -103,6 +103,7 @@ def read_held(
     alike = [row for row in rows if _is_named(row, noun, name, exact=False)]
     same = [row for row in alike if _is_named(row, noun, name, exact=True)]
     if level:
+        alike = [row for row in alike if _is_named(row, "level", level, exact=False)]
         same = [row for row in same if _is_named(row, "level", level, exact=True)]
     if any(_is_active(row) is None for row in same):
         return None
