@@ -181,8 +181,10 @@ class ItemRunner:
             self.outcomes.append(_make_read_outcome(item, done.reply.result))
 
     async def _grant(self, item: BulkItem) -> ItemGrant:
-        now = await run_in_thread(self.gateway.writes().ledger.current_time)
-        looked = item.looked_at is not None and now - item.looked_at < LOOK_LIFETIME
+        looked = False
+        if item.looked_at is not None:
+            now = await run_in_thread(self.gateway.writes().ledger.current_time)
+            looked = now - item.looked_at < LOOK_LIFETIME
         return ItemGrant(self.run, item, skips_look=looked or self.run.include_suppressed)
 
     async def _note_failure(self, item: BulkItem, problem: KartraMCPError) -> None:

@@ -64,7 +64,19 @@ LEAD_ALIASES = ("lead", "contact", "customer", "subscriber", "person", "user", "
 
 def normalize_name(name: str) -> str:
     """Normalize a name: `transactionId` and `Transaction-ID` become `transactionid`."""
+    return _normalize_short(name) if len(name) <= MAX_CACHED_NAME else _normalize(name)
+
+
+MAX_CACHED_NAME = 64
+"""Characters of a name that is kept; longer ones are never names of fields."""
+
+
+def _normalize(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+# A call looks at each of its names about ninety times.
+_normalize_short = lru_cache(maxsize=8_192)(_normalize)
 
 
 @lru_cache(maxsize=4_096)
