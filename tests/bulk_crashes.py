@@ -94,7 +94,7 @@ class BulkHouse(House):
         return self
 
     def given(self, lead: int) -> int:
-        """How often this lead got points."""
+        """Return the number of times that this lead got points."""
         return self.rows("SELECT COUNT(*) FROM points WHERE lead_id = ?", lead)[0][0]
 
 

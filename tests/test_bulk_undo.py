@@ -343,7 +343,7 @@ async def test_equal_inverses_are_not_merged(place: Sandbox):
 
 
 async def test_items_with_different_inverses_are_undone_one_tool_after_the_other(place: Sandbox):
-    """Who was in the sequence goes back to the old step, and the others leave it."""
+    """Leads that were in the sequence return to the old step; the others leave it."""
     who = add_leads(place, 3)
     place.rows(IN_WELCOME, FIRST_LEAD)
     before = without_remains(read_state(place))

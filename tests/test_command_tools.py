@@ -36,7 +36,7 @@ UNCOVERED = (
     *("get_subscription_details", "retrieve_subscriptions_from_lead"),
     *("modify_subscription_status", "edit_subscription", "onboard_lead"),
 )
-"""What none of the 20 published actions covers."""
+"""Commands that none of the 20 published actions covers."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whether a command would change a lead as it was read."""
+"""Prediction from a lead as it was read: a command changes it or not."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.membrane.executable import find_executable, find_shim_target, search_path
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX file modes")
 
 
 def program(file: Path, mode: int = 0o755, text: str = "") -> Path:

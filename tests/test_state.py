@@ -68,7 +68,7 @@ def test_a_temporary_work_folder_of_a_killed_server_is_removed(
     assert [file for file in work.parent.iterdir() if file.is_dir()] == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX file modes")
 @pytest.mark.parametrize("how", ["link", "open"])
 def test_a_shared_temporary_folder_of_others_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -90,7 +90,7 @@ def test_a_shared_temporary_folder_of_others_is_not_used(
     state.close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file modes")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX file modes")
 def test_only_this_user_can_look(tmp_path: Path):
     state = StateDir(tmp_path / "state")
     state.write("x.json", {})

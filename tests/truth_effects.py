@@ -31,7 +31,7 @@ OF_PAYPAL = 205
 Terms = dict[str, Any]
 """New terms of a subscription."""
 CLASS_TIME = "%d %b %Y %H:%M"
-"""How Kartra takes the start of a booking; a state has it as text of SQL."""
+"""Format of the start of a booking in a call; a state has it as text of SQL."""
 NEVER = "0000-00-00 00:00:00"
 NEXT_YEAR = str(date.today().year + 1)  # noqa: DTZ011  the year of any zone will do
 """Of every date in the future; others are past."""

@@ -35,7 +35,7 @@ ONCE = MONEY | ADDITIVE
 """Kinds of writes of which a second equal one has a second effect."""
 JUST_NOW = 60.0
 MONTH = 30 * 86_400.0
-"""How long an equal partial refund is a repetition; `KARTRA_MCP_REPEAT_WINDOW_DAYS`."""
+"""Time in which an equal partial refund is a repetition; `KARTRA_MCP_REPEAT_WINDOW_DAYS`."""
 DECLINE_HOLDS = 600.0
 Meaning = tuple[Any, ...]
 

@@ -35,6 +35,7 @@ atexit.register(print, "stray: at exit")
 print("stray: a banner, buffered")
 os.write(1, b"stray: raw banner\\n")
 
+# Both wait to be killed by the server, which is the subject; a minute bounds a failed test.
 HANG = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -113,6 +114,7 @@ if "crash" in sys.argv:
 anyio.run(main)
 '''
 
+# A parent that the test kills; a minute bounds a failed test.
 BETWEEN = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, *sys.argv[1:]])

@@ -25,7 +25,7 @@ MAX_CHARS = 200
 
 
 class Reach(IntEnum):
-    """How far a path leads in a value: to an absent name, to something empty, or to its end."""
+    """End of a path in a value: an absent name, something empty, or a found value."""
 
     LACKING = 0
     EMPTY = 1
@@ -76,7 +76,7 @@ def find_row_values(row: Mapping[str, Any], steps: Sequence[str]) -> Found | Non
 
 @dataclass(slots=True)
 class FieldLog:
-    """How far each path led in the rows that were searched, to refuse one that leads nowhere.
+    """Ends of each path in the searched rows, to refuse a path that no row has.
 
     `known` are the paths of the rows in which one led nowhere.
     """

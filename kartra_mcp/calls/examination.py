@@ -1,4 +1,4 @@
-"""What the account shows of an item of a bulk run before it runs: read once, nothing written."""
+"""Examination of a bulk item before it runs: each fact is read once, nothing is written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAD = "the lead"
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What the account shows of a call that is an item of a bulk run.
+    """Facts of one bulk item, as the account shows them before it runs.
 
     Attributes:
         call: as Kartra takes it, with the risk that was found.

@@ -12,7 +12,7 @@ from kartra_mcp.core.models import Call, ConsentArguments
 
 
 class ConsentSubject(Protocol):
-    """What the user is asked to agree to."""
+    """Call or bulk run that the user agrees to."""
 
     @property
     def consent(self) -> ConsentArguments:
