@@ -72,7 +72,7 @@ class GroupCommit:
         self._waiting.append(request)
         if self._turn.acquire(timeout=self._file.wait_seconds(settles=settles)):
             try:
-                if not request.done.is_set():
+                while not request.done.is_set():  # more may wait before it than one group holds
                     self._commit_group()
             finally:
                 self._turn.release()
