@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -60,7 +61,7 @@ def test_more_writes_than_one_group_holds_are_all_recorded(
 
 def test_a_refused_write_undoes_itself_and_no_other_of_its_group(tmp_path: Path):
     equal = intent(1)
-    twin = Intent(**{**{n: getattr(equal, n) for n in equal.__slots__}, "id": make_intent_id()})
+    twin = replace(equal, id=make_intent_id())
     others = [intent(number) for number in range(2, 8)]
     ready = Barrier(len(others) + 2)
     with closing(Ledger(tmp_path / "state", wait=20.0)) as ledger:

@@ -69,7 +69,7 @@ PURE = """
     kartra/form_encoding kartra/impossible kartra/listings kartra/names kartra/operations
     kartra/inverse kartra/lead_state kartra/request_body
     kartra/request_guard kartra/request_parts kartra/request_path kartra/request_schema
-    kartra/response_search
+    kartra/request_tree kartra/response_search
     kartra/values
     ledger/bulk_records ledger/entry_fields ledger/hash_chain ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors
@@ -130,7 +130,7 @@ RESERVED = {
 NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(
     """
     aiohttp jinja2 jsonschema platformdirs pygal rich ruamel sqlite3
-    kartra_mcp.membrane.http_client kartra_mcp.kartra.request_body kartra_mcp.kartra.request_guard
+    kartra_mcp.membrane.http_client kartra_mcp.kartra.request_tree kartra_mcp.kartra.request_guard
     kartra_mcp.web kartra_mcp.consent.facts kartra_mcp.core.secret_patterns
     """.split()  # noqa: SIM905  a table that is read as words
 )

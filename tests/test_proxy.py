@@ -19,7 +19,6 @@ from hostile_requests import (
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Command
-from kartra_mcp.kartra.request_body import TREE_RULES
 from kartra_mcp.kartra.request_guard import (
     parse_request,
     reject_dedicated_commands,
@@ -27,6 +26,7 @@ from kartra_mcp.kartra.request_guard import (
 )
 from kartra_mcp.kartra.request_parts import HEADER_RULES, PARAM_RULES, PATH_RULES, QUERY_RULES
 from kartra_mcp.kartra.request_schema import READ_SCHEMA, WRITE_SCHEMA
+from kartra_mcp.kartra.request_tree import TREE_RULES
 
 
 def refusal(arguments, *judges):

@@ -17,16 +17,10 @@ from kartra_mcp.kartra import commands as kartra
 from kartra_mcp.kartra import fields as kartra_fields
 from kartra_mcp.kartra import request_path
 from kartra_mcp.kartra.command_remedies import READS, starts_with_read, suggest_read
-from kartra_mcp.kartra.request_body import (
-    Body,
-    FieldTree,
-    extract_commands,
-    parse_body,
-    reject,
-    safe_name,
-)
+from kartra_mcp.kartra.request_body import Body, parse_body
 from kartra_mcp.kartra.request_parts import read_headers, read_path, read_query
 from kartra_mcp.kartra.request_schema import METHODS
+from kartra_mcp.kartra.request_tree import FieldTree, extract_commands, reject, safe_name
 
 BODIES = ("json", "form", "raw")
 

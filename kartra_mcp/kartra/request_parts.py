@@ -22,7 +22,8 @@ from kartra_mcp.kartra.form_encoding import (
     read_name,
     unflatten,
 )
-from kartra_mcp.kartra.request_body import (
+from kartra_mcp.kartra.request_schema import HEADERS
+from kartra_mcp.kartra.request_tree import (
     PROTOTYPES,
     FieldTree,
     Rule,
@@ -32,7 +33,6 @@ from kartra_mcp.kartra.request_body import (
     safe_name,
     validate_tree,
 )
-from kartra_mcp.kartra.request_schema import HEADERS
 
 MAX_PATH = 2000
 MAX_HEADER = 1000
