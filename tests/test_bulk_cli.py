@@ -402,7 +402,8 @@ async def test_a_second_ctrl_c_ends_at_once_and_leaves_an_unknown_item(tmp_path:
     child = spawn(place, *tag_words(file))
     child.expect("number of items \\(3\\)")
     child.sendline("3")
-    await until(lambda: bool(lines(place, "intent")), within=60)
+    tag = '"tag_name"'
+    await until(lambda: any(tag in str(words) for words in place.runs()), within=60)
     child.kill(signal.SIGINT)
     child.expect("Pausing")
     child.kill(signal.SIGINT)

@@ -506,6 +506,17 @@ def test_the_program_is_known_by(case: str):
 
 
 @anyio
+@pytest.mark.parametrize("finish", [False, True])
+async def test_no_program_starts_after_all_calls_were_cancelled(program: Recorder, *, finish: bool):
+    program.answers(say({"output": {}}))
+    program.cli.cancel_all()
+    with pytest.raises(KartraMCPError) as caught:
+        await program.cli.run(ACTION, {}, "c1", CallOptions(soon(), write=True, shielded=finish))
+    assert (caught.value.code, caught.value.executed) == ("timed_out", Executed.NO)
+    assert program.starts == []
+
+
+@anyio
 async def test_a_cancelled_call_takes_no_place():
     """After the slot, the record of a write is no longer cancelled."""
     taken: list[str] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ from kartra_mcp.settings import Settings
 
 CLIENT = "kartra-mcp bulk"
 IDLE_SECONDS = 1.0
+SIGNAL_SECONDS = 0.2
 MAX_IDLE_ROUNDS = 60
 """Rounds without progress, while another process runs what is left, after which a run is left."""
 
@@ -192,7 +194,7 @@ class Terminal:
         """Return the result of a step; Ctrl-C cancels it and is raised."""
         ended = self.portal.start_task_soon(step, *given)
         try:
-            return ended.result()
+            return _wait_for(ended)
         except KeyboardInterrupt:
             ended.cancel()
             raise
@@ -203,7 +205,7 @@ class Terminal:
         is_paused = False
         while True:
             try:
-                return ended.result()
+                return _wait_for(ended)
             except KeyboardInterrupt:
                 if is_paused:
                     ended.cancel()
@@ -212,6 +214,17 @@ class Terminal:
                 is_paused = True
                 self.portal.start_task_soon(self.session.pause, run)
                 on_stop()
+
+
+def _wait_for(ended: Future[T]) -> T:
+    """Return the result of a step; Ctrl-C is raised within `SIGNAL_SECONDS`.
+
+    The system may hand a signal to the event loop's thread. Python runs its handler in the main
+    thread, which a wait without an end would keep from it until the step has ended.
+    """
+    while not ended.done():
+        wait([ended], SIGNAL_SECONDS)
+    return ended.result()
 
 
 @contextmanager

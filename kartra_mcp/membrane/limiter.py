@@ -22,18 +22,23 @@ class RunningCalls:
     """Running calls; some of them finish even if their caller is cancelled."""
 
     _scopes: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
+    _is_over: bool = False
 
     @contextmanager
     def track(self, finish: bool) -> Generator[None]:  # noqa: FBT001
         """Track one call. The block ends early, without an error, if `cancel_all` ended it."""
         with anyio.CancelScope(shield=finish) as scope:
             self._scopes.add(scope)
+            if self._is_over:
+                scope.cancel()
             try:
                 yield
             finally:
                 self._scopes.discard(scope)
 
     def cancel_all(self) -> None:
+        """End every call, and each one that begins later at its first wait."""
+        self._is_over = True  # a write may be recorded now and start its program after this
         for scope in tuple(self._scopes):
             scope.cancel()
 
