@@ -21,7 +21,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix browser screenshots bench soak inspector vendor clients conformance mutants manifest registry bundle dist clean
+.PHONY: help demo test check fix browser screenshots bench soak inspector vendor clients conformance mutants model manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,9 @@ conformance: $(VENV)/ready ## Let the official conformance suite judge it (needs
 
 mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1)
 	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(ONLY)
+
+model: $(PY) ## Check the model of the write protocol with spin (Debian's spin and gcc)
+	@$(PY) tools/model.py
 
 manifest: ## Check the Claude Desktop bundle's manifest (needs Node.js)
 	@$(NPX) $(MCPB) validate manifest.json

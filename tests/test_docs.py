@@ -122,6 +122,7 @@ def test_every_make_target_that_is_named_exists(name: str) -> None:
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+    *(f"docs/team/{path.name}" for path in sorted((ROOT / "docs" / "team").glob("*.md"))),
 )
 
 
