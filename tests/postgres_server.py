@@ -135,8 +135,8 @@ class PostgresServer:
                 stderr=log,
                 cwd=self.folder,
                 start_new_session=True,
-                text=False,
-                **_as_other_user(),
+                user=_other_user(),
+                group=_other_group(),
             )
         if wait:
             self.wait_until_ready()
@@ -227,7 +227,8 @@ def run_program(program: Path, words: Sequence[str]) -> str:
         text=True,
         check=False,
         cwd="/" if os.name == "posix" else None,
-        **_as_other_user(),
+        user=_other_user(),
+        group=_other_group(),
     )
     if done.returncode:
         raise PostgresError(f"{program.name} ended with {done.returncode}: {done.stderr}")
@@ -238,8 +239,12 @@ def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def _as_other_user() -> dict[str, Any]:
-    return {"user": "nobody", "group": _nobody().pw_gid} if _is_root() else {}
+def _other_user() -> int | None:
+    return _nobody().pw_uid if _is_root() else None
+
+
+def _other_group() -> int | None:
+    return _nobody().pw_gid if _is_root() else None
 
 
 def _nobody() -> pwd.struct_passwd:
