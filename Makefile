@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PY      = $(VENV)/bin/python
 # Most of a test's time is waiting for programs, so that two workers a core are faster than one.
+# Each worker compiles all tests if it may not keep what it compiled (PYTHONDONTWRITEBYTECODE).
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 * (os.cpu_count() or 1))")
 PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
 
@@ -30,7 +31,8 @@ demo: $(VENV)/ready ## See it work: the real server on a made-up account (needs 
 	@$(PY) -m kartra_mcp demo
 
 test: $(VENV)/ready-dev $(VENV)/vocabulary ## Run the whole test suite
-	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m pytest -n $(WORKERS) --dist worksteal
+	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary PYTHONDONTWRITEBYTECODE= \
+	  $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/ready-browser ## What CI runs: format, lint, types (needs Node.js), tests
 	$(PY) -m ruff format --check
