@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import pytest
@@ -12,6 +13,15 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     # A suite started in the background inherits ignored signals, and so would every program.
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+
+# Tests make many objects and few cycles: collect less often.
+gc.set_threshold(100_000, 20, 100)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and collected tests from garbage collection: they stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
