@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,15 @@ async def until(condition: Callable[[], bool], *, within: float = 30) -> None:
     with anyio.fail_after(within):
         while not condition():  # noqa: ASYNC110  processes of others have no event
             await anyio.sleep(0.01)
+
+
+def wait_for(condition: Callable[[], object], *, within: float = 60) -> None:
+    """Do the same in a thread; raise `TimeoutError` where it does not come true."""
+    ends = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > ends:
+            raise TimeoutError("what a test waited for did not happen in time")
+        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:

@@ -15,13 +15,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from polling import wait_for
 
 PROGRAMS_VARIABLE = "KARTRA_TEST_POSTGRES"
 LOOPBACK = "127.0.0.1"
@@ -143,13 +144,12 @@ class PostgresServer:
         return self
 
     def wait_until_ready(self) -> None:
-        ends = time.monotonic() + PATIENCE
-        while not self.accepts_queries():
+        def is_ready() -> bool:
             if self.process is None or self.process.poll() is not None:
                 raise PostgresError(f"the server ended:\n{self.log.read_text()[-2000:]}")
-            if time.monotonic() > ends:
-                raise PostgresError(f"not ready in time:\n{self.log.read_text()[-2000:]}")
-            time.sleep(0.02)
+            return self.accepts_queries()
+
+        wait_for(is_ready, within=PATIENCE)
 
     def accepts_queries(self) -> bool:
         import psycopg
