@@ -33,6 +33,7 @@ ARROWS = """
     server: account calls catalogue ledger policy processes settings
     app: account bulk calls catalogue consent ledger membrane policy processes server settings
     client_config: settings
+    team: kartra membrane policy
     web/views: calls consent kartra ledger policy settings
     web: app consent ledger processes settings web/views
     onboarding:
@@ -81,6 +82,8 @@ PURE = """
     server/json_prefix server/message_lines
     server/prompt_steps server/prompts
     server/resources
+    team/account_entries team/addresses team/config team/faults team/mapping_reader team/team_file
+    team/yaml_tree
     web/request_checks web/views/filters
 """
 IO_MODULES = frozenset(
@@ -109,7 +112,7 @@ RESERVED = {
     "platformdirs": {"core/state_location"},
     "pygal": {"web/views/chart_svg"},
     "rich": {"cli/demo", "core/terminal"},
-    "ruamel": {"client_config/yaml_edit"},
+    "ruamel": {"client_config/yaml_edit", "team/yaml_tree"},
     "starlette": {"web/actions", "web/middleware", "web/routes"},
     "h11": {"web/http_protocol"},
     "uvicorn": {"web/http_protocol", "web/server"},
