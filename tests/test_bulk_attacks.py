@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulk_account import POINTS, REFUND, STATUS, only_run, plan
+from bulk_account import (
+    CREATE,
+    EDIT,
+    POINTS,
+    REFUND,
+    STATUS,
+    TAG,
+    VIP,
+    add_leads,
+    emails,
+    only_run,
+    plan,
+)
 from consent_actors import Person, changed, confirmed, lines, sandbox
 from harness import StandIn, action, call, connect, healthy
 
@@ -84,3 +96,71 @@ async def test_payments_show_their_sum_and_whole_numbers(tmp_path: Path, name: s
     assert "hunter2" not in answer.text
     ((stored,),) = changed(place, "SELECT summary FROM approvals")
     assert stored == shown["summary"]
+
+
+@pytest.mark.parametrize("include", [False, True])
+async def test_a_preview_names_the_reasons_against_mail(tmp_path: Path, *, include: bool):
+    """Bug: it named the keys of the count: "The lead is suppressed (by_reason, first, total)"."""
+    place = sandbox(tmp_path)
+    who = add_leads(place, 3)
+    place.rows("UPDATE leads SET blacklisted = 1 WHERE email = ?", who[0])
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, TAG, emails(who), arguments=VIP, include_suppressed=include)
+    end = "but would run, as demanded." if include else "and would be left out."
+    assert f"1 lead should get no mail (blacklisted), {end}" in answer.error["message"]
+    assert "by_reason" not in answer.error["message"]
+
+
+UNDO: dict[str, tuple[str, list[dict[str, Any]], str, str]] = {
+    "an edit": (EDIT, [{"email": "ada@example.com", "city": "Turin"}], "overwrites", "by hand"),
+    "terms": (
+        "kartra_edit_subscription",
+        [{"subscription_id": 201, "subscription_amount": 12}],
+        "charged",
+        "by hand",
+    ),
+    "a pause of all": (
+        "kartra_modify_subscription_status",
+        [{"subscription_id": n, "subscription_status_modification": "pause"} for n in (201, 206)],
+        "stops the charges",
+        "resume it (unpause)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNDO)
+async def test_a_preview_promises_no_undo_that_the_run_does_not_have(tmp_path: Path, name: str):
+    """Bug: old values were "in `before` of the answer", which that of a bulk run does not have."""
+    tool, items, effect, undo = UNDO[name]
+    async with connect(sandbox(tmp_path), "legacy") as client:
+        shown = (await plan(client, tool, items)).error["confirmation"]
+    assert effect in shown["effect"]
+    assert undo in shown["undo"]
+    assert "before" not in shown["undo"]
+
+
+async def test_a_preview_cuts_a_long_value_and_names_its_size(tmp_path: Path):
+    """Bug: one value of 3 MB came back whole, to be read by a model."""
+    items = [{"email": "a@example.com", "first_name": "x" * 1_000_000}]
+    async with connect(sandbox(tmp_path), "legacy") as client:
+        answer = await plan(client, CREATE, items)
+    assert (
+        "(1,000,000 bytes in all)" in answer.error["confirmation"]["facts"]["shared"]["first_name"]
+    )
+    assert len(answer.text) < 3_000
+
+
+async def test_a_fault_that_all_items_share_is_stated_once(tmp_path: Path):
+    """Bug: a wrong tag was listed for each of the first twenty items."""
+    place = sandbox(tmp_path)
+    given = [*add_leads(place, 30), "no address"]
+    async with connect(place, "legacy") as client:
+        answer = await plan(client, TAG, emails(given), arguments={"tag_name": "Nope"})
+        skipped = await plan(
+            client, TAG, emails(given), arguments={"tag_name": "Nope"}, skip_invalid=True
+        )
+    for refused in (answer, skipped):
+        assert refused.code == "invalid_arguments"
+        first = refused.error["detail"]["invalid"]["first"]
+        assert [(one["item"], one.get("items")) for one in first] == [(0, 30), (30, None)]
+        assert "tag of this name" in first[0]["reason"]

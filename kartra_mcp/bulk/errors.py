@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.json_types import as_dict
 from kartra_mcp.core.models import Executed, Gate
 from kartra_mcp.ledger.bulk_records import BulkRun
 
@@ -27,10 +28,22 @@ def with_bulk_id(problem: RefusedError, run: BulkRun) -> RefusedError:
     """Add the id of the run to a preview: the run alone is repeated, not its items."""
     if problem.confirmation is not None:
         problem.confirmation = {**problem.confirmation, "bulk_id": run.id}
+        problem.message = _describe_suppressed(run) + problem.message
         problem.remedy += (
             f' Instead of tool and items, give {{"bulk_id": "{run.id}"}}: the run is kept.'
         )
     return problem
+
+
+def _describe_suppressed(run: BulkRun) -> str:
+    """Return how many leads should get no mail, for which reasons, and whether they run; or ""."""
+    found = as_dict(run.facts.get("suppressed"))
+    if not found:
+        return ""
+    total, reasons = found["total"], ", ".join(as_dict(found.get("by_reason")))
+    who = "1 lead" if total == 1 else f"{total:,} leads"
+    runs = "but would run, as demanded" if run.include_suppressed else "and would be left out"
+    return f"{who} should get no mail ({reasons}), {runs}. "
 
 
 def several_sources_error(given: list[str]) -> RefusedError:

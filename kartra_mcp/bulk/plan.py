@@ -13,9 +13,10 @@ from kartra_mcp.consent.facts import Facts
 from kartra_mcp.consent.mail_check import split_reasons
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.summary import SUMMARY, quote_name
-from kartra_mcp.core.models import ConsentArguments, Gate, OperationKind, Risk
-from kartra_mcp.core.sanitize import redact_secrets
-from kartra_mcp.kartra.commands import COMMANDS
+from kartra_mcp.core.json_types import as_dict
+from kartra_mcp.core.models import Command, ConsentArguments, Gate, OperationKind, Risk
+from kartra_mcp.core.sanitize import dump_json, json_bytes, redact_secrets, truncate
+from kartra_mcp.kartra.commands import COMMANDS, find_status_texts
 from kartra_mcp.kartra.inverse import PLANNABLE
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun
 from kartra_mcp.policy.gates import strictest
@@ -26,9 +27,16 @@ LEFT_OUT = ("not_undone", "invalid", "blocked", "suppressed")
 SAMPLE = 3
 TYPICAL_SECONDS = 1.0
 """Duration of one call of the program, for the estimate."""
+_MAX_VALUE = 300
+"""Bytes of JSON of one argument that a preview shows: the digest stands for all of it."""
 _DIGEST = 6
 _NAME = 24
 """Characters of a shared text in a summary."""
+_UNDO_IN_BULK: Mapping[str, str] = {
+    "edit_lead": "by hand only: a bulk run keeps no old values, so read the leads in bulk first",
+    "edit_subscription": "by hand only: nothing keeps the old terms, so read them in bulk first",
+}
+"""Undo of commands whose old values are in the answer of a single call only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +82,9 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     facts |= _describe_left_out(run, items)
     shared = _shared_arguments(ready)
     if shared:
-        facts["shared"] = shared
+        facts["shared"] = _shorten_values(shared)
     facts["sample"] = [
-        {name: value for name, value in item.arguments.items() if name not in shared}
+        _shorten_values({n: value for n, value in item.arguments.items() if n not in shared})
         for item in ready[:SAMPLE]
     ]
     if mail:
@@ -91,9 +99,10 @@ def make_plan(run: BulkRun, items: Sequence[BulkItem], pace: Pace) -> Plan:
     return Plan(ready, facts, risk)
 
 
-def list_invalid(items: Iterable[BulkItem]) -> dict[str, Any]:
+def list_invalid(items: Sequence[BulkItem]) -> dict[str, Any]:
     """Return the items that cannot run, for an error."""
-    return {"invalid": _describe_items([item for item in items if item.state == "invalid"])}
+    invalid = [item for item in items if item.state == "invalid"]
+    return {"invalid": _describe_items(invalid, once=len(invalid) == len(items))}
 
 
 def sum_amounts(items: Iterable[BulkItem]) -> Decimal | None:
@@ -122,9 +131,12 @@ def make_preview(
     `does` and `reversal` are effect and undo of a chain of commands, which is no command itself.
     """
     row = COMMANDS.get(run.operation)
-    effect = row.effect if row else does or "changes the account in an unknown way"
+    # A status that all items share is more exact than the command, which can also cancel.
+    status, back = find_status_texts(Command(run.operation, as_dict(run.facts.get("shared"))))
+    effect = status or (row.effect if row else does or "changes the account in an unknown way")
     undo = f"{row.undo}, for each item" if row and row.risk < Risk.IRREVERSIBLE else ""
     undo = undo or (row.undo if row else reversal or "not known")
+    undo = _UNDO_IN_BULK.get(run.operation) or back or undo
     summary = _make_summary(run, title, account=account, sandbox=sandbox)
     return Preview(summary, f"{effect}; {_count(run.facts['count'])}", undo, run.facts)
 
@@ -182,6 +194,17 @@ def _shared_arguments(ready: Sequence[BulkItem]) -> dict[str, Any]:
     return {n: v for n, v in plain.items() if all(other.get(n) == v for other in rest)}
 
 
+def _shorten_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments to show; a long value is cut, and its size is named."""
+    shown: dict[str, Any] = {}
+    for name, value in arguments.items():
+        text = value if isinstance(value, str) else dump_json(value)
+        size = json_bytes(text)
+        cut = f"{truncate(text, _MAX_VALUE)} ({size:,} bytes in all)"
+        shown[name] = cut if size > _MAX_VALUE else value
+    return shown
+
+
 def _is_plain(value: Any) -> bool:
     """Return whether a summary can name a value: a scalar, or a list of them such as tags."""
     values = cast("list[Any]", value) if isinstance(value, list) else [value]
@@ -197,12 +220,27 @@ def _describe_left_out(run: BulkRun, items: Sequence[BulkItem]) -> dict[str, Any
             named += [item for item in items if item.state == "waiting" and item.reason]
         if named:
             name = "not_undone" if run.undoes and state == "invalid" else state
-            told[name] = _describe_items(named, by_reason=name in ("suppressed", "not_undone"))
+            by_reason = name in ("suppressed", "not_undone")
+            once = state == "invalid" and len(named) == len(items)
+            told[name] = _describe_items(named, by_reason=by_reason, once=once)
     return told
 
 
-def _describe_items(items: Sequence[BulkItem], *, by_reason: bool = False) -> dict[str, Any]:
-    first = [{"item": item.source, "reason": item.reason} for item in items[:MAX_LISTED]]
+def _describe_items(
+    items: Sequence[BulkItem], *, by_reason: bool = False, once: bool = False
+) -> dict[str, Any]:
+    """Return the number of items, and the first with their reasons.
+
+    `once`: a reason that several items have is stated for the first of them, with their number in
+    `items`. It is a fault of what they share, if no other item can run.
+    """
+    named = list({item.reason: item for item in reversed(items)}.values())[::-1] if once else items
+    same = Counter(item.reason for item in items) if once else Counter[str]()
+    first = [
+        {"item": item.source, "reason": item.reason}
+        | ({"items": same[item.reason]} if same[item.reason] > 1 else {})
+        for item in named[:MAX_LISTED]
+    ]
     counts = Counter(reason for item in items for reason in split_reasons(item.reason))
     counted = {"by_reason": dict(counts.most_common(MAX_LISTED))} if by_reason else {}
     return {"total": len(items), **counted, "first": first}

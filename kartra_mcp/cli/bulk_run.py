@@ -308,18 +308,25 @@ def _print_left_out(facts: Mapping[str, Any]) -> None:
         found = as_dict(facts.get(name))
         if found:
             print_line(f"\n{title}: {found['total']}", "bold")
-            _print_items([as_dict(item) for item in as_list(found["first"])])
-            more = found["total"] - len(found["first"])
+            first = [as_dict(item) for item in as_list(found["first"])]
+            _print_items(first)
+            more = found["total"] - sum(item.get("items", 1) for item in first)
             if more:
                 print_line(f"and {more} more.")
 
 
 def _print_items(items: list[dict[str, Any]]) -> None:
     rows = [
-        (str(item["item"]), display_value(item.get("reason") or item.get("code") or ""))
+        (_name_lines(item), display_value(item.get("reason") or item.get("code") or ""))
         for item in items
     ]
     print_table(("Line", "Reason"), rows)
+
+
+def _name_lines(item: Mapping[str, Any]) -> str:
+    """Return the line of an item, and how many others have the same reason."""
+    others = item.get("items", 1) - 1
+    return f"{item['item']}, and {others} more" if others else str(item["item"])
 
 
 def _wrong_items_error(problem: RefusedError, run: BulkRun, flags: str) -> RefusedError:

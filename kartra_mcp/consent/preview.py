@@ -13,6 +13,7 @@ from kartra_mcp.consent.summary import make_summary
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.elicitation import ElicitationResponse, FormElicitation
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.json_types import is_array
 from kartra_mcp.core.models import Call, Gate, OperationKind
 from kartra_mcp.kartra.commands import COMMANDS, find_status_texts
 from kartra_mcp.kartra.values import amount_error, normalize_id, parse_amount
@@ -135,8 +136,8 @@ def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation
         "facts_changed": "The account changed since the preview; this preview is current.",
     }[code]
     reasons = shown.facts.get("suppressed")
-    if reasons:
-        message = f"The lead is suppressed for mail ({', '.join(reasons)}). {message}"
+    if is_array(reasons):  # of one call; those of a bulk run are counted
+        message = f"The lead is suppressed for mail ({', '.join(map(str, reasons))}). {message}"
     return RefusedError(
         code,
         message + " Nothing was done.",

@@ -44,7 +44,7 @@ _STATUSES: Final[Mapping[str, str]] = {"pause": "unpause", "unpause": "pause"}
 NO_INVERSE: Final[Mapping[str, str]] = {
     "create_lead": "Kartra has no command that deletes a lead",
     "create_custom_field": "Kartra has no command that deletes a custom field",
-    "edit_lead": "only the answer of the edit had the old values",
+    "edit_lead": "a bulk run keeps no old values",
     "edit_subscription": "the old terms are not kept",
     "calendar_cancel": "no command shows when the booking was",
     "refund_transaction": "a refund cannot be taken back",

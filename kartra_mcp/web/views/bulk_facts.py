@@ -106,16 +106,23 @@ def _format_left_out(value: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the number of items, that of each reason, the first ones, and how many more."""
     first, total = [as_dict(item) for item in as_list(value.get("first"))], value.get("total")
     reasons = [
-        f"Item {display_value(item.get('item'), 20)}: {display_value(item.get('reason'))}"
+        f"Item {display_value(item.get('item'), 20)}{others}: {display_value(item.get('reason'))}"
         for item in first
+        for others in (f" and {_others(item):,} more" if _others(item) else "",)
     ]
     counted = [
         f"{display_value(reason)}: {count_noun(number, 'item')}"
         for reason, number in as_dict(value.get("by_reason")).items()
     ]
-    more = total - len(first) if isinstance(total, int) else 0
+    more = total - len(first) - sum(map(_others, first)) if isinstance(total, int) else 0
     rest = [f"and {more:,} more"] if more > 0 else []
     return (count_noun(total, "item"), *counted, *reasons, *rest)
+
+
+def _others(item: Mapping[str, Any]) -> int:
+    """Return the number of other items that have the reason of this one."""
+    number = item.get("items", 1)
+    return number - 1 if isinstance(number, int) else 0
 
 
 def _format_sample(sample: list[Any], count: Any) -> tuple[str, ...]:
