@@ -11,10 +11,14 @@ from bulk_account import (
     EDIT,
     POINTS,
     REFUND,
+    RUN,
     STATUS,
     TAG,
     VIP,
     add_leads,
+    agree,
+    bulk,
+    bulk_id,
     emails,
     only_run,
     plan,
@@ -164,3 +168,28 @@ async def test_a_fault_that_all_items_share_is_stated_once(tmp_path: Path):
         first = refused.error["detail"]["invalid"]["first"]
         assert [(one["item"], one.get("items")) for one in first] == [(0, 30), (30, None)]
         assert "tag of this name" in first[0]["reason"]
+
+
+async def test_a_planned_run_is_not_continued_with_another_repeat(tmp_path: Path):
+    """Bug: `repeat: true` next to the id of a plan without it was ignored."""
+    place = sandbox(tmp_path)
+    async with connect(place, "legacy") as client:
+        preview = await plan(client, POINTS, emails(add_leads(place, 2)), arguments={"points": 1})
+        answer = await call(client, RUN, bulk_id=bulk_id(preview), repeat=True)
+        assert (answer.code, answer.executed) == ("invalid_arguments", "no")
+        assert "repeat cannot change it" in answer.error["message"]
+        assert (await agree(client, preview)).result["done"] == 2
+
+
+async def test_a_run_that_would_do_nothing_names_the_argument_that_it_needs(tmp_path: Path):
+    place = sandbox(tmp_path)
+    who = add_leads(place, 2)
+    async with connect(place, "legacy") as client:
+        await bulk(client, POINTS, emails(who), arguments={"points": 1})
+        again = await plan(client, POINTS, emails(who), arguments={"points": 1})
+        place.rows("UPDATE leads SET blacklisted = 1")
+        mail = await plan(client, TAG, emails(who), arguments=VIP)
+    assert "repeat: true" in again.error["remedy"]
+    assert "include_suppressed" not in again.error["remedy"]
+    assert "include_suppressed: true" in mail.error["remedy"]
+    assert "repeat: true" not in mail.error["remedy"]

@@ -425,3 +425,20 @@ def test_an_undo_has_no_more_items_than_any_run():
     assert len(chosen.items) == 2_000
     assert list(chosen.left_out) == [1_000]
     assert "undo the run again" in chosen.left_out[1_000]
+
+
+async def test_a_run_that_was_made_again_names_the_run_to_undo(place: Sandbox):
+    """Bug: it was "undone", with the way to make changes again that were made again already."""
+    async with connect(place, "legacy") as client:
+        id_, _ = await tag_all(client, place)
+        undone = (await undo(client, id_)).result["bulk_id"]
+        again = (await undo(client, undone)).result["bulk_id"]
+        answer = await call(client, RUN, undo=id_)
+        assert (answer.code, answer.executed) == ("already_done", "no")
+        assert f"{again} made its changes again" in answer.error["message"]
+        remedy = answer.error["remedy"]
+        assert f'{{"undo": "{again}"}}' in remedy
+        assert f"`kartra-mcp bulk undo {again} --sandbox" in remedy  # it selects this ledger
+        last = (await undo(client, again)).result["bulk_id"]
+        answer = await call(client, RUN, undo=id_)
+    assert f"{id_} was undone by {last}." in answer.error["message"]

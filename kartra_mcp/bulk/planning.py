@@ -23,6 +23,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import as_dict, as_list
 from kartra_mcp.core.models import Call, Connection
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.names import clean_name
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCheck, make_bulk_id
 from kartra_mcp.ledger.records import Intent
@@ -117,7 +118,7 @@ class Planner:
         made = plan.make_plan(run, items, self.pace)
         if not made.ready:
             await run_in_thread(bulk.set_state, run.id, "cancelled", "no item could run")
-            raise _nothing_to_run_error(made)
+            raise _nothing_to_run_error(run, made, items)
         binding = None
         if made.risk:
             first = make_item_call(entry, made.ready[0].arguments, self.rules, repeat=run.repeat)
@@ -327,10 +328,19 @@ def _not_checked_error(run: BulkRun, left: int, problem: KartraMCPError) -> Refu
     )
 
 
-def _nothing_to_run_error(made: plan.Plan) -> RefusedError:
+def _nothing_to_run_error(run: BulkRun, made: plan.Plan, items: Sequence[BulkItem]) -> RefusedError:
+    """Return the refusal of a run without items, with the argument that would run some of them."""
+    row = COMMANDS.get(run.operation)
+    again = bool(row and row.additive) and any(item.code == "already_done" for item in items)
+    ways = {
+        "repeat: true runs again what was done less than a minute ago": again,
+        "include_suppressed: true mails leads too that should get none": "suppressed" in made.facts,
+    }
+    named = "; ".join(way for way, is_possible in ways.items() if is_possible)
     return RefusedError(
         "invalid_arguments",
         "No item is left that would do something. Nothing was done.",
-        "`detail` has the reason for each: done before, invalid, or a lead that gets no mail.",
+        "`detail` has the reason for each: done before, invalid, or a lead that gets no mail."
+        + (f" If the user wants it: {named}." if named else ""),
         detail={n: v for n, v in made.facts.items() if n in plan.LEFT_OUT},
     )

@@ -91,7 +91,7 @@ class BulkService:
             options = read_undo_options(wanted, repeat=consent.repeat)
             run, entry = await self.plan_undo(wanted["undo"], options, deadline, client)
         elif "bulk_id" in wanted:
-            run = await self._find(wanted["bulk_id"], wanted)
+            run = await self._find(wanted["bulk_id"], wanted, repeat=consent.repeat)
             entry = await self.find_entry(run.tool, deadline)
         else:
             if "tool" not in wanted:
@@ -121,7 +121,7 @@ class BulkService:
             RefusedError: it cannot be undone, or was; nothing was done.
         """
         await self.gateway.writes().open()
-        original = await self._find(bulk_id, {})
+        original = await self._find(bulk_id)
         entry = await self.find_entry(original.tool, deadline)
         if original.connection != (await self._connection(entry, deadline)).id:
             raise other_connection_error()
@@ -218,7 +218,7 @@ class BulkService:
                 for run in runs
             ]
             return CallResult(ActionResult({"runs": shown}), own=True)
-        run = await self._find(wanted["bulk_id"], {})
+        run = await self._find(wanted["bulk_id"])
         if wanted.get("cancel"):
             run = await run_in_thread(self.runs.set_state, run.id, "cancelled", "by the caller")
         counts = await run_in_thread(self.runs.count_items, run.id)
@@ -267,9 +267,14 @@ class BulkService:
             return replace(request, items=items, invalid=invalid)
         return replace(request, items=merge_items(shared, wanted.get("items", [])))
 
-    async def _find(self, bulk_id: str, wanted: Mapping[str, Any]) -> BulkRun:
+    async def _find(
+        self, bulk_id: str, wanted: Mapping[str, Any] | None = None, *, repeat: bool = False
+    ) -> BulkRun:
         """Return the run of an id; its items were fixed when it was planned."""
-        others = sorted(wanted.keys() - {"bulk_id"})
+        others = sorted((wanted or {}).keys() - {"bulk_id"})
+        found = await run_in_thread(self.runs.get, bulk_id)
+        if repeat and found is not None and not found.repeat:
+            others.append("repeat")
         if others:
             raise RefusedError(
                 "invalid_arguments",
@@ -277,7 +282,6 @@ class BulkService:
                 "Nothing was done.",
                 "Call kartra_bulk_run with bulk_id alone, or without it for a new run.",
             )
-        found = await run_in_thread(self.runs.get, bulk_id)
         if found is None:
             raise unknown_run_error()
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ class UndoRequests:
         earlier = self._read_earlier(original)
         chosen = choose_items(found, entries, earlier)
         if not chosen.items:
-            raise _nothing_to_undo_error(original, chosen, earlier)
+            raise _nothing_to_undo_error(original, chosen, self._list_chain(original))
         return BulkRequest(
             chosen.tool,
             chosen.items,
@@ -121,6 +121,13 @@ class UndoRequests:
         except RefusedError:
             return Inverse(why=f"{entry.tool} takes other arguments now")
         return find_inverse(call.commands, held=parse_held(item.held), changes=item.changes)
+
+    def _list_chain(self, run: BulkRun) -> list[str]:
+        """List the newest undo of a run, the newest undo of that one, and so on."""
+        chain: list[str] = []
+        while undos := self.runs.list_undos(chain[-1] if chain else run.id):
+            chain.append(undos[-1].id)
+        return chain
 
     def _read_earlier(self, original: BulkRun) -> EarlierUndo:
         done, unsettled, newest = set[Key](), set[Key](), ""
@@ -161,11 +168,12 @@ def _require_undoable(run: BulkRun) -> None:
             "in_progress",
             f"{run.id} {begun}; a run is undone after its end. Nothing was done.",
             f'Continue it, or end it: kartra_bulk_status {{"bulk_id": "{run.id}", "cancel": true}}'
-            f", or kartra-mcp bulk cancel {run.id}.",
+            f", or `kartra-mcp bulk cancel {run.id}`.",
         )
 
 
-def _nothing_to_undo_error(run: BulkRun, chosen: UndoItems, earlier: EarlierUndo) -> RefusedError:
+def _nothing_to_undo_error(run: BulkRun, chosen: UndoItems, chain: Sequence[str]) -> RefusedError:
+    """Return why there is nothing to undo; `chain` is as `_list_chain` returns it."""
     left_out = sorted(chosen.left_out.items())
     detail = {
         "not_undone": {
@@ -174,12 +182,15 @@ def _nothing_to_undo_error(run: BulkRun, chosen: UndoItems, earlier: EarlierUndo
         }
     }
     if chosen.undone:
+        is_undone, last = len(chain) % 2 == 1, chain[-1]
+        again = "" if is_undone else f"; {last} made its changes again"
+        what = "To make its changes again" if is_undone else "To undo them again"
         return RefusedError(
             "already_done",
-            f"{run.id} was undone by {earlier.run}. Nothing was done by this call.",
-            f'To make its changes again: kartra_bulk_run {{"undo": "{earlier.run}"}}, or '
-            f"kartra-mcp bulk undo {earlier.run}.",
-            first={"bulk_id": earlier.run},
+            f"{run.id} was undone by {last if is_undone else chain[0]}{again}. Nothing was done by "
+            "this call.",
+            f'{what}: kartra_bulk_run {{"undo": "{last}"}}, or `kartra-mcp bulk undo {last}`.',
+            first={"bulk_id": last if is_undone else chain[0]},
             detail=detail if left_out else None,
         )
     if not left_out:

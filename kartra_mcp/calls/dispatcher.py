@@ -24,6 +24,7 @@ from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.raw_calls import make_raw_call
 from kartra_mcp.catalogue.search import NO_TOOL_HINT, ToolSearch
 from kartra_mcp.core.deadline import Deadline, bounded_waits
+from kartra_mcp.core.display import add_ledger_flags
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.input_size import check_arguments
 from kartra_mcp.core.json_types import is_large
@@ -200,8 +201,9 @@ class ToolDispatcher:
         return await self.gateway.execute(call, deadline, lambda: call, client)
 
     def qualify_remedy(self, remedy: str) -> str:
-        """Return a remedy with how to reach each tool that it names."""
-        return remedies.qualify_remedy(remedy, self.exposure, self.account.snapshot.catalogue)
+        """Return a remedy with how to reach each tool that it names, and the ledger."""
+        known = add_ledger_flags(remedy, self.settings.cli_flags)
+        return remedies.qualify_remedy(known, self.exposure, self.account.snapshot.catalogue)
 
     def _qualify(self, found: Mapping[str, Any], name: str = "remedy") -> dict[str, Any]:
         return {**found, **({name: self.qualify_remedy(found[name])} if name in found else {})}

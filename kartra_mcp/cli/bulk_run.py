@@ -16,7 +16,7 @@ from kartra_mcp.cli.pin import prompt_pin
 from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.consent.decisions import ApprovalDecision, decide, require_pending, require_pin_set
 from kartra_mcp.consent.preview import is_typed
-from kartra_mcp.core.display import display_value, print_json
+from kartra_mcp.core.display import add_ledger_flags, display_value, print_json
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.files import read_small_file
@@ -116,6 +116,7 @@ def _execute(command: _Command, find: Any) -> int:
     try:
         return command.execute(find)
     except KartraMCPError as problem:
+        problem.remedy = add_ledger_flags(problem.remedy, command.flags)
         print_refusal(problem, as_json=command.as_json)
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from kartra_mcp.core.surroundings import surroundings
 
 MAX_VALUE_CHARS = 1_000
 """Characters of one value that are shown."""
+_LEDGER_COMMAND = re.compile(r"`(kartra-mcp (?:approve|bulk|ledger|page)\b[^`]*)`")
 
 
 def display_value(value: Any, length: int = MAX_VALUE_CHARS) -> str:
@@ -21,6 +23,17 @@ def display_value(value: Any, length: int = MAX_VALUE_CHARS) -> str:
     # Blanks first: a separator that is removed as invisible would join two words.
     line = " ".join(strip_ansi(_format_plain(value)).split())
     return truncate(" ".join(strip_control_chars(line).split()), length)
+
+
+def add_ledger_flags(text: str, flags: str) -> str:
+    """Return a text whose commands on a ledger, each between backticks, select this one.
+
+    `flags` are those of the settings, each after a space: without them, a command that the user
+    copies reads another ledger than the server's.
+    """
+    return _LEDGER_COMMAND.sub(
+        lambda found: found[0] if not flags or flags in found[1] else f"`{found[1]}{flags}`", text
+    )
 
 
 def format_local_time(at: float | None) -> str:
