@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Environment and streams of one start."""
+class Surroundings(NamedTuple):
+    """Environment and streams of one start.
+
+    No dataclass: the import of `dataclasses` would be a fifth of each start of the program.
+    """
 
     environment: Mapping[str, str]
     stdin: TextIO
