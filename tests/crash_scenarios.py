@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from fork_server import forked
 from harness import ERAS, Answer, Sandbox, api_environment, call, environment
 from mcp import Client, StdioServerParameters
 from polling import gone, until
@@ -93,9 +94,10 @@ class House(Sandbox):
         self, era: str, gate: str, *fault: str, **client: Any
     ) -> AsyncGenerator[Client]:
         """A client on a real process; with a fault it is the server that kills itself."""
-        args = ["-m", "kartra_mcp", "serve"] if not fault else [str(HERE / "fault_server.py")]
+        words = ["-m", "kartra_mcp", "serve"] if not fault else [str(HERE / "fault_server.py")]
+        command, *args = forked(*words, *fault)
         env = {**self.environment, "KARTRA_MCP_GATE_IRREVERSIBLE": gate}
-        parameters = StdioServerParameters(command=sys.executable, args=[*args, *fault], env=env)
+        parameters = StdioServerParameters(command=command, args=args, env=env)
         async with Client(parameters, mode=era, **client) as connected:
             yield connected
 

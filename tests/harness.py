@@ -20,6 +20,7 @@ from typing import Any
 import in_process
 import pytest
 from fake_membrane_api import words_of
+from fork_server import forked
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
 
@@ -270,9 +271,8 @@ async def connect_stdio(
     place: Sandbox | StandIn, era: str, *words: str, **client: Any
 ) -> AsyncGenerator[Client]:
     """Connect a client to the real server as a real process; `words` are its arguments."""
-    parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "kartra_mcp", "serve", *words], env=place.environment
-    )
+    command, *args = forked("-m", "kartra_mcp", "serve", *words)
+    parameters = StdioServerParameters(command=command, args=args, env=place.environment)
     async with Client(parameters, mode=era, **client) as connected:
         yield connected
 

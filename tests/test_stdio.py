@@ -14,6 +14,7 @@ from subprocess import DEVNULL, PIPE
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from fork_server import forked
 from harness import Sandbox, StandIn, action, both_eras, call, connect, connect_stdio, healthy
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
 from polling import PROMPTLY, gone, until
@@ -167,8 +168,10 @@ def meta():
 
 
 @asynccontextmanager
-async def raw_server(place):
-    command = [sys.executable, "-m", "kartra_mcp", "serve"]
+async def raw_server(place, *python):
+    """Run the server; with a Python given, by that, and else in the fork server."""
+    words = ("-m", "kartra_mcp", "serve")
+    command = [*python, *words] if python else forked(*words)
     process = await anyio.open_process(
         command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=place.environment
     )
@@ -184,7 +187,7 @@ async def raw_server(place):
 @pytest.mark.parametrize("version", [LATEST_OLD, MODERN])
 async def test_nothing_but_json_rpc_is_on_stdout(echo, version):
     echo.plan(action_run={"out": {"output": "$words"}, "err": "noise on stderr\n"})
-    async with raw_server(echo) as server:
+    async with raw_server(echo, sys.executable) as server:
         await server.send_bytes(b"\n\xff\xfe not json\n[]\n")
         await server.open(version)
         for number in range(10):
@@ -206,7 +209,7 @@ async def test_nothing_but_json_rpc_is_on_stdout(echo, version):
 async def test_the_first_answer_comes_before_any_program_is_started(echo, version):
     hang = {"hang": True}
     echo.plan(**{"--version": hang, "connection list": hang, "action list": hang})
-    async with raw_server(echo) as server:
+    async with raw_server(echo, sys.executable) as server:
         answer = await server.open(version)
         assert "tools" in answer["result"]["capabilities"]
         assert echo.started() == []
@@ -251,14 +254,16 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("tool", ["kartra_assign_tag", "kartra_refund"])
 @pytest.mark.parametrize("end", ENDS)
-async def test_it_is_gone_within_two_seconds_with_a_call_that_runs(echo, end, tool):
+@pytest.mark.parametrize(
+    ("tool", "python"), [("kartra_assign_tag", [sys.executable]), ("kartra_refund", [])]
+)
+async def test_it_is_gone_within_two_seconds_with_a_call_that_runs(echo, end, tool, python):
     ending, version = ENDS[end]
     sale = {"type": "object", "properties": {"transaction_id": {"type": "string"}}}
     actions = [action("assign-tag"), action("refund", inputSchema=sale)]
     echo.plan(action_list={"out": {"items": actions}}, action_run={"hang": True, "child": True})
-    async with raw_server(echo) as server:
+    async with raw_server(echo, *python) as server:
         await server.open(version)
         agreed = {"transaction_id": "101", "confirm": True}
         consent = agreed if tool == "kartra_refund" else {}
