@@ -17,11 +17,10 @@ from typing import Any
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
-from kartra_mcp.ledger.database import LedgerDatabase
-from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.projection import intent_payload
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Consent, FinalState, Intent
+from kartra_mcp.ledger.sqlite.store import SQLiteStore, open_ledger
 from kartra_mcp.ledger.transaction import Transaction
 
 PIN = "correct horse"
@@ -91,7 +90,7 @@ EXECUTED: Mapping[FinalState, Executed] = {
 def ledger_of(folder: Path, *, waiting: int = 0, lines: int = 0, pin: str = PIN) -> None:
     """Write a ledger with a PIN, so many lines of past months, and so many waiting approvals."""
     history(folder, lines)
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         if pin:
             ledger.pins.set(pin, ACTOR)
         for number in range(1, waiting + 1):
@@ -134,9 +133,9 @@ def history(folder: Path, lines: int) -> None:
     """Write half as many writes as lines, each with its outcome, over the last three months."""
     now, writes = time.time(), lines // 2
     story = _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
-    with closing(LedgerDatabase(folder, Clocks())) as file:
+    with closing(SQLiteStore(folder, Clocks())) as store:
         for _ in range(0, writes, MOST_AT_ONCE // 2):
-            with file.write_transaction() as transaction:
+            with store.write_transaction() as transaction:
                 for _, write in zip(range(MOST_AT_ONCE // 2), story, strict=False):
                     _written(transaction, *write)
 

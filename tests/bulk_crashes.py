@@ -23,7 +23,7 @@ from harness import ERAS, Answer, call
 from mcp import Client
 from polling import gone, until
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 RUN, GIVE = "kartra_bulk_run", "kartra_give_points_to_lead"
 FIRST_LEAD = 80_001
@@ -192,7 +192,7 @@ async def _end_programs(house: BulkHouse, story: BulkStory) -> None:
 
 def judge_bulk(house: BulkHouse, stories: list[BulkStory]) -> list[str]:
     """Every violation, over the whole account and the whole ledger."""
-    with closing(Ledger(house.folder)) as ledger:
+    with closing(open_ledger(house.folder)) as ledger:
         ledger.mark_orphans_unknown()
         report, lines = ledger.verify(), ledger.export()
         for story in stories:

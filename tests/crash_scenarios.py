@@ -24,7 +24,7 @@ from harness import ERAS, Answer, Sandbox, api_environment, call, environment
 from mcp import Client, StdioServerParameters
 from polling import gone, until
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 HERE = Path(__file__).parent
 REFUND = "kartra_refund_transaction"
@@ -237,7 +237,7 @@ def require(story: Story, holds: object, what: str) -> None:
 
 def judge(house: House, stories: list[Story]) -> list[str]:
     """Every violation, over the whole account and the whole ledger."""
-    with closing(Ledger(house.folder)) as ledger:
+    with closing(open_ledger(house.folder)) as ledger:
         ledger.mark_orphans_unknown()
         report, lines = ledger.verify(), ledger.export()
     for story in stories:

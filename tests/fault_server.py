@@ -48,9 +48,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from kartra_mcp.app import composition
 from kartra_mcp.cli.main import main
 from kartra_mcp.consent import subject
-from kartra_mcp.ledger import admission, head_file
+from kartra_mcp.ledger import admission
 from kartra_mcp.ledger.bulk_runs import BulkRuns
+from kartra_mcp.ledger.consent_ids import ConsentIds
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite import head_file
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.membrane import http_transport
 from kartra_mcp.membrane.http_messages import INTENT_META_KEY
@@ -122,8 +124,8 @@ def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
 
 def install(fault: Fault) -> None:
     wrap(subject, "read_facts", lambda real: before(fault, "preview", real))
-    for issue in ("issue_confirmation", "issue_question"):
-        wrap(Ledger, issue, lambda real: after(fault, "minted", real))
+    for issue in ("issue", "issue_question"):
+        wrap(ConsentIds, issue, lambda real: after(fault, "minted", real))
     wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))
     wrap(Ledger, "finish", lambda real: phased(fault, "finish", ("", "finished"), real))
     wrap(admission, "record", lambda real: after(fault, "begin_uncommitted", real))

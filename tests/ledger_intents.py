@@ -59,7 +59,7 @@ def attempt(ledger: Ledger, *args, **more) -> str:
 
 
 def two_step(ledger: Any, **more: Any) -> Any:
-    minted = ledger.issue_confirmation(BINDING, "Refund 97", "facts")
+    minted = ledger.consents.issue(BINDING, "Refund 97", "facts")
     return intent(consent="two_step", confirmation_id=minted.id, fresh=True, **more)
 
 

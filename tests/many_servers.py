@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from harness import ERAS, Answer, Sandbox, call, connect_stdio
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 REFUND = "kartra_refund_transaction"
 AMOUNTS: tuple[Any, ...] = (97, 97.0, "97.00", " 97 ", None)
@@ -54,7 +54,7 @@ def said(sandbox: Sandbox, turn: int) -> dict[str, Any]:
 
 def wrong(sandbox: Sandbox, answers: list[Answer]) -> list[str]:
     refunds = sandbox.rows("SELECT type, cents FROM transactions WHERE parent_id = 101")
-    with closing(Ledger(sandbox.folder / "sandbox")) as ledger:
+    with closing(open_ledger(sandbox.folder / "sandbox")) as ledger:
         lines, report = ledger.export(), ledger.verify()
     states = [(e["state"], e["executed"]) for e in lines]
     found = [

@@ -19,6 +19,7 @@ from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
 from kartra_mcp.ledger.rules import make_identity_key
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
 START = 1_800_000_000.0
@@ -43,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path, clock):
-    with closing(Ledger(tmp_path, clock, steady=clock)) as made:
+    with closing(open_ledger(tmp_path, clock, steady=clock)) as made:
         yield made
 
 
@@ -77,7 +78,7 @@ def code(of: Callable[[], object]) -> str:
 
 
 def events(ledger: Any) -> list[str]:
-    with ledger._file.read_transaction() as transaction:
+    with ledger._store.read_transaction() as transaction:
         rows = transaction.fetch_all("SELECT json_extract(body, '$.event') FROM lines ORDER BY n")
         return [row[0] for row in rows if row[0]]
 
@@ -252,7 +253,7 @@ def test_a_decline_stays_one_when_its_time_is_over(ledger: Any, clock):
 
 def test_facts_stay_out_of_the_lines(ledger: Any, tmp_path):
     approved(ledger)
-    with ledger._file.read_transaction() as transaction:
+    with ledger._store.read_transaction() as transaction:
         assert not any("Ada" in row[0] for row in transaction.fetch_all("SELECT body FROM lines"))
 
 
@@ -265,7 +266,7 @@ def test_the_pin(ledger: Any, clock, tmp_path):
     assert ledger.pins.check("correct horse", "ada") is True
     assert ledger.pins.check("battery staple", "ada") is False
     assert events(ledger) == ["pin_set", "pin_right", "pin_wrong"]
-    with closing(Ledger(tmp_path, clock, steady=clock)) as other:
+    with closing(open_ledger(tmp_path, clock, steady=clock)) as other:
         assert other.pins.check("correct horse", "ada") is True
     for file in tmp_path.iterdir():
         content = b"" if file.is_dir() else file.read_bytes()
@@ -340,8 +341,8 @@ def test_what_was_used_or_has_ended_cannot_be_taken_back(ledger: Any, clock):
 def test_of_taking_back_and_using_at_once_exactly_one_wins(tmp_path):
     """On two connections, as two processes have them."""
     with (
-        closing(Ledger(tmp_path)) as person,
-        closing(Ledger(tmp_path)) as chat,
+        closing(open_ledger(tmp_path)) as person,
+        closing(open_ledger(tmp_path)) as chat,
         ThreadPoolExecutor(2) as both,
     ):
         for turn in range(20):
@@ -376,7 +377,7 @@ def test_decisions_and_attempts_are_listed_newest_first(ledger: Any):
     ledger.pins.check("000000", "eve")
     decided(ledger, number, approve=False, reason="wrong sale", who="ada")
     about = {"tool": "kartra_cancel", "target": "7", "client": "a chat 1.0"}
-    ledger.block("key", "dismissed", about=about)
+    ledger.consents.block("key", "dismissed", about=about)
     told = ledger.list_decisions(9)
     assert [x.event for x in told] == [
         *("dismissed", "approval_declined", "pin_wrong", "approval_asked", "pin_set")

@@ -42,7 +42,7 @@ from polling import until
 
 from kartra_mcp.cli.bulk import bulk as bulk_command
 from kartra_mcp.core.surroundings import Surroundings, surrounded
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = [
     pytest.mark.anyio,
@@ -194,7 +194,7 @@ def test_a_refund_needs_the_sum_and_the_pin(place: Sandbox):
     code, shown = typed(place, Typist(), *words)
     assert code == 1
     assert "kartra-mcp approve --set-pin" in shown
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
     code, shown = typed(place, Typist("97.00", "wrong pin"), *words)
     assert code == 1

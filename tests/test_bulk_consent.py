@@ -32,7 +32,7 @@ from consent_actors import Person, changed, confirmed, decided, ledger_folder, l
 from harness import both_eras, call, connect
 
 from kartra_mcp.core.timings import Clocks
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -268,7 +268,7 @@ async def test_an_approval_is_for_exactly_one_run(tmp_path: Path, protocol_versi
         shown = wanted.error["confirmation"]
         assert shown["facts"]["amount"] == "98.50"
         assert (await resume(client, shown["bulk_id"])).code == "approval_required"
-        with closing(Ledger(ledger_folder(place))) as ledger:
+        with closing(open_ledger(ledger_folder(place))) as ledger:
             decided(ledger, shown["number"], approve=True, reason="", who="ada")
         done = await resume(client, shown["bulk_id"])
         assert done.result["done"] == 2, done.text

@@ -34,7 +34,7 @@ from consent_actors import Person, changed, confirmed, lines, sandbox
 from harness import Sandbox, call, connect, sandbox_served
 from polling import until
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 ONE = {"MAX_CHILDREN": "1"}
@@ -123,9 +123,9 @@ async def test_an_item_whose_server_died_becomes_unknown_and_the_run_ends(tmp_pa
 
 def lose_item(place: Sandbox, id_: str, number: int) -> None:
     """Record the begin of an item by a server that then ends without a word."""
-    ledger = Ledger(place.folder / "sandbox")
+    ledger = open_ledger(place.folder / "sandbox")
     body = lines(place, "intent")[-1]
-    with ledger._file.write_transaction() as transaction:
+    with ledger._store.write_transaction() as transaction:
         lost = {**body, "intent": "int_lost", "bulk": id_, "item": number, "target": "lost"}
         transaction.append("intent", lost)
     ledger.close()

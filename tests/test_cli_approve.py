@@ -23,6 +23,7 @@ from kartra_mcp.core.display import get_os_user
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = [
     pytest.mark.anyio,
@@ -48,7 +49,7 @@ def folder(sandbox: Sandbox) -> Path:
 
 @pytest.fixture
 def ledger(folder: Path):
-    with closing(Ledger(folder)) as made:
+    with closing(open_ledger(folder)) as made:
         yield made
 
 
@@ -331,7 +332,7 @@ BINDING = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
 
 def test_an_approval_that_no_longer_waits_names_the_reason(folder, ledger, spawn):
     begun = time.time() - DAY - 60
-    with closing(Ledger(folder, lambda: begun)) as earlier:
+    with closing(open_ledger(folder, lambda: begun)) as earlier:
         earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts1", "claude 1"))
         earlier.approvals.request(ApprovalRequest(BINDING, "Refund 97", {}, "facts2", "claude 1"))
     for number, why in (

@@ -23,9 +23,9 @@ from bulk_account import CREATE, bulk, new_leads
 from harness import Sandbox, call, connect
 
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import CONSENT_MEANINGS, Intent, make_intent_id
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
 ROOT = Path(__file__).parent.parent
@@ -67,8 +67,8 @@ def ids(folder) -> list[str]:
         lead=mask_email(LEAD),
         undo="none: money is paid back",
     )
-    with closing(Ledger(folder, clock, steady=clock)) as ledger:
-        refund = replace(refund, lead_hash=ledger.lead_hash(LEAD))
+    with closing(open_ledger(folder, clock, steady=clock)) as ledger:
+        refund = replace(refund, lead_hash=ledger.leads.hash(LEAD))
         second = replace(refund, id=make_intent_id(), target="102", lead_hash="", consent="none")
         tag = replace(second, id=make_intent_id(), tool="kartra_assign_tag", operation="assign_tag")
         tag = replace(tag, risk=Risk.WRITE, target_kind="lead", target="7", known_amount=None)
@@ -152,7 +152,7 @@ def left_running(folder: str) -> None:
         target_kind="lead",
         target="9",
     )
-    Ledger(Path(folder)).begin(wanted, Limits())
+    open_ledger(Path(folder)).begin(wanted, Limits())
     os._exit(0)
 
 

@@ -18,6 +18,7 @@ from kartra_mcp.core.models import Executed
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.settings import read_settings
@@ -48,7 +49,7 @@ def clocks() -> TwoClocks:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clocks: TwoClocks):
-    with closing(Ledger(tmp_path / "state", clocks.wall, steady=clocks.steady)) as made:
+    with closing(open_ledger(tmp_path / "state", clocks.wall, steady=clocks.steady)) as made:
         yield made
 
 
@@ -78,7 +79,7 @@ WAITS: dict[str, tuple[Callable[[Ledger], Any], Callable[[Ledger], str], str, fl
     "the daily number": (lambda x: run(x, intent("1")), capped, "cap_reached", DAY),
     "mail of an hour": (lambda x: run(x, intent("1", mail=1)), mails, "cap_reached", HOUR),
     "a decline": (
-        lambda x: x.block("c refund_transaction transaction 2", "declined"),
+        lambda x: x.consents.block("c refund_transaction transaction 2", "declined"),
         lambda x: attempt(x, "2"),
         "declined",
         600.0,
@@ -143,7 +144,7 @@ def test_a_wall_clock_that_stands_still_makes_no_approval_younger(
 
 
 def behind(folder: Path, seconds: float) -> None:
-    with closing(Ledger(folder, lambda: time.time() + seconds)) as ledger:
+    with closing(open_ledger(folder, lambda: time.time() + seconds)) as ledger:
         ledger.append_note("start", {})
 
 
@@ -185,7 +186,7 @@ async def test_status_doctor_and_verify_report_a_clock_behind_alike(tmp_path: Pa
     assert [f.state for f in findings] == ["ok", "failed"]
     assert fault in findings[1].message
     assert "Writes are refused" in findings[1].message
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         report = ledger.verify()
         assert (report.ok, report.why, report.broken) == (False, "", None)
         assert fault in report.refused
@@ -196,7 +197,7 @@ def test_only_a_ledger_written_far_in_the_future_can_be_replaced(
     ahead: float, replaced: str, tmp_path: Path
 ):
     behind(tmp_path, ahead)
-    with closing(Ledger(tmp_path)) as ledger:
+    with closing(open_ledger(tmp_path)) as ledger:
         assert code(ledger.replace_damaged) == replaced
         assert attempt(ledger) == ("runs" if replaced == "runs" else "ledger_unavailable")
 
@@ -246,6 +247,6 @@ async def test_one_step_forward_does_not_settle_a_refund_by_two_looks(tmp_path: 
 
 def test_refusals_by_the_clock_name_the_way_out(tmp_path: Path):
     behind(tmp_path, 800 * DAY)
-    with closing(Ledger(tmp_path)) as ledger, pytest.raises(RefusedError) as refused:
+    with closing(open_ledger(tmp_path)) as ledger, pytest.raises(RefusedError) as refused:
         ledger.require_writable()
     assert "kartra-mcp ledger new" in refused.value.remedy

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kartra_mcp.cli.main import COMMANDS, is_serve, run_command, until_unread
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 WRONG = {
     "a mistyped command": (["docter"], "doctor"),
@@ -176,7 +176,7 @@ def test_a_command_on_an_empty_ledger_has_a_true_answer(
     case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     words, status, _ = MISSING[case]
-    with closing(Ledger(tmp_path)) as ledger:
+    with closing(open_ledger(tmp_path)) as ledger:
         assert ledger.list_recent(1) == []
     assert run_command([*words, "--state-dir", str(tmp_path)]) == status
     out, err = capfd.readouterr()

@@ -31,7 +31,7 @@ from mcp import MCPError
 from mcp.client.session import ClientSession
 
 from kartra_mcp.core.models import Gate
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -174,7 +174,7 @@ class Table:
 
     async def approval(self):
         found = await self.refused("approval_required", ["approval_asked"] * len(CALLS))
-        with closing(Ledger(ledger_folder(self.place))) as ledger:
+        with closing(open_ledger(ledger_folder(self.place))) as ledger:
             for answer in found.values():
                 number = answer.error["confirmation"]["number"]
                 decided(ledger, number, approve=True, reason="", who="ada")

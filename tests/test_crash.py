@@ -10,7 +10,7 @@ import pytest
 from crash_scenarios import FIRST, APIHouse, House, Story, judge, tell
 from harness import sandbox_served
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = [
     pytest.mark.anyio,
@@ -82,6 +82,6 @@ async def test_a_server_killed_in_a_request_refunds_once_and_membranes_log_settl
         await tell(house, story)
     assert judge(house, [story]) == []
     assert house.struck() == [point]
-    with closing(Ledger(house.folder)) as ledger:
+    with closing(open_ledger(house.folder)) as ledger:
         states = [line["state"] for line in ledger.export()]
     assert (states, len(house.refunds(FIRST))) == OVER_THE_API[point]

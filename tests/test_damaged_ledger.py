@@ -15,6 +15,7 @@ import pytest
 from harness import Sandbox, call, connect
 
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.settings import read_settings
 from tests.consent_actors import confirmed
@@ -77,7 +78,7 @@ async def test_no_write_runs_on_an_altered_ledger(name: str, while_served, tmp_p
     )
     assert found.state == "failed"
     assert "Writes are refused" in found.message
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         assert not ledger.verify().ok
 
 
@@ -96,7 +97,7 @@ async def test_an_alteration_whose_times_were_put_back_is_noticed(part: str, tmp
         for _ in range(40):
             await call(client, "kartra_unassign_tag", lead_id=48129, tag_name="VIP", confirm=True)
     rows(file.parent, "PRAGMA wal_checkpoint(TRUNCATE)")
-    with closing(Ledger(file.parent)) as ledger:
+    with closing(open_ledger(file.parent)) as ledger:
         ledger.require_writable()  # seals the files as they are now
     before, content = file.stat(), file.read_bytes()
     old, new = ALTERED_BYTES[part]
@@ -111,7 +112,7 @@ async def test_an_alteration_whose_times_were_put_back_is_noticed(part: str, tmp
         read_settings({}, place.environment), time.time(), usable=True
     )
     assert found.state == "failed"
-    with closing(Ledger(file.parent)) as ledger:
+    with closing(open_ledger(file.parent)) as ledger:
         assert not ledger.verify().ok
 
 
@@ -135,7 +136,7 @@ async def require_refused(client, place: Sandbox) -> None:
 
 def approved(ledger: Ledger) -> None:
     ledger.append_note("start", {})
-    with ledger._file.write_transaction() as transaction:
+    with ledger._store.write_transaction() as transaction:
         transaction.append(
             "consent", {"event": "approval_asked", "number": 1, "facts_digest": "d", "tool": "t"}
         )
@@ -154,8 +155,11 @@ def wrong_pins(ledger: Ledger) -> None:
 BESIDE: dict[str, tuple[Callable[[Ledger], object], str]] = {
     "an approval that nobody gave": (approved, "UPDATE approvals SET state = 'approved'"),
     "other facts in an approval": (approved, "UPDATE approvals SET facts_digest = 'e'"),
-    "a decline that is gone": (lambda x: x.block("key", "declined"), "DELETE FROM blocks"),
-    "a decline that ended": (lambda x: x.block("key", "declined"), "UPDATE blocks SET until = 0"),
+    "a decline that is gone": (lambda x: x.consents.block("key", "declined"), "DELETE FROM blocks"),
+    "a decline that ended": (
+        lambda x: x.consents.block("key", "declined"),
+        "UPDATE blocks SET until = 0",
+    ),
     "attempts at the PIN that are gone": (wrong_pins, "DELETE FROM pin_attempts"),
     "attempts at the PIN that were right": (wrong_pins, "UPDATE pin_attempts SET correct = 1"),
 }
@@ -164,7 +168,7 @@ BESIDE: dict[str, tuple[Callable[[Ledger], object], str]] = {
 @pytest.mark.parametrize("name", BESIDE)
 def test_what_decides_beside_the_intents_is_checked_against_its_lines(name: str, tmp_path: Path):
     arrange, statement = BESIDE[name]
-    with closing(Ledger(tmp_path)) as ledger:
+    with closing(open_ledger(tmp_path)) as ledger:
         arrange(ledger)
         run(ledger, intent("1"))
         assert ledger.verify().ok
@@ -174,7 +178,7 @@ def test_what_decides_beside_the_intents_is_checked_against_its_lines(name: str,
 
 
 def test_commits_of_other_processes_are_not_alterations(tmp_path: Path):
-    with closing(Ledger(tmp_path)) as one, closing(Ledger(tmp_path)) as other:
+    with closing(open_ledger(tmp_path)) as one, closing(open_ledger(tmp_path)) as other:
         for number in range(6):
             wanted = two_step(one if number % 2 else other)
             wanted = intent(str(number), consent="two_step", confirmation_id=wanted.confirmation_id)

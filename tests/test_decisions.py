@@ -18,6 +18,7 @@ from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import MAX_ATTEMPTS
 from kartra_mcp.ledger.records import Binding
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 PIN = "correct horse"
 BINDING = Binding("kartra_refund_transaction", "a", "c", "2026", "act", "1", "p")
@@ -26,7 +27,7 @@ ASKED = ApprovalRequest(BINDING, "Refund 97.00.", {"transaction_id": "101"}, "f"
 
 @pytest.fixture
 def ledger(tmp_path):
-    with closing(Ledger(tmp_path)) as made:
+    with closing(open_ledger(tmp_path)) as made:
         made.pins.set(PIN, "ada")
         made.approvals.request(ASKED)
         yield made
@@ -114,7 +115,7 @@ def test_what_was_not_shown_or_does_not_wait_is_not_asked_about(ledger, number, 
 
 
 def test_without_a_pin_the_command_that_sets_one_is_named(tmp_path):
-    with closing(Ledger(tmp_path)) as ledger, pytest.raises(RefusedError) as refused:
+    with closing(open_ledger(tmp_path)) as ledger, pytest.raises(RefusedError) as refused:
         require_pin_set(ledger.pins, " --sandbox")
     assert refused.value.code == "approval_required"
     assert refused.value.remedy.endswith("kartra-mcp approve --set-pin --sandbox")

@@ -27,7 +27,7 @@ from fake_membrane_api import serving
 from harness import CONNECTION, Sandbox, StandIn, action, healthy
 from polling import gone, until
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.doctor.checks import check_clock, check_free_space
 from kartra_mcp.onboarding.doctor.command import doctor
 from kartra_mcp.onboarding.doctor.probe import Timings
@@ -135,7 +135,7 @@ class Machine:
 
     def with_ledger(self, lines: int = 3, ahead: float = 0.0) -> Path:
         """Write a ledger by a clock that is ahead by so many seconds."""
-        with closing(Ledger(self.state, lambda: time.time() + ahead)) as ledger:
+        with closing(open_ledger(self.state, lambda: time.time() + ahead)) as ledger:
             for number in range(lines):
                 ledger.append_note("start", {"number": number})
         return self.state / "ledger.db"

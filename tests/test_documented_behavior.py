@@ -17,7 +17,7 @@ from consent_actors import REFUND, changed, confirmed, decided, ledger_folder, l
 from harness import Sandbox, call, connect
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.sandbox.http.server import make_introduction
 
 pytestmark = pytest.mark.anyio
@@ -143,7 +143,7 @@ async def test_the_facts_of_an_approval_are_deleted_at_its_end(end: str, tmp_pat
         if end == "expired":
             changed(place, "UPDATE approvals SET expires_at = 1")
         else:
-            with closing(Ledger(ledger_folder(place))) as ledger:
+            with closing(open_ledger(ledger_folder(place))) as ledger:
                 decided(ledger, 1, approve=end == "used", who="ada", reason="no")
         last = await call(client, REFUND, **PART)
         assert last.failed == (end != "used"), last.text

@@ -15,7 +15,7 @@ from kartra_mcp.client_config.registry import CLIENTS
 from kartra_mcp.consent import fact_reader, summary
 from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
 from kartra_mcp.core.timings import CallTimings
-from kartra_mcp.ledger import approvals, confirmations, database, errors, pin, rules, transaction
+from kartra_mcp.ledger import approvals, confirmations, errors, pin, rules, store, transaction
 from kartra_mcp.onboarding.setup import clients
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS, Option
@@ -41,7 +41,7 @@ NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
         ("lock it for 15 minutes", pin.LOCK_SECONDS, 15 * MINUTE),
     ],
     "docs/ledger.md": [
-        ("may take a second longer", database.SETTLING_WAIT, 1),
+        ("may take a second longer", store.SETTLING_WAIT, 1),
         ("is `already_done` for 60 seconds", rules.JUST_NOW, MINUTE),
         ("within 30 days (`KARTRA_MCP_REPEAT", BY_NAME["REPEAT_WINDOW_DAYS"].default, 30),
         ("at least 15 minutes after the call", reconciliation.LATE_LOOK_DELAY, 15 * MINUTE),

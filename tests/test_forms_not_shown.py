@@ -23,7 +23,7 @@ from mcp_types import ErrorData, JSONRPCMessage
 from pydantic import TypeAdapter
 
 from kartra_mcp.app.composition import build_app
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.settings import read_settings
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +76,7 @@ async def _agree(place: Sandbox, answer: Answer) -> dict[str, Any]:
     """Agree in the way that the answer offers; return the arguments of the next call."""
     if answer.code == "confirmation_required":
         return confirmed(answer)
-    ledger = Ledger(ledger_folder(place))
+    ledger = open_ledger(ledger_folder(place))
     number = answer.error["confirmation"]["number"]
     decided(ledger, number, approve=True, reason="", who="ada")
     ledger.close()

@@ -14,8 +14,8 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger import group_commit
-from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
 MANY = 24
@@ -41,7 +41,7 @@ def test_more_writes_than_one_group_holds_are_all_recorded(
     monkeypatch.setattr(group_commit, "MAX_GROUP", 1)
     intents = [intent(number) for number in range(MANY)]
     ready = Barrier(MANY + 1)
-    with closing(Ledger(tmp_path / "state", wait=20.0)) as ledger:
+    with closing(open_ledger(tmp_path / "state", wait=20.0)) as ledger:
         ledger.require_writable()
 
         def begin(number: int) -> str:
@@ -64,7 +64,7 @@ def test_a_refused_write_undoes_itself_and_no_other_of_its_group(tmp_path: Path)
     twin = replace(equal, id=make_intent_id())
     others = [intent(number) for number in range(2, 8)]
     ready = Barrier(len(others) + 2)
-    with closing(Ledger(tmp_path / "state", wait=20.0)) as ledger:
+    with closing(open_ledger(tmp_path / "state", wait=20.0)) as ledger:
         first = ledger.begin(equal, Limits())
 
         def begin(one: Intent) -> str:

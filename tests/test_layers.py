@@ -22,6 +22,7 @@ ARROWS = """
     processes:
     membrane: kartra processes
     ledger: kartra policy
+    ledger/sqlite: ledger
     options: kartra
     argument_parser: options
     settings: membrane options policy
@@ -31,18 +32,19 @@ ARROWS = """
     calls: account catalogue consent kartra ledger membrane policy schemas settings
     bulk: account calls catalogue consent kartra ledger policy
     server: account calls catalogue ledger policy processes settings
-    app: account bulk calls catalogue consent ledger membrane policy processes server settings
+    app: account bulk calls catalogue consent ledger/sqlite membrane policy processes
+        server settings
     client_config: settings
     team: kartra membrane policy
     web/views: calls consent kartra ledger policy settings
-    web: app consent ledger processes settings web/views
+    web: app consent ledger ledger/sqlite processes settings web/views
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
-        membrane options policy processes settings
-    onboarding/setup: account app argument_parser client_config ledger membrane
+        ledger/sqlite membrane options policy processes settings
+    onboarding/setup: account app argument_parser client_config ledger ledger/sqlite membrane
         onboarding/doctor options policy processes settings
     cli: account app argument_parser bulk catalogue client_config consent ledger
-        onboarding/setup processes sandbox server settings web
+        ledger/sqlite onboarding/setup processes sandbox server settings web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
@@ -72,7 +74,8 @@ PURE = """
     kartra/request_guard kartra/request_parts kartra/request_path kartra/request_schema
     kartra/request_tree kartra/response_search
     kartra/values
-    ledger/bulk_records ledger/entry_fields ledger/hash_chain ledger/records ledger/rules
+    ledger/bulk_records ledger/database ledger/derived ledger/entry_fields ledger/hash_chain
+    ledger/records ledger/rules
     membrane/cli_output membrane/connections membrane/credentials membrane/errors
     membrane/http_messages membrane/lenient_json membrane/responses
     options policy/fingerprint policy/gates policy/limits policy/policy_file policy/risk
@@ -118,16 +121,13 @@ RESERVED = {
     "uvicorn": {"web/http_protocol", "web/server"},
     "fcntl": {"core/file_locks"},
     "sqlite3": {
-        "ledger/confirmations",
-        "ledger/database",
-        "ledger/errors",
-        "ledger/identity",
-        "ledger/integrity",
-        "ledger/projection",
-        "ledger/repair",
-        "ledger/schema",
-        "ledger/statistics",
-        "ledger/transaction",
+        "ledger/sqlite/errors",
+        "ledger/sqlite/integrity",
+        "ledger/sqlite/ledger_file",
+        "ledger/sqlite/repair",
+        "ledger/sqlite/schema",
+        "ledger/sqlite/store",
+        "ledger/sqlite/transactions",
     },
 }
 NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(

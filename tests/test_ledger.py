@@ -24,13 +24,16 @@ from hypothesis import strategies as st
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger import projection, schema
+from kartra_mcp.ledger import projection
+from kartra_mcp.ledger.derived import rebuild_all
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_chain
-from kartra_mcp.ledger.head_file import SLOT, HeadFile
 from kartra_mcp.ledger.integrity import LINE
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Filters
+from kartra_mcp.ledger.sqlite import schema
+from kartra_mcp.ledger.sqlite.head_file import SLOT, HeadFile
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 from tests.ledger_intents import (
     BINDING,
@@ -55,6 +58,7 @@ from decimal import Decimal
 from pathlib import Path
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.ledger.records import Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.core.models import Executed, Risk
@@ -67,7 +71,7 @@ def intent(target="101", amount=Decimal(97), **more):
 def say(*words):
     print(*words, flush=True)
 
-ledger, limits = Ledger(Path(sys.argv[1])), Limits(cap_day_count=None)
+ledger, limits = open_ledger(Path(sys.argv[1])), Limits(cap_day_count=None)
 say("ready")
 """
 
@@ -98,7 +102,7 @@ def ledger(folder, clock):
 
 def again(folder: Path, clock: Clock | None = None) -> Ledger:
     clock = clock or Clock()
-    return Ledger(folder, clock, wait=0.2, steady=clock)
+    return open_ledger(folder, clock, wait=0.2, steady=clock)
 
 
 def child(code_: str, folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -157,7 +161,7 @@ def test_a_refused_call_leaves_nothing(ledger: Any, folder):
 
 def test_everything_is_for_this_user_only(ledger: Any, folder):
     run(ledger, intent())
-    ledger.lead_hash("ada@example.com")
+    ledger.leads.hash("ada@example.com")
     if sys.platform != "win32":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.is_file()}
@@ -198,10 +202,10 @@ def test_notes_and_mails(ledger: Any, clock):
 
 
 def test_leads_are_found_without_their_address(ledger: Any, folder):
-    key = ledger.lead_hash("Ada@Example.com ")
+    key = ledger.leads.hash("Ada@Example.com ")
     with closing(again(folder)) as other:
-        assert other.lead_hash("ada@example.com") == key
-    assert ledger.lead_hash("eve@example.com") != key
+        assert other.leads.hash("ada@example.com") == key
+    assert ledger.leads.hash("eve@example.com") != key
     assert mask_email("ada@example.com") == "a**@e******.com"
     assert mask_email("ádám@bücher.de") == "***@b******.de"
     assert mask_email("nonsense").isascii()
@@ -355,7 +359,7 @@ for turn in range(5):
     for process in processes:
         process.communicate()
         assert process.returncode == 0
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         assert len(ledger.export()) == 30
         report = ledger.verify()
     assert (report.ok, report.count) == (True, 60)
@@ -635,8 +639,9 @@ def test_a_rebuilt_index_is_the_same(ledger: Any, folder, clock):
     ledger.append_note("start", {})
     with raw(folder) as db:
         lines = [LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n")]
-        assert projection.rebuild(lines) == projection.list_rows(db)
-        assert len(projection.list_rows(db)) == 6
+        kept = projection.list_all_rows(db)
+    assert rebuild_all(lines) == kept
+    assert [len(rows) for rows in kept] == [6, 6, 0]
 
 
 # The chain and the head
@@ -727,9 +732,7 @@ def test_an_intent_records_the_hash_of_its_confirmation(ledger: Any):
 
 
 def test_a_confirmation_reports_when_it_ends(ledger: Any):
-    assert (
-        ledger.issue_confirmation(BINDING, "Refund 97", "facts", ttl=60.0).expires_at == START + 60
-    )
+    assert ledger.consents.issue(BINDING, "Refund 97", "facts", ttl=60.0).expires_at == START + 60
 
 
 def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: Any, clock):
@@ -739,9 +742,7 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
     ledger.finish(first.id, "failed", executed=Executed.NO)
 
     def check() -> str:
-        return code(
-            lambda: ledger.validate_confirmation(first.confirmation_id, BINDING, "Refund 97")
-        )
+        return code(lambda: ledger.consents.validate(first.confirmation_id, BINDING, "Refund 97"))
 
     clock.at += 600 + 30 * 86_400
     two_step(ledger)
@@ -759,9 +760,9 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
     ],
 )
 def test_a_confirmation_of_another_kind_is_named(ledger: Any, minted, checked, words):
-    id_ = ledger.issue_confirmation(BINDING, "Refund 97", "facts", minted).id
+    id_ = ledger.consents.issue(BINDING, "Refund 97", "facts", minted).id
     with pytest.raises(RefusedError, match=words):
-        ledger.validate_confirmation(id_, BINDING, "Refund 97", checked)
+        ledger.consents.validate(id_, BINDING, "Refund 97", checked)
 
 
 def test_a_question_answered_at_once_has_no_confirmation_id(ledger: Any):
@@ -771,27 +772,26 @@ def test_a_question_answered_at_once_has_no_confirmation_id(ledger: Any):
 def test_voiding_all_confirmations_of_a_connection_leaves_those_of_others(ledger: Any):
     ours = two_step(ledger)
     other = replace(BINDING, connection="d")
-    kept = ledger.issue_confirmation(other, "Refund 97", "facts")
+    kept = ledger.consents.issue(other, "Refund 97", "facts")
     used = two_step(ledger)
     ledger.begin(used, LIMITS, BINDING)
     ledger.finish(used.id, "failed", executed=Executed.NO)
-    ledger.revoke_all("c")
+    ledger.consents.revoke_all("c")
     assert code(lambda: ledger.begin(ours, LIMITS, BINDING)) == "confirmation_used"
-    assert ledger.validate_confirmation(kept.id, other, "Refund 97") == "facts"
+    assert ledger.consents.validate(kept.id, other, "Refund 97") == "facts"
 
 
 def test_a_confirmation_counts_once(ledger: Any, folder):
     wanted = two_step(ledger)
     with closing(again(folder)) as restarted:
         assert (
-            restarted.validate_confirmation(wanted.confirmation_id, BINDING, " Refund\n97")
-            == "facts"
+            restarted.consents.validate(wanted.confirmation_id, BINDING, " Refund\n97") == "facts"
         )
         restarted.begin(wanted, LIMITS, BINDING)
         restarted.finish(wanted.id, "failed", executed=Executed.NO)
     second = intent(consent="two_step", confirmation_id=wanted.confirmation_id)
     assert code(lambda: ledger.begin(second, LIMITS, BINDING)) == "confirmation_used"
-    check = code(lambda: ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 97"))
+    check = code(lambda: ledger.consents.validate(wanted.confirmation_id, BINDING, "Refund 97"))
     assert check == "confirmation_used"
 
 
@@ -806,8 +806,8 @@ def test_only_the_hash_of_a_confirmation_is_kept(ledger: Any, folder):
 
 def test_a_voided_confirmation_counts_no_more(ledger: Any):
     wanted = two_step(ledger)
-    ledger.revoke_confirmation(wanted.confirmation_id)
-    ledger.revoke_confirmation("made-up")
+    ledger.consents.revoke(wanted.confirmation_id)
+    ledger.consents.revoke("made-up")
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_used"
 
 
@@ -821,9 +821,9 @@ def test_a_refused_call_does_not_burn_its_confirmation(ledger: Any):
 def test_a_confirmation_ends(ledger: Any, clock):
     wanted = two_step(ledger)
     clock.at += 599
-    assert ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 97") == "facts"
+    assert ledger.consents.validate(wanted.confirmation_id, BINDING, "Refund 97") == "facts"
     clock.at += 1
-    check = code(lambda: ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 97"))
+    check = code(lambda: ledger.consents.validate(wanted.confirmation_id, BINDING, "Refund 97"))
     assert check == "confirmation_expired"
     assert code(lambda: ledger.begin(wanted, LIMITS, BINDING)) == "confirmation_expired"
 
@@ -865,11 +865,9 @@ def test_a_confirmation_for_another_call_names_the_difference(ledger: Any, field
 def test_other_confirmations_that_do_not_count(ledger: Any):
     wanted = two_step(ledger)
     for check in (
-        lambda: ledger.validate_confirmation("made-up", BINDING, "Refund 97"),
-        lambda: ledger.validate_confirmation(wanted.confirmation_id, BINDING, "Refund 98"),
-        lambda: ledger.validate_confirmation(
-            wanted.confirmation_id, BINDING, "Refund 97", "question"
-        ),
+        lambda: ledger.consents.validate("made-up", BINDING, "Refund 97"),
+        lambda: ledger.consents.validate(wanted.confirmation_id, BINDING, "Refund 98"),
+        lambda: ledger.consents.validate(wanted.confirmation_id, BINDING, "Refund 97", "question"),
         lambda: ledger.begin(wanted, LIMITS),
         lambda: ledger.begin(intent(consent="two_step"), LIMITS, BINDING),
     ):
@@ -880,7 +878,7 @@ def test_other_confirmations_that_do_not_count(ledger: Any):
 def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
     from kartra_mcp.ledger.rules import make_identity_key
 
-    ledger.block(
+    ledger.consents.block(
         make_identity_key(intent()), "declined", about={"tool": "kartra_refund_transaction"}
     )
     assert ledger.latest("consent")["event"] == "declined"
@@ -891,7 +889,7 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
         assert code(lambda: other.preflight(intent(), LIMITS)) == "declined"
     clock.at += 1
     assert attempt(ledger, amount=5) == "runs"
-    ledger.block(make_identity_key(intent("7")), "dismissed")
+    ledger.consents.block(make_identity_key(intent("7")), "dismissed")
     assert attempt(ledger, "7") == "dismissed"
 
 
@@ -902,7 +900,7 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
 def test_a_block_reports_its_reason_and_the_minutes_that_are_left(ledger: Any, clock, why, words):
     from kartra_mcp.ledger.rules import make_identity_key
 
-    ledger.block(make_identity_key(intent()), why)
+    ledger.consents.block(make_identity_key(intent()), why)
     for age, minutes in ((0, 11), (1, 10), (60, 10), (61, 9), (599, 1)):
         clock.at = START + age
         with pytest.raises(RefusedError, match=f"^{why}: {words}.* for {minutes} min"):

@@ -13,7 +13,7 @@ from consent_actors import sandbox, twice
 from harness import Sandbox, StandIn, action, call, connect, healthy
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.settings import read_settings
 from tests.ledger_intents import attempt, intent, rewritten, run
@@ -42,7 +42,7 @@ def remove_content(state: Path, _: Path) -> None:
 
 def replace_by_empty_ledger(state: Path, _: Path) -> None:
     remove_content(state, state)
-    with closing(Ledger(state)) as other:
+    with closing(open_ledger(state)) as other:
         other.append_note("start", {})
 
 
@@ -67,7 +67,7 @@ async def test_a_ledger_that_vanished_while_it_was_served_is_not_begun_anew(
     state = place.folder / "state"
     async with connect(place, "legacy") as client:
         assert not (await call(client, REFUND, transaction_id=6, confirm=True)).failed
-        with closing(Ledger(state)) as ledger:
+        with closing(open_ledger(state)) as ledger:
             ledger.require_writable()
         shutil.copytree(state, tmp_path / "copy")
         assert not (await call(client, REFUND, **SALE)).failed
@@ -85,7 +85,7 @@ async def test_a_ledger_that_vanished_while_it_was_served_is_not_begun_anew(
 
 
 def test_a_ledger_that_the_user_replaced_is_used_on(tmp_path: Path):
-    with closing(Ledger(tmp_path)) as server, closing(Ledger(tmp_path)) as user:
+    with closing(open_ledger(tmp_path)) as server, closing(open_ledger(tmp_path)) as user:
         run(server, intent("1"))
         rewritten(tmp_path, "UPDATE lines SET kind = 'start' WHERE n = 2")
         assert attempt(server, "2") == "ledger_unavailable"
@@ -96,12 +96,12 @@ def test_a_ledger_that_the_user_replaced_is_used_on(tmp_path: Path):
 
 def test_an_earlier_replacement_is_not_taken_for_a_new_one(tmp_path: Path):
     state, copy, now = tmp_path / "state", tmp_path / "copy", time.time()
-    with closing(Ledger(state)) as user:
+    with closing(open_ledger(state)) as user:
         run(user, intent("1"))
         rewritten(state, "UPDATE lines SET kind = 'start' WHERE n = 2")
         user.replace_damaged()
     shutil.copytree(state, copy)
-    with closing(Ledger(state, lambda: now + 60)) as server:
+    with closing(open_ledger(state, lambda: now + 60)) as server:
         run(server, intent("2"))
         server.close()
         put_copy_back(state, copy)
@@ -148,7 +148,7 @@ async def test_a_ledger_of_one_kind_of_account_takes_no_write_of_the_other(
     settings = read_settings({}, other.environment)
     (found, *_) = check_ledger_and_clock(settings, time.time(), usable=True)
     assert (found.state, "Writes are refused" in found.message) == ("failed", True)
-    with closing(Ledger(folder, account=settings.account_kind)) as ledger:
+    with closing(open_ledger(folder, account=settings.account_kind)) as ledger:
         assert "has the ledger of" in ledger.verify().refused
         with pytest.raises(RefusedError):
             ledger.require_writable()

@@ -19,10 +19,12 @@ from page_client import served
 from kartra_mcp.cli.main import run_command
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
-from kartra_mcp.ledger import confirmations, schema
+from kartra_mcp.ledger import confirmations
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, StoredQuestion
+from kartra_mcp.ledger.sqlite import schema
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 FIXTURE = Path(__file__).parent / "fixtures" / "ledger-0.1.0"
 WRITTEN_AT = 1795942080.0
@@ -42,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def again(folder: Path, at: float = WRITTEN_AT) -> Ledger:
-    return Ledger(folder, lambda: at, wait=0.2)
+    return open_ledger(folder, lambda: at, wait=0.2)
 
 
 def select(folder: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -57,7 +59,7 @@ def dump(folder: Path) -> list[str]:
         return [f"version {version}", *db.iterdump()]
 
 
-def open_ledger(folder: Path) -> None:
+def use(folder: Path) -> None:
     with closing(again(folder)) as ledger:
         ledger.current_time()
 
@@ -100,15 +102,15 @@ def test_an_old_ledger_is_migrated_and_its_chain_stays(folder: Path):
 
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(folder: Path, tmp_path: Path):
     sql = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
-    open_ledger(folder)
-    open_ledger(tmp_path / "new")
+    use(folder)
+    use(tmp_path / "new")
     assert select(folder, sql) == select(tmp_path / "new", sql)
 
 
 def test_a_migrated_ledger_is_not_migrated_again(folder: Path):
-    open_ledger(folder)
+    use(folder)
     before = dump(folder)
-    open_ledger(folder)
+    use(folder)
     assert dump(folder) == before
 
 
@@ -173,7 +175,7 @@ def test_the_command_shows_an_old_ledger(folder: Path, capsys: pytest.CaptureFix
 def test_an_open_question_keeps_its_values(folder: Path, typed: str):
     add_question(folder, "an id", f"{FACTS} {WRITTEN_AT} 2 {typed}")
     with closing(again(folder)) as ledger:
-        stored = ledger.validate_question("an id", BINDING)
+        stored = ledger.consents.validate_question("an id", BINDING)
     assert stored == StoredQuestion(FACTS, WRITTEN_AT, 2, typed)
 
 
@@ -181,12 +183,12 @@ def test_an_open_question_keeps_its_values(folder: Path, typed: str):
 def test_a_question_that_cannot_be_read_has_expired(folder: Path, packed: str):
     add_question(folder, "an id", packed)
     with closing(again(folder)) as ledger:
-        refused = refusal(lambda: ledger.validate_question("an id", BINDING))
+        refused = refusal(lambda: ledger.consents.validate_question("an id", BINDING))
     assert refused.code == "confirmation_expired"
 
 
 def test_the_questions_of_the_fixture_are_unpacked(folder: Path):
-    open_ledger(folder)
+    use(folder)
     sql = "SELECT asked_at, question_number, typed_confirmation FROM confirmations WHERE kind = ?"
     questions = sorted(select(folder, sql, "question"))
     unpacked = [(number, typed) for _, number, typed in questions]
@@ -223,5 +225,5 @@ def test_a_migration_waits_for_a_running_write(folder: Path):
     with exclusive_lock(folder / "ledger.turn", 1), closing(again(folder)) as ledger:
         assert refusal(ledger.current_time).code == "ledger_unavailable"
         assert dump(folder) == before
-    open_ledger(folder)
+    use(folder)
     assert select(folder, "PRAGMA user_version") == [(schema.VERSION,)]

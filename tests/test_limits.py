@@ -20,7 +20,7 @@ from consent_actors import (
 )
 from harness import Sandbox, both_eras, call, connect, sandbox_by
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -231,7 +231,7 @@ async def test_an_approval_is_bound_to_repeat(made, made_with):
     async with connect(place, "legacy") as client:
         asked = await call(client, REFUND, **given, repeat=made_with)
         assert asked.code == "approval_required"
-        with closing(Ledger(ledger_folder(place))) as ledger:
+        with closing(open_ledger(ledger_folder(place))) as ledger:
             decided(
                 ledger, asked.error["confirmation"]["number"], approve=True, reason="", who="ada"
             )

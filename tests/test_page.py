@@ -50,8 +50,8 @@ from kartra_mcp.app.page_launcher import PageLauncher
 from kartra_mcp.cli.page import page as page_command
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import redact_secrets
-from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.running_locks import IntentLocks
+from kartra_mcp.ledger.sqlite.intent_locks import IntentLocks
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.processes.detached import start_detached
 from kartra_mcp.settings import read_settings
 from kartra_mcp.web.timings import PageTimings
@@ -70,7 +70,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def ledger(place):
-    with closing(Ledger(ledger_folder(place))) as made:
+    with closing(open_ledger(ledger_folder(place))) as made:
         made.pins.set(PIN, "ada")
         yield made
 
@@ -148,7 +148,7 @@ async def test_a_chain_declined_on_the_page_blocks_each_of_its_commands(tmp_path
     tag = {"cmd": "assign_tag", "tag_name": "VIP"}
     edit = {"cmd": "edit_subscription", "subscription_id": 201, "subscription_amount": "29.00"}
     look = {"cmd": "get_subscription_details", "subscription_id": 201}
-    with closing(Ledger(ledger_folder(place))) as made:
+    with closing(open_ledger(ledger_folder(place))) as made:
         made.pins.set(PIN, "ada")
     before = place.dump()
     raw = "kartra_proxy_write"
@@ -192,16 +192,16 @@ def _opened_by(process: int) -> dict[int, str]:
 
 async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(tmp_path):
     locks = IntentLocks(tmp_path)
-    running = locks.hold("int_1")
+    running = locks.lock("int_1")
     os.set_inheritable(running.lock_fd, True)
     ready = tmp_path / "ready"
     line = f"import pathlib, signal; pathlib.Path({str(ready)!r}).touch(); signal.pause()"
     runs = start_detached([sys.executable, "-c", line], env=dict(os.environ), cwd=tmp_path)
     try:
         await until(ready.exists)
-        assert locks.is_held("int_1")
+        assert locks.is_locked("int_1")
         running.close()
-        assert not locks.is_held("int_1")
+        assert not locks.is_locked("int_1")
         assert runs()
     finally:
         for process in _started_with(line):
@@ -743,7 +743,7 @@ async def test_of_the_chats_call_and_taking_it_back_at_once_exactly_one_wins(pla
 
 
 def test_without_a_pin_the_page_explains_how_to_set_one(place):
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         ledger.approvals.request(asked())
     with served_here(place) as page:
         reply = page.visitor().decided(1, "approve")

@@ -30,7 +30,7 @@ from page_client import (
 )
 
 from kartra_mcp.app import page_discovery
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.web import peers
 from kartra_mcp.web.request_checks import CHART_CSP, CSP
 from kartra_mcp.web.sessions import MAX_SESSIONS, MAX_USED, Sessions
@@ -49,7 +49,7 @@ OURS = ("Ada Moreno", "transaction 101", "SANDBOX", "kartra_refund", "Decline")
 def place(tmp_path_factory) -> Sandbox:
     """An account with a PIN; its pending approvals contain untrusted input."""
     made = fresh(tmp_path_factory.mktemp("attacked") / "state", GATE_IRREVERSIBLE="human")
-    with closing(Ledger(ledger_folder(made))) as ledger:
+    with closing(open_ledger(ledger_folder(made))) as ledger:
         ledger.pins.set(PIN, "ada")
         ledger.approvals.request(asked())
         hostile = {"buyer": HOSTILE, "product": HOSTILE, HOSTILE: HOSTILE, "effect": HOSTILE}
@@ -79,7 +79,7 @@ def untouched(place):
     before = events(place)
     yield
     assert events(place) == before
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         assert ledger.approvals.pending_numbers() == (1, 2)
         assert ledger.pins.attempts_left() == 5
 
@@ -276,7 +276,7 @@ def test_a_second_address_in_a_browser_leaves_its_first_tab_as_it_was(visitor, m
 def test_a_form_that_was_cut_off_does_nothing(tmp_path):
     """Bug: the part that had arrived counted as the whole form."""
     place = fresh(tmp_path / "state")
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
         number = ledger.approvals.request(asked())
         with served_here(place) as page:
@@ -302,7 +302,7 @@ def test_a_card_of_a_replaced_ledger_approves_nothing(tmp_path):
     """Bug: numbers restart in a new ledger, and an old form approved another request."""
     place = fresh(tmp_path / "state")
     folder = ledger_folder(place)
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         ledger.pins.set(PIN, "ada")
         number = ledger.approvals.request(asked())
     with served(place) as page:
@@ -310,7 +310,7 @@ def test_a_card_of_a_replaced_ledger_approves_nothing(tmp_path):
         before, _ = visitor.seen(number), visitor.csrf()
         for file in folder.glob("ledger*"):
             file.unlink()
-        with closing(Ledger(folder)) as ledger:
+        with closing(open_ledger(folder)) as ledger:
             ledger.pins.set(PIN, "ada")
             assert (
                 ledger.approvals.request(asked(of="105", summary="REFUND FULL 9999.00")) == number

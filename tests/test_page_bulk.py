@@ -33,7 +33,7 @@ from page_client import PIN, Reply, Visitor, served_here
 from page_html import HIDDEN, HOSTILE, Parsed, read
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 ONE = {"MAX_CHILDREN": "1"}
@@ -42,7 +42,7 @@ ONE = {"MAX_CHILDREN": "1"}
 @pytest.fixture
 def place(tmp_path: Path) -> Sandbox:
     made = sandbox(tmp_path, **ONE)
-    with closing(Ledger(ledger_folder(made))) as ledger:
+    with closing(open_ledger(ledger_folder(made))) as ledger:
         ledger.pins.set(PIN, "ada")
     return made
 
@@ -204,7 +204,10 @@ async def test_an_approval_that_a_run_has_used_names_the_run(place, visitor):
         id_ = bulk_id(await plan(client, CREATE, new_leads(2)))
         visitor.decide(1, "approve")
         await resume(client, id_)
-    with closing(Ledger(ledger_folder(place))) as ledger, pytest.raises(RefusedError) as refused:
+    with (
+        closing(open_ledger(ledger_folder(place))) as ledger,
+        pytest.raises(RefusedError) as refused,
+    ):
         ledger.approvals.withdraw(1, "ada")
     assert f"kartra-mcp bulk show {id_}" in refused.value.remedy
 

@@ -23,6 +23,7 @@ from page_html import HIDDEN, HOSTILE, Parsed, read
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views import templating
 
@@ -66,7 +67,7 @@ def place(tmp_path_factory) -> Sandbox:
 
 @pytest.fixture(scope="module")
 def ledger(place) -> Generator[Ledger]:
-    with closing(Ledger(ledger_folder(place))) as made:
+    with closing(open_ledger(ledger_folder(place))) as made:
         made.pins.set(PIN, "ada")
         yield made
 
@@ -103,7 +104,7 @@ def story(write, ledger) -> dict[str, str]:
         "undo": "not possible",
     }
     money = {"known_amount": Decimal("97.00"), **refund}
-    lead = ledger.lead_hash("ada@example.com")
+    lead = ledger.leads.hash("ada@example.com")
     lost = {"code": "timed_out"}
     return {
         "tag": write(lead="a**@e******.com", lead_hash=lead),
@@ -410,7 +411,7 @@ async def test_a_card_shows_the_requester_and_the_effect(tmp_path):
     async with connect(place, "legacy") as client:
         refused = await call(client, REFUND, transaction_id=101)
     assert refused.code == "approval_required"
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         (waits,) = ledger.approvals.list_pending()
     assert re.fullmatch(r"grace, through mcp \d.*", waits.asked_by)
     with served_here(place) as page:
@@ -517,7 +518,7 @@ def test_a_receipt_has_the_lead_the_sum_and_what_is_new_in_the_account(visitor, 
 
 def test_status_reports_a_missing_pin_and_a_servers_different_policy(tmp_path):
     place = sandbox(tmp_path, GATE_IRREVERSIBLE="human")
-    with served_here(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
+    with served_here(place) as page, closing(open_ledger(ledger_folder(place))) as ledger:
         visitor = page.visitor()
         told = read(visitor, "/status").found("main")[0][1]
         assert "No PIN is set" in told
@@ -548,7 +549,7 @@ def test_filters_are_folded_until_one_is_set_and_name_the_field_that_is_wrong(vi
 
 def test_a_locked_pin_is_shown_before_an_attempt(tmp_path):
     place = sandbox(tmp_path)
-    with served_here(place) as page, closing(Ledger(ledger_folder(place))) as ledger:
+    with served_here(place) as page, closing(open_ledger(ledger_folder(place))) as ledger:
         ledger.pins.set(PIN, "ada")
         visitor = page.visitor()
         assert read(visitor, "/").found("p", id="locked") == []

@@ -16,7 +16,7 @@ from consent_actors import confirmed, ledger_folder, sandbox
 from harness import Answer, Sandbox, call, connect, healthy
 
 from kartra_mcp.kartra.effects import condition_undo, describe_object
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.web.views.history import make_row, make_write_detail
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_money_has_two_decimals_in_the_ledger(place: Sandbox, client: Any)
     await write(client, "kartra_refund_transaction", transaction_id=101)
     (line,) = (await call(client, "kartra_ledger")).result["lines"]
     assert line["known_amount"] == "97.00"
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         (entry,) = ledger.export()
     assert (entry["known_amount"], entry["remainder"]) == ("97.00", "97.00")
 
@@ -222,7 +222,7 @@ async def test_a_failed_line_carries_no_undo(place: Sandbox, client):
     assert line["state"] == "failed"
     assert line["object"] == 'tag "No such tag"'
     assert "undo" not in line
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         detail = make_write_detail(ledger.get(line["intent"]) or {}, None)
         assert "How to undo" not in {fact.name for fact in detail.receipt}
 
@@ -237,7 +237,7 @@ async def test_a_line_of_unknown_outcome_undoes_under_a_condition(place: Sandbox
 
 async def test_the_page_names_the_object_of_a_write(place: Sandbox, client):
     await write(client, "kartra_assign_tag", lead_id=ADA, tag_name="Affiliate")
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         (entry,) = ledger.list_recent(1)
         row = make_row(entry)
         assert (row.what, row.target) == ("Assign tag", '"Affiliate", lead 48110')
@@ -251,7 +251,7 @@ async def test_the_ledger_keeps_no_address_in_a_name(place: Sandbox, client):
 
 
 def place_lines(place: Sandbox) -> list[dict[str, Any]]:
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         return ledger.export()
 
 

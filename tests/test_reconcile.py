@@ -12,7 +12,7 @@ from mcp import Client
 from polling import gone, until
 from reconcile_clock import LATE, LATER, SOON, Clock, opened
 
-from kartra_mcp.ledger.running_locks import IntentLocks
+from kartra_mcp.ledger.sqlite.intent_locks import IntentLocks
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_an_earlier_refund_that_was_seen_proves_nothing(account, clock):
 async def test_nothing_is_settled_while_its_program_lives(account, clock):
     async with opened(account, clock) as client:
         intent = await lost(client, account, REFUND, "silent", "--effect", **SALE)
-        held = IntentLocks(account.folder / "sandbox" / "locks").hold(intent)
+        held = IntentLocks(account.folder / "sandbox" / "locks").lock(intent)
         for ahead in (0.0, LATE, LATE, LATE):
             clock.ahead = ahead
             answer = await reconcile(client, account, intent)
@@ -177,7 +177,7 @@ async def test_looks_while_its_program_lives_do_not_count(account, clock):
     async with opened(account, clock) as client:
         intent = await lost(client, account, REFUND, **SALE)
         clock.ahead = LATE
-        held = IntentLocks(account.folder / "sandbox" / "locks").hold(intent)
+        held = IntentLocks(account.folder / "sandbox" / "locks").lock(intent)
         for _ in range(3):
             assert (await reconcile(client, account, intent)).code == "in_progress"
         held.close()

@@ -17,7 +17,7 @@ from mcp import Client, StdioServerParameters
 from polling import until
 from setup_machine import ANSWERS, ROOT, Home, answered, ended, hung_up, plain
 
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = [
     pytest.mark.anyio,
@@ -72,7 +72,7 @@ async def test_from_nothing_to_a_client_that_lists_the_tools(nothing):
     }
     assert Path(entry["command"]).is_absolute()
     assert (nothing.path / "opened").read_text().endswith(f"/{made[0]}\n")
-    with closing(Ledger(nothing.state)) as ledger:
+    with closing(open_ledger(nothing.state)) as ledger:
         assert ledger.pins.check(ANSWERS["pin"][1], "ada")
     env = {"HOME": str(nothing.path), "PATH": "/usr/bin:/bin", **entry["env"]}
     served = StdioServerParameters(command=entry["command"], args=entry["args"], env=env)

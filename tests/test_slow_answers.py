@@ -18,8 +18,9 @@ from kartra_mcp.core.elicitation import ClientContext, ElicitationResponse, Inpu
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Action, Command, Gate, Risk, ValidatedCall
 from kartra_mcp.core.timings import Clocks, read_steady_clock
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.consent_ids import ConsentIds
 from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, make_intent_id
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import Limits
 
@@ -86,7 +87,7 @@ def yes(state: str) -> ClientContext:
 @pytest.mark.anyio
 async def test_a_slow_program_does_not_make_a_host_a_human(tmp_path):
     """Bug: an immediate answer counted as a human's when the program was slow."""
-    with closing(Ledger(tmp_path)) as ledger:
+    with closing(open_ledger(tmp_path)) as ledger:
         consent = ConsentFlow(ledger)
         at_once = yes(await question(consent))
         await anyio.sleep(SLOW)  # what a refresh of the list may take, after the answer came
@@ -95,8 +96,8 @@ async def test_a_slow_program_does_not_make_a_host_a_human(tmp_path):
     assert refused.value.code == "answered_by_host"
 
 
-class Slow(Ledger):
-    """A ledger on a disk that takes its time.
+class SlowIds(ConsentIds):
+    """The ids of a ledger on a disk that takes its time.
 
     It sleeps because a length of time is what is judged here, not to wait for something to happen.
     """
@@ -110,7 +111,8 @@ class Slow(Ledger):
 @pytest.mark.anyio
 async def test_a_slow_ledger_does_not_make_a_host_a_human(tmp_path):
     """Bug: what it took to record the question, before it was asked, counted as thinking."""
-    with closing(Slow(tmp_path)) as ledger:
+    with closing(open_ledger(tmp_path)) as ledger:
+        ledger.consents = SlowIds(ledger._store)
         consent = ConsentFlow(ledger)
         state = await question(consent)
         with pytest.raises(RefusedError) as refused:
@@ -133,7 +135,7 @@ class SteppedClock:
 async def test_a_step_of_the_clock_does_not_make_a_host_a_human(tmp_path, step):
     """Bug: a host that answered at once counted as a human when the clock was set forward."""
     clock = SteppedClock()
-    with closing(Ledger(tmp_path, clock)) as ledger:
+    with closing(open_ledger(tmp_path, clock)) as ledger:
         consent = ConsentFlow(ledger, clocks=Clocks(clock))
         state = await question(consent)
         clock.step = step

@@ -18,7 +18,7 @@ from harness import Sandbox, action, call, connect, healthy
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.state_dir import StateDir
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.doctor.checks import check_state_folder
 from kartra_mcp.sandbox.store.database import Account
 from kartra_mcp.settings import read_settings
@@ -64,7 +64,7 @@ async def test_no_write_runs_while_others_can_change_the_state_folder(fault, tmp
     found = check_state_folder(folder)
     assert (found.state, words in found.message) == ("failed", True)
     assert "private to you" not in found.message
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         report = ledger.verify()
         assert (report.ok, words in report.refused) == (False, True)
 
@@ -74,7 +74,7 @@ def test_a_folder_above_that_others_cannot_rename_in_is_fine(mode: int, tmp_path
     folder = tmp_path / "state"
     folder.mkdir()
     tmp_path.chmod(mode)
-    with closing(Ledger(folder)) as ledger:
+    with closing(open_ledger(folder)) as ledger:
         ledger.require_writable()
         assert ledger.verify().ok
     assert check_state_folder(folder).state == "ok"
@@ -84,7 +84,7 @@ def test_a_folder_above_that_others_cannot_rename_in_is_fine(mode: int, tmp_path
 def test_folders_that_are_created_are_private_under_any_umask(tmp_path: Path):
     old = os.umask(0)
     try:
-        with closing(Ledger(tmp_path / "a" / "b" / "c")) as ledger:
+        with closing(open_ledger(tmp_path / "a" / "b" / "c")) as ledger:
             ledger.require_writable()
             assert ledger.verify().ok
         assert StateDir(tmp_path / "d" / "e").write("x.json", {})

@@ -18,7 +18,7 @@ from kartra_mcp.catalogue.decided_calls import decide_call
 from kartra_mcp.consent.collect import read_facts
 from kartra_mcp.consent.summary import SUMMARY, make_summary
 from kartra_mcp.core.models import Action, Call, Command, Risk, ValidatedCall
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.web.views.approvals import make_card
 
@@ -176,7 +176,7 @@ async def test_the_form_the_page_the_terminal_and_the_model_show_the_same_facts(
         for tool, given in calls:
             assert (await call(client, tool, **given)).code == "approval_required"
     listed = run(["approve", "--json"], env=place.environment).stdout
-    with closing(Ledger(ledger_folder(place))) as ledger:
+    with closing(open_ledger(ledger_folder(place))) as ledger:
         cards = [make_card(one, 0.0) for one in ledger.approvals.list_pending()]
     assert len(models) == len(person.asked) == len(cards)
     for model, form, card in zip(models, person.asked, cards, strict=True):

@@ -17,9 +17,10 @@ from polling import until
 
 from kartra_mcp.calls import pagination
 from kartra_mcp.core.timings import DEFAULT_TIMINGS
-from kartra_mcp.ledger import head_file
 from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite import head_file
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits and locks")
@@ -111,7 +112,7 @@ async def test_a_full_disk(place, room):
         assert "Nothing was done" not in ledger.get("problem", "")
         assert not (await call(client, READ, lead_id=1)).failed
     assert len(place.runs()) == done + 1
-    with closing(Ledger(state_of(place))) as ledger:
+    with closing(open_ledger(state_of(place))) as ledger:
         ledger.mark_orphans_unknown()
         states = [e["state"] for e in ledger.export()]
         assert ledger.verify().ok
@@ -155,7 +156,7 @@ async def test_a_damaged_ledger_stops_every_write_until_the_user_begins_a_new_on
     ledger = state_of(place) / "ledger.db"
     async with connect_stdio(place, "legacy") as client:
         assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
-    with closing(Ledger(state_of(place))) as used:
+    with closing(open_ledger(state_of(place))) as used:
         used.mark_orphans_unknown()
     damage(ledger)
     for _ in range(2):
@@ -166,7 +167,7 @@ async def test_a_damaged_ledger_stops_every_write_until_the_user_begins_a_new_on
             assert told["usable"] is False
             assert "ledger new" in told["remedy"]
             assert not (await call(client, READ, lead_id=1)).failed
-    with closing(Ledger(state_of(place))) as ended:
+    with closing(open_ledger(state_of(place))) as ended:
         ended.replace_damaged()
     async with connect_stdio(place, "legacy") as client:
         assert not (await call(client, REFUND, transaction_id=8, confirm=True)).failed
@@ -239,7 +240,7 @@ async def test_the_head_cannot_be_written(place, monkeypatch):
             assert "disk is full" in await refused(client, place)
         answer = await call(client, REFUND, transaction_id=7, confirm=True)
         assert answer.code == "outcome_unknown"
-    with closing(Ledger(state_of(place))) as ledger:
+    with closing(open_ledger(state_of(place))) as ledger:
         assert [e["state"] for e in ledger.export()] == ["succeeded", "unknown"]
 
 
@@ -256,7 +257,7 @@ async def test_a_kill_of_the_client_in_the_queue_leaves_no_intent(place):
         with anyio.move_on_after(0.3):
             await call(client, REFUND, transaction_id=7, confirm=True)
         (place.folder / "open").touch()
-    with closing(Ledger(state_of(place))) as ledger:
+    with closing(open_ledger(state_of(place))) as ledger:
         assert ledger.export() == []
 
 

@@ -13,7 +13,7 @@ from harness import SHORT, Answer, Clocks, Sandbox
 
 from kartra_mcp.consent import decisions
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 PIN = "246810"
 IMPATIENT = replace(SHORT, answer=1.0)
@@ -43,7 +43,7 @@ class User(Person):
 def decide(place: Sandbox, clocks: Clocks, number: int, *, approve: bool) -> bool:
     """Decide an approval as page and terminal do; return False if it was not pending."""
     folder = ledger_folder(place)
-    with closing(Ledger(folder, clocks.wall, steady=clocks.steady)) as ledger:
+    with closing(open_ledger(folder, clocks.wall, steady=clocks.steady)) as ledger:
         if not ledger.pins.is_set():
             ledger.pins.set(PIN, "ada")
         asked = ledger.approvals.get(number)

@@ -13,7 +13,7 @@ from benchmarks import accounts, requests
 from benchmarks.accounts import READ, WHOM
 from benchmarks.client import Client, served
 from benchmarks.stats import Row, in_turn
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 TITLE = "The guard, the ledger and the gates"
 ABOUT = (
@@ -50,7 +50,7 @@ class Asked:
 
     def approve(self) -> None:
         """Approve in the same ledger, as the user does with `kartra-mcp approve`."""
-        with closing(Ledger(self.ledger)) as ledger:
+        with closing(open_ledger(self.ledger)) as ledger:
             (waiting,) = ledger.approvals.list_pending()
             ledger.approvals.decide(
                 waiting.number, approve=True, reason="", who="benchmarks", seen=waiting.fingerprint

@@ -15,6 +15,7 @@ from benchmarks.stats import Row, in_turn, repeated
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
 TITLE = "The ledger at 10,000 lines"
@@ -37,7 +38,7 @@ targets = count(1)
 def run() -> list[Row]:
     with (
         accounts.folder() as folder,
-        closing(Ledger(folder / "state")) as ledger,
+        closing(open_ledger(folder / "state")) as ledger,
         closing(bare_file(folder)) as bare_one,
     ):
         repeated(lambda: plain(ledger), LINES // 2)
@@ -59,8 +60,8 @@ def plain(ledger: Ledger) -> None:
 
 def with_preview(ledger: Ledger) -> None:
     """Do all ledger work of a previewed and confirmed call."""
-    minted = ledger.issue_confirmation(BINDING, SUMMARY, "facts")
-    ledger.validate_confirmation(minted.id, BINDING, SUMMARY)
+    minted = ledger.consents.issue(BINDING, SUMMARY, "facts")
+    ledger.consents.validate(minted.id, BINDING, SUMMARY)
     done(ledger, intent(consent="two_step", confirmation_id=minted.id), BINDING)
 
 

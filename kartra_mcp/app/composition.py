@@ -126,9 +126,9 @@ def _make_writes(
     from kartra_mcp.app.page_launcher import PageLauncher
     from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.consent.flow import ConsentFlow
-    from kartra_mcp.ledger.ledger import Ledger
+    from kartra_mcp.ledger.sqlite.store import open_ledger
 
-    ledger = Ledger(
+    ledger = open_ledger(
         settings.state_dir,
         clocks.wall,
         steady=clocks.steady,

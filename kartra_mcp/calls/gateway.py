@@ -382,7 +382,7 @@ class Gateway:
         if pair in self.leads:
             return
         with suppress(KartraMCPError):
-            await run_in_thread(self.writes().ledger.remember_lead, connection.id, email, str(id_))
+            await run_in_thread(self.writes().ledger.leads.remember, connection.id, email, str(id_))
             if len(self.leads) >= MAX_REMEMBERED_LEADS:
                 self.leads.clear()
             self.leads.add(pair)

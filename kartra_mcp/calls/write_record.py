@@ -12,7 +12,7 @@ from kartra_mcp.kartra.effects import condition_undo
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, FinalState, Intent
-from kartra_mcp.ledger.running_locks import RunningIntent
+from kartra_mcp.ledger.running import RunningIntent
 from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.policy.limits import Limits
 

@@ -83,7 +83,7 @@ class GuardedWrites:
     async def revoke_confirmations(self, connection: str) -> None:
         """Revoke the confirmations of a connection that is no longer READY."""
         with suppress(KartraMCPError):  # without a ledger no id counts anyway
-            await run_in_thread(self.ledger.revoke_all, connection)
+            await run_in_thread(self.ledger.consents.revoke_all, connection)
 
     async def get_status(self) -> dict[str, Any]:
         """Return the ledger's part of `kartra_status`: whether it is writable, and the policy."""
@@ -110,7 +110,7 @@ class GuardedWrites:
             tool=wanted.get("tool"),
             state=wanted.get("state"),
             target=mask_target(wanted["target"], self.ledger) if "target" in wanted else None,
-            lead_hash=await run_in_thread(self.ledger.lead_hash, lead) if lead else None,
+            lead_hash=await run_in_thread(self.ledger.leads.hash, lead) if lead else None,
         )
         lines = await run_in_thread(self.ledger.list_recent, wanted.get("count", 20), filters)
         return [model_view(line) for line in lines]
@@ -154,7 +154,7 @@ class GuardedWrites:
     ) -> tuple[ReconcileFinding, Facts]:
         """Read the account once, and return what that proves."""
         operation = str(entry["operation"])
-        lead_id = await run_in_thread(self.ledger.find_lead_id, entry)
+        lead_id = await run_in_thread(self.ledger.leads.find_id, entry)
         facts = await facts_for_entry(operation, entry, read, lead_id)
         if find_object(operation) is None:
             return evaluate_evidence(entry, facts, age, looks), facts
@@ -165,7 +165,7 @@ class GuardedWrites:
             why = f"Not everything could be read: {facts.missing[0]}."
             return ReconcileFinding("unknown", why), facts
         # After the read, which may have shown that two names are one lead.
-        others = await run_in_thread(self.ledger.list_on_lead, entry)
+        others = await run_in_thread(self.ledger.leads.list_writes, entry)
         return evaluate_lead(entry, facts.held, others, age, looks), facts
 
     async def _settle_by_log(self, intent_id: str, proof: RunLogProof) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class GuardedWrites:
             if not part.additive or part.name == "create_lead" or target is None or not is_lead:
                 continue
             name = mask_target(target.id, self.ledger)
-            if not await run_in_thread(self.ledger.knows_lead, connection.id, name):
+            if not await run_in_thread(self.ledger.leads.is_known, connection.id, name):
                 await FactReader(read).read_lead(target.id, "the lead")
 
     async def _run_recorded(
@@ -277,7 +277,7 @@ class GuardedWrites:
 
     def _open(self) -> None:
         self.ledger.mark_orphans_unknown()
-        self.ledger.lead_hash("")  # its key is read once, here, off the event loop
+        self.ledger.leads.hash("")  # its key is read once, here, off the event loop
         now = self.policy
         before = self.ledger.latest("policy")
         if before is None or before.get("digest") != policy_digest(now):

@@ -102,7 +102,7 @@ def _list(given: Namespace, place: LedgerContext) -> int:
             print_line(place.empty_text)
         return EXIT_OK
     place.ledger.mark_orphans_unknown()
-    lead = place.ledger.lead_hash(given.lead) if given.lead else None
+    lead = place.ledger.leads.hash(given.lead) if given.lead else None
     filters = Filters(given.tool, given.since, lead, given.target, given.state)
     found = place.ledger.list_recent(given.count, filters)
     if given.json:

@@ -16,6 +16,7 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.exit_codes import EXIT_FAILED
 from kartra_mcp.core.terminal import print_error
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.settings import read_settings
 
 _DIGITS = 9
@@ -53,7 +54,7 @@ def run(given: Namespace, command: Command) -> int:
     flags = settings_in(given)
     settings = read_settings(flags)
     with closing(
-        Ledger(settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind)
+        open_ledger(settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind)
     ) as ledger:
         place = LedgerContext(ledger, settings.state_dir, read_settings(flags, {}).cli_flags)
         try:

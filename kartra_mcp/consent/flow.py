@@ -159,9 +159,7 @@ class ConsentFlow:
             now = await self._read_possible(asked)
             return await self._raise_preview("confirmation_required", asked, now.facts)
         summary = words.confirmation_summary or ""
-        digest = await run_in_thread(
-            self.ledger.validate_confirmation, given, asked.binding, summary
-        )
+        digest = await run_in_thread(self.ledger.consents.validate, given, asked.binding, summary)
         now = await self._read_possible(asked)
         if now.facts.digest != digest:
             return await self._raise_preview("facts_changed", asked, now.facts)
@@ -170,7 +168,7 @@ class ConsentFlow:
     async def _raise_preview(self, code: str, asked: ConsentRequest, facts: Facts) -> NoReturn:
         shown = self._make_preview(asked, facts)
         minted = await run_in_thread(
-            self.ledger.issue_confirmation, asked.binding, shown.summary, facts.digest
+            self.ledger.consents.issue, asked.binding, shown.summary, facts.digest
         )
         raise preview.preview_required_error(code, shown, minted)
 
@@ -214,14 +212,14 @@ class ConsentFlow:
             now = await self._read_possible(asked)
             return await self._return_question(asked, now.facts, 1)
         stored = await run_in_thread(
-            self.ledger.validate_question, client.request_state, asked.binding
+            self.ledger.consents.validate_question, client.request_state, asked.binding
         )
         if client.response is None:
             self.forms.add_failure(client, REPEATED)
             raise _mismatched_answer_error()
         self.forms.close_question(client, asked.binding)
         if client.response.action == "error":
-            await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
+            await run_in_thread(self.ledger.consents.revoke, client.request_state)
             self.forms.add_failure(client, ERROR)
             return await self._without_form(asked)
         seconds = self._answer_seconds(client, stored)
@@ -232,7 +230,7 @@ class ConsentFlow:
         await self._require_possible(asked, now)
         if now.facts.digest == stored.facts_digest:
             return replace(now.intent, consent="elicitation", confirmation_id=client.request_state)
-        await run_in_thread(self.ledger.revoke_confirmation, client.request_state)
+        await run_in_thread(self.ledger.consents.revoke, client.request_state)
         if stored.number >= MAX_QUESTIONS:
             raise _facts_changing_error()
         return await self._return_question(asked, now.facts, stored.number + 1)
@@ -242,7 +240,7 @@ class ConsentFlow:
         asked_at, started = self.clocks.wall(), self.clocks.steady()
         stored = StoredQuestion(facts.digest, asked_at, number, question.typed_confirmation)
         minted = await run_in_thread(
-            self.ledger.issue_question, asked.binding, stored, self.timeout
+            self.ledger.consents.issue_question, asked.binding, stored, self.timeout
         )
         self.forms.open_question(asked.client, asked.binding)
         self._remember(minted.id, _IssuedQuestion(started, self.clocks.steady()))
@@ -283,7 +281,7 @@ class ConsentFlow:
         if verdict == "yes":
             return
         if asked.client.request_state:
-            await run_in_thread(self.ledger.revoke_confirmation, asked.client.request_state)
+            await run_in_thread(self.ledger.consents.revoke, asked.client.request_state)
         if not readable:  # not a decision of the user, so that nothing is recorded or blocked
             self.forms.add_failure(asked.client, UNREADABLE)
             raise preview.unreadable_answer_error()
@@ -291,7 +289,9 @@ class ConsentFlow:
         if verdict == "answered_by_host":
             await run_in_thread(self.ledger.append_note, "consent", {"event": verdict, **about})
             raise preview.auto_answered_error()
-        await run_in_thread(self.ledger.block, make_identity_keys(intent), verdict, about=about)
+        await run_in_thread(
+            self.ledger.consents.block, make_identity_keys(intent), verdict, about=about
+        )
         raise preview.declined_error(verdict)
 
     async def _by_approval(self, asked: ConsentRequest) -> Intent:

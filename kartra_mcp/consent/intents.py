@@ -139,13 +139,13 @@ def mask_target(target: str, ledger: Ledger) -> str:
     """Return a target as the ledger stores it: an address as its mask and keyed hash."""
     if "@" not in target:
         return target
-    return mask_lead(target, ledger.lead_hash(target))
+    return mask_lead(target, ledger.leads.hash(target))
 
 
 def _with_lead(draft: Intent, email: str, ledger: Ledger) -> Intent:
     if not email:
         return draft
-    return replace(draft, lead=mask_email(email), lead_hash=ledger.lead_hash(email))
+    return replace(draft, lead=mask_email(email), lead_hash=ledger.leads.hash(email))
 
 
 def _stored_facts(facts: Facts) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Durable record of intents, outcomes, confirmations and approvals in one SQLite file.
+"""Durable record of intents, outcomes, confirmations and approvals, and the rules that use it.
 
-Belongs here: SQLite, the hash chain, locks of running intents, and the rules that admit an intent.
-Does not belong here: wording of previews (`consent`), MCP, Membrane.
+Belongs here: rules that admit an intent, the hash chain, and the protocol of the stores.
+Does not belong here: a database driver (`ledger/sqlite` and the other stores), wording of
+previews (`consent`), MCP, Membrane.
 """

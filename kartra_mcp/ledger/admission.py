@@ -9,6 +9,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approvals, bulk_rows, confirmations, projection, rules
 from kartra_mcp.ledger.bulk_records import identify_item, identify_run
+from kartra_mcp.ledger.database import NO_LIMIT
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
@@ -109,7 +110,7 @@ def _duplicate_or_capped(
     if refusal is not None or intent.risk is not Risk.IRREVERSIBLE:
         return refusal
     every = limits.cap_day_amount is not None
-    needed = -1 if every else limits.cap_day_count or 0
+    needed = NO_LIMIT if every else limits.cap_day_count or 0
     now = transaction.earliest
     day = projection.list_irreversible_since(transaction.db, now - rules.DAY, needed)
     return rules.cap_refusal(intent, limits, day, now)
@@ -149,15 +150,16 @@ def lost_outcome(intent_id: str) -> dict[str, Any]:
     }
 
 
-def require_state(transaction: Transaction, intent_id: str, state: str) -> None:
-    """Raise `internal_error` unless the intent is in this state."""
+def require_open(transaction: Transaction, intent_id: str, *, late: bool) -> None:
+    """Raise `internal_error` unless the intent runs, or is unknown and `late` is True."""
     found = projection.get_state(transaction.db, intent_id)
-    if found != state:
-        raise RefusedError(
-            "internal_error",
-            f"The intent {intent_id} is {found or 'not in the ledger'}, not {state}.",
-            "Look at it with kartra_ledger; only kartra_reconcile changes an unknown outcome.",
-        )
+    if found == "running" or (late and found == "unknown"):
+        return
+    raise RefusedError(
+        "internal_error",
+        f"The intent {intent_id} is {found or 'not in the ledger'}, not running.",
+        "Look at it with kartra_ledger; only kartra_reconcile changes an unknown outcome.",
+    )
 
 
 def reconcile_refusal(transaction: Transaction, intent_id: str) -> RefusedError | None:

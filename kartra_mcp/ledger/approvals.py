@@ -17,9 +17,9 @@ from kartra_mcp.ledger.confirmations import (
     describe_differences,
     serialize_binding,
 )
-from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
+from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
 LIFETIME = 86_400.0
@@ -81,14 +81,14 @@ class ApprovalRequest:
 class Approvals:
     """The approvals of one ledger."""
 
-    file: LedgerDatabase
+    store: LedgerStore
 
     def request(self, asked: ApprovalRequest) -> int:
         """Return the number to approve; an equal request that is still pending keeps its number.
 
         Changed facts make a new number, so that the user never approves outdated facts.
         """
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             expire(transaction)
             for row in _rows_of_binding(transaction, asked.binding, "pending"):
                 if row["facts_digest"] == asked.facts_digest:
@@ -98,14 +98,14 @@ class Approvals:
 
     def get(self, number: int) -> Approval | None:
         """Return an approval in any state, or None for an unknown number."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
             return None if row is None else _make_approval(row, transaction)
 
     def list_pending(self) -> list[Approval]:
         """List the requests that wait for a decision, oldest first."""
         sql = "SELECT * FROM approvals WHERE state = 'pending' ORDER BY number"
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             found = [_make_approval(row, transaction) for row in transaction.fetch_all(sql)]
             return [one for one in found if one.state == "pending"]
 
@@ -115,13 +115,13 @@ class Approvals:
             "SELECT number, asked_at, expires_at FROM approvals WHERE state = 'pending'"
             " ORDER BY number"
         )
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             rows = transaction.fetch_all(sql)
             return tuple(row["number"] for row in rows if not _is_over(row, transaction))
 
     def find_approved(self, binding: Binding) -> Approval | None:
         """Return the newest approval that exactly this call may use; compare its `facts_digest`."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             rows = _rows_of_binding(transaction, binding, "approved")
             found = [_make_approval(row, transaction) for row in rows if row["used_by"] is None]
             return next((a for a in found if a.state == "approved"), None)
@@ -129,13 +129,13 @@ class Approvals:
     def unused(self) -> list[Approval]:
         """List the approvals that no call has used yet, oldest first. Each can still run."""
         sql = "SELECT * FROM approvals WHERE state = 'approved' AND used_by IS NULL ORDER BY number"
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             found = [_make_approval(row, transaction) for row in transaction.fetch_all(sql)]
             return [one for one in found if one.state == "approved"]
 
     def find_declined(self, binding: Binding, seconds: float = DECLINE_HOLDS) -> Approval | None:
         """Return the newest decline of exactly this call within the last `seconds`."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             rows = _rows_of_binding(transaction, binding, "declined")
             found = _make_approval(rows[0], transaction) if rows else None
             holds = found is not None and transaction.earliest - (found.decided_at or 0) < seconds
@@ -156,7 +156,7 @@ class Approvals:
                 decided before or expired.
         """
         decided: Approval | None = None
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             expire(transaction)
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
             refusal = _decision_refusal(None if row is None else row["state"], number)
@@ -178,7 +178,7 @@ class Approvals:
             RefusedError: it is not approved, is no longer valid, or was used by a call.
         """
         decided: Approval | None = None
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             expire(transaction)
             row = transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
             refusal = _withdrawal_refusal(row, number)

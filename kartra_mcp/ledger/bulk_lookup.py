@@ -9,8 +9,10 @@ from typing import Any
 
 from kartra_mcp.ledger.bulk_records import BulkRun
 from kartra_mcp.ledger.bulk_rows import COLUMNS, count_items, make_run
-from kartra_mcp.ledger.database import LedgerDatabase, Transaction
+from kartra_mcp.ledger.database import make_in_list
 from kartra_mcp.ledger.hash_chain import dump_canonical
+from kartra_mcp.ledger.store import LedgerStore
+from kartra_mcp.ledger.transaction import Transaction
 
 MAX_FOLLOWED = 50
 """Newest runs of which a change is noticed."""
@@ -20,11 +22,11 @@ MAX_FOLLOWED = 50
 class BulkLookup:
     """The bulk runs of one ledger, for display."""
 
-    file: LedgerDatabase
+    store: LedgerStore
 
     def change_marker(self) -> str:
         """Return a text that changes with the newest runs; "" without runs. Cheap, for polling."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             runs = transaction.fetch_all(
                 "SELECT id, state, why, digest FROM bulk_runs ORDER BY made_at DESC LIMIT ?",
                 MAX_FOLLOWED,
@@ -41,12 +43,11 @@ class BulkLookup:
         wanted = sorted(digest for digest in digests if digest)
         if not wanted:
             return {}
-        marks = ", ".join("?" * len(wanted))
         sql = (
-            f"SELECT {COLUMNS} FROM bulk_runs WHERE digest IN ({marks})"  # noqa: S608
+            f"SELECT {COLUMNS} FROM bulk_runs WHERE digest IN ({make_in_list(len(wanted))})"  # noqa: S608
             " ORDER BY made_at"
         )
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return {row["digest"]: make_run(row) for row in transaction.fetch_all(sql, *wanted)}
 
 

@@ -40,10 +40,11 @@ from kartra_mcp.ledger.bulk_rows import (
     require_unaltered,
     undone_refusal,
 )
-from kartra_mcp.ledger.database import LedgerDatabase
+from kartra_mcp.ledger.database import NO_LIMIT, make_in_list
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.rules import normalize_intent
+from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
@@ -58,13 +59,13 @@ WRITE_RETENTION = 30 * 86_400.0
 class BulkRuns:
     """The bulk runs of one ledger."""
 
-    file: LedgerDatabase
+    store: LedgerStore
 
     def create(
         self, run: BulkRun, items: Sequence[BulkItem], checks: Sequence[ItemCheck]
     ) -> BulkRun:
         """Write a planned run, its items and the checks made; remove the data of old runs."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             _forget_old(transaction)
             insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
             transaction.db.executemany(
@@ -78,7 +79,7 @@ class BulkRuns:
 
     def get(self, bulk: str) -> BulkRun | None:
         """Return a run in any state, or None for an unknown id."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return find_run(transaction, bulk)
 
     def find_request(self, request: str, connection: str) -> BulkRun | None:
@@ -87,24 +88,24 @@ class BulkRuns:
             f"SELECT {COLUMNS} FROM bulk_runs WHERE request = ? AND connection = ?"  # noqa: S608
             " AND state = 'planned' AND made_at > ? ORDER BY made_at DESC LIMIT 1"
         )
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             since = transaction.now - PLAN_LIFETIME
             row = transaction.fetch_one(sql, request, connection, since)
             return None if row is None else make_run(row)
 
     def list_undos(self, bulk: str) -> list[BulkRun]:
         """List the runs that undo a run and were agreed to, oldest first."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return list_undos(transaction, bulk)
 
     def list_recent(self, count: int) -> list[BulkRun]:
         """List runs, newest first."""
         sql = f"SELECT {COLUMNS} FROM bulk_runs ORDER BY made_at DESC LIMIT ?"  # noqa: S608
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return [make_run(row) for row in transaction.fetch_all(sql, count)]
 
     def count_items(self, bulk: str) -> ItemCounts:
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return count_items(transaction, bulk)
 
     def list_items(
@@ -112,7 +113,7 @@ class BulkRuns:
         bulk: str,
         *,
         offset: int = 0,
-        limit: int = -1,
+        limit: int = NO_LIMIT,
         state: ItemState | None = None,
         stored: str = "",
         numbers: Sequence[int] | None = None,
@@ -122,7 +123,7 @@ class BulkRuns:
         Args:
             bulk: id of the run.
             offset: items to leave out first.
-            limit: at most so many; negative for all.
+            limit: at most so many.
             state: only items of this state, as it is shown.
             stored: only items of this state of the checks: `unchecked`, `invalid`, `suppressed`…
             numbers: only these items.
@@ -133,10 +134,10 @@ class BulkRuns:
         if stored:
             where, values = f"{where} AND t.state = ?", [*values, stored]
         if numbers is not None:
-            marks = ", ".join("?" * len(numbers))
-            where, values = f"{where} AND t.number IN ({marks})", [*values, *numbers]
+            where = f"{where} AND t.number IN ({make_in_list(len(numbers))})"
+            values = [*values, *numbers]
         sql = f"{ITEM}{where} ORDER BY t.number LIMIT ? OFFSET ?"
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             rows = transaction.fetch_all(sql, *values, limit, offset)
             return [make_item(row) for row in rows]
 
@@ -144,7 +145,7 @@ class BulkRuns:
         """List items that are unknown, that failed, or that were done in part; in this order."""
         partial = f"t.state = 'failed' AND {SHOWN_STATE} = 'succeeded' AND i.reconcile_line IS NULL"
         kinds = (f"{SHOWN_STATE} = 'unknown'", f"{SHOWN_STATE} = 'failed'", partial)
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             rows = [
                 row
                 for kind in kinds
@@ -156,12 +157,12 @@ class BulkRuns:
 
     def record_checks(self, bulk: str, checks: Sequence[ItemCheck]) -> None:
         """Record the result of checks of items of a planned run."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             _record_checks(transaction, bulk, checks)
 
     def block_equal(self, bulk: str, drafts: Mapping[int, Intent]) -> None:
         """Block items of a plan that are the same write as an earlier one of it."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             block_equal(transaction, bulk, drafts)
 
     def seal_plan(
@@ -171,7 +172,7 @@ class BulkRuns:
 
         `risk` is the highest of its items. `binding` is completed with the digest of the items.
         """
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             if run.digest or run.state != "planned":
                 return run
@@ -195,7 +196,7 @@ class BulkRuns:
         """
         intent = normalize_intent(intent)
         refusal: RefusedError | None = None
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             require_unaltered(transaction, run)
             if run.state == "planned":
@@ -212,12 +213,12 @@ class BulkRuns:
 
     def require_unaltered(self, bulk: str) -> None:
         """Raise if a sealed plan was altered on disk: it must not be shown either."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             require_unaltered(transaction, require_run(transaction, bulk))
 
     def begin_read(self, bulk: str) -> BulkRun:
         """Begin a planned read, which needs no consent and no line."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             transaction.run(
                 "UPDATE bulk_runs SET state = 'running', agreed_at = ?"
                 " WHERE id = ? AND state = 'planned'",
@@ -228,7 +229,7 @@ class BulkRuns:
 
     def set_state(self, bulk: str, state: RunState, why: str = "") -> BulkRun:
         """Change the state of a run that has not ended; of a write with a line in the chain."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             if run.has_ended or run.state == state:
                 return run
@@ -251,12 +252,11 @@ class BulkRuns:
         decided where its intent is recorded. If nothing else is left, the claimed items of others
         are returned, whose server may have ended.
         """
-        marks = ", ".join("?" * len(taken))
-        waiting = (
-            f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL AND t.number NOT IN ({marks})"
-        )
+        waiting = f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL"
+        if taken:
+            waiting += f" AND t.number NOT IN ({make_in_list(len(taken))})"
         first = " ORDER BY t.number LIMIT ?"
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             if run.state != "running":
                 return []
@@ -272,7 +272,7 @@ class BulkRuns:
 
     def release(self, bulk: str, numbers: Sequence[int]) -> None:
         """Give up the claim of items that were not run."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             transaction.db.executemany(
                 "UPDATE bulk_items SET claimed_until = 0 WHERE bulk = ? AND number = ?",
                 [(bulk, number) for number in numbers],
@@ -280,7 +280,7 @@ class BulkRuns:
 
     def record_outcomes(self, bulk: str, outcomes: Sequence[ItemOutcome]) -> None:
         """Record outcomes; an item that has an intent keeps the state of that intent."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             transaction.db.executemany(
                 "UPDATE bulk_items SET state = :state, code = :code, reason = :reason,"
                 " result = :result, changes = COALESCE(:changes, changes)"
@@ -297,7 +297,7 @@ class BulkRuns:
 
     def end_if_over(self, bulk: str) -> BulkRun:
         """Return the run, done if no item is left."""
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             if run.state != "running" or count_items(transaction, bulk).left:
                 return run
@@ -313,7 +313,7 @@ class BulkRuns:
         Raises:
             RefusedError: `confirmation_expired`, or `ledger_unavailable` if it was altered on disk.
         """
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             run = require_run(transaction, bulk)
             require_agreement(transaction, run, digest_items(transaction, run))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sqlite3
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -23,6 +22,10 @@ RETENTION = 30 * 86_400.0
 KIND_OF: Mapping[str, Kind] = {"two_step": "two_step", "elicitation": "question"}
 DECLINED = frozenset({"declined", "dismissed"})
 
+_BLOCK = (
+    "INSERT INTO blocks (key, why, until) VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET why = excluded.why, until = excluded.until"
+)
 _DIFFERENCES = {
     "tool": "another tool",
     "arguments": "other arguments",
@@ -112,7 +115,7 @@ def validate_question(transaction: Transaction, id_: str, binding: Binding) -> S
 
 def _require_valid(
     transaction: Transaction, id_: str, binding: Binding, summary: str | None, kind: Kind
-) -> sqlite3.Row:
+) -> Any:
     row = transaction.fetch_one("SELECT * FROM confirmations WHERE hash = ?", hash_text(id_))
     if row is None:
         raise _mismatch_error("This confirmation_id was never issued here")
@@ -155,7 +158,7 @@ def block(transaction: Transaction, key: str, seconds: float, why: str) -> float
     """Refuse everything with this identity key for `seconds`; return the end of the block."""
     assert why in DECLINED, why  # noqa: S101  a programming error
     until = transaction.now + seconds
-    transaction.run("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", hash_text(key), why, until)
+    transaction.run(_BLOCK, hash_text(key), why, until)
     return until
 
 
@@ -247,5 +250,5 @@ def _mismatch_error(what: str) -> RefusedError:
     )
 
 
-def binding_of_row(row: sqlite3.Row) -> Binding:
+def binding_of_row(row: Any) -> Binding:
     return _read(row["binding"])

@@ -10,7 +10,8 @@ from kartra_mcp.ledger.transaction import Transaction
 
 _NEWEST = """
 SELECT l.n, l.at, l.body, json_extract(a.binding, '$.tool') AS tool
-FROM lines l LEFT JOIN approvals a ON a.number = json_extract(l.body, '$.number')
+FROM lines l
+LEFT JOIN approvals a ON a.number = CAST(json_extract(l.body, '$.number') AS INTEGER)
 WHERE l.kind = 'consent' ORDER BY l.n DESC LIMIT ?
 """
 

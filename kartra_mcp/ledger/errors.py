@@ -1,46 +1,15 @@
-"""Errors of SQLite and of the operating system, as refusals with a reason and a remedy."""
+"""Refusals of a ledger that accepts no write, with a reason and a remedy."""
 
 from __future__ import annotations
 
-import errno
-import sqlite3
-from pathlib import Path
-
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.core.private_folder import find_folder_fault
 from kartra_mcp.ledger.records import format_utc
-
-_FULL = "the disk is full, or a limit on the size of files was reached"
-_CLOSED = "its folder or file is not writable"
-_HELD = "another program has locked it"
-_LOW_BYTE = 0xFF
 
 REPLACEABLE_LAG = 86_400.0
 """Seconds behind the newest entry from which on the user may start a new ledger.
 
 Below, waiting is better: a new ledger does not contain the earlier refunds.
 """
-
-_OF_SYSTEM = {
-    errno.ENOSPC: _FULL,
-    errno.EFBIG: _FULL,
-    getattr(errno, "EDQUOT", errno.ENOSPC): _FULL,
-    errno.EACCES: _CLOSED,
-    errno.EPERM: _CLOSED,
-    errno.EROFS: _CLOSED,
-    errno.ENOTDIR: "its folder's path is a file",
-    errno.EEXIST: "its folder's path is a file",
-}
-_OF_SQLITE = {
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR: "reading or writing the disk failed; it may be full",
-    sqlite3.SQLITE_READONLY: _CLOSED,
-    sqlite3.SQLITE_PERM: _CLOSED,
-    sqlite3.SQLITE_CANTOPEN: "it could not be opened",
-    sqlite3.SQLITE_BUSY: _HELD,
-    sqlite3.SQLITE_LOCKED: _HELD,
-}
-_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class LedgerRefusedError(RefusedError):
@@ -64,10 +33,6 @@ class LedgerDamagedError(LedgerRefusedError):
         )
 
 
-FILE_FAULTS: tuple[type[Exception], ...] = (sqlite3.Error, OSError, LedgerDamagedError)
-"""Errors whose cause may be the ledger's file, and not the call that met them."""
-
-
 def unavailable_error(why: str) -> RefusedError:
     """Return the refusal of a ledger that cannot be written now but is not damaged."""
     return LedgerRefusedError(
@@ -75,17 +40,6 @@ def unavailable_error(why: str) -> RefusedError:
         "Make the ledger writable, then repeat the call. Until then every write is refused.",
         f"The ledger cannot be written: {why}",
     )
-
-
-def require_private(folder: Path) -> None:
-    """Raise `ledger_unavailable` if another user can change the folder of the ledger."""
-    why, fix = find_folder_fault(folder)
-    if why:
-        raise LedgerRefusedError(
-            why,
-            f"The user should check who changed it, then {fix}, and repeat the call.",
-            f"The ledger is not private: {why}",
-        )
 
 
 def explain(problem: KartraMCPError) -> str:
@@ -137,23 +91,3 @@ def wrong_version_error(found: int, known: int) -> RefusedError:
         "Nothing was done.",
         "Update kartra-mcp in every client on this machine, then start the clients again.",
     )
-
-
-def from_os_error(problem: OSError) -> RefusedError:
-    """Return the refusal for an error of the operating system."""
-    name = errno.errorcode.get(problem.errno or 0, "an unknown error")
-    return unavailable_error(_OF_SYSTEM.get(problem.errno or 0, f"the system reports {name}"))
-
-
-def from_sqlite_error(problem: sqlite3.Error) -> RefusedError:
-    """Return the refusal for an error of SQLite: damaged, or unavailable for now."""
-    code = getattr(problem, "sqlite_errorcode", None)
-    if code is None:  # text that is not UTF-8, or a value of the wrong type
-        return LedgerDamagedError("it contains a value that was never written")
-    primary = code & _LOW_BYTE
-    if primary in _BROKEN:
-        return LedgerDamagedError("parts of the file were overwritten or cut off")
-    why = _OF_SQLITE.get(primary)
-    if why is None:
-        return LedgerDamagedError("its tables were altered")
-    return unavailable_error(why)

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from kartra_mcp.ledger.database import LedgerDatabase
-from kartra_mcp.ledger.errors import FILE_FAULTS, unavailable_error
+from kartra_mcp.ledger.errors import unavailable_error
+from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
 T = TypeVar("T")
@@ -29,17 +29,17 @@ class _Request(Generic[T]):
         self.error: BaseException | None = None
         self.done = threading.Event()
 
-    def run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction, faults: tuple[type[Exception], ...]) -> None:
         """Run the work inside a savepoint: its error undoes this request and no other.
 
-        A fault of the file is raised: it ends the commit of the whole group.
+        A fault of the store is raised: it ends the commit of the whole group.
         """
         try:
             with transaction.savepoint():
                 if not self.settles:
                     transaction.require_clock()
                 self.results.append(self.work(transaction))
-        except FILE_FAULTS:
+        except faults:
             raise
         except Exception as problem:  # noqa: BLE001  it is raised in the thread that asked
             self.error = problem
@@ -53,8 +53,8 @@ class _Request(Generic[T]):
 class GroupCommit:
     """The writes of one process, committed together where they wait together."""
 
-    def __init__(self, file: LedgerDatabase) -> None:
-        self._file = file
+    def __init__(self, store: LedgerStore) -> None:
+        self._store = store
         self._waiting: deque[_Request[Any]] = deque()
         self._turn = threading.Lock()
 
@@ -70,7 +70,7 @@ class GroupCommit:
         """
         request = _Request(work, settles=settles)
         self._waiting.append(request)
-        if self._turn.acquire(timeout=self._file.wait_seconds(settles=settles)):
+        if self._turn.acquire(timeout=self._store.wait_seconds(settles=settles)):
             try:
                 while not request.done.is_set():  # more may wait before it than one group holds
                     self._commit_group()
@@ -94,9 +94,11 @@ class GroupCommit:
         """Commit the oldest requests that wait; the thread that holds the turn does it for all."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
         try:
-            with self._file.write_transaction(settles=any(r.settles for r in group)) as transaction:
+            with self._store.write_transaction(
+                settles=any(r.settles for r in group)
+            ) as transaction:
                 for request in group:
-                    request.run(transaction)
+                    request.run(transaction, self._store.faults)
         except BaseException as problem:  # the commit: none of the requests is on disk
             for request in group:
                 request.error = request.error or problem

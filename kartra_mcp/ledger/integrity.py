@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kartra_mcp.ledger import projection, schema
+from kartra_mcp.ledger import projection
+from kartra_mcp.ledger.database import Database
+from kartra_mcp.ledger.derived import rebuild_all
+from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry, verify_chain
 from kartra_mcp.ledger.records import VerificationReport
 
@@ -15,26 +17,30 @@ _STATES = {"asked": "pending"}
 """State of an approval after the event `approval_…`, where the name differs."""
 
 
-def verify_entries(db: sqlite3.Connection) -> VerificationReport:
-    """Verify every entry, and every table that derives from them."""
+def verify_entries(db: Database, find_store_fault: Callable[[], str]) -> VerificationReport:
+    """Verify every entry, and every table that derives from them.
+
+    Args:
+        db: a transaction that sees one state of the ledger.
+        find_store_fault: returns the fault of the store outside the entries, or "".
+    """
     count = db.execute("SELECT COUNT(*) FROM lines").fetchone()[0]
     walked = verify_chain(LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n"))
-    why = walked.why or _find_extra_fault(db)
+    why = walked.why or find_store_fault() or _find_derived_fault(db)
     return VerificationReport(count, not why, walked.broken, why)
 
 
-def _find_extra_fault(db: sqlite3.Connection) -> str:
-    """Return the fault outside the chain: tables, pages or derived rows; "" if there is none."""
-    if not schema.is_whole(db):
-        return "its tables were altered"
-    if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        return "parts of the file were overwritten or cut off"
-    if projection.rebuild_all(_iter_lines(db)) != projection.list_all_rows(db):
+def _find_derived_fault(db: Database) -> str:
+    try:
+        expected = rebuild_all(_iter_lines(db))
+    except LedgerDamagedError as problem:
+        return problem.why
+    if expected != projection.list_all_rows(db):
         return "the table of intents does not match the lines"
     return _find_consent_fault(db)
 
 
-def _find_consent_fault(db: sqlite3.Connection) -> str:
+def _find_consent_fault(db: Database) -> str:
     """Compare approvals, used confirmations, declines and attempts at the PIN with the entries.
 
     The rows themselves are outside the chain: they expire, and hold the user's data until then.
@@ -57,7 +63,7 @@ def _find_consent_fault(db: sqlite3.Connection) -> str:
 
 
 def _are_approvals_true(
-    db: sqlite3.Connection,
+    db: Database,
     intents: Iterable[Mapping[str, Any]],
     events: Iterable[Mapping[str, Any]],
 ) -> bool:
@@ -72,29 +78,27 @@ def _are_approvals_true(
     return kept == expected and {row[0]: row[3] for row in rows if row[3] is not None} == users
 
 
-def _are_confirmations_true(db: sqlite3.Connection, intents: Iterable[Mapping[str, Any]]) -> bool:
+def _are_confirmations_true(db: Database, intents: Iterable[Mapping[str, Any]]) -> bool:
     """Check that a confirmation is marked as used by the intent that used it."""
     users = {x["confirmation"]: x["intent"] for x in intents if x.get("confirmation")}
     rows = db.execute("SELECT hash, used_by FROM confirmations").fetchall()
     return all(row[1] == users[row[0]] for row in rows if row[0] in users)
 
 
-def _are_blocks_true(db: sqlite3.Connection, events: Iterable[Mapping[str, Any]]) -> bool:
+def _are_blocks_true(db: Database, events: Iterable[Mapping[str, Any]]) -> bool:
     ends = {event["key"]: event["until"] for event in events if {"key", "until"} <= event.keys()}
     kept = dict(tuple(row) for row in db.execute("SELECT key, until FROM blocks").fetchall())
     return all(kept.get(key, 0.0) >= until for key, until in ends.items())
 
 
-def _are_attempts_true(
-    db: sqlite3.Connection, events: Iterable[tuple[float, Mapping[str, Any]]]
-) -> bool:
+def _are_attempts_true(db: Database, events: Iterable[tuple[float, Mapping[str, Any]]]) -> bool:
     results = {"pin_right": 1, "pin_wrong": 0}
     expected = [(at, results[x["event"]]) for at, x in events if x.get("event") in results]
-    kept = db.execute("SELECT at, correct FROM pin_attempts ORDER BY rowid").fetchall()
+    kept = db.execute("SELECT at, correct FROM pin_attempts ORDER BY number").fetchall()
     return [tuple(row) for row in kept] == expected
 
 
-def _are_bulk_runs_true(db: sqlite3.Connection, events: Iterable[Mapping[str, Any]]) -> bool:
+def _are_bulk_runs_true(db: Database, events: Iterable[Mapping[str, Any]]) -> bool:
     """Compare state and items of each write run that was agreed to with the entries."""
     expected: dict[str, tuple[str, str]] = {}
     for event in events:
@@ -107,6 +111,6 @@ def _are_bulk_runs_true(db: sqlite3.Connection, events: Iterable[Mapping[str, An
     return {row[0]: (row[1], row[2]) for row in rows} == expected
 
 
-def _iter_lines(db: sqlite3.Connection, kind: str = "") -> Iterable[LedgerEntry]:
+def _iter_lines(db: Database, kind: str = "") -> Iterable[LedgerEntry]:
     where = "WHERE kind = ? ORDER BY n" if kind else "ORDER BY n"
     return (LedgerEntry(*row) for row in db.execute(LINE + where, (kind,) if kind else ()))

@@ -11,8 +11,8 @@ from itertools import takewhile
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.database import LedgerDatabase
 from kartra_mcp.ledger.records import format_utc
+from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
 MIN_LENGTH = 6
@@ -22,6 +22,8 @@ MAX_ATTEMPTS, ATTEMPT_WINDOW_SECONDS = 5, 900.0
 LOCK_SECONDS = 900.0
 """Seconds from the last wrong PIN until the lock ends."""
 
+_NEWEST_ATTEMPTS = "SELECT at, correct FROM pin_attempts ORDER BY number DESC LIMIT ?"
+_ADD_ATTEMPT = "INSERT INTO pin_attempts (at, correct) VALUES (?, ?)"
 SCRYPT_PARAMS = {"n": 2**14, "r": 8, "p": 1}
 
 
@@ -29,10 +31,10 @@ SCRYPT_PARAMS = {"n": 2**14, "r": 8, "p": 1}
 class Pins:
     """The one PIN of one ledger."""
 
-    file: LedgerDatabase
+    store: LedgerStore
 
     def is_set(self) -> bool:
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return transaction.meta("pin") is not None
 
     def set(self, pin: str, who: str) -> None:
@@ -53,14 +55,14 @@ class Pins:
             **SCRYPT_PARAMS,
             "hash": _hash_slowly(pin, salt, SCRYPT_PARAMS).hex(),
         }
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             transaction.set_meta("pin", json.dumps(kept))
             transaction.append("consent", {"event": "pin_set", "who": who})
 
     def attempts_left(self) -> int:
         """Return the number of wrong attempts that would lock the PIN; 0 while it is locked."""
-        sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
-        with self.file.read_transaction() as transaction:
+        sql = _NEWEST_ATTEMPTS
+        with self.store.read_transaction() as transaction:
             since = transaction.earliest - ATTEMPT_WINDOW_SECONDS
             newest = transaction.fetch_all(sql, MAX_ATTEMPTS)
         wrong = takewhile(lambda row: not row["correct"] and row["at"] >= since, newest)
@@ -68,7 +70,7 @@ class Pins:
 
     def locked_until(self) -> float | None:
         """Return the end of the lock in seconds since the epoch, or None if not locked."""
-        with self.file.read_transaction() as transaction:
+        with self.store.read_transaction() as transaction:
             return _locked_until(transaction)
 
     def check(self, pin: str, who: str) -> bool:
@@ -79,7 +81,7 @@ class Pins:
         Raises:
             RefusedError: no PIN is set, or too many attempts were wrong.
         """
-        with self.file.write_transaction() as transaction:
+        with self.store.write_transaction() as transaction:
             kept = transaction.meta("pin")
             until = _locked_until(transaction)
             right = False
@@ -98,11 +100,11 @@ def _record(transaction: Transaction, who: str, *, right: bool, locked: bool) ->
     event = "pin_locked" if locked else "pin_right" if right else "pin_wrong"
     transaction.append("consent", {"event": event, "who": who})
     if not locked:
-        transaction.run("INSERT INTO pin_attempts VALUES (?, ?)", transaction.now, int(right))
+        transaction.run(_ADD_ATTEMPT, transaction.now, int(right))
 
 
 def _locked_until(transaction: Transaction) -> float | None:
-    sql = "SELECT at, correct FROM pin_attempts ORDER BY rowid DESC LIMIT ?"
+    sql = _NEWEST_ATTEMPTS
     newest = transaction.fetch_all(sql, MAX_ATTEMPTS)
     if len(newest) < MAX_ATTEMPTS or any(row["correct"] for row in newest):
         return None

@@ -1,18 +1,18 @@
-"""The table of intents: derived from the entries one by one, queried by the rules and the views."""
+"""The intents, as the rules and the views query them."""
 
 from __future__ import annotations
 
 import json
 import re
-import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.effects import condition_undo, describe_object
 from kartra_mcp.kartra.values import format_amount, parse_amount
+from kartra_mcp.ledger.database import NO_LIMIT, Database, make_in_list
+from kartra_mcp.ledger.derived import TABLES, Derived, derive, sort_rows
 from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry
 from kartra_mcp.ledger.records import (
@@ -23,36 +23,10 @@ from kartra_mcp.ledger.records import (
     PriorIntent,
     format_utc,
 )
-from kartra_mcp.ledger.schema import make_intents
 
-_ADDED = (
-    "INSERT INTO intents (id, line, at, tool, operation, risk, connection, target_kind, target,"
-    " amount, remainder, known_amount, mail, lead_hash, state, executed)"
-    " VALUES (:intent, :n, :at, :tool, :operation, :rank, :connection, :target_kind, :target,"
-    " :amount, :remainder, :known_amount, :mail, :lead_hash, 'running', 'unknown')"
-)
-_TAKEN = frozenset(
-    """
-    intent tool operation connection target_kind target amount remainder known_amount mail lead_hash
-    """.split()  # noqa: SIM905  shorter to read than a list of quoted names
-)
-_TAKEN_OF_PART = frozenset({"operation", "target_kind", "target", "known_amount", "equality"})
-_ENDED = (
-    "UPDATE intents SET state = :state, executed = :executed, ended_at = :at, outcome_line = :n,"
-    " action_run_id = :action_run_id WHERE id = :intent"
-)
-_SETTLED = (
-    "UPDATE intents SET state = :state, executed = :executed, reconcile_line = :n"
-    " WHERE id = :intent"
-)
 _PAST = (
     "SELECT i.id, i.at, p.operation, i.state, i.amount, i.remainder, p.known_amount, i.ended_at"
     " FROM parts p JOIN intents i ON i.id = p.intent "
-)
-_ADDED_PART = (
-    "INSERT INTO parts (intent, number, line, at, operation, risk, connection, target_kind, target,"
-    " known_amount, equality) VALUES (:intent, :number, :n, :at, :operation, :rank, :connection,"
-    " :target_kind, :target, :known_amount, :equality)"
 )
 _ALL = (
     "SELECT i.*, l.body, o.body AS outcome, r.body AS reconciled FROM intents i"
@@ -70,7 +44,7 @@ _SOUGHT: Mapping[str, str] = {
     "consent": "json_extract(l.body, '$.consent') = :consent",
     "before": "i.line < :before",
 }
-"""SQL of each filter. Only filters that are set are joined, so that SQLite can use an index."""
+"""SQL of each filter. Only those that are set are joined, so that an index can be used."""
 _NEWEST_FIRST = " ORDER BY i.line DESC LIMIT :count"
 _PACKED_APPROVAL = re.compile(r"approval ([0-9]{1,15})")
 """Entries of schema version 1 hold the number of an approval in `confirmation`."""
@@ -120,64 +94,40 @@ def _part_payload(part: IntentPart) -> dict[str, Any]:
     }
 
 
-def apply(db: sqlite3.Connection, line: LedgerEntry) -> None:
-    """Apply an entry to the table. Writing and rebuilding share this function, to be equal."""
-    if line.kind == "intent":
-        _add(db, line, line.payload)
-    elif line.kind == "outcome":
-        db.execute(_ENDED, {**line.payload, "at": line.at, "n": line.n})
-    elif line.kind == "reconcile":
-        db.execute(_SETTLED, {**line.payload, "n": line.n})
+def apply(db: Database, line: LedgerEntry) -> None:
+    """Apply an entry to the tables that derive from the entries."""
+    for change in derive(line):
+        db.execute(change.sql, change.values)
 
 
-def rebuild(lines: Iterable[LedgerEntry]) -> list[tuple[Any, ...]]:
-    """Return the rows that these entries make in an empty table."""
-    return rebuild_all(lines)[0]
-
-
-def rebuild_all(lines: Iterable[LedgerEntry]) -> tuple[list[tuple[Any, ...]], ...]:
-    """Return the rows of each derived table that these entries make, as `list_all_rows` does."""
-    aside = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        make_intents(aside)
-        for line in lines:
-            apply(aside, line)
-        return list_all_rows(aside)
-    finally:
-        aside.close()
-
-
-def list_rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in db.execute("SELECT * FROM intents ORDER BY id")]
-
-
-def list_all_rows(db: sqlite3.Connection) -> tuple[list[tuple[Any, ...]], ...]:
+def list_all_rows(db: Database) -> Derived:
     """Return the rows of the intents, of their parts, and of the items of bulk runs."""
-    parts = db.execute("SELECT * FROM parts ORDER BY intent, number")
-    items = db.execute("SELECT * FROM bulk_intents ORDER BY bulk, item")
-    return list_rows(db), [tuple(row) for row in parts], [tuple(row) for row in items]
+    return tuple(
+        sort_rows(db.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}"))  # noqa: S608
+        for table in TABLES
+    )
 
 
-def list_running(db: sqlite3.Connection) -> list[str]:
+def list_running(db: Database) -> list[str]:
     """List the ids of running intents, oldest first."""
     found = db.execute("SELECT id FROM intents WHERE state = 'running' ORDER BY line")
     return [row[0] for row in found]
 
 
-def get_state(db: sqlite3.Connection, intent_id: str) -> str | None:
+def get_state(db: Database, intent_id: str) -> str | None:
     """Return the state of an intent, or None if it is unknown here."""
     row = db.execute("SELECT state FROM intents WHERE id = ?", (intent_id,)).fetchone()
     return None if row is None else row[0]
 
 
-def list_same_target(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
+def list_same_target(db: Database, intent: Intent) -> list[PriorIntent]:
     """List every earlier write on the target of this one, in any state, oldest first."""
     where, names = _on_target(db, intent)
     wanted = f"WHERE p.connection = ? AND p.target_kind = ? AND {where} ORDER BY p.line, p.number"
     return _list_prior(db, wanted, intent.connection, intent.target_kind, *names)
 
 
-def list_equal(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
+def list_equal(db: Database, intent: Intent) -> list[PriorIntent]:
     """List every earlier write that is equal to this one, in any state, oldest first.
 
     Of an entry of 0.1.0 the fields are not known: it equals every write on its target.
@@ -194,7 +144,7 @@ def list_equal(db: sqlite3.Connection, intent: Intent) -> list[PriorIntent]:
 
 
 def list_lead_names(
-    db: sqlite3.Connection, connection: str, target_kind: str, target: str | None
+    db: Database, connection: str, target_kind: str, target: str | None
 ) -> list[str]:
     """List every name of a target that was read; a lead has its id and its addresses."""
     if target is None or target_kind != "lead":
@@ -207,35 +157,39 @@ def list_lead_names(
     return sorted({target, id_, *others})
 
 
-def list_names_in(db: sqlite3.Connection, entry: Mapping[str, Any]) -> list[str]:
+def list_names_in(db: Database, entry: Mapping[str, Any]) -> list[str]:
     """List every name of the target of a write."""
     return list_lead_names(db, entry["connection"], entry["target_kind"], entry["target"])
 
 
-def list_on_lead(db: sqlite3.Connection, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_on_lead(db: Database, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List the writes with a command on the lead of a write, as `list_entries` does."""
     names = list_names_in(db, entry)
-    marks = ", ".join("?" * len(names))
+    marks = make_in_list(len(names))
     sql = f"SELECT DISTINCT intent FROM parts WHERE connection = ? AND target IN ({marks})"  # noqa: S608
     found = db.execute(sql, (entry["connection"], *names)).fetchall()
     rows = [db.execute(_ALL + "WHERE i.id = ?", tuple(one)).fetchone() for one in found]
     return sorted((_make_entry(row) for row in rows), key=lambda row: row["line"])
 
 
-def add_lead(db: sqlite3.Connection, connection: str, target: str, lead_id: str) -> None:
+def add_lead(db: Database, connection: str, target: str, lead_id: str) -> None:
     """Record that a lead with this address has this id."""
-    db.execute("INSERT OR REPLACE INTO leads VALUES (?, ?, ?)", (connection, target, lead_id))
+    db.execute(
+        "INSERT INTO leads (connection, target, lead_id) VALUES (?, ?, ?)"
+        " ON CONFLICT (connection, target) DO UPDATE SET lead_id = excluded.lead_id",
+        (connection, target, lead_id),
+    )
 
 
-def _on_target(db: sqlite3.Connection, intent: Intent) -> tuple[str, list[str]]:
+def _on_target(db: Database, intent: Intent) -> tuple[str, list[str]]:
     names = list_lead_names(db, intent.connection, intent.target_kind, intent.target)
     if not names:
         return "p.target IS NULL", []
-    return f"p.target IN ({', '.join('?' * len(names))})", names
+    return f"p.target IN ({make_in_list(len(names))})", names
 
 
-def list_irreversible_since(db: sqlite3.Connection, since: float, count: int) -> list[PriorIntent]:
-    """List what counts for the caps of a day, oldest first; a negative `count` is all.
+def list_irreversible_since(db: Database, since: float, count: int = NO_LIMIT) -> list[PriorIntent]:
+    """List what counts for the caps of a day, oldest first.
 
     Each irreversible command of a chain counts.
     """
@@ -246,7 +200,7 @@ def list_irreversible_since(db: sqlite3.Connection, since: float, count: int) ->
     return _list_prior(db, where, since, count)[::-1]
 
 
-def count_emails_since(db: sqlite3.Connection, since: float) -> int:
+def count_emails_since(db: Database, since: float) -> int:
     """Count the commands since then that can start mail and may have run."""
     found = db.execute(
         f"SELECT COALESCE(SUM(mail), 0) FROM intents WHERE mail > 0 AND at > ? AND {_COUNTS}",  # noqa: S608
@@ -255,26 +209,26 @@ def count_emails_since(db: sqlite3.Connection, since: float) -> int:
     return found.fetchone()[0]
 
 
-def list_entries(db: sqlite3.Connection, count: int, filters: Filters) -> list[dict[str, Any]]:
-    """List intents with their outcomes as flat objects, newest first; a negative `count` is all."""
+def list_entries(db: Database, filters: Filters, count: int = NO_LIMIT) -> list[dict[str, Any]]:
+    """List intents with their outcomes as flat objects, newest first."""
     values = {name: value for name, value in asdict(filters).items() if value is not None}
     where = " AND ".join(_SOUGHT[name] for name in values)
     sql = _ALL + (f"WHERE {where}" if where else "") + _NEWEST_FIRST
     return [_make_entry(row) for row in db.execute(sql, {**values, "count": count})]
 
 
-def list_tools(db: sqlite3.Connection) -> list[str]:
+def list_tools(db: Database) -> list[str]:
     """List every tool that ever wrote, by name."""
-    return [row[0] for row in db.execute("SELECT DISTINCT tool FROM intents ORDER BY tool")]
+    return sorted(row[0] for row in db.execute("SELECT DISTINCT tool FROM intents"))
 
 
-def get_entry(db: sqlite3.Connection, intent_id: str) -> dict[str, Any] | None:
+def get_entry(db: Database, intent_id: str) -> dict[str, Any] | None:
     """Return one intent as `list_entries` does, or None."""
     row = db.execute(_ALL + "WHERE i.id = ?", (intent_id,)).fetchone()
     return None if row is None else _make_entry(row)
 
 
-def list_chain_entries(db: sqlite3.Connection, intent_id: str) -> list[LedgerEntry]:
+def list_chain_entries(db: Database, intent_id: str) -> list[LedgerEntry]:
     """List every entry of one intent, oldest first, including reads that found no effect."""
     found = db.execute(
         "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
@@ -286,34 +240,7 @@ def list_chain_entries(db: sqlite3.Connection, intent_id: str) -> list[LedgerEnt
     return [LedgerEntry(*row) for row in found]
 
 
-def _add(db: sqlite3.Connection, line: LedgerEntry, payload: dict[str, Any]) -> None:
-    rank = int(Risk[payload["risk"].upper()])
-    values = {name: payload[name] for name in _TAKEN}
-    db.execute(_ADDED, {**values, "n": line.n, "at": line.at, "rank": rank})
-    whole = {
-        "intent": payload["intent"],
-        "connection": payload["connection"],
-        "n": line.n,
-        "at": line.at,
-    }
-    for number, part in enumerate(_list_parts(payload)):
-        rank = int(Risk[part["risk"].upper()])
-        columns = {name: part[name] for name in _TAKEN_OF_PART}
-        db.execute(_ADDED_PART, {**columns, **whole, "number": number, "rank": rank})
-    if payload.get("bulk"):
-        values = (payload["bulk"], payload["item"], payload["intent"])
-        db.execute("INSERT INTO bulk_intents VALUES (?, ?, ?)", values)
-
-
-def _list_parts(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the parts of an intent; an entry of 0.1.0 has the names of its commands only."""
-    if "equality" in payload:
-        return payload.get("parts") or [payload]
-    names = str(payload["operation"]).split("+")
-    return [{**payload, "operation": name, "equality": None} for name in names]
-
-
-def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorIntent]:
+def _list_prior(db: Database, where: str, *values: Any) -> list[PriorIntent]:
     found = db.execute(_PAST + where, values)
     return [
         PriorIntent(id_, at, operation, state, _read(amount), _read(remainder), _read(known), ended)
@@ -324,7 +251,7 @@ def _list_prior(db: sqlite3.Connection, where: str, *values: Any) -> list[PriorI
 _AMOUNTS = ("amount", "known_amount", "remainder")
 
 
-def _make_entry(row: sqlite3.Row) -> dict[str, Any]:
+def _make_entry(row: Any) -> dict[str, Any]:
     body, outcome = parse_payload(row["body"]), parse_payload(row["outcome"])
     approval = find_approval(body)
     return {

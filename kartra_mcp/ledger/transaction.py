@@ -1,8 +1,7 @@
-"""One transaction on the ledger's file: its time, its reads, and the entries that it adds."""
+"""One transaction on the ledger: its time, its reads, and the entries that it adds."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +9,29 @@ from typing import Any
 
 from kartra_mcp.ledger import projection
 from kartra_mcp.ledger.clock_history import ClockHistory
+from kartra_mcp.ledger.database import Database
 from kartra_mcp.ledger.errors import ClockBehindError
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry
 
+_SET_META = (
+    "INSERT INTO meta (key, value) VALUES (?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 MAX_CLOCK_LAG = 60.0
 """Seconds that the clock may be behind the newest entry; writes are refused beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Times at the begin of a transaction, in seconds.
+
+    `wall` is the clock of the ledger, `newest` the time of the newest entry (`wall` without one),
+    `steady` a clock of this process that cannot be set.
+    """
+
+    wall: float
+    newest: float
+    steady: float
 
 
 @dataclass(slots=True)
@@ -29,7 +46,7 @@ class Transaction:
         behind: seconds that the wall clock is behind the newest entry.
     """
 
-    db: sqlite3.Connection
+    db: Database
     now: float
     steady: float
     earliest: float
@@ -83,10 +100,10 @@ class Transaction:
         if self.behind > MAX_CLOCK_LAG:
             raise ClockBehindError(self.behind, self.now)
 
-    def fetch_one(self, sql: str, *values: Any) -> sqlite3.Row | None:
+    def fetch_one(self, sql: str, *values: Any) -> Any:
         return self.db.execute(sql, values).fetchone()
 
-    def fetch_all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+    def fetch_all(self, sql: str, *values: Any) -> list[Any]:
         return self.db.execute(sql, values).fetchall()
 
     def run(self, sql: str, *values: Any) -> None:
@@ -97,4 +114,18 @@ class Transaction:
         return None if row is None else row[0]
 
     def set_meta(self, key: str, value: str) -> None:
-        self.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key, value)
+        self.run(_SET_META, key, value)
+
+
+def make_transaction(db: Database, head: Head, times: Times, history: ClockHistory) -> Transaction:
+    """Return the transaction that was begun on `db`, with the time that its rules use."""
+    now = max(times.wall, times.newest)
+    return Transaction(
+        db,
+        now,
+        times.steady,
+        history.earliest(now, times.steady),
+        head,
+        history,
+        behind=max(times.newest - times.wall, 0.0),
+    )

@@ -21,6 +21,7 @@ from kartra_mcp.app.page_discovery import PageEndpoint, PageLock
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.settings import Settings
 from kartra_mcp.web.actions import Actions
 from kartra_mcp.web.backend import ServerBackend
@@ -56,7 +57,9 @@ def serve(
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         closing(
-            Ledger(settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind)
+            open_ledger(
+                settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind
+            )
         ) as ledger,
     ):
         page = PageEndpoint(os.getpid(), listening.getsockname()[1], secrets.token_bytes(32))

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from visiting import AXE, PIN, Visitor, chatting, end_page, listening, notified
 
 from benchmarks import browser_session, fixtures
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 expect.set_options(timeout=20_000)  # bounds: nothing is judged by how soon it comes
 
@@ -35,7 +35,7 @@ def place(tmp_path):
 @pytest.fixture
 def ledger(place):
     """The account's ledger, with a PIN."""
-    with closing(Ledger(ledger_folder(place))) as made:
+    with closing(open_ledger(ledger_folder(place))) as made:
         made.pins.set(PIN, "ada")
         yield made
 

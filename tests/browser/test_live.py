@@ -12,7 +12,7 @@ from visiting import PIN, opened
 
 from benchmarks import browser_session
 from benchmarks.fixtures import asked
-from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 
 def test_a_new_call_appears_without_a_reload(served, chat, visit):
@@ -144,7 +144,7 @@ def test_what_came_while_the_page_was_loaded_is_told_too(path, served, ledger, v
 def test_the_banner_without_a_pin_goes_when_one_is_chosen(place, visit):
     with (
         browser_session.served(place.environment) as page,
-        closing(Ledger(ledger_folder(place))) as kept,
+        closing(open_ledger(ledger_folder(place))) as kept,
     ):
         person = visit(page.address)
         banner = person.page.locator("#no-pin")

@@ -130,13 +130,13 @@ class Asked:
     def mint(self, kept: str) -> str:
         """Return a state as the shipped consent creates it: a ledger id, bound to the call."""
         ledger = self.tools.gateway.writes().ledger
-        return ledger.issue_confirmation(self._binding(), _SUMMARY, kept, "question").id
+        return ledger.consents.issue(self._binding(), _SUMMARY, kept, "question").id
 
     def kept(self) -> str:
         """Return the data stored with the returned state, and consume it; or refuse."""
         ledger, state = self.tools.gateway.writes().ledger, self.client.request_state or ""
-        kept = ledger.validate_confirmation(state, self._binding(), _SUMMARY, "question")
-        ledger.revoke_confirmation(state)
+        kept = ledger.consents.validate(state, self._binding(), _SUMMARY, "question")
+        ledger.consents.revoke(state)
         return kept
 
     def _binding(self) -> Binding:

@@ -17,6 +17,7 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.private_folder import find_folder_fault
 from kartra_mcp.ledger.errors import ClockBehindError
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.ledger.transaction import MAX_CLOCK_LAG
 from kartra_mcp.onboarding.doctor.api_explanations import format_names, incomplete_credentials
 from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, passed, skipped, warning
@@ -133,7 +134,7 @@ def check_ledger_and_clock(read: Settings, now: float, *, usable: bool) -> list[
             check_clock(now, None),
         ]
     with closing(
-        Ledger(read.state_dir, fault=read.ledger_fault, account=read.account_kind)
+        open_ledger(read.state_dir, fault=read.ledger_fault, account=read.account_kind)
     ) as kept:
         try:
             found, newest = _check_ledger(kept, read)

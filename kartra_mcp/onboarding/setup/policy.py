@@ -9,6 +9,7 @@ from typing import Any
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Gate
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.setup.existing_entries import find_strictest, is_looser
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.options import ENV_PREFIX, Option
@@ -159,7 +160,7 @@ def _ensure_pin(setup: SetupContext) -> None:
     """Make sure that a PIN exists, for approvals."""
     command = f"kartra-mcp approve --set-pin{setup.settings.cli_flags}"
     with closing(
-        Ledger(
+        open_ledger(
             setup.settings.state_dir,
             fault=setup.settings.ledger_fault,
             account=setup.settings.account_kind,

@@ -290,7 +290,7 @@ class Pages:
     def _make_filters(self, form: filters.FilterForm) -> Filters:
         if not form.lead:
             return form.filters
-        return replace(form.filters, lead_hash=self._ledger.lead_hash(form.lead))
+        return replace(form.filters, lead_hash=self._ledger.leads.hash(form.lead))
 
 
 def _invalid_filter_error(errors: Mapping[str, str]) -> RefusedError:

@@ -119,6 +119,9 @@ CREATE TABLE bulk_items (
 CREATE INDEX bulk_items_state ON bulk_items (bulk, state, number);
 """
 """Runs and their items, which hold the user's data until it is removed."""
+ATTEMPTS = """
+CREATE TABLE pin_attempts (number INTEGER PRIMARY KEY, at REAL NOT NULL, correct INTEGER NOT NULL);
+"""
 _PACKED_QUESTION = re.compile(
     r"([0-9a-f]{64}) ([0-9]{1,12}(?:\.[0-9]+)?) ([0-9]{1,3}) (.*)", re.DOTALL
 )
@@ -174,6 +177,17 @@ def _add_bulk_runs(db: sqlite3.Connection) -> None:
     _run_script(db, BULK_INTENTS + BULK_RUNS)
 
 
+def _number_attempts(db: sqlite3.Connection) -> None:
+    """Number the attempts at the PIN; SQLite alone has the row ids that ordered them."""
+    db.execute("ALTER TABLE pin_attempts RENAME TO unnumbered_attempts")
+    _run_script(db, ATTEMPTS)
+    db.execute(
+        "INSERT INTO pin_attempts (at, correct)"
+        " SELECT at, correct FROM unnumbered_attempts ORDER BY rowid"
+    )
+    db.execute("DROP TABLE unnumbered_attempts")
+
+
 def _unpack(row: Sequence[object]) -> tuple[object, ...]:
     hash_, kind, binding, summary, facts, made_at, expires_at, used_by = row
     if kind != "question":
@@ -191,6 +205,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, "Give the values of a question columns of their own.", _unpack_questions),
     Migration(3, "Give each command of an intent a row, and each lead one name.", _add_parts),
     Migration(4, "Add bulk runs, their items, and the intent of each item.", _add_bulk_runs),
+    Migration(5, "Number the attempts at the PIN.", _number_attempts),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -212,10 +227,6 @@ def migrate(db: sqlite3.Connection, to: int = VERSION) -> None:
 
 def get_version(db: sqlite3.Connection) -> int:
     return db.execute("PRAGMA user_version").fetchone()[0]
-
-
-def make_intents(db: sqlite3.Connection) -> None:
-    _run_script(db, INTENTS + PARTS + BULK_INTENTS)
 
 
 def is_empty(db: sqlite3.Connection) -> bool:

@@ -13,19 +13,21 @@ from pathlib import Path
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import try_exclusive_lock
-from kartra_mcp.ledger import schema
-from kartra_mcp.ledger.database import LedgerDatabase, connect
-from kartra_mcp.ledger.errors import REPLACEABLE_LAG, LedgerDamagedError, from_sqlite_error
+from kartra_mcp.ledger.errors import REPLACEABLE_LAG, LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import GENESIS_HASH, Head, LedgerEntry, make_entry
-from kartra_mcp.ledger.head_file import keep_names
-from kartra_mcp.ledger.integrity import verify_entries
 from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
-from kartra_mcp.ledger.running_locks import IntentLocks
+from kartra_mcp.ledger.sqlite import schema
+from kartra_mcp.ledger.sqlite.errors import from_sqlite_error
+from kartra_mcp.ledger.sqlite.head_file import keep_names
+from kartra_mcp.ledger.sqlite.integrity import verify_file
+from kartra_mcp.ledger.sqlite.intent_locks import IntentLocks
+from kartra_mcp.ledger.sqlite.ledger_file import LedgerFile, connect
+from kartra_mcp.ledger.sqlite.transactions import FileTransactions
 
 _BESIDE = ("", "-wal", "-shm")
 
 
-def verify(file: LedgerDatabase) -> VerificationReport:
+def verify(store: FileTransactions) -> VerificationReport:
     """Verify every entry up to the head, and rebuild the table of intents to compare it.
 
     The report of an intact ledger has the reason for which writes are refused all the same.
@@ -34,23 +36,24 @@ def verify(file: LedgerDatabase) -> VerificationReport:
         RefusedError: the ledger cannot be read, for another reason than damage.
     """
     try:
-        with file.read_transaction():
+        with store.read_transaction():
             pass
         why = ""
     except LedgerDamagedError as problem:
         why = problem.why
-    if not file.path.exists():
+    path = store.file.path
+    if not path.exists():
         return VerificationReport(0, False, None, why)
-    found = _verify_file(file.path)
+    found = _verify_path(path)
     if found.ok and why:
         return VerificationReport(found.count, False, found.count + 1, why)
     if found.ok:
-        refused = file.refusal_reason()
+        refused = store.refusal_reason()
         return replace(found, ok=not refused, refused=refused)
     return found
 
 
-def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
+def replace_damaged(store: FileTransactions, locks: IntentLocks) -> ReplacedLedger:
     """Rename a damaged ledger to a dated name and begin a new one that names it.
 
     A sound ledger is never replaced: an empty one would admit every earlier refund again. One that
@@ -59,30 +62,30 @@ def replace_damaged(file: LedgerDatabase, locks: IntentLocks) -> ReplacedLedger:
     Raises:
         RefusedError: it is sound, or is in use, or a call is still running.
     """
-    report = verify(file)
-    if not report.why and file.lag() < REPLACEABLE_LAG:
+    report = verify(store)
+    if not report.why and store.lag() < REPLACEABLE_LAG:
         raise RefusedError(
             "not_allowed",
             "The ledger is valid. It was not replaced.",
             "Keep it. Only a damaged ledger can be replaced.",
         )
-    with file.write_lock(), _lock_alone(file):
+    with store.write_lock(), _lock_alone(store.file):
         if locks.is_any_held():
             raise RefusedError(
                 "in_progress",
                 "A program that a call started is still running.",
                 "Wait until it has ended, then run `kartra-mcp ledger new` again.",
             )
-        return _set_aside(file, report)
+        return _set_aside(store.file, report, store.current_time())
 
 
-def _verify_file(path: Path) -> VerificationReport:
+def _verify_path(path: Path) -> VerificationReport:
     try:
         with closing(connect(path)) as db:
             # Bytes that are not UTF-8 must reach the chain check, which reports their entry.
             db.text_factory = _decode_any_text
             db.execute("BEGIN")
-            return verify_entries(db)
+            return verify_file(db)
     except sqlite3.Error as problem:
         fault = from_sqlite_error(problem)
         if isinstance(fault, LedgerDamagedError):
@@ -95,7 +98,7 @@ def _decode_any_text(content: bytes) -> str:
 
 
 @contextmanager
-def _lock_alone(file: LedgerDatabase) -> Generator[None]:
+def _lock_alone(file: LedgerFile) -> Generator[None]:
     hold = try_exclusive_lock(file.open_lock)
     if hold is None:
         raise RefusedError(
@@ -110,13 +113,13 @@ def _lock_alone(file: LedgerDatabase) -> Generator[None]:
         os.close(hold)
 
 
-def _set_aside(file: LedgerDatabase, report: VerificationReport) -> ReplacedLedger:
+def _set_aside(file: LedgerFile, report: VerificationReport, now: float) -> ReplacedLedger:
     """Replace the files in an order in which a crash leaves a damaged ledger, never a new one."""
-    stamp = datetime.fromtimestamp(file.current_time(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     old = _free(file.folder, stamp) if file.path.exists() else None
     known = _read_last_head(file)
     coming = file.folder / "ledger.coming"
-    head = _begin(coming, file.current_time(), old, known, report)
+    head = _begin(coming, now, old, known, report)
     if file.head.path.exists():
         shutil.copy2(file.head.path, file.folder / f"ledger-{stamp}.head")
     if old is not None:
@@ -133,7 +136,7 @@ def _free(folder: Path, stamp: str) -> str:
     return next(name for name in names if not (folder / name).exists())
 
 
-def _read_last_head(file: LedgerDatabase) -> Head:
+def _read_last_head(file: LedgerFile) -> Head:
     try:
         return file.head.read() or Head(0, "")
     except LedgerDamagedError:

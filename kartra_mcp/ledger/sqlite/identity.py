@@ -6,11 +6,11 @@ admits the same refund again, and the rehearsal account could write into the led
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from kartra_mcp.ledger.database import Database
 from kartra_mcp.ledger.errors import LedgerRefusedError
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry
 
@@ -47,7 +47,7 @@ class LedgerIdentity:
         if self.newest.count and not path.exists():
             raise _other_chain_error(f"it had {self.newest.count} lines and is gone", path)
 
-    def require_same_chain(self, db: sqlite3.Connection, path: Path) -> None:
+    def require_same_chain(self, db: Database, path: Path) -> None:
         """Raise unless the file contains the newest entry that this process saw.
 
         A ledger that the user began since then with `ledger new` names the old one.
@@ -62,19 +62,19 @@ class LedgerIdentity:
             why = f"the file does not have the line {self.newest.count} that this server saw"
             raise _other_chain_error(why, path)
 
-    def require_account(self, db: sqlite3.Connection) -> None:
+    def require_account(self, db: Database) -> None:
         """Raise if the ledger has the mark of the other kind of account."""
         why = self.account_fault(db)
         if why:
             raise LedgerRefusedError(why, _OTHER_ACCOUNT)
 
-    def mark_account(self, db: sqlite3.Connection) -> None:
+    def mark_account(self, db: Database) -> None:
         """Mark the ledger with the kind of its account, with the first entry that is added."""
         if self.account:
-            sql = "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"
+            sql = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING"
             db.execute(sql, (_KEY, self.account))
 
-    def account_fault(self, db: sqlite3.Connection) -> str:
+    def account_fault(self, db: Database) -> str:
         """Return why the ledger is not that of this kind of account, or ""."""
         row = db.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
         if not self.account or row is None or row[0] == self.account:
@@ -82,7 +82,7 @@ class LedgerIdentity:
         owner = "the sandbox account" if row[0] == "sandbox" else "a real account"
         return f"this state folder has the ledger of {owner}"
 
-    def _was_replaced_by_user(self, db: sqlite3.Connection) -> bool:
+    def _was_replaced_by_user(self, db: Database) -> bool:
         sql = "SELECT n, at, kind, body, prev, hash FROM lines WHERE n = 1"
         row = db.execute(sql).fetchone()
         if row is None:

@@ -14,22 +14,11 @@ from pathlib import Path
 
 from kartra_mcp.core.file_locks import is_locked, try_lock
 from kartra_mcp.ledger.errors import unavailable_error
+from kartra_mcp.ledger.records import Intent
+from kartra_mcp.ledger.running import RunningIntent
+from kartra_mcp.ledger.transaction import Transaction
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
-
-
-@dataclass(slots=True)
-class RunningIntent:
-    """A running intent. Pass `lock_fd` to its program; close it in a `finally`."""
-
-    intent_id: str
-    lock_fd: int
-
-    def close(self) -> None:
-        """Release this process's hold; the lock lasts as long as the program has the descriptor."""
-        if self.lock_fd >= 0:
-            os.close(self.lock_fd)
-            self.lock_fd = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +27,16 @@ class IntentLocks:
 
     folder: Path
 
-    def hold(self, intent_id: str) -> RunningIntent:
+    @property
+    def accepts_late_outcomes(self) -> bool:
+        return False  # an intent is unknown only after its owner has ended
+
+    def hold(self, transaction: Transaction, intent: Intent) -> tuple[Intent, RunningIntent]:
+        """Lock the file of a new intent. Its line needs no end: the lock ends with its owner."""
+        del transaction  # the write lock is held; the file is not part of the commit
+        return intent, self.lock(intent.id)
+
+    def lock(self, intent_id: str) -> RunningIntent:
         """Create and lock the file of a new intent.
 
         Raises:
@@ -52,8 +50,12 @@ class IntentLocks:
             raise unavailable_error("file locks do not work in its folder")
         return RunningIntent(intent_id, file)
 
-    def is_held(self, intent_id: str) -> bool:
+    def is_held(self, transaction: Transaction, intent_id: str) -> bool:
         """Return True while the owner of this intent or its program lives."""
+        del transaction  # the kernel knows it, not the ledger
+        return self.is_locked(intent_id)
+
+    def is_locked(self, intent_id: str) -> bool:
         try:
             file = os.open(self._lock_path(intent_id), os.O_RDWR)
         except FileNotFoundError:
@@ -63,12 +65,15 @@ class IntentLocks:
         finally:
             os.close(file)
 
-    def remove(self, intent_id: str) -> None:
+    def remove(self, intent_id: str, *, unless_held: bool = False) -> None:
+        """Remove the file of an intent that has ended; with `unless_held` only if it is free."""
+        if unless_held and self.is_locked(intent_id):
+            return
         with suppress(OSError):
             self._lock_path(intent_id).unlink(missing_ok=True)
 
     def is_any_held(self) -> bool:
-        return any(self.is_held(path.stem) for path in self.folder.glob("*.lock"))
+        return any(self.is_locked(path.stem) for path in self.folder.glob("*.lock"))
 
     def _lock_path(self, intent_id: str) -> Path:
         assert _NAME.fullmatch(intent_id), intent_id  # noqa: S101  made by `make_intent_id`

@@ -1,0 +1,58 @@
+"""An intent that runs: the right of one process to execute it, and how others learn of its end."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+from kartra_mcp.ledger.records import Intent
+from kartra_mcp.ledger.transaction import Transaction
+
+
+@dataclass(slots=True)
+class RunningIntent:
+    """A running intent; close it in a `finally`.
+
+    Attributes:
+        intent_id: id of the intent.
+        lock_fd: descriptor of the file lock to pass to its program; -1 where no lock exists.
+        attempt: id of the one attempt to send it, "" where a lock proves that it runs.
+        send_until: end of the right to send, on the steady clock of this process; None for none.
+    """
+
+    intent_id: str
+    lock_fd: int = -1
+    attempt: str = ""
+    send_until: float | None = None
+
+    def close(self) -> None:
+        """Release this process's hold; the lock lasts as long as the program has the descriptor."""
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
+
+
+class IntentOwners(Protocol):
+    """The one owner of each running intent. Its right is never taken over, extended or shared."""
+
+    @property
+    def accepts_late_outcomes(self) -> bool:
+        """Return whether an owner may report its outcome after others recorded it as unknown."""
+        ...
+
+    def hold(self, transaction: Transaction, intent: Intent) -> tuple[Intent, RunningIntent]:
+        """Make this process the owner of a new intent; return it as it is to be recorded.
+
+        Raises:
+            RefusedError: `ledger_unavailable`.
+        """
+        ...
+
+    def is_held(self, transaction: Transaction, intent_id: str) -> bool:
+        """Return True while the owner of this intent, or its program, may still send it."""
+        ...
+
+    def remove(self, intent_id: str, *, unless_held: bool = False) -> None:
+        """Remove the store's mark of an owner that has ended; with `unless_held` only if it has."""
+        ...
