@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bulk_account import bulk
 from consent_actors import confirmed, ledger_folder, sandbox
 from harness import Answer, Sandbox, call, connect, healthy
 
@@ -269,3 +270,33 @@ def test_conditions_of_an_undo_are_joined(undo, expected):
 
 def test_facts_without_an_object_describe_none():
     assert describe_object({"product": "Course", "amount": "97.00", "seen": []}) == ""
+
+
+@pytest.mark.parametrize("gate", ["preview", "allow"])
+async def test_the_answer_of_changed_terms_has_the_old_ones(tmp_path: Path, gate: str):
+    """Bug: no answer had them, and the undo told the user to have read them before."""
+    place = sandbox(tmp_path / gate, GATE_IRREVERSIBLE=gate)
+    given = {
+        "subscription_amount": 12,
+        "subscription_installments_left": 3,
+        "subscription_recurrence": {"recurring_period_1": "yearly"},
+    }
+    async with connect(place, "legacy") as client:
+        answer = await write(client, "kartra_edit_subscription", subscription_id=201, **given)
+        (line,) = (await call(client, "kartra_ledger")).result["lines"]
+    assert answer.structured is not None, answer.text
+    before = {
+        "subscription_amount": "49.00",
+        "subscription_recurrence": {"recurring_period_1": "monthly"},
+        "subscription_installments_left": "Until cancelled",
+    }
+    assert answer.structured["before"] == before
+    assert "as `before`" in answer.structured["receipt"]["undo"]
+    assert "49.00" not in json.dumps(line)
+
+
+async def test_an_item_of_a_bulk_run_does_not_refer_to_an_answer(place: Sandbox, client: Any):
+    await bulk(client, "kartra_edit_lead", [{"email": "ada@example.com", "city": "Turin"}])
+    (line,) = (await call(client, "kartra_ledger")).result["lines"]
+    assert "a bulk run keeps none" in line["undo"]
+    assert "before" not in line["undo"].removeprefix("if the old values were others")

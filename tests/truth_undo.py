@@ -23,7 +23,6 @@ FOR_GOOD = frozenset({"create_lead", "refund_transaction", "cancel"})
 REMARKS = (
     "mail already sent cannot be recalled",
     "what this does to the lead's progress is not documented",
-    "nothing keeps the old terms",
     "a field that is not in it was empty, if the lead could be read",
 )
 _NAME = '"([^"]*)"'

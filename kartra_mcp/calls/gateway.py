@@ -57,7 +57,7 @@ MAX_REMEMBERED_LEADS = 10_000
 class CallResult:
     """Result of a call; a write has a receipt.
 
-    `before` has the values that an edit of a lead overwrote. `notice` is what the answer states
+    `before` has the values that an edit overwrote. `notice` is what the answer states
     about mail and consent. `own`: it is this server's own answer. `truncated` is the notice of a
     result that was cut where it was made.
     """
@@ -225,7 +225,7 @@ class Gateway:
             raise
         changed = edit.changed if len(checked.commands) == 1 else None
         written = receipt.with_change(changed).with_unread(edit.unknown).as_dict()
-        return CallResult(reply, written, edit.before, answer_notice(checked))
+        return CallResult(reply, written, edit.before or receipt.before, answer_notice(checked))
 
     def _reader(self, connection: Connection, patience: ExtendableDeadline) -> Read:
         async def read(command: Command) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kartra_mcp.kartra.effects import MAX_FIELDS, Effect
@@ -20,7 +20,8 @@ class Receipt:
     """Receipt of a write: the contract's `{"intent", "done", "undo", "changed"}`.
 
     `changed` is None where a success does not show whether the account was changed by it.
-    `sure_undo` is the undo of a call that certainly changed something.
+    `sure_undo` is the undo of a call that certainly changed something. `before` has old values: it
+    is in the answer, next to the receipt.
     """
 
     intent: str
@@ -29,6 +30,7 @@ class Receipt:
     changed: bool | None
     note: str = ""
     sure_undo: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def with_change(self, changed: bool | None) -> Receipt:  # noqa: FBT001  a value, no switch
         """Return the receipt of a call whose values were read before it; None changes nothing."""

@@ -30,6 +30,7 @@ from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
 from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Executed, Gate, Risk
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.kartra.effects import describe_bulk_undo
 from kartra_mcp.kartra.lead_state import find_object, read_held_before
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.errors import explain
@@ -200,11 +201,13 @@ class GuardedWrites:
         draft = draft_intent(call, connection, client, self.actor, self.ledger)
         if asked.grant is not None:
             intent = await asked.grant.make_intent(call, draft, asked.read, self.ledger)
+            old_terms, unread = dict[str, Any](), list[str]()
         else:
             account = connection.name or connection.key or connection.id
             gate = await self.resolve_gate(call.decision.gate, draft.mail)
+            subject = CallSubject(call, asked.read, account)
             request = ConsentRequest(
-                CallSubject(call, asked.read, account),
+                subject,
                 gate,
                 binding,
                 client,
@@ -213,11 +216,14 @@ class GuardedWrites:
                 asked.patience,
             )
             intent = await self.consent.obtain(request)
-        effect = call_effect(call, mask=True, held=read_held_before(intent.facts))
-        intent = replace(intent, undo=effect.undo_if_changed)
+            old_terms, unread = await subject.find_old_terms()
+        undo = call_effect(call, mask=True, held=read_held_before(intent.facts)).undo_if_changed
+        undo = undo if asked.grant is None else describe_bulk_undo(undo)
+        intent = replace(intent, undo=undo)
         await self._identify_leads(call, connection, asked.read)
         recorded = WriteRecord(self.ledger, intent, self.limits, binding)
-        return await self._run_recorded(recorded, run_once, call)
+        reply, receipt = await self._run_recorded(recorded, run_once, call)
+        return reply, replace(receipt.with_unread(unread), before=old_terms)
 
     async def _identify_leads(self, call: Call, connection: Connection, read: Read) -> None:
         """Read the leads of additive commands whose other name the ledger does not know.

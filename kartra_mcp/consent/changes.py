@@ -57,6 +57,41 @@ def _edits(arguments: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Cha
         yield Change(label, before, after)
 
 
+def overwrites_terms(call: Call) -> bool:
+    """Return whether the call is edit_subscription alone."""
+    return [command.name for command in call.commands] == ["edit_subscription"]
+
+
+def find_old_terms(call: Call, old: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the old terms that edit_subscription overwrites, as arguments of an edit.
+
+    Args:
+        call: of that command alone; any other call has none.
+        old: the facts of the subscription before it.
+
+    Returns:
+        The known old terms, and the names of the others.
+    """
+    known: dict[str, Any] = {}
+    unread: list[str] = []
+    if not overwrites_terms(call):
+        return known, unread
+    for path, _ in iter_leaves(call.commands[0].arguments):
+        name = normalize_name(path.rpartition(".")[2])
+        if name in _IDENTITY:
+            continue
+        argument = SUBSCRIPTION_FIELDS.get(name, path)
+        value = known_text(old.get(_EDITED.get(argument, ("", ""))[1]))
+        outer = path.partition(".")[0]
+        if value and outer != path:  # a period of a recurrence
+            known.setdefault(outer, {})[argument] = value
+        elif value:
+            known[argument] = value
+        else:
+            unread.append(argument)
+    return known, unread
+
+
 def iter_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of every scalar and empty container, e.g. `custom_fields[0].value`."""
     if is_object(value) and value:

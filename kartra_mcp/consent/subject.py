@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from kartra_mcp.consent.changes import find_old_terms, overwrites_terms
 from kartra_mcp.consent.collect import read_facts
 from kartra_mcp.consent.facts import Facts, Read
 from kartra_mcp.consent.preview import Preview, build_preview
@@ -35,13 +36,26 @@ class CallSubject:
     call: Call
     read: Read
     account: str = ""
+    _found: list[Facts] = field(default_factory=list[Facts])
 
     @property
     def consent(self) -> ConsentArguments:
         return self.call.consent
 
     async def read_facts(self) -> Facts:
-        return await read_facts(self.call, self.read)
+        found = await read_facts(self.call, self.read)
+        self._found[:] = [found]
+        return found
+
+    async def find_old_terms(self) -> tuple[dict[str, Any], list[str]]:
+        """Return the terms that the call overwrites, as the facts last had them.
+
+        A gate that asks nobody has read none.
+        """
+        if not overwrites_terms(self.call):
+            return {}, []
+        found = self._found[0] if self._found else await self.read_facts()
+        return find_old_terms(self.call, found.shown)
 
     def make_preview(self, facts: Facts, *, sandbox: bool) -> Preview:
         return build_preview(self.call, facts, account=self.account, sandbox=sandbox)

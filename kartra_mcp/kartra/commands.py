@@ -150,7 +150,7 @@ COMMANDS: Mapping[str, CommandInfo] = {
     "edit_subscription": CommandInfo(
         Risk.IRREVERSIBLE,
         "changes what a customer will be charged",
-        "only by hand: nothing keeps the old terms, so read the subscription first",
+        "edit it again with the old terms: only the answer has them, in `before`",
     ),
 }
 """Every known command and its highest risk. A command that is not here is destructive."""

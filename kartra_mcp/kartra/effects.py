@@ -36,6 +36,7 @@ OBJECT_PARTS = (*OBJECT_ALIASES, "fields")
 
 
 _MAIL_IS_SENT = "mail already sent cannot be recalled"
+_OLD_VALUES = ": only the answer of this write has them, as `before`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +125,14 @@ _ROWS: Mapping[str, _Row] = {
     "edit_lead": _Row(
         ("fields",),
         "edited {fields} of {who}",
-        "set the old values of {fields} again: only the answer of this write has them, as "
-        "`before`; a field that is not in it was empty, if the lead could be read",
+        f"set the old values of {{fields}} again{_OLD_VALUES}; a field that is not in it was "
+        "empty, if the lead could be read",
         "the old values were others",
     ),
     "edit_subscription": _Row(
         ("fields",),
         "changed {fields} of {what}",
-        "set the old values of {fields} again; nothing keeps the old terms",
+        f"set the old values of {{fields}} again{_OLD_VALUES}",
         "the old values were others",
     ),
     "refund_transaction": _Row((), "refunded {what}"),
@@ -207,6 +208,12 @@ def describe_effect(
         parts=_merge_parts(effect.parts for effect in known),
         sure=all(effect.sure for effect in known),
     )
+
+
+def describe_bulk_undo(undo: str) -> str:
+    """Return the undo of an item of a bulk run, whose answer has no old values."""
+    before, found, _ = undo.partition(_OLD_VALUES)
+    return f"{before}; a bulk run keeps none" if found else undo
 
 
 def describe_object(parts: Mapping[str, Any]) -> str:
