@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from consent_actors import sandbox
+from harness import connect
+from mcp.types import TextResourceContents
 
 import kartra_mcp
 from kartra_mcp.catalogue.builder import build_catalogue
@@ -108,3 +111,19 @@ def test_it_is_compact_markdown_in_plain_words():
     assert text.count("\n## ") == len(AREAS) + 1
     assert "\n\n\n" not in text
     assert not NOT_USED.search(text)
+
+
+@pytest.mark.anyio
+async def test_a_tool_that_the_policy_hides_is_marked(tmp_path):
+    """Bug: the guide told the model to use it, and the raw request that is denied with it."""
+    place = sandbox(tmp_path, DENY="kartra_refund_transaction,kartra_calendar_*", COMMANDS="off")
+    async with connect(place, "legacy") as client:
+        await client.list_tools()
+        (content,) = (await client.read_resource("kartra://guide")).contents
+    assert isinstance(content, TextResourceContents)
+    text = content.text
+    assert "- Refunds · **off**: `kartra_refund_transaction` (off);" in text
+    assert "- Calendars · **off**: raw `calendar_subscribe` (off) and" in text
+    assert "`kartra_get_lead` (off)" not in text
+    assert "tell the user" in text
+    assert "(off)" not in render_guide()

@@ -5,15 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
+from consent_actors import sandbox
+from harness import call, connect
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp.types import TextContent
 
 import kartra_mcp
 from kartra_mcp.catalogue.builder import build_catalogue
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.command_tools import NAMES
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
-from kartra_mcp.kartra.request_guard import parse_request, require_read_only
 from kartra_mcp.server.prompts import (
     FENCE,
     MAX_VALUE_CHARS,
@@ -26,7 +29,7 @@ ACTIONS = json.loads(
     (Path(kartra_mcp.__file__).parent / "sandbox/membrane/actions.json").read_text()
 )
 CATALOGUE = build_catalogue(ACTIONS, BUILTIN_TOOLS)
-TOOLS = set(CATALOGUE.entries) | set(BUILTIN_TOOLS)
+TOOLS = set(CATALOGUE.entries) | set(BUILTIN_TOOLS) | NAMES
 NOT_USED = re.compile(r"(?i)\b(manager|service|handler|utils|helpers|common|mock|demo)s?\b")
 FULL = {
     "refund_request": {"email": "a@b.co", "transaction": "101", "reason": "broken", "amount": "5"},
@@ -58,7 +61,8 @@ IN_ORDER = {
     ],
     "cancel_subscription": [
         "kartra_get_lead",
-        "kartra_proxy_read",
+        "kartra_retrieve_subscriptions_from_lead",
+        "kartra_get_subscription_details",
         "kartra_cancel_subscription",
         "kartra_get_lead",
         "kartra_revoke_membership_access",
@@ -162,14 +166,58 @@ def test_the_steps_are_numbered_one_line_each(name, arguments):
     assert all(re.match(r"\d+\. [A-Z`].*[.]$", step) for step in steps), steps
 
 
-@pytest.mark.parametrize("name", ["cancel_subscription", "lead_overview"])
-def test_the_raw_requests_pass_the_read_tool(name):
-    bodies = re.findall(r'\{"(?:lead|actions)".*?\]\}', text(name, FULL[name]))
+REFUND = {"email": "a@b.co", "reason": "broken"}
+UNLISTED: dict[str, tuple[dict[str, str], str, dict[str, str], str]] = {
+    "a denied tool": (
+        {"DENY": "kartra_refund_transaction"},
+        "refund_request",
+        REFUND,
+        "kartra_refund_transaction is not offered here.",
+    ),
+    "read-only": (
+        {"READ_ONLY": "on"},
+        "cancel_subscription",
+        FULL["cancel_subscription"],
+        "kartra_cancel_subscription is not offered here.",
+    ),
+    "no command tools": (
+        {"COMMANDS": "off"},
+        "lead_overview",
+        FULL["lead_overview"],
+        "POST cmd retrieve_subscriptions_from_lead by kartra_proxy_read.",
+    ),
+    "search": (
+        {"EXPOSE": "search"},
+        "refund_request",
+        REFUND,
+        "Run kartra_refund_transaction by kartra_run_write.",
+    ),
+}
 
-    for body in bodies:
-        filled = json.loads(body.replace('"email": …', '"email": "a@b.co"').replace("…", "301"))
-        require_read_only(parse_request({"method": "POST", "path": "/api", "json": filled}))
-    assert len(bodies) >= 2
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", UNLISTED)
+async def test_a_prompt_names_how_to_reach_a_tool_that_is_not_listed(tmp_path, name):
+    """Bug: it told the model to call tools that the policy hides."""
+    settings, prompt, given, note = UNLISTED[name]
+    async with connect(sandbox(tmp_path, **settings), "legacy") as client:
+        await client.list_tools()
+        await call(client, "kartra_search_actions", intent="refund")  # the list is loaded
+        (message,) = (await client.get_prompt(prompt, given)).messages
+    assert isinstance(message.content, TextContent)
+    last = message.content.text.splitlines()[-1]
+    assert last.startswith("In this server: ")
+    assert note in last
+    assert "tell the user" in last
+
+
+@pytest.mark.anyio
+async def test_a_prompt_has_no_note_where_every_tool_is_listed(tmp_path):
+    async with connect(sandbox(tmp_path), "legacy") as client:
+        await client.list_tools()
+        (message,) = (await client.get_prompt("refund_request", REFUND)).messages
+    assert isinstance(message.content, TextContent)
+    assert "In this server" not in message.content.text
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,10 @@ class ToolDispatcher:
         known = add_ledger_flags(remedy, self.settings.cli_flags)
         return remedies.qualify_remedy(known, self.exposure, self.account.snapshot.catalogue)
 
+    def describe_access(self, text: str) -> str:
+        """Return how to reach the tools that a text names and that are not listed, or ""."""
+        return remedies.describe_access(text, self.exposure, self.account.snapshot.catalogue)
+
     def _qualify(self, found: Mapping[str, Any], name: str = "remedy") -> dict[str, Any]:
         return {**found, **({name: self.qualify_remedy(found[name])} if name in found else {})}
 

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
-from kartra_mcp.catalogue.catalogue import ActionTool
+from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
 from kartra_mcp.core.models import Risk, Verdict
+from kartra_mcp.kartra.commands import COMMANDS, find_command
 from kartra_mcp.policy import gates as policy
 from kartra_mcp.policy.gates import Policy
+from kartra_mcp.policy.risk import policy_names_of_command
 from kartra_mcp.policy.unmatched import UnmatchedPattern, find_unmatched
 
 BY_NAME = "run by its name: KARTRA_MCP_EXPOSE"
@@ -118,3 +120,22 @@ def risk_and_gate(risk: Risk, least: Risk, names: Iterable[str], rules: Policy) 
         return highest
     lowest = str(policy.resolve_effective_gate(least, named, rules))
     return {**highest, "least_risk": least.label, "least_gate": lowest}
+
+
+def list_hidden_tools(named: Iterable[str], catalogue: Catalogue, rules: Policy) -> frozenset[str]:
+    """Return the tools of `named` that the policy hides, and whose commands it hides too."""
+    hidden: set[str] = set()
+    for name in named:
+        command = find_command(name.removeprefix("kartra_"))
+        if name in BUILTIN_TOOLS:
+            risk, names = BUILTIN_TOOLS[name].min_risk, frozenset({name})
+        elif name in catalogue.entries:
+            entry = catalogue.entries[name]
+            risk, names = entry.min_risk, entry.names
+        elif command:
+            risk, names = COMMANDS[command].lowest_risk, policy_names_of_command(command)
+        else:
+            continue
+        if policy.hidden_reason(risk, names, rules):
+            hidden.add(name)
+    return frozenset(hidden)

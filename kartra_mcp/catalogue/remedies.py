@@ -33,12 +33,17 @@ def find_named_tools(text: str) -> list[str]:
 
 def qualify_remedy(text: str, exposure: Exposure, catalogue: Catalogue) -> str:
     """Return the remedy, and after it how to reach each named tool that is not listed."""
+    return " ".join(filter(None, (text, describe_access(text, exposure, catalogue))))
+
+
+def describe_access(text: str, exposure: Exposure, catalogue: Catalogue) -> str:
+    """Return how to reach each tool that a text names and that is not listed, or ""."""
     named = find_named_tools(text)
     notes = {tool: _access_note(tool, exposure, catalogue) for tool in named}
     found = [note for note in notes.values() if note]
     if named and all(note == _unavailable_note(tool) for tool, note in notes.items()):
         found.append(_ASK)
-    return " ".join([text, *found])
+    return " ".join(found)
 
 
 def _access_note(tool: str, exposure: Exposure, catalogue: Catalogue) -> str:

@@ -21,6 +21,11 @@ Tags, lists, sequences, memberships, calendars, products and pages are made, ren
 only in Kartra. No command lists leads or sales of the whole account; each call is for one lead.
 """
 
+_OFF = """\
+- **off**, and a name with (off): the policy of this server hides it. Do not look for another way;
+  tell the user.
+"""
+
 _FOOT = """\
 ## Commands beyond these areas
 
@@ -35,25 +40,32 @@ _BADGES = {Reach.TOOL: "tool", Reach.COMMAND: "tool", Reach.KARTRA: "Kartra"}
 _TOOL = re.compile(r"`(kartra_\w+)`")
 
 
-def render_guide(not_served: Collection[str] = ()) -> str:
+def render_guide(not_served: Collection[str] = (), hidden: Collection[str] = ()) -> str:
     """Return the whole guide as Markdown.
 
     Args:
         not_served: tools of commands that this connection does not serve; a raw request does the
             same.
+        hidden: tools that the policy hides, also as a raw request.
     """
     groups = [
-        f"## {group}\n\n" + "\n".join(_format_line(area, not_served) for area in areas)
+        f"## {group}\n\n" + "\n".join(_format_line(area, not_served, hidden) for area in areas)
         for group, areas in AREAS.items()
     ]
-    foot = _name_raw(_FOOT, not_served)
-    return "\n".join((_HEAD, *(f"{group}\n" for group in groups), foot))
+    head = _HEAD.replace("\n\nTags, lists", f"\n{_OFF}\nTags, lists") if hidden else _HEAD
+    foot = _name_raw(_FOOT, not_served, hidden)
+    return "\n".join((head, *(f"{group}\n" for group in groups), foot))
+
+
+def list_named_tools() -> frozenset[str]:
+    """Return every tool in the guide."""
+    texts = (_HEAD, _FOOT, *(area.how for area in list_areas()))
+    return frozenset(name for text in texts for name in _TOOL.findall(text))
 
 
 def list_named_commands() -> frozenset[str]:
     """Return the tools in the guide that are those of a command."""
-    texts = (*(area.how for area in list_areas()), _FOOT)
-    return NAMES.intersection(name for text in texts for name in _TOOL.findall(text))
+    return NAMES & list_named_tools()
 
 
 def list_areas() -> tuple[Area, ...]:
@@ -61,22 +73,24 @@ def list_areas() -> tuple[Area, ...]:
     return tuple(area for group in AREAS.values() for area in group)
 
 
-def _format_line(area: Area, not_served: Collection[str]) -> str:
+def _format_line(area: Area, not_served: Collection[str], hidden: Collection[str]) -> str:
     named = set(_TOOL.findall(area.how))
     by_raw = area.reach is Reach.COMMAND and named <= set(not_served)
-    badge = "raw" if by_raw else _BADGES[area.reach]
-    return f"- {area.name} · **{badge}**: {_name_raw(area.how, not_served)}."
+    is_off = area.reach is not Reach.KARTRA and named <= set(hidden)
+    badge = "off" if is_off else "raw" if by_raw else _BADGES[area.reach]
+    return f"- {area.name} · **{badge}**: {_name_raw(area.how, not_served, hidden)}."
 
 
-def _name_raw(text: str, not_served: Collection[str]) -> str:
-    """Return the text with the raw command for each tool that is not served.
+def _name_raw(text: str, not_served: Collection[str], hidden: Collection[str]) -> str:
+    """Return the text with the raw command for each tool that is not served; hidden ones marked.
 
     A line about the chain is left out: it has no command of its own.
     """
 
     def name(match: re.Match[str]) -> str:
         raw = match[1] in not_served
-        return f"raw `{match[1].removeprefix(PREFIX)}`" if raw else match[0]
+        shown = f"raw `{match[1].removeprefix(PREFIX)}`" if raw else match[0]
+        return f"{shown} (off)" if match[1] in hidden else shown
 
     hides = ONBOARD_TOOL in not_served
     lines = [ln for ln in text.split("\n") if not (hides and f"`{ONBOARD_TOOL}`" in ln)]

@@ -81,7 +81,7 @@ class MCPServer:
             lifespan=self._lifespan,
             on_list_tools=self._list_tools,
             on_list_prompts=_list_prompts,
-            on_get_prompt=_get_prompt,
+            on_get_prompt=self._get_prompt,
             on_list_resources=_list_resources,
             on_list_resource_templates=_list_resource_templates,
             on_read_resource=self._read_resource,
@@ -144,6 +144,24 @@ class MCPServer:
         content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
         return types.ReadResourceResult(contents=[content])
 
+    async def _get_prompt(
+        self, _: Context, params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        from kartra_mcp.server.prompts import make_prompt_messages
+
+        with _as_protocol_error():
+            messages = make_prompt_messages(
+                params.name, params.arguments, self._tools.describe_access
+            )
+        return types.GetPromptResult(
+            messages=[
+                types.PromptMessage.model_validate(
+                    {"role": message["role"], "content": {"type": "text", "text": message["text"]}}
+                )
+                for message in messages
+            ]
+        )
+
     def _failure_result(self, problem: KartraMCPError) -> dict[str, Any]:
         remedy = self._tools.qualify_remedy(problem.remedy)
         text = responses.error_text(problem, sandbox=self._sandbox, remedy=remedy)
@@ -178,21 +196,6 @@ async def _list_prompts(_: Context, __: types.PaginatedRequestParams | None) -> 
 
     found = [types.Prompt.model_validate(definition) for definition in list_prompt_definitions()]
     return types.ListPromptsResult(prompts=found)
-
-
-async def _get_prompt(_: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-    from kartra_mcp.server.prompts import make_prompt_messages
-
-    with _as_protocol_error():
-        messages = make_prompt_messages(params.name, params.arguments)
-    return types.GetPromptResult(
-        messages=[
-            types.PromptMessage.model_validate(
-                {"role": message["role"], "content": {"type": "text", "text": message["text"]}}
-            )
-            for message in messages
-        ]
-    )
 
 
 async def _list_resources(_: Context, __: types.PaginatedRequestParams | None) -> Any:

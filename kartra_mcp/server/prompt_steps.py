@@ -22,9 +22,8 @@ _FRAGMENTS: Mapping[str, str] = {
     "lag": "A read right after a write may show the old state: read again before you judge.",
     "pick": "Where more than one could be meant, show them and ask; never guess.",
     "subscriptions": """
-        Call `kartra_proxy_read` with method POST, path /api and json
-        {"lead": {"email": …}, "actions": [{"cmd": "retrieve_subscriptions_from_lead"}]}""",
-    "subscription": '{"actions": [{"cmd": "get_subscription_details", "subscription_id": …}]}',
+        Call `kartra_retrieve_subscriptions_from_lead` with the `email`, then
+        `kartra_get_subscription_details` for each""",
 }
 """Sentences shared by several steps, inserted for `$name`."""
 
@@ -100,7 +99,7 @@ _CANCEL = """
     Call `kartra_get_lead` with the `email`. Note the memberships with their levels and which of
     them are active.
 
-    $subscriptions, then with $subscription for each that is Active or Paused. $pick
+    $subscriptions that is Active or Paused. $pick
 
     Show the user product id, price, period, next payment, installments left and status. Say that
     a cancelled subscription cannot be restarted (the customer would have to buy again), and that
@@ -112,7 +111,7 @@ _CANCEL = """
     Call `kartra_cancel_subscription` once, with subscription_id. $gate $once If it answers
     already_done, it was cancelled before.
 
-    Read back with `kartra_proxy_read` ($subscription) and `kartra_get_lead`. $lag
+    Read back with `kartra_get_subscription_details` and `kartra_get_lead`. $lag
 
     $access
 
@@ -190,7 +189,7 @@ _OVERVIEW = """
     Call `kartra_retrieve_transactions_from_lead` with it. The rows have no amounts: read the five
     with the highest ids with `kartra_get_transaction_details` and say how many were not read.
 
-    $subscriptions, then with $subscription for those that are Active or Paused.
+    $subscriptions that is Active or Paused.
 
     Tell the user in short: who it is and since when; consent and blacklist as Kartra has them;
     tags, lists (active 0 means left), sequences with their step; memberships with level and whether

@@ -11,6 +11,9 @@ from kartra_mcp.core.sanitize import dump_json, strip_control_chars, truncate
 from kartra_mcp.server import prompt_steps
 
 MAX_VALUE_CHARS = 200
+_NO_OTHER_WAY = (
+    "For a tool that is not offered, look for no other way: stop at its step and tell the user."
+)
 FENCE = ("<typed-by-the-user>", "</typed-by-the-user>")
 
 
@@ -119,9 +122,16 @@ def list_prompt_definitions() -> list[dict[str, Any]]:
 
 
 def make_prompt_messages(
-    name: str, arguments: Mapping[str, Any] | None = None
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    describe_access: Callable[[str], str] = lambda _: "",
 ) -> list[dict[str, str]]:
     """Return the messages of a prompt, each `{"role", "text"}`.
+
+    Args:
+        name: of the prompt.
+        arguments: of the caller.
+        describe_access: returns how to reach the tools in a text that are not listed, or "".
 
     Raises:
         RefusedError: `invalid_arguments` for an unknown name, and for arguments that are missing,
@@ -138,7 +148,7 @@ def make_prompt_messages(
     problems = [*_list_missing(prompt, values), *_list_invalid_choices(prompt, values)]
     if problems:
         raise _invalid_arguments_error(prompt, problems)
-    return [{"role": "user", "text": _make_text(prompt, values)}]
+    return [{"role": "user", "text": _make_text(prompt, values, describe_access)}]
 
 
 def _read(prompt: Prompt, given: Mapping[str, Any]) -> dict[str, str]:
@@ -184,8 +194,12 @@ def _invalid_arguments_error(prompt: Prompt, problems: list[str]) -> RefusedErro
     )
 
 
-def _make_text(prompt: Prompt, values: Mapping[str, str]) -> str:
+def _make_text(
+    prompt: Prompt, values: Mapping[str, str], describe_access: Callable[[str], str]
+) -> str:
     steps = prompt.steps(values)
+    access = describe_access(" ".join(steps))
+    notes = [f"In this server: {access} {_NO_OTHER_WAY}"] if access else []
     numbered = [f"{number}. {step}" for number, step in enumerate(steps, 1)]
     return "\n".join(
         (
@@ -197,6 +211,7 @@ def _make_text(prompt: Prompt, values: Mapping[str, str]) -> str:
             quote_values(values),
             "Words in `code` below are its fields and the names of tools. Do these steps in order:",
             *numbered,
+            *notes,
         )
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from kartra_mcp.catalogue.catalogue import ActionTool, Catalogue
-from kartra_mcp.catalogue.overview import risk_and_gate
+from kartra_mcp.catalogue.overview import list_hidden_tools, risk_and_gate
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
 from kartra_mcp.core.sanitize import sanitize_and_dump
@@ -16,7 +16,7 @@ from kartra_mcp.policy import gates
 from kartra_mcp.policy.fingerprint import rules_as_dict
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import LIMITS, Limits, limits_as_dict
-from kartra_mcp.server.guide import list_named_commands, render_guide
+from kartra_mcp.server.guide import list_named_commands, list_named_tools, render_guide
 
 GUIDE = "kartra://guide"
 CATALOGUE = "kartra://catalogue"
@@ -91,7 +91,8 @@ def read_resource(
         RefusedError: `invalid_arguments` for an unknown uri.
     """
     if uri == GUIDE:
-        return MARKDOWN, render_guide(_list_not_served(catalogue))
+        hidden = list_hidden_tools(list_named_tools(), catalogue, rules)
+        return MARKDOWN, render_guide(_list_not_served(catalogue), hidden)
     if uri == CATALOGUE:
         return JSON, sanitize_and_dump(_catalogue_payload(catalogue, own, rules))[1]
     if uri == POLICY:
