@@ -32,7 +32,7 @@ ARROWS = """
     calls: account catalogue consent kartra ledger membrane policy schemas settings
     bulk: account calls catalogue consent kartra ledger policy
     server: account calls catalogue ledger policy processes settings
-    app: account bulk calls catalogue consent ledger/sqlite membrane policy processes
+    app: account bulk calls catalogue consent ledger ledger/sqlite membrane policy processes
         server settings
     client_config: settings
     team: kartra membrane policy

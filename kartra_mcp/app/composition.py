@@ -26,8 +26,13 @@ from kartra_mcp.server.resource_reader import ResourceReader
 from kartra_mcp.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kartra_mcp.bulk.service import BulkService
     from kartra_mcp.calls.writes import GuardedWrites
+    from kartra_mcp.ledger.ledger import Ledger
+
+    OpenLedger = Callable[[], Ledger]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,13 @@ def build_app(
     steady: Clock = read_steady_clock,
     run_program: runner.Run = runner.run,
     timings: CallTimings = DEFAULT_TIMINGS,
+    open_ledger: OpenLedger | None = None,
 ) -> App:
     """Build all objects of one server. No program is started; only the program's path is looked up.
 
     `clock` is the wall clock: seconds since the epoch. `steady` cannot be set. `run_program` runs
-    Membrane's program. `timings` are the waits of calls.
+    Membrane's program. `timings` are the waits of calls. `open_ledger` returns the ledger; by
+    default that of the state folder.
     """
     state = StateDir(settings.state_dir)
     rules, clocks = policy_from_settings(settings), Clocks(clock, steady)
@@ -70,7 +77,8 @@ def build_app(
         commands=rules.commands,
         timings=timings,
     )
-    writes = cache(partial(_make_writes, settings, rules, clocks, timings))
+    opened = open_ledger or partial(_open_ledger, settings, clocks)
+    writes = cache(partial(_make_writes, settings, rules, clocks, timings, opened))
     gateway = Gateway(membrane, account, writes, timings.retry)
     connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
@@ -116,25 +124,32 @@ def _make_bulk(
     return BulkService(account, gateway, exposure, rules, pace, rows, settings.import_dir)
 
 
-def _make_writes(
-    settings: Settings, rules: Policy, clocks: Clocks, timings: CallTimings
-) -> GuardedWrites:
-    """Build the writes on this folder's ledger.
+def _open_ledger(settings: Settings, clocks: Clocks) -> Ledger:
+    """Return the ledger of the state folder."""
+    from kartra_mcp.ledger.sqlite import store
 
-    Modules are imported on first use, for a fast start.
-    """
-    from kartra_mcp.app.page_launcher import PageLauncher
-    from kartra_mcp.calls.writes import GuardedWrites
-    from kartra_mcp.consent.flow import ConsentFlow
-    from kartra_mcp.ledger.sqlite.store import open_ledger
-
-    ledger = open_ledger(
+    return store.open_ledger(
         settings.state_dir,
         clocks.wall,
         steady=clocks.steady,
         fault=settings.ledger_fault,
         account=settings.account_kind,
     )
+
+
+def _make_writes(
+    settings: Settings,
+    rules: Policy,
+    clocks: Clocks,
+    timings: CallTimings,
+    open_ledger: OpenLedger,
+) -> GuardedWrites:
+    """Build the writes on a ledger. Modules are imported on first use, for a fast start."""
+    from kartra_mcp.app.page_launcher import PageLauncher
+    from kartra_mcp.calls.writes import GuardedWrites
+    from kartra_mcp.consent.flow import ConsentFlow
+
+    ledger = open_ledger()
     consent = ConsentFlow(
         ledger,
         sandbox=settings.sandbox,
