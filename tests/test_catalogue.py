@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from kartra_mcp.consent import confirmation
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, Command, Gate, Risk, Verdict
 from kartra_mcp.policy.gates import Policy, evaluate
+from kartra_mcp.schemas.portable import find_portable
 
 OWN = ("kartra_status", "kartra_proxy_read", "kartra_proxy_write")
 PROPERTIES: dict[str, Any] = {
@@ -542,3 +544,11 @@ def test_a_value_of_an_action_without_money_does_not_count_as_an_amount():
 def test_any_id_may_be_a_number_or_text(properties: Any, given_now: Any, taken: Any):
     entry = one({"key": "assign-thing", "inputSchema": of(**properties)})
     assert call_of(entry, given_now).arguments == taken
+
+
+def test_an_equal_schema_is_converted_once_unless_it_is_large():
+    small = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    large = {"type": "object", "properties": {"id": {"description": "x" * 20_000}}}
+    assert find_portable(small) is find_portable(json.loads(json.dumps(small)))
+    assert find_portable(large) is not find_portable(large)
+    assert find_portable(large).declared == {"id"}

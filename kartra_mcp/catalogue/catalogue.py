@@ -25,7 +25,7 @@ from kartra_mcp.kartra import commands, fields
 from kartra_mcp.policy import risk as policy_risk
 from kartra_mcp.schemas import arguments as args
 from kartra_mcp.schemas.locations import at_property, declared_types, locate, property_names
-from kartra_mcp.schemas.portable import PortableSchema, make_portable
+from kartra_mcp.schemas.portable import PortableSchema, find_portable
 
 MAX_NAME = 45
 DESCRIPTION = 1_900
@@ -88,7 +88,7 @@ class ActionTool:
 
     @cached_property
     def portable(self) -> PortableSchema:
-        return make_portable(self.action.schema)
+        return find_portable(self.action.schema)
 
     def input_schema(self, *, gated: bool) -> dict[str, Any]:
         """Return the advertised input schema, with the consent arguments if the tool is gated."""

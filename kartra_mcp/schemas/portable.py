@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from kartra_mcp.core.json_types import as_dict, as_list
@@ -20,6 +21,8 @@ from kartra_mcp.schemas.names import map_advertised_names
 LARGEST: Final = 60_000
 _DESCRIPTION: Final = 200
 _SHORT: Final = 60
+_LARGEST_KEPT: Final = 20_000
+_KEPT: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,23 @@ class PortableSchema:
     declared: frozenset[str]
     missing: bool
     open: bool
+
+
+def find_portable(raw: Any) -> PortableSchema:
+    """Return the two copies of a schema, the same object for an equal schema if it is small.
+
+    The list of actions is read again and again, and hardly ever changes.
+    """
+    try:
+        text = json.dumps(raw)
+    except RecursionError:
+        return make_portable(raw)
+    return make_portable(raw) if len(text) > _LARGEST_KEPT else _make_kept(text)
+
+
+@lru_cache(_KEPT)
+def _make_kept(text: str) -> PortableSchema:
+    return make_portable(json.loads(text))
 
 
 def make_portable(raw: Any) -> PortableSchema:
