@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from harness import Sandbox, call, connect
 
@@ -53,25 +55,49 @@ def rows(folder: Path, statement: str) -> None:
         db.execute(statement)
 
 
+MORE = {"CAP_DAY_COUNT": "100"}
+
+
+@pytest.fixture(scope="module")
+def refunded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with a refund, and so many newer lines that the newest show nothing."""
+    place = Sandbox(tmp_path_factory.mktemp("refunded") / "state", MORE)
+
+    async def make() -> None:
+        async with connect(place, "legacy") as client:
+            preview = await call(client, REFUND, **SALE)
+            assert not (await call(client, REFUND, **SALE, **confirmed(preview))).failed
+            for _ in range(40):
+                given = {"lead_id": 48129, "tag_name": "VIP", "confirm": True}
+                await call(client, "kartra_unassign_tag", **given)
+
+    anyio.run(make)
+    return place.folder
+
+
+@pytest.fixture
+def place(refunded: Path, tmp_path: Path) -> Sandbox:
+    """A copy of that folder, checked and sealed: only what a test alters is new to the ledger."""
+    shutil.copytree(refunded, tmp_path / "state")
+    with closing(Ledger(tmp_path / "state" / "sandbox")) as ledger:
+        ledger.require_writable()
+    return Sandbox(tmp_path / "state", MORE)
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("while_served", [True, False])
 @pytest.mark.parametrize("name", ALTERED)
-async def test_no_write_runs_on_an_altered_ledger(name: str, while_served, tmp_path: Path):
+async def test_no_write_runs_on_an_altered_ledger(name: str, while_served, place: Sandbox):
     """An equal full refund ran again while verify and doctor reported refused writes."""
-    place = Sandbox(tmp_path / "state", {"CAP_DAY_COUNT": "100"})
-    folder = tmp_path / "state" / "sandbox"
-    async with connect(place, "legacy") as client:
-        preview = await call(client, REFUND, **SALE)
-        assert not (await call(client, REFUND, **SALE, **confirmed(preview))).failed
-        for _ in range(40):  # so many newer lines that a check of the newest finds nothing
-            await call(client, "kartra_unassign_tag", lead_id=48129, tag_name="VIP", confirm=True)
-        if while_served:
-            rewritten(folder, ALTERED[name])
-            await require_refused(client, place)
+    folder = place.folder / "sandbox"
     if not while_served:
         rewritten(folder, ALTERED[name])
-        async with connect(place, "legacy") as client:
-            await require_refused(client, place)
+    async with connect(place, "legacy") as client:
+        if while_served:
+            given = {"lead_id": 48129, "tag_name": "VIP", "confirm": True}
+            assert not (await call(client, "kartra_unassign_tag", **given)).failed
+            rewritten(folder, ALTERED[name])
+        await require_refused(client, place)
     assert place.rows("SELECT cents FROM transactions WHERE parent_id = 101") == [(9700,)]
     (found, *_) = check_ledger_and_clock(
         read_settings({}, place.environment), time.time(), usable=True
@@ -87,15 +113,9 @@ async def test_no_write_runs_on_an_altered_ledger(name: str, while_served, tmp_p
 )
 @pytest.mark.anyio
 @pytest.mark.parametrize("part", ["a line", "a derived row"])
-async def test_an_alteration_whose_times_were_put_back_is_noticed(part: str, tmp_path: Path):
+async def test_an_alteration_whose_times_were_put_back_is_noticed(part: str, place: Sandbox):
     """Only doctor and verify noticed it: an equal full refund ran again."""
-    place = Sandbox(tmp_path / "state", {"CAP_DAY_COUNT": "100"})
-    file = tmp_path / "state" / "sandbox" / "ledger.db"
-    async with connect(place, "legacy") as client:
-        preview = await call(client, REFUND, **SALE)
-        assert not (await call(client, REFUND, **SALE, **confirmed(preview))).failed
-        for _ in range(40):
-            await call(client, "kartra_unassign_tag", lead_id=48129, tag_name="VIP", confirm=True)
+    file = place.folder / "sandbox" / "ledger.db"
     rows(file.parent, "PRAGMA wal_checkpoint(TRUNCATE)")
     with closing(open_ledger(file.parent)) as ledger:
         ledger.require_writable()  # seals the files as they are now
