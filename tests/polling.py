@@ -16,13 +16,13 @@ async def until(condition: Callable[[], bool], *, within: float = 30) -> None:
             await anyio.sleep(0.01)
 
 
-def wait_for(condition: Callable[[], object], *, within: float = 60) -> None:
+def wait_for(condition: Callable[[], object], *, within: float = 60, every: float = 0.02) -> None:
     """Do the same in a thread; raise `TimeoutError` where it does not come true."""
     ends = time.monotonic() + within
     while not condition():
         if time.monotonic() > ends:
             raise TimeoutError("what a test waited for did not happen in time")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def gone(pid: int) -> bool:

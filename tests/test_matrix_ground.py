@@ -152,3 +152,24 @@ def _read_all(end: socket.socket) -> None:
     while end.recv(10):
         pass
     raise ConnectionResetError  # an end of file that was no reset cannot be told apart on macOS
+
+
+def test_failover_of_a_synchronous_pair_keeps_what_was_acknowledged(tmp_path) -> None:
+    """And a pair that waits for nobody forgets it: the stream was held back."""
+    pair = Pair(tmp_path)
+    try:
+        pair.start()
+        pair.primary.run_sql("CREATE TABLE kept (n int)")
+        pair.primary.run_sql("INSERT INTO kept VALUES (1)")
+        pair.primary.stop("immediate")
+        pair.promote()
+        assert pair.current.run_sql("SELECT n FROM kept") == [(1,)]
+        pair.renew()
+        pair.wait_for_standby(sync=False)
+        pair.hold_stream()
+        pair.primary.run_sql("INSERT INTO kept VALUES (2)")
+        pair.primary.stop("immediate")
+        pair.promote()
+        assert pair.current.run_sql("SELECT n FROM kept") == [(1,)]
+    finally:
+        pair.close()

@@ -37,10 +37,38 @@ class Pair:
             self.folder / "standby", {**_SETTINGS, **self.settings}, self.programs
         )
         self.stream: Relay | None = None
+        self.is_promoted = False
+        self._is_sync: bool | None = None
+        self._copies = 1
+
+    @property
+    def current(self) -> PostgresServer:
+        """The server that takes writes: the standby, once it was promoted."""
+        return self.standby if self.is_promoted else self.primary
 
     def start(self) -> Pair:
         """Start both; the primary waits for the standby from then on, if `sync`."""
         self.primary.create().start()
+        self._follow()
+        return self
+
+    def renew(self) -> None:
+        """After a failover: the promoted server is the primary, and a new copy its standby."""
+        self.primary.stop("immediate")
+        assert self.stream is not None
+        self.stream.close()
+        self.primary = self.standby
+        self._copies += 1
+        self.standby = PostgresServer(
+            self.folder / f"standby-{self._copies}",
+            {**_SETTINGS, **self.settings},
+            self.programs,
+        )
+        self.is_promoted = False
+        self._is_sync = None
+        self._follow()
+
+    def _follow(self) -> None:
         self.standby.copy_of(self.primary, STANDBY)
         self.stream = Relay(self.primary.port, name="stream")
         # The copy connects to the primary itself; later settings of a file win.
@@ -53,14 +81,16 @@ class Pair:
         }
         (self.standby.folder / "postgresql.auto.conf").write_text("")
         self.standby.start()
-        wait_for(self.is_streaming)
-        if self.sync:
-            self.require_standby()
-        return self
+        self.wait_for_standby(sync=self.sync)
 
-    def require_standby(self) -> None:
-        self.primary.reload(synchronous_standby_names=STANDBY)
-        wait_for(lambda: self._stream_state("sync_state") == "sync")
+    def wait_for_standby(self, *, sync: bool) -> None:
+        """Let the primary wait for the standby at each commit, or not; return when it does."""
+        wait_for(self.is_streaming)
+        if sync is not self._is_sync:
+            self.primary.reload(synchronous_standby_names=STANDBY if sync else "")
+        wanted = "sync" if sync else "async"
+        wait_for(lambda: self._stream_state("sync_state") == wanted)
+        self._is_sync = sync
 
     def is_streaming(self) -> bool:
         return self._stream_state("state") == "streaming"
@@ -78,6 +108,7 @@ class Pair:
         """Make the standby the primary and return it; the old one is left as it is."""
         self.standby.run_sql("SELECT pg_promote(true, 60)")
         wait_for(lambda: self.standby.run_sql("SELECT pg_is_in_recovery()") == [(False,)])
+        self.is_promoted = True
         return self.standby
 
     def cancel_waiting_commits(self) -> int:

@@ -6,6 +6,7 @@ a fault made there happens at exactly that point, and while the listener waits, 
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ from matrix.messages import (
     RESPONSE,
     BackendSplitter,
     FrontendSplitter,
+    Piece,
     PlainSplitter,
     RequestSplitter,
     Splitter,
@@ -37,9 +39,13 @@ _CHUNK = 65536
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """A piece that passes, or a connection that was accepted (label `ACCEPTED`)."""
+    """A piece that passes, or a connection that was accepted (label `ACCEPTED`).
+
+    `link` identifies the connection within its relay.
+    """
 
     relay: Relay
+    link: int
     direction: Direction
     label: str
     detail: str
@@ -65,6 +71,7 @@ class Relay:
     listener: Listener | None = None
     name: str = ""
     port: int = field(init=False)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _links: set[_Link] = field(default_factory=set)
     _lock: threading.Condition = field(default_factory=threading.Condition)
     _held: set[Direction] = field(default_factory=set)
@@ -120,9 +127,9 @@ class Relay:
                 self._lock.wait(0.2)
         return not link.gone
 
-    def tell(self, direction: Direction, label: str, detail: str, moment: Moment) -> None:
-        if self.listener is not None and label:
-            self.listener(Passing(self, direction, label, detail, moment))
+    def tell(self, link: int, direction: Direction, piece: Piece, moment: Moment) -> None:
+        if self.listener is not None and piece.label:
+            self.listener(Passing(self, link, direction, piece.label, piece.detail, moment))
 
     def forget(self, link: _Link) -> None:
         with self._lock:
@@ -140,7 +147,8 @@ class Relay:
         if self._refusing:
             _reset(client)
             return
-        self.tell("up", ACCEPTED, "", "after")
+        number = next(self._numbers)
+        self.tell(number, "up", Piece(b"", ACCEPTED), "after")
         try:
             server = socket.create_connection((LOOPBACK, self.target), timeout=10)
         except OSError:
@@ -149,7 +157,7 @@ class Relay:
         for end in (client, server):
             end.settimeout(None)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link = _Link(self, client, server)
+        link = _Link(self, number, client, server)
         with self._lock:
             self._links.add(link)
         if self._refusing:  # cut while it connected
@@ -172,6 +180,7 @@ class _Link:
     """One connection: two sockets and a thread for each direction."""
 
     relay: Relay
+    number: int
     client: socket.socket
     server: socket.socket
     gone: bool = False
@@ -207,11 +216,11 @@ class _Link:
         try:
             while data := source.recv(_CHUNK):
                 for piece in cut.split(data):
-                    self.relay.tell(direction, piece.label, piece.detail, "before")
+                    self.relay.tell(self.number, direction, piece, "before")
                     if not self.relay.wait_to_pass(self, direction):
                         return
                     sink.sendall(piece.data)
-                    self.relay.tell(direction, piece.label, piece.detail, "after")
+                    self.relay.tell(self.number, direction, piece, "after")
             if self.relay.wait_to_pass(self, direction):
                 sink.shutdown(socket.SHUT_WR)
         except OSError:

@@ -1,0 +1,172 @@
+"""The points of a write, in their order, as they are seen from outside its process.
+
+A watch follows one write on the relays of its replica and calls `act` when the write is at its
+point: in the thread that passes the bytes, so that the write is exactly there meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from matrix.messages import (
+    BEGIN,
+    BEGUN,
+    COMMIT,
+    COMMITTED,
+    INTENT,
+    LOCK,
+    OUTCOME,
+    REQUEST,
+    RESPONSE,
+    ROWS,
+)
+from matrix.relay import ACCEPTED, Moment, Passing
+
+Source = Literal["database", "upstream", "replica"]
+MINTED = "minted"
+TAKEN = "TAKEN"
+"""Label of "the upstream has accepted it", which only its journal shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that passes on the way of a write."""
+
+    source: Source
+    label: str
+    moment: Moment
+
+
+STEPS: dict[str, Step] = {
+    "begin_sent": Step("database", BEGIN, "before"),
+    "begun": Step("database", BEGUN, "after"),
+    "locked": Step("database", ROWS, "after"),
+    "commit_due": Step("database", COMMIT, "before"),
+    "commit_sent": Step("database", COMMIT, "after"),
+    "commit_acked": Step("database", COMMITTED, "after"),
+    MINTED: Step("replica", MINTED, "after"),
+    "connected": Step("upstream", ACCEPTED, "after"),
+    "written": Step("upstream", REQUEST, "before"),
+    "accepted": Step("upstream", TAKEN, "after"),
+    "applied": Step("upstream", RESPONSE, "before"),
+    "answer_read": Step("database", BEGIN, "before"),
+    "outcome_due": Step("database", COMMIT, "before"),
+    "outcome_sent": Step("database", COMMIT, "after"),
+    "outcome_acked": Step("database", COMMITTED, "after"),
+}
+"""Point to what shows it.
+
+`locked` is the answer to the query that takes the head row; a COMMIT that is `due` was written by
+the replica, and PostgreSQL has not got it.
+"""
+
+POINTS = tuple(STEPS)
+
+
+_OF_INTENT = {COMMIT: ("commit_due", "commit_sent"), COMMITTED: ("commit_acked",)}
+_OF_OUTCOME = {COMMIT: ("outcome_due", "outcome_sent"), COMMITTED: ("outcome_acked",)}
+
+
+@dataclass
+class Watch:
+    """Follows one write of one replica.
+
+    Args:
+        point: the point at which `act` is called, once; "" only counts.
+        act: the fault.
+        skip: number of transactions of the call before the one that records the intent.
+    """
+
+    point: str
+    act: Callable[[], None] = lambda: None
+    skip: int = 0
+    begins: int = 0
+    intent_at: int = -1
+    """Number of the transaction that recorded the intent; -1 before."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    seen: list[str] = field(default_factory=list)
+    _link: int = -1
+    _labels: dict[int, set[str]] = field(default_factory=dict)
+    """What passed on each connection since its last BEGIN."""
+
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def on_database(self, passing: Passing) -> None:
+        with self._guard:
+            if self._is_past("commit_acked"):
+                self._after_commit(passing)
+            else:
+                self._before_commit(passing)
+        self._act_if_due()
+
+    def on_upstream(self, passing: Passing) -> None:
+        label, moment = passing.label, passing.moment
+        with self._guard:
+            if not self._is_past("commit_acked"):
+                return
+            if label == ACCEPTED:
+                self._pass("connected")
+            elif label == REQUEST and moment == "before":
+                self._pass("written")
+            elif label == REQUEST and self._is_past("written"):
+                self._pass("accepted")
+            elif label == RESPONSE:
+                self._pass("applied", moment)
+        self._act_if_due()
+
+    def on_replica(self, point: str) -> None:
+        with self._guard:
+            self._pass(point)
+        self._act_if_due()
+
+    def _before_commit(self, passing: Passing) -> None:
+        label, link = passing.label, passing.link
+        if label == BEGIN and passing.moment == "before":
+            self.begins += 1
+            self._labels[link] = set()
+            if self.begins == self.skip + 1:
+                self._link = link
+                self._pass("begin_sent")
+        labels = self._labels.setdefault(link, set())
+        if label == INTENT:
+            self.intent_at = self.begins - 1
+        elif link == self._link and label == BEGUN:
+            self._pass("begun", passing.moment)
+        elif link == self._link and label == ROWS and LOCK in labels:
+            self._pass("locked", passing.moment)
+        elif label in _OF_INTENT and INTENT in labels:
+            self._pass_each(_OF_INTENT[label], passing.moment)
+        labels.add(label)
+
+    def _after_commit(self, passing: Passing) -> None:
+        label, link = passing.label, passing.link
+        if label == BEGIN and passing.moment == "before":
+            self._labels[link] = set()
+            if self._is_past("applied"):
+                self._pass("answer_read")
+        labels = self._labels.setdefault(link, set())
+        if label in _OF_OUTCOME and OUTCOME in labels and self._is_past("answer_read"):
+            self._pass_each(_OF_OUTCOME[label], passing.moment)
+        labels.add(label)
+
+    def _is_past(self, point: str) -> bool:
+        return point in self.seen
+
+    def _pass_each(self, points: tuple[str, ...], moment: Moment) -> None:
+        for point in points:
+            self._pass(point, moment)
+
+    def _pass(self, point: str, moment: Moment | None = None) -> None:
+        if point not in self.seen and moment in (None, STEPS[point].moment):
+            self.seen.append(point)
+
+    def _act_if_due(self) -> None:
+        with self._guard:
+            if self.point not in self.seen or self.reached.is_set():
+                return
+            self.reached.set()
+        self.act()

@@ -1,0 +1,196 @@
+"""The world of stories: PostgreSQL pair, upstream, replicas, and the relays between them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from harness import environment
+from postgres_server import LOOPBACK
+
+from matrix import ledger
+from matrix.driver import Nursery, ReplicaHandle, Told
+from matrix.history import Caps, ClientAnswer, History, Line
+from matrix.pair import Pair
+from matrix.points import Watch
+from matrix.relay import Relay
+from matrix.upstream import Upstream
+
+SEND, SETTLE, SKEW, LOOK = 2.0, 1.0, 1.0, 0.2
+"""Seconds that stand for 30, 900, 10 and 300. Tokens end at whole seconds."""
+
+CAPS = Caps(Decimal(100_000), 1000)
+
+
+@dataclass(eq=False)
+class Member:
+    """A replica and the relays to what it depends on.
+
+    `databases` are those to the primary and to the standby, in the order of its address.
+    """
+
+    name: str
+    replica: ReplicaHandle
+    databases: tuple[Relay, Relay]
+    upstream: Relay
+
+    def watch(self, watch: Watch | None) -> None:
+        """Let a watch follow what passes on the relays; None ends it."""
+        for relay in self.databases:
+            relay.listener = watch.on_database if watch else None
+        self.upstream.listener = watch.on_upstream if watch else None
+        self.replica.on_point = watch.on_replica if watch else None
+
+    def heal(self) -> None:
+        for relay in (*self.databases, self.upstream):
+            relay.heal()
+        if self.replica.is_paused:
+            self.replica.resume()
+
+    def close(self) -> None:
+        self.replica.close()
+        for relay in (*self.databases, self.upstream):
+            relay.close()
+
+
+@dataclass
+class World:
+    """Everything that stories need; one after another can use it."""
+
+    folder: Path
+    members: list[Member] = field(default_factory=list)
+    database: str = ""
+    caps: Caps = CAPS
+    lost: list[Line] = field(default_factory=list)
+    sales: list[str] = field(default_factory=list)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _had_failover: bool = False
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def start(self) -> World:
+        self.pair = Pair(self.folder / "pair")
+        self._open.callback(self.pair.close)
+        self.pair.start()
+        ledger.make_template(self.pair.primary)
+        self.upstream = Upstream(self.folder / "upstream").start()
+        self._open.callback(self.upstream.close)
+        self.nursery = Nursery(self.folder / "replicas")
+        self._open.callback(self.nursery.close)
+        return self
+
+    def new_ledger(self, *, sync: bool = True) -> None:
+        """Let the next members have an empty ledger of their own, on a pair that is whole."""
+        if self._had_failover:
+            self.pair.renew()
+            self._had_failover = False
+        self.pair.wait_for_standby(sync=sync)
+        self.database = f"ledger_{next(self._numbers)}"
+        ledger.create(self.pair.primary, self.database)
+        self.sales, self.lost = [], []
+
+    def add(self, name: str, seeded: Sequence[str] = ()) -> Member:
+        """Start a replica."""
+        databases = (
+            Relay(self.pair.primary.port, "postgres"),
+            Relay(self.pair.standby.port, "postgres"),
+        )
+        upstream = Relay(self.upstream.port, "http")
+        ports = ",".join(str(relay.port) for relay in databases)
+        hosts = ",".join(LOOPBACK for _ in databases)
+        config = {
+            "environment": self._environment(name, upstream.port),
+            "database": ledger.address(self.database, hosts, ports),
+            "writes": {"send_seconds": SEND, "settle_seconds": SETTLE, "skew_seconds": SKEW},
+            "look_seconds": LOOK,
+            "seeded": list(seeded),
+        }
+        member = Member(name, self.nursery.start(name, config), databases, upstream)
+        self.members.append(member)
+        return member
+
+    def promote(self) -> None:
+        """Make the standby the primary, and keep what only the old one has."""
+        self._had_failover = True
+        self.pair.promote()
+
+    def fail_over(self) -> None:
+        """Let the primary die, and the standby take its place."""
+        self.lost = ledger.read_chain(self.pair.primary, self.database)
+        self.pair.primary.stop("immediate")
+        self.promote()
+
+    def heal(self) -> None:
+        """Let everything pass and run again; after a failover the old primary stays dead."""
+        for member in self.members:
+            member.heal()
+        if self._had_failover:
+            self.pair.primary.stop("immediate")
+            return
+        self.pair.heal_stream()
+        if self.pair.primary.process is None:
+            self.pair.primary.start()
+
+    def new_sale(self) -> str:
+        """The id of a sale of 97.00 that nothing was done to."""
+        self.sales.append(self.upstream.new_sale())
+        return self.sales[-1]
+
+    def collect(self, works: Sequence[Told | None]) -> History:
+        """Return what happened on this ledger, once everything healed."""
+        chain = ledger.read_chain(self.pair.current, self.database)
+        told = [one for member in self.members for one in member.replica.told]
+        intents = _intents_by_call((*chain, *self.lost))
+        missing = ClientAnswer("", "", "", 0, 0, "unknown", "no_answer")
+        return History(
+            chain=chain,
+            lost=self.lost,
+            executions=self.upstream.executions(self.sales),
+            answers=[_answer(one, intents) for one in told],
+            caps=self.caps,
+            works=[missing if one is None else _answer(one, intents) for one in works],
+        )
+
+    def clear(self) -> None:
+        """End the members of a story."""
+        for member in self.members:
+            member.close()
+        self.members = []
+
+    def close(self) -> None:
+        self.clear()
+        self._open.close()
+
+    def _environment(self, name: str, port: int) -> dict[str, str]:
+        told = self.upstream.introduction
+        limits = {
+            "GATE_IRREVERSIBLE": "preview",
+            "TRANSPORT": "api",
+            "TIMEOUT": "20",
+            "CAP_DAY_COUNT": str(self.caps.day_count),
+            "CAP_DAY_AMOUNT": str(self.caps.day_amount),
+        }
+        return {
+            **environment(self.folder / "state" / self.database / name, limits),
+            "MEMBRANE_API_URI": f"http://{LOOPBACK}:{port}",
+            "MEMBRANE_WORKSPACE_KEY": told["workspaceKey"],
+            "MEMBRANE_WORKSPACE_SECRET": told["workspaceSecret"],
+            "MEMBRANE_TENANT_KEY": told["tenantKey"],
+        }
+
+
+def _intents_by_call(lines: Iterable[Line]) -> dict[str, str]:
+    """Return the intent of each call: its client's name is that of the call."""
+    intents = (line.body for line in lines if line.kind == "intent")
+    return {body["client"]: body["intent"] for body in intents}
+
+
+def _answer(told: Told, intents: dict[str, str]) -> ClientAnswer:
+    target = str(told.arguments.get("transaction_id", ""))
+    return ClientAnswer(
+        *(told.replica, told.tool, target, told.began, told.ended, told.executed, told.code),
+        intent=intents.get(told.call, ""),
+    )
