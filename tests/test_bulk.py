@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +342,22 @@ async def test_a_status_lists_runs_and_pages_through_items(place: Sandbox):
         unknown = await call(client, STATUS, bulk_id="blk_000000000000")
         assert unknown.code == "invalid_arguments"
     assert created(place) == 7
+
+
+async def test_a_plan_that_was_refused_is_no_run_but_has_all_reasons(place: Sandbox):
+    """Bug: each mistake of a client stayed in the list, as a run that was cancelled."""
+    items = [{"email": f"x{number}"} for number in range(25)]
+    async with connect(place, "legacy") as client:
+        refused = await plan(client, CREATE, [*new_leads(2), *items])
+        empty = await plan(client, CREATE, items, skip_invalid=True)
+        runs = (await call(client, STATUS)).result["runs"]
+        named = re.search(r"blk_[0-9a-f]+", refused.error["remedy"])
+        assert named is not None, refused.text
+        status = await call(client, STATUS, bulk_id=named[0], state="skipped")
+        cancelled = await plan(client, CREATE, new_leads(2))
+        await call(client, STATUS, bulk_id=bulk_id(cancelled), cancel=True)
+        after = (await call(client, STATUS)).result["runs"]
+    assert (refused.code, empty.code) == ("invalid_arguments", "invalid_arguments")
+    assert runs == []
+    assert [item["item"] for item in status.result["items"]] == list(range(2, 27))
+    assert [run["state"] for run in after] == ["cancelled"]

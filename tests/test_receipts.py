@@ -300,3 +300,15 @@ async def test_an_item_of_a_bulk_run_does_not_refer_to_an_answer(place: Sandbox,
     (line,) = (await call(client, "kartra_ledger")).result["lines"]
     assert "a bulk run keeps none" in line["undo"]
     assert "before" not in line["undo"].removeprefix("if the old values were others")
+
+
+async def test_the_receipt_of_a_booking_names_its_time(client: Any):
+    """Bug: it named the class, but neither date nor hour."""
+    given = {"calendar_name": "Live critique", "class_name": "Tuesday evening"}
+    when = {"starting_date": "05 Mar 2030", "starting_hour": "14:30"}
+    answer = await write(client, "kartra_calendar_subscribe", lead_id=ADA, **given, **when)
+    assert answer.structured is not None, answer.text
+    receipt = answer.structured["receipt"]
+    assert receipt["done"].endswith("on 05 Mar 2030 at 14:30 (US Eastern)")
+    (line,) = (await call(client, "kartra_ledger")).result["lines"]
+    assert "14:30" not in json.dumps(line)

@@ -25,7 +25,14 @@ from kartra_mcp.core.models import Call, Connection
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.names import clean_name
-from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemCheck, make_bulk_id
+from kartra_mcp.ledger.bulk_records import (
+    CANNOT_RUN,
+    NOTHING_TO_RUN,
+    BulkItem,
+    BulkRun,
+    ItemCheck,
+    make_bulk_id,
+)
 from kartra_mcp.ledger.records import Intent
 from kartra_mcp.policy.gates import Policy
 
@@ -117,7 +124,7 @@ class Planner:
         await self._require_valid(run, items)
         made = plan.make_plan(run, items, self.pace)
         if not made.ready:
-            await run_in_thread(bulk.set_state, run.id, "cancelled", "no item could run")
+            await run_in_thread(bulk.set_state, run.id, "cancelled", NOTHING_TO_RUN)
             raise _nothing_to_run_error(run, made, items)
         binding = None
         if made.risk:
@@ -161,13 +168,13 @@ class Planner:
             return
         # An equal request is checked again: the account may have been corrected meanwhile.
         bulk = self.gateway.writes().ledger.bulk
-        await run_in_thread(bulk.set_state, run.id, "cancelled", "some items cannot run")
+        await run_in_thread(bulk.set_state, run.id, "cancelled", CANNOT_RUN)
         total = sum(item.state == "invalid" for item in items)
         raise RefusedError(
             "invalid_arguments",
             f"{total} of {run.total} items cannot run. Nothing was done.",
             "Correct them, or repeat the call with skip_invalid: true to leave them out; "
-            "`detail` has the reasons.",
+            "`detail` has the reasons." + _describe_rest(run, total),
             detail=plan.list_invalid(items),
         )
 
@@ -328,6 +335,13 @@ def _not_checked_error(run: BulkRun, left: int, problem: KartraMCPError) -> Refu
     )
 
 
+def _describe_rest(run: BulkRun, count: int) -> str:
+    """Return how to read the reasons of the items that `detail` does not list, or ""."""
+    if count <= plan.MAX_LISTED:
+        return ""
+    return f' All: kartra_bulk_status {{"bulk_id": "{run.id}", "state": "skipped"}}.'
+
+
 def _nothing_to_run_error(run: BulkRun, made: plan.Plan, items: Sequence[BulkItem]) -> RefusedError:
     """Return the refusal of a run without items, with the argument that would run some of them."""
     row = COMMANDS.get(run.operation)
@@ -341,6 +355,7 @@ def _nothing_to_run_error(run: BulkRun, made: plan.Plan, items: Sequence[BulkIte
         "invalid_arguments",
         "No item is left that would do something. Nothing was done.",
         "`detail` has the reason for each: done before, invalid, or a lead that gets no mail."
-        + (f" If the user wants it: {named}." if named else ""),
+        + (f" If the user wants it: {named}." if named else "")
+        + _describe_rest(run, len(items)),
         detail={n: v for n, v in made.facts.items() if n in plan.LEFT_OUT},
     )

@@ -43,6 +43,8 @@ _OLD_VALUES = ": only the answer of this write has them, as `before`"
 class _Row:
     """Words of one command. `{who}` is the lead, `{what}` the target; the others are parts.
 
+    `{when}` is the time of a booking, which the ledger does not keep.
+
     `unsure` is the condition under which a success has changed the account: Kartra answers a
     repeated one as a success too. "": a success always is a change.
     """
@@ -98,7 +100,7 @@ _ROWS: Mapping[str, _Row] = {
     ),
     "calendar_subscribe": _Row(
         ("calendar", "class"),
-        "booked {who} into the {class}{calendar}",
+        "booked {who} into the {class}{calendar}{when}",
         "cancel the booking of the {class}{calendar}",
         "the lead was not booked before",
     ),
@@ -252,8 +254,20 @@ def _describe_command(command: Command, who: str, what: str, *, mask: bool) -> E
     words = {name: _format_in_sentence(name, parts.get(name)) for name in row.parts}
     what = _find_subscription(command) or what  # of a chain, each command has its own
     undo = (row.undo or COMMANDS[command.name].undo).format(**words, who=who, what=what)
-    done = row.done.format(**words, who=who, what=what)
+    done = row.done.format(**words, who=who, what=what, when=_format_time(given))
     return Effect(done, undo, row.unsure, parts, sure=not row.unsure)
+
+
+def _format_time(given: Mapping[str, Any]) -> str:
+    """Return the time of a booking, e.g. ` on 05 Mar 2027 at 14:30 (US Eastern)`, or ""."""
+    names = {"startingdate": " on ", "startinghour": " at "}
+    found = [
+        f"{before}{clean_name(str(value))}"
+        for name, before in names.items()
+        for _, value in find_values(given, frozenset({name}))
+        if str(value).strip()
+    ]
+    return f"{''.join(found)} (US Eastern)" if found else ""
 
 
 def _judge_held(effect: Effect, command: str, held: HeldState | None) -> Effect:

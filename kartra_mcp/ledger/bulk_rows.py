@@ -12,7 +12,14 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.ledger import confirmations, projection, rules
-from kartra_mcp.ledger.bulk_records import CONSENT_LIFETIME, BulkItem, BulkRun, ItemCounts
+from kartra_mcp.ledger.bulk_records import (
+    CANNOT_RUN,
+    CONSENT_LIFETIME,
+    NOTHING_TO_RUN,
+    BulkItem,
+    BulkRun,
+    ItemCounts,
+)
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
@@ -45,6 +52,11 @@ _SAME_UNDO = (
     f" OR ({SHOWN_STATE} = 'waiting' AND r.state IN ('running', 'paused'))) LIMIT 1"
 )
 """An item that two undos of one run have, and that the other one has run or will run."""
+RECENT = (
+    f"SELECT {COLUMNS} FROM bulk_runs WHERE NOT (state = 'cancelled'"  # noqa: S608
+    f" AND agreed_at IS NULL AND why IN ('{CANNOT_RUN}', '{NOTHING_TO_RUN}'))"
+    " ORDER BY made_at DESC LIMIT ?"
+)
 _SOURCE = "SELECT source FROM bulk_items WHERE bulk = ? AND number = ?"
 _AGREED = (
     "SELECT at, json_extract(body, '$.digest') AS digest FROM lines WHERE kind = 'bulk'"

@@ -26,6 +26,7 @@ from kartra_mcp.ledger.bulk_records import (
 from kartra_mcp.ledger.bulk_rows import (
     COLUMNS,
     ITEM,
+    RECENT,
     SHOWN_STATE,
     block_equal,
     count_items,
@@ -99,10 +100,9 @@ class BulkRuns:
             return list_undos(transaction, bulk)
 
     def list_recent(self, count: int) -> list[BulkRun]:
-        """List runs, newest first."""
-        sql = f"SELECT {COLUMNS} FROM bulk_runs ORDER BY made_at DESC LIMIT ?"  # noqa: S608
+        """List runs, newest first, without plans that were refused: those never were a run."""
         with self.store.read_transaction() as transaction:
-            return [make_run(row) for row in transaction.fetch_all(sql, count)]
+            return [make_run(row) for row in transaction.fetch_all(RECENT, count)]
 
     def count_items(self, bulk: str) -> ItemCounts:
         with self.store.read_transaction() as transaction:
