@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -82,6 +83,8 @@ _HELP_FLAGS = frozenset({"--help", "-h", "--version"})
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the console script."""
+    # Imports and large responses make many objects and hardly a cycle: collect less often.
+    gc.set_threshold(100_000, 20, 100)
     words = list(sys.argv[1:] if argv is None else argv)
     if is_serve(words):
         from kartra_mcp.cli.serve import serve_stdio

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,8 +19,6 @@ def serve(words: Sequence[str]) -> int:
 
 def serve_stdio(words: Sequence[str]) -> int:
     """Serve until the client is gone. Wrong usage is reported on stderr; nothing starts."""
-    # Imports and large responses make many objects and hardly a cycle: collect less often.
-    gc.set_threshold(100_000, 20, 100)
     # Before every other import: from here on nothing else can write to the client.
     from kartra_mcp.server import stdio
 
