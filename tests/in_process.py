@@ -29,7 +29,6 @@ import fake_membrane
 from kartra_mcp.processes import runner
 from kartra_mcp.processes.runner import CompletedProcess, ProcessTimeout
 from kartra_mcp.sandbox.cli import main as sandbox_main
-from kartra_mcp.sandbox.http import server as http
 from kartra_mcp.sandbox.program.surroundings import Surroundings
 from kartra_mcp.sandbox.store.database import Account
 
@@ -172,7 +171,11 @@ def sandbox(*argv: str) -> CompletedProcess:
 @contextmanager
 def served(file: Path) -> Generator[str]:
     """The address of the sandbox's API on an account, served by a thread of this process."""
+    # Imported here: `setup_program.py` serves nothing, and starts in two thirds of the time.
+    from kartra_mcp.sandbox.http import server as http
+
     listening = http.listen(http.HOST, 0)
+    address = http.format_address(listening)
     loop, ending = asyncio.new_event_loop(), asyncio.Event()
 
     def serve() -> None:
@@ -182,7 +185,7 @@ def served(file: Path) -> Generator[str]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield http.format_address(listening)
+        yield address
     finally:
         loop.call_soon_threadsafe(ending.set)
         thread.join()
@@ -190,6 +193,8 @@ def served(file: Path) -> Generator[str]:
 
 async def _serve(file: Path, listening: socket.socket, ending: asyncio.Event) -> None:
     """Serve until `ending`, and end at once: uvicorn itself would look only ten times a second."""
+    from kartra_mcp.sandbox.http import server as http
+
     with closing(Account(str(file))) as account:
         server = http.Serving(account, http.format_address(listening), io.StringIO())
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))

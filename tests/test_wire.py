@@ -86,7 +86,7 @@ FIRST: dict[str, str] = {
 async def test_a_first_message_is_answered_however_it_is_written(
     tmp_path: Path, first: str
 ) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, fork=True) as host:
         host.send_line(first.encode())
         assert (await host.answer(0))["result"]["serverInfo"]["name"] == "tiny"
 
@@ -121,7 +121,7 @@ NO_MESSAGES: dict[str, tuple[str, int, Any]] = {
 async def test_input_that_is_no_message_gets_an_error_and_costs_nothing_else(
     tmp_path: Path, line: str, code: int, request_id: Any
 ) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, fork=True) as host:
         host.send_line(line.encode())
         assert (await host.answer(request_id))["error"]["code"] == code
         await host.open()
@@ -129,7 +129,7 @@ async def test_input_that_is_no_message_gets_an_error_and_costs_nothing_else(
 
 
 async def test_blank_lines_and_notifications_get_no_error(tmp_path: Path) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, fork=True) as host:
         for line in (b"", b" \r", b'{"jsonrpc": "2.0", "method": "notifications/none"}'):
             host.send_line(line)
         await host.open()
@@ -203,7 +203,7 @@ async def test_a_socket_that_is_reset_is_a_client_that_is_gone(tmp_path: Path) -
 
 
 async def test_no_text_of_an_exception_reaches_stderr(tmp_path: Path) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, fork=True) as host:
         host.send("tools/call", 1, name="raise", arguments={}, **MODERN)
         await host.answer(1)
 

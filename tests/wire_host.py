@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import Process
+from fork_server import forked
 
 from tests.polling import PROMPTLY, until
 
@@ -219,15 +220,17 @@ class Host:
 
 @asynccontextmanager
 async def hosting(
-    folder: Path, *arguments: str, between: bool = False, way: str = "pipe"
+    folder: Path, *arguments: str, between: bool = False, way: str = "pipe", fork: bool = False
 ) -> AsyncGenerator[Host]:
+    """Start the server; in the fork server if only its answers are the subject."""
     script = folder / "server.py"
     await anyio.Path(script).write_text(SERVER)
-    command = [str(script), str(folder), *arguments]
+    words = [str(script), str(folder), *arguments]
+    python = [sys.executable, "-c", BETWEEN] if between else [sys.executable]
     (stdin, to_server), (from_server, stdout) = os.pipe(), WAYS[way]()
     with (folder / "stderr").open("wb") as stderr:
         process = await anyio.open_process(
-            [sys.executable, "-c", BETWEEN, *command] if between else [sys.executable, *command],
+            forked(*words) if fork else [*python, *words],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
