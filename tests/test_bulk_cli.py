@@ -120,6 +120,7 @@ def test_a_run_is_agreed_to_by_its_number_of_items(place: Sandbox):
     for word in ("SANDBOX", "3 items", "can start mail", "effect", "unassign the tag", who[0]):
         assert word in shown
     assert "3 of 3 succeeded" in shown
+    assert f"To undo it: kartra-mcp bulk undo {only_run(place)}" in shown
     assert tagged(place) >= set(who)
     (agreed,) = (line for line in lines(place, "bulk") if line["event"] == "agreed")
     assert (agreed["consent"], agreed["client"]) == ("two_step", "kartra-mcp bulk")
@@ -238,6 +239,16 @@ WRONG_USAGE: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "an unknown run": (("show", "blk_0"), 1, "kartra-mcp bulk list"),
     "an unknown run to continue": (("continue", "blk_0"), 1, "kartra-mcp bulk list"),
+    "a tool with a typo": (
+        ("run", "kartra_asign_tag", "--csv", "FILE"),
+        1,
+        "Did you mean kartra_assign_tag?\nNothing was done. Run `kartra-mcp tools`",
+    ),
+    "a column that the file does not have": (
+        ("run", "kartra_assign_tag", "--csv", "FILE", "--map", "Mail=email"),
+        1,
+        "Name one of its columns.\nColumns: email\nArguments: email, lead_id, tag_name",
+    ),
     "an unknown run to undo": (("undo", "blk_0", "--dry-run"), 1, "kartra-mcp bulk list"),
     "an unknown run to cancel": (("cancel", "blk_0"), 1, "kartra-mcp bulk list"),
     "an unknown run to export": (("export", "blk_0"), 1, "kartra-mcp bulk list"),

@@ -26,7 +26,12 @@ from kartra_mcp.bulk.row_reader import FIRST_ROWS_BYTES, RowPage, RowReader
 from kartra_mcp.bulk.running import ItemRunner
 from kartra_mcp.bulk.table import RowChoice
 from kartra_mcp.bulk.undo import UndoOptions, UndoRequests, read_undo_options
-from kartra_mcp.bulk.view import MAX_FAILURES, describe_progress, describe_run
+from kartra_mcp.bulk.view import (
+    MAX_FAILURES,
+    describe_progress,
+    describe_run,
+    make_notice,
+)
 from kartra_mcp.calls.gateway import CallResult, Gateway
 from kartra_mcp.catalogue import consent_arguments
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BULK_RUN
@@ -362,7 +367,7 @@ class BulkService:
         if run.state == "paused":
             raise paused_error(run, told)
         if not run.is_read or run.state != "done":
-            return CallResult(ActionResult(told), own=True)
+            return CallResult(ActionResult(told), own=True, notice=make_notice(told["failures"]))
         room = FIRST_ROWS_BYTES
         page = await run_in_thread(self.rows.read_page, self.runs, run, room=room)
         return _with_rows(run, told, page)
@@ -371,7 +376,8 @@ class BulkService:
 def _with_rows(run: BulkRun, told: Mapping[str, Any], page: RowPage) -> CallResult:
     """Return an answer with rows; those of a read are data of the account."""
     result = ActionResult({**told, **page.fields})
-    return CallResult(result, own=not run.is_read, truncated=page.truncated)
+    notice = "" if run.is_read else make_notice(page.fields["items"])
+    return CallResult(result, notice=notice, own=not run.is_read, truncated=page.truncated)
 
 
 def _make_subject(

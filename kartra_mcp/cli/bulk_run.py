@@ -11,6 +11,7 @@ from kartra_mcp.argument_parser import settings_in
 from kartra_mcp.bulk.csv_items import MAX_CSV_BYTES
 from kartra_mcp.bulk.service import BulkPreview
 from kartra_mcp.bulk.undo import UndoOptions
+from kartra_mcp.bulk.view import can_undo
 from kartra_mcp.cli.bulk_session import CsvRun, Terminal, open_terminal, unknown_run_error
 from kartra_mcp.cli.pin import prompt_pin
 from kartra_mcp.cli.runner import print_refusal
@@ -116,11 +117,27 @@ def _execute(command: _Command, find: Any) -> int:
     try:
         return command.execute(find)
     except KartraMCPError as problem:
-        problem.remedy = add_ledger_flags(problem.remedy, command.flags)
+        problem.remedy = _name_remedy(problem, command.flags)
         print_refusal(problem, as_json=command.as_json)
+        if not command.as_json:
+            _print_columns(as_dict(problem.detail))
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped.")
     return EXIT_FAILED
+
+
+def _name_remedy(problem: KartraMCPError, flags: str) -> str:
+    """Return the remedy as a command of this terminal, where it was that of a client."""
+    if problem.code == "unknown_tool":
+        return f"Nothing was done. Run `kartra-mcp tools{flags}` to list the tools."
+    return add_ledger_flags(problem.remedy.removesuffix(" `detail` lists both."), flags)
+
+
+def _print_columns(detail: Mapping[str, Any]) -> None:
+    """Print the columns of the file and the arguments of the tool, if the error has them."""
+    for name in ("columns", "arguments"):
+        if found := as_list(detail.get(name)):
+            print_error(f"{name.capitalize()}: {', '.join(map(display_value, found))}")
 
 
 class _Command:
@@ -248,6 +265,7 @@ class _Command:
         print_line(f"{state}{why}: {told['done']} of {run.total} succeeded{numbers}.", "bold")
         if told["failures"]:
             _print_items(told["failures"])
+        if told["failures"] or told["skipped"]:
             print_line(f"All items: kartra-mcp bulk show {run.id}{self.flags}")
         if told["unknown"]:
             print_line("unknown: settle it with kartra_reconcile; do not repeat it.")
@@ -255,6 +273,8 @@ class _Command:
             print_line(f"To go on: {self._continue(run)}")
         if run.is_read:
             print_line(f"Results: kartra-mcp bulk export {run.id}{self.flags}")
+        elif can_undo(run, told["done"]):
+            print_line(f"To undo it: kartra-mcp bulk undo {run.id}{self.flags}")
 
     def _continue(self, run: BulkRun) -> str:
         return f"kartra-mcp bulk continue {run.id}{self.flags}"
