@@ -58,9 +58,9 @@ screenshots: $(VENV)/ready-browser ## Take the README's screenshots of the page,
 bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m benchmarks $(CASES)
 
-soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; judge random calls (RUNS=240 KILLS=300 SEED=…)
+soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; try random calls (RUNS=240 KILLS=300 SEED=…)
 	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
-	@SOAK=1 $(PY) -m pytest -q tests/test_truth_machine.py
+	@SOAK=1 $(PY) -m pytest -q $$(grep -l '^from hypothesis' tests/test_*.py)
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"

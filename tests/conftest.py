@@ -6,6 +6,7 @@ import gc
 import signal
 
 import pytest
+from examples import load_profile
 from fake_membrane_api import serving
 from harness import ERAS, APIStandIn, Programs, Sandbox, StandIn, sandbox_by
 
@@ -16,6 +17,7 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
 
 # Tests make many objects and few cycles: collect less often.
 gc.set_threshold(100_000, 20, 100)
+load_profile()
 
 
 def pytest_collection_finish() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,13 +35,13 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_php_reads_back_what_was_written(fields):
     assert parse_form(encode_form(fields)) == php_value(fields)
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
     text = encode_form(fields)
     assert text.isascii()
@@ -48,7 +49,7 @@ def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
 
 
 @given(st.text(max_size=40) | st.text("ab[].%0;&=+ \0", max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text):
     try:
         fields = parse_form(text)

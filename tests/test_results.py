@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -90,7 +91,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.integers(300, 900))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_every_result_has_a_first_page_and_an_end(result, room):
     page = make_first_page(result, room)
     json.dumps(page.shown)
@@ -158,7 +159,9 @@ large_values = st.recursive(
 
 
 @given(large_values, st.integers(300, 900))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.data_too_large]
+)
 def test_following_pages_and_marks_loses_nothing_and_ends(result, room):
     assert Reader(result, room).whole() == result
 

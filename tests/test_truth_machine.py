@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 from unittest import TestCase
 
 import pytest
+from examples import SOAK, examples
 from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,7 +28,6 @@ from truth_undo import FOR_GOOD
 from truth_users import MOODS
 from truth_world import World
 
-SOAK = os.environ.get("SOAK") == "1"
 SERVERS = st.integers(0, 4)
 WITHOUT_FORMS = st.integers(0, 2)
 LEGACY_WITH_FORMS, NEWER_WITH_FORMS = 4, 3
@@ -198,11 +197,11 @@ class TruthMachine(RuleBasedStateMachine):
         self.world.judge.check_always()
 
 
-def run_many(gate: str, examples: int) -> type[TestCase]:
+def run_many(gate: str, number: int) -> type[TestCase]:
     """Return the test of the machine behind one gate."""
     machine = type(f"Behind{gate.title()}", (TruthMachine,), {"gate": gate})
     machine.TestCase.settings = settings(
-        max_examples=20 * examples if SOAK else examples,
+        max_examples=examples(number),
         stateful_step_count=40 if SOAK else 12,
         derandomize=not SOAK,
         deadline=None,
