@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,25 +35,28 @@ class HeadFile:
         Raises:
             LedgerDamagedError: there is a file, but it contains no valid head.
         """
-        slots = self._read_slots()
-        if slots is None:
+        try:
+            file = os.open(self.path, os.O_RDONLY | _BINARY)
+        except FileNotFoundError:
             return None
-        known = [head for head in slots if head is not None]
+        try:
+            known = [head for head in _read_slots(file) if head is not None]
+        finally:
+            os.close(file)
         if not known:
             raise LedgerDamagedError(f"{self.path.name} was altered")
         return max(known, key=_count)
 
     def write(self, head: Head) -> None:
         """Write durably into the slot that does not hold the newest head."""
-        slots = self._read_slots()
-        if slots is None:
+        try:
+            file = os.open(self.path, os.O_RDWR | _BINARY)
+        except FileNotFoundError:
             self.replace(head)
             return
-        counts = [-1 if slot is None else slot.count for slot in slots]
-        at = counts.index(min(counts)) * SLOT
-        file = os.open(self.path, os.O_RDWR | _BINARY)
         try:
-            os.lseek(file, at, os.SEEK_SET)
+            counts = [-1 if slot is None else slot.count for slot in _read_slots(file)]
+            os.lseek(file, counts.index(min(counts)) * SLOT, os.SEEK_SET)
             os.write(file, _encode(head))
             os.fsync(file)
         finally:
@@ -72,12 +76,10 @@ class HeadFile:
             raise
         keep_names(self.path.parent)
 
-    def _read_slots(self) -> list[Head | None] | None:
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-        return [_decode(content[at : at + SLOT]) for at in (0, SLOT)]
+
+def _read_slots(file: int) -> list[Head | None]:
+    content = os.read(file, 2 * SLOT)
+    return [_decode(content[at : at + SLOT]) for at in (0, SLOT)]
 
 
 def keep_names(folder: Path) -> None:
@@ -108,6 +110,7 @@ def _encode(head: Head) -> bytes:
     return text.ljust(SLOT - 1).encode() + b"\n"
 
 
+@lru_cache(maxsize=8)
 def _decode(slot: bytes) -> Head | None:
     try:
         payload = json.loads(slot)

@@ -46,6 +46,7 @@ class LedgerFile:
         self._db: sqlite3.Connection | None = None
         self._member: int | None = None
         self._opened: tuple[int, int] | None = None
+        self._busy_timeout = -1
 
     @property
     def is_current(self) -> bool:
@@ -61,6 +62,7 @@ class LedgerFile:
         if self._db is not None and not self._has_moved():
             return self._db
         self.close()
+        self._busy_timeout = -1
         self._member = try_shared_lock(self.open_lock)
         if self._member is None:
             raise unavailable_error("another kartra-mcp is replacing it")
@@ -70,6 +72,12 @@ class LedgerFile:
             self.close()
             raise
         return self._db
+
+    def set_busy_timeout(self, db: sqlite3.Connection, milliseconds: int) -> None:
+        """Set how long a statement waits for a program that ignores the write lock."""
+        if milliseconds != self._busy_timeout:
+            db.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            self._busy_timeout = milliseconds
 
     def close(self) -> None:
         if self._db is not None:
@@ -162,7 +170,7 @@ class LedgerFile:
 
     def _file_identity(self) -> tuple[int, int] | None:
         try:
-            found = self.path.stat()
+            found = os.stat(self.path)  # noqa: PTH116  before each transaction
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino

@@ -11,9 +11,13 @@ Windows does not have.
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+_LONGEST = 1024
+_BINARY = getattr(os, "O_BINARY", 0)
 
 PARTS = ("", "-wal")
 """The files that hold entries; the shared memory of SQLite holds none."""
@@ -29,24 +33,37 @@ class Seal:
     def matches(self) -> bool:
         """Return True if nothing but kartra-mcp wrote to the database since it was checked."""
         try:
-            return self.path.read_text("ascii") == self._describe()
-        except (OSError, ValueError):
+            file = os.open(self.path, os.O_RDONLY | _BINARY)
+        except OSError:
             return False
+        try:
+            return os.read(file, _LONGEST) == self._describe()
+        except OSError:
+            return False
+        finally:
+            os.close(file)
 
     def write(self) -> None:
         """Describe the files as they are. Without a seal, the next commit checks them."""
         with suppress(OSError):
-            self.path.touch(mode=0o600)
-            self.path.write_text(self._describe(), "ascii")
+            described = self._describe()
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            try:
+                # In place: to cut a file to nothing and write it again takes the disk much longer.
+                if os.fstat(file).st_size != len(described):
+                    os.ftruncate(file, len(described))
+                os.write(file, described)
+            finally:
+                os.close(file)
 
-    def _describe(self) -> str:
+    def _describe(self) -> bytes:
         found: list[list[int]] = []
         for part in PARTS:
             try:
-                stat = Path(f"{self.database}{part}").stat()
+                stat = os.stat(f"{self.database}{part}")  # noqa: PTH116  before each commit
             except FileNotFoundError:
                 found.append([])
             else:
                 times = stat.st_mtime_ns, stat.st_ctime_ns
                 found.append([stat.st_dev, stat.st_ino, stat.st_size, *times])
-        return json.dumps(found)
+        return json.dumps(found).encode()

@@ -75,7 +75,7 @@ class FileTransactions:
             if not sealed:
                 self.file.close()  # pages that it cached would hide an alteration
             db = self.file.connect()
-            db.execute(f"PRAGMA busy_timeout = {int(1000 * min(bound_wait(1.0), wait))}")
+            self.file.set_busy_timeout(db, int(1000 * min(bound_wait(1.0), wait)))
             transaction = self._begin(db, "BEGIN IMMEDIATE")
             before = transaction.head
             try:
