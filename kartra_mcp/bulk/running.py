@@ -47,6 +47,7 @@ class ItemRunner:
     """Runs the items of `run` in one call, until none is left or its time is nearly over.
 
     Attributes:
+        start: number from which on items are claimed first.
         claimed: items to run next.
         in_flight: numbers of the items that run now.
         aside: numbers of the items that could not be begun, with the code of the error; "" for one
@@ -63,6 +64,7 @@ class ItemRunner:
     entry: ActionTool
     deadline: Deadline
     client: ClientContext
+    start: int = 0
     claimed: deque[BulkItem] = field(default_factory=deque[BulkItem])
     in_flight: set[int] = field(default_factory=set[int])
     aside: dict[int, str] = field(default_factory=dict[int, str])
@@ -150,9 +152,10 @@ class ItemRunner:
             if not self.claimed and not self.is_over:
                 taken = [*self.in_flight, *self.aside, *(o.number for o in self.outcomes)]
                 found = await run_in_thread(
-                    self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken
+                    self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken, self.start
                 )
                 self.claimed.extend(found)
+                self.start = found[-1].number + 1 if found else 0
             if self.is_over or not self.claimed:
                 return None
             item = self.claimed.popleft()

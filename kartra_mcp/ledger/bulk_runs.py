@@ -7,6 +7,7 @@ the chain holds; an item can have one intent only.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -244,29 +245,33 @@ class BulkRuns:
             return require_run(transaction, bulk)
 
     def claim(
-        self, bulk: str, count: int, seconds: float, taken: Sequence[int] = ()
+        self, bulk: str, count: int, seconds: float, taken: Sequence[int] = (), start: int = 0
     ) -> list[BulkItem]:
         """Return the next waiting items, without those that the caller has `taken`.
+
+        Items from the number `start` on come first: before it, there are hardly any left.
 
         A claim only keeps servers out of each other's way for `seconds`: that an item runs once is
         decided where its intent is recorded. If nothing else is left, the claimed items of others
         are returned, whose server may have ended.
         """
-        waiting = f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL"
+        waiting = f"{ITEM} AND t.state = 'waiting' AND b.intent IS NULL AND t.number >= ?"
         if taken:
             waiting += f" AND t.number NOT IN ({make_in_list(len(taken))})"
-        first = " ORDER BY t.number LIMIT ?"
+        waiting += " AND t.claimed_until <= ? ORDER BY t.number LIMIT ?"
         with self.store.write_transaction() as transaction:
             run = require_run(transaction, bulk)
             if run.state != "running":
                 return []
-            free = f"{waiting} AND t.claimed_until <= ?{first}"
-            rows = transaction.fetch_all(
-                free, bulk, *taken, transaction.now, count
-            ) or transaction.fetch_all(f"{waiting}{first}", bulk, *taken, count)
+            now = transaction.now
+
+            def find(first: int, until: float) -> list[Any]:
+                return transaction.fetch_all(waiting, bulk, first, *taken, until, count)
+
+            rows = find(start, now) or find(0, now) or find(0, math.inf)
             transaction.db.executemany(
                 "UPDATE bulk_items SET claimed_until = ? WHERE bulk = ? AND number = ?",
-                [(transaction.now + seconds, bulk, row["number"]) for row in rows],
+                [(now + seconds, bulk, row["number"]) for row in rows],
             )
             return [make_item(row) for row in rows]
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from kartra_mcp.kartra.effects import condition_undo, describe_object
+from kartra_mcp.kartra.fields import TARGETS
 from kartra_mcp.kartra.values import format_amount, parse_amount
 from kartra_mcp.ledger.database import NO_LIMIT, Database, make_in_list
 from kartra_mcp.ledger.derived import TABLES, Derived, derive, sort_rows
@@ -136,11 +137,19 @@ def list_equal(db: Database, intent: Intent) -> list[PriorIntent]:
     if not equality:
         return []
     where, names = _on_target(db, intent)
+    if not names:
+        equal = "p.connection = ? AND p.operation = ? AND (p.equality = ? OR p.equality IS NULL)"
+        wanted = f"WHERE {equal} AND {where} ORDER BY p.line, p.number"
+        return _list_prior(db, wanted, intent.connection, intent.operation, equality)
+    kinds = sorted({"", intent.target_kind, *TARGETS})
+    # `|| ''` keeps the index of the target in use: it finds few rows, that of equal fields many.
     wanted = (
-        "WHERE p.connection = ? AND p.operation = ? AND (p.equality = ? OR p.equality IS NULL)"
-        f" AND {where} ORDER BY p.line, p.number"
+        f"WHERE p.connection = ? AND p.target_kind IN ({make_in_list(len(kinds))}) AND {where}"
+        " AND p.operation || '' = ? AND (p.equality = ? OR p.equality IS NULL)"
+        " ORDER BY p.line, p.number"
     )
-    return _list_prior(db, wanted, intent.connection, intent.operation, equality, *names)
+    values = (intent.connection, *kinds, *names, intent.operation, equality)
+    return _list_prior(db, wanted, *values)
 
 
 def list_lead_names(
