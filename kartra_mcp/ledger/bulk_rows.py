@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
@@ -28,6 +29,7 @@ COLUMNS = (
     "id, tool, operation, risk, connection, request, state, made_at, actor, client, digest,"
     " binding, facts, consent, agreed_at, ended_at, why, total, duplicates, options, undoes"
 )
+_NAMES = tuple(COLUMNS.split(", "))
 ITEM = (
     "SELECT t.*, b.intent AS intent, i.state AS intent_state,"
     " i.reconcile_line IS NOT NULL AS settled,"
@@ -282,9 +284,15 @@ def insert_run(transaction: Transaction, run: BulkRun) -> None:
 
 
 def make_run(row: Any) -> BulkRun:
-    names = (name for name in COLUMNS.split(", ") if name != "options")
+    return _parse_run(tuple(row))
+
+
+@lru_cache(maxsize=4)
+def _parse_run(columns: tuple[Any, ...]) -> BulkRun:
+    """Return a run; kept, because each item of a run reads it anew before it may begin."""
+    row = dict(zip(_NAMES, columns, strict=True))
     values: dict[str, Any] = {
-        **{name: row[name] for name in names},
+        **{name: value for name, value in row.items() if name != "options"},
         **json.loads(row["options"]),
         "risk": Risk(row["risk"]),
         "binding": None if row["binding"] is None else Binding(**json.loads(row["binding"])),

@@ -44,6 +44,8 @@ class Transaction:
         earliest: `now` without recent forward steps of the wall clock. Use it for a time that must
             have passed: the end of a block, of a lock, of the day of a cap.
         behind: seconds that the wall clock is behind the newest entry.
+        added: number of entries that were appended.
+        is_settled: the intents whose owner and program have ended were looked for.
     """
 
     db: Database
@@ -54,6 +56,7 @@ class Transaction:
     history: ClockHistory
     behind: float = 0.0
     added: int = 0
+    is_settled: bool = False
 
     def append(self, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
         """Add an entry to the chain and bring the table of intents up to it."""
@@ -84,14 +87,14 @@ class Transaction:
     @contextmanager
     def savepoint(self) -> Generator[None]:
         """Undo what the block wrote if it raises, and nothing else of the transaction."""
-        head, added = self.head, self.added
+        before = self.head, self.added, self.is_settled
         self.db.execute("SAVEPOINT part")
         try:
             yield
         except BaseException:
             self.db.execute("ROLLBACK TO part")
             self.db.execute("RELEASE part")
-            self.head, self.added = head, added
+            self.head, self.added, self.is_settled = before
             raise
         self.db.execute("RELEASE part")
 
