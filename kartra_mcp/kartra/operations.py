@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -48,8 +48,21 @@ _KINDS: Mapping[OperationKind, tuple[str, ...]] = {
 }
 UNKNOWN_KIND = "id"
 """Kind of a target of which only the field `id` is known."""
+_NAMES_OF: Mapping[str, tuple[frozenset[str], ...]] = {
+    kind: tuple(frozenset({flat, flat + "id"}) for flat in map(normalize_name, aliases))
+    for kind, aliases in fields.TARGETS.items()
+}
+"""Normalized names of the object of each kind, the most specific first."""
 _OF_LEAD = ("lead", "transaction", "subscription")
 """Kinds of target of a command that acts on a lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """Target of a call or of a command, and every amount that is named."""
+
+    target: Target | None
+    amounts: frozenset[Decimal | None]
 
 
 def derive_operation(
@@ -71,37 +84,41 @@ def derive_operation(
         moves_money=money,
         arguments=given,
         digest=_digest_arguments(call, name, given),
-        parts=_split_parts(call, kind, risk_of),
+        parts=_split_parts(call, kind, risk_of, _Object(target, frozenset(amounts))),
     )
 
 
 def _split_parts(
-    call: ValidatedCall, kind: OperationKind, risk_of: Callable[[Command], Risk] | None
+    call: ValidatedCall,
+    kind: OperationKind,
+    risk_of: Callable[[Command], Risk] | None,
+    whole: _Object,
 ) -> tuple[WritePart, ...]:
     """Return each writing command of a call: every rule holds for each of them."""
     commands = _writing_commands(call)
     if isinstance(call.request, Action) or len(commands) <= 1:
-        return (_whole_part(call, kind),)
+        return (_whole_part(call, kind, whole),)
     return tuple(
-        _make_part(
-            _command_operation(command),
-            _command_kind(command),
-            {**command.lead, **command.arguments},
-            call.risk if risk_of is None else risk_of(command),
-            kinds=_command_target_kinds(command),
-            money=action_words.moves_money(command.name),
-        )
+        _command_part(command, call.risk if risk_of is None else risk_of(command))
         for command in commands
     )
 
 
-def _whole_part(call: ValidatedCall, kind: OperationKind) -> WritePart:
-    """Return the only part of a call."""
+def _command_part(command: Command, risk: Risk) -> WritePart:
+    """Return one command of a chain as a part."""
+    kind, given = _command_kind(command), {**command.lead, **command.arguments}
+    money = action_words.moves_money(command.name)
+    amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
+    found = _Object(_find_target(given, _command_target_kinds(command)), frozenset(amounts))
+    return _make_part(_command_operation(command), given, risk, found, money=money)
+
+
+def _whole_part(call: ValidatedCall, kind: OperationKind, whole: _Object) -> WritePart:
+    """Return the only part of a call, whose object is that of the call."""
     name, request, commands = _operation_name(call, kind), call.request, _writing_commands(call)
     alone = not isinstance(request, Action) and len(commands) == 1
     given = {**commands[0].lead, **commands[0].arguments} if alone else _call_arguments(call)
-    kinds = _target_kinds(call, kind)
-    part = _make_part(name, kind, given, call.risk, kinds=kinds, money=_moves_money(call))
+    part = _make_part(name, given, call.risk, whole, money=_moves_money(call))
     if _count_email_commands(call):  # by an action's name, or by the words of a path
         leads = _find_mail_leads(given, part.target)
         part = replace(part, starts_mail=True, mail_leads=leads)
@@ -116,16 +133,9 @@ def _whole_part(call: ValidatedCall, kind: OperationKind) -> WritePart:
 
 
 def _make_part(
-    name: str,
-    kind: OperationKind,
-    given: Mapping[str, Any],
-    risk: Risk,
-    *,
-    kinds: tuple[str, ...],
-    money: bool,
+    name: str, given: Mapping[str, Any], risk: Risk, found: _Object, *, money: bool
 ) -> WritePart:
-    target = _find_target(given, kinds)
-    amounts = _collect_amounts(given, money=money or kind is OperationKind.CHANGE)
+    target, amounts = found.target, found.amounts
     mails = _starts_mail(name)
     return WritePart(
         name=name,
@@ -233,8 +243,9 @@ def _find_call_target(
 
 def _find_target(given: Mapping[str, Any], kinds: tuple[str, ...]) -> Target | None:
     """Return the target; None if it cannot be found or is named in two ways."""
+    scalars = tuple(_iter_scalars(given, ""))
     named = {
-        kind: {normalize_id(value) for value in _find_named_values(given, kind)} for kind in kinds
+        kind: {normalize_id(value) for value in _find_named_values(scalars, kind)} for kind in kinds
     }
     found = [Target(kind, id_) for kind, ids in named.items() for id_ in ids]
     if found:
@@ -242,7 +253,7 @@ def _find_target(given: Mapping[str, Any], kinds: tuple[str, ...]) -> Target | N
         # A cancellation that names a subscription and a transaction may mean either.
         alone = found if kinds == _KINDS[OperationKind.CANCELLATION] else first
         return found[0] if len(alone) == 1 else None
-    bare = {normalize_id(value) for name, value in _iter_scalars(given, "") if name == "id"}
+    bare = {normalize_id(value) for name, value in scalars if name == "id"}
     # The object of an unknown operation is unknown: its `id` must not be called a transaction's.
     kind = UNKNOWN_KIND if kinds == _KINDS[OperationKind.OTHER] else kinds[0]
     return Target(kind, bare.pop()) if len(bare) == 1 else None
@@ -275,7 +286,8 @@ def _find_mail_leads(given: Mapping[str, Any], target: Target | None) -> tuple[T
     """Return the leads that get the mail of a command; several where its arguments name several."""
     if target is not None and target.kind == "lead":
         return (target,)
-    ids = {normalize_id(value) for value in _find_named_values(given, "lead")}
+    scalars = tuple(_iter_scalars(given, ""))
+    ids = {normalize_id(value) for value in _find_named_values(scalars, "lead")}
     return tuple(Target("lead", id_) for id_ in sorted(ids))
 
 
@@ -293,11 +305,10 @@ def _to_units(name: str, amount: Decimal | None) -> Decimal | None:
     )
 
 
-def _find_named_values(given: Mapping[str, Any], kind: str) -> list[Any]:
+def _find_named_values(scalars: Sequence[tuple[str, Any]], kind: str) -> list[Any]:
     """Return the values under a kind's names; the most specific name wins."""
-    for alias in fields.TARGETS[kind]:
-        flat = normalize_name(alias)
-        found = [value for name, value in _iter_scalars(given, "") if name in (flat, flat + "id")]
+    for names in _NAMES_OF[kind]:
+        found = [value for name, value in scalars if name in names]
         if found:
             return found
     return []
