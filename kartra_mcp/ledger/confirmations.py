@@ -196,8 +196,9 @@ def invalid_reason(
 
 def describe_differences(one: Binding, other: Binding) -> list[str]:
     """List the differences in words: `one` is the stored binding, `other` is that of the call."""
-    ours, theirs = asdict(one), asdict(other)
-    return [words for name, words in _DIFFERENCES.items() if ours[name] != theirs[name]]
+    return [
+        words for name, words in _DIFFERENCES.items() if getattr(one, name) != getattr(other, name)
+    ]
 
 
 def normalize_summary(summary: str) -> str:

@@ -52,6 +52,7 @@ class FileTransactions:
     ) -> None:
         self.folder = folder
         self.file = LedgerFile(folder, account)
+        self._turn_lock = folder / "ledger.turn"
         self._clocks = clocks
         self._history = ClockHistory()
         self._wait = wait
@@ -194,7 +195,7 @@ class FileTransactions:
     def _take_write_lock(self, wait: float) -> Generator[None]:
         make_private_folder(self.folder)
         try:
-            with exclusive_lock(self.folder / "ledger.turn", wait):
+            with exclusive_lock(self._turn_lock, wait):
                 yield
         except TimeoutError:
             raise unavailable_error("another kartra-mcp is still writing to it") from None
