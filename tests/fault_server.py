@@ -126,8 +126,7 @@ def install(fault: Fault) -> None:
     wrap(subject, "read_facts", lambda real: before(fault, "preview", real))
     for issue in ("issue", "issue_question"):
         wrap(ConsentIds, issue, lambda real: after(fault, "minted", real))
-    wrap(Ledger, "begin", lambda real: phased(fault, "begin", ("before_begin", "begun"), real))
-    wrap(Ledger, "finish", lambda real: phased(fault, "finish", ("", "finished"), real))
+    wrap(Ledger, "commit", lambda real: committing(fault, real))
     wrap(admission, "record", lambda real: after(fault, "begin_uncommitted", real))
     wrap(Transaction, "append", lambda real: appending(fault, real))
     wrap(head_file.HeadFile, "write", lambda real: writing_head(fault, real))
@@ -158,16 +157,20 @@ def after(fault: Fault, point: str, real: Any) -> Any:
     return wrapped
 
 
-def phased(fault: Fault, phase: str, points: tuple[str, str], real: Any) -> Any:
-    def wrapped(*args: Any, **more: Any) -> Any:
-        fault.reach(points[0])
-        fault.phase.name = phase
+def committing(fault: Fault, real: Any) -> Any:
+    """A group counts as what its last write is: an outcome or an intent."""
+
+    def wrapped(ledger: Any, writes: Any) -> None:
+        ends = [write.settles for write in writes]
+        for _ in range(ends.count(False)):
+            fault.reach("before_begin")
+        fault.phase.name = "finish" if ends[-1] else "begin"
         try:
-            made = real(*args, **more)
+            real(ledger, writes)
         finally:
             fault.phase.name = ""
-        fault.reach(points[1])
-        return made
+        for is_end in ends:
+            fault.reach("finished" if is_end else "begun")
 
     return wrapped
 
@@ -196,8 +199,9 @@ def writing_head(fault: Fault, real: Any) -> Any:
 
 def torn(file: Any, newest: Any) -> None:
     """Half of the newest head, in the slot where all of it would stand."""
-    slots = [-1 if slot is None else slot.count for slot in file._read_slots() or (None, None)]
     with file.path.open("r+b") as opened:
+        found = head_file._read_slots(opened.fileno())
+        slots = [-1 if slot is None else slot.count for slot in found]
         opened.seek(slots.index(min(slots)) * head_file.SLOT)
         opened.write(head_file._encode(newest)[: head_file.SLOT // 2])
 

@@ -182,7 +182,7 @@ async def test_a_success_whose_end_cannot_be_recorded_is_a_success(
 
     async with connect(sandbox, protocol_version) as client:
         with monkeypatch.context() as patched:
-            patched.setattr(Ledger, "finish", failing)
+            patched.setattr(Ledger, "finishing", failing)
             answer = await call(client, REFUND, transaction_id=101, confirm=True)
         assert not answer.failed, answer.text
         assert answer.structured is not None
@@ -199,7 +199,7 @@ async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, protocol_ve
 
     place.plan(action_run={"exit": 1})
     async with connect(place, protocol_version) as client:
-        monkeypatch.setattr(Ledger, "finish", failing)
+        monkeypatch.setattr(Ledger, "finishing", failing)
         answer = await call(client, REFUND, transaction_id=7, confirm=True)
         assert (answer.code, answer.executed) == ("membrane_error", "unknown")
 

@@ -7,9 +7,12 @@ runs where its intent could be recorded.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
+from anyio.abc import TaskGroup
 
 from kartra_mcp.bulk.item_calls import make_item_call
 from kartra_mcp.bulk.planning import ITEM_FAULTS
@@ -102,7 +105,7 @@ class ItemRunner:
     async def _run_workers(self) -> None:
         async with anyio.create_task_group() as workers:
             for _ in range(self.at_once):
-                workers.start_soon(self._work)
+                workers.start_soon(self._work, workers)
 
     async def _end(self) -> BulkRun:
         """Return the run as done if no item is left, or paused if there is a reason."""
@@ -122,25 +125,39 @@ class ItemRunner:
         """Make the items unknown whose server and program have ended."""
         await run_in_thread(self.gateway.writes().ledger.mark_orphans_unknown)
 
-    async def _work(self) -> None:
-        """Run items; a ledger that cannot be used now ends the call, never the run."""
-        try:
-            await self._run_next_items()
-        except KartraMCPError:
-            self.is_over = True
+    async def _work(self, workers: TaskGroup) -> None:
+        """Run items one after the other, each begun when the answer to the one before is there.
 
-    async def _run_next_items(self) -> None:
-        while not self.is_over and self.deadline.allows_start(write=True):
-            item = await self._next()
-            if item is None:
-                return
+        The outcome of an item that succeeded goes to the disk in one commit with the intent of the
+        next one, at the latest.
+        """
+        with self._end_of_call():
+            while not self.is_over and self.deadline.allows_start(write=True):
+                item = await self._next()
+                if item is None:
+                    return
+                answered = anyio.Event()
+                workers.start_soon(self._work_on, item, answered)
+                await answered.wait()
+
+    async def _work_on(self, item: BulkItem, answered: anyio.Event) -> None:
+        with self._end_of_call():
             try:
-                await self._run_item(item)
+                await self._run_item(item, answered)
             finally:
                 self.in_flight.discard(item.number)
+                answered.set()
             await self._report()
             if len(self.outcomes) >= OUTCOMES_KEPT:
                 await self._save()
+
+    @contextmanager
+    def _end_of_call(self) -> Generator[None]:
+        """Let a ledger that cannot be used now end the call, never the run."""
+        try:
+            yield
+        except KartraMCPError:
+            self.is_over = True
 
     async def _report(self) -> None:
         about = f"items of {self.run.id}"
@@ -170,25 +187,29 @@ class ItemRunner:
             saved = {outcome.number for outcome in kept}
             self.outcomes = [o for o in self.outcomes if o.number not in saved]
 
-    async def _run_item(self, item: BulkItem) -> None:
+    async def _run_item(self, item: BulkItem, answered: anyio.Event) -> None:
+        def on_answer() -> None:
+            self.last_failure, self.in_a_row = "", 0
+            answered.set()
+
         try:
             call = make_item_call(self.entry, item.arguments, self.rules, repeat=self.run.repeat)
-            grant = None if self.run.is_read else await self._grant(item)
+            grant = None if self.run.is_read else await self._grant(item, on_answer)
             done = await self.gateway.execute(call, self.deadline, lambda: call, self.client, grant)
         except KartraMCPError as problem:
             await self._note_failure(item, problem)
             return
-        self.last_failure, self.in_a_row = "", 0
         self.done += 1
         if self.run.is_read:
+            on_answer()
             self.outcomes.append(_make_read_outcome(item, done.reply.result))
 
-    async def _grant(self, item: BulkItem) -> ItemGrant:
+    async def _grant(self, item: BulkItem, on_answer: Callable[[], None]) -> ItemGrant:
         looked = False
         if item.looked_at is not None:
             now = await run_in_thread(self.gateway.writes().ledger.current_time)
             looked = now - item.looked_at < LOOK_LIFETIME
-        return ItemGrant(self.run, item, skips_look=looked or self.run.include_suppressed)
+        return ItemGrant(self.run, item, looked or self.run.include_suppressed, on_answer)
 
     async def _note_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
         """Record why an item did not succeed; stop the run if it cannot go on."""

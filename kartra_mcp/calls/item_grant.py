@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -19,12 +20,14 @@ from kartra_mcp.ledger.records import Consent, Intent
 class ItemGrant:
     """The consent to a bulk run, for exactly one of its items.
 
-    `skips_look`: the lead was read a short time ago, when the run was planned.
+    `skips_look`: the lead was read a short time ago, when the run was planned. `on_answer` is
+    called when the item has succeeded, before its outcome is recorded.
     """
 
     run: BulkRun
     item: BulkItem
     skips_look: bool = False
+    on_answer: Callable[[], None] = lambda: None
 
     async def make_intent(self, call: Call, draft: Intent, read: Read, ledger: Ledger) -> Intent:
         """Return the intent to record; facts that were shown are read again and must be equal.

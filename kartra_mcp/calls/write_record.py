@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from kartra_mcp.calls.joined_commits import JoinedCommits
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed
-from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.kartra.effects import condition_undo
 from kartra_mcp.ledger.errors import explain
-from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, FinalState, Intent
 from kartra_mcp.ledger.running import RunningIntent
 from kartra_mcp.membrane.client import StartedIntent
@@ -21,7 +20,7 @@ from kartra_mcp.policy.limits import Limits
 class WriteRecord:
     """Record of one write: started immediately before the program, finished once."""
 
-    ledger: Ledger
+    commits: JoinedCommits
     intent: Intent
     limits: Limits
     binding: Binding | None
@@ -30,8 +29,9 @@ class WriteRecord:
 
     async def begin(self) -> StartedIntent:
         if self.running is None:
-            self.running = await run_in_thread(
-                self.ledger.begin, self.intent, self.limits, self.binding
+            ledger = self.commits.ledger
+            self.running = await self.commits.run(
+                ledger.beginning(self.intent, self.limits, self.binding)
             )
         held = () if sys.platform == "win32" else (self.running.lock_fd,)
         return StartedIntent(self.intent.id, held)
@@ -40,21 +40,32 @@ class WriteRecord:
         self.has_started = True
 
     async def finish(
-        self, state: FinalState, executed: Executed, run_id: str | None = None, code: str = ""
+        self,
+        state: FinalState,
+        executed: Executed,
+        run_id: str | None = None,
+        code: str = "",
+        *,
+        patience: float = 0.0,
     ) -> str:
-        """Record the outcome; return why that failed, or ""."""
+        """Record the outcome; return why that failed, or "".
+
+        `patience`: seconds to wait for another write, to share its commit.
+        """
         if self.running is None:
             return ""
         detail = {"code": code} if code else {}
         try:
-            await run_in_thread(
-                self.ledger.finish,
-                self.intent.id,
-                state,
-                executed=executed,
-                detail=detail,
-                action_run_id=run_id,
-                undo=_describe_undo(state, code, self.intent.undo),
+            await self.commits.run(
+                self.commits.ledger.finishing(
+                    self.intent.id,
+                    state,
+                    executed=executed,
+                    detail=detail,
+                    action_run_id=run_id,
+                    undo=_describe_undo(state, code, self.intent.undo),
+                ),
+                patience,
             )
         except KartraMCPError as problem:
             return explain(problem)

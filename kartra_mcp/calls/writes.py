@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kartra_mcp.calls.item_grant import ItemGrant
+from kartra_mcp.calls.joined_commits import JoinedCommits
 from kartra_mcp.calls.lead_settlement import READ_THE_LEAD, evaluate_lead
 from kartra_mcp.calls.receipt import Receipt, make_receipt
 from kartra_mcp.calls.reconciliation import (
@@ -41,6 +42,8 @@ from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxat
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import Limits
 
+ITEM_PATIENCE = 0.01
+"""Seconds that the outcome of a bulk item waits, to be committed with the intent of the next."""
 RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
@@ -70,6 +73,10 @@ class GuardedWrites:
     actor: str
     consent: ConsentFlow
     opened: bool = False
+    commits: JoinedCommits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.commits = JoinedCommits(self.ledger)
 
     @property
     def policy(self) -> dict[str, Any]:
@@ -221,8 +228,8 @@ class GuardedWrites:
         undo = undo if asked.grant is None else describe_bulk_undo(undo)
         intent = replace(intent, undo=undo)
         await self._identify_leads(call, connection, asked.read)
-        recorded = WriteRecord(self.ledger, intent, self.limits, binding)
-        reply, receipt = await self._run_recorded(recorded, run_once, call)
+        recorded = WriteRecord(self.commits, intent, self.limits, binding)
+        reply, receipt = await self._run_recorded(recorded, run_once, call, asked.grant)
         return reply, replace(receipt.with_unread(unread), before=old_terms)
 
     async def _identify_leads(self, call: Call, connection: Connection, read: Read) -> None:
@@ -241,7 +248,7 @@ class GuardedWrites:
                 await FactReader(read).read_lead(target.id, "the lead")
 
     async def _run_recorded(
-        self, recorded: WriteRecord, run_once: RunOnce, call: Call
+        self, recorded: WriteRecord, run_once: RunOnce, call: Call, grant: ItemGrant | None
     ) -> tuple[ActionResult, Receipt]:
         try:
             reply = await run_once(recorded)
@@ -255,7 +262,13 @@ class GuardedWrites:
         except BaseException:  # a cancellation
             await recorded.finish_lost()
             raise
-        missed = await recorded.finish("succeeded", Executed.YES, reply.action_run_id)
+        patience = 0.0
+        if grant is not None:
+            patience = ITEM_PATIENCE
+            grant.on_answer()
+        missed = await recorded.finish(
+            "succeeded", Executed.YES, reply.action_run_id, patience=patience
+        )
         effect = call_effect(call, held=read_held_before(recorded.intent.facts))
         return reply, make_receipt(recorded.intent, effect, missed)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from kartra_mcp.ledger.errors import unavailable_error
@@ -20,17 +20,30 @@ T = TypeVar("T")
 MAX_GROUP = 32
 
 
-class _Request(Generic[T]):
-    """One write that waits; `done` is set when its commit has ended."""
+class PendingWrite(Generic[T]):
+    """One write that waits for its commit; `done` is set when that has ended.
 
-    def __init__(self, work: Callable[[Transaction], T], *, settles: bool) -> None:
+    Args:
+        work: reads and appends; it runs in any thread, and its errors undo only itself.
+        conclude: makes the result after the commit, in its thread; given the error, it raises.
+        settles: as in `write_transaction`.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Transaction], None],
+        conclude: Callable[[BaseException | None], T],
+        *,
+        settles: bool = False,
+    ) -> None:
         self.work, self.settles = work, settles
-        self.results: list[T] = []
         self.error: BaseException | None = None
         self.done = threading.Event()
+        self._conclude = conclude
+        self._results: list[T] = []
 
     def run(self, transaction: Transaction, faults: tuple[type[Exception], ...]) -> None:
-        """Run the work inside a savepoint: its error undoes this request and no other.
+        """Run the work inside a savepoint: its error undoes this write and no other.
 
         A fault of the store is raised: it ends the commit of the whole group.
         """
@@ -38,16 +51,28 @@ class _Request(Generic[T]):
             with transaction.savepoint():
                 if not self.settles:
                     transaction.require_clock()
-                self.results.append(self.work(transaction))
+                self.work(transaction)
         except faults:
             raise
-        except Exception as problem:  # noqa: BLE001  it is raised in the thread that asked
+        except Exception as problem:  # noqa: BLE001  it is raised where the result is taken
+            self.error = problem
+
+    def conclude(self) -> None:
+        """Make the result, once; errors are raised where it is taken."""
+        try:
+            self._results.append(self._conclude(self.error))
+        except Exception as problem:  # noqa: BLE001  see above
             self.error = problem
 
     def take_result(self) -> T:
+        """Return the result of a write that has ended.
+
+        Raises:
+            RefusedError: `ledger_unavailable`, if nothing was committed; or the work's own.
+        """
         if self.error is not None:
             raise self.error
-        return self.results[0]
+        return self._results[0]
 
 
 class GroupCommit:
@@ -55,55 +80,48 @@ class GroupCommit:
 
     def __init__(self, store: LedgerStore) -> None:
         self._store = store
-        self._waiting: deque[_Request[Any]] = deque()
+        self._waiting: deque[PendingWrite[Any]] = deque()
         self._turn = threading.Lock()
 
-    def run(self, work: Callable[[Transaction], T], *, settles: bool = False) -> T:
-        """Return the result of `work`, committed; what it wrote is on disk.
-
-        Args:
-            work: reads and appends; it runs in any thread, and its errors undo only itself.
-            settles: as in `write_transaction`.
-
-        Raises:
-            RefusedError: `ledger_unavailable`; nothing was committed.
-        """
-        request = _Request(work, settles=settles)
-        self._waiting.append(request)
+    def run(self, writes: Sequence[PendingWrite[Any]]) -> None:
+        """Commit writes; each has its error or none, and what it wrote is on disk."""
+        self._waiting.extend(writes)
+        settles = any(write.settles for write in writes)
         if self._turn.acquire(timeout=self._store.wait_seconds(settles=settles)):
             try:
-                while not request.done.is_set():  # more may wait before it than one group holds
+                # More may wait before them than one group holds.
+                while not all(write.done.is_set() for write in writes):
                     self._commit_group()
             finally:
                 self._turn.release()
-        elif self._withdraw(request):
-            raise unavailable_error("other calls are still writing to it")
-        else:
-            request.done.wait()  # it is part of a commit that has begun, and that ends
-        return request.take_result()
+            return
+        for write in writes:
+            if self._withdraw(write):
+                write.error = unavailable_error("other calls are still writing to it")
+            else:
+                write.done.wait()  # it is part of a commit that has begun, and that ends
 
-    def _withdraw(self, request: _Request[Any]) -> bool:
-        """Return whether the request was taken back before a commit took it."""
+    def _withdraw(self, write: PendingWrite[Any]) -> bool:
+        """Return whether the write was taken back before a commit took it."""
         try:
-            self._waiting.remove(request)
+            self._waiting.remove(write)
         except ValueError:
             return False
         return True
 
     def _commit_group(self) -> None:
-        """Commit the oldest requests that wait; the thread that holds the turn does it for all."""
+        """Commit the oldest writes that wait; the thread that holds the turn does it for all."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
         try:
-            with self._store.write_transaction(
-                settles=any(r.settles for r in group)
-            ) as transaction:
-                for request in group:
-                    request.run(transaction, self._store.faults)
-        except BaseException as problem:  # the commit: none of the requests is on disk
-            for request in group:
-                request.error = request.error or problem
+            settles = any(write.settles for write in group)
+            with self._store.write_transaction(settles=settles) as transaction:
+                for write in group:
+                    write.run(transaction, self._store.faults)
+        except BaseException as problem:  # the commit: none of the writes is on disk
+            for write in group:
+                write.error = write.error or problem
             if not isinstance(problem, Exception):
                 raise
         finally:
-            for request in group:
-                request.done.set()
+            for write in group:
+                write.done.set()

@@ -22,7 +22,7 @@ from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.bulk_lookup import BulkLookup
 from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.consent_ids import ConsentIds
-from kartra_mcp.ledger.group_commit import GroupCommit
+from kartra_mcp.ledger.group_commit import GroupCommit, PendingWrite
 from kartra_mcp.ledger.leads import Leads
 from kartra_mcp.ledger.pin import Pins
 from kartra_mcp.ledger.records import (
@@ -72,6 +72,14 @@ class Ledger:
         Raises:
             RefusedError: the intent may not run, or it could not be recorded. Nothing was started.
         """
+        write = self.beginning(intent, limits, burns)
+        self.commit([write])
+        return write.take_result()
+
+    def beginning(
+        self, intent: Intent, limits: Limits, burns: Binding | None = None
+    ) -> PendingWrite[RunningIntent]:
+        """Return the write of `begin`, for `commit`; it does not block."""
         intent = rules.normalize_intent(intent)
         refusal = rules.no_target_refusal(intent)
         running: RunningIntent | None = None
@@ -84,16 +92,29 @@ class Ledger:
                 recorded, running = self._store.owners.hold(transaction, intent)
                 admission.record(transaction, recorded)
 
+        def conclude(problem: BaseException | None) -> RunningIntent:
+            if problem is not None:
+                self._drop(running)
+                raise problem
+            if refusal is not None:
+                raise refusal
+            assert running is not None  # noqa: S101  refused otherwise
+            self._running[intent.id] = running
+            return running
+
+        return PendingWrite(admit, conclude)
+
+    def commit(self, writes: Sequence[PendingWrite[Any]]) -> None:
+        """Commit writes that wait at the same time; each holds its own result or error."""
         try:
-            self._commits.run(admit)
-        except BaseException:
-            self._drop(running)
-            raise
-        if refusal is not None:
-            raise refusal
-        assert running is not None  # noqa: S101  refused otherwise
-        self._running[intent.id] = running
-        return running
+            self._commits.run(writes)
+        finally:
+            for write in writes:
+                write.conclude()
+
+    def wait_seconds(self, *, settles: bool) -> float:
+        """Return how long a write may wait for others: within the time of its call."""
+        return self._store.wait_seconds(settles=settles)
 
     def preflight(self, intent: Intent, limits: Limits) -> None:
         """Raise what `begin` would refuse with any consent: the user is not asked in vain."""
@@ -127,6 +148,28 @@ class Ledger:
 
         A store without locks also accepts it of an intent that others recorded as unknown.
         """
+        write = self.finishing(
+            intent_id,
+            state,
+            executed=executed,
+            detail=detail,
+            action_run_id=action_run_id,
+            undo=undo,
+        )
+        self.commit([write])
+        write.take_result()
+
+    def finishing(
+        self,
+        intent_id: str,
+        state: FinalState,
+        *,
+        executed: Executed,
+        detail: Mapping[str, Any] | None = None,
+        action_run_id: str | None = None,
+        undo: str = "",
+    ) -> PendingWrite[None]:
+        """Return the write of `finish`, for `commit`; it does not block."""
         payload = {
             "intent": intent_id,
             "state": state,
@@ -141,8 +184,12 @@ class Ledger:
             admission.require_open(transaction, intent_id, late=late)
             transaction.append("outcome", payload)
 
-        self._commits.run(record, settles=True)
-        self._release(intent_id, keep=state == "unknown")
+        def conclude(problem: BaseException | None) -> None:
+            if problem is not None:
+                raise problem
+            self._release(intent_id, keep=state == "unknown")
+
+        return PendingWrite(record, conclude, settles=True)
 
     def mark_orphans_unknown(self) -> list[str]:
         """Record as unknown, and return, the intents whose owner and program have both ended."""
