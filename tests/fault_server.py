@@ -114,8 +114,9 @@ class Fault:
         else:
             self.die()
 
-    def within(self) -> str:
-        return getattr(self.phase, "name", "")
+    def within(self) -> tuple[str, ...]:
+        """The kinds of write that this thread commits: "begin", "finish", or both."""
+        return getattr(self.phase, "names", ())
 
 
 def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
@@ -158,17 +159,15 @@ def after(fault: Fault, point: str, real: Any) -> Any:
 
 
 def committing(fault: Fault, real: Any) -> Any:
-    """A group counts as what its last write is: an outcome or an intent."""
-
     def wrapped(ledger: Any, writes: Any) -> None:
         ends = [write.settles for write in writes]
         for _ in range(ends.count(False)):
             fault.reach("before_begin")
-        fault.phase.name = "finish" if ends[-1] else "begin"
+        fault.phase.names = tuple({"finish" if is_end else "begin" for is_end in ends})
         try:
             real(ledger, writes)
         finally:
-            fault.phase.name = ""
+            fault.phase.names = ()
         for is_end in ends:
             fault.reach("finished" if is_end else "begun")
 
@@ -178,7 +177,7 @@ def committing(fault: Fault, real: Any) -> Any:
 def appending(fault: Fault, real: Any) -> Any:
     def wrapped(transaction: Any, kind: str, body: Any) -> Any:
         made = real(transaction, kind, body)
-        if kind == "outcome" and fault.within() == "finish":
+        if kind == "outcome" and "finish" in fault.within():
             fault.reach("finish_uncommitted")
         return made
 
@@ -187,11 +186,11 @@ def appending(fault: Fault, real: Any) -> Any:
 
 def writing_head(fault: Fault, real: Any) -> Any:
     def wrapped(file: Any, newest: Any) -> None:
-        phase = fault.within()
-        fault.reach(f"{phase}_committed")
-        if fault.point == f"{phase}_torn":
-            torn(file, newest)
-            fault.reach(f"{phase}_torn")
+        for phase in fault.within():
+            fault.reach(f"{phase}_committed")
+            if fault.point == f"{phase}_torn":
+                torn(file, newest)
+                fault.reach(f"{phase}_torn")
         real(file, newest)
 
     return wrapped

@@ -36,6 +36,11 @@ STORIES = {
         Strike("started", nth=2, beside=True),
         Strike("finished", nth=2),
     ],
+    "between an outcome and the next intent": [
+        Strike("finish_uncommitted", nth=2),
+        Strike("finish_committed", nth=2, beside=True),
+        Strike("answered", nth=2),
+    ],
     "with its programs": [
         Strike("running", delay=0.3),
         Strike("program_first", delay=0.1, beside=True),

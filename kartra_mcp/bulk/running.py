@@ -26,6 +26,7 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.core.sanitize import dump_json, json_bytes
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.core.timings import read_steady_clock
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, ItemOutcome
 from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.policy.gates import Policy
@@ -33,6 +34,8 @@ from kartra_mcp.policy.gates import Policy
 MAX_RESULT_BYTES = 256 * 1024
 LOOK_LIFETIME = 3_600.0
 """Seconds after which the lead of an item is looked at again before it runs."""
+TIME_LIFETIME = 60.0
+"""Seconds after which the ledger's time is read again."""
 EQUAL_FAILURES = 3
 """Equal failures in a row that pause a run."""
 CLAIM_SECONDS = 120.0
@@ -58,6 +61,7 @@ class ItemRunner:
         outcomes: outcomes that are not on disk yet.
         done: number of items of the run that have an outcome; `done_before` this call.
         why: the reason to pause the run, or "".
+        time: the ledger's time as it was read, and the steady clock then.
     """
 
     gateway: Gateway
@@ -78,6 +82,7 @@ class ItemRunner:
     is_over: bool = False
     last_failure: str = ""
     in_a_row: int = 0
+    time: tuple[float, float] | None = None
     turn: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
@@ -207,9 +212,15 @@ class ItemRunner:
     async def _grant(self, item: BulkItem, on_answer: Callable[[], None]) -> ItemGrant:
         looked = False
         if item.looked_at is not None:
-            now = await run_in_thread(self.gateway.writes().ledger.current_time)
-            looked = now - item.looked_at < LOOK_LIFETIME
+            looked = await self._read_time() - item.looked_at < LOOK_LIFETIME
         return ItemGrant(self.run, item, looked or self.run.include_suppressed, on_answer)
+
+    async def _read_time(self) -> float:
+        """Return the ledger's time; it is read once in a while, and the steady clock goes on."""
+        steady = read_steady_clock()
+        if self.time is None or steady - self.time[1] > TIME_LIFETIME:
+            self.time = await run_in_thread(self.gateway.writes().ledger.current_time), steady
+        return self.time[0] + steady - self.time[1]
 
     async def _note_failure(self, item: BulkItem, problem: KartraMCPError) -> None:
         """Record why an item did not succeed; stop the run if it cannot go on."""
