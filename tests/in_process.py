@@ -15,12 +15,16 @@ import socket
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -33,6 +37,7 @@ from kartra_mcp.sandbox.program.surroundings import Surroundings
 from kartra_mcp.sandbox.store.database import Account
 
 STAND_IN = Path(fake_membrane.__file__)
+TEMPLATE_SECONDS = 60
 PROCESS_FAULTS = ("hang", "killed", "slow")
 PROCESS_STEPS = frozenset({"hang", "child", "gate", "flood", "signal"})
 
@@ -132,7 +137,35 @@ def _sandbox(argv: list[str]) -> Main | None:
     account = argv[0].removeprefix("--account=")
     if argv[1:2] == ["serve"] or _ends_oddly(account):
         return None
-    return lambda around: sandbox_main(argv, around)
+
+    def main(around: Surroundings) -> int:
+        _provide(Path(account))
+        return sandbox_main(argv, around)
+
+    return main
+
+
+def _provide(account: Path) -> None:
+    """Copy a new account to where the program would make it, which takes ten times as long."""
+    if account.exists() or not account.parent.is_dir():
+        return
+    aside = account.with_name(f"{account.name}.{uuid4().hex}")
+    aside.touch(0o600)
+    aside.write_bytes(_new_account(int(time.time() / TEMPLATE_SECONDS)))
+    try:
+        with suppress(FileExistsError):
+            account.hardlink_to(aside)
+    finally:
+        aside.unlink()
+
+
+@lru_cache(maxsize=1)
+def _new_account(_age: int) -> bytes:
+    """Return the file of a new account. Its dates are counted back from when it was made."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "account.db")
+        Account(str(file)).close()
+        return file.read_bytes()
 
 
 def _ends_oddly(account: str) -> bool:
@@ -164,6 +197,8 @@ def _stand_in(argv: list[str]) -> Main | None:
 def sandbox(*argv: str) -> CompletedProcess:
     """The sandbox's program on a command line, in this process."""
     streams = Streams()
+    if argv[0].startswith("--account="):
+        _provide(Path(argv[0].removeprefix("--account=")))
     code = streams.run(lambda around: sandbox_main([*argv], around), {})
     return CompletedProcess(code, streams.out.getvalue(), streams.err.getvalue(), overflow=False)
 
