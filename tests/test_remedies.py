@@ -115,8 +115,9 @@ def texts() -> tuple[tuple[str, str], ...]:
         f for f in SOURCES.rglob("*.py") if "sandbox" not in f.relative_to(SOURCES).parts
     )
     return tuple(
-        (f"{file.relative_to(SOURCES)}:{line}", text)
+        (f"{name}:{line}", text)
         for file in files
+        for name in (file.relative_to(SOURCES),)
         for line, text in _literals(ast.parse(file.read_text(encoding="utf-8")))
     )
 
