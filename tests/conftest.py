@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from examples import load_profile
@@ -53,6 +57,35 @@ def fake_membrane(tmp_path) -> StandIn:
 def real_processes(monkeypatch) -> None:
     """Every start is a process: for tests whose subject that is."""
     monkeypatch.setattr(Programs, "real", True)
+
+
+@pytest.fixture(scope="session")
+def team_database() -> Iterator[Any]:
+    """One PostgreSQL for the tests of this worker; it never syncs.
+
+    Outside pytest's folder, which each run of pytest closes to the user that the server runs as.
+    """
+    from ledger_stores import TeamDatabase
+    from postgres_server import running_postgres
+
+    off = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "off")
+    with (
+        TemporaryDirectory(prefix="kartra-mcp-team-") as folder,
+        running_postgres(Path(folder) / "data", **off) as server,
+    ):
+        database = TeamDatabase(server)
+        yield database
+        database.connections.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_place(request, tmp_path) -> Any:
+    """Where one empty ledger is kept: every rule holds in each store."""
+    from ledger_stores import FilePlace
+
+    if request.param == "sqlite":
+        return FilePlace(tmp_path / "state")
+    return request.getfixturevalue("team_database").make_empty()
 
 
 WAYS = ("cli", "api")

@@ -43,8 +43,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(tmp_path, clock):
-    with closing(open_ledger(tmp_path, clock, steady=clock)) as made:
+def ledger(ledger_place, clock):
+    with closing(ledger_place.open(clock)) as made:
         yield made
 
 
@@ -251,13 +251,13 @@ def test_a_decline_stays_one_when_its_time_is_over(ledger: Any, clock):
     assert ledger.approvals.pending_numbers() == ()
 
 
-def test_facts_stay_out_of_the_lines(ledger: Any, tmp_path):
+def test_facts_stay_out_of_the_lines(ledger: Any):
     approved(ledger)
     with ledger._store.read_transaction() as transaction:
         assert not any("Ada" in row[0] for row in transaction.fetch_all("SELECT body FROM lines"))
 
 
-def test_the_pin(ledger: Any, clock, tmp_path):
+def test_the_pin(ledger: Any, clock, ledger_place):
     assert not ledger.pins.is_set()
     assert code(lambda: ledger.pins.check("123456", "ada")) == "approval_required"
     assert code(lambda: ledger.pins.set("12345", "ada")) == "invalid_arguments"
@@ -266,8 +266,14 @@ def test_the_pin(ledger: Any, clock, tmp_path):
     assert ledger.pins.check("correct horse", "ada") is True
     assert ledger.pins.check("battery staple", "ada") is False
     assert events(ledger) == ["pin_set", "pin_right", "pin_wrong"]
-    with closing(open_ledger(tmp_path, clock, steady=clock)) as other:
+    with closing(ledger_place.open(clock)) as other:
         assert other.pins.check("correct horse", "ada") is True
+
+
+def test_no_file_has_the_pin(tmp_path):
+    with closing(open_ledger(tmp_path)) as ledger:
+        ledger.pins.set("correct horse", "ada")
+        ledger.pins.check("battery staple", "ada")
     for file in tmp_path.iterdir():
         content = b"" if file.is_dir() else file.read_bytes()
         assert b"correct horse" not in content
@@ -338,11 +344,11 @@ def test_what_was_used_or_has_ended_cannot_be_taken_back(ledger: Any, clock):
     assert events(ledger)[-1] == "approval_expired"
 
 
-def test_of_taking_back_and_using_at_once_exactly_one_wins(tmp_path):
+def test_of_taking_back_and_using_at_once_exactly_one_wins(ledger_place):
     """On two connections, as two processes have them."""
     with (
-        closing(open_ledger(tmp_path)) as person,
-        closing(open_ledger(tmp_path)) as chat,
+        closing(ledger_place.open()) as person,
+        closing(ledger_place.open()) as chat,
         ThreadPoolExecutor(2) as both,
     ):
         for turn in range(20):

@@ -23,6 +23,7 @@ from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.settings import read_settings
 from tests.ledger_intents import BINDING, LIMITS, attempt, code, intent, run, two_step
+from tests.ledger_stores import Place
 
 START = 1_800_000_000.0
 HOUR, DAY = 3_600.0, 86_400.0
@@ -48,8 +49,8 @@ def clocks() -> TwoClocks:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, clocks: TwoClocks):
-    with closing(open_ledger(tmp_path / "state", clocks.wall, steady=clocks.steady)) as made:
+def ledger(ledger_place: Place, clocks: TwoClocks):
+    with closing(ledger_place.open(clocks.wall, steady=clocks.steady)) as made:
         yield made
 
 

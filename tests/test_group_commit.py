@@ -7,7 +7,6 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from threading import Barrier
 
 import anyio
@@ -15,12 +14,11 @@ import pytest
 
 from kartra_mcp.calls.joined_commits import JoinedCommits
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import group_commit
 from kartra_mcp.ledger.records import Intent, make_intent_id
-from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
+from tests.ledger_stores import Place
 
 pytestmark = pytest.mark.anyio
 
@@ -42,13 +40,13 @@ def intent(number: int) -> Intent:
 
 
 def test_more_writes_than_one_group_holds_are_all_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger_place: Place, monkeypatch: pytest.MonkeyPatch
 ):
     """Bug: a write behind a full group had no result."""
     monkeypatch.setattr(group_commit, "MAX_GROUP", 1)
     intents = [intent(number) for number in range(MANY)]
     ready = Barrier(MANY + 1)
-    with closing(open_ledger(tmp_path / "state", wait=20.0)) as ledger:
+    with closing(ledger_place.open(wait=20.0)) as ledger:
         ledger.require_writable()
 
         def begin(number: int) -> str:
@@ -58,7 +56,7 @@ def test_more_writes_than_one_group_holds_are_all_recorded(
             return running.intent_id
 
         with ThreadPoolExecutor(MANY) as pool:
-            with exclusive_lock(tmp_path / "state" / "ledger.turn", 5.0):
+            with ledger_place.hold_turn():
                 begun = [pool.submit(begin, number) for number in range(MANY)]
                 ready.wait(20)
             ids = [one.result(30) for one in begun]
@@ -66,12 +64,12 @@ def test_more_writes_than_one_group_holds_are_all_recorded(
     assert set(ids) == kept == {one.id for one in intents}
 
 
-def test_a_refused_write_undoes_itself_and_no_other_of_its_group(tmp_path: Path):
+def test_a_refused_write_undoes_itself_and_no_other_of_its_group(ledger_place: Place):
     equal = intent(1)
     twin = replace(equal, id=make_intent_id())
     others = [intent(number) for number in range(2, 8)]
     ready = Barrier(len(others) + 2)
-    with closing(open_ledger(tmp_path / "state", wait=20.0)) as ledger:
+    with closing(ledger_place.open(wait=20.0)) as ledger:
         first = ledger.begin(equal, Limits())
 
         def begin(one: Intent) -> str:
@@ -80,7 +78,7 @@ def test_a_refused_write_undoes_itself_and_no_other_of_its_group(tmp_path: Path)
             return one.id
 
         with ThreadPoolExecutor(len(others) + 1) as pool:
-            with exclusive_lock(tmp_path / "state" / "ledger.turn", 5.0):
+            with ledger_place.hold_turn():
                 begun = [pool.submit(begin, one) for one in (*others, twin)]
                 ready.wait(20)
             assert [one.result(30) for one in begun[:-1]] == [one.id for one in others]

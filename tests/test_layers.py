@@ -23,6 +23,7 @@ ARROWS = """
     membrane: kartra processes
     ledger: kartra policy
     ledger/sqlite: ledger
+    ledger/postgres: ledger
     options: kartra
     argument_parser: options
     settings: membrane options policy
@@ -120,6 +121,14 @@ RESERVED = {
     "h11": {"web/http_protocol"},
     "uvicorn": {"web/http_protocol", "web/server"},
     "fcntl": {"core/file_locks"},
+    "psycopg": {
+        "ledger/postgres/connections",
+        "ledger/postgres/errors",
+        "ledger/postgres/migrations",
+        "ledger/postgres/rows",
+        "ledger/postgres/store",
+    },
+    "psycopg_pool": {"ledger/postgres/connections"},
     "sqlite3": {
         "ledger/sqlite/errors",
         "ledger/sqlite/integrity",
@@ -132,7 +141,7 @@ RESERVED = {
 }
 NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(
     """
-    aiohttp jinja2 jsonschema platformdirs pygal rich ruamel sqlite3
+    aiohttp jinja2 jsonschema platformdirs psycopg psycopg_pool pygal rich ruamel sqlite3
     kartra_mcp.membrane.http_client kartra_mcp.kartra.request_tree kartra_mcp.kartra.request_guard
     kartra_mcp.web kartra_mcp.consent.facts kartra_mcp.core.secret_patterns
     """.split()  # noqa: SIM905  a table that is read as words

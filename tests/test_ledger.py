@@ -22,7 +22,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import projection
 from kartra_mcp.ledger.derived import rebuild_all
@@ -46,6 +45,7 @@ from tests.ledger_intents import (
     run,
     two_step,
 )
+from tests.ledger_stores import Place
 from tests.polling import gone, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, limits and descriptors")
@@ -57,11 +57,10 @@ import os, signal, subprocess, sys
 from decimal import Decimal
 from pathlib import Path
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.ledger.records import Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.core.models import Executed, Risk
+from tests.ledger_stores import open_place
 
 def intent(target="101", amount=Decimal(97), **more):
     return Intent(id=make_intent_id(), tool="kartra_refund_transaction",
@@ -71,7 +70,7 @@ def intent(target="101", amount=Decimal(97), **more):
 def say(*words):
     print(*words, flush=True)
 
-ledger, limits = open_ledger(Path(sys.argv[1])), Limits(cap_day_count=None)
+ledger, limits = open_place(sys.argv[1]), Limits(cap_day_count=None)
 say("ready")
 """
 
@@ -95,7 +94,15 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def ledger(folder, clock):
+def ledger(ledger_place, clock):
+    """The ledger in each store, for a rule."""
+    with closing(ledger_place.open(clock, wait=0.2)) as made:
+        yield made
+
+
+@pytest.fixture
+def file_ledger(folder, clock):
+    """The ledger in a file, for the promises of files, locks and processes."""
     with closing(again(folder, clock)) as made:
         yield made
 
@@ -105,13 +112,14 @@ def again(folder: Path, clock: Clock | None = None) -> Ledger:
     return open_ledger(folder, clock, wait=0.2, steady=clock)
 
 
-def child(code_: str, folder: Path, *more: str) -> subprocess.Popen[str]:
+def child(code_: str, address: Path | str, *more: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD + code_, str(folder), *more],
+        [sys.executable, "-c", CHILD + code_, str(address), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )
     assert told(process) == "ready"
     return process
@@ -125,10 +133,10 @@ def told(process: subprocess.Popen[str]) -> str:
 # A story
 
 
-def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, clock, folder):
+def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, clock, ledger_place):
     wanted = intent("0101", "97.00", lead="a**@e******.com", lead_hash="ab", undo="none")
     running = ledger.begin(wanted, LIMITS)
-    with closing(again(folder, clock)) as other:
+    with closing(ledger_place.open(clock)) as other:
         shown = other.get(wanted.id)
     assert shown is not None
     assert (shown["state"], shown["held"], shown["target"]) == ("running", True, "101")
@@ -139,8 +147,13 @@ def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, c
     assert (shown["amount"], shown["action_run_id"], shown["ended_at"]) == ("97.00", "r1", clock.at)
     assert [line["kind"] for line in shown["lines"]] == ["intent", "outcome"]
     assert running.lock_fd == -1
-    assert not list((folder / "locks").iterdir())
     assert ledger.verify().ok
+
+
+def test_no_lock_is_left_of_what_ended_or_was_refused(file_ledger: Any, folder):
+    run(file_ledger, intent())
+    assert attempt(file_ledger) == "already_done"
+    assert not list((folder / "locks").iterdir())
 
 
 def test_a_second_outcome_is_refused(ledger: Any):
@@ -151,17 +164,16 @@ def test_a_second_outcome_is_refused(ledger: Any):
     assert ledger.get(done)["state"] == "succeeded"
 
 
-def test_a_refused_call_leaves_nothing(ledger: Any, folder):
+def test_a_refused_call_leaves_nothing(ledger: Any):
     run(ledger, intent())
     assert attempt(ledger) == "already_done"
     assert attempt(ledger, target=None) == "invalid_arguments"
     assert len(ledger.export()) == 1
-    assert not list((folder / "locks").iterdir())
 
 
-def test_everything_is_for_this_user_only(ledger: Any, folder):
-    run(ledger, intent())
-    ledger.leads.hash("ada@example.com")
+def test_everything_is_for_this_user_only(file_ledger: Any, folder):
+    run(file_ledger, intent())
+    file_ledger.leads.hash("ada@example.com")
     if sys.platform != "win32":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.is_file()}
@@ -201,9 +213,9 @@ def test_notes_and_mails(ledger: Any, clock):
     assert ledger.emails_last_hour() == 0
 
 
-def test_leads_are_found_without_their_address(ledger: Any, folder):
+def test_leads_are_found_without_their_address(ledger: Any, ledger_place):
     key = ledger.leads.hash("Ada@Example.com ")
-    with closing(again(folder)) as other:
+    with closing(ledger_place.open()) as other:
         assert other.leads.hash("ada@example.com") == key
     assert ledger.leads.hash("eve@example.com") != key
     assert mask_email("ada@example.com") == "a**@e******.com"
@@ -230,9 +242,9 @@ def test_unknown_blocks_until_it_is_reconciled(ledger: Any):
     assert ledger.verify().ok
 
 
-def test_what_its_owner_let_go_of_is_unknown(ledger: Any):
+def test_what_its_owner_let_go_of_is_unknown(ledger: Any, ledger_place, clock):
     wanted = intent()
-    ledger.begin(wanted, LIMITS).close()
+    ledger_place.let_go(ledger.begin(wanted, LIMITS), clock)
     assert ledger.mark_orphans_unknown() == [wanted.id]
     assert ledger.mark_orphans_unknown() == []
     shown = ledger.get(wanted.id)
@@ -250,27 +262,27 @@ def test_a_running_intent_is_not_reconciled(ledger: Any):
     assert ledger.get(wanted.id)["state"] == "running"
 
 
-def test_settling_is_kept_though_the_call_is_refused(ledger: Any):
+def test_settling_is_kept_though_the_call_is_refused(ledger: Any, ledger_place, clock):
     wanted = intent()
-    ledger.begin(wanted, LIMITS).close()
+    ledger_place.let_go(ledger.begin(wanted, LIMITS), clock)
     assert attempt(ledger) == "outcome_unknown"
     assert ledger.list_recent(1)[0]["state"] == "unknown"
 
 
 @posix
-def test_a_killed_owner_leaves_unknown(ledger: Any, folder):
+def test_a_killed_owner_leaves_unknown(file_ledger: Any, folder):
     process = child("r = ledger.begin(intent(), limits); say('begun'); signal.pause()", folder)
     assert told(process) == "begun"
-    assert attempt(ledger, amount="5") == "in_progress"
+    assert attempt(file_ledger, amount="5") == "in_progress"
     process.kill()
     process.communicate()
-    assert attempt(ledger, amount="5") == "outcome_unknown"
-    assert len(ledger.export()) == 1
+    assert attempt(file_ledger, amount="5") == "outcome_unknown"
+    assert len(file_ledger.export()) == 1
 
 
 @posix
 @pytest.mark.anyio
-async def test_a_program_that_outlives_its_server_keeps_it_running(ledger: Any, folder):
+async def test_a_program_that_outlives_its_server_keeps_it_running(file_ledger: Any, folder):
     process = child(
         """
 running = ledger.begin(intent(), limits)
@@ -286,36 +298,36 @@ signal.pause()
     intent_id, pid = told(process).split()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert attempt(ledger) == "in_progress"
-    assert ledger.is_running(intent_id)
-    assert code(lambda: ledger.reconcile(intent_id, "succeeded", {})) == "in_progress"
+    assert attempt(file_ledger) == "in_progress"
+    assert file_ledger.is_running(intent_id)
+    assert code(lambda: file_ledger.reconcile(intent_id, "succeeded", {})) == "in_progress"
     process.stdin.close()
     await until(lambda: gone(int(pid)))
     process.stdout.close()
-    assert not ledger.is_running(intent_id)
-    assert attempt(ledger) == "outcome_unknown"
+    assert not file_ledger.is_running(intent_id)
+    assert attempt(file_ledger) == "outcome_unknown"
 
 
 @posix
-def test_unknown_is_not_called_undone_while_its_program_lives(ledger: Any):
+def test_unknown_is_not_called_undone_while_its_program_lives(file_ledger: Any):
     wanted = intent()
-    running = ledger.begin(wanted, LIMITS)
+    running = file_ledger.begin(wanted, LIMITS)
     code_ = "import sys; sys.stdin.read()"
     program = subprocess.Popen(
         [sys.executable, "-c", code_], stdin=subprocess.PIPE, pass_fds=[running.lock_fd]
     )
-    ledger.finish(wanted.id, "unknown", executed=Executed.UNKNOWN)
-    assert ledger.is_running(wanted.id)
-    assert code(lambda: ledger.reconcile(wanted.id, "failed", {})) == "in_progress"
+    file_ledger.finish(wanted.id, "unknown", executed=Executed.UNKNOWN)
+    assert file_ledger.is_running(wanted.id)
+    assert code(lambda: file_ledger.reconcile(wanted.id, "failed", {})) == "in_progress"
     program.communicate()
-    ledger.reconcile(wanted.id, "failed", {})
-    assert not ledger.is_running(wanted.id)
+    file_ledger.reconcile(wanted.id, "failed", {})
+    assert not file_ledger.is_running(wanted.id)
 
 
 # Many processes
 
 
-def test_of_many_equal_refunds_exactly_one_runs(ledger: Any, folder):
+def test_of_many_equal_refunds_exactly_one_runs(ledger_place):
     code_ = """
 forms = [Decimal(97), Decimal("97.00"), Decimal("9.7E1"), None, Decimal("97.0")]
 targets = ["101", " 101", "0101", "101.0"]
@@ -330,7 +342,7 @@ for turn in range(20):
         say("runs")
         ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
 """
-    processes = [child(code_, folder, str(number)) for number in range(8)]
+    processes = [child(code_, ledger_place.address, str(number)) for number in range(8)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -339,11 +351,12 @@ for turn in range(20):
     assert len(answers) == 160
     assert answers.count("runs") == 1
     assert set(answers) <= {"runs", "in_progress", "already_done"}
-    assert [e["state"] for e in ledger.export()] == ["succeeded"]
-    assert ledger.verify().ok
+    with closing(ledger_place.open()) as ledger:
+        assert [e["state"] for e in ledger.export()] == ["succeeded"]
+        assert ledger.verify().ok
 
 
-def test_processes_that_open_it_at_once_share_one_chain(folder):
+def test_processes_that_open_it_at_once_share_one_chain(ledger_place):
     code_ = """
 sys.stdin.readline()
 for turn in range(5):
@@ -351,7 +364,7 @@ for turn in range(5):
     ledger.begin(wanted, limits)
     ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
 """
-    processes = [child(code_, folder, str(number)) for number in range(1, 7)]
+    processes = [child(code_, ledger_place.address, str(number)) for number in range(1, 7)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -359,7 +372,7 @@ for turn in range(5):
     for process in processes:
         process.communicate()
         assert process.returncode == 0
-    with closing(open_ledger(folder)) as ledger:
+    with closing(ledger_place.open()) as ledger:
         assert len(ledger.export()) == 30
         report = ledger.verify()
     assert (report.ok, report.count) == (True, 60)
@@ -368,17 +381,17 @@ for turn in range(5):
 # It cannot be written
 
 
-def test_locked_by_another_program(ledger: Any, folder):
-    ledger.latest_at()
-    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as db:
+def test_locked_by_another_program(file_ledger: Any, folder):
+    file_ledger.latest_at()
+    with closing(sqlite3.connect(folder / "file_ledger.db", isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
-        assert attempt(ledger) == "ledger_unavailable"
-    assert attempt(ledger) == "runs"
+        assert attempt(file_ledger) == "ledger_unavailable"
+    assert attempt(file_ledger) == "runs"
 
 
-def test_locked_by_another_process_of_ours(ledger: Any, folder):
+def test_locked_by_another_process_of_ours(ledger: Any, ledger_place):
     ledger.latest_at()
-    with exclusive_lock(folder / "ledger.turn", 1):
+    with ledger_place.hold_turn():
         assert attempt(ledger) == "ledger_unavailable"
     assert attempt(ledger) == "runs"
 
@@ -630,16 +643,16 @@ def test_a_ledger_in_use_is_not_replaced(folder):
         assert ledger.replace_damaged().old_file is not None
 
 
-def test_a_rebuilt_index_is_the_same(ledger: Any, folder, clock):
+def test_a_rebuilt_index_is_the_same(ledger: Any, clock):
     for number, state in enumerate(("succeeded", "failed", "refused", "unknown")):
         clock.at += 1
         run(ledger, intent(str(number), None if number % 2 else "5.10", mail=True), state)
     ledger.reconcile(run(ledger, intent("9"), "unknown"), "failed", {})
     ledger.begin(intent("10"), LIMITS)
     ledger.append_note("start", {})
-    with raw(folder) as db:
-        lines = [LedgerEntry(*row) for row in db.execute(LINE + "ORDER BY n")]
-        kept = projection.list_all_rows(db)
+    with ledger._store.read_transaction() as transaction:
+        lines = [LedgerEntry(*row) for row in transaction.fetch_all(LINE + "ORDER BY n")]
+        kept = projection.list_all_rows(transaction.db)
     assert rebuild_all(lines) == kept
     assert [len(rows) for rows in kept] == [6, 6, 0]
 
@@ -781,9 +794,9 @@ def test_voiding_all_confirmations_of_a_connection_leaves_those_of_others(ledger
     assert ledger.consents.validate(kept.id, other, "Refund 97") == "facts"
 
 
-def test_a_confirmation_counts_once(ledger: Any, folder):
+def test_a_confirmation_counts_once(ledger: Any, ledger_place):
     wanted = two_step(ledger)
-    with closing(again(folder)) as restarted:
+    with closing(ledger_place.open(Clock())) as restarted:
         assert (
             restarted.consents.validate(wanted.confirmation_id, BINDING, " Refund\n97") == "facts"
         )
@@ -795,13 +808,13 @@ def test_a_confirmation_counts_once(ledger: Any, folder):
     assert check == "confirmation_used"
 
 
-def test_only_the_hash_of_a_confirmation_is_kept(ledger: Any, folder):
-    wanted = two_step(ledger)
-    ledger.begin(wanted, LIMITS, BINDING)
+def test_only_the_hash_of_a_confirmation_is_kept(file_ledger: Any, folder):
+    wanted = two_step(file_ledger)
+    file_ledger.begin(wanted, LIMITS, BINDING)
     assert len(wanted.confirmation_id) >= 20
     for file in folder.iterdir():
         assert file.is_dir() or wanted.confirmation_id.encode() not in file.read_bytes()
-    assert b"Refund 97" not in (folder / "ledger.db").read_bytes()
+    assert b"Refund 97" not in (folder / "file_ledger.db").read_bytes()
 
 
 def test_a_voided_confirmation_counts_no_more(ledger: Any):
@@ -875,7 +888,7 @@ def test_other_confirmations_that_do_not_count(ledger: Any):
     assert ledger.export() == []
 
 
-def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
+def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, ledger_place: Place):
     from kartra_mcp.ledger.rules import make_identity_key
 
     ledger.consents.block(
@@ -885,7 +898,7 @@ def test_a_decline_blocks_for_ten_minutes(ledger: Any, clock, folder):
     clock.at += 599
     assert attempt(ledger, amount=5) == "declined"
     assert attempt(ledger, "102") == "runs"
-    with closing(again(folder, clock)) as other:
+    with closing(ledger_place.open(clock)) as other:
         assert code(lambda: other.preflight(intent(), LIMITS)) == "declined"
     clock.at += 1
     assert attempt(ledger, amount=5) == "runs"
@@ -942,9 +955,9 @@ def test_the_hourly_number_of_mails_holds_in_the_ledger(ledger: Any, clock):
     assert code(lambda: ledger.begin(intent("3", **tag), limits)) == "runs"
 
 
-def test_lines_are_canonical_json(ledger: Any, folder):
+def test_lines_are_canonical_json(ledger: Any):
     run(ledger, intent(facts={"product": "Kurs für \ud800", "a": 1}))
-    with raw(folder) as db:
-        for (body,) in db.execute("SELECT body FROM lines"):
+    with ledger._store.read_transaction() as transaction:
+        for (body,) in transaction.fetch_all("SELECT body FROM lines"):
             assert body.isascii()
             assert json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")) == body

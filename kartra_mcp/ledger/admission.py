@@ -110,6 +110,8 @@ def _duplicate_or_capped(
     if refusal is not None or intent.risk is not Risk.IRREVERSIBLE:
         return refusal
     every = limits.cap_day_amount is not None
+    if not every and limits.cap_day_count is None:
+        return rules.cap_refusal(intent, limits, (), transaction.earliest)
     needed = NO_LIMIT if every else limits.cap_day_count or 0
     now = transaction.earliest
     day = projection.list_irreversible_since(transaction.db, now - rules.DAY, needed)

@@ -49,9 +49,7 @@ class PendingWrite(Generic[T]):
         """
         try:
             with transaction.savepoint():
-                if not self.settles:
-                    transaction.require_clock()
-                self.work(transaction)
+                self.run_alone(transaction)
         except faults:
             raise
         except Exception as problem:  # noqa: BLE001  it is raised where the result is taken
@@ -63,6 +61,12 @@ class PendingWrite(Generic[T]):
             self._results.append(self._conclude(self.error))
         except Exception as problem:  # noqa: BLE001  see above
             self.error = problem
+
+    def run_alone(self, transaction: Transaction) -> None:
+        """Run the work of a group of one: its error ends the transaction."""
+        if not self.settles:
+            transaction.require_clock()
+        self.work(transaction)
 
     def take_result(self) -> T:
         """Return the result of a write that has ended.
@@ -115,7 +119,9 @@ class GroupCommit:
         try:
             settles = any(write.settles for write in group)
             with self._store.write_transaction(settles=settles) as transaction:
-                for write in group:
+                if len(group) == 1:
+                    group[0].run_alone(transaction)
+                for write in group if len(group) > 1 else ():
                     write.run(transaction, self._store.faults)
         except BaseException as problem:  # the commit: none of the writes is on disk
             for write in group:

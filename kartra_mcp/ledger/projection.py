@@ -81,7 +81,12 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "equality": intent.equality or intent.arguments_digest,
         **({"parts": [_part_payload(part) for part in intent.parts]} if intent.parts else {}),
         **({"bulk": intent.bulk, "item": intent.item} if intent.bulk else {}),
+        **(_attempt_payload(intent) if intent.attempt else {}),
     }
+
+
+def _attempt_payload(intent: Intent) -> dict[str, Any]:
+    return {name: getattr(intent, name) for name in ("attempt", "send_until", "expires_at")}
 
 
 def _part_payload(part: IntentPart) -> dict[str, Any]:

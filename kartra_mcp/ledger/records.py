@@ -83,6 +83,9 @@ class Intent:
         mail: number of its commands that can start mail.
         facts: ids, amounts and product only, already redacted.
         lead: the lead's address, masked; `lead_hash` its keyed hash.
+        attempt: id of the one attempt to send it, or "" where a file lock proves that it runs.
+        send_until: end of the right to send, by the clock of the ledger; after `expires_at` an
+            intent without an outcome is unknown.
     """
 
     id: str
@@ -114,6 +117,9 @@ class Intent:
     parts: tuple[IntentPart, ...] = ()
     bulk: str = ""
     item: int = 0
+    attempt: str = ""
+    send_until: float | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

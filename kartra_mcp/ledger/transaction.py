@@ -91,12 +91,12 @@ class Transaction:
         self.db.execute("SAVEPOINT part")
         try:
             yield
+            self.db.execute("RELEASE part")  # may report a change that was not sent before
         except BaseException:
             self.db.execute("ROLLBACK TO part")
             self.db.execute("RELEASE part")
             self.head, self.added, self.is_settled = before
             raise
-        self.db.execute("RELEASE part")
 
     def require_clock(self) -> None:
         """Raise `ledger_unavailable` if the wall clock is behind the newest entry."""

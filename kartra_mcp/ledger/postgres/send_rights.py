@@ -1,0 +1,61 @@
+"""The right to send a running intent: it belongs to one attempt, and it ends by the clock.
+
+There is no lock across hosts: a replica that only sleeps would lose it, and one that is cut off
+would keep it. Instead the line of the intent has the end of the right, and the credential that is
+made for the attempt ends with it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+from kartra_mcp.ledger.records import Intent
+from kartra_mcp.ledger.running import RunningIntent
+from kartra_mcp.ledger.transaction import Transaction
+
+SEND_SECONDS = 30.0
+"""Seconds after the begin of an intent in which it may be sent."""
+
+ANSWER_SECONDS = 120.0
+"""Seconds after the end of the right to send in which an answer may still come: Membrane ends a
+run after 60 seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendRights:
+    """The right to send each intent of one ledger."""
+
+    send_seconds: float = SEND_SECONDS
+    answer_seconds: float = ANSWER_SECONDS
+
+    @property
+    def accepts_late_outcomes(self) -> bool:
+        return True  # its owner may only have slept
+
+    def hold(self, transaction: Transaction, intent: Intent) -> tuple[Intent, RunningIntent]:
+        """Give the intent an attempt, and an end by the clock of the database.
+
+        The process counts from before the transaction began, so that its own end is earlier.
+        """
+        attempt = uuid4().hex
+        send_until = round(transaction.now + self.send_seconds, 3)
+        expires_at = round(send_until + self.answer_seconds, 3)
+        own_end = transaction.steady + self.send_seconds
+        return (
+            replace(intent, attempt=attempt, send_until=send_until, expires_at=expires_at),
+            RunningIntent(intent.id, attempt=attempt, send_until=own_end),
+        )
+
+    def is_held(self, transaction: Transaction, intent_id: str) -> bool:
+        """Return True while the intent runs and its owner may still report the outcome."""
+        row = transaction.fetch_one(
+            "SELECT l.body FROM intents i JOIN lines l ON l.n = i.line"
+            " WHERE i.id = ? AND i.state = 'running'",
+            intent_id,
+        )
+        return row is not None and transaction.earliest < json.loads(row["body"])["expires_at"]
+
+    def remove(self, intent_id: str, *, unless_held: bool = False) -> None:
+        """Do nothing: the right ends by the clock, and leaves no mark."""
