@@ -79,7 +79,7 @@ def refunded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(refunded: Path, tmp_path: Path) -> Sandbox:
     """A copy of that folder, checked and sealed: only what a test alters is new to the ledger."""
     shutil.copytree(refunded, tmp_path / "state")
-    with closing(Ledger(tmp_path / "state" / "sandbox")) as ledger:
+    with closing(open_ledger(tmp_path / "state" / "sandbox")) as ledger:
         ledger.require_writable()
     return Sandbox(tmp_path / "state", MORE)
 

@@ -383,7 +383,7 @@ for turn in range(5):
 
 def test_locked_by_another_program(file_ledger: Any, folder):
     file_ledger.latest_at()
-    with closing(sqlite3.connect(folder / "file_ledger.db", isolation_level=None)) as db:
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
         assert attempt(file_ledger) == "ledger_unavailable"
     assert attempt(file_ledger) == "runs"
@@ -814,7 +814,7 @@ def test_only_the_hash_of_a_confirmation_is_kept(file_ledger: Any, folder):
     assert len(wanted.confirmation_id) >= 20
     for file in folder.iterdir():
         assert file.is_dir() or wanted.confirmation_id.encode() not in file.read_bytes()
-    assert b"Refund 97" not in (folder / "file_ledger.db").read_bytes()
+    assert b"Refund 97" not in (folder / "ledger.db").read_bytes()
 
 
 def test_a_voided_confirmation_counts_no_more(ledger: Any):
