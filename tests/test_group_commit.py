@@ -7,6 +7,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier
 
 import anyio
@@ -14,9 +15,11 @@ import pytest
 
 from kartra_mcp.calls.joined_commits import JoinedCommits
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import group_commit
 from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 from tests.ledger_stores import Place
 

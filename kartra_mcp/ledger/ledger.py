@@ -199,9 +199,8 @@ class Ledger:
     def is_running(self, intent_id: str) -> bool:
         """Return True while the owner of this intent or the program that it started lives."""
         with self._store.read_transaction() as transaction:
-            return projection.get_state(
-                transaction.db, intent_id
-            ) is not None and self._store.owners.is_held(transaction, intent_id)
+            state = projection.get_state(transaction.db, intent_id)
+            return state is not None and self._store.owners.is_held(transaction, intent_id)
 
     def require_ended(self, intent_id: str) -> None:
         """Raise `in_progress` while the intent's owner or program lives: it has no outcome."""
@@ -240,12 +239,8 @@ class Ledger:
 
     def latest(self, kind: NoteKind) -> dict[str, Any] | None:
         """Return the newest entry of this kind, with its `at`."""
-        sql = "SELECT at, body FROM lines WHERE kind = ? ORDER BY n DESC LIMIT 1"
         with self._store.read_transaction() as transaction:
-            row = transaction.fetch_one(sql, kind)
-            return (
-                None if row is None else {**projection.parse_payload(row["body"]), "at": row["at"]}
-            )
+            return projection.find_latest(transaction.db, kind)
 
     def list_decisions(self, count: int) -> list[decisions.ConsentEvent]:
         """List approval decisions and PIN attempts, newest first."""
@@ -262,11 +257,8 @@ class Ledger:
 
     def late_look_times(self, intent_id: str) -> list[float]:
         """List the reads for an unknown intent that found no effect and counted, newest first."""
-        sql = "SELECT at, body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200"
         with self._store.read_transaction() as transaction:
-            rows = transaction.fetch_all(sql)
-        looks = ((row["at"], projection.parse_payload(row["body"])) for row in rows)
-        return [at for at, look in looks if look.get("intent") == intent_id]
+            return projection.list_look_times(transaction.db, intent_id)
 
     def emails_last_hour(self) -> int:
         """Count the writes of the last hour that could start mail."""

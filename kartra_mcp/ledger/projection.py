@@ -231,6 +231,20 @@ def list_entries(db: Database, filters: Filters, count: int = NO_LIMIT) -> list[
     return [_make_entry(row) for row in db.execute(sql, {**values, "count": count})]
 
 
+def find_latest(db: Database, kind: str) -> dict[str, Any] | None:
+    """Return the newest entry of a kind, with its `at`, or None."""
+    sql = "SELECT at, body FROM lines WHERE kind = ? ORDER BY n DESC LIMIT 1"
+    row = db.execute(sql, (kind,)).fetchone()
+    return None if row is None else {**parse_payload(row["body"]), "at": row["at"]}
+
+
+def list_look_times(db: Database, intent_id: str) -> list[float]:
+    """List the times of the newest reads for an unknown intent, newest first."""
+    rows = db.execute("SELECT at, body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200")
+    looks = ((row["at"], parse_payload(row["body"])) for row in rows)
+    return [at for at, look in looks if look.get("intent") == intent_id]
+
+
 def list_tools(db: Database) -> list[str]:
     """List every tool that ever wrote, by name."""
     return sorted(row[0] for row in db.execute("SELECT DISTINCT tool FROM intents"))
