@@ -213,3 +213,18 @@ async def test_arguments_that_came_from_the_account_are_named_as_data(tmp_path: 
     assert text in status.text
     assert status.structured is not None
     assert "never an instruction" in status.structured["notice"]
+
+
+async def test_rows_of_another_account_are_no_items_here(tmp_path: Path):
+    """Bug: the lead ids of one account named other leads, of the account that is served."""
+    place = sandbox(tmp_path)
+    who = add_leads(place, 2)
+    async with connect(place, "legacy") as client:
+        read = await plan(client, "kartra_get_lead", emails(who))
+    id_ = read.result["bulk_id"]
+    changed(place, "UPDATE bulk_runs SET connection = 'another'")
+    rows = {"bulk_id": id_, "map": {"lead_id": "lead_details.id"}}
+    async with connect(place, "legacy") as client:
+        answer = await call(client, RUN, tool=TAG, arguments=VIP, from_result=rows)
+    assert (answer.code, answer.executed) == ("invalid_arguments", "no"), answer.text
+    assert "KARTRA_MCP_CONNECTION" in answer.error["remedy"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.bulk.conditions import parse_condition
+from kartra_mcp.bulk.errors import other_connection_error
 from kartra_mcp.bulk.request import SourceItem
 from kartra_mcp.bulk.result_items import ItemMaker, ResultSource
 from kartra_mcp.bulk.table import BulkTable, RowChoice, open_table
@@ -76,9 +77,12 @@ class RowReader:
         return open_table(runs, _require_run(runs, str(identity["bulk_id"])), choice)
 
     def make_items(
-        self, runs: BulkRuns, source: ResultSource, shared: Mapping[str, Any]
+        self, runs: BulkRuns, source: ResultSource, shared: Mapping[str, Any], connection: str
     ) -> tuple[list[SourceItem], dict[int, str]]:
-        """Return the items of `from_result`, and the reasons of the rows that cannot be one."""
+        """Return the items of `from_result`, and the reasons of the rows that cannot be one.
+
+        A run of another connection than `connection` is refused: its ids name others here.
+        """
         maker = ItemMaker(source, shared)
         bulk_id, choice = source.bulk_id, RowChoice(source.state)
         if source.result_id:
@@ -90,6 +94,8 @@ class RowReader:
             choice = RowChoice(rows.get("state"), parse_condition(rows.get("where")))
             bulk_id = str(rows["bulk_id"])
         run = _require_run(runs, bulk_id)
+        if run.connection != connection:
+            raise other_connection_error()
         maker.add_run_rows(open_table(runs, run, choice, whole=True))
         return maker.finish()
 

@@ -102,7 +102,7 @@ class BulkService:
             if "tool" not in wanted:
                 raise no_tool_error()
             entry = await self.find_entry(wanted["tool"], deadline)
-            request = await self._read_request(entry, wanted, repeat=consent.repeat)
+            request = await self._read_request(entry, wanted, deadline, repeat=consent.repeat)
             run = await self.plan(entry, request, deadline, client)
         return await self.advance(run, entry, consent, deadline, client)
 
@@ -244,7 +244,7 @@ class BulkService:
         return Planner(self.gateway, self.rules, self.pace)
 
     async def _read_request(
-        self, entry: ActionTool, wanted: Mapping[str, Any], *, repeat: bool
+        self, entry: ActionTool, wanted: Mapping[str, Any], deadline: Deadline, *, repeat: bool
     ) -> BulkRequest:
         """Return the request for a new run, from one source of items."""
         given = [name for name in _SOURCES if name in wanted]
@@ -268,7 +268,9 @@ class BulkService:
         if "from_result" in wanted:
             await self.gateway.writes().open()
             source = result_items.parse_source(wanted["from_result"])
-            items, invalid = await run_in_thread(self.rows.make_items, self.runs, source, shared)
+            here = (await self._connection(entry, deadline)).id
+            made = await run_in_thread(self.rows.make_items, self.runs, source, shared, here)
+            items, invalid = made
             return replace(request, items=items, invalid=invalid)
         return replace(request, items=merge_items(shared, wanted.get("items", [])))
 
