@@ -13,6 +13,10 @@ from kartra_mcp.core.models import Gate
 from kartra_mcp.kartra.values import amount
 
 ENV_PREFIX = "KARTRA_MCP_"
+TEAM_VARIABLE = "KARTRA_MCP_TEAM"
+"""Variable of the team commands: their team file. It is no setting of a single user's server."""
+MIGRATE_VARIABLE = "KARTRA_MCP_MIGRATE_DATABASE"
+"""Variable of `team migrate`: the database, with the role that owns the tables."""
 MATCHES_NOTHING = ("(nothing)",)
 """Pattern that matches no tool: the strictest allow list."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -316,3 +317,11 @@ def test_a_team_file_that_cannot_be_read_is_refused(tmp_path: Path):
     (tmp_path / "team.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(RefusedError, match="cannot be read"):
         load_team(tmp_path / "team.yaml")
+
+
+def test_the_file_that_is_shown_is_a_good_one():
+    page = Path(__file__).parents[1] / "docs" / "team" / "file.md"
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    found = parse_team_file(shown)
+    assert found.anchor is not None
+    assert list(found.accounts) == ["main"]

@@ -79,6 +79,15 @@ def _find_fault(line: LedgerEntry, head: Head) -> str:
     return ""
 
 
+def format_hashed_text(entry: LedgerEntry) -> str:
+    """Return the text whose SHA-256 is the hash of an entry."""
+    return _format_hashed(entry.n, entry.at, entry.kind, entry.body, entry.prev)
+
+
+def _format_hashed(n: int, at: float, kind: str, body: str, prev: str) -> str:
+    return json.dumps([n, at, kind, body, prev], separators=(",", ":"))
+
+
 def _make_hashed(n: int, at: float, kind: str, body: str, prev: str) -> LedgerEntry:
-    text = json.dumps([n, at, kind, body, prev], separators=(",", ":"))
+    text = _format_hashed(n, at, kind, body, prev)
     return LedgerEntry(n, at, kind, body, prev, hashlib.sha256(text.encode()).hexdigest())

@@ -22,7 +22,9 @@ from kartra_mcp.team.mapping_reader import MappingReader, Place, iterate_mapping
 from kartra_mcp.team.yaml_tree import Node
 
 MAX_APPROVERS = 10
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+"""At most 40: it is a part of an address and of the name of a schema."""
+
 _CONNECTION_ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
 _KEYS = ("title", "audiences", "members", "membrane", "policy", "approvals")
 _WORKSPACE = ("workspace_key", "workspace_secret_file", "tenant_key")
@@ -43,7 +45,7 @@ def parse_accounts(
     for name, value in iterate_mapping(node, place, faults):
         if not _NAME.fullmatch(name.text):
             problem = f"{quote(name.text)} cannot be part of an address"
-            faults.add(name.line, place.key, problem, "Use a-z, 0-9 and -, at most 63")
+            faults.add(name.line, place.key, problem, "Use a-z, 0-9 and -, at most 40")
             continue
         lines[name.text] = name.line
         entry = MappingReader(value, place.below(name.text, name.line), faults, _KEYS)

@@ -33,6 +33,11 @@ def read_address(text: str) -> str | None:
     return None if port in (0, _DEFAULT_PORTS[parts.scheme]) else text
 
 
+def is_loopback(address: str) -> bool:
+    """Return whether an address is on this machine."""
+    return urlsplit(address).hostname in LOOPBACK_HOSTS
+
+
 def read_origin(text: str) -> str | None:
     """Return an address without a path; one slash at its end is left out."""
     found = read_address(text)

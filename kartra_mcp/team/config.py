@@ -101,16 +101,23 @@ class WriteTimes:
 
 @dataclass(frozen=True, slots=True)
 class AnchorPlaces:
-    """Where heads of the ledger are anchored: a timestamp authority, a growing folder, or both."""
+    """Where heads of the ledger are anchored: a timestamp authority, a growing folder, or both.
+
+    `root_certificate` names a PEM file; without it the authority's signature is not checked.
+    """
 
     every_seconds: float = 900
     url: str = ""
     directory: str = ""
+    root_certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TeamConfig:
     """A whole team file. `database` and `database_file`: one of them is set.
+
+    `lead_key_file` names the key by which addresses of leads are hashed; without it the key is
+    derived from the secret of each account's Membrane access.
 
     `lines` has the line of each key by its path, e.g. `accounts.main.policy`, for later faults.
     """
@@ -120,6 +127,7 @@ class TeamConfig:
     database_file: str
     issuers: tuple[Issuer, ...]
     accounts: Mapping[str, TeamAccount]
+    lead_key_file: str = ""
     page: PageLogin | None = None
     writes: WriteTimes = field(default_factory=WriteTimes)
     anchor: AnchorPlaces | None = None

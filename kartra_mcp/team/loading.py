@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,14 @@ from pathlib import Path
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.files import read_small_text
 from kartra_mcp.membrane.credentials import Secret
+from kartra_mcp.options import TEAM_VARIABLE
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
 from kartra_mcp.team.addresses import is_database_address
-from kartra_mcp.team.config import TeamConfig
+from kartra_mcp.team.config import TeamAccount, TeamConfig
 from kartra_mcp.team.faults import Fault, TeamFileError, quote
 from kartra_mcp.team.secret_files import find_secret_fault, read_secret
 from kartra_mcp.team.team_file import parse_team_file
 
-TEAM_VARIABLE = "KARTRA_MCP_TEAM"
 MAX_BYTES = 256 * 1024
 
 
@@ -49,6 +50,16 @@ class Team:
                 "Write postgresql://USER:PASSWORD@HOST/NAME as its only line.",
             )
         return found
+
+    def make_lead_key(self, account: TeamAccount) -> bytes:
+        """Return the key by which the addresses of an account's leads are hashed.
+
+        It is the same on every replica, and never in the database.
+        """
+        access = account.membrane
+        own = access.workspace_secret_file or access.access_token_file
+        secret = self.read_secret(self.config.lead_key_file or own).reveal()
+        return hmac.digest(secret.encode(), f"LEADS {account.name}".encode(), "sha256")
 
 
 def load_team(file: Path, *, check_secrets: bool = True) -> Team:
@@ -110,7 +121,7 @@ def _iter_secret_faults(folder: Path, config: TeamConfig) -> Iterator[Fault]:
 
 def _iter_secrets(config: TeamConfig) -> Iterator[tuple[str, str]]:
     """Yield key and file of every secret of the team file."""
-    named = {"database_file": config.database_file}
+    named = {"database_file": config.database_file, "lead_key_file": config.lead_key_file}
     if config.page is not None:
         named["page.client_secret_file"] = config.page.client_secret_file
     for account in config.accounts.values():

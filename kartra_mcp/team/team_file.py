@@ -29,7 +29,7 @@ from kartra_mcp.team.yaml_tree import Node, parse_yaml
 
 _DAY = 86_400
 _KEYS = (
-    *("public_url", "database", "database_file", "page", "issuers", "accounts"),
+    *("public_url", "database", "database_file", "lead_key_file", "page", "issuers", "accounts"),
     *("writes", "anchor"),
 )
 
@@ -60,6 +60,7 @@ def _read_config(reader: MappingReader, faults: FaultList) -> TeamConfig:
         public_url=public_url,
         database=database,
         database_file=database_file,
+        lead_key_file=reader.text("lead_key_file", ""),
         page=_read_page(reader, faults),
         issuers=_read_issuers(reader, faults),
         accounts=parse_accounts(reader, faults, public_url),
@@ -170,10 +171,13 @@ def _read_anchor(reader: MappingReader, faults: FaultList) -> AnchorPlaces | Non
     node = reader.get("anchor")
     if node is None:
         return None
-    known = ("every_seconds", "url", "directory")
+    known = ("every_seconds", "url", "directory", "root_certificate")
     anchor = MappingReader(node, reader.locate("anchor"), faults, known)
     if not (anchor.has("url") or anchor.has("directory")):
         anchor.fault("", "names no place", "Add url: or directory:")
     url = anchor.checked("url", ADDRESS) if anchor.has("url") else ""
     every = anchor.number("every_seconds", AnchorPlaces().every_seconds, 1, _DAY)
-    return AnchorPlaces(every, url, anchor.text("directory", ""))
+    if anchor.has("root_certificate") and not anchor.has("url"):
+        anchor.fault("root_certificate", "is there without url", "Add url:, or remove it")
+    root = anchor.text("root_certificate", "")
+    return AnchorPlaces(every, url, anchor.text("directory", ""), root)
