@@ -41,12 +41,13 @@ CALLERS: Mapping[str, dict[str, int]] = {
     "derive_operation": {"catalogue/decided_calls": 1, "calls/argument_checks": 1},
     # Again where the account shows a higher risk than the arguments.
     "evaluate_call": {"catalogue/decided_calls": 2},
-    # Of an action, of the same action after a refresh, of a raw request, and of a bulk item.
-    "decide_call": {"calls/dispatcher": 3, "bulk/item_calls": 1},
+    # Of an action, of the same action after a refresh, of a raw request, of a bulk item, and of a
+    # write that a run log has and a rolled-back ledger lacks.
+    "decide_call": {"calls/dispatcher": 3, "bulk/item_calls": 1, "team/account_tools": 1},
     # Of a call, and of a whole bulk run.
     "make_intent_id": {"consent/intents": 2},
     # Again where a call or an item of a bulk run is only compared with earlier ones.
-    "draft_intent": {"calls/writes": 2, "bulk/planning": 1},
+    "draft_intent": {"calls/writes": 2, "bulk/planning": 1, "team/account_tools": 1},
     # Again for an item of a bulk run, whose consent was obtained before.
     "add_facts": {"consent/flow": 1, "calls/item_grant": 1},
 }

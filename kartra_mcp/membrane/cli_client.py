@@ -28,6 +28,7 @@ from kartra_mcp.membrane.connections import (
     parse_connection,
 )
 from kartra_mcp.membrane.limiter import CallLimiter, RunningCalls
+from kartra_mcp.membrane.logged_runs import LoggedRuns
 from kartra_mcp.membrane.pagination import (
     ActionList,
     FetchPage,
@@ -150,6 +151,15 @@ class CliClient:
         """Return nothing: runs of the program carry no intent id."""
         del connection, intent, since, deadline
         return ()
+
+    async def logged_runs(self, connection: str, since: float, deadline: Deadline) -> LoggedRuns:
+        """Refuse: runs of the program carry no intent id."""
+        del connection, since, deadline
+        raise RefusedError(
+            "not_possible",
+            "Membrane's program gives no run logs that can be compared with a ledger.",
+            "Set credentials for Membrane's API (docs/api.md).",
+        )
 
     def cancel_all(self) -> None:
         self._unfinished.cancel_all()

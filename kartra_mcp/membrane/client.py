@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
+from kartra_mcp.membrane.logged_runs import LoggedRuns
 from kartra_mcp.membrane.pagination import ActionList
 from kartra_mcp.membrane.responses import ProxyResponse, RunLog
 
@@ -61,6 +62,14 @@ class MembraneClient(Protocol):
         """Return Membrane's run logs that carry this intent's id.
 
         `since` is in seconds since the epoch. An empty result proves nothing.
+        """
+        ...
+
+    async def logged_runs(self, connection: str, since: float, deadline: Deadline) -> LoggedRuns:
+        """Return every run that Membrane logged for a connection since a time.
+
+        Raises:
+            KartraMCPError: `not_possible` without Membrane's API, or a page could not be read.
         """
         ...
 

@@ -43,6 +43,7 @@ from kartra_mcp.membrane.http_transport import (
     TransportError,
 )
 from kartra_mcp.membrane.limiter import CallLimiter, RunningCalls
+from kartra_mcp.membrane.logged_runs import LoggedRuns, list_logged_runs
 from kartra_mcp.membrane.pagination import (
     MAX_PAGES,
     ActionList,
@@ -190,6 +191,13 @@ class HttpClient:
                 break
             query = {**query, "cursor": at}
         return tuple(found)
+
+    async def logged_runs(self, connection: str, since: float, deadline: Deadline) -> LoggedRuns:
+        async def fetch(query: Mapping[str, str]) -> Any:
+            question = ApiRequest("GET", "/action-run-logs", query)
+            return await self._request_json(question, CallOptions(deadline))
+
+        return await list_logged_runs(fetch, connection, since - CLOCK_SKEW.total_seconds())
 
     def cancel_all(self) -> None:
         self._unfinished.cancel_all()
