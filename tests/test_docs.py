@@ -19,8 +19,8 @@ from kartra_mcp.catalogue.command_tools import NAMES
 from kartra_mcp.cli import main
 from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
+from kartra_mcp.options import MIGRATE_VARIABLE, OPTIONS, TEAM_VARIABLE, Option
 from kartra_mcp.policy.policy_file import parse_policy_file
-from kartra_mcp.settings import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
 
@@ -153,7 +153,8 @@ def test_every_flag_that_a_document_names_exists() -> None:
     shown = read("docs/ledger.md").partition("## Commands")[2].partition("## ")[0]
     named |= set(re.findall(r"--[a-z-]+", shown))
     commands = [command.name for command in main.COMMANDS]
-    known = known_flags([*commands, "ledger list", "ledger export", "bulk run", "bulk export"])
+    more = ("ledger list", "ledger export", "bulk run", "bulk export", "team evidence")
+    known = known_flags([*commands, *more, "team settle", "team drift"])
     known |= {"--account", "--effect", "--message"}  # of the sandbox
     assert len(named) > 12
     assert named <= known
@@ -162,7 +163,7 @@ def test_every_flag_that_a_document_names_exists() -> None:
 @pytest.mark.parametrize("pattern", [r"`(kartra_[a-z_]+)`", r"\b(KARTRA_MCP_[A-Z_]+[A-Z])\b"])
 def test_every_tool_and_setting_that_a_document_names_exists(pattern: str) -> None:
     actions = {f"kartra_{key.replace('-', '_')}" for key in PUBLISHED_KEYS}
-    settings = {option.variable for option in OPTIONS}
+    settings = {*(option.variable for option in OPTIONS), TEAM_VARIABLE, MIGRATE_VARIABLE}
     known = {*BUILTIN_TOOLS, *actions, *NAMES, *settings, *ERROR_CODES}
     named = {name for page in USER_PAGES for name in re.findall(pattern, read(page))}
     assert len(named) > 15

@@ -32,11 +32,11 @@ ARROWS = """
     consent: kartra ledger policy
     calls: account catalogue consent kartra ledger membrane policy schemas settings
     bulk: account calls catalogue consent kartra ledger policy
+    team: calls catalogue consent kartra ledger membrane options policy
     server: account calls catalogue ledger policy processes settings
     app: account bulk calls catalogue consent ledger ledger/sqlite membrane policy processes
-        server settings
+        server settings team
     client_config: settings
-    team: kartra membrane policy
     web/views: calls consent kartra ledger policy settings
     web: app consent ledger ledger/sqlite processes settings web/views
     onboarding:
@@ -45,7 +45,8 @@ ARROWS = """
     onboarding/setup: account app argument_parser client_config ledger ledger/sqlite membrane
         onboarding/doctor options policy processes settings
     cli: account app argument_parser bulk catalogue client_config consent ledger
-        ledger/sqlite onboarding/setup processes sandbox server settings web
+        ledger/postgres ledger/sqlite onboarding/setup options processes sandbox server
+        settings team web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
@@ -87,7 +88,7 @@ PURE = """
     server/prompt_steps server/prompts
     server/resources
     team/account_entries team/addresses team/config team/faults team/mapping_reader team/team_file
-    team/yaml_tree
+    team/public_policy team/refund_drift team/run_log_sweep team/verification team/yaml_tree
     web/request_checks web/views/filters
 """
 IO_MODULES = frozenset(
@@ -100,7 +101,9 @@ IO_MODULES = frozenset(
 # A module from outside → the only files that may import it.
 RESERVED = {
     "aiohttp": {"membrane/http_transport"},
-    "httpx2": {"membrane/http_transport"},
+    "httpx2": {"membrane/http_transport", "team/timestamp_client"},
+    "rfc3161_client": {"team/timestamp_client"},
+    "cryptography": {"team/timestamp_client"},
     "subprocess": {"processes/runner", "processes/detached", "processes/interactive"},
     "mcp": {
         "cli/demo",
@@ -122,7 +125,9 @@ RESERVED = {
     "uvicorn": {"web/http_protocol", "web/server"},
     "fcntl": {"core/file_locks"},
     "psycopg": {
+        "cli/team_ledgers",
         "ledger/postgres/connections",
+        "ledger/postgres/entries",
         "ledger/postgres/errors",
         "ledger/postgres/migrations",
         "ledger/postgres/rows",

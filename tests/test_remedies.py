@@ -29,7 +29,7 @@ from kartra_mcp.kartra.request_guard import (
     reject_dedicated_commands,
     require_read_only,
 )
-from kartra_mcp.options import OPTIONS
+from kartra_mcp.options import MIGRATE_VARIABLE, OPTIONS, TEAM_VARIABLE
 
 WRITERS = ("kartra_proxy_write", "kartra_cancel", "kartra_refund", "kartra_assign")
 READING_TYPOS = [
@@ -148,7 +148,7 @@ def test_every_tool_that_a_text_names_exists():
 
 
 def test_every_setting_that_a_text_names_exists():
-    known = {setting.variable for setting in OPTIONS}
+    known = {*(setting.variable for setting in OPTIONS), TEAM_VARIABLE, MIGRATE_VARIABLE}
     pattern = re.compile(r"KARTRA_MCP_[A-Z][A-Z_]*")
     named = [(place, name) for place, text in texts() for name in pattern.findall(text)]
     assert len(named) > 25
@@ -180,7 +180,8 @@ def test_every_command_that_a_text_names_is_understood(command: str, tmp_path: P
 def test_every_flag_that_a_sentence_names_exists():
     ledger = [f"ledger {name}" for name in ("list", "show", "export", "verify", "new")]
     bulk = [f"bulk {name}" for name in ("run", "list", "show", "continue", "cancel", "export")]
-    known = known_flags([*(command.name for command in main.COMMANDS), *ledger, *bulk])
+    team = [f"team {name}" for name in ("settle", "drift", "anchor", "verify", "evidence")]
+    known = known_flags([*(command.name for command in main.COMMANDS), *ledger, *bulk, *team])
     others = re.compile(r"`(?:membrane|npm|pipx)[^`]*`|^--.*|.*pip install.*")
     sentences = [(place, others.sub("", text)) for place, text in texts() if " " in text]
     named = [(p, f) for p, text in sentences for f in re.findall(r"(?<!\S)--[a-z][a-z-]+", text)]

@@ -75,6 +75,11 @@ COMMANDS = (
         "list, show, export or verify past writes; new: replace a damaged ledger",
         "kartra_mcp.cli.ledger:ledger",
     ),
+    CliCommand(
+        "team",
+        "jobs of a team's ledger: migrate, settle, drift, anchor, verify, evidence",
+        "kartra_mcp.cli.team:team",
+    ),
 )
 """Every command, in the order of `--help`."""
 

@@ -1,0 +1,182 @@
+"""`kartra-mcp team`: jobs on the ledgers of a team."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kartra_mcp.argument_parser import CommandParser
+from kartra_mcp.cli.runner import print_refusal, timestamp
+from kartra_mcp.cli.team_context import (
+    TeamCommand,
+    TeamContext,
+    add_team_arguments,
+    run_team_command,
+)
+from kartra_mcp.cli.team_ledgers import AccountEntries, migrate_database, open_database
+from kartra_mcp.cli.team_settle import drift, settle
+from kartra_mcp.core.display import display_value, print_json
+from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
+from kartra_mcp.core.terminal import print_line
+from kartra_mcp.team.ledger_jobs import (
+    TABLES,
+    AnchorResult,
+    LedgerJobs,
+    TeamVerification,
+    make_jobs,
+    write_evidence,
+)
+
+
+def team(words: Sequence[str]) -> int:
+    """Return 0: done and sound; 1: refused, or something was found."""
+    given = _make_parser().parse_args(words)
+    return given.command(given)
+
+
+def _make_parser() -> ArgumentParser:
+    parser = CommandParser(
+        prog="kartra-mcp team", description="The ledgers of a team: docs/team/ledger.md."
+    )
+    commands: Any = parser.add_subparsers(
+        metavar="migrate|settle|drift|anchor|verify|evidence", required=True
+    )
+    _add(commands, "migrate", _migrate, "create or update the tables of every account")
+    _add(commands, "settle", settle, "settle unknown writes; find writes that the ledger lacks")
+    drifting = _add(commands, "drift", drift, "compare refunds in Kartra with the ledger")
+    drifting.add_argument(
+        "--since", type=timestamp, metavar="2026-11-01", help="read run logs from this day on"
+    )
+    _add(commands, "anchor", _anchor, "anchor the newest entry outside the database")
+    _add(commands, "verify", _verify, "check every entry, the tables, the anchors")
+    evidence = _add(commands, "evidence", _write_evidence, "write a bundle for an auditor")
+    evidence.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
+    return parser
+
+
+def _add(commands: Any, name: str, command: TeamCommand, about: str) -> ArgumentParser:
+    parser: ArgumentParser = commands.add_parser(name, help=about, description=about)
+    reads_membrane = command in (settle, drift)
+    parser.set_defaults(
+        command=partial(run_team_command, command=command, check_secrets=reads_membrane)
+    )
+    add_team_arguments(parser)
+    return parser
+
+
+def _migrate(given: Namespace, place: TeamContext) -> int:
+    applied = migrate_database(place.team)
+    if given.json:
+        print_json({"accounts": applied})
+        return EXIT_OK
+    for name, numbers in applied.items():
+        done = f"migrations {', '.join(map(str, numbers))} applied" if numbers else "up to date"
+        print_line(f"{name}: {done}.")
+    return EXIT_OK
+
+
+@contextmanager
+def _open_jobs(place: TeamContext) -> Generator[list[LedgerJobs]]:
+    """Open the ledger of each selected account."""
+    with open_database(place.team) as connections:
+        yield [
+            make_jobs(place.team, name, AccountEntries(connections, name), place.state_dir)
+            for name in place.accounts
+        ]
+
+
+def _verify(given: Namespace, place: TeamContext) -> int:
+    with _open_jobs(place) as every:
+        reports = {jobs.account: jobs.verify() for jobs in every}
+    if given.json:
+        print_json({"accounts": {name: _as_json(report) for name, report in reports.items()}})
+    else:
+        for name, report in reports.items():
+            for line in _describe(report):
+                print_line(f"{name}: {line}")
+    return EXIT_OK if all(report.ok for report in reports.values()) else EXIT_FAILED
+
+
+def _as_json(report: TeamVerification) -> dict[str, Any]:
+    fault = report.fault
+    return {
+        "ok": report.ok,
+        "count": report.count,
+        "head": report.head.hash,
+        "anchors": report.anchors,
+        "anchored": report.anchored,
+        "broken": fault.n if fault is not None and fault.n != TABLES else None,
+        "why": "" if fault is None else fault.why,
+        "refused": report.refused,
+    }
+
+
+def _describe(report: TeamVerification) -> Generator[str]:
+    if report.fault is not None:
+        where = f" at entry {report.fault.n}" if report.fault.n != TABLES else ""
+        yield f"the ledger is broken{where}: {display_value(report.fault.why)}."
+        yield "Stop the writes, keep the database and the anchors, and find out who changed it."
+        return
+    yield f"the ledger is valid: {report.count} entries, each hash matches."
+    if report.anchors:
+        left = report.count - report.anchored
+        newest = f"the newest at entry {report.anchored}; {left} entries are newer"
+        yield f"{report.anchors} anchors match, {newest}."
+    else:
+        yield "There is no anchor yet: an end that was cut off before now is not noticed."
+    if report.refused:
+        yield f"Writes are refused: {display_value(report.refused)}."
+
+
+def _anchor(given: Namespace, place: TeamContext) -> int:
+    with _open_jobs(place) as every:
+        results = {jobs.account: jobs.anchor(time.time()) for jobs in every}
+    if given.json:
+        print_json({"accounts": {name: _anchor_json(one) for name, one in results.items()}})
+    else:
+        for name, result in results.items():
+            _print_anchor(name, result)
+    failed = any(result.problem is not None for result in results.values())
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def _anchor_json(result: AnchorResult) -> dict[str, Any]:
+    problem = result.problem
+    return {
+        "n": result.head.count,
+        "hash": result.head.hash,
+        "added": result.added,
+        "timestamp": result.timestamp,
+        "signature_checked": result.signature_checked,
+        **({"error": problem.as_dict()} if problem is not None else {}),
+    }
+
+
+def _print_anchor(name: str, result: AnchorResult) -> None:
+    done = "is anchored" if result.added else "was anchored before"
+    stamped = " with a timestamp" if result.timestamp else ""
+    print_line(f"{name}: entry {result.head.count} {done}{stamped}.")
+    if result.timestamp and not result.signature_checked:
+        print_line("Its signature was not checked: name the root in anchor.root_certificate.")
+    if result.problem is not None:
+        print_refusal(result.problem, as_json=False)
+
+
+def _write_evidence(given: Namespace, place: TeamContext) -> int:
+    with _open_jobs(place) as every:
+        made = write_evidence(place.team, every, given.output, time.time())
+    if given.json:
+        counts = {name: head.count for name, head in made.ledgers.items()}
+        about = {"accounts": counts, "anchors": made.anchors, "manifest_sha256": made.digest}
+        print_json({"folder": str(made.folder), **about})
+        return EXIT_OK
+    entries = sum(head.count for head in made.ledgers.values())
+    print_line(f"{entries} entries and {made.anchors} anchors are in {made.folder}.")
+    print_line(f"SHA-256 of manifest.json, to be kept elsewhere: {made.digest}")
+    print_line(f"To verify it, offline: python3 {made.folder / 'verify.py'}")
+    return EXIT_OK

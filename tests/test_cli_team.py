@@ -1,0 +1,339 @@
+"""`kartra-mcp team` on a real PostgreSQL and the sandbox's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+import command_line
+import psycopg
+import pytest
+from harness import SHORT, APISandbox, Sandbox, call, sandbox_served
+from mcp import Client
+from postgres_server import PostgresServer, running_postgres
+from timestamp_authority import Authority
+from timestamp_authority import served as authority_served
+
+from kartra_mcp.app.composition import build_app
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.postgres.connections import Connections
+from kartra_mcp.ledger.postgres.store import PostgresStore
+from kartra_mcp.sandbox.http import auth
+from kartra_mcp.sandbox.store.seed import CONNECTION
+from kartra_mcp.settings import read_settings
+
+APP = "kartra_app"
+NUMBERS = count(1)
+TEAM = """\
+public_url: https://kartra.example.com
+database: {database}
+issuers: [{{issuer: https://login.example.com, roles: {{support: operator}}}}]
+accounts:
+  {account}:
+    membrane: {{api: {api}, workspace_key: {workspace}, workspace_secret_file: secret,
+      tenant_key: {tenant}, connection: {connection}}}
+anchor: {{url: {authority}, directory: anchors}}
+"""
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgresServer]:
+    with (
+        TemporaryDirectory(prefix="kartra-mcp-cli-team-") as folder,
+        running_postgres(Path(folder) / "data") as server,
+    ):
+        server.run_sql(f"CREATE ROLE {APP} LOGIN")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def authority() -> Iterator[Authority]:
+    with authority_served() as found:
+        yield found
+
+
+@dataclass
+class TeamPlace:
+    """A team file in a folder, with one account of its own in the database."""
+
+    folder: Path
+    database: PostgresServer
+    sandbox: APISandbox
+    authority: Authority
+    account: str = field(default_factory=lambda: f"shop-{next(NUMBERS)}")
+
+    def __post_init__(self) -> None:
+        secret = self.folder / "secret"
+        secret.write_text(auth.SECRET)
+        secret.chmod(0o600)
+        self.write_file()
+
+    def write_file(self) -> None:
+        text = TEAM.format(
+            database=self.database.dsn(APP),
+            account=self.account,
+            api=self.sandbox.address,
+            workspace=auth.WORKSPACE,
+            tenant=auth.TENANT,
+            connection=CONNECTION,
+            authority=self.authority.url,
+        )
+        self.file.write_text(text)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "team.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.folder),
+            "PATH": "/usr/bin:/bin",
+            "KARTRA_MCP_STATE_DIR": str(self.folder / "state"),
+            "KARTRA_MCP_TEAM": str(self.file),
+            "KARTRA_MCP_MIGRATE_DATABASE": self.database.dsn(),
+        }
+
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return command_line.run(["team", *words], env={**self.environment, **env})
+
+    def json(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """Run with `--json`; return the exit status, and the part of the account."""
+        done = self.run(*words, "--json")
+        assert done.stdout, done.stderr
+        found = json.loads(done.stdout)
+        return done.returncode, found.get("accounts", {}).get(self.account, found)
+
+    def sql(self, text: str) -> None:
+        """Run SQL as the owner of the tables, past the triggers, as somebody who can would."""
+        with psycopg.connect(self.database.dsn()) as db:
+            db.execute("SET LOCAL session_replication_role = replica")
+            db.execute(f'SET LOCAL search_path = "ledger_{self.account}"'.encode())
+            db.execute(text.encode())
+
+    def refund(self, amount: str = "20", target: int = 101) -> Any:
+        """Refund by a server whose ledger is this one."""
+        return anyio.run(self._refund, amount, target)
+
+    async def _refund(self, amount: str, target: int) -> Any:
+        connections = Connections(self.database.dsn(APP))
+        place = APISandbox(self.folder, dict(self.sandbox.settings), self.sandbox.address)
+        with closing(connections):
+            ledger = Ledger(PostgresStore(connections, self.account, b"k" * 32))
+            settings = read_settings({}, place.environment)
+            app = build_app(settings, timings=SHORT, open_ledger=lambda: ledger)
+            try:
+                async with Client(app.mcp.server, mode="2026-07-28") as client:
+                    given = {"transaction_id": target, "refund_amount": amount}
+                    return await call(client, "kartra_refund_transaction", **given)
+            finally:
+                await app.close()
+
+
+@pytest.fixture
+def team(tmp_path: Path, database: PostgresServer, authority: Authority) -> Generator[TeamPlace]:
+    free = {"GATE_IRREVERSIBLE": "allow", "GATE_DESTRUCTIVE": "allow"}
+    with sandbox_served(Sandbox(tmp_path, free)) as served:
+        place = TeamPlace(tmp_path, database, served, authority)
+        assert place.run("migrate").returncode == 0
+        yield place
+
+
+def test_migrate_creates_the_tables_once_and_gives_the_service_its_rights(team: TeamPlace):
+    status, found = team.json("migrate")
+    assert (status, found) == (0, [])
+    with psycopg.connect(team.database.dsn(APP)) as db:
+        db.execute(f'SET search_path = "ledger_{team.account}"'.encode())
+        for statement in ("UPDATE lines SET body = ''", "DELETE FROM lines", "TRUNCATE lines"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                db.execute(statement.encode())
+            db.rollback()
+            db.execute(f'SET search_path = "ledger_{team.account}"'.encode())
+
+
+def test_migrate_by_a_role_that_may_not_create_is_refused(team: TeamPlace):
+    team.account = "another"
+    team.write_file()
+    done = team.run("migrate", KARTRA_MCP_MIGRATE_DATABASE=team.database.dsn(APP))
+    assert done.returncode == 1
+    assert "KARTRA_MCP_MIGRATE_DATABASE" in done.stderr
+
+
+def test_a_database_without_tables_names_the_command_that_makes_them(team: TeamPlace):
+    team.account = "unmade"
+    team.write_file()
+    done = team.run("verify")
+    assert done.returncode == 1
+    assert "kartra-mcp team migrate" in done.stderr
+
+
+def test_a_ledger_is_verified_anchored_and_taken_as_evidence(team: TeamPlace, tmp_path: Path):
+    assert not team.refund().failed
+    status, anchored = team.json("anchor")
+    assert (status, anchored["added"], anchored["timestamp"]) == (0, True, True)
+    assert anchored["signature_checked"] is False
+    status, report = team.json("verify")
+    assert (status, report["ok"], report["anchors"]) == (0, True, 2)
+    assert report["anchored"] == report["count"] == anchored["n"]
+    output = tmp_path / "evidence"
+    done = team.run("evidence", "--output", str(output))
+    assert (done.returncode, done.stderr) == (0, "")
+    judged = subprocess.run(
+        [sys.executable, "-I", "-S", str(output / "verify.py")],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (judged.returncode, judged.stdout.splitlines()[-1]) == (0, "VALID")
+    digest = judged.stdout.splitlines()[0].rpartition(" ")[2]
+    assert digest in done.stdout
+
+
+def test_the_output_without_json_is_plain_sentences(team: TeamPlace):
+    assert not team.refund().failed
+    done = team.run("anchor")
+    assert done.returncode == 0
+    assert "is anchored with a timestamp" in done.stdout
+    assert "root_certificate" in done.stdout
+    done = team.run("verify")
+    assert f"{team.account}: the ledger is valid" in done.stdout
+
+
+def test_a_changed_entry_is_named(team: TeamPlace):
+    assert not team.refund().failed
+    team.sql("UPDATE lines SET body = replace(body, '20', '99') WHERE n = 2")
+    status, report = team.json("verify")
+    assert (status, report["broken"]) == (1, 2)
+    done = team.run("verify")
+    assert "broken at entry 2" in done.stdout
+    done = team.run("anchor")
+    assert done.returncode == 1
+    assert "Nothing was anchored" in done.stderr
+
+
+def test_an_end_that_was_cut_off_is_named(team: TeamPlace):
+    assert not team.refund().failed
+    status, anchored = team.json("anchor")
+    assert status == 0
+    last = anchored["n"]
+    team.sql(f"DELETE FROM lines WHERE n = {last}")
+    assert team.json("verify")[1]["broken"] == last
+    team.sql(
+        "UPDATE head SET n = l.n, hash = l.hash FROM (SELECT n, hash FROM lines ORDER BY n DESC"
+        " LIMIT 1) l"
+    )
+    status, report = team.json("verify")
+    assert (status, report["broken"]) == (1, last)
+
+
+def test_a_changed_table_is_found_though_every_entry_is_intact(team: TeamPlace):
+    assert not team.refund().failed
+    team.sql("UPDATE intents SET state = 'failed'")
+    status, report = team.json("verify")
+    assert (status, report["broken"], report["ok"]) == (1, None, False)
+    assert "intents" in report["why"]
+
+
+def test_settle_finds_nothing_in_a_sound_ledger(team: TeamPlace):
+    assert not team.refund().failed
+    status, report = team.json("settle")
+    assert (status, report["runs"], report["swept"]) == (0, 1, True)
+    assert (report["lost"], report["adopted"], report["waiting"]) == ([], [], [])
+
+
+def forget_everything(team: TeamPlace) -> None:
+    """Put the database back to before the refund, on another timeline."""
+    team.sql(
+        "DELETE FROM lines; DELETE FROM intents; DELETE FROM parts; DELETE FROM confirmations;"
+        "UPDATE head SET n = 0, hash = repeat('0', 64);"
+        "UPDATE meta SET value = '1/1' WHERE key = 'swept_timeline'"
+    )
+
+
+def test_after_a_rollback_writes_stop_until_the_run_logs_were_swept(team: TeamPlace):
+    assert not team.refund().failed
+    forget_everything(team)
+    refused = team.refund("15")
+    assert refused.code == "ledger_unavailable"
+    assert "kartra-mcp team settle" in refused.error["remedy"]
+    status, report = team.json("settle")
+    assert status == 1
+    assert len(report["adopted"]) == 1
+    assert [one["state"] for one in report["settled"]] == ["succeeded"]
+    assert report["swept"]
+    assert team.refund().code == "already_done"
+    assert not team.refund("15").failed
+    assert len(team.sandbox.writes()) == 2
+    assert team.json("verify")[1]["ok"]
+
+
+def test_without_run_logs_writes_stay_stopped(team: TeamPlace):
+    assert not team.refund().failed
+    forget_everything(team)
+    team.sandbox.arrange("logout")
+    status, report = team.json("settle")
+    assert (status, report["swept"]) == (1, False)
+    assert report["error"]["code"] == "not_logged_in"
+
+
+def test_drift_is_none_after_a_refund_and_found_after_another_program(team: TeamPlace):
+    assert not team.refund().failed
+    status, report = team.json("drift")
+    assert (status, report["sales"], report["drifts"]) == (0, 1, [])
+    team.sql("DELETE FROM lines WHERE n > 1; DELETE FROM intents; DELETE FROM parts")
+
+
+def test_a_fault_of_the_team_file_is_named_with_its_line(team: TeamPlace):
+    team.file.write_text(team.file.read_text().replace("tenant_key", "tenent_key"))
+    done = team.run("verify")
+    assert done.returncode == 1
+    assert "line 7: accounts." in done.stderr
+    assert "Did you mean tenant_key?" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are of POSIX")
+def test_a_secret_that_others_can_read_stops_only_what_needs_it(team: TeamPlace):
+    (team.folder / "secret").chmod(0o644)
+    assert team.run("verify").returncode == 0
+    done = team.run("settle")
+    assert done.returncode == 1
+    assert "chmod 600" in done.stderr
+
+
+def test_an_unknown_account_names_the_nearest(team: TeamPlace):
+    done = team.run("verify", "--account", f"{team.account}x")
+    assert done.returncode == 1
+    assert f"Did you mean {team.account}?" in done.stderr
+
+
+def test_without_a_team_file_nothing_runs(team: TeamPlace):
+    done = team.run("verify", KARTRA_MCP_TEAM="")
+    assert done.returncode == 1
+    assert "--team FILE" in done.stderr
+
+
+def test_a_database_that_cannot_be_reached_is_reported(team: TeamPlace):
+    text = team.file.read_text().replace(f":{team.database.port}/", ":1/")
+    team.file.write_text(text)
+    done = team.run("verify")
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_is_one_line(team: TeamPlace):
+    done = team.run("verfy")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "did you mean verify?" in done.stderr
