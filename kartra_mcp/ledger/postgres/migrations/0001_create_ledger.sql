@@ -135,15 +135,22 @@ CREATE TABLE bulk_items (
   PRIMARY KEY (bulk, number));
 CREATE INDEX bulk_items_state ON bulk_items (bulk, state, number);
 
--- The function of this name that SQLite has, for the paths of the shared SQL: '$.name.name'. A lone
--- surrogate and \u0000, which JSON allows and a text of PostgreSQL does not, are read as U+FFFD.
+-- The function of this name that SQLite has, for the paths of the shared SQL: '$.name.name'. JSON
+-- allows \u0000 and a lone surrogate, which no text of PostgreSQL can hold: where the body has one,
+-- each surrogate of it is read as U+FFFD.
+CREATE FUNCTION json_extract_any(body TEXT, path TEXT[]) RETURNS TEXT
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+  RETURN body::json #>> path;
+EXCEPTION WHEN data_exception THEN
+  -- A backslash before it, of which the text has an even number, escapes nothing.
+  RETURN regexp_replace(
+    body, '(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})', '\1\\ufffd', 'gi')::json #>> path;
+END $$;
 CREATE FUNCTION json_extract(body TEXT, path TEXT) RETURNS TEXT
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-  SELECT (CASE
-    WHEN position('\ud' IN lower(body)) = 0 AND position('\u0000' IN body) = 0 THEN body
-    ELSE regexp_replace(
-      body,
-      '\\u(0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})',
-      '\\ufffd', 'gi')
-  END)::json #>> string_to_array(substr(path, 3), '.')
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path FROM CURRENT AS $$
+  SELECT CASE
+    WHEN position('\u' IN body) = 0 THEN body::json #>> string_to_array(substr(path, 3), '.')
+    ELSE json_extract_any(body, string_to_array(substr(path, 3), '.'))
+  END
 $$;
