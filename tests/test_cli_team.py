@@ -291,7 +291,30 @@ def test_drift_is_none_after_a_refund_and_found_after_another_program(team: Team
     assert not team.refund().failed
     status, report = team.json("drift")
     assert (status, report["sales"], report["drifts"]) == (0, 1, [])
-    team.sql("DELETE FROM lines WHERE n > 1; DELETE FROM intents; DELETE FROM parts")
+
+
+def test_two_entries_for_one_kartra_account_are_found_by_its_names(team: TeamPlace):
+    text = team.file.read_text()
+    entry = text[text.index(f"  {team.account}:") : text.index("anchor:")]
+    other = entry.replace(team.account, "other-shop").replace(CONNECTION, "kartra")
+    team.file.write_text(text.replace("anchor:", f"{other}anchor:"))
+    assert team.run("migrate").returncode == 0
+    done = team.run("drift")
+    assert done.returncode == 1
+    assert f"{team.account} and other-shop seem to be one Kartra account" in done.stdout
+
+
+def test_one_account_that_cannot_be_read_does_not_hide_the_other(team: TeamPlace):
+    assert not team.refund().failed
+    text = team.file.read_text()
+    entry = text[text.index(f"  {team.account}:") : text.index("anchor:")]
+    other = entry.replace(team.account, "unmade-shop").replace(CONNECTION, "another")
+    team.file.write_text(text.replace("anchor:", f"{other}anchor:"))
+    done = team.run("verify", "--json")
+    found = json.loads(done.stdout)["accounts"]
+    assert done.returncode == 1
+    assert found[team.account]["ok"]
+    assert found["unmade-shop"]["error"]["code"] == "ledger_unavailable"
 
 
 def test_a_fault_of_the_team_file_is_named_with_its_line(team: TeamPlace):

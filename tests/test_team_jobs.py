@@ -99,8 +99,8 @@ def test_a_ledger_without_entries_is_not_anchored(
 ):
     with closing(SQLiteStore(tmp_path / "other", Clocks())) as empty:
         made = make_jobs(jobs.team, "main", StoreSource(empty), tmp_path / "state")
-        with pytest.raises(RefusedError, match="no entries"):
-            made.anchor(1.0)
+        anchored = made.anchor(1.0)
+        assert (anchored.head.count, anchored.added, anchored.timestamp) == (0, False, False)
     assert not jobs.folder.path.exists()
 
 
@@ -131,6 +131,12 @@ def test_a_head_that_this_machine_saw_is_missed_without_any_anchor(
     assert report.fault is not None
     assert report.fault.n == 5
     assert "5 was seen before" in report.fault.why
+
+
+def test_a_machine_that_cannot_remember_a_head_reports_that(tmp_path: Path, jobs: LedgerJobs):
+    (tmp_path / "state").write_text("a file where the folder should be")
+    report = jobs.verify()
+    assert (report.ok, report.remembered) == (True, False)
 
 
 def test_a_changed_entry_is_named(tmp_path: Path, jobs: LedgerJobs):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kartra_mcp.argument_parser import CommandParser
 from kartra_mcp.cli.runner import print_refusal, timestamp
@@ -21,6 +21,7 @@ from kartra_mcp.cli.team_context import (
 from kartra_mcp.cli.team_ledgers import AccountEntries, migrate_database, open_database
 from kartra_mcp.cli.team_settle import drift, settle
 from kartra_mcp.core.display import display_value, print_json
+from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import print_line
 from kartra_mcp.team.ledger_jobs import (
@@ -31,6 +32,8 @@ from kartra_mcp.team.ledger_jobs import (
     make_jobs,
     write_evidence,
 )
+
+T = TypeVar("T")
 
 
 def team(words: Sequence[str]) -> int:
@@ -90,16 +93,45 @@ def _open_jobs(place: TeamContext) -> Generator[list[LedgerJobs]]:
         ]
 
 
-def _verify(given: Namespace, place: TeamContext) -> int:
+def _run_each(place: TeamContext, work: Callable[[LedgerJobs], T]) -> dict[str, T | KartraMCPError]:
+    """Run a job on each account; one that cannot be read does not keep the others from it."""
+    found: dict[str, T | KartraMCPError] = {}
     with _open_jobs(place) as every:
-        reports = {jobs.account: jobs.verify() for jobs in every}
+        for jobs in every:
+            try:
+                found[jobs.account] = work(jobs)
+            except KartraMCPError as problem:
+                found[jobs.account] = problem
+    return found
+
+
+def _report(
+    given: Namespace,
+    found: Mapping[str, T | KartraMCPError],
+    as_json: Callable[[T], dict[str, Any]],
+    describe: Callable[[T], Iterable[str]],
+) -> None:
+    """Print the result of each account, or why there is none."""
     if given.json:
-        print_json({"accounts": {name: _as_json(report) for name, report in reports.items()}})
-    else:
-        for name, report in reports.items():
-            for line in _describe(report):
-                print_line(f"{name}: {line}")
-    return EXIT_OK if all(report.ok for report in reports.values()) else EXIT_FAILED
+        accounts = {
+            name: {"error": one.as_dict()} if isinstance(one, KartraMCPError) else as_json(one)
+            for name, one in found.items()
+        }
+        print_json({"accounts": accounts})
+        return
+    for name, one in found.items():
+        if isinstance(one, KartraMCPError):
+            print_refusal(one, as_json=False)
+            continue
+        for line in describe(one):
+            print_line(f"{name}: {line}")
+
+
+def _verify(given: Namespace, place: TeamContext) -> int:
+    found = _run_each(place, LedgerJobs.verify)
+    _report(given, found, _as_json, _describe)
+    sound = all(isinstance(one, TeamVerification) and one.ok for one in found.values())
+    return EXIT_OK if sound else EXIT_FAILED
 
 
 def _as_json(report: TeamVerification) -> dict[str, Any]:
@@ -113,10 +145,11 @@ def _as_json(report: TeamVerification) -> dict[str, Any]:
         "broken": fault.n if fault is not None and fault.n != TABLES else None,
         "why": "" if fault is None else fault.why,
         "refused": report.refused,
+        "remembered": report.remembered,
     }
 
 
-def _describe(report: TeamVerification) -> Generator[str]:
+def _describe(report: TeamVerification) -> Iterator[str]:
     if report.fault is not None:
         where = f" at entry {report.fault.n}" if report.fault.n != TABLES else ""
         yield f"the ledger is broken{where}: {display_value(report.fault.why)}."
@@ -129,20 +162,21 @@ def _describe(report: TeamVerification) -> Generator[str]:
         yield f"{report.anchors} anchors match, {newest}."
     else:
         yield "There is no anchor yet: an end that was cut off before now is not noticed."
+    if not report.remembered:
+        yield "The state folder cannot be written: this machine will not notice a rollback."
     if report.refused:
         yield f"Writes are refused: {display_value(report.refused)}."
 
 
 def _anchor(given: Namespace, place: TeamContext) -> int:
-    with _open_jobs(place) as every:
-        results = {jobs.account: jobs.anchor(time.time()) for jobs in every}
-    if given.json:
-        print_json({"accounts": {name: _anchor_json(one) for name, one in results.items()}})
-    else:
-        for name, result in results.items():
-            _print_anchor(name, result)
-    failed = any(result.problem is not None for result in results.values())
-    return EXIT_FAILED if failed else EXIT_OK
+    at = time.time()
+    found = _run_each(place, lambda jobs: jobs.anchor(at))
+    _report(given, found, _anchor_json, _describe_anchor)
+    for one in found.values():
+        if isinstance(one, AnchorResult) and one.problem is not None and not given.json:
+            print_refusal(one.problem, as_json=False)
+    done = all(isinstance(one, AnchorResult) and one.problem is None for one in found.values())
+    return EXIT_OK if done else EXIT_FAILED
 
 
 def _anchor_json(result: AnchorResult) -> dict[str, Any]:
@@ -157,14 +191,15 @@ def _anchor_json(result: AnchorResult) -> dict[str, Any]:
     }
 
 
-def _print_anchor(name: str, result: AnchorResult) -> None:
+def _describe_anchor(result: AnchorResult) -> Iterator[str]:
+    if not result.head.count:
+        yield "there is no entry yet, and nothing to anchor."
+        return
     done = "is anchored" if result.added else "was anchored before"
     stamped = " with a timestamp" if result.timestamp else ""
-    print_line(f"{name}: entry {result.head.count} {done}{stamped}.")
+    yield f"entry {result.head.count} {done}{stamped}."
     if result.timestamp and not result.signature_checked:
-        print_line("Its signature was not checked: name the root in anchor.root_certificate.")
-    if result.problem is not None:
-        print_refusal(result.problem, as_json=False)
+        yield "Its signature was not checked: name the root in anchor.root_certificate."
 
 
 def _write_evidence(given: Namespace, place: TeamContext) -> int:

@@ -17,7 +17,7 @@ from kartra_mcp.core.display import display_value, print_json
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import print_line
 from kartra_mcp.team.account_tools import AccountTools
-from kartra_mcp.team.drifting import LIMITS, DriftReport, find_drift
+from kartra_mcp.team.drifting import LIMITS, DriftReport, find_drift, find_twins
 from kartra_mcp.team.settling import SettleReport, settle_account
 
 if TYPE_CHECKING:
@@ -53,14 +53,20 @@ def drift(given: Namespace, place: TeamContext) -> int:
         return await find_drift(tools, since)
 
     reports = _run_each(place, work)
+    twins = find_twins(reports)
     if given.json:
         accounts = {name: _drift_json(one) for name, one in reports.items()}
-        print_json({"accounts": accounts, "limits": " ".join(LIMITS.split())})
+        limits = " ".join(LIMITS.split())
+        print_json({"accounts": accounts, "one_account": twins, "limits": limits})
     else:
         for name, report in reports.items():
             _print_drift(name, report)
+        for one, other in twins:
+            print_line(f"{one} and {other} seem to be one Kartra account: each has a ledger.")
+            print_line("Stop the writes of one, and remove it from the team file.")
         print_line(f"\n{LIMITS}")
-    return EXIT_FAILED if any(report.found for report in reports.values()) else EXIT_OK
+    found = bool(twins) or any(report.found for report in reports.values())
+    return EXIT_FAILED if found else EXIT_OK
 
 
 def _run_each(

@@ -58,11 +58,12 @@ class HeadMemory:
             return Head(found["n"], str(found.get("hash", "")))
         return Head()
 
-    def note(self, head: Head) -> None:
-        """Remember a head that was verified, unless a higher one is."""
-        if head.count > self.read().count:
-            every = {**self._read_all(), self.key: {"n": head.count, "hash": head.hash}}
-            self.state.write(HEADS_FILE, every)
+    def note(self, head: Head) -> bool:
+        """Remember a head that was verified, unless a higher one is; False if that failed."""
+        if head.count <= self.read().count:
+            return True
+        every = {**self._read_all(), self.key: {"n": head.count, "hash": head.hash}}
+        return self.state.write(HEADS_FILE, every)
 
     def _read_all(self) -> dict[str, Any]:
         found = self.state.read(HEADS_FILE)
@@ -71,7 +72,16 @@ class HeadMemory:
 
 @dataclass(frozen=True, slots=True)
 class TeamVerification:
-    """Result of `team verify`: first the broken entry with the lowest number, then why."""
+    """Result of `team verify`.
+
+    Attributes:
+        count: number of entries.
+        head: the newest one up to which the chain is valid.
+        anchors: number of anchors that fit; `anchored` is the newest entry that has one.
+        fault: the broken entry with the lowest number, and why.
+        refused: why an intact ledger takes no write now; "" if it does.
+        remembered: this machine remembers the head, and will notice a database that went back.
+    """
 
     count: int
     head: Head
@@ -79,6 +89,7 @@ class TeamVerification:
     anchored: int
     fault: ChainFault | None
     refused: str = ""
+    remembered: bool = False
 
     @property
     def ok(self) -> bool:
@@ -122,11 +133,15 @@ class LedgerJobs:
         if not report.ok and not report.refused and (report.broken is not None or not faults):
             faults.append(ChainFault(report.broken or TABLES, report.why))
         fault = min(faults, key=lambda found: found.n, default=None)
-        if fault is None:
-            self.memory.note(witnesses.head)
-        head, count = witnesses.head, max(report.count, witnesses.head.count)
+        head = witnesses.head
         return TeamVerification(
-            count, head, witnesses.anchors, witnesses.anchored, fault, report.refused
+            max(report.count, head.count),
+            head,
+            witnesses.anchors,
+            witnesses.anchored,
+            fault,
+            report.refused,
+            remembered=fault is None and self.memory.note(head),
         )
 
     def anchor(self, at: float) -> AnchorResult:
@@ -136,17 +151,13 @@ class LedgerJobs:
             at: seconds since the epoch, for the receipt.
 
         Raises:
-            RefusedError: the ledger is empty or broken, or a receipt cannot be written.
+            RefusedError: the ledger is broken, or a receipt cannot be written.
         """
         witnesses = self._compare()
         _require_sound(witnesses)
         head = witnesses.head
         if not head.count:
-            raise RefusedError(
-                "invalid_arguments",
-                "The ledger has no entries. Nothing was anchored.",
-                "Run `kartra-mcp team anchor` again after the first write.",
-            )
+            return AnchorResult(head, added=False, timestamp=False, signature_checked=False)
         self.memory.note(head)
         added = self.folder.add_head(head, at)
         authority = self._find_authority()
