@@ -112,8 +112,11 @@ async def test_a_lost_write_is_recorded_and_settled_by_its_run_log(
             "irreversible",
         )
         assert ledger.verify().ok
+        count = ledger.entry_count()
     again, _ = await settle(place, rolled_back)
     assert (again.adopted, again.needs_people) == ([], False)
+    with closing(SQLiteStore(rolled_back, Clocks())) as store:
+        assert Ledger(store).entry_count() == count  # a job that finds nothing writes nothing
 
 
 async def test_after_a_sweep_the_lost_refund_is_not_made_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ def open_database(team: Team) -> Generator[Connections]:
         from kartra_mcp.ledger.postgres.connections import Connections
     except ImportError as problem:
         raise not_installed_error() from problem
+    # Its pool reports every try to stderr; a command reports the last one, in one sentence.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     connections = Connections(team.read_database().reveal())
     try:
         yield connections

@@ -14,6 +14,7 @@ _NEWEST_SWEEP = "SELECT body FROM lines WHERE kind = 'run_logs' ORDER BY n DESC 
 _FIRST_ENTRY = "SELECT at FROM lines ORDER BY n LIMIT 1"
 OVERLAP = 3_600.0
 """Seconds that a sweep goes back before the end of the last one: a log may be written late."""
+NOTE_SECONDS = 86_400.0
 
 
 class LostIntents:
@@ -70,9 +71,15 @@ class LostIntents:
             return True
 
     def note_sweep(self, about: Mapping[str, Any]) -> None:
-        """Record that the run logs were compared up to the `until` of `about`."""
+        """Record that the run logs were compared up to the `until` of `about`.
+
+        At most once a day, unless something was found: the job may run every few minutes.
+        """
         with self._store.write_transaction(settles=True) as transaction:
-            transaction.append("run_logs", about)
+            newest = transaction.fetch_one(_NEWEST_SWEEP)
+            past = 0.0 if newest is None else projection.parse_payload(newest["body"])["until"]
+            if about["adopted"] or float(about["until"]) - float(past) >= NOTE_SECONDS:
+                transaction.append("run_logs", about)
 
 
 def _record(transaction: Transaction, intent: Intent, about: Mapping[str, Any]) -> None:

@@ -175,8 +175,12 @@ class LedgerJobs:
         return AnchorResult(head, added, timestamp=True, signature_checked=checked)
 
     def collect(self) -> LedgerEvidence:
-        """Return what a bundle of evidence contains of this ledger, also of a broken one."""
-        return LedgerEvidence(self.account, self.source.iterate_entries(), self.folder.iterate())
+        """Return what a bundle of evidence contains of this ledger, also of a broken one.
+
+        The anchors are listed first: one that is made meanwhile would be newer than the entries.
+        """
+        receipts = list(self.folder.iterate())
+        return LedgerEvidence(self.account, self.source.iterate_entries(), receipts)
 
     def _compare(self) -> WitnessReport:
         heads = [self.memory.read(), self.source.read_head()]
