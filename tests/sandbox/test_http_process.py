@@ -103,10 +103,13 @@ def test_a_port_in_use_is_reported(tmp_path: Path):
 def test_an_account_of_the_version_before_is_brought_up_to_date(tmp_path: Path):
     account = Account(str(tmp_path / "a.db"))
     account.run("ALTER TABLE connections DROP COLUMN archived_at")
+    account.run("ALTER TABLE faults DROP COLUMN after")
+    account.run("DROP TABLE requests")
     account.run("PRAGMA user_version = 1")
     account.run("UPDATE leads SET first_name = 'Mine' WHERE id = 48110")
     account.close()
     again = Account(str(tmp_path / "a.db"))
     assert again.column("SELECT archived_at FROM connections") == [""]
+    assert again.rows("SELECT after FROM faults UNION ALL SELECT n FROM requests") == []
     assert again.column("SELECT first_name FROM leads WHERE id = 48110") == ["Mine"]
     again.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -27,10 +28,10 @@ class Protocol(H11Protocol):
 class Ended(Response):
     """Response that ends as a fault requires: `hang`, `killed`, `cut`, `silent` or `garbage`."""
 
-    def __init__(self, kind: str, request: Request) -> None:
+    def __init__(self, kind: str, request: Request, headers: Mapping[str, str]) -> None:
         status = {"garbage": 502, "silent": 500}.get(kind, 200)
         page = BAD_GATEWAY if kind == "garbage" else ""
-        super().__init__(page, status, media_type="text/html")
+        super().__init__(page, status, headers, media_type="text/html")
         self.kind = kind
         self.transport: asyncio.Transport = request.state.transport
 

@@ -19,6 +19,7 @@ from kartra_mcp.sandbox.http.app import make_application
 from kartra_mcp.sandbox.http.connection_faults import Protocol
 from kartra_mcp.sandbox.membrane.errors import UsageError
 from kartra_mcp.sandbox.program.argv import Arguments
+from kartra_mcp.sandbox.store import judging
 from kartra_mcp.sandbox.store.database import Account
 
 HOST = "127.0.0.1"
@@ -31,11 +32,11 @@ class Serving(Server):
 
     def __init__(self, account: Account, url: str, told: TextIO) -> None:
         super().__init__(_config(account))
-        self._url, self._told = url, told
+        self._url, self._told, self._tenant = url, told, judging.get_tenant(account)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(json.dumps(make_introduction(self._url)), file=self._told, flush=True)
+        print(json.dumps(make_introduction(self._url, self._tenant)), file=self._told, flush=True)
 
 
 def serve(account: Account, line: Arguments) -> int:
@@ -55,6 +56,7 @@ def _config(account: Account) -> Config:
         ws="none",
         lifespan="off",
         access_log=False,
+        date_header=False,  # the account's own clock writes it
         proxy_headers=False,
         log_level="error",
         timeout_keep_alive=120,
@@ -62,12 +64,12 @@ def _config(account: Account) -> Config:
     )
 
 
-def make_introduction(url: str) -> dict[str, str]:
+def make_introduction(url: str, tenant: str = auth.TENANT) -> dict[str, str]:
     return {
         "url": url,
         "workspaceKey": auth.WORKSPACE,
         "workspaceSecret": auth.SECRET,
-        "tenantKey": auth.TENANT,
+        "tenantKey": tenant,
         "token": auth.TOKEN,
     }
 

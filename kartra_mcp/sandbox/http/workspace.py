@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kartra_mcp.sandbox.http.auth import TENANT, WORKSPACE
+from kartra_mcp.sandbox.http.auth import WORKSPACE
 from kartra_mcp.sandbox.http.request import Call, Form, invalid_error
 from kartra_mcp.sandbox.membrane import actions, connections
 from kartra_mcp.sandbox.membrane.errors import MembraneError
 from kartra_mcp.sandbox.program import verbs
-from kartra_mcp.sandbox.store import clock, php_values, seed
+from kartra_mcp.sandbox.store import clock, judging, php_values, seed
 
 Map = dict[str, Any]
 _SELF: Form = {"name": str, "fields": dict, "meta": dict, "credentials": object}
@@ -29,7 +29,8 @@ _TYPES = set(
 def get_self(call: Call) -> Map:
     """Return the tenant; stored fields are kept, its credentials are never returned."""
     kept: Map = json.loads(call.account.setting("tenant") or "{}")
-    own = {"id": seed.USER, "internalId": TENANT, "name": "Sandbox", "workspaceKey": WORKSPACE}
+    own = {"id": seed.USER, "name": "Sandbox", "workspaceKey": WORKSPACE}
+    own["internalId"] = judging.get_tenant(call.account)
     return {**own, "fields": {}, "lastActiveAt": clock.iso(), **kept}
 
 

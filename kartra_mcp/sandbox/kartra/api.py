@@ -60,6 +60,8 @@ WITHOUT_A_LEAD: dict[str, Command] = {
     "edit_subscription": subscriptions.edit_subscription,
 }
 COMMANDS = {**OF_A_LEAD, **WITHOUT_A_LEAD}
+READS = ("get_", "retrieve_", "search_")
+"""First words of the commands that change nothing."""
 FIRST_ONLY = {"search_lead", "create_lead", "edit_lead"}
 
 
@@ -140,6 +142,9 @@ def _run(account: Account, lead: Map, action: Map, fault: tuple[KartraError, boo
         raise KartraError("262")
     with account.attempt():
         done = {"status": "Success", **command(account, lead, action)}
+    if not action["cmd"].startswith(READS):
+        rest = {name: value for name, value in action.items() if name != "cmd"}
+        account.effects.append({"cmd": action["cmd"], "lead": lead, "arguments": rest})
     if fault is not None:
         raise fault[0]
     return done

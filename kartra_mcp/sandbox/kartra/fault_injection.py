@@ -22,18 +22,32 @@ PROGRAM = {"hang", "silent", "garbage", "killed", "cut"}
 """Faults without a usable response, of the program or of its counterpart over HTTP."""
 SLOW = "slow"
 """The response is delayed; the message holds the seconds."""
+DELAYED = "delayed"
+"""Over the API: the request is received later; the message holds the seconds."""
+QUEUED = "queued"
+"""Over the API: the request is accepted, and executed and answered later, after the seconds."""
 HALF = '{"output": {"status": "Success", "act'
 
-KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429", SLOW}
+TIMED = {SLOW, DELAYED, QUEUED}
+KNOWN = frozenset(MESSAGES) | frozenset(MEMBRANE) | PROGRAM | {"429"} | TIMED
 _AROUND = frozenset(MEMBRANE) | PROGRAM | {SLOW}
+_AROUND_API = _AROUND | {QUEUED}
 
 
-def set_fault(
-    account: Account, cmd: str, kind: str, times: int, message: str = "", *, effect: bool = False
+def set_fault(  # noqa: PLR0913  what a fault may have, each by its name
+    account: Account,
+    cmd: str,
+    kind: str,
+    times: int,
+    message: str = "",
+    *,
+    effect: bool = False,
+    after: float = 0.0,
 ) -> None:
+    """Store a fault; `after` are the seconds by which its effect follows the lost response."""
     account.run(
-        "INSERT INTO faults (cmd, type, times, effect, message) VALUES (?, ?, ?, ?, ?)",
-        *(cmd, kind, times, int(effect), message),
+        "INSERT INTO faults (cmd, type, times, effect, message, after) VALUES (?, ?, ?, ?, ?, ?)",
+        *(cmd, kind, times, int(effect), message, after),
     )
 
 
@@ -60,12 +74,31 @@ def refuse(account: Account, cmd: str) -> None:
 
 def take_outer_fault(account: Account, cmd: str) -> Row | None:
     """Return a fault of Membrane or the program itself."""
-    return take_fault(account, cmd, _AROUND)
+    if account.is_late:
+        return None
+    return take_fault(account, cmd, _AROUND_API if account.can_wait else _AROUND)
 
 
 def take_address_fault(account: Account, place: str) -> Row | None:
     """Return a fault on a route of the API, such as `GET /connections`; `*` does not match."""
-    return take_fault(account, place, _AROUND, place)
+    return None if account.is_late else take_fault(account, place, _AROUND_API, place)
+
+
+def take_delay(account: Account, names: list[str]) -> float:
+    """Return the seconds by which a request is received later; 0 without such a fault.
+
+    `names` are its route and its commands.
+    """
+    for name in names:
+        row = take_fault(account, name, frozenset({DELAYED}))
+        if row is not None:
+            return parse_delay(row["message"])
+    return 0.0
+
+
+def has_delays(account: Account) -> bool:
+    """Return whether any request may be received later."""
+    return account.row("SELECT 1 FROM faults WHERE type = ?", DELAYED) is not None
 
 
 def parse_delay(message: str) -> float:

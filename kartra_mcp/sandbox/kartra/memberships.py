@@ -21,6 +21,7 @@ def answer(account: Account, cmd: str, flat: Map) -> Map:
         lead = {"id": flat.get("lead_id"), "email": flat.get("email")}
         require(leads.is_named(lead), "206")
         done = _grant(account, lead, flat) if cmd == GRANT else _revoke(account, lead, flat)
+        account.effects.append({"cmd": cmd, "lead": lead, "arguments": flat})
         return {"status": "Success", "actions": [{cmd: {"status": "Success", "message": done}}]}
     except KartraError as error:
         refusal = {"status": "Error", "message": error.message, "type": error.kind}

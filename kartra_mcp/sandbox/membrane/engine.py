@@ -19,7 +19,7 @@ from kartra_mcp.sandbox.kartra import endpoint, fault_injection, memberships
 from kartra_mcp.sandbox.kartra.errors import TooManyRequestsError
 from kartra_mcp.sandbox.kartra.leads import TEXTS
 from kartra_mcp.sandbox.membrane import actions, validation
-from kartra_mcp.sandbox.membrane.errors import MembraneError, ProgramEnd
+from kartra_mcp.sandbox.membrane.errors import Deferred, MembraneError, ProgramEnd
 from kartra_mcp.sandbox.store import clock, php_values, seed
 from kartra_mcp.sandbox.store.database import Account, Row
 
@@ -148,6 +148,8 @@ def apply_fault(account: Account, fault: Row | None, go: Callable[[], Any]) -> A
     if fault is None:
         return go()
     kind: str = fault["type"]
+    if account.can_wait:
+        _raise_if_deferred(fault)
     if kind == fault_injection.SLOW or (fault["effect"] and kind in fault_injection.PROGRAM):
         account.after = (kind, fault["message"])
         return go()
@@ -155,8 +157,26 @@ def apply_fault(account: Account, fault: Row | None, go: Callable[[], Any]) -> A
         go()
     if kind in fault_injection.PROGRAM:
         raise ProgramEnd(kind)
+    raise _make_fault_error(fault)
+
+
+def _raise_if_deferred(fault: Row) -> None:
+    """Raise `Deferred` for a fault whose effect comes later than its response."""
+    kind: str = fault["type"]
+    if kind == fault_injection.QUEUED:
+        raise Deferred(fault_injection.parse_delay(fault["message"]))
+    if not (fault["effect"] and fault["after"]):
+        return
+    if kind in fault_injection.PROGRAM:
+        raise Deferred(fault["after"], kind)
+    if kind in fault_injection.MEMBRANE:
+        raise Deferred(fault["after"], reply=_make_fault_error(fault))
+
+
+def _make_fault_error(fault: Row) -> MembraneError:
+    kind = fault["type"]
     message = fault["message"] or f"Something went wrong: {kind}"
-    raise MembraneError(message, kind=fault_injection.MEMBRANE[kind], key=kind)
+    return MembraneError(message, kind=fault_injection.MEMBRANE[kind], key=kind)
 
 
 def _logged(account: Account, name: str, what: Map, go: Callable[[], object]) -> Map:

@@ -41,5 +41,16 @@ class ProgramEnd(Exception):
         self.kind = kind
 
 
+class Deferred(Exception):
+    """An accepted request that is executed later, in so many seconds.
+
+    `kind` is the fault of its response meanwhile, and `reply` an error as its response.
+    """
+
+    def __init__(self, seconds: float, kind: str = "", reply: MembraneError | None = None) -> None:
+        super().__init__(kind)
+        self.seconds, self.kind, self.reply = seconds, kind, reply
+
+
 class UsageError(Exception):
     """Wrong usage of the command line; exit status 2."""

@@ -13,6 +13,7 @@ from kartra_mcp.sandbox.membrane import actions, connections
 from kartra_mcp.sandbox.membrane.errors import MembraneError, UsageError
 from kartra_mcp.sandbox.program import login
 from kartra_mcp.sandbox.program.argv import Arguments
+from kartra_mcp.sandbox.store import judging, request_journal
 from kartra_mcp.sandbox.store.database import Account
 
 Map = dict[str, Any]
@@ -30,19 +31,25 @@ def fault_set(account: Account, line: Arguments) -> Map:
     cmd, kind = line.word(2, "cmd"), line.word(3, "type")
     if kind not in fault_injection.KNOWN:
         raise UsageError(f"unknown fault {kind}")
-    if (
-        kind == fault_injection.SLOW
-        and not line.get("message", "1").replace(".", "", 1).isdecimal()
-    ):
-        raise UsageError("slow takes seconds: --message=2.5")
+    if kind in fault_injection.TIMED and _parse_duration(line.get("message", "1")) is None:
+        raise UsageError(f"{kind} takes seconds: --message=2.5")
+    after = _parse_duration(line.get("after", "0"))
+    if after is None or (after and not line.has("effect")):
+        raise UsageError("--after takes the seconds until the effect, with --effect: --after=2.5")
     times = line.number("times", 1)
-    effect = line.has("effect")
-    fault_injection.set_fault(account, cmd, kind, times, line.get("message"), effect=effect)
-    return {"cmd": cmd, "type": kind, "times": times, "effect": effect}
+    effect, message = line.has("effect"), line.get("message")
+    fault_injection.set_fault(account, cmd, kind, times, message, effect=effect, after=after)
+    return {"cmd": cmd, "type": kind, "times": times, "effect": effect, "after": after}
+
+
+def _parse_duration(text: str) -> float | None:
+    """Parse seconds, which may have a fraction; None for other text."""
+    digits = text.replace(".", "", 1)
+    return float(text) if digits.isascii() and digits.isdecimal() else None
 
 
 def fault_list(account: Account, _line: Arguments) -> Map:
-    rows = account.rows("SELECT cmd, type, times, effect, message FROM faults ORDER BY id")
+    rows = account.rows("SELECT cmd, type, times, effect, message, after FROM faults ORDER BY id")
     return {"items": [dict(row) for row in rows]}
 
 
@@ -89,7 +96,33 @@ def address(account: Account, line: Arguments) -> Map:
     return {"address": fate}
 
 
-UNRECORDED = {"journal": journal, "digest": digest}
+def requests(account: Account, _line: Arguments) -> Map:
+    return {"items": request_journal.list_requests(account)}
+
+
+def tokens(account: Account, line: Arguments) -> Map:
+    """Set how the API judges signed tokens: the leeway after their end, and the tenant."""
+    leeway = line.get("leeway", account.setting(judging.LEEWAY) or "0")
+    if leeway != judging.ANY_AGE and _parse_duration(leeway) is None:
+        raise UsageError("--leeway takes seconds, or any")
+    tenant = line.get("tenant", judging.get_tenant(account))
+    account.set(judging.LEEWAY, leeway)
+    account.set(judging.TENANT, tenant)
+    return {"leeway": leeway, "tenant": tenant}
+
+
+def clock(account: Account, line: Arguments) -> Map:
+    """Set how many seconds the API's clock is ahead of this machine's."""
+    text = line.get("ahead", account.setting(judging.AHEAD) or "0")
+    seconds = _parse_duration(text.removeprefix("-"))
+    if seconds is None:
+        raise UsageError("--ahead takes seconds; negative: behind")
+    ahead = -seconds if text.startswith("-") else seconds
+    account.set(judging.AHEAD, str(ahead))
+    return {"ahead": ahead}
+
+
+UNRECORDED = {"journal": journal, "digest": digest, "requests": requests}
 """Commands that only read the sandbox; they are not recorded in the journal."""
 
 VERBS = {
@@ -101,6 +134,8 @@ VERBS = {
     "login code": login.code,
     "login refuse": login.refuse,
     "address": address,
+    "tokens": tokens,
+    "clock": clock,
     "actions use": use,
     "actions paging": paging,
 }

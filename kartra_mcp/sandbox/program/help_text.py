@@ -18,11 +18,19 @@ OWN: Mapping[str, tuple[str, str]] = {
     "digest": ("", "a hash of all that Kartra keeps"),
     "journal": ("", "every invocation so far, but none of this verb's own"),
     "fault set": (
-        "CMD TYPE [--times=N] [--effect] [--message=TEXT]",
+        "CMD TYPE [--times=N] [--effect] [--after=SECONDS] [--message=TEXT]",
         """\
 CMD: a command of Kartra's, * for every one, or over HTTP an address: 'POST /act'.
-TYPE: a type of Kartra's or Membrane's errors, or hang, killed, silent, garbage, cut, slow""",
+TYPE: a type of Kartra's or Membrane's errors, or hang, killed, silent, garbage, cut, slow;
+over HTTP also delayed (received later) and queued (accepted, executed later).
+--after: over HTTP the effect follows the lost response by so many seconds""",
     ),
+    "requests": ("", "every request over HTTP: its token, decision, effects and times"),
+    "tokens": (
+        "[--leeway=SECONDS|any] [--tenant=KEY]",
+        "how long a signed token is accepted after its end, and for which tenant",
+    ),
+    "clock": ("[--ahead=SECONDS]", "the clock of the API; negative: behind this machine's"),
     "fault list": ("", "what is arranged and not used up"),
     "fault clear": ("", "nothing goes wrong any more"),
     "connection set-state": ("ID STATE [--disconnected]", "bring a connection into a state"),

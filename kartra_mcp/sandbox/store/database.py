@@ -27,6 +27,12 @@ class Account:
         self.path = path
         self.after: tuple[str, str] | None = None
         """Fault to apply after the effect: its type and its message."""
+        self.effects: list[dict[str, Any]] = []
+        """Commands of the present request that changed the account, with their arguments."""
+        self.can_wait = False
+        """The API serves this account: a request may arrive, and be executed, later."""
+        self.is_late = False
+        """The present request was accepted before, and is executed now: its fault is used up."""
         _build_or_tighten(path)
         self._db = _open(path)
         if self.number("PRAGMA user_version") < tables.VERSION:
@@ -37,9 +43,11 @@ class Account:
         version = self.number("PRAGMA user_version")
         if not version:
             _fill(self._db)
-        elif version < tables.VERSION:
-            self.run(tables.WIDER)
-            self.run(f"PRAGMA user_version = {tables.VERSION}")
+            return
+        for number in range(version + 1, tables.VERSION + 1):
+            for statement in filter(str.strip, tables.MIGRATIONS[number].split(";")):
+                self.run(statement)
+        self.run(f"PRAGMA user_version = {tables.VERSION}")
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
@@ -112,7 +120,7 @@ class Account:
 
     def digest(self) -> str:
         """Return one hash of everything Kartra stores; equal means unchanged."""
-        own = {"settings", "connections", "run_logs", "faults"}
+        own = {"settings", "connections", "run_logs", "faults", "requests"}
         found = hashlib.sha256()
         for table in self.tables():
             if table not in own:
@@ -177,7 +185,8 @@ def _make(path: str) -> None:
 
 
 def _fill(db: sqlite3.Connection, *, journal: bool = True) -> None:
-    for script in (tables.KARTRA, tables.MEMBRANE, tables.JOURNAL if journal else ""):
+    journals = tables.JOURNAL if journal else ""
+    for script in (tables.KARTRA, tables.MEMBRANE, tables.REQUESTS, journals):
         for statement in filter(str.strip, script.split(";")):
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {tables.VERSION}")

@@ -1,6 +1,6 @@
 """Tables of the account file as SQL; names and types, no rows."""
 
-VERSION = 2
+VERSION = 3
 
 KARTRA = """
 CREATE TABLE leads (
@@ -70,7 +70,7 @@ CREATE TABLE subscriptions (
     processor_id TEXT NOT NULL, paypal INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE faults (
     id INTEGER PRIMARY KEY, cmd TEXT NOT NULL, type TEXT NOT NULL, times INTEGER NOT NULL,
-    effect INTEGER NOT NULL, message TEXT NOT NULL);
+    effect INTEGER NOT NULL, message TEXT NOT NULL, after REAL NOT NULL DEFAULT 0);
 """
 
 MEMBRANE = """
@@ -83,8 +83,20 @@ CREATE TABLE connections (
 CREATE TABLE run_logs (id TEXT PRIMARY KEY, at TEXT NOT NULL, log TEXT NOT NULL);
 """
 
-WIDER = "ALTER TABLE connections ADD COLUMN archived_at TEXT NOT NULL DEFAULT ''"
-"""Migration of an account of version 1."""
+REQUESTS = """
+CREATE TABLE requests (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, received_at REAL NOT NULL, method TEXT NOT NULL,
+    path TEXT NOT NULL, action TEXT NOT NULL, token_id TEXT NOT NULL DEFAULT '', token_end REAL,
+    meta TEXT, decision TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
+    effects TEXT NOT NULL DEFAULT '[]', applied_at REAL, status INTEGER, answered_at REAL);
+"""
+"""Requests to the API, with token, decision and effects."""
+
+MIGRATIONS: dict[int, str] = {
+    2: "ALTER TABLE connections ADD COLUMN archived_at TEXT NOT NULL DEFAULT ''",
+    3: f"ALTER TABLE faults ADD COLUMN after REAL NOT NULL DEFAULT 0; {REQUESTS}",
+}
+"""Version to the statements that lead to it from the one before."""
 
 JOURNAL = """
 CREATE TABLE journal (n INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, argv TEXT NOT NULL);
