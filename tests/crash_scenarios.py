@@ -111,7 +111,7 @@ class APIHouse(House):
     @property
     def environment(self) -> dict[str, str]:
         more = {"CAP_DAY_COUNT": "100000", "RATE": "0", "TIMEOUT": "12", **self.settings}
-        return api_environment(self.folder, self.address, "pat-sandbox-of-the-tests", more)
+        return api_environment(self.folder, self.address, "", more)
 
 
 @dataclass

@@ -27,7 +27,11 @@ from mcp_types import TextContent
 import kartra_mcp
 from kartra_mcp.app.composition import build_app
 from kartra_mcp.core.timings import CallTimings, Clocks
+from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.processes import runner
+from kartra_mcp.sandbox.http import auth
+from kartra_mcp.sandbox.store import request_journal
+from kartra_mcp.sandbox.store.database import Account
 from kartra_mcp.settings import read_settings
 
 ERAS = ("legacy", "2026-07-28")
@@ -88,8 +92,8 @@ class Sandbox:
         return [words for words in self.runs() if not _is_read(words)]
 
     def dump(self) -> list[str]:
-        """The whole account but for the journal of starts and the logs of runs."""
-        ours = ('"journal"', "'journal'", '"run_logs"')
+        """The whole account but for the journals and the logs of runs."""
+        ours = ('"journal"', "'journal'", '"run_logs"', '"requests"', "'requests'")
         with closing(sqlite3.connect(self.file)) as database:
             return [line for line in database.iterdump() if not any(x in line for x in ours)]
 
@@ -167,14 +171,31 @@ class APIStandIn(StandIn):
 
 @dataclass
 class APISandbox(Sandbox):
-    """A sandbox account behind `serve`: to the server it is a real one, on an API of its own."""
+    """A sandbox account behind `serve`: to the server it is a real one, on an API of its own.
+
+    With `token` it sends that fixed access token, else tokens that it mints.
+    """
 
     address: str = ""
+    token: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
         state = self.folder / "sandbox"
-        return api_environment(state, self.address, "pat-sandbox-of-the-tests", self.settings)
+        return api_environment(state, self.address, self.token, self.settings)
+
+    def entries(self, intent: str) -> list[dict[str, Any]]:
+        """Return every entry of an intent in the ledger, oldest first."""
+        with closing(open_ledger(self.folder / "sandbox")) as ledger:
+            found = ledger.get(intent)
+        assert found is not None
+        return found["lines"]
+
+    def requests(self, action: str = "") -> list[dict[str, Any]]:
+        """Return the API's journal, of one action or of all requests."""
+        with closing(Account(str(self.file))) as account:
+            found = request_journal.list_requests(account)
+        return [row for row in found if not action or row["action"] == action]
 
     def started(self) -> list[list[str]]:
         """The words of every program, and of every request as a program's."""
@@ -228,8 +249,13 @@ def environment(state: Path, settings: dict[str, str]) -> dict[str, str]:
 def api_environment(
     state: Path, address: str, token: str, settings: dict[str, str]
 ) -> dict[str, str]:
-    api = {"MEMBRANE_API_URI": address, "MEMBRANE_ACCESS_TOKEN": token}
-    return {**environment(state, settings), **api}
+    pair = {
+        "MEMBRANE_WORKSPACE_KEY": auth.WORKSPACE,
+        "MEMBRANE_WORKSPACE_SECRET": auth.SECRET,
+        "MEMBRANE_TENANT_KEY": auth.TENANT,
+    }
+    api = {"MEMBRANE_ACCESS_TOKEN": token} if token else pair
+    return {**environment(state, settings), "MEMBRANE_API_URI": address, **api}
 
 
 class Programs:

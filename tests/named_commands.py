@@ -38,7 +38,7 @@ def commands_in_page(page: str) -> list[str]:
     blocks = re.findall(r"```\w*\n(.*?)```", page, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     shown = [re.split(r"\s+#|\s{2,}", line)[0] for line in lines if line.startswith("kartra-mcp ")]
-    return [*quoted, *(re.sub(r"(INTENT) .*", r"\1", command) for command in shown)]
+    return [*quoted, *(re.sub(r"(INTENT) (?!failed).*", r"\1", command) for command in shown)]
 
 
 def known_flags(commands: Iterable[str]) -> set[str]:

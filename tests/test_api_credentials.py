@@ -120,7 +120,7 @@ def test_a_token_is_minted_as_membrane_documents():
     claims = jwt.decode(
         made.token.reveal(), SECRET, algorithms=["HS256"], options={"verify_exp": False}
     )
-    assert claims == {"workspaceKey": "wk", "tenantKey": "tenant", "exp": 1_800_003_600}
+    assert claims == {"workspaceKey": "wk", "tenantKey": "tenant", "exp": 1_800_000_300}
     assert jwt.get_unverified_header(made.token.reveal()) == {"alg": "HS256", "typ": "JWT"}
 
 

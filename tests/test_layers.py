@@ -77,8 +77,9 @@ PURE = """
     kartra/request_tree kartra/response_search
     kartra/values
     ledger/bulk_records ledger/database ledger/derived ledger/entry_fields ledger/hash_chain
-    ledger/records ledger/rules
-    membrane/cli_output membrane/connections membrane/credentials membrane/errors
+    ledger/records ledger/rules ledger/settlement
+    membrane/cli_output membrane/clock_skew membrane/connections membrane/credentials
+    membrane/errors
     membrane/http_messages membrane/lenient_json membrane/responses
     options policy/fingerprint policy/gates policy/limits policy/policy_file policy/risk
     schemas/advertised schemas/argument_errors schemas/arguments schemas/coercion schemas/dialect

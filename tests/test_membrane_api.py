@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -13,7 +13,6 @@ import pytest
 from fake_membrane_api import serving
 from harness import (
     CONNECTION,
-    APISandbox,
     APIStandIn,
     StandIn,
     action,
@@ -28,14 +27,14 @@ from polling import until
 
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Action, RawRequest
+from kartra_mcp.core.models import Action, RawRequest, SendRight
+from kartra_mcp.core.timings import Clocks
 from kartra_mcp.membrane.client import CallOptions, StartedIntent
 from kartra_mcp.membrane.credentials import Credentials, Secret, credentials_from_env
 from kartra_mcp.membrane.http_client import HttpClient
 from kartra_mcp.membrane.limiter import CallLimiter
 from kartra_mcp.membrane.pagination import FALLBACK_SEARCHES
 from kartra_mcp.membrane.responses import parse_run_log
-from kartra_mcp.sandbox.http import auth
 
 pytestmark = pytest.mark.anyio
 
@@ -69,10 +68,12 @@ class Noted:
     def __init__(self, place: APIStandIn | None = None) -> None:
         self.place = place
         self.told: list[tuple[str, int]] = []
+        self.right: SendRight | None = None
 
-    async def begin(self) -> StartedIntent:
+    async def begin(self, right: SendRight | None = None) -> StartedIntent:
         self._note("begin")
-        return StartedIntent("int_0123456789abcdef")
+        self.right = self.right or right
+        return StartedIntent("int_0123456789abcdef", (), self.right, 7, "a1", time.time())
 
     def mark_started(self) -> None:
         self._note("started")
@@ -161,7 +162,13 @@ async def test_a_run_names_its_connection_and_a_write_its_intent(
     await api.run(ACTION, {}, "c1", CallOptions(soon(), write=True, write_record=noted))
     read, write = map(json.loads, place.lines("bodies"))
     assert read == {"id": "650e12", "connectionId": "c1", "input": arguments}
-    mark = {"kartra_mcp_intent": "int_0123456789abcdef"}
+    assert noted.right is not None
+    mark = {
+        "kartra_mcp_intent": "int_0123456789abcdef",
+        "kartra_mcp_attempt": noted.right.attempt,
+        "kartra_mcp_line": 7,
+        "kartra_mcp_hash": "a1",
+    }
     assert write == {"id": "650e12", "connectionId": "c1", "input": {}, "meta": mark}
     assert place.lines("asked") == ["POST /act", "POST /act"]
     assert noted.told == [("begin", 1), ("started", 1)]
@@ -592,9 +599,9 @@ async def test_no_more_are_under_way_at_once_than_there_are_places(place: APISta
 async def test_a_token_is_renewed_before_it_expires_or_when_it_is_rejected(place: APIStandIn):
     now = [1_800_000_000.0]
     made = Credentials(place.address, None, "workspace", Secret("a-secret-of-the-tests"), "tenant")
-    api = HttpClient(made, CallLimiter(4), lambda: now[0])
+    api = HttpClient(made, CallLimiter(4), Clocks(lambda: now[0]))
     place.plan(action_run=[DONE, DONE, DONE, {"http": 401, "out": NO_LOGIN}, DONE])
-    for ahead in (0, 3539, 3541):
+    for ahead in (0, 239, 241):
         now[0] = 1_800_000_000.0 + ahead
         await api.run(ACTION, {}, "c1", CallOptions(soon()))
     now[0] += 1
@@ -607,27 +614,12 @@ async def test_a_token_is_renewed_before_it_expires_or_when_it_is_rejected(place
     await api.close()
 
 
-@dataclass
-class Signed(APISandbox):
-    """Authenticate with the workspace that `serve` prints, without a token."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        pair = {
-            "MEMBRANE_WORKSPACE_KEY": auth.WORKSPACE,
-            "MEMBRANE_WORKSPACE_SECRET": auth.SECRET,
-            "MEMBRANE_TENANT_KEY": auth.TENANT,
-        }
-        return {**super().environment, **pair, "MEMBRANE_ACCESS_TOKEN": ""}
-
-
 async def test_membrane_takes_what_is_minted(sandbox, protocol_version):
     with sandbox_served(sandbox) as served:
-        place = Signed(served.folder, served.settings, served.address)
-        async with connect(place, protocol_version) as client:
+        async with connect(served, protocol_version) as client:
             answer = await call(client, "kartra_get_lead", email="ada@example.com")
             assert answer.result["lead_details"]["id"] == "48110"
-            place.arrange("logout")
+            served.arrange("logout")
             ended = await call(client, "kartra_get_lead", email="ada@example.com")
     assert (ended.code, ended.executed) == ("not_logged_in", "no")
     assert "MEMBRANE_ACCESS_TOKEN" in ended.error["remedy"]

@@ -25,14 +25,15 @@ WRITES = ("67c41d8e9a02b35f716e4b31", "67c41d8e9a02b35f716e4b20")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def account(tmp_path, transport):
     with sandbox_by(transport, Sandbox(tmp_path / "state")) as place:
         yield place
+
+
+@pytest.fixture
+def clock(request) -> Clock:
+    name = "account" if "account" in request.fixturenames else "by_api"
+    return Clock(request.getfixturevalue(name))
 
 
 async def lost(client: Client, place: Sandbox, tool: str, *fault: str, **given) -> str:
@@ -289,7 +290,9 @@ def logs(place: Sandbox) -> list[dict[str, Any]]:
 
 def relog(place: Sandbox, intent: str, **instead: Any) -> None:
     """Write of the run of an intent another log than Membrane wrote."""
-    (log,) = [log for log in logs(place) if log.get("meta") == {"kartra_mcp_intent": intent}]
+    (log,) = [
+        log for log in logs(place) if (log.get("meta") or {}).get("kartra_mcp_intent") == intent
+    ]
     text = json.dumps({**log, **instead})
     place.rows("UPDATE run_logs SET log = ? WHERE id = ?", text, log["id"])
 
@@ -299,7 +302,13 @@ async def test_a_lost_answer_is_found_in_the_runs_own_log(by_api, clock, protoco
     async with opened(by_api, clock, protocol_version) as client:
         intent = await lost(client, by_api, REFUND, "killed", "--effect", **SALE)
         (log,) = [log for log in logs(by_api) if log.get("meta")]
-        assert log["meta"] == {"kartra_mcp_intent": intent}
+        kept = by_api.entries(intent)[0]
+        assert log["meta"] == {
+            "kartra_mcp_intent": intent,
+            "kartra_mcp_attempt": kept["attempt"],
+            "kartra_mcp_line": kept["n"],
+            "kartra_mcp_hash": kept["hash"],
+        }
         by_api.arrange("fault", "set", "*", "internal", "--times=99")
         runs = len(by_api.runs())
         told = (await reconcile(client, by_api, intent)).result

@@ -11,6 +11,7 @@ from harness import Answer, Sandbox, call, connect
 from reconcile_clock import LATE, LATER, QUARTER, Clock, opened
 
 from kartra_mcp.calls.lead_settlement import evaluate_lead
+from kartra_mcp.calls.reconciliation import PastLooks
 from kartra_mcp.kartra.lead_state import HeldState
 
 pytestmark = pytest.mark.anyio
@@ -407,6 +408,6 @@ RULES: dict[str, tuple[Any, HeldState | None, list[Any], int, str]] = {
 @pytest.mark.parametrize("name", RULES)
 def test_a_look_at_the_lead_proves(name: str):
     kept, now, others, looks, state = RULES[name]
-    found = evaluate_lead(kept, now, others, QUARTER + FIVE, [FIVE] * looks)
+    found = evaluate_lead(kept, now, others, PastLooks(QUARTER + FIVE, [FIVE] * looks))
     assert found.state == state
     assert found.why

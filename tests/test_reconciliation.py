@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.calls.reconciliation import evaluate_evidence, evaluate_run_logs
+from kartra_mcp.calls.reconciliation import PastLooks, evaluate_evidence, evaluate_run_logs
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import RefusedError, UpstreamError
 from kartra_mcp.core.models import ActionResult, OperationKind, Risk, Target
@@ -153,13 +153,15 @@ LOOKS: dict[str, tuple[dict[str, Any], Facts, int, str, bool]] = {
 def test_a_look_in_the_account_proves(name: str):
     kept, facts, late_looks, state, late_look = LOOKS[name]
     age = NOW - (kept["at"] or NOW)
-    found = evaluate_evidence(kept, facts, age, [FIVE * n for n in range(1, late_looks + 1)])
+    found = evaluate_evidence(
+        kept, facts, PastLooks(age, [FIVE * n for n in range(1, late_looks + 1)])
+    )
     assert (found.state, found.late_look) == (state, late_look)
 
 
 @pytest.mark.parametrize("since", [0.0, FIVE - 1])
 def test_a_look_soon_after_another_one_does_not_count(since: float):
-    found = evaluate_evidence(entry([]), refunds(), QUARTER + since, [since])
+    found = evaluate_evidence(entry([]), refunds(), PastLooks(QUARTER + since, [since]))
     assert (found.state, found.late_look) == ("unknown", False)
 
 
@@ -177,7 +179,7 @@ REASONS: dict[str, tuple[Facts, str]] = {
 @pytest.mark.parametrize("name", REASONS)
 def test_the_reason_names(name: str):
     facts, text = REASONS[name]
-    assert text in evaluate_evidence(entry([]), facts, QUARTER, []).why
+    assert text in evaluate_evidence(entry([]), facts, PastLooks(QUARTER)).why
 
 
 DONE = RunLog("done", ActionResult({"status": "Success"}))

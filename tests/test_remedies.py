@@ -94,6 +94,9 @@ NO_TOOLS = {
     "kartra_mcp": "the package",
     "kartra_mcp_unreadable": "a mark of an answer that cannot be read",
     "kartra_mcp_intent": "a field of Membrane's metadata",
+    "kartra_mcp_attempt": "a field of Membrane's metadata",
+    "kartra_mcp_line": "a field of Membrane's metadata",
+    "kartra_mcp_hash": "a field of Membrane's metadata",
     "kartra_page": "a cookie",
 }
 MEMBRANE: Mapping[str, set[str]] = {

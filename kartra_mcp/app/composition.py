@@ -67,7 +67,7 @@ def build_app(
     """
     state = StateDir(settings.state_dir)
     rules, clocks = policy_from_settings(settings), Clocks(clock, steady)
-    membrane, shown = make_membrane_client(settings, state, run_program)
+    membrane, shown = make_membrane_client(settings, state, run_program, clocks, timings.writes)
     own = frozenset(BUILTIN_TOOLS)
     account = Account(
         membrane,
@@ -160,4 +160,4 @@ def _make_writes(
         clocks=clocks,
         timeout=timings.answer,
     )
-    return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent)
+    return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent, timings.writes)

@@ -6,6 +6,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.sanitize import redact_command
 from kartra_mcp.core.shared_number import SharedNumber
 from kartra_mcp.core.state_dir import StateDir
+from kartra_mcp.core.timings import DEFAULT_CLOCKS, DEFAULT_TIMINGS, Clocks, WriteTimings
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.client import MembraneClient
@@ -18,7 +19,11 @@ PACE_FILE = "pace"
 
 
 def make_membrane_client(
-    settings: Settings, state: StateDir, run_program: runner.Run = runner.run
+    settings: Settings,
+    state: StateDir,
+    run_program: runner.Run = runner.run,
+    clocks: Clocks = DEFAULT_CLOCKS,
+    writes: WriteTimings = DEFAULT_TIMINGS.writes,
 ) -> tuple[MembraneClient, str]:
     """Return the client for Membrane, and its name for display."""
     pace = SharedNumber(settings.state_dir / PACE_FILE)
@@ -26,7 +31,8 @@ def make_membrane_client(
     if settings.uses_http_api and settings.api:
         from kartra_mcp.membrane.http_client import HttpClient
 
-        return HttpClient(settings.api, turns), f"Membrane's API at {settings.api.host}"
+        client = HttpClient(settings.api, turns, clocks, writes)
+        return client, f"Membrane's API at {settings.api.host}"
     command = _transport_refusal(settings) or membrane_command(settings)
     cli = CliClient(command, membrane_env(settings, command), state.work_dir, turns, run_program)
     return cli, display_command(settings, command)

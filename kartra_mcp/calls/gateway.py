@@ -169,7 +169,10 @@ class Gateway:
             except KartraMCPError:
                 return ()
 
-        return await self.writes().reconcile(intent_id, connection, read, run_logs)
+        async def refuses_token(ended_at: float) -> bool | None:
+            return await self.membrane.refuses_token(ended_at, deadline)
+
+        return await self.writes().reconcile(intent_id, connection, read, run_logs, refuses_token)
 
     async def examine(self, call: Call, deadline: Deadline) -> Examination:
         """Check an item of a bulk run against the account, for the preview; nothing is written.
@@ -348,6 +351,7 @@ class Gateway:
             rate_limited=True,
             write_record=record,
             fresh_connection=alone,
+            irreversible=call.risk is Risk.IRREVERSIBLE,
         )
         for tries in count():
             try:

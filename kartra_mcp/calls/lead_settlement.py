@@ -7,10 +7,15 @@ the state before it. Nothing is proved where another write of this server change
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kartra_mcp.calls.reconciliation import LATE_LOOK_DELAY, ReconcileFinding, count_look
+from kartra_mcp.calls.reconciliation import (
+    LATE_LOOK_DELAY,
+    PastLooks,
+    ReconcileFinding,
+    count_look,
+)
 from kartra_mcp.core.json_types import is_array
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.effects import describe_object
@@ -29,8 +34,7 @@ def evaluate_lead(
     entry: Mapping[str, Any],
     now: HeldState | None,
     others: Iterable[Mapping[str, Any]],
-    age: float,
-    looks: Sequence[float],
+    past: PastLooks,
 ) -> ReconcileFinding:
     """Return the finding of one more look at the lead of a write.
 
@@ -38,8 +42,7 @@ def evaluate_lead(
         entry: the intent, with its `facts`: the names of its object, and the state before it.
         now: the state of the object, None if the lead does not show it.
         others: the other writes on this lead, in any state.
-        age: seconds since the intent, by both clocks.
-        looks: seconds since each earlier read that found no effect and counted, newest first.
+        past: time since the intent and since the earlier looks at it.
     """
     operation, facts = str(entry["operation"]), entry["facts"]
     found = find_object(operation)
@@ -58,7 +61,7 @@ def evaluate_lead(
     if operation == SEQUENCE_ENTRY:
         why = f"The lead is not in {name} now; a short sequence may be over already."
         return ReconcileFinding("unknown", why)
-    return count_look(age, looks)
+    return count_look(past)
 
 
 def _evaluate_reached(name: str, before: HeldState | None, *, adds: bool) -> ReconcileFinding:

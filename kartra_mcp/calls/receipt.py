@@ -54,12 +54,12 @@ class Receipt:
 
 
 def make_receipt(intent: Intent, effect: Effect, missed: str) -> Receipt:
-    """Return the receipt; `missed` is why the ledger could not be written, or ""."""
+    """Return the receipt; `missed` is why the ledger has another outcome, or ""."""
     moved = intent.known_amount or intent.amount
     amount = f", {format_amount(moved)}" if moved is not None else ""
     changed = True if effect.sure or _was_active(intent) else False if effect.no_change else None
     undo = effect.undo if changed else effect.undo_if_changed
-    note = f"It was done, but the ledger could not be written. {missed}" if missed else ""
+    note = f"It was done, but {missed}" if missed else ""
     return Receipt(intent.id, effect.done + amount, undo, changed, note, effect.undo)
 
 

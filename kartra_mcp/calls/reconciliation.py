@@ -1,9 +1,9 @@
 """Proof by evidence in the account for a write with an unknown outcome. Pure.
 
 A write succeeded only by evidence newer than the preview. It failed only after two reads without an
-effect: each at least 15 minutes after the intent, because Kartra applies some writes later, and
-five minutes apart, so that one step of the clock cannot make both of them late. Otherwise its
-outcome stays unknown.
+effect: each at least 15 minutes after the write could last be accepted, because Kartra applies some
+writes later, and five minutes apart, so that one step of the clock cannot make both of them late.
+Otherwise its outcome stays unknown.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any, Literal
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Executed, OperationKind, Risk
+from kartra_mcp.core.timings import DEFAULT_TIMINGS, WriteTimings
 from kartra_mcp.kartra.errors import raise_for_error
 from kartra_mcp.kartra.values import parse_amount
+from kartra_mcp.ledger.settlement import REQUIRED_LOOKS, describe_delay, is_fenced, look_delay
 from kartra_mcp.membrane.responses import RunLog
 
-LATE_LOOK_DELAY = 15 * 60.0
-REQUIRED_LOOKS = 2
-LOOK_DISTANCE = 5 * 60.0
+LATE_LOOK_DELAY = DEFAULT_TIMINGS.writes.settle_seconds
+LOOK_DISTANCE = DEFAULT_TIMINGS.writes.look_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,37 @@ class ReconcileFinding:
     check: str = ""
 
 
-def evaluate_evidence(
-    entry: Mapping[str, Any], facts: Facts, age: float, looks: Sequence[float]
-) -> ReconcileFinding:
+@dataclass(frozen=True, slots=True)
+class PastLooks:
+    """Time since an intent and since the earlier looks at it.
+
+    Attributes:
+        age: seconds since the intent, by both clocks.
+        looks: seconds since each earlier read that found no effect and counted, newest first.
+        delay: seconds after the intent from which on a look without an effect counts.
+        distance: seconds between two looks that count.
+    """
+
+    age: float
+    looks: Sequence[float] = ()
+    delay: float = LATE_LOOK_DELAY
+    distance: float = LOOK_DISTANCE
+
+
+def past_looks(
+    entry: Mapping[str, Any], age: float, looks: Sequence[float], timings: WriteTimings
+) -> PastLooks:
+    """Return the time since an intent and since the earlier looks at it."""
+    return PastLooks(age, looks, look_delay(entry, timings), timings.look_seconds)
+
+
+def evaluate_evidence(entry: Mapping[str, Any], facts: Facts, past: PastLooks) -> ReconcileFinding:
     """Return the finding of one more read of the account.
 
     Args:
         entry: the intent, with its `facts` (`seen`: the evidence at the preview).
         facts: as read now.
-        age: seconds since the intent, by both clocks.
-        looks: seconds since each earlier read that found no effect and counted, newest first.
+        past: time since the intent and since the earlier looks at it.
     """
     kept: Mapping[str, Any] = entry.get("facts") or {}
     seen: Sequence[str] | None = kept.get("seen")
@@ -63,7 +85,7 @@ def evaluate_evidence(
     proof = _find_proof(facts, seen or (), _amount_moved(entry))
     if proof is not None:
         return proof
-    return _evaluate_absence(facts, age, looks)
+    return _evaluate_absence(facts, past)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,38 +124,67 @@ def _get_executed(log: RunLog) -> Executed:
     return Executed.YES
 
 
-def _evaluate_absence(facts: Facts, age: float, looks: Sequence[float]) -> ReconcileFinding:
+def _evaluate_absence(facts: Facts, past: PastLooks) -> ReconcileFinding:
     """Return the finding if the account shows no new effect."""
     if not _is_fully_read(facts):
         return ReconcileFinding("unknown", "The data that could be read does not decide it.")
-    return count_look(age, looks)
+    return count_look(past)
 
 
-def count_look(age: float, looks: Sequence[float]) -> ReconcileFinding:
-    """Return the finding of a look that showed no effect, after so many earlier ones.
-
-    Args:
-        age: seconds since the intent, by both clocks.
-        looks: seconds since each earlier read that found no effect and counted, newest first.
-    """
-    if age < LATE_LOOK_DELAY:
+def count_look(past: PastLooks) -> ReconcileFinding:
+    """Return the finding of a look that showed no effect, after the earlier ones."""
+    if past.age < past.delay:
         return ReconcileFinding(
             "unknown", "No effect is visible yet; Kartra applies some writes later."
         )
-    if looks and looks[0] < LOOK_DISTANCE:
+    if past.looks and past.looks[0] < past.distance:
         return ReconcileFinding(
             "unknown", "No effect is visible; the next look counts five minutes after the last one."
         )
-    if len(looks) + 1 < REQUIRED_LOOKS:
+    if len(past.looks) + 1 < REQUIRED_LOOKS:
         return ReconcileFinding(
             "unknown",
             "No effect is visible; one more look, in five minutes or later, decides.",
             late_look=True,
         )
+    late = describe_delay(past.delay)
     return ReconcileFinding(
         "failed",
-        "Two looks, five minutes apart and at least 15 minutes after the call, found no effect.",
+        f"Two looks, five minutes apart and at least {late} after the call, found no effect.",
     )
+
+
+def require_fence(
+    entry: Mapping[str, Any], found: ReconcileFinding, *, token_ended: bool | None
+) -> ReconcileFinding:
+    """Return the finding; not `failed` where the write could still be accepted.
+
+    Args:
+        entry: the intent.
+        found: the finding of a look.
+        token_ended: Membrane refuses a token with the end of this write's; None if not known.
+    """
+    if found.state != "failed" or not entry.get("attempt"):
+        return found  # a program held the intent's lock: it has ended
+    none = "The looks found no effect"
+    if is_fenced(entry) and token_ended is None:
+        why = f"{none}, but it could not be checked that Membrane refuses its token now."
+        return ReconcileFinding("unknown", why, late_look=True, check=CHECK_AGAIN)
+    if is_fenced(entry) and token_ended:
+        return found
+    why = f"{none}, but Membrane still accepts its token: a delayed request could be executed."
+    check = STATE_IT.format(intent=entry["intent"])
+    return ReconcileFinding("unknown", why, late_look=True, check=check)
+
+
+CHECK_AGAIN = (
+    "Call kartra_reconcile again, with the API credentials under which the write was sent "
+    "(docs/api.md)."
+)
+STATE_IT = (
+    "Check in Kartra that it was not done. Then the user runs `kartra-mcp ledger settle {intent} "
+    "failed` in a terminal."
+)
 
 
 def _find_proof(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kartra_mcp.calls.joined_commits import JoinedCommits
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Executed
+from kartra_mcp.core.models import Executed, SendRight
 from kartra_mcp.kartra.effects import condition_undo
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.records import Binding, FinalState, Intent
 from kartra_mcp.ledger.running import RunningIntent
 from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.policy.limits import Limits
+
+UNWRITTEN = "the ledger could not be written."
+CONTRADICTS = (
+    "this contradicts the outcome that it was settled with, so all writes of this account are "
+    "stopped until the user runs `kartra-mcp ledger settle INTENT succeeded` or `… failed`."
+)
 
 
 @dataclass(slots=True)
@@ -27,14 +33,22 @@ class WriteRecord:
     running: RunningIntent | None = None
     has_started: bool = False
 
-    async def begin(self) -> StartedIntent:
+    async def begin(self, right: SendRight | None = None) -> StartedIntent:
         if self.running is None:
+            self.intent = replace(self.intent, right=right)
             ledger = self.commits.ledger
             self.running = await self.commits.run(
                 ledger.beginning(self.intent, self.limits, self.binding)
             )
         held = () if sys.platform == "win32" else (self.running.lock_fd,)
-        return StartedIntent(self.intent.id, held)
+        return StartedIntent(
+            self.intent.id,
+            held,
+            self.intent.right,
+            self.running.line,
+            self.running.hash,
+            self.running.begun_at,
+        )
 
     def mark_started(self) -> None:
         self.has_started = True
@@ -48,7 +62,7 @@ class WriteRecord:
         *,
         patience: float = 0.0,
     ) -> str:
-        """Record the outcome; return why that failed, or "".
+        """Record the outcome; return why the ledger has another, or "".
 
         `patience`: seconds to wait for another write, to share its commit.
         """
@@ -56,7 +70,7 @@ class WriteRecord:
             return ""
         detail = {"code": code} if code else {}
         try:
-            await self.commits.run(
+            arrival = await self.commits.run(
                 self.commits.ledger.finishing(
                     self.intent.id,
                     state,
@@ -68,12 +82,12 @@ class WriteRecord:
                 patience,
             )
         except KartraMCPError as problem:
-            return explain(problem)
+            return f"{UNWRITTEN} {explain(problem)}"
         except Exception as error:  # noqa: BLE001  the outcome must reach the caller anyway
-            return f"{type(error).__name__} in this server."
+            return f"{UNWRITTEN} {type(error).__name__} in this server."
         finally:
             self.running.close()
-        return ""
+        return CONTRADICTS if arrival == "conflict" else ""
 
     async def finish_lost(self) -> Executed:
         """Record the end of a write without a response.

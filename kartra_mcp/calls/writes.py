@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,12 +13,15 @@ from kartra_mcp.calls.lead_settlement import READ_THE_LEAD, evaluate_lead
 from kartra_mcp.calls.receipt import Receipt, make_receipt
 from kartra_mcp.calls.reconciliation import (
     WHAT_TO_CHECK,
+    PastLooks,
     ReconcileFinding,
     RunLogProof,
     evaluate_evidence,
     evaluate_run_logs,
+    past_looks,
+    require_fence,
 )
-from kartra_mcp.calls.write_record import WriteRecord
+from kartra_mcp.calls.write_record import CONTRADICTS, WriteRecord
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import facts_for_entry
 from kartra_mcp.consent.fact_reader import FactReader
@@ -29,14 +32,25 @@ from kartra_mcp.consent.subject import CallSubject
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, internal_error
-from kartra_mcp.core.models import Action, ActionResult, Call, Connection, Executed, Gate, Risk
+from kartra_mcp.core.models import (
+    FENCED,
+    Action,
+    ActionResult,
+    Call,
+    Connection,
+    Executed,
+    Gate,
+    Risk,
+)
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.core.timings import DEFAULT_TIMINGS, WriteTimings
 from kartra_mcp.kartra.effects import describe_bulk_undo
 from kartra_mcp.kartra.lead_state import find_object, read_held_before
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Filters, FinalState, format_utc
+from kartra_mcp.ledger.settlement import conflict_error
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
 from kartra_mcp.policy.gates import Policy
@@ -44,6 +58,9 @@ from kartra_mcp.policy.limits import Limits
 
 ITEM_PATIENCE = 0.01
 """Seconds that the outcome of a bulk item waits, to be committed with the intent of the next."""
+RefusesToken = Callable[[float], Awaitable[bool | None]]
+"""Return whether Membrane refuses a token that ended at this time; None if not known."""
+
 RunOnce = Callable[[WriteRecord], Awaitable[ActionResult]]
 ReadRunLogs = Callable[[float], Awaitable[tuple[RunLog, ...]]]
 
@@ -72,6 +89,7 @@ class GuardedWrites:
     limits: Limits
     actor: str
     consent: ConsentFlow
+    timings: WriteTimings = DEFAULT_TIMINGS.writes
     opened: bool = False
     commits: JoinedCommits = field(init=False)
 
@@ -100,8 +118,12 @@ class GuardedWrites:
             await run_in_thread(self.ledger.require_room)
             newest = await run_in_thread(self.ledger.latest, "policy") or {}
             unknown = await run_in_thread(self.ledger.list_recent, 100, Filters(state="unknown"))
+            conflicts = await run_in_thread(self.ledger.list_conflicts)
         except KartraMCPError as problem:
             return {"usable": False, "problem": explain(problem), "remedy": problem.remedy}
+        if conflicts:
+            stopped = conflict_error(conflicts[0][0])
+            return {"usable": False, "problem": explain(stopped), "remedy": stopped.remedy}
         return {
             "usable": True,
             "policy": policy_digest(self.policy),
@@ -124,11 +146,17 @@ class GuardedWrites:
         return [model_view(line) for line in lines]
 
     async def reconcile(
-        self, intent_id: str, connection: Connection, read: Read, run_logs: ReadRunLogs
+        self,
+        intent_id: str,
+        connection: Connection,
+        read: Read,
+        run_logs: ReadRunLogs,
+        refuses_token: RefusesToken,
     ) -> dict[str, Any]:
         """Settle one unknown write by evidence; otherwise return what the user can check.
 
-        Membrane's run logs come first, then Kartra's account.
+        Membrane's run logs come first, then Kartra's account. A write over HTTP is settled as
+        failed only if Membrane refuses its token.
         """
         await self.open()
         await run_in_thread(self.ledger.mark_orphans_unknown)
@@ -146,8 +174,19 @@ class GuardedWrites:
         # Before the read: its own time must not count.
         looks = await run_in_thread(self.ledger.late_look_times, intent_id)
         age, *ages = await run_in_thread(self.ledger.list_ages, [entry["at"], *looks])
-        found, facts = await self._look(entry, read, age, ages)
-        seen = {"why": found.why, "evidence": list(facts.evidence)}
+        past = past_looks(entry, age, ages, self.timings)
+        found, facts = await self._look(entry, read, past)
+        ended: dict[str, Any] = {}
+        if found.state == "failed" and entry.get("fence") == FENCED:
+            ended["token_ended"] = await refuses_token(float(entry["send_until"]))
+        found = require_fence(entry, found, token_ended=ended.get("token_ended"))
+        seen = {"why": found.why, "evidence": list(facts.evidence), **ended}
+        return await self._record_finding(intent_id, found, seen)
+
+    async def _record_finding(
+        self, intent_id: str, found: ReconcileFinding, seen: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Record what a look proves, and return it."""
         if found.state != "unknown":
             await run_in_thread(self.ledger.reconcile, intent_id, found.state, seen)
         elif found.late_look:
@@ -158,14 +197,14 @@ class GuardedWrites:
         return {**settled, "check": found.check or WHAT_TO_CHECK}
 
     async def _look(
-        self, entry: Mapping[str, Any], read: Read, age: float, looks: Sequence[float]
+        self, entry: Mapping[str, Any], read: Read, past: PastLooks
     ) -> tuple[ReconcileFinding, Facts]:
         """Read the account once, and return what that proves."""
         operation = str(entry["operation"])
         lead_id = await run_in_thread(self.ledger.leads.find_id, entry)
         facts = await facts_for_entry(operation, entry, read, lead_id)
         if find_object(operation) is None:
-            return evaluate_evidence(entry, facts, age, looks), facts
+            return evaluate_evidence(entry, facts, past), facts
         if not lead_id:
             why = "The lead of this write is not known by its id."
             return ReconcileFinding("unknown", why, check=READ_THE_LEAD), facts
@@ -174,7 +213,7 @@ class GuardedWrites:
             return ReconcileFinding("unknown", why), facts
         # After the read, which may have shown that two names are one lead.
         others = await run_in_thread(self.ledger.leads.list_writes, entry)
-        return evaluate_lead(entry, facts.held, others, age, looks), facts
+        return evaluate_lead(entry, facts.held, others, past), facts
 
     async def _settle_by_log(self, intent_id: str, proof: RunLogProof) -> dict[str, Any]:
         seen = {"why": proof.why, "source": "run_log", "action_run_id": proof.run}
@@ -253,7 +292,10 @@ class GuardedWrites:
         try:
             reply = await run_once(recorded)
         except KartraMCPError as problem:
-            await recorded.finish(_final_state(problem), problem.executed, code=problem.code)
+            state = _final_state(problem)
+            missed = await recorded.finish(state, problem.executed, code=problem.code)
+            if missed == CONTRADICTS:
+                problem.remedy += f" {CONTRADICTS[0].upper()}{CONTRADICTS[1:]}"
             raise _add_settlement_hint(problem, recorded) from None
         except Exception as error:
             raise _add_settlement_hint(

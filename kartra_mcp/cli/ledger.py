@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from kartra_mcp.argument_parser import CommandParser, add_settings
 from kartra_mcp.cli.export import save, write_export
+from kartra_mcp.cli.ledger_settle import OUTCOMES, SETTLE, settle
 from kartra_mcp.cli.runner import (
     LEDGER_SETTINGS,
     LedgerContext,
@@ -49,7 +50,7 @@ def _make_parser() -> ArgumentParser:
         prog="kartra-mcp ledger",
         description="Every write through kartra-mcp, and how it ended.",
     )
-    commands = parser.add_subparsers(metavar="list|show|export|verify|new", required=True)
+    commands = parser.add_subparsers(metavar="list|show|export|verify|settle|new", required=True)
     _add_list(commands)
     show = _add(commands, "show", _show, "show one write in full")
     show.add_argument("intent", metavar="INTENT")
@@ -60,6 +61,11 @@ def _make_parser() -> ArgumentParser:
     )
     export.add_argument("--force", action="store_true", help="replace FILE if it exists")
     verify = _add(commands, "verify", _verify, "check every entry and its hash")
+    stated = _add(
+        commands, SETTLE, settle, "state the outcome of a write that reading cannot settle"
+    )
+    stated.add_argument("intent", metavar="INTENT")
+    stated.add_argument("outcome", choices=OUTCOMES)
     new = _add(
         commands,
         NEW,

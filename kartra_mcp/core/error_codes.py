@@ -134,6 +134,13 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "program, or damage.",
         503,
     ),
+    "writes_stopped": ErrorCode(
+        "Writes are stopped",
+        "All writes of this account are stopped; the answer has the reason. If a late answer "
+        "contradicts a settled outcome, check Kartra and run `kartra-mcp ledger settle INTENT "
+        "succeeded` or `… failed`; if the clock differs from Membrane's, set it.",
+        503,
+    ),
     "program_missing": ErrorCode(
         "Membrane's program was missing",
         "Run `npm install -g @membranehq/cli`, or set KARTRA_MCP_MEMBRANE to the program's full "

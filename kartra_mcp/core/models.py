@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class Risk(IntEnum):
@@ -257,3 +257,28 @@ class Call(ValidatedCall):
 
     operation: Operation
     decision: Decision
+
+
+Fence = Literal["short_token", "fixed_token"]
+FENCED: Fence = "short_token"
+"""The write is sent under a token of its own, which ends with its right to send."""
+
+UNFENCED: Fence = "fixed_token"
+"""The write is sent under an access token that stays valid: Membrane could accept it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendRight:
+    """The right to send one write over HTTP, once.
+
+    Attributes:
+        attempt: id of the one attempt, also the id of its token.
+        seconds: the right ends so long after the intent began.
+        fence: whether Membrane enforces the end.
+        deadline: its end on the steady clock of this process, counted from before the commit.
+    """
+
+    attempt: str
+    seconds: float
+    fence: Fence
+    deadline: float

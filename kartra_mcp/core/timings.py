@@ -35,6 +35,27 @@ class Clocks:
     steady: Clock = read_steady_clock
 
 
+DEFAULT_CLOCKS = Clocks()
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTimings:
+    """Times of one write over Membrane's API, in seconds.
+
+    Attributes:
+        send_seconds: the right to send a write ends so long after its intent began.
+        settle_seconds: Kartra applies a write at most so long after Membrane accepted it; a look
+            counts only later.
+        skew_seconds: largest accepted difference between the ledger's clock and Membrane's.
+        look_seconds: two looks that find no effect are so far apart, by every clock.
+    """
+
+    send_seconds: float = 30.0
+    settle_seconds: float = 900.0
+    skew_seconds: float = 10.0
+    look_seconds: float = 300.0
+
+
 @dataclass(frozen=True, slots=True)
 class CallTimings:
     """Waits of the calls of one server, in seconds. No setting changes them.
@@ -48,6 +69,7 @@ class CallTimings:
         refresh_delay: pause between an answer from disk and its refresh: they would compete.
         first_list: wait for Membrane before a first `tools/list` is answered without actions.
         probe: time limit for the program's version and for its login state.
+        writes: times of a write over Membrane's API.
     """
 
     min_human: float = 1.0
@@ -58,6 +80,7 @@ class CallTimings:
     refresh_delay: float = 0.25
     first_list: float = 20.0
     probe: float = 5.0
+    writes: WriteTimings = WriteTimings()
 
 
 DEFAULT_TIMINGS = CallTimings()

@@ -10,6 +10,7 @@ from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approvals, bulk_rows, confirmations, projection, rules
 from kartra_mcp.ledger.bulk_records import identify_item, identify_run
 from kartra_mcp.ledger.database import NO_LIMIT
+from kartra_mcp.ledger.hash_chain import LedgerEntry
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
@@ -57,17 +58,18 @@ def repeat_refusal(transaction: Transaction, intent: Intent, limits: Limits) -> 
     return _block_refusal(transaction, intent) or _duplicate_refusal(transaction, intent, limits)
 
 
-def record(transaction: Transaction, intent: Intent) -> None:
-    """Append the entry of the intent and consume the consent that it was admitted on."""
+def record(transaction: Transaction, intent: Intent) -> LedgerEntry:
+    """Append and return the entry of the intent; consume the consent that it was admitted on."""
     id_ = intent.confirmation_id
     confirmation = None if id_ is None else confirmations.hash_text(id_)
-    transaction.append("intent", projection.intent_payload(intent, confirmation))
+    line = transaction.append("intent", projection.intent_payload(intent, confirmation))
     if intent.bulk:
-        return  # its consent was consumed when the run was agreed to
+        return line  # its consent was consumed when the run was agreed to
     if intent.consent == "approval" and intent.approval is not None:
         approvals.consume(transaction, intent.approval, intent.id)
     elif id_ is not None:
         confirmations.consume(transaction, id_, intent.id)
+    return line
 
 
 def _block_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:
@@ -152,14 +154,11 @@ def lost_outcome(intent_id: str) -> dict[str, Any]:
     }
 
 
-def require_open(transaction: Transaction, intent_id: str, *, late: bool) -> None:
-    """Raise `internal_error` unless the intent runs, or is unknown and `late` is True."""
-    found = projection.get_state(transaction.db, intent_id)
-    if found == "running" or (late and found == "unknown"):
-        return
-    raise RefusedError(
+def wrong_state_error(intent_id: str, found: str | None) -> RefusedError:
+    """Return the refusal of an answer to an intent that has an outcome, or to another attempt."""
+    return RefusedError(
         "internal_error",
-        f"The intent {intent_id} is {found or 'not in the ledger'}, not running.",
+        f"The intent {intent_id} is {found or 'not in the ledger'}; this answer was not recorded.",
         "Look at it with kartra_ledger; only kartra_reconcile changes an unknown outcome.",
     )
 

@@ -75,6 +75,11 @@ def derive(line: LedgerEntry) -> list[Change]:
         return _derive_intent(line, line.payload)
     if line.kind in ("outcome", "reconcile"):
         return [Change(INTENTS, _derive_end(line, line.payload), is_new=False)]
+    if line.kind == "conflict":
+        # Its state stays: another write on its target may have begun since, and only one of them
+        # may be open. All writes of the account are refused meanwhile.
+        values = {"id": line.payload["intent"], "executed": "unknown"}
+        return [Change(INTENTS, values, is_new=False)]
     return []
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.kartra.values import fold_id
-from kartra_mcp.ledger import admission, projection, rules
+from kartra_mcp.ledger import admission, arrivals, projection, rules
 from kartra_mcp.ledger import decision_log as decisions
 from kartra_mcp.ledger import statistics as figures
 from kartra_mcp.ledger.approvals import Approvals
@@ -34,6 +34,7 @@ from kartra_mcp.ledger.records import (
     VerificationReport,
 )
 from kartra_mcp.ledger.running import RunningIntent
+from kartra_mcp.ledger.settlement import Arrival, SettledState, Statement
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
@@ -87,10 +88,15 @@ class Ledger:
         def admit(transaction: Transaction) -> None:
             nonlocal refusal, running
             self._settle(transaction)
-            refusal = refusal or admission.admission_refusal(transaction, intent, limits, burns)
+            refusal = (
+                refusal
+                or arrivals.conflict_refusal(transaction, intent.connection)
+                or admission.admission_refusal(transaction, intent, limits, burns)
+            )
             if refusal is None:
                 recorded, running = self._store.owners.hold(transaction, intent)
-                admission.record(transaction, recorded)
+                line = admission.record(transaction, recorded)
+                running.line, running.hash, running.begun_at = line.n, line.hash, line.at
 
         def conclude(problem: BaseException | None) -> RunningIntent:
             if problem is not None:
@@ -122,7 +128,9 @@ class Ledger:
         with self._store.write_transaction() as transaction:
             self._settle(transaction)
         with self._store.read_transaction() as transaction:
-            refusal = admission.preflight_refusal(transaction, intent, limits)
+            refusal = arrivals.conflict_refusal(
+                transaction, intent.connection
+            ) or admission.preflight_refusal(transaction, intent, limits)
         if refusal is not None:
             raise refusal
 
@@ -134,7 +142,7 @@ class Ledger:
         with self._store.read_transaction() as transaction:
             return [admission.repeat_refusal(transaction, intent, limits) for intent in normal]
 
-    def finish(
+    def finish(  # noqa: PLR0913  what an answer may carry, each by its name
         self,
         intent_id: str,
         state: FinalState,
@@ -143,10 +151,21 @@ class Ledger:
         detail: Mapping[str, Any] | None = None,
         action_run_id: str | None = None,
         undo: str = "",
-    ) -> None:
-        """Record the outcome and release the intent. Only `reconcile` changes an outcome later.
+        attempt: str | None = None,
+    ) -> Arrival:
+        """Record the answer to an attempt and release the intent; return what that changed.
 
-        A store without locks also accepts it of an intent that others recorded as unknown.
+        An answer after the outcome was recorded as unknown replaces it. One that contradicts a
+        settled outcome is recorded as a conflict, which stops the writes of its account.
+
+        Args:
+            intent_id: id of the intent.
+            state: the outcome by the answer.
+            executed: knowledge about the effect.
+            detail: why it ended so.
+            action_run_id: id of Membrane's run.
+            undo: how to undo it.
+            attempt: the attempt that it answers; None: the one that this process began.
         """
         write = self.finishing(
             intent_id,
@@ -155,11 +174,12 @@ class Ledger:
             detail=detail,
             action_run_id=action_run_id,
             undo=undo,
+            attempt=attempt,
         )
         self.commit([write])
-        write.take_result()
+        return write.take_result()
 
-    def finishing(
+    def finishing(  # noqa: PLR0913  as above
         self,
         intent_id: str,
         state: FinalState,
@@ -168,8 +188,12 @@ class Ledger:
         detail: Mapping[str, Any] | None = None,
         action_run_id: str | None = None,
         undo: str = "",
-    ) -> PendingWrite[None]:
+        attempt: str | None = None,
+    ) -> PendingWrite[Arrival]:
         """Return the write of `finish`, for `commit`; it does not block."""
+        running = self._running.get(intent_id)
+        own = running.attempt if running is not None else ""
+        answered = own if attempt is None else attempt
         payload = {
             "intent": intent_id,
             "state": state,
@@ -177,17 +201,18 @@ class Ledger:
             "detail": dict(detail or {}),
             "action_run_id": action_run_id,
             "undo": undo,
+            **({"attempt": answered} if answered else {}),
         }
+        found: list[Arrival] = []
 
         def record(transaction: Transaction) -> None:
-            late = self._store.owners.accepts_late_outcomes
-            admission.require_open(transaction, intent_id, late=late)
-            transaction.append("outcome", payload)
+            found.append(arrivals.record_answer(transaction, payload))
 
-        def conclude(problem: BaseException | None) -> None:
+        def conclude(problem: BaseException | None) -> Arrival:
             if problem is not None:
                 raise problem
             self._release(intent_id, keep=state == "unknown")
+            return found[-1]
 
         return PendingWrite(record, conclude, settles=True)
 
@@ -228,6 +253,43 @@ class Ledger:
             raise refusal
         self._release(intent_id, keep=False)
 
+    def require_statable(self, intent_id: str, to: SettledState) -> None:
+        """Raise unless a user may state this outcome now."""
+        with self._store.write_transaction() as transaction:
+            self._settle(transaction)
+            refusal = self._statement_refusal(transaction, intent_id, to)
+        if refusal is not None:
+            raise refusal
+
+    def state_outcome(
+        self, intent_id: str, statement: Statement, *, persons: int = 1
+    ) -> SettledState | None:
+        """Record the outcome that a user states; return the outcome once enough users agree.
+
+        It is accepted for a conflict, and for an unknown write whose access token stays valid.
+
+        Raises:
+            RefusedError: this outcome cannot be stated now. Nothing was recorded.
+        """
+        with self._store.write_transaction() as transaction:
+            self._settle(transaction)
+            refusal = self._statement_refusal(transaction, intent_id, statement.state)
+            if refusal is not None:
+                raise refusal
+            return arrivals.record_statement(transaction, intent_id, statement, persons)
+
+    def _statement_refusal(
+        self, transaction: Transaction, intent_id: str, to: SettledState
+    ) -> RefusedError | None:
+        if self._is_held(transaction, intent_id):
+            return admission.still_running_error(intent_id)
+        return arrivals.find_statement_refusal(transaction, intent_id, to)
+
+    def list_conflicts(self) -> list[tuple[str, str]]:
+        """List intent and connection of each answer that contradicts a settled outcome."""
+        with self._store.read_transaction() as transaction:
+            return arrivals.list_conflicts(transaction)
+
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
         """Append an entry that belongs to no intent.
 
@@ -258,7 +320,7 @@ class Ledger:
     def late_look_times(self, intent_id: str) -> list[float]:
         """List the reads for an unknown intent that found no effect and counted, newest first."""
         with self._store.read_transaction() as transaction:
-            return projection.list_look_times(transaction.db, intent_id)
+            return [at for at, _ in projection.list_looks(transaction.db, intent_id)]
 
     def emails_last_hour(self) -> int:
         """Count the writes of the last hour that could start mail."""
@@ -387,7 +449,7 @@ class Ledger:
         if running is None:
             return
         with suppress(RefusedError):
-            self.finish(running.intent_id, "refused", executed=Executed.NO)
+            self.finish(running.intent_id, "refused", executed=Executed.NO, attempt=running.attempt)
         running.close()
         self._store.owners.remove(running.intent_id)
 

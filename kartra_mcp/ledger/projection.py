@@ -29,6 +29,13 @@ _PAST = (
     "SELECT i.id, i.at, p.operation, i.state, i.amount, i.remainder, p.known_amount, i.ended_at"
     " FROM parts p JOIN intents i ON i.id = p.intent "
 )
+_ONE_LINE = "SELECT n, at, kind, body, prev, hash FROM lines WHERE n = ?"
+_OWN_LINES = (
+    "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
+    " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = :id"
+    " UNION SELECT n, at, kind, body, prev, hash FROM lines"
+    " WHERE kind IN ('look', 'conflict', 'statement') AND json_extract(body, '$.intent') = :id"
+)
 _ALL = (
     "SELECT i.*, l.body, o.body AS outcome, r.body AS reconciled FROM intents i"
     " JOIN lines l ON l.n = i.line LEFT JOIN lines o ON o.n = i.outcome_line"
@@ -86,7 +93,9 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
 
 
 def _attempt_payload(intent: Intent) -> dict[str, Any]:
-    return {name: getattr(intent, name) for name in ("attempt", "send_until", "expires_at")}
+    names = ("attempt", "fence", "send_until", "expires_at")
+    values = {name: getattr(intent, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _part_payload(part: IntentPart) -> dict[str, Any]:
@@ -238,11 +247,11 @@ def find_latest(db: Database, kind: str) -> dict[str, Any] | None:
     return None if row is None else {**parse_payload(row["body"]), "at": row["at"]}
 
 
-def list_look_times(db: Database, intent_id: str) -> list[float]:
-    """List the times of the newest reads for an unknown intent, newest first."""
+def list_looks(db: Database, intent_id: str) -> list[tuple[float, dict[str, Any]]]:
+    """List time and body of the newest reads for an unknown intent, newest first."""
     rows = db.execute("SELECT at, body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200")
     looks = ((row["at"], parse_payload(row["body"])) for row in rows)
-    return [at for at, look in looks if look.get("intent") == intent_id]
+    return [(at, look) for at, look in looks if look.get("intent") == intent_id]
 
 
 def list_tools(db: Database) -> list[str]:
@@ -257,15 +266,17 @@ def get_entry(db: Database, intent_id: str) -> dict[str, Any] | None:
 
 
 def list_chain_entries(db: Database, intent_id: str) -> list[LedgerEntry]:
-    """List every entry of one intent, oldest first, including reads that found no effect."""
-    found = db.execute(
-        "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
-        " ON l.n IN (i.line, i.outcome_line, i.reconcile_line) WHERE i.id = :id"
-        " UNION SELECT n, at, kind, body, prev, hash FROM lines"
-        " WHERE kind = 'look' AND json_extract(body, '$.intent') = :id ORDER BY n",
-        {"id": intent_id},
-    )
-    return [LedgerEntry(*row) for row in found]
+    """List every entry of one intent, oldest first.
+
+    These include reads that found no effect, statements of users, and contradictions.
+    """
+    rows = db.execute(_OWN_LINES, {"id": intent_id}).fetchall()
+    found = {row[0]: LedgerEntry(*row) for row in rows}
+    # An entry that replaced an earlier outcome or settlement names it.
+    replaced = {line.payload.get("replaces") for line in found.values()} - {None, *found}
+    for number in replaced:
+        found[number] = LedgerEntry(*db.execute(_ONE_LINE, (number,)).fetchone())
+    return [found[number] for number in sorted(found)]
 
 
 def _list_prior(db: Database, where: str, *values: Any) -> list[PriorIntent]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from kartra_mcp.core.models import Risk
+from kartra_mcp.core.models import Fence, Risk, SendRight
 
 Consent = Literal["none", "flag", "two_step", "elicitation", "approval"]
 State = Literal["running", "succeeded", "failed", "refused", "unknown"]
@@ -83,7 +83,10 @@ class Intent:
         mail: number of its commands that can start mail.
         facts: ids, amounts and product only, already redacted.
         lead: the lead's address, masked; `lead_hash` its keyed hash.
+        right: the right to send it over HTTP, as its client wants it; None for a program, which
+            holds the intent's lock. The store fills in the next four.
         attempt: id of the one attempt to send it, or "" where a file lock proves that it runs.
+        fence: whether the token of the attempt ends with it; None if that is not known.
         send_until: end of the right to send, by the clock of the ledger; after `expires_at` an
             intent without an outcome is unknown.
     """
@@ -117,7 +120,9 @@ class Intent:
     parts: tuple[IntentPart, ...] = ()
     bulk: str = ""
     item: int = 0
+    right: SendRight | None = None
     attempt: str = ""
+    fence: Fence | None = None
     send_until: float | None = None
     expires_at: float | None = None
 

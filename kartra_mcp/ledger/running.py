@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kartra_mcp.ledger.records import Intent
@@ -19,12 +19,17 @@ class RunningIntent:
         lock_fd: descriptor of the file lock to pass to its program; -1 where no lock exists.
         attempt: id of the one attempt to send it, "" where a lock proves that it runs.
         send_until: end of the right to send, on the steady clock of this process; None for none.
+        line: number of its entry, and `hash` its hash.
+        begun_at: time of its entry, by the ledger's clock.
     """
 
     intent_id: str
     lock_fd: int = -1
     attempt: str = ""
     send_until: float | None = None
+    line: int = 0
+    hash: str = ""
+    begun_at: float = 0.0
 
     def close(self) -> None:
         """Release this process's hold; the lock lasts as long as the program has the descriptor."""
@@ -33,13 +38,17 @@ class RunningIntent:
             self.lock_fd = -1
 
 
+def grant_right(intent: Intent, at: float) -> Intent:
+    """Return an intent that begins at `at`, with the end of the right that its client wants."""
+    right = intent.right
+    if right is None:
+        return intent
+    ends = round(at + right.seconds, 3)
+    return replace(intent, attempt=right.attempt, fence=right.fence, send_until=ends)
+
+
 class IntentOwners(Protocol):
     """The one owner of each running intent. Its right is never taken over, extended or shared."""
-
-    @property
-    def accepts_late_outcomes(self) -> bool:
-        """Return whether an owner may report its outcome after others recorded it as unknown."""
-        ...
 
     def hold(self, transaction: Transaction, intent: Intent) -> tuple[Intent, RunningIntent]:
         """Make this process the owner of a new intent; return it as it is to be recorded.

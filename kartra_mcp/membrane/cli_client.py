@@ -161,6 +161,11 @@ class CliClient:
             "Set credentials for Membrane's API (docs/api.md).",
         )
 
+    async def refuses_token(self, ended_at: float, deadline: Deadline) -> bool | None:
+        """Return None: the program has its own login."""
+        del ended_at, deadline
+        return None
+
     def cancel_all(self) -> None:
         self._unfinished.cancel_all()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kartra_mcp.core.deadline import Deadline
-from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
+from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest, SendRight
 from kartra_mcp.membrane.logged_runs import LoggedRuns
 from kartra_mcp.membrane.pagination import ActionList
 from kartra_mcp.membrane.responses import ProxyResponse, RunLog
@@ -73,6 +73,13 @@ class MembraneClient(Protocol):
         """
         ...
 
+    async def refuses_token(self, ended_at: float, deadline: Deadline) -> bool | None:
+        """Return whether a read under a token that ended then is refused; None if not known.
+
+        `ended_at` is in seconds since the epoch.
+        """
+        ...
+
     def cancel_all(self) -> None:
         """End running calls, including shielded ones: the server ends."""
         ...
@@ -84,17 +91,32 @@ class MembraneClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StartedIntent:
-    """A write that is on disk: its intent, and the descriptors that its program must inherit."""
+    """A write that is on disk.
+
+    Attributes:
+        intent: its id.
+        inherit_fds: the descriptors that its program must inherit.
+        right: its one right to be sent over HTTP.
+        line: number of its entry, and `hash` its hash.
+        begun_at: time of its entry, by the ledger's clock.
+    """
 
     intent: str
     inherit_fds: Sequence[int] = ()
+    right: SendRight | None = None
+    line: int = 0
+    hash: str = ""
+    begun_at: float = 0.0
 
 
 class Record(Protocol):
     """The part of the ledger that a client calls around a write."""
 
-    async def begin(self) -> StartedIntent:
-        """Record the intent, before the write is started."""
+    async def begin(self, right: SendRight | None = None) -> StartedIntent:
+        """Record the intent with its right to be sent, before the write is started.
+
+        A second call returns the first right: nothing extends it.
+        """
         ...
 
     def mark_started(self) -> None:
@@ -110,7 +132,7 @@ class CallOptions:
     call. `rate_limited`: the call counts for the rate limit of the connection. `write_record`:
     called immediately before the start, which it may still refuse, and after it.
     `fresh_connection`: the result is shown for approval, so do not reuse a connection that may hold
-    stale bytes.
+    stale bytes. `irreversible`: not begun while the clocks differ too much.
     """
 
     deadline: Deadline
@@ -119,3 +141,4 @@ class CallOptions:
     rate_limited: bool = False
     write_record: Record | None = None
     fresh_connection: bool = False
+    irreversible: bool = False

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from kartra_mcp.core.models import FENCED, UNFENCED, Fence
+
 ADDRESS = "https://api.getmembrane.com"
-LIFETIME, REFRESH_MARGIN = 3600, 60
-"""Lifetime of a minted token in seconds, and the rest of it at which the next one is minted."""
+LIFETIME, REFRESH_MARGIN = 300, 60
+"""Lifetime of a token for reads in seconds, and the rest of it at which the next one is minted."""
 
 TOKENS = ("MEMBRANE_ACCESS_TOKEN", "MEMBRANE_TOKEN")
 WORKSPACE, SECRET = "MEMBRANE_WORKSPACE_KEY", "MEMBRANE_WORKSPACE_SECRET"
@@ -62,6 +64,11 @@ class Credentials:
         return urlsplit(self.address).netloc
 
     @property
+    def fence(self) -> Fence:
+        """Whether a write gets a token of its own, which ends with its right to be sent."""
+        return UNFENCED if self.secret is None else FENCED
+
+    @property
     def is_loopback(self) -> bool:
         """True if the address is on this machine."""
         return urlsplit(self.address).hostname in _LOOPBACK
@@ -104,15 +111,21 @@ def credentials_from_env(environment: Mapping[str, str]) -> tuple[Credentials | 
 
 
 def access_token(credentials: Credentials, now: float) -> AccessToken:
-    """Return a token to send now: the given one, or a new one.
-
-    A new token is a JWT under HS256 with the claims that Membrane documents, valid for an hour.
-    """
+    """Return a token for reads from now on: the given one, or a new one for five minutes."""
     if credentials.token is not None:
         return AccessToken(credentials.token)
-    assert credentials.secret is not None  # noqa: S101  one of the two is always there
-    ends = int(now) + LIFETIME
+    return mint_token(credentials, int(now) + LIFETIME)
+
+
+def mint_token(credentials: Credentials, ends: float, id_: str = "") -> AccessToken:
+    """Return a new token that ends then.
+
+    It is a JWT under HS256 with the claims that Membrane documents. `id_` is its registered claim
+    `jti`, so that no two writes are sent under one token.
+    """
+    assert credentials.secret is not None  # noqa: S101  the caller checks
     claims = {"workspaceKey": credentials.workspace, "tenantKey": credentials.tenant, "exp": ends}
+    claims |= {"jti": id_} if id_ else {}
     signed = f"{_encode_part({'alg': 'HS256', 'typ': 'JWT'})}.{_encode_part(claims)}"
     key = credentials.secret.reveal().encode()
     signature = hmac.digest(key, signed.encode(), hashlib.sha256)

@@ -6,9 +6,8 @@ twice, and no redirect is followed.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
@@ -17,12 +16,21 @@ import anyio
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
-from kartra_mcp.core.models import Action, ActionResult, Connection, RawRequest
+from kartra_mcp.core.models import (
+    UNFENCED,
+    Action,
+    ActionResult,
+    Connection,
+    Executed,
+    RawRequest,
+)
 from kartra_mcp.core.sanitize import dump_json
 from kartra_mcp.core.threads import parse_off_loop
-from kartra_mcp.membrane.client import CallOptions, ProgramInfo
+from kartra_mcp.core.timings import DEFAULT_CLOCKS, DEFAULT_TIMINGS, Clocks, WriteTimings
+from kartra_mcp.membrane.client import CallOptions, ProgramInfo, Record, StartedIntent
+from kartra_mcp.membrane.clock_skew import ClockSkew, measure_skew
 from kartra_mcp.membrane.connections import get_connector_id, parse_connect, parse_connection
-from kartra_mcp.membrane.credentials import AccessToken, Credentials, access_token
+from kartra_mcp.membrane.credentials import AccessToken, Credentials, access_token, mint_token
 from kartra_mcp.membrane.errors import UNAUTHORIZED
 from kartra_mcp.membrane.http_messages import (
     INTENT_META_KEY,
@@ -37,8 +45,10 @@ from kartra_mcp.membrane.http_messages import (
 )
 from kartra_mcp.membrane.http_transport import (
     HttpRequest,
+    HttpResponse,
     HttpTransport,
     ResponseTooLargeError,
+    SendRightEndedError,
     TransportConfigError,
     TransportError,
 )
@@ -63,12 +73,22 @@ from kartra_mcp.membrane.responses import (
     parse_run_log,
     timed_out_error,
 )
+from kartra_mcp.membrane.send_right import (
+    SendState,
+    add_skew,
+    arrived_late_error,
+    make_attempt_id,
+    make_right,
+    require_agreeing_clocks,
+    send_right_ended_error,
+)
 
 TIMED_OUT = "Membrane's API did not answer in time."
 
 CLOCK_SKEW = timedelta(minutes=15)
 """Assumed largest difference between this clock and Membrane's."""
 
+SUCCESS = 200
 LOGS = "100"
 REDACTED = b"(a secret)"
 
@@ -80,12 +100,16 @@ class HttpClient:
     Args:
         credentials: token or workspace, and address.
         turns: concurrency and rate limits.
-        clock: seconds since the epoch, for the expiry of tokens.
+        clocks: the wall clock for the expiry of tokens, the steady one for rights to send.
+        timings: times of a write.
     """
 
     credentials: Credentials
     turns: CallLimiter
-    clock: Callable[[], float] = time.time
+    clocks: Clocks = DEFAULT_CLOCKS
+    timings: WriteTimings = DEFAULT_TIMINGS.writes
+    skew: ClockSkew | None = None
+    """Newest measured difference of Membrane's clock to this machine's."""
     _unfinished: RunningCalls = field(default_factory=RunningCalls)
     _minted: AccessToken | None = None
     _http: HttpTransport = field(init=False)
@@ -132,10 +156,10 @@ class HttpClient:
             _reconnect_requests(connection) if connection else _connect_requests(connector)
         )
         to_do = CallOptions(deadline, write=True, shielded=True)
-        status, raw = await self._request(first, to_do)
-        if status == NOT_FOUND:
-            status, raw = await self._request(second, to_do)
-        return parse_connect(parse_response(status, raw), connection)
+        answer = await self._request(first, to_do)
+        if answer.status == NOT_FOUND:
+            answer = await self._request(second, to_do)
+        return parse_connect(parse_response(answer.status, answer.body), connection)
 
     async def find_connector(self, deadline: Deadline) -> str | None:
         """Return the id of Kartra's connector, or None if Membrane lists none."""
@@ -199,6 +223,17 @@ class HttpClient:
 
         return await list_logged_runs(fetch, connection, since - CLOCK_SKEW.total_seconds())
 
+    async def refuses_token(self, ended_at: float, deadline: Deadline) -> bool | None:
+        if self.credentials.fence == UNFENCED:
+            return None
+        question = ApiRequest("GET", "/connections", {"limit": "1"})
+        ended = mint_token(self.credentials, int(ended_at), make_attempt_id()).token.reveal()
+        try:
+            answer = await self._send(question, CallOptions(deadline), ended)
+        except KartraMCPError:
+            return None
+        return {UNAUTHORIZED: True, SUCCESS: False}.get(answer.status)
+
     def cancel_all(self) -> None:
         self._unfinished.cancel_all()
 
@@ -216,41 +251,88 @@ class HttpClient:
         return ask
 
     async def _request_json(self, question: ApiRequest, to_do: CallOptions) -> Any:
-        status, raw = await self._request(question, to_do)
-        return await parse_off_loop(len(raw), parse_response, status, raw)
+        answer = await self._request(question, to_do)
+        try:
+            return await parse_off_loop(
+                len(answer.body), parse_response, answer.status, answer.body
+            )
+        except KartraMCPError as problem:
+            rejected = problem.code == "not_logged_in" and problem.executed is Executed.NO
+            if rejected and answer.sending.has_ended:
+                raise arrived_late_error(problem) from None
+            add_skew(problem, self.skew)
+            raise
 
-    async def _request(self, question: ApiRequest, to_do: CallOptions) -> tuple[int, bytes]:
-        """Return status and body, with the token redacted."""
-        status, raw, token = await self._send(question, to_do)
-        return status, await parse_off_loop(len(raw), redact, raw, token, REDACTED)
+    async def _request(self, question: ApiRequest, to_do: CallOptions) -> _Answer:
+        """Return the answer, with the token redacted."""
+        found = await self._send(question, to_do)
+        body = await parse_off_loop(len(found.body), redact, found.body, found.token, REDACTED)
+        return replace(found, body=body)
 
-    async def _send(self, question: ApiRequest, to_do: CallOptions) -> tuple[int, bytes, str]:
-        """Return the status, the body as received, and the token that was sent."""
+    async def _send(self, question: ApiRequest, to_do: CallOptions, token: str = "") -> _Answer:
+        """Return the answer to a request under `token`, else under the token for it."""
         content = question.encode_content()
         async with self.turns.slot(to_do.deadline, write=to_do.write, paced=to_do.rate_limited):
-            if to_do.write_record:
-                content = question.encode_content((await to_do.write_record.begin()).intent)
-            token = self._get_token()
-            sending = _SendState(to_do)
+            sending = SendState(to_do, self.clocks.steady)
+            if to_do.write_record is None:
+                token = token or self._get_token()
+            else:
+                begun = await self._begin_write(to_do.write_record, sending)
+                content = question.encode_content(begun)
+                token = self._mint_for(begun)
             with (
                 self._unfinished.track(to_do.shielded),
                 anyio.CancelScope(deadline=to_do.deadline.at),
             ):
-                status, raw = await self._exchange(question, content, token, sending)
-                if status == UNAUTHORIZED:
+                found = await self._exchange(question, content, token, sending)
+                if found.status == UNAUTHORIZED:
                     self._minted = None
-                return status, raw, token
+                return _Answer(found.status, found.body, token, sending)
         raise timed_out_error(TIMED_OUT, write=to_do.write and sending.has_begun)
 
+    async def _begin_write(self, record: Record, sending: SendState) -> StartedIntent:
+        """Record the intent with its right to be sent; a repeated send has the first right.
+
+        Raises:
+            RefusedError: it may not run, or the clocks differ too much. Nothing was sent.
+        """
+        if sending.to_do.irreversible:
+            require_agreeing_clocks(self.skew, self.timings.skew_seconds)
+        seconds = self.timings.send_seconds
+        right = make_right(self.credentials.fence, seconds, self.clocks.steady)
+        begun = await record.begin(right)
+        sending.right = begun.right or right
+        if sending.has_ended:
+            raise send_right_ended_error()
+        if sending.to_do.irreversible and self.skew is not None and begun.begun_at:
+            # The ledger's clock sets the end of the token, and may be another than this one.
+            ahead = begun.begun_at - self.clocks.wall()
+            require_agreeing_clocks(self.skew.shifted(ahead), self.timings.skew_seconds)
+        return begun
+
+    def _mint_for(self, begun: StartedIntent) -> str:
+        """Return the token of this write alone, which ends with its right to be sent."""
+        right = begun.right
+        if right is None or right.fence == UNFENCED:
+            return self._get_token()
+        ends = begun.begun_at + right.seconds
+        # Whole seconds, rounded down: not every reader of a JWT takes a fraction. Only a right that
+        # has one itself, as in tests, keeps it.
+        ends = int(ends) if float(right.seconds).is_integer() else ends
+        return mint_token(self.credentials, ends, right.attempt).token.reveal()
+
     async def _exchange(
-        self, question: ApiRequest, content: bytes | None, token: str, sending: _SendState
-    ) -> tuple[int, bytes]:
+        self, question: ApiRequest, content: bytes | None, token: str, sending: SendState
+    ) -> HttpResponse:
         alone = sending.to_do.write or sending.to_do.fresh_connection
         request = HttpRequest(
             question.method, question.path, question.query, content, token, alone, sending.begin
         )
+        sent_at = self.clocks.wall()
         try:
-            return await self._http.exchange(request)
+            found = await self._http.exchange(request)
+        except SendRightEndedError:
+            raise send_right_ended_error() from None
         except ResponseTooLargeError:
             raise invalid_response_error("(above 32 MB; the rest was not read)") from None
         except (TransportConfigError, TransportError) as problem:
@@ -258,25 +340,24 @@ class HttpClient:
             if sending.has_begun:
                 raise connection_lost_error(why) from None
             raise not_sent_error(self.credentials.host, why) from None
+        self.skew = measure_skew(found.date, sent_at, self.clocks.wall()) or self.skew
+        return found
 
     def _get_token(self) -> str:
-        now = self.clock()
+        now = self.clocks.wall()
         if self._minted is None or not self._minted.is_valid(now):
             self._minted = access_token(self.credentials, now)
         return self._minted.token.reveal()
 
 
-@dataclass(slots=True)
-class _SendState:
-    """State of one request: `has_begun` is set immediately before its first byte is sent."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Response, the token that was sent, and the state of its request."""
 
-    to_do: CallOptions
-    has_begun: bool = False
-
-    def begin(self) -> None:
-        self.has_begun = True
-        if self.to_do.write_record:
-            self.to_do.write_record.mark_started()
+    status: int
+    body: bytes
+    token: str
+    sending: SendState
 
 
 def _reconnect_requests(connection: str) -> tuple[ApiRequest, ApiRequest]:

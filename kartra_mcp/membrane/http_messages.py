@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError, UpstreamError
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.models import Executed, RawRequest
+from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.membrane.errors import (
     KNOWN_ERRORS,
     LOGGED_OUT_PATTERN,
@@ -29,6 +29,16 @@ from kartra_mcp.membrane.responses import OK, invalid_response_error
 
 INTENT_META_KEY = "kartra_mcp_intent"
 """Name in a run's `meta` that holds its intent's id."""
+
+ATTEMPT_META_KEY, LINE_META_KEY, HASH_META_KEY = (
+    "kartra_mcp_attempt",
+    "kartra_mcp_line",
+    "kartra_mcp_hash",
+)
+"""Names in a run's `meta`: its attempt, and number and hash of the ledger's entry.
+
+Membrane's log is a witness of the ledger that this machine cannot alter.
+"""
 
 MAX_REQUEST_BYTES = 10_000_000
 """Largest request in bytes; Membrane documents 10 MB."""
@@ -50,15 +60,15 @@ class ApiRequest:
     body: Mapping[str, Any] | None = None
     takes_mark: bool = False
 
-    def encode_content(self, intent: str = "") -> bytes | None:
-        """Return the body to send, with the intent if one is given.
+    def encode_content(self, begun: StartedIntent | None = None) -> bytes | None:
+        """Return the body to send, with the mark of a recorded write if one is given.
 
         Raises:
             RefusedError: it is too large, or not JSON.
         """
         if self.body is None:
             return None
-        marked = {"meta": {INTENT_META_KEY: intent}} if intent and self.takes_mark else {}
+        marked = {"meta": _make_mark(begun)} if begun and self.takes_mark else {}
         try:
             text = json.dumps({**self.body, **marked}, ensure_ascii=False, allow_nan=False)
             raw = text.encode()
@@ -67,6 +77,15 @@ class ApiRequest:
         if len(raw) + ROOM_FOR_THE_MARK > MAX_REQUEST_BYTES:
             raise _too_large_error()
         return raw
+
+
+def _make_mark(begun: StartedIntent) -> dict[str, Any]:
+    mark: dict[str, Any] = {INTENT_META_KEY: begun.intent}
+    if begun.right:
+        mark[ATTEMPT_META_KEY] = begun.right.attempt
+    if begun.line:
+        mark |= {LINE_META_KEY: begun.line, HASH_META_KEY: begun.hash}
+    return mark
 
 
 def path_segment(identity: str) -> str:
@@ -129,10 +148,20 @@ def redact(body: bytes, secret: str, instead: bytes) -> bytes:
     A server that escapes `/` or `=` returns a spelling that a plain search would miss.
     """
     body = body.replace(secret.encode(), instead)
-    return _secret_pattern(secret).sub(instead, body) if b"\\" in body else body
+    # The pattern takes 10 ms to compile, and each write has another token.
+    if b"\\" not in body or secret.encode() not in _ESCAPED.sub(_unescape, body):
+        return body
+    return _secret_pattern(secret).sub(instead, body)
 
 
-@lru_cache(maxsize=1)
+_ESCAPED = re.compile(rb"\\(?:u00([0-7][0-9a-fA-F])|([^u]))")
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    code, letter = found.groups()
+    return letter if code is None else bytes([int(code, 16)])
+
+
 def _secret_pattern(secret: str) -> re.Pattern[bytes]:
     letters = (
         rf"(?:{re.escape(letter)}|\\u(?i:{ord(letter):04x})|\\{re.escape(letter)})"

@@ -65,11 +65,16 @@ class ResponseTooLargeError(Exception):
     """The response is larger than `MAX_RESPONSE_BYTES`; the rest was not read."""
 
 
+class SendRightEndedError(Exception):
+    """The right to send this request ended before its first byte was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """Request to send. `fresh`: on its own connection, which is closed afterwards.
 
-    `on_sending` is called once, immediately before the first byte is sent.
+    `on_sending` is called once, immediately before the first byte is sent. If it raises, nothing
+    is sent.
     """
 
     method: str
@@ -79,6 +84,15 @@ class HttpRequest:
     token: str
     fresh: bool
     on_sending: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """Response: its decoded body, and its header `Date`, or "" without one."""
+
+    status: int
+    body: bytes
+    date: str = ""
 
 
 @dataclass(slots=True)
@@ -96,14 +110,15 @@ class HttpTransport:
         default_factory=dict[bool, "aiohttp.ClientSession"]
     )
 
-    async def exchange(self, request: HttpRequest) -> tuple[int, bytes]:
-        """Return status and decoded body of the response.
+    async def exchange(self, request: HttpRequest) -> HttpResponse:
+        """Return the response.
 
         `on_sending` of the request reports if anything was sent.
 
         Raises:
             TransportConfigError: a proxy or certificate file cannot be used.
             TransportError: there was no complete response.
+            SendRightEndedError: `on_sending` raised it; nothing was sent.
             ResponseTooLargeError: the response is larger than `MAX_RESPONSE_BYTES`.
         """
         if not self._sessions:
@@ -116,7 +131,7 @@ class HttpTransport:
             "every connection received unsolicited data: this is not an HTTP server"
         )
 
-    async def _exchange(self, request: HttpRequest) -> tuple[int, bytes]:
+    async def _exchange(self, request: HttpRequest) -> HttpResponse:
         from aiohttp import ClientConnectorCertificateError, ClientError
 
         try:
@@ -130,7 +145,8 @@ class HttpTransport:
                 trace_request_ctx=request.on_sending,
             )
             async with sent as answer:
-                return answer.status, await _read_body(answer)
+                date = answer.headers.get("Date", "")
+                return HttpResponse(answer.status, await _read_body(answer), date)
         except ClientConnectorCertificateError as problem:  # a ValueError too
             raise TransportError(_describe_cause(problem)) from None
         except ValueError as problem:  # aiohttp's InvalidURL too: the proxy's address is invalid

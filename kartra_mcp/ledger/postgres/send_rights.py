@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from kartra_mcp.ledger.records import Intent
-from kartra_mcp.ledger.running import RunningIntent
+from kartra_mcp.ledger.running import RunningIntent, grant_right
 from kartra_mcp.ledger.transaction import Transaction
 
 SEND_SECONDS = 30.0
@@ -30,22 +30,23 @@ class SendRights:
     send_seconds: float = SEND_SECONDS
     answer_seconds: float = ANSWER_SECONDS
 
-    @property
-    def accepts_late_outcomes(self) -> bool:
-        return True  # its owner may only have slept
-
     def hold(self, transaction: Transaction, intent: Intent) -> tuple[Intent, RunningIntent]:
         """Give the intent an attempt, and an end by the clock of the database.
 
-        The process counts from before the transaction began, so that its own end is earlier.
+        The process counts from before the transaction began, so that its own end is earlier; a
+        client that asked for a right counts from before it waited for the transaction.
         """
-        attempt = uuid4().hex
-        send_until = round(transaction.now + self.send_seconds, 3)
-        expires_at = round(send_until + self.answer_seconds, 3)
-        own_end = transaction.steady + self.send_seconds
+        granted, own_end = grant_right(intent, transaction.now), transaction.steady
+        if intent.right is None:
+            ends = round(transaction.now + self.send_seconds, 3)
+            granted = replace(intent, attempt=uuid4().hex, send_until=ends)
+            own_end += self.send_seconds
+        else:
+            own_end = intent.right.deadline
+        expires_at = round((granted.send_until or transaction.now) + self.answer_seconds, 3)
         return (
-            replace(intent, attempt=attempt, send_until=send_until, expires_at=expires_at),
-            RunningIntent(intent.id, attempt=attempt, send_until=own_end),
+            replace(granted, expires_at=expires_at),
+            RunningIntent(intent.id, attempt=granted.attempt, send_until=own_end),
         )
 
     def is_held(self, transaction: Transaction, intent_id: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from kartra_mcp.core.file_locks import is_locked, try_lock
 from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.records import Intent
-from kartra_mcp.ledger.running import RunningIntent
+from kartra_mcp.ledger.running import RunningIntent, grant_right
 from kartra_mcp.ledger.transaction import Transaction
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -27,14 +27,15 @@ class IntentLocks:
 
     folder: Path
 
-    @property
-    def accepts_late_outcomes(self) -> bool:
-        return False  # an intent is unknown only after its owner has ended
-
     def hold(self, transaction: Transaction, intent: Intent) -> tuple[Intent, RunningIntent]:
-        """Lock the file of a new intent. Its line needs no end: the lock ends with its owner."""
-        del transaction  # the write lock is held; the file is not part of the commit
-        return intent, self.lock(intent.id)
+        """Lock the file of a new intent. The lock ends with its owner; so does a program.
+
+        What is sent over HTTP may arrive after that, so that its line has the end of its right.
+        """
+        granted, running = grant_right(intent, transaction.now), self.lock(intent.id)
+        running.attempt = granted.attempt
+        running.send_until = intent.right.deadline if intent.right else None
+        return granted, running
 
     def lock(self, intent_id: str) -> RunningIntent:
         """Create and lock the file of a new intent.

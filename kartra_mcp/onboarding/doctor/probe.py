@@ -183,12 +183,33 @@ async def _check_program_and_account(
         asked = await made.membrane.is_logged_in(_make_deadline(line.timings.login, settings))
     found = explanations.check_login_and_account(way, served, asked=asked)
     line.add_all(found)
+    await _measure_workspace(settings, made, line, found)
     if served.fetched_at:
         unmatched = list_unmatched_patterns(served.catalogue.entries.values(), made.tools.rules)
         line.add_all([warning("settings", one.message, one.remedy) for one in unmatched])
     if not any(finding.step == "read" for finding in found):
         line.busy("Reading once from the account")
         line.tell(await _read(made, way))
+
+
+async def _measure_workspace(
+    settings: Settings, made: App, line: ProgressSink, found: list[CheckResult]
+) -> None:
+    """Measure clock and tokens of a workspace that accepts the credentials."""
+    logged_in = any(one.step == "login" and one.state == "ok" for one in found)
+    if not logged_in or settings.api is None or not settings.uses_http_api:
+        return
+    from kartra_mcp.membrane.http_client import HttpClient
+    from kartra_mcp.onboarding.doctor import api_measurements as measurements
+
+    client = made.membrane
+    if isinstance(client, HttpClient):
+        line.busy("Measuring the clock and the tokens of the workspace")
+        line.tell(measurements.check_api_clock(client))
+        seconds = line.timings.login
+        line.tell(
+            await measurements.check_token_end(client, lambda: _make_deadline(seconds, settings))
+        )
 
 
 async def _get_version(

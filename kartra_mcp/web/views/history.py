@@ -240,19 +240,26 @@ _EVENT_TITLES: Mapping[str, str] = {
     "intent": "Intent recorded, before anything was started",
     "outcome": "Outcome recorded",
     "look": "Account read: no trace of the write, late enough to count",
-    "reconcile": "Outcome settled by reading the account",
+    "reconcile": "Outcome settled",
+    "statement": "Outcome stated by a user",
+    "conflict": "A late answer contradicts the settled outcome; writes are stopped",
 }
 _EVENT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "intent": ("risk", "consent"),
     "outcome": ("state", "executed", "detail"),
     "look": ("why", "evidence"),
     "reconcile": ("state", "executed", "evidence"),
+    "statement": ("state", "person", "reason"),
+    "conflict": ("settled", "state", "executed"),
 }
 _NAMES: Mapping[str, str] = {
     "state": "Outcome",
     "executed": "Was it done?",
     "detail": "Reason",
-    "evidence": "Found in the account",
+    "evidence": "Evidence",
+    "person": "User",
+    "reason": "Reason",
+    "settled": "Settled before as",
 }
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.calls.reconciliation import LATE_LOOK_DELAY, LOOK_DISTANCE, REQUIRED_LOOKS
+from kartra_mcp.calls.reconciliation import LOOK_DISTANCE
+from kartra_mcp.core.timings import WriteTimings
+from kartra_mcp.ledger.settlement import REQUIRED_LOOKS, look_delay
 from kartra_mcp.web.views.formatting import Timestamp
 from kartra_mcp.web.views.history import can_be_looked_up
 
@@ -27,7 +29,7 @@ class ReconcileHint:
 
 def reconcile_hint(entry: Mapping[str, Any], looks: Sequence[float], now: float) -> ReconcileHint:
     """Return the hint; `looks` are the times of the looks that counted, newest first."""
-    late = float(entry["at"]) + LATE_LOOK_DELAY
+    late = float(entry["at"]) + look_delay(entry, WriteTimings())
     if looks:
         late = max(late, looks[0] + LOOK_DISTANCE)
     return ReconcileHint(
