@@ -55,7 +55,7 @@ def answer(ledger: Ledger, id_: str, executed: Executed, attempt: str = "att_1")
 def state(ledger: Ledger, id_: str) -> str:
     found = ledger.get(id_)
     assert found is not None
-    assert ledger.verify().ok
+    assert ledger.verify().why == ""
     return found["state"]
 
 
@@ -102,6 +102,8 @@ def test_a_contradiction_stops_the_writes_of_its_account(ledger: Ledger, settled
     found = ledger.get(id_) or {}
     assert (state(ledger, id_), found["executed"]) == (settled, "unknown")
     assert ledger.list_conflicts() == [(id_, "c")]
+    report = ledger.verify()
+    assert (report.ok, report.why, id_ in report.refused) == (False, "", True)
     for refused in (ledger.begin, ledger.preflight):
         with pytest.raises(RefusedError) as caught:
             refused(sent(target="102"), LIMITS)

@@ -34,7 +34,12 @@ from kartra_mcp.ledger.records import (
     VerificationReport,
 )
 from kartra_mcp.ledger.running import RunningIntent
-from kartra_mcp.ledger.settlement import Arrival, SettledState, Statement
+from kartra_mcp.ledger.settlement import (
+    Arrival,
+    SettledState,
+    Statement,
+    describe_conflict,
+)
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
@@ -402,8 +407,15 @@ class Ledger:
             transaction.set_meta("room", secrets.token_hex(ROOM_BYTES // 2))
 
     def verify(self) -> VerificationReport:
-        """Verify every entry, the head and the derived tables."""
-        return self._store.verify()
+        """Verify every entry, the head and the derived tables.
+
+        The report of an intact ledger has the reason for which writes are refused all the same.
+        """
+        report = self._store.verify()
+        conflicts = self.list_conflicts() if report.ok else []
+        if not conflicts:
+            return report
+        return replace(report, ok=False, refused=describe_conflict(conflicts[0][0]))
 
     def replace_damaged(self) -> ReplacedLedger:
         """Replace a damaged ledger for the user who ran `ledger new`; the old file is kept."""

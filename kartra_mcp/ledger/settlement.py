@@ -145,12 +145,20 @@ def agreed_state(statements: Sequence[Statement], persons: int) -> SettledState 
     return states[0] if agree else None
 
 
+def describe_conflict(intent_id: str) -> str:
+    """Return why an open conflict stops the writes of an account, as a clause."""
+    return (
+        f"the late answer to the write {intent_id} contradicts its settled outcome, so that all "
+        "writes of this account are stopped"
+    )
+
+
 def conflict_error(intent_id: str) -> RefusedError:
     """Return the refusal of every write of an account with an open conflict."""
+    why = describe_conflict(intent_id)
     return RefusedError(
         "writes_stopped",
-        f"The late answer to the write {intent_id} contradicts its settled outcome, so that all "
-        "writes of this account are stopped. Nothing was done.",
+        f"{why[0].upper()}{why[1:]}. Nothing was done.",
         f"The user should check Kartra, then run `kartra-mcp ledger settle {intent_id} succeeded` "
         "or `… failed`.",
         detail={"intent": intent_id},

@@ -15,8 +15,9 @@ from pathlib import Path
 from kartra_mcp.client_config.install import Checked
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.private_folder import find_folder_fault
-from kartra_mcp.ledger.errors import ClockBehindError
+from kartra_mcp.ledger.errors import ClockBehindError, explain
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.settlement import conflict_error
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.ledger.transaction import MAX_CLOCK_LAG
 from kartra_mcp.onboarding.doctor.api_explanations import format_names, incomplete_credentials
@@ -148,6 +149,10 @@ def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | No
     if fault := kept.account_fault():
         message = f"{fault[0].upper()}{fault[1:]}. Writes are refused."
         return failed("ledger", message, "Set KARTRA_MCP_STATE_DIR to another folder."), None
+    conflicts = kept.list_conflicts() if not report.why else []
+    if conflicts:
+        stopped = conflict_error(conflicts[0][0])
+        return failed("ledger", explain(stopped), stopped.remedy), kept.latest_at()
     if report.refused:
         return passed("ledger", f"All {report.count} lines are intact."), kept.latest_at()
     if not report.ok:
