@@ -10,7 +10,17 @@ from typing import Any
 
 import psycopg
 import pytest
-from matrix.messages import BEGIN, BEGUN, COMMIT, COMMITTED, INTENT, LOCK, REQUEST, RequestSplitter
+from matrix.messages import (
+    BEGIN,
+    BEGUN,
+    COMMIT,
+    COMMITTED,
+    INTENT,
+    LOCK,
+    READY,
+    REQUEST,
+    RequestSplitter,
+)
 from matrix.pair import Pair
 from matrix.relay import Passing, Relay
 from polling import wait_for
@@ -40,29 +50,21 @@ def connect(relay: Relay) -> psycopg.Connection[Any]:
 
 
 def test_relay_names_the_messages_of_a_commit(relay) -> None:
-    seen: list[str] = []
+    """As the ledger sends them: a batch that begins, and a script that changes and commits."""
+    seen: list[set[str]] = []
 
     def note(passing: Passing) -> None:
         if passing.moment == "after":
-            seen.append(passing.label)
+            seen.append(set(passing.labels))
 
-    relay.listener = note
     with closing(connect(relay)) as db:
-        db.execute("CREATE TEMP TABLE lines (n int, kind text, body text)")
+        db.autocommit = True
+        db.execute("CREATE TEMP TABLE lines (n int, kind text)")
         db.execute("CREATE TEMP TABLE head (n int)")
-        db.commit()
-        seen.clear()
-        db.execute("SELECT n FROM head FOR UPDATE")
-        db.execute("INSERT INTO lines VALUES (%s, %s, %s)", (1, "intent", "{}"))
-        db.commit()
-    assert [label for label in seen if label != "ROWS"] == [
-        BEGIN,
-        BEGUN,
-        LOCK,
-        INTENT,
-        COMMIT,
-        COMMITTED,
-    ]
+        relay.listener = note
+        db.execute("BEGIN; SELECT n FROM head FOR UPDATE")
+        db.execute("INSERT INTO lines VALUES (1, 'intent');UPDATE head SET n = 1;COMMIT")
+    assert seen == [{BEGIN, LOCK}, {BEGUN}, {READY}, {INTENT, COMMIT}, {COMMITTED}]
 
 
 def test_cut_relay_resets_and_refuses_until_healed(relay) -> None:
@@ -82,7 +84,7 @@ def test_lost_answer_of_a_commit_leaves_the_row(pair, relay) -> None:
     pair.primary.run_sql("CREATE TABLE kept (n int)")
 
     def cut(passing: Passing) -> None:
-        if (passing.label, passing.moment) == (COMMITTED, "before"):
+        if COMMITTED in passing.labels and passing.moment == "before":
             relay.cut()
 
     with closing(connect(relay)) as db:
@@ -130,7 +132,7 @@ def test_whole_request_is_one_piece() -> None:
     head = b"POST /act HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
     assert cut.split(head + b"bo") == []
     (piece,) = cut.split(b"dy")
-    assert (piece.label, piece.detail, piece.data) == (REQUEST, "POST /act", head + b"body")
+    assert (piece.labels, piece.data) == ({REQUEST}, head + b"body")
 
 
 def test_reset_reaches_both_ends() -> None:

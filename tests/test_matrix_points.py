@@ -11,9 +11,9 @@ from matrix.messages import (
     INTENT,
     LOCK,
     OUTCOME,
+    READY,
     REQUEST,
     RESPONSE,
-    ROWS,
 )
 from matrix.points import MINTED, POINTS, Watch
 from matrix.relay import ACCEPTED, Moment, Passing, Relay
@@ -28,7 +28,7 @@ def transaction(link: int, kind: str = "") -> list[tuple[str, int, str]]:
         ("database", link, BEGIN),
         ("database", link, BEGUN),
         ("database", link, LOCK),
-        ("database", link, ROWS),
+        ("database", link, READY),
         *entry,
         ("database", link, COMMIT),
         ("database", link, COMMITTED),
@@ -59,7 +59,7 @@ def play(watch: Watch) -> list[tuple[str, str, Moment]]:
                 passed.append((source, label, moment))
                 break
             passed.append((source, label, moment))
-            passing = Passing(DATABASE, link, "up", label, "", moment)
+            passing = Passing(DATABASE, link, "up", frozenset({label}), moment)
             (watch.on_database if source == "database" else watch.on_upstream)(passing)
     return passed
 

@@ -1,10 +1,11 @@
 """`make matrix` and `make soak-team`: stories by the table, or by chance.
 
-    python -m matrix [--points P,…] [--faults F,…] [--workers N] [--write]
-    python -m matrix --seeded [--only NAME,…]
+    python -m matrix [--points P,…] [--faults F,…] [--scripts S,…] [--workers N] [--write]
+    python -m matrix --seeded [--only NAME,…] [--write]
     python -m matrix --schedules N [--seed N]
 
-Ends with 1 where a property is violated, or where a seeded fault is not caught.
+Ends with 1 where a property is violated, or where a seeded fault is not caught. `--write` puts the
+tables into docs/team/matrix.md.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from matrix import tables, workers
 from matrix.points import POINTS
+from matrix.scripts import SCRIPTS
+from matrix.seeded import SEEDED
 from matrix.story import Result
-from matrix.workers import BY_NAME, T
+from matrix.workers import T
 
 WORKERS = 2
 
@@ -26,6 +29,8 @@ WORKERS = 2
 def main() -> int:
     line = read_line()
     started = time.monotonic()
+    if line.seeded:
+        return run_seeded(line)
     results = run_soak(line) if line.schedules else run_matrix(line)
     broken = [one for one in results if one.violations]
     for one in broken:
@@ -38,35 +43,58 @@ def main() -> int:
 def read_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="matrix")
     parser.add_argument("--points", type=_split, default=POINTS)
-    parser.add_argument("--faults", type=_split, default=tuple(BY_NAME))
+    parser.add_argument("--faults", type=_split, default=tuple(workers.FAULTS_BY_NAME))
+    parser.add_argument("--scripts", type=_split, default=tuple(SCRIPTS))
     parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--seeded", type=_split, default=())
+    parser.add_argument("--seeded", action="store_true")
+    parser.add_argument("--only", type=_split, default=tuple(one.name for one in SEEDED))
     parser.add_argument("--schedules", type=int, default=0)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--write", action="store_true")
     return parser.parse_args()
 
 
 def run_matrix(line: argparse.Namespace) -> list[Result]:
     cells = [
-        (point, name, line.seeded)
+        (point, name)
         for name in line.faults
         for point in line.points
-        if point in BY_NAME[name].points
+        if point in workers.FAULTS_BY_NAME[name].points
     ]
-    results = [*report(workers.tell_cell, cells, line.workers)]
-    say(tables.matrix(results))
-    return results
+    told = [*report(workers.tell_cell, cells, line.workers)]
+    scripts = [*report(workers.tell_script, line.scripts, line.workers)]
+    table, second = tables.matrix(told), tables.scripts(scripts)
+    say(f"{table}\n\n{second}")
+    if line.write:
+        tables.write("cells", table)
+        tables.write("scripts", second)
+    return told + scripts
+
+
+def run_seeded(line: argparse.Namespace) -> int:
+    """Return 1 where a seeded fault is not caught."""
+    results: dict[str, Result | None] = dict.fromkeys(line.only)
+    for name, result in workers.run(workers.tell_seeded, line.only, line.workers):
+        say(f"{name}: {result}")
+        results[name] = result
+    table = tables.seeded(results)
+    say(table)
+    if line.write:
+        tables.write("seeded", table)
+    missed = [name for name, one in results.items() if one is None or not one.is_caught]
+    say(f"{len(results)} seeded faults, not caught: {', '.join(missed) or 'none'}")
+    return 1 if missed else 0
 
 
 def run_soak(line: argparse.Namespace) -> list[Result]:
     seed = random.randrange(10**9) if line.seed is None else line.seed
     say(f"SEED={seed}, {line.schedules} schedules")
-    tasks = [(seed + number, line.seeded) for number in range(line.schedules)]
-    return [*report(workers.play_schedule, tasks, line.workers)]
+    seeds = [seed + number for number in range(line.schedules)]
+    return [*report(workers.play_schedule, seeds, line.workers)]
 
 
 def report(work: Callable[[T], Result], tasks: Sequence[T], processes: int) -> Iterator[Result]:
-    for number, result in enumerate(workers.run(work, tasks, processes), 1):
+    for number, (_, result) in enumerate(workers.run(work, tasks, processes), 1):
         say(f"{number}/{len(tasks)} {result.seconds:.1f} s {result}")
         yield result
 

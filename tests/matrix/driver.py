@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matrix.history import Head
+
 HERE = Path(__file__).parent
 
 
@@ -135,7 +137,18 @@ class ReplicaHandle:
         return done
 
     def set_clock(self, seconds: float) -> None:
-        self._ask(next(self._numbers), clock=seconds).result(20)
+        """Set it wrong, as soon as it reads its socket: it may have stopped itself."""
+        self._ask(next(self._numbers), clock=seconds)
+
+    def sweep(self) -> bool:
+        """Let it compare run logs and ledger, as `team settle` does; return if it could."""
+        done = self._ask(next(self._numbers), sweep=True).result(60)
+        return done is not None and bool(done["ok"])
+
+    def read_head(self) -> Head | None:
+        """Return the highest head that it saw; None if it is gone."""
+        found = self._ask(next(self._numbers), head=True).result(60)
+        return None if found is None else Head(self.name, found["n"], found["hash"])
 
     def arm(self, point: str) -> None:
         self._ask(next(self._numbers), arm=point).result(20)

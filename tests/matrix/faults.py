@@ -40,6 +40,7 @@ class Fault:
         prepare: before the write begins.
         patient: the others settle the write and ask again before it heals.
         alone: it hits the whole pair, so that no other fault fits beside it.
+        fails_over: the standby takes over, so that an operator has to sweep the run logs.
         points: where it differs from no fault.
         sync: False for a pair whose standby is not waited for.
     """
@@ -50,6 +51,7 @@ class Fault:
     prepare: Act = _nothing
     patient: bool = False
     alone: bool = False
+    fails_over: bool = False
     points: tuple[str, ...] = POINTS
     sync: bool = True
 
@@ -112,9 +114,13 @@ def _fail_over(scene: Scene) -> None:
 
 
 def _split(scene: Scene) -> None:
-    """The standby takes over, and the old primary goes on alone."""
+    """The standby takes over, and the old primary goes on alone: its commits wait for ever."""
     scene.world.pair.hold_stream()
     scene.world.promote()
+
+
+def _end_split(scene: Scene) -> None:
+    scene.world.stop_old_primary()
 
 
 def _hold_stream(scene: Scene) -> None:
@@ -160,23 +166,25 @@ FAULTS: tuple[Fault, ...] = (
     Fault("upstream reset", _reset_upstream, _heal_upstream, points=_UPSTREAM),
     Fault("upstream dropped", _drop_upstream, _heal_upstream, patient=True, points=_UPSTREAM),
     Fault("database crashed", _crash_database, _restart_database),
-    Fault("failover", _fail_over, alone=True),
-    Fault("split", _split, alone=True),
+    Fault("failover", _fail_over, alone=True, fails_over=True),
+    Fault("split", _split, _end_split, alone=True, fails_over=True),
     Fault(
         "failover that forgets",
         _fail_over,
         prepare=_hold_stream,
         alone=True,
+        fails_over=True,
         points=_AFTER_COMMIT,
         sync=False,
     ),
     Fault("commit cancelled", _cancel_commit, _heal_stream, points=_DUE, alone=True),
     Fault("commit terminated", _terminate_commit, _heal_stream, points=_DUE, alone=True),
     Fault(
-        "commit cancelled, then failover",
+        "commit cancelled and lost",
         _cancel_commit,
         _fail_over,
         alone=True,
+        fails_over=True,
         points=("commit_due",),
     ),
     Fault("clock ahead", _set_clock(600), _stop_clock),

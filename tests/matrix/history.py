@@ -83,6 +83,8 @@ class History:
         executions: by time.
         is_over: True if the story had its time to settle: nothing may still run.
         works: answers to fresh writes after everything healed; each must be done.
+        is_durable: True if commits waited for the standby: no entry that was acknowledged is lost.
+        is_calm: True if nothing failed, so that each answer must be an orderly one.
     """
 
     chain: Sequence[Line]
@@ -93,6 +95,8 @@ class History:
     caps: Caps = field(default_factory=Caps)
     is_over: bool = True
     works: Sequence[ClientAnswer] = ()
+    is_durable: bool = True
+    is_calm: bool = False
 
 
 @dataclass

@@ -1,21 +1,23 @@
 """Bytes of a connection cut into the messages that a fault may wait for.
 
-A splitter takes bytes as they arrive and returns pieces with a label; a piece without a label is
-of no interest. No byte is changed, held back or lost, but for an HTTP request: it is one piece.
+A splitter takes bytes as they arrive and returns pieces with labels; a piece without one is of no
+interest. No byte is changed, held back or lost, but for an HTTP request: it is one piece.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 BEGIN, COMMIT, LOCK, INTENT, OUTCOME = "BEGIN", "COMMIT", "LOCK", "INTENT", "OUTCOME"
-BEGUN, COMMITTED, ROWS, WARNING = "BEGUN", "COMMITTED", "ROWS", "WARNING"
+BEGUN, COMMITTED, READY = "BEGUN", "COMMITTED", "READY"
 REQUEST, RESPONSE = "REQUEST", "RESPONSE"
 
-_LINE_KINDS = {b"intent": INTENT, b"outcome": OUTCOME}
+Labels = frozenset[str]
+NO_LABELS: Labels = frozenset()
+_LINE_KINDS = {b"'intent'": INTENT, b"'outcome'": OUTCOME}
 _FRAME = struct.Struct("!cI")
 _LENGTH = struct.Struct("!I")
 
@@ -23,8 +25,7 @@ _LENGTH = struct.Struct("!I")
 @dataclass(frozen=True, slots=True)
 class Piece:
     data: bytes
-    label: str = ""
-    detail: str = ""
+    labels: Labels = NO_LABELS
 
 
 class Splitter(Protocol):
@@ -38,7 +39,7 @@ class PlainSplitter:
     label: str = ""
 
     def split(self, data: bytes) -> list[Piece]:
-        return [Piece(data, self.label)]
+        return [Piece(data, frozenset({self.label} - {""}))]
 
 
 @dataclass
@@ -53,8 +54,8 @@ class _FrameSplitter:
         pieces: list[Piece] = []
         while (size := self._size()) and len(self.rest) >= size:
             frame, self.rest = self.rest[:size], self.rest[size:]
-            label = self.label_of(frame[:1], frame[5:]) if self.has_type else ""
-            pieces.append(Piece(frame, label))
+            labels = self.list_labels(frame[:1], frame[5:]) if self.has_type else NO_LABELS
+            pieces.append(Piece(frame, labels))
             self.has_type = True
         return pieces
 
@@ -63,60 +64,58 @@ class _FrameSplitter:
             return 1 + _FRAME.unpack_from(self.rest)[1] if len(self.rest) >= 5 else 0
         return _LENGTH.unpack_from(self.rest)[0] if len(self.rest) >= 4 else 0
 
-    def label_of(self, kind: bytes, body: bytes) -> str:
+    def list_labels(self, kind: bytes, body: bytes) -> Labels:
         raise NotImplementedError
 
 
 @dataclass
 class FrontendSplitter(_FrameSplitter):
-    """What a replica sends to PostgreSQL: `BEGIN`, `LOCK`, `INTENT`, `OUTCOME`, `COMMIT`."""
+    """What a replica sends to PostgreSQL: `BEGIN`, `LOCK`, `INTENT`, `OUTCOME`, `COMMIT`.
+
+    One message can have several: the changes of a transaction are sent with its COMMIT.
+    """
 
     has_type: bool = False
-    prepared: dict[bytes, str] = field(default_factory=dict)
 
-    def label_of(self, kind: bytes, body: bytes) -> str:
-        if kind == b"Q":
-            return _label_sql(body)
+    def list_labels(self, kind: bytes, body: bytes) -> Labels:
         if kind == b"P":
-            name, _, sql = body.partition(b"\0")
-            self.prepared[name] = _label_sql(sql)
-            return ""
-        if kind == b"B":
-            name = body.split(b"\0", 2)[1]
-            return _label_line(body) or self.prepared.get(name, "")
-        return ""
+            body = body.partition(b"\0")[2]
+        elif kind != b"Q":
+            return NO_LABELS
+        sql = body.rstrip(b"; \n\0").lstrip()
+        found = {label for text, label in _LINE_KINDS.items() if _adds_line(sql, text)}
+        upper = sql[:20].upper() + b" " + sql[-20:].upper()
+        if upper.startswith((b"BEGIN", b"START TRANSACTION")):
+            found.add(BEGIN)
+        if upper.endswith(b"COMMIT"):
+            found.add(COMMIT)
+        if b"FOR UPDATE" in sql.upper():
+            found.add(LOCK)
+        return frozenset(found)
 
 
 @dataclass
 class BackendSplitter(_FrameSplitter):
-    """What PostgreSQL answers: `BEGUN`, `COMMITTED`, `ROWS`, `WARNING`."""
+    """What PostgreSQL answers: `BEGUN`, `COMMITTED`, and `READY` inside a transaction."""
 
     has_type: bool = True
 
-    def label_of(self, kind: bytes, body: bytes) -> str:
-        if kind == b"N" and b"SWARNING\0" in body:
-            return WARNING
-        if kind != b"C":
-            return ""
-        tag = body.partition(b" ")[0].rstrip(b"\0")
-        return {b"BEGIN": BEGUN, b"COMMIT": COMMITTED, b"SELECT": ROWS}.get(tag, "")
+    def list_labels(self, kind: bytes, body: bytes) -> Labels:
+        if kind == b"Z" and body == b"T":
+            return frozenset({READY})
+        label = {b"BEGIN\0": BEGUN, b"COMMIT\0": COMMITTED}.get(body) if kind == b"C" else None
+        return frozenset({label} if label else ())
 
 
-def _label_sql(sql: bytes) -> str:
-    words = sql.strip(b" \n;\0").upper()
-    if words.startswith((b"BEGIN", b"START TRANSACTION")):
-        return BEGIN
-    if words == b"COMMIT":
-        return COMMIT
-    return LOCK if words.endswith(b"FOR UPDATE") else ""
-
-
-def _label_line(parameters: bytes) -> str:
-    """Return the kind of ledger entry that a Bind inserts: its kind is a parameter by itself."""
-    for kind, label in _LINE_KINDS.items():
-        if _LENGTH.pack(len(kind)) + kind in parameters:
-            return label
-    return ""
+def _adds_line(sql: bytes, kind: bytes) -> bool:
+    """Return whether a script inserts an entry of this kind, quoted as a literal."""
+    _, found, rest = sql.partition(b"INSERT INTO lines")
+    while found:
+        insert, _, after = rest.partition(b"INSERT INTO lines")
+        if kind in insert[:200]:
+            return True
+        rest, found = after, after
+    return False
 
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -124,7 +123,7 @@ _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass
 class RequestSplitter:
-    """HTTP requests, each one piece with the label `REQUEST` and its first line as the detail."""
+    """HTTP requests, each one piece with the label `REQUEST`."""
 
     rest: bytes = b""
 
@@ -138,7 +137,6 @@ class RequestSplitter:
             if len(body) < length:
                 break
             size = len(head) + 4 + length
-            line = head.partition(b"\r\n")[0].decode("latin-1")
-            pieces.append(Piece(self.rest[:size], REQUEST, line.rpartition(" ")[0]))
+            pieces.append(Piece(self.rest[:size], frozenset({REQUEST})))
             self.rest = self.rest[size:]
         return pieces

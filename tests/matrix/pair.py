@@ -54,7 +54,7 @@ class Pair:
 
     def renew(self) -> None:
         """After a failover: the promoted server is the primary, and a new copy its standby."""
-        self.primary.stop("immediate")
+        self.primary.remove()
         assert self.stream is not None
         self.stream.close()
         self.primary = self.standby
@@ -119,8 +119,8 @@ class Pair:
         return self._signal_waiting("pg_terminate_backend")
 
     def close(self) -> None:
-        self.standby.stop("immediate")
-        self.primary.stop("immediate")
+        self.standby.remove()
+        self.primary.remove()
         if self.stream is not None:
             self.stream.close()
 

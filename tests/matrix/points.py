@@ -7,7 +7,7 @@ point: in the thread that passes the bytes, so that the write is exactly there m
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,9 +19,9 @@ from matrix.messages import (
     INTENT,
     LOCK,
     OUTCOME,
+    READY,
     REQUEST,
     RESPONSE,
-    ROWS,
 )
 from matrix.relay import ACCEPTED, Moment, Passing
 
@@ -43,7 +43,7 @@ class Step:
 STEPS: dict[str, Step] = {
     "begin_sent": Step("database", BEGIN, "before"),
     "begun": Step("database", BEGUN, "after"),
-    "locked": Step("database", ROWS, "after"),
+    "locked": Step("database", READY, "after"),
     "commit_due": Step("database", COMMIT, "before"),
     "commit_sent": Step("database", COMMIT, "after"),
     "commit_acked": Step("database", COMMITTED, "after"),
@@ -104,17 +104,17 @@ class Watch:
         self._act_if_due()
 
     def on_upstream(self, passing: Passing) -> None:
-        label, moment = passing.label, passing.moment
+        labels, moment = passing.labels, passing.moment
         with self._guard:
             if not self._is_past("commit_acked"):
                 return
-            if label == ACCEPTED:
+            if ACCEPTED in labels:
                 self._pass("connected")
-            elif label == REQUEST and moment == "before":
+            elif REQUEST in labels and moment == "before":
                 self._pass("written")
-            elif label == REQUEST and self._is_past("written"):
+            elif REQUEST in labels and self._is_past("written"):
                 self._pass("accepted")
-            elif label == RESPONSE:
+            elif RESPONSE in labels:
                 self._pass("applied", moment)
         self._act_if_due()
 
@@ -124,41 +124,44 @@ class Watch:
         self._act_if_due()
 
     def _before_commit(self, passing: Passing) -> None:
-        label, link = passing.label, passing.link
-        if label == BEGIN and passing.moment == "before":
+        link, moment = passing.link, passing.moment
+        known = self._note(passing)
+        if BEGIN in passing.labels and moment == "before":
             self.begins += 1
-            self._labels[link] = set()
             if self.begins == self.skip + 1:
                 self._link = link
                 self._pass("begin_sent")
-        labels = self._labels.setdefault(link, set())
-        if label == INTENT:
+        if INTENT in passing.labels:
             self.intent_at = self.begins - 1
-        elif link == self._link and label == BEGUN:
-            self._pass("begun", passing.moment)
-        elif link == self._link and label == ROWS and LOCK in labels:
-            self._pass("locked", passing.moment)
-        elif label in _OF_INTENT and INTENT in labels:
-            self._pass_each(_OF_INTENT[label], passing.moment)
-        labels.add(label)
+        if link == self._link and BEGUN in passing.labels:
+            self._pass("begun", moment)
+        if link == self._link and READY in passing.labels and LOCK in known:
+            self._pass("locked", moment)
+        if INTENT in known:
+            self._pass_each(_OF_INTENT, passing)
 
     def _after_commit(self, passing: Passing) -> None:
-        label, link = passing.label, passing.link
-        if label == BEGIN and passing.moment == "before":
-            self._labels[link] = set()
-            if self._is_past("applied"):
-                self._pass("answer_read")
-        labels = self._labels.setdefault(link, set())
-        if label in _OF_OUTCOME and OUTCOME in labels and self._is_past("answer_read"):
-            self._pass_each(_OF_OUTCOME[label], passing.moment)
-        labels.add(label)
+        known = self._note(passing)
+        if BEGIN in passing.labels and self._is_past("applied"):
+            self._pass("answer_read", passing.moment)
+        if OUTCOME in known and self._is_past("answer_read"):
+            self._pass_each(_OF_OUTCOME, passing)
+
+    def _note(self, passing: Passing) -> set[str]:
+        """Return the labels of a connection since its last BEGIN."""
+        if BEGIN in passing.labels and passing.moment == "before":
+            self._labels[passing.link] = set()
+        known = self._labels.setdefault(passing.link, set())
+        known |= passing.labels
+        return known
 
     def _is_past(self, point: str) -> bool:
         return point in self.seen
 
-    def _pass_each(self, points: tuple[str, ...], moment: Moment) -> None:
-        for point in points:
-            self._pass(point, moment)
+    def _pass_each(self, points: Mapping[str, Sequence[str]], passing: Passing) -> None:
+        for label in passing.labels & points.keys():
+            for point in points[label]:
+                self._pass(point, passing.moment)
 
     def _pass(self, point: str, moment: Moment | None = None) -> None:
         if point not in self.seen and moment in (None, STEPS[point].moment):

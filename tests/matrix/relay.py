@@ -21,6 +21,7 @@ from matrix.messages import (
     RESPONSE,
     BackendSplitter,
     FrontendSplitter,
+    Labels,
     Piece,
     PlainSplitter,
     RequestSplitter,
@@ -47,8 +48,7 @@ class Passing:
     relay: Relay
     link: int
     direction: Direction
-    label: str
-    detail: str
+    labels: Labels
     moment: Moment
 
 
@@ -128,8 +128,8 @@ class Relay:
         return not link.gone
 
     def tell(self, link: int, direction: Direction, piece: Piece, moment: Moment) -> None:
-        if self.listener is not None and piece.label:
-            self.listener(Passing(self, link, direction, piece.label, piece.detail, moment))
+        if self.listener is not None and piece.labels:
+            self.listener(Passing(self, link, direction, piece.labels, moment))
 
     def forget(self, link: _Link) -> None:
         with self._lock:
@@ -148,7 +148,7 @@ class Relay:
             _reset(client)
             return
         number = next(self._numbers)
-        self.tell(number, "up", Piece(b"", ACCEPTED), "after")
+        self.tell(number, "up", Piece(b"", frozenset({ACCEPTED})), "after")
         try:
             server = socket.create_connection((LOOPBACK, self.target), timeout=10)
         except OSError:

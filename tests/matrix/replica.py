@@ -3,10 +3,12 @@
 `python -m matrix.replica` imports everything once and forks a replica for each line of its input,
 which names the socket to connect to. A replica then gets its configuration, and calls:
 
-    {"environment": {…}, "timings": {…}, "seeded": […]}
+    {"environment": {…}, "database": "…", "account": "…", "writes": {…}, "seeded": […]}
     {"id": 1, "tool": "kartra_refund_transaction", "arguments": {…}}
     {"id": 2, "clock": 600}                            its wall clock is wrong by so many seconds
-    {"id": 3, "arm": "minted"}                         it stops itself at this point, once
+    {"id": 3, "sweep": true}                           compare the run logs with the ledger
+    {"id": 4, "head": true}                            the highest head that it saw
+    {"id": 5, "arm": "minted"}                         it stops itself at this point, once
 
 and answers `{"id": 1, "ok": true, …}`; at an armed point it says `{"point": "minted"}`, and stops.
 """
@@ -23,6 +25,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -31,7 +34,12 @@ import anyio.abc
 from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.timings import CallTimings
+from kartra_mcp.core.timings import CallTimings, WriteTimings
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.postgres.connections import Connections
+from kartra_mcp.ledger.postgres.send_rights import SendRights
+from kartra_mcp.ledger.postgres.store import StoreOptions, open_team_ledger
+from kartra_mcp.membrane.http_client import HttpClient
 from kartra_mcp.settings import read_settings
 from matrix import seeded
 
@@ -56,6 +64,7 @@ class Replica:
     link: socket.socket
     clock: ReplicaClock = field(default_factory=ReplicaClock)
     armed: set[str] = field(default_factory=set)
+    account: str = ""
 
     def say(self, **what: Any) -> None:
         with suppress(OSError):  # a driver that has gone wants nothing more
@@ -73,6 +82,8 @@ class Replica:
         lines = _Lines(stream)
         config = await lines.read()
         seeded.apply(config.get("seeded", ()))
+        self.account = config["account"]
+        self.stop_at_minting()
         app = self.build(config)
         self.say(pid=os.getpid())
         async with anyio.create_task_group() as tasks:
@@ -80,22 +91,68 @@ class Replica:
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
                     tasks.start_soon(self.handle, app, await lines.read())
-            tasks.cancel_scope.cancel()
+            os._exit(0)  # its driver has gone, and calls may wait for a database that has, too
+
+    def stop_at_minting(self) -> None:
+        """Reach the one point that nothing outside shows: the token of a write is made."""
+
+        def mint_and_reach(client: Any, begun: Any) -> str:
+            token = mint(client, begun)
+            self.reach(MINTED)
+            return token
+
+        mint = seeded.put(HttpClient, "_mint_for", mint_and_reach)
 
     def build(self, config: Mapping[str, Any]) -> App:
         settings = read_settings(environment=config["environment"])
-        timings = CallTimings(**config.get("timings", {}))
-        return build_app(settings, self.clock, timings=timings)
+        writes = WriteTimings(**config["writes"])
+        return build_app(
+            settings,
+            self.clock,
+            timings=CallTimings(writes=writes),
+            open_ledger=partial(_open_ledger, config, writes),
+        )
 
     async def handle(self, app: App, asked: Mapping[str, Any]) -> None:
         if "clock" in asked:
             self.clock.offset = asked["clock"]
             self.say(id=asked["id"], ok=True)
+        elif "head" in asked:
+            seen = _get_store(app)._high_water.seen
+            self.say(id=asked["id"], ok=True, n=seen.count, hash=seen.hash)
+        elif "sweep" in asked:
+            self.say(id=asked["id"], ok=await _sweep(app, self.account))
         elif "arm" in asked:
             self.armed.add(asked["arm"])
             self.say(id=asked["id"], ok=True)
         else:
             self.say(id=asked["id"], **await _call(app, asked))
+
+
+def _open_ledger(config: Mapping[str, Any], writes: WriteTimings) -> Ledger:
+    rights = SendRights(writes.send_seconds, config["answer_seconds"])
+    connections, key = Connections(config["database"]), b"k" * 32
+    return open_team_ledger(
+        connections, config["account"], key, options=StoreOptions(rights=rights)
+    )
+
+
+def _get_store(app: App) -> Any:
+    return app.tools.gateway.writes().ledger._store
+
+
+async def _sweep(app: App, account: str) -> bool:
+    """Do what `kartra-mcp team settle` does, for a failover; return whether writes are open."""
+    from kartra_mcp.cli.team_ledgers import StoreGate
+    from kartra_mcp.ledger.lost_intents import LostIntents
+    from kartra_mcp.team.account_tools import AccountTools
+    from kartra_mcp.team.settling import settle_account
+
+    store, tools = _get_store(app), app.tools
+    ledger = tools.gateway.writes().ledger
+    found = AccountTools(account, ledger, LostIntents(store), tools.gateway, tools.rules)
+    report = await settle_account(found, StoreGate(store))
+    return report.swept and report.problem is None
 
 
 async def _call(app: App, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,19 @@ from matrix.world import CAPS, Member, World
 AMOUNTS = ("40", "40", "40", "25", "97")
 REPLICAS = 3
 LONGEST_FAULT = 3.0
+UPSTREAM: tuple[tuple[str, ...], ...] = (
+    (),
+    (),
+    (),
+    ("internal",),
+    ("killed", "--effect"),
+    ("killed", "--effect", "--after=0.8"),
+    ("queued", "--message=1"),
+    ("delayed", "--message=1"),
+    ("delayed", "--message=5"),
+)
+"""Faults of the upstream for the first refunds: refused, answer lost, applied or received late."""
+
 TIGHT = (Caps(Decimal(140), 1000), Caps(Decimal(100_000), 4))
 
 
@@ -53,10 +66,12 @@ class Schedule:
     clients: Sequence[Asking]
     caps: Caps = CAPS
     sync: bool = True
+    upstream: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         struck = [f"{one.fault.name} at {one.point} on {one.replica}" for one in self.strikes]
-        return f"schedule {self.seed}: {', '.join(struck) or 'no fault'}"
+        words = " ".join(self.upstream) or "sound"
+        return f"schedule {self.seed}: {', '.join(struck)}; upstream {words}"
 
 
 def draw(seed: int) -> Schedule:
@@ -85,16 +100,18 @@ def draw(seed: int) -> Schedule:
     # Each replica that is to be hit has a write to be hit in.
     clients += [Asking(one.replica, 0, "40", 0.0, 2) for one in strikes]
     caps = dice.choice((CAPS, CAPS, *TIGHT))
-    return Schedule(seed, strikes, clients, caps, all(one.sync for one in chosen))
+    sync = all(one.sync for one in chosen)
+    return Schedule(seed, strikes, clients, caps, sync, dice.choice(UPSTREAM))
 
 
 def play(world: World, schedule: Schedule, seeded: Sequence[str] = ()) -> Result:
     """Play one schedule and judge it."""
     started = time.monotonic()
-    world.caps = schedule.caps
-    world.new_ledger(sync=schedule.sync)
+    world.new_ledger(seeded, sync=schedule.sync, caps=schedule.caps)
     members = [world.add(f"r{number}", seeded) for number in range(REPLICAS)]
     sales = [world.new_sale() for _ in range(2)]
+    if schedule.upstream:
+        world.upstream.arrange("fault", "set", "refund_transaction", *schedule.upstream)
     ended = threading.Event()
     threads = [
         threading.Thread(target=ask, args=(members[one.replica], sales[one.sale], one))
@@ -118,14 +135,14 @@ def play(world: World, schedule: Schedule, seeded: Sequence[str] = ()) -> Result
 
 def conclude(world: World, schedule: Schedule, sales: Sequence[str], started: float) -> Result:
     world.heal()
-    last = world.add("last")
+    world.upstream.arrange("fault", "clear")
+    last = world.operate() if world.had_failover else world.add("last")
     settle(last)
-    world.caps = CAPS
     history = world.collect([])
     codes = list_codes(world)
     found = check(history)
     world.clear()
-    return Result(str(schedule), "", True, found, codes, time.monotonic() - started)
+    return Result("", str(schedule), True, found, codes, time.monotonic() - started)
 
 
 def ask(member: Member, sale: str, asking: Asking) -> None:
@@ -144,6 +161,6 @@ def strike(scene: Scene, planned: Strike, ended: threading.Event) -> None:
     scene.victim.watch(watch)
     while not watch.reached.wait(0.05):
         if ended.is_set():
-            break
+            return
     ended.wait(planned.seconds)
     fault.heal(scene)

@@ -43,7 +43,16 @@ class Result:
 
     def __str__(self) -> str:
         found = "; ".join(map(str, self.violations)) or "holds"
-        return f"{self.point} / {self.fault}: {found} ({', '.join(self.codes)})"
+        return f"{self.title}: {found} ({', '.join(self.codes)})"
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether a property is violated; the number 0 is a story that failed by itself."""
+        return any(one.number for one in self.violations)
+
+    @property
+    def title(self) -> str:
+        return f"{self.fault} at {self.point}" if self.point else self.fault
 
 
 def preview(member: Member, sale: str, amount: str = AMOUNT) -> dict[str, Any]:
@@ -100,13 +109,16 @@ def settle_once(member: Member) -> bool:
 def tell(world: World, point: str, fault: Fault, seeded: Sequence[str] = ()) -> Result:
     """Tell one story on a ledger of its own and judge it."""
     started = time.monotonic()
-    world.new_ledger(sync=fault.sync)
+    world.new_ledger(seeded, sync=fault.sync)
     scene = Scene(world, world.add("victim", seeded), world.add("rival", seeded))
     skip = measure_skip(world, scene.victim)
     refund(scene.rival, world.new_sale())
     sale, fresh = world.new_sale(), world.new_sale()
     reached = meet(scene, point, fault, skip, sale)
-    again, works = finish(scene, sale), finish(scene, fresh)
+    if world.had_failover:
+        refund(scene.rival, sale)  # it remembers what it saw
+    last = world.operate() if world.had_failover else scene.rival
+    again, works = finish_with(last, sale), finish_with(last, fresh)
     history = world.collect([works] if again is None or again.code in FINAL else [works, again])
     codes = list_codes(world)
     world.clear()
@@ -139,7 +151,10 @@ def meet(scene: Scene, point: str, fault: Fault, skip: int, sale: str) -> bool:
     reached = wait_for_point(watch, asked)
     go_on(scene, fault, sale)
     victim.watch(None)
-    fault.heal(scene)
+    if reached:
+        fault.heal(scene)
+    else:
+        scene.world.heal()
     wait(asked)
     return reached
 
@@ -180,9 +195,6 @@ def go_on(scene: Scene, fault: Fault, sale: str) -> None:
     refund(scene.rival, sale)
 
 
-def finish(scene: Scene, sale: str) -> Told | None:
-    """After healing: settle, and refund with whichever replica is left."""
-    member = scene.rival
-    if not settle(member):
-        return None
-    return refund(member, sale)
+def finish_with(member: Member, sale: str) -> Told | None:
+    """After healing: settle, and refund a sale."""
+    return refund(member, sale) if settle(member) else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from matrix.faults import FAULTS
 from matrix.points import POINTS
 from matrix.story import Result
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "team" / "matrix.md"
 HOLDS, MISSED, NONE = "holds", "not reached", "–"
 
 
@@ -27,6 +29,31 @@ def matrix(results: Sequence[Result]) -> str:
     rows = [["", *points]]
     rows += [[fault, *(cell(found.get((fault, point))) for point in points)] for fault in faults]
     return render(rows)
+
+
+def scripts(results: Sequence[Result]) -> str:
+    rows = [["story", "result"], *([one.fault, cell(one)] for one in sorted(results, key=str))]
+    return render(rows)
+
+
+def seeded(results: Mapping[str, Result | None]) -> str:
+    """A row for each seeded fault, with the properties that caught it."""
+    rows = [["fault in the protocol", "story", "caught by the properties"]]
+    for name, one in results.items():
+        numbers = (
+            sorted({str(found.number) for found in one.violations if found.number}) if one else []
+        )
+        rows.append([name, one.title if one else NONE, ", ".join(numbers) or "**nothing**"])
+    return render(rows)
+
+
+def write(name: str, table: str) -> None:
+    """Put a table between its marks in docs/team/matrix.md."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    text = DOCUMENT.read_text("utf-8")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    DOCUMENT.write_text(f"{before}{begin}{table}\n{end}{after}", "utf-8")
 
 
 def render(rows: Sequence[Sequence[str]]) -> str:

@@ -75,6 +75,11 @@ class Upstream:
         with closing(sqlite3.connect(self.file, timeout=30)) as database:
             return database.execute(sql, values).fetchall()
 
+    def forget_runs(self) -> None:
+        """Forget the logs of earlier runs: a new ledger would lack their intents."""
+        with closing(sqlite3.connect(self.file, timeout=30)) as database, database:
+            database.execute("DELETE FROM run_logs")
+
     def refunds(self, sale: str) -> list[Decimal]:
         found = self.rows("SELECT cents FROM transactions WHERE parent_id = ? ORDER BY id", sale)
         return [Decimal(cents) / 100 for (cents,) in found]

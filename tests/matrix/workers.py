@@ -4,46 +4,108 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.util
+import os
 import shutil
 import tempfile
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from matrix import soak, story
+from polling import wait_for
+
+from matrix import scripts, soak, story
+from matrix.checker import Violation
 from matrix.faults import FAULTS
+from matrix.seeded import BY_NAME as SEEDED_BY_NAME
 from matrix.story import Result
 from matrix.world import World
 
 T = TypeVar("T")
-BY_NAME = {fault.name: fault for fault in FAULTS}
-_worlds: list[World] = []
+FAULTS_BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
-def run(work: Callable[[T], Result], tasks: Sequence[T], processes: int) -> Iterator[Result]:
-    """Yield results as they come; each worker has a world of its own."""
+def run(
+    work: Callable[[T], Result], tasks: Sequence[T], processes: int
+) -> Iterator[tuple[T, Result]]:
+    """Yield each task and its result as they come; each worker has a world of its own."""
+    if not tasks:
+        return
     context = multiprocessing.get_context("spawn")
     folder = Path(tempfile.mkdtemp(prefix="kartra-matrix-"))
-    with ProcessPoolExecutor(min(processes, len(tasks)), context, open_world, (folder,)) as pool:
-        futures = [pool.submit(work, task) for task in tasks]
+    with ProcessPoolExecutor(min(processes, len(tasks)), context, _prepare, (folder,)) as pool:
+        futures = {pool.submit(_attempt, work, task): task for task in tasks}
         for done in as_completed(futures):
-            yield done.result()
+            yield futures[done], done.result()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_world(folder: Path) -> None:
-    place = Path(tempfile.mkdtemp(dir=folder))
-    world = World(place)
-    multiprocessing.util.Finalize(None, world.close, exitpriority=10)
-    _worlds.append(world.start())
+@dataclass
+class _Place:
+    """The one world of a worker, made when it is needed."""
+
+    folder: Path = Path()
+    world: World | None = None
+
+    def get(self) -> World:
+        if self.world is None:
+            self.world = World(Path(tempfile.mkdtemp(dir=self.folder)))
+            self.world.start()
+        return self.world
+
+    def close(self) -> None:
+        if self.world is not None:
+            self.world.close()
+            self.world = None
 
 
-def tell_cell(task: tuple[str, str, Sequence[str]]) -> Result:
-    point, name, seeded = task
-    return story.tell(_worlds[0], point, BY_NAME[name], seeded)
+_place = _Place()
 
 
-def play_schedule(task: tuple[int, Sequence[str]]) -> Result:
-    seed, seeded = task
-    return soak.play(_worlds[0], soak.draw(seed), seeded)
+def _prepare(folder: Path) -> None:
+    _place.folder = folder
+    multiprocessing.util.Finalize(None, _place.close, exitpriority=10)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    """Leave no server behind where the run was killed."""
+    wait_for(lambda: os.getppid() != parent, within=float("inf"), every=1)
+    _place.close()
+    os._exit(1)
+
+
+def _attempt(work: Callable[[T], Result], task: T) -> Result:
+    """Return the result; a story that failed by itself is one, and its world is not used again."""
+    try:
+        return work(task)
+    except Exception:  # noqa: BLE001  the other stories go on
+        _place.close()
+        text = "".join(traceback.format_exc()[-1500:])
+        return Result("", f"{task}", False, [Violation(0, f"the story failed: {text}")])
+
+
+def tell_cell(task: tuple[str, str]) -> Result:
+    """Tell the story of a point and a fault."""
+    point, name = task
+    return story.tell(_place.get(), point, FAULTS_BY_NAME[name])
+
+
+def tell_script(name: str) -> Result:
+    return scripts.tell_script(_place.get(), name)
+
+
+def tell_seeded(name: str) -> Result:
+    """Tell the story in which a seeded fault has to be caught."""
+    where = SEEDED_BY_NAME[name].story
+    if isinstance(where, str):
+        return scripts.tell_script(_place.get(), where, [name])
+    point, fault = where
+    return story.tell(_place.get(), point, FAULTS_BY_NAME[fault], [name])
+
+
+def play_schedule(seed: int) -> Result:
+    return soak.play(_place.get(), soak.draw(seed))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from harness import environment
+from polling import wait_for
 from postgres_server import LOOPBACK
 
 from matrix import ledger
@@ -18,10 +19,12 @@ from matrix.history import Caps, ClientAnswer, History, Line
 from matrix.pair import Pair
 from matrix.points import Watch
 from matrix.relay import Relay
+from matrix.seeded import BY_NAME
 from matrix.upstream import Upstream
 
-SEND, SETTLE, SKEW, LOOK = 2.0, 1.0, 1.0, 0.2
-"""Seconds that stand for 30, 900, 10 and 300. Tokens end at whole seconds."""
+WRITES = {"send_seconds": 2.0, "settle_seconds": 1.0, "skew_seconds": 1.0, "look_seconds": 0.2}
+ANSWER = 1.0
+"""Seconds that stand for 30, 900, 10 and 300, and for 120. Tokens end at whole seconds."""
 
 CAPS = Caps(Decimal(100_000), 1000)
 
@@ -63,34 +66,42 @@ class World:
 
     folder: Path
     members: list[Member] = field(default_factory=list)
-    database: str = ""
+    account: str = ""
     caps: Caps = CAPS
     lost: list[Line] = field(default_factory=list)
     sales: list[str] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _had_failover: bool = False
+    had_failover: bool = False
+    _is_sync: bool = True
     _open: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> World:
         self.pair = Pair(self.folder / "pair")
         self._open.callback(self.pair.close)
         self.pair.start()
-        ledger.make_template(self.pair.primary)
+        ledger.prepare(self.pair.primary)
         self.upstream = Upstream(self.folder / "upstream").start()
         self._open.callback(self.upstream.close)
         self.nursery = Nursery(self.folder / "replicas")
         self._open.callback(self.nursery.close)
         return self
 
-    def new_ledger(self, *, sync: bool = True) -> None:
+    def new_ledger(
+        self, seeded: Sequence[str] = (), *, sync: bool = True, caps: Caps = CAPS
+    ) -> None:
         """Let the next members have an empty ledger of their own, on a pair that is whole."""
-        if self._had_failover:
+        self.caps = caps
+        if self.had_failover:
             self.pair.renew()
-            self._had_failover = False
+            self.had_failover = False
         self.pair.wait_for_standby(sync=sync)
-        self.database = f"ledger_{next(self._numbers)}"
-        ledger.create(self.pair.primary, self.database)
+        self._is_sync = sync
+        self.account = f"story{next(self._numbers)}"
+        ledger.create(self.pair.primary, self.account)
+        for statement in (text for name in seeded for text in BY_NAME[name].statements):
+            ledger.alter(self.pair.primary, self.account, statement)
         self.sales, self.lost = [], []
+        self.upstream.forget_runs()
 
     def add(self, name: str, seeded: Sequence[str] = ()) -> Member:
         """Start a replica."""
@@ -103,9 +114,10 @@ class World:
         hosts = ",".join(LOOPBACK for _ in databases)
         config = {
             "environment": self._environment(name, upstream.port),
-            "database": ledger.address(self.database, hosts, ports),
-            "writes": {"send_seconds": SEND, "settle_seconds": SETTLE, "skew_seconds": SKEW},
-            "look_seconds": LOOK,
+            "database": ledger.address(hosts, ports),
+            "account": self.account,
+            "writes": WRITES,
+            "answer_seconds": ANSWER,
             "seeded": list(seeded),
         }
         member = Member(name, self.nursery.start(name, config), databases, upstream)
@@ -114,20 +126,34 @@ class World:
 
     def promote(self) -> None:
         """Make the standby the primary, and keep what only the old one has."""
-        self._had_failover = True
+        self.had_failover = True
         self.pair.promote()
 
     def fail_over(self) -> None:
         """Let the primary die, and the standby take its place."""
-        self.lost = ledger.read_chain(self.pair.primary, self.database)
-        self.pair.primary.stop("immediate")
+        self.stop_old_primary()
         self.promote()
+
+    def stop_old_primary(self) -> None:
+        """Let the primary die; all that anyone can have seen of it is kept for the judge."""
+        for member in self.members:
+            member.databases[0].hold()
+        self.lost = ledger.read_chain(self.pair.primary, self.account)
+        self.pair.primary.stop("immediate")
+        for member in self.members:
+            member.databases[0].heal(lose=True)
+
+    def operate(self) -> Member:
+        """Do what operators do after a failover: sweep the run logs, and start a new replica."""
+        operator = self.add("operator")
+        wait_for(operator.replica.sweep, within=60, every=0.5)
+        return self.add("relief")
 
     def heal(self) -> None:
         """Let everything pass and run again; after a failover the old primary stays dead."""
         for member in self.members:
             member.heal()
-        if self._had_failover:
+        if self.had_failover:
             self.pair.primary.stop("immediate")
             return
         self.pair.heal_stream()
@@ -139,9 +165,9 @@ class World:
         self.sales.append(self.upstream.new_sale())
         return self.sales[-1]
 
-    def collect(self, works: Sequence[Told | None]) -> History:
+    def collect(self, works: Sequence[Told | None] = (), *, is_calm: bool = False) -> History:
         """Return what happened on this ledger, once everything healed."""
-        chain = ledger.read_chain(self.pair.current, self.database)
+        chain = ledger.read_chain(self.pair.current, self.account)
         told = [one for member in self.members for one in member.replica.told]
         intents = _intents_by_call((*chain, *self.lost))
         missing = ClientAnswer("", "", "", 0, 0, "unknown", "no_answer")
@@ -150,7 +176,10 @@ class World:
             lost=self.lost,
             executions=self.upstream.executions(self.sales),
             answers=[_answer(one, intents) for one in told],
+            heads=[head for member in self.members if (head := member.replica.read_head())],
             caps=self.caps,
+            is_durable=self._is_sync,
+            is_calm=is_calm,
             works=[missing if one is None else _answer(one, intents) for one in works],
         )
 
@@ -174,7 +203,7 @@ class World:
             "CAP_DAY_AMOUNT": str(self.caps.day_amount),
         }
         return {
-            **environment(self.folder / "state" / self.database / name, limits),
+            **environment(self.folder / "state" / self.account / name, limits),
             "MEMBRANE_API_URI": f"http://{LOOPBACK}:{port}",
             "MEMBRANE_WORKSPACE_KEY": told["workspaceKey"],
             "MEMBRANE_WORKSPACE_SECRET": told["workspaceSecret"],

@@ -1,0 +1,41 @@
+"""A few stories of `make matrix`, so that a change that breaks them does not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+from matrix.scripts import tell_script
+from matrix.story import tell
+from matrix.workers import FAULTS_BY_NAME
+from matrix.world import World
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Generator[World]:
+    made = World(tmp_path_factory.mktemp("world"))
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("point", "fault"),
+    [
+        ("commit_due", "database reset"),
+        ("written", "upstream dropped"),
+        ("commit_sent", "failover"),
+    ],
+)
+def test_write_that_meets_a_fault_holds_every_property(world, point: str, fault: str) -> None:
+    result = tell(world, point, FAULTS_BY_NAME[fault])
+    assert result.reached
+    assert result.violations == [], str(result)
+
+
+def test_race_for_a_cap_holds_every_property(world) -> None:
+    result = tell_script(world, "race for a cap")
+    assert result.violations == [], str(result)
