@@ -22,10 +22,10 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix browser screenshots bench soak inspector vendor clients conformance mutants model manifest registry bundle dist clean
+.PHONY: help demo test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance mutants model manifest registry bundle dist clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/ready ## See it work: the real server on a made-up account (needs no Kartra)
 	@$(PY) -m kartra_mcp demo
@@ -61,6 +61,13 @@ bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/per
 soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; try random calls (RUNS=240 KILLS=300 SEED=…)
 	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 	@SOAK=1 $(PY) -m pytest -q $$(grep -l '^from hypothesis' tests/test_*.py)
+
+matrix: $(VENV)/ready-dev ## Let a team's write meet each fault at each of its points (POINTS= FAULTS= SEEDED=1 WRITE=1)
+	@cd tests && $(abspath $(PY)) -m matrix $(if $(SEEDED),--seeded) $(if $(POINTS),--points "$(POINTS)") \
+	  $(if $(FAULTS),--faults "$(FAULTS)") $(if $(SCRIPTS),--scripts "$(SCRIPTS)") $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
+
+soak-team: $(VENV)/ready-dev ## Let a team's replicas meet faults by chance (RUNS=500 SEED=…)
+	@cd tests && $(abspath $(PY)) -m matrix --schedules $(or $(RUNS),500) $(if $(SEED),--seed $(SEED))
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"
