@@ -114,8 +114,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "not_enough_time": ErrorCode(
         "Too little time was left",
-        "Too little of the call's time was left to start a write; nothing was done. Repeat it, "
-        "or raise KARTRA_MCP_TIMEOUT.",
+        "Too little of the call's time was left to start a write, or its right to be sent ended "
+        "before Membrane got it; nothing was done. Repeat it, or raise KARTRA_MCP_TIMEOUT.",
     ),
     "forbidden_request": ErrorCode(
         "The request is forbidden",
