@@ -287,6 +287,15 @@ def test_without_run_logs_writes_stay_stopped(team: TeamPlace):
     assert report["error"]["code"] == "not_logged_in"
 
 
+def test_a_connection_that_is_made_anew_is_still_the_same_account(team: TeamPlace):
+    """Bug: identity by the connection's id admitted the refund again after a new connection."""
+    assert not team.refund().failed
+    team.sandbox.rows("UPDATE connections SET id = 'f' || substr(id, 2)")
+    team.sandbox.settings["CONNECTION"] = f"f{CONNECTION[1:]}"
+    answer = team.refund()
+    assert answer.code == "already_done"
+
+
 def test_drift_is_none_after_a_refund_and_found_after_another_program(team: TeamPlace):
     assert not team.refund().failed
     status, report = team.json("drift")

@@ -56,9 +56,10 @@ class Planner:
         self, entry: ActionTool, request: BulkRequest, connection: Connection, client: ClientContext
     ) -> BulkRun:
         """Return the planned run of a request; an equal one that has not begun is continued."""
-        bulk = self.gateway.writes().ledger.bulk
+        ledger = self.gateway.writes().ledger
+        bulk, account = ledger.bulk, ledger.identify(connection.id)
         digest = await run_in_thread(request.compute_digest)
-        found = await run_in_thread(bulk.find_request, digest, connection.id)
+        found = await run_in_thread(bulk.find_request, digest, account)
         if found is not None and await self._is_current(found, entry, connection):
             return found
         if not request.undoes:  # an item that ended several levels has several inverse calls
@@ -69,7 +70,7 @@ class Planner:
             tool=entry.tool,
             operation=entry.command or entry.action.key or entry.action.id,
             risk=entry.min_risk,
-            connection=connection.id,
+            connection=account,
             request=digest,
             state="planned",
             made_at=0.0,

@@ -77,11 +77,11 @@ class RowReader:
         return open_table(runs, _require_run(runs, str(identity["bulk_id"])), choice)
 
     def make_items(
-        self, runs: BulkRuns, source: ResultSource, shared: Mapping[str, Any], connection: str
+        self, runs: BulkRuns, source: ResultSource, shared: Mapping[str, Any], account: str
     ) -> tuple[list[SourceItem], dict[int, str]]:
         """Return the items of `from_result`, and the reasons of the rows that cannot be one.
 
-        A run of another connection than `connection` is refused: its ids name others here.
+        A run of another account than `account` is refused: its ids name others here.
         """
         maker = ItemMaker(source, shared)
         bulk_id, choice = source.bulk_id, RowChoice(source.state)
@@ -94,7 +94,7 @@ class RowReader:
             choice = RowChoice(rows.get("state"), parse_condition(rows.get("where")))
             bulk_id = str(rows["bulk_id"])
         run = _require_run(runs, bulk_id)
-        if run.connection != connection:
+        if run.connection != account:
             raise other_connection_error()
         maker.add_run_rows(open_table(runs, run, choice, whole=True))
         return maker.finish()

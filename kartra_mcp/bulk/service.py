@@ -128,7 +128,7 @@ class BulkService:
         await self.gateway.writes().open()
         original = await self._find(bulk_id)
         entry = await self.find_entry(original.tool, deadline)
-        if original.connection != (await self._connection(entry, deadline)).id:
+        if original.connection != self._identify(await self._connection(entry, deadline)):
             raise other_connection_error()
         undos = UndoRequests(self.runs, self.rules)
         begun = await run_in_thread(undos.find_begun, original)
@@ -268,7 +268,7 @@ class BulkService:
         if "from_result" in wanted:
             await self.gateway.writes().open()
             source = result_items.parse_source(wanted["from_result"])
-            here = (await self._connection(entry, deadline)).id
+            here = self._identify(await self._connection(entry, deadline))
             made = await run_in_thread(self.rows.make_items, self.runs, source, shared, here)
             items, invalid = made
             return replace(request, items=items, invalid=invalid)
@@ -310,9 +310,13 @@ class BulkService:
     ) -> Connection:
         """Return the served connection; refuse a run of another one."""
         connection = await self._connection(entry, deadline)
-        if run.connection != connection.id:
+        if run.connection != self._identify(connection):
             raise other_connection_error()
         return connection
+
+    def _identify(self, connection: Connection) -> str:
+        """Return the account of a connection, as the ledger names it."""
+        return self.gateway.writes().ledger.identify(connection.id)
 
     async def _connection(self, entry: ActionTool, deadline: Deadline) -> Connection:
         writes = entry.risk > 0

@@ -166,7 +166,7 @@ class GuardedWrites:
         entry = await run_in_thread(self.ledger.get, intent_id)
         if entry is None or entry["state"] != "unknown":
             raise _not_unknown_error(entry)
-        if entry["connection"] != connection.id:
+        if entry["connection"] != self.ledger.identify(connection.id):
             raise _other_connection_error()
         proof = evaluate_run_logs(await run_logs(float(entry["at"])), str(entry["risk"]))
         if proof:

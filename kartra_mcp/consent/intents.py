@@ -43,7 +43,7 @@ def draft_intent(
         tool=call.tool,
         operation=operation.name,
         risk=call.risk,
-        connection=connection.id,
+        connection=ledger.identify(connection.id),
         target_kind=operation.target.kind if operation.target else "",
         target=mask_target(operation.target.id, ledger) if operation.target else None,
         amount=operation.amount,

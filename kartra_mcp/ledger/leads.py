@@ -29,17 +29,19 @@ class Leads:
         target, id_ = mask_lead(email, self.hash(email)), fold_id(lead_id)
         if id_ is None:
             return
+        account = self._store.identify(connection)
         with self._store.read_transaction() as transaction:
-            known = projection.list_lead_names(transaction.db, connection, "lead", target)
+            known = projection.list_lead_names(transaction.db, account, "lead", target)
         if id_ not in known:
             with self._store.write_transaction() as transaction:
-                projection.add_lead(transaction.db, connection, fold_id(target) or target, id_)
+                projection.add_lead(transaction.db, account, fold_id(target) or target, id_)
 
     def is_known(self, connection: str, target: str) -> bool:
         """Return whether both the id and an address of this lead were read."""
+        account = self._store.identify(connection)
         with self._store.read_transaction() as transaction:
             names = projection.list_lead_names(
-                transaction.db, connection, "lead", fold_id(target) or target
+                transaction.db, account, "lead", fold_id(target) or target
             )
         return len(names) > 1
 

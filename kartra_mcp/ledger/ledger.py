@@ -139,6 +139,10 @@ class Ledger:
         if refusal is not None:
             raise refusal
 
+    def identify(self, connection: str) -> str:
+        """Return the account of a connection, as the entries of its writes name it."""
+        return self._store.identify(connection)
+
     def find_repeats(self, intents: Sequence[Intent], limits: Limits) -> list[RefusedError | None]:
         """Return for each intent why it was declined or done before, or None; caps do not count."""
         normal = [rules.normalize_intent(intent) for intent in intents]

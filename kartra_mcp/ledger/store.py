@@ -34,6 +34,14 @@ class LedgerStore(Protocol):
         """Return the errors whose cause may be the store, and not the call that met them."""
         ...
 
+    def identify(self, connection: str) -> str:
+        """Return the account that the identity of a write belongs to.
+
+        A team names its accounts, so that a connection that is made anew is still the same account.
+        For one user it is the connection's id: nothing else tells two accounts apart.
+        """
+        ...
+
     def require_certain(self) -> None:
         """Raise `ledger_unavailable` while nothing may be written here."""
         ...

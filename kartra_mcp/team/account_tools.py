@@ -95,7 +95,7 @@ class AccountTools:
             tool=run.action or "unknown",
             operation=run.action or "unknown",
             risk=Risk.IRREVERSIBLE,
-            connection=connection.id,
+            connection=self.ledger.identify(connection.id),
             actor=ACTOR,
             client=ACTOR,
         )

@@ -34,6 +34,9 @@ class SQLiteStore(FileTransactions):
         super().__init__(folder, clocks, wait, fault, account)
         self.owners = IntentLocks(folder / "locks")
 
+    def identify(self, connection: str) -> str:
+        return connection
+
     def lead_key(self) -> bytes:
         with self.write_transaction(settles=True):
             return load_or_create_key(self.folder)
