@@ -20,14 +20,19 @@ import psycopg
 import pytest
 from harness import SHORT, APISandbox, Sandbox, call, sandbox_served
 from mcp import Client
+from polling import wait_for
 from postgres_server import PostgresServer, running_postgres
 from timestamp_authority import Authority
 from timestamp_authority import served as authority_served
 
 from kartra_mcp.app.composition import build_app
+from kartra_mcp.core.models import FENCED, Executed, Risk, SendRight
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.postgres.connections import Connections
-from kartra_mcp.ledger.postgres.store import PostgresStore
+from kartra_mcp.ledger.postgres.send_rights import SendRights
+from kartra_mcp.ledger.postgres.store import PostgresStore, StoreOptions
+from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.policy.limits import Limits
 from kartra_mcp.sandbox.http import auth
 from kartra_mcp.sandbox.store.seed import CONNECTION
 from kartra_mcp.settings import read_settings
@@ -275,6 +280,7 @@ def test_after_a_rollback_writes_stop_until_the_run_logs_were_swept(team: TeamPl
     assert team.refund().code == "already_done"
     assert not team.refund("15").failed
     assert len(team.sandbox.writes()) == 2
+    assert team.json("settle")[0] == 0
     assert team.json("verify")[1]["ok"]
 
 
@@ -294,6 +300,72 @@ def test_a_connection_that_is_made_anew_is_still_the_same_account(team: TeamPlac
     team.sandbox.settings["CONNECTION"] = f"f{CONNECTION[1:]}"
     answer = team.refund()
     assert answer.code == "already_done"
+
+
+def contradict(team: TeamPlace) -> str:
+    """Let a late answer contradict a write that was settled as failed; return its intent."""
+    rights = SendRights(send_seconds=0.001, answer_seconds=0.001)
+    with closing(Connections(team.database.dsn(APP))) as connections:
+        options = StoreOptions(rights=rights)
+        ledger = Ledger(PostgresStore(connections, team.account, b"k" * 32, options=options))
+        right = SendRight("att_1", 0.001, FENCED, 0.0)
+        wanted = Intent(
+            id=make_intent_id(),
+            tool="kartra_refund_transaction",
+            operation="refund_transaction",
+            risk=Risk.IRREVERSIBLE,
+            connection=team.account,
+            target_kind="transaction",
+            target="101",
+            right=right,
+        )
+        ledger.begin(wanted, Limits()).close()
+        wait_for(ledger.mark_orphans_unknown)
+        ledger.reconcile(wanted.id, "failed", {"why": "two looks"})
+        late = ledger.finish(wanted.id, "succeeded", executed=Executed.YES, attempt="att_1")
+        assert late == "conflict"
+    return wanted.id
+
+
+def test_two_persons_decide_a_conflict_and_one_person_twice_does_not(team: TeamPlace):
+    intent = contradict(team)
+    refused = team.refund("15", target=102)
+    assert refused.code == "writes_stopped"
+    assert "kartra-mcp team settle" in refused.error["remedy"]
+    status, report = team.json("settle")
+    assert (status, report["conflicts"]) == (1, [intent])
+
+    def state(outcome: str, person: str) -> tuple[int, dict[str, Any]]:
+        return team.json("settle", intent, outcome, "--by", person, "--reason", "looked it up")
+
+    assert state("succeeded", "Ada Lovelace")[0] == 1
+    assert state("succeeded", " ada  LOVELACE ")[0] == 1
+    assert state("failed", "Grace Hopper")[0] == 1
+    status, found = state("succeeded", "Grace Hopper")
+    assert (status, found["settled"]) == (0, "succeeded")
+    assert team.json("settle")[1]["conflicts"] == []
+    assert not team.refund("15", target=102).failed
+    assert team.json("verify")[1]["ok"]
+
+
+def test_a_write_that_reading_settles_is_not_stated(team: TeamPlace):
+    assert not team.refund().failed
+    with psycopg.connect(team.database.dsn()) as db:
+        db.execute(f'SET search_path = "ledger_{team.account}"'.encode())
+        row = db.execute("SELECT id FROM intents").fetchone()
+    assert row is not None
+    done = team.run("settle", row[0], "failed", "--by", "Ada", "--reason", "x")
+    assert done.returncode == 1
+    assert "Nothing was recorded" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("int_1",), ("int_1", "failed", "--by", "Ada"), ("int_1", "failed", "--by", " ")]
+)
+def test_a_statement_needs_an_outcome_a_person_and_a_reason(team: TeamPlace, words):
+    done = team.run("settle", *words)
+    assert done.returncode == 1
+    assert "--by NAME --reason TEXT" in done.stderr
 
 
 def test_drift_is_none_after_a_refund_and_found_after_another_program(team: TeamPlace):

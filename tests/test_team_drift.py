@@ -124,20 +124,20 @@ def test_a_log_with_other_fields_is_still_read():
     assert (run.action, run.arguments, run.created_at) == ("a", {}, None)
 
 
-def sweep(*logs: dict[str, Any], known: dict[str, int] | None = None):
+def sweep(*logs: dict[str, Any], known: dict[str, bool] | None = None):
     lines = {4: "h4"}
     runs = [parse_logged_run(one) for one in logs]
-    return compare_runs(runs, (known or {}).__contains__, lines.get)
+    return compare_runs(runs, (known or {}).get, lines.get)
 
 
 def test_a_run_whose_intent_the_ledger_has_is_no_finding():
     mark = {"kartra_mcp_line": 4, "kartra_mcp_hash": "h4"}
-    found = sweep(log(2), log(1, "i1", **mark), known={"i1": 1})
+    found = sweep(log(2), log(1, "i1", **mark), known={"i1": False})
     assert (found.runs, found.lost, found.altered) == (1, (), ())
 
 
 def test_the_runs_of_a_lost_intent_are_found_oldest_first():
-    found = sweep(log(5, "i2"), log(4, "i1"), log(2, "i2"), log(1, "i0"), known={"i0": 1})
+    found = sweep(log(5, "i2"), log(4, "i1"), log(2, "i2"), log(1, "i0"), known={"i0": False})
     assert [(name, [run.log.id for run in runs]) for name, runs in found.lost] == [
         ("i2", ["run2", "run5"]),
         ("i1", ["run4"]),
@@ -147,4 +147,9 @@ def test_the_runs_of_a_lost_intent_are_found_oldest_first():
 @pytest.mark.parametrize("line", [4, 9])
 def test_an_entry_that_had_another_hash_when_it_was_sent_is_found(line: int):
     mark = {"kartra_mcp_line": line, "kartra_mcp_hash": "other"}
-    assert sweep(log(1, "i1", **mark), known={"i1": 1}).altered == (("i1", line),)
+    assert sweep(log(1, "i1", **mark), known={"i1": False}).altered == (("i1", line),)
+
+
+def test_an_adopted_intent_has_another_entry_than_its_run_names():
+    mark = {"kartra_mcp_line": 4, "kartra_mcp_hash": "other"}
+    assert sweep(log(1, "i1", **mark), known={"i1": True}).altered == ()

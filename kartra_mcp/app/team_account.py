@@ -8,13 +8,14 @@ from pathlib import Path
 
 from kartra_mcp.app.composition import build_app
 from kartra_mcp.core.surroundings import surroundings
+from kartra_mcp.core.timings import CallTimings, WriteTimings
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.lost_intents import LostIntents
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.membrane import credentials
 from kartra_mcp.settings import Settings, read_settings
 from kartra_mcp.team.account_tools import AccountTools, started
-from kartra_mcp.team.config import TeamAccount
+from kartra_mcp.team.config import TeamAccount, WriteTimes
 from kartra_mcp.team.loading import Team
 
 FOLDER = "accounts"
@@ -62,13 +63,23 @@ def _make_variables(team: Team, account: TeamAccount) -> dict[str, str]:
     }
 
 
+def make_write_timings(times: WriteTimes) -> WriteTimings:
+    """Return the times of a write as a team file has them."""
+    return WriteTimings(
+        send_seconds=times.send_seconds,
+        settle_seconds=times.settle_seconds,
+        skew_seconds=times.skew_seconds,
+    )
+
+
 @asynccontextmanager
 async def open_account_tools(
-    settings: Settings, account: TeamAccount, store: LedgerStore
+    settings: Settings, account: TeamAccount, store: LedgerStore, times: WriteTimes
 ) -> AsyncGenerator[AccountTools]:
     """Open what the jobs of an account use, on its ledger."""
     ledger = Ledger(store)
-    app = build_app(settings, open_ledger=lambda: ledger)
+    timings = CallTimings(writes=make_write_timings(times))
+    app = build_app(settings, open_ledger=lambda: ledger, timings=timings)
     try:
         gateway, rules = app.tools.gateway, app.tools.rules
         tools = AccountTools(account.name, ledger, LostIntents(store), gateway, rules)

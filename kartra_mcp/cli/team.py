@@ -20,6 +20,7 @@ from kartra_mcp.cli.team_context import (
 )
 from kartra_mcp.cli.team_ledgers import AccountEntries, migrate_database, open_database
 from kartra_mcp.cli.team_settle import drift, settle
+from kartra_mcp.cli.team_statement import OUTCOMES
 from kartra_mcp.core.display import display_value, print_json
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
@@ -50,7 +51,7 @@ def _make_parser() -> ArgumentParser:
         metavar="migrate|settle|drift|anchor|verify|evidence", required=True
     )
     _add(commands, "migrate", _migrate, "create or update the tables of every account")
-    _add(commands, "settle", settle, "settle unknown writes; find writes that the ledger lacks")
+    _add_settle(commands)
     drifting = _add(commands, "drift", drift, "compare refunds in Kartra with the ledger")
     drifting.add_argument(
         "--since", type=timestamp, metavar="2026-11-01", help="read run logs from this day on"
@@ -70,6 +71,15 @@ def _add(commands: Any, name: str, command: TeamCommand, about: str) -> Argument
     )
     add_team_arguments(parser)
     return parser
+
+
+def _add_settle(commands: Any) -> None:
+    about = "settle unknown writes; find writes that the ledger lacks"
+    parser = _add(commands, "settle", settle, about)
+    parser.add_argument("intent", nargs="?", metavar="INTENT", help="state the outcome of this one")
+    parser.add_argument("outcome", nargs="?", choices=OUTCOMES)
+    parser.add_argument("--by", metavar="NAME", help="the person who states it")
+    parser.add_argument("--reason", metavar="TEXT", help="what was seen in Kartra")
 
 
 def _migrate(given: Namespace, place: TeamContext) -> int:

@@ -13,6 +13,7 @@ from kartra_mcp.app.team_account import make_account_settings, open_account_tool
 from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.cli.team_context import TeamContext
 from kartra_mcp.cli.team_ledgers import StoreGate, make_store, open_database
+from kartra_mcp.cli.team_statement import state_outcome
 from kartra_mcp.core.display import display_value, print_json
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import print_line
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 def settle(given: Namespace, place: TeamContext) -> int:
     """Return 0 if nobody is needed, 1 if something was found that only people settle."""
+    if given.intent is not None:
+        return state_outcome(given, place)
 
     async def work(tools: AccountTools, store: PostgresStore) -> SettleReport:
         return await settle_account(tools, StoreGate(store))
@@ -76,12 +79,13 @@ def _run_each(
 
     async def run_all() -> dict[str, T]:
         found: dict[str, T] = {}
+        times = place.team.config.writes
         with open_database(place.team) as connections:
             for name in place.accounts:
                 account = place.team.config.accounts[name]
                 settings = make_account_settings(place.team, account, place.state_dir, ACTOR)
                 store = make_store(connections, name, place.team.make_lead_key(account))
-                async with open_account_tools(settings, account, store) as tools:
+                async with open_account_tools(settings, account, store, times) as tools:
                     found[name] = await work(tools, store)
         return found
 
@@ -119,7 +123,8 @@ def _describe_settle(report: SettleReport) -> Iterator[str]:
         if "check" in one:
             yield f"  {display_value(one['check'])}"
     for intent in report.conflicts:
-        yield f"a late answer contradicts {intent}: all writes are stopped."
+        yield f"a late answer contradicts {intent}: all writes are stopped. Two persons run"
+        yield f"  `kartra-mcp team settle {intent} failed --by NAME --reason TEXT`, or succeeded."
     rest = "nothing is missing" if report.swept else "writes may stay stopped until this ends well"
     yield f"{report.runs} run logs were compared; {rest}."
 

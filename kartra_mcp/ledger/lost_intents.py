@@ -11,6 +11,7 @@ from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
 _NEWEST_SWEEP = "SELECT body FROM lines WHERE kind = 'run_logs' ORDER BY n DESC LIMIT 1"
+_BODY = "SELECT l.body FROM intents i JOIN lines l ON l.n = i.line WHERE i.id = ?"
 _FIRST_ENTRY = "SELECT at FROM lines ORDER BY n LIMIT 1"
 OVERLAP = 3_600.0
 """Seconds that a sweep goes back before the end of the last one: a log may be written late."""
@@ -38,10 +39,15 @@ class LostIntents:
             first = transaction.fetch_one(_FIRST_ENTRY)
             return transaction.now - OVERLAP if first is None else first["at"]
 
-    def list_known(self, intents: set[str]) -> set[str]:
-        """Return those of these intents that the ledger has."""
+    def list_known(self, intents: set[str]) -> dict[str, bool]:
+        """Return those of these intents that the ledger has; True for one that was adopted."""
+        found: dict[str, bool] = {}
         with self._store.read_transaction() as transaction:
-            return {one for one in intents if projection.get_state(transaction.db, one) is not None}
+            for intent in intents:
+                row = transaction.fetch_one(_BODY, intent)
+                if row is not None:
+                    found[intent] = "adopted" in projection.parse_payload(row["body"])
+        return found
 
     def list_hashes(self, numbers: set[int]) -> dict[int, str]:
         """Return the hash of each of these entries that the ledger has."""

@@ -160,6 +160,6 @@ def conflict_error(intent_id: str) -> RefusedError:
         "writes_stopped",
         f"{why[0].upper()}{why[1:]}. Nothing was done.",
         f"The user should check Kartra, then run `kartra-mcp ledger settle {intent_id} succeeded` "
-        "or `… failed`.",
+        "or `… failed`; in a team, two persons run `kartra-mcp team settle`.",
         detail={"intent": intent_id},
     )

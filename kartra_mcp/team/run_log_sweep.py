@@ -12,12 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.core.json_types import is_number
-from kartra_mcp.membrane.http_messages import INTENT_META_KEY
+from kartra_mcp.membrane.http_messages import HASH_META_KEY, INTENT_META_KEY, LINE_META_KEY
 from kartra_mcp.membrane.logged_runs import LoggedRun
-
-_MARK = INTENT_META_KEY.removesuffix("intent")
-LINE_KEY, HASH_KEY = f"{_MARK}line", f"{_MARK}hash"
-"""Names in a run's `meta` of number and hash of the ledger's entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +33,26 @@ class SweepFindings:
 
 def compare_runs(
     runs: Iterable[LoggedRun],
-    is_known: Callable[[str], bool],
+    is_adopted: Callable[[str], bool | None],
     hash_of: Callable[[int], str | None],
 ) -> SweepFindings:
     """Compare run logs with a ledger.
 
     Args:
         runs: newest first.
-        is_known: whether the ledger has an intent.
+        is_adopted: False for an intent of the ledger, True for one that an earlier sweep
+            recorded, whose entry is not the one of the run; None if the ledger lacks it.
         hash_of: hash of the entry with a number, None if there is none.
     """
     marked = [(intent, run) for run in runs if (intent := get_intent(run))]
     lost: dict[str, list[LoggedRun]] = {}
     altered: dict[str, int] = {}
     for intent, run in marked:
-        line, hash_ = run.meta.get(LINE_KEY), run.meta.get(HASH_KEY)
-        if not is_known(intent):
+        line, hash_ = run.meta.get(LINE_META_KEY), run.meta.get(HASH_META_KEY)
+        adopted = is_adopted(intent)
+        if adopted is None:
             lost.setdefault(intent, []).insert(0, run)
-        elif is_number(line) and hash_ and hash_of(int(line)) != hash_:
+        elif not adopted and is_number(line) and hash_ and hash_of(int(line)) != hash_:
             altered[intent] = int(line)
     oldest_first = sorted(lost.items(), key=_created_at)
     return SweepFindings(

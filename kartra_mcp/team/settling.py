@@ -9,9 +9,10 @@ from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.records import Filters
+from kartra_mcp.membrane.http_messages import LINE_META_KEY
 from kartra_mcp.membrane.logged_runs import LoggedRun
 from kartra_mcp.team.account_tools import AccountTools, incomplete_error
-from kartra_mcp.team.run_log_sweep import LINE_KEY, SweepFindings, compare_runs, get_intent
+from kartra_mcp.team.run_log_sweep import SweepFindings, compare_runs, get_intent
 
 MAX_UNKNOWN = 500
 
@@ -78,6 +79,8 @@ async def settle_account(tools: AccountTools, gate: SweepGate) -> SettleReport:
         if report.swept:
             await run_in_thread(gate.finish)
         await _settle_unknown(tools, report)
+        found = await run_in_thread(tools.ledger.list_conflicts)
+        report.conflicts = [intent for intent, _ in found]
     except KartraMCPError as problem:
         report.problem = problem
     return report
@@ -102,9 +105,9 @@ async def _sweep(tools: AccountTools, connection: Connection, report: SettleRepo
 
 def _compare(tools: AccountTools, runs: tuple[LoggedRun, ...]) -> SweepFindings:
     intents = {intent for run in runs if (intent := get_intent(run))}
-    numbers = {int(n) for run in runs if isinstance(n := run.meta.get(LINE_KEY), int)}
+    numbers = {int(n) for run in runs if isinstance(n := run.meta.get(LINE_META_KEY), int)}
     known, hashes = tools.lost.list_known(intents), tools.lost.list_hashes(numbers)
-    return compare_runs(runs, known.__contains__, hashes.get)
+    return compare_runs(runs, known.get, hashes.get)
 
 
 async def _adopt(
