@@ -49,9 +49,13 @@ READING = frozenset(
 """Ids of the published actions that read."""
 
 
+RAW_READS = ('--data={"get_lead"', '--data={"actions": [{"cmd": "get_subscription_details"')
+"""Beginnings of the raw requests by which the server looks before a write."""
+
+
 def _is_read(words: list[str]) -> bool:
-    """Return whether a program runs a reading action, or reads a lead by a raw request."""
-    raw = any(word.startswith('--data={"get_lead"') for word in words)
+    """Return whether a program runs a reading action, or reads by a raw request."""
+    raw = any(word.startswith(RAW_READS) for word in words)
     return raw or not READING.isdisjoint(words)
 
 
