@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from typing import Any
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry
 from kartra_mcp.ledger.projection import intent_payload
 from kartra_mcp.ledger.pseudonyms import mask_email
 from kartra_mcp.ledger.records import Binding, Consent, FinalState, Intent
@@ -129,19 +130,45 @@ def asked(number: int, **facts: Any) -> ApprovalRequest:
     )
 
 
+Write = tuple[Intent, float, float, FinalState, str]
+"""A write, its start and end, its state and its error code."""
+
+
 def history(folder: Path, lines: int) -> None:
     """Write half as many writes as lines, each with its outcome, over the last three months."""
-    now, writes = time.time(), lines // 2
-    story = _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
+    story = _story(lines)
     with closing(SQLiteStore(folder, Clocks())) as store:
-        for _ in range(0, writes, MOST_AT_ONCE // 2):
+        for _ in range(0, lines, MOST_AT_ONCE):
             with store.write_transaction() as transaction:
                 for _, write in zip(range(MOST_AT_ONCE // 2), story, strict=False):
                     _written(transaction, *write)
 
 
-Write = tuple[Intent, float, float, FinalState, str]
-"""A write, its start and end, its state and its error code."""
+@dataclass(slots=True)
+class Chain:
+    """Entries that no store has yet."""
+
+    now: float = 0.0
+    entries: list[LedgerEntry] = field(default_factory=list[LedgerEntry])
+
+    def append(self, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
+        last = self.entries[-1] if self.entries else None
+        head = Head() if last is None else Head(last.n, last.hash)
+        self.entries.append(make_entry(head, self.now, kind, body))
+        return self.entries[-1]
+
+
+def chain(lines: int) -> list[LedgerEntry]:
+    """Return the entries of such a history."""
+    made = Chain()
+    for write in _story(lines):
+        _written(made, *write)
+    return made.entries
+
+
+def _story(lines: int) -> Generator[Write]:
+    now, writes = time.time(), lines // 2
+    return _writes(writes, now - DAYS * DAY, DAYS * DAY / (writes + 1))
 
 
 def _writes(count: int, begin: float, apart: float) -> Generator[Write]:
@@ -186,7 +213,12 @@ def _intent(kind: Kind, number: int, chance: Random) -> Intent:
 
 
 def _written(
-    transaction: Transaction, intent: Intent, at: float, ended: float, state: FinalState, code: str
+    transaction: Transaction | Chain,
+    intent: Intent,
+    at: float,
+    ended: float,
+    state: FinalState,
+    code: str,
 ) -> None:
     transaction.now = round(at, 3)
     transaction.append("intent", intent_payload(intent, None))

@@ -8,17 +8,19 @@ from decimal import Decimal
 from functools import partial
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import accounts
 from benchmarks.stats import Row, in_turn, repeated
+from benchmarks.team_database import team_database
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
-TITLE = "The ledger at 10,000 lines"
+TITLE = "The ledger at 10,000 lines, and that of a team at 100,000"
 ABOUT = (
     "Each intent has another transaction, and is written before the action and again after it, "
     "each time to the disk (`synchronous=FULL`). Two bare SQLite commits, made in turn with "
@@ -28,14 +30,21 @@ ABOUT = (
 LINES = 10_000
 TIMES = 300
 PROMISED = 0.010
+MANY_LINES = 100_000
+SHARE = 3.0
+"""Bookkeeping of a call, by two bare commits of the same database."""
 LIMITS = Limits(cap_day_count=None)
 BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
 SUMMARY = "Refund FULL 97.00 of transaction 101 (Course) to 'Ada'"
 
-targets = count(1)
+targets = count(10_000_000)  # none of the history
 
 
 def run() -> list[Row]:
+    return [*run_file(), *run_team()]
+
+
+def run_file() -> list[Row]:
     with (
         accounts.folder() as folder,
         closing(open_ledger(folder / "state")) as ledger,
@@ -52,6 +61,24 @@ def run() -> list[Row]:
         Row("two bare commits on this disk", disk, "ms"),
         Row("two bare commits, 95 of 100", disk, "ms", percent=95),
     ]
+
+
+def run_team() -> list[Row]:
+    """Measure the team's ledger against bare commits of the same PostgreSQL."""
+    rows: list[Row] = []
+    for lines in (LINES, MANY_LINES):
+        with team_database(lines) as team:
+            works = (partial(plain, team.ledger), partial(with_preview, team.ledger))
+            begun, gated, bare = in_turn((*works, team.two_commits), TIMES)
+        where = f"PostgreSQL at {lines:,} lines"
+        share = median(begun) / median(bare)
+        rows += [
+            Row(f"{where}: begin and finish", begun, "ms"),
+            Row(f"{where}: a previewed call", gated, "ms"),
+            Row(f"{where}: two bare commits", bare, "ms"),
+            Row(f"{where}: begin and finish, by two bare commits", (share,), "×", SHARE),
+        ]
+    return rows
 
 
 def plain(ledger: Ledger) -> None:

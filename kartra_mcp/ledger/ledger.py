@@ -433,19 +433,13 @@ class Ledger:
         """Record the intents whose owner and program have ended, once in a transaction."""
         if transaction.is_settled:
             return []
-        running = projection.list_running(transaction.db)
-        dead = [intent_id for intent_id in running if not self._is_held(transaction, intent_id)]
+        own = [id_ for id_, running in self._running.items() if running.lock_fd >= 0]
+        dead = self._store.owners.list_ended(transaction, own)
         for intent_id in dead:
             transaction.append("outcome", admission.lost_outcome(intent_id))
             self._store.owners.remove(intent_id)
         transaction.is_settled = True
         return dead
-
-    def _is_held(self, transaction: Transaction, intent_id: str) -> bool:
-        """Return as the owners do; of an intent whose lock this process holds, without a look."""
-        running = self._running.get(intent_id)
-        holds = running is not None and running.lock_fd >= 0
-        return holds or self._store.owners.is_held(transaction, intent_id)
 
     def _release(self, intent_id: str, *, keep: bool) -> None:
         """Release the hold of this process on an intent that has ended.

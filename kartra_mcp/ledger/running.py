@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -60,6 +61,15 @@ class IntentOwners(Protocol):
 
     def is_held(self, transaction: Transaction, intent_id: str) -> bool:
         """Return True while the owner of this intent, or its program, may still send it."""
+        ...
+
+    def list_ended(self, transaction: Transaction, own: Container[str]) -> list[str]:
+        """List the running intents whose owner and program have ended, oldest first.
+
+        Args:
+            transaction: the commit that records their end.
+            own: ids of those whose lock this process holds.
+        """
         ...
 
     def remove(self, intent_id: str, *, unless_held: bool = False) -> None:

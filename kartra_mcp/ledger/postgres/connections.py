@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import selectors
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 import psycopg_pool
@@ -27,6 +26,9 @@ COMMIT_SECONDS = 5.0
 """Seconds to wait for the answer of a COMMIT: a standby that is gone would hold it for ever."""
 
 MAX_CONNECTIONS = 8
+PREPARE_AFTER = 1
+"""Executions of a statement after which it is prepared: planning it takes longer than running."""
+
 _STALE_TRIES = MAX_CONNECTIONS + 1
 _DEFAULT_WAIT = 10.0
 
@@ -41,32 +43,30 @@ class BoundedConnection(psycopg.Connection[Row]):
     ends_at: float | None = None
     """End of the waits on the monotonic clock; None for `_DEFAULT_WAIT` seconds each."""
 
-    def wait(self, gen: PQGen[R], interval: float = 0.0, timeout: float | None = None) -> R:
+    def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Run a step of the protocol. psycopg calls this for every statement.
 
         Raises:
             DatabaseTimeoutError: it did not end in time; the connection cannot be used any more.
         """
-        del interval  # how often psycopg looks for Ctrl-C; the time limit ends the wait anyway
         limit = _DEFAULT_WAIT if timeout is None else timeout
         end = time.monotonic() + limit if self.ends_at is None else self.ends_at
         try:
-            events = next(gen)
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.pgconn.socket, events)
-                while True:
-                    ready = selector.select(max(end - time.monotonic(), 0.0))
-                    if not ready:
-                        self._give_up(gen)
-                    events = gen.send(ready[0][1])  # pyright: ignore[reportArgumentType]  the same bits
-                    selector.modify(self.pgconn.socket, events)
-        except StopIteration as done:
-            return done.value
+            return super().wait(gen, interval, max(end - time.monotonic(), 0.0))
+        except psycopg.OperationalError:
+            if time.monotonic() < end or self.closed:
+                raise
+            self.pgconn.finish()
+            raise DatabaseTimeoutError("the server did not answer in time") from None
 
-    def _give_up(self, gen: PQGen[Any]) -> None:
-        gen.close()
-        self.pgconn.finish()
-        raise DatabaseTimeoutError("the server did not answer in time")
+    def note_backend(self, pid: int) -> None:
+        """Let statements be prepared if nothing between gives each transaction another server.
+
+        Args:
+            pid: process of the server that runs this transaction.
+        """
+        is_direct = pid == self.info.backend_pid
+        self.prepare_threshold = PREPARE_AFTER if is_direct else None
 
 
 class Connections:
@@ -84,8 +84,7 @@ class Connections:
             connection_class=BoundedConnection,
             kwargs={
                 "autocommit": True,
-                # A pooler in transaction mode gives each transaction another server connection.
-                "prepare_threshold": None,
+                "prepare_threshold": None,  # until `note_backend` allows it
                 "row_factory": make_rows,
                 "connect_timeout": CONNECT_SECONDS,
                 "tcp_user_timeout": SILENCE_MS,
@@ -103,14 +102,17 @@ class Connections:
         )
 
     @contextmanager
-    def begin(self, batch: str, seconds: float) -> Generator[tuple[BoundedConnection, Row]]:
+    def begin(
+        self, batch: str, wait: float, work: float
+    ) -> Generator[tuple[BoundedConnection, Row]]:
         """Lend a connection on which `batch` began a transaction; end the transaction at the end.
 
         A connection that the server closed while it was idle is replaced: nothing was executed.
 
         Args:
             batch: statements that begin a transaction and have no other effect.
-            seconds: time for the batch, and for each statement that follows until `commit`.
+            wait: seconds for a connection and for the batch, which may wait for other writers.
+            work: seconds for all statements that follow until `commit`.
 
         Yields:
             The connection, and the row of the last statement of the batch.
@@ -119,8 +121,8 @@ class Connections:
             psycopg.Error: the database cannot be used.
         """
         self._open()
-        ends_at = time.monotonic() + seconds
-        connection, row = self._begin(batch, ends_at)
+        connection, row = self._begin(batch, time.monotonic() + wait)
+        connection.ends_at = time.monotonic() + work
         try:
             yield connection, row
         finally:

@@ -6,7 +6,6 @@ for the first broken entry has to read it all the same. It needs only the right 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,11 +63,8 @@ class RawEntries:
     def _begin(self) -> Generator[BoundedConnection]:
         values = {"schema": quote_schema(self.account), "milliseconds": int(READ_SECONDS * 1000)}
         try:
-            with self.connections.begin(_BEGIN.format(**values), CONNECT_SECONDS) as (
-                connection,
-                _,
-            ):
-                connection.ends_at = time.monotonic() + READ_SECONDS
+            begun = self.connections.begin(_BEGIN.format(**values), CONNECT_SECONDS, READ_SECONDS)
+            with begun as (connection, _):
                 yield connection
         except psycopg.Error as problem:
             raise from_postgres_error(problem) from problem

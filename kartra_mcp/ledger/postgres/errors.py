@@ -31,6 +31,9 @@ _WORDS: tuple[tuple[type[psycopg.Error], str], ...] = (
 )
 
 
+_NOT_MIGRATED = (reported.UndefinedTable, reported.UndefinedFunction, reported.InvalidSchemaName)
+
+
 class DatabaseTimeoutError(psycopg.OperationalError):
     """The server did not answer within the time that this process waits."""
 
@@ -50,14 +53,14 @@ class CommitUncertainError(LedgerRefusedError):
     """A commit that was not plainly acknowledged: it may be recorded, so nothing may be sent."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(
-            why,
+        RefusedError.__init__(
+            self,
+            "ledger_unavailable",
+            f"The ledger may have recorded this, but {why}. Nothing was sent to Kartra after that.",
             "Repeat the call later. If this one was recorded, kartra_ledger shows it, and it "
             "settles by itself.",
         )
-        self.message = (
-            f"The ledger may have recorded this, but {why}. Nothing was sent to Kartra after that."
-        )
+        self.why = why
 
 
 class RolledBackError(LedgerRefusedError):
@@ -85,7 +88,9 @@ def from_postgres_error(problem: psycopg.Error) -> RefusedError:
         return _altered_error()
     if isinstance(problem, reported.InsufficientPrivilege):
         return LedgerRefusedError("the role of this service lacks a right on its tables", MIGRATE)
-    if isinstance(problem, reported.UndefinedTable | reported.InvalidSchemaName):
+    if isinstance(
+        problem, reported.UndefinedTable | reported.UndefinedFunction | reported.InvalidSchemaName
+    ):
         return LedgerRefusedError("its database has no tables for this account", MIGRATE)
     words = (text for kind, text in _WORDS if isinstance(problem, kind))
     return unavailable_error(next(words, "its database cannot be reached"))

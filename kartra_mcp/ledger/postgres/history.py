@@ -18,13 +18,6 @@ SWEPT_KEY = "swept_timeline"
 """Key in `meta` of the timeline up to which the run logs were swept."""
 
 
-TIMELINE = """(
-  (SELECT system_identifier FROM pg_control_system()) || '/' ||
-  ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint)"""
-"""SQL of the timeline that the server writes. `pg_control_checkpoint` would show the one before,
-until the first checkpoint after a failover."""
-
-
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """Timeline of the database now, and the one of the last sweep: `system identifier/number`.

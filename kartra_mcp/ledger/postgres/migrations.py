@@ -21,7 +21,7 @@ from psycopg import sql
 
 from kartra_mcp.ledger.errors import LedgerRefusedError
 from kartra_mcp.ledger.postgres.errors import MIGRATE
-from kartra_mcp.ledger.postgres.history import SWEPT_KEY, TIMELINE
+from kartra_mcp.ledger.postgres.history import SWEPT_KEY
 
 LOCK_KEY = 0x4B4D4350
 """`KMCP`: the advisory lock of every migration of a database."""
@@ -178,7 +178,7 @@ def _migrate_account(
             )
     if not known:
         # A new ledger lacks nothing: its writes begin on the timeline of today.
-        insert = f"INSERT INTO meta (key, value) SELECT '{SWEPT_KEY}', {TIMELINE}"
+        insert = f"INSERT INTO meta (key, value) SELECT '{SWEPT_KEY}', current_timeline()"
         connection.execute(insert.encode())
     return done
 

@@ -8,7 +8,9 @@ made for the attempt ends with it.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 from kartra_mcp.ledger.records import Intent
@@ -21,6 +23,11 @@ SEND_SECONDS = 30.0
 ANSWER_SECONDS = 120.0
 """Seconds after the end of the right to send in which an answer may still come: Membrane ends a
 run after 60 seconds."""
+
+
+_RUNNING = (
+    "SELECT i.id, l.body FROM intents i JOIN lines l ON l.n = i.line WHERE i.state = 'running'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +58,18 @@ class SendRights:
 
     def is_held(self, transaction: Transaction, intent_id: str) -> bool:
         """Return True while the intent runs and its owner may still report the outcome."""
-        row = transaction.fetch_one(
-            "SELECT l.body FROM intents i JOIN lines l ON l.n = i.line"
-            " WHERE i.id = ? AND i.state = 'running'",
-            intent_id,
-        )
-        return row is not None and transaction.earliest < json.loads(row["body"])["expires_at"]
+        row = transaction.fetch_one(f"{_RUNNING} AND i.id = ?", intent_id)
+        return row is not None and not _is_over(transaction, row)
+
+    def list_ended(self, transaction: Transaction, own: Container[str]) -> list[str]:
+        """List the running intents whose end has come, whichever replica owns them."""
+        del own  # also an own one ends by the clock
+        rows = transaction.fetch_all(f"{_RUNNING} ORDER BY i.line")
+        return [row["id"] for row in rows if _is_over(transaction, row)]
 
     def remove(self, intent_id: str, *, unless_held: bool = False) -> None:
         """Do nothing: the right ends by the clock, and leaves no mark."""
+
+
+def _is_over(transaction: Transaction, row: Any) -> bool:
+    return transaction.earliest >= json.loads(row["body"])["expires_at"]

@@ -29,7 +29,6 @@ from kartra_mcp.ledger.postgres.errors import (
 )
 from kartra_mcp.ledger.postgres.history import (
     SWEPT_KEY,
-    TIMELINE,
     HighWater,
     Timeline,
     require_same_history,
@@ -41,32 +40,17 @@ from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
 from kartra_mcp.ledger.store import WAIT, bound_wait_for_others
 from kartra_mcp.ledger.transaction import Times, Transaction, make_transaction
 
+WRITE_SECONDS, READ_SECONDS = 5.0, 30.0
+"""Seconds for the statements of a transaction. A write keeps every other one waiting."""
+
 VERIFY_SECONDS = 600.0
 """Seconds that a verification of every entry may take."""
 
-_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-# Transaction by transaction: a pooler in transaction mode forgets the settings of a session.
-_SETTINGS = """
-SELECT set_config('search_path', '{schema}, pg_temp', TRUE),
-  set_config('lock_timeout', '{milliseconds}', TRUE),
-  set_config('statement_timeout', '{milliseconds}', TRUE),
-  set_config('idle_in_transaction_session_timeout', '10s', TRUE),
-  set_config('synchronous_commit', 'on', TRUE)
+_BEGIN = """
+BEGIN ISOLATION LEVEL {mode};
+SELECT * FROM {schema}.begin_transaction('{schema}, pg_temp', {writes}, {wait}, {work}, {seen})
 """
-# The lock is a statement of its own: one that waits for it would see the lines of before.
-_LOCK = "SELECT n FROM head FOR UPDATE"
-_STATE = f"""
-SELECT h.n, h.hash, l.n AS line, l.hash AS line_hash, l.at,
-  (SELECT hash FROM lines WHERE n = {{seen}}) AS hash_then,
-  extract(epoch FROM clock_timestamp())::double precision AS clock,
-  (SELECT max(number) FROM schema_version) AS version,
-  (SELECT max(oldest_program) FROM schema_version) AS oldest_program,
-  {TIMELINE} AS timeline,
-  (SELECT value FROM meta WHERE key = '{SWEPT_KEY}') AS swept,
-  current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on' AS durable
-FROM head h LEFT JOIN LATERAL (SELECT n, hash, at FROM lines ORDER BY n DESC LIMIT 1) l ON TRUE
-"""  # noqa: S608  constants, and a number
+_READ, _WRITE = "REPEATABLE READ READ ONLY", "READ COMMITTED READ WRITE"
 _SET_HEAD = "UPDATE head SET n = ?, hash = ?"
 
 
@@ -113,6 +97,7 @@ class _State:
     oldest_program: int | None
     timeline: Timeline
     is_durable: bool
+    oldest_running: float | None
 
     @classmethod
     def read(cls, row: Row, steady: float) -> _State:
@@ -126,6 +111,7 @@ class _State:
             oldest_program=row["oldest_program"],
             timeline=Timeline(row["timeline"], row["swept"] or ""),
             is_durable=row["durable"],
+            oldest_running=row["oldest_running"],
         )
 
 
@@ -189,7 +175,8 @@ class PostgresStore:
             CommitUncertainError: it may be recorded; nothing may be sent on it.
             RefusedError: `ledger_unavailable`; nothing was committed.
         """
-        with self._begin(self.wait_seconds(settles=settles), writes=True) as (connection, state):
+        wait = self.wait_seconds(settles=settles)
+        with self._begin(wait, WRITE_SECONDS, writes=True) as (connection, state):
             database = PostgresDatabase(connection)
             transaction = self._make_transaction(database, state)
             if not settles:
@@ -205,12 +192,12 @@ class PostgresStore:
     @contextmanager
     def read_transaction(self) -> Generator[Transaction]:
         """Run reads on one consistent snapshot."""
-        with self._begin(bound_wait(self._wait), writes=False) as (connection, state):
+        with self._begin(bound_wait(self._wait), READ_SECONDS) as (connection, state):
             yield self._make_transaction(PostgresDatabase(connection), state)
 
     def read_timeline(self) -> Timeline:
         """Return the timeline of the database, and the one of the last sweep of the run logs."""
-        with self._begin(bound_wait(self._wait), writes=False) as (_, state):
+        with self._begin(bound_wait(self._wait), READ_SECONDS) as (_, state):
             return state.timeline
 
     def record_sweep(self, timeline: Timeline, who: str) -> None:
@@ -224,7 +211,7 @@ class PostgresStore:
             LedgerRefusedError: the timeline changed since then; the sweep counts for nothing.
         """
         with self.write_transaction(settles=True) as transaction:
-            row = transaction.db.execute(f"SELECT {TIMELINE} AS timeline").fetchone()
+            row = transaction.fetch_one("SELECT current_timeline() AS timeline")
             replace(timeline, swept=row["timeline"]).require_swept()
             transaction.set_meta(SWEPT_KEY, timeline.current)
             transaction.append("sweep", {"timeline": timeline.current, "who": who})
@@ -232,7 +219,7 @@ class PostgresStore:
     def verify(self) -> VerificationReport:
         """Verify every entry, the head, the rights of the tables, and what derives from them."""
         try:
-            with self._begin(VERIFY_SECONDS, writes=False) as (connection, state):
+            with self._begin(self._wait, VERIFY_SECONDS) as (connection, state):
                 transaction = self._make_transaction(PostgresDatabase(connection), state)
                 report = verify_database(transaction.db)
                 refused = _find_refusal(transaction, state.timeline)
@@ -259,13 +246,27 @@ class PostgresStore:
 
     @contextmanager
     def _begin(
-        self, seconds: float, *, writes: bool
+        self, wait: float, work: float, *, writes: bool = False
     ) -> Generator[tuple[BoundedConnection, _State]]:
-        """Begin a transaction and read the state of the ledger, in one trip to the server."""
+        """Begin a transaction and read the state of the ledger, in one trip to the server.
+
+        Args:
+            wait: seconds to wait for a connection and for other writers.
+            work: seconds for the statements of the transaction.
+            writes: lock the head, and allow changes.
+        """
         seen, steady = self._high_water.seen, self._clocks.steady()
-        batch = self._make_batch(seen, seconds, writes=writes)
+        batch = _BEGIN.format(
+            mode=_WRITE if writes else _READ,
+            schema=self._schema,
+            writes=writes,
+            wait=_to_ms(wait),
+            work=_to_ms(work),
+            seen=seen.count,
+        )
         try:
-            with self._connections.begin(batch, seconds) as (connection, row):
+            with self._connections.begin(batch, wait, work) as (connection, row):
+                connection.note_backend(row["backend"])
                 state = _State.read(row, steady)
                 self._require_usable(state)
                 require_same_history(seen, state.head, row["hash_then"])
@@ -277,17 +278,6 @@ class PostgresStore:
             raise
         except LedgerDamagedError as problem:
             raise TeamLedgerDamagedError(problem.why) from problem
-
-    def _make_batch(self, seen: Head, seconds: float, *, writes: bool) -> str:
-        ends = max(int(seconds * 1000), 1)
-        return ";".join(
-            [
-                _WRITE if writes else _READ,
-                _SETTINGS.format(schema=self._schema, milliseconds=ends),
-                *([_LOCK] if writes else []),
-                _STATE.format(seen=seen.count),
-            ]
-        )
 
     def _require_usable(self, state: _State) -> None:
         migrations.require_version(state.version, state.oldest_program)
@@ -306,7 +296,18 @@ class PostgresStore:
         wall = round(wall, 3)
         newest = wall if state.newest_at is None else state.newest_at
         times = Times(wall, newest, state.steady)
-        return make_transaction(database, state.head, times, self._history)
+        transaction = make_transaction(database, state.head, times, self._history)
+        transaction.is_settled = not self._may_have_ended(transaction, state.oldest_running)
+        return transaction
+
+    def _may_have_ended(self, transaction: Transaction, oldest: float | None) -> bool:
+        """Return whether the end of the oldest running intent may have come."""
+        life = self.owners.send_seconds + self.owners.answer_seconds
+        return oldest is not None and transaction.earliest >= oldest + life
+
+
+def _to_ms(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)
 
 
 def _find_refusal(transaction: Transaction, timeline: Timeline) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kartra_mcp.core.file_locks import is_locked, try_lock
 from kartra_mcp.ledger.errors import unavailable_error
+from kartra_mcp.ledger.projection import list_running
 from kartra_mcp.ledger.records import Intent
 from kartra_mcp.ledger.running import RunningIntent, grant_right
 from kartra_mcp.ledger.transaction import Transaction
@@ -58,6 +60,11 @@ class IntentLocks:
         """Return True while the owner of this intent or its program lives."""
         del transaction  # the kernel knows it, not the ledger
         return self.is_locked(intent_id)
+
+    def list_ended(self, transaction: Transaction, own: Container[str]) -> list[str]:
+        """List the running intents whose lock is free; of its own it needs no look."""
+        running = list_running(transaction.db)
+        return [x for x in running if x not in own and not self.is_locked(x)]
 
     def is_locked(self, intent_id: str) -> bool:
         try:

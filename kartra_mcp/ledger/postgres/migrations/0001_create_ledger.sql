@@ -93,6 +93,13 @@ CREATE TABLE leads (
   lead_id TEXT COLLATE "C" NOT NULL, PRIMARY KEY (connection, target));
 CREATE INDEX leads_id ON leads (connection, lead_id);
 
+-- System identifier and timeline of the server that writes now. `pg_control_checkpoint` would show
+-- the timeline of before, until the first checkpoint after a failover.
+CREATE FUNCTION current_timeline() RETURNS TEXT LANGUAGE sql VOLATILE AS $$
+  SELECT (SELECT system_identifier FROM pg_control_system()) || '/' ||
+    ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint
+$$;
+
 CREATE TABLE meta (key TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE confirmations (
   hash TEXT COLLATE "C" PRIMARY KEY, kind TEXT NOT NULL, binding TEXT NOT NULL,
@@ -154,3 +161,36 @@ CREATE FUNCTION json_extract(body TEXT, path TEXT) RETURNS TEXT
     ELSE json_extract_any(body, string_to_array(substr(path, 3), '.'))
   END
 $$;
+
+-- Begin of each transaction, in one call whose plans are kept: settings that end with it (a pooler in
+-- transaction mode forgets those of a session), the lock of a writer, and the state of the ledger.
+-- The lock is a statement of its own: one that waits for it would see the lines of before.
+CREATE FUNCTION begin_transaction(
+  path TEXT, writes BOOLEAN, wait INTEGER, work INTEGER, seen BIGINT)
+  RETURNS TABLE (
+    n BIGINT, hash TEXT, line BIGINT, line_hash TEXT, at DOUBLE PRECISION, hash_then TEXT,
+    clock DOUBLE PRECISION, version INTEGER, oldest_program INTEGER, backend INTEGER,
+    timeline TEXT, swept TEXT, durable BOOLEAN, oldest_running DOUBLE PRECISION)
+  LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM set_config('search_path', path, TRUE),
+    set_config('lock_timeout', wait::text, TRUE),
+    set_config('statement_timeout', work::text, TRUE),
+    set_config('idle_in_transaction_session_timeout', '10s', TRUE),
+    set_config('synchronous_commit', 'on', TRUE);
+  IF writes THEN
+    PERFORM FROM head FOR UPDATE;
+  END IF;
+  RETURN QUERY SELECT h.n, h.hash, l.n, l.hash, l.at,
+    (SELECT t.hash FROM lines t WHERE t.n = seen),
+    extract(epoch FROM clock_timestamp())::double precision,
+    (SELECT max(v.number) FROM schema_version v),
+    (SELECT max(v.oldest_program) FROM schema_version v),
+    pg_backend_pid(), current_timeline(),
+    (SELECT m.value FROM meta m WHERE m.key = 'swept_timeline'),
+    current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on',
+    (SELECT min(i.at) FROM intents i WHERE i.state = 'running')
+  FROM head h
+  LEFT JOIN LATERAL (SELECT t.n, t.hash, t.at FROM lines t ORDER BY t.n DESC LIMIT 1) l ON TRUE;
+END $$;

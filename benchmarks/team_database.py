@@ -1,0 +1,85 @@
+"""A PostgreSQL that syncs each commit, with a ledger of a team after months of use."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psycopg
+
+from benchmarks import fixtures
+from benchmarks.client import ROOT
+from kartra_mcp.ledger.derived import TABLES, rebuild_all
+from kartra_mcp.ledger.hash_chain import LedgerEntry
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.postgres.connections import Connections
+from kartra_mcp.ledger.postgres.migrations import migrate
+from kartra_mcp.ledger.postgres.store import open_team_ledger
+
+ACCOUNT, ROLE = "main", "kartra_app"
+LINE_COLUMNS = ("n", "at", "kind", "body", "prev", "hash")
+
+
+@dataclass(frozen=True, slots=True)
+class TeamDatabase:
+    """The ledger of one account, and a bare connection to the same database."""
+
+    ledger: Ledger
+    bare: psycopg.Connection[Any]
+
+    def two_commits(self) -> None:
+        """Commit two rows, one after the other, in an otherwise empty table."""
+        for _ in range(2):
+            self.bare.execute("INSERT INTO bare (body) VALUES (%s)", ("x" * 500,))
+
+    def fill(self, entries: Sequence[LedgerEntry]) -> None:
+        """Write the entries of an empty ledger, and the rows that derive from them, past its rules.
+
+        Through them, it would take minutes.
+        """
+        lines = [tuple(getattr(entry, name) for name in LINE_COLUMNS) for entry in entries]
+        with self.bare.transaction():
+            self.bare.execute("SET LOCAL session_replication_role = replica")
+            self.bare.execute(f"SET LOCAL search_path = ledger_{ACCOUNT}")
+            self._copy("lines", LINE_COLUMNS, lines)
+            for table, rows in zip(TABLES, rebuild_all(entries), strict=True):
+                self._copy(table.name, table.columns, rows)
+            self.bare.execute(
+                "UPDATE parts SET state = i.state FROM intents i WHERE i.id = parts.intent"
+            )
+            self.bare.execute("UPDATE head SET n = %s, hash = %s", (lines[-1][0], lines[-1][-1]))
+        self.bare.execute("ANALYZE")
+
+    def _copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        sql = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+        with self.bare.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+@contextmanager
+def team_database(lines: int) -> Generator[TeamDatabase]:
+    with TemporaryDirectory(prefix="kartra-mcp-bench-") as folder, _server(folder) as server:
+        server.run_sql(f"CREATE ROLE {ROLE} LOGIN")
+        migrate(server.dsn(), [ACCOUNT], ROLE)
+        server.run_sql("CREATE TABLE bare (n BIGINT GENERATED ALWAYS AS IDENTITY, body TEXT)")
+        connections = Connections(server.dsn(ROLE))
+        with closing(connections), psycopg.connect(server.dsn(), autocommit=True) as bare:
+            team = TeamDatabase(open_team_ledger(connections, ACCOUNT, b"k" * 32), bare)
+            team.fill(fixtures.chain(lines))
+            yield team
+
+
+def _server(folder: str) -> Any:
+    """Return the server of the tests, with the settings of a real one where time depends on it."""
+    tests = str(ROOT / "tests")
+    if tests not in sys.path:
+        sys.path.append(tests)
+    start = importlib.import_module("postgres_server").running_postgres
+    return start(Path(folder) / "data", autovacuum="on", shared_buffers="128MB")
