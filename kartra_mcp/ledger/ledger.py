@@ -441,6 +441,12 @@ class Ledger:
         transaction.is_settled = True
         return dead
 
+    def _is_held(self, transaction: Transaction, intent_id: str) -> bool:
+        """Return as the owners do; of an intent whose lock this process holds, without a look."""
+        running = self._running.get(intent_id)
+        holds = running is not None and running.lock_fd >= 0
+        return holds or self._store.owners.is_held(transaction, intent_id)
+
     def _release(self, intent_id: str, *, keep: bool) -> None:
         """Release the hold of this process on an intent that has ended.
 
