@@ -92,7 +92,7 @@ def cut_at(label: str) -> Callable[[Passing], None]:
     """Reset the connection when the server's answer of this kind arrives."""
 
     def listen(passing: Passing) -> None:
-        if passing.label == label and passing.moment == "before":
+        if label in passing.labels and passing.moment == "before":
             passing.relay.reset()
 
     return listen
