@@ -59,6 +59,9 @@ RECENT = (
     f" AND agreed_at IS NULL AND why IN ('{CANNOT_RUN}', '{NOTHING_TO_RUN}'))"
     " ORDER BY made_at DESC LIMIT ?"
 )
+READ_RETENTION = 86_400.0
+WRITE_RETENTION = 30 * 86_400.0
+"""Seconds after its end during which a run keeps its items' arguments, for its undo."""
 _SOURCE = "SELECT source FROM bulk_items WHERE bulk = ? AND number = ?"
 _AGREED = (
     "SELECT at, json_extract(body, '$.digest') AS digest FROM lines WHERE kind = 'bulk'"
@@ -281,6 +284,34 @@ def insert_run(transaction: Transaction, run: BulkRun) -> None:
     )
     marks = ", ".join("?" * len(values))
     transaction.run(f"INSERT INTO bulk_runs ({COLUMNS}) VALUES ({marks})", *values)  # noqa: S608
+
+
+def forget_old(transaction: Transaction) -> None:
+    """Remove the arguments and results of runs that ended long ago, and old plans."""
+    reads, writes = transaction.now - READ_RETENTION, transaction.now - WRITE_RETENTION
+    old = (
+        "SELECT id FROM bulk_runs WHERE (ended_at < ? AND risk = 0)"
+        " OR COALESCE(ended_at, agreed_at) < ? OR (made_at < ? AND state = 'planned')"
+    )
+    transaction.run(
+        "UPDATE bulk_items SET arguments = '', result = NULL, reason = '', held = ''"  # noqa: S608
+        f" WHERE arguments <> '' AND bulk IN ({old})",
+        reads,
+        writes,
+        reads,
+    )
+    transaction.run(
+        f"UPDATE bulk_runs SET facts = '{{}}' WHERE facts <> '{{}}' AND id IN ({old})",  # noqa: S608
+        reads,
+        writes,
+        reads,
+    )
+    transaction.run(
+        "UPDATE bulk_runs SET state = 'cancelled', why = 'it was never agreed to', ended_at = ?"
+        " WHERE made_at < ? AND state = 'planned'",
+        transaction.now,
+        reads,
+    )
 
 
 def make_run(row: Any) -> BulkRun:

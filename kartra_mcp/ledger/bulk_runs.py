@@ -33,6 +33,7 @@ from kartra_mcp.ledger.bulk_rows import (
     count_items,
     digest_items,
     find_run,
+    forget_old,
     insert_run,
     list_undos,
     make_item,
@@ -52,9 +53,6 @@ from kartra_mcp.policy.limits import Limits
 
 PLAN_LIFETIME = 3_600.0
 """Seconds during which an equal request continues a plan instead of checking every item again."""
-READ_RETENTION = 86_400.0
-WRITE_RETENTION = 30 * 86_400.0
-"""Seconds after its end during which a run keeps its items' arguments, for its undo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class BulkRuns:
     ) -> BulkRun:
         """Write a planned run, its items and the checks made; remove the data of old runs."""
         with self.store.write_transaction() as transaction:
-            _forget_old(transaction)
+            forget_old(transaction)
             insert_run(transaction, replace(run, made_at=transaction.now, total=len(items)))
             transaction.db.executemany(
                 "INSERT INTO bulk_items VALUES"
@@ -375,31 +373,3 @@ def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
         approvals.consume(transaction, intent.approval, run.id)
     elif id_ is not None:
         confirmations.consume(transaction, id_, run.id)
-
-
-def _forget_old(transaction: Transaction) -> None:
-    """Remove the arguments and results of runs that ended long ago, and old plans."""
-    reads, writes = transaction.now - READ_RETENTION, transaction.now - WRITE_RETENTION
-    old = (
-        "SELECT id FROM bulk_runs WHERE (ended_at < ? AND risk = 0)"
-        " OR COALESCE(ended_at, agreed_at) < ? OR (made_at < ? AND state = 'planned')"
-    )
-    transaction.run(
-        "UPDATE bulk_items SET arguments = '', result = NULL, reason = '', held = ''"  # noqa: S608
-        f" WHERE arguments <> '' AND bulk IN ({old})",
-        reads,
-        writes,
-        reads,
-    )
-    transaction.run(
-        f"UPDATE bulk_runs SET facts = '{{}}' WHERE facts <> '{{}}' AND id IN ({old})",  # noqa: S608
-        reads,
-        writes,
-        reads,
-    )
-    transaction.run(
-        "UPDATE bulk_runs SET state = 'cancelled', why = 'it was never agreed to', ended_at = ?"
-        " WHERE made_at < ? AND state = 'planned'",
-        transaction.now,
-        reads,
-    )
