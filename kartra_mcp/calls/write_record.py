@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 
 from kartra_mcp.calls.joined_commits import JoinedCommits
-from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Executed, SendRight
 from kartra_mcp.kartra.effects import condition_undo
 from kartra_mcp.ledger.errors import explain
@@ -105,3 +105,12 @@ def _describe_undo(state: FinalState, code: str, undo: str) -> str:
     if state != "succeeded":
         return ""
     return condition_undo(undo, "it was done") if code else undo
+
+
+def final_state(problem: KartraMCPError) -> FinalState:
+    """Return the state that the ledger records for a write that ended with an error."""
+    if problem.executed is Executed.UNKNOWN:
+        return "unknown"
+    if problem.executed is Executed.YES:
+        return "succeeded"  # a part of a chain was executed and must count for the caps
+    return "refused" if isinstance(problem, RefusedError) else "failed"

@@ -22,7 +22,7 @@ from kartra_mcp.calls.reconciliation import (
     past_looks,
     require_fence,
 )
-from kartra_mcp.calls.write_record import CONTRADICTS, WriteRecord
+from kartra_mcp.calls.write_record import CONTRADICTS, WriteRecord, final_state
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import facts_for_entry
 from kartra_mcp.consent.fact_reader import FactReader
@@ -50,7 +50,7 @@ from kartra_mcp.kartra.lead_state import find_object, read_held_before
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Filters, FinalState, Intent, format_utc
+from kartra_mcp.ledger.records import Binding, Filters, Intent, format_utc
 from kartra_mcp.ledger.settlement import conflict_error
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
@@ -305,7 +305,7 @@ class GuardedWrites:
         try:
             reply = await run_once(recorded)
         except KartraMCPError as problem:
-            state = _final_state(problem)
+            state = final_state(problem)
             missed = await recorded.finish(state, problem.executed, code=problem.code)
             if missed == CONTRADICTS:
                 problem.remedy += f" {CONTRADICTS[0].upper()}{CONTRADICTS[1:]}"
@@ -373,14 +373,6 @@ def _add_settlement_hint(problem: KartraMCPError, recorded: WriteRecord) -> Kart
         intent = recorded.intent.id
         problem.remedy += f" Call kartra_reconcile with the intent {intent} to settle it."
     return problem
-
-
-def _final_state(problem: KartraMCPError) -> FinalState:
-    if problem.executed is Executed.UNKNOWN:
-        return "unknown"
-    if problem.executed is Executed.YES:
-        return "succeeded"  # a part of a chain was executed and must count for the caps
-    return "refused" if isinstance(problem, RefusedError) else "failed"
 
 
 def _not_unknown_error(entry: Mapping[str, Any] | None) -> RefusedError:
