@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polling import wait_for
+
 from matrix.history import Head
 
 HERE = Path(__file__).parent
@@ -110,6 +112,7 @@ class ReplicaHandle:
     pid: int = 0
     is_gone: bool = False
     is_paused: bool = False
+    is_at_point: bool = False
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _waiting: dict[int, Future[Mapping[str, Any] | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -161,8 +164,14 @@ class ReplicaHandle:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
+        """Let it go on. One that stops itself at a point may not have stopped yet."""
         self.is_paused = False
+        with suppress(TimeoutError):
+            wait_for(self._goes_on, within=20, every=0.05)
+
+    def _goes_on(self) -> bool:
         self._signal(signal.SIGCONT)
+        return not self.is_at_point or self.is_gone
 
     def close(self) -> None:
         self.kill()
@@ -205,8 +214,12 @@ class ReplicaHandle:
             self.pid = said["pid"]
             self._ready.set_result(said)
         elif "point" in said:
+            self.is_at_point = True
             if self.on_point is not None:
-                self.on_point(said["point"])
+                # Not in this thread, which reads that it went on.
+                threading.Thread(target=self.on_point, args=(said["point"],), daemon=True).start()
+        elif "passed" in said:
+            self.is_at_point = False
         elif "crashed" in said:
             sys.stderr.write(f"{self.name}: {said['crashed']}\n")
         else:

@@ -10,7 +10,8 @@ which names the socket to connect to. A replica then gets its configuration, and
     {"id": 4, "head": true}                            the highest head that it saw
     {"id": 5, "arm": "minted"}                         it stops itself at this point, once
 
-and answers `{"id": 1, "ok": true, …}`; at an armed point it says `{"point": "minted"}`, and stops.
+and answers `{"id": 1, "ok": true, …}`; at an armed point it says `{"point": "minted"}` and stops,
+and then `{"passed": "minted"}`.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Replica:
             self.armed.discard(point)
             self.say(point=point)
             os.kill(os.getpid(), signal.SIGSTOP)
+            self.say(passed=point)
 
     async def serve(self) -> None:
         stream = await anyio.abc.UNIXSocketStream.from_socket(self.link.dup())

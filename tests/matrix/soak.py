@@ -16,7 +16,7 @@ from matrix.checker import check
 from matrix.faults import FAULTS, Fault, Scene
 from matrix.history import Caps
 from matrix.points import MINTED, Watch
-from matrix.story import Result, list_codes, refund, settle
+from matrix.story import Result, list_codes, refund, settle, strike
 from matrix.world import CAPS, Member, World
 
 AMOUNTS = ("40", "40", "40", "25", "97")
@@ -119,7 +119,7 @@ def play(world: World, schedule: Schedule, seeded: Sequence[str] = ()) -> Result
     ]
     strikers = [
         threading.Thread(
-            target=strike, args=(Scene(world, members[one.replica], members[0]), one, ended)
+            target=hit, args=(Scene(world, members[one.replica], members[0]), one, ended)
         )
         for one in schedule.strikes
     ]
@@ -151,11 +151,11 @@ def ask(member: Member, sale: str, asking: Asking) -> None:
         refund(member, sale, asking.amount)
 
 
-def strike(scene: Scene, planned: Strike, ended: threading.Event) -> None:
+def hit(scene: Scene, planned: Strike, ended: threading.Event) -> None:
     """Wait until a write of the replica is at the point, strike, and heal after a while."""
     fault = planned.fault
     fault.prepare(scene)
-    watch = Watch(planned.point, lambda: fault.strike(scene))
+    watch = Watch(planned.point, lambda: strike(scene, planned.point, fault))
     if planned.point == MINTED:
         scene.victim.replica.arm(MINTED)
     scene.victim.watch(watch)

@@ -22,7 +22,7 @@ from matrix.relay import Relay
 from matrix.seeded import BY_NAME
 from matrix.upstream import Upstream
 
-WRITES = {"send_seconds": 2.0, "settle_seconds": 1.0, "skew_seconds": 1.0, "look_seconds": 0.2}
+WRITES = {"send_seconds": 2.0, "settle_seconds": 2.0, "skew_seconds": 1.0, "look_seconds": 0.2}
 ANSWER = 1.0
 """Seconds that stand for 30, 900, 10 and 300, and for 120. Tokens end at whole seconds."""
 
@@ -51,7 +51,7 @@ class Member:
     def heal(self) -> None:
         for relay in (*self.databases, self.upstream):
             relay.heal()
-        if self.replica.is_paused:
+        if self.replica.is_paused or self.replica.is_at_point:
             self.replica.resume()
 
     def close(self) -> None:
