@@ -1,11 +1,9 @@
-"""Items of a bulk run as calls, made as the tool itself would make them."""
+"""Items of a bulk run as calls, made as the tool itself would make them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from json import dumps
 from typing import Any
 
 from kartra_mcp.bulk.csv_items import CsvTarget
@@ -17,11 +15,6 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Call, ConsentArguments
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.gates import Policy
-
-MAX_KEPT_CALLS = 2_000
-"""Calls that are kept in memory for the next step of their run, about 2 kB each."""
-MAX_KEPT_CHARS = 1_000
-"""Largest arguments, as JSON, of a call that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +34,8 @@ def make_item_call(
     Raises:
         RefusedError: `invalid_arguments`.
     """
-    # The order of names differs between a request and the ledger.
-    text = dumps(arguments, sort_keys=True)
-    item = _ItemCall(entry, arguments, rules, repeat, text)
-    return _keep_call(item) if len(text) <= MAX_KEPT_CHARS else _make_call(item)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _ItemCall:
-    """What the call of an item is made from; `text` is its arguments as JSON."""
-
-    entry: ActionTool
-    arguments: Mapping[str, Any]
-    rules: Policy
-    repeat: bool
-    text: str
-
-    def __hash__(self) -> int:
-        return hash((self.text, self.repeat))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _ItemCall)
-            and self.entry is other.entry
-            and self.rules is other.rules
-            and (self.text, self.repeat) == (other.text, other.repeat)
-        )
-
-
-@lru_cache(MAX_KEPT_CALLS)
-def _keep_call(item: _ItemCall) -> Call:
-    """Make a call once for the steps of a plan, which need it three times, and for its run."""
-    return _make_call(item)
-
-
-def _make_call(item: _ItemCall) -> Call:
-    call = catalogue.make_call(item.entry, item.arguments, gated=False)
-    return decide_call(replace(call, consent=ConsentArguments(repeat=item.repeat)), item.rules)
+    call = catalogue.make_call(entry, arguments, gated=False)
+    return decide_call(replace(call, consent=ConsentArguments(repeat=repeat)), rules)
 
 
 def parse_items(entry: ActionTool, request: BulkRequest, rules: Policy) -> ParsedItems:

@@ -39,8 +39,6 @@ TIME_LIFETIME = 60.0
 EQUAL_FAILURES = 3
 """Equal failures in a row that pause a run."""
 CLAIM_SECONDS = 120.0
-CLAIMED = 4
-"""Items that a claim takes for each that may run at once; each claim is a commit."""
 OUTCOMES_KEPT = 25
 """Outcomes of reads that are kept in memory between two commits."""
 _LEFT_OUT = frozenset({"already_done", "outcome_unknown", "declined", "dismissed"})
@@ -212,12 +210,7 @@ class ItemRunner:
                 done = (outcome.number for outcome in self.outcomes)
                 taken = [*self.in_flight, *self.ahead, *self.aside, *done]
                 found = await run_in_thread(
-                    self.bulk.claim,
-                    self.run.id,
-                    CLAIMED * self.at_once,
-                    CLAIM_SECONDS,
-                    taken,
-                    self.start,
+                    self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken, self.start
                 )
                 self.claimed.extend(found)
                 self.start = found[-1].number + 1 if found else 0
