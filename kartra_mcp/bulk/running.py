@@ -23,7 +23,7 @@ from kartra_mcp.consent.fact_reader import is_absent
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.models import Call, Executed, Risk
+from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.core.sanitize import dump_json, json_bytes
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.core.timings import read_steady_clock
@@ -48,14 +48,6 @@ _OF_MANY_KINDS = frozenset({"kartra_error", "membrane_error"})
 """Codes of errors that are equal only if their messages are."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A claimed item with its call; None if it cannot be made."""
-
-    item: BulkItem
-    call: Call | None = None
-
-
 @dataclass(slots=True)
 class ItemRunner:
     """Runs the items of `run` in one call, until none is left or its time is nearly over.
@@ -63,7 +55,6 @@ class ItemRunner:
     Attributes:
         start: number from which on items are claimed first.
         claimed: items to run next.
-        ahead: numbers of the items that are prepared, but not begun: each waits for its worker.
         in_flight: numbers of the items that run now.
         aside: numbers of the items that could not be begun, with the code of the error; "" for one
             that another call runs. This call does not try them again.
@@ -82,7 +73,6 @@ class ItemRunner:
     client: ClientContext
     start: int = 0
     claimed: deque[BulkItem] = field(default_factory=deque[BulkItem])
-    ahead: set[int] = field(default_factory=set[int])
     in_flight: set[int] = field(default_factory=set[int])
     aside: dict[int, str] = field(default_factory=dict[int, str])
     outcomes: list[ItemOutcome] = field(default_factory=list[ItemOutcome])
@@ -144,36 +134,23 @@ class ItemRunner:
         """Run items one after the other, each begun when the answer to the one before is there.
 
         The outcome of an item that succeeded goes to the disk in one commit with the intent of the
-        next one, at the latest. The next item is prepared while one runs.
+        next one, at the latest.
         """
-        ready: _Prepared | None = None
+        with self._end_of_call():
+            while not self.is_over and self.deadline.allows_start(write=True):
+                item = await self._next()
+                if item is None:
+                    return
+                answered = anyio.Event()
+                workers.start_soon(self._work_on, item, answered)
+                await answered.wait()
+
+    async def _work_on(self, item: BulkItem, answered: anyio.Event) -> None:
         with self._end_of_call():
             try:
-                while not self.is_over and self.deadline.allows_start(write=True):
-                    ready = ready or await self._next()
-                    if ready is None:
-                        return
-                    answered, running = anyio.Event(), ready
-                    ready = None
-                    self._begin(running.item)
-                    workers.start_soon(self._work_on, running, answered)
-                    ready = await self._next()
-                    await answered.wait()
+                await self._run_item(item, answered)
             finally:
-                if ready is not None:
-                    self.ahead.discard(ready.item.number)
-                    self.claimed.appendleft(ready.item)
-
-    def _begin(self, item: BulkItem) -> None:
-        self.ahead.discard(item.number)
-        self.in_flight.add(item.number)
-
-    async def _work_on(self, prepared: _Prepared, answered: anyio.Event) -> None:
-        with self._end_of_call():
-            try:
-                await self._run_item(prepared, answered)
-            finally:
-                self.in_flight.discard(prepared.item.number)
+                self.in_flight.discard(item.number)
                 answered.set()
             await self._report()
             if len(self.outcomes) >= OUTCOMES_KEPT:
@@ -191,24 +168,11 @@ class ItemRunner:
         about = f"items of {self.run.id}"
         await self.client.progress.report(self.done, self.run.total, about)
 
-    async def _next(self) -> _Prepared | None:
+    async def _next(self) -> BulkItem | None:
         """Return the next item; None if none is waiting, or the run was paused or cancelled."""
-        item = await self._claim()
-        if item is None:
-            return None
-        try:
-            return _Prepared(item, self._make_call(item))
-        except KartraMCPError:  # it is raised again where the item runs
-            return _Prepared(item)
-
-    def _make_call(self, item: BulkItem) -> Call:
-        return make_item_call(self.entry, item.arguments, self.rules, repeat=self.run.repeat)
-
-    async def _claim(self) -> BulkItem | None:
         async with self.turn:
             if not self.claimed and not self.is_over:
-                done = (outcome.number for outcome in self.outcomes)
-                taken = [*self.in_flight, *self.ahead, *self.aside, *done]
+                taken = [*self.in_flight, *self.aside, *(o.number for o in self.outcomes)]
                 found = await run_in_thread(
                     self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken, self.start
                 )
@@ -217,7 +181,7 @@ class ItemRunner:
             if self.is_over or not self.claimed:
                 return None
             item = self.claimed.popleft()
-            self.ahead.add(item.number)
+            self.in_flight.add(item.number)
             return item
 
     async def _save(self) -> None:
@@ -228,15 +192,13 @@ class ItemRunner:
             saved = {outcome.number for outcome in kept}
             self.outcomes = [o for o in self.outcomes if o.number not in saved]
 
-    async def _run_item(self, prepared: _Prepared, answered: anyio.Event) -> None:
-        item = prepared.item
-
+    async def _run_item(self, item: BulkItem, answered: anyio.Event) -> None:
         def on_answer() -> None:
             self.last_failure, self.in_a_row = "", 0
             answered.set()
 
         try:
-            call = prepared.call or self._make_call(item)
+            call = make_item_call(self.entry, item.arguments, self.rules, repeat=self.run.repeat)
             grant = None if self.run.is_read else await self._grant(item, on_answer)
             done = await self.gateway.execute(call, self.deadline, lambda: call, self.client, grant)
         except KartraMCPError as problem:

@@ -55,7 +55,7 @@ MAX_REMEMBERED_LEADS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """Result of a call; a write has a receipt, unless it is an item of a bulk run.
+    """Result of a call; a write has a receipt.
 
     `before` has the values that an edit overwrote. `notice` is what the answer states
     about mail and consent. `own`: it is this server's own answer. `truncated` is the notice of a
@@ -226,8 +226,6 @@ class Gateway:
         except KartraMCPError as problem:
             await checks.explain(problem, checked)
             raise
-        if receipt is None:
-            return CallResult(reply)
         changed = edit.changed if len(checked.commands) == 1 else None
         written = receipt.with_change(changed).with_unread(edit.unknown).as_dict()
         return CallResult(reply, written, edit.before or receipt.before, answer_notice(checked))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from operator import is_not
 from typing import Any
 
 from kartra_mcp.calls.item_grant import ItemGrant
@@ -50,7 +49,7 @@ from kartra_mcp.kartra.lead_state import find_object, read_held_before
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Filters, Intent, format_utc
+from kartra_mcp.ledger.records import Binding, Filters, format_utc
 from kartra_mcp.ledger.settlement import conflict_error
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
@@ -93,7 +92,6 @@ class GuardedWrites:
     timings: WriteTimings = DEFAULT_TIMINGS.writes
     opened: bool = False
     commits: JoinedCommits = field(init=False)
-    _digest: tuple[tuple[Policy, Limits, bool], str] | None = None
 
     def __post_init__(self) -> None:
         self.commits = JoinedCommits(self.ledger)
@@ -231,12 +229,8 @@ class GuardedWrites:
         (found,) = await run_in_thread(self.ledger.find_repeats, [draft], self.limits)
         return found
 
-    async def execute(
-        self, asked: WriteRequest, run_once: RunOnce
-    ) -> tuple[ActionResult, Receipt | None]:
+    async def execute(self, asked: WriteRequest, run_once: RunOnce) -> tuple[ActionResult, Receipt]:
         """Return the result and the receipt; with a grant, on the consent of a bulk run.
-
-        An item of a bulk run has no receipt: the run reports what the ledger holds of it.
 
         Raises:
             KartraMCPError: `executed` is the state that the ledger has.
@@ -255,33 +249,27 @@ class GuardedWrites:
             intent = await asked.grant.make_intent(call, draft, asked.read, self.ledger)
             old_terms, unread = dict[str, Any](), list[str]()
         else:
-            intent, subject = await self._obtain_consent(asked, draft, binding)
+            account = connection.name or connection.key or connection.id
+            gate = await self.resolve_gate(call.decision.gate, draft.mail)
+            subject = CallSubject(call, asked.read, account)
+            request = ConsentRequest(
+                subject,
+                gate,
+                binding,
+                client,
+                draft,
+                self.limits,
+                asked.patience,
+            )
+            intent = await self.consent.obtain(request)
             old_terms, unread = await subject.find_old_terms()
-        held = read_held_before(intent.facts)
-        if held is not None:  # otherwise the undo is that of the draft
-            intent = replace(intent, undo=call_effect(call, mask=True, held=held).undo_if_changed)
-        if asked.grant is not None:
-            intent = replace(intent, undo=describe_bulk_undo(intent.undo))
+        undo = call_effect(call, mask=True, held=read_held_before(intent.facts)).undo_if_changed
+        undo = undo if asked.grant is None else describe_bulk_undo(undo)
+        intent = replace(intent, undo=undo)
         await self._identify_leads(call, connection, asked.read)
         recorded = WriteRecord(self.commits, intent, self.limits, binding)
-        reply, missed = await self._run_recorded(recorded, run_once, asked.grant)
-        if asked.grant is not None:
-            return reply, None
-        receipt = make_receipt(intent, call_effect(call, held=held), missed)
+        reply, receipt = await self._run_recorded(recorded, run_once, call, asked.grant)
         return reply, replace(receipt.with_unread(unread), before=old_terms)
-
-    async def _obtain_consent(
-        self, asked: WriteRequest, draft: Intent, binding: Binding
-    ) -> tuple[Intent, CallSubject]:
-        """Return the intent with the consent to it, and the call as it was shown."""
-        call, connection = asked.call, asked.connection
-        account = connection.name or connection.key or connection.id
-        gate = await self.resolve_gate(call.decision.gate, draft.mail)
-        subject = CallSubject(call, asked.read, account)
-        request = ConsentRequest(
-            subject, gate, binding, asked.client, draft, self.limits, asked.patience
-        )
-        return await self.consent.obtain(request), subject
 
     async def _identify_leads(self, call: Call, connection: Connection, read: Read) -> None:
         """Read the leads of additive commands whose other name the ledger does not know.
@@ -299,9 +287,8 @@ class GuardedWrites:
                 await FactReader(read).read_lead(target.id, "the lead")
 
     async def _run_recorded(
-        self, recorded: WriteRecord, run_once: RunOnce, grant: ItemGrant | None
-    ) -> tuple[ActionResult, str]:
-        """Return the result, and why its outcome could not be recorded or ""."""
+        self, recorded: WriteRecord, run_once: RunOnce, call: Call, grant: ItemGrant | None
+    ) -> tuple[ActionResult, Receipt]:
         try:
             reply = await run_once(recorded)
         except KartraMCPError as problem:
@@ -324,7 +311,8 @@ class GuardedWrites:
         missed = await recorded.finish(
             "succeeded", Executed.YES, reply.action_run_id, patience=patience
         )
-        return reply, missed
+        effect = call_effect(call, held=read_held_before(recorded.intent.facts))
+        return reply, make_receipt(recorded.intent, effect, missed)
 
     async def resolve_gate(self, gate: Gate, mails: int) -> Gate:
         """Return the gate of a call; above the hourly number of mails, a human's."""
@@ -344,16 +332,9 @@ class GuardedWrites:
             connection_created=connection.created_at,
             action=request.id if is_action else "raw request",
             revision=request.revision if is_action else "",
-            policy=self._digest_policy(),
+            policy=policy_digest(self.policy),
             repeat=call.consent.repeat,
         )
-
-    def _digest_policy(self) -> str:
-        """Return the digest of the policy, which is computed once while nothing of it changes."""
-        parts = (self.rules, self.limits, self.consent.outside)
-        if self._digest is None or any(map(is_not, self._digest[0], parts)):
-            self._digest = parts, policy_digest(self.policy)
-        return self._digest[1]
 
     def _open(self) -> None:
         self.ledger.mark_orphans_unknown()

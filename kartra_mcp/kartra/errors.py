@@ -152,7 +152,7 @@ _ANSWER = frozenset({"status", "type", "message", "cmd", "actions", "code"})
 
 @dataclass(frozen=True, slots=True)
 class ActionOutcome:
-    """Response to one command; of a failed one also `type`, Kartra's number as text or ""."""
+    """Response to one command: `type` is Kartra's number as text, "" if it has none."""
 
     command: str
     failed: bool
@@ -245,12 +245,9 @@ def _list_answers(value: Any) -> list[dict[str, Any]]:
 
 
 def _parse_outcome(command: str, answer: Mapping[str, Any]) -> ActionOutcome:
-    name = truncate(strip_control_chars(command), 60)
-    if not _is_error(answer):  # its texts are not shown, and each would be searched for secrets
-        return ActionOutcome(name, failed=False)
     return ActionOutcome(
-        name,
-        failed=True,
+        command=truncate(strip_control_chars(command), 60),
+        failed=_is_error(answer),
         type=safe_excerpt(str(answer.get("type", "")), 12),
         message=safe_excerpt(str(answer.get("message", "")), 300),
     )
