@@ -38,8 +38,8 @@ STORIES = {
     ],
     "between an outcome and the next intent": [
         Strike("finish_uncommitted", nth=2),
-        Strike("finish_committed", nth=2, beside=True),
-        Strike("answered", nth=2),
+        Strike("finish_committed", beside=True),
+        Strike("answered"),
     ],
     "with its programs": [
         Strike("running", delay=0.3),

@@ -66,14 +66,15 @@ class Nursery:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "matrix.replica"],
-            cwd=HERE.parent,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "replicas.log").open("ab"),
-            start_new_session=True,
-        )
+        with (folder / "replicas.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "matrix.replica"],
+                cwd=HERE.parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n", self.read_log()
 
@@ -96,8 +97,10 @@ class Nursery:
 
     def close(self) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(20)
+        self.process.stdout.close()
 
 
 @dataclass(eq=False)
