@@ -41,12 +41,6 @@ def _nothing(*_: Any, **__: Any) -> None:
     """Do nothing, find nothing."""
 
 
-def _no_head_lock() -> None:
-    from kartra_mcp.ledger.postgres import store
-
-    put(store, "_LOCK", "SELECT n FROM head")
-
-
 def _no_fence() -> None:
     """The token of a write lives as long as one for reads."""
     from kartra_mcp.membrane.http_client import HttpClient
@@ -180,7 +174,11 @@ def _never_expires() -> None:
     def is_held(_: Any, transaction: Any, intent_id: str) -> bool:
         return projection.get_state(transaction.db, intent_id) == "running"
 
+    def list_ended(*_: Any) -> list[str]:
+        return []
+
     put(SendRights, "is_held", is_held)
+    put(SendRights, "list_ended", list_ended)
 
 
 def _own_clock() -> None:
@@ -195,10 +193,14 @@ def _own_clock() -> None:
     put(http_client, "require_agreeing_clocks", _nothing)
 
 
+_NO_LOCK = """
+DO $$ BEGIN EXECUTE replace(
+  pg_get_functiondef('begin_transaction'::regproc), 'FROM head FOR UPDATE', 'FROM head'); END $$
+"""
 _INDEXES = ("DROP INDEX parts_one_running", "DROP INDEX parts_one_unsettled")
 
 SEEDED: tuple[SeededFault, ...] = (
-    SeededFault("no head lock", _no_head_lock, "race"),
+    SeededFault("no head lock", _nothing, "race", (_NO_LOCK,)),
     SeededFault("no fence", _no_fence, ("written", "upstream dropped")),
     SeededFault("takeover", _takeover, "effect after a lost answer"),
     SeededFault("no quarantine", _no_quarantine, "effect after a lost answer"),
