@@ -38,7 +38,7 @@ IMPORTED = (
     "kartra_mcp.app.composition",
     "kartra_mcp.settings",
 )
-"""What a server imports, in the fork server once."""
+"""Modules that a server imports, in the fork server once."""
 
 
 def forked(*words: str) -> list[str]:

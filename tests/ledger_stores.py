@@ -36,7 +36,7 @@ UPDATE head SET n = 0, hash = repeat('0', 64)
 
 
 class Place(Protocol):
-    """Where one ledger is kept; each `open` is another process, as far as the ledger knows."""
+    """Place of one ledger; each `open` is another process, as far as the ledger knows."""
 
     def open(
         self, clock: Clock | None = None, *, steady: Clock | None = None, wait: float = WAIT
@@ -52,7 +52,7 @@ class Place(Protocol):
 
     @property
     def address(self) -> str:
-        """What a child process opens it by."""
+        """Return the arguments by which a child process opens it."""
         ...
 
 

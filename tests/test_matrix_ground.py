@@ -1,4 +1,4 @@
-"""What the fault matrix stands on: the pair of servers and the relays do what they are told."""
+"""Ground of the fault matrix: the pair of servers and the relays do what they are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What run logs and Kartra's refunds show that the ledger lacks: decisions over data."""
+"""Effects that run logs and Kartra's refunds show and the ledger lacks: decisions over data."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Credentials:
 
     @property
     def fence(self) -> Fence:
-        """Whether a write gets a token of its own, which ends with its right to be sent."""
+        """Fence of each write: a token that ends with its right to be sent, or none."""
         return UNFENCED if self.secret is None else FENCED
 
     @property

@@ -1,4 +1,4 @@
-"""What the jobs of one account need: its ledger, its reads, and Membrane's run logs."""
+"""Tools of the jobs of one account: its ledger, its reads, and Membrane's run logs."""
 
 from __future__ import annotations
 

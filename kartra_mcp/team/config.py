@@ -101,7 +101,7 @@ class WriteTimes:
 
 @dataclass(frozen=True, slots=True)
 class AnchorPlaces:
-    """Where heads of the ledger are anchored: a timestamp authority, a growing folder, or both.
+    """Places that anchor heads of the ledger: a timestamp authority, a growing folder, or both.
 
     `root_certificate` names a PEM file; without it the authority's signature is not checked.
     """

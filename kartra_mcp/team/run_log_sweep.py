@@ -18,7 +18,7 @@ from kartra_mcp.membrane.logged_runs import LoggedRun
 
 @dataclass(frozen=True, slots=True)
 class SweepFindings:
-    """What run logs contradict.
+    """Contradictions between run logs and the ledger.
 
     Attributes:
         runs: number of runs that carry an intent.

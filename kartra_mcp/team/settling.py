@@ -53,7 +53,7 @@ class SettleReport:
 
 
 class SweepGate(Protocol):
-    """What keeps writes stopped after the database was switched or restored."""
+    """Reasons that keep writes stopped after the database was switched or restored."""
 
     def begin(self) -> None:
         """Note the timeline of the database, before the run logs are read."""

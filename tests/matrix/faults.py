@@ -1,4 +1,4 @@
-"""What strikes at a point of a write, and how it heals."""
+"""Faults that strike at a point of a write, and their healing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened in one run, from three witnesses: the upstream, the ledger, and the clients."""
+"""History of one run, from three witnesses: the upstream, the ledger, and the clients."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class ClientAnswer:
-    """What one client was told. `executed` is yes, no or unknown; `intent` may be ""."""
+    """Answer that one client got. `executed` is yes, no or unknown; `intent` may be ""."""
 
     replica: str
     tool: str
@@ -125,7 +125,7 @@ class IntentRecord:
 
     @property
     def counts(self) -> bool:
-        """Whether the caps count it."""
+        """Return whether the caps count it."""
         return self.state in ("running", "unknown", "succeeded")
 
 

@@ -70,7 +70,7 @@ class _FrameSplitter:
 
 @dataclass
 class FrontendSplitter(_FrameSplitter):
-    """What a replica sends to PostgreSQL: `BEGIN`, `LOCK`, `INTENT`, `OUTCOME`, `COMMIT`.
+    """Label messages of a replica to PostgreSQL: `BEGIN`, `LOCK`, `INTENT`, `OUTCOME`, `COMMIT`.
 
     One message can have several: the changes of a transaction are sent with its COMMIT.
     """
@@ -96,7 +96,7 @@ class FrontendSplitter(_FrameSplitter):
 
 @dataclass
 class BackendSplitter(_FrameSplitter):
-    """What PostgreSQL answers: `BEGUN`, `COMMITTED`, and `READY` inside a transaction."""
+    """Label the answers of PostgreSQL: `BEGUN`, `COMMITTED`, and `READY` inside a transaction."""
 
     has_type: bool = True
 

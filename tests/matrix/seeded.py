@@ -52,7 +52,7 @@ def _no_fence() -> None:
 
 
 def _takeover() -> None:
-    """Who settles an unknown write that shows no effect sends it again."""
+    """Settle an unknown write that shows no effect by sending it again."""
     from kartra_mcp.calls.gateway import Gateway
     from kartra_mcp.membrane.client import CallOptions
 

@@ -32,7 +32,7 @@ FINAL = frozenset({"done", "already_done"})
 
 @dataclass
 class Result:
-    """What came of one story. `reached`: the write got to its point."""
+    """Result of one story. `reached`: the write got to its point."""
 
     point: str
     fault: str
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def is_caught(self) -> bool:
-        """Whether a property is violated; the number 0 is a story that failed by itself."""
+        """Return whether a property is violated; the number 0 is a story that failed by itself."""
         return any(one.number for one in self.violations)
 
     @property

@@ -1,4 +1,4 @@
-"""What a request would run, read from its body without judging it: for its journal and faults."""
+"""Operation that a request would run, read from its body unjudged: for journal and faults."""
 
 from __future__ import annotations
 
