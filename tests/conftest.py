@@ -80,7 +80,7 @@ def team_database() -> Iterator[Any]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ledger_place(request, tmp_path) -> Any:
-    """Where one empty ledger is kept: every rule holds in each store."""
+    """Place of one empty ledger: every rule holds in each store."""
     from ledger_stores import FilePlace
 
     if request.param == "sqlite":

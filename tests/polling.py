@@ -22,7 +22,7 @@ def wait_for(condition: Callable[[], object], *, within: float = 60, every: floa
     while not condition():
         if time.monotonic() > ends:
             raise TimeoutError("what a test waited for did not happen in time")
-        time.sleep(every)
+        time.sleep(every)  # the condition is of another process, which sends no event
 
 
 def gone(pid: int) -> bool:

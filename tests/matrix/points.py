@@ -91,7 +91,7 @@ class Watch:
     seen: list[str] = field(default_factory=list)
     _link: int = -1
     _labels: dict[int, set[str]] = field(default_factory=dict)
-    """What passed on each connection since its last BEGIN."""
+    """Messages that passed on each connection since its last BEGIN."""
 
     _guard: threading.Lock = field(default_factory=threading.Lock)
 

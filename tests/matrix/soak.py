@@ -146,7 +146,7 @@ def conclude(world: World, schedule: Schedule, sales: Sequence[str], started: fl
 
 
 def ask(member: Member, sale: str, asking: Asking) -> None:
-    time.sleep(asking.delay)
+    time.sleep(asking.delay)  # part of the schedule: when this client asks, by chance
     for _ in range(asking.times):
         refund(member, sale, asking.amount)
 
