@@ -39,6 +39,7 @@ from kartra_mcp.kartra.response_search import find_named_object, first_field
 from kartra_mcp.membrane.client import CallOptions, MembraneClient, Record
 from kartra_mcp.membrane.responses import RunLog, raise_for_status
 from kartra_mcp.policy.gates import not_allowed_error, read_only
+from kartra_mcp.policy.roles import forbidden_role_error
 
 if TYPE_CHECKING:
     from kartra_mcp.calls.argument_checks import ArgumentChecks
@@ -135,6 +136,8 @@ class Gateway:
                 raise read_only()
             case Verdict.NOT_ALLOWED:
                 raise not_allowed_error()
+            case Verdict.FORBIDDEN_ROLE:
+                raise forbidden_role_error()
             case Verdict.CONFIRM if not granted and _lacks_flag(call):
                 raise confirmation.confirmation_required_error(call, changes)
             case _:

@@ -105,6 +105,8 @@ def hidden_text(least: Risk, names: tuple[str, ...], rules: Policy) -> str:
         return ""
     if verdict is Verdict.READ_ONLY:
         return "read-only: KARTRA_MCP_READ_ONLY"
+    if verdict is Verdict.FORBIDDEN_ROLE:
+        return "not permitted by the roles"
     if policy.passes_allow_deny(names, rules):
         return f"the gate of {least.label} tools, or its own, is deny"
     if policy.passes_allow_deny(names, Policy(deny=rules.deny)):

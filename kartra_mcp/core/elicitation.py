@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kartra_mcp.core.principal import Principal
 from kartra_mcp.core.progress import CallProgress
 
 _AMOUNT = re.compile(r"[0-9]+\.[0-9]{2}")
@@ -73,7 +74,7 @@ class ClientContext:
     `received_steady` the same moment by the steady clock.
     `supports_urls` and `elicit_url` are the same for an address; `notify_url_complete` reports that
     its purpose is fulfilled, if the client supports that. `progress` is what the client is told of
-    a long call.
+    a long call. `principal` is the verified identity of a call over HTTP; None for a single user.
     """
 
     name: str = ""
@@ -87,6 +88,7 @@ class ClientContext:
     elicit_url: Callable[[UrlElicitation], Awaitable[ElicitationResponse]] | None = None
     notify_url_complete: Callable[[UrlElicitation], Awaitable[None]] | None = None
     progress: CallProgress = field(default_factory=CallProgress)
+    principal: Principal | None = None
 
 
 class InputRequired(Exception):

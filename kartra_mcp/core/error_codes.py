@@ -117,6 +117,12 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         "Too little of the call's time was left to start a write, or its right to be sent ended "
         "before Membrane got it; nothing was done. Repeat it, or raise KARTRA_MCP_TIMEOUT.",
     ),
+    "forbidden_role": ErrorCode(
+        "The role does not permit it",
+        "The roles of the user, or the scopes of the token, do not permit this call. Ask an admin "
+        "for the role.",
+        403,
+    ),
     "forbidden_request": ErrorCode(
         "The request is forbidden",
         "The raw request was refused and not sent. Use the action's own tool.",

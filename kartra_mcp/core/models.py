@@ -39,6 +39,7 @@ class Verdict(Enum):
     CONFIRM = "confirm"
     READ_ONLY = "read_only"
     NOT_ALLOWED = "not_allowed"
+    FORBIDDEN_ROLE = "forbidden_role"
 
 
 class OperationKind(StrEnum):

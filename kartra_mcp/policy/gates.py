@@ -13,6 +13,7 @@ from kartra_mcp.kartra import request_path
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.fields import normalize_name
 from kartra_mcp.policy.risk import classify_command, policy_names_of_command
+from kartra_mcp.policy.roles import Right, forbidden_role_error, required_right
 
 PREFIX = "kartra_"
 
@@ -63,7 +64,10 @@ ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The user's rules: read once, the same for tools, raw requests and the tool list."""
+    """The user's rules: read once, the same for tools, raw requests and the tool list.
+
+    `rights`: of the caller's roles in a team; None for a single user, who has all of them.
+    """
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
     read_only: bool = False
@@ -72,9 +76,14 @@ class Policy:
     tools: tuple[tuple[str, Gate], ...] = ()
     check_lead: bool = True
     commands: bool = True
+    rights: frozenset[Right] | None = None
 
 
-_STRICTEST = (Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.CONFIRM, Verdict.RUN)
+_STRICTEST = (
+    *(Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.FORBIDDEN_ROLE),
+    *(Verdict.CONFIRM, Verdict.RUN),
+)
+_HIDES = frozenset({Verdict.READ_ONLY, Verdict.NOT_ALLOWED, Verdict.FORBIDDEN_ROLE})
 
 
 def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
@@ -92,6 +101,8 @@ def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
     gate = resolve_gate(risk, named, rules)
     if gate is Gate.DENY:
         return Verdict.NOT_ALLOWED
+    if rules.rights is not None and required_right(risk, named) not in rules.rights:
+        return Verdict.FORBIDDEN_ROLE
     return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
 
 
@@ -111,19 +122,22 @@ def takes_consent_arguments(risk: Risk, names: Iterable[str], rules: Policy) -> 
 def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
     """Return the tool's own gate, the strictest if several match, else that of its risk.
 
-    If the risk is denied, by choice or because of a bad value, no tool's own gate opens it.
+    If the risk is denied, by choice or because of a bad value, no tool's own gate opens it. In a
+    team an irreversible call needs at least an approver.
     """
     named = tuple(names)
     own = [gate for pattern, gate in rules.tools if matches(named, (pattern,))]
     of_risk = rules.gates.get(risk, Gate.DENY)
-    return strictest(*own) if own and of_risk is not Gate.DENY else of_risk
+    gate = strictest(*own) if own and of_risk is not Gate.DENY else of_risk
+    needs_approver = rules.rights is not None and risk is Risk.IRREVERSIBLE
+    return strictest(gate, Gate.HUMAN) if needs_approver else gate
 
 
 def resolve_effective_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
     """Return the gate of a risk; `DENY` if read-only or a list refuses it."""
     named = tuple(names)
     verdict = evaluate(risk, named, rules)
-    if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED):
+    if verdict in _HIDES:
         return Gate.DENY
     return Gate.ALLOW if verdict is Verdict.RUN else resolve_gate(risk, named, rules)
 
@@ -170,14 +184,15 @@ def evaluate_call(call: ValidatedCall, rules: Policy, least: Risk = Risk.READ) -
 def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict | None:
     """Return the reason why a tool is not listed, or None. An unlisted tool cannot be called."""
     verdict = evaluate(least, names, rules)
-    return verdict if verdict in (Verdict.READ_ONLY, Verdict.NOT_ALLOWED) else None
+    return verdict if verdict in _HIDES else None
 
 
 def is_unrestricted(rules: Policy) -> bool:
     """Return True if tools of every risk and name are listed."""
     gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
     of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
-    return of_all and not (rules.read_only or rules.allow or rules.deny)
+    restricted = rules.read_only or rules.allow or rules.deny or rules.rights is not None
+    return of_all and not restricted
 
 
 def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
@@ -244,5 +259,7 @@ def raise_for_verdict(verdict: Verdict | None) -> None:
     """Raise if a tool is hidden: what is not listed cannot be called."""
     if verdict is Verdict.READ_ONLY:
         raise read_only()
+    if verdict is Verdict.FORBIDDEN_ROLE:
+        raise forbidden_role_error()
     if verdict is not None:
         raise not_allowed_error()

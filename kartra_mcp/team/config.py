@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, TypeGuard, get_args
 
+from kartra_mcp.core.principal import Role
 from kartra_mcp.membrane.credentials import ADDRESS as MEMBRANE_ADDRESS
-
-Role = Literal["viewer", "operator", "requester", "approver", "auditor", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-
-def is_role(text: str) -> TypeGuard[Role]:
-    return text in ROLES
-
 
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"),

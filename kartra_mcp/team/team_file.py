@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kartra_mcp.core.principal import ROLES, is_role
 from kartra_mcp.team.account_entries import parse_accounts
 from kartra_mcp.team.addresses import ADDRESS, DATABASE, ISSUER, ORIGIN
 from kartra_mcp.team.config import (
@@ -14,14 +15,12 @@ from kartra_mcp.team.config import (
     DEFAULT_ALGORITHMS,
     DEFAULT_MAX_AGE,
     DEFAULT_ROLES_CLAIM,
-    ROLES,
     AnchorPlaces,
     Issuer,
     PageLogin,
     Role,
     TeamConfig,
     WriteTimes,
-    is_role,
 )
 from kartra_mcp.team.faults import FaultList, TeamFileError, quote, suggest
 from kartra_mcp.team.mapping_reader import MappingReader, Place, iterate_mapping, read_text

@@ -1,0 +1,53 @@
+"""The authenticated principal of a call over HTTP: a user, or an agent of no user."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal, TypeGuard, get_args
+
+Role = Literal["viewer", "operator", "requester", "approver", "auditor", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+Scope = Literal["kartra:read", "kartra:write", "kartra:money"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+def is_role(text: str) -> TypeGuard[Role]:
+    return text in ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified identity, with its roles in one account.
+
+    Attributes:
+        issuer: exact issuer of the token or login.
+        subject: `sub`; unique only with its issuer.
+        name: for display; chosen by the user, so untrusted.
+        client_id: OAuth client through which the call came; "" on the page.
+        roles: roles in this account, from the issuer's claim.
+        scopes: ceiling of the token. A login on the page has none, and no ceiling.
+        is_user: a user, not an agent of its own (client credentials).
+        token_id: hash of the token's `jti`, or "".
+        claims: values of the roles claim, for the members of an account.
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    client_id: str = ""
+    roles: frozenset[Role] = frozenset()
+    scopes: frozenset[str] = frozenset(SCOPES)
+    is_user: bool = True
+    token_id: str = ""
+    claims: frozenset[str] = field(default_factory=frozenset[str])
+
+    @property
+    def key(self) -> str:
+        """Stable key of the identity: 32 hex digits of issuer and subject."""
+        return make_principal_key(self.issuer, self.subject)
+
+
+def make_principal_key(issuer: str, subject: str) -> str:
+    covered = f"{len(issuer)}:{issuer}{subject}"  # no pair of texts can be split in two ways
+    return hashlib.sha256(covered.encode()).hexdigest()[:32]
