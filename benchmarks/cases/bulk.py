@@ -25,7 +25,8 @@ ABOUT = (
     "bare loop that starts the sandbox's program with the same arguments, as many at once, or "
     "sends the same requests on as many connections; one after the other, in several rounds. The "
     "sandbox answers a request in half a millisecond, far faster than any account on the internet, "
-    "and a bare loop records nothing: the rows of an API of 100 ms show what a user sees. "
+    "and a bare loop records nothing, while each item here is committed twice: that row has no "
+    "promise. The rows of an API of 100 ms show what a user sees. "
     "Reads of another call are timed while a run goes on, and alone."
 )
 TOOL = "kartra_create_lead"
@@ -64,7 +65,7 @@ def _by_api() -> list[Row]:
             connections.enter_context(requests.sender(account, TOOL)) for _ in range(AT_ONCE)
         ]
         alone = [partial(_send, send) for send in senders]
-        rows = _compare("by the API", client, alone, BY_API)
+        rows = _compare("by the API", client, alone, BY_API, at_least=None)
         _slow_down(account)
         rows += _compare("by an API of 100 ms", client, alone, BY_SLOW_API)
         _slow_down(account, clear=True)
@@ -89,7 +90,11 @@ def _send(send: Callable[..., object], email: str) -> object:
 
 
 def _compare(
-    way: str, client: Client, alone: Sequence[Callable[[str], object]], count: int
+    way: str,
+    client: Client,
+    alone: Sequence[Callable[[str], object]],
+    count: int,
+    at_least: float | None = PROMISED,
 ) -> list[Row]:
     """Return the items a second of a run and of a bare loop, in turn."""
     ours, theirs = list[float](), list[float]()
@@ -100,7 +105,7 @@ def _compare(
     return [
         Row(f"a bulk run {way}", tuple(ours[1:]), "calls/s"),
         Row(f"a bare loop {way}", tuple(theirs[1:]), "calls/s"),
-        Row(f"the run against the loop, {way}", ratios, "×", at_least=PROMISED),
+        Row(f"the run against the loop, {way}", ratios, "×", at_least=at_least),
     ]
 
 
