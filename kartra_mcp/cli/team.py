@@ -18,6 +18,7 @@ from kartra_mcp.cli.team_context import (
     add_team_arguments,
     run_team_command,
 )
+from kartra_mcp.cli.team_init import add_init
 from kartra_mcp.cli.team_ledgers import AccountEntries, migrate_database, open_database
 from kartra_mcp.cli.team_settle import drift, settle
 from kartra_mcp.cli.team_statement import OUTCOMES
@@ -48,8 +49,10 @@ def _make_parser() -> ArgumentParser:
         prog="kartra-mcp team", description="The ledgers of a team: docs/team/ledger.md."
     )
     commands: Any = parser.add_subparsers(
-        metavar="migrate|settle|drift|anchor|verify|evidence", required=True
+        metavar="init|migrate|settle|drift|anchor|verify|evidence", required=True
     )
+    about = "write a commented team file to edit"
+    add_init(commands.add_parser("init", help=about, description=about))
     _add(commands, "migrate", _migrate, "create or update the tables of every account")
     _add_settle(commands)
     drifting = _add(commands, "drift", drift, "compare refunds in Kartra with the ledger")
