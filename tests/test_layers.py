@@ -37,7 +37,7 @@ ARROWS = """
     app: account bulk calls catalogue consent ledger ledger/sqlite membrane policy processes
         server settings team
     client_config: settings
-    web/views: calls consent kartra ledger policy settings
+    web/views: calls consent kartra ledger policy
     web: app consent ledger ledger/sqlite processes settings web/views
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
@@ -90,7 +90,7 @@ PURE = """
     server/resources
     team/account_entries team/addresses team/config team/faults team/mapping_reader team/team_file
     team/public_policy team/refund_drift team/run_log_sweep team/verification team/yaml_tree
-    web/request_checks web/views/filters
+    web/request_checks web/site web/views/filters web/views/viewer
 """
 IO_MODULES = frozenset(
     """
@@ -121,7 +121,13 @@ RESERVED = {
     "pygal": {"web/views/chart_svg"},
     "rich": {"cli/demo", "core/terminal"},
     "ruamel": {"client_config/yaml_edit", "team/yaml_tree"},
-    "starlette": {"web/actions", "web/middleware", "web/routes"},
+    "starlette": {
+        "web/actions",
+        "web/local_gate",
+        "web/middleware",
+        "web/routes",
+        "web/server",
+    },
     "h11": {"web/http_protocol"},
     "uvicorn": {"web/http_protocol", "web/server"},
     "fcntl": {"core/file_locks"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -11,12 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from kartra_mcp.consent.decisions import ApprovalDecision, decide, require_pin_set, withdraw
+from kartra_mcp.consent.decisions import ApprovalDecision
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import VerificationReport
-from kartra_mcp.web.backend import ServerBackend
+from kartra_mcp.web.backend import Backend
+from kartra_mcp.web.deciders import Decider
 from kartra_mcp.web.sessions import Refusal, Session
 from kartra_mcp.web.views.flash import (
     FlashMessage,
@@ -25,6 +26,7 @@ from kartra_mcp.web.views.flash import (
     look_message,
 )
 from kartra_mcp.web.views.pages import PageContext
+from kartra_mcp.web.views.viewer import LOCAL_VIEWER, Viewer
 
 _MAX_DIGITS = 9
 
@@ -33,27 +35,28 @@ _MAX_DIGITS = 9
 class Actions:
     """Handlers of the POST routes; every form carries the session's anti-forgery token.
 
-    `flags` are the command-line flags that select the same ledger. `verified` is the newest
-    verification; it is shown once, because the chain may be broken a moment later.
+    `root` is the path of the account's pages. `verified` is the newest verification; it is shown
+    once, because the chain may be broken a moment later.
     """
 
     ledger: Ledger
-    backend: ServerBackend
-    flags: str = ""
+    backend: Backend
+    decider: Decider
+    root: str = ""
     verified: VerificationReport | None = None
 
     async def decide(self, request: Request) -> Response:
-        """Approve or decline, with the PIN. After an error the form keeps the reason."""
+        """Approve or decline. After an error the form keeps the reason."""
         return await self._redirect_after(request, self._decide)
 
     async def withdraw(self, request: Request) -> Response:
-        """Revoke an unused approval, with the PIN."""
+        """Revoke an unused approval."""
         return await self._redirect_after(request, self._withdraw)
 
     async def reconcile(self, request: Request) -> Response:
         """Read the account for the result of an unknown write, then show its details."""
         intent, session = request.path_params["intent"], get_session(request)
-        page = f"/done/{intent}"
+        page = f"{self.root}/done/{intent}"
         try:
             session.notice = look_message(await self.backend.reconcile(intent))
         except KartraMCPError as problem:
@@ -71,46 +74,46 @@ class Actions:
         if notice is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         get_session(request).notice = notice
-        return bulk_path(bulk)
+        return self.bulk_path(bulk)
 
     async def verify(self, _: Request) -> Response:
         """Verify the hash chain of the whole ledger."""
         self.verified = await run_in_thread(self.ledger.verify)
-        return RedirectResponse("/status", HTTPStatus.SEE_OTHER)
+        return RedirectResponse(f"{self.root}/status", HTTPStatus.SEE_OTHER)
 
     async def _redirect_after(
-        self, request: Request, work: Callable[[int, Mapping[str, str]], FlashMessage]
+        self, request: Request, work: Callable[[int, Mapping[str, str], Viewer], FlashMessage]
     ) -> Response:
-        """Run a decision and redirect, so that a reload is not a second PIN attempt."""
+        """Run a decision and redirect, so that a reload is not a second attempt."""
         number, form = parse_number(request), get_form(request)
-        session = get_session(request)
+        session, home = get_session(request), f"{self.root}/"
         session.refusal = None
         try:
-            session.notice = await run_in_thread(work, number, form)
+            session.notice = await run_in_thread(work, number, form, get_viewer(request))
         except KartraMCPError as problem:
             # The frames of the traceback contain the PIN, and a session lives for a day.
             without_frames = problem.with_traceback(None)
-            session.refusal = Refusal("/", without_frames, number, form.get("reason", ""))
-            return card_path(number)
-        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+            session.refusal = Refusal(home, without_frames, number, form.get("reason", ""))
+            return self.card_path(number)
+        return RedirectResponse(home, HTTPStatus.SEE_OTHER)
+
+    def card_path(self, number: int) -> Response:
+        return RedirectResponse(f"{self.root}/#approval-{number}", HTTPStatus.SEE_OTHER)
+
+    def bulk_path(self, bulk: str) -> Response:
+        path = f"{self.root}/bulk/{quote(bulk, safe='')}"
+        return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
     def pop_verified(self) -> VerificationReport | None:
         found, self.verified = self.verified, None
         return found
 
-    def _decide(self, number: int, form: Mapping[str, str]) -> FlashMessage:
+    def _decide(self, number: int, form: Mapping[str, str], viewer: Viewer) -> FlashMessage:
         choice = form.get("decision")
         if choice not in {"approve", "decline"}:
             raise _no_decision_error()
-        require_pin_set(self.ledger.pins, self.flags)
-        decided = decide(
-            self.ledger,
-            number,
-            seen=form.get("seen", ""),
-            ask_pin=lambda: form.get("pin", ""),
-            decision=ApprovalDecision(choice == "approve", form.get("reason", "")),
-        )
-        return decision_message(decided)
+        decision = ApprovalDecision(choice == "approve", form.get("reason", ""))
+        return decision_message(self.decider.decide(number, form, decision, viewer))
 
     def _cancel_bulk_run(self, bulk: str) -> FlashMessage | None:
         """Return what to show; None if no bulk run has this id."""
@@ -119,9 +122,8 @@ class Actions:
             return None
         return cancel_message(before, self.ledger.bulk.set_state(bulk, "cancelled", "on the page"))
 
-    def _withdraw(self, number: int, form: Mapping[str, str]) -> FlashMessage:
-        require_pin_set(self.ledger.pins, self.flags)
-        return decision_message(withdraw(self.ledger, number, form.get("pin", "")))
+    def _withdraw(self, number: int, form: Mapping[str, str], viewer: Viewer) -> FlashMessage:
+        return decision_message(self.decider.withdraw(number, form, viewer))
 
 
 def get_session(request: Request) -> Session:
@@ -134,20 +136,22 @@ def get_form(request: Request) -> dict[str, str]:
     return request.scope["form"]
 
 
+def get_viewer(request: Request) -> Viewer:
+    return request.scope.get("viewer", LOCAL_VIEWER)
+
+
 def page_context(request: Request, refusal: Refusal | None = None) -> PageContext:
     """Build the context of a full page; consumes the session's notice."""
     session = get_session(request)
+    shown = PageContext(session.csrf, session.pop_notice(), viewer=get_viewer(request))
     if refusal is None:
-        return PageContext(session.csrf, session.pop_notice())
-    return PageContext(session.csrf, session.pop_notice(), refusal.problem, refusal.reason)
+        return shown
+    return replace(shown, problem=refusal.problem, reason=refusal.reason)
 
 
-def card_path(number: int) -> Response:
-    return RedirectResponse(f"/#approval-{number}", HTTPStatus.SEE_OTHER)
-
-
-def bulk_path(bulk: str) -> Response:
-    return RedirectResponse(f"/bulk/{quote(bulk, safe='')}", HTTPStatus.SEE_OTHER)
+def fragment_context(request: Request) -> PageContext:
+    """Build the context of a part of a page, which shows no notice."""
+    return PageContext(get_session(request).csrf, viewer=get_viewer(request))
 
 
 def parse_number(request: Request) -> int:

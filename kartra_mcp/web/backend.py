@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
 STATUS_TTL = 5.0
 """Seconds for which a status is cached."""
+
+
+class Backend(Protocol):
+    """What the page asks of a server."""
+
+    async def get_status(self) -> Mapping[str, Any]:
+        """Return the answer of `kartra_status`."""
+        ...
+
+    async def reconcile(self, intent: str) -> Mapping[str, Any]:
+        """Read the account to find out whether an unknown write was executed."""
+        ...
 
 
 @dataclass(slots=True)

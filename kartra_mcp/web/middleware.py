@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hmac
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 import anyio
 from starlette.datastructures import MutableHeaders
@@ -20,31 +19,42 @@ from kartra_mcp.core.models import Executed
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.web import peers, request_checks
 from kartra_mcp.web.request_checks import RequestHead
-from kartra_mcp.web.sessions import Session, Sessions
+from kartra_mcp.web.sessions import Session
+from kartra_mcp.web.site import Site
 from kartra_mcp.web.timings import PageTimings
-from kartra_mcp.web.views.pages import Pages
+from kartra_mcp.web.views.plain_pages import PlainPages
 
 log = logging.getLogger(__name__)
 
 
+class Gate(Protocol):
+    """Admission to the page: the session of a request, or the answer to one that has none."""
+
+    async def find(self, head: RequestHead, scope: Scope) -> Session | None: ...
+
+    async def save(self, session: Session) -> None:
+        """Keep what the session shows once, before the response is sent."""
+        ...
+
+    async def refuse(self, head: RequestHead, scope: Scope) -> Response:
+        """Return the answer to a request that needs a session and has none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AuthMiddleware:
-    """Check origin, peer and session of a request before it reaches the routes.
-
-    `on_used` is called for each request with a session; it postpones the idle shutdown.
-    """
+    """Check origin, peer and session of a request before it reaches the routes."""
 
     app: ASGIApp
-    port: int
-    sessions: Sessions
-    views: Pages
-    on_used: Callable[[], None]
+    site: Site
+    gate: Gate
+    plain: PlainPages
     body_timeout: float = PageTimings().request_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        sender = _HeaderSender(send, cacheable=scope["path"].startswith("/static/"))
+        sender = _HeaderSender(send, self.gate, scope, self.site.is_static(scope["path"]))
         try:
             rejection = await self._check_request(scope, receive)
             await (rejection or self.app)(scope, receive, sender)
@@ -56,46 +66,39 @@ class AuthMiddleware:
     async def _check_request(self, scope: Scope, receive: Receive) -> Response | None:
         """Return the response to a request that is refused; None if it may continue."""
         head = _parse_head(scope)
-        status = request_checks.rejection_status(head, self.port)
-        if status is None and peers.is_foreign_user(scope["client"], self.port):
+        status = request_checks.rejection_status(head, self.site)
+        port = self.site.peer_port
+        if status is None and port is not None and peers.is_foreign_user(scope["client"], port):
             status = HTTPStatus.FORBIDDEN
         if status is not None:
             return Response(status_code=status)
-        session = self.find_session(head)
-        if scope["path"].startswith(("/static/", "/open/")):
-            scope["session"] = session
+        if self.site.is_static(scope["path"]):
             return None
-        if session is None:
-            return HTMLResponse(
-                await run_in_thread(self.views.render_login_help), HTTPStatus.UNAUTHORIZED
-            )
-        self.on_used()
-        scope["session"] = session
-        return await self._check_change(head, scope, receive) if head.method == "POST" else None
-
-    def find_session(self, head: RequestHead) -> Session | None:
-        cookies = request_checks.cookie_values(head, request_checks.make_cookie_name(self.port))
-        return self.sessions.find(cookies, time.time())
-
-    async def _check_change(
-        self, head: RequestHead, scope: Scope, receive: Receive
-    ) -> Response | None:
-        """Parse the form and compare its anti-forgery token with the session's."""
         try:
-            body = await _read_body(receive, self.body_timeout)
-            form = request_checks.parse_form(body, head.get_single("content-type"))
-            scope["form"] = _require_form(form, scope["session"])
+            return await self._check_session(head, scope, receive)
         except KartraMCPError as problem:
             status = http_status(problem)
             return HTMLResponse(
-                await run_in_thread(self.views.render_error, status, problem), status
+                await run_in_thread(self.plain.render_error, status, problem), status
             )
+
+    async def _check_session(
+        self, head: RequestHead, scope: Scope, receive: Receive
+    ) -> Response | None:
+        """Find the session, and compare the anti-forgery token of a form with the session's."""
+        session = scope["session"] = await self.gate.find(head, scope)
+        if session is None:
+            return None if self.site.is_open(scope["path"]) else await self.gate.refuse(head, scope)
+        if head.method == "POST":
+            body = await _read_body(receive, self.body_timeout)
+            form = request_checks.parse_form(body, head.get_single("content-type"))
+            scope["form"] = _require_form(form, session)
         return None
 
     async def _internal_error_response(self) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         return HTMLResponse(
-            await run_in_thread(self.views.render_error, status, page_internal_error()), status
+            await run_in_thread(self.plain.render_error, status, page_internal_error()), status
         )
 
 
@@ -104,11 +107,17 @@ class _HeaderSender:
     """ASGI send function that adds the security headers to every response."""
 
     send: Send
+    gate: Gate
+    scope: Scope
     cacheable: bool
     begun: bool = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            session: Session | None = self.scope.get("session")
+            if session is not None and not self.begun:
+                # The browser may send the next request before this response ends.
+                await self.gate.save(session)
             self.begun = True
             headers = MutableHeaders(scope=message)
             cacheable = self.cacheable and message["status"] == HTTPStatus.OK

@@ -1,6 +1,6 @@
-"""Request checks and response headers of a local web server. Pure.
+"""Request checks and response headers of the page. Pure.
 
-Any site can make a browser send requests here, and a hostile name can resolve to 127.0.0.1 (DNS
+Any site can make a browser send requests here, and a hostile name can resolve to our address (DNS
 rebinding). Therefore the Host must be ours, a change must come from our own page, and other sites
 can only navigate to the page.
 """
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
+
+from kartra_mcp.web.site import Site
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_FIELDS = 20
@@ -50,26 +52,22 @@ class RequestHead:
         return any(named == name for named, _ in self.headers)
 
 
-def allowed_hosts(port: int) -> frozenset[str]:
-    return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
-
-
-def rejection_status(head: RequestHead, port: int) -> HTTPStatus | None:
+def rejection_status(head: RequestHead, site: Site) -> HTTPStatus | None:
     """Return the status that rejects a request unread; None if it may be read."""
-    host = head.get_single("host")
-    if host not in allowed_hosts(port):
+    origin = site.origins.get(head.get_single("host") or "")
+    if origin is None:
         return HTTPStatus.MISDIRECTED_REQUEST
     if head.method not in {"GET", "HEAD", "POST"}:
         return HTTPStatus.METHOD_NOT_ALLOWED
-    allowed = _is_ours(head, host) if head.method == "POST" else _may_read(head)
+    allowed = _is_ours(head, origin) if head.method == "POST" else _may_read(head)
     return None if allowed else HTTPStatus.FORBIDDEN
 
 
-def _is_ours(head: RequestHead, host: str) -> bool:
+def _is_ours(head: RequestHead, origin: str) -> bool:
     """Return True if the browser names our own page as the origin of a change."""
     site = head.get_single("sec-fetch-site")
     fits = site == "same-origin" or not head.has("sec-fetch-site")
-    return fits and head.get_single("origin") == f"http://{host}"
+    return fits and head.get_single("origin") == origin
 
 
 def _may_read(head: RequestHead) -> bool:
@@ -93,11 +91,6 @@ def _may_read(head: RequestHead) -> bool:
 _PREFETCH_HEADERS = frozenset({"purpose", "sec-purpose", "x-moz"})
 
 
-def make_cookie_name(port: int) -> str:
-    """Return the cookie's name. It contains the port: cookies are shared by all ports of a host."""
-    return f"kartra_page_{port}"
-
-
 def cookie_values(head: RequestHead, name: str) -> list[str]:
     """Return all values of a cookie: another port of this host may set one of the same name."""
     parts = "; ".join(value for named, value in head.headers if named == "cookie").split(";")
@@ -105,9 +98,9 @@ def cookie_values(head: RequestHead, name: str) -> list[str]:
     return [value for named, _, value in pairs if named == name][:MAX_COOKIES]
 
 
-def set_cookie(name: str, value: str) -> str:
+def set_cookie(name: str, value: str, *, secure: bool = False) -> str:
     # Lax: with Strict, a link clicked in the client's web page would arrive without the session.
-    return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax"
+    return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
 
 
 def parse_form(body: bytes, content_type: str | None) -> dict[str, str] | None:

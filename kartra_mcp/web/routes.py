@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -12,26 +11,25 @@ from typing import Literal
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.web import request_checks
 from kartra_mcp.web.actions import (
     Actions,
-    bulk_path,
-    card_path,
+    fragment_context,
     get_session,
     page_context,
     parse_number,
 )
-from kartra_mcp.web.backend import ServerBackend
+from kartra_mcp.web.backend import Backend
 from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.middleware import http_status, page_internal_error
-from kartra_mcp.web.sessions import Session, Sessions
-from kartra_mcp.web.views.pages import PageContext, Pages
+from kartra_mcp.web.sessions import Session
+from kartra_mcp.web.views.pages import Pages
+from kartra_mcp.web.views.plain_pages import PlainPages
 
 STATIC = Path(__file__).with_name("static")
 _TYPES: Mapping[str, str] = {
@@ -44,19 +42,19 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Every route of one state folder's page."""
+    """Every route of one ledger's page; `more` are those of the way in."""
 
-    port: int
     views: Pages
-    sessions: Sessions
+    plain: PlainPages
     live: PageEvents
-    backend: ServerBackend
+    backend: Backend
     actions: Actions
-    static: Mapping[str, Response]
+    more: Sequence[Route] = ()
 
     def make_app(self) -> Starlette:
         made = Starlette(
             routes=[
+                *self.more,
                 *(Route(path, page, methods=["GET"]) for path, page in self._page_routes().items()),
                 *(
                     Route(path, change, methods=["POST"])
@@ -75,7 +73,6 @@ class Routes:
     def _page_routes(self) -> Mapping[str, Endpoint]:
         return {
             "/": self._approvals_page,
-            "/open/{token}": self._login,
             "/cards": self._cards_fragment,
             "/approvals/{number}": self._card_page,
             "/approvals/{number}/withdraw": self._card_page,
@@ -93,7 +90,6 @@ class Routes:
             "/charts": self._charts_page,
             "/charts/{name}.svg": self._chart_picture,
             "/status": self._status_page,
-            "/static/{name}": self._static_file,
         }
 
     def _action_routes(self) -> Mapping[str, Endpoint]:
@@ -105,30 +101,8 @@ class Routes:
             "/chain": self.actions.verify,
         }
 
-    async def _login(self, request: Request) -> Response:
-        """Exchange a token for a session, once. A browser with a session keeps it.
-
-        A new session would invalidate the forms in the browser's other tabs.
-        """
-        if request.method == "HEAD":  # link previews must not use up the token
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
-        token, now = request.path_params["token"], time.time()
-        has_session = request.scope["session"] is not None
-        if has_session:
-            self.sessions.consume_token(token, now)
-        cookie = None if has_session else self.sessions.login(token, now)
-        if cookie is None and not has_session:
-            page = await run_in_thread(self.views.render_login_help)
-            return HTMLResponse(page, HTTPStatus.UNAUTHORIZED)
-        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        if cookie is not None:
-            answer.headers["set-cookie"] = request_checks.set_cookie(
-                request_checks.make_cookie_name(self.port), cookie
-            )
-        return answer
-
     async def _approvals_page(self, request: Request) -> Response:
-        refusal = get_session(request).pop_refusal("/")
+        refusal = get_session(request).pop_refusal(f"{self.actions.root}/")
         number = refusal.number if refusal else None
         return HTMLResponse(
             await run_in_thread(self.views.render_approvals, page_context(request, refusal), number)
@@ -136,10 +110,10 @@ class Routes:
 
     async def _card_page(self, request: Request) -> Response:
         """Redirect to the card, for a reload of the address to which a decision was posted."""
-        return card_path(parse_number(request))
+        return self.actions.card_path(parse_number(request))
 
     async def _cards_fragment(self, request: Request) -> Response:
-        shown = PageContext(get_session(request).csrf)
+        shown = fragment_context(request)
         return HTMLResponse(await run_in_thread(self.views.render_cards, shown))
 
     async def _event_stream(self, request: Request) -> Response:
@@ -159,10 +133,10 @@ class Routes:
 
     async def _bulk_redirect(self, request: Request) -> Response:
         """Redirect to the run, for a reload of the address to which the form was posted."""
-        return bulk_path(request.path_params["bulk"])
+        return self.actions.bulk_path(request.path_params["bulk"])
 
     async def _bulk_fragment(self, request: Request) -> Response:
-        shown = PageContext(get_session(request).csrf)
+        shown = fragment_context(request)
         bulk = request.path_params.get("bulk")
         return _page_or_404(await run_in_thread(self.views.render_bulk_live, bulk, shown))
 
@@ -174,7 +148,7 @@ class Routes:
 
     async def _write_page(self, request: Request) -> Response:
         intent = request.path_params["intent"]
-        refusal = get_session(request).pop_refusal(f"/done/{intent}")
+        refusal = get_session(request).pop_refusal(f"{self.actions.root}/done/{intent}")
         return _page_or_404(
             await run_in_thread(self.views.render_write, intent, page_context(request, refusal))
         )
@@ -205,37 +179,38 @@ class Routes:
         page = await run_in_thread(self.views.render_status, status, page_context(request), chain)
         return HTMLResponse(page)
 
-    async def _static_file(self, request: Request) -> Response:
-        found = self.static.get(request.path_params["name"])
-        if found is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND)
-        return found
-
     async def _not_found_page(self, _: Request, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)  # noqa: S101  the handler is registered for it
-        page = await run_in_thread(self.views.render_error, problem.status_code, None)
+        page = await run_in_thread(self.plain.render_error, problem.status_code, None)
         return HTMLResponse(page, problem.status_code, problem.headers)
 
     async def _refusal_page(self, _: Request, problem: Exception) -> Response:
         assert isinstance(problem, KartraMCPError)  # noqa: S101  the handler is registered for it
         status = http_status(problem)
-        return HTMLResponse(await run_in_thread(self.views.render_error, status, problem), status)
+        return HTMLResponse(await run_in_thread(self.plain.render_error, status, problem), status)
 
     async def _internal_error_page(self, _: Request, __: Exception) -> Response:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         return HTMLResponse(
-            await run_in_thread(self.views.render_error, status, page_internal_error()), status
+            await run_in_thread(self.plain.render_error, status, page_internal_error()), status
         )
 
 
-def load_static_files() -> dict[str, Response]:
-    """Read style, script and icon into memory; they are the same for every session."""
-    files = sorted(STATIC.iterdir())
-    return {
+def make_static_route() -> Route:
+    """Return the route of style, script and icon; they are the same for every session."""
+    files = {
         file.name: Response(file.read_bytes(), media_type=_TYPES[file.suffix])
-        for file in files
+        for file in sorted(STATIC.iterdir())
         if file.suffix in _TYPES
     }
+
+    async def send_file(request: Request) -> Response:
+        found = files.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return found
+
+    return Route("/static/{name}", send_file, methods=["GET"])
 
 
 class _EventResponse(Response):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import uvicorn
+from starlette.routing import Route
 from uvicorn import Config
 
 from kartra_mcp.app import page_discovery
@@ -25,14 +26,19 @@ from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.settings import Settings
 from kartra_mcp.web.actions import Actions
 from kartra_mcp.web.backend import ServerBackend
+from kartra_mcp.web.deciders import PinDecider
 from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.http_protocol import make_protocol
+from kartra_mcp.web.local_gate import LOGIN_PATH, LocalGate
 from kartra_mcp.web.middleware import AuthMiddleware
-from kartra_mcp.web.routes import Routes, load_static_files
+from kartra_mcp.web.routes import Routes, make_static_route
 from kartra_mcp.web.sessions import Sessions
 from kartra_mcp.web.signals import SignalWaiter, StopWaiter
+from kartra_mcp.web.site import make_local_site
 from kartra_mcp.web.timings import PageTimings
 from kartra_mcp.web.views.pages import Pages
+from kartra_mcp.web.views.place import Place
+from kartra_mcp.web.views.plain_pages import PlainPages
 
 MAX_CONNECTIONS = 500
 
@@ -163,13 +169,29 @@ async def _end_streams(over: anyio.Event, live: PageEvents) -> None:
 
 
 def _make_middleware(serving: _PageRun, live: PageEvents, backend: ServerBackend) -> AuthMiddleware:
-    views = Pages(serving.ledger, serving.settings)
-    sessions = Sessions(serving.page.secret)
-    actions = Actions(serving.ledger, backend, serving.settings.cli_flags)
-    port = serving.page.port
-    routes = Routes(port, views, sessions, live, backend, actions, load_static_files())
-    timeout = serving.timings.request_body
-    return AuthMiddleware(routes.make_app(), port, sessions, views, serving.mark_used, timeout)
+    settings, ledger = serving.settings, serving.ledger
+    # Without the folder's path: it may contain the owner's name, and these pages are public.
+    plain = PlainPages(flags=" --sandbox" if settings.sandbox else "")
+    site = make_local_site(serving.page.port)
+    gate = LocalGate(site, Sessions(serving.page.secret), plain, serving.mark_used)
+    routes = Routes(
+        Pages(ledger, _make_place(settings)),
+        plain,
+        live,
+        backend,
+        Actions(ledger, backend, PinDecider(ledger, settings.cli_flags)),
+        more=[Route(LOGIN_PATH, gate.login, methods=["GET"]), make_static_route()],
+    )
+    return AuthMiddleware(routes.make_app(), site, gate, plain, serving.timings.request_body)
+
+
+def _make_place(settings: Settings) -> Place:
+    return Place(
+        limits=settings.limits,
+        flags=settings.cli_flags,
+        sandbox=settings.sandbox,
+        folder=str(settings.state_dir),
+    )
 
 
 def _make_config(app: AuthMiddleware, timings: PageTimings) -> Config:

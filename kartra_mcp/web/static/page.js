@@ -4,6 +4,8 @@
 "use strict";
 
 (() => {
+  // The path below which the pages of this account are.
+  const root = document.body.dataset.root;
   const cards = document.getElementById("cards");
   const arrivals = document.getElementById("arrivals");
   const badge = document.getElementById("count");
@@ -45,7 +47,7 @@
     const note = new Notification("New pending approval", { body: text, tag: `kartra-mcp-${last}` });
     note.onclick = () => {
       window.focus();
-      location.assign(`/#approval-${last}`);
+      location.assign(`${root}/#approval-${last}`);
     };
   }
 
@@ -174,7 +176,7 @@
   }
 
   const hasStanding = () => document.getElementById("standing")?.children.length > 0;
-  const update = makeFetcher("/cards", (fresh) => {
+  const update = makeFetcher(`${root}/cards`, (fresh) => {
     updateStanding(fresh.querySelector("#standing"));
     updateCards(fresh);
   });
@@ -195,7 +197,7 @@
 
   function listen() {
     let lost = 0;
-    const source = new EventSource("/events");
+    const source = new EventSource(`${root}/events`);
     source.addEventListener("waiting", onPending);
     if (updateLive) source.addEventListener("bulk", updateLive);
     source.onopen = () => {

@@ -13,7 +13,6 @@ from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, VerificationReport
 from kartra_mcp.ledger.statistics import Statistics
-from kartra_mcp.settings import Settings
 from kartra_mcp.web.views import (
     approvals,
     chart_svg,
@@ -28,7 +27,9 @@ from kartra_mcp.web.views.bulk_facts import is_bulk_consent
 from kartra_mcp.web.views.bulk_pages import BulkPages
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
+from kartra_mcp.web.views.place import Place
 from kartra_mcp.web.views.templating import render
+from kartra_mcp.web.views.viewer import LOCAL_VIEWER, Viewer
 
 MAX_ROWS = 50
 """Writes on one page of the history."""
@@ -45,14 +46,15 @@ class PageContext:
     notice: FlashMessage = NO_MESSAGE
     problem: KartraMCPError | None = None
     reason: str = ""
+    viewer: Viewer = LOCAL_VIEWER
 
 
 class Pages:
-    """The pages of one state folder. Synchronous: call it from a worker thread."""
+    """The pages of one ledger. Synchronous: call it from a worker thread."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, place: Place) -> None:
         self._ledger = ledger
-        self._settings = settings
+        self._place = place
         self._bulk = BulkPages(ledger)
         self._figures: tuple[tuple[int, date], Statistics] | None = None
 
@@ -74,13 +76,12 @@ class Pages:
 
     def render_cards(self, shown: PageContext) -> str:
         """Render what the script replaces on Pending approvals: `#standing` and the cards."""
-        return render(
+        return self._render_part(
             "live.html",
+            shown,
             cards=self._make_cards(),
-            shown=shown,
             refused=None,
             field="",
-            flags=self._settings.cli_flags,
             **self._standing_context(),
         )
 
@@ -107,12 +108,11 @@ class Pages:
     def render_bulk_live(self, bulk_id: str | None, shown: PageContext) -> str | None:
         """Render what the script replaces: the list, or one run; None for an unknown id."""
         if bulk_id is None:
-            return render("bulk_list_live.html", shown=shown, **self._bulk.list_context())
+            return self._render_part("bulk_list_live.html", shown, **self._bulk.list_context())
         context = self._bulk.run_context(bulk_id)
         if context is None:
             return None
-        flags = self._settings.cli_flags
-        return render("bulk_run_live.html", shown=shown, flags=flags, **context)
+        return self._render_part("bulk_run_live.html", shown, **context)
 
     def render_history(self, query: Mapping[str, str], shown: PageContext) -> str:
         """Render the ledger, newest first, `MAX_ROWS` at a time."""
@@ -122,7 +122,9 @@ class Pages:
             [] if form.errors else self._ledger.list_recent(MAX_ROWS + 1, self._make_filters(form))
         )
         older = (
-            form.make_url("/done", before=found[MAX_ROWS - 1]["line"]) if found[MAX_ROWS:] else ""
+            form.make_url(f"{self._place.root}/done", before=found[MAX_ROWS - 1]["line"])
+            if found[MAX_ROWS:]
+            else ""
         )
         return self._render_page(
             "history.html",
@@ -208,18 +210,8 @@ class Pages:
             max_unknown=MAX_ROWS,
             chain=chain,
             length=self._ledger.entry_count(),
-            folder=str(self._settings.state_dir),
             has_pin=self._has_pin(),
         )
-
-    def render_login_help(self) -> str:
-        """Render instructions to log in; they contain nothing about the account."""
-        # Without the folder's path: it may contain the owner's name, and this page is public.
-        return render("login_help.html", flags=" --sandbox" if self._settings.sandbox else "")
-
-    def render_error(self, status: int, problem: KartraMCPError | None) -> str:
-        """Render an error page."""
-        return render("error.html", status=status, problem=problem)
 
     def _render_page(self, template: str, section: str, shown: PageContext, **context: Any) -> str:
         numbers = self._pending_numbers(context.get("cards"))
@@ -229,11 +221,13 @@ class Pages:
             shown=shown,
             count=len(numbers),
             newest=max(numbers, default=0),
-            sandbox=self._settings.sandbox,
-            flags=self._settings.cli_flags,
+            place=self._place,
             now=Timestamp(self._ledger.current_time()),
             **context,
         )
+
+    def _render_part(self, template: str, shown: PageContext, **context: Any) -> str:
+        return render(template, shown=shown, place=self._place, **context)
 
     def _pending_numbers(self, cards: list[approvals.ApprovalCard] | None) -> tuple[int, ...]:
         if cards is None:
@@ -279,7 +273,7 @@ class Pages:
         as_of = (self._ledger.entry_count(), today)
         if self._figures is None or self._figures[0] != as_of:
             self._figures = (as_of, self._ledger.compute_statistics(charts.first_day_start(today)))
-        return charts.make_charts(self._figures[1], self._settings.limits, today)
+        return charts.make_charts(self._figures[1], self._place.limits, today)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._ledger.current_time()).astimezone().date()
