@@ -22,7 +22,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance mutants model manifest registry bundle dist clean
+.PHONY: help demo test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance mutants model deploy manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,9 @@ mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision module
 model: $(PY) ## Check the model of the write protocol with spin (Debian's spin and gcc)
 	@$(PY) tools/model.py
 
+deploy: $(VENV)/ready-deploy ## Check container file, chart, manifests and units offline (WRITE=1: make the manifests)
+	@$(PY) tools/deploy.py $(if $(WRITE),--write)
+
 manifest: ## Check the Claude Desktop bundle's manifest (needs Node.js)
 	@$(NPX) $(MCPB) validate manifest.json
 
@@ -121,6 +124,12 @@ $(VENV)/ready-dev: pyproject.toml $(VENV)/ready
 $(VENV)/ready-browser: pyproject.toml $(VENV)/ready-dev
 	@echo "Adding what drives a browser, once…"
 	@$(PIP) --group browser
+	@touch $@
+
+# What lints the files of a deployment.
+$(VENV)/ready-deploy: pyproject.toml $(VENV)/ready-dev
+	@echo "Adding what checks deployments, once…"
+	@$(PIP) --group deploy
 	@touch $@
 
 # What changes the code, to see whether the tests notice.
