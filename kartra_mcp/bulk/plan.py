@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import Any, cast
 
 from kartra_mcp.bulk.request import BulkRequest
+from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.consent.mail_check import split_reasons
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.summary import SUMMARY, quote_name
 from kartra_mcp.core.json_types import as_dict
-from kartra_mcp.core.models import Command, ConsentArguments, Gate, OperationKind, Risk
+from kartra_mcp.core.models import Command, Connection, ConsentArguments, Gate, OperationKind, Risk
 from kartra_mcp.core.sanitize import dump_json, json_bytes, redact_secrets, truncate
 from kartra_mcp.kartra.commands import COMMANDS, find_status_texts
 from kartra_mcp.kartra.inverse import PLANNABLE
@@ -292,3 +293,19 @@ class BulkSubject:
             return ""
         command = f"kartra-mcp bulk undo {run.id}{self.flags}"
         return f': kartra_bulk_run {{"undo": "{run.id}"}}, or {command}'
+
+
+def make_subject(
+    run: BulkRun,
+    entry: ActionTool,
+    connection: Connection,
+    consent: ConsentArguments,
+    items: Sequence[BulkItem],
+    *,
+    flags: str,
+) -> BulkSubject:
+    """Return the subject of the consent to a run with these items."""
+    account = connection.name or connection.key or connection.id
+    # The description of an action is text of the account, and states nothing here.
+    texts = ("", "") if entry.is_action else (entry.action.description, entry.undo)
+    return BulkSubject(run, entry.title, account, consent, sum_amounts(items), *texts, flags)

@@ -19,7 +19,7 @@ from kartra_mcp.bulk.errors import (
     several_sources_error,
     with_bulk_id,
 )
-from kartra_mcp.bulk.plan import BulkSubject, Pace, find_gate, sum_amounts
+from kartra_mcp.bulk.plan import Pace, find_gate, make_subject
 from kartra_mcp.bulk.planning import Planner
 from kartra_mcp.bulk.request import BulkRequest, merge_items
 from kartra_mcp.bulk.row_reader import FIRST_ROWS_BYTES, RowPage, RowReader
@@ -152,7 +152,7 @@ class BulkService:
         items = await run_in_thread(self.runs.list_items, run.id, stored="waiting")
         flow = self.gateway.writes().consent
         consent = ConsentArguments()
-        subject = _make_subject(run, entry, connection, consent, items, flags=flow.flags)
+        subject = make_subject(run, entry, connection, consent, items, flags=flow.flags)
         facts = await subject.read_facts()
         return BulkPreview(
             run,
@@ -342,7 +342,7 @@ class BulkService:
         if run.binding is None:
             raise gated_read_error(run.tool, gate)
         flags = writes.consent.flags
-        subject = _make_subject(run, entry, connection, consent, items, flags=flags)
+        subject = make_subject(run, entry, connection, consent, items, flags=flags)
         try:
             intent = await writes.consent.obtain(
                 ConsentRequest(subject, gate, run.binding, client, draft, writes.limits, patience)
@@ -384,18 +384,3 @@ def _with_rows(run: BulkRun, told: Mapping[str, Any], page: RowPage) -> CallResu
     result = ActionResult({**told, **page.fields})
     notice = "" if run.is_read else make_notice(page.fields["items"])
     return CallResult(result, notice=notice, own=not run.is_read, truncated=page.truncated)
-
-
-def _make_subject(
-    run: BulkRun,
-    entry: ActionTool,
-    connection: Connection,
-    consent: ConsentArguments,
-    items: list[BulkItem],
-    *,
-    flags: str,
-) -> BulkSubject:
-    account = connection.name or connection.key or connection.id
-    # The description of an action is text of the account, and states nothing here.
-    texts = ("", "") if entry.is_action else (entry.action.description, entry.undo)
-    return BulkSubject(run, entry.title, account, consent, sum_amounts(items), *texts, flags)

@@ -76,14 +76,11 @@ class BulkRun:
         return self.state in ("done", "cancelled")
 
 
-@dataclass(frozen=True, slots=True)
-class BulkItem:
-    """One item of a run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """Results of the checks of one item.
 
     Attributes:
-        number: from 0, in the order given.
-        source: where it was given: the index in `items`, or the line of a file.
-        arguments: of the tool; empty after the run's data was removed, as `is_removed` states.
         digest: of its call, "" until it was checked.
         facts_digest: of the facts that were shown for it, "" if none are read.
         amount: the money that it moves, as text with two decimals, or "".
@@ -92,15 +89,10 @@ class BulkItem:
         changes: False if it would change nothing, None if that is not known.
         looked_at: when the lead was read, or None.
         held: state of its object on the lead before it, as `HeldState.as_dict` makes it, or {}.
-        intent: id of its intent, or "".
         code: error code of an item that did not succeed, or "".
         reason: why it is left out or failed, or why its mail is unwanted, in words of this server.
     """
 
-    number: int
-    source: int
-    arguments: Mapping[str, Any]
-    state: ItemState | CheckState = "waiting"
     digest: str = ""
     facts_digest: str = ""
     amount: str = ""
@@ -109,11 +101,28 @@ class BulkItem:
     gate: Gate = Gate.ALLOW
     changes: bool | None = None
     looked_at: float | None = None
-    intent: str = ""
+    held: Mapping[str, Any] = field(default_factory=dict[str, Any])
     code: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkItem(_Checked):
+    """One item of a run.
+
+    Attributes:
+        number: from 0, in the order given.
+        source: where it was given: the index in `items`, or the line of a file.
+        arguments: of the tool; empty after the run's data was removed, as `is_removed` states.
+        intent: id of its intent, or "".
+    """
+
+    number: int
+    source: int
+    arguments: Mapping[str, Any]
+    state: ItemState | CheckState = "waiting"
+    intent: str = ""
     result: Any = None
-    held: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_removed: bool = False
 
     @property
@@ -123,22 +132,11 @@ class BulkItem:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemCheck:
-    """Result of the checks of one item, before the user is asked; fields as in `BulkItem`."""
+class ItemCheck(_Checked):
+    """Result of the checks of one item, before the user is asked."""
 
     number: int
     state: CheckState
-    digest: str = ""
-    facts_digest: str = ""
-    amount: str = ""
-    risk: Risk = Risk.READ
-    mail: int = 0
-    gate: Gate = Gate.ALLOW
-    changes: bool | None = None
-    looked_at: float | None = None
-    code: str = ""
-    reason: str = ""
-    held: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
