@@ -12,7 +12,7 @@ from typing import Any
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, FinalState, Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Binding, FinalState, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 
 LIMITS = Limits(cap_day_count=None)
@@ -41,7 +41,7 @@ def intent(target: Any = "101", amount: Any = 97, **more: Any) -> Intent:
 def run(ledger: Ledger, wanted: Intent, state: FinalState = "succeeded", **more: Any) -> str:
     ledger.begin(wanted, LIMITS)
     executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
-    ledger.finish(wanted.id, state, executed=executed, **more)
+    ledger.finish(wanted.id, Answer(state, executed, **more))
     return wanted.id
 
 

@@ -17,7 +17,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Binding, Intent, make_intent_id
 from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
@@ -117,7 +117,7 @@ def test_an_approval_is_for_one_run_of_exactly_this_call(ledger: Any, clock):
     clock.at += DAY - 1
     intent = wanted(number)
     ledger.begin(intent, LIMITS, BINDING)
-    ledger.finish(intent.id, "failed", executed=Executed.NO)
+    ledger.finish(intent.id, Answer("failed", Executed.NO))
     assert ledger.approvals.find_approved(BINDING) is None
     assert code(lambda: ledger.begin(wanted(number), LIMITS, BINDING)) == "confirmation_used"
     used = ledger.approvals.get(number)
@@ -334,7 +334,7 @@ def test_what_was_used_or_has_ended_cannot_be_taken_back(ledger: Any, clock):
     number = approved(ledger)
     intent = wanted(number)
     ledger.begin(intent, LIMITS, BINDING)
-    ledger.finish(intent.id, "failed", executed=Executed.NO)
+    ledger.finish(intent.id, Answer("failed", Executed.NO))
     assert ledger.approvals.unused() == []
     assert code(lambda: ledger.approvals.withdraw(number, "eve")) == "confirmation_used"
     other = approved(ledger, replace(ASKED, facts_digest="facts2"))

@@ -24,7 +24,7 @@ from harness import Sandbox, call, connect
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import CONSENT_MEANINGS, Intent, make_intent_id
+from kartra_mcp.ledger.records import CONSENT_MEANINGS, Answer, Intent, make_intent_id
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
@@ -75,7 +75,7 @@ def ids(folder) -> list[str]:
         states: tuple[Any, ...] = ("succeeded", "unknown", "failed")
         for intent, state in zip((refund, second, tag), states, strict=True):
             ledger.begin(intent, Limits())
-            ledger.finish(intent.id, state, executed=Executed.UNKNOWN, detail={"code": "x"})
+            ledger.finish(intent.id, Answer(state, Executed.UNKNOWN, detail={"code": "x"}))
             clock.at += DAY
     return [refund.id, second.id, tag.id]
 

@@ -31,7 +31,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.send_rights import SendRights
 from kartra_mcp.ledger.postgres.store import PostgresStore, StoreOptions
-from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.sandbox.http import auth
 from kartra_mcp.sandbox.store.seed import CONNECTION
@@ -322,7 +322,7 @@ def contradict(team: TeamPlace) -> str:
         ledger.begin(wanted, Limits()).close()
         wait_for(ledger.mark_orphans_unknown)
         ledger.reconcile(wanted.id, "failed", {"why": "two looks"})
-        late = ledger.finish(wanted.id, "succeeded", executed=Executed.YES, attempt="att_1")
+        late = ledger.finish(wanted.id, Answer("succeeded", Executed.YES, attempt="att_1"))
         assert late == "conflict"
     return wanted.id
 

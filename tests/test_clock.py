@@ -18,6 +18,7 @@ from kartra_mcp.core.models import Executed
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.approvals import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.records import Answer
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.onboarding.doctor.checks import check_ledger_and_clock
 from kartra_mcp.policy.limits import Limits
@@ -160,7 +161,7 @@ def test_a_clock_behind_the_newest_line_by_a_minute_refuses_writes(
     ledger.begin(running, LIMITS)
     clocks.step = step
     assert attempt(ledger, "2") == refused
-    ledger.finish(running.id, "succeeded", executed=Executed.YES)
+    ledger.finish(running.id, Answer("succeeded", Executed.YES))
     found = ledger.get(running.id)
     assert found is not None
     assert found["state"] == "succeeded"

@@ -18,7 +18,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import group_commit
-from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Intent, make_intent_id
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 from tests.ledger_stores import Place
@@ -129,7 +129,7 @@ async def test_a_patient_outcome_shares_the_commit_of_the_next_intent(tmp_path: 
         ledger.begin(first, Limits())
 
         async def finish() -> None:
-            end = ledger.finishing(first.id, "succeeded", executed=Executed.YES)
+            end = ledger.finishing(first.id, Answer("succeeded", Executed.YES))
             await commits.run(end, patience=PATIENCE)
 
         async with anyio.create_task_group() as calls:
@@ -145,7 +145,7 @@ async def test_a_patient_outcome_is_committed_if_nothing_follows(tmp_path: Path)
     only = intent(1)
     with closing(open_ledger(tmp_path, wait=20.0)) as ledger:
         ledger.begin(only, Limits())
-        end = ledger.finishing(only.id, "succeeded", executed=Executed.YES)
+        end = ledger.finishing(only.id, Answer("succeeded", Executed.YES))
         await JoinedCommits(ledger).run(end, patience=0.001)
         (entry,) = ledger.export()
     assert entry["state"] == "succeeded"

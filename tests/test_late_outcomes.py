@@ -13,7 +13,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import FENCED, UNFENCED, Executed, Fence, SendRight
 from kartra_mcp.core.timings import WriteTimings
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import FinalState, Intent
+from kartra_mcp.ledger.records import Answer, FinalState, Intent
 from kartra_mcp.ledger.settlement import (
     Standing,
     Statement,
@@ -68,7 +68,7 @@ def sent(fence: Fence = FENCED, target: str = "101", attempt: str = "att_1") -> 
 def answer(ledger: Ledger, id_: str, executed: Executed, attempt: str = "att_1") -> str:
     states: dict[Executed, FinalState] = {YES: "succeeded", NO: "failed", UNKNOWN: "unknown"}
     state = states[executed]
-    return ledger.finish(id_, state, executed=executed, attempt=attempt)
+    return ledger.finish(id_, Answer(state, executed, attempt=attempt))
 
 
 def state(ledger: Ledger, id_: str) -> str:

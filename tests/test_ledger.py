@@ -29,7 +29,7 @@ from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry, verify_c
 from kartra_mcp.ledger.integrity import LINE
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pseudonyms import mask_email
-from kartra_mcp.ledger.records import Binding, Filters
+from kartra_mcp.ledger.records import Answer, Binding, Filters
 from kartra_mcp.ledger.sqlite import schema
 from kartra_mcp.ledger.sqlite.head_file import SLOT, HeadFile
 from kartra_mcp.ledger.sqlite.store import open_ledger
@@ -57,7 +57,7 @@ import os, signal, subprocess, sys
 from decimal import Decimal
 from pathlib import Path
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.records import Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Intent, make_intent_id
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.core.models import Executed, Risk
 from tests.ledger_stores import open_place
@@ -141,7 +141,7 @@ def test_an_intent_is_on_disk_before_it_runs_and_gets_its_outcome(ledger: Any, c
     assert shown is not None
     assert (shown["state"], shown["held"], shown["target"]) == ("running", True, "101")
     clock.at += 2
-    ledger.finish(wanted.id, "succeeded", executed=Executed.YES, action_run_id="r1", undo="none")
+    ledger.finish(wanted.id, Answer("succeeded", Executed.YES, action_run_id="r1", undo="none"))
     shown = ledger.get(wanted.id)
     assert (shown["state"], shown["executed"], shown["held"]) == ("succeeded", "yes", False)
     assert (shown["amount"], shown["action_run_id"], shown["ended_at"]) == ("97.00", "r1", clock.at)
@@ -158,9 +158,9 @@ def test_no_lock_is_left_of_what_ended_or_was_refused(file_ledger: Any, folder):
 
 def test_a_second_outcome_is_refused(ledger: Any):
     done = run(ledger, intent())
-    again_ = code(lambda: ledger.finish(done, "failed", executed=Executed.NO))
+    again_ = code(lambda: ledger.finish(done, Answer("failed", Executed.NO)))
     assert again_ == "internal_error"
-    assert code(lambda: ledger.finish("int_0", "failed", executed=Executed.NO)) == "internal_error"
+    assert code(lambda: ledger.finish("int_0", Answer("failed", Executed.NO))) == "internal_error"
     assert ledger.get(done)["state"] == "succeeded"
 
 
@@ -316,7 +316,7 @@ def test_unknown_is_not_called_undone_while_its_program_lives(file_ledger: Any):
     program = subprocess.Popen(
         [sys.executable, "-c", code_], stdin=subprocess.PIPE, pass_fds=[running.lock_fd]
     )
-    file_ledger.finish(wanted.id, "unknown", executed=Executed.UNKNOWN)
+    file_ledger.finish(wanted.id, Answer("unknown", Executed.UNKNOWN))
     assert file_ledger.is_running(wanted.id)
     assert code(lambda: file_ledger.reconcile(wanted.id, "failed", {})) == "in_progress"
     program.communicate()
@@ -340,7 +340,7 @@ for turn in range(20):
         say(refused.code)
     else:
         say("runs")
-        ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+        ledger.finish(wanted.id, Answer("succeeded", Executed.YES))
 """
     processes = [child(code_, ledger_place.address, str(number)) for number in range(8)]
     for process in processes:
@@ -362,7 +362,7 @@ sys.stdin.readline()
 for turn in range(5):
     wanted = intent(f"{sys.argv[2]}{turn}")
     ledger.begin(wanted, limits)
-    ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+    ledger.finish(wanted.id, Answer("succeeded", Executed.YES))
 """
     processes = [child(code_, ledger_place.address, str(number)) for number in range(1, 7)]
     for process in processes:
@@ -428,13 +428,13 @@ try:
         wanted = intent(str(turn))
         ledger.begin(wanted, limits)
         ran += 1
-        ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+        ledger.finish(wanted.id, Answer("succeeded", Executed.YES))
 except RefusedError as refused:
     say(refused.code, ran)
 limit(resource.RLIM_INFINITY)
 last = intent("last")
 ledger.begin(last, limits)
-ledger.finish(last.id, "succeeded", executed=Executed.YES)
+ledger.finish(last.id, Answer("succeeded", Executed.YES))
 say(ledger.verify().ok)
 say(len([e for e in ledger.export() if e["state"] in {"succeeded", "running", "unknown"}]))
 """
@@ -578,7 +578,7 @@ def test_a_crash_between_commit_and_head_is_mended(folder):
         wanted = intent("2")
         ledger.begin(wanted, LIMITS)
         head = (folder / "ledger.head").read_bytes()
-        ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+        ledger.finish(wanted.id, Answer("succeeded", Executed.YES))
     (folder / "ledger.head").write_bytes(head)
     with closing(again(folder)) as ledger:
         assert attempt(ledger, "2") == "already_done"
@@ -752,7 +752,7 @@ def test_other_confirmations_are_kept_for_thirty_days_after_their_end(ledger: An
     first = two_step(ledger)
     assert two_step(ledger).confirmation_id != first.confirmation_id
     ledger.begin(first, LIMITS, BINDING)
-    ledger.finish(first.id, "failed", executed=Executed.NO)
+    ledger.finish(first.id, Answer("failed", Executed.NO))
 
     def check() -> str:
         return code(lambda: ledger.consents.validate(first.confirmation_id, BINDING, "Refund 97"))
@@ -788,7 +788,7 @@ def test_voiding_all_confirmations_of_a_connection_leaves_those_of_others(ledger
     kept = ledger.consents.issue(other, "Refund 97", "facts")
     used = two_step(ledger)
     ledger.begin(used, LIMITS, BINDING)
-    ledger.finish(used.id, "failed", executed=Executed.NO)
+    ledger.finish(used.id, Answer("failed", Executed.NO))
     ledger.consents.revoke_all("c")
     assert code(lambda: ledger.begin(ours, LIMITS, BINDING)) == "confirmation_used"
     assert ledger.consents.validate(kept.id, other, "Refund 97") == "facts"
@@ -801,7 +801,7 @@ def test_a_confirmation_counts_once(ledger: Any, ledger_place):
             restarted.consents.validate(wanted.confirmation_id, BINDING, " Refund\n97") == "facts"
         )
         restarted.begin(wanted, LIMITS, BINDING)
-        restarted.finish(wanted.id, "failed", executed=Executed.NO)
+        restarted.finish(wanted.id, Answer("failed", Executed.NO))
     second = intent(consent="two_step", confirmation_id=wanted.confirmation_id)
     assert code(lambda: ledger.begin(second, LIMITS, BINDING)) == "confirmation_used"
     check = code(lambda: ledger.consents.validate(wanted.confirmation_id, BINDING, "Refund 97"))

@@ -22,7 +22,7 @@ from page_html import HIDDEN, HOSTILE, Parsed, read
 
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Binding, Intent, make_intent_id
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.web.views import templating
@@ -87,7 +87,7 @@ def write(ledger) -> Callable[..., str]:
         intent = Intent(**said)
         ledger.begin(intent, Limits(cap_day_count=None))
         executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
-        ledger.finish(intent.id, state, executed=executed, detail=detail, undo=intent.undo)
+        ledger.finish(intent.id, Answer(state, executed, detail=detail, undo=intent.undo))
         return intent.id
 
     return recorded
@@ -321,7 +321,7 @@ def test_the_details_of_a_write_show_its_approval_and_its_outcome(visitor, ledge
     page = read(visitor, f"/done/{intent.id}")
     assert "still running" in page.found("section", data_intent=intent.id)[0][1]
     assert page.found("form", method="post") == []
-    ledger.finish(intent.id, "succeeded", executed=Executed.YES, action_run_id="run-1")
+    ledger.finish(intent.id, Answer("succeeded", Executed.YES, action_run_id="run-1"))
     page = read(visitor, f"/done/{intent.id}")
     told = page.found("main")[0][1]
     for said in ("12.5", "transaction 777", "not possible", "run-1", "Gold", "a chat 1.0"):

@@ -32,6 +32,7 @@ from kartra_mcp.ledger.postgres import store as team_store
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.errors import CommitUncertainError
 from kartra_mcp.ledger.postgres.store import PostgresStore, StoreOptions, open_team_ledger
+from kartra_mcp.ledger.records import Answer
 from kartra_mcp.policy.limits import Limits
 from tests.ledger_intents import LIMITS, attempt, code, intent, run
 
@@ -323,7 +324,7 @@ def test_a_new_timeline_stops_writes_until_the_run_logs_were_swept(own: TeamPlac
         problem = refusal(lambda: ledger.begin(intent("2"), LIMITS))
         assert "kartra-mcp team settle" in problem.remedy
         assert "run logs were not swept" in ledger.verify().refused
-        ledger.finish(lost.id, "succeeded", executed=Executed.YES)
+        ledger.finish(lost.id, Answer("succeeded", Executed.YES))
         store = store_of(ledger)
         timeline = store.read_timeline()
         assert not timeline.is_swept
@@ -366,9 +367,9 @@ def test_an_owner_that_slept_still_reports_its_outcome(place: TeamPlace):
         assert attempt(other) == "in_progress"
         place.let_go(running, clock)
         assert attempt(other) == "outcome_unknown"
-        owner.finish(wanted.id, "succeeded", executed=Executed.YES)
+        owner.finish(wanted.id, Answer("succeeded", Executed.YES))
         assert attempt(other) == "already_done"
-        late = code(lambda: owner.finish(wanted.id, "failed", executed=Executed.NO))
+        late = code(lambda: owner.finish(wanted.id, Answer("failed", Executed.NO)))
         assert late == "internal_error"
         assert other.verify().ok
 

@@ -16,7 +16,7 @@ from benchmarks.stats import Row, in_turn, repeated
 from benchmarks.team_database import team_database
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Intent, make_intent_id
+from kartra_mcp.ledger.records import Answer, Binding, Intent, make_intent_id
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
 
@@ -94,7 +94,7 @@ def with_preview(ledger: Ledger) -> None:
 
 def done(ledger: Ledger, wanted: Intent, burns: Binding | None = None) -> None:
     ledger.begin(wanted, LIMITS, burns)
-    ledger.finish(wanted.id, "succeeded", executed=Executed.YES)
+    ledger.finish(wanted.id, Answer("succeeded", Executed.YES))
 
 
 def intent(**more: Any) -> Intent:

@@ -10,7 +10,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Executed, SendRight
 from kartra_mcp.kartra.effects import condition_undo
 from kartra_mcp.ledger.errors import explain
-from kartra_mcp.ledger.records import Binding, FinalState, Intent
+from kartra_mcp.ledger.records import Answer, Binding, FinalState, Intent
 from kartra_mcp.ledger.running import RunningIntent
 from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.policy.limits import Limits
@@ -69,18 +69,11 @@ class WriteRecord:
         if self.running is None:
             return ""
         detail = {"code": code} if code else {}
+        undo = _describe_undo(state, code, self.intent.undo)
+        answer = Answer(state, executed, detail, run_id, undo)
         try:
-            arrival = await self.commits.run(
-                self.commits.ledger.finishing(
-                    self.intent.id,
-                    state,
-                    executed=executed,
-                    detail=detail,
-                    action_run_id=run_id,
-                    undo=_describe_undo(state, code, self.intent.undo),
-                ),
-                patience,
-            )
+            write = self.commits.ledger.finishing(self.intent.id, answer)
+            arrival = await self.commits.run(write, patience)
         except KartraMCPError as problem:
             return f"{UNWRITTEN} {explain(problem)}"
         except Exception as error:  # noqa: BLE001  the outcome must reach the caller anyway

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import UNFENCED, Executed
 from kartra_mcp.ledger import admission, projection
+from kartra_mcp.ledger.records import Answer
 from kartra_mcp.ledger.settlement import (
     Arrival,
     SettledState,
@@ -62,30 +60,34 @@ def get_standing(transaction: Transaction, intent_id: str) -> Standing:
     )
 
 
-def record_answer(transaction: Transaction, payload: Mapping[str, Any]) -> Arrival:
+def record_answer(transaction: Transaction, intent_id: str, answer: Answer) -> Arrival:
     """Record the answer to an attempt, as far as the record of its intent allows.
-
-    Args:
-        transaction: a write.
-        payload: the body of an outcome's entry.
 
     Raises:
         RefusedError: `internal_error`; it belongs to another attempt, or there is an outcome.
     """
-    intent_id = payload["intent"]
     standing = get_standing(transaction, intent_id)
-    executed = Executed(payload["executed"])
-    arrival = classify_answer(standing, payload.get("attempt", ""), executed)
+    attempt = answer.attempt or ""
+    arrival = classify_answer(standing, attempt, answer.executed)
     if arrival == "refused":
         raise admission.wrong_state_error(intent_id, standing.state)
+    body = {
+        "intent": intent_id,
+        "state": answer.state,
+        "executed": str(answer.executed),
+        "detail": dict(answer.detail),
+        "action_run_id": answer.action_run_id,
+        "undo": answer.undo,
+        **({"attempt": attempt} if attempt else {}),
+    }
     if arrival == "outcome":
-        transaction.append("outcome", payload)
-    elif arrival == "late_outcome":
-        body = {**payload, "late": True, "replaces": standing.outcome_line}
         transaction.append("outcome", body)
+    elif arrival == "late_outcome":
+        replaced = {"late": True, "replaces": standing.outcome_line}
+        transaction.append("outcome", {**body, **replaced})
     elif arrival == "conflict":
-        body = {**payload, "settled": standing.state, "replaces": standing.settled_line}
-        transaction.append("conflict", body)
+        replaced = {"settled": standing.state, "replaces": standing.settled_line}
+        transaction.append("conflict", {**body, **replaced})
     return arrival
 
 

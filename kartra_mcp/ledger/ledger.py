@@ -14,10 +14,7 @@ from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
-from kartra_mcp.kartra.values import fold_id
 from kartra_mcp.ledger import admission, arrivals, projection, rules
-from kartra_mcp.ledger import decision_log as decisions
-from kartra_mcp.ledger import statistics as figures
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.bulk_lookup import BulkLookup
 from kartra_mcp.ledger.bulk_runs import BulkRuns
@@ -25,10 +22,10 @@ from kartra_mcp.ledger.consent_ids import ConsentIds
 from kartra_mcp.ledger.group_commit import GroupCommit, PendingWrite
 from kartra_mcp.ledger.leads import Leads
 from kartra_mcp.ledger.pin import Pins
+from kartra_mcp.ledger.reader import LedgerReader, NoteKind
 from kartra_mcp.ledger.records import (
+    Answer,
     Binding,
-    Filters,
-    FinalState,
     Intent,
     ReplacedLedger,
     VerificationReport,
@@ -47,14 +44,12 @@ from kartra_mcp.policy.limits import Limits
 ROOM_BYTES = 16 * 1024
 """Bytes that a write needs for its intent and its outcome."""
 
-NoteKind = Literal["start", "policy", "consent", "look"]
 
-
-class Ledger:
+class Ledger(LedgerReader):
     """The rules over one store. `ledger.sqlite.store.open_ledger` opens that of a state folder."""
 
     def __init__(self, store: LedgerStore) -> None:
-        self._store = store
+        super().__init__(store)
         self._commits = GroupCommit(store)
         self._running: dict[str, RunningIntent] = {}
         self.consents = ConsentIds(store)
@@ -151,76 +146,30 @@ class Ledger:
         with self._store.read_transaction() as transaction:
             return [admission.repeat_refusal(transaction, intent, limits) for intent in normal]
 
-    def finish(  # noqa: PLR0913  what an answer may carry, each by its name
-        self,
-        intent_id: str,
-        state: FinalState,
-        *,
-        executed: Executed,
-        detail: Mapping[str, Any] | None = None,
-        action_run_id: str | None = None,
-        undo: str = "",
-        attempt: str | None = None,
-    ) -> Arrival:
+    def finish(self, intent_id: str, answer: Answer) -> Arrival:
         """Record the answer to an attempt and release the intent; return what that changed.
 
         An answer after the outcome was recorded as unknown replaces it. One that contradicts a
         settled outcome is recorded as a conflict, which stops the writes of its account.
-
-        Args:
-            intent_id: id of the intent.
-            state: the outcome by the answer.
-            executed: knowledge about the effect.
-            detail: why it ended so.
-            action_run_id: id of Membrane's run.
-            undo: how to undo it.
-            attempt: the attempt that it answers; None: the one that this process began.
         """
-        write = self.finishing(
-            intent_id,
-            state,
-            executed=executed,
-            detail=detail,
-            action_run_id=action_run_id,
-            undo=undo,
-            attempt=attempt,
-        )
+        write = self.finishing(intent_id, answer)
         self.commit([write])
         return write.take_result()
 
-    def finishing(  # noqa: PLR0913  as above
-        self,
-        intent_id: str,
-        state: FinalState,
-        *,
-        executed: Executed,
-        detail: Mapping[str, Any] | None = None,
-        action_run_id: str | None = None,
-        undo: str = "",
-        attempt: str | None = None,
-    ) -> PendingWrite[Arrival]:
+    def finishing(self, intent_id: str, answer: Answer) -> PendingWrite[Arrival]:
         """Return the write of `finish`, for `commit`; it does not block."""
-        running = self._running.get(intent_id)
-        own = running.attempt if running is not None else ""
-        answered = own if attempt is None else attempt
-        payload = {
-            "intent": intent_id,
-            "state": state,
-            "executed": str(executed),
-            "detail": dict(detail or {}),
-            "action_run_id": action_run_id,
-            "undo": undo,
-            **({"attempt": answered} if answered else {}),
-        }
+        if answer.attempt is None:
+            running = self._running.get(intent_id)
+            answer = replace(answer, attempt=running.attempt if running is not None else "")
         found: list[Arrival] = []
 
         def record(transaction: Transaction) -> None:
-            found.append(arrivals.record_answer(transaction, payload))
+            found.append(arrivals.record_answer(transaction, intent_id, answer))
 
         def conclude(problem: BaseException | None) -> Arrival:
             if problem is not None:
                 raise problem
-            self._release(intent_id, keep=state == "unknown")
+            self._release(intent_id, keep=answer.state == "unknown")
             return found[-1]
 
         return PendingWrite(record, conclude, settles=True)
@@ -294,11 +243,6 @@ class Ledger:
             return admission.still_running_error(intent_id)
         return arrivals.find_statement_refusal(transaction, intent_id, to)
 
-    def list_conflicts(self) -> list[tuple[str, str]]:
-        """List intent and connection of each answer that contradicts a settled outcome."""
-        with self._store.read_transaction() as transaction:
-            return arrivals.list_conflicts(transaction)
-
     def append_note(self, kind: NoteKind, body: Mapping[str, Any]) -> None:
         """Append an entry that belongs to no intent.
 
@@ -307,90 +251,6 @@ class Ledger:
         """
         with self._store.write_transaction() as transaction:
             transaction.append(kind, body)
-
-    def latest(self, kind: NoteKind) -> dict[str, Any] | None:
-        """Return the newest entry of this kind, with its `at`."""
-        with self._store.read_transaction() as transaction:
-            return projection.find_latest(transaction.db, kind)
-
-    def list_decisions(self, count: int) -> list[decisions.ConsentEvent]:
-        """List approval decisions and PIN attempts, newest first."""
-        with self._store.read_transaction() as transaction:
-            return decisions.latest(transaction, count)
-
-    def find_completing_call(self, intent: Intent) -> dict[str, Any] | None:
-        """Return the call that completed this operation on this target; None if none did."""
-        intent = rules.normalize_intent(intent)
-        with self._store.read_transaction() as transaction:
-            past = projection.list_same_target(transaction.db, intent)
-        found = rules.completing_call(intent.operation, past)
-        return rules.prior_summary(found) if found else None
-
-    def late_look_times(self, intent_id: str) -> list[float]:
-        """List the reads for an unknown intent that found no effect and counted, newest first."""
-        with self._store.read_transaction() as transaction:
-            return [at for at, _ in projection.list_looks(transaction.db, intent_id)]
-
-    def emails_last_hour(self) -> int:
-        """Count the writes of the last hour that could start mail."""
-        with self._store.read_transaction() as transaction:
-            return admission.count_recent_emails(transaction)
-
-    def list_recent(self, count: int, filters: Filters | None = None) -> list[dict[str, Any]]:
-        """List intents with their outcomes, newest first."""
-        with self._store.read_transaction() as transaction:
-            return projection.list_entries(
-                transaction.db, _normalize_filters(filters), max(count, 0)
-            )
-
-    def export(self, filters: Filters | None = None) -> list[dict[str, Any]]:
-        """List all intents with their outcomes, oldest first."""
-        with self._store.read_transaction() as transaction:
-            return projection.list_entries(transaction.db, _normalize_filters(filters))[::-1]
-
-    def get(self, intent_id: str) -> dict[str, Any] | None:
-        """Return one intent as `list_recent` does, with its `lines` and whether it is `held`."""
-        with self._store.read_transaction() as transaction:
-            found = projection.get_entry(transaction.db, intent_id)
-            if found is None:
-                return None
-            lines = projection.list_chain_entries(transaction.db, intent_id)
-            held = self._store.owners.is_held(transaction, intent_id)
-        entries = [
-            {"n": x.n, "at": x.at, "kind": x.kind, **x.payload, "hash": x.hash} for x in lines
-        ]
-        return {**found, "lines": entries, "held": held}
-
-    def compute_statistics(self, since: float) -> figures.Statistics:
-        """Return the statistics of all intents since a time (seconds since the epoch)."""
-        with self._store.read_transaction() as transaction:
-            return figures.compute_statistics(transaction.db, since)
-
-    def tool_names(self) -> list[str]:
-        """List every tool that ever wrote, by name."""
-        with self._store.read_transaction() as transaction:
-            return projection.list_tools(transaction.db)
-
-    def entry_count(self) -> int:
-        """Return the number of entries; it never decreases, so that a change is noticed by it."""
-        with self._store.read_transaction() as transaction:
-            return transaction.head.count
-
-    def latest_at(self) -> float | None:
-        """Return the time of the newest entry, or None if the ledger is empty."""
-        with self._store.read_transaction() as transaction:
-            row = transaction.fetch_one("SELECT at FROM lines ORDER BY n DESC LIMIT 1")
-            return None if row is None else row["at"]
-
-    def current_time(self) -> float:
-        """Return the ledger's time: the clock, but never earlier than the newest entry."""
-        with self._store.read_transaction() as transaction:
-            return transaction.now
-
-    def list_ages(self, ats: Sequence[float]) -> list[float]:
-        """Return the seconds since each of these entries, by both clocks."""
-        with self._store.read_transaction() as transaction:
-            return [transaction.age(at) for at in ats]
 
     def require_certain(self) -> None:
         """Raise while it is not certain that this is the account's ledger."""
@@ -465,12 +325,7 @@ class Ledger:
         if running is None:
             return
         with suppress(RefusedError):
-            self.finish(running.intent_id, "refused", executed=Executed.NO, attempt=running.attempt)
+            answer = Answer("refused", Executed.NO, attempt=running.attempt)
+            self.finish(running.intent_id, answer)
         running.close()
         self._store.owners.remove(running.intent_id)
-
-
-def _normalize_filters(filters: Filters | None) -> Filters:
-    if filters is None:
-        return Filters()
-    return replace(filters, target=fold_id(filters.target))

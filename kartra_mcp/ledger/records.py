@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from kartra_mcp.core.models import Fence, Risk, SendRight
+from kartra_mcp.core.models import Executed, Fence, Risk, SendRight
 
 Consent = Literal["none", "flag", "two_step", "elicitation", "approval"]
 State = Literal["running", "succeeded", "failed", "refused", "unknown"]
@@ -125,6 +125,27 @@ class Intent:
     fence: Fence | None = None
     send_until: float | None = None
     expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to an attempt of an intent.
+
+    Attributes:
+        state: the outcome by the answer.
+        executed: knowledge about the effect.
+        detail: why it ended so.
+        action_run_id: id of Membrane's run.
+        undo: how to undo it.
+        attempt: the attempt that it answers; None: the one that this process began.
+    """
+
+    state: FinalState
+    executed: Executed
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    action_run_id: str | None = None
+    undo: str = ""
+    attempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
