@@ -44,9 +44,10 @@ ARROWS = """
         ledger/sqlite membrane options policy processes settings
     onboarding/setup: account app argument_parser client_config ledger ledger/sqlite membrane
         onboarding/doctor options policy processes settings
+    onboarding/team: account app ledger ledger/postgres membrane onboarding/doctor team
     cli: account app argument_parser bulk catalogue client_config consent ledger
-        ledger/postgres ledger/sqlite onboarding/setup options processes sandbox server
-        settings team web
+        ledger/postgres ledger/sqlite onboarding/doctor onboarding/setup onboarding/team
+        options processes sandbox server settings team web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
@@ -134,6 +135,7 @@ RESERVED = {
     "psycopg": {
         "cli/team_ledgers",
         "ledger/postgres/connections",
+        "ledger/postgres/deployment",
         "ledger/postgres/entries",
         "ledger/postgres/errors",
         "ledger/postgres/migrations",

@@ -77,7 +77,7 @@ COMMANDS = (
     ),
     CliCommand(
         "team",
-        "a team's file and ledgers: init, migrate, settle, drift, anchor, verify, evidence",
+        "a team's file and ledgers: init, check, migrate, settle, drift, anchor, verify, evidence",
         "kartra_mcp.cli.team:team",
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from kartra_mcp.argument_parser import CommandParser
 from kartra_mcp.cli.runner import print_refusal, timestamp
+from kartra_mcp.cli.team_check import check
 from kartra_mcp.cli.team_context import (
     TeamCommand,
     TeamContext,
@@ -49,10 +50,11 @@ def _make_parser() -> ArgumentParser:
         prog="kartra-mcp team", description="The ledgers of a team: docs/team/ledger.md."
     )
     commands: Any = parser.add_subparsers(
-        metavar="init|migrate|settle|drift|anchor|verify|evidence", required=True
+        metavar="init|check|migrate|settle|drift|anchor|verify|evidence", required=True
     )
     about = "write a commented team file to edit"
     add_init(commands.add_parser("init", help=about, description=about))
+    _add(commands, "check", check, "check the file, its database, its login and its accounts")
     _add(commands, "migrate", _migrate, "create or update the tables of every account")
     _add_settle(commands)
     drifting = _add(commands, "drift", drift, "compare refunds in Kartra with the ledger")
@@ -68,7 +70,7 @@ def _make_parser() -> ArgumentParser:
 
 def _add(commands: Any, name: str, command: TeamCommand, about: str) -> ArgumentParser:
     parser: ArgumentParser = commands.add_parser(name, help=about, description=about)
-    reads_membrane = command in (settle, drift)
+    reads_membrane = command in (check, settle, drift)
     parser.set_defaults(
         command=partial(run_team_command, command=command, check_secrets=reads_membrane)
     )

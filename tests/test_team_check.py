@@ -1,0 +1,87 @@
+"""`kartra-mcp team check`: sound deployments are healthy, and each fault has its mend."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from postgres_server import PostgresServer
+from team_place import TeamPlace, running_team_database, team_served
+from timestamp_authority import Authority
+
+from kartra_mcp.sandbox.store.seed import CONNECTION
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgresServer]:
+    with running_team_database() as server:
+        yield server
+
+
+@pytest.fixture
+def team(tmp_path: Path, database: PostgresServer) -> Iterator[TeamPlace]:
+    with team_served(tmp_path, database, Authority(url="http://127.0.0.1:9/")) as place:
+        yield place
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_a_sound_deployment_is_healthy(team: TeamPlace, as_json):
+    done = team.run("check", *(["--json"] if as_json else []))
+    assert (done.returncode, done.stderr) == (0, "")
+    if not as_json:
+        assert done.stdout.splitlines()[-1] == "Healthy."
+        return
+    states = {one["step"]: one["state"] for one in json.loads(done.stdout)["findings"]}
+    name = team.account
+    assert states == {
+        "team file": "ok",
+        "database": "ok",
+        "standby": "warning",
+        "database clock": "ok",
+        f"ledger {name}": "ok",
+        "rights": "ok",
+        f"account {name}": "ok",
+        f"api clock {name}": "ok",
+        f"api tokens {name}": "ok",
+    }
+
+
+FAULTS = {
+    "rights": "GRANT UPDATE, TRUNCATE ON lines TO kartra_app",
+    "ledger": "DELETE FROM schema_version",
+}
+
+
+@pytest.mark.parametrize("step", FAULTS)
+def test_a_fault_of_the_database_is_named_with_its_mend(team: TeamPlace, step: str):
+    team.sql(FAULTS[step])
+    done = team.run("check", "--json")
+    failures = [one for one in json.loads(done.stdout)["findings"] if one["state"] == "failed"]
+    assert (done.returncode, [one["step"].split()[0] for one in failures]) == (1, [step])
+    assert "kartra-mcp team migrate" in failures[0]["mend"]
+
+
+def test_a_check_by_the_owner_of_the_tables_is_a_warning(team: TeamPlace):
+    team.write_file(role="postgres")
+    found = json.loads(team.run("check", "--json").stdout)["findings"]
+    (rights,) = [one for one in found if one["step"] == "rights"]
+    assert (rights["state"], "superuser" in rights["says"]) == ("warning", True)
+
+
+def test_a_check_goes_on_after_a_database_that_cannot_be_reached(team: TeamPlace):
+    text = team.file.read_text()
+    team.file.write_text(re.sub(r"database: .*", "database: postgresql://a@127.0.0.1:1/b", text))
+    done = team.run("check", "--json")
+    found = {one["step"]: one for one in json.loads(done.stdout)["findings"]}
+    assert (found["database"]["state"], done.returncode) == ("failed", 1)
+    assert found[f"account {team.account}"]["state"] == "ok"
+
+
+def test_a_check_of_an_account_without_its_connection_fails(team: TeamPlace):
+    team.file.write_text(team.file.read_text().replace(CONNECTION, "0" * 24))
+    done = team.run("check", "--json")
+    found = {one["step"]: one for one in json.loads(done.stdout)["findings"]}
+    assert (found[f"account {team.account}"]["state"], done.returncode) == ("failed", 1)
