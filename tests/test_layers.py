@@ -33,6 +33,7 @@ ARROWS = """
     calls: account catalogue consent kartra ledger membrane policy schemas settings
     bulk: account calls catalogue consent kartra ledger policy
     team: calls catalogue consent kartra ledger membrane options policy
+    identity: membrane team
     server: account calls catalogue ledger policy processes settings
     app: account bulk calls catalogue consent ledger ledger/sqlite membrane policy processes
         server settings team
@@ -69,6 +70,9 @@ PURE = """
     account/connect_steps account/selection
     core/elicitation core/error_codes core/errors core/input_size core/json_types core/models
     core/sanitize core/secret_patterns
+    identity/challenges identity/discovery identity/endpoints identity/id_token_rules
+    identity/login_exchange identity/principals identity/refusals identity/signatures
+    identity/token_rules
     kartra/command_remedies kartra/command_requests kartra/command_schemas
     kartra/addresses kartra/command_values kartra/commands kartra/custom_fields kartra/dates
     kartra/effects kartra/errors kartra/fields
@@ -103,7 +107,8 @@ IO_MODULES = frozenset(
 # A module from outside → the only files that may import it.
 RESERVED = {
     "aiohttp": {"membrane/http_transport"},
-    "httpx2": {"membrane/http_transport", "team/timestamp_client"},
+    "httpx2": {"identity/provider_client", "membrane/http_transport", "team/timestamp_client"},
+    "jwt": {"identity/signatures"},
     "rfc3161_client": {"team/timestamp_client"},
     "cryptography": {"team/timestamp_client"},
     "subprocess": {"processes/runner", "processes/detached", "processes/interactive"},
@@ -157,7 +162,7 @@ NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(
     """
     aiohttp jinja2 jsonschema platformdirs psycopg psycopg_pool pygal rich ruamel sqlite3
     kartra_mcp.membrane.http_client kartra_mcp.kartra.request_tree kartra_mcp.kartra.request_guard
-    kartra_mcp.web kartra_mcp.consent.facts kartra_mcp.core.secret_patterns
+    kartra_mcp.identity kartra_mcp.web kartra_mcp.consent.facts kartra_mcp.core.secret_patterns
     """.split()  # noqa: SIM905  a table that is read as words
 )
 
