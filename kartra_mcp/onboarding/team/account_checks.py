@@ -13,7 +13,7 @@ from typing import NoReturn
 import anyio
 
 from kartra_mcp.account.account import Account
-from kartra_mcp.app.composition import App, build_app
+from kartra_mcp.app.composition import build_app
 from kartra_mcp.app.team_account import make_account_settings, make_write_timings
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
