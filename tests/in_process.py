@@ -134,7 +134,9 @@ def _text(program: str) -> str:
 
 
 def _sandbox(argv: list[str]) -> Main | None:
-    account = argv[0].removeprefix("--account=")
+    flag, _, account = (argv[0] if argv else "").partition("=")
+    if flag != "--account":  # it is refused, or in an environment variable
+        return None
     if argv[1:2] == ["serve"] or _ends_oddly(account):
         return None
 
