@@ -39,7 +39,8 @@ ARROWS = """
         server settings team
     client_config: settings
     web/views: calls consent kartra ledger policy
-    web: app consent ledger ledger/sqlite processes settings web/views
+    web: app consent ledger ledger/sqlite policy processes settings web/views
+    web/team: consent identity ledger policy team web web/views
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
         ledger/sqlite membrane options policy processes settings
@@ -95,7 +96,8 @@ PURE = """
     server/resources
     team/account_entries team/addresses team/config team/faults team/mapping_reader team/team_file
     team/public_policy team/refund_drift team/run_log_sweep team/verification team/yaml_tree
-    web/request_checks web/site web/views/filters web/views/viewer
+    web/request_checks web/site web/team/addresses web/team/flash_record web/team/return_paths
+    web/views/filters web/views/team_cards web/views/typed_value web/views/viewer
 """
 IO_MODULES = frozenset(
     """
@@ -133,6 +135,10 @@ RESERVED = {
         "web/middleware",
         "web/routes",
         "web/server",
+        "web/team/accounts",
+        "web/team/gate",
+        "web/team/login",
+        "web/team/page",
     },
     "h11": {"web/http_protocol"},
     "uvicorn": {"web/http_protocol", "web/server"},

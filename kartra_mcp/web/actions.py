@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import VerificationReport
 from kartra_mcp.web.backend import Backend
-from kartra_mcp.web.deciders import Decider
+from kartra_mcp.web.deciders import Decider, FreshLoginRequiredError
 from kartra_mcp.web.sessions import Refusal, Session
 from kartra_mcp.web.views.flash import (
     FlashMessage,
@@ -35,14 +35,15 @@ _MAX_DIGITS = 9
 class Actions:
     """Handlers of the POST routes; every form carries the session's anti-forgery token.
 
-    `root` is the path of the account's pages. `verified` is the newest verification; it is shown
-    once, because the chain may be broken a moment later.
+    `root` is the path of the account's pages, `again` that of a fresh login. `verified` is the
+    newest verification; it is shown once, because the chain may be broken a moment later.
     """
 
     ledger: Ledger
     backend: Backend
     decider: Decider
     root: str = ""
+    again: str = ""
     verified: VerificationReport | None = None
 
     async def decide(self, request: Request) -> Response:
@@ -94,7 +95,10 @@ class Actions:
             # The frames of the traceback contain the PIN, and a session lives for a day.
             without_frames = problem.with_traceback(None)
             session.refusal = Refusal(home, without_frames, number, form.get("reason", ""))
-            return self.card_path(number)
+            card = f"{home}#approval-{number}"
+            stale = isinstance(problem, FreshLoginRequiredError)
+            path = f"{self.again}?{urlencode({'return': card})}" if stale else card
+            return RedirectResponse(path, HTTPStatus.SEE_OTHER)
         return RedirectResponse(home, HTTPStatus.SEE_OTHER)
 
     def card_path(self, number: int) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kartra_mcp.consent.decisions import ApprovalDecision, decide, require_pin_set, withdraw
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web.views.viewer import Viewer
@@ -20,6 +21,17 @@ class Decider(Protocol):
     ) -> Approval: ...
 
     def withdraw(self, number: int, form: Mapping[str, str], viewer: Viewer) -> Approval: ...
+
+
+class FreshLoginRequiredError(RefusedError):
+    """The login is too old for a decision."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "not_allowed",
+            "Your login was too old for a decision. Nothing was decided.",
+            "You are logged in again now: decide again.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

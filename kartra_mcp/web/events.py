@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,10 +41,14 @@ class LedgerState:
 
 @dataclass(slots=True)
 class PageEvents:
-    """Pending approvals and bulk runs as last read, and the open streams."""
+    """Pending approvals and bulk runs as last read, and the open streams.
+
+    `stream_life` bounds a stream where its session may end elsewhere: it reconnects, or may not.
+    """
 
     ledger: Ledger
     poll_interval: float = PageTimings().event_poll
+    stream_life: float = math.inf
     listeners: int = 0
     ended: bool = False
     _state: LedgerState = LedgerState()
@@ -74,7 +79,8 @@ class PageEvents:
     async def _send_changes(self, stream: object, session: Session, send: Send) -> None:
         await send(_body_part(f"retry: {RETRY_MS}\n\n"))
         sent: LedgerState | None = None
-        while stream in session.streams and not self.ended:
+        ends_at = anyio.current_time() + self.stream_life
+        while stream in session.streams and not self.ended and anyio.current_time() < ends_at:
             changed = self._changed
             if sent != self._state:
                 before, sent = sent, self._state
@@ -104,7 +110,8 @@ class PageEvents:
     def _register_stream(self, session: Session) -> Generator[object]:
         """Count a stream; above `MAX_STREAMS` end the session's oldest, which reconnects later."""
         stream = object()
-        session.streams = [*session.streams, stream][-MAX_STREAMS:]
+        session.streams.append(stream)
+        del session.streams[:-MAX_STREAMS]
         self.listeners += 1
         self._wanted.set()
         self._wake_all()
@@ -112,7 +119,8 @@ class PageEvents:
             yield stream
         finally:
             self.listeners -= 1
-            session.streams = [other for other in session.streams if other is not stream]
+            if stream in session.streams:
+                session.streams.remove(stream)
             if not self.listeners:
                 self._wanted = anyio.Event()
 

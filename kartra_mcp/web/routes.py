@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ExceptionHandler, Receive, Scope, Send
 
-from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.policy.roles import Right
 from kartra_mcp.web.actions import (
     Actions,
     fragment_context,
     get_session,
+    get_viewer,
     page_context,
     parse_number,
 )
@@ -29,6 +31,7 @@ from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.middleware import http_status, page_internal_error
 from kartra_mcp.web.sessions import Session
 from kartra_mcp.web.views.pages import Pages
+from kartra_mcp.web.views.place import STATIC as STATIC_PATH
 from kartra_mcp.web.views.plain_pages import PlainPages
 
 STATIC = Path(__file__).with_name("static")
@@ -38,6 +41,8 @@ _TYPES: Mapping[str, str] = {
     ".svg": "image/svg+xml",
 }
 Endpoint = Callable[[Request], Awaitable[Response]]
+_Guarded = tuple[Right, Endpoint]
+"""An endpoint, and the right that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,50 +60,47 @@ class Routes:
         made = Starlette(
             routes=[
                 *self.more,
-                *(Route(path, page, methods=["GET"]) for path, page in self._page_routes().items()),
-                *(
-                    Route(path, change, methods=["POST"])
-                    for path, change in self._action_routes().items()
-                ),
+                *self._make_routes("GET", self._page_routes()),
+                *self._make_routes("POST", self._action_routes()),
             ],
-            exception_handlers={
-                HTTPException: self._not_found_page,
-                KartraMCPError: self._refusal_page,
-                Exception: self._internal_error_page,
-            },
+            exception_handlers=error_handlers(self.plain),
         )
         made.router.redirect_slashes = False  # such a redirect would use the request's Host
         return made
 
-    def _page_routes(self) -> Mapping[str, Endpoint]:
+    def _make_routes(self, method: str, table: Mapping[str, _Guarded]) -> Iterator[Route]:
+        for path, (right, endpoint) in table.items():
+            yield Route(path, _require(right, endpoint), methods=[method])
+
+    def _page_routes(self) -> Mapping[str, _Guarded]:
         return {
-            "/": self._approvals_page,
-            "/cards": self._cards_fragment,
-            "/approvals/{number}": self._card_page,
-            "/approvals/{number}/withdraw": self._card_page,
-            "/events": self._event_stream,
-            "/bulk": self._bulk_list_page,
-            "/bulk/{bulk}": self._bulk_run_page,
-            "/bulk/{bulk}/items": self._bulk_items_page,
-            "/bulk/{bulk}/cancel": self._bulk_redirect,
-            "/live/bulk": self._bulk_fragment,
-            "/live/bulk/{bulk}": self._bulk_fragment,
-            "/done": self._history_page,
-            "/done/{intent}": self._write_page,
-            "/export.csv": self._export_csv,
-            "/export.json": self._export_json,
-            "/charts": self._charts_page,
-            "/charts/{name}.svg": self._chart_picture,
-            "/status": self._status_page,
+            "/": (Right.READ, self._approvals_page),
+            "/cards": (Right.READ, self._cards_fragment),
+            "/approvals/{number}": (Right.READ, self._card_page),
+            "/approvals/{number}/withdraw": (Right.READ, self._card_page),
+            "/events": (Right.READ, self._event_stream),
+            "/bulk": (Right.READ, self._bulk_list_page),
+            "/bulk/{bulk}": (Right.READ, self._bulk_run_page),
+            "/bulk/{bulk}/items": (Right.READ, self._bulk_items_page),
+            "/bulk/{bulk}/cancel": (Right.READ, self._bulk_redirect),
+            "/live/bulk": (Right.READ, self._bulk_fragment),
+            "/live/bulk/{bulk}": (Right.READ, self._bulk_fragment),
+            "/done": (Right.LEDGER, self._history_page),
+            "/done/{intent}": (Right.LEDGER, self._write_page),
+            "/export.csv": (Right.LEDGER, self._export_csv),
+            "/export.json": (Right.LEDGER, self._export_json),
+            "/charts": (Right.LEDGER, self._charts_page),
+            "/charts/{name}.svg": (Right.LEDGER, self._chart_picture),
+            "/status": (Right.LEDGER, self._status_page),
         }
 
-    def _action_routes(self) -> Mapping[str, Endpoint]:
+    def _action_routes(self) -> Mapping[str, _Guarded]:
         return {
-            "/approvals/{number}": self.actions.decide,
-            "/approvals/{number}/withdraw": self.actions.withdraw,
-            "/bulk/{bulk}/cancel": self.actions.cancel_bulk_run,
-            "/done/{intent}/reconcile": self.actions.reconcile,
-            "/chain": self.actions.verify,
+            "/approvals/{number}": (Right.APPROVE, self.actions.decide),
+            "/approvals/{number}/withdraw": (Right.APPROVE, self.actions.withdraw),
+            "/bulk/{bulk}/cancel": (Right.STOP, self.actions.cancel_bulk_run),
+            "/done/{intent}/reconcile": (Right.WRITE, self.actions.reconcile),
+            "/chain": (Right.LEDGER, self.actions.verify),
         }
 
     async def _approvals_page(self, request: Request) -> Response:
@@ -179,24 +181,51 @@ class Routes:
         page = await run_in_thread(self.views.render_status, status, page_context(request), chain)
         return HTMLResponse(page)
 
-    async def _not_found_page(self, _: Request, problem: Exception) -> Response:
+
+def error_handlers(plain: PlainPages) -> dict[Any, ExceptionHandler]:
+    """Return the handlers of Starlette that show each error as a page."""
+
+    async def show_http_error(_: Request, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)  # noqa: S101  the handler is registered for it
-        page = await run_in_thread(self.plain.render_error, problem.status_code, None)
+        page = await run_in_thread(plain.render_error, problem.status_code, None)
         return HTMLResponse(page, problem.status_code, problem.headers)
 
-    async def _refusal_page(self, _: Request, problem: Exception) -> Response:
+    async def show_refusal(_: Request, problem: Exception) -> Response:
         assert isinstance(problem, KartraMCPError)  # noqa: S101  the handler is registered for it
         status = http_status(problem)
-        return HTMLResponse(await run_in_thread(self.plain.render_error, status, problem), status)
+        return HTMLResponse(await run_in_thread(plain.render_error, status, problem), status)
 
-    async def _internal_error_page(self, _: Request, __: Exception) -> Response:
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return HTMLResponse(
-            await run_in_thread(self.plain.render_error, status, page_internal_error()), status
-        )
+    async def show_internal_error(_: Request, __: Exception) -> Response:
+        status, problem = HTTPStatus.INTERNAL_SERVER_ERROR, page_internal_error()
+        return HTMLResponse(await run_in_thread(plain.render_error, status, problem), status)
+
+    return {
+        HTTPException: show_http_error,
+        KartraMCPError: show_refusal,
+        Exception: show_internal_error,
+    }
 
 
-def make_static_route() -> Route:
+def _require(right: Right, endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that refuses users without the right."""
+
+    async def answer(request: Request) -> Response:
+        if not get_viewer(request).may(right):
+            raise _no_right_error()
+        return await endpoint(request)
+
+    return answer
+
+
+def _no_right_error() -> RefusedError:
+    return RefusedError(
+        "forbidden_role",
+        "Your role in this account does not permit this. Nothing was done.",
+        "Ask an admin of your team for the role.",
+    )
+
+
+def make_static_route(root: str = "") -> Route:
     """Return the route of style, script and icon; they are the same for every session."""
     files = {
         file.name: Response(file.read_bytes(), media_type=_TYPES[file.suffix])
@@ -210,7 +239,7 @@ def make_static_route() -> Route:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return found
 
-    return Route("/static/{name}", send_file, methods=["GET"])
+    return Route(f"{root}{STATIC_PATH}/{{name}}", send_file, methods=["GET"])
 
 
 class _EventResponse(Response):

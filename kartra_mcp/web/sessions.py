@@ -29,6 +29,10 @@ class Refusal:
     reason: str = ""
 
 
+class Streams(list[object]):
+    """Open event streams of a session, the oldest first; one that is removed ends."""
+
+
 @dataclass(slots=True)
 class Session:
     """Session of one browser. `notice` and `refusal` are shown once.
@@ -40,7 +44,7 @@ class Session:
     until: float
     notice: FlashMessage = NO_MESSAGE
     refusal: Refusal | None = None
-    streams: list[object] = field(default_factory=list[object])
+    streams: Streams = field(default_factory=Streams)
 
     def pop_notice(self) -> FlashMessage:
         notice, self.notice = self.notice, NO_MESSAGE
@@ -69,7 +73,7 @@ class Sessions:
             return None
         cookie = secrets.token_urlsafe(32)
         while len(self._open) >= MAX_SESSIONS:
-            self._open.pop(next(iter(self._open))).streams = []  # ends them
+            self._open.pop(next(iter(self._open))).streams.clear()  # ends them
         self._open[_hash_cookie(cookie)] = Session(secrets.token_urlsafe(24), now + SESSION_SECONDS)
         return cookie
 

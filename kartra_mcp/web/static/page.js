@@ -17,7 +17,7 @@
   const ANNOUNCED_FOR_MS = 10000;
   let announcement = 0;
   // The newest approval when this page was rendered: later ones cause a notification.
-  let newest = Number(badge.dataset.newest);
+  let newest = Number(badge?.dataset.newest ?? 0);
   const live = document.getElementById("live");
   // The HTML of each part as the server sent it: an opened form changes the document's own.
   const parts = new Map([...(live?.children ?? [])].map((part) => [part.id, part.outerHTML]));
@@ -34,6 +34,7 @@
   function showCount(count) {
     const plain = document.title.replace(/^\(\d+\) /, "");
     document.title = count ? `(${count}) ${plain}` : plain;
+    if (!badge) return;
     badge.textContent = String(count);
     badge.hidden = !count;
   }
@@ -191,7 +192,7 @@
     alert.setAttribute("role", "alert");
     alert.textContent =
       "This page no longer receives updates: its server has ended, or your session has expired. " +
-      "To get a new address, run kartra-mcp page in a terminal.";
+      document.body.dataset.offline;
     document.getElementById("main").prepend(alert);
   }
 
@@ -281,7 +282,7 @@
     requestAnimationFrame(() => document.querySelector("[data-focus]")?.focus()),
   );
   offerNotifications();
-  listen();
+  if (badge) listen(); // without it this user may not see what is pending
   setInterval(updateDurations, 30 * 1000);
   setInterval(updateVisible, 10 * 1000);
 })();

@@ -20,6 +20,7 @@ from kartra_mcp.web.views.formatting import (
     make_facts,
     make_tool_title,
 )
+from kartra_mcp.web.views.team_cards import TeamCard
 
 _SHOWN_SEPARATELY = ("effect", "undo", "risk", "could_not_be_read")
 
@@ -72,13 +73,16 @@ class ApprovalCard:
     left: str
     bulk: str
     begun: bool
+    team: TeamCard | None = None
 
     @property
     def irreversible(self) -> bool:
         return self.risk == Risk.IRREVERSIBLE.label
 
 
-def make_card(asked: Approval, now: float, run: BulkRun | None = None) -> ApprovalCard:
+def make_card(
+    asked: Approval, now: float, run: BulkRun | None = None, team: TeamCard | None = None
+) -> ApprovalCard:
     """Return the card of an approval; `run` is the bulk run that it is for."""
     facts = asked.facts
     unread = facts.get("could_not_be_read")
@@ -101,6 +105,7 @@ def make_card(asked: Approval, now: float, run: BulkRun | None = None) -> Approv
         left=format_duration(asked.expires_at - now),
         bulk=run.id if run else "",
         begun=run is not None and run.state != "planned",
+        team=team,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kartra_mcp.consent.decisions import ReasonRequiredError
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.ledger.approvals import Approval
 from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, VerificationReport
@@ -28,6 +29,7 @@ from kartra_mcp.web.views.bulk_pages import BulkPages
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 from kartra_mcp.web.views.place import Place
+from kartra_mcp.web.views.team_cards import TeamCard, make_team_card
 from kartra_mcp.web.views.templating import render
 from kartra_mcp.web.views.viewer import LOCAL_VIEWER, Viewer
 
@@ -60,17 +62,16 @@ class Pages:
 
     def render_approvals(self, shown: PageContext, number: int | None = None) -> str:
         """Render the pending approvals; `number` is the card whose decision failed."""
-        cards, standing = self._make_cards(), self._standing_context()
+        cards, standing = self._make_cards(shown.viewer), self._standing_context()
         known = {x.number for x in (*cards, *standing["unused"])}
         refused = number if number in known else None
-        lacks_reason = isinstance(shown.problem, ReasonRequiredError)
         return self._render_page(
             "approvals.html",
             "Pending approvals",
             shown,
             cards=cards,
             refused=refused,
-            field="reason" if lacks_reason else "pin",
+            field=self._refused_field(shown.problem),
             **standing,
         )
 
@@ -79,7 +80,7 @@ class Pages:
         return self._render_part(
             "live.html",
             shown,
-            cards=self._make_cards(),
+            cards=self._make_cards(shown.viewer),
             refused=None,
             field="",
             **self._standing_context(),
@@ -223,6 +224,7 @@ class Pages:
             newest=max(numbers, default=0),
             place=self._place,
             now=Timestamp(self._ledger.current_time()),
+            switch=None,
             **context,
         )
 
@@ -234,15 +236,22 @@ class Pages:
             return self._ledger.approvals.pending_numbers()
         return tuple(card.number for card in cards)
 
-    def _make_cards(self) -> list[approvals.ApprovalCard]:
+    def _make_cards(self, viewer: Viewer) -> list[approvals.ApprovalCard]:
         now, pending = self._ledger.current_time(), self._ledger.approvals.list_pending()
         digests = [x.binding.arguments for x in pending if is_bulk_consent(x.facts)]
         runs = self._ledger.bulk_lookup.find_by_digest(digests)
-        return [approvals.make_card(x, now, runs.get(x.binding.arguments)) for x in pending]
+        return [
+            approvals.make_card(x, now, runs.get(x.binding.arguments), self._team_card(x, viewer))
+            for x in pending
+        ]
+
+    def _team_card(self, asked: Approval, viewer: Viewer) -> TeamCard | None:
+        return make_team_card(asked, viewer) if self._place.is_team else None
 
     def _standing_context(self) -> dict[str, Any]:
         """Return the values shown above the cards: PIN state and unused approvals."""
-        now, until = self._ledger.current_time(), self._ledger.pins.locked_until()
+        now = self._ledger.current_time()
+        until = None if self._place.is_team else self._ledger.pins.locked_until()
         return {
             "has_pin": self._has_pin(),
             "locked": None if until is None else Timestamp(until),
@@ -278,8 +287,14 @@ class Pages:
     def _today(self) -> date:
         return datetime.fromtimestamp(self._ledger.current_time()).astimezone().date()
 
+    def _refused_field(self, problem: KartraMCPError | None) -> str:
+        """Return the field of a card's form that an error is about."""
+        if isinstance(problem, ReasonRequiredError):
+            return "reason"
+        return "typed" if self._place.is_team else "pin"
+
     def _has_pin(self) -> bool:
-        return self._ledger.pins.is_set()
+        return self._place.is_team or self._ledger.pins.is_set()  # a team decides without a PIN
 
     def _make_filters(self, form: filters.FilterForm) -> Filters:
         if not form.lead:

@@ -21,6 +21,8 @@ class Place:
         sandbox: nothing here reaches Kartra.
         folder: path of the state folder; "" for a team.
         title: name of the account of a team; "" for one user.
+        home: path of a team's list of accounts.
+        again: path of a fresh login of a team.
     """
 
     root: str = ""
@@ -30,6 +32,8 @@ class Place:
     sandbox: bool = False
     folder: str = ""
     title: str = ""
+    home: str = ""
+    again: str = ""
 
     @property
     def is_team(self) -> bool:

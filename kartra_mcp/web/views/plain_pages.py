@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kartra_mcp.core.errors import KartraMCPError
@@ -30,6 +31,25 @@ class PlainPages:
     def render_error(self, status: int, problem: KartraMCPError | None) -> str:
         """Render an error page."""
         return self._render("error.html", status=status, problem=problem)
+
+    def render_ended_session(self) -> str:
+        """Render the answer to a request that was not executed, as its session has ended."""
+        return self._render("session_ended.html")
+
+    def render_again(self, login: str) -> str:
+        """Render the page that leads to a fresh login."""
+        return self._render("login_again.html", login=login)
+
+    def render_logged_out(self) -> str:
+        return self._render("logged_out.html")
+
+    def render_login_problem(self, why: str, login: str) -> str:
+        """Render why a login opened no session; `login` is the path of another one."""
+        return self._render("login_problem.html", why=why, login=login)
+
+    def render_accounts(self, user: str, csrf: str, accounts: Sequence[tuple[str, str]]) -> str:
+        """Render the choice of an account; `accounts` are pairs of path and title."""
+        return self._render("accounts.html", user=user, csrf=csrf, accounts=accounts)
 
     def _render(self, template: str, **context: object) -> str:
         return render(template, static=self.static, home=self.home, **context)

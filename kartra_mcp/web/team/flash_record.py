@@ -1,0 +1,55 @@
+"""What a session shows once, as JSON: the replica that shows it may be another one. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kartra_mcp.consent.decisions import ReasonRequiredError
+from kartra_mcp.core.error_codes import ERROR_CODES
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.json_types import as_dict
+from kartra_mcp.web.sessions import Refusal
+from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
+
+EMPTY = ""
+
+
+def dump_flash(notice: FlashMessage, refusal: Refusal | None) -> str:
+    """Return the text to store; `EMPTY` if there is nothing to show."""
+    record: dict[str, Any] = {}
+    if notice.text:
+        record["notice"] = {"text": notice.text, "doubtful": notice.doubtful}
+    if refusal is not None:
+        problem = refusal.problem
+        record["refusal"] = {
+            "page": refusal.page,
+            "code": problem.code,
+            "message": problem.message,
+            "remedy": problem.remedy,
+            "needs_reason": isinstance(problem, ReasonRequiredError),
+            "number": refusal.number,
+            "reason": refusal.reason,
+        }
+    return json.dumps(record) if record else EMPTY
+
+
+def parse_flash(text: str) -> tuple[FlashMessage, Refusal | None]:
+    """Return notice and refusal of a stored text."""
+    record = as_dict(json.loads(text)) if text else {}
+    notice, refusal = as_dict(record.get("notice")), as_dict(record.get("refusal"))
+    return (
+        FlashMessage(notice["text"], notice["doubtful"]) if notice else NO_MESSAGE,
+        _make_refusal(refusal) if refusal else None,
+    )
+
+
+def _make_refusal(record: dict[str, Any]) -> Refusal:
+    return Refusal(record["page"], _make_problem(record), record["number"], record["reason"])
+
+
+def _make_problem(record: dict[str, Any]) -> KartraMCPError:
+    # A replica of a newer version may have stored a code that this one does not have.
+    code = record["code"] if record["code"] in ERROR_CODES else "internal_error"
+    kind = ReasonRequiredError if record["needs_reason"] else RefusedError
+    return kind(code, record["message"], record["remedy"])
