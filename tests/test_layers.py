@@ -46,7 +46,7 @@ ARROWS = """
         ledger/sqlite membrane options policy processes settings
     onboarding/setup: account app argument_parser client_config ledger ledger/sqlite membrane
         onboarding/doctor options policy processes settings
-    onboarding/team: account app ledger ledger/postgres membrane onboarding/doctor team
+    onboarding/team: account app identity ledger ledger/postgres membrane onboarding/doctor team
     cli: account app argument_parser bulk catalogue client_config consent ledger
         ledger/postgres ledger/sqlite onboarding/doctor onboarding/setup onboarding/team
         options processes sandbox server settings team web
@@ -152,6 +152,7 @@ RESERVED = {
         "ledger/postgres/migrations",
         "ledger/postgres/rows",
         "ledger/postgres/store",
+        "sandbox/postgres",
     },
     "psycopg_pool": {"ledger/postgres/connections"},
     "sqlite3": {

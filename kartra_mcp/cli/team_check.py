@@ -26,7 +26,7 @@ def check(given: Namespace, place: TeamContext) -> int:
         passed("team file", f"{place.team.file} has no fault, and its secrets can be used.")
     )
     _check_database(place.team, place.accounts, report)
-    anyio.run(_check_accounts, place, report)
+    anyio.run(_check_others, place, report)
     healthy = is_healthy(report.found)
     if given.json:
         print_json({"healthy": healthy, "findings": [as_dict(one) for one in report.found]})
@@ -52,8 +52,11 @@ def _check_database(team: Team, accounts: tuple[str, ...], report: Report) -> No
     report.add_all(judge_database(state, is_remote=host not in LOOPBACK_HOSTS))
 
 
-async def _check_accounts(place: TeamContext, report: Report) -> None:
+async def _check_others(place: TeamContext, report: Report) -> None:
     from kartra_mcp.onboarding.team.account_checks import check_accounts
+    from kartra_mcp.onboarding.team.issuer_checks import check_issuers
 
+    async for finding in check_issuers(place.team.config):
+        report.tell(finding)
     async for finding in check_accounts(place.team, place.accounts):
         report.tell(finding)

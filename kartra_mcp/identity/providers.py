@@ -65,6 +65,16 @@ class Provider:
             raise IssuerUnavailable(self._fault)
         return self._metadata
 
+    async def require_keys(self) -> ProviderMetadata:
+        """Return the endpoints of an issuer whose keys can be used.
+
+        Raises:
+            IssuerUnavailable: endpoints or keys cannot be fetched, or no key is usable.
+        """
+        async with self._lock:
+            await self._require_fetch()
+        return await self.metadata()
+
     async def find_key(self, key_id: str | None, algorithm: str) -> PublicKey:
         """Return the public key that a token names.
 
