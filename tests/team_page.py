@@ -1,0 +1,261 @@
+"""The page of a team for tests: two accounts in PostgreSQL, an issuer, people who log in."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import uvicorn
+from ledger_stores import TeamDatabase, TeamPlace
+from page_client import Reply, Visitor
+from page_issuer import CLIENT_ID, Issuer, serving_issuer
+
+from kartra_mcp.core.principal import Role
+from kartra_mcp.identity.login import LoginClient
+from kartra_mcp.identity.providers import Providers
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.policy.limits import Limits
+from kartra_mcp.team.config import Issuer as IssuerEntry
+from kartra_mcp.team.config import MembraneAccess, PageLogin, TeamAccount, TeamConfig
+from kartra_mcp.web.team.accounts import PageAccount
+from kartra_mcp.web.team.addresses import redirect_uri
+from kartra_mcp.web.team.page import TeamPage, make_team_page
+from kartra_mcp.web.team.records import BegunLogin, StoredSession
+from kartra_mcp.web.timings import PageTimings
+
+ROLES: dict[str, Role] = {
+    "viewers": "viewer",
+    "support": "operator",
+    "billing": "requester",
+    "heads": "approver",
+    "audit": "auditor",
+    "it": "admin",
+    "others": "approver",
+}
+"""Groups of the issuer and their roles; `others` belongs to the second account."""
+PEOPLE = {
+    "vera": "viewers",
+    "sam": "support",
+    "bea": "billing",
+    "hana": "heads",
+    "hugo": "heads",
+    "aude": "audit",
+    "ian": "it",
+    "olga": "others",
+    "nobody": "nothing",
+}
+TIMINGS = PageTimings(event_poll=0.05)
+
+
+class Clock:
+    """The wall clock of the page; a test moves it on."""
+
+    def __init__(self, read: Any) -> None:
+        self._read, self.ahead = read, 0.0
+
+    def __call__(self) -> float:
+        return self._read() + self.ahead
+
+
+@dataclass
+class Member(Visitor):
+    """A browser of a person; `cookies` are its cookies by name."""
+
+    team: Any = None
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, headers: Any = (), method: str = "GET") -> Reply:
+        return self.keep(super().get(path, headers, method))
+
+    def keep(self, reply: Reply) -> Reply:
+        """Keep the cookie that an answer sets."""
+        given = reply.headers.get("set-cookie", "")
+        if given:
+            name, _, value = given.partition(";")[0].partition("=")
+            self.cookies[name] = value
+            self.cookie = "; ".join(f"{n}={v}" for n, v in self.cookies.items() if v)
+        return reply
+
+    def begin(self, return_path: str = "", *, fresh: bool = False) -> str:
+        """Begin a login and return the address of the issuer."""
+        query = f"?return={return_path}{'&fresh=1' if fresh else ''}"
+        reply = self.get(f"/page/login{query}")
+        assert reply.status == 303, reply
+        return reply.headers["location"]
+
+    def login(self, name: str, return_path: str = "", **more: Any) -> Member:
+        """Log in as a person of `PEOPLE`."""
+        reply = self.finish(self.begin(return_path), name, **more)
+        assert reply.status == 303, reply.text
+        return self
+
+    def finish(self, address: str, name: str, **more: Any) -> Reply:
+        """Log in at the issuer, and return to the page."""
+        target = urlsplit(self.team.issuer.authorize(address, name, [PEOPLE[name]], **more))
+        return self.get(f"{target.path}?{target.query}")
+
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', self.get("/page").text)
+        assert found
+        return found[1]
+
+    def post(self, path: str, headers: Any = None, **fields: str) -> Reply:
+        said = {"origin": self.team.public_url, "sec-fetch-site": "same-origin"}
+        return self.keep(super().post(path, said if headers is None else headers, **fields))
+
+    def seen(self, number: int, account: str = "main") -> str:
+        page = self.get(f"/page/a/{account}/").text
+        card = page.partition(f'action="/page/a/{account}/approvals/{number}"')[2]
+        found = re.search(r'name="seen" value="([^"]+)"', card)
+        return found[1] if found else ""
+
+    def vote(
+        self, number: int, decision: str = "approve", account: str = "main", **fields: str
+    ) -> Reply:
+        """Post the form of a card."""
+        path = f"/page/a/{account}/approvals/{number}"
+        given = {"typed": "97.00", "reason": "", "seen": self.seen(number, account), **fields}
+        return self.post(path, decision=decision, **given)
+
+    def after(self, reply: Reply) -> Reply:
+        assert reply.status == 303, reply
+        return self.get(urlsplit(reply.headers["location"]).path)
+
+
+@dataclass
+class ServedTeam:
+    """A page that is served by one replica or more; `ports` are theirs."""
+
+    public_url: str
+    ports: list[int]
+    issuer: Issuer
+    clock: Clock
+    config: TeamConfig
+    ledgers: Mapping[str, Ledger]
+
+    def visitor(self, replica: int = 0) -> Member:
+        """Return a browser without a session, at one of the replicas."""
+        host = {"host": urlsplit(self.public_url).netloc}
+        return Member(self.ports[replica], team=self, own=host)
+
+    def login(self, name: str, **more: Any) -> Member:
+        return self.visitor().login(name, **more)
+
+
+class MemoryStore:
+    """Logins and sessions in memory, which every replica of a test shares."""
+
+    def __init__(self) -> None:
+        self.logins: dict[str, BegunLogin] = {}
+        self.sessions: dict[str, StoredSession] = {}
+
+    def add_login(self, key: str, begun: BegunLogin) -> None:
+        self.logins[key] = begun
+
+    def take_login(self, key: str) -> BegunLogin | None:
+        return self.logins.pop(key, None)
+
+    def open_session(self, session: StoredSession, replaces: str = "") -> None:
+        self.end_session(replaces)
+        self.sessions[session.key] = session
+
+    def find_session(self, key: str) -> StoredSession | None:
+        return self.sessions.get(key)
+
+    def touch_session(self, key: str, now: float) -> None:
+        self.sessions[key] = replace(self.sessions[key], used_at=now)
+
+    def set_flash(self, key: str, flash: str) -> None:
+        if key in self.sessions:
+            self.sessions[key] = replace(self.sessions[key], flash=flash)
+
+    def end_session(self, key: str) -> None:
+        self.sessions.pop(key, None)
+
+
+class Backend:
+    """What the page asks of an account's server."""
+
+    async def get_status(self) -> Mapping[str, Any]:
+        return {"healthy": True, "problems": [], "rules": {}}
+
+    async def reconcile(self, intent: str) -> Mapping[str, Any]:
+        raise AssertionError(intent)
+
+
+def make_config(public_url: str, issuer: str, places: Mapping[str, TeamPlace]) -> TeamConfig:
+    members = {"main": tuple(name for name in ROLES if name != "others"), "second": ("others",)}
+    accounts = {
+        name: TeamAccount(name, f"The {name} shop", (), MembraneAccess(), members[name])
+        for name in places
+    }
+    return TeamConfig(
+        public_url=public_url,
+        database="",
+        database_file="",
+        issuers=(IssuerEntry(issuer, ("RS256",), "groups", ROLES),),
+        accounts=accounts,
+        page=PageLogin(issuer, CLIENT_ID, max_age=300),
+    )
+
+
+@contextmanager
+def serving_team(database: TeamDatabase, store: Any, clock: Clock) -> Generator[ServedTeam]:
+    """Serve the page of two accounts on one port of the loopback interface."""
+    places = {"main": database.make_empty(), "second": database.make_account()}
+    ledgers = {name: place.open() for name, place in places.items()}
+    with serving_issuer() as issuer, socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        public_url, issuer.clock = f"http://127.0.0.1:{port}", clock
+        config = make_config(public_url, issuer.address, places)
+        page = _make_page(config, ledgers, store, clock)
+        with _running(page, listening):
+            yield ServedTeam(public_url, [port], issuer, clock, config, ledgers)
+
+
+def _make_page(
+    config: TeamConfig, ledgers: Mapping[str, Ledger], store: Any, clock: Clock
+) -> TeamPage:
+    accounts = [
+        PageAccount(config.accounts[name], ledger, Limits(), Backend())
+        for name, ledger in ledgers.items()
+    ]
+    assert config.page is not None
+    client = LoginClient(
+        config.page, Providers.of(config.issuers), redirect_uri(config.public_url), clock=clock
+    )
+    return make_team_page(config, accounts, client, store, TIMINGS, clock)
+
+
+@contextmanager
+def _running(page: TeamPage, listening: socket.socket) -> Generator[None]:
+    config = uvicorn.Config(
+        page, http="h11", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    begun = threading.Event()
+
+    async def serve() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(page.run)
+            begun.set()
+            await server.serve([listening])
+            page.end()
+            tasks.cancel_scope.cancel()
+
+    thread = threading.Thread(target=anyio.run, args=(serve,))
+    thread.start()
+    try:
+        assert begun.wait(60)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        assert not thread.is_alive()
