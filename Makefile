@@ -58,8 +58,8 @@ screenshots: $(VENV)/ready-browser ## Take the README's screenshots of the page,
 bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary $(PY) -m benchmarks $(CASES)
 
-soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; try random calls (RUNS=240 KILLS=300 SEED=…)
-	@$(PY) tests/soak.py $(if $(RUNS),--runs $(RUNS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; try random calls (STORE=postgres RUNS=240 KILLS=300 SEED=…)
+	@$(PY) tests/soak.py $(if $(STORE),--store $(STORE)) $(if $(RUNS),--runs $(RUNS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 	@SOAK=1 $(PY) -m pytest -q $$(grep -l '^from hypothesis' tests/test_*.py)
 
 matrix: $(VENV)/ready-dev ## Let a team's write meet each fault at each of its points (POINTS= FAULTS= SEEDED=1 WRITE=1)

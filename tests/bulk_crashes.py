@@ -12,6 +12,7 @@ import os
 import random
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,16 +24,14 @@ from harness import ERAS, Answer, call
 from mcp import Client
 from polling import gone, until
 
-from kartra_mcp.ledger.sqlite.store import open_ledger
-
 RUN, GIVE = "kartra_bulk_run", "kartra_give_points_to_lead"
 FIRST_LEAD = 80_001
 BULK_POINTS = [*(point for point in POINTS if point != "preview"), *BULK_STEPS]
 IN_A_PLAN = frozenset({"minted", "listed", "checked", "sealed", "agreed"})
 AT_THE_END = frozenset({"noted", "ended", "answering"})
 OF_A_PROGRAM = frozenset({*IN_ITS_TIME, "before_start", "started", "answered"})
-"""Points that a raw request over the API does not reach: it carries no intent."""
-WHILE_IT_RUNS = [point for point in BULK_POINTS if point not in IN_A_PLAN | AT_THE_END]
+API_POINTS = [point for point in BULK_POINTS if point not in OF_A_PROGRAM]
+"""Points that a raw request over the API reaches: it carries no intent."""
 HOWS = ("slow", "lost", "late", "killed", "hangs", "never")
 GOES_ON = frozenset(
     {"confirmation_required", "not_enough_time", "bulk_paused", "in_progress", "timed_out"}
@@ -139,8 +138,9 @@ async def _finish(client: Client, story: BulkStory, house: BulkHouse) -> None:
         if answer.failed and answer.code not in GOES_ON:
             story.trouble.append(f"an answer that does not fit: {answer.text[:400]}")
             return
-        if not answer.failed:
+        if not answer.failed or answer.code == "in_progress":
             await _end_hanging(house, story)
+            await house.await_ends()
     story.trouble.append("it does not end")
 
 
@@ -192,7 +192,7 @@ async def _end_programs(house: BulkHouse, story: BulkStory) -> None:
 
 def judge_bulk(house: BulkHouse, stories: list[BulkStory]) -> list[str]:
     """Every violation, over the whole account and the whole ledger."""
-    with closing(open_ledger(house.folder)) as ledger:
+    with closing(house.open_ledger()) as ledger:
         ledger.mark_orphans_unknown()
         report, lines = ledger.verify(), ledger.export()
         for story in stories:
@@ -238,12 +238,14 @@ def _require(story: BulkStory, holds: object, what: str) -> None:
         story.trouble.append(what)
 
 
-def make_story(first: int, kills: int, dice: random.Random, *, by_api: bool = False) -> BulkStory:
-    """A random run, with some items for each kill."""
+def make_story(
+    first: int, kills: int, dice: random.Random, points: Sequence[str] = BULK_POINTS
+) -> BulkStory:
+    """A random run, with some items for each kill, each at one of these points."""
     count = 6 * kills
-    within = [point for point in WHILE_IT_RUNS if not by_api or point not in OF_A_PROGRAM]
+    within = [point for point in points if point not in IN_A_PLAN | AT_THE_END]
     strikes = [
-        make_strike(dice, dice.choice(sorted(IN_A_PLAN | {"fsync"}))),
+        make_strike(dice, dice.choice(sorted((IN_A_PLAN | {"fsync"}) & {*points}))),
         *(make_strike(dice, dice.choice(within)) for _ in range(kills - 2)),
         make_strike(dice, dice.choice([*within, *AT_THE_END])),
     ]

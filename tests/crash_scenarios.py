@@ -24,6 +24,7 @@ from harness import ERAS, Answer, Sandbox, api_environment, call, environment
 from mcp import Client, StdioServerParameters
 from polling import gone, until
 
+from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.sqlite.store import open_ledger
 
 HERE = Path(__file__).parent
@@ -89,12 +90,22 @@ class House(Sandbox):
         file = self.folder / "struck"
         return file.read_text().split() if file.exists() else []
 
+    @property
+    def server_words(self) -> list[str]:
+        return ["-m", "kartra_mcp", "serve"]
+
+    def open_ledger(self) -> Ledger:
+        return open_ledger(self.folder)
+
+    async def await_ends(self, target: str | None = None) -> None:
+        """Wait until no intent runs whose server is dead: in a file they end at once."""
+
     @asynccontextmanager
     async def server(
         self, era: str, gate: str, *fault: str, **client: Any
     ) -> AsyncGenerator[Client]:
         """A client on a real process; with a fault it is the server that kills itself."""
-        words = ["-m", "kartra_mcp", "serve"] if not fault else [str(HERE / "fault_server.py")]
+        words = self.server_words if not fault else [str(HERE / "fault_server.py")]
         command, *args = forked(*words, *fault)
         env = {**self.environment, "KARTRA_MCP_GATE_IRREVERSIBLE": gate}
         parameters = StdioServerParameters(command=command, args=args, env=env)
@@ -200,9 +211,11 @@ async def tell(house: House, story: Story) -> None:
             tasks.start_soon(ask_beside, house, story, random.Random(story.seed + 1))
     async with house.server(dice.choice(ERAS), story.gate) as client:
         await ask(client, story, dice)
+        await house.await_ends(str(story.number))
         await settle(client, story)
         await ask(client, story, dice)
         await out(house, story)
+        await house.await_ends(str(story.number))
         await settle(client, story)
         await ask(client, story, dice)
         if story.how == "plain" and story.point in {"preview", "minted", "before_begin"}:
@@ -237,7 +250,7 @@ def require(story: Story, holds: object, what: str) -> None:
 
 def judge(house: House, stories: list[Story]) -> list[str]:
     """Every violation, over the whole account and the whole ledger."""
-    with closing(open_ledger(house.folder)) as ledger:
+    with closing(house.open_ledger()) as ledger:
         ledger.mark_orphans_unknown()
         report, lines = ledger.verify(), ledger.export()
     for story in stories:

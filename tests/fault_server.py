@@ -21,6 +21,9 @@ finished           the outcome is on disk
 answering          the answer was made, and is not sent
 fsync              before the N-th time that anything is made durable
 
+On the ledger of a team, which has no file of the head:
+begin_sent, finish_sent: the COMMIT was sent, and its answer is not read
+
 Of a bulk run:
 listed             its items are on disk, unchecked
 checked            checks of some items are on disk
@@ -64,6 +67,7 @@ preview minted before_begin begin_uncommitted begin_committed begin_torn begun b
 running program_first program_alone answered finish_uncommitted finish_committed finish_torn
 finished answering fsync
 """.split()  # noqa: SIM905  a table that is read as words
+TEAM_POINTS = ("begin_sent", "finish_sent")
 BULK_STEPS = {
     "listed": "create",
     "checked": "record_checks",
@@ -79,7 +83,7 @@ IN_ITS_TIME = ("running", "program_first", "program_alone")
 
 class Fault:
     def __init__(self, point: str, number: int, delay: float) -> None:
-        assert point in POINTS or point in BULK_STEPS, point
+        assert point in {*POINTS, *TEAM_POINTS, *BULK_STEPS}, point
         self.point, self.left, self.delay = point, number, delay
         self.phase = threading.local()
         self.program = 0
@@ -184,6 +188,21 @@ def appending(fault: Fault, real: Any) -> Any:
     return wrapped
 
 
+def committing_team(fault: Fault, real: Any) -> Any:
+    def wrapped(connection: Any, changes: str, seconds: float) -> None:
+        for phase in fault.within():
+            if fault.point == f"{phase}_sent" and fault.left == 1:
+                connection.pgconn.send_query(f"{changes}COMMIT".encode())
+                while connection.pgconn.flush():
+                    pass
+            fault.reach(f"{phase}_sent")
+        real(connection, changes, seconds)
+        for phase in fault.within():
+            fault.reach(f"{phase}_committed")
+
+    return wrapped
+
+
 def writing_head(fault: Fault, real: Any) -> Any:
     def wrapped(file: Any, newest: Any) -> None:
         for phase in fault.within():
@@ -262,6 +281,19 @@ def answering(fault: Fault, real: Any) -> Any:
     return wrapped
 
 
+def install_team(fault: Fault) -> None:
+    """Serve on the ledger of a team."""
+    import team_server
+
+    from kartra_mcp.ledger.postgres import store as team_store
+
+    team_server.install(os.environ[team_server.VARIABLE])
+    wrap(team_store, "commit", lambda real: committing_team(fault, real))
+
+
 if __name__ == "__main__":
-    install(Fault(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    wanted = Fault(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    install(wanted)
+    if "TEAM_LEDGER" in os.environ:
+        install_team(wanted)
     main(["serve"])

@@ -17,6 +17,8 @@ from bulk_crashes import (
     tell_bulk,
 )
 from harness import sandbox_served
+from ledger_stores import TeamDatabase
+from team_houses import BulkTeamHouse, TeamLedgers
 
 pytestmark = [
     pytest.mark.anyio,
@@ -67,6 +69,21 @@ async def test_a_run_over_the_api_whose_servers_are_killed_does_each_item_once(t
     with sandbox_served(place) as served:
         house = BulkAPIHouse(place.folder, place.settings, served.address)
         story = BulkStory(FIRST_LEAD, 10, 5, strikes)
+        with anyio.fail_after(240):
+            await tell_bulk(house, story)
+        assert judge_bulk(house, [story]) == []
+    assert len(house.struck()) >= 2
+
+
+async def test_a_run_of_a_team_whose_servers_are_killed_does_each_item_once(
+    tmp_path: Path, team_database: TeamDatabase
+):
+    place = BulkHouse(tmp_path / "state").build_leads(8)
+    strikes = [Strike("agreed"), Strike("begin_sent", nth=2), Strike("finish_sent", beside=True)]
+    with sandbox_served(place) as served:
+        made = BulkTeamHouse(place.folder, place.settings, served.address)
+        house = TeamLedgers(team_database.server).make(made)
+        story = BulkStory(FIRST_LEAD, 8, 5, strikes)
         with anyio.fail_after(240):
             await tell_bulk(house, story)
         assert judge_bulk(house, [story]) == []

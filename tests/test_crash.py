@@ -9,6 +9,7 @@ import anyio
 import pytest
 from crash_scenarios import FIRST, APIHouse, House, Story, judge, tell
 from harness import sandbox_served
+from team_houses import TeamHouse, TeamLedgers
 
 from kartra_mcp.ledger.sqlite.store import open_ledger
 
@@ -85,3 +86,17 @@ async def test_a_server_killed_in_a_request_refunds_once_and_membranes_log_settl
     with closing(open_ledger(house.folder)) as ledger:
         states = [line["state"] for line in ledger.export()]
     assert (states, len(house.refunds(FIRST))) == OVER_THE_API[point]
+
+
+async def test_a_killed_server_of_a_team_refunds_once_and_loses_nothing(tmp_path, team_database):
+    points = ("begin_uncommitted", "begin_sent", "begun", "started", "answered", "finish_sent")
+    stories = [Story(FIRST + n, "preview", at, seed=n) for n, at in enumerate(points)]
+    place = House(tmp_path / "state").build(len(stories))
+    with sandbox_served(place) as served:
+        ledgers = TeamLedgers(team_database.server)
+        house = ledgers.make(TeamHouse(place.folder, address=served.address))
+        async with anyio.create_task_group() as tasks:
+            for story in stories:
+                tasks.start_soon(tell, house, story)
+        assert judge(house, stories) == []
+        assert sorted(house.struck()) == sorted(points)
