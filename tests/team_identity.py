@@ -1,0 +1,94 @@
+"""A team file whose issuer is the stand-in, and a browser that logs in there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from kartra_mcp.identity.login import LoginClient
+from kartra_mcp.identity.provider_client import ProviderClient
+from kartra_mcp.identity.providers import Providers
+from kartra_mcp.identity.verifier import TokenVerifier
+from kartra_mcp.membrane.credentials import Secret
+from kartra_mcp.sandbox.identity.provider import IdentityProvider
+from kartra_mcp.team.config import TeamConfig
+from kartra_mcp.team.team_file import parse_team_file
+
+PUBLIC = "https://kartra.example.com"
+MAIN, SHOP = f"{PUBLIC}/a/main/mcp", f"{PUBLIC}/a/shop/mcp"
+CALLBACK = f"{PUBLIC}/page/callback"
+TEAM = """
+public_url: https://kartra.example.com
+database: postgresql://kartra_app@127.0.0.1/kartra
+page: {{issuer: {issuer}, client_id: kartra-page, client_secret_file: /secret}}
+issuers:
+  - issuer: {issuer}
+    algorithms: [{algorithms}]
+    roles: {{support: operator, billing: requester, heads: approver, audit: auditor, it: admin}}
+accounts:
+  main:
+    membrane: {{workspace_key: k, workspace_secret_file: /s, tenant_key: a, connection: one}}
+  shop:
+    members: [billing, heads]
+    membrane: {{workspace_key: k, workspace_secret_file: /s, tenant_key: b, connection: two}}
+"""
+
+
+def make_team(issuer: str, algorithms: str = "RS256, ES256") -> TeamConfig:
+    return parse_team_file(TEAM.format(issuer=issuer, algorithms=algorithms))
+
+
+@dataclass
+class Clock:
+    """A clock that a test moves, for ages and for the time of day."""
+
+    passed: float = 0.0
+
+    def wall(self) -> float:
+        return time.time() + self.passed
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed
+
+
+@dataclass
+class Service:
+    """Verifier and login of a service whose issuer is the stand-in.
+
+    `timeout` is short only where the issuer never answers.
+    """
+
+    identity: IdentityProvider
+    algorithms: str = "RS256, ES256"
+    timeout: float = 5.0
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.config = make_team(self.identity.issuer, self.algorithms)
+        client = ProviderClient(self.timeout)
+        self.providers = Providers.of(self.config.issuers, client, self.clock.monotonic)
+        self.verifier = TokenVerifier(self.config, self.providers, self.clock.wall)
+
+    def login(self, client_id: str = "kartra-page", secret: str = "page-secret") -> LoginClient:
+        assert self.config.page is not None
+        page = type(self.config.page)(self.identity.issuer, client_id)
+        kept = Secret(secret) if secret else None
+        return LoginClient(page, self.providers, CALLBACK, kept, self.clock.wall)
+
+
+def visit(url: str, **cookies: str) -> str:
+    """Open an address of the stand-in as a browser; return the query of the callback."""
+    with httpx2.Client(trust_env=False, cookies=cookies) as browser:
+        found = browser.get(url)
+    assert found.status_code == 303, found.text
+    address = found.headers["location"]
+    assert address.startswith(CALLBACK + "?")
+    return urlsplit(address).query
+
+
+def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
