@@ -41,7 +41,7 @@ def token(**parts: Any) -> Made:
     """Return the maker of a token of a person of support for `main`, with these differences."""
 
     def make(identity: IdentityProvider) -> str:
-        given = {"audience": MAIN, **parts}
+        given: dict[str, Any] = {"audience": MAIN, **parts}
         return identity.access_token("sam", **given)
 
     return make
