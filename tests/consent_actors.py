@@ -13,7 +13,7 @@ import anyio
 from harness import SHORT, Answer, Sandbox, StandIn, call
 from mcp_types import ElicitResult, ErrorData
 
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.ledger import Ledger
 
 REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"

@@ -25,7 +25,7 @@ from harness import Sandbox
 from polling import gone
 
 from kartra_mcp.app.page_discovery import FILE, claim_page, find_page
-from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.records import Binding
 from kartra_mcp.settings import read_settings
 from kartra_mcp.web.server import serve

@@ -15,7 +15,7 @@ from consent_actors import decided
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Answer, Binding, Intent, make_intent_id
 from kartra_mcp.ledger.rules import make_identity_key

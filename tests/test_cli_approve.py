@@ -20,7 +20,7 @@ from harness import Answer, Sandbox, call, connect
 from polling import until
 
 from kartra_mcp.core.display import get_os_user
-from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding
 from kartra_mcp.ledger.sqlite.store import open_ledger

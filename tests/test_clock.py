@@ -16,7 +16,7 @@ from kartra_mcp.app.composition import build_app
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.timings import Clocks
-from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Answer
 from kartra_mcp.ledger.sqlite.store import open_ledger

@@ -14,7 +14,7 @@ from kartra_mcp.consent.decisions import (
     require_pin_set,
 )
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import MAX_ATTEMPTS
 from kartra_mcp.ledger.records import Binding

@@ -15,7 +15,15 @@ from kartra_mcp.client_config.registry import CLIENTS
 from kartra_mcp.consent import fact_reader, summary
 from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
 from kartra_mcp.core.timings import CallTimings
-from kartra_mcp.ledger import approvals, confirmations, errors, pin, rules, store, transaction
+from kartra_mcp.ledger import (
+    approval_records,
+    confirmations,
+    errors,
+    pin,
+    rules,
+    store,
+    transaction,
+)
 from kartra_mcp.onboarding.setup import clients
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS, Option
@@ -34,9 +42,9 @@ NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
         ("at most 160 ASCII characters", summary.SUMMARY, 160),
         ("The id is valid once, for ten minutes", confirmations.LIFETIME, 10 * MINUTE),
         ("An answer in under a second", CallTimings().min_human, 1),
-        ("block the same operation for ten minutes", approvals.DECLINE_HOLDS, 10 * MINUTE),
+        ("block the same operation for ten minutes", approval_records.DECLINE_HOLDS, 10 * MINUTE),
         ("After four minutes without an answer", ELICITATION_TIMEOUT, 4 * MINUTE),
-        ("A request expires after 24 hours", approvals.LIFETIME, 24 * HOUR),
+        ("A request expires after 24 hours", approval_records.LIFETIME, 24 * HOUR),
         ("The PIN has at least six characters", pin.MIN_LENGTH, 6),
         ("lock it for 15 minutes", pin.LOCK_SECONDS, 15 * MINUTE),
     ],
@@ -55,7 +63,7 @@ NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
         ("up to three times", retry.MAX_RETRIES, 3),
         ("older than ten minutes", confirmations.LIFETIME, 10 * MINUTE),
         ("not answered within four minutes", ELICITATION_TIMEOUT, 4 * MINUTE),
-        ("are blocked for ten minutes", approvals.DECLINE_HOLDS, 10 * MINUTE),
+        ("are blocked for ten minutes", approval_records.DECLINE_HOLDS, 10 * MINUTE),
     ],
     "docs/exposure.md": [
         ("up to `KARTRA_MCP_EXPOSE_TOKENS` (10,000)", BY_NAME["EXPOSE_TOKENS"].default, 10_000),

@@ -8,6 +8,7 @@ from typing import Any
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import as_dict
 from kartra_mcp.core.models import Executed, Gate
+from kartra_mcp.core.principal import Principal
 from kartra_mcp.ledger.bulk_records import BulkRun
 
 
@@ -33,6 +34,17 @@ def with_bulk_id(problem: RefusedError, run: BulkRun) -> RefusedError:
             f' Instead of tool and items, give {{"bulk_id": "{run.id}"}}: the run is kept.'
         )
     return problem
+
+
+def require_own_run(run: BulkRun, principal: Principal | None) -> None:
+    """Refuse a run that another person of a team planned: its consent is theirs."""
+    own = "" if principal is None else principal.key
+    if run.binding is not None and run.binding.requester != own:
+        raise RefusedError(
+            "confirmation_mismatch",
+            f"The bulk run {run.id} was planned by another person. Nothing was done.",
+            "Plan a run of your own: call kartra_bulk_run with its tool and items.",
+        )
 
 
 def _describe_suppressed(run: BulkRun) -> str:

@@ -16,7 +16,7 @@ from kartra_mcp.bulk.request import BulkRequest, require_size
 from kartra_mcp.calls.examination import Examination
 from kartra_mcp.calls.gateway import Gateway
 from kartra_mcp.catalogue.catalogue import ActionTool
-from kartra_mcp.consent.intents import draft_intent
+from kartra_mcp.consent.intents import describe_actor, draft_intent
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -60,7 +60,7 @@ class Planner:
         bulk, account = ledger.bulk, ledger.identify(connection.id)
         digest = await run_in_thread(request.compute_digest)
         found = await run_in_thread(bulk.find_request, digest, account)
-        if found is not None and await self._is_current(found, entry, connection):
+        if found is not None and await self._is_current(found, entry, connection, client):
             return found
         if not request.undoes:  # an item that ended several levels has several inverse calls
             require_size(len(request.items) + len(request.invalid))
@@ -74,7 +74,7 @@ class Planner:
             request=digest,
             state="planned",
             made_at=0.0,
-            actor=self.gateway.writes().actor,
+            actor=describe_actor(client, self.gateway.writes().actor),
             client=client.name,
             duplicates=parsed.duplicates,
             skip_invalid=request.skip_invalid,
@@ -85,14 +85,16 @@ class Planner:
         )
         return await run_in_thread(bulk.create, run, *_number_items(parsed))
 
-    async def _is_current(self, run: BulkRun, entry: ActionTool, connection: Connection) -> bool:
-        """Return whether a plan was made for the present tool, connection and policy."""
+    async def _is_current(
+        self, run: BulkRun, entry: ActionTool, connection: Connection, client: ClientContext
+    ) -> bool:
+        """Return whether a plan was made for the present tool, connection, policy and principal."""
         if run.binding is None:
             return True
         bulk = self.gateway.writes().ledger.bulk
         first = await run_in_thread(bulk.list_items, run.id, limit=1, stored="waiting")
         call = make_item_call(entry, first[0].arguments, self.rules, repeat=run.repeat)
-        now = self.gateway.writes().make_binding(call, connection)
+        now = self.gateway.writes().make_binding(call, connection, client)
         return replace(run.binding, arguments="") == replace(now, arguments="")
 
     async def check(
@@ -107,7 +109,7 @@ class Planner:
         bulk = self.gateway.writes().ledger.bulk
         if run.digest:
             await run_in_thread(bulk.require_unaltered, run.id)
-            await self._require_current(run, entry, deadline)
+            await self._require_current(run, entry, deadline, client)
             return run
         while batch := await run_in_thread(
             bulk.list_items, run.id, limit=BATCH, stored="unchecked"
@@ -131,7 +133,7 @@ class Planner:
         if made.risk:
             first = make_item_call(entry, made.ready[0].arguments, self.rules, repeat=run.repeat)
             connection = await self.gateway.account.connection_for_write(deadline)
-            binding = self.gateway.writes().make_binding(first, connection)
+            binding = self.gateway.writes().make_binding(first, connection, client)
         return await run_in_thread(
             bulk.seal_plan, run.id, risk=made.risk, facts=made.facts, binding=binding
         )
@@ -179,11 +181,13 @@ class Planner:
             detail=plan.list_invalid(items),
         )
 
-    async def _require_current(self, run: BulkRun, entry: ActionTool, deadline: Deadline) -> None:
+    async def _require_current(
+        self, run: BulkRun, entry: ActionTool, deadline: Deadline, client: ClientContext
+    ) -> None:
         if run.binding is None:
             return
         connection = await self.gateway.account.connection_for_write(deadline)
-        if await self._is_current(run, entry, connection):
+        if await self._is_current(run, entry, connection, client):
             return
         bulk = self.gateway.writes().ledger.bulk
         await run_in_thread(bulk.set_state, run.id, "cancelled", "the settings changed")

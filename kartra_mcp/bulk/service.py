@@ -16,6 +16,7 @@ from kartra_mcp.bulk.errors import (
     no_tool_error,
     other_connection_error,
     paused_error,
+    require_own_run,
     several_sources_error,
     with_bulk_id,
 )
@@ -175,6 +176,7 @@ class BulkService:
             KartraMCPError: the preview, or what prevents it. Nothing was done.
             InputRequired: the user is asked first.
         """
+        require_own_run(run, client.principal)
         connection = await self._require_connection(run, entry, patience.deadline)
         if run.state == "planned":
             run = await self._planner.check(run, entry, patience.deadline, client)
@@ -335,7 +337,7 @@ class BulkService:
         """Return the run as begun, on the consent that its gate demands."""
         items = await run_in_thread(self.runs.list_items, run.id, stored="waiting")
         writes = self.gateway.writes()
-        draft = draft_bulk_intent(run, items, writes.actor, client.name)
+        draft = draft_bulk_intent(run, items, writes.actor, client)
         gate = await self._resolve_gate(run, items)
         if run.is_read and gate is Gate.ALLOW:
             return await run_in_thread(self.runs.begin_read, run.id)

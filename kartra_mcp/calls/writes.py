@@ -243,7 +243,7 @@ class GuardedWrites:
             await run_in_thread(self.ledger.require_writable)
         if call.risk is Risk.IRREVERSIBLE and not call.operation.is_unambiguous:
             raise _no_target_error()
-        binding = self.make_binding(call, connection)
+        binding = self.make_binding(call, connection, client)
         draft = draft_intent(call, connection, client, self.actor, self.ledger)
         if asked.grant is not None:
             intent = await asked.grant.make_intent(call, draft, asked.read, self.ledger)
@@ -321,8 +321,8 @@ class GuardedWrites:
         over = await run_in_thread(self.ledger.emails_last_hour) + mails > self.limits.mail_per_hour
         return Gate.HUMAN if over else gate
 
-    def make_binding(self, call: Call, connection: Connection) -> Binding:
-        """Return the one call that a consent is valid for."""
+    def make_binding(self, call: Call, connection: Connection, client: ClientContext) -> Binding:
+        """Return the one call that a consent is valid for, of one principal."""
         request = call.request
         is_action = isinstance(request, Action)
         return Binding(
@@ -334,6 +334,7 @@ class GuardedWrites:
             revision=request.revision if is_action else "",
             policy=policy_digest(self.policy),
             repeat=call.consent.repeat,
+            requester="" if client.principal is None else client.principal.key,
         )
 
     def _open(self) -> None:

@@ -33,7 +33,7 @@ from kartra_mcp.core.terminal import (
     prompt,
     require_interactive,
 )
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.records import format_utc
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from kartra_mcp.core.display import display_value, format_local_time, get_os_user
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.sanitize import safe_excerpt
-from kartra_mcp.ledger.approvals import Approval, Approvals, stale_view_error
+from kartra_mcp.ledger.approval_errors import stale_view_error
+from kartra_mcp.ledger.approval_records import Approval
+from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import LOCK_SECONDS, Pins
 

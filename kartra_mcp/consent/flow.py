@@ -24,6 +24,11 @@ from kartra_mcp.consent.form_support import (
 from kartra_mcp.consent.intents import add_facts
 from kartra_mcp.consent.preview import Preview
 from kartra_mcp.consent.subject import ConsentSubject
+from kartra_mcp.consent.team_approval import (
+    TeamApproval,
+    find_amount,
+    team_approval_required_error,
+)
 from kartra_mcp.core.deadline import ExtendableDeadline
 from kartra_mcp.core.elicitation import (
     ELICITATION_TIMEOUT,
@@ -36,7 +41,8 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Gate
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.core.timings import DEFAULT_TIMINGS, Clocks
-from kartra_mcp.ledger.approvals import ApprovalRequest
+from kartra_mcp.kartra.values import format_amount
+from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Binding, Intent, StoredQuestion
 from kartra_mcp.ledger.rules import make_identity_keys
@@ -96,7 +102,8 @@ class ConsentFlow:
     one-time address of the approval page, or ""; it is never recorded. `min_human`
     is the least time of a human's answer, in seconds. `issued` maps a question's state to the
     moments of its recording. `clocks` judge the age of an answer. `timeout` is the seconds that
-    the user has to answer; `forms` are the clients that did not show a question.
+    the user has to answer; `forms` are the clients that did not show a question. `team` approves
+    the calls of a principal: the gate human is never answered by a form of its own client.
     """
 
     ledger: Ledger
@@ -109,6 +116,7 @@ class ConsentFlow:
     clocks: Clocks = field(default_factory=Clocks)
     timeout: float = ELICITATION_TIMEOUT
     forms: FormSupport = field(default_factory=FormSupport)
+    team: TeamApproval = field(default_factory=TeamApproval)
 
     async def obtain(self, asked: ConsentRequest) -> Intent:
         """Return the intent to record, with the consent by which the call may run.
@@ -130,7 +138,8 @@ class ConsentFlow:
     def _asks_by_form(self, asked: ConsentRequest) -> bool:
         """Return whether the client is asked, or answers a question that it was asked."""
         client = asked.client
-        if self.outside or not client.supports_forms:
+        by_others = asked.draft.requester is not None and asked.gate is Gate.HUMAN
+        if self.outside or by_others or not client.supports_forms:
             return False
         if client.elicit_form is None and client.response is not None:
             return True
@@ -295,14 +304,16 @@ class ConsentFlow:
         raise preview.declined_error(verdict)
 
     async def _by_approval(self, asked: ConsentRequest) -> Intent:
-        """Require an approval with the PIN outside the client; the call then runs once."""
+        """Require an approval outside the client, with the PIN or of other people; it runs once."""
         declined = await run_in_thread(self.ledger.approvals.find_declined, asked.binding)
         if declined is not None:
             raise preview.declined_error("declined", declined.reason)
         now = await self._read_possible(asked)
         facts, intent = now.facts, now.intent
+        amount = find_amount(intent)
+        needed = 1 if intent.requester is None else self.team.needed(amount)
         found = await run_in_thread(self.ledger.approvals.find_approved, asked.binding)
-        if found is not None and found.facts_digest == facts.digest:
+        if found is not None and found.facts_digest == facts.digest and found.is_enough(needed):
             return replace(intent, consent="approval", approval=found.number)
         shown = self._make_preview(asked, facts)
         request = ApprovalRequest(
@@ -312,8 +323,16 @@ class ConsentFlow:
             facts.digest,
             f"{intent.actor}, through {intent.client}",
             "\n".join(make_identity_keys(intent)),
+            typed=preview.typed_confirmation(facts),
+            requester=intent.requester,
+            needed=needed,
+            amount=format_amount(amount) or "",
         )
         number = await run_in_thread(self.ledger.approvals.request, request)
+        if intent.requester is not None:
+            asked_for = await run_in_thread(self.ledger.approvals.get, number)
+            given = len(asked_for.team.voters) if asked_for and asked_for.team else 0
+            raise team_approval_required_error(number, shown, self.team, needed=needed, given=given)
         address = await run_in_thread(
             self.page, asked.patience.deadline.remaining - RESPONSE_RESERVE
         )

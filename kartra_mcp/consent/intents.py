@@ -15,6 +15,7 @@ from kartra_mcp.kartra.action_words import moves_money
 from kartra_mcp.kartra.lead_state import HELD_BEFORE
 from kartra_mcp.ledger.bulk_records import BulkItem, BulkRun, identify_item, identify_run
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.people import make_name, make_requester
 from kartra_mcp.ledger.pseudonyms import mask_email, mask_lead
 from kartra_mcp.ledger.records import Intent, IntentPart, make_intent_id
 
@@ -55,15 +56,23 @@ def draft_intent(
         equality=operation.parts[0].digest if len(operation.parts) == 1 else "",
         additive=any(part.additive for part in operation.parts),
         parts=_chain_parts(operation, ledger),
-        actor=actor,
+        actor=describe_actor(client, actor),
         client=client.name,
         facts=effect.parts,
         undo=effect.undo_if_changed,
+        requester=make_requester(client.principal),
     )
     return _with_lead(draft, find_email(call), ledger)
 
 
-def draft_bulk_intent(run: BulkRun, items: Sequence[BulkItem], actor: str, client: str) -> Intent:
+def describe_actor(client: ClientContext, actor: str) -> str:
+    """Return the name of the principal of a team; of a single user, `actor`."""
+    return actor if client.principal is None else make_name(client.principal)
+
+
+def draft_bulk_intent(
+    run: BulkRun, items: Sequence[BulkItem], actor: str, client: ClientContext
+) -> Intent:
     """Return the intent of a whole run, which admission judges like a chain of its items.
 
     Only irreversible items count against caps; each item has an intent of its own later.
@@ -83,8 +92,9 @@ def draft_bulk_intent(run: BulkRun, items: Sequence[BulkItem], actor: str, clien
         repeat=run.repeat,
         mail=sum(item.mail for item in items),
         moves_money=bool(amounts),
-        actor=actor,
-        client=client,
+        actor=describe_actor(client, actor),
+        client=client.name,
+        requester=make_requester(client.principal),
         parts=tuple(
             IntentPart(
                 operation=named.operation,

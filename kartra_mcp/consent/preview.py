@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Literal
 
 from kartra_mcp.consent.call_effects import call_effect
@@ -16,7 +15,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_array
 from kartra_mcp.core.models import Call, Gate, OperationKind
 from kartra_mcp.kartra.commands import COMMANDS, find_status_texts
-from kartra_mcp.kartra.values import amount_error, normalize_id, parse_amount
+from kartra_mcp.kartra.values import is_typed
 from kartra_mcp.ledger.records import IssuedConfirmation, format_utc
 
 AnswerOutcome = Literal["yes", "declined", "dismissed", "answered_by_host"]
@@ -116,17 +115,6 @@ def interpret_answer(
 def _typed(answered: ElicitationResponse, asked: FormElicitation) -> Any:
     """Return what the user typed; clients that keep an older form send it as `amount`."""
     return answered.content.get(asked.typed_field, answered.content.get("amount"))
-
-
-def is_typed(said: Any, wanted: str) -> bool:
-    """Return whether the user typed what agrees: the same text, sum or id."""
-    if not wanted:
-        return True
-    text = str(said or "").strip()
-    amount, meant = parse_amount(text), parse_amount(wanted)
-    # A finer sum would be rounded: 97.004 is not the 97.00 that the user was shown.
-    same_sum = isinstance(amount, Decimal) and amount == meant and amount_error(text) is None
-    return text == wanted or same_sum or normalize_id(text) == wanted
 
 
 def preview_required_error(code: str, shown: Preview, minted: IssuedConfirmation) -> RefusedError:

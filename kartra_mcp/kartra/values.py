@@ -110,6 +110,17 @@ def amount_error(value: Any, *, cents: bool = False) -> str | None:
     return _number_error(number / _CENTS if cents and number.is_finite() else number)
 
 
+def is_typed(said: Any, wanted: str) -> bool:
+    """Return whether the user typed what agrees: the same text, sum or id."""
+    if not wanted:
+        return True
+    text = str(said or "").strip()
+    amount, meant = parse_amount(text), parse_amount(wanted)
+    # A finer sum would be rounded: 97.004 is not the 97.00 that the user was shown.
+    same_sum = isinstance(amount, Decimal) and amount == meant and amount_error(text) is None
+    return text == wanted or same_sum or normalize_id(text) == wanted
+
+
 def parse_number(value: Any) -> Decimal | None:
     """Parse a number, or its plain decimal text; None for anything else, and for infinity."""
     if isinstance(value, bool) or (isinstance(value, str) and not _SIGNED.fullmatch(value.strip())):

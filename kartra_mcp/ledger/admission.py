@@ -7,7 +7,7 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger import approvals, bulk_rows, confirmations, projection, rules
+from kartra_mcp.ledger import approval_rows, bulk_rows, confirmations, projection, rules
 from kartra_mcp.ledger.bulk_records import identify_item, identify_run
 from kartra_mcp.ledger.database import NO_LIMIT
 from kartra_mcp.ledger.hash_chain import LedgerEntry
@@ -25,7 +25,8 @@ def admission_refusal(
     caller than a cap that would also have refused the call.
     """
     return (
-        _consent_refusal(transaction, intent, burns)
+        _requester_refusal(intent, burns)
+        or _consent_refusal(transaction, intent, burns)
         or _block_refusal(transaction, intent)
         or _declined_run_refusal(transaction, intent)
         or _duplicate_or_capped(transaction, intent, limits)
@@ -35,15 +36,27 @@ def admission_refusal(
     )
 
 
+def _requester_refusal(intent: Intent, burns: Binding | None) -> RefusedError | None:
+    """Return the refusal of a consent that another person asked for, or None."""
+    own = "" if intent.requester is None else intent.requester.key
+    if burns is None or burns.requester == own:
+        return None
+    return RefusedError(
+        "confirmation_mismatch",
+        "This consent was asked for by another person. Nothing was done.",
+        "Call without confirmation_id for a preview or a number of your own.",
+    )
+
+
 def _consent_refusal(
     transaction: Transaction, intent: Intent, burns: Binding | None
 ) -> RefusedError | None:
     """Return the reason why the consent does not count; an item of a bulk run has the run's."""
     if intent.bulk:
         return bulk_rows.item_refusal(transaction, intent, burns)
-    return confirmations.invalid_reason(transaction, intent, burns) or approvals.approval_refusal(
+    return confirmations.invalid_reason(
         transaction, intent, burns
-    )
+    ) or approval_rows.approval_refusal(transaction, intent, burns)
 
 
 def preflight_refusal(
@@ -66,7 +79,7 @@ def record(transaction: Transaction, intent: Intent) -> LedgerEntry:
     if intent.bulk:
         return line  # its consent was consumed when the run was agreed to
     if intent.consent == "approval" and intent.approval is not None:
-        approvals.consume(transaction, intent.approval, intent.id)
+        approval_rows.consume(transaction, intent.approval, intent.id)
     elif id_ is not None:
         confirmations.consume(transaction, id_, intent.id)
     return line

@@ -14,7 +14,7 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger import admission, approvals, confirmations
+from kartra_mcp.ledger import admission, approval_rows, confirmations
 from kartra_mcp.ledger.bulk_records import (
     BulkItem,
     BulkRun,
@@ -236,7 +236,7 @@ class BulkRuns:
             sql = "UPDATE bulk_runs SET state = ?, why = ?, ended_at = ? WHERE id = ?"
             transaction.run(sql, state, why, ended, bulk)
             if ended is not None:
-                approvals.end_unused(transaction, run.binding)
+                approval_rows.end_unused(transaction, run.binding)
             if run.agreed_at is not None and not run.is_read:
                 body = {"bulk": bulk, "event": state, "why": why}
                 transaction.append("bulk", body)
@@ -358,6 +358,7 @@ def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
         "actor": intent.actor,
         "client": intent.client,
         **({"undoes": run.undoes} if run.undoes else {}),
+        **({"requester": intent.requester.as_payload()} if intent.requester else {}),
     }
     transaction.append("bulk", body)
     transaction.run(
@@ -370,6 +371,6 @@ def _agree(transaction: Transaction, run: BulkRun, intent: Intent) -> None:
         run.id,
     )
     if intent.consent == "approval" and intent.approval is not None:
-        approvals.consume(transaction, intent.approval, run.id)
+        approval_rows.consume(transaction, intent.approval, run.id)
     elif id_ is not None:
         confirmations.consume(transaction, id_, run.id)

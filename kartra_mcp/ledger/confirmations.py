@@ -35,6 +35,7 @@ _DIFFERENCES = {
     "revision": "another revision of the action",
     "policy": "another policy",
     "repeat": "a call with another `repeat`",
+    "requester": "another person",
 }
 
 
@@ -215,10 +216,11 @@ def hash_text(text: str) -> str:
 
 
 def serialize_binding(binding: Binding) -> str:
-    """Return the stored text of a binding; without `repeat` it is that of 0.1.0."""
+    """Return the stored text of a binding; without `repeat` and requester it is that of 0.1.0."""
     payload = asdict(binding)
-    if not binding.repeat:
-        del payload["repeat"]
+    for name in ("repeat", "requester"):
+        if not payload[name]:
+            del payload[name]
     return dump_canonical(payload)
 
 

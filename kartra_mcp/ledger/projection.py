@@ -88,6 +88,7 @@ def intent_payload(intent: Intent, confirmation: str | None) -> dict[str, Any]:
         "equality": intent.equality or intent.arguments_digest,
         **({"parts": [_part_payload(part) for part in intent.parts]} if intent.parts else {}),
         **({"bulk": intent.bulk, "item": intent.item} if intent.bulk else {}),
+        **({"requester": intent.requester.as_payload()} if intent.requester else {}),
         **(_attempt_payload(intent) if intent.attempt else {}),
     }
 

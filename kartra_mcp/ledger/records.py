@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from kartra_mcp.core.models import Executed, Fence, Risk, SendRight
+from kartra_mcp.ledger.people import Requester
 
 Consent = Literal["none", "flag", "two_step", "elicitation", "approval"]
 State = Literal["running", "succeeded", "failed", "refused", "unknown"]
@@ -89,6 +90,7 @@ class Intent:
         fence: whether the token of the attempt ends with it; None if that is not known.
         send_until: end of the right to send, by the clock of the ledger; after `expires_at` an
             intent without an outcome is unknown.
+        requester: the principal of a team that asked; None for a single user.
     """
 
     id: str
@@ -125,6 +127,7 @@ class Intent:
     fence: Fence | None = None
     send_until: float | None = None
     expires_at: float | None = None
+    requester: Requester | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ class Binding:
     """The one call that a consent is valid for.
 
     `repeat`: the call declares that an equal write is intended, which was shown with the facts.
+    `requester`: key of the principal of a team that asked, or ""; nobody else can use it.
     """
 
     tool: str
@@ -177,6 +181,7 @@ class Binding:
     revision: str
     policy: str
     repeat: bool = False
+    requester: str = ""
 
 
 @dataclass(frozen=True, slots=True)

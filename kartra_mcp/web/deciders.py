@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kartra_mcp.consent.decisions import ApprovalDecision, decide, require_pin_set, withdraw
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web.views.viewer import Viewer
 

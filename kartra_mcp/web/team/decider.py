@@ -12,7 +12,7 @@ from kartra_mcp.consent.decisions import (
     require_pending,
     require_unused,
 )
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.web.deciders import FreshLoginRequiredError
 from kartra_mcp.web.views.typed_value import require_typed

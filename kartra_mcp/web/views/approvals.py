@@ -8,7 +8,7 @@ from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.bulk_records import BulkRun
 from kartra_mcp.web.views.bulk_facts import is_bulk_consent, make_bulk_facts, make_bulk_heading
 from kartra_mcp.web.views.formatting import (

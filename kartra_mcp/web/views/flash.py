@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.consent.decisions import outcome_text
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.bulk_records import BulkRun
 from kartra_mcp.ledger.records import format_utc
 

@@ -10,7 +10,7 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import as_list, is_array, is_object
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.lead_state import HELD_BEFORE, find_object
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.records import CANCEL, CONSENT_MEANINGS, REFUND
 from kartra_mcp.web.views.error_labels import label_with_code
 from kartra_mcp.web.views.formatting import (

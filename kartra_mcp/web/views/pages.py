@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from kartra_mcp.consent.decisions import ReasonRequiredError
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, VerificationReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.web.views.formatting import Fact, Timestamp
 from kartra_mcp.web.views.typed_value import TypedValue, find_target, find_typed_value
 from kartra_mcp.web.views.viewer import Viewer

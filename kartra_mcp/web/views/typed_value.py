@@ -9,7 +9,7 @@ from typing import Any
 from kartra_mcp.consent.preview import is_typed
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.kartra.values import parse_amount
-from kartra_mcp.ledger.approvals import Approval
+from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.web.views.bulk_facts import is_bulk_consent
 
 TARGETS: Mapping[str, str] = {"transaction_id": "transaction", "subscription_id": "subscription"}
