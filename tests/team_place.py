@@ -33,7 +33,7 @@ NUMBERS = count(1)
 TEAM = """\
 public_url: https://kartra.example.com
 database: {database}
-issuers: [{{issuer: https://login.example.com, roles: {{support: operator}}}}]
+issuers: [{{issuer: '{issuer}', roles: {{support: operator}}}}]
 accounts:
   {account}:
     membrane: {{api: {api}, workspace_key: {workspace}, workspace_secret_file: secret,
@@ -50,6 +50,7 @@ class TeamPlace:
     database: PostgresServer
     sandbox: APISandbox
     authority: Authority
+    issuer: str = "https://login.example.com"
     account: str = field(default_factory=lambda: f"shop-{next(NUMBERS)}")
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class TeamPlace:
         text = TEAM.format(
             database=self.database.dsn(role),
             account=self.account,
+            issuer=self.issuer,
             api=self.sandbox.address,
             workspace=auth.WORKSPACE,
             tenant=auth.TENANT,
@@ -133,11 +135,11 @@ def running_team_database() -> Generator[PostgresServer]:
 
 @contextmanager
 def team_served(
-    folder: Path, database: PostgresServer, authority: Authority
+    folder: Path, database: PostgresServer, authority: Authority, **more: str
 ) -> Generator[TeamPlace]:
     """Serve a sandbox account; yield a team file of it, with its tables made."""
     free = {"GATE_IRREVERSIBLE": "allow", "GATE_DESTRUCTIVE": "allow"}
     with sandbox_served(Sandbox(folder, free)) as served:
-        place = TeamPlace(folder, database, served, authority)
+        place = TeamPlace(folder, database, served, authority, **more)
         assert place.run("migrate").returncode == 0
         yield place

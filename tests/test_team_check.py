@@ -12,6 +12,8 @@ from postgres_server import PostgresServer
 from team_place import TeamPlace, running_team_database, team_served
 from timestamp_authority import Authority
 
+from kartra_mcp.sandbox.identity.provider import IdentityProvider
+from kartra_mcp.sandbox.identity.server import running_identity
 from kartra_mcp.sandbox.store.seed import CONNECTION
 
 
@@ -21,9 +23,18 @@ def database() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def provider() -> Iterator[IdentityProvider]:
+    with running_identity() as found:
+        yield found
+
+
 @pytest.fixture
-def team(tmp_path: Path, database: PostgresServer) -> Iterator[TeamPlace]:
-    with team_served(tmp_path, database, Authority(url="http://127.0.0.1:9/")) as place:
+def team(
+    tmp_path: Path, database: PostgresServer, provider: IdentityProvider
+) -> Iterator[TeamPlace]:
+    authority = Authority(url="http://127.0.0.1:9/")
+    with team_served(tmp_path, database, authority, issuer=provider.issuer) as place:
         yield place
 
 
@@ -42,7 +53,7 @@ def test_a_sound_deployment_is_healthy(team: TeamPlace, as_json):
         "standby": "warning",
         "database clock": "ok",
         f"ledger {name}": "ok",
-        "rights": "ok",
+        **{"rights": "ok", "issuer": "ok", "page": "warning"},
         f"account {name}": "ok",
         f"api clock {name}": "ok",
         f"api tokens {name}": "ok",
@@ -85,3 +96,23 @@ def test_a_check_of_an_account_without_its_connection_fails(team: TeamPlace):
     done = team.run("check", "--json")
     found = {one["step"]: one for one in json.loads(done.stdout)["findings"]}
     assert (found[f"account {team.account}"]["state"], done.returncode) == ("failed", 1)
+
+
+def test_an_issuer_that_names_itself_in_another_way_fails(team: TeamPlace):
+    team.issuer = team.issuer.replace("127.0.0.1", "localhost")
+    team.write_file()
+    done = team.run("check", "--json")
+    found = {one["step"]: one for one in json.loads(done.stdout)["findings"]}
+    assert (found["issuer"]["state"], done.returncode) == ("failed", 1)
+    assert "another issuer" in found["issuer"]["says"]
+
+
+def test_the_page_names_the_callback_that_must_be_registered(team: TeamPlace):
+    page = f"page: {{issuer: '{team.issuer}', client_id: kartra-page}}\n"
+    team.file.write_text(team.file.read_text() + page)
+    found = json.loads(team.run("check", "--json").stdout)["findings"]
+    (login,) = [one for one in found if one["step"] == "page"]
+    assert (login["state"], "https://kartra.example.com/page/callback" in login["says"]) == (
+        "ok",
+        True,
+    )
