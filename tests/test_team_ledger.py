@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_stores import ACCOUNT, APP, KEY, Place, TeamDatabase, TeamPlace
-from matrix.messages import COMMITTED
+from matrix.messages import COMMITTED, READY
 from matrix.relay import Passing, Relay
 from polling import wait_for
 
@@ -99,23 +99,47 @@ def cut_at(label: str) -> Callable[[Passing], None]:
     return listen
 
 
-def test_a_write_whose_commit_lost_its_answer_is_recorded_and_refused(place: TeamPlace):
-    relay = Relay(place.database.server.port, "postgres", cut_at(COMMITTED))
+@contextmanager
+def opened_through_relay(
+    place: TeamPlace, listener: Callable[[Passing], None]
+) -> Generator[Ledger]:
+    relay = Relay(place.database.server.port, "postgres", listener)
     address = place.database.server.dsn(APP, port=relay.port)
     connections = Connections(f"{address}?sslmode=disable&gssencmode=disable")
-    wanted = intent()
     try:
         with closing(open_team_ledger(connections, ACCOUNT, KEY, options=FAST)) as ledger:
-            problem = refusal(lambda: ledger.begin(wanted, LIMITS))
+            yield ledger
     finally:
         connections.close()
         relay.close()
+
+
+def test_a_write_whose_commit_lost_its_answer_is_recorded_and_refused(place: TeamPlace):
+    wanted = intent()
+    with opened_through_relay(place, cut_at(COMMITTED)) as ledger:
+        problem = refusal(lambda: ledger.begin(wanted, LIMITS))
     assert isinstance(problem, CommitUncertainError)
     assert (problem.code, problem.executed) == ("ledger_unavailable", "no")
     with closing(place.open()) as other:
         # The attempt to record "refused, not sent" lost its answer too, and is recorded.
         shown: Any = other.get(wanted.id)
         assert shown["state"] in {"running", "refused"}
+
+
+@pytest.mark.parametrize(("kind", "most"), [("transaction", 6), ("lead", 7)])
+def test_begin_and_finish_take_a_few_trips_to_the_database(place: TeamPlace, kind: str, most: int):
+    """Three each: begin, reads, commit; the names of a lead are needed for the other reads."""
+    trips: list[Passing] = []
+
+    def listen(passing: Passing) -> None:
+        if passing.labels & {READY, COMMITTED} and passing.moment == "before":
+            trips.append(passing)
+
+    with opened_through_relay(place, listen) as ledger:
+        for target in ("1", "2", "3"):  # the second prepares what the first executed
+            trips.clear()
+            run(ledger, intent(target, target_kind=kind, arguments_digest=target))
+    assert len(trips) == most
 
 
 CANCEL = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import UNFENCED, Executed
 from kartra_mcp.ledger import admission, projection
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.records import Answer
 from kartra_mcp.ledger.settlement import (
     Arrival,
@@ -18,7 +19,7 @@ from kartra_mcp.ledger.settlement import (
 )
 from kartra_mcp.ledger.transaction import Transaction
 
-_OPEN = (
+OPEN_CONFLICTS = Query(
     "SELECT c.n, i.id, i.connection FROM lines c"
     " JOIN intents i ON i.id = json_extract(c.body, '$.intent')"
     " WHERE c.kind = 'conflict' AND (i.reconcile_line IS NULL OR i.reconcile_line < c.n)"
@@ -36,13 +37,13 @@ _STATEMENTS = (
 
 def conflict_refusal(transaction: Transaction, connection: str) -> RefusedError | None:
     """Return the refusal of a write while an answer contradicts a settlement, or None."""
-    found = [row[1] for row in transaction.fetch_all(_OPEN) if row[2] == connection]
+    found = [row[1] for row in transaction.read(OPEN_CONFLICTS) if row[2] == connection]
     return conflict_error(found[0]) if found else None
 
 
 def list_conflicts(transaction: Transaction) -> list[tuple[str, str]]:
     """List intent and connection of each open conflict, oldest first."""
-    return [(row[1], row[2]) for row in transaction.fetch_all(_OPEN)]
+    return [(row[1], row[2]) for row in transaction.read(OPEN_CONFLICTS)]
 
 
 def get_standing(transaction: Transaction, intent_id: str) -> Standing:
@@ -140,4 +141,4 @@ def _settle(
 
 def _find_conflict(transaction: Transaction, intent_id: str) -> int | None:
     """Return the number of the entry of this intent's open conflict, or None."""
-    return next((row[0] for row in transaction.fetch_all(_OPEN) if row[1] == intent_id), None)
+    return next((row[0] for row in transaction.read(OPEN_CONFLICTS) if row[1] == intent_id), None)

@@ -21,6 +21,7 @@ from kartra_mcp.ledger.bulk_records import (
     BulkRun,
     ItemCounts,
 )
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
@@ -210,6 +211,15 @@ def find_run(transaction: Transaction, bulk: str) -> BulkRun | None:
     return None if row is None else make_run(row)
 
 
+def unagreed_query(connection: str, since: float) -> Query:
+    """Return the read of the runs that were planned since a time and never agreed to."""
+    return Query(
+        f"SELECT {COLUMNS} FROM bulk_runs WHERE connection = ? AND made_at > ?"  # noqa: S608
+        " AND agreed_at IS NULL",
+        (connection, since),
+    )
+
+
 def find_runs_with(
     transaction: Transaction, connection: str, digest: str, since: float
 ) -> list[tuple[BulkRun, int]]:
@@ -217,14 +227,10 @@ def find_runs_with(
 
     Each comes with the number of the item.
     """
-    sql = (
-        f"SELECT {COLUMNS} FROM bulk_runs WHERE connection = ? AND made_at > ?"  # noqa: S608
-        " AND agreed_at IS NULL"
-    )
     item = "SELECT number FROM bulk_items WHERE bulk = ? AND digest = ?"
     return [
         (make_run(row), found["number"])
-        for row in transaction.fetch_all(sql, connection, since)
+        for row in transaction.read(unagreed_query(connection, since))
         for found in transaction.fetch_all(item, row["id"], digest)
     ]
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent, IssuedConfirmation, StoredQuestion
 from kartra_mcp.ledger.transaction import Transaction
@@ -163,9 +164,14 @@ def block(transaction: Transaction, key: str, seconds: float, why: str) -> float
     return until
 
 
+def block_query(key: str) -> Query:
+    """Return the read of the block of an identity key."""
+    return Query("SELECT why, until FROM blocks WHERE key = ?", (hash_text(key),))
+
+
 def block_refusal(transaction: Transaction, key: str) -> RefusedError | None:
     """Return the refusal of an identity key that is blocked now, or None."""
-    row = transaction.fetch_one("SELECT why, until FROM blocks WHERE key = ?", hash_text(key))
+    row = next(iter(transaction.read(block_query(key))), None)
     if row is None or transaction.earliest >= row["until"]:
         return None
     minutes = int((row["until"] - transaction.earliest) // 60) + 1

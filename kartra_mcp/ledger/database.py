@@ -8,13 +8,20 @@ a PostgreSQL ledger defines as a function of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 NO_LIMIT = 2**62
 """`LIMIT` of a query that returns every row: PostgreSQL accepts no negative one."""
 
 Values = Sequence[Any] | Mapping[str, Any]
 """Values of `?` in their order, or of `:name` by name."""
+
+
+class Query(NamedTuple):
+    """A read, as it is passed to `execute`."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
 
 
 class Rows(Protocol):

@@ -88,6 +88,7 @@ class Ledger(LedgerReader):
         def admit(transaction: Transaction) -> None:
             nonlocal refusal, running
             self._settle(transaction)
+            admission.prefetch(transaction, intent, arrivals.OPEN_CONFLICTS)
             refusal = (
                 refusal
                 or arrivals.conflict_refusal(transaction, intent.connection)

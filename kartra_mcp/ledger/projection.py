@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from kartra_mcp.kartra.effects import condition_undo, describe_object
 from kartra_mcp.kartra.fields import TARGETS
 from kartra_mcp.kartra.values import format_amount, parse_amount
-from kartra_mcp.ledger.database import NO_LIMIT, Database, make_in_list
+from kartra_mcp.ledger.database import NO_LIMIT, Database, Query, make_in_list
 from kartra_mcp.ledger.derived import TABLES, Derived, derive, sort_rows
 from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry
@@ -28,6 +28,10 @@ from kartra_mcp.ledger.records import (
 _PAST = (
     "SELECT i.id, i.at, p.operation, i.state, i.amount, i.remainder, p.known_amount, i.ended_at"
     " FROM parts p JOIN intents i ON i.id = p.intent "
+)
+_LEAD = (
+    "SELECT target, lead_id FROM leads WHERE connection = ? AND lead_id = COALESCE("
+    "(SELECT lead_id FROM leads WHERE connection = ? AND target = ?), ?)"
 )
 _ONE_LINE = "SELECT n, at, kind, body, prev, hash FROM lines WHERE n = ?"
 _OWN_LINES = (
@@ -138,9 +142,16 @@ def get_state(db: Database, intent_id: str) -> str | None:
 
 def list_same_target(db: Database, intent: Intent) -> list[PriorIntent]:
     """List every earlier write on the target of this one, in any state, oldest first."""
-    where, names = _on_target(db, intent)
-    wanted = f"WHERE p.connection = ? AND p.target_kind = ? AND {where} ORDER BY p.line, p.number"
-    return _list_prior(db, wanted, intent.connection, intent.target_kind, *names)
+    return _list_prior(db, same_target_query(intent, list_names_of(db, intent)))
+
+
+def same_target_query(intent: Intent, names: Sequence[str]) -> Query:
+    """Return the read of every earlier write on a target that has these names."""
+    where = (
+        "WHERE p.connection = ? AND p.target_kind = ?"
+        f" AND {_on_target(names)} ORDER BY p.line, p.number"
+    )
+    return Query(_PAST + where, (intent.connection, intent.target_kind, *names))
 
 
 def list_equal(db: Database, intent: Intent) -> list[PriorIntent]:
@@ -148,23 +159,28 @@ def list_equal(db: Database, intent: Intent) -> list[PriorIntent]:
 
     Of an entry of 0.1.0 the fields are not known: it equals every write on its target.
     """
-    equality = intent.equality or intent.arguments_digest
-    if not equality:
+    if not (intent.equality or intent.arguments_digest):
         return []
-    where, names = _on_target(db, intent)
+    return _list_prior(db, equal_query(intent, list_names_of(db, intent)))
+
+
+def equal_query(intent: Intent, names: Sequence[str]) -> Query:
+    """Return the read of every earlier write that is equal, on a target that has these names."""
+    equality = intent.equality or intent.arguments_digest
     if not names:
         equal = "p.connection = ? AND p.operation = ? AND (p.equality = ? OR p.equality IS NULL)"
-        wanted = f"WHERE {equal} AND {where} ORDER BY p.line, p.number"
-        return _list_prior(db, wanted, intent.connection, intent.operation, equality)
+        wanted = f"WHERE {equal} AND {_on_target(names)} ORDER BY p.line, p.number"
+        return Query(_PAST + wanted, (intent.connection, intent.operation, equality))
     kinds = sorted({"", intent.target_kind, *TARGETS})
     # `|| ''` keeps the index of the target in use: it finds few rows, that of equal fields many.
     wanted = (
-        f"WHERE p.connection = ? AND p.target_kind IN ({make_in_list(len(kinds))}) AND {where}"
+        f"WHERE p.connection = ? AND p.target_kind IN ({make_in_list(len(kinds))})"
+        f" AND {_on_target(names)}"
         " AND p.operation || '' = ? AND (p.equality = ? OR p.equality IS NULL)"
         " ORDER BY p.line, p.number"
     )
     values = (intent.connection, *kinds, *names, intent.operation, equality)
-    return _list_prior(db, wanted, *values)
+    return Query(_PAST + wanted, values)
 
 
 def list_lead_names(
@@ -173,12 +189,13 @@ def list_lead_names(
     """List every name of a target that was read; a lead has its id and its addresses."""
     if target is None or target_kind != "lead":
         return [] if target is None else [target]
-    sql = "SELECT lead_id FROM leads WHERE connection = ? AND target = ?"
-    row = db.execute(sql, (connection, target)).fetchone()
-    id_ = target if row is None else row[0]
-    sql = "SELECT target FROM leads WHERE connection = ? AND lead_id = ?"
-    others = [name for (name,) in db.execute(sql, (connection, id_))]
-    return sorted({target, id_, *others})
+    rows = db.execute(*lead_query(connection, target))
+    return sorted({target, *(name for row in rows for name in row)})
+
+
+def lead_query(connection: str, target: str) -> Query:
+    """Return the read of the other names of a lead: each address with the id."""
+    return Query(_LEAD, (connection, connection, target, target))
 
 
 def list_names_in(db: Database, entry: Mapping[str, Any]) -> list[str]:
@@ -205,11 +222,13 @@ def add_lead(db: Database, connection: str, target: str, lead_id: str) -> None:
     )
 
 
-def _on_target(db: Database, intent: Intent) -> tuple[str, list[str]]:
-    names = list_lead_names(db, intent.connection, intent.target_kind, intent.target)
-    if not names:
-        return "p.target IS NULL", []
-    return f"p.target IN ({make_in_list(len(names))})", names
+def list_names_of(db: Database, intent: Intent) -> list[str]:
+    """List every name of the target of an intent; none for an intent without a target."""
+    return list_lead_names(db, intent.connection, intent.target_kind, intent.target)
+
+
+def _on_target(names: Sequence[str]) -> str:
+    return f"p.target IN ({make_in_list(len(names))})" if names else "p.target IS NULL"
 
 
 def list_irreversible_since(db: Database, since: float, count: int = NO_LIMIT) -> list[PriorIntent]:
@@ -221,7 +240,7 @@ def list_irreversible_since(db: Database, since: float, count: int = NO_LIMIT) -
         f"WHERE p.risk = 3 AND p.at > ? AND i.{_COUNTS}"
         " ORDER BY p.at DESC, p.line DESC, p.number DESC LIMIT ?"
     )
-    return _list_prior(db, where, since, count)[::-1]
+    return _list_prior(db, Query(_PAST + where, (since, count)))[::-1]
 
 
 def count_emails_since(db: Database, since: float) -> int:
@@ -280,8 +299,8 @@ def list_chain_entries(db: Database, intent_id: str) -> list[LedgerEntry]:
     return [found[number] for number in sorted(found)]
 
 
-def _list_prior(db: Database, where: str, *values: Any) -> list[PriorIntent]:
-    found = db.execute(_PAST + where, values)
+def _list_prior(db: Database, query: Query) -> list[PriorIntent]:
+    found = db.execute(*query)
     return [
         PriorIntent(id_, at, operation, state, _read(amount), _read(remainder), _read(known), ended)
         for id_, at, operation, state, amount, remainder, known, ended in found

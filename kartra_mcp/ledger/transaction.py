@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from kartra_mcp.ledger import projection
 from kartra_mcp.ledger.clock_history import ClockHistory
-from kartra_mcp.ledger.database import Database
+from kartra_mcp.ledger.database import Database, Query
 from kartra_mcp.ledger.errors import ClockBehindError
 from kartra_mcp.ledger.hash_chain import Head, LedgerEntry, make_entry
 
@@ -46,6 +46,7 @@ class Transaction:
         behind: seconds that the wall clock is behind the newest entry.
         added: number of entries that were appended.
         is_settled: the intents whose owner and program have ended were looked for.
+        prefetch: runs reads that follow in one trip to a server; None where none is needed.
     """
 
     db: Database
@@ -57,6 +58,7 @@ class Transaction:
     behind: float = 0.0
     added: int = 0
     is_settled: bool = False
+    prefetch: Callable[[Sequence[Query]], None] | None = None
 
     def append(self, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
         """Add an entry to the chain and bring the table of intents up to it."""
@@ -108,6 +110,9 @@ class Transaction:
 
     def fetch_all(self, sql: str, *values: Any) -> list[Any]:
         return self.db.execute(sql, values).fetchall()
+
+    def read(self, query: Query) -> list[Any]:
+        return self.db.execute(*query).fetchall()
 
     def run(self, sql: str, *values: Any) -> None:
         self.db.execute(sql, values)

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 
-from kartra_mcp.ledger.database import Rows, Values
+from kartra_mcp.ledger.database import Query, Rows, Values
 from kartra_mcp.ledger.postgres.errors import from_postgres_error
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\?|(?<!:):([a-z_]+)|%")
@@ -40,10 +40,15 @@ class Row:
 
 
 def make_rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
-    """Return the row factory of one result."""
+    """Return the row factory of one result.
+
+    The names are those of libpq: `cursor.description` takes as long as a small query.
+    """
+    result = cursor.pgresult
     names: dict[str, int] = {}
-    for number, column in enumerate(cursor.description or ()):
-        names.setdefault(column.name, number)
+    for number in range(result.nfields if result else 0):
+        name = result.fname(number) if result else None
+        names.setdefault((name or b"").decode(), number)
 
     def make(values: Sequence[Any]) -> Row:
         return Row(names, values)
@@ -84,6 +89,18 @@ class PostgresDatabase:
         self._connection = connection
         self._binder = psycopg.ClientCursor(connection)
         self._changes: list[str] = []
+        self._prefetched: dict[Query, _Fetched] = {}
+
+    def prefetch(self, queries: Sequence[Query]) -> None:
+        """Run reads in one trip; each of them then has its rows until the next change."""
+        if not psycopg.Pipeline.is_supported():
+            return
+        if self._changes:
+            self._run(self.take_changes())
+        with self._connection.pipeline():
+            cursors = [self._connection.execute(translate(sql), values) for sql, values in queries]
+        fetched = [_Fetched(cursor.fetchall()) for cursor in cursors]  # none of them waits any more
+        self._prefetched.update(zip(queries, fetched, strict=True))
 
     def execute(self, sql: str, values: Values = (), /) -> Rows:
         """Run one statement; a change runs later, and has no rows.
@@ -92,6 +109,12 @@ class PostgresDatabase:
             RefusedError: the index that backs the main rule refused a row.
             psycopg.Error: any other error, also of an earlier change.
         """
+        if sql.startswith((*_CHANGES, *_SAVEPOINTS)):
+            self._prefetched.clear()
+        elif self._prefetched and isinstance(values, tuple):
+            found = self._prefetched.get(Query(sql, values))
+            if found is not None:
+                return found
         if sql.startswith(_CHANGES):
             self._changes.append(self._binder.mogrify(translate(sql), values))
             return _NO_ROWS
@@ -121,17 +144,21 @@ class PostgresDatabase:
             raise from_postgres_error(problem) from None
 
 
-class _NoRows:
-    """Result of a change."""
+class _Fetched:
+    """Rows that were read before they were needed."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
 
     def fetchone(self) -> Any:
-        return None
+        return next(iter(self._rows), None)
 
     def fetchall(self) -> list[Any]:
-        return []
+        return list(self._rows)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        return iter(self._rows)
 
 
-_NO_ROWS = _NoRows()
+_NO_ROWS = _Fetched(())
+"""Result of a change."""

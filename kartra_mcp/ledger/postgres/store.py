@@ -297,6 +297,7 @@ class PostgresStore:
         newest = wall if state.newest_at is None else state.newest_at
         times = Times(wall, newest, state.steady)
         transaction = make_transaction(database, state.head, times, self._history)
+        transaction.prefetch = database.prefetch
         transaction.is_settled = not self._may_have_ended(transaction, state.oldest_running)
         return transaction
 
