@@ -98,6 +98,7 @@ def done(ledger: Ledger, wanted: Intent, burns: Binding | None = None) -> None:
 
 
 def intent(**more: Any) -> Intent:
+    target = str(next(targets))
     return Intent(
         id=make_intent_id(),
         tool="kartra_refund_transaction",
@@ -105,7 +106,8 @@ def intent(**more: Any) -> Intent:
         risk=Risk.IRREVERSIBLE,
         connection="c",
         target_kind="transaction",
-        target=str(next(targets)),
+        target=target,
+        arguments_digest=f"arguments of {target}",
         amount=Decimal(97),
         known_amount=Decimal(97),
         actor="me",
