@@ -26,6 +26,7 @@ from matrix.relay import Passing, Relay
 from polling import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+BEGIN_CALL = "pg_temp.begin_transaction()"
 PLAIN = "sslmode=disable&gssencmode=disable&connect_timeout=5"
 
 
@@ -61,10 +62,13 @@ def test_relay_names_the_messages_of_a_commit(relay) -> None:
         db.autocommit = True
         db.execute("CREATE TEMP TABLE lines (n int, kind text)")
         db.execute("CREATE TEMP TABLE head (n int)")
+        db.execute("CREATE FUNCTION pg_temp.begin_transaction() RETURNS int RETURN 1")
         relay.listener = note
-        db.execute("BEGIN; SELECT n FROM head FOR UPDATE")
+        db.execute(f"BEGIN READ WRITE; SELECT * FROM {BEGIN_CALL}")
         db.execute("INSERT INTO lines VALUES (1, 'intent');UPDATE head SET n = 1;COMMIT")
-    assert seen == [{BEGIN, LOCK}, {BEGUN}, {READY}, {INTENT, COMMIT}, {COMMITTED}]
+        db.execute(f"BEGIN READ ONLY; SELECT * FROM {BEGIN_CALL}")
+    assert seen[:5] == [{BEGIN, LOCK}, {BEGUN}, {READY}, {INTENT, COMMIT}, {COMMITTED}]
+    assert seen[5:] == [{BEGIN}, {BEGUN}, {READY}]
 
 
 def test_cut_relay_resets_and_refuses_until_healed(relay) -> None:

@@ -26,8 +26,8 @@ def transaction(link: int, kind: str = "") -> list[tuple[str, int, str]]:
     entry = [("database", link, kind)] if kind else []
     return [
         ("database", link, BEGIN),
-        ("database", link, BEGUN),
         ("database", link, LOCK),
+        ("database", link, BEGUN),
         ("database", link, READY),
         *entry,
         ("database", link, COMMIT),

@@ -4,8 +4,8 @@
     python -m matrix --seeded [--only NAME,…] [--write]
     python -m matrix --schedules N [--seed N]
 
-Ends with 1 where a property is violated, or where a seeded fault is not caught. `--write` puts the
-tables into docs/team/matrix.md.
+Ends with 1 where a property is violated, where a story could not be judged, or where a seeded fault
+is not caught. `--write` puts the tables into docs/team/matrix.md.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ def main() -> int:
     if line.seeded:
         return run_seeded(line)
     results = run_soak(line) if line.schedules else run_matrix(line)
-    broken = [one for one in results if one.violations]
+    unjudged = [one for one in results if not one.is_judged]
+    broken = [one for one in results if one.is_judged and one.violations]
+    for one in unjudged:
+        say(f"NOT JUDGED {one}")
     for one in broken:
         say(f"VIOLATED {one}")
     took = time.monotonic() - started
-    say(f"{len(results)} stories, {len(broken)} with a violation, {took:.0f} s")
-    return 1 if broken or not results else 0
+    counted = f"{len(results)} stories, {len(broken)} with a violation, {len(unjudged)} not judged"
+    say(f"{counted}, {took:.0f} s")
+    return 1 if broken or unjudged or not results else 0
 
 
 def read_line() -> argparse.Namespace:
@@ -75,7 +79,7 @@ def run_seeded(line: argparse.Namespace) -> int:
     """Return 1 where a seeded fault is not caught."""
     results: dict[str, Result | None] = dict.fromkeys(line.only)
     for name, result in workers.run(workers.tell_seeded, line.only, line.workers):
-        say(f"{name}: {result}")
+        say(f"{name}: {result.seconds:.1f} s {result}")
         results[name] = result
     table = tables.seeded(results)
     say(table)

@@ -27,13 +27,18 @@ DISORDERLY = frozenset({"ledger_unavailable", "internal_error", "bug", "lost", "
 """Codes that only a fault explains."""
 
 
+NOT_JUDGED = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
+    """Violation of a property; `NOT_JUDGED` for a story that did not get to what it is about."""
+
     number: int
     text: str
 
     def __str__(self) -> str:
-        return f"property {self.number}: {self.text}"
+        return f"property {self.number}: {self.text}" if self.number else f"not judged: {self.text}"
 
 
 def check(history: History) -> list[Violation]:
@@ -43,6 +48,24 @@ def check(history: History) -> list[Violation]:
         for number, judge in enumerate(PROPERTIES, 1)
         for text in judge(history)
     ]
+
+
+def judge(history: History) -> list[Violation]:
+    """Return every violation; the story is not judged where the machine was too slow for it."""
+    found, late = check(history), list(effects_after_their_time(history))
+    if not late:
+        return found
+    return [Violation(NOT_JUDGED, f"{late[0]} (else: {'; '.join(map(str, found)) or 'holds'})")]
+
+
+def effects_after_their_time(history: History) -> Iterator[str]:
+    """List effects that came later than the protocol assumes: it promises nothing then."""
+    for done in history.executions:
+        if history.effect_seconds is None or done.received_at is None:
+            continue
+        took = done.at - done.received_at
+        if took > history.effect_seconds:
+            yield f"the effect of {done.intent} came {took:.1f} s after its acceptance"
 
 
 def executed_once(history: History) -> Iterator[str]:

@@ -156,6 +156,11 @@ class ReplicaHandle:
         found = self._ask(next(self._numbers), head=True).result(60)
         return None if found is None else Head(self.name, found["n"], found["hash"])
 
+    def read_patches(self) -> dict[str, int]:
+        """Return how often each patch of a seeded fault was called in it; {} if it is gone."""
+        found = self._ask(next(self._numbers), patches=True).result(60)
+        return {} if found is None else found["calls"]
+
     def arm(self, point: str) -> None:
         self._ask(next(self._numbers), arm=point).result(20)
 

@@ -31,7 +31,8 @@ class Line:
 class Execution:
     """One effect on the account, by the journal of the upstream.
 
-    `line` and `hash` are those of the intent's entry, as the request named them.
+    `line` and `hash` are those of the intent's entry, as the request named them. `received_at`:
+    when the upstream accepted the request.
     """
 
     intent: str
@@ -42,6 +43,7 @@ class Execution:
     at: float
     line: int = 0
     hash: str = ""
+    received_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class History:
         works: answers to fresh writes after everything healed; each must be done.
         is_durable: True if commits waited for the standby: no entry that was acknowledged is lost.
         is_calm: True if nothing failed, so that each answer must be an orderly one.
+        effect_seconds: the longest time from acceptance to effect under which the protocol holds.
     """
 
     chain: Sequence[Line]
@@ -97,6 +100,7 @@ class History:
     works: Sequence[ClientAnswer] = ()
     is_durable: bool = True
     is_calm: bool = False
+    effect_seconds: float | None = None
 
 
 @dataclass

@@ -72,7 +72,8 @@ class _FrameSplitter:
 class FrontendSplitter(_FrameSplitter):
     """Label messages of a replica to PostgreSQL: `BEGIN`, `LOCK`, `INTENT`, `OUTCOME`, `COMMIT`.
 
-    One message can have several: the changes of a transaction are sent with its COMMIT.
+    One message can have several: the changes of a transaction are sent with its COMMIT, and the
+    lock of the head is taken by the call that begins a write.
     """
 
     has_type: bool = False
@@ -89,7 +90,7 @@ class FrontendSplitter(_FrameSplitter):
             found.add(BEGIN)
         if upper.endswith(b"COMMIT"):
             found.add(COMMIT)
-        if b"FOR UPDATE" in sql.upper():
+        if b"begin_transaction(" in sql and b"READ WRITE" in sql[:60].upper():
             found.add(LOCK)
         return frozenset(found)
 

@@ -59,8 +59,9 @@ STEPS: dict[str, Step] = {
 }
 """Point to what shows it.
 
-`locked` is the answer to the query that takes the head row; a COMMIT that is `due` was written by
-the replica, and PostgreSQL has not got it.
+One message begins a write and takes the head row. At `begun` the replica has the first part of its
+answer, at `locked` all of it; the row is locked at both. A COMMIT that is `due` was written by the
+replica, and PostgreSQL has not got it.
 """
 
 POINTS = tuple(STEPS)

@@ -9,6 +9,7 @@ which names the socket to connect to. A replica then gets its configuration, and
     {"id": 3, "sweep": true}                           compare the run logs with the ledger
     {"id": 4, "head": true}                            the highest head that it saw
     {"id": 5, "arm": "minted"}                         it stops itself at this point, once
+    {"id": 6, "patches": true}                         how often each seeded patch was called
 
 and answers `{"id": 1, "ok": true, …}`; at an armed point it says `{"point": "minted"}` and stops,
 and then `{"passed": "minted"}`.
@@ -40,6 +41,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.send_rights import SendRights
 from kartra_mcp.ledger.postgres.store import StoreOptions, open_team_ledger
+from kartra_mcp.membrane.client import StartedIntent
 from kartra_mcp.membrane.http_client import HttpClient
 from kartra_mcp.settings import read_settings
 from matrix import seeded
@@ -98,12 +100,13 @@ class Replica:
     def stop_at_minting(self) -> None:
         """Reach the one point that nothing outside shows: the token of a write is made."""
 
-        def mint_and_reach(client: Any, begun: Any) -> str:
-            token = mint(client, begun)
-            self.reach(MINTED)
+        def mint_and_reach(self: HttpClient, begun: StartedIntent) -> str:
+            token = mint(self, begun)
+            reach(MINTED)
             return token
 
-        mint = seeded.put(HttpClient, "_mint_for", mint_and_reach)
+        mint, reach = HttpClient._mint_for, self.reach
+        HttpClient._mint_for = mint_and_reach
 
     def build(self, config: Mapping[str, Any]) -> App:
         settings = read_settings(environment=config["environment"])
@@ -122,6 +125,8 @@ class Replica:
         elif "head" in asked:
             seen = _get_store(app)._high_water.seen
             self.say(id=asked["id"], ok=True, n=seen.count, hash=seen.hash)
+        elif "patches" in asked:
+            self.say(id=asked["id"], ok=True, calls=seeded.CALLS)
         elif "sweep" in asked:
             self.say(id=asked["id"], ok=await _sweep(app, self.account))
         elif "arm" in asked:

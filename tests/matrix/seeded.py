@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any
 
 Patch = Callable[[], None]
+
+CALLS: dict[str, int] = {}
+"""Name of each function that a fault replaced in this process, and how often it was called.
+
+A patch that is never called has lost the code that it is about, as after a rename.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,16 @@ def apply(names: Iterable[str]) -> None:
 
 
 def put(owner: Any, name: str, function: Any) -> Any:
-    """Replace a function of the product, and return it."""
-    was = getattr(owner, name)
-    setattr(owner, name, function)
+    """Replace a function of the product by one that counts its calls; return what it replaced."""
+    was, label = getattr(owner, name), f"{owner.__name__}.{name}"
+    CALLS[label] = 0
+
+    @wraps(function)
+    def count_and_call(*arguments: Any, **named: Any) -> Any:
+        CALLS[label] += 1
+        return function(*arguments, **named)
+
+    setattr(owner, name, count_and_call)
     return was
 
 
@@ -63,8 +77,9 @@ def _takeover() -> None:
             return found
         tool = await gateway.account.find_tool(entry["tool"], deadline)
         given = {"transaction_id": entry["target"], "refund_amount": entry["amount"]}
+        connection = await gateway.account.connection_for_write(deadline)
         to_do = CallOptions(deadline, write=True)
-        await gateway.membrane.run(tool.action, given, entry["connection"], to_do)
+        await gateway.membrane.run(tool.action, given, connection.id, to_do)
         return found
 
     reconcile = put(Gateway, "reconcile", settle_or_send)
@@ -74,15 +89,14 @@ def _no_quarantine() -> None:
     """A look counts at once, and one is enough."""
     from kartra_mcp.calls import reconciliation, writes
 
-    def past_looks(_: Any, age: float, looks: Any, *__: Any) -> Any:
-        return reconciliation.PastLooks(age, looks, 0.0)
+    def count_at_once(_: Any) -> Any:
+        return reconciliation.ReconcileFinding("failed", "One look found no effect.")
 
     def require_no_fence(_: Any, found: Any, **__: Any) -> Any:
         return found
 
-    put(writes, "past_looks", past_looks)
+    put(reconciliation, "count_look", count_at_once)
     put(writes, "require_fence", require_no_fence)
-    put(reconciliation, "REQUIRED_LOOKS", 1)
 
 
 def _no_rules() -> None:
@@ -194,8 +208,13 @@ def _own_clock() -> None:
 
 
 _NO_LOCK = """
-DO $$ BEGIN EXECUTE replace(
-  pg_get_functiondef('begin_transaction'::regproc), 'FROM head FOR UPDATE', 'FROM head'); END $$
+DO $$ DECLARE
+  was TEXT := pg_get_functiondef('begin_transaction'::regproc);
+  unlocked TEXT := replace(was, 'FROM head FOR UPDATE', 'FROM head');
+BEGIN
+  ASSERT unlocked <> was, 'the lock of the head is elsewhere';
+  EXECUTE unlocked;
+END $$
 """
 _INDEXES = ("DROP INDEX parts_one_running", "DROP INDEX parts_one_unsettled")
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from matrix.checker import check
+from matrix.checker import judge
 from matrix.faults import FAULTS, Fault, Scene
 from matrix.history import Caps
 from matrix.points import MINTED, Watch
@@ -140,7 +140,7 @@ def conclude(world: World, schedule: Schedule, sales: Sequence[str], started: fl
     settle(last)
     history = world.collect([])
     codes = list_codes(world)
-    found = check(history)
+    found = judge(history)
     world.clear()
     return Result("", str(schedule), True, found, codes, time.monotonic() - started)
 

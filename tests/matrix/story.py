@@ -16,7 +16,7 @@ from typing import Any
 
 from polling import wait_for
 
-from matrix.checker import Violation, check
+from matrix.checker import NOT_JUDGED, Violation, judge
 from matrix.driver import Told
 from matrix.faults import Fault, Scene
 from matrix.points import MINTED, Watch
@@ -27,12 +27,18 @@ AMOUNT = "40"
 PATIENCE = 60.0
 """Seconds for what takes a few on an idle machine."""
 
+TRIES = 5
 FINAL = frozenset({"done", "already_done"})
 
 
 @dataclass
 class Result:
-    """Result of one story. `reached`: the write got to its point."""
+    """Result of one story.
+
+    Attributes:
+        reached: the write got to its point.
+        dead: patches of the seeded fault that were never called.
+    """
 
     point: str
     fault: str
@@ -40,15 +46,22 @@ class Result:
     violations: list[Violation]
     codes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    dead: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        found = "; ".join(map(str, self.violations)) or "holds"
+        found = "; ".join(map(str, self.violations)) or ("holds" if self.reached else "not reached")
+        found += "".join(f"; the patch of {name} was never called" for name in self.dead)
         return f"{self.title}: {found} ({', '.join(self.codes)})"
 
     @property
     def is_caught(self) -> bool:
-        """Return whether a property is violated; the number 0 is a story that failed by itself."""
-        return any(one.number for one in self.violations)
+        """Return whether a property is violated, and every patch was called."""
+        return self.is_judged and bool(self.violations) and not self.dead
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether the story got to what it is about; one that did not proves nothing."""
+        return self.reached and all(one.number != NOT_JUDGED for one in self.violations)
 
     @property
     def title(self) -> str:
@@ -118,12 +131,13 @@ def tell(world: World, point: str, fault: Fault, seeded: Sequence[str] = ()) -> 
     if world.had_failover:
         refund(scene.rival, sale)  # it remembers what it saw
     last = world.operate() if world.had_failover else scene.rival
-    again, works = finish_with(last, sale), finish_with(last, fresh)
+    again = finish_with(last, sale)
+    works = finish_with(last, fresh) if again else None
     history = world.collect([works] if again is None or again.code in FINAL else [works, again])
-    codes = list_codes(world)
+    codes, dead = list_codes(world), world.list_dead_patches()
     world.clear()
     took = time.monotonic() - started
-    return Result(point, fault.name, reached, check(history), codes, took)
+    return Result(point, fault.name, reached, judge(history), codes, took, dead)
 
 
 def list_codes(world: World) -> list[str]:
@@ -196,5 +210,12 @@ def go_on(scene: Scene, fault: Fault, sale: str) -> None:
 
 
 def finish_with(member: Member, sale: str) -> Told | None:
-    """After healing: settle, and refund a sale."""
-    return refund(member, sale) if settle(member) else None
+    """After healing: settle, and refund a sale; again where the time to send it was too short."""
+    if not settle(member):
+        return None
+    told = refund(member, sale)
+    for _ in range(TRIES - 1):
+        if told is None or told.code != "not_enough_time":
+            break
+        told = refund(member, sale)
+    return told

@@ -11,11 +11,14 @@ from matrix.story import Result
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "team" / "matrix.md"
 HOLDS, MISSED, NONE = "holds", "not reached", "–"
+NOT_JUDGED = "**not judged**"
 
 
 def cell(result: Result | None) -> str:
     if result is None:
         return NONE
+    if result.reached and not result.is_judged:
+        return NOT_JUDGED
     if result.violations:
         return "**" + ", ".join(sorted({str(one.number) for one in result.violations})) + "**"
     return HOLDS if result.reached else MISSED
@@ -40,11 +43,16 @@ def seeded(results: Mapping[str, Result | None]) -> str:
     """A row for each seeded fault, with the properties that caught it."""
     rows = [["fault in the protocol", "story", "caught by the properties"]]
     for name, one in results.items():
-        numbers = (
-            sorted({str(found.number) for found in one.violations if found.number}) if one else []
-        )
-        rows.append([name, one.title if one else NONE, ", ".join(numbers) or "**nothing**"])
+        rows.append([name, one.title if one else NONE, _catch(one)])
     return render(rows)
+
+
+def _catch(result: Result | None) -> str:
+    if result is None or not result.is_judged:
+        return NOT_JUDGED
+    if result.dead:
+        return "**a patch was never called**"
+    return ", ".join(sorted({str(one.number) for one in result.violations})) or "**nothing**"
 
 
 def write(name: str, table: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,10 @@ class Upstream:
 
     def executions(self, sales: Sequence[str]) -> list[Execution]:
         """Return what the journal has of these sales, in the order of the effects."""
-        sql = "SELECT meta, effects, applied_at FROM requests WHERE effects <> '[]'"
+        sql = "SELECT meta, effects, applied_at, received_at FROM requests WHERE effects <> '[]'"
         found = [
-            _make_execution(json.loads(meta or "{}") or {}, effect, at)
-            for meta, effects, at in self.rows(sql + " ORDER BY applied_at, n")
+            replace(_make_execution(json.loads(meta or "{}") or {}, effect, at), received_at=began)
+            for meta, effects, at, began in self.rows(sql + " ORDER BY applied_at, n")
             for effect in json.loads(effects)
         ]
         return [done for done in found if done.target in sales]

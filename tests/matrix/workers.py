@@ -18,7 +18,7 @@ from typing import TypeVar
 from polling import wait_for
 
 from matrix import scripts, soak, story
-from matrix.checker import Violation
+from matrix.checker import NOT_JUDGED, Violation
 from matrix.faults import FAULTS
 from matrix.seeded import BY_NAME as SEEDED_BY_NAME
 from matrix.story import Result
@@ -78,14 +78,26 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
+TRIES = 3
+
+
 def _attempt(work: Callable[[T], Result], task: T) -> Result:
+    """Return the result; a story that could not be judged is told again, a few times."""
+    for _ in range(TRIES - 1):
+        result = _tell(work, task)
+        if result.is_judged:
+            return result
+    return _tell(work, task)
+
+
+def _tell(work: Callable[[T], Result], task: T) -> Result:
     """Return the result; a story that failed by itself is one, and its world is not used again."""
     try:
         return work(task)
     except Exception:  # noqa: BLE001  the other stories go on
         _place.close()
         text = "".join(traceback.format_exc()[-1500:])
-        return Result("", f"{task}", False, [Violation(0, f"the story failed: {text}")])
+        return Result("", f"{task}", False, [Violation(NOT_JUDGED, f"the story failed: {text}")])
 
 
 def tell_cell(task: tuple[str, str]) -> Result:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -68,6 +69,7 @@ class World:
     members: list[Member] = field(default_factory=list)
     account: str = ""
     caps: Caps = CAPS
+    writes: Mapping[str, float] = field(default_factory=lambda: WRITES)
     lost: list[Line] = field(default_factory=list)
     sales: list[str] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -87,10 +89,15 @@ class World:
         return self
 
     def new_ledger(
-        self, seeded: Sequence[str] = (), *, sync: bool = True, caps: Caps = CAPS
+        self,
+        seeded: Sequence[str] = (),
+        *,
+        sync: bool = True,
+        caps: Caps = CAPS,
+        writes: Mapping[str, float] = WRITES,
     ) -> None:
         """Let the next members have an empty ledger of their own, on a pair that is whole."""
-        self.caps = caps
+        self.caps, self.writes = caps, writes
         if self.had_failover:
             self.pair.renew()
             self.had_failover = False
@@ -116,7 +123,7 @@ class World:
             "environment": self._environment(name, upstream.port),
             "database": ledger.address(hosts, ports),
             "account": self.account,
-            "writes": WRITES,
+            "writes": self.writes,
             "answer_seconds": ANSWER,
             "seeded": list(seeded),
         }
@@ -166,7 +173,9 @@ class World:
         return self.sales[-1]
 
     def collect(self, works: Sequence[Told | None] = (), *, is_calm: bool = False) -> History:
-        """Return what happened on this ledger, once everything healed."""
+        """Return what happened on this ledger, once everything healed and no effect is to come."""
+        with suppress(TimeoutError):
+            wait_for(lambda: not self.upstream.is_executing(), within=10)
         chain = ledger.read_chain(self.pair.current, self.account)
         told = [one for member in self.members for one in member.replica.told]
         intents = _intents_by_call((*chain, *self.lost))
@@ -180,8 +189,16 @@ class World:
             caps=self.caps,
             is_durable=self._is_sync,
             is_calm=is_calm,
+            effect_seconds=self.writes["settle_seconds"],
             works=[missing if one is None else _answer(one, intents) for one in works],
         )
+
+    def list_dead_patches(self) -> list[str]:
+        """List the patches of seeded faults that no replica called which still lives."""
+        calls: Counter[str] = Counter()
+        for member in self.members:
+            calls.update(member.replica.read_patches())
+        return [name for name, times in calls.items() if not times]
 
     def clear(self) -> None:
         """End the members of a story."""
