@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from matrix.checker import PROPERTIES, check
+from matrix.checker import NOT_JUDGED, PROPERTIES, check, judge
 from matrix.history import GENESIS, Caps, ClientAnswer, Execution, Head, History, Line
 
 
@@ -133,6 +133,14 @@ def test_each_violation_is_found(number: int, text: str, history: History) -> No
 
 def test_every_property_has_a_violation_here() -> None:
     assert {number for number, _, _ in VIOLATIONS} == set(range(1, len(PROPERTIES) + 1))
+
+
+def test_effect_later_than_assumed_is_not_judged() -> None:
+    """The protocol promises nothing then; on a busy machine a story can come to that."""
+    late = done("a", 208.0, received_at=200.0)
+    history = History(REFUSED, [late], effect_seconds=2.0)
+    assert [one.number for one in judge(history)] == [NOT_JUDGED]
+    assert [one.number for one in judge(replace(history, effect_seconds=9.0))] == [6, 8]
 
 
 @pytest.mark.parametrize("entries", [SOUND, TWICE])

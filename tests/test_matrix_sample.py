@@ -36,6 +36,7 @@ def test_write_that_meets_a_fault_holds_every_property(world, point: str, fault:
     assert result.violations == [], str(result)
 
 
-def test_race_for_a_cap_holds_every_property(world) -> None:
-    result = tell_script(world, "race for a cap")
+@pytest.mark.parametrize("name", ["race for a cap", "effect after a lost answer"])
+def test_story_of_several_writes_holds_every_property(world, name: str) -> None:
+    result = tell_script(world, name)
     assert result.violations == [], str(result)

@@ -182,16 +182,11 @@ def _late_outcome_ignored() -> None:
 
 def _never_expires() -> None:
     """A running intent whose owner is gone stays running."""
-    from kartra_mcp.ledger import projection
     from kartra_mcp.ledger.postgres.send_rights import SendRights
-
-    def is_held(_: Any, transaction: Any, intent_id: str) -> bool:
-        return projection.get_state(transaction.db, intent_id) == "running"
 
     def list_ended(*_: Any) -> list[str]:
         return []
 
-    put(SendRights, "is_held", is_held)
     put(SendRights, "list_ended", list_ended)
 
 

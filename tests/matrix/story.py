@@ -119,8 +119,14 @@ def settle_once(member: Member) -> bool:
     return not unknown and all(line["state"] != "running" for line in lines)
 
 
-def tell(world: World, point: str, fault: Fault, seeded: Sequence[str] = ()) -> Result:
-    """Tell one story on a ledger of its own and judge it."""
+def tell(
+    world: World,
+    point: str,
+    fault: Fault,
+    seeded: Sequence[str] = (),
+    patience: float = PATIENCE,
+) -> Result:
+    """Tell one story on a ledger of its own and judge it; `patience` is for what must settle."""
     started = time.monotonic()
     world.new_ledger(seeded, sync=fault.sync)
     scene = Scene(world, world.add("victim", seeded), world.add("rival", seeded))
@@ -131,8 +137,8 @@ def tell(world: World, point: str, fault: Fault, seeded: Sequence[str] = ()) -> 
     if world.had_failover:
         refund(scene.rival, sale)  # it remembers what it saw
     last = world.operate() if world.had_failover else scene.rival
-    again = finish_with(last, sale)
-    works = finish_with(last, fresh) if again else None
+    again = finish_with(last, sale, patience)
+    works = finish_with(last, fresh, patience) if again else None
     history = world.collect([works] if again is None or again.code in FINAL else [works, again])
     codes, dead = list_codes(world), world.list_dead_patches()
     world.clear()
@@ -209,9 +215,9 @@ def go_on(scene: Scene, fault: Fault, sale: str) -> None:
     refund(scene.rival, sale)
 
 
-def finish_with(member: Member, sale: str) -> Told | None:
+def finish_with(member: Member, sale: str, patience: float = PATIENCE) -> Told | None:
     """After healing: settle, and refund a sale; again where the time to send it was too short."""
-    if not settle(member):
+    if not settle(member, patience):
         return None
     told = refund(member, sale)
     for _ in range(TRIES - 1):

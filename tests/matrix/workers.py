@@ -112,11 +112,16 @@ def tell_script(name: str) -> Result:
 
 def tell_seeded(name: str) -> Result:
     """Tell the story in which a seeded fault has to be caught."""
+    return tell_with_fault(_place.get(), name)
+
+
+def tell_with_fault(world: World, name: str, patience: float = story.PATIENCE) -> Result:
+    """Put a seeded fault into the replicas of its story, and tell that."""
     where = SEEDED_BY_NAME[name].story
     if isinstance(where, str):
-        return scripts.tell_script(_place.get(), where, [name])
+        return scripts.tell_script(world, where, [name])
     point, fault = where
-    return story.tell(_place.get(), point, FAULTS_BY_NAME[fault], [name])
+    return story.tell(world, point, FAULTS_BY_NAME[fault], [name], patience)
 
 
 def play_schedule(seed: int) -> Result:
