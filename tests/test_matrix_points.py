@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from matrix.messages import (
     BEGIN,
@@ -70,6 +72,36 @@ def test_watch_acts_once_at_its_point(point: str) -> None:
     watch = Watch(point, lambda: acted.append(point), skip=1)
     play(watch)
     assert (acted, watch.reached.is_set()) == ([point], True)
+
+
+def test_watch_that_was_stopped_never_acts() -> None:
+    """A fault that struck after everything healed would leave two databases."""
+    acted: list[str] = []
+    watch = Watch("written", lambda: acted.append("written"), skip=1)
+    assert not watch.stop()
+    play(watch)
+    assert acted == []
+
+
+def test_watch_stops_only_when_its_act_has_ended() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def act() -> None:
+        begun.set()
+        assert may_end.wait(30)
+
+    watch = Watch("written", act, skip=1)
+    passing = threading.Thread(target=play, args=(watch,))
+    stopped: list[bool] = []
+    stopping = threading.Thread(target=lambda: stopped.append(watch.stop()))
+    passing.start()
+    assert begun.wait(30)
+    stopping.start()
+    assert stopped == []
+    may_end.set()
+    for thread in (passing, stopping):
+        thread.join(30)
+    assert stopped == [True]
 
 
 def test_points_are_passed_in_their_order() -> None:

@@ -79,6 +79,8 @@ class Watch:
         point: the point at which `act` is called, once; "" only counts.
         act: the fault.
         skip: number of transactions of the call before the one that records the intent.
+
+    `reached` is set as `act` begins, and `acted` once it has ended: nothing may heal before.
     """
 
     point: str
@@ -89,6 +91,8 @@ class Watch:
     """Number of the transaction that recorded the intent; -1 before."""
 
     reached: threading.Event = field(default_factory=threading.Event)
+    acted: threading.Event = field(default_factory=threading.Event)
+    is_over: bool = False
     seen: list[str] = field(default_factory=list)
     _link: int = -1
     _labels: dict[int, set[str]] = field(default_factory=dict)
@@ -118,6 +122,14 @@ class Watch:
             elif RESPONSE in labels:
                 self._pass("applied", moment)
         self._act_if_due()
+
+    def stop(self) -> bool:
+        """Let `act` not begin any more; return whether it has begun, and wait for its end."""
+        with self._guard:
+            self.is_over = True
+        if self.reached.is_set():
+            self.acted.wait()
+        return self.reached.is_set()
 
     def on_replica(self, point: str) -> None:
         with self._guard:
@@ -170,7 +182,10 @@ class Watch:
 
     def _act_if_due(self) -> None:
         with self._guard:
-            if self.point not in self.seen or self.reached.is_set():
+            if self.point not in self.seen or self.reached.is_set() or self.is_over:
                 return
             self.reached.set()
-        self.act()
+        try:
+            self.act()
+        finally:
+            self.acted.set()

@@ -159,8 +159,9 @@ def hit(scene: Scene, planned: Strike, ended: threading.Event) -> None:
     if planned.point == MINTED:
         scene.victim.replica.arm(MINTED)
     scene.victim.watch(watch)
-    while not watch.reached.wait(0.05):
-        if ended.is_set():
-            return
+    while not watch.reached.wait(0.05) and not ended.is_set():
+        pass
+    if not watch.stop():
+        return
     ended.wait(planned.seconds)
     fault.heal(scene)

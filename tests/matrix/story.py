@@ -200,10 +200,10 @@ def measure_skip(world: World, member: Member) -> int:
 
 
 def wait_for_point(watch: Watch, asked: Future[Told]) -> bool:
-    """Return whether the write got to its point before its call ended."""
+    """Return whether the write got to its point before its call ended; its fault is there then."""
     with suppress(TimeoutError):
         wait_for(lambda: watch.reached.is_set() or asked.done(), within=PATIENCE)
-    return watch.reached.is_set()
+    return watch.stop()
 
 
 def go_on(scene: Scene, fault: Fault, sale: str) -> None:
