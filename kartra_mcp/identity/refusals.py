@@ -40,7 +40,7 @@ DESCRIPTIONS: Mapping[TokenFault, str] = {
     TokenFault.AUDIENCE: "The token was issued for another resource",
     TokenFault.EXPIRED: "The token has expired",
     TokenFault.NOT_YET_VALID: "The token is not valid yet",
-    TokenFault.TOO_OLD: "The token was issued too long ago, or for too long",
+    TokenFault.TOO_OLD: "The token was issued too long ago or for too long",
     TokenFault.SENDER_CONSTRAINED: "The token is bound to a key that this request did not use",
 }
 
