@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from examples import load_profile
 from fake_membrane_api import serving
 from harness import ERAS, APIStandIn, Programs, Sandbox, StandIn, sandbox_by
+from memory_folder import use_memory
 
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     # A suite started in the background inherits ignored signals, and so would every program.
@@ -22,6 +24,7 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
 # Tests make many objects and few cycles: collect less often.
 gc.set_threshold(100_000, 20, 100)
 load_profile()
+use_memory(os.environ)
 
 
 def pytest_collection_finish() -> None:
