@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 
-from harness import APISandbox, Sandbox
+from harness import APISandbox, Sandbox, run_program
 from mcp import Client
 
 from kartra_mcp.app.composition import build_app
@@ -41,7 +41,8 @@ class Clock:
 
 @asynccontextmanager
 async def opened(place: Sandbox, clock: Clock, era: str = "2026-07-28"):
-    made = build_app(read_settings({}, place.environment), clock, steady=clock)
+    settings = read_settings({}, place.environment)
+    made = build_app(settings, clock, steady=clock, run_program=run_program())
     try:
         async with Client(made.mcp.server, mode=era) as connected:
             yield connected

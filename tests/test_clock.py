@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import SHORT, Sandbox, call
+from harness import SHORT, Sandbox, call, run_program
 from mcp import Client
 
 from kartra_mcp.app.composition import build_app
@@ -208,7 +208,9 @@ def test_only_a_ledger_written_far_in_the_future_can_be_replaced(
 async def served(place: Sandbox, clocks: TwoClocks | None = None):
     two = Clocks() if clocks is None else Clocks(clocks.wall, clocks.steady)
     settings = read_settings({}, place.environment)
-    made = build_app(settings, two.wall, steady=two.steady, timings=SHORT)
+    made = build_app(
+        settings, two.wall, steady=two.steady, timings=SHORT, run_program=run_program()
+    )
     try:
         async with Client(made.mcp.server, mode="2026-07-28") as connected:
             yield connected
