@@ -289,6 +289,14 @@ OPTIONS: tuple[Option, ...] = (
         field="check_lead",
     ),
     Option(
+        "WRITES",
+        SWITCH,
+        True,
+        "`off` refuses every write of this process (`writes_stopped`), also one that was approved.",
+        on_error=False,
+        field="writes",
+    ),
+    Option(
         "REPEAT_WINDOW_DAYS",
         COUNT,
         30,

@@ -87,6 +87,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     out_of_band_approval: bool = False
     check_lead: bool = True
+    writes: bool = True
     page: bool = True
     cli_flags: str = ""
     actor: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 from kartra_mcp.core.principal import Principal, Role
 from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.people import Login, TeamDecision, make_requester
+from kartra_mcp.ledger.people import ApproverLogin, TeamDecision, make_requester
 from kartra_mcp.ledger.records import Binding, Intent
 from tests.ledger_intents import BINDING, intent
 
@@ -44,8 +44,8 @@ def request_of(asker: Principal, *, needed: int = 1, **more: Any) -> ApprovalReq
     return ApprovalRequest(**{**values, **more})
 
 
-def login_of(who: Principal, at: float = 1_800_000_000.0, **more: Any) -> Login:
-    return Login(who, at, "mfa", **more)
+def login_of(who: Principal, at: float = 1_800_000_000.0, **more: Any) -> ApproverLogin:
+    return ApproverLogin(who, at, "mfa", **more)
 
 
 def approve_as(ledger: Ledger, number: int, who: Principal, **more: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.people import Login, TeamDecision, make_requester
+from kartra_mcp.ledger.people import ApproverLogin, TeamDecision, make_requester
 from tests.ledger_intents import BINDING, LIMITS, code, intent, two_step
 from tests.ledger_stores import Place
 from tests.team_people import (
@@ -136,7 +136,7 @@ def typed(text: str) -> Attack:
     return lambda ledger, number: approve_as(ledger, number, BOB, typed=text)
 
 
-def logged_in(login: Login) -> Attack:
+def logged_in(login: ApproverLogin) -> Attack:
     def decide(ledger: Ledger, number: int) -> object:
         seen = getattr(ledger.approvals.get(number), "fingerprint", "")
         return ledger.approvals.decide_as(number, login, TeamDecision(True, seen, "97.00"))
@@ -169,8 +169,8 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "no amount": (typed(""), "invalid_arguments"),
     "another number": (lambda x, n: approve_as(x, n + 50, BOB), "invalid_arguments"),
     "no reason": (lambda x, n: decline_as(x, n, BOB, " \n"), "invalid_arguments"),
-    "old login": (logged_in(Login(BOB, NOW - 361, max_age=300)), "not_allowed"),
-    "login of the future": (logged_in(Login(BOB, NOW + 61)), "not_allowed"),
+    "old login": (logged_in(ApproverLogin(BOB, NOW - 361, max_age=300)), "not_allowed"),
+    "login of the future": (logged_in(ApproverLogin(BOB, NOW + 61)), "not_allowed"),
     "a PIN": (with_pin, "not_allowed"),
     "PIN withdraws": (lambda x, n: x.approvals.withdraw(n, "os"), "not_allowed"),
     "other withdraws": (

@@ -150,6 +150,7 @@ def _make_writes(
     from kartra_mcp.consent.flow import ConsentFlow
 
     ledger = open_ledger()
+    ledger.switch.is_off = not settings.writes
     consent = ConsentFlow(
         ledger,
         sandbox=settings.sandbox,

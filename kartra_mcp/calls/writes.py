@@ -116,6 +116,7 @@ class GuardedWrites:
         try:
             await self.open()
             await run_in_thread(self.ledger.require_room)
+            await run_in_thread(self.ledger.switch.require_running)
             newest = await run_in_thread(self.ledger.latest, "policy") or {}
             unknown = await run_in_thread(self.ledger.list_recent, 100, Filters(state="unknown"))
             conflicts = await run_in_thread(self.ledger.list_conflicts)

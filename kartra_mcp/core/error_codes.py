@@ -142,7 +142,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "writes_stopped": ErrorCode(
         "Writes are stopped",
-        "All writes of this account are stopped; the answer has the reason. If a late answer "
+        "All writes of this account are stopped; the answer has the reason. If a person of the "
+        "team stopped them, two others resume them on the page. If a late answer "
         "contradicts a settled outcome, check Kartra and run `kartra-mcp ledger settle INTENT "
         "succeeded` or `… failed`; if the clock differs from Membrane's, set it.",
         503,

@@ -7,7 +7,7 @@ from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.kartra.values import is_typed
 from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.bulk_records import is_bulk_id
-from kartra_mcp.ledger.people import Login, TeamDecision
+from kartra_mcp.ledger.people import ApproverLogin, TeamDecision
 from kartra_mcp.policy.roles import Right, page_rights
 
 CLOCK_SKEW = 60.0
@@ -91,7 +91,7 @@ def need_login_error(number: int) -> RefusedError:
 
 
 def team_decision_refusal(
-    asked: Approval, login: Login, decision: TeamDecision, now: float
+    asked: Approval, login: ApproverLogin, decision: TeamDecision, now: float
 ) -> RefusedError | None:
     """Return the reason why this login may not decide a pending request so, or None.
 
@@ -105,7 +105,7 @@ def team_decision_refusal(
     )
 
 
-def team_withdrawal_refusal(asked: Approval, login: Login) -> RefusedError | None:
+def team_withdrawal_refusal(asked: Approval, login: ApproverLogin) -> RefusedError | None:
     """Return the reason why this login may not withdraw a request, or None."""
     if asked.team is None:
         return _not_in_team_error(asked.number)
@@ -120,7 +120,7 @@ def team_withdrawal_refusal(asked: Approval, login: Login) -> RefusedError | Non
     return None
 
 
-def _approver_refusal(asked: Approval, login: Login, now: float) -> RefusedError | None:
+def _approver_refusal(asked: Approval, login: ApproverLogin, now: float) -> RefusedError | None:
     if asked.team is None:
         return _not_in_team_error(asked.number)
     if Right.APPROVE not in page_rights(login.principal):

@@ -24,7 +24,7 @@ from kartra_mcp.ledger.confirmations import (
     serialize_binding,
 )
 from kartra_mcp.ledger.hash_chain import dump_canonical
-from kartra_mcp.ledger.people import Login, TeamRequest, Vote, parse_requester
+from kartra_mcp.ledger.people import ApproverLogin, TeamRequest, Vote, parse_requester
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
 
@@ -140,7 +140,9 @@ def decide(transaction: Transaction, number: int, *, approve: bool, reason: str,
     _add_entry(transaction, number, state, who=who, reason=reason)
 
 
-def decline_as(transaction: Transaction, asked: Approval, login: Login, reason: str) -> None:
+def decline_as(
+    transaction: Transaction, asked: Approval, login: ApproverLogin, reason: str
+) -> None:
     """End a request of a team: one decline is enough."""
     person = login.as_payload()
     _set_decision(transaction, asked.number, approve=False, reason=reason, who=person["who"])
@@ -148,7 +150,7 @@ def decline_as(transaction: Transaction, asked: Approval, login: Login, reason: 
     _add_entry(transaction, asked.number, "declined", reason=reason, seen=seen, **person)
 
 
-def vote_as(transaction: Transaction, asked: Approval, login: Login, reason: str) -> None:
+def vote_as(transaction: Transaction, asked: Approval, login: ApproverLogin, reason: str) -> None:
     """Add the approval of one person; the last one that is needed approves the request."""
     assert asked.team is not None  # noqa: S101  refused otherwise
     person = login.as_payload()

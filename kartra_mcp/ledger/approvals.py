@@ -17,7 +17,7 @@ from kartra_mcp.ledger.approval_errors import (
     withdrawal_refusal,
 )
 from kartra_mcp.ledger.approval_records import DECLINE_HOLDS, Approval, ApprovalRequest
-from kartra_mcp.ledger.people import Login, TeamDecision
+from kartra_mcp.ledger.people import ApproverLogin, TeamDecision
 from kartra_mcp.ledger.records import Binding
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
@@ -125,7 +125,7 @@ class Approvals:
 
         return self._change_pending(number, work)
 
-    def decide_as(self, number: int, login: Login, decision: TeamDecision) -> Approval:
+    def decide_as(self, number: int, login: ApproverLogin, decision: TeamDecision) -> Approval:
         """Count the decision of one person of a team; return the request after it.
 
         It is approved once enough different people approved, and declined by the first decline.
@@ -164,7 +164,7 @@ class Approvals:
 
         return self._change(number, work)
 
-    def withdraw_as(self, number: int, login: Login) -> Approval:
+    def withdraw_as(self, number: int, login: ApproverLogin) -> Approval:
         """Withdraw a request of a team before a call used it, as its requester or an approver.
 
         Raises:

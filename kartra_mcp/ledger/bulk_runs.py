@@ -48,6 +48,7 @@ from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.rules import normalize_intent
 from kartra_mcp.ledger.store import LedgerStore
+from kartra_mcp.ledger.switch import switch_refusal
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
@@ -199,7 +200,7 @@ class BulkRuns:
             run = require_run(transaction, bulk)
             require_unaltered(transaction, run)
             if run.state == "planned":
-                refusal = undone_refusal(transaction, run)
+                refusal = switch_refusal(transaction) or undone_refusal(transaction, run)
                 refusal = refusal or admission.admission_refusal(
                     transaction, intent, limits, run.binding
                 )

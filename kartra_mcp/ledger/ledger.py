@@ -38,6 +38,7 @@ from kartra_mcp.ledger.settlement import (
     describe_conflict,
 )
 from kartra_mcp.ledger.store import LedgerStore
+from kartra_mcp.ledger.switch import Switch
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
@@ -58,6 +59,7 @@ class Ledger(LedgerReader):
         self.pins = Pins(store)
         self.bulk = BulkRuns(store)
         self.bulk_lookup = BulkLookup(store)
+        self.switch = Switch(store)
 
     def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> RunningIntent:
         """Record that this intent is about to run, and consume its consent in the same commit.
@@ -91,6 +93,7 @@ class Ledger(LedgerReader):
             admission.prefetch(transaction, intent, arrivals.OPEN_CONFLICTS)
             refusal = (
                 refusal
+                or self.switch.find_refusal(transaction)
                 or arrivals.conflict_refusal(transaction, intent.connection)
                 or admission.admission_refusal(transaction, intent, limits, burns)
             )
@@ -129,9 +132,11 @@ class Ledger(LedgerReader):
         with self._store.write_transaction() as transaction:
             self._settle(transaction)
         with self._store.read_transaction() as transaction:
-            refusal = arrivals.conflict_refusal(
-                transaction, intent.connection
-            ) or admission.preflight_refusal(transaction, intent, limits)
+            refusal = (
+                self.switch.find_refusal(transaction)
+                or arrivals.conflict_refusal(transaction, intent.connection)
+                or admission.preflight_refusal(transaction, intent, limits)
+            )
         if refusal is not None:
             raise refusal
 
@@ -263,8 +268,10 @@ class Ledger(LedgerReader):
 
     def require_writable(self) -> None:
         """Begin and commit an empty transaction; raise where a write would be refused."""
-        with self._store.write_transaction():
-            pass
+        with self._store.write_transaction() as transaction:
+            refusal = self.switch.find_refusal(transaction)
+        if refusal is not None:
+            raise refusal
 
     def require_room(self) -> None:
         """Write as much as a write records, outside the chain; raise if the disk has no room."""

@@ -38,7 +38,7 @@ class Requester:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class ApproverLogin:
     """A login on the page, by which its user decides.
 
     Attributes:
