@@ -24,6 +24,8 @@ from kartra_mcp.ledger import (
     store,
     transaction,
 )
+from kartra_mcp.identity import login_exchange, provider_client, providers, token_rules, verifier
+from kartra_mcp.identity.signatures import MIN_RSA_BITS
 from kartra_mcp.onboarding.setup import clients
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS, Option
@@ -37,6 +39,20 @@ BY_NAME = {option.name: option for option in OPTIONS}
 
 # Document → phrase in it, value in the code, the number of the phrase
 NUMBERS: dict[str, list[tuple[str, Any, float]]] = {
+    "docs/team/identity.md": [
+        ("RSA keys have at least 2048 bits", MIN_RSA_BITS, 2_048),
+        ("clocks may differ by 30 seconds", token_rules.LEEWAY, 30),
+        ("at most one hour since `iat`", token_rules.MAX_AGE, HOUR),
+        ("a token for more than 90 minutes", token_rules.MAX_LIFETIME, 90 * MINUTE),
+        ("at most 16 KiB", token_rules.MAX_TOKEN_CHARS, 16 * 1_024),
+        ("limited to 256 KiB", provider_client.MAX_BODY_BYTES, 256 * 1_024),
+        ("and 5 seconds", provider_client.TIMEOUT, 5),
+        ("again after 10 minutes", providers.REFRESH_SECONDS, 10 * MINUTE),
+        ("at most once in 30 seconds", providers.MIN_REFRESH_SECONDS, 30),
+        ("used for up to 24 hours", providers.MAX_KEY_AGE, DAY),
+        ("again for 5 minutes", verifier.CACHE_SECONDS, 5 * MINUTE),
+        ("takes at most 10 minutes", login_exchange.ATTEMPT_SECONDS, 10 * MINUTE),
+    ],
     "docs/consent.md": [
         ("with at most ten reads", fact_reader.MAX_READS, 10),
         ("at most 160 ASCII characters", summary.SUMMARY, 160),

@@ -173,6 +173,10 @@ BAD: dict[str, tuple[Made, TokenFault]] = {
     "other signature": (changed(2, encode(b"0" * 256)), TokenFault.SIGNATURE),
     "signature empty": (changed(2, ""), TokenFault.SIGNATURE),
     "ID token": (id_token, TokenFault.NOT_ACCESS_TOKEN),
+    "ID token without a nonce": (
+        token(claims={"scope": None, "client_id": None}, header={"typ": "JWT"}),
+        TokenFault.NOT_ACCESS_TOKEN,
+    ),
     "ID token of Keycloak": (
         token(claims={"typ": "ID"}, header={"typ": "JWT"}),
         TokenFault.NOT_ACCESS_TOKEN,

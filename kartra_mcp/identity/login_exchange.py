@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 from kartra_mcp.identity.discovery import BASIC, POST, ProviderMetadata
@@ -33,8 +33,8 @@ class LoginAttempt:
     """
 
     state: str
-    nonce: str
-    verifier: str
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
     created_at: float
     max_age: float | None = None
     acr_values: tuple[str, ...] = ()
@@ -101,7 +101,9 @@ def read_code(query: str, attempt: LoginAttempt, metadata: ProviderMetadata, now
         LoginRefused: the response is of another login or issuer, an error, late, or malformed.
     """
     fields = _parse_query(query)
-    if not hmac.compare_digest(fields.get("state", "").encode(), attempt.state.encode()):
+    if not hmac.compare_digest(
+        fields.get("state", "").encode("utf-8", "replace"), attempt.state.encode()
+    ):
         raise LoginRefused(LoginFault.STATE)
     # Before the rest: a response of another issuer would send its code to ours (RFC 9207).
     issuer = fields.get("iss")

@@ -72,7 +72,7 @@ def _is_machine(claims: Mapping[str, Any], subject: str, client: str) -> bool:
 
     `amr` is not looked at: it can only make a machine a user, and no such issuer is known.
     """
-    own_ids = {claims.get(name) for name in _CLIENT_CLAIMS}
+    own_ids = [claims.get(name) for name in _CLIENT_CLAIMS]
     marks = (
         subject in own_ids,
         claims.get("gty") == "client-credentials",  # Auth0

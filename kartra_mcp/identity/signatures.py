@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import jwt
@@ -26,7 +26,7 @@ _JWS = PyJWS(algorithms=ALGORITHMS, options={"enforce_minimum_key_length": True}
 class UnverifiedToken:
     """Header and claims of a token as they are written; nothing of it is proved."""
 
-    text: str
+    text: str = field(repr=False)
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
 
@@ -108,7 +108,7 @@ def _is_of_type(entry: Mapping[str, Any], algorithm: str) -> bool:
         return False
     kind, curve = entry.get("kty"), entry.get("crv")
     if algorithm == "EdDSA":
-        return kind == "OKP" and curve in {"Ed25519", "Ed448"}
+        return kind == "OKP" and curve in ("Ed25519", "Ed448")
     if algorithm in _CURVES:
         return kind == "EC" and curve == _CURVES[algorithm]
     return kind == "RSA"

@@ -22,7 +22,9 @@ MAX_KEY_ID_CHARS = 255
 
 _TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", "application/jwt"})
 _NOT_ACCEPTED = ("crit", "b64", "zip", "enc")
-_OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
+_OF_OTHER_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
+_OF_ACCESS_TOKENS = ("scope", "scp", "client_id", "cid", "appid", "idtyp")
+"""An ID token has none of them; its `nonce` and `at_hash` are optional."""
 
 
 def check_header(header: Mapping[str, Any], algorithms: Collection[str]) -> tuple[str, str | None]:
@@ -54,7 +56,8 @@ def check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
     keycloak, cognito = claims.get("typ", "Bearer"), claims.get("token_use", "access")
     if keycloak != "Bearer" or cognito != "access":
         raise TokenRefused(TokenFault.NOT_ACCESS_TOKEN)
-    if any(name in claims for name in (*_OF_ID_TOKENS, "events")):
+    is_other = any(name in claims for name in _OF_OTHER_TOKENS)
+    if is_other or not any(name in claims for name in _OF_ACCESS_TOKENS):
         raise TokenRefused(TokenFault.NOT_ACCESS_TOKEN)
 
 
