@@ -15,6 +15,8 @@ from kartra_mcp.client_config.registry import CLIENTS
 from kartra_mcp.consent import fact_reader, summary
 from kartra_mcp.core.elicitation import ELICITATION_TIMEOUT
 from kartra_mcp.core.timings import CallTimings
+from kartra_mcp.identity import login_exchange, provider_client, providers, token_rules, verifier
+from kartra_mcp.identity.signatures import MIN_RSA_BITS
 from kartra_mcp.ledger import (
     approval_records,
     confirmations,
@@ -24,8 +26,6 @@ from kartra_mcp.ledger import (
     store,
     transaction,
 )
-from kartra_mcp.identity import login_exchange, provider_client, providers, token_rules, verifier
-from kartra_mcp.identity.signatures import MIN_RSA_BITS
 from kartra_mcp.onboarding.setup import clients
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS, Option

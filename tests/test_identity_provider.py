@@ -32,7 +32,7 @@ def identity() -> Iterator[IdentityProvider]:
         yield found
 
 
-def fetch(identity: IdentityProvider, status: int = 200, **form: Any) -> dict[str, Any]:
+def fetch(identity: IdentityProvider, form: dict[str, str], status: int = 200) -> dict[str, Any]:
     found = httpx2.post(f"{identity.issuer}/token", data=form, trust_env=False)
     assert found.status_code == status, found.text
     return found.json()
@@ -57,14 +57,14 @@ async def test_a_client_registers_gets_a_token_for_the_resource_and_refreshes_it
         f"{identity.issuer}/register", json={"redirect_uris": [CALLBACK]}, trust_env=False
     ).json()
     code = await ask_code(identity, registered["client_id"], resource=MAIN)
-    first = fetch(
-        identity,
-        grant_type="authorization_code",
-        client_id=registered["client_id"],
-        code=code,
-        redirect_uri=CALLBACK,
-        code_verifier=ATTEMPT.verifier,
-    )
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": registered["client_id"],
+        "code": code,
+        "redirect_uri": CALLBACK,
+        "code_verifier": ATTEMPT.verifier,
+    }
+    first = fetch(identity, form)
     service = Service(identity)
     found = await service.verifier.verify(first["access_token"], "main")
     assert (found.subject, found.client_id) == ("bea", registered["client_id"])
@@ -73,9 +73,9 @@ async def test_a_client_registers_gets_a_token_for_the_resource_and_refreshes_it
         "client_id": registered["client_id"],
         "refresh_token": first["refresh_token"],
     }
-    second = fetch(identity, **again)
+    second = fetch(identity, again)
     assert (await service.verifier.verify(second["access_token"], "main")).key == found.key
-    assert fetch(identity, 400, **again) == {"error": "invalid_grant"}
+    assert fetch(identity, again, 400) == {"error": "invalid_grant"}
 
 
 @pytest.mark.parametrize("name", ["resource", "audience"])
@@ -86,11 +86,12 @@ async def test_a_machine_gets_a_token_of_its_own(identity: IdentityProvider, nam
         name: MAIN,
     }
     secret: dict[str, str] = {"client_id": "kartra-agent", "client_secret": "agent-secret"}
-    token = fetch(identity, **form, **secret)["access_token"]
+    token = fetch(identity, {**form, **secret})["access_token"]
     found = await Service(identity).verifier.verify(token, "main")
     assert (found.is_user, found.roles, found.scopes) == (False, {"operator"}, {"kartra:read"})
-    assert fetch(identity, 401, **{**form, **secret, "client_secret": "x"})
-    assert fetch(identity, 400, **form, client_id="kartra-cli") == {"error": "unauthorized_client"}
+    assert fetch(identity, {**form, **secret, "client_secret": "x"}, 401)
+    refused = fetch(identity, {**form, "client_id": "kartra-cli"}, 400)
+    assert refused == {"error": "unauthorized_client"}
 
 
 async def test_a_token_signed_with_es256_is_accepted(identity: IdentityProvider):
