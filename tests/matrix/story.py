@@ -38,6 +38,7 @@ class Result:
     Attributes:
         reached: the write got to its point.
         dead: patches of the seeded fault that were never called.
+        earlier: the same story, as often as it was told before and could not be judged.
     """
 
     point: str
@@ -47,11 +48,13 @@ class Result:
     codes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     dead: list[str] = field(default_factory=list)
+    earlier: list[Result] = field(default_factory=list)
 
     def __str__(self) -> str:
         found = "; ".join(map(str, self.violations)) or ("holds" if self.reached else "not reached")
         found += "".join(f"; the patch of {name} was never called" for name in self.dead)
-        return f"{self.title}: {found} ({', '.join(self.codes)})"
+        again = "".join(f"; told before: {one}" for one in self.earlier)
+        return f"{self.title}: {found} ({', '.join(self.codes)}){again}"
 
     @property
     def is_caught(self) -> bool:

@@ -83,11 +83,11 @@ TRIES = 3
 
 def _attempt(work: Callable[[T], Result], task: T) -> Result:
     """Return the result; a story that could not be judged is told again, a few times."""
-    for _ in range(TRIES - 1):
-        result = _tell(work, task)
-        if result.is_judged:
-            return result
-    return _tell(work, task)
+    told = [_tell(work, task)]
+    while len(told) < TRIES and not told[-1].is_judged:
+        told.append(_tell(work, task))
+    told[-1].earlier = told[:-1]
+    return told[-1]
 
 
 def _tell(work: Callable[[T], Result], task: T) -> Result:
