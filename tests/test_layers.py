@@ -40,7 +40,7 @@ ARROWS = """
     client_config: settings
     web/views: calls consent kartra ledger policy
     web: app consent ledger ledger/sqlite policy processes settings web/views
-    web/team: consent identity ledger policy team web web/views
+    web/team: consent identity ledger ledger/postgres policy team web web/views
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
         ledger/sqlite membrane options policy processes settings
@@ -150,6 +150,7 @@ RESERVED = {
         "ledger/postgres/entries",
         "ledger/postgres/errors",
         "ledger/postgres/migrations",
+        "ledger/postgres/page_tables",
         "ledger/postgres/rows",
         "ledger/postgres/store",
         "sandbox/postgres",

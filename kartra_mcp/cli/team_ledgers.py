@@ -83,7 +83,7 @@ class StoreGate:
 
 
 def migrate_database(team: Team) -> dict[str, list[int]]:
-    """Bring the tables of every account to this program's version.
+    """Bring the tables of every account, and of the service, to this program's version.
 
     Returns:
         The numbers of the migrations that were applied, by account.
@@ -92,13 +92,15 @@ def migrate_database(team: Team) -> dict[str, list[int]]:
         import psycopg
 
         from kartra_mcp.ledger.postgres.errors import from_postgres_error
-        from kartra_mcp.ledger.postgres.migrations import migrate
+        from kartra_mcp.ledger.postgres.migrations import migrate, migrate_service
     except ImportError as problem:
         raise not_installed_error() from problem
     service = team.read_database().reveal()
     owner = surroundings().environment.get(MIGRATE_VARIABLE, "")
+    role = _find_role(service) if owner else ""
     try:
-        return migrate(owner or service, team.config.accounts, _find_role(service) if owner else "")
+        migrate_service(owner or service, role)
+        return migrate(owner or service, team.config.accounts, role)
     except psycopg.Error as problem:
         found = from_postgres_error(problem)
         found.remedy = (

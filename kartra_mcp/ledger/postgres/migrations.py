@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -46,6 +46,14 @@ _RIGHTS = {
 }
 """Rights of the role of the service on each table: entries are added and read, nothing else."""
 
+SERVICE_SCHEMA = "service"
+"""Schema of what belongs to no account. That of an account has the prefix `ledger_`."""
+_SERVICE_RIGHTS = {
+    "SELECT": ("schema_version",),
+    "SELECT, INSERT, DELETE": ("logins",),
+    "SELECT, INSERT, UPDATE, DELETE": ("sessions",),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -62,9 +70,9 @@ class Migration:
 
 
 @cache
-def load_migrations() -> tuple[Migration, ...]:
-    """Return the migrations of this program in order."""
-    folder = files("kartra_mcp.ledger.postgres") / "migrations"
+def load_migrations(folder_name: str = "migrations") -> tuple[Migration, ...]:
+    """Return the migrations of this program in order: of an account, or of another folder."""
+    folder = files("kartra_mcp.ledger.postgres") / folder_name
     found = [
         parse_migration(entry.name, entry.read_text("utf-8"))
         for entry in folder.iterdir()
@@ -148,14 +156,39 @@ def migrate(
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
                 applied[account] = _migrate_account(connection, account, wanted)
-                _grant(connection, account, role)
+                _protect_entries(connection, role)
+                _grant(connection, quote_schema(account), role, _RIGHTS)
     return applied
+
+
+def migrate_service(conninfo: str, role: str = "") -> list[int]:
+    """Bring the tables of the service to the newest version; return what was applied.
+
+    Arguments and errors as of `migrate`.
+    """
+    wanted = load_migrations("service_migrations")
+    with psycopg.connect(conninfo, connect_timeout=10) as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+        done, _ = _migrate_schema(connection, SERVICE_SCHEMA, wanted)
+        _grant(connection, SERVICE_SCHEMA, role, _SERVICE_RIGHTS)
+    return done
 
 
 def _migrate_account(
     connection: psycopg.Connection[Any], account: str, wanted: Sequence[Migration]
 ) -> list[int]:
-    schema = quote_schema(account)
+    done, is_new = _migrate_schema(connection, quote_schema(account), wanted)
+    if is_new:
+        # A new ledger lacks nothing: its writes begin on the timeline of today.
+        insert = f"INSERT INTO meta (key, value) SELECT '{SWEPT_KEY}', current_timeline()"
+        connection.execute(insert.encode())
+    return done
+
+
+def _migrate_schema(
+    connection: psycopg.Connection[Any], schema: str, wanted: Sequence[Migration]
+) -> tuple[list[int], bool]:
+    """Apply the missing migrations; return their numbers, and whether the schema was empty."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
     connection.execute(f"SET LOCAL search_path = {schema}, pg_temp".encode())
     connection.execute(_VERSIONS)
@@ -176,11 +209,7 @@ def _migrate_account(
                 f"migration {migration.number} was altered after it was applied",
                 "Install the released version of kartra-mcp, and run the command again.",
             )
-    if not known:
-        # A new ledger lacks nothing: its writes begin on the timeline of today.
-        insert = f"INSERT INTO meta (key, value) SELECT '{SWEPT_KEY}', current_timeline()"
-        connection.execute(insert.encode())
-    return done
+    return done, not known
 
 
 def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
@@ -192,18 +221,27 @@ def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
     )
 
 
-def _grant(connection: psycopg.Connection[Any], account: str, role: str) -> None:
-    """Give the role of the service its rights; take those on entries from an owner, too."""
-    schema = sql.SQL(quote_schema(account))  # pyright: ignore[reportArgumentType]  quoted and checked
-    owner = connection.info.user
-    name = sql.Identifier(role or owner)
+def _protect_entries(connection: psycopg.Connection[Any], role: str) -> None:
+    """Take the rights to change entries from the role of the service, and from an owner, too."""
+    name = sql.Identifier(role or connection.info.user)
     connection.execute(
         sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON lines FROM PUBLIC, {}").format(name)
     )
-    if name == sql.Identifier(owner):
+
+
+def _grant(
+    connection: psycopg.Connection[Any],
+    schema_name: str,
+    role: str,
+    granted: Mapping[str, Sequence[str]],
+) -> None:
+    """Give the role of the service its rights; an owner has them."""
+    schema = sql.SQL(schema_name)  # pyright: ignore[reportArgumentType]  quoted and checked
+    name = sql.Identifier(role or connection.info.user)
+    if name == sql.Identifier(connection.info.user):
         return
     connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, name))
-    for rights, tables in _RIGHTS.items():
+    for rights, tables in granted.items():
         names = sql.SQL(", ").join(map(sql.Identifier, tables))
         text = sql.SQL("GRANT {} ON {} TO {}")
         connection.execute(text.format(sql.SQL(rights), names, name))  # pyright: ignore[reportArgumentType]
