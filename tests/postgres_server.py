@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kartra_mcp.sandbox import postgres
-from kartra_mcp.sandbox.postgres import (
+from kartra_mcp.sandbox.team import postgres
+from kartra_mcp.sandbox.team.postgres import (
     LOOPBACK,
     OWNER,
     PostgresError,

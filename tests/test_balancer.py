@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 
-from kartra_mcp.sandbox.balancer import running_balancer
+from kartra_mcp.sandbox.team.balancer import running_balancer
 
 
 @contextmanager

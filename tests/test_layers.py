@@ -153,7 +153,7 @@ RESERVED = {
         "ledger/postgres/page_tables",
         "ledger/postgres/rows",
         "ledger/postgres/store",
-        "sandbox/postgres",
+        "sandbox/team/postgres",
     },
     "psycopg_pool": {"ledger/postgres/connections"},
     "sqlite3": {

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeGuard
 
 import anyio
 from mcp import Client, StdioServerParameters
@@ -22,11 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kartra_mcp.argument_parser import CommandParser
-from kartra_mcp.cli.demo_steps import STEPS, DemoFailedError, DemoStep, expect
+from kartra_mcp.cli.demo_screen import MAX_WIDTH, find_reason, report_stopped, show_step
+from kartra_mcp.cli.demo_steps import STEPS, expect
+from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.processes.signals import raise_interrupt, termination_handler
+from kartra_mcp.team.timestamp_client import not_installed_error
 
-MAX_WIDTH = 96
 CALL_TIMEOUT = 60.0
 """Seconds for one response."""
 
@@ -40,11 +41,23 @@ GROUPS = {
 
 def demo_command(words: Sequence[str]) -> int:
     """Run `kartra-mcp demo`."""
-    CommandParser(
+    parser = CommandParser(
         prog="kartra-mcp demo",
         description="Show a server at work on the embedded account. Nothing leaves this machine.",
-    ).parse_args(words)
-    return run_demo()
+    )
+    parser.add_argument(
+        "--team", action="store_true", help="show the service of a team, and leave it running"
+    )
+    parser.add_argument("--once", action="store_true", help="with --team: end after the story")
+    given = parser.parse_args(words)
+    if not given.team:
+        return run_demo()
+    try:
+        from kartra_mcp.cli.demo_team import run_team_demo
+    except ImportError:
+        print_refusal(not_installed_error(), as_json=False)
+        return EXIT_FAILED
+    return run_team_demo(once=given.once)
 
 
 def run_demo() -> int:
@@ -60,9 +73,9 @@ def run_demo() -> int:
         ):
             seconds = anyio.run(play, screen, folder)
     except KeyboardInterrupt:
-        return _report_stopped("Stopped. Nothing is left behind.")
+        return report_stopped("Stopped. Nothing is left behind.")
     except Exception as problem:  # noqa: BLE001  every error ends the demo
-        return _report_stopped(_find_reason(problem))
+        return report_stopped(find_reason(problem))
     _close(screen, seconds)
     return EXIT_OK
 
@@ -80,7 +93,7 @@ async def play(screen: Console, folder: str) -> float:
         _show_server(screen, client, time.monotonic() - began)
         _show_tools(screen, tools)
         for number, step in enumerate(STEPS, 1):
-            _show_step(screen, number, await step(client))
+            show_step(screen, number, await step(client))
     return time.monotonic() - began
 
 
@@ -129,18 +142,6 @@ def _pick_color(risk: str) -> str:
     return {"read": "bold green", "write": "bold yellow"}.get(risk, "bold red")
 
 
-def _show_step(screen: Console, number: int, step: DemoStep) -> None:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True, min_width=8, style="dim")
-    table.add_column(overflow="fold")
-    table.add_row("  wish", Text(step.wish))
-    table.add_row("  call", Text(step.call, style="cyan"))
-    table.add_row("  answer", Text(step.answer))
-    table.add_row("  effect", Text(step.effect, style="green" if step.changed else "bold"))
-    screen.print(Text(f"\n{number}. {step.title}", style="bold"))
-    screen.print(table)
-
-
 def _close(screen: Console, seconds: float) -> None:
     screen.print()
     screen.print(Rule("Next: your own account", align="left", style="cyan"))
@@ -161,21 +162,3 @@ def _find_program() -> str:
     python = Path(sys.executable)
     script = python.with_name("kartra-mcp.exe" if sys.platform == "win32" else "kartra-mcp")
     return str(script) if script.is_file() else f"{python} -m kartra_mcp"
-
-
-def _find_reason(problem: Exception) -> str:
-    """Return the first cause: task groups wrap the errors of their tasks."""
-    while _is_group(problem):
-        problem = problem.exceptions[0]
-    if isinstance(problem, DemoFailedError):
-        return f"The demo stopped: the server responded unexpectedly: {problem}."
-    return f"The demo stopped: {type(problem).__name__}: {problem}"
-
-
-def _is_group(problem: Exception) -> TypeGuard[ExceptionGroup[Exception]]:
-    return isinstance(problem, ExceptionGroup)
-
-
-def _report_stopped(why: str) -> int:
-    Console(stderr=True, highlight=False).print(f"\n{why}", style="bold red", markup=False)
-    return EXIT_FAILED
