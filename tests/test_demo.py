@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kartra_mcp.cli import demo, demo_steps
+from kartra_mcp.cli import demo, demo_screen, demo_steps
 
 
 def start(folder: Path, **more: str) -> subprocess.Popen[str]:
@@ -89,5 +89,5 @@ def test_every_line_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -
     step = demo_steps.DemoStep(
         "A title", "a wish " * 30, "call " * 30, "answer " * 30, "effect " * 30
     )
-    demo._show_step(Console(width=60), 1, step)
+    demo_screen.show_step(Console(width=60), 1, step)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 60

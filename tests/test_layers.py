@@ -49,7 +49,8 @@ ARROWS = """
     onboarding/team: account app identity ledger ledger/postgres membrane onboarding/doctor team
     cli: account app argument_parser bulk catalogue client_config consent ledger
         ledger/postgres ledger/sqlite onboarding/doctor onboarding/setup onboarding/team
-        options processes sandbox server settings team web
+        options processes sandbox
+        sandbox/identity sandbox/team server settings team web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
@@ -109,7 +110,12 @@ IO_MODULES = frozenset(
 # A module from outside → the only files that may import it.
 RESERVED = {
     "aiohttp": {"membrane/http_transport"},
-    "httpx2": {"identity/provider_client", "membrane/http_transport", "team/timestamp_client"},
+    "httpx2": {
+        "cli/demo_team_steps",
+        "identity/provider_client",
+        "membrane/http_transport",
+        "team/timestamp_client",
+    },
     "jwt": {"identity/signatures"},
     "rfc3161_client": {"team/timestamp_client"},
     "cryptography": {"team/timestamp_client"},
@@ -117,6 +123,7 @@ RESERVED = {
     "mcp": {
         "cli/demo",
         "cli/demo_steps",
+        "cli/demo_team_steps",
         "server/elicitation",
         "server/mcp_server",
         "server/stdio",
@@ -127,7 +134,7 @@ RESERVED = {
     "jinja2": {"web/views/templating"},
     "platformdirs": {"core/state_location"},
     "pygal": {"web/views/chart_svg"},
-    "rich": {"cli/demo", "core/terminal"},
+    "rich": {"cli/demo", "cli/demo_screen", "cli/demo_team", "core/terminal"},
     "ruamel": {"client_config/yaml_edit", "team/yaml_tree"},
     "starlette": {
         "web/actions",
