@@ -23,13 +23,16 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/ready ## See it work: the real server on a made-up account (needs no Kartra)
 	@$(PY) -m kartra_mcp demo
+
+demo-team: $(VENV)/ready-dev ## See a team's service work: two people, two replicas, one refund (ONCE=1: end after it)
+	@$(PY) -m kartra_mcp demo --team $(if $(ONCE),--once)
 
 test: $(VENV)/ready-dev $(VENV)/vocabulary ## Run the whole test suite
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary PYTHONDONTWRITEBYTECODE= \
