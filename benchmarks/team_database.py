@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,22 +64,43 @@ class TeamDatabase:
 
 
 @contextmanager
-def team_database(lines: int) -> Generator[TeamDatabase]:
-    with TemporaryDirectory(prefix="kartra-mcp-bench-") as folder, _server(folder) as server:
+def team_database(lines: int, *, standby: bool = False) -> Generator[TeamDatabase]:
+    """Yield a ledger with so many lines; with `standby`, each commit waits for a second server."""
+    with TemporaryDirectory(prefix="kartra-mcp-bench-") as folder, ExitStack() as stack:
+        server = stack.enter_context(_server(folder))
         server.run_sql(f"CREATE ROLE {ROLE} LOGIN")
         migrate(server.dsn(), [ACCOUNT], ROLE)
         server.run_sql("CREATE TABLE bare (n BIGINT GENERATED ALWAYS AS IDENTITY, body TEXT)")
-        connections = Connections(server.dsn(ROLE))
-        with closing(connections), psycopg.connect(server.dsn(), autocommit=True) as bare:
-            team = TeamDatabase(open_team_ledger(connections, ACCOUNT, b"k" * 32), bare)
-            team.fill(fixtures.chain(lines))
-            yield team
+        connections = stack.enter_context(closing(Connections(server.dsn(ROLE))))
+        bare = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
+        team = TeamDatabase(open_team_ledger(connections, ACCOUNT, b"k" * 32), bare)
+        team.fill(fixtures.chain(lines))
+        if standby:
+            stack.enter_context(_standby(folder, server))
+        yield team
+
+
+@contextmanager
+def _standby(folder: str, server: Any) -> Generator[None]:
+    """Run a copy of a server, for which each of its commits waits."""
+    copy = _servers().PostgresServer(Path(folder) / "standby", server.settings)
+    copy.copy_of(server, "standby").start()
+    try:
+        server.reload(synchronous_standby_names="standby")
+        yield
+    finally:
+        server.reload(synchronous_standby_names="")
+        copy.remove()
 
 
 def _server(folder: str) -> Any:
     """Return the server of the tests, with the settings of a real one where time depends on it."""
+    start = _servers().running_postgres
+    return start(Path(folder) / "data", autovacuum="on", shared_buffers="128MB")
+
+
+def _servers() -> Any:
     tests = str(ROOT / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
-    start = importlib.import_module("postgres_server").running_postgres
-    return start(Path(folder) / "data", autovacuum="on", shared_buffers="128MB")
+    return importlib.import_module("postgres_server")
