@@ -98,6 +98,31 @@ def test_a_ledger_is_verified_anchored_and_taken_as_evidence(team: TeamPlace, tm
     assert digest in done.stdout
 
 
+def test_a_role_that_can_only_read_verifies_and_takes_evidence(team: TeamPlace, tmp_path: Path):
+    assert not team.refund().failed
+    assert team.run("anchor").returncode == 0
+    auditor, schema = "kartra_auditor", f'"ledger_{team.account}"'
+    with psycopg.connect(team.database.dsn()) as db:
+        for statement in (
+            f"CREATE ROLE {auditor} LOGIN",
+            f"GRANT USAGE ON SCHEMA {schema} TO {auditor}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {auditor}",
+        ):
+            db.execute(statement.encode())
+    team.write_file(auditor)
+    status, report = team.json("verify")
+    assert (status, report["ok"], report["anchored"]) == (0, True, report["count"])
+    output = tmp_path / "evidence"
+    done = team.run("evidence", "--output", str(output))
+    assert (done.returncode, done.stderr) == (0, "")
+    command = [sys.executable, "-I", "-S", str(output / "verify.py")]
+    judged = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    assert (judged.returncode, judged.stdout.splitlines()[-1]) == (0, "VALID")
+    done = team.run("settle")
+    assert done.returncode == 1
+    assert "lacks a right on its tables. Nothing was done." in done.stderr
+
+
 def test_the_output_without_json_is_plain_sentences(team: TeamPlace):
     assert not team.refund().failed
     done = team.run("anchor")
