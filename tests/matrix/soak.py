@@ -117,12 +117,13 @@ def play(world: World, schedule: Schedule, seeded: Sequence[str] = ()) -> Result
         threading.Thread(target=ask, args=(members[one.replica], sales[one.sale], one))
         for one in schedule.clients
     ]
-    strikers = [
-        threading.Thread(
-            target=hit, args=(Scene(world, members[one.replica], members[0]), one, ended)
-        )
-        for one in schedule.strikes
-    ]
+    struck: list[Strike] = []
+
+    def strike_once(one: Strike) -> None:
+        if hit(Scene(world, members[one.replica], members[0]), one, ended):
+            struck.append(one)
+
+    strikers = [threading.Thread(target=strike_once, args=(one,)) for one in schedule.strikes]
     for thread in (*strikers, *threads):
         thread.start()
     for thread in threads:
@@ -130,10 +131,11 @@ def play(world: World, schedule: Schedule, seeded: Sequence[str] = ()) -> Result
     ended.set()
     for thread in strikers:
         thread.join()
-    return conclude(world, schedule, sales, started)
+    title = f"{schedule}; {len(struck)} of {len(strikers)} struck"
+    return conclude(world, title, started)
 
 
-def conclude(world: World, schedule: Schedule, sales: Sequence[str], started: float) -> Result:
+def conclude(world: World, title: str, started: float) -> Result:
     world.heal()
     world.upstream.arrange("fault", "clear")
     last = world.operate() if world.had_failover else world.add("last")
@@ -142,7 +144,7 @@ def conclude(world: World, schedule: Schedule, sales: Sequence[str], started: fl
     codes = list_codes(world)
     found = judge(history)
     world.clear()
-    return Result("", str(schedule), True, found, codes, time.monotonic() - started)
+    return Result("", title, True, found, codes, time.monotonic() - started)
 
 
 def ask(member: Member, sale: str, asking: Asking) -> None:
@@ -151,8 +153,11 @@ def ask(member: Member, sale: str, asking: Asking) -> None:
         refund(member, sale, asking.amount)
 
 
-def hit(scene: Scene, planned: Strike, ended: threading.Event) -> None:
-    """Wait until a write of the replica is at the point, strike, and heal after a while."""
+def hit(scene: Scene, planned: Strike, ended: threading.Event) -> bool:
+    """Wait until a write of the replica is at the point, strike, and heal after a while.
+
+    Return whether a write came to the point.
+    """
     fault = planned.fault
     fault.prepare(scene)
     watch = Watch(planned.point, lambda: strike(scene, planned.point, fault))
@@ -162,6 +167,7 @@ def hit(scene: Scene, planned: Strike, ended: threading.Event) -> None:
     while not watch.reached.wait(0.05) and not ended.is_set():
         pass
     if not watch.stop():
-        return
+        return False
     ended.wait(planned.seconds)
     fault.heal(scene)
+    return True

@@ -19,7 +19,7 @@ from matrix.driver import Nursery, ReplicaHandle, Told
 from matrix.history import Caps, ClientAnswer, History, Line
 from matrix.pair import Pair
 from matrix.points import Watch
-from matrix.relay import Relay
+from matrix.relay import Passing, Relay
 from matrix.seeded import BY_NAME
 from matrix.upstream import Upstream
 
@@ -41,13 +41,27 @@ class Member:
     replica: ReplicaHandle
     databases: tuple[Relay, Relay]
     upstream: Relay
+    watches: tuple[Watch, ...] = ()
 
     def watch(self, watch: Watch | None) -> None:
-        """Let a watch follow what passes on the relays; None ends it."""
+        """Let a watch follow what passes on the relays, as those before it; None ends all."""
+        self.watches = (*self.watches, watch) if watch else ()
         for relay in self.databases:
-            relay.listener = watch.on_database if watch else None
-        self.upstream.listener = watch.on_upstream if watch else None
-        self.replica.on_point = watch.on_replica if watch else None
+            relay.listener = self._on_database if watch else None
+        self.upstream.listener = self._on_upstream if watch else None
+        self.replica.on_point = self._on_replica if watch else None
+
+    def _on_database(self, passing: Passing) -> None:
+        for watch in self.watches:
+            watch.on_database(passing)
+
+    def _on_upstream(self, passing: Passing) -> None:
+        for watch in self.watches:
+            watch.on_upstream(passing)
+
+    def _on_replica(self, point: str) -> None:
+        for watch in self.watches:
+            watch.on_replica(point)
 
     def heal(self) -> None:
         for relay in (*self.databases, self.upstream):
