@@ -201,6 +201,8 @@ def make_serve_parser() -> CommandParser:
         prog=f"{PROGRAM} serve",
         description="Serve MCP on stdin and stdout. An MCP client starts this. "
         "A value that cannot be used becomes the strictest one, and kartra_status reports it.",
+        epilog=f"`{PROGRAM} serve --http` serves a team over HTTP; `{PROGRAM} serve --http --help` "
+        "lists its settings.",
     )
     parser.keep_bad_values = True
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")

@@ -20,6 +20,7 @@ MIGRATE_VARIABLE = "KARTRA_MCP_MIGRATE_DATABASE"
 MATCHES_NOTHING = ("(nothing)",)
 """Pattern that matches no tool: the strictest allow list."""
 
+MAX_PORT = 65_535
 MIN_RESULT_CHARS = 1_000
 """Least size of a result: a smaller one could not hold an error."""
 
@@ -137,6 +138,13 @@ def _parse_text(text: str) -> str:
     return text
 
 
+def _parse_address(text: str) -> tuple[str, int] | None:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    valid = bool(colon and host) and re.fullmatch(r"[0-9]{1,5}", port) is not None
+    return (host, int(port)) if valid and int(port) <= MAX_PORT else None
+
+
 TEXT = Parser("text", "text", _parse_text)
 SWITCH = Parser("switch", "on or off", _parse_switch)
 SECONDS = Parser("seconds", "a number of seconds up to 3600", _parse_seconds)
@@ -150,6 +158,7 @@ AMOUNT = Parser("amount", "a sum such as 250 or 250.00", amount)
 APPROVAL = Parser("approval", "client or outside", _parse_approval)
 TRANSPORT = Parser("transport", "one of cli, api, auto", _parse_transport)
 EXPOSE = Parser("expose", "one of all, search, auto", _parse_expose)
+ADDRESS = Parser("address", "an address HOST:PORT", _parse_address)
 COMMANDS = Parser("commands", "auto or off", _parse_commands)
 
 
@@ -370,6 +379,32 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 """Every setting, in the order of the README's table."""
+
+
+_OF_ONE_USER = frozenset(
+    {"MEMBRANE", "CONNECTION", "SANDBOX", "POLICY", "TRANSPORT", "APPROVAL", "PAGE", "ACTOR"}
+    | {"IMPORT_DIR"}
+)
+ACCOUNT_SETTINGS = tuple(one.name for one in OPTIONS if one.name not in _OF_ONE_USER)
+"""Settings that hold for every account of a team; the team file decides the others."""
+
+SERVICE_OPTIONS: tuple[Option, ...] = (
+    Option(
+        "HTTP",
+        ADDRESS,
+        ("127.0.0.1", 8000),
+        "Address on which the service listens, behind a proxy that ends TLS.",
+        on_error=("127.0.0.1", 8000),
+    ),
+    Option("TEAM", TEXT, None, "The team file."),
+    Option(
+        "METRICS",
+        ADDRESS,
+        None,
+        "Address of the metrics for Prometheus; it must not be public. Unset: none.",
+    ),
+)
+"""The settings of `serve --http`, of no meaning for the server of one user."""
 
 
 def is_unset(text: str | None) -> bool:

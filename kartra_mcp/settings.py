@@ -29,7 +29,7 @@ from kartra_mcp.core.state_location import (
 )
 from kartra_mcp.core.surroundings import expand_home, surroundings
 from kartra_mcp.membrane.credentials import Credentials, credentials_from_env
-from kartra_mcp.options import ENV_PREFIX, OPTIONS, Option, is_unset
+from kartra_mcp.options import ENV_PREFIX, OPTIONS, SERVICE_OPTIONS, Option, is_unset
 from kartra_mcp.policy.gates import strictest
 from kartra_mcp.policy.limits import LIMITS, Limits
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
@@ -68,6 +68,7 @@ class Settings:
         explicit: every given setting as an environment variable, for starting this program again.
         platform: platform of the process, as `sys.platform`.
         home: home folder of the user.
+        team_title: title of the account in a team file; "" for a single user's server.
     """
 
     membrane: str | None = None
@@ -103,6 +104,7 @@ class Settings:
     explicit: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     platform: str = sys.platform
     home: Path = field(default_factory=Path.home)
+    team_title: str = ""
 
     @property
     def account_kind(self) -> Literal["real", "sandbox"]:
@@ -180,6 +182,17 @@ def read_settings(
         },
         home=_find_home(env),
     )
+
+
+def read_service_settings(
+    flags: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], tuple[SettingError, ...]]:
+    """Read the settings of `serve --http`: their values by name, and the bad ones."""
+    env = surroundings().environment if environment is None else environment
+    problems: list[SettingError] = []
+    given = {option: _get_given(option, flags, env) for option in SERVICE_OPTIONS}
+    values = {option.name: _parse_value(option, text, problems) for option, text in given.items()}
+    return values, tuple(problems)
 
 
 def explicit_settings(

@@ -29,6 +29,7 @@ SET LOCAL session_replication_role = replica;
 DELETE FROM lines; DELETE FROM intents; DELETE FROM parts; DELETE FROM leads;
 DELETE FROM confirmations; DELETE FROM blocks; DELETE FROM approvals; DELETE FROM pin_attempts;
 DELETE FROM bulk_intents; DELETE FROM bulk_runs; DELETE FROM bulk_items;
+DELETE FROM results; DELETE FROM pace;
 DELETE FROM meta WHERE key <> 'swept_timeline';
 UPDATE head SET n = 0, hash = repeat('0', 64)
 """

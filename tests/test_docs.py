@@ -19,7 +19,7 @@ from kartra_mcp.catalogue.command_tools import NAMES
 from kartra_mcp.cli import main
 from kartra_mcp.core.error_codes import ERROR_CODES
 from kartra_mcp.kartra.commands import PUBLISHED_KEYS
-from kartra_mcp.options import MIGRATE_VARIABLE, OPTIONS, TEAM_VARIABLE, Option
+from kartra_mcp.options import MIGRATE_VARIABLE, OPTIONS, SERVICE_OPTIONS, Option
 from kartra_mcp.policy.policy_file import parse_policy_file
 
 ROOT = Path(__file__).parents[1]
@@ -163,7 +163,7 @@ def test_every_flag_that_a_document_names_exists() -> None:
 @pytest.mark.parametrize("pattern", [r"`(kartra_[a-z_]+)`", r"\b(KARTRA_MCP_[A-Z_]+[A-Z])\b"])
 def test_every_tool_and_setting_that_a_document_names_exists(pattern: str) -> None:
     actions = {f"kartra_{key.replace('-', '_')}" for key in PUBLISHED_KEYS}
-    settings = {*(option.variable for option in OPTIONS), TEAM_VARIABLE, MIGRATE_VARIABLE}
+    settings = {*(option.variable for option in (*OPTIONS, *SERVICE_OPTIONS)), MIGRATE_VARIABLE}
     known = {*BUILTIN_TOOLS, *actions, *NAMES, *settings, *ERROR_CODES}
     named = {name for page in USER_PAGES for name in re.findall(pattern, read(page))}
     assert len(named) > 15

@@ -35,22 +35,23 @@ ARROWS = """
     team: calls catalogue consent kartra ledger membrane options policy
     identity: membrane team
     server: account calls catalogue ledger policy processes settings
-    app: account bulk calls catalogue consent ledger ledger/sqlite membrane policy processes
-        server settings team
+    app: account bulk calls catalogue consent ledger ledger/postgres ledger/sqlite membrane policy
+        options processes server settings team
     client_config: settings
     web/views: calls consent kartra ledger policy
     web: app consent ledger ledger/sqlite policy processes settings web/views
     web/team: consent identity ledger ledger/postgres policy team web web/views
+    service: app calls catalogue identity ledger ledger/postgres policy processes server team web
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
         ledger/sqlite membrane options policy processes settings
     onboarding/setup: account app argument_parser client_config ledger ledger/sqlite membrane
         onboarding/doctor options policy processes settings
     onboarding/team: account app identity ledger ledger/postgres membrane onboarding/doctor team
-    cli: account app argument_parser bulk catalogue client_config consent ledger
+    cli: account app argument_parser bulk catalogue client_config consent identity ledger
         ledger/postgres ledger/sqlite onboarding/doctor onboarding/setup onboarding/team
         options processes sandbox
-        sandbox/identity sandbox/team server settings team web
+        sandbox/identity sandbox/team server service settings team web
 """
 
 # Decisions over data: no file, no clock, no process, no network.
@@ -59,7 +60,7 @@ PURE = """
     bulk/request bulk/result_items bulk/undo_items bulk/view
     calls/empty_fields calls/pagination calls/read_commands calls/receipt calls/reconciliation
     calls/lead_settlement
-    calls/responses calls/retry
+    calls/responses calls/retry calls/write_errors
     catalogue/builder catalogue/builtin_tools catalogue/catalogue catalogue/command_checks
     catalogue/command_tools
     catalogue/consent_arguments catalogue/decided_calls
@@ -125,6 +126,7 @@ RESERVED = {
         "cli/demo_steps",
         "cli/demo_team_steps",
         "server/elicitation",
+        "server/http_endpoint",
         "server/mcp_server",
         "server/stdio",
         "server/streams",
@@ -137,6 +139,12 @@ RESERVED = {
     "rich": {"cli/demo", "cli/demo_screen", "cli/demo_team", "core/terminal"},
     "ruamel": {"client_config/yaml_edit", "team/yaml_tree"},
     "starlette": {
+        "server/http_endpoint",
+        "service/accounts",
+        "service/app",
+        "service/bodies",
+        "service/responses",
+        "service/server",
         "web/actions",
         "web/local_gate",
         "web/middleware",
@@ -148,7 +156,7 @@ RESERVED = {
         "web/team/page",
     },
     "h11": {"web/http_protocol"},
-    "uvicorn": {"web/http_protocol", "web/server"},
+    "uvicorn": {"service/server", "web/http_protocol", "web/server"},
     "fcntl": {"core/file_locks"},
     "psycopg": {
         "cli/team_ledgers",
@@ -159,9 +167,12 @@ RESERVED = {
         "ledger/postgres/migrations",
         "ledger/postgres/page_tables",
         "ledger/postgres/rows",
+        "ledger/postgres/shared_state",
         "ledger/postgres/store",
         "sandbox/team/postgres",
     },
+    "prometheus_client": {"service/metrics"},
+    "opentelemetry": {"service/tracing"},
     "psycopg_pool": {"ledger/postgres/connections"},
     "sqlite3": {
         "ledger/sqlite/errors",
@@ -177,7 +188,8 @@ NOT_NEEDED_FOR_THE_FIRST_LIST = frozenset(
     """
     aiohttp jinja2 jsonschema platformdirs psycopg psycopg_pool pygal rich ruamel sqlite3
     kartra_mcp.membrane.http_client kartra_mcp.kartra.request_tree kartra_mcp.kartra.request_guard
-    kartra_mcp.identity kartra_mcp.web kartra_mcp.consent.facts kartra_mcp.core.secret_patterns
+    kartra_mcp.identity kartra_mcp.service kartra_mcp.web prometheus_client
+    kartra_mcp.consent.facts kartra_mcp.core.secret_patterns
     """.split()  # noqa: SIM905  a table that is read as words
 )
 

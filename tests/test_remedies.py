@@ -29,7 +29,7 @@ from kartra_mcp.kartra.request_guard import (
     reject_dedicated_commands,
     require_read_only,
 )
-from kartra_mcp.options import MIGRATE_VARIABLE, OPTIONS, TEAM_VARIABLE
+from kartra_mcp.options import MIGRATE_VARIABLE, OPTIONS, SERVICE_OPTIONS
 
 WRITERS = ("kartra_proxy_write", "kartra_cancel", "kartra_refund", "kartra_assign")
 READING_TYPOS = [
@@ -151,7 +151,7 @@ def test_every_tool_that_a_text_names_exists():
 
 
 def test_every_setting_that_a_text_names_exists():
-    known = {*(setting.variable for setting in OPTIONS), TEAM_VARIABLE, MIGRATE_VARIABLE}
+    known = {*(setting.variable for setting in (*OPTIONS, *SERVICE_OPTIONS)), MIGRATE_VARIABLE}
     pattern = re.compile(r"KARTRA_MCP_[A-Z][A-Z_]*")
     named = [(place, name) for place, text in texts() for name in pattern.findall(text)]
     assert len(named) > 25

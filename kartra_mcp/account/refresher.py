@@ -68,7 +68,7 @@ class Refresher:
         self._running: anyio.Event | None = None
         self._was_listed = False
         self.tasks: TaskGroup | None = None
-        self.on_change: Callable[[Catalogue, Catalogue], Awaitable[None]] | None = None
+        self.listeners: list[Callable[[Catalogue, Catalogue], Awaitable[None]]] = []
 
     @property
     def snapshot(self) -> AccountSnapshot:
@@ -137,8 +137,8 @@ class Refresher:
             self._running = None
             done.set()
         changed = self._was_listed and self.snapshot.catalogue is not before.catalogue
-        if self.on_change and changed:
-            await self.on_change(before.catalogue, self.snapshot.catalogue)
+        for listener in self.listeners if changed else ():
+            await listener(before.catalogue, self.snapshot.catalogue)
 
     async def _fetch_snapshot(self, before: AccountSnapshot) -> AccountSnapshot:
         """Fetch program, connection and actions from Membrane."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.app.membrane_factory import make_membrane_client
 from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.calls.gateway import Gateway
-from kartra_mcp.calls.result_store import ResultStore
+from kartra_mcp.calls.result_files import ResultFiles
+from kartra_mcp.calls.result_store import ResultStorage, ResultStore
+from kartra_mcp.calls.running_writes import RunningWrites
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.search import ToolSearch
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 
     from kartra_mcp.bulk.service import BulkService
     from kartra_mcp.calls.writes import GuardedWrites
+    from kartra_mcp.consent.flow import ConsentFlow
+    from kartra_mcp.consent.team_approval import TeamApproval
     from kartra_mcp.ledger.ledger import Ledger
+    from kartra_mcp.membrane.limiter import CallPace
 
     OpenLedger = Callable[[], Ledger]
 
@@ -43,6 +48,51 @@ class App:
     membrane: MembraneClient
     state: StateDir
     tools: ToolDispatcher
+
+    async def close(self) -> None:
+        """Remove temporary folders and close connections."""
+        await self.membrane.close()
+        self.state.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSeams:
+    """The parts of an account that a team has in its database instead of the state folder.
+
+    Attributes:
+        open_ledger: returns the ledger.
+        results: stored results of every replica.
+        pace: rate limit of every replica; None for this process alone.
+        approval: approvals by other people; None for a single user.
+        process: the writes of this process.
+    """
+
+    open_ledger: OpenLedger
+    results: ResultStorage
+    pace: CallPace | None = None
+    process: RunningWrites = field(default_factory=RunningWrites)
+    approval: TeamApproval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountParts:
+    """What every server of one account shares: all but the rights of its callers.
+
+    Attributes:
+        program: Membrane's program or API, for display.
+        consent: returns the consent flow on the ledger, which is opened on first use.
+    """
+
+    settings: Settings
+    clocks: Clocks
+    timings: CallTimings
+    state: StateDir
+    membrane: MembraneClient
+    program: str
+    account: Account
+    kept: ResultStore
+    consent: Callable[[], ConsentFlow]
+    process: RunningWrites
 
     async def close(self) -> None:
         """Remove temporary folders and close connections."""
@@ -65,33 +115,79 @@ def build_app(
     Membrane's program. `timings` are the waits of calls. `open_ledger` returns the ledger; by
     default that of the state folder.
     """
-    state = StateDir(settings.state_dir)
-    rules, clocks = policy_from_settings(settings), Clocks(clock, steady)
-    membrane, shown = make_membrane_client(settings, state, run_program, clocks, timings.writes)
-    own = frozenset(BUILTIN_TOOLS)
+    state, clocks = StateDir(settings.state_dir), Clocks(clock, steady)
+    opened = open_ledger or partial(_open_ledger, settings, clocks)
+    seams = TeamSeams(opened, ResultFiles(state))
+    parts = build_parts(settings, state, clocks, seams, timings=timings, run_program=run_program)
+    rules = policy_from_settings(settings)
+    tools = build_tools(parts, rules)
+    return App(build_server(parts, tools), parts.membrane, state, tools)
+
+
+def build_parts(
+    settings: Settings,
+    state: StateDir,
+    clocks: Clocks,
+    seams: TeamSeams,
+    *,
+    timings: CallTimings = DEFAULT_TIMINGS,
+    run_program: runner.Run = runner.run,
+) -> AccountParts:
+    """Build what every server of an account shares. Nothing is started or opened."""
+    membrane, shown = make_membrane_client(
+        settings, state, run_program, clocks, timings.writes, pace=seams.pace
+    )
     account = Account(
         membrane,
         state,
         wanted=settings.connection,
-        own=own,
-        commands=rules.commands,
+        own=frozenset(BUILTIN_TOOLS),
+        commands=policy_from_settings(settings).commands,
         timings=timings,
     )
-    opened = open_ledger or partial(_open_ledger, settings, clocks)
-    writes = cache(partial(_make_writes, settings, rules, clocks, timings, opened))
-    gateway = Gateway(membrane, account, writes, timings.retry)
-    connecting = ConnectFlow(membrane, account, settings.state_dir, timings.connect_poll)
+    consent = cache(partial(_make_consent, settings, clocks, timings, seams))
+    kept = ResultStore(seams.results)
+    return AccountParts(
+        settings, clocks, timings, state, membrane, shown, account, kept, consent, seams.process
+    )
+
+
+def build_tools(parts: AccountParts, rules: Policy) -> ToolDispatcher:
+    """Build the tools of an account under one policy; in a team, one for each set of rights."""
+    settings, account, membrane = parts.settings, parts.account, parts.membrane
+    writes = cache(partial(_make_writes, parts, rules))
+    gateway = Gateway(membrane, account, writes, parts.timings.retry)
+    poll = parts.timings.connect_poll
+    connecting = ConnectFlow(membrane, account, settings.state_dir, poll)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
-    finder, kept = ToolSearch(exposure), ResultStore(state)
-    bulk = cache(partial(_make_bulk, settings, rules, account, gateway, exposure, kept))
-    tools = ToolDispatcher(
-        settings, rules, exposure, finder, account, gateway, connecting, kept, shown, bulk
+    bulk = cache(partial(_make_bulk, settings, rules, account, gateway, exposure, parts.kept))
+    return ToolDispatcher(
+        settings,
+        rules,
+        exposure,
+        ToolSearch(exposure),
+        account,
+        gateway,
+        connecting,
+        parts.kept,
+        parts.program,
+        bulk,
     )
-    reader = ResourceReader(settings, rules, account)
-    mcp = MCPServer(
-        tools, account, reader, sandbox=settings.sandbox, progress=timings.progress, clocks=clocks
+
+
+def build_server(
+    parts: AccountParts, tools: ToolDispatcher, *, over_http: bool = False
+) -> MCPServer:
+    """Build the MCP surface of the tools."""
+    reader = ResourceReader(parts.settings, tools.rules, parts.account)
+    return MCPServer(
+        tools,
+        parts.account,
+        reader,
+        progress=parts.timings.progress,
+        clocks=parts.clocks,
+        over_http=over_http,
     )
-    return App(mcp, membrane, state, tools)
 
 
 def policy_from_settings(settings: Settings) -> Policy:
@@ -137,21 +233,17 @@ def _open_ledger(settings: Settings, clocks: Clocks) -> Ledger:
     )
 
 
-def _make_writes(
-    settings: Settings,
-    rules: Policy,
-    clocks: Clocks,
-    timings: CallTimings,
-    open_ledger: OpenLedger,
-) -> GuardedWrites:
-    """Build the writes on a ledger. Modules are imported on first use, for a fast start."""
+def _make_consent(
+    settings: Settings, clocks: Clocks, timings: CallTimings, seams: TeamSeams
+) -> ConsentFlow:
+    """Build the consent flow on a ledger. Modules are imported on first use, for a fast start."""
     from kartra_mcp.app.page_launcher import PageLauncher
-    from kartra_mcp.calls.writes import GuardedWrites
     from kartra_mcp.consent.flow import ConsentFlow
+    from kartra_mcp.consent.team_approval import TeamApproval
 
-    ledger = open_ledger()
+    ledger = seams.open_ledger()
     ledger.switch.is_off = not settings.writes
-    consent = ConsentFlow(
+    return ConsentFlow(
         ledger,
         sandbox=settings.sandbox,
         outside=settings.out_of_band_approval,
@@ -160,5 +252,21 @@ def _make_writes(
         min_human=timings.min_human,
         clocks=clocks,
         timeout=timings.answer,
+        team=seams.approval or TeamApproval(),
     )
-    return GuardedWrites(ledger, rules, settings.limits, settings.actor, consent, timings.writes)
+
+
+def _make_writes(parts: AccountParts, rules: Policy) -> GuardedWrites:
+    """Build the writes on the ledger. Modules are imported on first use, for a fast start."""
+    from kartra_mcp.calls.writes import GuardedWrites
+
+    consent, settings = parts.consent(), parts.settings
+    return GuardedWrites(
+        consent.ledger,
+        rules,
+        settings.limits,
+        settings.actor,
+        consent,
+        parts.timings.writes,
+        parts.process,
+    )

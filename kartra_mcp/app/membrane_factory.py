@@ -10,7 +10,7 @@ from kartra_mcp.core.timings import DEFAULT_CLOCKS, DEFAULT_TIMINGS, Clocks, Wri
 from kartra_mcp.membrane import executable
 from kartra_mcp.membrane.cli_client import CliClient
 from kartra_mcp.membrane.client import MembraneClient
-from kartra_mcp.membrane.limiter import CallLimiter
+from kartra_mcp.membrane.limiter import CallLimiter, CallPace, LocalPace, TokenBucket
 from kartra_mcp.processes import runner
 from kartra_mcp.settings import Settings, make_sandbox_command
 
@@ -24,10 +24,17 @@ def make_membrane_client(
     run_program: runner.Run = runner.run,
     clocks: Clocks = DEFAULT_CLOCKS,
     writes: WriteTimings = DEFAULT_TIMINGS.writes,
+    *,
+    pace: CallPace | None = None,
 ) -> tuple[MembraneClient, str]:
-    """Return the client for Membrane, and its name for display."""
-    pace = SharedNumber(settings.state_dir / PACE_FILE)
-    turns = CallLimiter(settings.max_children, settings.rate, pace)
+    """Return the client for Membrane, and its name for display.
+
+    `pace` is the rate limit of a team; by default the processes of the state folder share one.
+    """
+    if pace is None:
+        shared = SharedNumber(settings.state_dir / PACE_FILE)
+        pace = LocalPace(TokenBucket(settings.rate, shared))
+    turns = CallLimiter(settings.max_children, pace)
     if settings.uses_http_api and settings.api:
         from kartra_mcp.membrane.http_client import HttpClient
 

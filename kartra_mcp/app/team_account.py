@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from kartra_mcp.app.composition import build_app
@@ -13,6 +14,7 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.lost_intents import LostIntents
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.membrane import credentials
+from kartra_mcp.options import ACCOUNT_SETTINGS
 from kartra_mcp.settings import Settings, read_settings
 from kartra_mcp.team.account_tools import AccountTools, started
 from kartra_mcp.team.config import TeamAccount, WriteTimes
@@ -23,7 +25,11 @@ FOLDER = "accounts"
 
 
 def make_account_settings(
-    team: Team, account: TeamAccount, state_dir: Path, actor: str
+    team: Team,
+    account: TeamAccount,
+    state_dir: Path,
+    actor: str,
+    given: Mapping[str, str] | None = None,
 ) -> Settings:
     """Return the settings of an account, as a single user's would be: one reader for both.
 
@@ -32,21 +38,26 @@ def make_account_settings(
         account: one of its accounts.
         state_dir: state folder of this machine.
         actor: who acts, as the ledger records it.
+        given: settings for every account, by name; only those of `ACCOUNT_SETTINGS` are used.
 
     Raises:
         RefusedError: a file of a secret cannot be used.
     """
+    shared = {name: text for name, text in (given or {}).items() if name in ACCOUNT_SETTINGS}
     flags = {
+        **shared,
         "TRANSPORT": "api",
         "CONNECTION": account.membrane.connection,
         "STATE_DIR": str((state_dir / FOLDER / account.name).absolute()),
         "ACTOR": actor,
         "PAGE": "off",
+        "APPROVAL": "outside",
     }
     if account.policy:
         flags["POLICY"] = str(team.locate(account.policy))
     kept = {name: surroundings().environment.get(name, "") for name in ("HOME", "PATH")}
-    return read_settings(flags, {**kept, **_make_variables(team, account)})
+    found = read_settings(flags, {**kept, **_make_variables(team, account)})
+    return replace(found, team_title=account.title)
 
 
 def _make_variables(team: Team, account: TeamAccount) -> dict[str, str]:

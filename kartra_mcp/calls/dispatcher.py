@@ -14,7 +14,7 @@ from kartra_mcp.calls import pagination, responses
 from kartra_mcp.calls.gateway import CallResult, Gateway
 from kartra_mcp.calls.responses import ToolResponse
 from kartra_mcp.calls.result_store import ResultStore
-from kartra_mcp.calls.status import build_status
+from kartra_mcp.calls.status import build_status, describe_caller
 from kartra_mcp.catalogue import builtin_tools, catalogue, remedies, run_by_name
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS, BuiltinTool
 from kartra_mcp.catalogue.catalogue import EMPTY, ActionTool
@@ -29,6 +29,7 @@ from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.input_size import check_arguments
 from kartra_mcp.core.json_types import is_large
 from kartra_mcp.core.models import ActionResult, Call, ValidatedCall
+from kartra_mcp.core.principal import calling_as
 from kartra_mcp.core.sanitize import (
     json_bytes,
     map_strings,
@@ -101,7 +102,7 @@ class ToolDispatcher:
             InputRequired: the user is asked first.
         """
         deadline = Deadline.after(self.settings.timeout)
-        with bounded_waits(deadline):
+        with bounded_waits(deadline), calling_as(client.principal):
             return await self._call_within(name, given, deadline, client)
 
     async def _call_within(
@@ -175,7 +176,7 @@ class ToolDispatcher:
         client: ClientContext,
     ) -> CallResult:
         does: Mapping[str, Callable[[Mapping[str, Any], Deadline], Awaitable[ActionResult]]] = {
-            builtin_tools.STATUS.name: self._run_status,
+            builtin_tools.STATUS.name: lambda _, until: self._get_status_of(client, until),
             builtin_tools.SEARCH.name: self._run_search,
             builtin_tools.DESCRIBE.name: self._run_describe,
             builtin_tools.LEDGER.name: self._run_ledger,
@@ -215,8 +216,8 @@ class ToolDispatcher:
     async def get_status(self, deadline: Deadline) -> dict[str, Any]:
         """Return the payload of `kartra_status`, after a refresh from Membrane."""
         served = await self.account.refresh_now(deadline)
-        state = self.kept.state
-        status = build_status(served, self.settings, self.rules, self.program, state.error)
+        problem = self.kept.storage.problem
+        status = build_status(served, self.settings, self.rules, self.program, problem)
         writes = self.gateway.writes()
         not_shown = writes.consent.forms.list_failures()
         forms = {"forms_not_shown": not_shown} if not_shown else {}
@@ -227,8 +228,11 @@ class ToolDispatcher:
         shown = {**status, **forms, **more}
         return map_strings(shown, redact_secrets)
 
-    async def _run_status(self, _: Mapping[str, Any], deadline: Deadline) -> ActionResult:
-        return ActionResult(await self.get_status(deadline))
+    async def _get_status_of(self, client: ClientContext, deadline: Deadline) -> ActionResult:
+        status = await self.get_status(deadline)
+        if client.principal is None:
+            return ActionResult(status)
+        return ActionResult({**describe_caller(client.principal, self.settings), **status})
 
     async def _run_ledger(self, given: Mapping[str, Any], _: Deadline) -> ActionResult:
         return ActionResult({"lines": await self.gateway.writes().recent_entries(given)})

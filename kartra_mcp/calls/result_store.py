@@ -1,21 +1,18 @@
-"""Truncated results in the state folder for `kartra_read_more`, shared by its processes."""
+"""Truncated results for `kartra_read_more`: each belongs to its caller, for 15 minutes."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.principal import caller_key
 from kartra_mcp.core.sanitize import dump_json
-from kartra_mcp.core.state_dir import StateDir
 
 TTL = 15 * 60
 MAX_TOTAL_BYTES = 50 * 1024 * 1024
@@ -35,12 +32,31 @@ class StoredResult:
     bulk_rows: Mapping[str, Any] | None = None
 
 
+class ResultStorage(Protocol):
+    """Texts by id and owner, for a time. The oldest are removed beyond a total size."""
+
+    def save(self, identity: str, owner: str, text: str) -> bool:
+        """Store a text; return False if that failed."""
+        ...
+
+    def is_stored(self, identity: str, owner: str) -> bool:
+        """Return whether the text of this owner is there and has not expired."""
+        ...
+
+    def load(self, identity: str, owner: str) -> str | None: ...
+
+    @property
+    def problem(self) -> str:
+        """Return why results cannot be stored at present, or ""."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ResultStore:
-    """Results on disk: 15 minutes each, 50 MB in total, the oldest removed first."""
+    """Results of calls: 15 minutes each, 50 MB in total, the oldest removed first."""
 
-    state: StateDir
-    _newest: dict[tuple[str, float], Any] = field(default_factory=dict[tuple[str, float], Any])
+    storage: ResultStorage
+    _newest: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
 
     def save(self, text: str, path: str, offset: int) -> str:
         """Store a result's JSON, the location that was cut, and the first item that was left out.
@@ -49,31 +65,24 @@ class ResultStore:
 
         A result above the bound is not stored: it would be the first to be removed.
         """
-        identity = secrets.token_urlsafe(_ID_BYTES)
         kept = f'{{"path":{json.dumps(path)},"offset":{offset},"result":{text}}}'
-        if len(kept.encode()) > MAX_TOTAL_BYTES:
-            return ""
-        written = self.state.write_text(_file_name(identity), kept)
-        self._tidy()
-        return identity if written else ""
+        return "" if len(kept.encode()) > MAX_TOTAL_BYTES else self._save(kept)
 
     def save_rows(self, bulk_rows: Mapping[str, Any], offset: int) -> str:
         """Store which rows of a bulk run a result showed; the rows stay where they are.
 
         Return the id of the result, or "" on failure.
         """
-        identity = secrets.token_urlsafe(_ID_BYTES)
         kept = {"path": "", "offset": offset, "result": None, "bulk_rows": dict(bulk_rows)}
-        written = self.state.write_text(_file_name(identity), dump_json(kept))
-        return identity if written else ""
+        return self._save(dump_json(kept))
 
     def read(self, identity: str) -> StoredResult:
-        """Return a stored result.
+        """Return a stored result of this caller.
 
         Raises:
             RefusedError: `result_expired`.
         """
-        found = self._load_fresh(identity)
+        found = self._load(identity) if _is_id(identity) else None
         if found is None:
             raise RefusedError(
                 "result_expired",
@@ -83,53 +92,26 @@ class ResultStore:
         offset = int(found.get("offset", 0))
         return StoredResult(found["result"], str(found["path"]), offset, found.get("bulk_rows"))
 
-    def _load_fresh(self, identity: str) -> dict[str, Any] | None:
-        if not _is_id(identity):
-            return None
-        file = self.state.folder / _file_name(identity)
-        try:
-            written_at = file.stat().st_mtime
-            if time.time() - written_at > TTL:
-                self._newest.clear()
-                file.unlink(missing_ok=True)
-                return None
-            found = self._parse_cached(file, written_at)
-        except (OSError, ValueError):
-            return None
-        return found if is_object(found) and "result" in found and "path" in found else None
+    def _save(self, text: str) -> str:
+        identity = secrets.token_urlsafe(_ID_BYTES)
+        return identity if self.storage.save(identity, caller_key(), text) else ""
 
-    def _parse_cached(self, file: Path, written_at: float) -> Any:
+    def _load(self, identity: str) -> dict[str, Any] | None:
         """Parse a result once while it is being read: a large one takes time."""
-        key = (file.name, written_at)
-        found = self._newest.get(key)  # threads share it: it may be cleared at any time
+        owner = caller_key()
+        if not self.storage.is_stored(identity, owner):
+            self._newest.pop((identity, owner), None)
+            return None
+        found = self._newest.get((identity, owner))  # threads share it
         if found is None:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            text = self.storage.load(identity, owner)
+            try:
+                found = None if text is None else json.loads(text)
+            except ValueError:
+                return None
             self._newest.clear()
-            self._newest[key] = found
-        return found
-
-    def _tidy(self) -> None:
-        """Remove expired results, and the oldest beyond the bound."""
-        files = sorted(_list_files(self.state.folder), key=lambda found: found[1], reverse=True)
-        total = 0
-        for file, at, size in files:
-            total += size
-            if total > MAX_TOTAL_BYTES or time.time() - at > TTL:
-                with suppress(OSError):
-                    file.unlink()
-
-
-def _list_files(folder: Path) -> list[tuple[Path, float, int]]:
-    found: list[tuple[Path, float, int]] = []
-    for file in folder.glob("result-*.json"):
-        with suppress(OSError):
-            about = file.stat()
-            found.append((file, about.st_mtime, about.st_size))
-    return found
-
-
-def _file_name(identity: str) -> str:
-    return f"result-{identity}.json"
+            self._newest[identity, owner] = found
+        return found if is_object(found) and "result" in found and "path" in found else None
 
 
 def _is_id(identity: str) -> bool:

@@ -10,9 +10,11 @@ from kartra_mcp.account.selection import connection_summary, require_usable
 from kartra_mcp.account.snapshot import AccountSnapshot
 from kartra_mcp.catalogue.overview import list_unmatched_patterns
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
+from kartra_mcp.core.principal import Principal
 from kartra_mcp.policy.fingerprint import rules_as_dict
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.limits import limits_as_dict
+from kartra_mcp.policy.roles import call_rights
 from kartra_mcp.settings import Settings
 
 
@@ -42,13 +44,26 @@ def build_status(
         "actions": _actions_status(served),
         "rules": _rules_status(rules, settings),
         "settings_not_usable": [str(problem) for problem in settings.errors],
-        "state_folder": str(settings.state_dir),
+        **({} if settings.team_title else {"state_folder": str(settings.state_dir)}),
         "problems": [
             *problems,
             *([{"message": state_problem}] if state_problem else []),
             *_unmatched_patterns(served, rules),
         ],
         "healthy": not problems and not settings.errors and not state_problem,
+    }
+
+
+def describe_caller(principal: Principal, settings: Settings) -> dict[str, Any]:
+    """Return who calls and what they may do here, for the status of a team's account."""
+    return {
+        "title": settings.team_title,
+        "you": {
+            "name": principal.name,
+            "roles": sorted(principal.roles),
+            "scopes": sorted(principal.scopes),
+            "rights": sorted(call_rights(principal)),
+        },
     }
 
 

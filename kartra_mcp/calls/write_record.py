@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import anyio
 
 from kartra_mcp.calls.joined_commits import JoinedCommits
+from kartra_mcp.calls.running_writes import RunningWrites
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Executed, SendRight
 from kartra_mcp.kartra.effects import condition_undo
@@ -24,22 +27,31 @@ CONTRADICTS = (
 
 @dataclass(slots=True)
 class WriteRecord:
-    """Record of one write: started immediately before the program, finished once."""
+    """Record of one write: started immediately before the program, finished once.
+
+    `process` may refuse the start. `scope` encloses the write; from the recorded intent on, a
+    caller that goes away does not cancel it if `outlives_caller`.
+    """
 
     commits: JoinedCommits
     intent: Intent
     limits: Limits
     binding: Binding | None
+    process: RunningWrites = field(default_factory=RunningWrites)
+    outlives_caller: bool = False
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     running: RunningIntent | None = None
     has_started: bool = False
 
     async def begin(self, right: SendRight | None = None) -> StartedIntent:
         if self.running is None:
+            self.process.require_open()
             self.intent = replace(self.intent, right=right)
             ledger = self.commits.ledger
             self.running = await self.commits.run(
                 ledger.beginning(self.intent, self.limits, self.binding)
             )
+            self.scope.shield = self.outlives_caller  # no await since the shielded commit
         held = () if sys.platform == "win32" else (self.running.lock_fd,)
         return StartedIntent(
             self.intent.id,

@@ -21,6 +21,12 @@ from kartra_mcp.calls.reconciliation import (
     past_looks,
     require_fence,
 )
+from kartra_mcp.calls.running_writes import RunningWrites
+from kartra_mcp.calls.write_errors import (
+    no_target_error,
+    not_unknown_error,
+    other_connection_error,
+)
 from kartra_mcp.calls.write_record import CONTRADICTS, WriteRecord, final_state
 from kartra_mcp.consent.call_effects import call_effect
 from kartra_mcp.consent.collect import facts_for_entry
@@ -49,7 +55,7 @@ from kartra_mcp.kartra.lead_state import find_object, read_held_before
 from kartra_mcp.ledger.entry_fields import model_view
 from kartra_mcp.ledger.errors import explain
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import Binding, Filters, format_utc
+from kartra_mcp.ledger.records import Binding, Filters, Intent, format_utc
 from kartra_mcp.ledger.settlement import conflict_error
 from kartra_mcp.membrane.responses import RunLog
 from kartra_mcp.policy.fingerprint import policy_as_dict, policy_digest, relaxations
@@ -90,6 +96,7 @@ class GuardedWrites:
     actor: str
     consent: ConsentFlow
     timings: WriteTimings = DEFAULT_TIMINGS.writes
+    process: RunningWrites = field(default_factory=RunningWrites)
     opened: bool = False
     commits: JoinedCommits = field(init=False)
 
@@ -166,9 +173,9 @@ class GuardedWrites:
         )  # before the look: another process may finish the write meanwhile
         entry = await run_in_thread(self.ledger.get, intent_id)
         if entry is None or entry["state"] != "unknown":
-            raise _not_unknown_error(entry)
+            raise not_unknown_error(entry)
         if entry["connection"] != self.ledger.identify(connection.id):
-            raise _other_connection_error()
+            raise other_connection_error()
         proof = evaluate_run_logs(await run_logs(float(entry["at"])), str(entry["risk"]))
         if proof:
             return await self._settle_by_log(intent_id, proof)
@@ -239,11 +246,9 @@ class GuardedWrites:
         """
         call, connection, client = asked.call, asked.connection, asked.client
         await self.open()
-        if asked.grant is None:
-            # Before the user is asked: a damaged ledger refuses whatever the answer is.
-            await run_in_thread(self.ledger.require_writable)
+        await self._require_writable(asked)
         if call.risk is Risk.IRREVERSIBLE and not call.operation.is_unambiguous:
-            raise _no_target_error()
+            raise no_target_error()
         binding = self.make_binding(call, connection, client)
         draft = draft_intent(call, connection, client, self.actor, self.ledger)
         if asked.grant is not None:
@@ -268,8 +273,8 @@ class GuardedWrites:
         undo = undo if asked.grant is None else describe_bulk_undo(undo)
         intent = replace(intent, undo=undo)
         await self._identify_leads(call, connection, asked.read)
-        recorded = WriteRecord(self.commits, intent, self.limits, binding)
-        reply, receipt = await self._run_recorded(recorded, run_once, call, asked.grant)
+        recorded = self._make_record(intent, binding, client)
+        reply, receipt = await self._run_in_scope(recorded, run_once, call, asked.grant)
         return reply, replace(receipt.with_unread(unread), before=old_terms)
 
     async def _identify_leads(self, call: Call, connection: Connection, read: Read) -> None:
@@ -286,6 +291,25 @@ class GuardedWrites:
             name = mask_target(target.id, self.ledger)
             if not await run_in_thread(self.ledger.leads.is_known, connection.id, name):
                 await FactReader(read).read_lead(target.id, "the lead")
+
+    async def _require_writable(self, asked: WriteRequest) -> None:
+        """Refuse before the user is asked: whatever the answer is, nothing could run."""
+        self.process.require_open()
+        if asked.grant is None:
+            await run_in_thread(self.ledger.require_writable)
+
+    def _make_record(self, intent: Intent, binding: Binding, client: ClientContext) -> WriteRecord:
+        outlives = client.principal is not None
+        return WriteRecord(
+            self.commits, intent, self.limits, binding, self.process, outlives_caller=outlives
+        )
+
+    async def _run_in_scope(
+        self, recorded: WriteRecord, run_once: RunOnce, call: Call, grant: ItemGrant | None
+    ) -> tuple[ActionResult, Receipt]:
+        with self.process.track(), recorded.scope:
+            return await self._run_recorded(recorded, run_once, call, grant)
+        raise AssertionError  # nothing cancels the scope of a write itself
 
     async def _run_recorded(
         self, recorded: WriteRecord, run_once: RunOnce, call: Call, grant: ItemGrant | None
@@ -356,28 +380,3 @@ def _add_settlement_hint(problem: KartraMCPError, recorded: WriteRecord) -> Kart
         intent = recorded.intent.id
         problem.remedy += f" Call kartra_reconcile with the intent {intent} to settle it."
     return problem
-
-
-def _not_unknown_error(entry: Mapping[str, Any] | None) -> RefusedError:
-    what = f"is {entry['state']!r}, not unknown" if entry else "is not in the ledger"
-    return RefusedError(
-        "invalid_arguments",
-        f"This intent {what}; there is nothing to settle.",
-        "Call kartra_ledger to list intents with an unknown outcome.",
-    )
-
-
-def _other_connection_error() -> RefusedError:
-    return RefusedError(
-        "invalid_arguments",
-        "This intent belongs to another connection than the one being served.",
-        "Serve that connection (KARTRA_MCP_CONNECTION), then repeat the call.",
-    )
-
-
-def _no_target_error() -> RefusedError:
-    return RefusedError(
-        "invalid_arguments",
-        "The arguments name no target, or two different targets or amounts. Nothing was done.",
-        "Give one id, of the transaction or the subscription, and at most one amount.",
-    )

@@ -33,7 +33,11 @@ class CliCommand:
 
 
 COMMANDS = (
-    CliCommand("serve", "serve on stdio; an MCP client starts this", "kartra_mcp.cli.serve:serve"),
+    CliCommand(
+        "serve",
+        "serve on stdio; an MCP client starts this. --http: serve a team over HTTP",
+        "kartra_mcp.cli.serve:serve",
+    ),
     CliCommand(
         "setup", "install, log in, connect and configure", "kartra_mcp.cli.setup:setup_command"
     ),
@@ -92,9 +96,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     gc.set_threshold(100_000, 20, 100)
     words = list(sys.argv[1:] if argv is None else argv)
     if is_serve(words):
-        from kartra_mcp.cli.serve import serve_stdio
+        from kartra_mcp.cli.serve import start_server
 
-        sys.exit(serve_stdio(words))
+        sys.exit(start_server(words))
     sys.exit(until_unread(words))
 
 

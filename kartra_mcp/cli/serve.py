@@ -1,4 +1,4 @@
-"""`kartra-mcp serve`: the MCP server on stdin and stdout."""
+"""`kartra-mcp serve`: the MCP server on stdin and stdout, or over HTTP."""
 
 from __future__ import annotations
 
@@ -11,10 +11,27 @@ from kartra_mcp.core.exit_codes import EXIT_OK
 
 def serve(words: Sequence[str]) -> int:
     """Answer `serve --help` and `serve --version`; everything else takes over stdio first."""
+    if serves_http(words):
+        return _serve_http(words)
     from kartra_mcp.argument_parser import make_serve_parser
 
     make_serve_parser().parse_args(words)
     return serve_stdio(words)
+
+
+def start_server(words: Sequence[str]) -> int:
+    """Serve a team over HTTP if `--http` is given, else one client on stdio."""
+    return _serve_http(words[1:]) if serves_http(words) else serve_stdio(words)
+
+
+def serves_http(words: Sequence[str]) -> bool:
+    return any(word == "--http" or word.startswith("--http=") for word in words)
+
+
+def _serve_http(words: Sequence[str]) -> int:
+    from kartra_mcp.cli.serve_http import serve_http
+
+    return serve_http(words)
 
 
 def serve_stdio(words: Sequence[str]) -> int:

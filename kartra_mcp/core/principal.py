@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, TypeGuard, get_args
 
@@ -51,3 +54,25 @@ class Principal:
 def make_principal_key(issuer: str, subject: str) -> str:
     covered = f"{len(issuer)}:{issuer}{subject}"  # no pair of texts can be split in two ways
     return hashlib.sha256(covered.encode()).hexdigest()[:32]
+
+
+_CALLER: ContextVar[str] = ContextVar("caller_key", default="")
+"""Key of the principal of the running call; "" for a single user.
+
+A context variable instead of an argument: results are stored and read in places that know neither
+the client nor the call. The worker threads of the call inherit it.
+"""
+
+
+@contextmanager
+def calling_as(principal: Principal | None) -> Generator[None]:
+    """Let everything that this call stores belong to its principal."""
+    before = _CALLER.set("" if principal is None else principal.key)
+    try:
+        yield
+    finally:
+        _CALLER.reset(before)
+
+
+def caller_key() -> str:
+    return _CALLER.get()

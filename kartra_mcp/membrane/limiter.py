@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import anyio
 
@@ -41,6 +42,18 @@ class RunningCalls:
         self._is_over = True  # a write may be recorded now and start its program after this
         for scope in tuple(self._scopes):
             scope.cancel()
+
+
+class CallPace(Protocol):
+    """Rate limit of the calls of an account, in order of arrival."""
+
+    async def reserve(self) -> float:
+        """Reserve the next call; return the seconds to wait for it."""
+        ...
+
+    async def release(self) -> None:
+        """Release a reservation that was not used."""
+        ...
 
 
 class TokenBucket:
@@ -85,12 +98,25 @@ class TokenBucket:
         return self._empty_at
 
 
+@dataclass(frozen=True, slots=True)
+class LocalPace:
+    """Rate limit of the processes of one machine."""
+
+    bucket: TokenBucket
+
+    async def reserve(self) -> float:
+        return self.bucket.reserve(read_steady_clock())
+
+    async def release(self) -> None:
+        self.bucket.release()
+
+
 class CallLimiter:
     """Limits of concurrent programs and of calls a second; others wait in order."""
 
-    def __init__(self, places: int, rate: float = 0.0, shared: SharedNumber | None = None) -> None:
+    def __init__(self, places: int, pace: CallPace | None = None) -> None:
         self._places = anyio.CapacityLimiter(places)
-        self._pace = TokenBucket(rate, shared)
+        self._pace = pace or LocalPace(TokenBucket(0.0))
 
     @asynccontextmanager
     async def slot(
@@ -125,10 +151,10 @@ class CallLimiter:
         return True
 
     async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
-        wait = self._pace.reserve(read_steady_clock()) if paced else 0.0
+        wait = await self._pace.reserve() if paced else 0.0
         if not deadline.allows_start(write, after=wait):
             if paced:
-                self._pace.release()
+                await self._pace.release()
             raise _no_slot_error(write=write)
         if wait:
             await anyio.sleep(wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from kartra_mcp.core.elicitation import (
     UrlElicitation,
 )
 from kartra_mcp.core.json_types import is_object
+from kartra_mcp.core.principal import Principal
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
 from kartra_mcp.core.timings import Clocks
 
@@ -25,6 +27,8 @@ INPUT_REQUIRED_VERSION = "2026-07-28"
 URL_ELICITATION_VERSION = "2025-11-25"
 """First protocol revision in which the client can ask the user to open an address."""
 KEY = "consent"
+PRINCIPAL_KEY = "kartra_mcp.principal"
+"""Key of the verified principal in the ASGI scope of a request over HTTP."""
 UNREADABLE = "kartra_mcp_unreadable"
 """Action of an answer that cannot be read. A client that sends the mark itself gains nothing."""
 
@@ -49,8 +53,10 @@ def client_context(
     async def opened(address: UrlElicitation) -> None:
         await ctx.session.send_elicit_complete(address.id, ctx.request_id)
 
+    principal = get_principal(ctx)
     return ClientContext(
-        name=_name(ctx),
+        name=_name(ctx, principal),
+        principal=principal,
         supports_forms=_declares_forms(ctx),
         elicit_form=None if newer else ask,
         response=_parse_answer(params) if newer else None,
@@ -152,9 +158,25 @@ def _get_elicitation_capability(ctx: Context) -> types.ElicitationCapability | N
     return capabilities.elicitation if capabilities else None
 
 
-def _name(ctx: Context) -> str:
-    """Return name and version as reported by the client: for the ledger, never for a decision."""
+def get_scope(ctx: Context) -> Mapping[str, Any]:
+    """Return the ASGI scope of a request over HTTP; {} on stdio."""
+    return {} if ctx.request is None else ctx.request.scope
+
+
+def get_principal(ctx: Context) -> Principal | None:
+    """Return the verified principal of a request over HTTP; None on stdio."""
+    found = get_scope(ctx).get(PRINCIPAL_KEY)
+    return found if isinstance(found, Principal) else None
+
+
+def _name(ctx: Context, principal: Principal | None) -> str:
+    """Return name and version as reported by the client: for the ledger, never for a decision.
+
+    Older clients report them once, in a session that a stateless server does not have: then it is
+    the client of the token.
+    """
     params = ctx.session.client_params
     info = params.client_info if params else None
-    told = f"{info.name} {info.version}" if info else "unknown client"
+    of_token = principal.client_id if principal else ""
+    told = f"{info.name} {info.version}" if info else of_token or "unknown client"
     return truncate(" ".join(strip_control_chars(told).split()), 80)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.sanitize import strip_control_chars, truncate
-from kartra_mcp.policy.gates import GATE_TEXTS, Policy
+from kartra_mcp.policy.gates import GATE_TEXTS, Policy, resolve_gate
+from kartra_mcp.policy.roles import Right, required_right
 
 LABEL = 48
 
@@ -27,6 +28,8 @@ _RAW_READ = "kartra_proxy_read"
 _RAW_BOTH = "kartra_proxy_read, kartra_proxy_write; no refund or cancellation"
 
 _READ_ONLY = "Read-only: nothing that writes is listed or runs."
+_ROLE_READS = "Your role does not write: nothing that writes is listed or runs."
+_ROLE_NO_MONEY = "Irreversible calls are not permitted to your role."
 _SWITCHED_OFF = "Some tools are switched off."
 
 _STRICTER = "Limits can ask for more: follow the remedy."
@@ -71,8 +74,9 @@ def make_instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bo
         sandbox: True if the account is the embedded one.
         by_name: True if actions may be absent from the list and run by name.
     """
-    raw = _RAW_READ if rules.read_only else _RAW_BOTH
-    run = _RUN_READ if rules.read_only else _RUN_BOTH
+    reads = _only_reads(rules)
+    raw = _RAW_READ if reads else _RAW_BOTH
+    run = _RUN_READ if reads else _RUN_BOTH
     search = _SEARCH_BY_NAME if by_name else _SEARCH
     parts = (
         _describe_account(account, sandbox=sandbox),
@@ -95,16 +99,33 @@ def _describe_account(account: str, *, sandbox: bool) -> str:
 def _describe_gates(rules: Policy) -> str:
     lists = (_SWITCHED_OFF,) if rules.allow or rules.deny else ()
     own = (_OWN_GATES,) if rules.tools else ()
-    risks = (Risk.READ,) if rules.read_only else tuple(Risk)
-    by_gate = {gate: [r for r in risks if rules.gates.get(r, Gate.DENY) is gate] for gate in Gate}
+    risks = [risk for risk in Risk if _is_open(risk, rules)]
+    by_gate = {gate: [r for r in risks if resolve_gate(r, (), rules) is gate] for gate in Gate}
     said = [
         f"{_join_risks(found)} {GATE_TEXTS[gate].instruction}"
         for gate, found in by_gate.items()
         if found
     ]
+    if _only_reads(rules):
+        why = _READ_ONLY if rules.read_only else _ROLE_READS
+        return " ".join((why, *said, *own, *lists))
+    return " ".join((*said, *_describe_role(rules), *own, _KINDS, *lists, _STRICTER, _UNKNOWN))
+
+
+def _is_open(risk: Risk, rules: Policy) -> bool:
+    """Return whether read-only and the roles of the caller leave calls of this risk."""
     if rules.read_only:
-        return " ".join((_READ_ONLY, *said, *own, *lists))
-    return " ".join((*said, *own, _KINDS, *lists, _STRICTER, _UNKNOWN))
+        return risk is Risk.READ
+    return rules.rights is None or required_right(risk, ()) in rules.rights
+
+
+def _only_reads(rules: Policy) -> bool:
+    return not any(_is_open(risk, rules) for risk in Risk if risk > Risk.READ)
+
+
+def _describe_role(rules: Policy) -> tuple[str, ...]:
+    closed = rules.rights is not None and Right.MONEY not in rules.rights
+    return (_ROLE_NO_MONEY,) if closed else ()
 
 
 def _join_risks(risks: Iterable[Risk]) -> str:
@@ -114,4 +135,4 @@ def _join_risks(risks: Iterable[Risk]) -> str:
 
 
 def _list_traps(rules: Policy) -> tuple[str, ...]:
-    return _READ_TRAPS if rules.read_only else (*_WRITE_TRAPS, *_READ_TRAPS)
+    return _READ_TRAPS if _only_reads(rules) else (*_WRITE_TRAPS, *_READ_TRAPS)

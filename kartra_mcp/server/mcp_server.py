@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251  anyio has no timer that is not a task
 import logging
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -36,6 +37,7 @@ from kartra_mcp.server.client_display import shows_both
 from kartra_mcp.server.elicitation import (
     INPUT_REQUIRED_VERSION,
     client_context,
+    get_scope,
     make_input_required,
     replace_unreadable_answers,
 )
@@ -49,6 +51,26 @@ WEBSITE = "https://help.kartra.com/"
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class CallReport:
+    """One call of a tool as the operator may see it: no arguments, no texts.
+
+    Attributes:
+        tool: name as the client gave it: untrusted until it is known to be a tool.
+        scope: ASGI scope of the request; {} on stdio.
+        outcome: `done`, `input_required`, the code of the error, or `cancelled`.
+        seconds: from the request to the answer.
+    """
+
+    tool: str
+    scope: Mapping[str, Any]
+    outcome: str = "cancelled"
+    seconds: float = 0.0
+
+
+Observe = Callable[[CallReport], None]
+
+
 class MCPServer:
     """The tools as an MCP server, for every protocol revision that the SDK supports."""
 
@@ -58,24 +80,27 @@ class MCPServer:
         account: Account,
         reader: ResourceReader,
         *,
-        sandbox: bool,
         progress: float,
         clocks: Clocks,
+        over_http: bool = False,
     ) -> None:
         self._tools = tools
         self._reader = reader
         self._account = account
-        self._sandbox = sandbox
+        self._sandbox = tools.settings.sandbox
         self._progress = progress
         self._clocks = clocks
         self._bus = InMemorySubscriptionBus()
+        self._over_http = over_http
         self._older_session: ServerSession | None = None
+        self.observe: Observe | None = None
         self._checked: dict[str, tuple[Mapping[str, Any], types.Tool | None]] = {}
-        account.refresher.on_change = self._on_refresh
+        self._listening = ListenHandler(self._bus)
+        account.refresher.listeners.append(self._on_refresh)
         self.server: Server[None] = Server(
             "kartra-mcp",
             version=__version__,
-            title="SANDBOX Kartra" if sandbox else "Kartra",
+            title="SANDBOX Kartra" if self._sandbox else "Kartra",
             website_url=WEBSITE,
             instructions=self._reader.instructions(),
             lifespan=self._lifespan,
@@ -85,7 +110,9 @@ class MCPServer:
             on_list_resources=_list_resources,
             on_list_resource_templates=_list_resource_templates,
             on_read_resource=self._read_resource,
-            on_subscriptions_listen=ListenHandler(self._bus),
+            on_subscriptions_listen=self._listening,
+            # No schema of ours declares a header; the SDK would list all tools for each call.
+            get_tool_input_schema=_no_schema,
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         # The SDK's middleware traces requests; its spans would contain the texts of errors.
@@ -99,10 +126,15 @@ class MCPServer:
         """Return the result of a tool call that is too large to be read."""
         return self._failure_result(input_too_large())
 
+    def close_streams(self) -> None:
+        """End the open listen streams; each client is told that its stream is over."""
+        self._listening.close()
+
     @asynccontextmanager
     async def _lifespan(self, _: Server[None]) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as self._behind:
-            self._account.start(self._behind)
+            if not self._over_http:  # an account of a team outlives each of its servers
+                self._account.start(self._behind)
             yield
             self._behind.cancel_scope.cancel()
 
@@ -118,22 +150,32 @@ class MCPServer:
     ) -> dict[str, Any] | types.InputRequiredResult:
         self._track_legacy_session(ctx)
         client = client_context(ctx, params, self._clocks)
-        with _progress_heartbeat(ctx, self._behind, self._progress, client.progress):
-            return await self._call_dispatcher(params, client)
+        report = CallReport(params.name, get_scope(ctx))
+        try:
+            with _progress_heartbeat(ctx, self._behind, self._progress, client.progress):
+                return await self._call_dispatcher(params, client, report)
+        finally:
+            report.seconds = self._clocks.steady() - (client.received_steady or 0.0)
+            if self.observe is not None:
+                self.observe(report)
 
     async def _call_dispatcher(
-        self, params: types.CallToolRequestParams, client: ClientContext
+        self, params: types.CallToolRequestParams, client: ClientContext, report: CallReport
     ) -> dict[str, Any] | types.InputRequiredResult:
         try:
             answer = await self._tools.call(params.name, params.arguments, client)
+            report.outcome = "done"
             structured = {} if shows_both(client.name) else {"structuredContent": answer.structured}
             return _make_result(answer.text, isError=False, **structured)
         except InputRequired as asked:
+            report.outcome = "input_required"
             return make_input_required(asked)
         except KartraMCPError as problem:
+            report.outcome = problem.code
             return self._failure_result(problem)
         except Exception as error:  # noqa: BLE001  its text may hold customer data: not returned
             log.error("%s in a call", describe_exception(error))  # noqa: TRY400  no traceback either
+            report.outcome = "internal_error"
             return self._failure_result(internal_error(Executed.NO))
 
     async def _read_resource(
@@ -168,7 +210,7 @@ class MCPServer:
         return _make_result(text, isError=True)
 
     def _track_legacy_session(self, ctx: Context) -> None:
-        if ctx.protocol_version != INPUT_REQUIRED_VERSION:
+        if ctx.protocol_version != INPUT_REQUIRED_VERSION and not self._over_http:
             self._older_session = ctx.session
 
     def _make_tool(self, definition: Mapping[str, Any]) -> types.Tool | None:
@@ -189,6 +231,10 @@ class MCPServer:
         if self._older_session is not None:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
                 await self._older_session.send_tool_list_changed()
+
+
+def _no_schema(_: str) -> None:
+    return None
 
 
 async def _list_prompts(_: Context, __: types.PaginatedRequestParams | None) -> Any:

@@ -21,12 +21,16 @@ class ResourceReader:
 
     def instructions(self) -> str:
         """Return the server instructions; they name the account as far as known at the start."""
-        connection = None if self.settings.sandbox else self.account.last_connection_id()
-        account = f"connection {connection}" if connection else "see kartra_status"
         by_name = self.settings.expose != "all"
         return make_instructions(
-            account, self.rules, sandbox=self.settings.sandbox, by_name=by_name
+            self._label_account(), self.rules, sandbox=self.settings.sandbox, by_name=by_name
         )
+
+    def _label_account(self) -> str:
+        if self.settings.team_title:
+            return self.settings.team_title
+        connection = None if self.settings.sandbox else self.account.last_connection_id()
+        return f"connection {connection}" if connection else "see kartra_status"
 
     async def read(self, uri: str) -> tuple[str, str]:
         """Return the MIME type and the text of a resource."""

@@ -1,4 +1,4 @@
-"""HTTP protocol of the page that drops connections of other users and silent connections."""
+"""HTTP protocols that drop silent connections, and those of other users of this machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kartra_mcp.web import peers
 from kartra_mcp.web.timings import PageTimings
 
 
-class GuardedH11Protocol(H11Protocol):
-    """Abort connections of other users at once, so that they cannot occupy all connections."""
+class TimedH11Protocol(H11Protocol):
+    """Abort a connection whose request has no complete head in time."""
 
     head_timeout = PageTimings().request_head
     _late: asyncio.TimerHandle | None = None
@@ -21,9 +21,6 @@ class GuardedH11Protocol(H11Protocol):
     # uvicorn narrows the argument of asyncio's own method in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
-        if peers.is_foreign_user(self.client, transport.get_extra_info("sockname")[1]):
-            transport.abort()
-            return
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -48,6 +45,16 @@ class GuardedH11Protocol(H11Protocol):
     def _close(self) -> None:
         transport: Any = self.transport
         transport.abort()
+
+
+class GuardedH11Protocol(TimedH11Protocol):
+    """Abort connections of other users at once, so that they cannot occupy all connections."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        if peers.is_foreign_user(self.client, transport.get_extra_info("sockname")[1]):
+            self._wait_no_more()
+            transport.abort()
 
 
 def make_protocol(timings: PageTimings) -> type[GuardedH11Protocol]:

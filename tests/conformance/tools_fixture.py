@@ -228,8 +228,7 @@ async def _takes_long(_: Asked) -> str:
 
 async def _changes_tools(asked: Asked) -> str:
     """Do the account's work after a change of the action list."""
-    on_change = asked.tools.account.refresher.on_change
-    assert on_change is not None
+    (on_change,) = asked.tools.account.refresher.listeners
     await on_change(EMPTY, asked.tools.account.snapshot.catalogue)
     return "The client was notified."
 

@@ -41,7 +41,9 @@ _RIGHTS = {
     "SELECT, INSERT": ("bulk_intents", "pin_attempts"),
     "SELECT, INSERT, UPDATE": (
         *("intents", "parts", "leads", "meta", "blocks", "approvals", "bulk_runs", "bulk_items"),
+        "pace",
     ),
+    "SELECT, INSERT, DELETE": ("results",),
     "SELECT, INSERT, UPDATE, DELETE": ("confirmations",),
 }
 """Rights of the role of the service on each table: entries are added and read, nothing else."""

@@ -1,0 +1,82 @@
+"""Authentication of a request over HTTP: its bearer token to a principal, else a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from kartra_mcp.core.principal import Principal
+from kartra_mcp.identity.challenges import make_challenge, make_metadata_url, read_bearer
+from kartra_mcp.identity.refusals import (
+    IssuerUnavailable,
+    NotAMember,
+    TokenFault,
+    TokenRefused,
+)
+from kartra_mcp.service.request_checks import list_header
+from kartra_mcp.team.config import TeamConfig
+
+RETRY_SECONDS = "5"
+
+
+class Verifier(Protocol):
+    """Verifies tokens, and the membership of their subjects."""
+
+    async def verify(self, token: str, account: str) -> Principal:
+        """Return the principal of a token that was issued for this account.
+
+        Raises:
+            TokenRefused: the token is not accepted here.
+            NotAMember: it is, but its subject may not use the account, or there is no such account.
+            IssuerUnavailable: the keys of its issuer cannot be fetched.
+        """
+        ...
+
+
+class RequestRefused(Exception):
+    """A request that MCP does not answer.
+
+    Attributes:
+        status: of HTTP; the response has no body.
+        reason: one of a fixed set, for logs and metrics.
+        headers: of the response.
+    """
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers or {}
+
+
+async def authenticate(
+    scope: Mapping[str, Any], account: str, config: TeamConfig, verifier: Verifier
+) -> Principal:
+    """Return the principal of a request; a token in its address is never read.
+
+    Raises:
+        RequestRefused: 400, 401, 403 or 503.
+    """
+    try:
+        token = read_bearer(list_header(scope, b"authorization"))
+        if token is None:
+            raise _unauthorized(config, account)
+        return await verifier.verify(token, account)
+    except TokenRefused as refusal:
+        if refusal.fault is TokenFault.REPEATED:
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, refusal.fault) from None
+        raise _unauthorized(config, account, refusal) from None
+    except NotAMember:
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "not_a_member") from None
+    except IssuerUnavailable:
+        retry = {"retry-after": RETRY_SECONDS}
+        raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "issuer", retry) from None
+
+
+def _unauthorized(
+    config: TeamConfig, account: str, refusal: TokenRefused | None = None
+) -> RequestRefused:
+    challenge = make_challenge(make_metadata_url(config.public_url, account), refusal)
+    reason = "no_token" if refusal is None else str(refusal.fault)
+    return RequestRefused(HTTPStatus.UNAUTHORIZED, reason, {"www-authenticate": challenge})
