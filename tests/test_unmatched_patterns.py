@@ -57,7 +57,7 @@ async def test_status_reports_a_pattern_without_a_match(tmp_path: Path):
 @pytest.mark.parametrize("words", [("tools",), ("doctor", "--sandbox")])
 def test_commands_report_a_pattern_without_a_match(tmp_path: Path, words):
     place = sandbox(tmp_path / "state", DENY="kartra_refnd_transaction")
-    ended = command_line.run_process(words, env=place.environment)
+    ended = command_line.run(words, env=place.environment)
     shown = " ".join(ended.stdout.split())
     assert "kartra_refnd_transaction" in shown
     assert "did you mean kartra_refund_transaction?" in shown
