@@ -303,7 +303,7 @@ def object_and_value(draw, depth=2):
     return schema, {name: pairs[name][1] for name in given_names}
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(object_and_value(), st.booleans())
 def test_what_is_valid_under_a_simple_schema_is_accepted_as_it_is(pair, strict):
     schema, value = pair

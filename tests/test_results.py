@@ -160,7 +160,7 @@ large_values = st.recursive(
 
 @given(large_values, st.integers(300, 900))
 @settings(
-    max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.data_too_large]
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.data_too_large]
 )
 def test_following_pages_and_marks_loses_nothing_and_ends(result, room):
     assert Reader(result, room).whole() == result
