@@ -36,9 +36,10 @@ IMPORTED = (
     "kartra_mcp.server.stdio",
     "kartra_mcp.argument_parser",
     "kartra_mcp.app.composition",
+    "kartra_mcp.onboarding.doctor.command",
     "kartra_mcp.settings",
 )
-"""Modules that a server imports, in the fork server once."""
+"""Modules that a server or the doctor imports, in the fork server once."""
 
 
 def forked(*words: str) -> list[str]:
@@ -87,9 +88,13 @@ class Request:
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.environment)
+        _open_streams()
         if self.words[0] == "-m":
             sys.argv = self.words[1:]
             runpy.run_module(self.words[1], run_name="__main__", alter_sys=True)
+        elif self.words[0] == "-c":
+            sys.argv = ["-c", *self.words[2:]]
+            exec(self.words[1], {"__name__": "__main__"})
         else:
             sys.argv = self.words
             runpy.run_path(self.words[0], run_name="__main__")
@@ -179,6 +184,18 @@ class ForkServer:
     def _kill_all(self) -> None:
         for pid in self.starts:
             os.kill(pid, signal.SIGKILL)
+
+
+def _open_streams() -> None:
+    """Open stdout and stderr again: a stream keeps if its file was seekable when it was opened."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        old = getattr(sys, name)
+        stream = open(  # noqa: SIM115  open until the end
+            number, "w", encoding=old.encoding, errors=old.errors, closefd=False
+        )
+        stream.reconfigure(line_buffering=number == 2 or stream.isatty())
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:

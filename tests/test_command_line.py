@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fork_server import forked
 
 from kartra_mcp.cli.main import COMMANDS, is_serve, run_command, until_unread
 from kartra_mcp.ledger.sqlite.store import open_ledger
@@ -228,7 +229,7 @@ def test_a_missing_ledger_is_listed_without_making_a_file(
 def test_a_closed_output_pipe_ends_a_command_silently(words: list[str], tmp_path: Path):
     given = words if "--help" in words else [*words, "--state-dir", str(tmp_path)]
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "kartra_mcp", *given],
+        forked("-m", "kartra_mcp", *given),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

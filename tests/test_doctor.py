@@ -24,6 +24,7 @@ import in_process
 import pexpect
 import pytest
 from fake_membrane_api import serving
+from fork_server import forked
 from harness import CONNECTION, Sandbox, StandIn, action, healthy
 from polling import gone, until
 
@@ -36,12 +37,15 @@ from kartra_mcp.onboarding.doctor.python_check import check_python
 LISTS = action("retrieve-account-lists", type="list-records")
 LOGGED_OUT = {"type": "bad_request", "key": "not_authenticated", "message": "Not authenticated"}
 NODE = '#!/bin/sh\n[ "$1" = --version ] && echo {version}\n'
-ONLY_HERE = """
+ONLY_HERE = (
+    "-c",
+    """
 import kartra_mcp.membrane.executable as p
 from kartra_mcp.cli.main import main
 p.POSIX_SYSTEM = ()
 main()
-"""
+""",
+)
 """Start the command on a machine whose system folders hold no program."""
 
 
@@ -83,7 +87,8 @@ class Machine:
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, *self.launch, "doctor"]
+        words = (*self.launch, "doctor")
+        return forked(*words) if self.launch == ONLY_HERE else [sys.executable, *words]
 
     def set(self, **settings: str) -> None:
         self.environment |= {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
@@ -91,7 +96,7 @@ class Machine:
     @property
     def needs_process(self) -> bool:
         """True if its Python or its system folders differ from those of the tests."""
-        return "-c" in self.launch or "PYTHONPATH" in self.environment
+        return self.launch == ONLY_HERE or "PYTHONPATH" in self.environment
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         if not self.needs_process:
@@ -127,7 +132,7 @@ class Machine:
 
     def only_here(self) -> None:
         """Hide every program outside this home folder."""
-        self.launch = ("-c", ONLY_HERE)
+        self.launch = ONLY_HERE
         self.environment["PATH"] = str(self.bin)
 
     def connections(self, *found: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fork_server import forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,9 +113,12 @@ def again(folder: Path, clock: Clock | None = None) -> Ledger:
     return open_ledger(folder, clock, wait=0.2, steady=clock)
 
 
-def child(code_: str, address: Path | str, *more: str) -> subprocess.Popen[str]:
+def child(
+    code_: str, address: Path | str, *more: str, is_killed: bool = False
+) -> subprocess.Popen[str]:
+    words = ("-c", CHILD + code_, str(address), *more)
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD + code_, str(address), *more],
+        [sys.executable, *words] if is_killed else forked(*words),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -271,7 +275,9 @@ def test_settling_is_kept_though_the_call_is_refused(ledger: Any, ledger_place, 
 
 @posix
 def test_a_killed_owner_leaves_unknown(file_ledger: Any, folder):
-    process = child("r = ledger.begin(intent(), limits); say('begun'); signal.pause()", folder)
+    process = child(
+        "r = ledger.begin(intent(), limits); say('begun'); signal.pause()", folder, is_killed=True
+    )
     assert told(process) == "begun"
     assert attempt(file_ledger, amount="5") == "in_progress"
     process.kill()
@@ -292,6 +298,7 @@ say(running.intent_id, program.pid)
 signal.pause()
 """,
         folder,
+        is_killed=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None

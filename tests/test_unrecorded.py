@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from fork_server import forked
 from harness import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
 from mcp import Client, StdioServerParameters
 from polling import until
@@ -30,6 +31,7 @@ NUMBER = {"type": "object", "properties": {"transaction_id": {"type": "integer"}
 LEAD = {"type": "object", "properties": {"lead_id": {"type": "integer"}}}
 LIMITED = """
 import resource, sys
+sys.dont_write_bytecode = True  # else a .pyc would be cut off too
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 from kartra_mcp.cli.main import main
 main(["serve"])
@@ -123,8 +125,8 @@ async def test_a_full_disk(place, room):
 @asynccontextmanager
 async def limited(place: StandIn, room: int):
     """A real server that may write no file beyond so many bytes."""
-    args = ["-B", "-c", LIMITED, str(room)]  # -B: else a .pyc would be cut off too
-    parameters = StdioServerParameters(command=sys.executable, args=args, env=place.environment)
+    command, *args = forked("-c", LIMITED, str(room))
+    parameters = StdioServerParameters(command=command, args=args, env=place.environment)
     async with Client(parameters, mode="2026-07-28") as client:
         yield client
 
