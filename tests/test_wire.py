@@ -153,7 +153,7 @@ async def test_an_oversized_line_is_answered_and_holds_no_memory(tmp_path: Path)
 async def test_a_client_that_reads_late_holds_nothing_up_and_gets_all(
     tmp_path: Path, way: str
 ) -> None:
-    async with hosting(tmp_path, way=way) as host:
+    async with hosting(tmp_path, way=way, fork=True) as host:
         await host.open()
         host.send("tools/call", 1, name="large", arguments={})
         await anyio.wait_readable(host.from_server)
@@ -167,7 +167,7 @@ async def test_a_client_that_reads_late_holds_nothing_up_and_gets_all(
 
 
 async def test_nothing_follows_a_line_that_could_not_be_written_whole(tmp_path: Path) -> None:
-    async with hosting(tmp_path, "no thread") as host:
+    async with hosting(tmp_path, "no thread", fork=True) as host:
         await host.open()
         host.send("tools/call", 1, name="large", arguments={})
         code = await exit_code(host)
@@ -253,7 +253,7 @@ async def test_each_end_takes_the_running_programs_along(
 async def test_each_end_ends_a_server_that_was_never_spoken_to(
     tmp_path: Path, end: Callable[[Host], None]
 ) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, fork=True) as host:
         await until((host.folder / "pid").exists)
         await host.open()
         end(host)
@@ -263,7 +263,7 @@ async def test_each_end_ends_a_server_that_was_never_spoken_to(
 
 
 async def test_an_answer_to_a_closed_stdout_ends_quietly(tmp_path: Path) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, fork=True) as host:
         await host.open()
         host.close("from_server")
         host.send("tools/list", 1)
@@ -276,7 +276,7 @@ async def test_an_answer_to_a_closed_stdout_ends_quietly(tmp_path: Path) -> None
 async def test_neither_a_shielded_call_nor_slow_tidying_holds_up_the_end(
     tmp_path: Path, end: Callable[[Host], None]
 ) -> None:
-    async with hosting(tmp_path, "slow tidying") as host:
+    async with hosting(tmp_path, "slow tidying", fork=True) as host:
         await host.open()
         host.send("tools/call", 1, name="shielded", arguments={})
         await until((tmp_path / "pids").exists)
@@ -290,7 +290,7 @@ async def test_neither_a_shielded_call_nor_slow_tidying_holds_up_the_end(
 async def test_each_end_ends_a_server_whose_event_loop_is_busy(
     tmp_path: Path, end: Callable[[Host], None]
 ) -> None:
-    async with hosting(tmp_path) as host:
+    async with hosting(tmp_path, "last resort soon", fork=True) as host:
         await host.open()
         host.send("tools/call", 1, name="busy", arguments={})
         await until((tmp_path / "pids").exists)

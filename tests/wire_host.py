@@ -30,6 +30,7 @@ import anyio
 import mcp.types as t
 from mcp.server.lowlevel import Server
 from kartra_mcp.processes import runner
+from kartra_mcp.server import exit_watch
 
 folder = Path(sys.argv[1])
 atexit.register(print, "stray: at exit")
@@ -110,6 +111,8 @@ async def main():
         on_end=tidy,
     )
 
+if "last resort soon" in sys.argv:
+    exit_watch.EXIT_TIMEOUT = 0.2  # a busy event loop takes a whole core until then
 if "crash" in sys.argv:
     raise SystemExit("crashed before serving")
 anyio.run(main)
