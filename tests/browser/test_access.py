@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Locator, expect
-from visiting import PIN, WIDE, WRONG, Visitor, judged, looks, opened, violations
+from playwright.sync_api import expect
+from visiting import PIN, WIDE, WRONG, judged, looks, opened, tabbed, violations
 
 from benchmarks.fixtures import asked
 
-MOST_TABS = 60
 VIEWS = {
     "waiting": "/",
     "bulk runs": "/bulk",
@@ -99,22 +98,6 @@ def test_a_person_approves_by_keyboard_alone(served, ledger, visit):
     expect(person.page.get_by_role("status").first).to_contain_text("Approved")
     assert ledger.approvals.get(number).state == "approved"
     assert ledger.approvals.get(number).reason == "as agreed"
-
-
-def tabbed(person: Visitor, to: Locator) -> None:
-    """Press Tab until the element has the focus; the focus must be visible on the way."""
-    focused = person.page.locator(":focus")
-    for _ in range(MOST_TABS):
-        person.page.keyboard.press("Tab")
-        if focused.evaluate("node => node.matches('summary')"):
-            person.page.keyboard.press("Space")
-        assert focused.evaluate(_RING) != "none 0px", focused.evaluate("node => node.outerHTML")
-        if to.evaluate("node => node === document.activeElement"):
-            return
-    pytest.fail("the keyboard does not reach it")
-
-
-_RING = "node => getComputedStyle(node).outlineStyle + ' ' + getComputedStyle(node).outlineWidth"
 
 
 @pytest.mark.parametrize("decision", ["approve", "decline"])

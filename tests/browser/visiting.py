@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 AXE = ROOT / "build" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CLIENT = Implementation(name="Claude Desktop", version="1.2")
+MOST_TABS = 60
 PIN, WRONG = "correct horse", "battery staple"
 COLOURS = ("light", "dark")
 PHONE, WIDE = ViewportSize(width=320, height=640), ViewportSize(width=1600, height=1000)
@@ -186,3 +187,19 @@ def end_page(place: Sandbox) -> None:
         os.kill(process, signal.SIGTERM)
         with start_blocking_portal() as portal:
             portal.call(until, lambda: gone(process))
+
+
+def tabbed(person: Visitor, to: Locator) -> None:
+    """Press Tab until the element has the focus; the focus must be visible on the way."""
+    focused = person.page.locator(":focus")
+    for _ in range(MOST_TABS):
+        person.page.keyboard.press("Tab")
+        if focused.evaluate("node => node.matches('summary')"):
+            person.page.keyboard.press("Space")
+        assert focused.evaluate(_RING) != "none 0px", focused.evaluate("node => node.outerHTML")
+        if to.evaluate("node => node === document.activeElement"):
+            return
+    raise AssertionError("the keyboard does not reach it")
+
+
+_RING = "node => getComputedStyle(node).outlineStyle + ' ' + getComputedStyle(node).outlineWidth"

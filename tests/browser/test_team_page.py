@@ -1,0 +1,210 @@
+"""The page of a team in Chromium: the login, the card of two people, the choice of an account."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+import pytest
+from page_client import asked
+from playwright.sync_api import Page, Route, expect
+from team_page import PEOPLE, Clock, MemoryStore, ServedTeam, serving_team
+from visiting import WIDE, Visitor, judged, listening, looks, tabbed, violations
+
+REFUND = {
+    "transaction_id": "101",
+    "buyer": "Ada Moreno <ada@example.com>",
+    "product": "Course",
+    "this_refund": "97.00",
+    "risk": "irreversible",
+    "effect": "pays 97.00 back to the buyer",
+    "undo": "nothing undoes it",
+}
+VIEWS = {
+    "accounts": "/page",
+    "card": "/page/a/main/",
+    "history": "/page/a/main/done",
+    "charts": "/page/a/main/charts",
+    "status": "/page/a/main/status",
+    "login again": "/page/again?return=/page/a/main/x",
+    "no login": "/page/callback?state=x",
+    "nothing there": "/page/nothing",
+}
+
+
+@pytest.fixture
+def team(team_database):
+    with serving_team(team_database, MemoryStore(), Clock(time.time)) as made:
+        yield made
+
+
+@pytest.fixture
+def number(team) -> int:
+    return team.ledgers["main"].approvals.request(asked(REFUND, "101"))
+
+
+@pytest.fixture
+def enter(browser, team):
+    """Return a function that logs a person in with a browser of its own."""
+    people: list[Visitor] = []
+    with ExitStack() as kept:
+
+        def let_in(name: str, path: str = "/page/a/main/", **context) -> Visitor:
+            made = listening(browser.new_context(**context))
+            kept.callback(made.close)
+            team.issuer.browser_user = (name, [PEOPLE[name]])
+            person = Visitor(made, team.public_url)
+            people.append(person)
+            person.page.goto(f"{team.public_url}{path}")
+            person.elsewhere = [x for x in person.elsewhere if not x.startswith(issuer_of(team))]
+            return person
+
+        yield let_in
+        found = [line for person in people for line in person.unexpected()]
+    assert [line for line in found if not line.startswith(issuer_of(team))] == []
+
+
+def issuer_of(team: ServedTeam) -> str:
+    return f"{team.issuer.address}/authorize"
+
+
+def vote(page: Page, number: int, typed: str = "97.00") -> None:
+    card = page.locator(f'article[data-number="{number}"]')
+    card.locator("[name=typed]").fill(typed)
+    card.get_by_role("button", name="Approve").click()
+
+
+def test_a_person_logs_in_and_returns_to_the_card(team, number, enter):
+    page = enter("hana").page
+    expect(page).to_have_url(f"{team.public_url}/page/a/main/")
+    expect(page.locator(f'article[data-number="{number}"]')).to_be_visible()
+    expect(page.locator(".user")).to_contain_text("hana")
+
+
+@pytest.mark.usefixtures("axe", "number")
+@pytest.mark.parametrize("path", VIEWS.values(), ids=VIEWS)
+def test_axe_finds_nothing(path, enter):
+    person = enter("hana")
+    person.expected.append("status of 40")
+    assert judged(stay(person, path)) == []
+
+
+def stay(person: Visitor, path: str) -> Page:
+    """Open a page; the one that leads on at once is shown without doing so."""
+    if not path.startswith("/page/again"):
+        return person.see(path)
+    shown = person.context.request.get(person.root + path).text()
+    shown = shown.replace('http-equiv="refresh"', 'name="was-refresh"')
+    place = "/page/static/again"
+
+    def show(route: Route) -> None:
+        route.fulfill(body=shown, content_type="text/html")
+
+    person.page.route(f"{person.root}{place}", show)
+    return person.see(place)
+
+
+@pytest.mark.usefixtures("axe", "number")
+@pytest.mark.parametrize("name", ["vera", "aude", "ian", "nobody"])
+def test_axe_finds_nothing_for_those_who_cannot_approve(name, enter):
+    assert judged(enter(name, "/page").page) == []
+    if name != "nobody":
+        person = enter(name)
+        assert judged(person.page) == []
+
+
+@pytest.mark.usefixtures("axe", "number")
+def test_axe_finds_nothing_in_a_refused_decision(team, number, enter):
+    page = enter("hana").page
+    vote(page, number, "9.70")
+    expect(page.get_by_role("alert").first).to_contain_text("Nothing was decided")
+    expect(page.locator(f"#typed-{number}")).to_be_focused()
+    assert violations(page) == []
+    assert team.ledgers["main"].approvals.get(number).state == "pending"
+
+
+@pytest.mark.usefixtures("number")
+@pytest.mark.parametrize("path", [p for p in VIEWS.values() if "again" not in p])
+def test_nothing_stands_out_at_the_side(path, enter):
+    person = enter("hana")
+    person.expected.append("status of 40")
+    page = person.see(path)
+    for look in looks(page):
+        over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(over) == 0, look
+
+
+def test_a_person_approves_by_keyboard_alone(team, number, enter):
+    person = enter("hana")
+    press, card = person.page.keyboard.press, person.card(number)
+    press("Tab")
+    expect(person.page.locator(":focus")).to_have_attribute("href", "#main")
+    press("Enter")
+    tabbed(person, card.locator("[name=typed]"))
+    person.page.keyboard.type("97.00")
+    tabbed(person, card.locator("[name=reason]"))
+    press("Enter")
+    expect(person.page.locator("#arrivals")).to_contain_text("Nothing was decided")
+    person.page.keyboard.type("as agreed")
+    tabbed(person, card.locator("button[value=approve]"))
+    press("Enter")
+    expect(person.page.get_by_role("status").first).to_contain_text("Approved")
+    assert team.ledgers["main"].approvals.get(number).state == "approved"
+
+
+def test_a_person_chooses_an_account_by_keyboard_alone(enter):
+    person = enter("hana", "/page")
+    tabbed(person, person.page.get_by_role("link", name="The main shop"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("heading", level=1)).to_have_text("Pending approvals")
+    tabbed(person, person.page.get_by_role("link", name="Accounts"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("heading", level=1)).to_have_text("Accounts")
+    tabbed(person, person.page.get_by_role("button", name="Log out"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+
+
+def test_a_decision_with_an_old_login_leads_through_a_fresh_one_back_to_the_card(
+    team, number, enter
+):
+    person = enter("hana")
+    team.clock.ahead = 400.0
+    card = person.card(number)
+    card.locator("[name=reason]").fill("wrong sale")
+    card.get_by_role("button", name="Decline").click()
+    expect(person.page).to_have_url(f"{team.public_url}/page/a/main/#approval-{number}")
+    expect(card.get_by_role("alert")).to_contain_text("Your login was too old")
+    expect(card.locator("[name=reason]")).to_have_value("wrong sale")
+    assert team.issuer.requests[-1]["prompt"] == "login"
+    card.get_by_role("button", name="Decline").click()
+    expect(person.page.get_by_role("status").first).to_contain_text("Declined")
+
+
+@pytest.mark.parametrize("decision", ["approve", "decline"])
+def test_it_works_without_javascript(decision, team, number, enter):
+    person = enter("hana", java_script_enabled=False)
+    card = person.card(number)
+    card.locator("[name=typed]").fill("97.00")
+    card.locator("[name=reason]").fill("as agreed")
+    card.locator(f"button[value={decision}]").click()
+    expect(person.page.get_by_role("status").first).to_be_visible()
+    assert team.ledgers["main"].approvals.get(number).state == f"{decision}d"
+
+
+def test_a_new_request_appears_without_a_reload(team, enter):
+    person = enter("hana")
+    number = team.ledgers["main"].approvals.request(asked(REFUND, "202"))
+    expect(person.card(number)).to_be_visible()
+
+
+def test_who_may_see_no_request_gets_the_history_and_no_error(enter):
+    person = enter("aude")
+    page = person.page
+    page.set_viewport_size(WIDE)
+    expect(page.get_by_role("heading", level=1)).to_have_text("History")
+    for name in ("Charts", "Status", "History"):
+        page.get_by_role("navigation", name="Pages", exact=True).get_by_role(
+            "link", name=name
+        ).click()
+        expect(page.locator("#offline")).to_have_count(0)
