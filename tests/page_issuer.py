@@ -28,7 +28,8 @@ class Issuer:
     """The issuer. `claims` are merged over those of the next ID tokens, `response` over callbacks.
 
     `requests` are the authorization requests; `accept_any_verifier` leaves PKCE out;
-    `browser_user` is who logs in with a browser, and the groups.
+    `browser_user` is who logs in with a browser, the groups, and
+    the age of the authentication.
     """
 
     address: str
@@ -39,7 +40,7 @@ class Issuer:
     accept_any_verifier: bool = False
     is_down: bool = False
     clock: Callable[[], float] = time.time
-    browser_user: tuple[str, list[str]] = ("", [])
+    browser_user: tuple[str, list[str], float] = ("", [], 0.0)
 
     def authorize(self, address: str, user: str, groups: list[str], age: float = 0) -> str:
         """Return the callback to which the user is sent after a login `age` seconds ago."""

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 import anyio
 import uvicorn
 from ledger_stores import TeamDatabase, TeamPlace
-from page_client import Reply, Visitor
+from page_client import FACTS, Reply, Visitor, asked
 from page_issuer import CLIENT_ID, Issuer, serving_issuer
 
-from kartra_mcp.core.principal import Role
+from kartra_mcp.core.principal import Principal, Role
 from kartra_mcp.identity.login import LoginClient
 from kartra_mcp.identity.providers import Providers
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.people import make_requester
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.team.config import Issuer as IssuerEntry
 from kartra_mcp.team.config import MembraneAccess, PageLogin, TeamAccount, TeamConfig
@@ -148,6 +149,34 @@ class ServedTeam:
     def login(self, name: str, **more: Any) -> Member:
         return self.visitor().login(name, **more)
 
+    def ask(
+        self,
+        facts: Mapping[str, Any] = FACTS,
+        of: str = "101",
+        summary: str = "",
+        *,
+        account: str = "main",
+        by: str = "bea",
+        needed: int = 1,
+        amount: str = "97.00",
+    ) -> int:
+        """Ask for an approval as a person, and return its number."""
+        who = Principal(self.issuer.address, by, by, "desktop", frozenset({"requester"}))
+        plain = asked(facts, of, summary)
+        request = replace(
+            plain,
+            binding=replace(plain.binding, requester=who.key),
+            typed=amount or of,
+            requester=make_requester(who),
+            needed=needed,
+            amount=amount,
+        )
+        return self.ledgers[account].approvals.request(request)
+
+    def state(self, number: int, account: str = "main") -> str:
+        found = self.ledgers[account].approvals.get(number)
+        return found.state if found else ""
+
 
 class MemoryStore:
     """Logins and sessions in memory, which every replica of a test shares."""
@@ -207,7 +236,12 @@ def make_config(public_url: str, issuer: str, places: Mapping[str, TeamPlace]) -
 
 
 @contextmanager
-def serving_team(database: TeamDatabase, store: Any, clock: Clock) -> Generator[ServedTeam]:
+def serving_team(
+    database: TeamDatabase,
+    store: Any,
+    clock: Clock,
+    limits: Limits = Limits(),  # noqa: B008
+) -> Generator[ServedTeam]:
     """Serve the page of two accounts on one port of the loopback interface."""
     places = {"main": database.make_empty(), "second": database.make_account()}
     ledgers = {name: place.open() for name, place in places.items()}
@@ -215,16 +249,16 @@ def serving_team(database: TeamDatabase, store: Any, clock: Clock) -> Generator[
         port = listening.getsockname()[1]
         public_url, issuer.clock = f"http://127.0.0.1:{port}", clock
         config = make_config(public_url, issuer.address, places)
-        page = _make_page(config, ledgers, store, clock)
+        page = _make_page(config, ledgers, store, clock, limits)
         with _running(page, listening):
             yield ServedTeam(public_url, [port], issuer, clock, config, ledgers)
 
 
 def _make_page(
-    config: TeamConfig, ledgers: Mapping[str, Ledger], store: Any, clock: Clock
+    config: TeamConfig, ledgers: Mapping[str, Ledger], store: Any, clock: Clock, limits: Limits
 ) -> TeamPage:
     accounts = [
-        PageAccount(config.accounts[name], ledger, Limits(), Backend())
+        PageAccount(config.accounts[name], ledger, limits, Backend())
         for name, ledger in ledgers.items()
     ]
     assert config.page is not None

@@ -99,7 +99,7 @@ PURE = """
     team/account_entries team/addresses team/config team/faults team/mapping_reader team/team_file
     team/public_policy team/refund_drift team/run_log_sweep team/verification team/yaml_tree
     web/request_checks web/site web/team/addresses web/team/flash_record web/team/return_paths
-    web/views/filters web/views/team_cards web/views/typed_value web/views/viewer
+    web/views/filters web/views/switch web/views/team_cards web/views/typed_value web/views/viewer
 """
 IO_MODULES = frozenset(
     """
@@ -154,6 +154,7 @@ RESERVED = {
         "web/team/gate",
         "web/team/login",
         "web/team/page",
+        "web/team/switching",
     },
     "h11": {"web/http_protocol"},
     "uvicorn": {"service/server", "web/http_protocol", "web/server"},

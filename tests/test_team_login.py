@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
-from page_client import Reply, asked
+from page_client import Reply
 from team_page import Clock, Member, MemoryStore, serving_team
 
 from kartra_mcp.web.team.records import IDLE_SECONDS, SESSION_SECONDS
@@ -322,7 +322,7 @@ def test_a_logout_ends_the_session_everywhere(team):
 def test_a_form_after_the_session_ended_does_nothing(team):
     member = team.login("hana")
     member.own["csrf"] = member.csrf()
-    number = team.ledgers["main"].approvals.request(asked())
+    number = team.ask()
     seen = member.seen(number)
     team.clock.ahead = DAY
     reply = member.ask(
@@ -333,16 +333,15 @@ def test_a_form_after_the_session_ended_does_nothing(team):
     )
     assert reply.status == 401
     assert "Your session has ended" in reply.text
-    assert team.ledgers["main"].approvals.get(number).state == "pending"
+    assert team.state(number) == "pending"
 
 
 # A fresh login for a decision
 
 
 def test_a_decision_after_a_while_needs_a_fresh_login_and_loses_nothing_else(team):
-    member = team.login("hana")
-    number = team.ledgers["main"].approvals.request(asked())
-    team.clock.ahead = 400.0
+    member = team.login("hana", age=400)
+    number = team.ask()
     assert "Your login is too old for a decision" in member.get("/page/a/main/").text
     reply = member.vote(number, "decline", reason="wrong sale")
     card = f"/page/a/main/#approval-{number}"
@@ -358,17 +357,16 @@ def test_a_decision_after_a_while_needs_a_fresh_login_and_loses_nothing_else(tea
     shown = member.get("/page/a/main/").text
     assert "Your login was too old for a decision" in shown
     assert 'value="wrong sale"' in shown
-    assert team.ledgers["main"].approvals.get(number).state == "pending"
+    assert team.state(number) == "pending"
     assert (
         member.vote(number, "decline", reason="wrong sale").headers["location"] == "/page/a/main/"
     )
-    assert team.ledgers["main"].approvals.get(number).state == "declined"
+    assert team.state(number) == "declined"
 
 
 def test_a_fresh_login_of_another_user_keeps_nothing(team):
-    member = team.login("hana")
-    number = team.ledgers["main"].approvals.request(asked(of="102"))
-    team.clock.ahead = 400.0
+    member = team.login("hana", age=400)
+    number = team.ask(of="102")
     member.vote(number, "decline", reason="only mine")
     member.finish(member.begin("/page/a/main/", fresh=True), "hugo")
     assert "only mine" not in member.get("/page/a/main/").text

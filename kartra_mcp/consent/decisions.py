@@ -140,6 +140,8 @@ def outcome_text(decided: Approval, until: str) -> str:
             "Approved. Nothing has been done yet: tell your assistant to continue. The same call "
             f"then runs once, until {until}."
         )
+    if decided.state == "pending":
+        return "Your approval was recorded. More approvals of other people are needed."
     if decided.state == "withdrawn":
         return "Revoked. Nothing runs on it; an equal call requests a new approval."
     return "Declined. Nothing was done, and nothing runs on it."

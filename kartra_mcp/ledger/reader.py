@@ -10,8 +10,9 @@ from kartra_mcp.kartra.values import fold_id
 from kartra_mcp.ledger import admission, arrivals, projection, rules
 from kartra_mcp.ledger import decision_log as decisions
 from kartra_mcp.ledger import statistics as figures
-from kartra_mcp.ledger.records import Filters, Intent
+from kartra_mcp.ledger.records import CapsLeft, Filters, Intent
 from kartra_mcp.ledger.store import LedgerStore
+from kartra_mcp.policy.limits import Limits
 
 NoteKind = Literal["start", "policy", "consent", "look"]
 
@@ -84,6 +85,14 @@ class LedgerReader:
         """Return the statistics of all intents since a time (seconds since the epoch)."""
         with self._store.read_transaction() as transaction:
             return figures.compute_statistics(transaction.db, since)
+
+    def caps_left(self, limits: Limits) -> CapsLeft:
+        """Return what is left of the caps now."""
+        with self._store.read_transaction() as transaction:
+            since = transaction.earliest - rules.DAY
+            return rules.caps_left(
+                limits, projection.list_irreversible_since(transaction.db, since)
+            )
 
     def tool_names(self) -> list[str]:
         """List every tool that ever wrote, by name."""

@@ -166,6 +166,15 @@ class PriorIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class CapsLeft:
+    """What is left of the caps: of one refund, and of 24 hours; None: no cap."""
+
+    refund: Decimal | None = None
+    day_amount: Decimal | None = None
+    day_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """The one call that a consent is valid for.
 

@@ -12,7 +12,7 @@ from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.action_words import moves_money
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.values import fold_id, format_amount, normalize_amount
-from kartra_mcp.ledger.records import CANCEL, REFUND, Intent, PriorIntent, format_utc
+from kartra_mcp.ledger.records import CANCEL, REFUND, CapsLeft, Intent, PriorIntent, format_utc
 from kartra_mcp.policy.limits import LIMITS, Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
@@ -335,6 +335,17 @@ def _time_until_room(room: Decimal, spent: Sequence[PriorIntent]) -> float | Non
             return row.at + DAY
         total += row.known_amount
     return None
+
+
+def caps_left(limits: Limits, day: Sequence[PriorIntent]) -> CapsLeft:
+    """Return what is left of the caps; `day` as of `cap_refusal`."""
+    spent = [row for row in day if _moves_money(row.operation, row.known_amount)]
+    amount, count = limits.cap_day_amount, limits.cap_day_count
+    return CapsLeft(
+        refund=limits.cap_refund,
+        day_amount=None if amount is None else _remaining_cap(amount, spent),
+        day_count=None if count is None else max(count - len(day), 0),
+    )
 
 
 def _count_cap_refusal(

@@ -47,7 +47,7 @@ _Guarded = tuple[Right, Endpoint]
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Every route of one ledger's page; `more` are those of the way in."""
+    """Every route of one ledger's page; `more` are those that only one kind of page has."""
 
     views: Pages
     plain: PlainPages
@@ -70,7 +70,7 @@ class Routes:
 
     def _make_routes(self, method: str, table: Mapping[str, _Guarded]) -> Iterator[Route]:
         for path, (right, endpoint) in table.items():
-            yield Route(path, _require(right, endpoint), methods=[method])
+            yield Route(path, require_right(right, endpoint), methods=[method])
 
     def _page_routes(self) -> Mapping[str, _Guarded]:
         return {
@@ -97,7 +97,7 @@ class Routes:
     def _action_routes(self) -> Mapping[str, _Guarded]:
         return {
             "/approvals/{number}": (Right.APPROVE, self.actions.decide),
-            "/approvals/{number}/withdraw": (Right.APPROVE, self.actions.withdraw),
+            "/approvals/{number}/withdraw": (Right.READ, self.actions.withdraw),
             "/bulk/{bulk}/cancel": (Right.STOP, self.actions.cancel_bulk_run),
             "/done/{intent}/reconcile": (Right.WRITE, self.actions.reconcile),
             "/chain": (Right.LEDGER, self.actions.verify),
@@ -178,7 +178,9 @@ class Routes:
     async def _status_page(self, request: Request) -> Response:
         status = await self.backend.get_status()
         chain = self.actions.pop_verified()
-        page = await run_in_thread(self.views.render_status, status, page_context(request), chain)
+        refusal = get_session(request).pop_refusal(f"{self.actions.root}/status")
+        shown = page_context(request, refusal)
+        page = await run_in_thread(self.views.render_status, status, shown, chain)
         return HTMLResponse(page)
 
 
@@ -206,18 +208,18 @@ def error_handlers(plain: PlainPages) -> dict[Any, ExceptionHandler]:
     }
 
 
-def _require(right: Right, endpoint: Endpoint) -> Endpoint:
+def require_right(right: Right, endpoint: Endpoint) -> Endpoint:
     """Return an endpoint that refuses users without the right."""
 
     async def answer(request: Request) -> Response:
         if not get_viewer(request).may(right):
-            raise _no_right_error()
+            raise forbidden_error()
         return await endpoint(request)
 
     return answer
 
 
-def _no_right_error() -> RefusedError:
+def forbidden_error() -> RefusedError:
     return RefusedError(
         "forbidden_role",
         "Your role in this account does not permit this. Nothing was done.",

@@ -6,7 +6,6 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from page_client import asked
 from playwright.sync_api import Page, Route, expect
 from team_page import PEOPLE, Clock, MemoryStore, ServedTeam, serving_team
 from visiting import WIDE, Visitor, judged, listening, looks, tabbed, violations
@@ -40,7 +39,7 @@ def team(team_database):
 
 @pytest.fixture
 def number(team) -> int:
-    return team.ledgers["main"].approvals.request(asked(REFUND, "101"))
+    return team.ask(REFUND, "101")
 
 
 @pytest.fixture
@@ -49,10 +48,10 @@ def enter(browser, team):
     people: list[Visitor] = []
     with ExitStack() as kept:
 
-        def let_in(name: str, path: str = "/page/a/main/", **context) -> Visitor:
+        def let_in(name: str, path: str = "/page/a/main/", *, age: float = 0, **context) -> Visitor:
             made = listening(browser.new_context(**context))
             kept.callback(made.close)
-            team.issuer.browser_user = (name, [PEOPLE[name]])
+            team.issuer.browser_user = (name, [PEOPLE[name]], age)
             person = Visitor(made, team.public_url)
             people.append(person)
             person.page.goto(f"{team.public_url}{path}")
@@ -120,7 +119,7 @@ def test_axe_finds_nothing_in_a_refused_decision(team, number, enter):
     expect(page.get_by_role("alert").first).to_contain_text("Nothing was decided")
     expect(page.locator(f"#typed-{number}")).to_be_focused()
     assert violations(page) == []
-    assert team.ledgers["main"].approvals.get(number).state == "pending"
+    assert team.state(number) == "pending"
 
 
 @pytest.mark.usefixtures("number")
@@ -149,7 +148,36 @@ def test_a_person_approves_by_keyboard_alone(team, number, enter):
     tabbed(person, card.locator("button[value=approve]"))
     press("Enter")
     expect(person.page.get_by_role("status").first).to_contain_text("Approved")
-    assert team.ledgers["main"].approvals.get(number).state == "approved"
+    assert team.state(number) == "approved"
+
+
+def test_a_second_person_sees_who_approved_and_makes_it_run(team, enter):
+    number = team.ask(REFUND, needed=2)
+    first, second = enter("hana"), enter("hugo")
+    expect(second.card(number).locator("[data-fact=approvals]")).to_have_text("0 of 2")
+    vote(first.page, number)
+    expect(first.page.get_by_role("status").first).to_contain_text("More approvals")
+    expect(first.card(number)).to_contain_text("You approved this")
+    second.page.reload()
+    expect(second.card(number)).to_contain_text("Approved by")
+    vote(second.page, number)
+    expect(second.page.get_by_role("status").first).to_contain_text("Approved")
+    assert team.state(number) == "approved"
+
+
+@pytest.mark.usefixtures("axe")
+def test_axe_finds_nothing_on_a_card_of_two_people_and_with_writes_stopped(team, enter):
+    number = team.ask(REFUND, needed=2)
+    first, second, bea = enter("hana"), enter("hugo"), enter("bea")
+    vote(first.page, number)
+    expect(first.card(number)).to_contain_text("You approved this")
+    first.see("/page/a/main/status").get_by_role("button", name="Stop writes").click()
+    expect(first.page.locator("[data-switch=stopped]")).to_be_visible()
+    for person in (first, second, bea):
+        assert judged(person.see("/page/a/main/")) == []
+        assert judged(person.see("/page/a/main/status")) == []
+    first.page.get_by_role("button", name="Resume writes").click()
+    expect(first.page.get_by_role("status").first).to_contain_text("Another admin or approver")
 
 
 def test_a_person_chooses_an_account_by_keyboard_alone(enter):
@@ -168,8 +196,7 @@ def test_a_person_chooses_an_account_by_keyboard_alone(enter):
 def test_a_decision_with_an_old_login_leads_through_a_fresh_one_back_to_the_card(
     team, number, enter
 ):
-    person = enter("hana")
-    team.clock.ahead = 400.0
+    person = enter("hana", age=400)
     card = person.card(number)
     card.locator("[name=reason]").fill("wrong sale")
     card.get_by_role("button", name="Decline").click()
@@ -189,12 +216,12 @@ def test_it_works_without_javascript(decision, team, number, enter):
     card.locator("[name=reason]").fill("as agreed")
     card.locator(f"button[value={decision}]").click()
     expect(person.page.get_by_role("status").first).to_be_visible()
-    assert team.ledgers["main"].approvals.get(number).state == f"{decision}d"
+    assert team.state(number) == f"{decision}d"
 
 
 def test_a_new_request_appears_without_a_reload(team, enter):
     person = enter("hana")
-    number = team.ledgers["main"].approvals.request(asked(REFUND, "202"))
+    number = team.ask(REFUND, "202")
     expect(person.card(number)).to_be_visible()
 
 

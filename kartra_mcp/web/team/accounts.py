@@ -21,6 +21,7 @@ from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.routes import Routes
 from kartra_mcp.web.team.decider import TeamDecider
 from kartra_mcp.web.team.return_paths import AGAIN, ROOT
+from kartra_mcp.web.team.switching import SwitchActions
 from kartra_mcp.web.timings import PageTimings
 from kartra_mcp.web.views.pages import Pages
 from kartra_mcp.web.views.place import STATIC, Place
@@ -56,7 +57,7 @@ def account_root(name: str) -> str:
 
 
 def make_account_pages(
-    account: PageAccount, plain: PlainPages, timings: PageTimings
+    account: PageAccount, plain: PlainPages, timings: PageTimings, max_age: float
 ) -> AccountPages:
     ledger, root = account.ledger, account_root(account.config.name)
     place = Place(
@@ -68,8 +69,9 @@ def make_account_pages(
         again=AGAIN,
     )
     live = PageEvents(ledger, timings.event_poll, STREAM_SECONDS)
-    actions = Actions(ledger, account.backend, TeamDecider(ledger), root, AGAIN)
-    routes = Routes(Pages(ledger, place), plain, live, account.backend, actions)
+    actions = Actions(ledger, account.backend, TeamDecider(ledger, max_age), root, AGAIN)
+    switch = SwitchActions(ledger, root).make_routes()
+    routes = Routes(Pages(ledger, place), plain, live, account.backend, actions, switch)
     return AccountPages(account, root, routes.make_app(), live)
 
 

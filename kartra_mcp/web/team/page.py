@@ -14,21 +14,24 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from kartra_mcp.core.principal import Principal
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.core.timings import Clock
 from kartra_mcp.identity.login import Login, LoginClient
 from kartra_mcp.policy.roles import Right
 from kartra_mcp.team.config import DEFAULT_MAX_AGE, TeamConfig
-from kartra_mcp.web.actions import get_session
+from kartra_mcp.web.actions import get_form, get_session
 from kartra_mcp.web.middleware import AuthMiddleware
-from kartra_mcp.web.routes import error_handlers, make_static_route
+from kartra_mcp.web.routes import error_handlers, forbidden_error, make_static_route
 from kartra_mcp.web.team.accounts import AccountPages, PageAccount, Viewers, make_account_pages
 from kartra_mcp.web.team.addresses import make_team_site
 from kartra_mcp.web.team.gate import TeamGate, TeamSession
 from kartra_mcp.web.team.login import TeamLogin
 from kartra_mcp.web.team.records import PageStore
 from kartra_mcp.web.team.return_paths import AGAIN, CALLBACK, LOGIN, LOGOUT, ROOT
+from kartra_mcp.web.team.switching import read_stop_reason
 from kartra_mcp.web.timings import PageTimings
+from kartra_mcp.web.views.flash import FlashMessage
 from kartra_mcp.web.views.place import STATIC
 from kartra_mcp.web.views.plain_pages import PlainPages
 
@@ -83,7 +86,8 @@ def make_team_page(
     gate = TeamGate(site, store, plain, clock)
     max_age = config.page.max_age if config.page else DEFAULT_MAX_AGE
     pages = {
-        account.config.name: make_account_pages(account, plain, timings) for account in accounts
+        account.config.name: make_account_pages(account, plain, timings, max_age)
+        for account in accounts
     }
     root = _Root(pages, Viewers(config, max_age, clock), plain)
     app = _RootApp(root, root.make_app(TeamLogin(gate, client)))
@@ -107,6 +111,7 @@ class _Root:
                 Route(CALLBACK, login.finish, methods=["GET"]),
                 Route(AGAIN, login.again, methods=["GET"]),
                 Route(LOGOUT, login.logout, methods=["POST"]),
+                Route(f"{ROOT}/writes/stop", self._stop_all, methods=["POST"]),
                 make_static_route(ROOT),
             ],
             exception_handlers=error_handlers(self.plain),
@@ -116,12 +121,37 @@ class _Root:
 
     async def _accounts_page(self, request: Request) -> Response:
         """Show the accounts of the user; nothing of the others, not even their number."""
-        session = get_session(request)
-        login = get_login(request.scope)
-        found = self.viewers.list_accounts(self.accounts, login)
-        name = login.principal.name
-        page = await run_in_thread(self.plain.render_accounts, name, session.csrf, found)
+        session, login = get_session(request), get_login(request.scope)
+        page = await run_in_thread(
+            self.plain.render_accounts,
+            login.principal.name,
+            session.csrf,
+            self.viewers.list_accounts(self.accounts, login),
+            stops=[pages.account.config.title for pages, _ in self._list_administered(login)],
+            notice=session.pop_notice().text,
+        )
         return HTMLResponse(page)
+
+    async def _stop_all(self, request: Request) -> Response:
+        """Stop the writes of each account in which the user is an admin."""
+        administered = self._list_administered(get_login(request.scope))
+        if not administered:
+            raise forbidden_error()
+        reason = read_stop_reason(get_form(request))
+        for pages, principal in administered:
+            await run_in_thread(pages.account.ledger.switch.stop, principal, reason)
+        titles = ", ".join(pages.account.config.title for pages, _ in administered)
+        notice = FlashMessage(f"Writes are stopped on every replica: {titles}.")
+        get_session(request).notice = notice
+        return RedirectResponse(ROOT, HTTPStatus.SEE_OTHER)
+
+    def _list_administered(self, login: Login) -> list[tuple[AccountPages, Principal]]:
+        found: list[tuple[AccountPages, Principal]] = []
+        for pages in self.accounts.values():
+            viewer = self.viewers.make(pages.account.config, login)
+            if viewer is not None and viewer.may(Right.ADMIN):
+                found.append((pages, viewer.team_principal))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

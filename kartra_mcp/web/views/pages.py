@@ -12,7 +12,7 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, VerificationReport
+from kartra_mcp.ledger.records import CONSENT_MEANINGS, CapsLeft, Filters, VerificationReport
 from kartra_mcp.ledger.statistics import Statistics
 from kartra_mcp.web.views import (
     approvals,
@@ -29,6 +29,7 @@ from kartra_mcp.web.views.bulk_pages import BulkPages
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 from kartra_mcp.web.views.place import Place
+from kartra_mcp.web.views.switch import SwitchView, make_switch_view
 from kartra_mcp.web.views.team_cards import TeamCard, make_team_card
 from kartra_mcp.web.views.templating import render
 from kartra_mcp.web.views.viewer import LOCAL_VIEWER, Viewer
@@ -224,7 +225,7 @@ class Pages:
             newest=max(numbers, default=0),
             place=self._place,
             now=Timestamp(self._ledger.current_time()),
-            switch=None,
+            switch=self._make_switch(shown.viewer),
             **context,
         )
 
@@ -240,13 +241,23 @@ class Pages:
         now, pending = self._ledger.current_time(), self._ledger.approvals.list_pending()
         digests = [x.binding.arguments for x in pending if is_bulk_consent(x.facts)]
         runs = self._ledger.bulk_lookup.find_by_digest(digests)
+        caps = self._ledger.caps_left(self._place.limits) if self._place.is_team else None
         return [
-            approvals.make_card(x, now, runs.get(x.binding.arguments), self._team_card(x, viewer))
+            approvals.make_card(
+                x, now, runs.get(x.binding.arguments), self._team_card(x, viewer, caps)
+            )
             for x in pending
         ]
 
-    def _team_card(self, asked: Approval, viewer: Viewer) -> TeamCard | None:
-        return make_team_card(asked, viewer) if self._place.is_team else None
+    def _team_card(self, asked: Approval, viewer: Viewer, caps: CapsLeft | None) -> TeamCard | None:
+        return None if caps is None else make_team_card(asked, viewer, caps)
+
+    def _make_switch(self, viewer: Viewer) -> SwitchView | None:
+        """Return the switch of a team's account; one user has none."""
+        if not self._place.is_team:
+            return None
+        switch = self._ledger.switch
+        return make_switch_view(switch.find_stop(), viewer, off_here=switch.is_off)
 
     def _standing_context(self) -> dict[str, Any]:
         """Return the values shown above the cards: PIN state and unused approvals."""

@@ -47,9 +47,27 @@ class PlainPages:
         """Render why a login opened no session; `login` is the path of another one."""
         return self._render("login_problem.html", why=why, login=login)
 
-    def render_accounts(self, user: str, csrf: str, accounts: Sequence[tuple[str, str]]) -> str:
-        """Render the choice of an account; `accounts` are pairs of path and title."""
-        return self._render("accounts.html", user=user, csrf=csrf, accounts=accounts)
+    def render_accounts(
+        self,
+        user: str,
+        csrf: str,
+        accounts: Sequence[tuple[str, str]],
+        *,
+        stops: Sequence[str] = (),
+        notice: str = "",
+    ) -> str:
+        """Render the choice of an account.
+
+        Args:
+            user: name of the user.
+            csrf: the anti-forgery token of the session.
+            accounts: pairs of path and title.
+            stops: titles of the accounts whose writes an admin can stop together.
+            notice: what is shown once.
+        """
+        return self._render(
+            "accounts.html", user=user, csrf=csrf, accounts=accounts, stops=stops, notice=notice
+        )
 
     def _render(self, template: str, **context: object) -> str:
         return render(template, static=self.static, home=self.home, **context)

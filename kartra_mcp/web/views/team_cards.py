@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kartra_mcp.core.display import display_value
 from kartra_mcp.ledger.approval_records import Approval
-from kartra_mcp.web.views.formatting import Fact, Timestamp
+from kartra_mcp.ledger.people import TeamRequest
+from kartra_mcp.ledger.records import CapsLeft
+from kartra_mcp.web.views.formatting import Fact, Timestamp, format_money
 from kartra_mcp.web.views.typed_value import TypedValue, find_target, find_typed_value
 from kartra_mcp.web.views.viewer import Viewer
 
@@ -25,30 +29,70 @@ class TeamCard:
     Attributes:
         typed: the text that an approver types.
         target: transaction or subscription of the call.
+        requester: name of the user or agent that asked.
+        client: OAuth client through which the call came, or "-".
         progress: `1 of 2`.
         votes: the approvals so far, oldest first.
         caps: what is left of the caps.
         obstacle: the reason why the viewer cannot decide, or "".
+        is_own: the viewer asked, and may withdraw it.
     """
 
     typed: TypedValue
     target: TypedValue | None
+    requester: str
+    client: str
     progress: str
     votes: tuple[VoteRow, ...]
     caps: tuple[Fact, ...]
     obstacle: str
+    is_own: bool
 
     @property
     def can_decide(self) -> bool:
         return not self.obstacle
 
 
-def make_team_card(asked: Approval, viewer: Viewer, caps: tuple[Fact, ...] = ()) -> TeamCard:
-    target, typed = find_target(asked.facts), find_typed_value(asked)
-    return TeamCard(typed, target, "0 of 1", (), caps, _find_obstacle(viewer))
+def make_team_card(asked: Approval, viewer: Viewer, caps: CapsLeft) -> TeamCard | None:
+    """Return the part of a team's card; None for a request that no team made."""
+    team = asked.team
+    if team is None:
+        return None
+    return TeamCard(
+        typed=find_typed_value(asked),
+        target=find_target(asked.facts),
+        requester=display_value(team.requester.name, 80),
+        client=display_value(team.requester.client_id or "", 80),
+        progress=f"{len(team.voters)} of {team.needed}",
+        votes=tuple(
+            VoteRow(display_value(vote.name, 80), Timestamp(vote.at)) for vote in team.votes
+        ),
+        caps=make_caps(caps),
+        obstacle=_find_obstacle(team, viewer),
+        is_own=viewer.team_principal.key == team.requester.key,
+    )
 
 
-def _find_obstacle(viewer: Viewer) -> str:
+def make_caps(left: CapsLeft) -> tuple[Fact, ...]:
+    """Return what is left of each cap that there is."""
+    values: Mapping[str, str | None] = {
+        "Largest refund": None if left.refund is None else format_money(left.refund),
+        "Left for refunds in 24 hours": (
+            None if left.day_amount is None else format_money(left.day_amount)
+        ),
+        "Left of irreversible operations in 24 hours": (
+            None if left.day_count is None else f"{left.day_count:,}"
+        ),
+    }
+    return tuple(Fact("cap", label, (text,)) for label, text in values.items() if text is not None)
+
+
+def _find_obstacle(team: TeamRequest, viewer: Viewer) -> str:
+    key = viewer.team_principal.key
+    if key == team.requester.key:
+        return "You requested this, so that you cannot approve it. Another user decides."
     if not viewer.may("approve"):
         return "Your role cannot approve. An approver of this account decides."
+    if key in team.voters:
+        return "You approved this. It needs another approver."
     return ""

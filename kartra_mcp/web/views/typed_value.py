@@ -6,25 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kartra_mcp.consent.preview import is_typed
-from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.kartra.values import parse_amount
 from kartra_mcp.ledger.approval_records import Approval
-from kartra_mcp.web.views.bulk_facts import is_bulk_consent
 
 TARGETS: Mapping[str, str] = {"transaction_id": "transaction", "subscription_id": "subscription"}
 
 
 @dataclass(frozen=True, slots=True)
 class TypedValue:
-    """The text to type, and what it is: `amount`, `subscription id`, `number of this approval`."""
+    """A text, and what it is: `amount`, `subscription id`, `text`."""
 
     label: str
     text: str
-
-
-class TypedValueError(RefusedError):
-    """Another text was typed."""
 
 
 def find_target(facts: Mapping[str, Any]) -> TypedValue | None:
@@ -36,21 +28,9 @@ def find_target(facts: Mapping[str, Any]) -> TypedValue | None:
 
 
 def find_typed_value(asked: Approval) -> TypedValue:
-    """Return the amount; without one the id of the target, else the approval's number."""
-    amount = asked.facts.get("amount" if is_bulk_consent(asked.facts) else "this_refund")
-    if parse_amount(amount) is not None:
-        return TypedValue("amount", str(amount))
-    number = TypedValue("number of this approval", str(asked.number))
-    return find_target(asked.facts) or number
-
-
-def require_typed(asked: Approval, typed: str) -> None:
-    """Raise unless the user typed what the request shows."""
-    value = find_typed_value(asked)
-    if not is_typed(typed, value.text):
-        raise TypedValueError(
-            "invalid_arguments",
-            f"The {value.label} that was typed is not the one of this request. Nothing was"
-            " decided.",
-            f"Type the {value.label} as the request shows it, then approve again.",
-        )
+    """Return the text to type."""
+    target = find_target(asked.facts)
+    if target is not None and target.text == asked.typed:
+        return target
+    is_amount = asked.team is not None and bool(asked.team.amount)
+    return TypedValue("amount" if is_amount else "text", asked.typed)

@@ -27,6 +27,11 @@ class Viewer:
     is_fresh: bool = True
 
     @property
+    def team_principal(self) -> Principal:
+        assert self.principal is not None  # noqa: S101  made by the team's page
+        return self.principal
+
+    @property
     def roles(self) -> tuple[str, ...]:
         return tuple(sorted(self.principal.roles)) if self.principal else ()
 

@@ -1,0 +1,238 @@
+"""The page of a team: two people decide, one account each, and writes are stopped and resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+from page_html import Parsed, read
+from team_page import PEOPLE, Clock, MemoryStore, ServedTeam, serving_team
+
+from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.policy.limits import Limits
+
+REFUND = {
+    "transaction_id": "101",
+    "buyer": "Ada Moreno <ada@example.com>",
+    "this_refund": "97.00",
+    "risk": "irreversible",
+    "effect": "pays 97.00 back to the buyer",
+    "undo": "nothing undoes it",
+}
+CANCEL = {"subscription_id": "202", "buyer": "Ada Moreno", "effect": "ends the subscription"}
+LIMITS = Limits(cap_refund=Decimal(500), cap_day_amount=Decimal(800), cap_day_count=7)
+
+
+@pytest.fixture
+def team(team_database) -> Generator[ServedTeam]:
+    with serving_team(team_database, MemoryStore(), Clock(time.time), limits=LIMITS) as made:
+        yield made
+
+
+def shown(member, path: str = "/page/a/main/") -> Parsed:
+    return read(member, path)
+
+
+def said(member, reply) -> str:
+    """Return the text of the page after a form."""
+    page = Parsed(member.after(reply).text)
+    return " ".join(text for tag in ("p", "div") for _, text in page.found(tag))
+
+
+# Decisions
+
+
+def test_a_card_shows_who_asked_what_is_left_and_who_must_approve(team):
+    number = team.ask(REFUND, needed=2)
+    hana = team.login("hana")
+    page = shown(hana)
+    facts = {**page.facts("div"), **page.facts("dd")}
+    assert (facts["asked_by"], facts["client"]) == ("bea", "desktop")
+    assert (facts["account"], facts["target"]) == ("The main shop", "101")
+    assert facts["approvals"] == "0 of 2"
+    caps = [text for a, text in page.found("dd") if a.get("data-fact") == "cap"]
+    assert caps == ["500.00", "800.00", "7"]
+    form = page.found("form", action=f"/page/a/main/approvals/{number}")
+    assert "101" in form[0][1]
+    assert "97.00" in form[0][1]
+    names = {str(a["name"]) for a, _ in page.found("input") if "name" in a}
+    assert names == {"csrf", "seen", "typed", "reason"}
+
+
+def test_two_people_approve_and_the_requester_is_neither(team):
+    number = team.ask(REFUND, needed=2)
+    hana, hugo, bea = (team.login(name) for name in ("hana", "hugo", "bea"))
+    assert "More approvals of other people are needed" in said(hana, hana.vote(number))
+    assert team.state(number) == "pending"
+    facts = shown(hugo).facts("dd")
+    assert facts["approvals"] == "1 of 2"
+    assert "You approved this" in hana.get("/page/a/main/").text
+    again = hana.vote(number, seen=hugo.seen(number))
+    assert "each person counts once" in said(hana, again)
+    assert "you cannot approve it" in bea.get("/page/a/main/").text
+    assert bea.vote(number, seen=hugo.seen(number)).status == 403
+    assert team.state(number) == "pending"
+    assert "Approved. Nothing has been done yet" in said(hugo, hugo.vote(number))
+    approved = team.ledgers["main"].approvals.get(number)
+    assert approved is not None
+    assert approved.team is not None
+    assert (approved.state, [vote.name for vote in approved.team.votes]) == (
+        "approved",
+        ["hana", "hugo"],
+    )
+
+
+def test_a_requester_who_is_an_approver_too_cannot_approve(team):
+    number = team.ask(REFUND, by="hana")
+    hana, hugo = team.login("hana"), team.login("hugo")
+    assert "you cannot approve it" in hana.get("/page/a/main/").text
+    reply = hana.vote(number, seen=hugo.seen(number))
+    assert "You requested number" in said(hana, reply)
+    assert team.state(number) == "pending"
+
+
+@pytest.mark.parametrize("typed", ["", "9.70", "97.004", "101", "-97", "97.00 97.00", "1e9"])
+def test_another_amount_approves_nothing(team, typed):
+    number = team.ask(REFUND)
+    hana = team.login("hana")
+    assert "Nothing was decided" in said(hana, hana.vote(number, typed=typed))
+    assert team.state(number) == "pending"
+    assert hana.vote(number, typed="97").headers["location"] == "/page/a/main/"
+    assert team.state(number) == "approved"
+
+
+def test_without_an_amount_the_id_is_typed(team):
+    number = team.ask(CANCEL, "202", amount="")
+    hana = team.login("hana")
+    assert "Type the subscription id" in hana.get("/page/a/main/").text
+    assert "Nothing was decided" in said(hana, hana.vote(number, typed="97.00"))
+    hana.vote(number, typed="202")
+    assert team.state(number) == "approved"
+
+
+def test_a_decline_needs_a_reason_and_ends_it(team):
+    number = team.ask(REFUND, needed=2)
+    hana, hugo = team.login("hana"), team.login("hugo")
+    hugo.vote(number)
+    assert "A decline needs a reason" in said(hana, hana.vote(number, "decline", typed=""))
+    assert team.state(number) == "pending"
+    assert "Declined" in said(hana, hana.vote(number, "decline", typed="", reason="wrong sale"))
+    assert team.state(number) == "declined"
+    page = hugo.get("/page/a/main/done").text
+    assert "wrong sale" in page
+    assert "hana" in page
+
+
+def test_a_card_that_changed_approves_nothing(team):
+    number = team.ask(REFUND)
+    hana = team.login("hana")
+    seen = hana.seen(number)
+    newer = team.ask({**REFUND, "buyer": "Bob"}, "103")
+    reply = hana.vote(newer, seen=seen)
+    assert "differs from the request that was shown" in said(hana, reply)
+    assert team.state(newer) == "pending"
+
+
+def test_a_requester_withdraws_and_an_approver_revokes(team):
+    first, second = team.ask(REFUND), team.ask(REFUND, "103")
+    bea, hana, sam = (team.login(name) for name in ("bea", "hana", "sam"))
+    assert "can withdraw" in said(sam, sam.post(f"/page/a/main/approvals/{first}/withdraw"))
+    assert team.state(first) == "pending"
+    assert "Withdraw" in bea.get("/page/a/main/").text
+    bea.post(f"/page/a/main/approvals/{first}/withdraw")
+    assert team.state(first) == "withdrawn"
+    hana.vote(second)
+    assert team.state(second) == "approved"
+    hana.post(f"/page/a/main/approvals/{second}/withdraw")
+    assert team.state(second) == "withdrawn"
+
+
+def test_two_people_and_two_accounts_see_nothing_of_each_other(team):
+    number = team.ask(REFUND)
+    other = team.ask({**REFUND, "buyer": "Zoe Second"}, "900", account="second", by="zed")
+    hana, olga = team.login("hana"), team.login("olga")
+    assert "Zoe Second" not in hana.get("/page/a/main/").text
+    assert "Ada Moreno" not in olga.get("/page/a/second/").text
+    assert hana.vote(other, account="second", seen=olga.seen(other, "second")).status == 404
+    assert olga.vote(other, account="second").status == 303
+    assert (team.state(number), team.state(other, "second")) == ("pending", "approved")
+    assert "olga" not in hana.get("/page/a/main/done").text
+
+
+# The switch
+
+
+def runs(ledger: Ledger) -> bool:
+    with suppress(RefusedError):
+        ledger.switch.require_running()
+        return True
+    return False
+
+
+def test_an_operator_stops_and_two_people_resume(team):
+    ledger = team.ledgers["main"]
+    sam, hana, hugo, vera = (team.login(name) for name in ("sam", "hana", "hugo", "vera"))
+    assert "Writes of this account run" in hana.get("/page/a/main/status").text
+    said(sam, sam.post("/page/a/main/writes/stop", reason="strange refunds"))
+    assert not runs(ledger)
+    assert runs(team.ledgers["second"])
+    for path in ("/", "/bulk", "/done", "/charts", "/status"):
+        for one in (hana, vera):
+            text = one.get(f"/page/a/main{path}").text
+            assert "Writes of this account are stopped" in text
+            assert "sam" in text
+    assert "strange refunds" in hana.get("/page/a/main/status").text
+    assert sam.post("/page/a/main/writes/resume").status == 403
+    assert "Another admin or approver" in said(hana, hana.post("/page/a/main/writes/resume"))
+    assert not runs(ledger)
+    assert "Another user must do the same" in hana.get("/page/a/main/status").text
+    assert "two different people" in said(hana, hana.post("/page/a/main/writes/resume"))
+    assert not runs(ledger)
+    assert "hana" in hugo.get("/page/a/main/status").text
+    assert "run again" in said(hugo, hugo.post("/page/a/main/writes/resume"))
+    assert runs(ledger)
+    assert "are stopped" not in hana.get("/page/a/main/").text
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_who_may_stop_and_resume(team, name):
+    ledger, who = team.ledgers["main"], team.login(name)
+    may_stop = name in {"sam", "bea", "hana", "hugo", "ian"}
+    may_resume = name in {"hana", "hugo", "ian"}
+    page = who.get("/page/a/main/status").text
+    assert (">Stop writes<" in page) == may_stop
+    who.post("/page/a/main/writes/stop")
+    assert runs(ledger) != may_stop
+    if not may_stop:
+        return
+    assert (">Resume writes<" in who.get("/page/a/main/status").text) == may_resume
+    who.post("/page/a/main/writes/resume")
+    stop = ledger.switch.find_stop()
+    assert stop is not None
+    assert (stop.resume is not None) == may_resume
+
+
+def test_to_resume_needs_a_fresh_login_and_to_stop_does_not(team):
+    hana = team.login("hana", age=400)
+    hana.post("/page/a/main/writes/stop")
+    assert not runs(team.ledgers["main"])
+    reply = hana.post("/page/a/main/writes/resume")
+    assert reply.headers["location"].startswith("/page/again?return=")
+    stop = team.ledgers["main"].switch.find_stop()
+    assert stop is not None
+    assert stop.resume is None
+
+
+def test_an_admin_stops_all_accounts_of_his_own_alone(team):
+    ian, hana = team.login("ian"), team.login("hana")
+    assert ">Stop writes<" in ian.get("/page").text
+    assert ">Stop writes<" not in hana.get("/page").text
+    assert hana.post("/page/writes/stop").status == 403
+    assert runs(team.ledgers["main"])
+    assert "The main shop" in said(ian, ian.post("/page/writes/stop", reason="audit"))
+    assert not runs(team.ledgers["main"])
+    assert runs(team.ledgers["second"])
