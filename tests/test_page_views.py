@@ -87,7 +87,7 @@ def write(ledger) -> Callable[..., str]:
         intent = Intent(**said)
         ledger.begin(intent, Limits(cap_day_count=None))
         executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
-        ledger.finish(intent.id, Answer(state, executed, detail=detail, undo=intent.undo))
+        ledger.finish(intent.id, Answer(state, executed, detail=detail or {}, undo=intent.undo))
         return intent.id
 
     return recorded

@@ -76,7 +76,7 @@ async def _settle_until_stopped(screen: Console, world: TeamWorld) -> None:
 
 def _open(screen: Console) -> None:
     screen.print()
-    screen.print(Rule("kartra-mcp for a team, a rehearsal", align="left", style="cyan"))
+    screen.print(Rule("A team on this machine, a rehearsal", align="left", style="cyan"))
     screen.print(
         "A PostgreSQL, a login provider, two replicas of the service behind a plain proxy, and two "
         "made-up Kartra accounts: no real person, no real money, nothing leaves this machine."
