@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from kartra_mcp.argument_parser import PROGRAM, CommandParser, add_settings, settings_in
@@ -75,6 +76,7 @@ def _serve(
         from kartra_mcp.app.team_service import ServiceOptions
         from kartra_mcp.identity.verifier import TokenVerifier
         from kartra_mcp.service import logs
+        from kartra_mcp.service.approval_page import make_page
         from kartra_mcp.service.ledger_figures import read_figures
         from kartra_mcp.service.metrics import ServiceMetrics
         from kartra_mcp.service.server import Replica, listen, run_replica
@@ -93,6 +95,7 @@ def _serve(
             TokenVerifier.of(team.config),
             options,
             sinks=(logs.LogSink(), metrics, TraceSink()),
+            make_page=partial(make_page, login=team.config.page) if team.config.page else None,
         )
         if values["METRICS"] is not None:
             metrics.watch(replica.process, replica.is_ending, lambda: read_figures(replica.stores))
