@@ -15,6 +15,7 @@ from mcp_types import ElicitResult, ErrorData
 
 from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.sqlite.store import open_ledger
 
 REFUND, CANCEL = "kartra_refund_transaction", "kartra_cancel_subscription"
 A_PERSON = SHORT.min_human + 0.01
@@ -32,6 +33,13 @@ def ledger_folder(place: Sandbox | StandIn) -> Path:
     return place.folder / ("sandbox" if isinstance(place, Sandbox) else "state")
 
 
+def open_own_ledger(place: Sandbox) -> Ledger:
+    """Open the ledger of a server as another process."""
+    if place.ledger_place is not None:
+        return place.ledger_place.open()
+    return open_ledger(ledger_folder(place))
+
+
 def lines(place: Sandbox | StandIn, kind: str) -> list[dict[str, Any]]:
     """The bodies of the ledger's lines of a kind, oldest first."""
     return [json.loads(body) for (body,) in rows(place, "kind = ? ORDER BY n", kind)]
@@ -42,7 +50,9 @@ def rows(place: Sandbox | StandIn, where: str, *values: Any) -> list[tuple[Any, 
 
 
 def changed(place: Sandbox | StandIn, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Run SQL on the ledger's file; return no rows if there is no ledger."""
+    """Run SQL on the ledger; return no rows if there is no ledger."""
+    if isinstance(place, Sandbox) and place.ledger_place is not None:
+        return place.ledger_place.fetch(sql, *values)
     file = ledger_folder(place) / "ledger.db"
     if not file.exists():
         return []

@@ -64,10 +64,14 @@ STAND_IN = Path(__file__).with_name("fake_membrane.py")
 
 @dataclass
 class Sandbox:
-    """A sandbox account in a folder of its own."""
+    """A sandbox account in a folder of its own.
+
+    Its ledger is that of the state folder, or that of `ledger_place` (`ledger_stores.py`).
+    """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    ledger_place: Any = field(default=None, kw_only=True)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -282,12 +286,14 @@ async def connect(
     **client: Any,
 ) -> AsyncGenerator[Client]:
     """A client on the real server in this process, and so are the programs where they can be."""
+    ledger_place = place.ledger_place if isinstance(place, Sandbox) else None
     made = build_app(
         read_settings({}, place.environment),
         clocks.wall,
         steady=clocks.steady,
         run_program=run_program(),
         timings=timings,
+        open_ledger=ledger_place and ledger_place.open,
     )
     try:
         async with Client(made.mcp.server, mode=era, **client) as connected:

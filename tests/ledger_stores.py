@@ -106,6 +106,12 @@ class TeamPlace:
             db.execute(f"SELECT FROM ledger_{self.account}.head FOR UPDATE".encode())
             yield
 
+    def fetch(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run SQL as the store does, with `?` for a value."""
+        with psycopg.connect(self.database.server.dsn(APP)) as db:
+            db.execute(f"SET LOCAL search_path = ledger_{self.account}".encode())
+            return db.execute(sql.replace("?", "%s").encode(), values).fetchall()
+
     @property
     def address(self) -> str:
         return self.database.server.dsn(APP)

@@ -18,7 +18,6 @@ from kartra_mcp.ledger.approval_records import ApprovalRequest
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.pin import MAX_ATTEMPTS
 from kartra_mcp.ledger.records import Binding
-from kartra_mcp.ledger.sqlite.store import open_ledger
 
 PIN = "correct horse"
 BINDING = Binding("kartra_refund_transaction", "a", "c", "2026", "act", "1", "p")
@@ -26,8 +25,8 @@ ASKED = ApprovalRequest(BINDING, "Refund 97.00.", {"transaction_id": "101"}, "f"
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with closing(open_ledger(tmp_path)) as made:
+def ledger(ledger_place):
+    with closing(ledger_place.open()) as made:
         made.pins.set(PIN, "ada")
         made.approvals.request(ASKED)
         yield made
@@ -114,8 +113,8 @@ def test_what_was_not_shown_or_does_not_wait_is_not_asked_about(ledger, number, 
     assert (refused.value.code, asked.order) == (code, [])
 
 
-def test_without_a_pin_the_command_that_sets_one_is_named(tmp_path):
-    with closing(open_ledger(tmp_path)) as ledger, pytest.raises(RefusedError) as refused:
+def test_without_a_pin_the_command_that_sets_one_is_named(ledger_place):
+    with closing(ledger_place.open()) as ledger, pytest.raises(RefusedError) as refused:
         require_pin_set(ledger.pins, " --sandbox")
     assert refused.value.code == "approval_required"
     assert refused.value.remedy.endswith("kartra-mcp approve --set-pin --sandbox")

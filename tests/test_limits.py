@@ -13,14 +13,12 @@ from consent_actors import (
     confirmed,
     decided,
     events,
-    ledger_folder,
     lines,
+    open_own_ledger,
     sandbox,
     twice,
 )
 from harness import Sandbox, both_eras, call, connect, sandbox_by
-
-from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -28,13 +26,16 @@ GATES = ("allow", "flag", "preview")
 SALE = {"transaction_id": 105, "refund_amount": 30}
 
 
-@pytest.fixture
-def made(transport, tmp_path):
-    """Makes the account of a test, behind its program or its API."""
+@pytest.fixture(params=["cli", "api", "team"])
+def made(request, tmp_path):
+    """Makes the account of a test: behind its program or its API, or with the ledger of a team."""
     with ExitStack() as stack:
 
         def make(**settings: str) -> Sandbox:
-            return stack.enter_context(sandbox_by(transport, sandbox(tmp_path, **settings)))
+            place = stack.enter_context(sandbox_by(request.param, sandbox(tmp_path, **settings)))
+            if request.param == "team":
+                place.ledger_place = request.getfixturevalue("team_database").make_empty()
+            return place
 
         yield make
 
@@ -231,7 +232,7 @@ async def test_an_approval_is_bound_to_repeat(made, made_with):
     async with connect(place, "legacy") as client:
         asked = await call(client, REFUND, **given, repeat=made_with)
         assert asked.code == "approval_required"
-        with closing(open_ledger(ledger_folder(place))) as ledger:
+        with closing(open_own_ledger(place)) as ledger:
             decided(
                 ledger, asked.error["confirmation"]["number"], approve=True, reason="", who="ada"
             )
